@@ -1,0 +1,54 @@
+# `make demo` and `make test` set up what they need, in .venv, and are quick when it is there already.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The embedded server's packages lie in .venv, too, so that removing it removes everything.
+export DATALOADER_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache
+# Node.js of this machine if it is new enough, else the one of the extra `embedded`.
+NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' >/dev/null 2>&1 && npm --version >/dev/null 2>&1 && echo yes)
+comma := ,
+EXTRAS := $(if $(NODE_OK),test,test$(comma)embedded)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types check docs format build clean setup
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup  ## See the whole main job happen on the embedded server
+	@$(BIN)/dataloader demo
+
+test: setup lint types  ## Lint, types, tests, coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: setup
+	$(BIN)/mypy
+
+docs: setup  ## Write the --help texts into docs/commands.md anew
+	$(BIN)/python tests/command_docs.py
+
+format: setup  ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+build: setup  ## Build the wheel and the source distribution into dist/
+	$(BIN)/python -m build
+
+clean:  ## Remove everything that was set up or built
+	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@

@@ -1,0 +1,90 @@
+"""The command line: parses, calls, prints; one file a command family.
+
+The commands are loaded when they are called, so that ``--version`` and ``--help`` answer at once.
+"""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from dataloader import __version__
+from dataloader.cli.output import Output, global_options
+from dataloader.errors import DataloaderError, ExitCode
+
+COMMANDS = {
+    "generate": "batch",
+    "validate": "batch",
+    "check": "asking",
+    "plan": "loading",
+    "load": "loading",
+    "verify": "asking",
+    "seed": "loading",
+    "serve": "serving",
+    "demo": "serving",
+}
+"""Each command, and the file of this folder that it stands in."""
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"dataloader.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="dataloader")
+@global_options
+def cli() -> None:
+    """Prepare batches of GPII cards: mint UUIDs, write the vendor's workbook, load the records into CouchDB.
+
+    Start with: dataloader demo
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code; the one place where errors are caught."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code."""
+    output = Output()
+    try:
+        code = cli.main(arguments, prog_name="dataloader", standalone_mode=False, obj=output)
+    except click.ClickException as error:
+        # Before the options are parsed, nobody has said that the output is JSON.
+        output.json = output.json or "--json" in arguments
+        error.show()
+        output.error(error.format_message(), ExitCode.USAGE, shown=True)
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        output.error("interrupted: what was written stays written; run it again and it goes on", ExitCode.INTERRUPTED)
+        return ExitCode.INTERRUPTED
+    except DataloaderError as error:
+        if output.debug:
+            traceback.print_exc()
+        output.error(str(error), error.exit_code)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has had enough; there is nobody left to tell.
+        sys.stderr.close()
+        return ExitCode.OK
+    except Exception as error:  # noqa: BLE001 - a fault of ours is told in one line, too
+        if output.debug:
+            traceback.print_exc()
+        output.error(
+            f"internal error: {type(error).__name__}: {error} (run again with --debug and report what it prints)",
+            ExitCode.INTERNAL,
+        )
+        return ExitCode.INTERNAL
+    return int(code or 0)

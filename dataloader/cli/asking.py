@@ -1,0 +1,165 @@
+"""Commands that ask a target and change nothing: check, verify."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.check import CheckResult
+from dataloader.check import check as check_target
+from dataloader.cli.options import (
+    get_manifests,
+    get_server,
+    get_snapsets,
+    get_target,
+    manifest_argument,
+    snapset_options,
+    target_options,
+)
+from dataloader.cli.output import Output, Progress, global_options
+from dataloader.errors import ExitCode
+from dataloader.manifest import Manifest
+from dataloader.targets import Target
+from dataloader.verify import CardVerdict, Verdict, VerifyResult
+from dataloader.verify import verify as verify_cards
+
+SHOWN_VERDICTS = 20
+"""Cards that are named on the screen."""
+
+
+@click.command(short_help="Tell whether a target is there and ready.")
+@target_options
+@global_options
+@click.pass_obj
+def check(output: Output, /, **options: Any) -> ExitCode:
+    r"""Tell whether a target is there and ready: server, credentials, databases, views, nodes.
+
+    \b
+    Example:
+      dataloader check --target production
+    """
+    target = get_target(output, options)
+    result = check_target(get_server(target), target)
+    output.result(_check_json(target, result), _check_text(target, result))
+    if result.problems:
+        output.error("\n".join(result.problems), result.exit_code)
+    return result.exit_code
+
+
+def _check_json(target: Target, result: CheckResult) -> dict[str, Any]:
+    return {
+        "url": target.address.url,
+        "server": result.welcome.product,
+        "version": result.welcome.version,
+        "model": target.model.name,
+        "environment": target.environment.value,
+        "user": result.user,
+        "admin": result.admin,
+        "databases": {
+            database.name: {
+                "exists": database.exists,
+                "documents": database.documents,
+                "views": None if database.views is None else _views_word(database.views.value),
+            }
+            for database in result.databases
+        },
+        "nodes": {
+            "expected": list(result.nodes.expected),
+            "connected": list(result.nodes.connected),
+            "away": list(result.nodes.away),
+        },
+        "problems": result.problems,
+    }
+
+
+def _views_word(state: str) -> str:
+    return "current" if state == "unchanged" else state
+
+
+def _check_text(target: Target, result: CheckResult) -> Iterator[str]:
+    yield f"server     {result.welcome.product} {result.welcome.version} at {target.address.url}"
+    yield f"target     model {target.model.name}, environment {target.environment.value}"
+    who = result.user or "anonymous"
+    yield f"user       {who}, {'server admin' if result.admin else 'no server admin'}"
+    for database in result.databases:
+        size = f"{database.documents:,} documents" if database.exists else "not there yet"
+        views = f", views {_views_word(database.views.value)}" if database.views is not None else ""
+        yield f"database   {database.name}: {size}{views}"
+    if result.nodes.expected:
+        there = len(set(result.nodes.expected) - set(result.nodes.away))
+        yield f"nodes      {there} of {len(result.nodes.expected)} are there"
+    if not result.problems:
+        yield "ready"
+
+
+@click.command(short_help="Ask as the real servers do for every card.")
+@manifest_argument(required=True)
+@target_options
+@snapset_options
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Ask for N cards of each batch, chosen at random."
+)
+@global_options
+@click.pass_obj
+def verify(
+    output: Output,
+    /,
+    manifests: tuple[Path, ...],
+    snapsets_dir: Path | None,
+    sample: int | None,
+    *,
+    strict: bool,
+    **options: Any,
+) -> ExitCode:
+    r"""Ask the target for every card as the real servers do, and check each answer.
+
+    \b
+    Example:
+      dataloader verify batches/spring.batch.jsonl --target production --sample 200
+    """
+    target = get_target(output, options)
+    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
+    read = get_manifests(manifests)
+    noted: list[str] = []
+
+    def note(manifest: Manifest, verdict: CardVerdict) -> None:
+        if verdict.verdict in {Verdict.MISSING, Verdict.WRONG} and len(noted) < SHOWN_VERDICTS:
+            noted.append(
+                f"batch {manifest.header.name}, card {verdict.uuid}: {verdict.verdict.value}: {verdict.reason}"
+            )
+
+    progress = Progress(output, "cards")
+    try:
+        result = verify_cards(
+            get_server(target), target, read, snapsets, sample=sample, on_progress=progress, on_verdict=note
+        )
+    finally:
+        progress.close()
+    output.result(verify_json(result), verify_text(result))
+    for line in noted:
+        output.warn(line)
+    if not result.good:
+        bad = result.verdicts[Verdict.MISSING] + result.verdicts[Verdict.WRONG]
+        output.error(
+            f"{bad:,} cards would not work (load the batch; what is wrong then, a person has to look at)",
+            ExitCode.VERIFY,
+        )
+        return ExitCode.VERIFY
+    return ExitCode.OK
+
+
+def verify_json(result: VerifyResult) -> dict[str, Any]:
+    """Return the verdicts as data."""
+    return {
+        **{verdict.value: result.verdicts[verdict] for verdict in Verdict},
+        "cards": result.verdicts.total(),
+        "answers": result.answers,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def verify_text(result: VerifyResult) -> Iterator[str]:
+    """Yield the verdicts as lines."""
+    parts = [f"{result.verdicts[verdict]:,} {verdict.value}" for verdict in Verdict if result.verdicts[verdict]]
+    yield f"{result.verdicts.total():,} cards asked for in {result.seconds:.1f} s: {', '.join(parts)}"

@@ -1,0 +1,82 @@
+"""Options that several commands share: the target, the snapsets, the manifests."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dataloader.cli.output import Output
+from dataloader.couch import Server
+from dataloader.manifest import Manifest, read_manifest
+from dataloader.models import model_names
+from dataloader.snapsets import Snapsets, read_snapsets
+from dataloader.targets import Environment, Target, resolve
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+_TARGET_OPTIONS = (
+    click.option("--target", metavar="NAME", help="A target of the target file."),
+    click.option("--url", metavar="URL", help="The server's URL, instead; default: the environment's COUCHDB_URL."),
+    click.option(
+        "--model", type=click.Choice(model_names()), help="With --url: the document model; default gpii-token."
+    ),
+    click.option(
+        "--environment",
+        type=click.Choice([each.value for each in Environment]),
+        help="With --url: what the target is for; must be said for another machine.",
+    ),
+    click.option("--prefix", metavar="TEXT", help="With --url: what stands before each database's name."),
+    click.option("--config", type=PATH, metavar="FILE", help="The target file; default dataloader.toml."),
+)
+
+
+def target_options(function: Function) -> Function:
+    """Add the options that say which CouchDB is meant."""
+    for option in reversed(_TARGET_OPTIONS):
+        function = option(function)
+    return function
+
+
+def snapset_options(function: Function) -> Function:
+    """Add the options that say where the snapsets are."""
+    function = click.option("--strict", is_flag=True, help="Take an unknown term for an error.")(function)
+    return click.option(
+        "--snapsets",
+        "snapsets_dir",
+        type=PATH,
+        metavar="DIR",
+        help="The folder of the snapsets; default: the built-in ones.",
+    )(function)
+
+
+def manifest_argument(*, required: bool) -> Callable[[Function], Function]:
+    """Add the argument for manifests."""
+    return click.argument("manifests", nargs=-1, required=required, type=PATH, metavar="MANIFEST...")
+
+
+def get_target(output: Output, options: dict[str, Any]) -> Target:
+    """Find the target that the options mean, and take them out of ``options``."""
+    names = ("target", "url", "model", "environment", "prefix", "config")
+    target = resolve(**{name: options.pop(name) for name in names})
+    for warning in target.warnings:
+        output.warn(warning)
+    return target
+
+
+def get_snapsets(output: Output, folder: Path | None, *, strict: bool) -> Snapsets:
+    """Read the snapsets and tell what was noticed."""
+    snapsets = read_snapsets(folder, strict=strict)
+    output.warnings(snapsets.warnings)
+    return snapsets
+
+
+def get_manifests(paths: Sequence[Path]) -> list[Manifest]:
+    """Check manifests, each as a whole."""
+    return [read_manifest(path) for path in paths]
+
+
+def get_server(target: Target) -> Server:
+    """Return the target's server."""
+    return Server(target.address)

@@ -1,0 +1,10 @@
+"""Talking to CouchDB.
+
+The object model is couchdb-python's (``couchdb.Server``, ``couchdb.Database``); its HTTP layer is
+replaced by :class:`Session`, for a connection pool, time-outs, retries, TLS and bodies of bytes.
+"""
+
+from dataloader.couch.server import Database, Nodes, Rejection, Server, Welcome
+from dataloader.couch.session import Address, NotFoundError, Session
+
+__all__ = ["Address", "Database", "Nodes", "NotFoundError", "Rejection", "Server", "Session", "Welcome"]

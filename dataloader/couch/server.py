@@ -1,0 +1,245 @@
+"""A CouchDB server and its databases: the few requests that this tool makes.
+
+API facts: https://docs.couchdb.org/en/3.5.0/api/.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import couchdb
+import couchdb.http
+import orjson
+
+from dataloader.couch.session import Address, NotFoundError, PreconditionError, Session, TimedOutError, not_couchdb
+from dataloader.errors import CredentialsError
+from dataloader.revision import Document
+from dataloader.settings import INDEX_WAIT_TOTAL, Patience
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What a server says of itself."""
+
+    product: str
+    """``CouchDB`` or ``PouchDB Server``."""
+    version: str
+    names_leaves: bool
+    """Whether ``_revs_diff`` names a document's leaves (``possible_ancestors``); PouchDB does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """A cluster's nodes, as ``_membership`` gives them; empty where the server is no cluster."""
+
+    expected: tuple[str, ...] = ()
+    """The nodes that belong to the cluster (``cluster_nodes``)."""
+    connected: tuple[str, ...] = ()
+    """The nodes that the answering one is connected to, and itself (``all_nodes``)."""
+
+    @property
+    def away(self) -> tuple[str, ...]:
+        """The nodes that belong to the cluster and are not there."""
+        return tuple(sorted(set(self.expected) - set(self.connected)))
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A document that the server did not take, and why."""
+
+    id: str
+    reason: str
+
+
+class Server:
+    """A CouchDB server."""
+
+    def __init__(self, address: Address, patience: Patience | None = None) -> None:
+        self.address = address
+        self.session = Session(address, patience or Patience.from_environment())
+        self._server = couchdb.Server(address.url, session=self.session)
+
+    def welcome(self) -> Welcome:
+        """Ask who is there; tried once more only, so that a wrong address shows at once.
+
+        Raises:
+            UnreachableError: nobody.
+            ProtocolError: somebody else.
+        """
+        _, _, data = self.session.request("GET", f"{self.address.url}/", retries=1)
+        greeting = _decode(self.address.url, data)
+        if isinstance(greeting, dict) and "couchdb" in greeting:
+            return Welcome("CouchDB", str(greeting.get("version", "")), names_leaves=True)
+        if isinstance(greeting, dict) and "express-pouchdb" in greeting:
+            return Welcome("PouchDB Server", str(greeting.get("version", "")), names_leaves=False)
+        raise not_couchdb(self.address.url, "its greeting is another's")
+
+    def user(self) -> tuple[str | None, bool]:
+        """Return the user that the server takes us for, and whether it is a server admin.
+
+        Raises:
+            CredentialsError: the server does not accept the password.
+        """
+        context = self._get("_session").get("userCtx", {})
+        return context.get("name"), "_admin" in context.get("roles", ())
+
+    def nodes(self) -> Nodes:
+        """Return the cluster's nodes, none where the server does not say (only an admin is told)."""
+        try:
+            reply = self._get("_membership")
+        except (NotFoundError, CredentialsError):
+            return Nodes()
+        return Nodes(tuple(reply.get("cluster_nodes", ())), tuple(reply.get("all_nodes", ())))
+
+    def database(self, name: str) -> "Database":
+        """Return a database, whether it exists or not."""
+        return Database(name, couchdb.Database(couchdb.http.urljoin(self.address.url, name), name, self.session), self)
+
+    def _get(self, path: str) -> dict[str, Any]:
+        _, _, data = self._server.resource.get(path)
+        reply: dict[str, Any] = _decode(self.address.url, data, dict)
+        return reply
+
+
+class Database:
+    """One database; every method is one request, safe to repeat and to call from several threads."""
+
+    def __init__(self, name: str, database: Any, server: Server) -> None:
+        self.name = name
+        self._resource = database.resource
+        self._server = server
+
+    def exists(self) -> bool:
+        """Tell whether the database is there."""
+        return self.info() is not None
+
+    def create(self) -> bool:
+        """Create the database; return whether it was not there before."""
+        try:
+            self._resource.put()
+        except PreconditionError:
+            return False
+        return True
+
+    def delete(self) -> None:
+        """Delete the database, if it is there."""
+        try:
+            self._resource.delete()
+        except NotFoundError:
+            return
+
+    def info(self) -> dict[str, Any] | None:
+        """Return what the server knows of the database (``doc_count``, ``update_seq``…), None where it is not."""
+        try:
+            info: dict[str, Any] = self._json(self._resource.get(), dict)
+        except NotFoundError:
+            return None
+        return info
+
+    def update_seq(self) -> int:
+        """Return the number of updates that the database has seen."""
+        info = self.info() or {}
+        return int(str(info.get("update_seq", 0)).partition("-")[0])
+
+    def revs_diff(self, questions: bytes) -> dict[str, Any]:
+        """Ask which revisions are missing (``POST _revs_diff``).
+
+        Args:
+            questions: JSON of ``{ID: [REVISION, …], …}``.
+
+        Returns:
+            ``{ID: {"missing": [REVISION, …], "possible_ancestors": [REVISION, …]}}``.
+        """
+        answers: dict[str, Any] = self._json(self._resource.post("_revs_diff", body=questions), dict)
+        return answers
+
+    def leaves(self, ids: Sequence[str]) -> dict[str, list[Document]]:
+        """Fetch every leaf of documents, deleted ones too, each with its ``_revisions``.
+
+        Returns:
+            The leaves by ID; an empty list for a document that is absent.
+        """
+        if not ids:
+            return {}
+        body = {"docs": [{"id": each} for each in ids]}
+        reply = self._json(self._resource.post("_bulk_get", body=body, revs="true"), dict)
+        found: dict[str, list[Document]] = {each: [] for each in ids}
+        for result in reply["results"]:
+            found[result["id"]] += [each["ok"] for each in result["docs"] if "ok" in each]
+        return found
+
+    def revision(self, doc_id: str, rev: str) -> Document | None:
+        """Fetch one revision of a document, None where it is not there (any more)."""
+        body = {"docs": [{"id": doc_id, "rev": rev}]}
+        reply = self._json(self._resource.post("_bulk_get", body=body), dict)
+        found: Document | None = reply["results"][0]["docs"][0].get("ok")
+        return found
+
+    def all_docs(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Fetch the winning revisions of documents with their conflicts (``_all_docs``), a row an ID."""
+        rows: list[dict[str, Any]] = self._json(
+            self._resource.post("_all_docs", body={"keys": list(ids)}, include_docs="true", conflicts="true"), dict
+        )["rows"]
+        return rows
+
+    def write(self, documents: Iterable[bytes]) -> list[Rejection]:
+        """Write documents with the revisions that they carry (``_bulk_docs``, ``"new_edits": false``).
+
+        Args:
+            documents: JSON of each, with ``_rev``.
+
+        Returns:
+            Those that the server did not take; the reply names no others.
+        """
+        body = b'{"new_edits":false,"docs":[%s]}' % b",".join(documents)
+        reply = self._json(self._resource.post("_bulk_docs", body=body), list)
+        return [
+            Rejection(str(each.get("id")), f"{each['error']}: {each.get('reason', '')}")
+            for each in reply
+            if isinstance(each, dict) and "error" in each
+        ]
+
+    def view(self, design: str, view: str, keys: Sequence[object], *, include_docs: bool) -> list[dict[str, Any]]:
+        """Query a view by keys, as the servers do; rows in the order of the keys.
+
+        Raises:
+            NotFoundError: there is no such view.
+        """
+        options = {"include_docs": "true"} if include_docs else {}
+        path = ["_design", design, "_view", view]
+        rows: list[dict[str, Any]] = self._json(self._resource.post(path, body={"keys": list(keys)}, **options), dict)[
+            "rows"
+        ]
+        return rows
+
+    def build_view(self, design: str, view: str) -> None:
+        """Ask a view for one row and wait until its index is built, however many time-outs that takes.
+
+        Raises:
+            UnreachableError: the server failed in another way, or took longer than six hours.
+        """
+        path = f"{self._resource.url}/_design/{design}/_view/{view}?limit=1"
+        end = time.monotonic() + INDEX_WAIT_TOTAL
+        while True:
+            try:
+                # No retries: each would start from nothing, and a time-out is not a failure here.
+                self._server.session.request("GET", path, retries=0)
+            except TimedOutError:
+                if time.monotonic() > end:
+                    raise
+            else:
+                return
+
+    def _json(self, reply: tuple[int, Mapping[str, str], Any], kind: type[Any]) -> Any:
+        return _decode(self._server.address.url, reply[2], kind)
+
+
+def _decode(url: str, data: Any, kind: type[Any] = object) -> Any:
+    try:
+        value = orjson.loads(data.read())
+    except ValueError as error:
+        raise not_couchdb(url, "its reply is not JSON") from error
+    if not isinstance(value, kind):
+        raise not_couchdb(url, "its reply has another form")
+    return value

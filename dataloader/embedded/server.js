@@ -1,0 +1,427 @@
+'use strict';
+
+/*
+ * PouchDB Server (express-pouchdb) behind a thin front of ours: the server for trying out, development and CI.
+ *
+ * It reads one line of JSON from standard input, so that no password stands in the process list or the environment:
+ *
+ *   {"host": "127.0.0.1", "port": 0, "data": "/folder" or null for memory,
+ *    "admin": {"name": "...", "password": "..."} or null, "users": [{"name": "...", "password": "..."}]}
+ *
+ * It prints one line of JSON, {"url": "http://127.0.0.1:PORT"} when it is ready or {"error": "..."}, then exit code 1.
+ * It ends when standard input closes, which it does whatever way the parent ends, and on SIGTERM and SIGINT.
+ */
+
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+const http = require('node:http');
+const path = require('node:path');
+const readline = require('node:readline');
+const vm = require('node:vm');
+
+const express = require('express');
+const PouchDB = require('pouchdb');
+const pouchServer = require('express-pouchdb');
+
+// Enough for any batch a loader sends, and little enough to be held in memory by several requests at once.
+const BODY_LIMIT_BYTES = 64 * 1024 * 1024;
+// How long requests under way, and then the databases, may take to finish when the server ends.
+const GRACE_MS = 3000;
+// A loader pauses between requests; its pooled connections are to outlive that (Node's default is 5 s).
+const KEEP_ALIVE_MS = 120 * 1000;
+// Documents a step in building a view: a fifth faster on disk than PouchDB's 50; beyond it nothing is gained.
+const VIEW_BATCH_DOCS = 500;
+
+const DATABASE_NAME = /^[a-z][a-z0-9_$()+-]*$/;
+const REVISION = /^[0-9]+-\S+$/;
+
+class ConfigError extends Error {}
+
+// What PouchDB has to say is one line on standard error, without the documents that it prints as well: they are
+// nobody's business. Standard output is for the one line of JSON.
+function complain(...parts) {
+  const texts = parts.map((part) => (part instanceof Error ? part.message : part));
+  const text = texts.filter((part) => typeof part === 'string').join(' ');
+  process.stderr.write(`${text.split('\n', 1)[0]}\n`);
+}
+Object.assign(console, {log: complain, info: complain, warn: complain, error: complain});
+process.on('uncaughtException', (error) => {
+  complain(error);
+  process.exit(1);
+});
+
+// PouchDB runs a map function in a new context for every document, which takes ten times as long as all the rest
+// and gigabytes of memory. One context for all of them is as far from the server itself.
+const sandbox = vm.createContext(Object.create(null));
+const {runInNewContext} = vm;
+vm.runInNewContext = (code, ...more) => (more.length ? runInNewContext(code, ...more) : vm.runInContext(code, sandbox));
+
+// Databases hold what only their owner may read.
+process.umask(0o077);
+
+/* ---- answers ---- */
+
+function refuse(res, status, error, reason) {
+  res.status(status).json({error, reason});
+}
+
+/* ---- who may do what ---- */
+
+// The name is hashed with the password, so that every account is compared whole and in the same time.
+function digest(credentials) {
+  return crypto.createHash('sha256').update(credentials).digest();
+}
+
+function readAccounts(config) {
+  const given = (config.users ?? []).map((user) => ({...user, roles: []}));
+  if (config.admin) {
+    given.push({...config.admin, roles: ['_admin']});
+  }
+  return given.map(({name, password, roles}) => {
+    if (typeof name !== 'string' || !name || name.includes(':') || typeof password !== 'string' || !password) {
+      throw new ConfigError('a user needs a name without a colon, and a password');
+    }
+    return {name, roles, digest: digest(`${name}:${password}`)};
+  });
+}
+
+// HTTP Basic, as CouchDB checks it when require_valid_user is set: wrong credentials are refused everywhere,
+// none are accepted for the two requests that ask whether the server is there.
+function authenticate(accounts, adminParty) {
+  return (req, res, next) => {
+    const basic = /^Basic +(\S+)$/i.exec(req.headers.authorization ?? '');
+    let known = null;
+    if (basic) {
+      const given = digest(Buffer.from(basic[1], 'base64'));
+      for (const account of accounts) {
+        if (crypto.timingSafeEqual(account.digest, given)) {
+          known = account;
+        }
+      }
+    }
+    if (basic && !known) {
+      return refuse(res, 401, 'unauthorized', 'Name or password is incorrect.');
+    }
+    if (!known && !adminParty && req.path !== '/' && req.path !== '/_up') {
+      return refuse(res, 401, 'unauthorized', 'Authentication required.');
+    }
+    req.user = known ?? {name: null, roles: adminParty ? ['_admin'] : []};
+    next();
+  };
+}
+
+function session(req, res) {
+  const info = {authentication_handlers: ['default']};
+  if (req.user.name) {
+    info.authenticated = 'default';
+  }
+  res.json({ok: true, userCtx: {name: req.user.name, roles: req.user.roles}, info});
+}
+
+// Every database is for admins only, as a new one is in CouchDB 3.
+function authorize(exists) {
+  return async (req, res, next) => {
+    const [, database, inside] = req.path.split('/');
+    if (req.user.roles.includes('_admin') || !database) {
+      return next();
+    }
+    if (database.startsWith('_') || (!inside && ['PUT', 'DELETE'].includes(req.method))) {
+      return refuse(res, 401, 'unauthorized', 'You are not a server admin.');
+    }
+    if (!(await exists(database))) {
+      return refuse(res, 404, 'not_found', 'Database does not exist.');
+    }
+    refuse(res, 403, 'forbidden', 'You are not allowed to access this db.');
+  };
+}
+
+/* ---- where express-pouchdb departs from CouchDB in ways that mislead a client ---- */
+
+// Requests for a whole database. Of two that create the same one at once, both were told 201; deleting one that
+// is not there made it first; and names were quietly changed ("a/b" and "ab" were one database).
+function databases(exists) {
+  let turn = Promise.resolve();
+  return async (req, res, next) => {
+    const name = req.params.db;
+    if (req.path === '/' && ['PUT', 'DELETE'].includes(req.method)) {
+      const before = turn;
+      turn = new Promise((done) => res.once('close', done));
+      await before;
+    } else if (name.startsWith('_')) {
+      return next();
+    }
+    const creating = req.path === '/' && req.method === 'PUT';
+    if (creating && !DATABASE_NAME.test(name)) {
+      const rule = 'Only lowercase characters (a-z), digits (0-9), and any of the characters _, $, (, ), +, and - ' +
+        'are allowed. Must begin with a letter.';
+      return refuse(res, 400, 'illegal_database_name', `Name: '${name}'. ${rule}`);
+    }
+    const there = DATABASE_NAME.test(name) && (await exists(name));
+    if (creating && there) {
+      return refuse(res, 412, 'file_exists', 'The database could not be created, the file already exists.');
+    }
+    if (!creating && !there) {
+      return refuse(res, 404, 'not_found', 'Database does not exist.');
+    }
+    next();
+  };
+}
+
+// Bodies. Without the right Content-Type a body was taken for an empty one, and an array for an empty document:
+// both were stored. Attachments, which are any bytes, are left alone.
+function bodies() {
+  const parse = express.json({limit: BODY_LIMIT_BYTES, type: () => true});
+  return (req, res, next) => {
+    const [, , first, second, third] = req.path.split('/');
+    const attachment = ['_design', '_local'].includes(first) ? third : second;
+    const multipart = req.is('multipart/*');
+    if (req.method === 'POST' && !req.is('json') && !multipart) {
+      return refuse(res, 415, 'bad_content_type', 'Content-Type must be application/json');
+    }
+    if (multipart || (req.method !== 'POST' && (req.method !== 'PUT' || attachment))) {
+      return next();
+    }
+    parse(req, res, (error) => {
+      if (error || Array.isArray(req.body)) {
+        return error ? next(error) : refuse(res, 400, 'bad_request', 'Request body must be a JSON object');
+      }
+      next();
+    });
+  };
+}
+
+// Single documents. Deleting one without saying which revision deleted the current one.
+function documents(req, res, next) {
+  const [, , first, second, third] = req.path.split('/');
+  const isDocument = first && (first === '_design' ? second && !third : !second && first !== '_local');
+  const match = /^"?([^"]+)"?$/.exec(req.headers['if-match'] ?? '');
+  if (isDocument && match && !req.query.rev) {
+    req.query.rev = match[1];
+  }
+  if (isDocument && req.method === 'DELETE' && !req.query.rev) {
+    return refuse(res, 409, 'conflict', 'Document update conflict.');
+  }
+  next();
+}
+
+// A value that is no list of revisions ended the whole process.
+function checkRevsDiff(req, res, next) {
+  const lists = Object.values(req.body);
+  if (!lists.every((list) => Array.isArray(list) && list.every((rev) => REVISION.test(rev)))) {
+    return refuse(res, 400, 'bad_request', 'Invalid rev format');
+  }
+  next();
+}
+
+// An empty list was never answered, and one that is no list ended the process.
+function checkBulkGet(req, res, next) {
+  if (!Array.isArray(req.body.docs)) {
+    return refuse(res, 400, 'bad_request', "Missing JSON list of 'docs'.");
+  }
+  next();
+}
+
+// What is repaired in the database objects themselves, before express-pouchdb calls them.
+function repair(name, db, next) {
+  const {bulkDocs, bulkGet, query, viewCleanup} = db;
+
+  // A document that breaks a rule (an unknown member that starts with "_") was answered with 500, which a client
+  // repeats, not with 400.
+  db.bulkDocs = (...args) => {
+    const callback = args.pop();
+    if (typeof callback !== 'function') {
+      return bulkDocs.call(db, ...args, callback);
+    }
+    return bulkDocs.call(db, ...args, (error, result) => {
+      if (error?.name === 'doc_validation') {
+        error.status = 400;
+      }
+      callback(error, result);
+    });
+  };
+
+  // One result for each request, in their order; without a revision every leaf, deleted ones too; and an error
+  // that says what is missing. It was one result for each document, the winning leaf, and {} for an error.
+  db.bulkGet = ({docs, revs, latest}, callback) => {
+    const one = async (wanted) => {
+      const {id = null, rev} = wanted ?? {};
+      // express-pouchdb answers {"error": the name, "reason": the message}.
+      const failed = (error, reason) => ({error, name: {id, rev: rev ?? 'undefined', error, reason}});
+      try {
+        const found = await db.get(id, {open_revs: rev === undefined ? 'all' : [rev], revs, latest});
+        return {id, docs: found.map((leaf) => (leaf.ok ? leaf : failed('not_found', 'missing')))};
+      } catch (error) {
+        return {id, docs: [failed(error.name, error.message)]};
+      }
+    };
+    Promise.all(docs.map(one)).then((results) => callback(null, {results}), callback);
+  };
+
+  // A linked document that is missing is null; the member was left out.
+  db.query = (view, options, callback) => {
+    query.call(db, view, options).then((result) => {
+      if (options.include_docs) {
+        for (const row of result.rows) {
+          row.doc ??= null;
+        }
+      }
+      return result;
+    }).then((result) => callback(null, result), callback);
+  };
+
+  // It takes no options, and when given some it never answered.
+  db.viewCleanup = (options, callback) => {
+    viewCleanup.call(db).then((result) => callback(null, result), callback);
+  };
+  return next();
+}
+
+/* ---- the server ---- */
+
+function checkConfig(config) {
+  const {host = '127.0.0.1', port = 0, data = null, admin = null} = config;
+  if (typeof host !== 'string' || !host || !Number.isInteger(port) || port < 0 || port > 65535) {
+    throw new ConfigError('host must be a name or an address, and port a number from 0 to 65535');
+  }
+  if (data !== null && (typeof data !== 'string' || !path.isAbsolute(data))) {
+    throw new ConfigError('data must be the absolute path of a folder, or null');
+  }
+  if (!admin && !['127.0.0.1', '::1', 'localhost'].includes(host)) {
+    throw new ConfigError(`without an admin the server is for this machine only, not for ${host}`);
+  }
+  return {host, port, data, accounts: readAccounts(config), adminParty: !admin};
+}
+
+function prepareData(data) {
+  try {
+    fs.mkdirSync(data, {recursive: true});
+    fs.accessSync(data, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
+  } catch (error) {
+    throw new ConfigError(`the data folder ${data} can't be written to (${error.code})`);
+  }
+}
+
+async function openDatabases(data) {
+  const options = {view_update_changes_batch_size: VIEW_BATCH_DOCS};
+  if (data === null) {
+    PouchDB.plugin(require('pouchdb-adapter-memory'));
+    options.adapter = 'memory';
+  } else {
+    prepareData(data);
+    options.prefix = data + path.sep;
+  }
+  const Databases = PouchDB.defaults(options);
+  // Temporary views run code that anybody sends; CouchDB no longer has them.
+  const app = pouchServer({mode: 'minimumForPouchDB', overrideMode: {exclude: ['routes/temp-views']}});
+  app.dbWrapper.registerWrapper(repair);
+  await app.setPouchDB(Databases);
+  try {
+    // Opens the list of databases, and with it takes the lock on the folder.
+    await Databases.allDbs();
+  } catch (error) {
+    const why = /lock/i.test(error.message) ? 'another process uses it' : error.message;
+    throw new ConfigError(`the data folder ${data} can't be opened: ${why}`);
+  }
+  return {app, exists: async (name) => (await Databases.allDbs()).includes(name)};
+}
+
+function makeApp({accounts, adminParty}, {app: pouch, exists}) {
+  const app = express();
+  app.disable('x-powered-by');
+  app.enable('case sensitive routing');
+  app.use(authenticate(accounts, adminParty));
+  app.get('/_up', (req, res) => res.json({status: 'ok'}));
+  app.get('/_session', session);
+  app.use(authorize(exists));
+  app.use('/:db', databases(exists));
+  app.use(bodies());
+  app.use(documents);
+  app.post('/:db/_revs_diff', checkRevsDiff);
+  app.post('/:db/_bulk_get', checkBulkGet);
+  app.use(pouch);
+  // Express knows an error handler by its four parameters.
+  // eslint-disable-next-line no-unused-vars
+  app.use((error, req, res, next) => {
+    if (error.type === 'entity.parse.failed') {
+      return refuse(res, 400, 'bad_request', 'invalid UTF-8 JSON');
+    }
+    if (error.type === 'entity.too.large') {
+      return refuse(res, 413, 'too_large', 'the request entity is too large');
+    }
+    const status = error.status ?? 500;
+    if (status >= 500) {
+      console.error(error);
+    }
+    refuse(res, status, status < 500 ? 'bad_request' : 'unknown_error', error.message);
+  });
+  return app;
+}
+
+function listen(app, {host, port}) {
+  const server = http.createServer({keepAliveTimeout: KEEP_ALIVE_MS}, app);
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => {
+      const why = {EADDRINUSE: 'it is in use', EACCES: 'permission denied'}[error.code] ?? error.message;
+      reject(new ConfigError(`port ${port} of ${host} can't be opened: ${why}`));
+    });
+    server.listen(port, host, () => resolve(server));
+  });
+}
+
+function address(server, host) {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${server.address().port}`;
+}
+
+function within(promise) {
+  return Promise.race([promise, new Promise((done) => setTimeout(done, GRACE_MS))]);
+}
+
+async function main() {
+  const open = new Set();
+  let server = null;
+  let ending = false;
+
+  const end = async () => {
+    if (ending) {
+      return;
+    }
+    ending = true;
+    if (server) {
+      const closed = new Promise((done) => server.close(done));
+      server.closeIdleConnections();
+      await within(closed);
+      await within(Promise.allSettled([...open].map((db) => db.close())));
+    }
+    process.exit(0);
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+
+  const input = readline.createInterface({input: process.stdin});
+  const line = await new Promise((resolve) => input.once('line', resolve).once('close', () => resolve(null)));
+  if (line === null) {
+    throw new ConfigError('standard input ended before the configuration');
+  }
+  input.once('close', end);
+
+  let config;
+  try {
+    config = checkConfig(JSON.parse(line));
+  } catch (error) {
+    // What JSON.parse says quotes the input, and with it a password.
+    throw error instanceof SyntaxError ? new ConfigError('the configuration is not JSON') : error;
+  }
+  // Views are databases of their own, opened by PouchDB itself; this is how it tells of each.
+  PouchDB.on('ref', (db) => open.add(db));
+  PouchDB.on('unref', (db) => open.delete(db));
+  const app = makeApp(config, await openDatabases(config.data));
+  server = await listen(app, config);
+  process.stdout.write(`${JSON.stringify({url: address(server, config.host)})}\n`);
+}
+
+main().catch((error) => {
+  if (!(error instanceof ConfigError)) {
+    console.error(error);
+  }
+  process.stdout.write(`${JSON.stringify({error: error.message})}\n`, () => process.exit(1));
+});

@@ -1,0 +1,185 @@
+"""Every way a run can end, each with its exit code.
+
+One table (:class:`ExitCode`) holds the codes; the README prints it and a test holds the two together.
+Each error class owns one code. An error is one line: what (naming the file, row or document), the
+rule that was broken, and what to do next.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Self
+
+SHOWN_PROBLEMS = 20
+"""How many problems of one input are printed; the rest are counted."""
+
+
+class ExitCode(IntEnum):
+    """The exit codes, and in one line each what they mean."""
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Make a member that is its number and carries its meaning."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    OK = 0, "everything is as it should be"
+    INTERNAL = 1, "a fault in dataloader itself; run again with --debug and report it"
+    USAGE = 2, "the command line is wrong"
+    INPUT = 3, "an input file is wrong (manifest, workbook, snapset, sample data, target file)"
+    FILE = 4, "a file cannot be read or written, or stands already where a new one was to be written"
+    UNREACHABLE = 5, "the server cannot be reached, or failed until the retries were used up"
+    CREDENTIALS = 6, "the server refused the user name, the password or the right to do this"
+    PROTOCOL = 7, "what answers is not a CouchDB, or not at this address"
+    PROTECTED = 8, "refused, to protect the target (sample data, seeded batch, environment not said)"
+    ATTENTION = 9, "documents need a person's attention (outdated, foreign, conflicted, failed)"
+    VERIFY = 10, "what the server answers is not what the batch says"
+    NODES = 11, "a node of the cluster is away; copies may be short until it is back"
+    EMBEDDED = 12, "the embedded server cannot be installed or started"
+    INTERRUPTED = 130, "interrupted (Ctrl-C); run it again and it goes on"
+
+
+class DataloaderError(Exception):
+    """The base of every error that a user may see.
+
+    Args:
+        what: what is wrong, naming the file and line, row, document or address.
+        rule: the rule that was broken.
+        todo: what the user can do next.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
+
+    def __init__(self, what: str, *, rule: str | None = None, todo: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.rule = rule
+        self.todo = todo
+
+    def __str__(self) -> str:
+        """Return the error as one line."""
+        text = self.what
+        if self.rule:
+            text += f": {self.rule}"
+        if self.todo:
+            text += f" ({self.todo})"
+        return " ".join(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in an input: where it stands, which rule it breaks, what to do."""
+
+    where: str
+    rule: str
+    todo: str | None = None
+
+    def __str__(self) -> str:
+        """Return the problem as one line."""
+        text = f"{self.where}: {self.rule}"
+        if self.todo:
+            text += f" ({self.todo})"
+        return " ".join(text.split())
+
+
+class InputError(DataloaderError):
+    """An input file breaks a rule; carries every problem found, not the first only."""
+
+    exit_code = ExitCode.INPUT
+
+    def __init__(self, problems: Problem | Sequence[Problem], *, total: int | None = None) -> None:
+        found = [problems] if isinstance(problems, Problem) else list(problems)
+        first = found[0]
+        super().__init__(first.where, rule=first.rule, todo=first.todo)
+        self.problems = found
+        self.total = len(found) if total is None else total
+
+    def __str__(self) -> str:
+        """Return a line a problem, and a last line for those not shown."""
+        lines = [str(problem) for problem in self.problems[:SHOWN_PROBLEMS]]
+        if self.total > len(lines):
+            lines.append(f"and {self.total - len(lines)} more problems")
+        return "\n".join(lines)
+
+
+class FileError(DataloaderError):
+    """A file or folder cannot be read or written, or exists already."""
+
+    exit_code = ExitCode.FILE
+
+    @classmethod
+    def of(cls, error: OSError, path: object, todo: str) -> "FileError":
+        """Make the error for what the operating system said of a path."""
+        return cls(str(path), rule=(error.strerror or str(error)).lower(), todo=todo)
+
+
+class UsageError(DataloaderError):
+    """The command line, or the settings in the environment, are wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UnreachableError(DataloaderError):
+    """The server cannot be reached, or went on failing until the retries were used up."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class CredentialsError(DataloaderError):
+    """The server does not accept the credentials, or they are not sufficient."""
+
+    exit_code = ExitCode.CREDENTIALS
+
+
+class ProtocolError(DataloaderError):
+    """What answers is not a CouchDB, or does not answer as one."""
+
+    exit_code = ExitCode.PROTOCOL
+
+
+class TooLargeError(ProtocolError):
+    """The server refuses a request for its size (413)."""
+
+
+class ProtectedError(DataloaderError):
+    """The operation is refused to protect the target."""
+
+    exit_code = ExitCode.PROTECTED
+
+
+class AttentionError(DataloaderError):
+    """The load went through, but some documents need a person's attention."""
+
+    exit_code = ExitCode.ATTENTION
+
+
+class VerifyError(DataloaderError):
+    """The server's answers are not what the batch says."""
+
+    exit_code = ExitCode.VERIFY
+
+
+class NodesError(DataloaderError):
+    """A node of the cluster is away."""
+
+    exit_code = ExitCode.NODES
+
+
+class EmbeddedServerError(DataloaderError):
+    """The embedded server cannot be installed or started."""
+
+    exit_code = ExitCode.EMBEDDED
+
+
+def raise_problems(problems: Iterable[Problem]) -> None:
+    """Raise one error for all problems, if there is one.
+
+    Raises:
+        InputError: with every problem.
+    """
+    found = list(problems)
+    if found:
+        raise InputError(found)

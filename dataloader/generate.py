@@ -1,0 +1,130 @@
+"""Minting a batch: the manifest, and the workbook that is made from it."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataloader.errors import InputError, Problem
+from dataloader.files import new_files
+from dataloader.manifest import (
+    SUFFIX,
+    Card,
+    Header,
+    Manifest,
+    check_count,
+    deal,
+    mint,
+    now,
+    seeded_bytes,
+    write_manifest,
+)
+from dataloader.snapsets import EMPTY, Snapsets
+from dataloader.workbook import SUFFIX as WORKBOOK_SUFFIX
+from dataloader.workbook import write_workbook
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+
+SEEDED_TIME = "2000-01-01T00:00:00.000Z"
+"""The time of creation of a seeded batch: a fixed one, so that the same seed gives the same file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch that has been minted and written."""
+
+    manifest: Manifest
+    workbook: Path
+
+
+def share_out(cards: int, wanted: Mapping[str, int | None], snapsets: Snapsets) -> dict[str, int]:
+    """Work out how many cards start with each snapset.
+
+    Args:
+        cards: how many cards the batch has.
+        wanted: counts by snapset; None for the one that takes what is left. Nothing: all start empty.
+        snapsets: the snapsets there are.
+
+    Raises:
+        InputError: the counts do not add up, or there is no such snapset.
+    """
+    check_count(cards)
+    problems = [snapsets.unknown(name, "--snapset") for name in wanted if snapsets.get(name) is None]
+    problems += [
+        Problem(f"--snapset {name}={count}", "a count is 1 or more", "correct it or leave the snapset out")
+        for name, count in wanted.items()
+        if count is not None and count < 1
+    ]
+    if problems:
+        raise InputError(problems)
+    counted = sum(count for count in wanted.values() if count is not None)
+    rest = [name for name, count in wanted.items() if count is None]
+    if not wanted:
+        return {EMPTY: cards}
+    if len(rest) > 1 or (rest and counted >= cards) or (not rest and counted != cards):
+        said = " ".join(name if count is None else f"{name}={count}" for name, count in wanted.items())
+        raise InputError(
+            Problem(
+                f"--snapset {said}",
+                f"the counts must add up to {cards} cards; at most one snapset may stand without a count",
+                "correct the counts",
+            )
+        )
+    return {name: cards - counted if count is None else count for name, count in wanted.items()}
+
+
+def check_name(name: str) -> None:
+    """Check a batch's name, which becomes a file's.
+
+    Raises:
+        InputError: it is empty, or could leave its folder.
+    """
+    if not _NAME.match(name):
+        raise InputError(
+            Problem(
+                f"batch name {name!r}",
+                "is made of letters, digits, '.', '_' and '-', begins with a letter or digit, and has at most 100",
+                "choose another",
+            )
+        )
+
+
+def generate(
+    name: str,
+    shares: Mapping[str, int],
+    folder: Path,
+    *,
+    seed: int | None = None,
+    on_card: Callable[[], None] = lambda: None,
+) -> Batch:
+    """Mint a batch and write its manifest and workbook.
+
+    Args:
+        name: the batch's name.
+        shares: how many cards start with each snapset.
+        folder: where the files go.
+        seed: for a reproducible batch; production and staging targets refuse it.
+        on_card: called for each card that has been written to both files, twice in all.
+
+    Raises:
+        InputError: the name can't be used.
+        FileError: a file stands there already, or can't be written.
+    """
+    check_name(name)
+    manifest_path, workbook_path = folder / f"{name}{SUFFIX}", folder / f"{name}{WORKBOOK_SUFFIX}"
+    count = sum(shares.values())
+    created = now() if seed is None else SEEDED_TIME
+    header = Header(name, created, count, shares, "", seed)
+    uuids = mint(count, os.urandom if seed is None else seeded_bytes(seed))
+
+    def counted(card: Card) -> Card:
+        on_card()
+        return card
+
+    with new_files(manifest_path, workbook_path) as (manifest, workbook):
+        header = write_manifest(manifest, header, map(counted, deal(uuids, shares)))
+        manifest.flush()
+        written = Manifest(Path(manifest.name), header)
+        write_workbook(workbook, header, map(counted, written.cards()))
+    return Batch(Manifest(manifest_path, header), workbook_path)

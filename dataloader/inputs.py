@@ -1,0 +1,129 @@
+"""Telling what a file is, and checking it as that; no server needed."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataloader.errors import FileError, InputError, Problem
+from dataloader.manifest import read_manifest
+from dataloader.seed import read_samples
+from dataloader.snapsets import Snapsets, read_json5, read_snapset
+from dataloader.targets import read_targets
+from dataloader.validation import explain
+from dataloader.workbook import check_workbook
+
+SITE_SCHEMA = "files/site-credentials"
+_SUFFIXES = {".jsonl": "manifest", ".xlsx": "workbook", ".toml": "target file"}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found of one file."""
+
+    path: Path
+    kind: str
+    """``manifest``, ``workbook``, ``snapset``, ``sample data``, ``site credentials`` or ``target file``."""
+    summary: str
+    """In a few words, what is in it; empty where there are problems."""
+    problems: tuple[Problem, ...] = field(default=())
+    total_problems: int = 0
+    warnings: tuple[Problem, ...] = field(default=())
+
+
+def validate(paths: Iterable[Path], snapsets: Snapsets | None, *, strict: bool = False) -> Iterator[Checked]:
+    """Check files by what they are, folders with all that is in them.
+
+    Args:
+        paths: files and folders.
+        snapsets: what a manifest's snapsets are looked for in; None not to look.
+        strict: whether an unknown term is an error.
+
+    Yields:
+        A result a file, in the order of paths, every problem of each.
+
+    Raises:
+        FileError: a path can't be read.
+    """
+    for path in paths:
+        if path.is_dir():
+            for each in sorted(path.rglob("*")):
+                if _kind(each) is not None and not any(part.startswith(".") for part in each.relative_to(path).parts):
+                    yield _validate(each, snapsets, strict=strict)
+        else:
+            yield _validate(path, snapsets, strict=strict)
+
+
+def _kind(path: Path) -> str | None:
+    if path.is_dir():
+        return None
+    if path.suffix in _SUFFIXES:
+        return _SUFFIXES[path.suffix]
+    return "data" if path.suffix in {".json5", ".json"} and not path.name.endswith(".schema.json") else None
+
+
+def _validate(path: Path, snapsets: Snapsets | None, *, strict: bool) -> Checked:
+    kind = _kind(path) or "file"
+    try:
+        if kind == "file":
+            path.stat()
+            raise InputError(
+                Problem(
+                    str(path),
+                    "is neither a manifest (.jsonl), a workbook (.xlsx), a snapset or sample data (.json5, .json) "
+                    "nor a target file (.toml)",
+                    "leave it out",
+                )
+            )
+        if kind == "data":
+            return _validate_data(path, strict=strict)
+        return Checked(path, kind, _CHECKS[kind](path, snapsets))
+    except InputError as error:
+        return Checked(path, kind, "", tuple(error.problems), error.total)
+    except OSError as error:
+        raise FileError.of(error, path, "give the path of a file that can be read") from error
+
+
+def _manifest(path: Path, snapsets: Snapsets | None) -> str:
+    header = read_manifest(path).header
+    unknown = [
+        snapsets.unknown(name, f"{path}, line 1")
+        for name in header.snapsets
+        if snapsets is not None and snapsets.get(name) is None
+    ]
+    if unknown:
+        raise InputError(unknown)
+    return f"batch {header.name}, {header.cards} cards" + ("" if header.seed is None else ", reproducible")
+
+
+def _workbook(path: Path, snapsets: Snapsets | None) -> str:  # noqa: ARG001 - every check is called alike
+    found = check_workbook(path)
+    return f"batch {found.name}, {found.cards} cards"
+
+
+def _targets(path: Path, snapsets: Snapsets | None) -> str:  # noqa: ARG001 - every check is called alike
+    return f"targets {', '.join(read_targets(path))}"
+
+
+_CHECKS = {"manifest": _manifest, "workbook": _workbook, "target file": _targets}
+
+
+def _validate_data(path: Path, *, strict: bool) -> Checked:
+    """Check a file of JSON5: a list is sample data, an object a snapset or a site's credentials."""
+    kind = "data"
+    try:
+        data = read_json5(path)
+        if isinstance(data, list):
+            kind = "sample data"
+            samples = read_samples(path)
+            return Checked(path, kind, f"{len(samples.documents)} documents for {samples.database}")
+        if isinstance(data, dict) and "site" in data:
+            kind = "site credentials"
+            rules = explain(SITE_SCHEMA, data)
+            if rules:
+                raise InputError([Problem(str(path), rule, f"see schemas/{SITE_SCHEMA}.schema.json") for rule in rules])
+            return Checked(path, kind, f"site {data['site']}")
+        kind = "snapset"
+        snapset, warnings = read_snapset(path, strict=strict)
+    except InputError as error:
+        return Checked(path, kind, "", tuple(error.problems), error.total)
+    return Checked(path, kind, snapset.title, warnings=tuple(warnings))

@@ -1,0 +1,339 @@
+"""Loads: bringing a target to the state that the input describes.
+
+A load is replication from a batch on disk: nothing is written before it is known to be absent, each
+document has the revision that its content gives it, and so a load can be repeated, interrupted, or run
+twice at once, and comes to the same end.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from dataloader.classify import Finding, State, classify
+from dataloader.couch import Database, NotFoundError, Rejection, Server
+from dataloader.errors import DataloaderError, TooLargeError
+from dataloader.pipeline import batches, in_parallel
+from dataloader.plan import OnFinding, OnProgress, findings, no_finding, no_progress, step_name
+from dataloader.revision import Document, Prepared, certifies_itself, history, prepare
+from dataloader.sources import DESIGN_KIND, Source
+from dataloader.targets import Target
+from dataloader.views import design_documents
+
+KEPT_FAILURES = 100
+"""Rejected documents that are kept with their reasons; all are counted."""
+
+
+class Outcome(StrEnum):
+    """What became of a document; each has one."""
+
+    CREATED = "created"
+    UNCHANGED = "unchanged"
+    EDITED = "edited"
+    DELETED = "deleted"
+    OUTDATED = "outdated"
+    UPDATED = "updated"
+    FOREIGN = "foreign"
+    CONFLICTED = "conflicted"
+    FAILED = "failed"
+
+
+NEEDS_ATTENTION = (Outcome.OUTDATED, Outcome.FOREIGN, Outcome.CONFLICTED, Outcome.FAILED)
+"""Outcomes after which the document is not there, nor changed by its owner."""
+
+
+@dataclass
+class LoadResult:
+    """What a load did."""
+
+    outcomes: dict[str, dict[str, Counter[Outcome]]] = field(default_factory=dict)
+    """Counts by database (without prefix) and kind of document."""
+    created_databases: list[str] = field(default_factory=list)
+    failures: list[Rejection] = field(default_factory=list)
+    nodes_away: tuple[str, ...] = ()
+    """Nodes of the cluster that were away before or after the load."""
+    views_built: int = 0
+    seconds: float = 0.0
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many documents came to an outcome."""
+        return sum(counts[outcome] for kinds in self.outcomes.values() for counts in kinds.values())
+
+    @property
+    def documents(self) -> int:
+        """How many documents were seen to."""
+        return sum(counts.total() for kinds in self.outcomes.values() for counts in kinds.values())
+
+    @property
+    def needs_attention(self) -> int:
+        """How many documents a person has to look at."""
+        return sum(self.count(outcome) for outcome in NEEDS_ATTENTION)
+
+
+def load(
+    server: Server,
+    target: Target,
+    sources: Sequence[Source],
+    *,
+    update: bool = False,
+    replace_views: bool = False,
+    on_progress: OnProgress = no_progress,
+    on_finding: OnFinding = no_finding,
+) -> LoadResult:
+    """Bring a target to the state that the sources describe, and build the indexes of its views.
+
+    Args:
+        server: the target's server.
+        target: the target.
+        sources: what to bring, in this order.
+        update: whether to replace what is outdated.
+        replace_views: whether to replace design documents that are not ours, too; never anything else.
+        on_progress: told of each batch.
+        on_finding: told of each document that was neither absent nor unchanged.
+
+    Raises:
+        DataloaderError: the server failed to the last retry, or refused; what was written stays, and
+            running the load again goes on from there.
+    """
+    start = time.monotonic()
+    replaced = frozenset({State.OUTDATED} if update else ())
+    # A design document is not a person's: one that was deleted comes back.
+    views_replaced = replaced | {State.DELETED} | ({State.EDITED, State.FOREIGN} if replace_views else set())
+    nodes = server.nodes()
+    run = _Load(
+        server,
+        target,
+        (replaced, views_replaced),
+        one_node=len(nodes.expected) <= 1,
+        on_progress=on_progress,
+        on_finding=on_finding,
+    )
+    total = sum(source.count for source in sources)
+    run.result.nodes_away = nodes.away
+    try:
+        run.create_databases()
+        for source in sources:
+            run.bring(source)
+        run.settle(sources)
+    except DataloaderError as error:
+        seen = run.result.documents
+        error.todo = "; ".join(
+            part for part in (error.todo, f"{seen} of {total} documents were seen to before this") if part
+        )
+        raise
+    run.build_views()
+    run.result.nodes_away = tuple(sorted({*run.result.nodes_away, *server.nodes().away}))
+    run.result.seconds = time.monotonic() - start
+    return run.result
+
+
+class _Load:
+    """One run of a load."""
+
+    def __init__(
+        self,
+        server: Server,
+        target: Target,
+        replaced: tuple[frozenset[State], frozenset[State]],
+        *,
+        one_node: bool,
+        on_progress: OnProgress,
+        on_finding: OnFinding,
+    ) -> None:
+        self.result = LoadResult()
+        self._one_node = one_node
+        self._names_leaves = server.welcome().names_leaves
+        self._target = target
+        self._replaced, self._views_replaced = replaced
+        self._on_progress = on_progress
+        self._on_finding = on_finding
+        self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
+        self._start_seq: dict[str, int] = {}
+        self._fresh: set[str] = set()
+        self._written: Counter[str] = Counter()
+        self._asked: set[tuple[str, object]] = set()
+        self._known_conflicts: set[str] = set()
+
+    def create_databases(self) -> None:
+        for name, database in self._databases.items():
+            created = not database.exists() and database.create()
+            if created:
+                self.result.created_databases.append(database.name)
+            self._start_seq[name] = database.update_seq()
+            # In a cluster, a node that was away may not know of updates; there only our own creation is proof.
+            if self._start_seq[name] == 0 and (created or self._one_node):
+                self._fresh.add(name)
+
+    def bring(self, source: Source) -> None:
+        """Write what is absent of a source, and update what is outdated where that is wanted."""
+        database = self._databases[source.database]
+        counts = self.result.outcomes.setdefault(source.database, {}).setdefault(source.kind, Counter())
+        # Nothing can be there in a database that no update has ever reached, unless this run has put it
+        # there: two batches may share UUIDs where they were made from one seed.
+        key = (source.kind, source.role)
+        fresh = source.database in self._fresh and key not in self._asked
+        self._asked.add(key)
+
+        def see_to(batch: list[Prepared]) -> "_Done":
+            found = (
+                [Finding(document, State.ABSENT) for document in batch]
+                if fresh
+                else classify(database, batch, source.schema, names_leaves=self._names_leaves)
+            )
+            return self._carry_out(database, source, found)
+
+        done = 0
+        for batch in in_parallel(see_to, batches(source.prepared())):
+            for finding, outcome in batch.outcomes:
+                counts[outcome] += 1
+                if finding.state not in {State.ABSENT, State.UNCHANGED}:
+                    self._on_finding(source, finding)
+                if outcome is Outcome.CONFLICTED:
+                    self._known_conflicts.add(finding.document.id)
+            self._written[source.database] += batch.written
+            self.result.failures += batch.failures[: KEPT_FAILURES - len(self.result.failures)]
+            done += len(batch.outcomes)
+            self._on_progress(step_name(source), done, source.count)
+
+    def _carry_out(self, database: Database, source: Source, found: list[Finding]) -> "_Done":
+        absent = [finding.document for finding in found if finding.state is State.ABSENT]
+        rejected = _write(database, absent, Prepared.write)
+        done = _Done(written=len(absent) - len(rejected), failures=rejected)
+        refused = {rejection.id for rejection in rejected}
+        replaced = self._views_replaced if source.kind == DESIGN_KIND else self._replaced
+        updated = self._replace(database, source, [each for each in found if each.state in replaced], done)
+        for finding in found:
+            if finding.state is State.ABSENT:
+                outcome = Outcome.FAILED if finding.document.id in refused else Outcome.CREATED
+            else:
+                outcome = updated.get(finding.document.id, Outcome(finding.state))
+            done.outcomes.append((finding, outcome))
+        return done
+
+    def _replace(
+        self, database: Database, source: Source, outdated: list[Finding], done: "_Done"
+    ) -> dict[str, Outcome]:
+        """Write children of outdated documents, then look again: an edit may have come in between."""
+        if not outdated:
+            return {}
+        bodies = {
+            finding.document.id: finding.document.write_child(history(_newest(finding)))[1] for finding in outdated
+        }
+        rejected = _write(database, [finding.document for finding in outdated], lambda each: bodies[each.id])
+        done.failures += rejected
+        done.written += len(outdated) - len(rejected)
+        outcomes = dict.fromkeys(bodies, Outcome.UPDATED) | {each.id: Outcome.FAILED for each in rejected}
+        written = [finding.document for finding in outdated if outcomes[finding.document.id] is Outcome.UPDATED]
+        for finding in classify(database, written, source.schema, names_leaves=self._names_leaves):
+            if finding.state is State.CONFLICTED:
+                outcomes[finding.document.id] = self._give_way(database, source, finding)
+            elif finding.state is not State.UNCHANGED:
+                # Changed or deleted on top of ours already: the edit stands, and ours is beneath it.
+                outcomes[finding.document.id] = Outcome(finding.state)
+        return outcomes
+
+    def _give_way(self, database: Database, source: Source, finding: Finding) -> Outcome:
+        """Delete the leaves that loaders wrote where they stand beside a person's, and say what is left.
+
+        Where loaders wrote all of them, the one that every server shows is kept. So all loaders that meet
+        here delete the same ones.
+        """
+        ours = [leaf for leaf in finding.live if certifies_itself(leaf)]
+        if len(ours) == len(finding.live):
+            ours.remove(max(ours, key=_rank))
+        database.write([_tombstone(leaf) for leaf in ours])
+        self._written[source.database] += len(ours)
+        [again] = classify(database, [finding.document], source.schema, names_leaves=self._names_leaves)
+        return Outcome.UPDATED if again.state is State.UNCHANGED else Outcome(again.state)
+
+    def settle(self, sources: Sequence[Source]) -> None:
+        """Look again where somebody else wrote to a database during the load.
+
+        Between the question and the write another loader, with other input, or a person may have written
+        the same document; then two versions stand side by side, and ours has to give way. Databases that
+        saw no updates but ours can have none of that.
+        """
+        for name, database in self._databases.items():
+            if database.update_seq() == self._start_seq[name] + self._written[name]:
+                continue
+            for source in sources:
+                if source.database == name:
+                    self._settle(database, source)
+
+    def _settle(self, database: Database, source: Source) -> None:
+        counts = self.result.outcomes[source.database][source.kind]
+        done = 0
+        for batch in findings(database, source, names_leaves=self._names_leaves):
+            for finding in batch:
+                if finding.state is not State.CONFLICTED or finding.document.id in self._known_conflicts:
+                    continue
+                outcome = self._give_way(database, source, finding)
+                if outcome is not Outcome.UPDATED:
+                    counts[outcome] += 1
+                    counts[_written_as(counts)] -= 1
+                    self._on_finding(source, finding)
+            done += len(batch)
+            self._on_progress(f"{step_name(source)}, looking again", done, source.count)
+
+    def build_views(self) -> None:
+        """Query every view, so that its index is built before the first person taps a card."""
+        views = [
+            (database, document["_id"].removeprefix("_design/"), view)
+            for name, database in self._databases.items()
+            for document in design_documents(self._target.model, name)
+            for view in document["views"]
+        ]
+        for done, (database, design, view) in enumerate(views):
+            self._on_progress("views: building indexes", done, len(views))
+            try:
+                database.build_view(design, view)
+            except NotFoundError:
+                # A design document that is not ours was kept, and lacks this view; it has been reported.
+                continue
+            self.result.views_built += 1
+        if views:
+            self._on_progress("views: building indexes", len(views), len(views))
+
+
+@dataclass
+class _Done:
+    """What became of one batch."""
+
+    outcomes: list[tuple[Finding, Outcome]] = field(default_factory=list)
+    written: int = 0
+    failures: list[Rejection] = field(default_factory=list)
+
+
+def _written_as(counts: Counter[Outcome]) -> Outcome:
+    """Return the outcome under which a document was counted that has turned out to be another's."""
+    return next(each for each in (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED) if counts[each] > 0)
+
+
+def _write(database: Database, documents: list[Prepared], body: Callable[[Prepared], bytes]) -> list[Rejection]:
+    """Write documents, in halves where the server finds the request too large."""
+    if not documents:
+        return []
+    try:
+        return database.write([body(document) for document in documents])
+    except TooLargeError as error:
+        if len(documents) == 1:
+            return [Rejection(documents[0].id, str(error))]
+        middle = len(documents) // 2
+        return _write(database, documents[:middle], body) + _write(database, documents[middle:], body)
+
+
+def _rank(leaf: Document) -> tuple[int, str]:
+    """Order leaves as CouchDB does to choose the winning one: by generation, then by hash."""
+    generation, _, digits = str(leaf["_rev"]).partition("-")
+    return int(generation), digits
+
+
+def _newest(finding: Finding) -> Document:
+    """Return the leaf that a child is put on: the live one, or else the winning deletion."""
+    return max(finding.live or finding.leaves, key=_rank)
+
+
+def _tombstone(leaf: Document) -> bytes:
+    """Return the deletion of a leaf, the same whoever makes it."""
+    return prepare({"_id": leaf["_id"], "_deleted": True}).write_child(history(leaf))[1]

@@ -1,0 +1,332 @@
+"""Manifests: the record of a batch, minted once and never changed.
+
+``NAME.batch.jsonl`` holds a header line, then a line a card, all JSON. The cards are in the order of
+their UUIDs, so that every kind of document made from them streams to the server in the order of ``_id``,
+and are numbered in that order from 1. The header's digest is the SHA-256 over the bytes of all lines
+behind it.
+"""
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from dataloader.errors import FileError, InputError, Problem
+from dataloader.settings import MAX_CARDS
+from dataloader.validation import explain, is_valid
+
+SUFFIX = ".batch.jsonl"
+FORMAT = "dataloader-batch"
+VERSION = 1
+HEADER_SCHEMA = "files/manifest-header"
+CARD_SCHEMA = "files/manifest-card"
+MAX_LINE = 100_000
+"""Bytes; a line beyond this is no line of ours, and is not read into memory."""
+MAX_PROBLEMS = 1000
+"""Problems of one manifest that are kept; more are counted."""
+
+_NO_DIGEST = f"sha256:{'0' * 64}"
+_RESTORE = "take the manifest from where it was kept; it is never edited"
+
+RandomBytes = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One RFID card."""
+
+    number: int
+    """Its number in the batch, from 1."""
+    uuid: str
+    """Version 4, lower case, with hyphens."""
+    snapset: str
+    """The snapset that its owner starts with."""
+
+    def line(self) -> bytes:
+        """Return the card's line in a manifest; one card has one rendering only."""
+        return b'{"number":%d,"uuid":"%s","snapset":"%s"}\n' % (
+            self.number,
+            self.uuid.encode(),
+            self.snapset.encode(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a manifest says of its batch."""
+
+    name: str
+    created: str
+    """When the batch was minted: ISO 8601 in UTC with milliseconds and Z."""
+    cards: int
+    snapsets: Mapping[str, int]
+    """How many cards start with each snapset."""
+    digest: str
+    """``sha256:`` and 64 hex digits, over the card lines."""
+    seed: int | None = None
+    """Where the batch is a reproducible one: development and CI only."""
+
+    def line(self) -> bytes:
+        """Return the header's line in a manifest."""
+        fields = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        if self.seed is None:
+            del fields["seed"]
+        return orjson.dumps(fields) + b"\n"
+
+
+def now() -> str:
+    """Return the present time as records have it: ISO 8601 in UTC with milliseconds and Z."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seeded_bytes(seed: int | str) -> RandomBytes:
+    """Return a source of bytes that is the same for the same seed: for development and CI."""
+    return random.Random(seed).randbytes  # noqa: S311 - reproducible is what is asked for here
+
+
+def mint(count: int, random_bytes: RandomBytes = os.urandom) -> Iterator[str]:
+    """Mint UUIDs (version 4, RFC 9562) in ascending order, without ever holding all of them.
+
+    The first two bytes are drawn for all of them at once and counted; then, for each value of these in
+    order, the other bytes of as many UUIDs are drawn and sorted. What comes out is what sorting as many
+    random UUIDs would give.
+
+    Args:
+        count: how many.
+        random_bytes: where the randomness comes from; the operating system's by default.
+    """
+    heads = random_bytes(2 * count)
+    counts = Counter(heads[at : at + 2] for at in range(0, len(heads), 2))
+    for head in sorted(counts):
+        tails: set[bytes] = set()
+        while len(tails) < counts[head]:
+            tail = bytearray(random_bytes(14))
+            tail[4] = tail[4] & 0x0F | 0x40
+            tail[6] = tail[6] & 0x3F | 0x80
+            tails.add(bytes(tail))
+        for rest in sorted(tails):
+            digits = (head + rest).hex()
+            yield f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def deal(uuids: Iterable[str], snapsets: Mapping[str, int]) -> Iterator[Card]:
+    """Number UUIDs and give them snapsets, in runs, so that a box of cards has one snapset."""
+    source = iter(uuids)
+    number = 0
+    for snapset, count in snapsets.items():
+        for _ in range(count):
+            number += 1
+            yield Card(number, next(source), snapset)
+
+
+def write_manifest(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> Header:
+    """Write a manifest; the digest is put into the header when the cards are through.
+
+    Returns:
+        The header as written.
+    """
+    start = stream.tell()
+    stream.write(Header(header.name, header.created, header.cards, header.snapsets, _NO_DIGEST, header.seed).line())
+    digest = sha256()
+    for card in cards:
+        line = card.line()
+        digest.update(line)
+        stream.write(line)
+    end = stream.tell()
+    written = Header(
+        header.name, header.created, header.cards, header.snapsets, f"sha256:{digest.hexdigest()}", header.seed
+    )
+    stream.seek(start)
+    stream.write(written.line())
+    stream.seek(end)
+    return written
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest on disk that has passed every check."""
+
+    path: Path
+    header: Header
+
+    def cards(self) -> Iterator[Card]:
+        """Read the cards, one at a time.
+
+        Raises:
+            InputError: the file has changed since it was checked.
+        """
+        digest = sha256()
+        with self.path.open("rb") as stream:
+            stream.readline(MAX_LINE)
+            for line in stream:
+                digest.update(line)
+                fields = orjson.loads(line)
+                yield Card(fields["number"], fields["uuid"], fields["snapset"])
+        if f"sha256:{digest.hexdigest()}" != self.header.digest:
+            raise InputError(Problem(str(self.path), "has changed while it was being read", _RESTORE))
+
+
+def read_header(path: Path) -> Header:
+    """Read a manifest's header only.
+
+    Raises:
+        FileError: the file can't be read.
+        InputError: the first line is no header of a format that this version knows.
+    """
+    try:
+        with path.open("rb") as stream:
+            return _header(path, stream.readline(MAX_LINE))
+    except OSError as error:
+        raise _unreadable(error, path) from error
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Check a whole manifest, in memory that does not grow with it.
+
+    Raises:
+        FileError: the file can't be read.
+        InputError: with every problem found.
+    """
+    try:
+        if not path.is_file():
+            path.stat()
+            raise FileError(str(path), rule="is not a regular file", todo="save the manifest to a file first")
+        with path.open("rb") as stream:
+            header = _header(path, stream.readline(MAX_LINE))
+            check = _Check(path, header)
+            while line := stream.readline(MAX_LINE):
+                check.line(line)
+            problems, total = check.end()
+            if check.doubtful:
+                stream.seek(0)
+                named = _name_doubles(path, stream, check.doubtful)
+                problems, total = named + problems, total + len(named)
+    except OSError as error:
+        raise _unreadable(error, path) from error
+    if problems:
+        raise InputError(problems, total=total)
+    return Manifest(path, header)
+
+
+def _unreadable(error: OSError, path: Path) -> FileError:
+    return FileError.of(error, path, "give the path of a manifest, NAME.batch.jsonl, that can be read")
+
+
+def _header(path: Path, line: bytes) -> Header:
+    where = f"{path}, line 1"
+    fields = _parse(line)
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise InputError(Problem(where, "is not the header of a manifest", f"give a NAME{SUFFIX} written by generate"))
+    if fields.get("version") != VERSION:
+        raise InputError(
+            Problem(
+                where,
+                f"format version {fields.get('version')!r} is not {VERSION}, the one that this program reads",
+                "use the program that wrote it, or a newer one",
+            )
+        )
+    broken = explain(HEADER_SCHEMA, fields)
+    if not broken and sum(fields["snapsets"].values()) != fields["cards"]:
+        broken = [f"the snapsets add up to {sum(fields['snapsets'].values())} cards, not {fields['cards']}"]
+    if broken:
+        raise InputError([Problem(where, rule, _RESTORE) for rule in broken])
+    return Header(
+        fields["name"], fields["created"], fields["cards"], fields["snapsets"], fields["digest"], fields.get("seed")
+    )
+
+
+def _parse(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        return None
+
+
+class _Check:
+    """What is remembered while the lines of a manifest go by."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self.doubtful: set[str] = set()
+        self._path = path
+        self._header = header
+        self._digest = sha256()
+        self._valid = is_valid(CARD_SCHEMA)
+        self._line = 1
+        self._previous = ""
+        self._counts: Counter[str] = Counter()
+        self._problems: list[Problem] = []
+        self._total = 0
+
+    def _problem(self, where: str, rule: str) -> None:
+        self._total += 1
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(Problem(where, rule, _RESTORE))
+
+    def line(self, line: bytes) -> None:
+        self._line += 1
+        self._digest.update(line)
+        where = f"{self._path}, line {self._line}"
+        if not line.endswith(b"\n"):
+            self._problem(where, "the line is not whole: the file has been cut off")
+            return
+        fields = _parse(line)
+        if fields is None:
+            self._problem(where, "is not JSON")
+            return
+        if not self._valid(fields):
+            for rule in explain(CARD_SCHEMA, fields):
+                self._problem(where, rule)
+            return
+        number, uuid, snapset = fields["number"], fields["uuid"], fields["snapset"]
+        if number != self._line - 1:
+            self._problem(where, f"card number {number} stands where number {self._line - 1} belongs")
+        if uuid <= self._previous:
+            if len(self.doubtful) < MAX_PROBLEMS:
+                self.doubtful.add(uuid)
+            if uuid < self._previous:
+                self._problem(where, f"UUID {uuid} is out of order: the lines have been moved")
+        self._previous = uuid
+        self._counts[snapset] += 1
+
+    def end(self) -> tuple[list[Problem], int]:
+        where = str(self._path)
+        cards = self._line - 1
+        if cards != self._header.cards:
+            self._problem(where, f"holds {cards} cards, but its header says {self._header.cards}")
+        if not self._problems and not self.doubtful and dict(self._counts) != dict(self._header.snapsets):
+            self._problem(where, "the cards' snapsets are not those that the header counts")
+        if f"sha256:{self._digest.hexdigest()}" != self._header.digest:
+            self._problem(where, "the digest in the header is not that of the cards: a line has been changed")
+        return self._problems, self._total
+
+
+def _name_doubles(path: Path, stream: IO[bytes], doubtful: set[str]) -> list[Problem]:
+    lines: dict[str, list[int]] = {uuid: [] for uuid in doubtful}
+    number = 0
+    while line := stream.readline(MAX_LINE):
+        number += 1
+        fields = _parse(line)
+        if isinstance(fields, dict) and fields.get("uuid") in lines:
+            lines[fields["uuid"]].append(number)
+    return [
+        Problem(f"{path}, lines {' and '.join(map(str, numbers))}", f"UUID {uuid} is there more than once", _RESTORE)
+        for uuid, numbers in sorted(lines.items())
+        if len(numbers) > 1
+    ]
+
+
+def check_count(cards: int) -> None:
+    """Check the number of cards of a batch.
+
+    Raises:
+        InputError: it is not between 1 and 1,000,000.
+    """
+    if not 1 <= cards <= MAX_CARDS:
+        raise InputError(Problem(f"{cards} cards", f"a batch has 1 to {MAX_CARDS:,} cards", "make several batches"))

@@ -1,0 +1,48 @@
+"""Carrying a stream of documents to the server in batches, several requests at once."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from dataloader.revision import Prepared
+from dataloader.settings import BATCH_DOCUMENTS, CONNECTIONS
+
+MAX_BATCH_BYTES = 4_000_000
+"""Bytes of documents in a request, well under what servers and proxies refuse."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def batches(documents: Iterable[Prepared], size: int = BATCH_DOCUMENTS) -> Iterator[list[Prepared]]:
+    """Cut a stream into lists of at most ``size`` documents and four megabytes."""
+    batch: list[Prepared] = []
+    weight = 0
+    for document in documents:
+        if batch and (len(batch) >= size or weight + len(document.body) > MAX_BATCH_BYTES):
+            yield batch
+            batch, weight = [], 0
+        batch.append(document)
+        weight += len(document.body)
+    if batch:
+        yield batch
+
+
+def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: int = CONNECTIONS) -> Iterator[Result]:
+    """Do work on items in several threads; results come in the order of the items.
+
+    Only a few items are held at any time, so that a stream of any length can go through. The first
+    error ends it; what has not begun by then is not begun.
+    """
+    pending: deque[Future[Result]] = deque()
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="dataloader")
+    try:
+        for item in items:
+            if len(pending) >= 2 * workers:
+                yield pending.popleft().result()
+            pending.append(executor.submit(work, item))
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

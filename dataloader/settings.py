@@ -1,0 +1,103 @@
+"""Names of environment variables, defaults with their units, and where the data lies.
+
+Everything that can be set from outside stands here, so that it is found in one place.
+"""
+
+from dataclasses import dataclass
+from os import environ
+from pathlib import Path
+
+from dataloader.errors import UsageError
+
+ENV_URL = "COUCHDB_URL"
+"""The server's URL, where neither ``--target`` nor ``--url`` is given; may hold user and password."""
+ENV_USER = "COUCHDB_USER"
+"""The user's name."""
+ENV_PASSWORD = "COUCHDB_PASSWORD"  # noqa: S105 - the name of a variable, not a password
+"""The user's password."""
+ENV_PASSWORD_FILE = "COUCHDB_PASSWORD_FILE"  # noqa: S105 - the name of a variable, not a password
+"""A file that holds the password, as container secrets are given."""
+ENV_CONFIG = "DATALOADER_CONFIG"
+"""The target file; default ``dataloader.toml`` in the current folder."""
+ENV_TIMEOUT = "DATALOADER_TIMEOUT"
+"""Seconds to wait for a reply; default 30."""
+ENV_RETRIES = "DATALOADER_RETRIES"
+"""How often a failed request is repeated; default 6."""
+ENV_RETRY_WAIT = "DATALOADER_RETRY_WAIT"
+"""Seconds before the first repeat, doubled each time up to 8; 0 switches waiting off; default 0.25."""
+ENV_RETRY_TOTAL = "DATALOADER_RETRY_TOTAL"
+"""Seconds that a run may spend on repeats and waits in all; default 300."""
+ENV_CACHE_DIR = "DATALOADER_CACHE_DIR"
+"""Where the embedded server is installed; default the user's cache folder."""
+
+CONFIG_FILE = "dataloader.toml"
+CONNECT_TIMEOUT = 10.0
+"""Seconds to wait for a connection."""
+CONNECTIONS = 8
+"""Requests under way at once."""
+BATCH_DOCUMENTS = 500
+"""Documents a request."""
+RETRY_WAIT_MAX = 8.0
+"""Seconds, the longest wait of our own before a repeat."""
+RETRY_AFTER_MAX = 60.0
+"""Seconds, the longest wait that a server's Retry-After is granted."""
+RETRY_JITTER = 0.25
+"""Seconds, the random part of each wait, so that many loaders do not come back at once."""
+INDEX_WAIT_TOTAL = 6 * 3600.0
+"""Seconds to wait for a view's index to be built."""
+MAX_CARDS = 1_000_000
+"""Cards in a batch; an .xlsx sheet holds 1,048,576 rows."""
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def data_dir(name: str) -> Path:
+    """Return the folder of the project's data: ``schemas``, ``snapsets`` or ``samples``.
+
+    An installed package carries them under ``dataloader/data/``; in a source tree they stand at the top.
+    """
+    installed = _PACKAGE / "data" / name
+    return installed if installed.is_dir() else _PACKAGE.parent / name
+
+
+def views_dir() -> Path:
+    """Return the folder of the map functions, ``MODEL/DATABASE/DESIGN/VIEW.js`` below it."""
+    return _PACKAGE / "views"
+
+
+def _number(name: str, default: float) -> float:
+    text = environ.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UsageError(f"{name}={text}", rule="must be a number, 0 or more", todo="correct or unset it")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long requests are waited for and repeated; all times in seconds."""
+
+    timeout: float = 30.0
+    retries: int = 6
+    wait: float = 0.25
+    total: float = 300.0
+
+    @classmethod
+    def from_environment(cls) -> "Patience":
+        """Read the settings.
+
+        Raises:
+            UsageError: a variable does not hold a number.
+        """
+        default = cls()
+        return cls(
+            timeout=_number(ENV_TIMEOUT, default.timeout),
+            retries=int(_number(ENV_RETRIES, default.retries)),
+            wait=_number(ENV_RETRY_WAIT, default.wait),
+            total=_number(ENV_RETRY_TOTAL, default.total),
+        )

@@ -1,0 +1,231 @@
+"""Verification: asking for each card what the real servers ask when it is tapped.
+
+The views are asked by key and the documents by ID, as the Preferences Server and the authorization
+server do, a few hundred cards a request; each answer is checked against the schema of its kind.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+from random import Random
+from typing import Any
+
+from dataloader.couch import Database, NotFoundError, Server
+from dataloader.errors import VerifyError
+from dataloader.manifest import Manifest
+from dataloader.models import Entry, Lookup, Model
+from dataloader.pipeline import in_parallel
+from dataloader.plan import OnProgress, no_progress
+from dataloader.revision import Document, content, content_hash, prepare
+from dataloader.settings import BATCH_DOCUMENTS
+from dataloader.snapsets import Snapsets
+from dataloader.sources import card_entries
+from dataloader.targets import Target
+from dataloader.validation import explain, is_valid
+from dataloader.views import DESIGN
+
+
+class Verdict(StrEnum):
+    """What the servers would find for a card; the later in this list, the more it counts."""
+
+    OK = "ok"
+    """Exactly what the batch says."""
+    CHANGED = "changed"
+    """All that is needed, changed by its owner since."""
+    REVOKED = "revoked"
+    """Deleted, or marked as revoked: the card no longer works, as somebody wanted."""
+    MISSING = "missing"
+    """Never loaded."""
+    WRONG = "wrong"
+    """An answer that the servers can't use."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardVerdict:
+    """The verdict on one card."""
+
+    uuid: str
+    verdict: Verdict
+    reason: str = ""
+
+
+@dataclass
+class VerifyResult:
+    """The verdicts on batches."""
+
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    answers: int = 0
+    """Answers of the server that were checked."""
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether every card works, or was stopped on purpose."""
+        return not self.verdicts[Verdict.MISSING] and not self.verdicts[Verdict.WRONG]
+
+
+OnVerdict = Callable[[Manifest, CardVerdict], None]
+"""Called for each card whose verdict is not ``ok``."""
+
+
+def no_verdict(manifest: Manifest, verdict: CardVerdict) -> None:
+    """Note nothing."""
+
+
+def verify(
+    server: Server,
+    target: Target,
+    manifests: Sequence[Manifest],
+    snapsets: Snapsets,
+    *,
+    sample: int | None = None,
+    on_progress: OnProgress = no_progress,
+    on_verdict: OnVerdict = no_verdict,
+) -> VerifyResult:
+    """Ask the server for every card of the batches.
+
+    Args:
+        server: the target's server.
+        target: the target.
+        manifests: the batches.
+        snapsets: the snapsets that the cards start with.
+        sample: how many cards to ask for, chosen at random from each batch; None for all.
+        on_progress: told of each batch of answers.
+        on_verdict: told of each card whose verdict is not ``ok``.
+
+    Raises:
+        DataloaderError: the server can't be asked.
+        VerifyError: a database or a view is not there.
+    """
+    start = time.monotonic()
+    server.welcome()
+    result = VerifyResult()
+    asker = _Asker(server, target)
+    for manifest in manifests:
+        entries = card_entries(manifest, snapsets)
+        total = manifest.header.cards
+        if sample is not None and sample < total:
+            chosen = frozenset(Random().sample(range(total), sample))  # noqa: S311 - a sample, not a secret
+            entries = (entry for at, entry in enumerate(entries) if at in chosen)
+            total = sample
+        done = 0
+        for verdicts in in_parallel(asker.ask, _chunks(entries)):
+            for verdict in verdicts:
+                result.verdicts[verdict.verdict] += 1
+                if verdict.verdict is not Verdict.OK:
+                    on_verdict(manifest, verdict)
+            result.answers += len(verdicts) * len(target.model.lookups)
+            done += len(verdicts)
+            on_progress(f"{manifest.header.name}: cards", done, total)
+    result.seconds = time.monotonic() - start
+    return result
+
+
+def _chunks(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    while chunk := list(islice(entries, BATCH_DOCUMENTS)):
+        yield chunk
+
+
+class _Asker:
+    """Asks for a chunk of cards, every lookup of the model."""
+
+    def __init__(self, server: Server, target: Target) -> None:
+        self._model: Model = target.model
+        self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
+
+    def ask(self, entries: list[Entry]) -> list[CardVerdict]:
+        worst = {entry.key: CardVerdict(entry.key, Verdict.OK) for entry in entries}
+        for lookup in self._model.lookups:
+            for verdict in self._look_up(lookup, entries):
+                if _order(verdict.verdict) > _order(worst[verdict.uuid].verdict):
+                    worst[verdict.uuid] = verdict
+        return list(worst.values())
+
+    def _look_up(self, lookup: Lookup, entries: list[Entry]) -> Iterator[CardVerdict]:
+        database = self._databases[lookup.database]
+        rows = self._rows(database, lookup, [entry.key for entry in entries])
+        absent = []
+        for entry in entries:
+            found = rows.get(entry.key, [])
+            if not found:
+                absent.append(entry)
+            elif len(found) > 1:
+                yield CardVerdict(entry.key, Verdict.WRONG, f"{_name(lookup)} has {len(found)} answers, not one")
+            else:
+                yield from self._check(lookup, entry, found[0], absent)
+        yield from self._explain_absent(lookup, absent)
+
+    def _rows(self, database: Database, lookup: Lookup, keys: list[str]) -> dict[str, list[dict[str, Any]]]:
+        rows: dict[str, list[dict[str, Any]]] = {}
+        if lookup.view is None:
+            for key, leaves in database.leaves(keys).items():
+                rows[key] = [{"doc": leaf} for leaf in leaves if not leaf.get("_deleted")]
+            return rows
+        try:
+            answer = database.view(DESIGN, lookup.view, keys, include_docs=lookup.include_docs)
+        except NotFoundError as error:
+            raise VerifyError(
+                f"database {database.name}", rule=f"has no view {lookup.view}", todo="load the target first"
+            ) from error
+        for row in answer:
+            rows.setdefault(row["key"], []).append(row)
+        return rows
+
+    def _check(self, lookup: Lookup, entry: Entry, row: dict[str, Any], absent: list[Entry]) -> Iterator[CardVerdict]:
+        for place, kind_name in lookup.kinds.items():
+            document = _at(row, place)
+            if document is None:
+                absent.append(entry)
+                return
+            kind = self._model.kind(kind_name)
+            expected = prepare(kind.document(entry))
+            if document.get("_id") == expected.id and content_hash(document) == expected.hash:
+                continue
+            said = content(document)
+            schema = f"{self._model.name}/{kind_name}"
+            if document.get("_id") != expected.id:
+                reason = f"{_name(lookup)} leads to document {document.get('_id')}, not {expected.id}"
+                yield CardVerdict(entry.key, Verdict.WRONG, reason)
+            elif not is_valid(schema)(said):
+                rules = explain(schema, said)
+                reason = f"{_name(lookup)}, document {expected.id}: {rules[0] if rules else 'breaks its schema'}"
+                yield CardVerdict(entry.key, Verdict.WRONG, reason)
+            elif said.get("revoked") is True:
+                yield CardVerdict(entry.key, Verdict.REVOKED, f"document {expected.id} is marked as revoked")
+            else:
+                yield CardVerdict(entry.key, Verdict.CHANGED, f"document {expected.id} has been changed")
+
+    def _explain_absent(self, lookup: Lookup, absent: list[Entry]) -> Iterator[CardVerdict]:
+        """Tell the cards that were never loaded from those that were stopped on purpose."""
+        kinds = [self._model.kind(name) for name in lookup.kinds.values()]
+        for kind in kinds if absent else ():
+            leaves = self._databases[kind.database].leaves([kind.id(entry.key) for entry in absent])
+            for entry in absent:
+                doc_id = kind.id(entry.key)
+                found = leaves.get(doc_id, [])
+                live: list[Document] = [leaf for leaf in found if not leaf.get("_deleted")]
+                if not found:
+                    yield CardVerdict(entry.key, Verdict.MISSING, f"document {doc_id} is not there")
+                elif not live:
+                    yield CardVerdict(entry.key, Verdict.REVOKED, f"document {doc_id} has been deleted")
+                elif len(kinds) == 1:
+                    reason = f"{_name(lookup)} does not find document {doc_id}, which is there"
+                    yield CardVerdict(entry.key, Verdict.WRONG, reason)
+
+
+def _order(verdict: Verdict) -> int:
+    return list(Verdict).index(verdict)
+
+
+def _name(lookup: Lookup) -> str:
+    return f"view {lookup.view}" if lookup.view else f"database {lookup.database}"
+
+
+def _at(row: dict[str, Any], place: str) -> Document | None:
+    found: Any = row
+    for part in place.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and not found.get("_deleted") else None

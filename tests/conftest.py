@@ -1,0 +1,219 @@
+"""Fixtures: a real server, a fresh prefix on it for each test, batches, the command line.
+
+The server is the one at ``COUCHDB_URL`` where that is set (with an admin's user and password), else the
+embedded one, started here.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from dataloader.couch import Address, Database, Server
+from dataloader.embedded import EmbeddedServer
+from dataloader.generate import Batch, generate
+from dataloader.manifest import Manifest
+from dataloader.models import get_model, model_names
+from dataloader.settings import Patience
+from dataloader.snapsets import Snapsets, read_snapsets
+from dataloader.sources import Source, all_sources
+from dataloader.targets import Environment, Target, resolve
+
+OUTSIDE_URL = os.environ.get("COUCHDB_URL")
+ADMIN = ("admin", "an admin's password, with ümlauts: 100%")
+PLAIN_USER = ("reader", "a plain user's password")
+QUICK = Patience(timeout=30, retries=6, wait=0, total=60)
+SHARES = {"snapset_1a": 30, "snapset_3": 20, "empty": 10}
+"""The cards of the batch that most tests load."""
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[Address]:
+    """The server that the tests run against, with an admin's credentials."""
+    if OUTSIDE_URL:
+        yield resolve(environment="ci").address
+        return
+    with EmbeddedServer(None, admin=ADMIN, users=[PLAIN_USER]) as embedded:
+        yield Address(embedded.url, *ADMIN)
+
+
+@pytest.fixture(scope="session")
+def server(address: Address) -> Server:
+    """The server as the tool sees it; without waits between retries."""
+    return Server(address, QUICK)
+
+
+@pytest.fixture(scope="session")
+def plain_user(server: Server) -> tuple[str, str]:
+    """Name and password of a user that is no server admin."""
+    if OUTSIDE_URL:
+        users = server.database("_users")
+        if not users.exists():
+            users.create()
+        name, password = PLAIN_USER
+        document = {"_id": f"org.couchdb.user:{name}", "name": name, "password": password, "roles": [], "type": "user"}
+        put(users, document)
+    return PLAIN_USER
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the machine, and no target file that happens to lie around, has a say in a test."""
+    for name in list(os.environ):
+        if name.startswith("COUCHDB_") or (name.startswith("DATALOADER_") and name != "DATALOADER_CACHE_DIR"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DATALOADER_RETRY_WAIT", "0")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(params=model_names())
+def model_name(request: pytest.FixtureRequest) -> str:
+    """Each document model in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def prefix(server: Server) -> Iterator[str]:
+    """A prefix that no other test has; what stands under it is deleted afterwards."""
+    prefix = f"test-{uuid4().hex[:12]}-"
+    yield prefix
+    for name in {database for model in model_names() for database in get_model(model).databases}:
+        server.database(f"{prefix}{name}").delete()
+
+
+@pytest.fixture
+def target(address: Address, model_name: str, prefix: str) -> Target:
+    """A target of its own for a test, of each model."""
+    return Target(address, get_model(model_name), Environment.CI, prefix)
+
+
+@pytest.fixture(scope="session")
+def snapsets() -> Snapsets:
+    """The project's own snapsets."""
+    return read_snapsets()
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Batch:
+    """A batch of 60 cards over three snapsets, freshly minted."""
+    return generate("spring", SHARES, tmp_path / "batches")
+
+
+@pytest.fixture
+def manifest(batch: Batch) -> Manifest:
+    """The manifest of the batch."""
+    return batch.manifest
+
+
+@pytest.fixture
+def sources(target: Target, manifest: Manifest, snapsets: Snapsets) -> list[Source]:
+    """Everything that a load of the batch brings to the target."""
+    return all_sources(target, [manifest], snapsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a command came to."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        data: dict[str, Any] = json.loads(self.stdout)
+        return data
+
+
+Command = Callable[..., Completed]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Run the command line as a real process: ``command("load", path, env={…})``."""
+
+    def run(
+        *arguments: object, env: dict[str, str] | None = None, cwd: Path = tmp_path, timeout: float = 120
+    ) -> Completed:
+        process = subprocess.run(
+            [sys.executable, "-m", "dataloader", *map(str, arguments)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+        )
+        return Completed(process.returncode, process.stdout, process.stderr)
+
+    return run
+
+
+@pytest.fixture
+def credentials(address: Address) -> dict[str, str]:
+    """The environment in which a command finds the admin's credentials."""
+    if address.user is None:
+        return {}
+    return {"COUCHDB_USER": address.user, "COUCHDB_PASSWORD": address.password or ""}
+
+
+@pytest.fixture
+def on_target(target: Target) -> list[str]:
+    """The options that name the test's target on the command line."""
+    return [
+        *("--url", target.address.url),
+        *("--model", target.model.name),
+        *("--environment", target.environment.value),
+        *("--prefix", target.prefix),
+    ]
+
+
+def databases(server: Server, target: Target) -> dict[str, Database]:
+    """Return the target's databases by their names without prefix."""
+    return {name: server.database(target.database(name)) for name in target.model.databases}
+
+
+def get(database: Database, doc_id: str, **params: str) -> dict[str, Any]:
+    """Get a document as a server does; raises couchdb.http.ResourceNotFound."""
+    _, _, data = database._resource.get(_path(doc_id), **params)
+    document: dict[str, Any] = json.loads(data.read())
+    return document
+
+
+def put(database: Database, document: dict[str, Any]) -> str:
+    """Put a document as the Preferences Server does, under its current revision; return the new one."""
+    _, _, data = database._resource.put(_path(document["_id"]), body=document)
+    return str(json.loads(data.read())["rev"])
+
+
+def delete(database: Database, doc_id: str) -> None:
+    """Delete a document as a person at a console does."""
+    database._resource.delete(_path(doc_id), rev=get(database, doc_id)["_rev"])
+
+
+def _path(doc_id: str) -> list[str]:
+    return doc_id.split("/") if doc_id.startswith(("_design/", "_local/")) else [doc_id]
+
+
+def snapshot(server: Server, target: Target) -> dict[str, Any]:
+    """Return everything in the target's databases: documents with revisions and conflicts, and sequences."""
+    everything: dict[str, Any] = {}
+    for name, database in databases(server, target).items():
+        _, _, data = database._resource.get("_all_docs", include_docs="true", conflicts="true")
+        everything[name] = {row["id"]: row["doc"] for row in json.loads(data.read())["rows"]}
+    return everything
+
+
+def sequences(server: Server, target: Target) -> dict[str, int]:
+    """Return the update sequences of the target's databases."""
+    return {name: database.update_seq() for name, database in databases(server, target).items()}
