@@ -225,8 +225,10 @@ class _Load:
         done.written += len(outdated) - len(rejected)
         outcomes = dict.fromkeys(bodies, Outcome.UPDATED) | {each.id: Outcome.FAILED for each in rejected}
         written = [finding.document for finding in outdated if outcomes[finding.document.id] is Outcome.UPDATED]
+        known = {finding.document.id: {leaf["_rev"] for leaf in finding.leaves} for finding in outdated}
         for finding in classify(database, written, source.schema, names_leaves=self._names_leaves):
-            if finding.state is State.CONFLICTED:
+            new = [leaf for leaf in finding.leaves if leaf["_rev"] not in known[finding.document.id]]
+            if finding.state is State.CONFLICTED or (finding.live and not all(map(_is_loaders, new))):
                 outcomes[finding.document.id] = self._give_way(database, source, finding)
             elif finding.state is not State.UNCHANGED:
                 # Changed or deleted on top of ours already: the edit stands, and ours is beneath it.
@@ -236,14 +238,15 @@ class _Load:
     def _give_way(self, database: Database, source: Source, finding: Finding) -> Outcome:
         """Delete the leaves that loaders wrote where they stand beside a person's, and say what is left.
 
-        Where loaders wrote all of them, the one that every server shows is kept. So all loaders that meet
-        here delete the same ones.
+        A person's may be a deletion: a card that was revoked must not come back. Where loaders wrote all
+        of them, the one that every server shows is kept. So all loaders that meet here delete the same ones.
         """
         ours = [leaf for leaf in finding.live if certifies_itself(leaf)]
-        if len(ours) == len(finding.live):
+        if all(map(_is_loaders, finding.leaves)):
             ours.remove(max(ours, key=_rank))
-        database.write([_tombstone(leaf) for leaf in ours])
-        self._written[source.database] += len(ours)
+        if ours:
+            database.write([_tombstone(leaf) for leaf in ours])
+            self._written[source.database] += len(ours)
         [again] = classify(database, [finding.document], source.schema, names_leaves=self._names_leaves)
         return Outcome.UPDATED if again.state is State.UNCHANGED else Outcome(again.state)
 
@@ -334,6 +337,16 @@ def _newest(finding: Finding) -> Document:
     return max(finding.live or finding.leaves, key=_rank)
 
 
+def _is_loaders(leaf: Document) -> bool:
+    """Tell whether a loader wrote a leaf, be it a document or a deletion."""
+    deletion = bool(leaf.get("_deleted")) and str(leaf["_rev"]).endswith(f"-{_deletion(leaf).hash}")
+    return deletion or certifies_itself(leaf)
+
+
+def _deletion(leaf: Document) -> Prepared:
+    return prepare({"_id": leaf["_id"], "_deleted": True})
+
+
 def _tombstone(leaf: Document) -> bytes:
     """Return the deletion of a leaf, the same whoever makes it."""
-    return prepare({"_id": leaf["_id"], "_deleted": True}).write_child(history(leaf))[1]
+    return _deletion(leaf).write_child(history(leaf))[1]

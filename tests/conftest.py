@@ -9,12 +9,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import couchdb.http
 import pytest
+from proxy import Hook, Proxy
 
 from dataloader.couch import Address, Database, Server
 from dataloader.embedded import EmbeddedServer
@@ -50,6 +53,18 @@ def server(address: Address) -> Server:
     return Server(address, QUICK)
 
 
+@pytest.fixture
+def proxied(address: Address) -> Iterator[Callable[[Hook], tuple[Server, Proxy]]]:
+    """Make a proxy with a hook before the server: ``server, proxy = proxied(hook)``."""
+    with ExitStack() as stack:
+
+        def make(hook: Hook) -> tuple[Server, Proxy]:
+            proxy = stack.enter_context(Proxy(address.url, hook))
+            return Server(replace(address, url=proxy.url), QUICK), proxy
+
+        yield make
+
+
 @pytest.fixture(scope="session")
 def plain_user(server: Server) -> tuple[str, str]:
     """Name and password of a user that is no server admin."""
@@ -59,7 +74,9 @@ def plain_user(server: Server) -> tuple[str, str]:
             users.create()
         name, password = PLAIN_USER
         document = {"_id": f"org.couchdb.user:{name}", "name": name, "password": password, "roles": [], "type": "user"}
-        put(users, document)
+        with suppress(couchdb.http.ResourceConflict):
+            # An earlier run has made it.
+            put(users, document)
     return PLAIN_USER
 
 
