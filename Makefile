@@ -1,6 +1,7 @@
 # `make demo` and `make test` set up what they need, in .venv, and are quick when it is there already.
 
 PYTHON ?= python3
+CARDS ?= 25000
 VENV := .venv
 BIN := $(VENV)/bin
 # The embedded server's packages lie in .venv, too, so that removing it removes everything.
@@ -11,7 +12,7 @@ comma := ,
 EXTRAS := $(if $(NODE_OK),test,test$(comma)embedded)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check docs format build clean setup
+.PHONY: help demo test bench bench-floors lint types check docs format build clean setup
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +25,12 @@ test: setup lint types  ## Lint, types, tests, coverage
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+
+bench: setup  ## Measure speed and memory against the ceiling and other tools (CARDS=25000, COUCHDB_URL)
+	$(BIN)/python -m bench --cards $(CARDS)
+
+bench-floors: setup
+	$(BIN)/python -m bench --cards 1000 --others 0 --floors
 
 lint: setup
 	$(BIN)/ruff check

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
@@ -11,6 +11,18 @@ from dataloader.errors import FileError
 
 MODE = 0o600
 """What is minted is a secret of a kind: whoever has a UUID has that person's preferences."""
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no regular file: a folder, or a pipe, which could keep its reader waiting for ever.
+
+    Raises:
+        FileError: it is something else.
+        OSError: it is not there, or can't be looked at.
+    """
+    if not path.is_file():
+        path.stat()
+        raise FileError(str(path), rule="is not a regular file", todo="save it as a file first")
 
 
 @contextmanager
@@ -23,31 +35,55 @@ def new_files(*paths: Path) -> Iterator[list[IO[bytes]]]:
     Raises:
         FileError: one of them exists already, or can't be written.
     """
-    for path in paths:
-        if path.exists() or path.is_symlink():
-            raise _exists(path)
-    with ExitStack() as stack:
-        streams: list[IO[bytes]] = []
-        current = paths[0]
-        try:
+    current = paths[0]
+    try:
+        for current in paths:
+            if current.exists() or current.is_symlink():
+                raise _exists(current)
+        with ExitStack() as stack:
+            streams: list[IO[bytes]] = []
             for current in paths:
-                current.parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(current.parent)
                 temporary = NamedTemporaryFile(dir=current.parent, prefix=f".{current.name}.", delete=False)  # noqa: SIM115
                 stack.callback(_remove, temporary.name)
-                streams.append(stack.enter_context(temporary))
+                stack.callback(_close, temporary)
+                streams.append(temporary)
+            # Which of the files it is that can't be written, the system does not say.
+            current = paths[0].parent
             yield list(streams)
-            for current, stream in zip(paths, streams, strict=True):  # noqa: B007 - as above
+            for current, stream in zip(paths, streams, strict=True):  # noqa: B007 - the error's path, below
                 stream.flush()
                 os.fchmod(stream.fileno(), MODE)
                 os.fsync(stream.fileno())
-            for current, stream in zip(paths, streams, strict=True):
-                # A link, unlike a rename, fails where somebody has made the file in the meantime.
-                os.link(stream.name, current)
-                _sync_folder(current.parent)
-        except FileExistsError as error:
-            raise _exists(current) from error
-        except OSError as error:
-            raise FileError.of(error, current, "choose a folder that can be written to, with room in it") from error
+            with ExitStack() as undo:
+                for current, stream in zip(paths, streams, strict=True):
+                    _link(stream.name, current)
+                    undo.callback(_remove, str(current))
+                    _sync_folder(current.parent)
+                undo.pop_all()
+    except OSError as error:
+        raise FileError.of(error, current, "choose a folder that can be written to, with room in it") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise FileError(str(folder), rule="is not a folder", todo="choose another folder") from error
+
+
+def _link(name: str, path: Path) -> None:
+    # A link, unlike a rename, fails where somebody has made the file in the meantime.
+    try:
+        os.link(name, path)
+    except FileExistsError as error:
+        raise _exists(path) from error
+
+
+def _close(stream: IO[bytes]) -> None:
+    # What matters has been flushed by now; what could not be written fails here once more.
+    with suppress(OSError):
+        stream.close()
 
 
 def _exists(path: Path) -> FileError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from dataloader.errors import InputError, Problem
 from dataloader.files import new_files
 from dataloader.manifest import (
+    SEEDED_TIME,
     SUFFIX,
     Card,
     Header,
@@ -20,14 +21,12 @@ from dataloader.manifest import (
     seeded_bytes,
     write_manifest,
 )
+from dataloader.revision import MAX_SAFE_INTEGER
 from dataloader.snapsets import EMPTY, Snapsets
 from dataloader.workbook import SUFFIX as WORKBOOK_SUFFIX
 from dataloader.workbook import write_workbook
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
-
-SEEDED_TIME = "2000-01-01T00:00:00.000Z"
-"""The time of creation of a seeded batch: a fixed one, so that the same seed gives the same file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +107,13 @@ def generate(
         on_card: called for each card that has been written to both files, twice in all.
 
     Raises:
-        InputError: the name can't be used.
+        InputError: the name, the number of cards or the seed can't be used.
         FileError: a file stands there already, or can't be written.
     """
     check_name(name)
+    check_count(sum(shares.values()))
+    if seed is not None and not 0 <= seed <= MAX_SAFE_INTEGER:
+        raise InputError(Problem(f"seed {seed}", "is 0 to 2**53 - 1", "choose another"))
     manifest_path, workbook_path = folder / f"{name}{SUFFIX}", folder / f"{name}{WORKBOOK_SUFFIX}"
     count = sum(shares.values())
     created = now() if seed is None else SEEDED_TIME

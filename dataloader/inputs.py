@@ -118,7 +118,7 @@ def _validate_data(path: Path, *, strict: bool) -> Checked:
             return Checked(path, kind, f"{len(samples.documents)} documents for {samples.database}")
         if isinstance(data, dict) and "site" in data:
             kind = "site credentials"
-            rules = explain(SITE_SCHEMA, data)
+            rules = explain(SITE_SCHEMA, data, secrets=True)
             if rules:
                 raise InputError([Problem(str(path), rule, f"see schemas/{SITE_SCHEMA}.schema.json") for rule in rules])
             return Checked(path, kind, f"site {data['site']}")

@@ -8,6 +8,7 @@ twice at once, and comes to the same end.
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -17,12 +18,35 @@ from dataloader.errors import DataloaderError, TooLargeError
 from dataloader.pipeline import batches, in_parallel
 from dataloader.plan import OnFinding, OnProgress, findings, no_finding, no_progress, step_name
 from dataloader.revision import Document, Prepared, certifies_itself, history, prepare
+from dataloader.settings import INDEX_LOOK, INDEX_WAIT
 from dataloader.sources import DESIGN_KIND, Source
 from dataloader.targets import Target
 from dataloader.views import design_documents
 
 KEPT_FAILURES = 100
 """Rejected documents that are kept with their reasons; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a database is laid out when it is created; None leaves it to what is sensible, or to the server."""
+
+    shards: int | None = None
+    """CouchDB's ``q``."""
+    replicas: int | None = None
+    """CouchDB's ``n``."""
+
+
+DEFAULT_LAYOUT = Layout()
+
+
+def sensible_shards(documents: int) -> int | None:
+    """Return the number of shards for a database of as many documents; None for the server's default.
+
+    A shard does well up to some millions of documents, and each is a writer and an indexer of its own:
+    https://docs.couchdb.org/en/3.5.0/cluster/sharding.html.
+    """
+    return next((shards for limit, shards in ((1_000_000, None), (10_000_000, 8)) if documents <= limit), 16)
 
 
 class Outcome(StrEnum):
@@ -55,6 +79,8 @@ class LoadResult:
     """Nodes of the cluster that were away before or after the load."""
     views_built: int = 0
     seconds: float = 0.0
+    seconds_indexing: float = 0.0
+    """Of these, how many it took until the views' indexes were built."""
 
     def count(self, outcome: Outcome) -> int:
         """Return how many documents came to an outcome."""
@@ -78,6 +104,7 @@ def load(
     *,
     update: bool = False,
     replace_views: bool = False,
+    layout: Layout = DEFAULT_LAYOUT,
     on_progress: OnProgress = no_progress,
     on_finding: OnFinding = no_finding,
 ) -> LoadResult:
@@ -89,6 +116,7 @@ def load(
         sources: what to bring, in this order.
         update: whether to replace what is outdated.
         replace_views: whether to replace design documents that are not ours, too; never anything else.
+        layout: how databases are laid out that have to be created.
         on_progress: told of each batch.
         on_finding: told of each document that was neither absent nor unchanged.
 
@@ -112,7 +140,7 @@ def load(
     total = sum(source.count for source in sources)
     run.result.nodes_away = nodes.away
     try:
-        run.create_databases()
+        run.create_databases(layout, total)
         for source in sources:
             run.bring(source)
         run.settle(sources)
@@ -122,7 +150,9 @@ def load(
             part for part in (error.todo, f"{seen} of {total} documents were seen to before this") if part
         )
         raise
+    documents_done = time.monotonic()
     run.build_views()
+    run.result.seconds_indexing = time.monotonic() - documents_done
     run.result.nodes_away = tuple(sorted({*run.result.nodes_away, *server.nodes().away}))
     run.result.seconds = time.monotonic() - start
     return run.result
@@ -143,6 +173,7 @@ class _Load:
     ) -> None:
         self.result = LoadResult()
         self._one_node = one_node
+        self._server = server
         self._names_leaves = server.welcome().names_leaves
         self._target = target
         self._replaced, self._views_replaced = replaced
@@ -155,9 +186,10 @@ class _Load:
         self._asked: set[tuple[str, object]] = set()
         self._known_conflicts: set[str] = set()
 
-    def create_databases(self) -> None:
+    def create_databases(self, layout: Layout, documents: int) -> None:
+        shards = layout.shards or sensible_shards(documents)
         for name, database in self._databases.items():
-            created = not database.exists() and database.create()
+            created = not database.exists() and database.create(shards=shards, replicas=layout.replicas)
             if created:
                 self.result.created_databases.append(database.name)
             self._start_seq[name] = database.update_seq()
@@ -287,16 +319,24 @@ class _Load:
             for document in design_documents(self._target.model, name)
             for view in document["views"]
         ]
-        for done, (database, design, view) in enumerate(views):
-            self._on_progress("views: building indexes", done, len(views))
+        for database, design, view in views:
             try:
-                database.build_view(design, view)
+                self._build(database, design, view)
             except NotFoundError:
                 # A design document that is not ours was kept, and lacks this view; it has been reported.
                 continue
             self.result.views_built += 1
-        if views:
-            self._on_progress("views: building indexes", len(views), len(views))
+
+    def _build(self, database: Database, design: str, view: str) -> None:
+        """Wait until a view's index is built, however long that takes, and show how far it has come."""
+        with ThreadPoolExecutor(1) as executor:
+            built = False
+            while not built:
+                building = executor.submit(database.build_view, design, view, INDEX_WAIT)
+                while wait([building], INDEX_LOOK).not_done:
+                    done, total = self._server.indexing(database.name)
+                    self._on_progress(f"{database.name}: index of {design}", done, total)
+                built = building.result()
 
 
 @dataclass

@@ -3,14 +3,14 @@
 ``NAME.batch.jsonl`` holds a header line, then a line a card, all JSON. The cards are in the order of
 their UUIDs, so that every kind of document made from them streams to the server in the order of ``_id``,
 and are numbered in that order from 1. The header's digest is the SHA-256 over the bytes of all lines
-behind it.
+behind it, its seal that over its own other fields: no byte of a manifest can change unnoticed.
 """
 
 import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import IO, Any
 import orjson
 
 from dataloader.errors import FileError, InputError, Problem
+from dataloader.files import require_file
 from dataloader.settings import MAX_CARDS
 from dataloader.validation import explain, is_valid
 
@@ -27,6 +28,8 @@ FORMAT = "dataloader-batch"
 VERSION = 1
 HEADER_SCHEMA = "files/manifest-header"
 CARD_SCHEMA = "files/manifest-card"
+SEEDED_TIME = "2000-01-01T00:00:00.000Z"
+"""The time of creation of a seeded batch: a fixed one, so that the same seed gives the same file."""
 MAX_LINE = 100_000
 """Bytes; a line beyond this is no line of ours, and is not read into memory."""
 MAX_PROBLEMS = 1000
@@ -74,10 +77,19 @@ class Header:
     """Where the batch is a reproducible one: development and CI only."""
 
     def line(self) -> bytes:
-        """Return the header's line in a manifest."""
-        fields = {"format": FORMAT, "version": VERSION, **asdict(self)}
-        if self.seed is None:
-            del fields["seed"]
+        """Return the header's line in a manifest; one header has one rendering only."""
+        fields = {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": self.name,
+            "created": self.created,
+            "cards": self.cards,
+            "snapsets": dict(self.snapsets),
+            "digest": self.digest,
+        }
+        if self.seed is not None:
+            fields["seed"] = self.seed
+        fields["seal"] = f"sha256:{sha256(orjson.dumps(fields)).hexdigest()}"
         return orjson.dumps(fields) + b"\n"
 
 
@@ -150,27 +162,65 @@ def write_manifest(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> 
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A share of each batch, for one of several machines: part ``index`` (from 1) of ``count``."""
+
+    index: int = 1
+    count: int = 1
+
+    def bounds(self, cards: int) -> tuple[int, int]:
+        """Return where the share begins and ends in a batch: positions from 0, the second not in it.
+
+        A share is one run of cards, so that each machine writes to its own stretch of the database.
+        """
+        return (self.index - 1) * cards // self.count, self.index * cards // self.count
+
+
+WHOLE = Part()
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A manifest on disk that has passed every check."""
 
     path: Path
     header: Header
 
-    def cards(self) -> Iterator[Card]:
-        """Read the cards, one at a time.
+    def cards(self, part: Part = WHOLE) -> Iterator[Card]:
+        """Read the cards, or a part of them, one at a time.
 
         Raises:
+            FileError: the file can't be read.
             InputError: the file has changed since it was checked.
         """
         digest = sha256()
-        with self.path.open("rb") as stream:
+        try:
+            stream = self.path.open("rb")
+        except OSError as error:
+            raise _unreadable(error, self.path) from error
+        with stream:
             stream.readline(MAX_LINE)
-            for line in stream:
+            begin, end = part.bounds(self.header.cards)
+            for at, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b"")):
                 digest.update(line)
-                fields = orjson.loads(line)
-                yield Card(fields["number"], fields["uuid"], fields["snapset"])
+                if not begin <= at < end:
+                    continue
+                card = self._card(line)
+                if card is None:
+                    break
+                yield card
         if f"sha256:{digest.hexdigest()}" != self.header.digest:
-            raise InputError(Problem(str(self.path), "has changed while it was being read", _RESTORE))
+            raise InputError(Problem(str(self.path), "has changed since it was checked", _RESTORE))
+
+    def _card(self, line: bytes) -> Card | None:
+        """Return the card of a line, None where it is no line of this batch any more."""
+        try:
+            fields = orjson.loads(line)
+            card = Card(fields["number"], fields["uuid"], fields["snapset"])
+            known = card.snapset in self.header.snapsets
+        except (ValueError, LookupError, TypeError):
+            return None
+        return card if known else None
 
 
 def read_header(path: Path) -> Header:
@@ -181,6 +231,7 @@ def read_header(path: Path) -> Header:
         InputError: the first line is no header of a format that this version knows.
     """
     try:
+        require_file(path)
         with path.open("rb") as stream:
             return _header(path, stream.readline(MAX_LINE))
     except OSError as error:
@@ -195,14 +246,14 @@ def read_manifest(path: Path) -> Manifest:
         InputError: with every problem found.
     """
     try:
-        if not path.is_file():
-            path.stat()
-            raise FileError(str(path), rule="is not a regular file", todo="save the manifest to a file first")
+        require_file(path)
         with path.open("rb") as stream:
             header = _header(path, stream.readline(MAX_LINE))
             check = _Check(path, header)
             while line := stream.readline(MAX_LINE):
                 check.line(line)
+                if check.hopeless:
+                    break
             problems, total = check.end()
             if check.doubtful:
                 stream.seek(0)
@@ -233,13 +284,18 @@ def _header(path: Path, line: bytes) -> Header:
             )
         )
     broken = explain(HEADER_SCHEMA, fields)
-    if not broken and sum(fields["snapsets"].values()) != fields["cards"]:
-        broken = [f"the snapsets add up to {sum(fields['snapsets'].values())} cards, not {fields['cards']}"]
     if broken:
         raise InputError([Problem(where, rule, _RESTORE) for rule in broken])
-    return Header(
+    header = Header(
         fields["name"], fields["created"], fields["cards"], fields["snapsets"], fields["digest"], fields.get("seed")
     )
+    if sum(header.snapsets.values()) != header.cards:
+        broken = [f"the snapsets add up to {sum(header.snapsets.values())} cards, not {header.cards}"]
+    if header.line() != line:
+        broken.append("the seal is not that of the header: the line has been changed or cut off")
+    if broken:
+        raise InputError([Problem(where, rule, _RESTORE) for rule in broken])
+    return header
 
 
 def _parse(line: bytes) -> Any:
@@ -254,12 +310,16 @@ class _Check:
 
     def __init__(self, path: Path, header: Header) -> None:
         self.doubtful: set[str] = set()
+        """UUIDs that may stand there twice."""
+        self.hopeless = False
+        """Whether what follows can't be lines of a manifest."""
         self._path = path
         self._header = header
         self._digest = sha256()
         self._valid = is_valid(CARD_SCHEMA)
         self._line = 1
         self._previous = ""
+        self._highest = ""
         self._counts: Counter[str] = Counter()
         self._problems: list[Problem] = []
         self._total = 0
@@ -274,31 +334,34 @@ class _Check:
         self._digest.update(line)
         where = f"{self._path}, line {self._line}"
         if not line.endswith(b"\n"):
-            self._problem(where, "the line is not whole: the file has been cut off")
+            self.hopeless = len(line) >= MAX_LINE
+            rule = f"is longer than {MAX_LINE:,} bytes" if self.hopeless else "is not whole: the file has been cut off"
+            self._problem(where, rule)
             return
         fields = _parse(line)
         if fields is None:
             self._problem(where, "is not JSON")
             return
         if not self._valid(fields):
-            for rule in explain(CARD_SCHEMA, fields):
+            # Explaining is slow, and nobody reads the thousandth explanation.
+            for rule in explain(CARD_SCHEMA, fields) if self._total < MAX_PROBLEMS else [""]:
                 self._problem(where, rule)
             return
         number, uuid, snapset = fields["number"], fields["uuid"], fields["snapset"]
         if number != self._line - 1:
             self._problem(where, f"card number {number} stands where number {self._line - 1} belongs")
-        if uuid <= self._previous:
-            if len(self.doubtful) < MAX_PROBLEMS:
-                self.doubtful.add(uuid)
-            if uuid < self._previous:
-                self._problem(where, f"UUID {uuid} is out of order: the lines have been moved")
+        if uuid <= self._highest and len(self.doubtful) < MAX_PROBLEMS:
+            self.doubtful |= {uuid, self._highest}
+        if uuid < self._previous:
+            self._problem(where, f"UUID {uuid} is out of order: the lines have been moved")
         self._previous = uuid
+        self._highest = max(uuid, self._highest)
         self._counts[snapset] += 1
 
     def end(self) -> tuple[list[Problem], int]:
         where = str(self._path)
         cards = self._line - 1
-        if cards != self._header.cards:
+        if cards != self._header.cards and not self.hopeless:
             self._problem(where, f"holds {cards} cards, but its header says {self._header.cards}")
         if not self._problems and not self.doubtful and dict(self._counts) != dict(self._header.snapsets):
             self._problem(where, "the cards' snapsets are not those that the header counts")
@@ -313,8 +376,9 @@ def _name_doubles(path: Path, stream: IO[bytes], doubtful: set[str]) -> list[Pro
     while line := stream.readline(MAX_LINE):
         number += 1
         fields = _parse(line)
-        if isinstance(fields, dict) and fields.get("uuid") in lines:
-            lines[fields["uuid"]].append(number)
+        uuid = fields.get("uuid") if isinstance(fields, dict) else None
+        if isinstance(uuid, str) and uuid in lines:
+            lines[uuid].append(number)
     return [
         Problem(f"{path}, lines {' and '.join(map(str, numbers))}", f"UUID {uuid} is there more than once", _RESTORE)
         for uuid, numbers in sorted(lines.items())

@@ -33,10 +33,12 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
     """Do work on items in several threads; results come in the order of the items.
 
     Only a few items are held at any time, so that a stream of any length can go through. The first
-    error ends it; what has not begun by then is not begun.
+    error ends it: what has not begun by then is not begun, and what has is waited for. An interruption
+    does not wait, since a server that hangs could hold it up for minutes.
     """
     pending: deque[Future[Result]] = deque()
     executor = ThreadPoolExecutor(workers, thread_name_prefix="dataloader")
+    wait = True
     try:
         for item in items:
             if len(pending) >= 2 * workers:
@@ -44,5 +46,8 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
             pending.append(executor.submit(work, item))
         while pending:
             yield pending.popleft().result()
+    except (KeyboardInterrupt, GeneratorExit):
+        wait = False
+        raise
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        executor.shutdown(wait=wait, cancel_futures=True)

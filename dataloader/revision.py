@@ -70,8 +70,8 @@ def normal(value: Any) -> Any:
     """Return JSON data with every number in its canonical form.
 
     Raises:
-        ValueError: a number that JSON or JavaScript can't hold: infinite, not a number, or an integer
-            beyond 2**53 - 1.
+        ValueError: a number that JSON or JavaScript can't hold: infinite, not a number, or one beyond
+            2**53 - 1, where a server may hand out 10000000000000000 for 1e16.
     """
     if isinstance(value, dict):
         return {key: normal(item) for key, item in value.items()}
@@ -80,9 +80,9 @@ def normal(value: Any) -> Any:
     if isinstance(value, float):
         if not isfinite(value):
             raise ValueError(f"{value} is not a number in JSON")
-        if value.is_integer() and abs(value) <= MAX_SAFE_INTEGER:
-            return int(value)
-    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_SAFE_INTEGER:
+        if value.is_integer():
+            value = int(value)
+    if isinstance(value, int) and abs(value) > MAX_SAFE_INTEGER:
         raise ValueError(f"{value} is too large to be kept exactly (at most 2**53 - 1)")
     return value
 
@@ -102,8 +102,8 @@ def content(stored: Mapping[str, Any]) -> Document:
     """Return what a stored document says, without what the server adds, in normal form."""
     try:
         normalised: Document = normal({key: value for key, value in stored.items() if key not in _NOT_CONTENT})
-    except ValueError:
-        # Not ours, then: we never write such a number. It is still somebody's document.
+    except (ValueError, RecursionError):
+        # Not ours, then: we never write such a number, nor nest so deep. It is still somebody's document.
         normalised = {key: value for key, value in stored.items() if key not in _NOT_CONTENT}
     return normalised
 
@@ -113,7 +113,7 @@ def content_hash(stored: Mapping[str, Any]) -> str:
     try:
         return sha256(canonical(content(stored))).hexdigest()[:DIGITS]
     except TypeError:
-        # A number beyond 64 bits, which a person's document may hold and ours never does.
+        # Beyond what our JSON writer takes, which a person's document may be and ours never is.
         return ""
 
 

@@ -27,6 +27,10 @@ ENV_RETRY_WAIT = "DATALOADER_RETRY_WAIT"
 """Seconds before the first repeat, doubled each time up to 8; 0 switches waiting off; default 0.25."""
 ENV_RETRY_TOTAL = "DATALOADER_RETRY_TOTAL"
 """Seconds that a run may spend on repeats and waits in all; default 300."""
+ENV_PROGRESS_INTERVAL = "DATALOADER_PROGRESS_INTERVAL"
+"""Seconds between lines of progress where stderr is no terminal; default 30."""
+ENV_JOB_INDEX = "JOB_COMPLETION_INDEX"
+"""With ``load --parts N``: which part, from 0; Kubernetes sets it in an indexed job."""
 ENV_CACHE_DIR = "DATALOADER_CACHE_DIR"
 """Where the embedded server is installed; default the user's cache folder."""
 
@@ -43,8 +47,10 @@ RETRY_AFTER_MAX = 60.0
 """Seconds, the longest wait that a server's Retry-After is granted."""
 RETRY_JITTER = 0.25
 """Seconds, the random part of each wait, so that many loaders do not come back at once."""
-INDEX_WAIT_TOTAL = 6 * 3600.0
-"""Seconds to wait for a view's index to be built."""
+INDEX_WAIT = 10.0
+"""Seconds that a request waits for a view's index; it is made again until the index is built."""
+INDEX_LOOK = 1.0
+"""Seconds between looks at how far an index has come."""
 MAX_CARDS = 1_000_000
 """Cards in a batch; an .xlsx sheet holds 1,048,576 rows."""
 
@@ -76,6 +82,15 @@ def _number(name: str, default: float) -> float:
     if not 0 <= value < float("inf"):
         raise UsageError(f"{name}={text}", rule="must be a number, 0 or more", todo="correct or unset it")
     return value
+
+
+def progress_interval() -> float:
+    """Return the seconds between lines of progress where stderr is no terminal.
+
+    Raises:
+        UsageError: the variable does not hold a number.
+    """
+    return _number(ENV_PROGRESS_INTERVAL, 30.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 import json5
 
 from dataloader.errors import FileError, InputError, Problem, raise_problems
+from dataloader.files import require_file
 from dataloader.models import Entry, Role
 from dataloader.revision import normal
 from dataloader.settings import data_dir
@@ -88,18 +89,37 @@ def read_json5(path: Path) -> Any:
         InputError: it is not JSON5; names line and column.
     """
     try:
+        require_file(path)
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(Problem(str(path), "is not UTF-8 text", "save it as UTF-8")) from error
     except OSError as error:
         raise FileError.of(error, path, "give the path of a file that can be read") from error
     try:
-        return normal(json5.loads(text, allow_duplicate_keys=False))
+        return normal(_whole(json5.loads(text, allow_duplicate_keys=False)))
     except (ValueError, RecursionError) as error:
         match = _POSITION.match(str(error))
         where = f"{path}, line {match['line']}, column {match['column']}" if match else str(path)
         rule = match["what"] if match else ("is nested too deeply" if isinstance(error, RecursionError) else str(error))
         raise InputError(Problem(where, f"is not JSON5: {rule}", "correct the syntax")) from error
+
+
+def _whole(data: Any) -> Any:
+    """Join the halves of characters that were written as two escapes, which json5 leaves apart.
+
+    Raises:
+        ValueError: a half without the other.
+    """
+    if isinstance(data, dict):
+        return {_whole(key): _whole(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_whole(item) for item in data]
+    if isinstance(data, str) and not data.isascii():
+        try:
+            return data.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise ValueError(f"{data!a} holds half a character") from None
+    return data
 
 
 def read_snapset(path: Path, *, strict: bool = False) -> tuple[Snapset, list[Problem]]:
@@ -157,7 +177,7 @@ def read_snapsets(folder: Path | None = None, *, strict: bool = False) -> Snapse
     """
     folder = data_dir("snapsets") if folder is None else folder
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+        paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.name[0] != ".")
     except OSError as error:
         raise FileError.of(error, folder, "name the folder of the snapsets") from error
     found: dict[str, Snapset] = {}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dataloader.errors import InputError, Problem
-from dataloader.manifest import Manifest
+from dataloader.manifest import WHOLE, Manifest, Part
 from dataloader.models import Entry, Kind, Model, Role
 from dataloader.revision import Document, Prepared, prepare
 from dataloader.snapsets import Snapsets
@@ -62,7 +62,7 @@ def entry_sources(
     ]
 
 
-def card_entries(manifest: Manifest, snapsets: Snapsets) -> Iterator[Entry]:
+def card_entries(manifest: Manifest, snapsets: Snapsets, part: Part = WHOLE) -> Iterator[Entry]:
     """Yield what the documents of a batch's cards are made from, in the order of UUIDs."""
     preferences = {}
     for name in manifest.header.snapsets:
@@ -71,7 +71,7 @@ def card_entries(manifest: Manifest, snapsets: Snapsets) -> Iterator[Entry]:
             raise InputError(snapsets.unknown(name, str(manifest.path)))
         preferences[name] = snapset.preferences
     created = manifest.header.created
-    for card in manifest.cards():
+    for card in manifest.cards(part):
         yield Entry(card.uuid, preferences[card.snapset], created, Role.CARD)
 
 
@@ -81,7 +81,9 @@ def snapset_sources(model: Model, snapsets: Snapsets) -> list[Source]:
     return entry_sources(model, lambda: entries, len(entries), Role.SNAPSET, str(snapsets.folder))
 
 
-def batch_sources(target: Target, manifests: Sequence[Manifest], snapsets: Snapsets) -> list[Source]:
+def batch_sources(
+    target: Target, manifests: Sequence[Manifest], snapsets: Snapsets, part: Part = WHOLE
+) -> list[Source]:
     """Return the sources of the batches' cards.
 
     Raises:
@@ -109,15 +111,13 @@ def batch_sources(target: Target, manifests: Sequence[Manifest], snapsets: Snaps
             )
 
     def entries(manifest: Manifest) -> Callable[[], Iterable[Entry]]:
-        return lambda: card_entries(manifest, snapsets)
+        return lambda: card_entries(manifest, snapsets, part)
 
-    return [
-        source
-        for manifest in manifests
-        for source in entry_sources(
-            target.model, entries(manifest), manifest.header.cards, Role.CARD, str(manifest.path)
-        )
-    ]
+    sources = []
+    for manifest in manifests:
+        begin, end = part.bounds(manifest.header.cards)
+        sources += entry_sources(target.model, entries(manifest), end - begin, Role.CARD, str(manifest.path))
+    return sources
 
 
 def design_sources(model: Model) -> list[Source]:
@@ -133,14 +133,16 @@ def design_sources(model: Model) -> list[Source]:
     ]
 
 
-def all_sources(target: Target, manifests: Sequence[Manifest], snapsets: Snapsets) -> list[Source]:
+def all_sources(target: Target, manifests: Sequence[Manifest], snapsets: Snapsets, part: Part = WHOLE) -> list[Source]:
     """Return everything that a load brings to a target, in the order in which it is brought.
+
+    Of the cards it is a part only, where that is wanted; snapsets and views are few, and every part has them.
 
     The design documents come last: on a database that is new, views that are there from the start would
     be indexed while the cards are being written, at the cost of both.
     """
     return [
         *snapset_sources(target.model, snapsets),
-        *batch_sources(target, manifests, snapsets),
+        *batch_sources(target, manifests, snapsets, part),
         *design_sources(target.model),
     ]

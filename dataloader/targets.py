@@ -32,6 +32,8 @@ SCHEMA = "files/target-file"
 
 # https://docs.couchdb.org/en/3.5.0/api/database/common.html#put--db; a slash would need care in every path.
 _PREFIX = re.compile(r"[a-z][a-z0-9_$()+-]*\Z")
+# Without credentials; as the schema of the target file has it.
+_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/+-]*)?\Z")
 
 
 class Environment(StrEnum):
@@ -84,18 +86,22 @@ def read_targets(path: Path) -> dict[str, dict[str, Any]]:
         InputError: with every problem found.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise FileError.of(error, path, "name the target file with --config, or give --url") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(Problem(str(path), f"is not TOML: {error}", "correct the syntax")) from error
-    problems = [Problem(str(path), rule, "see samples/dataloader.toml") for rule in explain(SCHEMA, data)]
-    if not problems:
-        problems = [
-            Problem(f"{path}, target {name}", f"there is no model {table['model']!r}", f"choose of {_models()}")
-            for name, table in data["target"].items()
-            if table.get("model", DEFAULT_MODEL) not in model_names()
-        ]
+    except RecursionError as error:
+        raise InputError(Problem(str(path), "is nested too deeply", "correct the syntax")) from error
+    problems = [Problem(str(path), rule, "see samples/dataloader.toml") for rule in explain(SCHEMA, data, secrets=True)]
+    for name, table in data["target"].items() if not problems else ():
+        where = f"{path}, target {name}"
+        if table.get("model", DEFAULT_MODEL) not in model_names():
+            problems.append(Problem(where, f"there is no model {table['model']!r}", f"choose of {_models()}"))
+        try:
+            _split(table["url"])
+        except UsageError as error:
+            problems.append(Problem(where, f"its url {error.rule}", error.todo))
     if problems:
         raise InputError(problems)
     targets: dict[str, dict[str, Any]] = data["target"]
@@ -142,8 +148,8 @@ def resolve(
             )
         return _from_file(target, config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE), environ)
     warnings: tuple[str, ...] = ()
-    given = url or environ.get(ENV_URL)
-    if not given:
+    given = environ.get(ENV_URL) or None if url is None else url
+    if given is None:
         raise UsageError(
             "no target", rule="a command needs to know its server", todo=f"give --target, --url or {ENV_URL}"
         )
@@ -152,6 +158,8 @@ def resolve(
         warnings = ("the password in --url can be seen by everybody on this machine; use COUCHDB_PASSWORD_FILE",)
     if user is None:
         user, password = _credentials(environ, ENV_USER, ENV_PASSWORD)
+    elif password is None:
+        _, password = _credentials({**environ, ENV_USER: user}, ENV_USER, ENV_PASSWORD)
     if environment is None:
         if not _is_this_machine(bare):
             raise ProtectedError(
@@ -217,6 +225,13 @@ def _split(url: str) -> tuple[str, str | None, str | None]:
         raise UsageError("the server's URL", rule="is not the http or https URL of a server", todo=todo)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     bare = urlunsplit((parts.scheme, host if port is None else f"{host}:{port}", parts.path.rstrip("/"), "", ""))
+    if not _URL.match(bare):
+        # A slash in a password that is not percent-encoded puts the rest of it into the path.
+        raise UsageError(
+            "the server's URL", rule="is not the URL of a server", todo=f"{todo}; a / in a password is %2F"
+        )
+    if parts.password and not parts.username:
+        raise UsageError("the server's URL", rule="has a password but no user", todo="put the user before the colon")
     user = unquote(parts.username) if parts.username else None
     return bare, user, unquote(parts.password) if parts.password else None
 

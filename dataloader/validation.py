@@ -18,6 +18,8 @@ from referencing.jsonschema import DRAFT202012
 from dataloader.settings import data_dir
 
 SUFFIX = ".schema.json"
+MAX_MESSAGE = 300
+"""Characters of an explanation; a value in it may be long."""
 
 
 def _multiple_of(_: Any, step: float, instance: Any, __: Any) -> Iterator[ValidationError]:
@@ -76,20 +78,30 @@ def is_valid(name: str) -> Callable[[Any], bool]:
     return check
 
 
-def explain(name: str, instance: Any) -> list[str]:
+def explain(name: str, instance: Any, *, secrets: bool = False) -> list[str]:
     """Return every rule of a schema that data breaks, each as ``path: rule``; empty for valid data.
 
     Slow (about a quarter of a millisecond); numbers are compared as the decimals people wrote.
+
+    Args:
+        name: the schema's name.
+        instance: the data.
+        secrets: whether a password may stand where it does not belong, so that no value is repeated.
     """
     validator = _Explainer(_schemas()[name], registry=_registry())
     errors = sorted(validator.iter_errors(instance), key=lambda error: [str(part) for part in error.absolute_path])
-    return [_line(error) for error in errors]
+    # Of a value of the wrong type, no other rule is worth telling.
+    wrong = {error.json_path for error in errors if error.validator == "type"}
+    told = [error for error in errors if error.validator == "type" or error.json_path not in wrong]
+    return [_line(error, secrets=secrets) for error in told]
 
 
-def _line(error: ValidationError) -> str:
+def _line(error: ValidationError, *, secrets: bool) -> str:
     # The deepest cause says more than "is not valid under any of the given schemas".
     while error.context:
         error = min(error.context, key=lambda cause: -len(cause.absolute_path))
     path = ".".join(str(part) for part in error.absolute_path)
-    message = error.message if len(error.message) <= 300 else f"{error.message[:300]}…"  # noqa: PLR2004
+    message = error.message.replace(repr(error.instance), "what stands there") if secrets else error.message
+    if len(message) > MAX_MESSAGE:
+        message = f"{message[:MAX_MESSAGE]}…"
     return f"{path}: {message}" if path else message

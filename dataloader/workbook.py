@@ -19,9 +19,11 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 import openpyxl
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.worksheet.worksheet import Worksheet
+from openpyxl.xml.functions import tostring
 from python_calamine import CalamineError, CalamineWorkbook
 
 from dataloader.errors import FileError, InputError, Problem, raise_problems
+from dataloader.files import require_file
 from dataloader.manifest import CARD_SCHEMA, Card, Header
 from dataloader.settings import MAX_CARDS
 from dataloader.validation import explain, is_valid
@@ -68,12 +70,16 @@ def write_workbook(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> 
         cards: its cards, in the order of their numbers.
     """
     template = BytesIO()
-    _template(header).save(template)
+    book = _template(header)
+    book.save(template)
+    # Saving puts the present time here, which would make each workbook of a batch another file.
+    book.properties.modified = book.properties.created
+    properties = tostring(book.properties.to_tree())
     with ZipFile(template) as source, ZipFile(stream, "w", ZIP_DEFLATED, compresslevel=5) as target:
         for name in source.namelist():
             info = ZipInfo(name, _ZIP_TIME)
             info.compress_type = ZIP_DEFLATED
-            content = source.read(name)
+            content = properties if name == "docProps/core.xml" else source.read(name)
             if name == "xl/worksheets/sheet1.xml":
                 with target.open(info, "w", force_zip64=True) as part:
                     for chunk in _sheet(content, cards, header.cards):
@@ -87,7 +93,7 @@ def _template(header: Header) -> openpyxl.Workbook:
     created = _naive_time(header.created)
     book.properties.title = header.name
     book.properties.creator = "dataloader"
-    book.properties.created = book.properties.modified = created
+    book.properties.created = created
     sheet = book.active
     if not isinstance(sheet, Worksheet):  # pragma: no cover - a new workbook has a sheet
         raise TypeError
@@ -177,8 +183,7 @@ def check_workbook(path: Path) -> WorkbookSummary:
 def _open(path: Path) -> tuple[Iterator[list[Any]], dict[str, str]]:
     """Return the rows of the cards' sheet, and what the batch's sheet says."""
     try:
-        with path.open("rb"):
-            pass
+        require_file(path)
         book = CalamineWorkbook.from_path(str(path))
         rows = iter(book.get_sheet_by_name(CARDS_SHEET).iter_rows())
         about = {str(row[0]): str(row[1]) for row in book.get_sheet_by_name(BATCH_SHEET).to_python() if len(row) > 1}

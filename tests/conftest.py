@@ -55,7 +55,7 @@ def server(address: Address) -> Server:
 
 @pytest.fixture
 def proxied(address: Address) -> Iterator[Callable[[Hook], tuple[Server, Proxy]]]:
-    """Make a proxy with a hook before the server: ``server, proxy = proxied(hook)``."""
+    """Put proxies before the server: ``through, proxy = proxied(hook)``, a server to use and what stands before it."""
     with ExitStack() as stack:
 
         def make(hook: Hook) -> tuple[Server, Proxy]:
@@ -176,6 +176,37 @@ def command(tmp_path: Path) -> Command:
     return run
 
 
+_MEASURE = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]])
+_, status, usage = os.wait4(child.pid, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.fixture
+def peak_memory(tmp_path: Path) -> Callable[..., int]:
+    """Run Python code in a process of its own, and return the most memory that it held: ``peak_memory(code, *args)``.
+
+    A process begins with the peak of the one that started it, so a small one stands between. The unit is
+    the system's; compare two runs.
+    """
+
+    def run(code: str, *arguments: object) -> int:
+        process = subprocess.run(
+            [sys.executable, "-I", "-c", _MEASURE, code, *map(str, arguments)],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            timeout=120,
+        )
+        return int(process.stdout.splitlines()[-1])
+
+    return run
+
+
 @pytest.fixture
 def credentials(address: Address) -> dict[str, str]:
     """The environment in which a command finds the admin's credentials."""
@@ -193,6 +224,18 @@ def on_target(target: Target) -> list[str]:
         *("--environment", target.environment.value),
         *("--prefix", target.prefix),
     ]
+
+
+@pytest.fixture
+def run(command: Command, on_target: list[str], credentials: dict[str, str], target: Target) -> Command:
+    """Run a command on the test's target: ``run("load", path)``, or ``run("load", path, url=proxy.url)``."""
+
+    def run(*arguments: object, url: str = target.address.url, env: dict[str, str] | None = None) -> Completed:
+        name, *others = arguments
+        options = [url if option == target.address.url else option for option in on_target]
+        return command(name, *options, *others, env={**credentials, **(env or {})})
+
+    return run
 
 
 def databases(server: Server, target: Target) -> dict[str, Database]:

@@ -3,6 +3,7 @@
 The commands are loaded when they are called, so that ``--version`` and ``--help`` answer at once.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ COMMANDS = {
     "plan": "loading",
     "load": "loading",
     "verify": "asking",
-    "seed": "loading",
+    "seed": "seeding",
     "serve": "serving",
     "demo": "serving",
 }
@@ -53,7 +54,13 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; the one place where errors are caught."""
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    code = run(sys.argv[1:] if arguments is None else list(arguments))
+    if code == ExitCode.INTERRUPTED:
+        # Requests may still be under way, each in a thread that an ordinary exit waits for.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -17,7 +17,8 @@ from dataloader.cli.options import (
     snapset_options,
     target_options,
 )
-from dataloader.cli.output import Output, Progress, global_options
+from dataloader.cli.output import Output, global_options
+from dataloader.cli.progress import Progress
 from dataloader.errors import ExitCode
 from dataloader.manifest import Manifest
 from dataloader.targets import Target

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from dataloader.cli.options import PATH, get_snapsets, snapset_options
-from dataloader.cli.output import Output, Progress, global_options
+from dataloader.cli.output import Output, global_options
+from dataloader.cli.progress import Progress
 from dataloader.errors import ExitCode, InputError, Problem, UsageError
 from dataloader.generate import generate as generate_batch
 from dataloader.generate import share_out

@@ -1,7 +1,9 @@
-"""Commands that bring data to a target: plan, load, seed."""
+"""Commands that bring batches to a target: plan, load."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import environ
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import orjson
 from dataloader.classify import Finding, State
 from dataloader.cli.options import (
     PATH,
+    Function,
     get_manifests,
     get_server,
     get_snapsets,
@@ -19,17 +22,20 @@ from dataloader.cli.options import (
     snapset_options,
     target_options,
 )
-from dataloader.cli.output import Output, Progress, global_options, table
-from dataloader.errors import ExitCode
+from dataloader.cli.output import Output, global_options, table
+from dataloader.cli.progress import Progress
+from dataloader.errors import ExitCode, UsageError
 from dataloader.files import new_files
-from dataloader.load import LoadResult, Outcome
+from dataloader.load import Layout, LoadResult, Outcome
 from dataloader.load import load as load_sources
+from dataloader.manifest import WHOLE, Part
 from dataloader.plan import Plan
 from dataloader.plan import plan as plan_sources
-from dataloader.seed import DEFAULT_SEED, seed_sources
+from dataloader.settings import ENV_JOB_INDEX
 from dataloader.sources import Source, all_sources
 from dataloader.targets import Target
 
+_PART = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 SHOWN_FINDINGS = 20
 """Documents that are named on the screen; --details names all."""
 
@@ -45,6 +51,52 @@ details_option = click.option(
     metavar="FILE",
     help="Write a line of JSON for every document that is neither absent nor unchanged to a new file.",
 )
+
+
+_WRITING_OPTIONS = (
+    click.option("--update", is_flag=True, help="Replace what an earlier load wrote from other input."),
+    click.option("--replace-views", is_flag=True, help="Replace design documents that are not ours, too."),
+    click.option(
+        "--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards of databases that have to be created."
+    ),
+    click.option(
+        "--replicas", type=click.IntRange(1, 16), metavar="N", help="Copies of each shard, in a cluster, likewise."
+    ),
+)
+
+
+def writing_options(function: Function) -> Function:
+    """Add the options that say how a target is written to."""
+    for option in reversed(_WRITING_OPTIONS):
+        function = option(function)
+    return function
+
+
+def how_to_write(options: dict[str, Any]) -> dict[str, Any]:
+    """Take these options out of ``options``, as arguments for a load."""
+    layout = Layout(options.pop("shards"), options.pop("replicas"))
+    return {"update": options.pop("update"), "replace_views": options.pop("replace_views"), "layout": layout}
+
+
+def _get_part(part: str | None, parts: int | None) -> Part:
+    """Return the share of each batch that is meant."""
+    if part is not None and parts is not None:
+        raise UsageError("--part --parts", rule="exclude each other", todo="leave one out")
+    if parts is not None:
+        index = environ.get(ENV_JOB_INDEX, "")
+        if not index.isdecimal() or int(index) >= parts:
+            raise UsageError(
+                f"--parts {parts}",
+                rule=f"needs {ENV_JOB_INDEX} to be a number from 0 to {parts - 1}, not {index!r}",
+                todo="run it in an indexed job, or use --part K/N",
+            )
+        return Part(int(index) + 1, parts)
+    if part is None:
+        return WHOLE
+    match = _PART.fullmatch(part)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--part {part}", rule="must be K/N with K from 1 to N", todo="correct it, as in --part 2/4")
+    return Part(int(match[1]), int(match[2]))
 
 
 class _Findings:
@@ -152,8 +204,11 @@ def _plan_text(target: Target, result: Plan) -> Iterator[str]:
 @manifest_argument(required=False)
 @target_options
 @snapset_options
-@click.option("--update", is_flag=True, help="Replace what an earlier load wrote from other input, untouched since.")
-@click.option("--replace-views", is_flag=True, help="Replace design documents that are not ours, too.")
+@writing_options
+@click.option("--part", metavar="K/N", help="Load one share of each batch only, the K-th of N.")
+@click.option(
+    "--parts", type=click.IntRange(min=1), metavar="N", help="The same, K from JOB_COMPLETION_INDEX (0 is the first)."
+)
 @details_option
 @global_options
 @click.pass_obj
@@ -163,72 +218,38 @@ def load(
     manifests: tuple[Path, ...],
     snapsets_dir: Path | None,
     details: Path | None,
+    part: str | None,
+    parts: int | None,
     *,
     strict: bool,
-    update: bool,
-    replace_views: bool,
     **options: Any,
 ) -> ExitCode:
     r"""Bring a target to the state described: databases, snapsets, the batches' cards, views and their indexes.
 
     Can be repeated, interrupted and run twice at once. What a person has changed or deleted is never touched.
 
+    Several machines can share the work: --part 1/4 on one, --part 2/4 on another, and so on, in any order,
+    come to the same as one whole load. In an indexed Kubernetes job, --parts 4 takes the part of JOB_COMPLETION_INDEX.
+
     \b
     Example:
       dataloader load batches/spring.batch.jsonl --target production
     """
+    how = how_to_write(options)
     target = get_target(output, options)
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
-    sources = all_sources(target, get_manifests(manifests), snapsets)
-    return _carry_out(output, target, sources, details, update=update, replace_views=replace_views)
+    sources = all_sources(target, get_manifests(manifests), snapsets, _get_part(part, parts))
+    return carry_out(output, target, sources, details, how)
 
 
-@click.command(short_help="Load development data; never into staging or production.")
-@target_options
-@snapset_options
-@click.option("--users", type=int, default=0, metavar="N", help="How many people with log-ins to invent; default none.")
-@click.option("--seed", type=int, default=DEFAULT_SEED, metavar="S", help="What they are invented from; default 0.")
-@click.option("--update", is_flag=True, help="Replace what an earlier load wrote from other input, untouched since.")
-@click.option("--replace-views", is_flag=True, help="Replace design documents that are not ours, too.")
-@details_option
-@global_options
-@click.pass_obj
-def seed(
-    output: Output,
-    /,
-    snapsets_dir: Path | None,
-    users: int,
-    seed: int,
-    details: Path | None,
-    *,
-    strict: bool,
-    update: bool,
-    replace_views: bool,
-    **options: Any,
-) -> ExitCode:
-    r"""Seed a development or CI target: views, snapsets, the sample data, and invented users.
-
-    The same seed gives the same users. Staging and production targets refuse it, whatever the flags.
-
-    \b
-    Example:
-      dataloader seed --url http://127.0.0.1:5984 --users 50
-    """
-    target = get_target(output, options)
-    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
-    sources = seed_sources(target, snapsets, users=users, seed=seed)
-    return _carry_out(output, target, sources, details, update=update, replace_views=replace_views)
-
-
-def _carry_out(
+def carry_out(
     output: Output,
     target: Target,
     sources: list[Source],
     details: Path | None,
-    *,
-    update: bool,
-    replace_views: bool,
+    how: dict[str, Any],
 ) -> ExitCode:
+    """Load sources, print what came of it, and return the exit code."""
     progress = Progress(output)
     with _findings(target, details) as findings:
         try:
@@ -236,8 +257,7 @@ def _carry_out(
                 get_server(target),
                 target,
                 sources,
-                update=update,
-                replace_views=replace_views,
+                **how,
                 on_progress=progress,
                 on_finding=findings,
             )
@@ -268,6 +288,7 @@ def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
         **{outcome.value: result.count(outcome) for outcome in Outcome},
         "documents": result.documents,
         "seconds": round(result.seconds, 3),
+        "seconds_indexing": round(result.seconds_indexing, 3),
         "created_databases": result.created_databases,
         "views_built": result.views_built,
         "nodes_away": list(result.nodes_away),

@@ -1,20 +1,13 @@
 """What every command shares in printing: results to stdout, everything else to stderr."""
 
-import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from dataloader.errors import SHOWN_PROBLEMS, ExitCode
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-BAR_DELAY = 1.0
-"""Seconds that a step has to take before it gets a progress bar."""
 
 
 class Output:
@@ -24,6 +17,7 @@ class Output:
         self.json = False
         self.quiet = False
         self.debug = False
+        self.log_json = False
         self._has_result = False
 
     def result(self, data: dict[str, Any], text: Iterable[str]) -> None:
@@ -37,14 +31,26 @@ class Output:
                 click.echo(line)
         self._has_result = True
 
+    def log(self, level: str, message: str, **fields: object) -> None:
+        """Print a line on stderr: the message, or all of it as JSON for machines."""
+        if self.log_json:
+            from datetime import UTC, datetime  # noqa: PLC0415 - keeps --version quick
+
+            import orjson  # noqa: PLC0415 - likewise
+
+            time = datetime.now(UTC).isoformat(timespec="milliseconds")
+            click.echo(orjson.dumps({"time": time, "level": level, "message": message, **fields}).decode(), err=True)
+        else:
+            click.echo(message if level == "info" else f"{level}: {message}", err=True)
+
     def say(self, line: str) -> None:
         """Tell people something that is no result."""
         if not self.quiet and not self.json:
-            click.echo(line, err=True)
+            self.log("info", line)
 
     def warn(self, line: str) -> None:
         """Warn, in every mode."""
-        click.echo(f"warning: {line}", err=True)
+        self.log("warning", line)
 
     def warnings(self, lines: Iterable[object]) -> None:
         """Warn of many things, the first few in full."""
@@ -58,37 +64,9 @@ class Output:
         """Print an error; with --json as the one object on stdout, too, unless a result stands there."""
         if not shown:
             for line in message.splitlines():
-                click.echo(f"error: {line}", err=True)
+                self.log("error", line, exit_code=int(code))
         if self.json and not self._has_result:
             self.result({"error": message, "exit_code": int(code)}, ())
-
-
-class Progress:
-    """Progress bars on stderr, one a step; none where stderr is no terminal."""
-
-    def __init__(self, output: Output, unit: str = "documents") -> None:
-        self._shown = sys.stderr.isatty() and not output.quiet
-        self._unit = unit
-        self._step = ""
-        self._bar: tqdm[Any] | None = None
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        """Show how far a step has come."""
-        if not self._shown:
-            return
-        if self._bar is None or step != self._step:
-            self.close()
-            from tqdm import tqdm  # noqa: PLC0415 - keeps --version quick
-
-            self._bar = tqdm(total=total, desc=step, unit=f" {self._unit}", delay=BAR_DELAY, leave=False)
-            self._step = step
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
 
 def _switch(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
@@ -99,8 +77,21 @@ def _switch(name: str) -> Callable[[click.Context, click.Parameter, bool], None]
     return switch
 
 
+def _log_format(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:  # noqa: ARG001 - click's
+    if value is not None:
+        ctx.ensure_object(Output).log_json = value == "json"
+
+
 def global_options(function: Function) -> Function:
     """Add the options that stand before or behind any command."""
+    function = click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        expose_value=False,
+        is_eager=True,
+        callback=_log_format,
+        help="How stderr is written: for people (the default), or a JSON object a line, for machines.",
+    )(function)
     for name, text in (
         ("debug", "Print tracebacks."),
         ("quiet", "Print results and errors only as an exit code and on stderr."),

@@ -11,7 +11,8 @@ import click
 
 from dataloader.cli.loading import load_json
 from dataloader.cli.options import PATH, get_server
-from dataloader.cli.output import Output, Progress, global_options
+from dataloader.cli.output import Output, global_options
+from dataloader.cli.progress import Progress
 from dataloader.embedded import EmbeddedServer, install
 from dataloader.errors import EmbeddedServerError, ExitCode, UsageError, VerifyError
 from dataloader.generate import generate

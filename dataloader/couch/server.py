@@ -3,7 +3,6 @@
 API facts: https://docs.couchdb.org/en/3.5.0/api/.
 """
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ import orjson
 from dataloader.couch.session import Address, NotFoundError, PreconditionError, Session, TimedOutError, not_couchdb
 from dataloader.errors import CredentialsError
 from dataloader.revision import Document
-from dataloader.settings import INDEX_WAIT_TOTAL, Patience
+from dataloader.settings import Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +91,26 @@ class Server:
             return Nodes()
         return Nodes(tuple(reply.get("cluster_nodes", ())), tuple(reply.get("all_nodes", ())))
 
+    def indexing(self, database: str) -> tuple[int, int]:
+        """Return how many changes of a database its running indexers have seen to, and of how many.
+
+        Nothing, ``(0, 0)``, where none runs or the server does not tell (only an admin is told).
+        """
+        try:
+            _, _, data = self._server.resource.get("_active_tasks")
+            tasks = _decode(self.address.url, data, list)
+        except (NotFoundError, CredentialsError):
+            return 0, 0
+        # A task is of one shard: "shards/00000000-7fffffff/NAME.1700000000".
+        mine = [
+            task
+            for task in tasks
+            if task.get("type") == "indexer" and str(task.get("database")).rpartition("/")[2].startswith(f"{database}.")
+        ]
+        # What comes in while an indexer runs is done without having been counted.
+        done = sum(min(task["changes_done"], task["total_changes"]) for task in mine)
+        return done, sum(task["total_changes"] for task in mine)
+
     def database(self, name: str) -> "Database":
         """Return a database, whether it exists or not."""
         return Database(name, couchdb.Database(couchdb.http.urljoin(self.address.url, name), name, self.session), self)
@@ -114,10 +133,16 @@ class Database:
         """Tell whether the database is there."""
         return self.info() is not None
 
-    def create(self) -> bool:
-        """Create the database; return whether it was not there before."""
+    def create(self, *, shards: int | None = None, replicas: int | None = None) -> bool:
+        """Create the database; return whether it was not there before.
+
+        Args:
+            shards: the number of shards (``q``), if not the server's own default.
+            replicas: the number of copies of each (``n``), likewise; a single node ignores it.
+        """
+        options = {"q": shards, "n": replicas}
         try:
-            self._resource.put()
+            self._resource.put(**{name: value for name, value in options.items() if value is not None})
         except PreconditionError:
             return False
         return True
@@ -213,23 +238,23 @@ class Database:
         ]
         return rows
 
-    def build_view(self, design: str, view: str) -> None:
-        """Ask a view for one row and wait until its index is built, however many time-outs that takes.
+    def build_view(self, design: str, view: str, patience: float) -> bool:
+        """Ask a view for one row, which has its index built; return whether that is done.
+
+        Args:
+            design: the design document's name.
+            view: the view's name.
+            patience: seconds to wait; the server goes on building after that.
 
         Raises:
-            UnreachableError: the server failed in another way, or took longer than six hours.
+            NotFoundError: there is no such view.
         """
         path = f"{self._resource.url}/_design/{design}/_view/{view}?limit=1"
-        end = time.monotonic() + INDEX_WAIT_TOTAL
-        while True:
-            try:
-                # No retries: each would start from nothing, and a time-out is not a failure here.
-                self._server.session.request("GET", path, retries=0)
-            except TimedOutError:
-                if time.monotonic() > end:
-                    raise
-            else:
-                return
+        try:
+            self._server.session.request("GET", path, timeout=patience)
+        except TimedOutError:
+            return False
+        return True
 
     def _json(self, reply: tuple[int, Mapping[str, str], Any], kind: type[Any]) -> Any:
         return _decode(self._server.address.url, reply[2], kind)

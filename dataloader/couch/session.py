@@ -51,15 +51,18 @@ class _Retry(urllib3.Retry):
     """urllib3's retries, with a limit for the whole run and one for what a server may ask us to wait."""
 
     deadline: "Deadline"
+    repeats_timeouts: bool = True
 
     def new(self, **kw: Any) -> Self:
         other = super().new(**kw)
         other.deadline = self.deadline
+        other.repeats_timeouts = self.repeats_timeouts
         return other
 
     def increment(self, *args: Any, **kw: Any) -> Self:
         error = kw.get("error")
-        if isinstance(error, SSLError) or self.deadline.passed():
+        in_vain = isinstance(error, ReadTimeoutError) and not self.repeats_timeouts
+        if in_vain or isinstance(error, SSLError) or self.deadline.passed():
             # A certificate does not become good by asking again.
             return urllib3.Retry.increment(self.new(total=0), *args, **kw)
         return super().increment(*args, **kw)
@@ -149,7 +152,7 @@ class Session:
             credentials: ignored.
             num_redirects: ignored.
             retries: how often to repeat, if not as often as set.
-            timeout: seconds to wait for the reply, if not as long as set.
+            timeout: seconds to wait for the reply, if not as long as set; running out of them is not repeated.
 
         Returns:
             The status, the headers and the body, read to its end.
@@ -179,6 +182,7 @@ class Session:
             backoff_jitter=RETRY_JITTER,
         )
         retry.deadline = self._deadline
+        retry.repeats_timeouts = timeout is None
         try:
             response = self._pool.request(
                 method,

@@ -166,7 +166,9 @@ def _npm_ci(node: Node, folder: Path) -> None:
     except subprocess.TimeoutExpired as error:
         raise _not_installed(f"npm took longer than {INSTALL_LIMIT:.0f} s") from error
     if done.returncode:
-        raise _not_installed(_complaint(done.stdout.decode(errors="replace")) or f"npm ended with exit code {done.returncode}")
+        raise _not_installed(
+            _complaint(done.stdout.decode(errors="replace")) or f"npm ended with exit code {done.returncode}"
+        )
 
 
 def _not_installed(rule: str) -> EmbeddedServerError:

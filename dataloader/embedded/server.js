@@ -292,9 +292,17 @@ function checkConfig(config) {
   return {host, port, data, accounts: readAccounts(config), adminParty: !admin};
 }
 
+// Not with mkdirSync's own recursion, which goes on for ever where a folder can't be made, as in /proc.
+function makeFolder(folder) {
+  if (!fs.existsSync(folder)) {
+    makeFolder(path.dirname(folder));
+    fs.mkdirSync(folder);
+  }
+}
+
 function prepareData(data) {
   try {
-    fs.mkdirSync(data, {recursive: true});
+    makeFolder(data);
     fs.accessSync(data, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
   } catch (error) {
     throw new ConfigError(`the data folder ${data} can't be written to (${error.code})`);
@@ -319,7 +327,7 @@ async function openDatabases(data) {
     // Opens the list of databases, and with it takes the lock on the folder.
     await Databases.allDbs();
   } catch (error) {
-    const why = /lock/i.test(error.message) ? 'another process uses it' : error.message;
+    const why = /unavailable|already held|another process/i.test(error.message) ? 'another process uses it' : error.message;
     throw new ConfigError(`the data folder ${data} can't be opened: ${why}`);
   }
   return {app, exists: async (name) => (await Databases.allDbs()).includes(name)};

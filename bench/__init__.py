@@ -1,0 +1,1 @@
+"""Benchmarks: everything measured in one run against one server, so that ratios mean something."""

@@ -1,0 +1,367 @@
+"""Measures everything in one run: ``make bench``, or ``python -m bench --help``."""
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+import openpyxl
+
+from bench.ceiling import SETTINGS, ceiling, one_by_one
+from bench.measure import Measured, python, run
+from dataloader.couch import Address, Database, Server
+from dataloader.embedded import EmbeddedServer
+from dataloader.generate import generate
+from dataloader.manifest import Manifest, mint, read_manifest
+from dataloader.models import get_model
+from dataloader.snapsets import read_snapsets
+from dataloader.sources import DESIGN_KIND, all_sources
+from dataloader.targets import Environment, Target, resolve
+from dataloader.workbook import COLUMNS, check_workbook, write_workbook
+
+MODEL = "gpii-key"
+"""One database, so that the ceiling and couchimport write to the same place."""
+OTHERS = 100_000
+"""Documents that are there already, in the row that says so."""
+SINGLE = 1000
+"""Documents of the contestant that posts one by one: the rate is the same for more."""
+HERE = Path(__file__).resolve().parent
+
+FLOORS = {
+    "cold load / ceiling": (0.7, 0.15),
+    "load again / cold load": (1.5, 0.3),
+    "workbook written / openpyxl": (10.0, 2.0),
+    "workbook read / openpyxl": (9.0, 2.0),
+    "start-up / import click": (1.5, 6.0),
+}
+"""What a small benchmark on the embedded server usually finds, and what CI holds it to."""
+
+
+@dataclass
+class Rows:
+    """What was measured: a list of values a name, one a run."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, value: float, unit: str) -> None:
+        """Add a run's value."""
+        self.values.setdefault(name, []).append(value)
+        self.units[name] = unit
+
+    def median(self, name: str) -> float:
+        """Return the median of a name's values."""
+        return statistics.median(self.values[name])
+
+
+@dataclass
+class Bench:
+    """One run of the benchmark."""
+
+    address: Address
+    cards: int
+    runs: int
+    folder: Path
+    rows: Rows = field(default_factory=Rows)
+
+    def target(self) -> Target:
+        """Return a target with a prefix of its own."""
+        return Target(self.address, get_model(MODEL), Environment.CI, f"bench-{uuid4().hex[:8]}-")
+
+    @contextmanager
+    def databases(self, *, create: bool) -> Iterator[tuple[Target, Database]]:
+        """Give a fresh database, and delete it afterwards."""
+        target = self.target()
+        database = Server(self.address).database(target.database("gpii"))
+        if create:
+            database.create()
+        try:
+            yield target, database
+        finally:
+            database.delete()
+
+    def load(self, target: Target, manifest: Manifest) -> tuple[Measured, dict[str, Any]]:
+        """Run ``dataloader load`` as an operator would."""
+        options = ["--url", self.address.url, "--model", MODEL, "--environment", "ci", "--prefix", target.prefix]
+        env = {"COUCHDB_USER": self.address.user or "", "COUCHDB_PASSWORD": self.address.password or ""}
+        measured = run(python("-m", "dataloader", "load", str(manifest.path), *options, "--json"), env=env)
+        return measured, json.loads(measured.output)
+
+
+def documents_of(target: Target, manifest: Manifest) -> list[bytes]:
+    """Return the documents of a load, serialised, without the views."""
+    return [
+        document.write()
+        for source in all_sources(target, [manifest], read_snapsets())
+        if source.kind != DESIGN_KIND
+        for document in source.prepared()
+    ]
+
+
+def writing(bench: Bench, manifest: Manifest) -> None:
+    """Measure the loader against the ceiling, couchimport and single posts, in turn."""
+    documents = documents_of(bench.target(), manifest)
+    # A sorted run a kind, as the loader has it; the best setting is found first.
+    best = max(
+        SETTINGS, key=lambda setting: _with_database(bench, lambda db: ceiling(bench.address, db, documents, *setting))
+    )
+    say(f"ceiling: {best[0]} documents a request, {best[1]} connections")
+    couchimport = install_couchimport()
+    shuffled = bench.folder / "shuffled.jsonl"
+    order = [json.loads(each) for each in documents]
+    random.shuffle(order)
+    with shuffled.open("w") as stream:
+        for document in order:
+            del document["_rev"]
+            stream.write(json.dumps(document) + "\n")
+    for number in range(bench.runs):
+        say(f"writing, run {number + 1} of {bench.runs}")
+        rate = _with_database(bench, lambda db: ceiling(bench.address, db, documents, *best))
+        bench.rows.add("ceiling", rate, "documents/s")
+        with bench.databases(create=False) as (target, database):
+            measured, result = bench.load(target, manifest)
+            note_load(bench, "cold load", measured, result)
+            before = database.update_seq()
+            measured, result = bench.load(target, manifest)
+            note_load(bench, "load again", measured, result)
+            bench.rows.add("updates by load again", database.update_seq() - before, "updates")
+        if couchimport is not None:
+            rate = _with_database(bench, lambda db: import_rate(bench, db, couchimport, shuffled, len(documents)))
+            bench.rows.add("couchimport", rate, "documents/s")
+        rate = _with_database(bench, lambda db: one_by_one(bench.address, db, documents[:SINGLE]))
+        bench.rows.add("one POST a document", rate, "documents/s")
+
+
+def writing_beside_others(bench: Bench, manifest: Manifest, others: int) -> None:
+    """Measure a cold load into a database that holds other documents."""
+    documents = documents_of(bench.target(), generate("others", {"empty": others // 2}, bench.folder).manifest)
+    for number in range(bench.runs):
+        say(f"writing beside {others:,} others, run {number + 1} of {bench.runs}")
+        with bench.databases(create=True) as (target, database):
+            ceiling(bench.address, database, documents, 1000, 4)
+            measured, result = bench.load(target, manifest)
+            note_load(bench, "cold load beside others", measured, result)
+
+
+def note_load(bench: Bench, name: str, measured: Measured, result: dict[str, Any]) -> None:
+    """Note a load: its rate without the time in which the server built indexes, and what it took."""
+    seconds = measured.wall - result["seconds_indexing"]
+    bench.rows.add(name, result["documents"] / seconds, "documents/s")
+    bench.rows.add(f"{name}: processor", measured.cpu, "s")
+    bench.rows.add(f"{name}: peak memory", measured.peak, "MB")
+
+
+def _with_database(bench: Bench, work: Callable[[Database], float]) -> float:
+    with bench.databases(create=True) as (_, database):
+        return work(database)
+
+
+def install_couchimport() -> Path | None:
+    """Install couchimport with npm; return its program, None where there is no npm."""
+    folder = Path(os.environ.get("DATALOADER_CACHE_DIR") or HERE) / "bench-peers"
+    program = folder / "node_modules" / ".bin" / "couchimport"
+    npm = shutil.which("npm")
+    if not program.exists() and npm is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / name, folder)
+        subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit"], cwd=folder, check=True, capture_output=True)  # noqa: S603
+    return program if program.exists() else None
+
+
+def import_rate(bench: Bench, database: Database, program: Path, source: Path, count: int) -> float:
+    """Return the documents a second of couchimport, at the best of its settings."""
+    scheme, _, rest = bench.address.url.partition("://")
+    login = f"{bench.address.user}:{bench.address.password}@" if bench.address.user else ""
+    options = ["--type", "jsonl", "--buffer", "1000", "--parallelism", "4", "--db", database.name]
+    measured = run([str(program), *options], env={"COUCH_URL": f"{scheme}://{login}{rest}"}, stdin=source)
+    held = int((database.info() or {})["doc_count"])
+    if held != count:
+        sys.exit(f"couchimport wrote {held} of {count} documents")
+    return count / measured.wall
+
+
+def generating(bench: Bench) -> None:
+    """Measure minting, the manifest and the workbook, and reading both back, against openpyxl."""
+    for number in range(bench.runs):
+        say(f"generating, run {number + 1} of {bench.runs}")
+        _generate_once(bench, bench.folder / f"generating-{number}")
+
+
+def _generate_once(bench: Bench, folder: Path) -> None:
+    note(bench, "minting", lambda: sum(1 for _ in mint(bench.cards)), "cards/s")
+    measured = run(python("-m", "dataloader", "generate", "b", "--cards", str(bench.cards), "--out", str(folder)))
+    bench.rows.add("generate: manifest and workbook", bench.cards / measured.wall, "cards/s")
+    bench.rows.add("generate: peak memory", measured.peak, "MB")
+    manifest = read_manifest(folder / "b.batch.jsonl")
+    note(bench, "manifest checked", lambda: read_manifest(manifest.path), "cards/s")
+    note(bench, "workbook written", lambda: write_ours(manifest, folder / "ours.xlsx"), "rows/s")
+    note(bench, "openpyxl written", lambda: write_theirs(manifest, folder / "theirs.xlsx"), "rows/s")
+    note(bench, "workbook read and checked", lambda: check_workbook(folder / "b.xlsx"), "rows/s")
+    note(bench, "openpyxl read", lambda: read_theirs(folder / "b.xlsx"), "rows/s")
+
+
+def note(bench: Bench, name: str, work: Callable[[], object], unit: str) -> None:
+    """Note the rate of some work on all cards."""
+    start = time.perf_counter()
+    work()
+    bench.rows.add(name, bench.cards / (time.perf_counter() - start), unit)
+
+
+def write_ours(manifest: Manifest, path: Path) -> None:
+    """Write the workbook as generate does."""
+    with path.open("wb") as stream:
+        write_workbook(stream, manifest.header, manifest.cards())
+
+
+def write_theirs(manifest: Manifest, path: Path) -> None:
+    """Write the same rows with openpyxl's write-only mode, without any formatting."""
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("Cards")
+    sheet.append([column.title for column in COLUMNS])
+    for card in manifest.cards():
+        sheet.append([str(card.number), card.uuid, card.snapset, "", "", ""])
+    book.save(path)
+
+
+def read_theirs(path: Path) -> int:
+    """Read the rows with openpyxl's read-only mode."""
+    book = openpyxl.load_workbook(path, read_only=True)
+    rows = sum(1 for _ in book["Cards"].iter_rows(values_only=True))
+    book.close()
+    return rows
+
+
+def starting(bench: Bench) -> None:
+    """Measure the start of the command against that of the library that it parses with."""
+    for _ in range(max(bench.runs, 5)):
+        bench.rows.add("dataloader --version", run(python("-m", "dataloader", "--version")).wall, "s")
+        bench.rows.add("import click", run(python("-c", "import click")).wall, "s")
+
+
+def planning(bench: Bench, manifest: Manifest) -> None:
+    """Measure a plan for databases that are not there: everything but the server."""
+    options = ["--url", bench.address.url, "--model", MODEL, "--environment", "ci", "--prefix", bench.target().prefix]
+    env = {"COUCHDB_USER": bench.address.user or "", "COUCHDB_PASSWORD": bench.address.password or ""}
+    for _ in range(bench.runs):
+        measured = run(python("-m", "dataloader", "plan", str(manifest.path), *options, "--json"), env=env)
+        documents = json.loads(measured.output)["documents"]
+        bench.rows.add("plan, no databases yet", documents / measured.wall, "documents/s")
+        bench.rows.add("plan: peak memory", measured.peak, "MB")
+
+
+RATIOS = {
+    "cold load / ceiling": ("cold load", "ceiling"),
+    "cold load beside others / ceiling": ("cold load beside others", "ceiling"),
+    "cold load / couchimport": ("cold load", "couchimport"),
+    "cold load / one POST a document": ("cold load", "one POST a document"),
+    "load again / cold load": ("load again", "cold load"),
+    "workbook written / openpyxl": ("workbook written", "openpyxl written"),
+    "workbook read / openpyxl": ("workbook read and checked", "openpyxl read"),
+    "start-up / import click": ("dataloader --version", "import click"),
+}
+
+
+def ratios(rows: Rows) -> dict[str, float]:
+    """Return the ratios of medians, of what was measured."""
+    return {
+        name: rows.median(one) / rows.median(other)
+        for name, (one, other) in RATIOS.items()
+        if one in rows.values and other in rows.values
+    }
+
+
+def report(bench: Bench, server: str, path: Path | None) -> None:
+    """Print the table, and write it as JSON."""
+    found = ratios(bench.rows)
+    print(
+        f"\n{bench.cards:,} cards, model {MODEL}, {server}, Python {platform.python_version()}, {os.cpu_count()} cores"
+    )
+    for name, values in bench.rows.values.items():
+        shown = (
+            f"{bench.rows.median(name):,.3f}" if bench.rows.units[name] == "s" else f"{bench.rows.median(name):,.0f}"
+        )
+        print(f"  {name:<36}{shown:>12} {bench.rows.units[name]:<12} ({len(values)} runs)")
+    for name, ratio in found.items():
+        print(f"  {name:<36}{ratio:>12.2f}")
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = {"cards": bench.cards, "server": server, "values": bench.rows.values, "units": bench.rows.units}
+        path.write_text(json.dumps({**data, "ratios": found}, indent=2) + "\n")
+        print(f"  as JSON: {path}")
+
+
+def hold(rows: Rows) -> int:
+    """Compare the best run's ratios with the floors; return the exit code."""
+    code = 0
+    print("\n  floors, for the best run (they catch a tenfold mistake, not noise)")
+    for name, (usual, floor) in FLOORS.items():
+        one, other = RATIOS[name]
+        found = [a / b for a, b in zip(rows.values[one], rows.values[other], strict=True)]
+        small_is_good = floor > usual
+        best = min(found) if small_is_good else max(found)
+        good = best <= floor if small_is_good else best >= floor
+        code |= not good
+        bound = f"at {'most' if small_is_good else 'least'} {floor}, usually {usual}"
+        print(f"  {name:<36}{best:>12.2f}  {bound}: {'held' if good else 'NOT HELD'}")
+    return code
+
+
+def say(line: str) -> None:
+    """Tell how far it has come."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--cards", type=int, default=25_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--others", type=int, default=OTHERS, help="documents there already, 0 to leave that row out")
+    parser.add_argument("--no-writing", action="store_true", help="generating, planning and memory only")
+    parser.add_argument("--floors", action="store_true", help="fail when a ratio is far under what is measured")
+    parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
+    options = parser.parse_args()
+    with TemporaryDirectory(prefix="bench-") as folder, server() as address:
+        bench = Bench(address, options.cards, options.runs, Path(folder))
+        welcome = Server(address).welcome()
+        manifest = generate("bench", {"snapset_1a": options.cards}, bench.folder).manifest
+        if not options.no_writing:
+            writing(bench, manifest)
+            if options.others:
+                writing_beside_others(bench, manifest, options.others)
+        planning(bench, manifest)
+        generating(bench)
+        starting(bench)
+        report(bench, f"{welcome.product} {welcome.version}", options.json)
+    return hold(bench.rows) if options.floors else 0
+
+
+@contextmanager
+def server() -> Iterator[Address]:
+    """Give the server of COUCHDB_URL, or the embedded one, on disk."""
+    if os.environ.get("COUCHDB_URL"):
+        yield resolve(environment="ci").address
+        return
+    with (
+        TemporaryDirectory(prefix="bench-data-") as data,
+        EmbeddedServer(Path(data), admin=("admin", "bench")) as embedded,
+    ):
+        yield Address(embedded.url, "admin", "bench")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The command for development data: seed."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.cli.loading import carry_out, details_option, how_to_write, writing_options
+from dataloader.cli.options import get_snapsets, get_target, snapset_options, target_options
+from dataloader.cli.output import Output, global_options
+from dataloader.errors import ExitCode
+from dataloader.seed import DEFAULT_SEED, seed_sources
+
+
+@click.command(short_help="Load development data; never into staging or production.")
+@target_options
+@snapset_options
+@click.option("--users", type=int, default=0, metavar="N", help="How many people with log-ins to invent; default none.")
+@click.option("--seed", type=int, default=DEFAULT_SEED, metavar="S", help="What they are invented from; default 0.")
+@writing_options
+@details_option
+@global_options
+@click.pass_obj
+def seed(
+    output: Output,
+    /,
+    snapsets_dir: Path | None,
+    users: int,
+    seed: int,
+    details: Path | None,
+    *,
+    strict: bool,
+    **options: Any,
+) -> ExitCode:
+    r"""Seed a development or CI target: views, snapsets, the sample data, and invented users.
+
+    The same seed gives the same users. Staging and production targets refuse it, whatever the flags.
+
+    \b
+    Example:
+      dataloader seed --url http://127.0.0.1:5984 --users 50
+    """
+    how = how_to_write(options)
+    target = get_target(output, options)
+    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
+    sources = seed_sources(target, snapsets, users=users, seed=seed)
+    return carry_out(output, target, sources, details, how)

@@ -1,0 +1,255 @@
+"""A forwarding HTTP proxy before a real server, with a hook that may answer, change or lose what it likes.
+
+What a test wants of the network or of the server at one exact moment, and real servers give at their own
+time only, is made here: a request that is held until something else has happened, a row of a reply that says
+no, a connection that ends in the middle. Everything else goes through to the real server as it is.
+
+    def refuse_large(request: Request, forward: Forward) -> Reply:
+        if len(request.body) > 10_000:
+            return Reply.json(413, {"error": "too_large", "reason": "the request entity is too large"})
+        return forward(request)
+
+    with Proxy("http://127.0.0.1:5984", refuse_large) as proxy:
+        ...  # talk to proxy.url, then look at proxy.requests
+"""
+
+import json
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+# RFC 9110, 7.6.1: what concerns one connection only. The lengths are written anew, and so is the server's name.
+_ONE_CONNECTION = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("content-length", "host", "server", "date"),
+    }
+)
+_TIMEOUT = 120.0
+"""Seconds to wait for the real server; nothing in a test takes so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, read to its end."""
+
+    method: str
+    target: str
+    """Path and query as they stand in the request."""
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The path, without the query, as a person would write it."""
+        return unquote(urlsplit(self.target).path)
+
+    @property
+    def database(self) -> str:
+        """The first part of the path: a database, or ``_session`` and the like."""
+        return self.path.split("/")[1]
+
+    @property
+    def endpoint(self) -> str:
+        """What follows the database: ``_bulk_docs``, a document's ID, or nothing."""
+        return "/".join(self.path.split("/")[2:])
+
+    def data(self) -> Any:
+        """Return the body, which is JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply, read to its end."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    """Send this many bytes of the body only, then end the connection."""
+
+    @classmethod
+    def json(cls, status: int, data: Any, **headers: str) -> "Reply":
+        """Make a reply as CouchDB does; an underscore in a header's name stands for a hyphen."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return cls(status, json.dumps(data).encode(), {"Content-Type": "application/json", **named})
+
+    def data(self) -> Any:
+        """Return the body, which is JSON."""
+        return json.loads(self.body)
+
+
+class Hangup(Exception):  # noqa: N818 - nothing is wrong: it is what the test wants
+    """Raised by a hook: the connection is reset, and the client gets no reply."""
+
+
+Forward = Callable[[Request], Reply]
+"""Has the real server answer a request."""
+Hook = Callable[[Request, Forward], Reply]
+"""Answers a request, by itself or with the real server's help; called from several threads at once."""
+
+
+def pass_on(request: Request, forward: Forward) -> Reply:
+    """Have the real server answer: the hook of a proxy that only watches."""
+    return forward(request)
+
+
+class Proxy:
+    """A proxy on this machine, from the beginning of a ``with`` block to its end.
+
+    Args:
+        upstream: the real server's URL, http only.
+        hook: what to do with each request; may be replaced at any time.
+    """
+
+    def __init__(self, upstream: str, hook: Hook = pass_on) -> None:
+        self.hook = hook
+        self.requests: list[Request] = []
+        """Every request that came in, in the order in which they did."""
+        self._errors: list[Exception] = []
+        self._upstream = urlsplit(upstream)
+        self._lock = Lock()
+        self._server = _Server(self)
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="proxy")
+
+    @property
+    def url(self) -> str:
+        """Where the proxy listens; stands for the real server's URL."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}{self._upstream.path.rstrip('/')}"
+
+    def count(self, method: str, endpoint: str) -> int:
+        """Return how many requests of a method to an endpoint, such as ``_bulk_docs``, have come in."""
+        with self._lock:
+            return sum(request.method == method and request.endpoint == endpoint for request in self.requests)
+
+    def answer(self, request: Request) -> Reply:
+        """Answer a request that has come in."""
+        with self._lock:
+            self.requests.append(request)
+        try:
+            return self.hook(request, self._forward)
+        except Hangup:
+            raise
+        except Exception as error:
+            # A mistake in a hook is the test's, and must not look like a fault of the network.
+            with self._lock:
+                self._errors.append(error)
+            raise Hangup from error
+
+    def _forward(self, request: Request) -> Reply:
+        upstream = HTTPConnection(self._upstream.hostname or "", self._upstream.port or 80, timeout=_TIMEOUT)
+        try:
+            upstream.request(request.method, request.target, request.body or None, _passed_on(request.headers))
+            response = upstream.getresponse()
+            return Reply(response.status, response.read(), _passed_on(dict(response.getheaders())))
+        except (OSError, HTTPException) as error:
+            raise Hangup from error
+        finally:
+            upstream.close()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.end_connections()
+        self._server.server_close()
+        self._thread.join()
+        if self._errors:
+            raise ExceptionGroup("the proxy's hook failed", self._errors)
+
+
+def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in _ONE_CONNECTION}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    request_queue_size = 64
+
+    def __init__(self, proxy: Proxy) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.proxy = proxy
+        self._open: set[socket.socket] = set()
+        self._open_lock = Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._open_lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._open_lock:
+            self._open.discard(request)
+        if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER):
+            # To be reset; ending it in an orderly way first would make that an end like any other.
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
+
+    def end_connections(self) -> None:
+        """End what clients keep open for their next request, on which a thread each is waiting."""
+        with self._open_lock:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Headers and body leave as one: no waiting for the other side's acknowledgement in between.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):
+            super().handle()
+
+    def _answer(self) -> None:
+        if self.headers.get("Transfer-Encoding"):
+            self.send_error(HTTPStatus.LENGTH_REQUIRED)
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        request = Request(self.command, self.path, dict(self.headers.items()), body)
+        try:
+            reply = self.server.proxy.answer(request)
+        except Hangup:
+            self._reset()
+            return
+        self.send_response_only(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body[: reply.cut])
+        self.wfile.flush()
+        if reply.cut is not None:
+            self._end()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_COPY = _answer  # noqa: N815 - http.server's names
+
+    def _end(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _reset(self) -> None:
+        # To linger for no time at all: closing sends a reset.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's signature
+        """Say nothing."""
