@@ -113,7 +113,7 @@ def generate(
     check_name(name)
     check_count(sum(shares.values()))
     if seed is not None and not 0 <= seed <= MAX_SAFE_INTEGER:
-        raise InputError(Problem(f"seed {seed}", "is 0 to 2**53 - 1", "choose another"))
+        raise InputError(Problem(f"seed {seed}", "is not between 0 and 2**53 - 1", "choose another"))
     manifest_path, workbook_path = folder / f"{name}{SUFFIX}", folder / f"{name}{WORKBOOK_SUFFIX}"
     count = sum(shares.values())
     created = now() if seed is None else SEEDED_TIME

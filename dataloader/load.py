@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from dataloader.classify import Finding, State, classify
+from dataloader.classify import Finding, State, classify, judge
 from dataloader.couch import Database, NotFoundError, Rejection, Server
 from dataloader.errors import DataloaderError, TooLargeError
 from dataloader.pipeline import batches, in_parallel
@@ -258,23 +258,39 @@ class _Load:
         outcomes = dict.fromkeys(bodies, Outcome.UPDATED) | {each.id: Outcome.FAILED for each in rejected}
         written = [finding.document for finding in outdated if outcomes[finding.document.id] is Outcome.UPDATED]
         known = {finding.document.id: {leaf["_rev"] for leaf in finding.leaves} for finding in outdated}
-        for finding in classify(database, written, source.schema, names_leaves=self._names_leaves):
+        for finding in self._look_again(database, written, source):
             new = [leaf for leaf in finding.leaves if leaf["_rev"] not in known[finding.document.id]]
             if finding.state is State.CONFLICTED or (finding.live and not all(map(_is_loaders, new))):
-                outcomes[finding.document.id] = self._give_way(database, source, finding)
+                outcomes[finding.document.id] = self._give_way(database, source, finding, new)
             elif finding.state is not State.UNCHANGED:
                 # Changed or deleted on top of ours already: the edit stands, and ours is beneath it.
                 outcomes[finding.document.id] = Outcome(finding.state)
         return outcomes
 
-    def _give_way(self, database: Database, source: Source, finding: Finding) -> Outcome:
+    def _look_again(self, database: Database, documents: list[Prepared], source: Source) -> list[Finding]:
+        """Find the states of documents that have just been written, deletions beside them included."""
+        if self._names_leaves:
+            return classify(database, documents, source.schema, names_leaves=True)
+        # Asked for documents, PouchDB shows no leaf that is deleted.
+        leaves = database.leaves([document.id for document in documents])
+        return [judge(database, document, leaves[document.id], source.schema) for document in documents]
+
+    def _give_way(
+        self, database: Database, source: Source, finding: Finding, new: Sequence[Document] | None = None
+    ) -> Outcome:
         """Delete the leaves that loaders wrote where they stand beside a person's, and say what is left.
 
         A person's may be a deletion: a card that was revoked must not come back. Where loaders wrote all
         of them, the one that every server shows is kept. So all loaders that meet here delete the same ones.
+
+        Args:
+            database: where.
+            source: whose document it is.
+            finding: its state, with the leaves.
+            new: the leaves that were not there before, if it is known which; an old deletion means nothing.
         """
         ours = [leaf for leaf in finding.live if certifies_itself(leaf)]
-        if all(map(_is_loaders, finding.leaves)):
+        if all(map(_is_loaders, finding.leaves if new is None else new)):
             ours.remove(max(ours, key=_rank))
         if ours:
             database.write([_tombstone(leaf) for leaf in ours])

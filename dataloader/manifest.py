@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import orjson
 
-from dataloader.errors import FileError, InputError, Problem
+from dataloader.errors import FileError, InputError, Problem, raise_problems
 from dataloader.files import require_file
 from dataloader.settings import MAX_CARDS
 from dataloader.validation import explain, is_valid
@@ -233,9 +233,11 @@ def read_header(path: Path) -> Header:
     try:
         require_file(path)
         with path.open("rb") as stream:
-            return _header(path, stream.readline(MAX_LINE))
+            header, problems = _header(path, stream.readline(MAX_LINE))
     except OSError as error:
         raise _unreadable(error, path) from error
+    raise_problems(problems)
+    return header
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -248,13 +250,14 @@ def read_manifest(path: Path) -> Manifest:
     try:
         require_file(path)
         with path.open("rb") as stream:
-            header = _header(path, stream.readline(MAX_LINE))
+            header, first = _header(path, stream.readline(MAX_LINE))
             check = _Check(path, header)
             while line := stream.readline(MAX_LINE):
                 check.line(line)
                 if check.hopeless:
                     break
             problems, total = check.end()
+            problems, total = first + problems, total + len(first)
             if check.doubtful:
                 stream.seek(0)
                 named = _name_doubles(path, stream, check.doubtful)
@@ -270,7 +273,8 @@ def _unreadable(error: OSError, path: Path) -> FileError:
     return FileError.of(error, path, "give the path of a manifest, NAME.batch.jsonl, that can be read")
 
 
-def _header(path: Path, line: bytes) -> Header:
+def _header(path: Path, line: bytes) -> tuple[Header, list[Problem]]:
+    """Return a header, and what is wrong with it though it can be read."""
     where = f"{path}, line 1"
     fields = _parse(line)
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
@@ -293,9 +297,7 @@ def _header(path: Path, line: bytes) -> Header:
         broken = [f"the snapsets add up to {sum(header.snapsets.values())} cards, not {header.cards}"]
     if header.line() != line:
         broken.append("the seal is not that of the header: the line has been changed or cut off")
-    if broken:
-        raise InputError([Problem(where, rule, _RESTORE) for rule in broken])
-    return header
+    return header, [Problem(where, rule, _RESTORE) for rule in broken]
 
 
 def _parse(line: bytes) -> Any:

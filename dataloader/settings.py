@@ -20,13 +20,13 @@ ENV_PASSWORD_FILE = "COUCHDB_PASSWORD_FILE"  # noqa: S105 - the name of a variab
 ENV_CONFIG = "DATALOADER_CONFIG"
 """The target file; default ``dataloader.toml`` in the current folder."""
 ENV_TIMEOUT = "DATALOADER_TIMEOUT"
-"""Seconds to wait for a reply; default 30."""
+"""Seconds to wait for a reply, more than 0; default 30."""
 ENV_RETRIES = "DATALOADER_RETRIES"
 """How often a failed request is repeated; default 6."""
 ENV_RETRY_WAIT = "DATALOADER_RETRY_WAIT"
 """Seconds before the first repeat, doubled each time up to 8; 0 switches waiting off; default 0.25."""
 ENV_RETRY_TOTAL = "DATALOADER_RETRY_TOTAL"
-"""Seconds that a run may spend on repeats and waits in all; default 300."""
+"""Seconds that a run's requests may wait before repeats, in all; default 300."""
 ENV_PROGRESS_INTERVAL = "DATALOADER_PROGRESS_INTERVAL"
 """Seconds between lines of progress where stderr is no terminal; default 30."""
 ENV_JOB_INDEX = "JOB_COMPLETION_INDEX"
@@ -71,7 +71,7 @@ def views_dir() -> Path:
     return _PACKAGE / "views"
 
 
-def _number(name: str, default: float) -> float:
+def _number(name: str, default: float, *, zero: bool = True) -> float:
     text = environ.get(name)
     if not text:
         return default
@@ -79,8 +79,9 @@ def _number(name: str, default: float) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
-        raise UsageError(f"{name}={text}", rule="must be a number, 0 or more", todo="correct or unset it")
+    if not 0 <= value < float("inf") or not (value or zero):
+        rule = f"must be a number, {'0 or more' if zero else 'more than 0'}"
+        raise UsageError(f"{name}={text}", rule=rule, todo="correct or unset it")
     return value
 
 
@@ -111,7 +112,7 @@ class Patience:
         """
         default = cls()
         return cls(
-            timeout=_number(ENV_TIMEOUT, default.timeout),
+            timeout=_number(ENV_TIMEOUT, default.timeout, zero=False),
             retries=int(_number(ENV_RETRIES, default.retries)),
             wait=_number(ENV_RETRY_WAIT, default.wait),
             total=_number(ENV_RETRY_TOTAL, default.total),

@@ -18,8 +18,10 @@ from referencing.jsonschema import DRAFT202012
 from dataloader.settings import data_dir
 
 SUFFIX = ".schema.json"
+MAX_VALUE = 100
+"""Characters of a value that are repeated in an explanation."""
 MAX_MESSAGE = 300
-"""Characters of an explanation; a value in it may be long."""
+"""Characters of an explanation."""
 
 
 def _multiple_of(_: Any, step: float, instance: Any, __: Any) -> Iterator[ValidationError]:
@@ -101,7 +103,11 @@ def _line(error: ValidationError, *, secrets: bool) -> str:
     while error.context:
         error = min(error.context, key=lambda cause: -len(cause.absolute_path))
     path = ".".join(str(part) for part in error.absolute_path)
-    message = error.message.replace(repr(error.instance), "what stands there") if secrets else error.message
+    value, message = repr(error.instance), error.message
+    if secrets:
+        message = message.replace(value, "what stands there")
+    elif len(value) > MAX_VALUE:
+        message = message.replace(value, f"{value[:MAX_VALUE]}…")
     if len(message) > MAX_MESSAGE:
         message = f"{message[:MAX_MESSAGE]}…"
     return f"{path}: {message}" if path else message

@@ -190,7 +190,8 @@ class _Asker:
                 reason = f"{_name(lookup)} leads to document {document.get('_id')}, not {expected.id}"
                 yield CardVerdict(entry.key, Verdict.WRONG, reason)
             elif not is_valid(schema)(said):
-                rules = explain(schema, said)
+                # A person's preferences, or password, are not for a report.
+                rules = explain(schema, said, secrets=True)
                 reason = f"{_name(lookup)}, document {expected.id}: {rules[0] if rules else 'breaks its schema'}"
                 yield CardVerdict(entry.key, Verdict.WRONG, reason)
             elif said.get("revoked") is True:

@@ -185,6 +185,9 @@ def _open(path: Path) -> tuple[Iterator[list[Any]], dict[str, str]]:
     try:
         require_file(path)
         book = CalamineWorkbook.from_path(str(path))
+        missing = [name for name in (CARDS_SHEET, BATCH_SHEET) if name not in book.sheet_names]
+        if missing:
+            raise InputError(Problem(str(path), f"has no sheet {' and '.join(missing)}", _REMAKE))
         rows = iter(book.get_sheet_by_name(CARDS_SHEET).iter_rows())
         about = {str(row[0]): str(row[1]) for row in book.get_sheet_by_name(BATCH_SHEET).to_python() if len(row) > 1}
     except OSError as error:

@@ -19,6 +19,7 @@ import couchdb.http
 import pytest
 from proxy import Hook, Proxy
 
+from dataloader.cli import run as run_command
 from dataloader.couch import Address, Database, Server
 from dataloader.embedded import EmbeddedServer
 from dataloader.generate import Batch, generate
@@ -55,7 +56,7 @@ def server(address: Address) -> Server:
 
 @pytest.fixture
 def proxied(address: Address) -> Iterator[Callable[[Hook], tuple[Server, Proxy]]]:
-    """Put proxies before the server: ``through, proxy = proxied(hook)``, a server to use and what stands before it."""
+    """Put a proxy before the server; called with a hook, it gives the server to use and the proxy before it."""
     with ExitStack() as stack:
 
         def make(hook: Hook) -> tuple[Server, Proxy]:
@@ -172,6 +173,19 @@ def command(tmp_path: Path) -> Command:
             timeout=timeout,
         )
         return Completed(process.returncode, process.stdout, process.stderr)
+
+    return run
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the command line in this process, which is quicker than ``command``; settings are this process's."""
+
+    def run(*arguments: object) -> Completed:
+        capsys.readouterr()
+        code = run_command([*map(str, arguments)])
+        captured = capsys.readouterr()
+        return Completed(code, captured.out, captured.err)
 
     return run
 

@@ -208,8 +208,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Headers and body leave as one: no waiting for the other side's acknowledgement in between.
-    wbufsize = -1
+    # No waiting for the other side's acknowledgement between headers and body.
     disable_nagle_algorithm = True
     server: _Server
 
@@ -235,7 +234,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body[: reply.cut])
-        self.wfile.flush()
         if reply.cut is not None:
             self._end()
 

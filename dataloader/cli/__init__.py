@@ -1,13 +1,13 @@
 """The command line: parses, calls, prints; one file a command family.
 
-The commands are loaded when they are called, so that ``--version`` and ``--help`` answer at once.
+The commands are loaded when they are called, so that each starts as quickly as its own libraries let it.
 """
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -41,6 +41,13 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"dataloader.cli.{COMMANDS[cmd_name]}"), cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; Ctrl-C is told by ``run`` in one line, without the empty one that click puts before it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise click.Abort from interrupt
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="dataloader")
@@ -64,34 +71,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command and return its exit code."""
+    """Run a command and return its exit code; without any arguments, show the help."""
     output = Output()
     try:
-        code = cli.main(arguments, prog_name="dataloader", standalone_mode=False, obj=output)
+        code = cli.main(arguments or ["--help"], prog_name="dataloader", standalone_mode=False, obj=output)
     except click.ClickException as error:
         # Before the options are parsed, nobody has said that the output is JSON.
         output.json = output.json or "--json" in arguments
-        error.show()
-        output.error(error.format_message(), ExitCode.USAGE, shown=True)
+        output.error(_usage(error), ExitCode.USAGE)
         return ExitCode.USAGE
     except (KeyboardInterrupt, click.Abort):
         output.error("interrupted: what was written stays written; run it again and it goes on", ExitCode.INTERRUPTED)
         return ExitCode.INTERRUPTED
     except DataloaderError as error:
-        if output.debug:
-            traceback.print_exc()
+        output.traceback()
         output.error(str(error), error.exit_code)
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has had enough; there is nobody left to tell.
-        sys.stderr.close()
+    except SystemExit:
+        # click ends so when whoever read its help has had enough.
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001 - a fault of ours is told in one line, too
-        if output.debug:
-            traceback.print_exc()
+        output.traceback()
         output.error(
             f"internal error: {type(error).__name__}: {error} (run again with --debug and report what it prints)",
             ExitCode.INTERNAL,
         )
         return ExitCode.INTERNAL
     return int(code or 0)
+
+
+def _usage(error: click.ClickException) -> str:
+    """Return what is wrong with the command line, and where to look, in one line."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = "dataloader" if context is None else context.command_path
+    return f"{' '.join(error.format_message().split())} ({path} --help tells more)"

@@ -11,6 +11,7 @@ from dataloader.errors import ExitCode, InputError, Problem, UsageError
 from dataloader.generate import generate as generate_batch
 from dataloader.generate import share_out
 from dataloader.inputs import validate as validate_files
+from dataloader.settings import MAX_CARDS
 
 
 def _wanted(values: tuple[str, ...]) -> dict[str, int | None]:
@@ -19,7 +20,7 @@ def _wanted(values: tuple[str, ...]) -> dict[str, int | None]:
         name, equals, count = value.partition("=")
         if name in wanted:
             raise UsageError(f"--snapset {value}", rule=f"{name} is given twice", todo="give each snapset once")
-        if equals and not count.isdecimal():
+        if equals and not (count.isdecimal() and len(count) <= len(str(MAX_CARDS))):
             raise UsageError(f"--snapset {value}", rule="must be NAME or NAME=COUNT", todo="correct the count")
         wanted[name] = int(count) if equals else None
     return wanted

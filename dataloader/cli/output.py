@@ -1,13 +1,19 @@
 """What every command shares in printing: results to stdout, everything else to stderr."""
 
+import os
+import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
 
-from dataloader.errors import SHOWN_PROBLEMS, ExitCode
+from dataloader.errors import SHOWN_PROBLEMS, ExitCode, FileError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+# A path that was made of a URL has one slash left.
+_CREDENTIALS = re.compile(r"(?<=:/)(?P<slash>/?)\S*(?=@)")
 
 
 class Output:
@@ -25,23 +31,24 @@ class Output:
         if self.json:
             import orjson  # noqa: PLC0415 - keeps --version quick
 
-            click.echo(orjson.dumps(data).decode())
+            _print(orjson.dumps(data).decode())
         elif not self.quiet:
             for line in text:
-                click.echo(line)
+                _print(line)
         self._has_result = True
 
     def log(self, level: str, message: str, **fields: object) -> None:
         """Print a line on stderr: the message, or all of it as JSON for machines."""
+        message = masked(message)
         if self.log_json:
             from datetime import UTC, datetime  # noqa: PLC0415 - keeps --version quick
 
             import orjson  # noqa: PLC0415 - likewise
 
             time = datetime.now(UTC).isoformat(timespec="milliseconds")
-            click.echo(orjson.dumps({"time": time, "level": level, "message": message, **fields}).decode(), err=True)
+            _print(orjson.dumps({"time": time, "level": level, "message": message, **fields}).decode(), err=True)
         else:
-            click.echo(message if level == "info" else f"{level}: {message}", err=True)
+            _print(message if level == "info" else f"{level}: {message}", err=True)
 
     def say(self, line: str) -> None:
         """Tell people something that is no result."""
@@ -60,13 +67,37 @@ class Output:
         if len(found) > SHOWN_PROBLEMS:
             self.warn(f"and {len(found) - SHOWN_PROBLEMS} more")
 
-    def error(self, message: str, code: ExitCode, *, shown: bool = False) -> None:
+    def traceback(self) -> None:
+        """Print where the present error came from, with --debug."""
+        if self.debug:
+            import traceback  # noqa: PLC0415 - keeps --version quick
+
+            _print(masked(traceback.format_exc()), err=True)
+
+    def error(self, message: str, code: ExitCode) -> None:
         """Print an error; with --json as the one object on stdout, too, unless a result stands there."""
-        if not shown:
-            for line in message.splitlines():
-                self.log("error", line, exit_code=int(code))
+        for line in message.splitlines():
+            self.log("error", line, exit_code=int(code))
         if self.json and not self._has_result:
-            self.result({"error": message, "exit_code": int(code)}, ())
+            self.result({"error": masked(message), "exit_code": int(code)}, ())
+
+
+def masked(text: str) -> str:
+    """Return a text without the credentials of a URL that was given in a wrong place, and is repeated in an error."""
+    return _CREDENTIALS.sub(r"\g<slash>***", text)
+
+
+def _print(line: str, *, err: bool = False) -> None:
+    try:
+        click.echo(line, err=err)
+    except OSError as error:
+        # What is still in the buffer must not fail once more when the interpreter ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, (sys.stderr if err else sys.stdout).fileno())
+        os.close(nowhere)
+        # Where whoever read our output has had enough, the command goes on to its own end and exit code.
+        if not err and not isinstance(error, BrokenPipeError):
+            raise FileError.of(error, "standard output", "send it where there is room") from error
 
 
 def _switch(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:

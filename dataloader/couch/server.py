@@ -12,7 +12,7 @@ import couchdb.http
 import orjson
 
 from dataloader.couch.session import Address, NotFoundError, PreconditionError, Session, TimedOutError, not_couchdb
-from dataloader.errors import CredentialsError
+from dataloader.errors import CredentialsError, UnreachableError
 from dataloader.revision import Document
 from dataloader.settings import Patience
 
@@ -60,13 +60,13 @@ class Server:
         self._server = couchdb.Server(address.url, session=self.session)
 
     def welcome(self) -> Welcome:
-        """Ask who is there; tried once more only, so that a wrong address shows at once.
+        """Ask who is there; where nobody answers, asked once more only, so that a wrong address shows at once.
 
         Raises:
             UnreachableError: nobody.
             ProtocolError: somebody else.
         """
-        _, _, data = self.session.request("GET", f"{self.address.url}/", retries=1)
+        _, _, data = self.session.request("GET", f"{self.address.url}/", greeting=True)
         greeting = _decode(self.address.url, data)
         if isinstance(greeting, dict) and "couchdb" in greeting:
             return Welcome("CouchDB", str(greeting.get("version", "")), names_leaves=True)
@@ -80,7 +80,7 @@ class Server:
         Raises:
             CredentialsError: the server does not accept the password.
         """
-        context = self._get("_session").get("userCtx", {})
+        context = _member(self.address.url, self._get("_session"), "userCtx", dict)
         return context.get("name"), "_admin" in context.get("roles", ())
 
     def nodes(self) -> Nodes:
@@ -190,23 +190,27 @@ class Database:
         body = {"docs": [{"id": each} for each in ids]}
         reply = self._json(self._resource.post("_bulk_get", body=body, revs="true"), dict)
         found: dict[str, list[Document]] = {each: [] for each in ids}
-        for result in reply["results"]:
-            found[result["id"]] += [each["ok"] for each in result["docs"] if "ok" in each]
+        for result in self._member(reply, "results"):
+            for each in result["docs"]:
+                if "ok" in each:
+                    found[result["id"]].append(each["ok"])
+                elif each["error"]["error"] != "not_found":
+                    # What can't be read is not absent.
+                    rule = f"the server can't read it: {each['error']['error']}, {each['error'].get('reason')}"
+                    raise UnreachableError(f"database {self.name}, document {result['id']}", rule=rule)
         return found
 
     def revision(self, doc_id: str, rev: str) -> Document | None:
         """Fetch one revision of a document, None where it is not there (any more)."""
         body = {"docs": [{"id": doc_id, "rev": rev}]}
         reply = self._json(self._resource.post("_bulk_get", body=body), dict)
-        found: Document | None = reply["results"][0]["docs"][0].get("ok")
+        found: Document | None = self._member(reply, "results")[0]["docs"][0].get("ok")
         return found
 
     def all_docs(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Fetch the winning revisions of documents with their conflicts (``_all_docs``), a row an ID."""
-        rows: list[dict[str, Any]] = self._json(
-            self._resource.post("_all_docs", body={"keys": list(ids)}, include_docs="true", conflicts="true"), dict
-        )["rows"]
-        return rows
+        reply = self._resource.post("_all_docs", body={"keys": list(ids)}, include_docs="true", conflicts="true")
+        return self._member(self._json(reply, dict), "rows")
 
     def write(self, documents: Iterable[bytes]) -> list[Rejection]:
         """Write documents with the revisions that they carry (``_bulk_docs``, ``"new_edits": false``).
@@ -233,10 +237,8 @@ class Database:
         """
         options = {"include_docs": "true"} if include_docs else {}
         path = ["_design", design, "_view", view]
-        rows: list[dict[str, Any]] = self._json(self._resource.post(path, body={"keys": list(keys)}, **options), dict)[
-            "rows"
-        ]
-        return rows
+        reply = self._resource.post(path, body={"keys": list(keys)}, **options)
+        return self._member(self._json(reply, dict), "rows")
 
     def build_view(self, design: str, view: str, patience: float) -> bool:
         """Ask a view for one row, which has its index built; return whether that is done.
@@ -259,6 +261,10 @@ class Database:
     def _json(self, reply: tuple[int, Mapping[str, str], Any], kind: type[Any]) -> Any:
         return _decode(self._server.address.url, reply[2], kind)
 
+    def _member(self, reply: dict[str, Any], name: str) -> list[dict[str, Any]]:
+        members: list[dict[str, Any]] = _member(self._server.address.url, reply, name, list)
+        return members
+
 
 def _decode(url: str, data: Any, kind: type[Any] = object) -> Any:
     try:
@@ -267,4 +273,11 @@ def _decode(url: str, data: Any, kind: type[Any] = object) -> Any:
         raise not_couchdb(url, "its reply is not JSON") from error
     if not isinstance(value, kind):
         raise not_couchdb(url, "its reply has another form")
+    return value
+
+
+def _member(url: str, reply: dict[str, Any], name: str, kind: type[Any]) -> Any:
+    value = reply.get(name)
+    if not isinstance(value, kind):
+        raise not_couchdb(url, f"its reply has no {name}")
     return value

@@ -1,6 +1,7 @@
 """One HTTP session for the whole tool, over urllib3, in the place of couchdb-python's own."""
 
 import io
+import random
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    InvalidHeader,
     LocationParseError,
     MaxRetryError,
     NameResolutionError,
@@ -68,15 +70,20 @@ class _Retry(urllib3.Retry):
         return super().increment(*args, **kw)
 
     def get_retry_after(self, response: Any) -> float | None:
-        wait = super().get_retry_after(response)
+        try:
+            wait = super().get_retry_after(response)
+        except InvalidHeader:
+            return None
         return None if wait is None else self.deadline.grant(wait)
 
     def get_backoff_time(self) -> float:
-        return self.deadline.grant(super().get_backoff_time())
+        # urllib3's own formula lets the first repeat go without a wait.
+        wait = min(self.backoff_factor * 2 ** (len(self.history) - 1), self.backoff_max)
+        return self.deadline.grant(wait + random.uniform(0, self.backoff_jitter))  # noqa: S311 - no secret
 
 
 class Deadline:
-    """What is left of the time that a run may spend on repeating requests."""
+    """What is left of the time that a run's requests may wait before they are repeated."""
 
     def __init__(self, patience: Patience) -> None:
         self._left = patience.total
@@ -139,7 +146,7 @@ class Session:
         credentials: object = None,  # noqa: ARG002 - couchdb-python passes it; ours stand in the headers
         num_redirects: int = 0,  # noqa: ARG002 - we follow none: a redirect is a log-in page, not a database
         *,
-        retries: int | None = None,
+        greeting: bool = False,
         timeout: float | None = None,
     ) -> tuple[int, Mapping[str, str], io.BytesIO]:
         """Make a request, repeating it while the failure is one that passes.
@@ -151,7 +158,8 @@ class Session:
             headers: more headers.
             credentials: ignored.
             num_redirects: ignored.
-            retries: how often to repeat, if not as often as set.
+            greeting: whether it is the first request, by which a wrong address shows: where nobody answers, it is
+                repeated only once.
             timeout: seconds to wait for the reply, if not as long as set; running out of them is not repeated.
 
         Returns:
@@ -172,7 +180,9 @@ class Session:
             if not isinstance(body, bytes):
                 body = orjson.dumps(body)
         retry = _Retry(
-            total=self._patience.retries if retries is None else retries,
+            total=self._patience.retries,
+            connect=1 if greeting else None,
+            read=1 if greeting else None,
             redirect=False,
             allowed_methods=None,
             status_forcelist=_PASSING,
@@ -233,7 +243,7 @@ class Session:
         if status in {401, 403}:
             if self._address.user is None:
                 rule, todo = "the server wants a user name and a password", "set COUCHDB_USER and COUCHDB_PASSWORD"
-            elif error == "unauthorized" and "admin" not in str(reason):
+            elif status == 401 and "admin" not in str(reason):  # noqa: PLR2004
                 rule = f"the server does not accept the password of user {self._address.user}"
                 todo = "correct the user name or the password"
             else:

@@ -1,0 +1,60 @@
+"""A TCP server that sends bytes as it is told: for replies that no HTTP server would send."""
+
+import socket
+from contextlib import suppress
+from threading import Thread
+from typing import Self
+
+
+class RawServer:
+    """Answers each request with the next of its replies, the last one again and again, and ends the connection.
+
+    Args:
+        replies: the bytes of each reply, status line and headers included.
+    """
+
+    def __init__(self, *replies: bytes) -> None:
+        self.requests: list[bytes] = []
+        """Every request that came in, headers and body."""
+        self._replies = replies
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._thread = Thread(target=self._serve, name="raw server")
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A listener that is shut down wakes the thread that waits on it; closing alone would not.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                request = _read_request(connection)
+                if request:
+                    self.requests.append(request)
+                    connection.sendall(self._replies[min(len(self.requests), len(self._replies)) - 1])
+
+
+def _read_request(connection: socket.socket) -> bytes:
+    with connection.makefile("rb") as stream:
+        head = b""
+        length = 0
+        while (line := stream.readline()).strip():
+            head += line
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        return head + line + stream.read(length)
