@@ -9,6 +9,9 @@ from dataloader.revision import prepare
 from dataloader.sources import Source, design_sources
 from dataloader.targets import Target
 
+_STUCK = (State.EDITED, State.FOREIGN, State.CONFLICTED)
+"""States of views that a load leaves as they are."""
+
 
 @dataclass
 class DatabaseCheck:
@@ -80,16 +83,15 @@ def _judge(result: CheckResult) -> None:
         wanted = f"create {' and '.join(missing)} or " if missing else ""
         result.problems.append(f"{who} is no server admin and can't {wanted}write views; use an admin's credentials")
         result.exit_code = CredentialsError.exit_code
-    stuck = [
-        database.name
-        for database in result.databases
-        if database.views in {State.EDITED, State.FOREIGN, State.CONFLICTED}
-    ]
-    result.problems += [
-        f"the views of {name} are not ours and are left as they are; "
-        "look at _design/views there, then `dataloader load --replace-views` puts ours in their place"
-        for name in stuck
-    ]
+    stuck = [database for database in result.databases if database.views in _STUCK]
+    for database in stuck:
+        if database.views is State.CONFLICTED:
+            found = "are there in several versions, side by side"
+            todo = "look at the conflicts of _design/views there and delete all but one"
+        else:
+            found = "are not ours and are left as they are"
+            todo = "look at _design/views there, then `dataloader load --replace-views` puts ours in their place"
+        result.problems.append(f"the views of {database.name} {found}; {todo}")
     result.problems += [
         f"the views of {database.name} are an earlier version's; `dataloader load --update` replaces them"
         for database in result.databases

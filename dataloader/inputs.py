@@ -22,7 +22,10 @@ class Checked:
 
     path: Path
     kind: str
-    """``manifest``, ``workbook``, ``snapset``, ``sample data``, ``site credentials`` or ``target file``."""
+    """``manifest``, ``workbook``, ``snapset``, ``sample data``, ``site credentials`` or ``target file``.
+
+    ``data`` is JSON5 that can't be read, and ``file`` anything else.
+    """
     summary: str
     """In a few words, what is in it; empty where there are problems."""
     problems: tuple[Problem, ...] = field(default=())
@@ -56,9 +59,10 @@ def validate(paths: Iterable[Path], snapsets: Snapsets | None, *, strict: bool =
 def _kind(path: Path) -> str | None:
     if path.is_dir():
         return None
-    if path.suffix in _SUFFIXES:
-        return _SUFFIXES[path.suffix]
-    return "data" if path.suffix in {".json5", ".json"} and not path.name.endswith(".schema.json") else None
+    suffix = path.suffix.lower()
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    return "data" if suffix in {".json5", ".json"} and not path.name.endswith(".schema.json") else None
 
 
 def _validate(path: Path, snapsets: Snapsets | None, *, strict: bool) -> Checked:

@@ -17,7 +17,7 @@ from dataloader.couch import Database, NotFoundError, Rejection, Server
 from dataloader.errors import DataloaderError, TooLargeError
 from dataloader.pipeline import batches, in_parallel
 from dataloader.plan import OnFinding, OnProgress, findings, no_finding, no_progress, step_name
-from dataloader.revision import Document, Prepared, certifies_itself, history, prepare
+from dataloader.revision import Document, Prepared, certifies_itself, history, prepare, rank
 from dataloader.settings import INDEX_LOOK, INDEX_WAIT
 from dataloader.sources import DESIGN_KIND, Source
 from dataloader.targets import Target
@@ -291,7 +291,7 @@ class _Load:
         """
         ours = [leaf for leaf in finding.live if certifies_itself(leaf)]
         if all(map(_is_loaders, finding.leaves if new is None else new)):
-            ours.remove(max(ours, key=_rank))
+            ours.remove(max(ours, key=rank))
         if ours:
             database.write([_tombstone(leaf) for leaf in ours])
             self._written[source.database] += len(ours)
@@ -382,15 +382,9 @@ def _write(database: Database, documents: list[Prepared], body: Callable[[Prepar
         return _write(database, documents[:middle], body) + _write(database, documents[middle:], body)
 
 
-def _rank(leaf: Document) -> tuple[int, str]:
-    """Order leaves as CouchDB does to choose the winning one: by generation, then by hash."""
-    generation, _, digits = str(leaf["_rev"]).partition("-")
-    return int(generation), digits
-
-
 def _newest(finding: Finding) -> Document:
     """Return the leaf that a child is put on: the live one, or else the winning deletion."""
-    return max(finding.live or finding.leaves, key=_rank)
+    return max(finding.live or finding.leaves, key=rank)
 
 
 def _is_loaders(leaf: Document) -> bool:

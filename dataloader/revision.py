@@ -134,3 +134,9 @@ def history(stored: Mapping[str, Any]) -> list[str]:
         return [str(stored["_rev"])]
     start = int(revisions["start"])
     return [f"{start - depth}-{digits}" for depth, digits in enumerate(revisions["ids"])]
+
+
+def rank(leaf: Mapping[str, Any]) -> tuple[int, str]:
+    """Order leaves as CouchDB does to choose the one that it shows: by generation, then by hash."""
+    generation, _, digits = str(leaf["_rev"]).partition("-")
+    return int(generation), digits

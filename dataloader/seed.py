@@ -128,12 +128,18 @@ def seed_sources(target: Target, snapsets: Snapsets, *, users: int = 0, seed: in
 
     Raises:
         ProtectedError: the target is a staging or production one.
-        InputError: the sample data is wrong, or too many users are wanted.
+        InputError: the sample data is wrong, a snapset has a persona's name, or too many users are wanted.
     """
     target.refuse("sample data", "use `dataloader load` with a manifest")
     if not 0 <= users <= MAX_CARDS:
         raise InputError(Problem(f"--users {users}", f"0 to {MAX_CARDS:,} people can be invented", "correct it"))
     personas = [persona.entry(Role.PERSONA) for persona in read_snapsets(data_dir("samples") / "personas")]
+    # Each would be written without a question where the database is new, and so there would be both.
+    raise_problems(
+        Problem(f"{snapsets.folder}, snapset {persona.key}", "has the name of a persona of the samples", "rename it")
+        for persona in personas
+        if persona.key in snapsets.by_name
+    )
 
     def people() -> Iterable[Entry]:
         return invented_people(users, seed, snapsets)

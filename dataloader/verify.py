@@ -6,7 +6,7 @@ server do, a few hundred cards a request; each answer is checked against the sch
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -16,10 +16,10 @@ from typing import Any
 from dataloader.couch import Database, NotFoundError, Server
 from dataloader.errors import VerifyError
 from dataloader.manifest import Manifest
-from dataloader.models import Entry, Lookup, Model
+from dataloader.models import Entry, Kind, Lookup, Model
 from dataloader.pipeline import in_parallel
 from dataloader.plan import OnProgress, no_progress
-from dataloader.revision import Document, content, content_hash, prepare
+from dataloader.revision import Document, content, content_hash, prepare, rank
 from dataloader.settings import BATCH_DOCUMENTS
 from dataloader.snapsets import Snapsets
 from dataloader.sources import card_entries
@@ -139,46 +139,61 @@ class _Asker:
     def ask(self, entries: list[Entry]) -> list[CardVerdict]:
         worst = {entry.key: CardVerdict(entry.key, Verdict.OK) for entry in entries}
         for lookup in self._model.lookups:
-            for verdict in self._look_up(lookup, entries):
+            # A card without its token has no user either, for the view that goes by tokens: once is enough.
+            explained = {uuid for uuid, found in worst.items() if found.verdict in {Verdict.REVOKED, Verdict.MISSING}}
+            for verdict in self._look_up(lookup, entries, explained):
                 if _order(verdict.verdict) > _order(worst[verdict.uuid].verdict):
                     worst[verdict.uuid] = verdict
         return list(worst.values())
 
-    def _look_up(self, lookup: Lookup, entries: list[Entry]) -> Iterator[CardVerdict]:
+    def _look_up(self, lookup: Lookup, entries: list[Entry], explained: Collection[str]) -> Iterator[CardVerdict]:
         database = self._databases[lookup.database]
         rows = self._rows(database, lookup, [entry.key for entry in entries])
-        absent = []
+        first = next(iter(lookup.kinds.values()))
+        absent: dict[str, list[Entry]] = {}
         for entry in entries:
             found = rows.get(entry.key, [])
             if not found:
-                absent.append(entry)
+                absent.setdefault(first, []).append(entry)
             elif len(found) > 1:
                 yield CardVerdict(entry.key, Verdict.WRONG, f"{_name(lookup)} has {len(found)} answers, not one")
             else:
                 yield from self._check(lookup, entry, found[0], absent)
-        yield from self._explain_absent(lookup, absent)
+        for kind_name, without in absent.items():
+            yield from self._explain_absent(lookup, self._model.kind(kind_name), without, explained)
 
     def _rows(self, database: Database, lookup: Lookup, keys: list[str]) -> dict[str, list[dict[str, Any]]]:
-        rows: dict[str, list[dict[str, Any]]] = {}
         if lookup.view is None:
-            for key, leaves in database.leaves(keys).items():
-                rows[key] = [{"doc": leaf} for leaf in leaves if not leaf.get("_deleted")]
-            return rows
+            try:
+                leaves = database.leaves(keys)
+            except NotFoundError as error:
+                raise VerifyError(
+                    f"database {database.name}", rule="is not there", todo="load the target first"
+                ) from error
+            # Of several versions side by side, the servers are shown one.
+            return {
+                key: [{"doc": max(live, key=rank)}]
+                for key, found in leaves.items()
+                if (live := [leaf for leaf in found if not leaf.get("_deleted")])
+            }
         try:
             answer = database.view(DESIGN, lookup.view, keys, include_docs=lookup.include_docs)
         except NotFoundError as error:
             raise VerifyError(
                 f"database {database.name}", rule=f"has no view {lookup.view}", todo="load the target first"
             ) from error
+        rows: dict[str, list[dict[str, Any]]] = {}
         for row in answer:
             rows.setdefault(row["key"], []).append(row)
         return rows
 
-    def _check(self, lookup: Lookup, entry: Entry, row: dict[str, Any], absent: list[Entry]) -> Iterator[CardVerdict]:
+    def _check(
+        self, lookup: Lookup, entry: Entry, row: dict[str, Any], absent: dict[str, list[Entry]]
+    ) -> Iterator[CardVerdict]:
         for place, kind_name in lookup.kinds.items():
             document = _at(row, place)
             if document is None:
-                absent.append(entry)
+                absent.setdefault(kind_name, []).append(entry)
                 return
             kind = self._model.kind(kind_name)
             expected = prepare(kind.document(entry))
@@ -199,22 +214,21 @@ class _Asker:
             else:
                 yield CardVerdict(entry.key, Verdict.CHANGED, f"document {expected.id} has been changed")
 
-    def _explain_absent(self, lookup: Lookup, absent: list[Entry]) -> Iterator[CardVerdict]:
-        """Tell the cards that were never loaded from those that were stopped on purpose."""
-        kinds = [self._model.kind(name) for name in lookup.kinds.values()]
-        for kind in kinds if absent else ():
-            leaves = self._databases[kind.database].leaves([kind.id(entry.key) for entry in absent])
-            for entry in absent:
-                doc_id = kind.id(entry.key)
-                found = leaves.get(doc_id, [])
-                live: list[Document] = [leaf for leaf in found if not leaf.get("_deleted")]
-                if not found:
-                    yield CardVerdict(entry.key, Verdict.MISSING, f"document {doc_id} is not there")
-                elif not live:
-                    yield CardVerdict(entry.key, Verdict.REVOKED, f"document {doc_id} has been deleted")
-                elif len(kinds) == 1:
-                    reason = f"{_name(lookup)} does not find document {doc_id}, which is there"
-                    yield CardVerdict(entry.key, Verdict.WRONG, reason)
+    def _explain_absent(
+        self, lookup: Lookup, kind: Kind, absent: list[Entry], explained: Collection[str]
+    ) -> Iterator[CardVerdict]:
+        """Tell the cards that were never loaded from those that were stopped on purpose, and both from the rest."""
+        leaves = self._databases[kind.database].leaves([kind.id(entry.key) for entry in absent])
+        for entry in absent:
+            doc_id = kind.id(entry.key)
+            found = leaves[doc_id]
+            if not found:
+                yield CardVerdict(entry.key, Verdict.MISSING, f"document {doc_id} is not there")
+            elif all(leaf.get("_deleted") for leaf in found):
+                yield CardVerdict(entry.key, Verdict.REVOKED, f"document {doc_id} has been deleted")
+            elif entry.key not in explained:
+                reason = f"{_name(lookup)} does not find document {doc_id}, which is there"
+                yield CardVerdict(entry.key, Verdict.WRONG, reason)
 
 
 def _order(verdict: Verdict) -> int:

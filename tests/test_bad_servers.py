@@ -6,6 +6,7 @@ Every command that talks to a server is run against each of them.
 import json
 import re
 import socket
+import ssl
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,12 +27,12 @@ from raw_server import RawServer
 
 from dataloader.cli import COMMANDS, cli
 from dataloader.couch import Server
-from dataloader.errors import ExitCode
+from dataloader.errors import ExitCode, UnreachableError
 from dataloader.generate import generate
-from dataloader.load import load
-from dataloader.manifest import read_manifest
+from dataloader.load import Outcome, load
+from dataloader.manifest import Manifest, read_manifest
 from dataloader.models import DEFAULT_MODEL
-from dataloader.snapsets import read_snapsets
+from dataloader.snapsets import Snapsets, read_snapsets
 from dataloader.sources import Source, all_sources
 from dataloader.targets import Target
 
@@ -107,12 +108,12 @@ def assert_fails(completed: Completed, code: ExitCode, says: str) -> None:
 
 def always(reply: Reply) -> Hook:
     """Return a hook that answers everything alike."""
-    return lambda request, forward: reply
+    return lambda *_: reply
 
 
 def after_greeting(reply: Reply) -> Hook:
     """Return a hook that greets as CouchDB does and answers everything else alike."""
-    return lambda request, forward: GREETING if request.path == "/" else reply
+    return lambda request, _: GREETING if request.path == "/" else reply
 
 
 def hang_up(request: Request, forward: Forward) -> Reply:
@@ -199,7 +200,7 @@ BAD = {
         always(Reply(200, GREETING.body, cut=5)), ExitCode.UNREACHABLE, "the connection failed, to the last retry"
     ),
     "greeting, then truncated": Bad(
-        after_greeting(Reply(200, b"{\"some\": 1}", cut=3)),
+        after_greeting(Reply(200, b'{"some": 1}', cut=3)),
         ExitCode.UNREACHABLE,
         "the connection failed, to the last retry",
     ),
@@ -249,15 +250,16 @@ def test_an_unreachable_server_is_told_in_one_line(ask: Call, monkeypatch: pytes
 
 
 def test_a_wrong_address_shows_at_once(ask: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody answers the first request, it is repeated once, however many retries are set."""
+    """Where nobody answers the first request, it is repeated once only; a server in trouble gets every retry."""
     monkeypatch.setenv("DATALOADER_RETRIES", "50")
-    for hook in (pass_on, hang_up):
+    monkeypatch.setenv("DATALOADER_TIMEOUT", "0.1")
+    with silent(hang_up) as proxy:
+        assert ask("check", "--url", proxy.url).code == ExitCode.UNREACHABLE
+    assert len(proxy.requests) == 2
+    for hook in (hang_up, always(Reply(503))):
         with Proxy(NOBODY, hook) as proxy:
             assert ask("check", "--url", proxy.url).code == ExitCode.UNREACHABLE
-        assert len(proxy.requests) == 2
-    with Proxy(NOBODY, always(Reply(503))) as proxy:
-        assert ask("check", "--url", proxy.url).code == ExitCode.UNREACHABLE
-    assert len(proxy.requests) == 51
+        assert len(proxy.requests) == 51
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -332,7 +334,7 @@ def somebody(server: Server) -> Iterator[tuple[str, str]]:
     document = {"_id": f"org.couchdb.user:{name}", "name": name, "password": password, "roles": [], "type": "user"}
     put(users, document)
     yield name, password
-    delete(users, document["_id"])
+    delete(users, f"org.couchdb.user:{name}")
 
 
 @pytest.fixture
@@ -378,9 +380,7 @@ def test_who_may_not_create_databases_is_told_so(
     """On a server without the databases, a user who is no admin is told what to do, and nothing is there after it."""
     monkeypatch.setenv("COUCHDB_USER", plain_user[0])
     monkeypatch.setenv("COUCHDB_PASSWORD", plain_user[1])
-    completed = ask(
-        name, "--url", target.address.url, "--prefix", target.prefix, "--model", target.model.name
-    )
+    completed = ask(name, "--url", target.address.url, "--prefix", target.prefix, "--model", target.model.name)
     assert_fails(completed, ExitCode.CREDENTIALS, "may not do this .*have one create the databases")
     assert not any(server.database(target.database(each)).exists() for each in target.model.databases)
 
@@ -396,9 +396,7 @@ def test_check_says_who_is_no_admin(
     assert f"user       {plain_user[0]}, no server admin\n" in completed.stdout
     [line] = completed.stderr.splitlines()
     names = " and ".join(target.database(each) for each in target.model.databases)
-    assert line.startswith(
-        f"error: user {plain_user[0]} is no server admin and can't create {names} or write views"
-    )
+    assert line.startswith(f"error: user {plain_user[0]} is no server admin and can't create {names} or write views")
 
 
 # Failures that pass.
@@ -482,3 +480,172 @@ def test_a_failure_that_passes_changes_nothing(
     before = sequences(server, target)
     assert load(server, target, small).outcomes.keys() == result.outcomes.keys()
     assert sequences(server, target) == before
+
+
+def test_every_command_gets_through_failures_that_pass(
+    here: Command, given: tuple[Path, Path], server: Server, target: Target, credentials: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """With failures of all kinds in the way of every request, each command ends well and says what it always says."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    options = ("--model", target.model.name, "--prefix", target.prefix, "--environment", "ci", "--json")
+    stages = ["plan", "load", "verify", "check", "seed", "plan"]
+    told = []
+    for hook in (pass_on, Flaky(hang_up, reply_lost, reply_cut, timed_out_behind, always(Reply(503)))):
+        for database in target.model.databases:
+            server.database(target.database(database)).delete()
+        with Proxy(target.address.url, hook) as proxy:
+            completed = [here(name, *arguments(name, *given), "--url", proxy.url, *options) for name in stages]
+        assert [each.code for each in completed] == [ExitCode.OK] * len(stages)
+        told.append([{name: each.data[name] for name in ("absent", "created", "unchanged", "ok", "problems")
+                      if name in each.data} for each in completed])  # fmt: skip
+    assert set(stages) == set(SERVER_COMMANDS)
+    assert told[0] == told[1]
+
+
+@ONE_MODEL
+def test_a_load_that_a_failing_server_ends_is_gone_on_with(
+    proxied: Callable[[Hook], tuple[Server, Proxy]], server: Server, target: Target, manifest: Manifest,
+    snapsets: Snapsets,
+) -> None:  # fmt: skip
+    """A server that fails for good in the middle ends the load with how far it came; the next load does the rest."""
+    sources = all_sources(target, [manifest], snapsets)
+    total = sum(source.count for source in sources)
+
+    def fail_at_tokens(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs" and b"gpiiToken-" in request.body:
+            return Reply.json(503, {"error": "nodedown", "reason": "progress not possible"})
+        return forward(request)
+
+    through, _ = proxied(fail_at_tokens)
+    with pytest.raises(UnreachableError) as caught:
+        load(through, target, sources)
+    seen = next(int(found[1]) for found in [re.search(rf"(\d+) of {total} documents", str(caught.value))] if found)
+    assert "503 nodedown, progress not possible, to the last retry" in str(caught.value)
+    assert "run it again and it goes on from there" in str(caught.value)
+    assert sum(len(documents) for documents in snapshot(server, target).values()) == seen
+    result = load(server, target, sources)
+    assert (result.count(Outcome.UNCHANGED), result.count(Outcome.CREATED)) == (seen, total - seen)
+
+
+def test_what_the_server_cannot_read_is_not_taken_for_absent(
+    proxied: Callable[[Hook], tuple[Server, Proxy]], server: Server, loaded: Target, given: tuple[Path, Path]
+) -> None:
+    """A document that the server fails to hand out ends the run with its name; it is not written over."""
+    for database in loaded.model.databases:
+        for doc_id in (row for row in snapshot(server, loaded)[database] if not row.startswith("_")):
+            put(server.database(loaded.database(database)), {**snapshot(server, loaded)[database][doc_id], "x": 1})
+    before = sequences(server, loaded)
+
+    def unreadable(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if request.endpoint != "_bulk_get":
+            return reply
+        results = reply.data()["results"]
+        for result in results:
+            error = {"id": result["id"], "rev": "undefined", "error": "internal_server_error", "reason": "timeout"}
+            result["docs"] = [{"error": error}]
+        return Reply.json(200, {"results": results})
+
+    through, _ = proxied(unreadable)
+    manifest, snapsets = given
+    with pytest.raises(UnreachableError, match="the server can't read it: internal_server_error, timeout"):
+        load(through, loaded, all_sources(loaded, [read_manifest(manifest)], read_snapsets(snapsets)))
+    assert sequences(server, loaded) == before
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """An authority that nobody knows."""
+    return trustme.CA()
+
+
+@contextmanager
+def with_tls(authority: trustme.CA, certificate: trustme.LeafCert, upstream: str) -> Iterator[str]:
+    """Run a proxy that speaks TLS, and return its URL."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    proxy = Proxy(upstream)
+    proxy._server.socket = context.wrap_socket(proxy._server.socket, server_side=True)
+    with proxy:
+        yield proxy.url.replace("http:", "https:")
+
+
+@pytest.fixture
+def tls_target(tmp_path: Path, target: Target, authority: trustme.CA) -> Callable[..., Path]:
+    """Write a target file with the target ``tls`` at a URL: ``tls_target(url)``, with the authority's certificate."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    def write(url: str, ca_file: str = "ca.pem") -> Path:
+        path = tmp_path / "tls.toml"
+        path.write_text(
+            f'[target.tls]\nurl = "{url}"\nenvironment = "ci"\nmodel = "{target.model.name}"\n'
+            f'prefix = "{target.prefix}"\nca_file = "{ca_file}"\n'
+        )
+        return path
+
+    return write
+
+
+def test_a_certificate_that_the_ca_file_vouches_for_is_taken(
+    here: Command, authority: trustme.CA, target: Target, given: tuple[Path, Path], tls_target: Callable[..., Path],
+    credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """With the authority's ``ca_file`` in the target file, a whole load goes over TLS."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    with with_tls(authority, authority.issue_cert("127.0.0.1"), target.address.url) as url:
+        options = ("--target", "tls", "--config", tls_target(url))
+        assert here("load", *arguments("load", *given), *options).code == ExitCode.OK
+        completed = here("check", *options)
+    assert (completed.code, completed.stderr) == (ExitCode.OK, "")
+    assert completed.stdout.splitlines()[-1] == "ready"
+    assert f"at {url}\n" in completed.stdout
+
+
+@ONE_MODEL
+def test_a_connection_that_cannot_be_trusted_is_an_error(
+    here: Command, authority: trustme.CA, target: Target, tls_target: Callable[..., Path]
+) -> None:
+    """A certificate of one's own, of another host, or out of date is refused, and so is a server without TLS."""
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    for certificate, why in (
+        (trustme.CA().issue_cert("127.0.0.1"), "certificate verify failed"),
+        (authority.issue_cert("couchdb.example.org"), "certificate is not valid for '127.0.0.1'"),
+        (authority.issue_cert("127.0.0.1", not_after=yesterday), "certificate has expired"),
+    ):
+        with with_tls(authority, certificate, target.address.url) as url:
+            completed = here("check", "--target", "tls", "--config", tls_target(url))
+        says = f"the TLS connection failed: .*{why}.*correct the URL or name the authority's ca_file"
+        assert_fails(completed, ExitCode.UNREACHABLE, says)
+    with Proxy(target.address.url) as plain:
+        url = plain.url.replace("http:", "https:")
+        completed = here("check", "--target", "tls", "--config", tls_target(url))
+    assert_fails(completed, ExitCode.UNREACHABLE, "the TLS connection failed: ")
+
+
+@ONE_MODEL
+def test_http_to_a_server_with_tls_is_an_error(here: Command, authority: trustme.CA, target: Target) -> None:
+    """A URL that should begin with https is told as one line, too."""
+    with with_tls(authority, authority.issue_cert("127.0.0.1"), target.address.url) as url:
+        completed = here("check", "--url", url.replace("https:", "http:"))
+    assert_fails(completed, ExitCode.UNREACHABLE, "the connection failed, to the last retry")
+
+
+@ONE_MODEL
+def test_a_ca_file_without_a_certificate_is_an_error(
+    here: Command, tmp_path: Path, target: Target, tls_target: Callable[..., Path]
+) -> None:
+    """A ``ca_file`` that is missing or holds something else is named."""
+    (tmp_path / "empty.pem").write_bytes(b"")
+    for name, says in (
+        ("nowhere.pem", "no such file or directory"),
+        ("empty.pem", "holds no certificate in PEM form"),
+        ("tls.toml", "holds no certificate in PEM form"),
+    ):
+        completed = here("check", "--target", "tls", "--config", tls_target("https://127.0.0.1:9", name))
+        assert_fails(completed, ExitCode.FILE, f"{name}: {says}")

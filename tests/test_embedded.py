@@ -567,15 +567,36 @@ def test_a_view_brings_linked_documents(ask: Ask, db: str) -> None:
 
 
 def test_a_map_function_harms_no_other(ask: Ask, db: str) -> None:
-    """One that fails, or leaves things lying around, has no rows; the others, and the server, go on."""
+    """One that fails, or would leave things lying around, has no rows; the others, and the server, go on."""
     views = {
-        "leaves": {"map": "function (doc) { emit(typeof process, typeof left); left = 1; }"},
-        "breaks": {"map": "function (doc) { throw new Error('no'); }"},
-        "works": {"map": "function (doc) { emit(doc.n, typeof left); }"},
+        "leaves": {"map": "function (doc) { left = 1; emit(left); }"},
+        "breaks": {"map": "function (doc) { JSON.parse = null; throw new Error('no'); }"},
+        "works": {"map": "function (doc) { emit(doc.n, [typeof left, typeof process, isArray(doc.list)]); };"},
     }
-    write(ask, db, {"_id": "_design/views", "_rev": REV, "views": views}, {"_id": "a", "_rev": REV, "n": 1})
-    rows = {name: ask("GET", f"{db}/_design/views/_view/{name}")[1]["rows"] for name in views}
-    assert rows == {"leaves": [], "breaks": [], "works": [{"id": "a", "key": 1, "value": "undefined"}]}
+    write(ask, db, {"_id": "_design/v", "_rev": REV, "views": views}, {"_id": "a", "_rev": REV, "n": 1, "list": []})
+    rows = {name: ask("GET", f"{db}/_design/v/_view/{name}")[1]["rows"] for name in views}
+    works = [{"id": "a", "key": 1, "value": ["undefined", "undefined", True]}]
+    assert rows == {"leaves": [], "breaks": [], "works": works}
+
+
+def test_a_view_that_cannot_be_is_the_clients_fault(ask: Ask, db: str) -> None:
+    """A map function that is no JavaScript or no text, and a view that is not there."""
+    views = {"broken": {"map": "function (doc) { emit("}, "none": {"map": 5}}
+    write(ask, db, {"_id": "_design/v", "_rev": REV, "views": views}, {"_id": "a", "_rev": REV})
+    replies = {name: ask("GET", f"{db}/_design/v/_view/{name}") for name in ("broken", "none", "absent")}
+    assert {name: status for name, (status, _) in replies.items()} == {"broken": 400, "none": 404, "absent": 404}
+    assert replies["broken"][1]["error"] == "compilation_error"
+
+
+def test_rows_are_counted_and_summed(ask: Ask, db: str) -> None:
+    """Two of the built-in reduce functions work, and those that one writes."""
+    reduces = {"count": "_count", "sum": "_sum", "own": "function (keys, values) { return sum(values) * 2; }"}
+    views = {name: {"map": "function (doc) { emit(doc.n, doc.n); }", "reduce": text} for name, text in reduces.items()}
+    write(ask, db, {"_id": "_design/v", "_rev": REV, "views": views})
+    write(ask, db, *({"_id": str(n), "_rev": REV, "n": n} for n in (1, 2, 4)))
+    rows = {name: ask("GET", f"{db}/_design/v/_view/{name}")[1]["rows"] for name in views}
+    assert {name: each[0]["value"] for name, each in rows.items()} == {"count": 3, "sum": 7, "own": 14}
+    assert len(ask("GET", f"{db}/_design/v/_view/count?reduce=false")[1]["rows"]) == 3
 
 
 def test_a_body_of_more_than_ten_megabytes_is_taken(ask: Ask, db: str) -> None:

@@ -64,8 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     if code == ExitCode.INTERRUPTED:
         # Requests may still be under way, each in a thread that an ordinary exit waits for.
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
@@ -104,4 +102,4 @@ def _usage(error: click.ClickException) -> str:
     """Return what is wrong with the command line, and where to look, in one line."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = "dataloader" if context is None else context.command_path
-    return f"{' '.join(error.format_message().split())} ({path} --help tells more)"
+    return f"{' '.join(error.format_message().split()).rstrip('.')} ({path} --help tells more)"

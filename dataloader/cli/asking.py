@@ -34,7 +34,7 @@ SHOWN_VERDICTS = 20
 @global_options
 @click.pass_obj
 def check(output: Output, /, **options: Any) -> ExitCode:
-    r"""Tell whether a target is there and ready: server, credentials, databases, views, nodes.
+    """Tell whether a target is there and ready: server, credentials, databases, views, nodes.
 
     \b
     Example:
@@ -43,7 +43,9 @@ def check(output: Output, /, **options: Any) -> ExitCode:
     target = get_target(output, options)
     result = check_target(get_server(target), target)
     output.result(_check_json(target, result), _check_text(target, result))
-    if result.problems:
+    if result.exit_code is ExitCode.OK:
+        output.warnings(result.problems)
+    else:
         output.error("\n".join(result.problems), result.exit_code)
     return result.exit_code
 
@@ -113,7 +115,7 @@ def verify(
     strict: bool,
     **options: Any,
 ) -> ExitCode:
-    r"""Ask the target for every card as the real servers do, and check each answer.
+    """Ask the target for every card as the real servers do, and check each answer.
 
     \b
     Example:

@@ -60,7 +60,7 @@ def generate(
     *,
     strict: bool,
 ) -> None:
-    r"""Mint a batch of cards.
+    """Mint a batch of cards.
 
     Writes NAME.batch.jsonl, the manifest, which is the record of the batch: keep it. And NAME.xlsx, the
     workbook for the card vendor. Neither is ever written over another file.
@@ -107,7 +107,7 @@ def generate(
 @global_options
 @click.pass_obj
 def validate(output: Output, /, paths: tuple[Path, ...], snapsets_dir: Path | None, *, strict: bool) -> ExitCode:
-    r"""Check manifests, workbooks, snapsets, sample data and target files, by what they are.
+    """Check manifests, workbooks, snapsets, sample data and target files, by what they are.
 
     Every problem is found, not the first only. A folder is checked with all that is in it.
 

@@ -151,7 +151,7 @@ def plan(
     strict: bool,
     **options: Any,
 ) -> None:
-    r"""Tell what a load would do, by database and kind of document. Writes nothing to the target.
+    """Tell what a load would do, by database and kind of document. Writes nothing to the target.
 
     \b
     Example:
@@ -224,7 +224,7 @@ def load(
     strict: bool,
     **options: Any,
 ) -> ExitCode:
-    r"""Bring a target to the state described: databases, snapsets, the batches' cards, views and their indexes.
+    """Bring a target to the state described: databases, snapsets, the batches' cards, views and their indexes.
 
     Can be repeated, interrupted and run twice at once. What a person has changed or deleted is never touched.
 

@@ -53,7 +53,8 @@ def snapset_options(function: Function) -> Function:
 
 def manifest_argument(*, required: bool) -> Callable[[Function], Function]:
     """Add the argument for manifests."""
-    return click.argument("manifests", nargs=-1, required=required, type=PATH, metavar="MANIFEST...")
+    metavar = "MANIFEST..." if required else "[MANIFEST]..."
+    return click.argument("manifests", nargs=-1, required=required, type=PATH, metavar=metavar)
 
 
 def get_target(output: Output, options: dict[str, Any]) -> Target:

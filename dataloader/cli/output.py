@@ -29,9 +29,7 @@ class Output:
     def result(self, data: dict[str, Any], text: Iterable[str]) -> None:
         """Print a command's result: the data as JSON, or else the lines of text."""
         if self.json:
-            import orjson  # noqa: PLC0415 - keeps --version quick
-
-            _print(orjson.dumps(data).decode())
+            _print(_as_json(data))
         elif not self.quiet:
             for line in text:
                 _print(line)
@@ -43,10 +41,8 @@ class Output:
         if self.log_json:
             from datetime import UTC, datetime  # noqa: PLC0415 - keeps --version quick
 
-            import orjson  # noqa: PLC0415 - likewise
-
             time = datetime.now(UTC).isoformat(timespec="milliseconds")
-            _print(orjson.dumps({"time": time, "level": level, "message": message, **fields}).decode(), err=True)
+            _print(_as_json({"time": time, "level": level, "message": message, **fields}), err=True)
         else:
             _print(message if level == "info" else f"{level}: {message}", err=True)
 
@@ -85,6 +81,18 @@ class Output:
 def masked(text: str) -> str:
     """Return a text without the credentials of a URL that was given in a wrong place, and is repeated in an error."""
     return _CREDENTIALS.sub(r"\g<slash>***", text)
+
+
+def _as_json(data: dict[str, Any]) -> str:
+    import json  # noqa: PLC0415 - keeps --version quick
+
+    try:
+        text = json.dumps(data, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:
+        # A file's name need not be text; what is none is escaped.
+        return json.dumps(data)
+    return text
 
 
 def _print(line: str, *, err: bool = False) -> None:

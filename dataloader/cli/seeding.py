@@ -32,7 +32,7 @@ def seed(
     strict: bool,
     **options: Any,
 ) -> ExitCode:
-    r"""Seed a development or CI target: views, snapsets, the sample data, and invented users.
+    """Seed a development or CI target: views, snapsets, the sample data, and invented users.
 
     The same seed gives the same users. Staging and production targets refuse it, whatever the flags.
 

@@ -40,7 +40,7 @@ DEMO_SNAPSETS = ("snapset_1a", "snapset_2b", "snapset_3", "snapset_4c", "snapset
 @global_options
 @click.pass_obj
 def serve(output: Output, /, port: int, data: Path | None, *, memory: bool, admin: str | None) -> None:
-    r"""Run the embedded server until Ctrl-C: a PouchDB Server, which speaks CouchDB's protocol.
+    """Run the embedded server until Ctrl-C: a PouchDB Server, which speaks CouchDB's protocol.
 
     It is for trying out, development and CI; production is Apache CouchDB. It listens on this machine
     only. With COUCHDB_USER and a password set, or with --admin, it wants these.
@@ -93,7 +93,7 @@ def _admin(name: str | None) -> tuple[str, str] | None:
 @global_options
 @click.pass_obj
 def demo(output: Output, /, cards: int, model: str, out: Path | None) -> ExitCode:
-    r"""Mint a batch, write its workbook, load it, verify it, and load it again, on the embedded server.
+    """Mint a batch, write its workbook, load it, verify it, and load it again, on the embedded server.
 
     \b
     Example:

@@ -53,21 +53,24 @@ class _Retry(urllib3.Retry):
     """urllib3's retries, with a limit for the whole run and one for what a server may ask us to wait."""
 
     deadline: "Deadline"
-    repeats_timeouts: bool = True
+    timeouts: int
+    """How many more time-outs are followed by a repeat."""
 
     def new(self, **kw: Any) -> Self:
         other = super().new(**kw)
         other.deadline = self.deadline
-        other.repeats_timeouts = self.repeats_timeouts
+        other.timeouts = self.timeouts
         return other
 
     def increment(self, *args: Any, **kw: Any) -> Self:
         error = kw.get("error")
-        in_vain = isinstance(error, ReadTimeoutError) and not self.repeats_timeouts
-        if in_vain or isinstance(error, SSLError) or self.deadline.passed():
+        timeouts = self.timeouts - isinstance(error, ReadTimeoutError)
+        if timeouts < 0 or isinstance(error, SSLError) or self.deadline.passed():
             # A certificate does not become good by asking again.
             return urllib3.Retry.increment(self.new(total=0), *args, **kw)
-        return super().increment(*args, **kw)
+        other = super().increment(*args, **kw)
+        other.timeouts = timeouts
+        return other
 
     def get_retry_after(self, response: Any) -> float | None:
         try:
@@ -182,7 +185,6 @@ class Session:
         retry = _Retry(
             total=self._patience.retries,
             connect=1 if greeting else None,
-            read=1 if greeting else None,
             redirect=False,
             allowed_methods=None,
             status_forcelist=_PASSING,
@@ -192,7 +194,7 @@ class Session:
             backoff_jitter=RETRY_JITTER,
         )
         retry.deadline = self._deadline
-        retry.repeats_timeouts = timeout is None
+        retry.timeouts = 0 if timeout is not None else 1 if greeting else self._patience.retries
         try:
             response = self._pool.request(
                 method,
@@ -243,6 +245,9 @@ class Session:
         if status in {401, 403}:
             if self._address.user is None:
                 rule, todo = "the server wants a user name and a password", "set COUCHDB_USER and COUCHDB_PASSWORD"
+            elif "temporarily locked" in str(reason):
+                rule = f"user {self._address.user} is locked out for a while after wrong passwords"
+                todo = "correct the password and wait some minutes"
             elif status == 401 and "admin" not in str(reason):  # noqa: PLR2004
                 rule = f"the server does not accept the password of user {self._address.user}"
                 todo = "correct the user name or the password"

@@ -1,0 +1,133 @@
+"""The documentation and the code say the same."""
+
+import re
+import shlex
+from itertools import chain
+from pathlib import Path
+
+import click
+import pytest
+from command_docs import COMMANDS_PAGE, README, ROOT, commands, documents, environment, exit_codes, readme
+
+from dataloader.cli import COMMANDS, cli
+from dataloader.errors import DataloaderError, ExitCode
+
+PAGES = sorted([README, *(ROOT / "docs").glob("*.md")])
+EACH_COMMAND = pytest.mark.parametrize("name", COMMANDS)
+_LINK = re.compile(r"\[[^]]*\]\((?P<target>[^)\s]+)\)")
+_CALL = re.compile(r"^(?:\$ )?(?P<line>dataloader [a-z].*)$", re.MULTILINE)
+_FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+def test_what_is_taken_from_the_code_is_up_to_date(path: Path) -> None:
+    """``docs/commands.md`` and README.md's tables are what ``make docs`` writes."""
+    assert path.read_text("utf-8") == documents()[path], f"{path.name} is stale: run `make docs`"
+
+
+def test_markers_that_are_missing_are_an_error() -> None:
+    """A table whose place has gone is not left out silently."""
+    text = README.read_text("utf-8")
+    with pytest.raises(ValueError, match="exit codes"):
+        readme(text.replace("<!-- exit codes -->", ""))
+    assert exit_codes() in readme(text.replace(exit_codes(), "an old table"))
+
+
+@EACH_COMMAND
+def test_each_command_is_documented(name: str) -> None:
+    """Each command has a help text, a line for the list of commands, and a section of its own in the docs."""
+    command = commands()[name]
+    assert command.name == name
+    assert command.help
+    assert command.short_help
+    assert command.short_help.endswith(".")
+    assert f"\n## dataloader {name}\n" in COMMANDS_PAGE.read_text("utf-8")
+
+
+@EACH_COMMAND
+def test_each_option_is_described(name: str) -> None:
+    """Every option says what it does, as a sentence."""
+    options = [option for option in commands()[name].params if isinstance(option, click.Option)]
+    assert options
+    for option in options:
+        assert option.help, option.name
+        assert option.help[0].isupper() or option.help[0].isdigit(), option.help
+        assert option.help.endswith("."), option.help
+
+
+@EACH_COMMAND
+def test_each_command_shows_an_example_that_parses(name: str) -> None:
+    """Each help text ends with an example of that command, on a line of its own, that the program accepts."""
+    text = commands()[name].get_help(click.Context(commands()[name], terminal_width=100))
+    found = re.search(r"^  Example:\n    dataloader (?P<line>.*)$", text, re.MULTILINE)
+    assert found, text
+    words = shlex.split(found["line"])
+    assert words[0] == name
+    parse(words)
+
+
+def parse(arguments: list[str]) -> None:
+    """See that the program accepts a command line, without running it."""
+    name = next(word for word in arguments if not word.startswith("-"))
+    rest = [word for word in arguments if word != name]
+    with commands()[name].make_context(name, rest, parent=click.Context(cli, info_name="dataloader")):
+        pass
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_command_line_in_the_docs_parses(path: Path) -> None:
+    """What a page shows to be typed is accepted by the program as it is."""
+    fences = [match["text"].replace("\\\n", " ") for match in _FENCE.finditer(path.read_text("utf-8"))]
+    lines = [match["line"] for text in fences for match in _CALL.finditer(text)]
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        parse(words[1 : next((at for at, word in enumerate(words) if word in {"|", ">", "&&"}), None)])
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    """A link to a file of the project names one that is there, and a heading in it where it names one."""
+    for match in _LINK.finditer(path.read_text("utf-8")):
+        place, _, heading = match["target"].partition("#")
+        if "://" in place:
+            continue
+        target = (path.parent / place).resolve() if place else path
+        assert target.exists(), match[0]
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, match[0]
+
+
+def test_each_error_owns_its_exit_code() -> None:
+    """Every kind of error has an exit code of its own; those derived from one share its code."""
+    kinds = DataloaderError.__subclasses__()
+    codes = [kind.exit_code for kind in kinds]
+    assert len(set(codes)) == len(codes)
+    assert set(codes) == set(ExitCode) - {ExitCode.OK, ExitCode.INTERNAL, ExitCode.INTERRUPTED}
+    for kind in kinds:
+        assert "exit_code" in vars(kind)
+        for derived in descendants(kind):
+            assert derived.exit_code == kind.exit_code
+
+
+def descendants(kind: type[DataloaderError]) -> list[type[DataloaderError]]:
+    """Return every class that is derived from an error, however far."""
+    return list(chain.from_iterable([each, *descendants(each)] for each in kind.__subclasses__()))
+
+
+def test_exit_codes_are_told_apart() -> None:
+    """No two codes are the same, none takes a shell's own meaning, and each says in one line what it means."""
+    assert len({int(code) for code in ExitCode}) == len(ExitCode)
+    for code in ExitCode:
+        assert code in {0, 130} or 1 <= code < 126
+        assert code.meaning
+        assert "\n" not in code.meaning
+
+
+def test_each_setting_says_what_it_does() -> None:
+    """Every variable of the environment that the code reads is in the table, with what it means."""
+    found = environment()
+    assert all(meaning.endswith(".") for meaning in found.values())
+    for path in (ROOT / "dataloader").rglob("*.py"):
+        for name in re.findall(r"\b(?:DATALOADER|COUCHDB)_[A-Z_]+\b", path.read_text("utf-8")):
+            assert name in found or name.endswith("_"), f"{path}: {name}"
