@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
@@ -46,8 +46,7 @@ def new_files(*paths: Path) -> Iterator[list[IO[bytes]]]:
                 _make_folder(current.parent)
                 temporary = NamedTemporaryFile(dir=current.parent, prefix=f".{current.name}.", delete=False)  # noqa: SIM115
                 stack.callback(_remove, temporary.name)
-                stack.callback(_close, temporary)
-                streams.append(temporary)
+                streams.append(stack.enter_context(temporary))
             # Which of the files it is that can't be written, the system does not say.
             current = paths[0].parent
             yield list(streams)
@@ -78,12 +77,6 @@ def _link(name: str, path: Path) -> None:
         os.link(name, path)
     except FileExistsError as error:
         raise _exists(path) from error
-
-
-def _close(stream: IO[bytes]) -> None:
-    # What matters has been flushed by now; what could not be written fails here once more.
-    with suppress(OSError):
-        stream.close()
 
 
 def _exists(path: Path) -> FileError:

@@ -125,6 +125,16 @@ def batch(tmp_path: Path) -> Batch:
     return generate("spring", SHARES, tmp_path / "batches")
 
 
+@pytest.fixture(scope="session")
+def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A manifest of five cards and a folder with one snapset, which are quicker to read than the project's own."""
+    folder = tmp_path_factory.mktemp("given")
+    (folder / "snapsets").mkdir()
+    snapset = {"flat": {"name": "Nothing", "contexts": {"gpii-default": {"name": "Default", "preferences": {}}}}}
+    (folder / "snapsets" / "nothing.json5").write_text(json.dumps(snapset))
+    return generate("small", {"nothing": 3, "empty": 2}, folder).manifest.path, folder / "snapsets"
+
+
 @pytest.fixture
 def manifest(batch: Batch) -> Manifest:
     """The manifest of the batch."""
@@ -175,6 +185,39 @@ def command(tmp_path: Path) -> Command:
         return Completed(process.returncode, process.stdout, process.stderr)
 
     return run
+
+
+Process = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Process]:
+    """Start a command as a process that the test goes on talking to: ``process("serve")``; it ends with the test."""
+    with ExitStack() as stack:
+
+        def start(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> "subprocess.Popen[str]":
+            started: subprocess.Popen[str] = subprocess.Popen(
+                [sys.executable, "-m", "dataloader", *map(str, arguments)],
+                **{
+                    "stdin": subprocess.DEVNULL,
+                    "stdout": subprocess.PIPE,
+                    "stderr": subprocess.PIPE,
+                    "text": True,
+                    "cwd": tmp_path,
+                    "env": {**os.environ, **(env or {})},
+                    **options,
+                },
+            )
+            stack.callback(_end, started)
+            return started
+
+        yield start
+
+
+def _end(started: "subprocess.Popen[str]") -> None:
+    if started.poll() is None:
+        started.kill()
+    started.communicate(timeout=30)
 
 
 @pytest.fixture

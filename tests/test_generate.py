@@ -83,9 +83,11 @@ def test_a_seeded_batch_is_reproducible_byte_for_byte(folder: Path) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, MAX_SAFE_INTEGER])
 def test_a_seed_is_kept_exactly(folder: Path, seed: int) -> None:
-    """Whoever reads the manifest, with any program, finds the seed that was given, 0 too."""
+    """Whoever reads the manifest, with any program, finds the seed that was given, 0 too, and can use it again."""
     batch = generate("ci", {"empty": 1}, folder, seed=seed)
     assert read_manifest(batch.manifest.path).header.seed == seed
+    again = generate("ci", {"empty": 1}, folder / "again", seed=seed)
+    assert again.manifest.path.read_bytes() == batch.manifest.path.read_bytes()
 
 
 @pytest.mark.parametrize("seed", [-1, MAX_SAFE_INTEGER + 1, 2**64])
@@ -144,14 +146,19 @@ def test_a_batch_of_no_cards_or_too_many_is_refused(folder: Path, shares: dict[s
 
 @pytest.mark.parametrize("taken", ["spring.batch.jsonl", "spring.xlsx"])
 def test_a_batch_is_never_written_over_another_file(folder: Path, taken: str) -> None:
-    """A manifest or workbook that is there stays, byte for byte, and nothing is written beside it."""
+    """A manifest or workbook that is there stays, byte for byte, and not a card is minted."""
     folder.mkdir()
     (folder / taken).write_bytes(b"theirs")
     with pytest.raises(FileError) as caught:
-        generate("spring", SHARES, folder)
+        generate("spring", SHARES, folder, on_card=lambda: pytest.fail("a card was minted"))
     assert str(caught.value) == f"{folder / taken}: {TAKEN}"
     assert names(folder) == [taken]
     assert (folder / taken).read_bytes() == b"theirs"
+    (folder / taken).unlink()
+    (folder / taken).symlink_to("nowhere")
+    with pytest.raises(FileError):
+        generate("spring", SHARES, folder, on_card=lambda: pytest.fail("a card was minted"))
+    assert names(folder) == [taken]
 
 
 def test_of_two_that_mint_the_same_name_at_once_one_wins(folder: Path) -> None:

@@ -330,6 +330,13 @@ WRONG_LINES: dict[str, tuple[Callable[[Lines], Lines], list[str]]] = {
         from_below,
         [f"lines 2 and 6: UUID {UUIDS[4]} {DOUBLED}", f"line 3: UUID {UUIDS[1]} {MOVED}"],
     ),
+    "a UUID twice among lines that have been moved": (
+        lambda lines: [with_field(line, uuid=UUIDS[at]) for line, at in zip(lines, (0, 2, 3, 1, 2), strict=True)],
+        [
+            f"lines 3 and 6: UUID {UUIDS[2]} {DOUBLED}",
+            f"line 5: UUID {UUIDS[1]} {MOVED}",
+        ],
+    ),
     "a UUID three times": (
         lambda lines: [with_field(line, uuid=UUIDS[0]) if at in {2, 4} else line for at, line in enumerate(lines)],
         [
@@ -514,6 +521,16 @@ def test_thousands_of_problems_are_counted_and_the_first_are_shown(path: Path) -
     assert lines[-1] == f"and {count - SHOWN_PROBLEMS} more problems"
 
 
+def test_a_doubled_uuid_is_named_in_a_large_manifest(path: Path) -> None:
+    """A UUID that was put on the first card, too, is named with both lines, however many cards stand between."""
+    lines = card_lines({"empty": 2 * MAX_PROBLEMS})
+    path.write_bytes(assembled(from_below(lines)))
+    assert found(path) == [
+        f"lines 2 and {len(lines) + 1}: UUID {uuid_of(lines[-1])} {DOUBLED}",
+        f"line 3: UUID {uuid_of(lines[1])} {MOVED}",
+    ]
+
+
 def test_a_line_without_end_is_refused_without_reading_it_into_memory(
     path: Path, peak_memory: Callable[..., int]
 ) -> None:
@@ -606,8 +623,10 @@ def test_a_folder_is_no_manifest(tmp_path: Path) -> None:
     """A folder, even one that is named like a manifest, is told apart."""
     folder = tmp_path / "spring.batch.jsonl"
     folder.mkdir()
-    with pytest.raises(FileError, match=r"spring\.batch\.jsonl: is not a regular file \(save it as a file first\)$"):
-        read_manifest(folder)
+    for read in (read_manifest, read_header):
+        with pytest.raises(FileError) as caught:
+            read(folder)
+        assert str(caught.value) == f"{folder}: is not a regular file (save it as a file first)"
 
 
 def test_a_pipe_does_not_keep_us_waiting(path: Path, command: Command) -> None:
@@ -646,8 +665,10 @@ def test_a_manifest_that_changes_after_its_check_is_found(path: Path, change: Ca
     path.write_bytes(rendered())
     manifest = read_manifest(path)
     path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+    read: list[Card] = []
     with pytest.raises(InputError) as caught:
-        list(manifest.cards())
+        read.extend(manifest.cards())
+    assert {card.snapset for card in read} <= SHARES.keys()
     assert str(caught.value) == (
         f"{path}: has changed since it was checked (take the manifest from where it was kept; it is never edited)"
     )

@@ -234,6 +234,14 @@ def test_the_smallest_change_is_noticed(change: Document) -> None:
     assert not certifies_itself({**ours, **change})
 
 
+def test_a_deletion_is_not_certified() -> None:
+    """A deleted document is nobody's to replace, though a loader deleted it and its revision fits."""
+    rev, body = prepare({"_id": UUID, "_deleted": True}).write_child(["1-aa"])
+    deletion = stored(body)
+    assert rev == f"2-{content_hash(deletion)}"
+    assert not certifies_itself(deletion)
+
+
 def test_a_removed_field_is_noticed() -> None:
     """A field less is a change, even one that held null."""
     ours = stored(prepare({"_id": UUID, "email": None}).write())

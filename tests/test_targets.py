@@ -357,7 +357,9 @@ credentials = { user = "loader", password_file = "secrets/password" }
 
 def test_a_target_is_found_by_its_name(write: WriteTargets, tmp_path: Path) -> None:
     """All that the file says of it counts; files that it names are found beside it."""
-    path = write(FILE)
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    path = write(FILE).rename(folder / "dataloader.toml")
     local = found(target="local", config=path)
     assert (local.address.url, local.model.name, local.environment) == (LOCAL, "gpii-token", "development")
     assert (local.prefix, local.address.ca_file, local.address.user) == ("", None, None)
@@ -366,10 +368,10 @@ def test_a_target_is_found_by_its_name(write: WriteTargets, tmp_path: Path) -> N
     assert (production.address.url, production.model.name) == ("https://couchdb.example.org:6984", "gpii-key")
     assert (production.environment, production.prefix) == ("production", "pilot_")
     assert (production.address.user, production.address.password) == ("loader", SECRET)
-    assert production.address.ca_file == tmp_path / "ca.pem"
+    assert production.address.ca_file == folder / "ca.pem"
     assert production.environment.protected
-    (tmp_path / "secrets").mkdir()
-    (tmp_path / "secrets/password").write_text(f"{SECRET}\n")
+    (folder / "secrets").mkdir()
+    (folder / "secrets/password").write_text(f"{SECRET}\n")
     secrets = found(target="secrets", config=path, environ={"COUCHDB_USER": "other", "COUCHDB_PASSWORD": "theirs"})
     assert secrets.address.url == "https://[2001:db8::1]"
     assert (secrets.address.user, secrets.address.password) == ("loader", SECRET)

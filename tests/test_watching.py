@@ -33,6 +33,15 @@ def test_a_line_of_progress_says_step_rate_and_time_left(
     assert line.endswith(" s left\n")
 
 
+def test_a_step_of_unknown_size_is_told_as_under_way(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that does not tell how far an index has come is at least said to be at it."""
+    monkeypatch.setenv("DATALOADER_PROGRESS_INTERVAL", "0")
+    Progress(Output())("auth: index of views", 0, 0)
+    assert capsys.readouterr().err == "auth: index of views: under way\n"
+
+
 def test_no_line_comes_before_its_time(capsys: pytest.CaptureFixture[str]) -> None:
     """The first line comes after 30 seconds, so that quick steps leave logs alone."""
     progress = Progress(Output())

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from random import Random
@@ -122,17 +123,16 @@ def test_the_sheet_says_how_large_it_is(small: Batch) -> None:
         book.close()
 
 
-def test_the_same_batch_gives_the_same_file_byte_for_byte(small: Batch) -> None:
+def test_the_same_batch_gives_the_same_file_byte_for_byte(tmp_path: Path) -> None:
     """A workbook can be made again from its manifest; nothing in it tells when it was made."""
+    batch = generate("old", SHARES, tmp_path, seed=1)
     stream = BytesIO()
-    write_workbook(stream, small.manifest.header, cards_of(small))
-    assert stream.getvalue() == small.workbook.read_bytes()
-    book = openpyxl.load_workbook(small.workbook)
-    created = small.manifest.header.created
+    write_workbook(stream, batch.manifest.header, cards_of(batch))
+    assert stream.getvalue() == batch.workbook.read_bytes()
+    book = openpyxl.load_workbook(batch.workbook)
     for told in (book.properties.created, book.properties.modified):
-        assert told is not None
-        assert told.isoformat() == created[:19]
-    with ZipFile(small.workbook) as archive:
+        assert told == datetime(2000, 1, 1)  # noqa: DTZ001 - workbooks have times of no zone
+    with ZipFile(batch.workbook) as archive:
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 

@@ -90,10 +90,8 @@ def run(arguments: list[str]) -> int:
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001 - a fault of ours is told in one line, too
         output.traceback()
-        output.error(
-            f"internal error: {type(error).__name__}: {error} (run again with --debug and report what it prints)",
-            ExitCode.INTERNAL,
-        )
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        output.error(f"internal error: {said} (run again with --debug and report what it prints)", ExitCode.INTERNAL)
         return ExitCode.INTERNAL
     return int(code or 0)
 

@@ -25,7 +25,7 @@ class Progress:
     def __init__(self, output: Output, unit: str = "documents") -> None:
         self._output = output
         self._unit = unit
-        self._shows_bar = sys.stderr.isatty() and not output.log_json
+        self._shows_bar = sys.stderr is not None and sys.stderr.isatty() and not output.log_json
         self._interval = progress_interval()
         self._step = ""
         self._start = self._last = time.monotonic()
@@ -54,9 +54,9 @@ class Progress:
         if self._bar is None:
             from tqdm import tqdm  # noqa: PLC0415 - keeps --version quick
 
-            self._bar = tqdm(total=total, desc=self._step, unit=f" {self._unit}", delay=BAR_DELAY, leave=False)
+            self._bar = tqdm(total=total or None, desc=self._step, unit=f" {self._unit}", delay=BAR_DELAY, leave=False)
         # An index grows while documents come in.
-        self._bar.total = total
+        self._bar.total = total or None
         self._bar.update(done - self._bar.n)
 
     def _tell(self, done: int, total: int) -> None:
@@ -64,9 +64,11 @@ class Progress:
         rate = done / max(self._last - self._start, 0.001)
         left = (total - done) / rate if rate else None
         time_left = "" if left is None else f", {left:,.0f} s left"
+        # A server may not tell how far it has come.
+        how_far = f"{done:,} of {total:,} {self._unit}, {rate:,.0f} a second{time_left}" if total else "under way"
         self._output.log(
             "info",
-            f"{self._step}: {done:,} of {total:,} {self._unit}, {rate:,.0f} a second{time_left}",
+            f"{self._step}: {how_far}",
             step=self._step,
             done=done,
             total=total,

@@ -230,7 +230,7 @@ class Database:
         ]
 
     def view(self, design: str, view: str, keys: Sequence[object], *, include_docs: bool) -> list[dict[str, Any]]:
-        """Query a view by keys, as the servers do; rows in the order of the keys.
+        """Query a view by keys, as the servers do; the order of the rows means nothing.
 
         Raises:
             NotFoundError: there is no such view.
