@@ -19,6 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 import openpyxl
+from platformdirs import user_cache_path
 
 from bench.ceiling import SETTINGS, ceiling, one_by_one
 from bench.measure import Measured, python, run
@@ -27,6 +28,7 @@ from dataloader.embedded import EmbeddedServer
 from dataloader.generate import generate
 from dataloader.manifest import Manifest, mint, read_manifest
 from dataloader.models import get_model
+from dataloader.settings import ENV_CACHE_DIR
 from dataloader.snapsets import read_snapsets
 from dataloader.sources import DESIGN_KIND, all_sources
 from dataloader.targets import Environment, Target, resolve
@@ -97,7 +99,7 @@ class Bench:
         """Run ``dataloader load`` as an operator would."""
         options = ["--url", self.address.url, "--model", MODEL, "--environment", "ci", "--prefix", target.prefix]
         env = {"COUCHDB_USER": self.address.user or "", "COUCHDB_PASSWORD": self.address.password or ""}
-        measured = run(python("-m", "dataloader", "load", str(manifest.path), *options, "--json"), env=env)
+        measured = run(python("-m", "dataloader", "load", str(manifest.path), *options, "--json"), self.folder, env=env)
         return measured, json.loads(measured.output)
 
 
@@ -171,7 +173,7 @@ def _with_database(bench: Bench, work: Callable[[Database], float]) -> float:
 
 def install_couchimport() -> Path | None:
     """Install couchimport with npm; return its program, None where there is no npm."""
-    folder = Path(os.environ.get("DATALOADER_CACHE_DIR") or HERE) / "bench-peers"
+    folder = Path(os.environ.get(ENV_CACHE_DIR) or user_cache_path("dataloader")) / "bench-peers"
     program = folder / "node_modules" / ".bin" / "couchimport"
     npm = shutil.which("npm")
     if not program.exists() and npm is not None:
@@ -187,7 +189,7 @@ def import_rate(bench: Bench, database: Database, program: Path, source: Path, c
     scheme, _, rest = bench.address.url.partition("://")
     login = f"{bench.address.user}:{bench.address.password}@" if bench.address.user else ""
     options = ["--type", "jsonl", "--buffer", "1000", "--parallelism", "4", "--db", database.name]
-    measured = run([str(program), *options], env={"COUCH_URL": f"{scheme}://{login}{rest}"}, stdin=source)
+    measured = run([str(program), *options], bench.folder, env={"COUCH_URL": f"{scheme}://{login}{rest}"}, stdin=source)
     held = int((database.info() or {})["doc_count"])
     if held != count:
         sys.exit(f"couchimport wrote {held} of {count} documents")
@@ -203,7 +205,9 @@ def generating(bench: Bench) -> None:
 
 def _generate_once(bench: Bench, folder: Path) -> None:
     note(bench, "minting", lambda: sum(1 for _ in mint(bench.cards)), "cards/s")
-    measured = run(python("-m", "dataloader", "generate", "b", "--cards", str(bench.cards), "--out", str(folder)))
+    measured = run(
+        python("-m", "dataloader", "generate", "b", "--cards", str(bench.cards), "--out", str(folder)), bench.folder
+    )
     bench.rows.add("generate: manifest and workbook", bench.cards / measured.wall, "cards/s")
     bench.rows.add("generate: peak memory", measured.peak, "MB")
     manifest = read_manifest(folder / "b.batch.jsonl")
@@ -248,8 +252,8 @@ def read_theirs(path: Path) -> int:
 def starting(bench: Bench) -> None:
     """Measure the start of the command against that of the library that it parses with."""
     for _ in range(max(bench.runs, 5)):
-        bench.rows.add("dataloader --version", run(python("-m", "dataloader", "--version")).wall, "s")
-        bench.rows.add("import click", run(python("-c", "import click")).wall, "s")
+        bench.rows.add("dataloader --version", run(python("-m", "dataloader", "--version"), bench.folder).wall, "s")
+        bench.rows.add("import click", run(python("-c", "import click"), bench.folder).wall, "s")
 
 
 def planning(bench: Bench, manifest: Manifest) -> None:
@@ -257,7 +261,9 @@ def planning(bench: Bench, manifest: Manifest) -> None:
     options = ["--url", bench.address.url, "--model", MODEL, "--environment", "ci", "--prefix", bench.target().prefix]
     env = {"COUCHDB_USER": bench.address.user or "", "COUCHDB_PASSWORD": bench.address.password or ""}
     for _ in range(bench.runs):
-        measured = run(python("-m", "dataloader", "plan", str(manifest.path), *options, "--json"), env=env)
+        measured = run(
+            python("-m", "dataloader", "plan", str(manifest.path), *options, "--json"), bench.folder, env=env
+        )
         documents = json.loads(measured.output)["documents"]
         bench.rows.add("plan, no databases yet", documents / measured.wall, "documents/s")
         bench.rows.add("plan: peak memory", measured.peak, "MB")

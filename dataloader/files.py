@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and never over another."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,10 @@ from dataloader.errors import FileError
 
 MODE = 0o600
 """What is minted is a secret of a kind: whoever has a UUID has that person's preferences."""
+
+
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a file system answers that knows no hard links (link(2))."""
 
 
 def require_file(path: Path) -> None:
@@ -77,6 +82,13 @@ def _link(name: str, path: Path) -> None:
         os.link(name, path)
     except FileExistsError as error:
         raise _exists(path) from error
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # A file system without links, as on a USB stick: a moment is left in which somebody could come between.
+        if path.exists() or path.is_symlink():
+            raise _exists(path) from error
+        Path(name).rename(path)
 
 
 def _exists(path: Path) -> FileError:

@@ -389,14 +389,23 @@ def _newest(finding: Finding) -> Document:
 
 def _is_loaders(leaf: Document) -> bool:
     """Tell whether a loader wrote a leaf, be it a document or a deletion."""
-    deletion = bool(leaf.get("_deleted")) and str(leaf["_rev"]).endswith(f"-{_deletion(leaf).hash}")
-    return deletion or certifies_itself(leaf)
+    if not leaf.get("_deleted"):
+        return certifies_itself(leaf)
+    past = history(leaf)
+    return len(past) > 1 and past[0].endswith(f"-{_deletion(leaf['_id'], past[1]).hash}")
 
 
-def _deletion(leaf: Document) -> Prepared:
-    return prepare({"_id": leaf["_id"], "_deleted": True})
+def _deletion(doc_id: str, parent: str) -> Prepared:
+    """Return the deletion of a revision, the same whoever makes it, and another for each revision.
+
+    Servers tell revisions apart by their hashes: of two deletions with one hash, the second would be
+    taken for the first, and what it was to delete would stay.
+    """
+    unlike = prepare({"_id": doc_id, "_deleted": True, "parent": parent})
+    return prepare({"_id": doc_id, "_deleted": True})._replace(hash=unlike.hash)
 
 
 def _tombstone(leaf: Document) -> bytes:
-    """Return the deletion of a leaf, the same whoever makes it."""
-    return _deletion(leaf).write_child(history(leaf))[1]
+    """Return the deletion of a leaf as it is written."""
+    past = history(leaf)
+    return _deletion(leaf["_id"], past[0]).write_child(past)[1]

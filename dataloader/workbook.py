@@ -54,6 +54,8 @@ COLUMNS = (
 )
 MAX_DIGITS = len(str(MAX_CARDS))
 _REMAKE = "make the workbook again from its manifest"
+_OURS = 2
+"""The last of the columns that generate fills, from 0."""
 _BATCH_ROWS = ("Name", "Created", "Cards", "Digest")
 _TEXT = "@"
 _STYLE = re.compile(rb'<c r="[A-Z]+2"[^>]*? s="(\d+)"')
@@ -167,20 +169,28 @@ def check_workbook(path: Path) -> WorkbookSummary:
         FileError: the file can't be read.
         InputError: with every problem found.
     """
-    rows, about = _open(path)
-    titles = [str(cell) for cell in next(rows, [])]
+    [heads, *rows], about = _open(path)
+    titles = [str(cell) for cell in heads]
     expected = [column.title for column in COLUMNS]
     if titles[: len(expected)] != expected:
         raise InputError(Problem(f"{path}, row 1", f"the columns are not {', '.join(expected)}", _REMAKE))
     missing = [title for title in _BATCH_ROWS if title not in about]
     if missing:
         raise InputError(Problem(f"{path}, sheet {BATCH_SHEET}", f"lacks {', '.join(missing)}", _REMAKE))
-    cards, problems = _read_cards(path, rows)
-    raise_problems(problems + _check_about(path, about, cards))
-    return WorkbookSummary(path, about["Name"], len(cards))
+    if about["Cards"] != str(len(rows)) or about["Digest"] != _digest_of_rows(rows):
+        # Something is wrong, then; to say what, every cell is looked at.
+        cards, problems = _read_cards(path, rows)
+        raise_problems(problems + _check_about(path, about, cards))
+    return WorkbookSummary(path, about["Name"], int(about["Cards"]))
 
 
-def _open(path: Path) -> tuple[Iterator[list[Any]], dict[str, str]]:
+def _digest_of_rows(rows: list[list[Any]]) -> str:
+    """Return the digest of rows as they stand, which is the batch's only if every cell is as it was written."""
+    lines = [f'{{"number":{row[0]},"uuid":"{row[1]}","snapset":"{row[2]}"}}\n' for row in rows if len(row) > _OURS]
+    return f"sha256:{sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def _open(path: Path) -> tuple[list[list[Any]], dict[str, str]]:
     """Return the rows of the cards' sheet, and what the batch's sheet says."""
     try:
         require_file(path)
@@ -188,7 +198,7 @@ def _open(path: Path) -> tuple[Iterator[list[Any]], dict[str, str]]:
         missing = [name for name in (CARDS_SHEET, BATCH_SHEET) if name not in book.sheet_names]
         if missing:
             raise InputError(Problem(str(path), f"has no sheet {' and '.join(missing)}", _REMAKE))
-        rows = iter(book.get_sheet_by_name(CARDS_SHEET).iter_rows())
+        rows = book.get_sheet_by_name(CARDS_SHEET).to_python() or [[]]
         about = {str(row[0]): str(row[1]) for row in book.get_sheet_by_name(BATCH_SHEET).to_python() if len(row) > 1}
     except OSError as error:
         raise FileError.of(error, path, "give the path of a workbook that can be read") from error
@@ -199,7 +209,7 @@ def _open(path: Path) -> tuple[Iterator[list[Any]], dict[str, str]]:
     return rows, about
 
 
-def _read_cards(path: Path, rows: Iterator[list[Any]]) -> tuple[dict[int, Card], list[Problem]]:
+def _read_cards(path: Path, rows: list[list[Any]]) -> tuple[dict[int, Card], list[Problem]]:
     """Return the cards of the rows by number, and what is wrong in the rows."""
     problems: list[Problem] = []
     cards: dict[int, Card] = {}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from os import environ
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from dataloader.manifest import WHOLE, Part
 from dataloader.plan import Plan
 from dataloader.plan import plan as plan_sources
 from dataloader.settings import ENV_JOB_INDEX
-from dataloader.sources import Source, all_sources
+from dataloader.sources import DESIGN_KIND, Source, all_sources
 from dataloader.targets import Target
 
 _PART = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
@@ -102,9 +102,13 @@ def _get_part(part: str | None, parts: int | None) -> Part:
 class _Findings:
     """Collects what is to be told of documents: the first few for the screen, all for the file."""
 
-    def __init__(self, target: Target, stream: Any = None) -> None:
+    def __init__(
+        self, target: Target, stream: Any = None, *, update: bool = False, replace_views: bool = False
+    ) -> None:
         self._target = target
         self._stream = stream
+        self._update = update
+        self._replace_views = replace_views
         self.lines: list[str] = []
 
     def __call__(self, source: Source, finding: Finding) -> None:
@@ -119,19 +123,27 @@ class _Findings:
                 "leaves": [leaf["_rev"] for leaf in finding.leaves],
             }
             self._stream.write(orjson.dumps(record) + b"\n")
-        if finding.state in _ADVICE and len(self.lines) < SHOWN_FINDINGS:
+        if finding.state in _ADVICE and not self._is_replaced(source, finding) and len(self.lines) < SHOWN_FINDINGS:
             self.lines.append(
                 f"{database}, document {finding.document.id}: {finding.state.value} ({_ADVICE[finding.state]})"
             )
 
+    def _is_replaced(self, source: Source, finding: Finding) -> bool:
+        """Tell whether this very load replaces a document."""
+        if self._update and finding.state is State.OUTDATED:
+            return True
+        return self._replace_views and source.kind == DESIGN_KIND and finding.state is State.FOREIGN
+
 
 @contextmanager
-def _findings(target: Target, details: Path | None) -> Iterator[_Findings]:
-    if details is None:
-        yield _Findings(target)
-        return
-    with new_files(details) as (stream,):
-        yield _Findings(target, stream)
+def _findings(
+    target: Target, details: Path | None, *, update: bool = False, replace_views: bool = False
+) -> Iterator[_Findings]:
+    with ExitStack() as stack:
+        stream = None
+        if details is not None:
+            (stream,) = stack.enter_context(new_files(details))
+        yield _Findings(target, stream, update=update, replace_views=replace_views)
 
 
 @click.command(short_help="Tell what a load would do; writes nothing.")
@@ -251,7 +263,7 @@ def carry_out(
 ) -> ExitCode:
     """Load sources, print what came of it, and return the exit code."""
     progress = Progress(output)
-    with _findings(target, details) as findings:
+    with _findings(target, details, update=how["update"], replace_views=how["replace_views"]) as findings:
         try:
             result = load_sources(
                 get_server(target),

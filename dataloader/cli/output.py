@@ -1,8 +1,6 @@
 """What every command shares in printing: results to stdout, everything else to stderr."""
 
-import os
 import re
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -99,10 +97,6 @@ def _print(line: str, *, err: bool = False) -> None:
     try:
         click.echo(line, err=err)
     except OSError as error:
-        # What is still in the buffer must not fail once more when the interpreter ends.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, (sys.stderr if err else sys.stdout).fileno())
-        os.close(nowhere)
         # Where whoever read our output has had enough, the command goes on to its own end and exit code.
         if not err and not isinstance(error, BrokenPipeError):
             raise FileError.of(error, "standard output", "send it where there is room") from error

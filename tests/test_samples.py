@@ -1,0 +1,30 @@
+"""The samples that people copy from: each is what the tool itself makes or takes."""
+
+from pathlib import Path
+
+from dataloader.generate import generate
+from dataloader.inputs import validate
+from dataloader.settings import data_dir
+from dataloader.snapsets import Snapsets
+from dataloader.workbook import check_workbook
+
+
+def test_the_sample_batch_is_what_generate_makes(tmp_path: Path) -> None:
+    """``generate demo --cards 12 … --seed 2020`` gives the sample manifest, byte for byte, and a workbook like it."""
+    batch = generate("demo", {"snapset_1a": 6, "snapset_3": 4, "empty": 2}, tmp_path, seed=2020)
+    assert (data_dir("samples") / "demo.batch.jsonl").read_bytes() == batch.manifest.path.read_bytes()
+    assert check_workbook(data_dir("samples") / "demo.xlsx").cards == 12
+
+
+def test_every_sample_is_valid(snapsets: Snapsets) -> None:
+    """All files of samples/ pass, and each kind is among them."""
+    found = list(validate([data_dir("samples")], snapsets, strict=True))
+    assert [str(problem) for checked in found for problem in checked.problems] == []
+    assert {checked.kind for checked in found} == {
+        "manifest",
+        "workbook",
+        "snapset",
+        "sample data",
+        "site credentials",
+        "target file",
+    }
