@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,15 @@ def merge(parts: Iterable[Contents]) -> Contents:
 def snapset_file(folder: Path, name: str) -> tuple[Json, str]:
     """Return a snapset's content and its time of creation."""
     if name == "empty":
-        return EMPTY_SET, UNDATED
-    content: Json = json5.loads((folder / f"{name}.json5").read_text("utf-8"))
+        return deepcopy(EMPTY_SET), UNDATED
+    content = deepcopy(_read(folder / f"{name}.json5"))
     return content, content.pop("timestampCreated", UNDATED)
+
+
+@cache
+def _read(path: Path) -> Json:
+    content: Json = json5.loads(path.read_text("utf-8"))
+    return content
 
 
 def expected(model: str, manifests: Iterable[Path], snapsets: Path) -> Contents:

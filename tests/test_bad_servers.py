@@ -6,6 +6,7 @@ Every command that talks to a server is run against each of them.
 import re
 import socket
 import ssl
+import time
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -182,7 +183,9 @@ BAD = {
         ExitCode.CREDENTIALS,
         f"the server does not accept the password of user {USER}",
     ),
-    "account locked": Bad(always(Reply.json(403, LOCKED)), ExitCode.CREDENTIALS, "Account is temporarily locked"),
+    "account locked": Bad(
+        always(Reply.json(403, LOCKED)), ExitCode.CREDENTIALS, f"user {USER} is locked out for a while"
+    ),
     "reset": Bad(hang_up, ExitCode.UNREACHABLE, "the connection failed, to the last retry"),
     "truncated": Bad(
         always(Reply(200, GREETING.body, cut=5)), ExitCode.UNREACHABLE, "the connection failed, to the last retry"
@@ -209,7 +212,7 @@ BAD = {
 @EACH_COMMAND
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_server_is_told_in_one_line(ask: Call, name: str, case: str) -> None:
-    """Whatever answers in CouchDB's place, a command ends with the right exit code and says why, once on each stream."""
+    """Whatever answers in CouchDB's place, a command ends with the right exit code and says why, on both streams."""
     bad = BAD[case]
     with Proxy(NOBODY, bad.hook) as proxy:
         completed = ask(name, "--url", proxy.url, "--json")
@@ -219,20 +222,19 @@ def test_a_bad_server_is_told_in_one_line(ask: Call, name: str, case: str) -> No
 
 @EACH_COMMAND
 def test_an_unreachable_server_is_told_in_one_line(ask: Call, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Nobody at the port, no host of the name, a server that never answers, one that speaks another protocol."""
-    monkeypatch.setenv("DATALOADER_TIMEOUT", "0.1")
+    """Nobody at the port, no host of the name, one that speaks another protocol, a server that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert_fails(ask(name, "--url", f"http://127.0.0.1:{port}"), ExitCode.UNREACHABLE, "nothing answers there")
     assert_fails(
         ask(name, "--url", "http://nohost.invalid:5984"), ExitCode.UNREACHABLE, "there is no host of this name"
     )
-    with silent(hang_up) as proxy:
-        assert_fails(ask(name, "--url", proxy.url), ExitCode.UNREACHABLE, r"no reply within 0\.1 seconds")
-    with silent(lambda request, forward: GREETING if request.path == "/" else hang_up(request, forward)) as proxy:
-        assert_fails(ask(name, "--url", proxy.url), ExitCode.UNREACHABLE, r"no reply within 0\.1 seconds")
     with RawServer(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
         assert_fails(ask(name, "--url", server.url), ExitCode.UNREACHABLE, "the connection failed, to the last retry")
+    monkeypatch.setenv("DATALOADER_TIMEOUT", "0.1")
+    for hook in (hang_up, lambda request, forward: GREETING if request.path == "/" else hang_up(request, forward)):
+        with silent(hook) as proxy:
+            assert_fails(ask(name, "--url", proxy.url), ExitCode.UNREACHABLE, r"no reply within 0\.1 seconds")
 
 
 def test_a_wrong_address_shows_at_once(ask: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +244,13 @@ def test_a_wrong_address_shows_at_once(ask: Call, monkeypatch: pytest.MonkeyPatc
     with silent(hang_up) as proxy:
         assert ask("check", "--url", proxy.url).code == ExitCode.UNREACHABLE
     assert len(proxy.requests) == 2
+    monkeypatch.delenv("DATALOADER_TIMEOUT")
+    monkeypatch.setenv("DATALOADER_RETRY_WAIT", "0.1")
+    monkeypatch.setenv("DATALOADER_RETRY_TOTAL", "10")
+    start = time.monotonic()
+    assert ask("check", "--url", NOBODY).code == ExitCode.UNREACHABLE
+    assert time.monotonic() - start < 5
+    monkeypatch.setenv("DATALOADER_RETRY_WAIT", "0")
     for hook in (hang_up, always(Reply(503))):
         with Proxy(NOBODY, hook) as proxy:
             assert ask("check", "--url", proxy.url).code == ExitCode.UNREACHABLE
@@ -259,7 +268,9 @@ def test_a_traceback_is_shown_on_demand_only_and_holds_no_secret(ask: Call, case
     assert re.search(bad.says, completed.stderr.splitlines()[-1])
 
 
-@pytest.mark.parametrize("arguments", [("check", "{url}"), ("load", "{url}"), ("check", "--target", "{url}")])
+@pytest.mark.parametrize(
+    "arguments", [("check", "{url}"), ("validate", "{url}"), ("generate", "x", "--cards", "{url}")]
+)
 def test_a_password_in_a_misplaced_url_is_masked(here: Command, arguments: tuple[str, ...]) -> None:
     """A URL with a password that is given where none belongs is not repeated with its password."""
     url = f"http://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:5984"

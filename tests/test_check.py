@@ -19,7 +19,9 @@ from dataloader.sources import all_sources
 from dataloader.targets import Target
 
 DESIGN = "_design/views"
-ONE_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
+# For what does not depend on the model, one of them; it need not be the same for all.
+TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
+KEY_MODEL = pytest.mark.parametrize("model_name", ["gpii-key"])
 OLD = {"_id": DESIGN, "language": "javascript", "views": {"findOld": {"map": "function (doc) { emit(1); }"}}}
 
 
@@ -80,6 +82,7 @@ class TestViews:
         assert sum(line.endswith(", views current") for line in lines) == 1
         assert sequences(server, target) == before
 
+    @KEY_MODEL
     def test_outdated_views_are_told_with_what_replaces_them(
         self, server: Server, target: Target, run: Command
     ) -> None:
@@ -94,6 +97,7 @@ class TestViews:
         assert done.stderr == f"warning: {wanted}\n"
         assert "ready" not in done.stdout.splitlines()
 
+    @TOKEN_MODEL
     @pytest.mark.parametrize("state", ["foreign", "edited"])
     def test_views_that_are_not_ours_need_a_look(
         self, server: Server, target: Target, snapsets: Snapsets, run: Command, state: str
@@ -113,6 +117,7 @@ class TestViews:
         assert problem.startswith(f"the views of {database.name} are not ours and are left as they are; ")
         assert done.stderr == f"error: {problem}\n"
 
+    @KEY_MODEL
     @pytest.mark.usefixtures("loaded")
     def test_versions_of_views_side_by_side_need_a_choice(self, server: Server, target: Target, run: Command) -> None:
         """Exit code 9; no load chooses between versions, so the line says to delete all but one."""
@@ -128,6 +133,7 @@ class TestViews:
             "look at the conflicts of _design/views there and delete all but one"
         )
 
+    @TOKEN_MODEL
     @pytest.mark.usefixtures("loaded")
     def test_deleted_views_come_back_with_the_next_load(self, server: Server, target: Target, run: Command) -> None:
         """Nothing stands in the way of a load, which brings them back; the check shows that they are gone."""
@@ -140,7 +146,7 @@ class TestViews:
 class TestWho:
     """Whom the server takes us for."""
 
-    @ONE_MODEL
+    @TOKEN_MODEL
     def test_a_user_without_rights_is_told_what_is_missing(
         self, target: Target, run: Command, plain_user: tuple[str, str]
     ) -> None:
@@ -153,7 +159,7 @@ class TestWho:
         assert done.stderr == f"error: {wanted}\n"
         assert (done.data["user"], done.data["admin"], done.data["problems"]) == (name, False, [wanted])
 
-    @ONE_MODEL
+    @TOKEN_MODEL
     @pytest.mark.usefixtures("loaded")
     def test_a_user_without_rights_to_a_database_is_told_so(self, run: Command, plain_user: tuple[str, str]) -> None:
         """Databases are for admins only unless somebody says otherwise; exit code 6, and what to do."""
@@ -164,7 +170,7 @@ class TestWho:
         assert "use a server admin" in done.stderr
         assert password not in done.stderr + done.stdout
 
-    @ONE_MODEL
+    @TOKEN_MODEL
     @pytest.mark.parametrize("password", ["wrong", "", "wröng: 100%"])
     def test_a_wrong_password_is_told_without_it(self, run: Command, password: str) -> None:
         """Exit code 6; the password stands in no message."""
@@ -176,7 +182,7 @@ class TestWho:
         assert not password or password not in done.stderr + done.stdout
         assert done.data["exit_code"] == 6
 
-    @ONE_MODEL
+    @TOKEN_MODEL
     def test_a_user_that_is_locked_out_is_told_to_wait(
         self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]
     ) -> None:
@@ -192,7 +198,7 @@ class TestWho:
         assert "is locked out for a while after wrong passwords" in done.stderr
         assert "(correct the password and wait some minutes)" in done.stderr
 
-    @ONE_MODEL
+    @TOKEN_MODEL
     def test_nobody_in_particular_is_told_to_log_in(self, run: Command) -> None:
         """Without credentials the exit code is 6, and a line says that some are needed."""
         done = run("check", env={"COUCHDB_USER": "", "COUCHDB_PASSWORD": ""})
@@ -200,7 +206,7 @@ class TestWho:
         assert "COUCHDB_USER" in done.stderr or "use an admin's credentials" in done.stderr
 
 
-@ONE_MODEL
+@TOKEN_MODEL
 class TestWhere:
     """What answers, if anything."""
 
@@ -225,7 +231,7 @@ class TestWhere:
 class TestNodes:
     """What a check says of a cluster."""
 
-    @ONE_MODEL
+    @TOKEN_MODEL
     def test_a_node_that_is_away_is_named(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
         """A node that belongs to the cluster and is not connected: exit code 11, its name, and what to do."""
         _, proxy = proxied(membership(["couchdb@one", "couchdb@two"], ["couchdb@one", "couchdb@two", "couchdb@three"]))
@@ -238,7 +244,7 @@ class TestNodes:
         }
         assert done.stderr == "error: away: couchdb@three; start the node, or wait until it is back\n"
 
-    @ONE_MODEL
+    @TOKEN_MODEL
     def test_a_whole_cluster_is_ready(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
         """All nodes there: exit code 0, and their number."""
         _, proxy = proxied(membership(["couchdb@one", "couchdb@two"], ["couchdb@two", "couchdb@one"]))
@@ -246,7 +252,7 @@ class TestNodes:
         assert (done.code, done.stderr) == (0, "")
         assert "nodes      2 of 2 are there" in done.stdout.splitlines()
 
-    @ONE_MODEL
+    @TOKEN_MODEL
     def test_missing_rights_come_before_a_missing_node(
         self, target: Target, proxied: Callable[[Hook], tuple[Server, Proxy]]
     ) -> None:

@@ -8,14 +8,18 @@ from pathlib import Path
 import click
 import pytest
 from command_docs import COMMANDS_PAGE, README, ROOT, commands, documents, environment, exit_codes, readme
+from conftest import Command
 
 from dataloader.cli import COMMANDS, cli
 from dataloader.errors import DataloaderError, ExitCode
+from dataloader.targets import Target
 
-PAGES = sorted([README, *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "node_modules"} & {*path.relative_to(ROOT).parts})
+EACH_PAGE = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 EACH_COMMAND = pytest.mark.parametrize("name", COMMANDS)
 _LINK = re.compile(r"\[[^]]*\]\((?P<target>[^)\s]+)\)")
-_CALL = re.compile(r"^(?:\$ )?(?P<line>dataloader [a-z].*)$", re.MULTILINE)
+_CALL = re.compile(r"^(?:[A-Z_]+=\S+ +)*(?P<line>dataloader [a-z].*)$", re.MULTILINE)
+_MAKE = re.compile(r"(?:^|[\s`])make (?P<target>[a-z]+)(?=[\s`]|$)", re.MULTILINE)
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -74,17 +78,49 @@ def parse(arguments: list[str]) -> None:
         pass
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def command_lines(path: Path) -> list[list[str]]:
+    """Return the arguments of every call of the program that a page shows to be typed."""
+    fences = [match["text"].replace("\\\n", " ") for match in _FENCE.finditer(path.read_text("utf-8"))]
+    return [shlex.split(match["line"], comments=True)[1:] for text in fences for match in _CALL.finditer(text)]
+
+
+@EACH_PAGE
 def test_every_command_line_in_the_docs_parses(path: Path) -> None:
     """What a page shows to be typed is accepted by the program as it is."""
-    fences = [match["text"].replace("\\\n", " ") for match in _FENCE.finditer(path.read_text("utf-8"))]
-    lines = [match["line"] for text in fences for match in _CALL.finditer(text)]
-    for line in lines:
-        words = shlex.split(line, comments=True)
-        parse(words[1 : next((at for at, word in enumerate(words) if word in {"|", ">", "&&"}), None)])
+    for arguments in command_lines(path):
+        parse(arguments)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@EACH_PAGE
+def test_every_target_of_make_in_the_docs_is_there(path: Path) -> None:
+    """A page that says ``make something`` names a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    fences_and_code = re.findall(r"^```.*?^```$|`[^`\n]+`", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    for text in fences_and_code:
+        for match in _MAKE.finditer(text):
+            assert match["target"] in targets, match[0]
+
+
+def test_the_operators_page_can_be_followed(
+    here: Command, tmp_path: Path, target: Target, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever types what the page shows, in its order, ends with cards that work; twice, nothing changes."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "dataloader.toml").write_text(
+        f'[target.production]\nurl = "{target.address.url}"\nenvironment = "production"\n'
+        f'model = "{target.model.name}"\nprefix = "{target.prefix}"\n'
+    )
+    lines = command_lines(ROOT / "docs" / "operators.md")
+    assert [name for name, *_ in lines] == ["generate", "validate", "check", "plan", "load", "verify", "verify"]
+    for arguments in lines:
+        completed = here(*arguments)
+        assert (completed.code, completed.stderr) == (ExitCode.OK, ""), arguments
+    [manifest] = (tmp_path / "batches").glob("*.jsonl")
+    assert here("verify", manifest, "--target", "production", "--json").data["ok"] == 500
+
+
+@EACH_PAGE
 def test_every_link_leads_somewhere(path: Path) -> None:
     """A link to a file of the project names one that is there, and a heading in it where it names one."""
     for match in _LINK.finditer(path.read_text("utf-8")):

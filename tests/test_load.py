@@ -38,8 +38,9 @@ from dataloader.targets import Environment, Target
 SIZES = {"large": 18, "larger": 24.5}
 SHARES = {"large": 3, "larger": 2, "empty": 1}
 DESIGN = "_design/views"
-ONE_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
-"""For what does not depend on the model."""
+# For what does not depend on the model, one of them; it need not be the same for all.
+TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
+KEY_MODEL = pytest.mark.parametrize("model_name", ["gpii-key"])
 
 Bring = Callable[..., LoadResult]
 Proxied = Callable[[Hook], tuple[Server, Proxy]]
@@ -206,6 +207,7 @@ class TestWhatIsBrought:
         assert contents(server, target) == expected(target.model.name, [manifest.path, few.path], folder)
         assert outcomes(result) == {"created": result.documents}
 
+    @TOKEN_MODEL
     def test_brings_snapsets_and_views_without_a_batch(self, server: Server, target: Target, run: Command) -> None:
         """A target can be set up before there are cards."""
         done = run("load", "--json")
@@ -340,6 +342,7 @@ class TestWhatPeopleDid:
         rest = {"updated" if update else "outdated": CHANGED - 1, "edited": 1}
         assert outcomes(result) == {**rest, "unchanged": result.documents - CHANGED}
 
+    @KEY_MODEL
     def test_an_edited_set_is_no_failure(
         self,
         server: Server,
@@ -474,6 +477,7 @@ class TestWhatOthersWrote:
         assert noted == [(place.database, place.id, State.FOREIGN)]
         assert result.needs_attention == 1
 
+    @TOKEN_MODEL
     def test_a_foreign_document_is_told_on_the_command_line(
         self,
         server: Server,
@@ -584,6 +588,7 @@ def _conflict(server: Server, target: Target, place: Place) -> tuple[str, str]:
 class TestOtherInput:
     """A load from snapsets that have changed since the last one."""
 
+    @KEY_MODEL
     def test_what_is_outdated_is_reported_and_left(
         self,
         server: Server,
@@ -607,6 +612,7 @@ class TestOtherInput:
         )
         assert f"error: {CHANGED} documents need a person's attention" in done.stderr
 
+    @TOKEN_MODEL
     def test_what_is_outdated_is_replaced_on_request(
         self,
         server: Server,
@@ -647,6 +653,28 @@ class TestOtherInput:
         third = run(*arguments)
         assert (third.code, third.data["unchanged"]) == (0, third.data["documents"])
         assert (snapshot(server, target), sequences(server, target)) == (after, stood)
+
+    @TOKEN_MODEL
+    def test_an_update_does_not_advise_what_it_does(
+        self,
+        server: Server,
+        target: Target,
+        bring_all: Bring,
+        sizes: Snapsets,
+        changed: Snapsets,
+        few: Manifest,
+        run: Command,
+    ) -> None:
+        """Where something else needs a look, it alone is named, not what has just been replaced."""
+        place = access_of(target.model.name, card(few, "large"))
+        databases(server, target)[place.database].create()
+        put(databases(server, target)[place.database], {"_id": place.id, "type": "note"})
+        bring_all(sizes)
+        done = run("load", few.path, "--snapsets", changed.folder, "--update", "--json")
+        assert (done.code, done.data["updated"], done.data["foreign"]) == (9, CHANGED, 1)
+        warning, error = done.stderr.splitlines()
+        assert f"document {place.id}: foreign (" in warning
+        assert error.startswith("error: 1 documents need a person's attention")
 
     def test_an_update_can_be_taken_back(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, changed: Snapsets, few: Manifest
@@ -690,6 +718,7 @@ class TestOtherInput:
 class TestInputs:
     """What a load refuses before it writes."""
 
+    @TOKEN_MODEL
     def test_the_same_batch_twice_is_refused(
         self,
         server: Server,
@@ -709,6 +738,7 @@ class TestInputs:
         assert f"error: {copy}: holds the same cards as {few.path} (give it once)\n" in done.stderr
         assert _existing(server, target) == []
 
+    @KEY_MODEL
     def test_an_unknown_snapset_is_refused(
         self,
         server: Server,
@@ -724,7 +754,7 @@ class TestInputs:
         assert "choose of empty, snapset_1a," in done.stderr
         assert _existing(server, target) == []
 
-    @ONE_MODEL
+    @TOKEN_MODEL
     @pytest.mark.parametrize(
         ("command_name", "environment"), [("load", "staging"), ("load", "production"), ("plan", "production")]
     )
@@ -826,6 +856,7 @@ class TestWriting:
         assert sorted(written) == sorted(places)
         assert len(refused) >= len(target.model.kinds)
 
+    @KEY_MODEL
     def test_one_document_that_is_too_large_is_told(
         self,
         server: Server,
@@ -889,7 +920,7 @@ class TestWriting:
             del wanted[place.database][place.id]
         assert contents(server, target) == wanted
 
-    @ONE_MODEL
+    @TOKEN_MODEL
     def test_rejections_are_told_on_the_command_line(
         self,
         target: Target,
@@ -907,7 +938,7 @@ class TestWriting:
         expected_line = f"warning: document {doc_id}: not taken by the server: forbidden: not in this database\n"
         assert expected_line in done.stderr
 
-    @ONE_MODEL
+    @TOKEN_MODEL
     def test_all_rejections_are_counted_and_the_first_are_kept(
         self, target: Target, sizes: Snapsets, tmp_path: Path, proxied: Proxied
     ) -> None:
@@ -919,6 +950,7 @@ class TestWriting:
         assert outcomes(result) == {"failed": 2 + 3 * 150 + 1}
         assert len(result.failures) == KEPT_FAILURES
 
+    @TOKEN_MODEL
     def test_a_server_that_gives_up_is_told_with_how_far_it_came(
         self,
         server: Server,
@@ -1003,6 +1035,7 @@ class TestViews:
         assert stored["_revisions"]["ids"] == [digest(stored), old_rev[2:]]
         assert second.views_built == len(_view_names(target))
 
+    @KEY_MODEL
     def test_a_foreign_design_document_waits_for_replace_views(
         self,
         server: Server,

@@ -254,6 +254,39 @@ class TestPersonInBetween:
         assert sorted(flat(leaf)[FONT_SIZE] for leaf in live(database, place.id).values()) == [30, 31]
         assert result.count(Outcome.CONFLICTED) == result.needs_attention == 1
 
+    def test_an_edit_outlives_two_loaders(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        place: Place,
+        database: Database,
+        proxied: Proxied,
+    ) -> None:
+        """Beside a person's edit, both of two loaders' versions give way, each with a deletion of its own."""
+        load(server, target, documents(target, few, versions[0]))
+        document = get(database, place.id, revs="true")
+        flat(document)[FONT_SIZE] = 30
+        edit = f"2-{'a' * 32}"
+        history = {"start": 2, "ids": ["a" * 32, *document["_revisions"]["ids"]]}
+        body = json.dumps({**document, "_rev": edit, "_revisions": history}).encode()
+
+        def meanwhile() -> None:
+            load(server, target, documents(target, few, versions[2]), update=True)
+            # On another server of the cluster, somebody has edited the first version; replication brings it.
+            assert database.write([body]) == []
+
+        through, _ = proxied(once(writes(place.id, 2), before=meanwhile))
+        result = load(through, target, documents(target, few, versions[1]), update=True)
+
+        assert list(live(database, place.id)) == [edit]
+        assert size_of(database, place.id) == 30
+        leaves = [leaf["_rev"] for leaf in database.leaves([place.id])[place.id]]
+        assert len(leaves) == len(set(leaves)) == 3
+        assert result.count(Outcome.EDITED) == 1
+        assert result.count(Outcome.CONFLICTED) == 0
+
     def test_an_old_deletion_beside_it_does_not_cost_an_update(
         self,
         server: Server,

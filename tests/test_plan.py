@@ -20,7 +20,9 @@ from dataloader.sources import Source, all_sources
 from dataloader.targets import Target
 
 SIZES = {"large": 18, "larger": 24.5}
-DESIGN = "_design/views"
+# For what does not depend on the model, one of them; it need not be the same for all.
+TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
+KEY_MODEL = pytest.mark.parametrize("model_name", ["gpii-key"])
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +186,7 @@ def test_a_broken_document_stops_a_plan(server: Server, target: Target) -> None:
         plan(server, target, [broken])
 
 
+@TOKEN_MODEL
 def test_the_command_tells_what_a_load_would_do(
     server: Server,
     target: Target,
@@ -234,6 +237,7 @@ def test_the_command_tells_what_a_load_would_do(
     assert len(lines[places["conflicted"].id]["leaves"]) == 2
 
 
+@KEY_MODEL
 def test_the_command_tells_of_an_empty_server(
     server: Server, target: Target, few: Manifest, sizes: Snapsets, run: Command
 ) -> None:
@@ -247,6 +251,7 @@ def test_the_command_tells_of_an_empty_server(
     assert not any(database.exists() for database in databases(server, target).values())
 
 
+@TOKEN_MODEL
 def test_details_never_overwrite_a_file(few: Manifest, sizes: Snapsets, run: Command, tmp_path: Path) -> None:
     """A file that stands there already is kept: exit code 4."""
     details = tmp_path / "plan.jsonl"

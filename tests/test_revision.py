@@ -20,6 +20,7 @@ from dataloader.revision import (
     history,
     normal,
     prepare,
+    rank,
 )
 
 UUID = "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21"
@@ -300,6 +301,12 @@ def test_a_child_carries_the_branch_that_it_stands_on(document: Document, newest
     assert content(written) == normal(document)
     if newest > len(hashes):
         assert history(written) == [rev, *branch]
+
+
+def test_leaves_are_ordered_as_servers_do() -> None:
+    """The longer branch goes before the shorter, by number; of two as long, the greater hash."""
+    leaves = [{"_rev": rev} for rev in ("10-0a", "9-ff", "10-1", "2-a", "1-f")]
+    assert [leaf["_rev"] for leaf in sorted(leaves, key=rank)] == ["1-f", "2-a", "9-ff", "10-0a", "10-1"]
 
 
 def test_the_history_of_a_document_fetched_without_it_is_its_own_revision() -> None:

@@ -221,6 +221,46 @@ def test_a_document_of_ours_has_no_revision_and_its_own_type(name: str) -> None:
         assert rejected(name, {**document, "type": None})
 
 
+OTHER_TYPES: dict[type, list[Any]] = {
+    str: [1, True, [], {}],
+    bool: [1, "true", [], {}],
+    int: ["1", [], {}],
+    list: ["a", 1, {}],
+    dict: ["a", 1, [], None],
+    type(None): [1, {}],
+}
+
+
+def described_places(name: str, at: int) -> Iterator[Place]:
+    """Yield the places in an example that its schema describes: not what terms and remarks hold, and such."""
+    for path in places(example(name, at)):
+        common = any(str(part).startswith("http://registry.gpii.net/common/") for part in path)
+        setting = any(str(part).startswith("http://registry.gpii.net/applications/") for part in path[:-1])
+        remark = {"metadata", "conditions"} & {*path[:-2]}
+        sample = name == "files/sample-data" and len(path) == 2 and path[1] not in {"_id", "type"}
+        if not (common or setting or remark or sample):
+            yield path
+
+
+@pytest.mark.parametrize(("name", "at"), EXAMPLES)
+def test_a_value_of_another_type_is_refused_wherever_it_stands(name: str, at: int) -> None:
+    """Text is no number, a list no object, and null only what may be missing."""
+    data = example(name, at)
+    for path in described_places(name, at):
+        for other in OTHER_TYPES[type(at_path(data, path))]:
+            assert rejected(name, changed(data, path, other)), (path, other)
+
+
+@pytest.mark.parametrize(("name", "at"), EXAMPLES)
+def test_text_says_something(name: str, at: int) -> None:
+    """IDs, secrets, names and what else is text are not empty, but for what people call their own sets."""
+    data = example(name, at)
+    for path in described_places(name, at):
+        own = path[-1:] == ("name",) and ("flat" in path or name == "gpii-key/prefsSafe")
+        if isinstance(at_path(data, path), str) and not own:
+            assert rejected(name, changed(data, path, "")), path
+
+
 TIME = "2020-11-23T00:00:00.000Z"
 TIMES = ["2020-11-23", "2020-11-23T00:00:00Z", "2020-11-23T00:00:00.000+00:00", f"{TIME}\n", "2020-13-23T00:00:00.000Z"]
 TIMES += ["2020-11-32T00:00:00.000Z", "2020-11-23T24:00:00.000Z", "20-11-23T00:00:00.000Z", ""]
@@ -242,6 +282,7 @@ SETS: list[Any] = [
 ]
 BLOCKS = ["256.1.1.1", "1.2.3", "1.2.3.4/33", "1.2.3.4/", "01.2.3.4", "1.2.3.4/08", "1.2.3.4\n", "1.2.3.4 ", ""]
 BLOCKS += ["::/129", "12345::", ":", ":::", "1::2::3", "1:2:3", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "g::", "::1%eth0"]
+TERM = "http://registry.gpii.net/common/DPIScale"
 TARGET = ("target", "local")
 CREDENTIALS = (*TARGET, "credentials")
 
@@ -260,7 +301,7 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
     ("common/prefs-safe-id", (), ["prefsSafe-", "prefssafe-x", "", None]),
     ("common/preference-set", ("flat",), [*SETS, None, []]),
     ("common/preference-set", ("flat", "name"), [None, 1]),
-    ("common/terms", ("http://registry.gpii.net/common/DPIScale",), ["1", 1.5, 5, -3, None, True]),
+    ("common/terms", (TERM,), ["1", 1.5, 5, -3, None, True]),
     (
         "gpii-token/preferences",
         ("value",),
@@ -286,16 +327,21 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
     ("gpii-key/gpiiKey", ("timestampCreated",), TIMES),
     ("gpii-key/gpiiKey", ("timestampUpdated",), TIMES),
     ("gpii-key/prefsSafe", ("prefsSafeType",), ["card", "User", None]),
+    ("gpii-key/prefsSafe", ("schemaVersion",), ["0.1", 0.2, None]),
+    ("gpii-key/prefsSafe", ("timestampUpdated",), TIMES),
     ("gpii-key/prefsSafe", ("name",), [1]),
     ("gpii-key/prefsSafe", ("password",), [1, {}]),
     ("gpii-key/prefsSafe", ("preferences",), [{}, {"flat": None}, *({"flat": each} for each in SETS)]),
     ("gpii-key/prefsSafe", ("timestampCreated",), TIMES),
     ("gpii-key/gpiiAppInstallationClient", ("computerType",), ["shared", None]),
+    ("gpii-key/gpiiAppInstallationClient", ("schemaVersion",), ["0.1", 0.2, None]),
+    ("gpii-key/gpiiAppInstallationClient", ("timestampUpdated",), TIMES),
     ("gpii-key/gpiiAppInstallationClient", ("name",), ["", None]),
     ("gpii-key/gpiiAppInstallationClient", ("timestampCreated",), [*TIMES, None]),
     ("gpii-key/clientCredential", ("clientId",), ["", "_x", None]),
     ("gpii-key/clientCredential", ("allowedIPBlocks",), [[], ["::", "::"], "10.0.0.0/8", *([each] for each in BLOCKS)]),
-    ("gpii-key/clientCredential", ("allowedPrefsToWrite",), [["DPIScale"], [1], {}]),
+    ("gpii-key/clientCredential", ("allowedPrefsToWrite",), [["DPIScale"], [1], {}, 2 * [TERM]]),
+    ("gpii-key/clientCredential", ("schemaVersion",), ["0.1", 0.2, None]),
     ("gpii-key/clientCredential", ("isCreateGpiiKeyAllowed",), [None, "no", 0]),
     ("gpii-key/clientCredential", ("timestampCreated",), [*TIMES, None]),
     ("gpii-key/clientCredential", ("timestampRevoked",), TIMES),
@@ -307,9 +353,17 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
     ("files/manifest-header", ("name",), ["", ".x", "../x", "a/b", "a\n", "a" * 101, None]),
     ("files/manifest-header", ("created",), [*TIMES, None]),
     ("files/manifest-header", ("cards",), [0, 1_000_001, 1.5, "5", None]),
-    ("files/manifest-header", ("snapsets",), [{}, {"empty": 0}, {"empty": 1.5}, {"1a": 1}, [], None]),
-    ("files/manifest-header", ("digest",), ["", "9" * 64, f"sha256:{'A' * 64}", f"sha256:{'a' * 63}", None]),
-    ("files/manifest-header", ("seal",), ["", "9" * 64, f"sha256:{'A' * 64}", f"sha256:{'a' * 65}", None]),
+    ("files/manifest-header", ("snapsets",), [{}, {"empty": 0}, {"empty": 1.5}, {"empty": 1_000_001}, {"1a": 1}]),
+    (
+        "files/manifest-header",
+        ("digest",),
+        ["", "9" * 64, f"sha256:{'A' * 64}", f"sha256:{'a' * 63}", f"sha256:{'a' * 64}\n", None],
+    ),
+    (
+        "files/manifest-header",
+        ("seal",),
+        ["", "9" * 64, f"sha256:{'A' * 64}", f"sha256:{'a' * 65}", f"sha256:{'a' * 64}\n", None],
+    ),
     ("files/manifest-header", ("seed",), [-1, 2**53, 1.5, "1", None, True]),
     ("files/snapset", ("timestampCreated",), [*TIMES, None]),
     ("files/snapset", ("flat",), [*SETS, None]),
@@ -323,6 +377,7 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
     ("files/site-credentials", ("site",), ["", None]),
     ("files/design-document", ("_id",), ["views", "_design/", "_design/a/b", "_design/a\n"]),
     ("files/design-document", ("language",), ["erlang", None]),
+    ("files/design-document", ("views",), [{"a\n": {"map": "function (doc) {}"}}, {"a": None}]),
     ("files/design-document", ("views",), [{}, {"a b": {"map": "function (doc) {}"}}, {"a": {"map": "x"}}, {"a": {}}]),
     (
         "files/design-document",
@@ -346,8 +401,9 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
             "http://a b",
         ],
     ),
+    ("files/target-file", ("target",), [{"a\n": {"url": "http://a", "environment": "ci"}}]),
     ("files/target-file", (*TARGET, "environment"), ["prod", "Production", "", None]),
-    ("files/target-file", (*TARGET, "model"), ["gpii", "", None]),
+    ("files/target-file", (*TARGET, "model"), ["", None]),
     ("files/target-file", (*TARGET, "prefix"), ["", "A", "_a", "1a", "a/b", "a b", "a\n"]),
     ("files/target-file", (*TARGET, "ca_file"), ["", None]),
     (
@@ -359,6 +415,7 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
             {"user_env": "A"},
             {"password_file": "a"},
             {"user": "a", "password": "b"},
+            {"login": "a", "secret": "b"},
             {"user": "a", "password_env": "B"},
             {"user_env": "A", "password_file": "b"},
             {"user": "a", "password_file": "b", "user_env": "C", "password_env": "D"},
@@ -367,6 +424,14 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
             {"user": "a", "password_file": ""},
             {"user_env": "A B", "password_env": "C"},
             {"user_env": "1A", "password_env": "C"},
+            {"user_env": "A", "password_env": "C D"},
+            {"user_env": "A\n", "password_env": "C"},
+            {"user_env": "A", "password_env": "C\n"},
+            {"user": "a\n", "password_file": "c"},
+            {"user_env": 1, "password_env": "C"},
+            {"user_env": "A", "password_env": 1},
+            {"user": 1, "password_file": "c"},
+            {"user": "a", "password_file": 1},
         ],
     ),
 ]

@@ -56,7 +56,7 @@ def test_a_long_value_does_not_hide_the_rule() -> None:
         target(url="http://admin:hunter2@127.0.0.1"),
         target(url=["hunter2"]),
         target(environment="hunter2"),
-        target(model="hunter2"),
+        target(model=["hunter2"]),
         target(prefix="hunter2/"),
         target(credentials="admin:hunter2"),
         target(credentials=["admin", "hunter2"]),

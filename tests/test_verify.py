@@ -327,6 +327,7 @@ class TestWhatIsMissing:
         with pytest.raises(VerifyError, match=rf"database {name}: is not there \(load the target first\)"):
             verify(server, target, [manifest], snapsets)
 
+    @KEY_MODEL
     def test_missing_views_are_an_error(
         self, server: Server, target: Target, manifest: Manifest, sources: list[Source], run: Command
     ) -> None:
@@ -413,6 +414,7 @@ class TestAsking:
         }
         assert done.data["cards"] == CARDS
 
+    @TOKEN_MODEL
     def test_the_command_names_what_would_not_work(
         self, server: Server, target: Target, manifest: Manifest, keys: list[str], run: Command
     ) -> None:
@@ -433,6 +435,7 @@ class TestAsking:
         assert first.startswith(f"warning: batch spring, card {keys[0]}: wrong: ")
         assert last == "error: 1 cards would not work (load the batch; what is wrong then, a person has to look at)"
 
+    @KEY_MODEL
     def test_a_revoked_card_is_no_failure(
         self, server: Server, target: Target, manifest: Manifest, keys: list[str], run: Command
     ) -> None:

@@ -1,20 +1,22 @@
 """The wheel: what is in it, and that it works by itself, with the source tree out of reach."""
 
+import json
 import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PathDistribution
 from pathlib import Path
 from zipfile import Path as ZipPath
 from zipfile import ZipFile
 
 import pytest
-from conftest import Completed, snapshot
+from conftest import Completed, get, snapshot
 
 from dataloader import __version__
-from dataloader.couch import Server
+from dataloader.couch import Address, Server
+from dataloader.manifest import read_manifest
 from dataloader.models import model_names
 from dataloader.settings import data_dir
 from dataloader.targets import Target
@@ -145,6 +147,74 @@ def test_an_installed_wheel_brings_the_embedded_server(installed: Installed) -> 
         "    print(Server(Address(embedded.url)).welcome().product)\n"
     )
     assert installed("python", "-c", code).stdout == "PouchDB Server\n"
+
+
+THIRD_MODEL = """
+from dataloader.models.base import Entry, Kind, Lookup, Model
+from dataloader.revision import Document
+
+
+def _ticket(entry: Entry) -> Document:
+    return {"_id": f"ticket-{entry.key}", "type": "ticket", "number": entry.key, "set": entry.preferences}
+
+
+MODEL = Model(
+    name="third",
+    databases=("tickets",),
+    kinds=(Kind("ticket", "tickets", lambda key: f"ticket-{key}", _ticket),),
+    lookups=(Lookup("tickets", "findTicket", include_docs=False, kinds={"value": "ticket"}),),
+)
+"""
+THIRD_VIEW = """
+function findTicket(doc) {
+    if (doc.type === "ticket") {
+        emit(doc.number, doc);
+    }
+}
+"""
+THIRD_SCHEMA = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$id": "https://gpii.net/dataloader/schemas/third/ticket.schema.json",
+    "type": "object",
+    "required": ["_id", "type", "number", "set"],
+}
+
+
+@pytest.fixture
+def third_model(environment: Path) -> Iterator[None]:
+    """A document model ``third``, made of nothing but new files in the installed package."""
+    [package] = environment.glob("lib/python*/site-packages/dataloader")
+    files = {
+        package / "models" / "third.py": THIRD_MODEL,
+        package / "views" / "third" / "tickets" / "views" / "findTicket.js": THIRD_VIEW,
+        package / "data" / "schemas" / "third" / "ticket.schema.json": json.dumps(THIRD_SCHEMA),
+    }
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    yield
+    for path in files:
+        path.unlink()
+
+
+def test_a_third_model_is_a_new_file(
+    installed: Installed, third_model: None, server: Server, address: Address, prefix: str, credentials: dict[str, str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """A model's file, its view and its schema are all that it takes to load and verify cards with it."""
+    tickets = server.database(f"{prefix}tickets")
+    options = ("--url", address.url, "--environment", "ci", "--prefix", prefix, "--model", "third", "--json")
+    try:
+        assert installed("dataloader", "generate", "spring", "--cards", "5").code == 0
+        manifest = tmp_path / "spring.batch.jsonl"
+        loaded = installed("dataloader", "load", manifest, *options, env=credentials)
+        assert (loaded.code, loaded.data["failed"]) == (0, 0)
+        [*_, card] = read_manifest(manifest).cards()
+        assert get(tickets, f"ticket-{card.uuid}")["number"] == card.uuid
+        assert installed("dataloader", "verify", manifest, *options, env=credentials).data["ok"] == 5
+        assert installed("dataloader", "load", manifest, *options, env=credentials).data["created"] == 0
+    finally:
+        tickets.delete()
 
 
 @pytest.mark.parametrize("name", model_names())

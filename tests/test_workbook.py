@@ -183,6 +183,14 @@ def test_a_workbook_that_another_program_saved_passes_its_check(small: Batch, bo
     assert check_workbook(small.workbook).cards == 9
 
 
+def test_blank_rows_do_not_count(small: Batch, book: Book) -> None:
+    """What a spreadsheet program keeps of rows that were emptied is no card."""
+    book["Cards"].insert_rows(4, 2)
+    book["Cards"]["F20"].value = ""
+    book.save(small.workbook)
+    assert check_workbook(small.workbook).cards == 9
+
+
 def refusal(path: Path) -> list[str]:
     """Return the problems that a check ends with, a line each, without the file's path."""
     with pytest.raises(InputError) as caught:
