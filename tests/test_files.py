@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and never over another."""
 
+import errno
 import os
 import re
 import shutil
@@ -202,3 +203,30 @@ def test_a_pipe_or_a_folder_is_no_file(folder: Path) -> None:
     require_file(folder / "link")
     with pytest.raises(FileNotFoundError):
         require_file(folder / "none")
+
+
+@pytest.fixture
+def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that knows no hard links, as a USB stick's; link(2) answers EPERM there."""
+
+    def refuse(source: str, target: str) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted", source, None, target)
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.usefixtures("without_links")
+def test_new_files_can_be_written_to_a_usb_stick(folder: Path) -> None:
+    """Where there are no links, the files are there all the same, and nothing else."""
+    write(folder / "a.txt", folder / "b.txt")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a.txt": "a.txt", "b.txt": "b.txt"}
+
+
+@pytest.mark.usefixtures("without_links")
+def test_a_file_on_a_usb_stick_is_never_overwritten(folder: Path) -> None:
+    """Somebody's file that came up in the meantime stays, there too."""
+    with pytest.raises(FileError) as caught:
+        write(folder / "a.txt", meanwhile=lambda: (folder / "a.txt").write_text("somebody's"))
+    assert str(caught.value) == f"{folder / 'a.txt'}: {TAKEN}"
+    assert (folder / "a.txt").read_text() == "somebody's"
+    assert names(folder) == ["a.txt"]
