@@ -43,8 +43,8 @@ SINGLE = 1000
 HERE = Path(__file__).resolve().parent
 
 FLOORS = {
-    "cold load / ceiling": (0.7, 0.15),
-    "load again / cold load": (1.5, 0.3),
+    "cold load / ceiling": (0.6, 0.1),
+    "load again / cold load": (0.5, 0.1),
     "workbook written / openpyxl": (10.0, 2.0),
     "workbook read / openpyxl": (9.0, 2.0),
     "start-up / import click": (1.5, 6.0),
@@ -159,9 +159,14 @@ def writing_beside_others(bench: Bench, manifest: Manifest, others: int) -> None
 
 
 def note_load(bench: Bench, name: str, measured: Measured, result: dict[str, Any]) -> None:
-    """Note a load: its rate without the time in which the server built indexes, and what it took."""
-    seconds = measured.wall - result["seconds_indexing"]
+    """Note a load: its rate, and what the whole command took.
+
+    The rate is without the time in which the server built indexes, which the others do not ask for, and
+    without the start of the program and the check of the manifest, which have rows of their own.
+    """
+    seconds = result["seconds"] - result["seconds_indexing"]
     bench.rows.add(name, result["documents"] / seconds, "documents/s")
+    bench.rows.add(f"{name}: whole command, no indexes", measured.wall - result["seconds_indexing"], "s")
     bench.rows.add(f"{name}: processor", measured.cpu, "s")
     bench.rows.add(f"{name}: peak memory", measured.peak, "MB")
 
@@ -300,9 +305,9 @@ def report(bench: Bench, server: str, path: Path | None) -> None:
         shown = (
             f"{bench.rows.median(name):,.3f}" if bench.rows.units[name] == "s" else f"{bench.rows.median(name):,.0f}"
         )
-        print(f"  {name:<36}{shown:>12} {bench.rows.units[name]:<12} ({len(values)} runs)")
+        print(f"  {name:<44}{shown:>12} {bench.rows.units[name]:<12} ({len(values)} runs)")
     for name, ratio in found.items():
-        print(f"  {name:<36}{ratio:>12.2f}")
+        print(f"  {name:<44}{ratio:>12.2f}")
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         data = {"cards": bench.cards, "server": server, "values": bench.rows.values, "units": bench.rows.units}
@@ -322,7 +327,7 @@ def hold(rows: Rows) -> int:
         good = best <= floor if small_is_good else best >= floor
         code |= not good
         bound = f"at {'most' if small_is_good else 'least'} {floor}, usually {usual}"
-        print(f"  {name:<36}{best:>12.2f}  {bound}: {'held' if good else 'NOT HELD'}")
+        print(f"  {name:<44}{best:>12.2f}  {bound}: {'held' if good else 'NOT HELD'}")
     return code
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier, Lock
 from typing import Any
 
@@ -381,6 +382,34 @@ class TestOtherLoader:
         final = load(server, target, documents(target, few, versions[1]), update=True)
         assert final.needs_attention == 0
         assert _lost(server, target, few, versions)[1] == 0
+
+    def test_writes_that_the_server_joins_leave_no_conflict(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        proxied: Proxied,
+    ) -> None:
+        """CouchDB makes one update of two loaders' writes of a document that reach it together: that is seen too."""
+        theirs = expected(target.model.name, [few.path], versions[1].folder)
+
+        def join(request: Request, forward: Forward) -> Reply:
+            if request.endpoint != "_bulk_docs":
+                return forward(request)
+            data = request.data()
+            others = theirs[request.database.removeprefix(target.prefix)]
+            versions_of_others = [others[each["_id"]] for each in data["docs"] if each["_rev"].startswith("1-")]
+            data["docs"] += [{**each, "_rev": f"1-{digest(each)}"} for each in versions_of_others]
+            return forward(replace(request, body=json.dumps(data).encode()))
+
+        through, _ = proxied(join)
+        ours = load(through, target, documents(target, few, versions[0]))
+
+        assert conflicts(server, target) == []
+        lost = _lost(server, target, few, versions)
+        assert lost[0] + lost[1] == 1 + CARDS
+        assert ours.count(Outcome.OUTDATED) == ours.needs_attention == lost[0]
 
     def test_the_same_load_in_between_is_no_other(
         self,
