@@ -9,7 +9,7 @@ export DATALOADER_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache
 # Node.js of this machine if it is new enough, else the one of the extra `embedded`.
 NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' >/dev/null 2>&1 && npm --version >/dev/null 2>&1 && echo yes)
 comma := ,
-EXTRAS := $(if $(NODE_OK),test,test$(comma)embedded)
+EXTRAS := test$(comma)bench$(if $(NODE_OK),,$(comma)embedded)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench bench-floors lint types check docs format build clean setup
