@@ -53,7 +53,7 @@ COLUMNS = (
     Column("Note", 40, vendors=True),
 )
 MAX_DIGITS = len(str(MAX_CARDS))
-_REMAKE = "make the workbook again from its manifest"
+_REMAKE = "take the workbook that generate wrote, unchanged"
 _OURS = 2
 """The last of the columns that generate fills, from 0."""
 _BATCH_ROWS = ("Name", "Created", "Cards", "Digest")

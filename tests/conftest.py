@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import couchdb.http
@@ -34,6 +34,8 @@ OUTSIDE_URL = os.environ.get("COUCHDB_URL")
 ADMIN = ("admin", "an admin's password, with ümlauts: 100%")
 PLAIN_USER = ("reader", "a plain user's password")
 QUICK = Patience(timeout=30, retries=6, wait=0, total=60)
+AGREEING = 5
+"""Reads in a row that have to be the same before a cluster's nodes are taken to agree."""
 SHARES = {"snapset_1a": 30, "snapset_3": 20, "empty": 10}
 """The cards of the batch that most tests load."""
 
@@ -309,28 +311,47 @@ def get(database: Database, doc_id: str, **params: str) -> dict[str, Any]:
 
 def put(database: Database, document: dict[str, Any]) -> str:
     """Put a document as the Preferences Server does, under its current revision; return the new one."""
-    _, _, data = database._resource.put(_path(document["_id"]), body=document)
+    # All copies of a cluster (w), so that whichever node answers next has it; other servers don't mind.
+    _, _, data = database._resource.put(_path(document["_id"]), body=document, w="3")
     return str(json.loads(data.read())["rev"])
 
 
 def delete(database: Database, doc_id: str) -> None:
     """Delete a document as a person at a console does."""
-    database._resource.delete(_path(doc_id), rev=get(database, doc_id)["_rev"])
+    database._resource.delete(_path(doc_id), rev=get(database, doc_id)["_rev"], w="3")
 
 
 def _path(doc_id: str) -> list[str]:
     return doc_id.split("/") if doc_id.startswith(("_design/", "_local/")) else [doc_id]
 
 
+T = TypeVar("T")
+
+
+def agreed(server: Server, read: Callable[[], T]) -> T:
+    """Read until a cluster's nodes agree: any may answer from a copy that the last write has not reached yet."""
+    found = read()
+    agreeing = 0 if len(server.nodes().expected) > 1 else AGREEING
+    while agreeing < AGREEING:
+        again = read()
+        agreeing = agreeing + 1 if again == found else 0
+        found = again
+    return found
+
+
 def snapshot(server: Server, target: Target) -> dict[str, Any]:
-    """Return everything in the target's databases: documents with revisions and conflicts, and sequences."""
-    everything: dict[str, Any] = {}
-    for name, database in databases(server, target).items():
-        _, _, data = database._resource.get("_all_docs", include_docs="true", conflicts="true")
-        everything[name] = {row["id"]: row["doc"] for row in json.loads(data.read())["rows"]}
-    return everything
+    """Return everything in the target's databases: documents with their revisions and conflicts."""
+
+    def read() -> dict[str, Any]:
+        everything: dict[str, Any] = {}
+        for name, database in databases(server, target).items():
+            _, _, data = database._resource.get("_all_docs", include_docs="true", conflicts="true")
+            everything[name] = {row["id"]: row["doc"] for row in json.loads(data.read())["rows"]}
+        return everything
+
+    return agreed(server, read)
 
 
 def sequences(server: Server, target: Target) -> dict[str, int]:
     """Return the update sequences of the target's databases."""
-    return {name: database.update_seq() for name, database in databases(server, target).items()}
+    return agreed(server, lambda: {name: database.update_seq() for name, database in databases(server, target).items()})

@@ -500,7 +500,7 @@ class TestWhatOthersWrote:
         assert (
             f"{target.database(place.database)}, document {place.id}: foreign (not written by this tool" in done.stderr
         )
-        assert "error: 1 documents need a person's attention\n" in done.stderr
+        assert "error: 1 document needs a person's attention\n" in done.stderr
         assert (done.data["foreign"], done.data["created"]) == (1, done.data["documents"] - 1)
         [line] = map(json.loads, details.read_text("utf-8").splitlines())
         wanted = documents(target.model.name, card(few, "large"), {}, few.header.created, card=True)
@@ -675,7 +675,7 @@ class TestOtherInput:
         assert (done.code, done.data["updated"], done.data["foreign"]) == (9, CHANGED, 1)
         warning, error = done.stderr.splitlines()
         assert f"document {place.id}: foreign (" in warning
-        assert error.startswith("error: 1 documents need a person's attention")
+        assert error.startswith("error: 1 document needs a person's attention")
 
     def test_an_update_can_be_taken_back(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, changed: Snapsets, few: Manifest
@@ -882,7 +882,7 @@ class TestWriting:
         assert (done.data["failed"], done.data["created"]) == (1, done.data["documents"] - 1)
         assert f"warning: document {place.id}: not taken by the server: " in done.stderr
         assert "the request is too large (413 too_large" in done.stderr
-        assert "error: 1 documents need a person's attention" in done.stderr
+        assert "error: 1 document needs a person's attention" in done.stderr
         wanted = expected(target.model.name, [few.path], sizes.folder)
         del wanted[place.database][place.id]
         assert contents(server, target) == wanted

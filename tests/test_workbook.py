@@ -23,7 +23,7 @@ from dataloader.workbook import check_workbook, write_workbook
 
 TITLES = ["Card number", "UUID", "Snapset", "Chip UID", "Result", "Note"]
 SHARES = {"snapset_1a": 4, "snapset_3": 3, "empty": 2}
-REMAKE = "(make the workbook again from its manifest)"
+REMAKE = "(take the workbook that generate wrote, unchanged)"
 
 Book = openpyxl.Workbook
 

@@ -282,7 +282,9 @@ def carry_out(
         output.warn(f"document {failure.id}: not taken by the server: {failure.reason}")
     if result.needs_attention:
         hint = "" if details else "; --details FILE lists all"
-        output.error(f"{result.needs_attention:,} documents need a person's attention{hint}", ExitCode.ATTENTION)
+        one = result.needs_attention == 1
+        which = "1 document needs" if one else f"{result.needs_attention:,} documents need"
+        output.error(f"{which} a person's attention{hint}", ExitCode.ATTENTION)
         return ExitCode.ATTENTION
     if result.nodes_away:
         output.error(
