@@ -92,7 +92,8 @@ def _ask_revisions(database: Database, batch: Sequence[Prepared]) -> list[State 
         answer = reply.get(document.id, {})
         leaves = answer.get("possible_ancestors", [])
         if not leaves and document.rev in answer.get("missing", ()):
-            states.append(State.ABSENT)
+            # In a cluster one copy answers, and it may be behind; documents are read from most of the copies.
+            states.append(None if database.has_copies else State.ABSENT)
         elif len(leaves) == 1 and leaves[0].partition("-")[2] == document.hash:
             # Of any generation: an update writes the same content as a child.
             states.append(State.UNCHANGED)

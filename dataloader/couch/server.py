@@ -5,6 +5,7 @@ API facts: https://docs.couchdb.org/en/3.5.0/api/.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import couchdb
@@ -91,6 +92,11 @@ class Server:
             return Nodes()
         return Nodes(tuple(reply.get("cluster_nodes", ())), tuple(reply.get("all_nodes", ())))
 
+    @cached_property
+    def may_be_cluster(self) -> bool:
+        """Whether documents may have several copies: the server has more nodes than one, or does not say."""
+        return len(self.nodes().expected) != 1
+
     def indexing(self, database: str) -> tuple[int, int]:
         """Return how many changes of a database its running indexers have seen to, and of how many.
 
@@ -128,6 +134,11 @@ class Database:
         self.name = name
         self._resource = database.resource
         self._server = server
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether documents may have several copies, one of which may be behind the others."""
+        return self._server.may_be_cluster
 
     def exists(self) -> bool:
         """Tell whether the database is there."""
