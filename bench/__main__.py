@@ -38,6 +38,8 @@ MODEL = "gpii-key"
 """One database, so that the ceiling and couchimport write to the same place."""
 OTHERS = 100_000
 """Documents that are there already, in the row that says so."""
+MOST_WRITTEN = 250_000
+"""Cards up to which a server is written to; beyond, it would take hours."""
 SINGLE = 1000
 """Documents of the contestant that posts one by one: the rate is the same for more."""
 HERE = Path(__file__).resolve().parent
@@ -346,6 +348,9 @@ def main() -> int:
     parser.add_argument("--floors", action="store_true", help="fail when a ratio is far under what is measured")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
     options = parser.parse_args()
+    if options.cards > MOST_WRITTEN:
+        say(f"more than {MOST_WRITTEN:,} cards: generating, planning and memory only")
+        options.no_writing = True
     with TemporaryDirectory(prefix="bench-") as folder, server() as address:
         bench = Bench(address, options.cards, options.runs, Path(folder))
         welcome = Server(address).welcome()
