@@ -39,6 +39,7 @@ class ExitCode(IntEnum):
     VERIFY = 10, "what the server answers is not what the batch says"
     NODES = 11, "a node of the cluster is away; copies may be short until it is back"
     EMBEDDED = 12, "the embedded server cannot be installed or started"
+    RETURNED = 13, "cards that came back from the vendor need attention (failed, missing, altered, doubled, unknown)"
     INTERRUPTED = 130, "interrupted (Ctrl-C); run it again and it goes on"
 
 
@@ -172,6 +173,12 @@ class EmbeddedServerError(DataloaderError):
     """The embedded server cannot be installed or started."""
 
     exit_code = ExitCode.EMBEDDED
+
+
+class ReturnedError(DataloaderError):
+    """Not every card that came back from the vendor is as it was sent out."""
+
+    exit_code = ExitCode.RETURNED
 
 
 def raise_problems(problems: Iterable[Problem]) -> None:
