@@ -8,20 +8,19 @@ twice at once, and comes to the same end.
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from dataloader.classify import Finding, State, classify, judge
-from dataloader.couch import Database, NotFoundError, Rejection, Server
+from dataloader.classify import Finding, State, classify
+from dataloader.couch import Database, Rejection, Server
 from dataloader.errors import DataloaderError, TooLargeError
+from dataloader.giving_way import give_way, is_loaders, look_again
+from dataloader.indexing import build_views
 from dataloader.pipeline import batches, in_parallel
 from dataloader.plan import OnFinding, OnProgress, findings, no_finding, no_progress, step_name
-from dataloader.revision import Document, Prepared, certifies_itself, history, prepare, rank
-from dataloader.settings import INDEX_LOOK, INDEX_WAIT
+from dataloader.revision import Document, Prepared, history, rank
 from dataloader.sources import DESIGN_KIND, Source
 from dataloader.targets import Target
-from dataloader.views import design_documents
 
 KEPT_FAILURES = 100
 """Rejected documents that are kept with their reasons; all are counted."""
@@ -155,7 +154,7 @@ def load(
         )
         raise
     documents_done = time.monotonic()
-    run.build_views()
+    run.result.views_built = build_views(server, target, on_progress)
     run.result.seconds_indexing = time.monotonic() - documents_done
     run.result.nodes_away = tuple(sorted({*run.result.nodes_away, *server.nodes().away}))
     run.result.seconds = time.monotonic() - start
@@ -177,7 +176,6 @@ class _Load:
     ) -> None:
         self.result = LoadResult()
         self._one_node = one_node
-        self._server = server
         self._names_leaves = server.welcome().names_leaves
         self._target = target
         self._replaced, self._views_replaced = replaced
@@ -265,45 +263,21 @@ class _Load:
         outcomes = dict.fromkeys(bodies, Outcome.UPDATED) | {each.id: Outcome.FAILED for each in rejected}
         written = [finding.document for finding in outdated if outcomes[finding.document.id] is Outcome.UPDATED]
         known = {finding.document.id: {leaf["_rev"] for leaf in finding.leaves} for finding in outdated}
-        for finding in self._look_again(database, written, source):
+        for finding in look_again(database, written, source.schema, names_leaves=self._names_leaves):
             new = [leaf for leaf in finding.leaves if leaf["_rev"] not in known[finding.document.id]]
-            if finding.state is State.CONFLICTED or (finding.live and not all(map(_is_loaders, new))):
+            if finding.state is State.CONFLICTED or (finding.live and not all(map(is_loaders, new))):
                 outcomes[finding.document.id] = self._give_way(database, source, finding, new)
             elif finding.state is not State.UNCHANGED:
                 # Changed or deleted on top of ours already: the edit stands, and ours is beneath it.
                 outcomes[finding.document.id] = Outcome(finding.state)
         return outcomes
 
-    def _look_again(self, database: Database, documents: list[Prepared], source: Source) -> list[Finding]:
-        """Find the states of documents that have just been written, deletions beside them included."""
-        if self._names_leaves:
-            return classify(database, documents, source.schema, names_leaves=True)
-        # Asked for documents, PouchDB shows no leaf that is deleted.
-        leaves = database.leaves([document.id for document in documents])
-        return [judge(database, document, leaves[document.id], source.schema) for document in documents]
-
     def _give_way(
         self, database: Database, source: Source, finding: Finding, new: Sequence[Document] | None = None
     ) -> Outcome:
-        """Delete the leaves that loaders wrote where they stand beside a person's, and say what is left.
-
-        A person's may be a deletion: a card that was revoked must not come back. Where loaders wrote all
-        of them, the one that every server shows is kept. So all loaders that meet here delete the same ones.
-
-        Args:
-            database: where.
-            source: whose document it is.
-            finding: its state, with the leaves.
-            new: the leaves that were not there before, if it is known which; an old deletion means nothing.
-        """
-        ours = [leaf for leaf in finding.live if certifies_itself(leaf)]
-        if all(map(_is_loaders, finding.leaves if new is None else new)):
-            ours.remove(max(ours, key=rank))
-        if ours:
-            database.write([_tombstone(leaf) for leaf in ours])
-            self._written[source.database] += len(ours)
-        [again] = classify(database, [finding.document], source.schema, names_leaves=self._names_leaves)
-        return Outcome.UPDATED if again.state is State.UNCHANGED else Outcome(again.state)
+        state, deletions = give_way(database, finding, source.schema, names_leaves=self._names_leaves, new=new)
+        self._written[source.database] += deletions
+        return Outcome.UPDATED if state is State.UNCHANGED else Outcome(state)
 
     def settle(self, sources: Sequence[Source]) -> None:
         """Look again where somebody else wrote to a database during the load.
@@ -333,33 +307,6 @@ class _Load:
                     self._on_finding(source, finding)
             done += len(batch)
             self._on_progress(f"{step_name(source)}, looking again", done, source.count)
-
-    def build_views(self) -> None:
-        """Query every view, so that its index is built before the first person taps a card."""
-        views = [
-            (database, document["_id"].removeprefix("_design/"), view)
-            for name, database in self._databases.items()
-            for document in design_documents(self._target.model, name)
-            for view in document["views"]
-        ]
-        for database, design, view in views:
-            try:
-                self._build(database, design, view)
-            except NotFoundError:
-                # A design document that is not ours was kept, and lacks this view; it has been reported.
-                continue
-            self.result.views_built += 1
-
-    def _build(self, database: Database, design: str, view: str) -> None:
-        """Wait until a view's index is built, however long that takes, and show how far it has come."""
-        with ThreadPoolExecutor(1) as executor:
-            built = False
-            while not built:
-                building = executor.submit(database.build_view, design, view, INDEX_WAIT)
-                while wait([building], INDEX_LOOK).not_done:
-                    done, total = self._server.indexing(database.name)
-                    self._on_progress(f"{database.name}: index of {design}", done, total)
-                built = building.result()
 
 
 @dataclass
@@ -392,27 +339,3 @@ def _write(database: Database, documents: list[Prepared], body: Callable[[Prepar
 def _newest(finding: Finding) -> Document:
     """Return the leaf that a child is put on: the live one, or else the winning deletion."""
     return max(finding.live or finding.leaves, key=rank)
-
-
-def _is_loaders(leaf: Document) -> bool:
-    """Tell whether a loader wrote a leaf, be it a document or a deletion."""
-    if not leaf.get("_deleted"):
-        return certifies_itself(leaf)
-    past = history(leaf)
-    return len(past) > 1 and past[0].endswith(f"-{_deletion(leaf['_id'], past[1]).hash}")
-
-
-def _deletion(doc_id: str, parent: str) -> Prepared:
-    """Return the deletion of a revision, the same whoever makes it, and another for each revision.
-
-    Servers tell revisions apart by their hashes: of two deletions with one hash, the second would be
-    taken for the first, and what it was to delete would stay.
-    """
-    unlike = prepare({"_id": doc_id, "_deleted": True, "parent": parent})
-    return prepare({"_id": doc_id, "_deleted": True})._replace(hash=unlike.hash)
-
-
-def _tombstone(leaf: Document) -> bytes:
-    """Return the deletion of a leaf as it is written."""
-    past = history(leaf)
-    return _deletion(leaf["_id"], past[0]).write_child(past)[1]

@@ -85,7 +85,7 @@ def test_building_an_index_is_a_step_too(
     server: Server, target: Target, sources: list[Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the server builds the views' indexes, progress goes on, by the server's own task list where it has one."""
-    monkeypatch.setattr("dataloader.load.INDEX_LOOK", 0.0)
+    monkeypatch.setattr("dataloader.indexing.INDEX_LOOK", 0.0)
     steps: dict[str, list[tuple[int, int]]] = {}
     load(
         *(server, target, sources),
