@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dataloader.errors import FileError, InputError, Problem
 from dataloader.manifest import read_manifest
+from dataloader.reconciled import is_reconciled, read_reconciled
 from dataloader.seed import read_samples
 from dataloader.snapsets import Snapsets, read_json5, read_snapset
 from dataloader.targets import read_targets
@@ -22,9 +23,10 @@ class Checked:
 
     path: Path
     kind: str
-    """``manifest``, ``workbook``, ``snapset``, ``sample data``, ``site credentials`` or ``target file``.
+    """What it is, in a word or two.
 
-    ``data`` is JSON5 that can't be read, and ``file`` anything else.
+    ``manifest``, ``reconciled file``, ``workbook``, ``snapset``, ``sample data``, ``site credentials`` or
+    ``target file``; ``data`` is JSON5 that can't be read, and ``file`` anything else.
     """
     summary: str
     """In a few words, what is in it; empty where there are problems."""
@@ -68,13 +70,15 @@ def _kind(path: Path) -> str | None:
 def _validate(path: Path, snapsets: Snapsets | None, *, strict: bool) -> Checked:
     kind = _kind(path) or "file"
     try:
+        if kind == "manifest" and is_reconciled(path):
+            kind = "reconciled file"
         if kind == "file":
             path.stat()
             raise InputError(
                 Problem(
                     str(path),
-                    "is neither a manifest (.jsonl), a workbook (.xlsx), a snapset or sample data (.json5, .json) "
-                    "nor a target file (.toml)",
+                    "is neither a manifest or reconciled file (.jsonl), a workbook (.xlsx), a snapset or sample data "
+                    "(.json5, .json) nor a target file (.toml)",
                     "leave it out",
                 )
             )
@@ -99,6 +103,11 @@ def _manifest(path: Path, snapsets: Snapsets | None) -> str:
     return f"batch {header.name}, {header.cards} cards" + ("" if header.seed is None else ", reproducible")
 
 
+def _reconciled(path: Path, snapsets: Snapsets | None) -> str:  # noqa: ARG001 - every check is called alike
+    found = read_reconciled(path)
+    return f"batch {found.header.name}, {found.count} of {found.header.cards} cards encoded"
+
+
 def _workbook(path: Path, snapsets: Snapsets | None) -> str:  # noqa: ARG001 - every check is called alike
     found = check_workbook(path)
     return f"batch {found.name}, {found.cards} cards"
@@ -108,7 +117,7 @@ def _targets(path: Path, snapsets: Snapsets | None) -> str:  # noqa: ARG001 - ev
     return f"targets {', '.join(read_targets(path))}"
 
 
-_CHECKS = {"manifest": _manifest, "workbook": _workbook, "target file": _targets}
+_CHECKS = {"manifest": _manifest, "reconciled file": _reconciled, "workbook": _workbook, "target file": _targets}
 
 
 def _validate_data(path: Path, *, strict: bool) -> Checked:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import orjson
 
@@ -179,12 +179,41 @@ class Part:
 WHOLE = Part()
 
 
+class CardFile(Protocol):
+    """A file on disk that has passed every check, and that cards are loaded from: a manifest, or what came back."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    @property
+    def header(self) -> Header:
+        """What its batch is."""
+
+    @property
+    def count(self) -> int:
+        """How many cards it gives; not more than its batch has."""
+
+    def cards(self, part: Part = WHOLE) -> Iterator[Card]:
+        """Read the cards, or a part of them, one at a time, in the order of their UUIDs.
+
+        Raises:
+            FileError: the file can't be read.
+            InputError: the file has changed since it was checked.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """A manifest on disk that has passed every check."""
 
     path: Path
     header: Header
+
+    @property
+    def count(self) -> int:
+        """How many cards there are."""
+        return self.header.cards
 
     def cards(self, part: Part = WHOLE) -> Iterator[Card]:
         """Read the cards, or a part of them, one at a time.
@@ -233,7 +262,7 @@ def read_header(path: Path) -> Header:
     try:
         require_file(path)
         with path.open("rb") as stream:
-            header, problems = _header(path, stream.readline(MAX_LINE))
+            header, problems = parse_header(f"{path}, line 1", stream.readline(MAX_LINE))
     except OSError as error:
         raise _unreadable(error, path) from error
     raise_problems(problems)
@@ -250,7 +279,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         require_file(path)
         with path.open("rb") as stream:
-            header, first = _header(path, stream.readline(MAX_LINE))
+            header, first = parse_header(f"{path}, line 1", stream.readline(MAX_LINE))
             check = _Check(path, header)
             while line := stream.readline(MAX_LINE):
                 check.line(line)
@@ -273,9 +302,16 @@ def _unreadable(error: OSError, path: Path) -> FileError:
     return FileError.of(error, path, "give the path of a manifest, NAME.batch.jsonl, that can be read")
 
 
-def _header(path: Path, line: bytes) -> tuple[Header, list[Problem]]:
-    """Return a header, and what is wrong with it though it can be read."""
-    where = f"{path}, line 1"
+def parse_header(where: str, line: bytes) -> tuple[Header, list[Problem]]:
+    """Return the header of a line, and what is wrong with it though it can be read.
+
+    Args:
+        where: where the line stands, for errors.
+        line: the line, with its end.
+
+    Raises:
+        InputError: it is no header of a format that this version knows.
+    """
     fields = _parse(line)
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise InputError(Problem(where, "is not the header of a manifest", f"give a NAME{SUFFIX} written by generate"))

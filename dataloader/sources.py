@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dataloader.errors import InputError, Problem
-from dataloader.manifest import WHOLE, Manifest, Part
+from dataloader.manifest import WHOLE, CardFile, Part
 from dataloader.models import Entry, Kind, Model, Role
 from dataloader.revision import Document, Prepared, prepare
 from dataloader.snapsets import Snapsets
@@ -62,7 +62,7 @@ def entry_sources(
     ]
 
 
-def card_entries(manifest: Manifest, snapsets: Snapsets, part: Part = WHOLE) -> Iterator[Entry]:
+def card_entries(manifest: CardFile, snapsets: Snapsets, part: Part = WHOLE) -> Iterator[Entry]:
     """Yield what the documents of a batch's cards are made from, in the order of UUIDs."""
     preferences = {}
     for name in manifest.header.snapsets:
@@ -82,7 +82,7 @@ def snapset_sources(model: Model, snapsets: Snapsets) -> list[Source]:
 
 
 def batch_sources(
-    target: Target, manifests: Sequence[Manifest], snapsets: Snapsets, part: Part = WHOLE
+    target: Target, manifests: Sequence[CardFile], snapsets: Snapsets, part: Part = WHOLE
 ) -> list[Source]:
     """Return the sources of the batches' cards.
 
@@ -96,7 +96,7 @@ def batch_sources(
         for name in manifest.header.snapsets
         if snapsets.get(name) is None
     ]
-    seen: dict[str, Manifest] = {}
+    seen: dict[str, CardFile] = {}
     for manifest in manifests:
         other = seen.setdefault(manifest.header.digest, manifest)
         if other is not manifest:
@@ -110,12 +110,12 @@ def batch_sources(
                 "mint a batch without --seed",
             )
 
-    def entries(manifest: Manifest) -> Callable[[], Iterable[Entry]]:
+    def entries(manifest: CardFile) -> Callable[[], Iterable[Entry]]:
         return lambda: card_entries(manifest, snapsets, part)
 
     sources = []
     for manifest in manifests:
-        begin, end = part.bounds(manifest.header.cards)
+        begin, end = part.bounds(manifest.count)
         sources += entry_sources(target.model, entries(manifest), end - begin, Role.CARD, str(manifest.path))
     return sources
 
@@ -133,7 +133,7 @@ def design_sources(model: Model) -> list[Source]:
     ]
 
 
-def all_sources(target: Target, manifests: Sequence[Manifest], snapsets: Snapsets, part: Part = WHOLE) -> list[Source]:
+def all_sources(target: Target, manifests: Sequence[CardFile], snapsets: Snapsets, part: Part = WHOLE) -> list[Source]:
     """Return everything that a load brings to a target, in the order in which it is brought.
 
     Of the cards it is a part only, where that is wanted; snapsets and views are few, and every part has them.

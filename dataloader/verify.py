@@ -15,7 +15,7 @@ from typing import Any
 
 from dataloader.couch import Database, NotFoundError, Server
 from dataloader.errors import VerifyError
-from dataloader.manifest import Manifest
+from dataloader.manifest import CardFile
 from dataloader.models import Entry, Kind, Lookup, Model
 from dataloader.pipeline import in_parallel
 from dataloader.plan import OnProgress, no_progress
@@ -67,18 +67,18 @@ class VerifyResult:
         return not self.verdicts[Verdict.MISSING] and not self.verdicts[Verdict.WRONG]
 
 
-OnVerdict = Callable[[Manifest, CardVerdict], None]
+OnVerdict = Callable[[CardFile, CardVerdict], None]
 """Called for each card whose verdict is not ``ok``."""
 
 
-def no_verdict(manifest: Manifest, verdict: CardVerdict) -> None:
+def no_verdict(manifest: CardFile, verdict: CardVerdict) -> None:
     """Note nothing."""
 
 
 def verify(
     server: Server,
     target: Target,
-    manifests: Sequence[Manifest],
+    manifests: Sequence[CardFile],
     snapsets: Snapsets,
     *,
     sample: int | None = None,
@@ -106,7 +106,7 @@ def verify(
     asker = _Asker(server, target)
     for manifest in manifests:
         entries = card_entries(manifest, snapsets)
-        total = manifest.header.cards
+        total = manifest.count
         if sample is not None and sample < total:
             chosen = frozenset(Random().sample(range(total), sample))  # noqa: S311 - a sample, not a secret
             entries = (entry for at, entry in enumerate(entries) if at in chosen)

@@ -136,8 +136,8 @@ def test_a_file_of_another_kind_is_told_what_could_be_checked(folder: Path) -> N
         checked = check(folder / name)
         assert checked.kind == "file"
         assert str(checked.problems[0]) == (
-            f"{folder / name}: is neither a manifest (.jsonl), a workbook (.xlsx), a snapset or sample data "
-            "(.json5, .json) nor a target file (.toml) (leave it out)"
+            f"{folder / name}: is neither a manifest or reconciled file (.jsonl), a workbook (.xlsx), a snapset or "
+            "sample data (.json5, .json) nor a target file (.toml) (leave it out)"
         )
 
 

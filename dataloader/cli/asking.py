@@ -13,6 +13,8 @@ from dataloader.cli.options import (
     get_server,
     get_snapsets,
     get_target,
+    left_out_json,
+    left_out_text,
     manifest_argument,
     snapset_options,
     target_options,
@@ -20,7 +22,7 @@ from dataloader.cli.options import (
 from dataloader.cli.output import Output, global_options
 from dataloader.cli.progress import Progress
 from dataloader.errors import ExitCode
-from dataloader.manifest import Manifest
+from dataloader.manifest import CardFile
 from dataloader.targets import Target
 from dataloader.verify import CardVerdict, Verdict, VerifyResult
 from dataloader.verify import verify as verify_cards
@@ -126,7 +128,7 @@ def verify(
     read = get_manifests(manifests)
     noted: list[str] = []
 
-    def note(manifest: Manifest, verdict: CardVerdict) -> None:
+    def note(manifest: CardFile, verdict: CardVerdict) -> None:
         if verdict.verdict in {Verdict.MISSING, Verdict.WRONG} and len(noted) < SHOWN_VERDICTS:
             noted.append(
                 f"batch {manifest.header.name}, card {verdict.uuid}: {verdict.verdict.value}: {verdict.reason}"
@@ -139,7 +141,9 @@ def verify(
         )
     finally:
         progress.close()
-    output.result(verify_json(result), verify_text(result))
+    output.result(
+        {**verify_json(result), "left_out": left_out_json(read)}, [*left_out_text(read), *verify_text(result)]
+    )
     for line in noted:
         output.warn(line)
     if not result.good:

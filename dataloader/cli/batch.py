@@ -107,7 +107,7 @@ def generate(
 @global_options
 @click.pass_obj
 def validate(output: Output, /, paths: tuple[Path, ...], snapsets_dir: Path | None, *, strict: bool) -> ExitCode:
-    """Check manifests, workbooks, snapsets, sample data and target files, by what they are.
+    """Check manifests, reconciled files, workbooks, snapsets, sample data and target files, by what they are.
 
     Every problem is found, not the first only. A folder is checked with all that is in it.
 

@@ -1,7 +1,7 @@
 """Commands that bring batches to a target: plan, load."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from os import environ
 from pathlib import Path
@@ -18,6 +18,8 @@ from dataloader.cli.options import (
     get_server,
     get_snapsets,
     get_target,
+    left_out_json,
+    left_out_text,
     manifest_argument,
     snapset_options,
     target_options,
@@ -28,7 +30,7 @@ from dataloader.errors import ExitCode, UsageError
 from dataloader.files import new_files
 from dataloader.load import Layout, LoadResult, Outcome
 from dataloader.load import load as load_sources
-from dataloader.manifest import WHOLE, Part
+from dataloader.manifest import WHOLE, CardFile, Part
 from dataloader.plan import Plan
 from dataloader.plan import plan as plan_sources
 from dataloader.settings import ENV_JOB_INDEX
@@ -171,12 +173,16 @@ def plan(
     """
     target = get_target(output, options)
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
-    sources = all_sources(target, get_manifests(manifests), snapsets)
+    read = get_manifests(manifests)
+    sources = all_sources(target, read, snapsets)
     progress = Progress(output)
     with _findings(target, details) as findings:
         result = plan_sources(get_server(target), target, sources, on_progress=progress, on_finding=findings)
     progress.close()
-    output.result(_plan_json(target, result), _plan_text(target, result))
+    output.result(
+        {**_plan_json(target, result), "left_out": left_out_json(read)},
+        [*left_out_text(read), *_plan_text(target, result)],
+    )
     for line in findings.lines:
         output.warn(line)
 
@@ -250,8 +256,9 @@ def load(
     how = how_to_write(options)
     target = get_target(output, options)
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
-    sources = all_sources(target, get_manifests(manifests), snapsets, _get_part(part, parts))
-    return carry_out(output, target, sources, details, how)
+    read = get_manifests(manifests)
+    sources = all_sources(target, read, snapsets, _get_part(part, parts))
+    return carry_out(output, target, sources, details, how, read)
 
 
 def carry_out(
@@ -260,8 +267,9 @@ def carry_out(
     sources: list[Source],
     details: Path | None,
     how: dict[str, Any],
+    manifests: Sequence[CardFile] = (),
 ) -> ExitCode:
-    """Load sources, print what came of it, and return the exit code."""
+    """Load sources, print what came of it, and what the manifests left out, and return the exit code."""
     progress = Progress(output)
     with _findings(target, details, update=how["update"], replace_views=how["replace_views"]) as findings:
         try:
@@ -275,7 +283,10 @@ def carry_out(
             )
         finally:
             progress.close()
-    output.result(load_json(target, result), load_text(target, result))
+    output.result(
+        {**load_json(target, result), "left_out": left_out_json(manifests)},
+        [*left_out_text(manifests), *load_text(target, result)],
+    )
     for line in findings.lines if result.needs_attention else ():
         output.warn(line)
     for failure in result.failures:

@@ -1,6 +1,6 @@
 """Options that several commands share: the target, the snapsets, the manifests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,8 +8,9 @@ import click
 
 from dataloader.cli.output import Output
 from dataloader.couch import Server
-from dataloader.manifest import Manifest, read_manifest
+from dataloader.manifest import CardFile
 from dataloader.models import model_names
+from dataloader.reconciled import Reconciled, Verdict, read_cards
 from dataloader.snapsets import Snapsets, read_snapsets
 from dataloader.targets import Environment, Target, resolve
 
@@ -73,9 +74,26 @@ def get_snapsets(output: Output, folder: Path | None, *, strict: bool) -> Snapse
     return snapsets
 
 
-def get_manifests(paths: Sequence[Path]) -> list[Manifest]:
-    """Check manifests, each as a whole."""
-    return [read_manifest(path) for path in paths]
+def get_manifests(paths: Sequence[Path]) -> list[CardFile]:
+    """Check manifests and reconciled files, each as a whole."""
+    return [read_cards(path) for path in paths]
+
+
+def left_out_json(manifests: Sequence[CardFile]) -> dict[str, int]:
+    """Return how many cards reconciled files leave out, by verdict."""
+    found = [each.counts.left_out for each in manifests if isinstance(each, Reconciled)]
+    return {verdict.value: sum(counts[verdict] for counts in found) for verdict in Verdict if verdict != "encoded"}
+
+
+def left_out_text(manifests: Sequence[CardFile]) -> Iterator[str]:
+    """Yield a line for each reconciled file that leaves cards out."""
+    for each in manifests:
+        if isinstance(each, Reconciled) and each.count < each.header.cards:
+            parts = [f"{count:,} {verdict.value}" for verdict, count in each.counts.left_out.items() if count]
+            spares = each.counts.spares_unused
+            unused = f" ({spares:,} of them unused spares)" if spares else ""
+            left = f"{each.header.cards - each.count:,} of {each.header.cards:,} cards"
+            yield f"batch {each.header.name}: left out {left}, which are not encoded: {', '.join(parts)}{unused}"
 
 
 def get_server(target: Target) -> Server:
