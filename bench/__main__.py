@@ -23,6 +23,7 @@ from platformdirs import user_cache_path
 
 from bench.ceiling import SETTINGS, ceiling, one_by_one
 from bench.measure import Measured, python, run
+from dataloader.check_value import check_value
 from dataloader.couch import Address, Database, Server
 from dataloader.embedded import EmbeddedServer
 from dataloader.generate import generate
@@ -244,7 +245,7 @@ def write_theirs(manifest: Manifest, path: Path) -> None:
     sheet = book.create_sheet("Cards")
     sheet.append([column.title for column in COLUMNS])
     for card in manifest.cards():
-        sheet.append([str(card.number), card.uuid, card.snapset, "", "", ""])
+        sheet.append([str(card.number), card.uuid, check_value(card.uuid), card.snapset, "", "", ""])
     book.save(path)
 
 

@@ -1,31 +1,34 @@
-"""Workbooks: the spreadsheet that is made from a manifest for the card vendor.
+"""Workbooks: the spreadsheet that is made from a manifest for the card vendor, and the check of it.
 
-openpyxl makes the workbook with all its formatting and one row; the other rows are streamed into that
-sheet's XML as it is packed, with the cell styles of the one, so that a million cards need no more memory
-than one. Cell forms: ECMA-376 part 1, 18.3.1.4 (``c``) and 18.3.1.53 (``is``).
+The sheet ``Cards`` has a row a card. The vendor fills the last three columns, the result from a drop-down;
+everything else is locked against accident. ``Read me`` says what to do, ``Batch`` which batch it is.
 """
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
+from textwrap import wrap
 from typing import IO, Any
 from xml.sax.saxutils import escape
-from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
+from zipfile import BadZipFile
 
 import openpyxl
-from openpyxl.styles import Alignment, Font, PatternFill
+from openpyxl.styles import Alignment, Border, PatternFill, Protection, Side
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.datavalidation import DataValidation
+from openpyxl.worksheet.page import PageMargins
+from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
-from openpyxl.xml.functions import tostring
 from python_calamine import CalamineError, CalamineWorkbook
 
+from dataloader import instructions
+from dataloader.check_value import check_value
 from dataloader.errors import FileError, InputError, Problem, raise_problems
 from dataloader.files import require_file
 from dataloader.manifest import CARD_SCHEMA, Card, Header
 from dataloader.settings import MAX_CARDS
+from dataloader.sheet import bold, first_sheet, footer, new_book, text, write_rows
 from dataloader.validation import explain, is_valid
 
 SUFFIX = ".xlsx"
@@ -47,110 +50,128 @@ class Column:
 COLUMNS = (
     Column("Card number", 13),
     Column("UUID", 40),
+    Column("Check", 10),
     Column("Snapset", 16),
-    Column("Chip UID", 22, vendors=True),
-    Column("Result", 12, vendors=True),
-    Column("Note", 40, vendors=True),
+    Column("Chip UID", 24, vendors=True),
+    Column("Result", 10, vendors=True),
+    Column("Note", 36, vendors=True),
 )
+RESULTS = ("ok", "failed", "spare")
+"""What the vendor chooses from in the column Result."""
 MAX_DIGITS = len(str(MAX_CARDS))
 _REMAKE = "take the workbook that generate wrote, unchanged"
-_OURS = 2
-"""The last of the columns that generate fills, from 0."""
 _BATCH_ROWS = ("Name", "Created", "Cards", "Digest")
-_TEXT = "@"
-_STYLE = re.compile(rb'<c r="[A-Z]+2"[^>]*? s="(\d+)"')
-# Zip entries carry a time; a fixed one makes the same batch the same file.
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+_A4 = 9
+_LINE = 15
+"""Points, the height of a line of text."""
+_GAP = 4
+"""Points between paragraphs."""
+_WRAPPED = 86
+"""Characters that fit in a line of the instructions, whatever the font."""
+_THIN = Side("thin", color="BFBFBF")
+_LINES = Border(_THIN, _THIN, _THIN, _THIN)
 
 
 def write_workbook(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> None:
-    """Write the workbook of a batch.
+    """Write the workbook of a batch; the same batch gives the same bytes.
 
     Args:
         stream: where to; needs no seeking.
         header: the batch.
         cards: its cards, in the order of their numbers.
     """
-    template = BytesIO()
-    book = _template(header)
-    book.save(template)
-    # Saving puts the present time here, which would make each workbook of a batch another file.
-    book.properties.modified = book.properties.created
-    properties = tostring(book.properties.to_tree())
-    with ZipFile(template) as source, ZipFile(stream, "w", ZIP_DEFLATED, compresslevel=5) as target:
-        for name in source.namelist():
-            info = ZipInfo(name, _ZIP_TIME)
-            info.compress_type = ZIP_DEFLATED
-            content = properties if name == "docProps/core.xml" else source.read(name)
-            if name == "xl/worksheets/sheet1.xml":
-                with target.open(info, "w", force_zip64=True) as part:
-                    for chunk in _sheet(content, cards, header.cards):
-                        part.write(chunk)
-            else:
-                target.writestr(info, content)
+    snapsets = {name: escape(name) for name in header.snapsets}
+    rows = ((str(card.number), card.uuid, check_value(card.uuid), snapsets[card.snapset], "", "", "") for card in cards)
+    write_rows(stream, _template(header), rows, header.cards)
 
 
 def _template(header: Header) -> openpyxl.Workbook:
-    book = openpyxl.Workbook()
-    created = _naive_time(header.created)
-    book.properties.title = header.name
-    book.properties.creator = "dataloader"
-    book.properties.created = created
-    sheet = book.active
-    if not isinstance(sheet, Worksheet):  # pragma: no cover - a new workbook has a sheet
-        raise TypeError
+    book = new_book(header.name, header.created)
+    sheet = first_sheet(book)
     sheet.title = CARDS_SHEET
-    sheet.append([column.title for column in COLUMNS])
-    sheet.append(["" for _ in COLUMNS])
-    for index, column in enumerate(COLUMNS):
-        letter = "ABCDEF"[index]
-        sheet.column_dimensions[letter].width = column.width
-        sheet[f"{letter}2"].number_format = _TEXT
-        _head(sheet[f"{letter}1"], fill="FFF2CC" if column.vendors else "D9E2F3")
+    for index, column in enumerate(COLUMNS, 1):
+        sheet.column_dimensions[get_column_letter(index)].width = column.width
+        _head(sheet.cell(1, index), column.title, fill="FFE699" if column.vendors else "D9E2F3")
+        cell = sheet.cell(2, index)
+        text(cell, "")
+        cell.border = _LINES
+        if column.vendors:
+            cell.fill = PatternFill("solid", fgColor="FFF9E5")
+            cell.protection = Protection(locked=False)
+        if column.title == "Result":
+            _choice(sheet, f"{get_column_letter(index)}2:{get_column_letter(index)}{header.cards + 1}")
     sheet.freeze_panes = "A2"
+    sheet.print_title_rows = "1:1"
+    _page(sheet, header, landscape=True)
+    _instructions(book.create_sheet(instructions.SHEET), header)
     about = book.create_sheet(BATCH_SHEET)
-    for title, value in zip(_BATCH_ROWS, (header.name, header.created, str(header.cards), header.digest), strict=True):
-        about.append([title, value])
-        _head(about.cell(about.max_row, 1), fill="D9E2F3")
-        about.cell(about.max_row, 2).number_format = _TEXT
+    for row, (title, value) in enumerate(_about(header).items(), 1):
+        _head(about.cell(row, 1), title, fill="D9E2F3")
+        text(about.cell(row, 2), value)
+        about.cell(row, 2).border = _LINES
     about.column_dimensions["A"].width = 12
     about.column_dimensions["B"].width = 76
+    _page(about, header, landscape=False)
     return book
 
 
-def _head(cell: Any, *, fill: str) -> None:
-    cell.font = Font(bold=True)
+def _about(header: Header) -> dict[str, str]:
+    return dict(zip(_BATCH_ROWS, (header.name, header.created, str(header.cards), header.digest), strict=True))
+
+
+def _head(cell: Any, title: str, *, fill: str) -> None:
+    text(cell, title)
+    cell.font = bold()
     cell.fill = PatternFill("solid", fgColor=fill)
+    cell.border = _LINES
     cell.alignment = Alignment(vertical="center")
-    cell.number_format = _TEXT
 
 
-def _naive_time(created: str) -> datetime:
-    return datetime.fromisoformat(created).replace(tzinfo=None, microsecond=0)
+def _choice(sheet: Worksheet, cells: str) -> None:
+    """Let the vendor choose the result from a list."""
+    listed = f"{', '.join(RESULTS[:-1])} or {RESULTS[-1]}"
+    sheet.add_data_validation(
+        DataValidation(
+            "list",
+            formula1=f'"{",".join(RESULTS)}"',
+            allow_blank=True,
+            showErrorMessage=True,
+            errorTitle="Result",
+            error=f"The result is {listed}. What else there is to say belongs in the column Note.",
+            sqref=cells,
+        )
+    )
 
 
-def _sheet(template: bytes, cards: Iterable[Card], count: int) -> Iterator[bytes]:
-    """Yield the XML of the cards' sheet: the template's, its second row replaced by the cards'."""
-    start = template.index(b'<row r="2"')
-    end = template.index(b"</sheetData>")
-    styles = [int(style) for style in _STYLE.findall(template[start:end])]
-    last = f"{'ABCDEF'[len(COLUMNS) - 1]}{count + 1}".encode()
-    yield re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1:%s"' % last, template[:start], count=1)
-    number, uuid, snapset, *vendors = styles
-    empty = [f'<c r="{letter}{{row}}" s="{style}"/>' for letter, style in zip("DEF", vendors, strict=True)]
-    row_form = (
-        f'<row r="{{row}}"><c r="A{{row}}" s="{number}" t="inlineStr"><is><t>{{number}}</t></is></c>'
-        f'<c r="B{{row}}" s="{uuid}" t="inlineStr"><is><t>{{uuid}}</t></is></c>'
-        f'<c r="C{{row}}" s="{snapset}" t="inlineStr"><is><t>{{snapset}}</t></is></c>{"".join(empty)}</row>'
-    ).format
-    rows: list[str] = []
-    for card in cards:
-        rows.append(row_form(row=card.number + 1, number=card.number, uuid=card.uuid, snapset=escape(card.snapset)))
-        if len(rows) == 1000:  # noqa: PLR2004 - a chunk of about 300 KB
-            yield "".join(rows).encode()
-            rows.clear()
-    yield "".join(rows).encode()
-    yield template[end:]
+def _page(sheet: Worksheet, header: Header, *, landscape: bool) -> None:
+    """Lock a sheet against accident, and set it up to be printed on pages as wide as the sheet."""
+    sheet.protection.sheet = True
+    # Widths and heights stay the vendor's.
+    sheet.protection.formatColumns = sheet.protection.formatRows = False
+    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+    sheet.page_setup.orientation = "landscape" if landscape else "portrait"
+    sheet.page_setup.paperSize = _A4
+    sheet.page_setup.fitToWidth = 1
+    sheet.page_setup.fitToHeight = 0
+    sheet.page_margins = PageMargins(left=0.5, right=0.5, top=0.5, bottom=0.75)
+    footer(sheet, f"Batch {header.name}", "Page &P of &N", "Confidential")
+
+
+def _instructions(sheet: Worksheet, header: Header) -> None:
+    sheet.column_dimensions["A"].width = 10
+    sheet.column_dimensions["B"].width = 90
+    sheet.sheet_view.showGridLines = False
+    for row, (left, right) in enumerate(instructions.instructions(header), 1):
+        for column, value in enumerate((left, right), 1):
+            text(sheet.cell(row, column), value)
+            sheet.cell(row, column).alignment = Alignment(vertical="top", wrap_text=column > 1)
+        # Not every program works out by itself how high a row of wrapped text is.
+        sheet.row_dimensions[row].height = _LINE * len(wrap(right, _WRAPPED)) + _GAP
+        if not right:
+            sheet.cell(row, 1).font = bold(14 if row == 1 else 12)
+            sheet.cell(row, 1).alignment = Alignment(vertical="bottom")
+            sheet.row_dimensions[row].height = 2 * _LINE
+    _page(sheet, header, landscape=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +198,7 @@ def check_workbook(path: Path) -> WorkbookSummary:
     missing = [title for title in _BATCH_ROWS if title not in about]
     if missing:
         raise InputError(Problem(f"{path}, sheet {BATCH_SHEET}", f"lacks {', '.join(missing)}", _REMAKE))
-    if about["Cards"] != str(len(rows)) or about["Digest"] != _digest_of_rows(rows):
+    if about["Cards"] != str(len(rows)) or about["Digest"] != _digest_of_rows(rows) or not _checked(rows):
         # Something is wrong, then; to say what, every cell is looked at.
         cards, problems = _read_cards(path, rows)
         raise_problems(problems + _check_about(path, about, cards))
@@ -186,8 +207,13 @@ def check_workbook(path: Path) -> WorkbookSummary:
 
 def _digest_of_rows(rows: list[list[Any]]) -> str:
     """Return the digest of rows as they stand, which is the batch's only if every cell is as it was written."""
-    lines = [f'{{"number":{row[0]},"uuid":"{row[1]}","snapset":"{row[2]}"}}\n' for row in rows if len(row) > _OURS]
+    lines = [f'{{"number":{number},"uuid":"{uuid}","snapset":"{snapset}"}}\n' for number, uuid, _, snapset, *_ in rows]
     return f"sha256:{sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def _checked(rows: list[list[Any]]) -> bool:
+    """Return whether each row's check value is that of its UUID."""
+    return [check_value(row[1]) for row in rows] == [row[2] for row in rows]
 
 
 def _open(path: Path) -> tuple[list[list[Any]], dict[str, str]]:
@@ -216,20 +242,22 @@ def _read_cards(path: Path, rows: list[list[Any]]) -> tuple[dict[int, Card], lis
     seen: dict[str, int] = {}
     valid = is_valid(CARD_SCHEMA)
     for row_number, row in enumerate(rows, 2):
-        cells = [str(cell) for cell in row[:3]]
+        cells = [str(cell) for cell in row[:4]]
         if not any(cells):
             continue
         where = f"{path}, row {row_number}"
         number = int(cells[0]) if cells[0].isdecimal() and len(cells[0]) <= MAX_DIGITS else cells[0]
-        fields = {"number": number, "uuid": cells[1], "snapset": cells[2]}
+        fields = {"number": number, "uuid": cells[1], "snapset": cells[3]}
         if not valid(fields):
             problems += [Problem(where, rule, _REMAKE) for rule in explain(CARD_SCHEMA, fields)]
             continue
-        card = Card(int(number), cells[1], cells[2])
+        card = Card(int(number), cells[1], cells[3])
         if card.uuid in seen:
             problems.append(Problem(where, f"UUID {card.uuid} stands in row {seen[card.uuid]} too", _REMAKE))
         if card.number in cards:
             problems.append(Problem(where, f"card number {card.number} is there more than once", _REMAKE))
+        if check_value(card.uuid) != cells[2]:
+            problems.append(Problem(where, f"the check value {cells[2]!r} is not that of UUID {card.uuid}", _REMAKE))
         seen[card.uuid] = row_number
         cards[card.number] = card
     return cards, problems

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -16,12 +17,13 @@ import pytest
 from conftest import Command
 from openpyxl.worksheet.worksheet import Worksheet
 
+from dataloader.check_value import check_value
 from dataloader.errors import DataloaderError, ExitCode, FileError, InputError
 from dataloader.generate import Batch, generate
 from dataloader.manifest import Card, read_manifest
 from dataloader.workbook import check_workbook, write_workbook
 
-TITLES = ["Card number", "UUID", "Snapset", "Chip UID", "Result", "Note"]
+TITLES = ["Card number", "UUID", "Check", "Snapset", "Chip UID", "Result", "Note"]
 SHARES = {"snapset_1a": 4, "snapset_3": 3, "empty": 2}
 REMAKE = "(take the workbook that generate wrote, unchanged)"
 
@@ -54,15 +56,18 @@ def rows_of(sheet: Any) -> list[list[Any]]:
 
 
 def test_the_workbook_holds_the_manifests_cards_in_their_order(small: Batch, book: Book) -> None:
-    """A row a card under the titles, with number, UUID and snapset; the vendor's columns are empty."""
-    assert book.sheetnames == ["Cards", "Batch"]
+    """A row a card under the titles, with number, UUID, check value and snapset; the vendor's columns are empty."""
+    assert book.sheetnames == ["Cards", "Read me", "Batch"]
     titles, *rows = rows_of(book["Cards"])
     assert titles == TITLES
-    assert rows == [[str(card.number), card.uuid, card.snapset, None, None, None] for card in cards_of(small)]
+    assert rows == [
+        [str(card.number), card.uuid, check_value(card.uuid), card.snapset, None, None, None]
+        for card in cards_of(small)
+    ]
     assert book.active is book["Cards"]
 
 
-def test_the_second_sheet_says_what_the_batch_is(small: Batch, book: Book) -> None:
+def test_the_last_sheet_says_what_the_batch_is(small: Batch, book: Book) -> None:
     """Name, time of creation, number of cards, and the digest that ties the workbook to its manifest."""
     header = small.manifest.header
     assert rows_of(book["Batch"]) == [
@@ -76,11 +81,91 @@ def test_the_second_sheet_says_what_the_batch_is(small: Batch, book: Book) -> No
 def test_every_cell_is_text(book: Book) -> None:
     """No spreadsheet program takes a number, a UUID or a chip's hex digits for something to calculate with."""
     cards = book["Cards"]
-    assert {cell.number_format for sheet in book for row in sheet.iter_rows() for cell in row} == {"@"}
-    assert {cell.data_type for sheet in book for row in sheet.iter_rows() for cell in row[:2]} == {"s"}
-    assert {type(cell.value) for row in cards.iter_rows() for cell in row[:3]} == {str}
-    assert {cell.value for row in cards.iter_rows(min_row=2) for cell in row[3:]} == {None}
-    assert all(cell.has_style for row in cards.iter_rows(min_row=2) for cell in row[3:])
+    cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
+    assert {cell.number_format for cell in cells} == {"@"}
+    assert {cell.data_type for cell in cells if cell.value is not None} == {"s"}
+    assert {type(cell.value) for row in cards.iter_rows() for cell in row[:4]} == {str}
+    assert {cell.value for row in cards.iter_rows(min_row=2) for cell in row[4:]} == {None}
+    assert all(cell.has_style for row in cards.iter_rows(min_row=2) for cell in row[4:])
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "a<b&c>d"])
+def test_no_name_becomes_a_formula(small: Batch, name: str) -> None:
+    """Whatever a batch or a snapset is called, its name is text in each cell that holds it."""
+    header = replace(small.manifest.header, name=name, snapsets={name: 1}, cards=1)
+    stream = BytesIO()
+    write_workbook(stream, header, [Card(1, cards_of(small)[0].uuid, name)])
+    book = openpyxl.load_workbook(stream)
+    cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row if cell.value is not None]
+    assert {cell.data_type for cell in cells} == {"s"}
+    assert [cell.coordinate for cell in cells if cell.value == name] == ["D2", "B2", "B1"]
+    with ZipFile(stream) as archive:
+        parts = b"".join(archive.read(part) for part in archive.namelist() if "worksheets/" in part)
+    assert not re.search(rb"<f\b", parts)
+
+
+def test_the_vendors_columns_alone_are_open(book: Book) -> None:
+    """What the batch says is locked against accident, without a password; what the vendor fills is not."""
+    for sheet in book:
+        assert isinstance(sheet, Worksheet)
+        assert sheet.protection.sheet is True
+        assert sheet.protection.password is None
+        # Whoever needs a wider column or a higher row may have it.
+        assert (sheet.protection.formatColumns, sheet.protection.formatRows) == (False, False)
+    locked = [[cell.protection.locked for cell in row] for row in book["Cards"].iter_rows()]
+    assert locked == [[True] * 7] + [[True] * 4 + [False] * 3] * 9
+    assert {cell.protection.locked for sheet in book.worksheets[1:] for row in sheet.iter_rows() for cell in row} == {
+        True
+    }
+
+
+def test_the_result_is_chosen_from_a_list(book: Book) -> None:
+    """Each row's result is one of three words, or nothing yet; a spreadsheet program takes no other."""
+    cards = book["Cards"]
+    assert isinstance(cards, Worksheet)
+    [choice] = cards.data_validations.dataValidation
+    assert (choice.type, choice.formula1, choice.allow_blank) == ("list", '"ok,failed,spare"', True)
+    assert (str(choice.sqref), choice.showErrorMessage, choice.errorStyle) == ("F2:F10", True, None)
+    assert choice.error == "The result is ok, failed or spare. What else there is to say belongs in the column Note."
+    # The drop-down's arrow is shown; in the file's format this flag hides it (ECMA-376 part 1, 18.3.1.32).
+    assert not choice.hide_drop_down
+
+
+def test_each_sheet_can_be_printed(book: Book) -> None:
+    """Pages are as wide as the sheet, have a number and the batch's name, and the cards' titles on each."""
+    for sheet in book:
+        assert isinstance(sheet, Worksheet)
+        assert sheet.sheet_properties.pageSetUpPr is not None
+        assert sheet.sheet_properties.pageSetUpPr.fitToPage
+        assert (sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight) == (1, 0)
+        foot = sheet.oddFooter
+        assert foot is not None
+        assert [foot.left.text, foot.center.text, foot.right.text] == [
+            "Batch spring",
+            "Page &P of &N",
+            "Confidential",
+        ]
+    cards = book["Cards"]
+    assert isinstance(cards, Worksheet)
+    assert cards.print_title_rows == "$1:$1"
+    assert cards.page_setup.orientation == "landscape"
+
+
+def test_the_instructions_say_what_to_do_with_this_batch(small: Batch, book: Book) -> None:
+    """Batch, count and digest stand above the steps, and everything the drop-down offers is explained."""
+    lines = rows_of(book["Read me"])
+    assert lines[0] == ["Cards of batch spring", None]
+    assert ["Digest", small.manifest.header.digest] in lines
+    said = "\n".join(str(cell) for line in lines for cell in line)
+    assert "9, one a row" in said
+    for word in [*TITLES[1:], "ok", "failed", "spare", "NDEF", "leading zeros", "Don't sort"]:
+        assert word.lower() in said.lower(), word
+    # Rows are high enough for what is wrapped in them.
+    sheet = book["Read me"]
+    for row, (_, text) in enumerate(lines, 1):
+        height = sheet.row_dimensions[row].height
+        assert height is not None
+        assert height >= 15 * (len(text or "") / 90)
 
 
 def test_the_titles_are_bold_and_stay_in_sight(book: Book) -> None:
@@ -92,8 +177,8 @@ def test_the_titles_are_bold_and_stay_in_sight(book: Book) -> None:
     assert cards.column_dimensions["B"].width >= 36
     # What the vendor fills in looks different from what the batch says.
     colours = [cell.fill.fgColor.rgb for cell in cards[1]]
-    assert len(set(colours[:3])) == len(set(colours[3:])) == 1
-    assert colours[0] != colours[3]
+    assert len(set(colours[:4])) == len(set(colours[4:])) == 1
+    assert colours[0] != colours[4]
 
 
 def test_nothing_is_hidden_merged_or_calculated(small: Batch, book: Book) -> None:
@@ -105,10 +190,9 @@ def test_nothing_is_hidden_merged_or_calculated(small: Batch, book: Book) -> Non
         assert not any(dimension.hidden for dimension in sheet.column_dimensions.values())
         assert not any(dimension.hidden for dimension in sheet.row_dimensions.values())
         assert not any(cell.data_type == "f" for row in sheet.iter_rows() for cell in row)
-        assert sheet.protection.sheet is False
     with ZipFile(small.workbook) as archive:
         parts = b"".join(archive.read(name) for name in archive.namelist() if "worksheets/" in name)
-        assert b"<f>" not in parts
+        assert not re.search(rb"<f\b", parts)
         assert b"hidden" not in parts
         assert archive.testzip() is None
 
@@ -117,7 +201,7 @@ def test_the_sheet_says_how_large_it_is(small: Batch) -> None:
     """Readers that trust the sheet's own dimension get every row and column."""
     book = openpyxl.load_workbook(small.workbook, read_only=True)
     try:
-        assert book["Cards"].calculate_dimension() == "A1:F10"
+        assert book["Cards"].calculate_dimension() == "A1:G10"
         assert len(rows_of(book["Cards"])) == 10
     finally:
         book.close()
@@ -177,7 +261,7 @@ def test_a_workbook_that_another_program_saved_passes_its_check(small: Batch, bo
     rows = rows_of(sheet)[1:]
     Random(4).shuffle(rows)
     for at, row in enumerate(rows, 2):
-        for column, value in enumerate([*row[:3], "04E2A1B2C3D480", "ok", ""], 1):
+        for column, value in enumerate([*row[:4], "04E2A1B2C3D480", "ok", ""], 1):
             sheet.cell(at, column).value = value
     book.save(small.workbook)
     assert check_workbook(small.workbook).cards == 9
@@ -186,7 +270,7 @@ def test_a_workbook_that_another_program_saved_passes_its_check(small: Batch, bo
 def test_blank_rows_do_not_count(small: Batch, book: Book) -> None:
     """What a spreadsheet program keeps of rows that were emptied is no card."""
     book["Cards"].insert_rows(4, 2)
-    book["Cards"]["F20"].value = ""
+    book["Cards"]["G20"].value = ""
     book.save(small.workbook)
     assert check_workbook(small.workbook).cards == 9
 
@@ -201,37 +285,36 @@ def refusal(path: Path) -> list[str]:
 
 
 DIGEST = f": the digest is not that of the rows: a cell has been changed {REMAKE}"
+OTHER = "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21"
 
 
-def change_uuid(book: Book) -> None:
-    """Change one UUID to another right one."""
-    book["Cards"]["B5"].value = "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21"
+@pytest.mark.parametrize(
+    ("sheet", "cell", "value", "told"),
+    [
+        ("Cards", "B5", OTHER, ["row 5: the check value {check!r} is not that of UUID " + f"{OTHER} {REMAKE}", DIGEST]),
+        ("Cards", "C5", "BBBBBB", ["row 5: the check value 'BBBBBB' is not that of UUID {uuid} " + REMAKE]),
+        ("Cards", "C5", None, ["row 5: the check value '' is not that of UUID {uuid} " + REMAKE]),
+        ("Cards", "D2", "snapset_3", [DIGEST]),
+        ("Batch", "B4", f"sha256:{'0' * 64}", [DIGEST]),
+    ],
+)
+def test_a_changed_cell_is_found(small: Batch, book: Book, sheet: str, cell: str, value: Any, told: list[str]) -> None:
+    """A cell that was changed to something that looks right fits neither the check value nor the digest."""
+    card = cards_of(small)[3]
+    book[sheet][cell].value = value
+    book.save(small.workbook)
+    assert refusal(small.workbook) == [line.format(check=check_value(card.uuid), uuid=card.uuid) for line in told]
 
 
-def change_snapset(book: Book) -> None:
-    """Change the snapset of a card."""
-    book["Cards"]["C2"].value = "snapset_3"
-
-
-def exchange_uuids(book: Book) -> None:
-    """Exchange the UUIDs of two cards."""
+def test_exchanged_uuids_are_found(small: Batch, book: Book) -> None:
+    """UUIDs that changed places, with their check values or without, are told."""
     sheet = book["Cards"]
-    sheet["B3"].value, sheet["B7"].value = sheet["B7"].value, sheet["B3"].value
-
-
-def change_digest(book: Book) -> None:
-    """Change the digest."""
-    book["Batch"]["B4"].value = f"sha256:{'0' * 64}"
-
-
-def test_a_changed_cell_is_found(small: Batch) -> None:
-    """A cell that was changed to something that looks right does not fit the digest."""
-    for change in (change_uuid, change_snapset, exchange_uuids, change_digest):
-        book = openpyxl.load_workbook(small.workbook)
-        change(book)
-        changed = small.workbook.with_name(f"{change.__name__}.xlsx")
-        book.save(changed)
-        assert refusal(changed) == [DIGEST], change.__name__
+    for column, told in (("B", 3), ("C", 1)):
+        first, second = sheet[f"{column}3"], sheet[f"{column}7"]
+        first.value, second.value = second.value, first.value
+        book.save(small.workbook)
+        assert len(refusal(small.workbook)) == told
+    assert refusal(small.workbook) == [DIGEST]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +327,7 @@ def test_a_changed_cell_is_found(small: Batch) -> None:
         ("A4", 3, "number: '3.0' is not of type 'integer'"),
         ("A4", "0", "number: 0 is less than the minimum of 1"),
         ("A4", "9" * 5000, "… is not of type 'integer'"),
-        ("C4", "snapset 1", "snapset: 'snapset 1' does not match"),
+        ("D4", "snapset 1", "snapset: 'snapset 1' does not match"),
     ],
 )
 def test_a_cell_that_breaks_a_rule_is_named_by_its_row(
@@ -283,7 +366,7 @@ def test_rows_of_another_batch_are_found(small: Batch, book: Book, tmp_path: Pat
     """Rows that were pasted from another workbook do not fit."""
     other = generate("autumn", {"empty": 1}, tmp_path)
     pasted = cards_of(other)[0]
-    book["Cards"].append([str(pasted.number), pasted.uuid, pasted.snapset])
+    book["Cards"].append([str(pasted.number), pasted.uuid, check_value(pasted.uuid), pasted.snapset])
     book.save(small.workbook)
     assert refusal(small.workbook) == [
         f"row 11: card number 1 is there more than once {REMAKE}",
@@ -300,8 +383,10 @@ def test_every_problem_of_a_workbook_is_told(small: Batch, book: Book) -> None:
     book["Batch"]["B3"].value = "10"
     book.save(small.workbook)
     problems = refusal(small.workbook)
-    assert [problem.partition(":")[0] for problem in problems] == ["row 2", "row 4", "row 6", "", ""]
-    assert problems[3] == f": holds 7 cards, but its sheet says 10 {REMAKE}"
+    assert [problem.partition(":")[0] for problem in problems] == [
+        *("row 2", "row 4", "row 4", "row 6", "", ""),
+    ]
+    assert problems[4] == f": holds 7 cards, but its sheet says 10 {REMAKE}"
 
 
 def test_a_column_of_another_name_is_found(small: Batch, book: Book) -> None:
@@ -344,7 +429,7 @@ def test_an_empty_sheet_is_refused(small: Batch, book: Book) -> None:
 
 def not_a_zip(path: Path) -> None:
     """Write something else under a workbook's name."""
-    path.write_text("Card number,UUID,Snapset\n")
+    path.write_text("Card number,UUID,Check,Snapset\n")
 
 
 def another_zip(path: Path) -> None:
