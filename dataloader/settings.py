@@ -10,7 +10,10 @@ from pathlib import Path
 from dataloader.errors import UsageError
 
 ENV_URL = "COUCHDB_URL"
-"""The server's URL, where neither ``--target`` nor ``--url`` is given; may hold user and password."""
+"""The server's URL, where neither ``--target`` nor ``--url`` is given; may hold user and password.
+
+Several, with blanks between them, are the nodes of one cluster.
+"""
 ENV_USER = "COUCHDB_USER"
 """The user's name."""
 ENV_PASSWORD = "COUCHDB_PASSWORD"  # noqa: S105 - the name of a variable, not a password
@@ -21,12 +24,14 @@ ENV_CONFIG = "DATALOADER_CONFIG"
 """The target file; default ``dataloader.toml`` in the current folder."""
 ENV_TIMEOUT = "DATALOADER_TIMEOUT"
 """Seconds to wait for a reply, more than 0; default 30."""
+ENV_CONNECT_TIMEOUT = "DATALOADER_CONNECT_TIMEOUT"
+"""Seconds to wait for a connection, and for a request to be sent on it, more than 0; default 10."""
 ENV_RETRIES = "DATALOADER_RETRIES"
-"""How often a failed request is repeated; default 6."""
+"""How often a failed request is repeated, besides once at each further node; default 6."""
 ENV_RETRY_WAIT = "DATALOADER_RETRY_WAIT"
 """Seconds before the first repeat, doubled each time up to 8; 0 switches waiting off; default 0.25."""
 ENV_RETRY_TOTAL = "DATALOADER_RETRY_TOTAL"
-"""Seconds that a run's requests may wait before repeats, in all; default 300."""
+"""Seconds that a run may lose to failed requests and to the waits before their repeats, in all; default 300."""
 ENV_PROGRESS_INTERVAL = "DATALOADER_PROGRESS_INTERVAL"
 """Seconds between lines of progress where stderr is no terminal; default 30."""
 ENV_JOB_INDEX = "JOB_COMPLETION_INDEX"
@@ -35,8 +40,6 @@ ENV_CACHE_DIR = "DATALOADER_CACHE_DIR"
 """Where the embedded server is installed; default the user's cache folder."""
 
 CONFIG_FILE = "dataloader.toml"
-CONNECT_TIMEOUT = 10.0
-"""Seconds to wait for a connection."""
 CONNECTIONS = 8
 """Requests under way at once."""
 BATCH_DOCUMENTS = 500
@@ -99,9 +102,14 @@ class Patience:
     """How long requests are waited for and repeated; all times in seconds."""
 
     timeout: float = 30.0
+    """How long a reply is waited for."""
     retries: int = 6
     wait: float = 0.25
+    """The first wait before a repeat; the next are longer. 0 switches waiting off."""
     total: float = 300.0
+    """How much a run may lose to failed requests and to waits, exceeded by one time-out at most."""
+    connect: float = 10.0
+    """How long a connection is waited for, and a request's way into it."""
 
     @classmethod
     def from_environment(cls) -> "Patience":
@@ -116,4 +124,5 @@ class Patience:
             retries=int(_number(ENV_RETRIES, default.retries)),
             wait=_number(ENV_RETRY_WAIT, default.wait),
             total=_number(ENV_RETRY_TOTAL, default.total),
+            connect=_number(ENV_CONNECT_TIMEOUT, default.connect, zero=False),
         )

@@ -7,7 +7,7 @@ credentials never stand in the file; it says where they come from.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
@@ -99,7 +99,7 @@ def read_targets(path: Path) -> dict[str, dict[str, Any]]:
         if table.get("model", DEFAULT_MODEL) not in model_names():
             problems.append(Problem(where, f"there is no model {table['model']!r}", f"choose of {_models()}"))
         try:
-            _split(table["url"])
+            _split_all(_listed(table["url"]))
         except UsageError as error:
             problems.append(Problem(where, f"its url {error.rule}", error.todo))
     if problems:
@@ -115,7 +115,7 @@ def _models() -> str:
 def resolve(
     *,
     target: str | None = None,
-    url: str | None = None,
+    url: str | Sequence[str] | None = None,
     model: str | None = None,
     environment: str | None = None,
     prefix: str | None = None,
@@ -126,7 +126,7 @@ def resolve(
 
     Args:
         target: a name in the target file.
-        url: a URL, instead.
+        url: a URL, instead; or those of several nodes of one cluster.
         model: the document model, with a URL.
         environment: what the target is for, with a URL; must be said for another machine.
         prefix: what stands before database names, with a URL.
@@ -148,12 +148,12 @@ def resolve(
             )
         return _from_file(target, config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE), environ)
     warnings: tuple[str, ...] = ()
-    given = environ.get(ENV_URL) or None if url is None else url
-    if given is None:
+    given = environ.get(ENV_URL, "").split() if url is None else _listed(url)
+    if not given:
         raise UsageError(
             "no target", rule="a command needs to know its server", todo=f"give --target, --url or {ENV_URL}"
         )
-    bare, user, password = _split(given)
+    urls, user, password = _split_all(given)
     if url is not None and password:
         warnings = ("the password in --url can be seen by everybody on this machine; use COUCHDB_PASSWORD_FILE",)
     if user is None:
@@ -161,9 +161,10 @@ def resolve(
     elif password is None:
         _, password = _credentials({**environ, ENV_USER: user}, ENV_USER, ENV_PASSWORD)
     if environment is None:
-        if not _is_this_machine(bare):
+        elsewhere = next((each for each in urls if not _is_this_machine(each)), None)
+        if elsewhere is not None:
             raise ProtectedError(
-                bare,
+                elsewhere,
                 rule="is another machine, so what it is for must be said",
                 todo=f"add --environment {'|'.join(Environment)}",
             )
@@ -175,7 +176,7 @@ def resolve(
             todo="choose another",
         )
     return Target(
-        Address(bare, user, password),
+        Address(urls[0], user, password, others=urls[1:]),
         get_model(model or DEFAULT_MODEL),
         Environment(environment),
         prefix or "",
@@ -188,7 +189,7 @@ def _from_file(name: str, path: Path, environ: Mapping[str, str]) -> Target:
     if name not in targets:
         raise InputError(Problem(str(path), f"there is no target {name!r}", f"choose of {', '.join(sorted(targets))}"))
     table = targets[name]
-    url, _, _ = _split(table["url"])
+    urls, _, _ = _split_all(_listed(table["url"]))
     source = table.get("credentials", {})
     if "password_file" in source:
         user: str | None = source["user"]
@@ -205,11 +206,30 @@ def _from_file(name: str, path: Path, environ: Mapping[str, str]) -> Target:
         user, password = _credentials(environ, ENV_USER, ENV_PASSWORD)
     ca_file = path.parent / table["ca_file"] if "ca_file" in table else None
     return Target(
-        Address(url, user, password, ca_file),
+        Address(urls[0], user, password, ca_file, urls[1:]),
         get_model(table.get("model", DEFAULT_MODEL)),
         Environment(table["environment"]),
         table.get("prefix", ""),
     )
+
+
+def _listed(urls: str | Sequence[str]) -> list[str]:
+    return [urls] if isinstance(urls, str) else [*urls]
+
+
+def _split_all(urls: Sequence[str]) -> tuple[tuple[str, ...], str | None, str | None]:
+    """Return the URLs of a cluster's nodes without their credentials, each once; and these, the same for all."""
+    split = [_split(url) for url in urls]
+    bare = tuple(dict.fromkeys(url for url, _, _ in split))
+    if len({urlsplit(url).scheme for url in bare}) > 1:
+        rule = "is http for one node and https for another"
+        raise UsageError("the server's URL", rule=rule, todo="give all nodes of a cluster in the same way")
+    users = dict.fromkeys((user, password) for _, user, password in split if user)
+    if len(users) > 1:
+        rule = "has one user or password for one node and another for another"
+        raise UsageError("the server's URL", rule=rule, todo="say it once; it is the same for all nodes of a cluster")
+    user, password = next(iter(users), (None, None))
+    return bare, user, password
 
 
 def _split(url: str) -> tuple[str, str | None, str | None]:

@@ -68,7 +68,7 @@ def environment() -> dict[str, str]:
             name = statement.targets[0].id
             if name.startswith("ENV_"):
                 text = following.value.value if _is_text(following) else ""  # type: ignore[attr-defined]
-                found[getattr(settings, name)] = str(text)
+                found[getattr(settings, name)] = " ".join(str(text).split())
     return found
 
 

@@ -63,7 +63,7 @@ def proxied(address: Address) -> Iterator[Callable[[Hook], tuple[Server, Proxy]]
 
         def make(hook: Hook) -> tuple[Server, Proxy]:
             proxy = stack.enter_context(Proxy(address.url, hook))
-            return Server(replace(address, url=proxy.url), QUICK), proxy
+            return Server(replace(address, url=proxy.url, others=()), QUICK), proxy
 
         yield make
 

@@ -622,7 +622,7 @@ def test_a_connection_that_cannot_be_trusted_is_an_error(
     with Proxy(target.address.url) as plain:
         url = plain.url.replace("http:", "https:")
         completed = here("check", "--target", "tls", "--config", tls_target(url))
-    assert_fails(completed, ExitCode.UNREACHABLE, "the TLS connection failed: ")
+    assert_fails(completed, ExitCode.UNREACHABLE, "does not speak TLS .*write the URL with http://")
 
 
 @ONE_MODEL
@@ -630,7 +630,7 @@ def test_http_to_a_server_with_tls_is_an_error(here: Command, authority: trustme
     """A URL that should begin with https is told as one line, too."""
     with with_tls(authority, authority.issue_cert("127.0.0.1"), target.address.url) as url:
         completed = here("check", "--url", url.replace("https:", "http:"))
-    assert_fails(completed, ExitCode.UNREACHABLE, "the connection failed, to the last retry")
+    assert_fails(completed, ExitCode.UNREACHABLE, "what answers there speaks TLS .*write the URL with https://")
 
 
 @ONE_MODEL

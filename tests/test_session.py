@@ -1,10 +1,12 @@
 """The HTTP session: what is sent, what is repeated and when, what errors say; against real HTTP servers."""
 
 import json
+import socket
 import time
 from base64 import b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +22,9 @@ from raw_server import RawServer
 
 from dataloader import __version__
 from dataloader.couch import Address, Database, Server
-from dataloader.couch.session import ConflictError, NotFoundError, PreconditionError, Session, TimedOutError
+from dataloader.couch.failures import TimedOutError
+from dataloader.couch.replies import ConflictError, NotFoundError, PreconditionError
+from dataloader.couch.session import Session
 from dataloader.errors import (
     CredentialsError,
     DataloaderError,
@@ -289,8 +293,8 @@ def gaps(patience: Patience, reply: Reply | None = None) -> list[float]:
 @pytest.mark.parametrize("reply", [None, Reply(503)])
 def test_waits_grow(monkeypatch: pytest.MonkeyPatch, reply: Reply | None) -> None:
     """The first repeat comes after the wait that is set, each further one after twice as long, up to a maximum."""
-    monkeypatch.setattr("dataloader.couch.session.RETRY_JITTER", 0.0)
-    monkeypatch.setattr("dataloader.couch.session.RETRY_WAIT_MAX", 0.1)
+    monkeypatch.setattr("dataloader.couch.repeats.RETRY_JITTER", 0.0)
+    monkeypatch.setattr("dataloader.couch.repeats.RETRY_WAIT_MAX", 0.1)
     waits = gaps(Patience(retries=7, wait=0.03), reply)
     assert len(waits) == 7
     assert all(wait >= least for wait, least in zip(waits, (0.03, 0.06, 0.1, 0.1, 0.1, 0.1, 0.1), strict=True))
@@ -300,7 +304,7 @@ def test_waits_grow(monkeypatch: pytest.MonkeyPatch, reply: Reply | None) -> Non
 
 def test_waits_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each wait has a random part, so that many loaders that fail together do not come back together."""
-    monkeypatch.setattr("dataloader.couch.session.RETRY_WAIT_MAX", 0.001)
+    monkeypatch.setattr("dataloader.couch.repeats.RETRY_WAIT_MAX", 0.001)
     waits = gaps(Patience(retries=8, wait=0.001))
     assert max(waits) - min(waits) > 0.03
 
@@ -340,6 +344,7 @@ def test_waiting_can_be_switched_off() -> None:
     [
         ("DATALOADER_TIMEOUT", "0", "must be a number, more than 0"),
         ("DATALOADER_TIMEOUT", "half a minute", "must be a number, more than 0"),
+        ("DATALOADER_CONNECT_TIMEOUT", "0", "must be a number, more than 0"),
         ("DATALOADER_RETRIES", "-1", "must be a number, 0 or more"),
         ("DATALOADER_RETRY_WAIT", "nan", "must be a number, 0 or more"),
         ("DATALOADER_RETRY_TOTAL", "inf", "must be a number, 0 or more"),
@@ -359,12 +364,29 @@ def test_a_setting_that_is_no_sensible_number_is_refused(
 
 def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each variable sets what it says; one that is empty sets nothing."""
-    for name, value in {"TIMEOUT": "1.5", "RETRIES": "2", "RETRY_WAIT": "0.5", "RETRY_TOTAL": "7"}.items():
+    values = {"TIMEOUT": "1.5", "CONNECT_TIMEOUT": "3", "RETRIES": "2", "RETRY_WAIT": "0.5", "RETRY_TOTAL": "7"}
+    for name, value in values.items():
         monkeypatch.setenv(f"DATALOADER_{name}", value)
-    assert Patience.from_environment() == Patience(timeout=1.5, retries=2, wait=0.5, total=7)
-    for name in ("TIMEOUT", "RETRIES", "RETRY_WAIT", "RETRY_TOTAL"):
+    assert Patience.from_environment() == Patience(timeout=1.5, retries=2, wait=0.5, total=7, connect=3)
+    for name in values:
         monkeypatch.setenv(f"DATALOADER_{name}", "")
-    assert Patience.from_environment() == Patience(timeout=30, retries=6, wait=0.25, total=300)
+    assert Patience.from_environment() == Patience(timeout=30, retries=6, wait=0.25, total=300, connect=10)
+
+
+def test_a_connection_that_does_not_come_about_is_given_up_in_time() -> None:
+    """After ``DATALOADER_CONNECT_TIMEOUT`` seconds, however long a reply would be waited for."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        # Linux lets one more in than the backlog says; the next waits for somebody to take these.
+        address = listener.getsockname()
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        url = f"http://127.0.0.1:{address[1]}"
+        start = time.monotonic()
+        with pytest.raises(UnreachableError, match="nothing answers there"):
+            Session(Address(url), replace(QUICK, connect=0.2, retries=1)).request("GET", url)
+        assert time.monotonic() - start < 10
 
 
 def test_an_address_is_shown_without_its_password() -> None:

@@ -167,6 +167,60 @@ def test_no_password_however_it_is_written_gets_into_an_error(before: str, after
         assert SECRET not in target.address.url
 
 
+# Several nodes.
+
+
+def test_several_urls_are_the_nodes_of_one_cluster() -> None:
+    """In their order, each once; user and password are said once and meant for all."""
+    urls = ["http://127.0.0.1:1", f"http://admin:{SECRET}@127.0.0.1:2/", "http://127.0.0.1:1/", "http://127.0.0.1:3"]
+    for options in ({"url": urls}, {"environ": {"COUCHDB_URL": " ".join(urls)}}):
+        address = found(**options).address
+        assert address.urls == ("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3")
+        assert (address.url, address.others) == (address.urls[0], address.urls[1:])
+        assert (address.user, address.password) == ("admin", SECRET)
+        assert SECRET not in repr(address)
+        assert "http://127.0.0.1:3" in repr(address)
+    assert found(url=urls).warnings
+
+
+def test_several_urls_that_do_not_belong_together_are_refused() -> None:
+    """Two users, or http beside https, are two servers, or a slip."""
+    for environ in (True, False):
+
+        def told(*urls: str, environ: bool = environ) -> str:
+            return refused(UsageError, **({"environ": {"COUCHDB_URL": " ".join(urls)}} if environ else {"url": urls}))
+
+        assert told(f"http://a:{SECRET}@127.0.0.1:1", f"http://b:{SECRET}@127.0.0.1:2") == (
+            "the server's URL: has one user or password for one node and another for another "
+            "(say it once; it is the same for all nodes of a cluster)"
+        )
+        assert told(LOCAL, "https://127.0.0.1:6984") == (
+            "the server's URL: is http for one node and https for another (give all nodes of a cluster in the same way)"
+        )
+        assert told(LOCAL, f"http://admin:{SECRET}@b:c").startswith("the server's URL: is not a URL")
+
+
+def test_one_node_on_another_machine_is_enough_to_have_to_say_what_it_is_for() -> None:
+    """The rule holds for each node."""
+    assert refused(ProtectedError, url=[LOCAL, "http://couchdb2:5984"]).startswith(
+        "http://couchdb2:5984: is another machine, so what it is for must be said"
+    )
+    assert found(url=[LOCAL, "http://couchdb2:5984"], environment="staging").address.others == ("http://couchdb2:5984",)
+
+
+def test_a_target_file_may_list_nodes(write: WriteTargets) -> None:
+    """A list of URLs in the place of one."""
+    path = write(f'[target.a]\nurl = ["{LOCAL}/", "http://couchdb2"]\n{ENVIRONMENT}')
+    assert found(target="a", config=path).address.urls == (LOCAL, "http://couchdb2")
+    for urls, says in (
+        ("[]", "should be non-empty"),
+        ("[1]", "is not of type 'string'"),
+        (f'["http://admin:{SECRET}@a"]', "does not match"),
+        ('["http://a", "https://b"]', "its url is http for one node and https for another"),
+    ):
+        assert says in refused(InputError, target="a", config=write(f"[target.a]\nurl = {urls}\n{ENVIRONMENT}"))
+
+
 # Another machine.
 
 

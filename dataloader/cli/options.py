@@ -19,7 +19,13 @@ PATH = click.Path(path_type=Path)
 
 _TARGET_OPTIONS = (
     click.option("--target", metavar="NAME", help="A target of the target file."),
-    click.option("--url", metavar="URL", help="The server's URL, instead; default: the environment's COUCHDB_URL."),
+    click.option(
+        "--url",
+        metavar="URL",
+        multiple=True,
+        help="The server's URL, instead; once for each node of a cluster, where there are several. "
+        "Default: the environment's COUCHDB_URL.",
+    ),
     click.option(
         "--model", type=click.Choice(model_names()), help="With --url: the document model; default gpii-token."
     ),
@@ -61,7 +67,8 @@ def manifest_argument(*, required: bool) -> Callable[[Function], Function]:
 def get_target(output: Output, options: dict[str, Any]) -> Target:
     """Find the target that the options mean, and take them out of ``options``."""
     names = ("target", "url", "model", "environment", "prefix", "config")
-    target = resolve(**{name: options.pop(name) for name in names})
+    given = {name: options.pop(name) for name in names}
+    target = resolve(**{**given, "url": given["url"] or None})
     for warning in target.warnings:
         output.warn(warning)
     return target

@@ -4,7 +4,9 @@ The object model is couchdb-python's (``couchdb.Server``, ``couchdb.Database``);
 replaced by :class:`Session`, for a connection pool, time-outs, retries, TLS and bodies of bytes.
 """
 
+from dataloader.couch.address import Address
+from dataloader.couch.replies import NotFoundError
 from dataloader.couch.server import Database, Nodes, Rejection, Server, Welcome
-from dataloader.couch.session import Address, NotFoundError, Session
+from dataloader.couch.session import Session
 
 __all__ = ["Address", "Database", "Nodes", "NotFoundError", "Rejection", "Server", "Session", "Welcome"]

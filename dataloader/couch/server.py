@@ -3,16 +3,18 @@
 API facts: https://docs.couchdb.org/en/3.5.0/api/.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import couchdb
 import couchdb.http
-import orjson
 
-from dataloader.couch.session import Address, NotFoundError, PreconditionError, Session, TimedOutError, not_couchdb
+from dataloader.couch.address import Address
+from dataloader.couch.failures import TimedOutError
+from dataloader.couch.replies import Body, NotFoundError, PreconditionError, not_couchdb
+from dataloader.couch.session import Answer, Session
 from dataloader.errors import CredentialsError, UnreachableError
 from dataloader.revision import Document
 from dataloader.settings import Patience
@@ -68,7 +70,7 @@ class Server:
             ProtocolError: somebody else.
         """
         _, _, data = self.session.request("GET", f"{self.address.url}/", greeting=True)
-        greeting = _decode(self.address.url, data)
+        greeting = _decode(data)
         if isinstance(greeting, dict) and "couchdb" in greeting:
             return Welcome("CouchDB", str(greeting.get("version", "")), names_leaves=True)
         if isinstance(greeting, dict) and "express-pouchdb" in greeting:
@@ -104,7 +106,7 @@ class Server:
         """
         try:
             _, _, data = self._server.resource.get("_active_tasks")
-            tasks = _decode(self.address.url, data, list)
+            tasks = _decode(data, list)
         except (NotFoundError, CredentialsError):
             return 0, 0
         # A task is of one shard: "shards/00000000-7fffffff/NAME.1700000000".
@@ -123,7 +125,7 @@ class Server:
 
     def _get(self, path: str) -> dict[str, Any]:
         _, _, data = self._server.resource.get(path)
-        reply: dict[str, Any] = _decode(self.address.url, data, dict)
+        reply: dict[str, Any] = _decode(data, dict)
         return reply
 
 
@@ -269,21 +271,21 @@ class Database:
             return False
         return True
 
-    def _json(self, reply: tuple[int, Mapping[str, str], Any], kind: type[Any]) -> Any:
-        return _decode(self._server.address.url, reply[2], kind)
+    def _json(self, reply: Answer, kind: type[Any]) -> Any:
+        return _decode(reply[2], kind)
 
     def _member(self, reply: dict[str, Any], name: str) -> list[dict[str, Any]]:
         members: list[dict[str, Any]] = _member(self._server.address.url, reply, name, list)
         return members
 
 
-def _decode(url: str, data: Any, kind: type[Any] = object) -> Any:
+def _decode(body: Body, kind: type[Any] = object) -> Any:
     try:
-        value = orjson.loads(data.read())
+        value = body.json()
     except ValueError as error:
-        raise not_couchdb(url, "its reply is not JSON") from error
+        raise not_couchdb(body.node, "its reply is not JSON") from error
     if not isinstance(value, kind):
-        raise not_couchdb(url, "its reply has another form")
+        raise not_couchdb(body.node, "its reply has another form")
     return value
 
 

@@ -1,144 +1,53 @@
 """One HTTP session for the whole tool, over urllib3, in the place of couchdb-python's own."""
 
-import io
-import random
-import ssl
+import time
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
-import couchdb.http
 import orjson
 import urllib3
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    InvalidHeader,
-    LocationParseError,
-    MaxRetryError,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-    SSLError,
-)
+from urllib3.exceptions import HTTPError
 
 from dataloader import __version__
-from dataloader.errors import (
-    CredentialsError,
-    DataloaderError,
-    FileError,
-    ProtocolError,
-    TooLargeError,
-    UnreachableError,
-)
-from dataloader.settings import (
-    CONNECT_TIMEOUT,
-    CONNECTIONS,
-    RETRY_AFTER_MAX,
-    RETRY_JITTER,
-    RETRY_WAIT_MAX,
-    Patience,
-)
+from dataloader.couch import tls
+from dataloader.couch.address import Address
+from dataloader.couch.failures import AGAIN, CutError, Failure, failure_of, raise_failures
+from dataloader.couch.repeats import Deadline, Repeats, Turns
+from dataloader.couch.replies import Body, is_cut, refusal, said
+from dataloader.settings import CONNECTIONS, Patience
 
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
-"""Statuses that a repeat is known to cure."""
+_BUSY = frozenset({408, 429})
+"""Statuses that a repeat at the same node is known to cure."""
+_IN_TROUBLE = frozenset({500, 502, 503, 504})
+"""Statuses that a repeat is known to cure, best at another node."""
 
-_AGAIN = "what was written stays written; run it again and it goes on from there"
-
-
-class _Retry(urllib3.Retry):
-    """urllib3's retries, with a limit for the whole run and one for what a server may ask us to wait."""
-
-    deadline: "Deadline"
-    timeouts: int
-    """How many more time-outs are followed by a repeat."""
-
-    def new(self, **kw: Any) -> Self:
-        other = super().new(**kw)
-        other.deadline = self.deadline
-        other.timeouts = self.timeouts
-        return other
-
-    def increment(self, *args: Any, **kw: Any) -> Self:
-        error = kw.get("error")
-        timeouts = self.timeouts - isinstance(error, ReadTimeoutError)
-        if timeouts < 0 or isinstance(error, SSLError) or self.deadline.passed():
-            # A certificate does not become good by asking again.
-            return urllib3.Retry.increment(self.new(total=0), *args, **kw)
-        other = super().increment(*args, **kw)
-        other.timeouts = timeouts
-        return other
-
-    def get_retry_after(self, response: Any) -> float | None:
-        try:
-            wait = super().get_retry_after(response)
-        except InvalidHeader:
-            return None
-        return None if wait is None else self.deadline.grant(wait)
-
-    def get_backoff_time(self) -> float:
-        # urllib3's own formula lets the first repeat go without a wait.
-        wait = min(self.backoff_factor * 2 ** (len(self.history) - 1), self.backoff_max)
-        return self.deadline.grant(wait + random.uniform(0, self.backoff_jitter))  # noqa: S311 - no secret
-
-
-class Deadline:
-    """What is left of the time that a run's requests may wait before they are repeated."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._left = patience.total
-        self._waits = patience.wait > 0
-
-    def passed(self) -> bool:
-        """Tell whether nothing is left."""
-        return self._left <= 0
-
-    def grant(self, wait: float) -> float:
-        """Take a wait, in seconds, off the time that is left, and return how long it may be."""
-        if not self._waits:
-            return 0.0
-        granted = max(0.0, min(wait, RETRY_AFTER_MAX, self._left))
-        self._left -= granted
-        return granted
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server is and how to get in; never printed with its credentials."""
-
-    url: str
-    """The server's URL without credentials and without a slash at the end."""
-    user: str | None = None
-    password: str | None = None
-    ca_file: Path | None = None
-
-    def __repr__(self) -> str:
-        """Show the address without the credentials."""
-        return f"Address({self.url!r}, user={self.user!r})"
+Answer = tuple[int, Mapping[str, str], Body]
+"""Status, headers, and the body, read to its end."""
 
 
 class Session:
     """An HTTP session with the interface of ``couchdb.http.Session``.
 
-    Bodies that are bytes are sent as they are, anything else as JSON. The pool is safe to use from
-    several threads.
+    Bodies that are bytes are sent as they are, anything else as JSON. Each node has a pool of connections;
+    they are safe to use from several threads.
     """
 
     def __init__(self, address: Address, patience: Patience) -> None:
         self._address = address
         self._patience = patience
-        self._deadline = Deadline(patience)
+        self._deadline = Deadline(patience.total)
+        self._turns = Turns(address.urls)
         self._headers = {"Accept": "application/json", "User-Agent": f"gpii-dataloader/{__version__}"}
         if address.user is not None:
-            pair = f"{address.user}:{address.password or ''}".encode()
+            # What is not UTF-8 in the environment goes out as it came in.
+            pair = f"{address.user}:{address.password or ''}".encode(errors="surrogateescape")
             self._headers["Authorization"] = f"Basic {b64encode(pair).decode('ascii')}"
         options: dict[str, Any] = {}
         if address.url.startswith("https:"):
-            options["ssl_context"] = _tls(address.ca_file)
-        self._pool = urllib3.PoolManager(maxsize=CONNECTIONS, block=True, **options)
+            options["ssl_context"] = tls.context(address.ca_file)
+        self._pools = urllib3.PoolManager(num_pools=len(address.urls), maxsize=CONNECTIONS, block=True, **options)
 
     def request(
         self,
@@ -151,12 +60,12 @@ class Session:
         *,
         greeting: bool = False,
         timeout: float | None = None,
-    ) -> tuple[int, Mapping[str, str], io.BytesIO]:
-        """Make a request, repeating it while the failure is one that passes.
+    ) -> Answer:
+        """Make a request, repeating it while the failure is one that passes, at another node where there is one.
 
         Args:
             method: the HTTP method.
-            url: the whole URL.
+            url: the whole URL, at the first node.
             body: bytes, or anything that JSON can hold, or None.
             headers: more headers.
             credentials: ignored.
@@ -177,128 +86,84 @@ class Session:
             ConflictError: 409.
             PreconditionError: 412.
         """
+        sent, all_headers = self._prepared(body, headers)
+        path = url.removeprefix(self._address.url)
+        limit = 1 if greeting else None
+        repeats = Repeats(self._patience, self._deadline, connects=limit, timeouts=limit)
+        failures: dict[str, Failure] = {}
+        node = self._turns.next()
+        while True:
+            start = time.monotonic()
+            outcome = self._try(node, method, path, sent, all_headers, timeout)
+            if not isinstance(outcome, Failure):
+                return outcome
+            if greeting and node not in failures:
+                outcome = outcome.at_first(node)
+            # The last one is told of, and the others beside it.
+            failures.pop(node, None)
+            failures[node] = outcome
+            if not outcome.busy:
+                self._turns.failed(node, start)
+            if outcome.timed_out and timeout is not None:
+                # As was to be expected, so nothing is lost.
+                raise_failures(failures)
+            self._deadline.lose(start)
+            if outcome.final or not self._deadline.left():
+                raise_failures(failures)
+            fresh = None if outcome.busy else self._turns.fresh(failures)
+            if fresh is None:
+                if not repeats.grant(connecting=outcome.connecting, timed_out=outcome.timed_out):
+                    raise_failures(failures)
+                repeats.wait(outcome.retry_after)
+                fresh = node if outcome.busy else self._turns.next(avoid=node if outcome.connecting else None)
+            node = fresh
+
+    def _prepared(self, body: object, headers: Mapping[str, str] | None) -> tuple[bytes | None, Mapping[str, str]]:
+        """Return a body and headers as they are sent."""
         all_headers = {**self._headers, **(headers or {})}
-        if body is not None:
-            all_headers["Content-Type"] = "application/json"
-            if not isinstance(body, bytes):
-                body = orjson.dumps(body)
-        retry = _Retry(
-            total=self._patience.retries,
-            connect=1 if greeting else None,
-            redirect=False,
-            allowed_methods=None,
-            status_forcelist=_PASSING,
-            raise_on_status=False,
-            backoff_factor=self._patience.wait,
-            backoff_max=RETRY_WAIT_MAX,
-            backoff_jitter=RETRY_JITTER,
-        )
-        retry.deadline = self._deadline
-        retry.timeouts = 0 if timeout is not None else 1 if greeting else self._patience.retries
+        if body is None:
+            return None, all_headers
+        all_headers["Content-Type"] = "application/json"
+        return body if isinstance(body, bytes) else orjson.dumps(body), all_headers
+
+    def _try(
+        self,
+        node: str,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        timeout: float | None,
+    ) -> Answer | Failure:
+        """Make a request once."""
+        read = timeout or self._patience.timeout
+        start = time.monotonic()
         try:
-            response = self._pool.request(
+            response = self._pools.request(
                 method,
-                url,
+                node + path,
                 body=body,
-                headers=all_headers,
-                retries=retry,
+                headers=headers,
+                retries=False,
                 redirect=False,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=timeout or self._patience.timeout),
+                timeout=urllib3.Timeout(connect=self._patience.connect, read=read),
             )
+            data = Body(response.data, node)
+            if is_cut(method, response, data):
+                raise CutError("the reply is cut off")
         except HTTPError as error:
-            raise self._unreachable(error) from error
-        data = response.data
-        if response.status >= 300:  # noqa: PLR2004
-            self._refuse(method, url, response, data)
-        return response.status, response.headers, io.BytesIO(data)
-
-    def _unreachable(self, error: HTTPError) -> DataloaderError:
-        where = self._address.url
-        cause: BaseException | None = error.reason if isinstance(error, MaxRetryError) else error
-        if isinstance(error, LocationParseError):
-            return UnreachableError(where, rule="is not a URL", todo="write it as http://HOST:PORT")
-        if isinstance(cause, NameResolutionError):
-            return UnreachableError(where, rule="there is no host of this name", todo="correct the URL")
-        if isinstance(cause, SSLError):
-            return UnreachableError(
-                where,
-                rule=f"the TLS connection failed: {cause}",
-                todo="correct the URL or name the authority's ca_file",
-            )
-        if isinstance(cause, ReadTimeoutError):
-            return TimedOutError(
-                where, rule=f"no reply within {self._patience.timeout:g} seconds, to the last retry", todo=_AGAIN
-            )
-        if isinstance(cause, NewConnectionError | ConnectTimeoutError):
-            return UnreachableError(where, rule="nothing answers there", todo="start the server or correct the URL")
-        return UnreachableError(where, rule=f"the connection failed, to the last retry: {cause}", todo=_AGAIN)
-
-    def _refuse(self, method: str, url: str, response: urllib3.BaseHTTPResponse, data: bytes) -> None:
+            return failure_of(error, read if time.monotonic() - start >= read else self._patience.connect)
+        asked = f"{method} {urlsplit(path).path} at "
         status = response.status
-        try:
-            reply = orjson.loads(data)
-        except ValueError:
-            reply = None
-        error, reason = (reply.get("error"), reply.get("reason")) if isinstance(reply, dict) else (None, None)
-        what = f"{method} {urlsplit(url).path} at {self._address.url}"
-        said = f"{status} {error or response.reason or ''}" + (f", {reason}" if reason else "")
-        if status in {401, 403}:
-            if self._address.user is None:
-                rule, todo = "the server wants a user name and a password", "set COUCHDB_USER and COUCHDB_PASSWORD"
-            elif "temporarily locked" in str(reason):
-                rule = f"user {self._address.user} is locked out for a while after wrong passwords"
-                todo = "correct the password and wait some minutes"
-            elif status == 401 and "admin" not in str(reason):  # noqa: PLR2004
-                rule = f"the server does not accept the password of user {self._address.user}"
-                todo = "correct the user name or the password"
-            else:
-                rule = f"user {self._address.user} may not do this ({said})"
-                todo = "use a server admin, or have one create the databases"
-            raise CredentialsError(what, rule=rule, todo=todo)
-        if status == 413:  # noqa: PLR2004
-            raise TooLargeError(what, rule=f"the request is too large ({said})", todo="raise the server's limit")
-        if status < 400:  # noqa: PLR2004
-            target = urlsplit(response.headers.get("Location", "")).netloc or "another page"
-            raise ProtocolError(
-                what,
-                rule=f"a redirect ({status}) to {target}, as log-in pages do",
-                todo="use the address of CouchDB itself",
+        if status in _BUSY or status in _IN_TROUBLE:
+            return Failure(
+                f"the server answers {said(response, data)}, to the last retry",
+                AGAIN,
+                asked=asked,
+                busy=status in _BUSY,
+                retry_after=response.headers.get("Retry-After"),
             )
-        if status in _PASSING:
-            raise UnreachableError(what, rule=f"the server answers {said}, to the last retry", todo=_AGAIN)
-        if reply is None:
-            raise not_couchdb(self._address.url, f"it answers {said}")
-        known = {404: NotFoundError, 409: ConflictError, 412: PreconditionError}.get(status, ProtocolError)
-        raise known(what, rule=f"the server answers {said}", todo="see the server's log")
-
-
-class NotFoundError(ProtocolError, couchdb.http.ResourceNotFound):
-    """404, as couchdb-python's classes expect it, and one line for people where nobody does."""
-
-
-class ConflictError(ProtocolError, couchdb.http.ResourceConflict):
-    """409, likewise."""
-
-
-class PreconditionError(ProtocolError, couchdb.http.PreconditionFailed):
-    """412, likewise."""
-
-
-class TimedOutError(UnreachableError):
-    """A reply did not come in time."""
-
-
-def not_couchdb(url: str, why: str) -> ProtocolError:
-    """Return the error for a server that is something else."""
-    return ProtocolError(url, rule=f"this is not a CouchDB server: {why}", todo="correct the URL")
-
-
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-    except ssl.SSLError as error:
-        raise FileError(
-            str(ca_file), rule="holds no certificate in PEM form", todo="name the authority's certificate"
-        ) from error
-    except OSError as error:
-        raise FileError.of(error, ca_file, "name the authority's certificate") from error
+        self._turns.answered(node)
+        if status >= 300:  # noqa: PLR2004
+            raise refusal(self._address, f"{asked}{node}", response, data)
+        return status, response.headers, data

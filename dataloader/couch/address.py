@@ -1,0 +1,27 @@
+"""Where a server is, and how to get in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is and how to get in; never printed with its credentials."""
+
+    url: str
+    """The server's URL without credentials and without a slash at the end."""
+    user: str | None = None
+    password: str | None = None
+    ca_file: Path | None = None
+    others: tuple[str, ...] = ()
+    """The URLs of the other nodes of the same cluster, written likewise; asked when the first is down."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The URLs of all nodes that are known, the first first."""
+        return self.url, *self.others
+
+    def __repr__(self) -> str:
+        """Show the address without the credentials."""
+        others = f", others={self.others!r}" if self.others else ""
+        return f"Address({self.url!r}, user={self.user!r}{others})"

@@ -1,0 +1,123 @@
+"""Replies: whether one is whole, and what an error says."""
+
+import io
+from typing import Any
+from urllib.parse import urlsplit
+
+import couchdb.http
+import orjson
+import urllib3
+
+from dataloader.couch.address import Address
+from dataloader.errors import CredentialsError, DataloaderError, ProtocolError, TooLargeError
+
+
+class Body(io.BytesIO):
+    """A reply's body, read to its end."""
+
+    def __init__(self, data: bytes, node: str) -> None:
+        super().__init__(data)
+        self.node = node
+        """The URL of the node that it came from."""
+        self._json: tuple[Any] | None = None
+
+    def json(self) -> Any:
+        """Return what the body says.
+
+        Raises:
+            ValueError: it is not JSON.
+        """
+        if self._json is None:
+            self._json = (orjson.loads(self.getbuffer()),)
+        return self._json[0]
+
+
+class NotFoundError(ProtocolError, couchdb.http.ResourceNotFound):
+    """404, as couchdb-python's classes expect it, and one line for people where nobody does."""
+
+
+class ConflictError(ProtocolError, couchdb.http.ResourceConflict):
+    """409, likewise."""
+
+
+class PreconditionError(ProtocolError, couchdb.http.PreconditionFailed):
+    """412, likewise."""
+
+
+def is_cut(method: str, response: urllib3.BaseHTTPResponse, body: Body) -> bool:
+    """Tell whether something is missing from a reply that HTTP takes for a whole one.
+
+    Where the connection ends inside the headers, those that came are taken for all, and the body is empty. Where
+    something in between has made a length of its own, half a body is as good as a whole one; but half of an
+    object or a list is no JSON.
+    """
+    if method == "HEAD" or response.status in {204, 304}:
+        return False
+    if not body.getbuffer():
+        framed = "Content-Length" in response.headers or getattr(response, "chunked", False)
+        return not framed and not 300 <= response.status < 400  # noqa: PLR2004
+    if not response.headers.get("Content-Type", "").startswith("application/json"):
+        return False
+    try:
+        body.json()
+    except ValueError:
+        return True
+    return False
+
+
+def said(response: urllib3.BaseHTTPResponse, body: Body) -> str:
+    """Return a reply's status with the reason that CouchDB gives."""
+    error, reason = _error_and_reason(body)
+    return f"{response.status} {error or response.reason or ''}" + (f", {reason}" if reason else "")
+
+
+def refusal(address: Address, asked: str, response: urllib3.BaseHTTPResponse, body: Body) -> DataloaderError:
+    """Return the error for a status that asking again does not change.
+
+    Args:
+        address: whose credentials were sent.
+        asked: the request and where it went.
+        response: the reply.
+        body: its body.
+    """
+    status, text = response.status, said(response, body)
+    if status in {401, 403}:
+        rule, todo = _not_let_in(address, status, text, str(_error_and_reason(body)[1]))
+        return CredentialsError(asked, rule=rule, todo=todo)
+    if status == 413:  # noqa: PLR2004
+        return TooLargeError(asked, rule=f"the request is too large ({text})", todo="raise the server's limit")
+    if status < 400:  # noqa: PLR2004
+        target = urlsplit(response.headers.get("Location", "")).netloc or "another page"
+        rule, todo = f"a redirect ({status}) to {target}, as log-in pages do", "use the address of CouchDB itself"
+        return ProtocolError(asked, rule=rule, todo=todo)
+    try:
+        body.json()
+    except ValueError:
+        return not_couchdb(body.node, f"it answers {text}")
+    known = {404: NotFoundError, 409: ConflictError, 412: PreconditionError}.get(status, ProtocolError)
+    return known(asked, rule=f"the server answers {text}", todo="see the server's log")
+
+
+def _not_let_in(address: Address, status: int, text: str, reason: str) -> tuple[str, str]:
+    if address.user is None:
+        return "the server wants a user name and a password", "set COUCHDB_USER and COUCHDB_PASSWORD"
+    if "temporarily locked" in reason:
+        rule = f"user {address.user} is locked out for a while after wrong passwords"
+        return rule, "correct the password and wait some minutes"
+    if status == 401 and "admin" not in reason:  # noqa: PLR2004
+        rule = f"the server does not accept the password of user {address.user}"
+        return rule, "correct the user name or the password"
+    return f"user {address.user} may not do this ({text})", "use a server admin, or have one create the databases"
+
+
+def _error_and_reason(body: Body) -> tuple[Any, Any]:
+    try:
+        reply = body.json()
+    except ValueError:
+        return None, None
+    return (reply.get("error"), reply.get("reason")) if isinstance(reply, dict) else (None, None)
+
+
+def not_couchdb(url: str, why: str) -> ProtocolError:
+    """Return the error for a server that is something else."""
+    return ProtocolError(url, rule=f"this is not a CouchDB server: {why}", todo="correct the URL")
