@@ -7,7 +7,7 @@ twice at once, and comes to the same end.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -144,8 +144,7 @@ def load(
     run.result.nodes_away = nodes.away
     try:
         run.create_databases(layout, total)
-        for source in sources:
-            run.bring(source)
+        run.bring(sources)
         run.settle(sources)
     except DataloaderError as error:
         seen = run.result.documents
@@ -186,7 +185,6 @@ class _Load:
         self._fresh: set[str] = set()
         self._written: Counter[str] = Counter()
         self._wrote: set[Source] = set()
-        self._asked: set[tuple[str, object]] = set()
         self._known_conflicts: set[str] = set()
 
     def create_databases(self, layout: Layout, documents: int) -> None:
@@ -200,26 +198,15 @@ class _Load:
             if self._start_seq[name] == 0 and (created or self._one_node):
                 self._fresh.add(name)
 
-    def bring(self, source: Source) -> None:
-        """Write what is absent of a source, and update what is outdated where that is wanted."""
-        database = self._databases[source.database]
-        counts = self.result.outcomes.setdefault(source.database, {}).setdefault(source.kind, Counter())
-        # Nothing can be there in a database that no update has ever reached, unless this run has put it
-        # there: two batches may share UUIDs where they were made from one seed.
-        key = (source.kind, source.role)
-        fresh = source.database in self._fresh and key not in self._asked
-        self._asked.add(key)
+    def bring(self, sources: Sequence[Source]) -> None:
+        """Write what is absent of the sources, and update what is outdated where that is wanted.
 
-        def see_to(batch: list[Prepared]) -> "_Done":
-            found = (
-                [Finding(document, State.ABSENT) for document in batch]
-                if fresh
-                else classify(database, batch, source.schema, names_leaves=self._names_leaves)
-            )
-            return self._carry_out(database, source, found)
-
-        done = 0
-        for batch in in_parallel(see_to, batches(source.prepared())):
+        All of them go through one pipeline, so that the server has no pause where one ends and the next begins.
+        """
+        done: Counter[Source] = Counter()
+        for batch in in_parallel(self._see_to, self._shares(sources), waits_for=_waits_for):
+            source = batch.source
+            counts = self._counts(source)
             for finding, outcome in batch.outcomes:
                 counts[outcome] += 1
                 if finding.state not in {State.ABSENT, State.UNCHANGED}:
@@ -230,13 +217,39 @@ class _Load:
             if batch.written:
                 self._wrote.add(source)
             self.result.failures += batch.failures[: KEPT_FAILURES - len(self.result.failures)]
-            done += len(batch.outcomes)
-            self._on_progress(step_name(source), done, source.count)
+            done[source] += len(batch.outcomes)
+            self._on_progress(step_name(source), done[source], source.count)
+
+    def _counts(self, source: Source) -> Counter[Outcome]:
+        return self.result.outcomes.setdefault(source.database, {}).setdefault(source.kind, Counter())
+
+    def _shares(self, sources: Sequence[Source]) -> Iterator["_Share"]:
+        seen: set[tuple[str, object]] = set()
+        for source in sources:
+            self._counts(source)
+            key = (source.kind, source.role)
+            again = key in seen
+            seen.add(key)
+            # Nothing can be there in a database that no update has ever reached, unless this run has put it
+            # there: two batches may share UUIDs where they were made from one seed.
+            fresh = source.database in self._fresh and not again
+            start = 0
+            for documents in batches(source.prepared()):
+                yield _Share(source, documents, start, fresh=fresh, again=again)
+                start += len(documents)
+
+    def _see_to(self, share: "_Share") -> "_Done":
+        source, database = share.source, self._databases[share.source.database]
+        if share.fresh:
+            found = [Finding(document, State.ABSENT) for document in share.documents]
+        else:
+            found = classify(database, share.documents, source.schema, names_leaves=self._names_leaves)
+        return self._carry_out(database, source, found)
 
     def _carry_out(self, database: Database, source: Source, found: list[Finding]) -> "_Done":
         absent = [finding.document for finding in found if finding.state is State.ABSENT]
         rejected = _write(database, absent, Prepared.write)
-        done = _Done(written=len(absent) - len(rejected), failures=rejected)
+        done = _Done(source, written=len(absent) - len(rejected), failures=rejected)
         refused = {rejection.id for rejection in rejected}
         replaced = self._views_replaced if source.kind == DESIGN_KIND else self._replaced
         updated = self._replace(database, source, [each for each in found if each.state in replaced], done)
@@ -294,7 +307,7 @@ class _Load:
                     self._settle(database, source)
 
     def _settle(self, database: Database, source: Source) -> None:
-        counts = self.result.outcomes[source.database][source.kind]
+        counts = self._counts(source)
         done = 0
         for batch in findings(database, source, names_leaves=self._names_leaves):
             for finding in batch:
@@ -309,10 +322,35 @@ class _Load:
             self._on_progress(f"{step_name(source)}, looking again", done, source.count)
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """A few documents of a source, which are seen to together."""
+
+    source: Source
+    documents: list[Prepared]
+    start: int
+    """How many documents of the source come before them."""
+    fresh: bool
+    """Whether none of them can be there."""
+    again: bool
+    """Whether an earlier source of this run may have the same documents."""
+
+
+def _waits_for(earlier: _Share, later: _Share) -> bool:
+    """Tell whether documents have to be there before others: those of the same cards that these refer to.
+
+    Each source of a batch has its cards in the same order, so that the same places are the same cards.
+    """
+    if earlier.source is later.source:
+        return False
+    return later.again or earlier.start < later.start + len(later.documents)
+
+
 @dataclass
 class _Done:
-    """What became of one batch."""
+    """What became of a share."""
 
+    source: Source
     outcomes: list[tuple[Finding, Outcome]] = field(default_factory=list)
     written: int = 0
     failures: list[Rejection] = field(default_factory=list)

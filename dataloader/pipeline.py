@@ -29,23 +29,39 @@ def batches(documents: Iterable[Prepared], size: int = BATCH_DOCUMENTS) -> Itera
         yield batch
 
 
-def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: int = CONNECTIONS) -> Iterator[Result]:
+def _independent(earlier: object, later: object) -> bool:  # noqa: ARG001 - the form of the question
+    return False
+
+
+def in_parallel(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int = CONNECTIONS,
+    *,
+    waits_for: Callable[[Item, Item], bool] = _independent,
+) -> Iterator[Result]:
     """Do work on items in several threads; results come in the order of the items.
 
     Only a few items are held at any time, so that a stream of any length can go through. The first
     error ends it: what has not begun by then is not begun, and what has is waited for. An interruption
     does not wait, since a server that hangs could hold it up for minutes.
+
+    Args:
+        work: what to do with an item.
+        items: the items.
+        workers: how many threads.
+        waits_for: tells whether an earlier item, the first argument, must be done before a later one is begun.
     """
-    pending: deque[Future[Result]] = deque()
+    pending: deque[tuple[Item, Future[Result]]] = deque()
     executor = ThreadPoolExecutor(workers, thread_name_prefix="dataloader")
     wait = True
     try:
         for item in items:
-            if len(pending) >= 2 * workers:
-                yield pending.popleft().result()
-            pending.append(executor.submit(work, item))
+            while len(pending) >= 2 * workers or any(waits_for(earlier, item) for earlier, _ in pending):
+                yield pending.popleft()[1].result()
+            pending.append((item, executor.submit(work, item)))
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[1].result()
     except (KeyboardInterrupt, GeneratorExit):
         wait = False
         raise
