@@ -5,9 +5,7 @@ import json
 import os
 import platform
 import random
-import shutil
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +17,8 @@ from typing import Any
 from uuid import uuid4
 
 import openpyxl
-from platformdirs import user_cache_path
 
+from bench import couchimport
 from bench.ceiling import SETTINGS, ceiling, one_by_one
 from bench.measure import Measured, python, run
 from dataloader.check_value import check_value
@@ -29,7 +27,6 @@ from dataloader.embedded import EmbeddedServer
 from dataloader.generate import generate
 from dataloader.manifest import Manifest, mint, read_manifest
 from dataloader.models import get_model
-from dataloader.settings import ENV_CACHE_DIR
 from dataloader.snapsets import read_snapsets
 from dataloader.sources import DESIGN_KIND, all_sources
 from dataloader.targets import Environment, Target, resolve
@@ -124,7 +121,6 @@ def writing(bench: Bench, manifest: Manifest) -> None:
         SETTINGS, key=lambda setting: _with_database(bench, lambda db: ceiling(bench.address, db, documents, *setting))
     )
     say(f"ceiling: {best[0]} documents a request, {best[1]} connections")
-    couchimport = install_couchimport()
     shuffled = bench.folder / "shuffled.jsonl"
     order = [json.loads(each) for each in documents]
     random.shuffle(order)
@@ -132,6 +128,10 @@ def writing(bench: Bench, manifest: Manifest) -> None:
         for document in order:
             del document["_rev"]
             stream.write(json.dumps(document) + "\n")
+    contestants = couchimport.contestants(bench.address, bench.folder, shuffled, len(documents))
+    # Without npm there are none.
+    import_in = max(contestants, key=lambda each: _with_database(bench, each), default=None)
+    say(f"couchimport: {import_in}")
     for number in range(bench.runs):
         say(f"writing, run {number + 1} of {bench.runs}")
         rate = _with_database(bench, lambda db: ceiling(bench.address, db, documents, *best))
@@ -143,20 +143,24 @@ def writing(bench: Bench, manifest: Manifest) -> None:
             measured, result = bench.load(target, manifest)
             note_load(bench, "load again", measured, result)
             bench.rows.add("updates by load again", database.update_seq() - before, "updates")
-        if couchimport is not None:
-            rate = _with_database(bench, lambda db: import_rate(bench, db, couchimport, shuffled, len(documents)))
-            bench.rows.add("couchimport", rate, "documents/s")
+        if import_in is not None:
+            bench.rows.add("couchimport", _with_database(bench, import_in), "documents/s")
         rate = _with_database(bench, lambda db: one_by_one(bench.address, db, documents[:SINGLE]))
         bench.rows.add("one POST a document", rate, "documents/s")
 
 
 def writing_beside_others(bench: Bench, manifest: Manifest, others: int) -> None:
-    """Measure a cold load into a database that holds other documents."""
-    documents = documents_of(bench.target(), generate("others", {"empty": others // 2}, bench.folder).manifest)
+    """Measure a cold load into a database that holds other documents, and what writing there takes without asking."""
+    there = documents_of(bench.target(), generate("others", {"empty": others // 2}, bench.folder).manifest)
+    documents = documents_of(bench.target(), manifest)
     for number in range(bench.runs):
         say(f"writing beside {others:,} others, run {number + 1} of {bench.runs}")
+        with bench.databases(create=True) as (_, database):
+            ceiling(bench.address, database, there, *SETTINGS[0])
+            rate = ceiling(bench.address, database, documents, *SETTINGS[0])
+            bench.rows.add("bare writing beside others", rate, "documents/s")
         with bench.databases(create=True) as (target, database):
-            ceiling(bench.address, database, documents, 1000, 4)
+            ceiling(bench.address, database, there, *SETTINGS[0])
             measured, result = bench.load(target, manifest)
             note_load(bench, "cold load beside others", measured, result)
 
@@ -177,31 +181,6 @@ def note_load(bench: Bench, name: str, measured: Measured, result: dict[str, Any
 def _with_database(bench: Bench, work: Callable[[Database], float]) -> float:
     with bench.databases(create=True) as (_, database):
         return work(database)
-
-
-def install_couchimport() -> Path | None:
-    """Install couchimport with npm; return its program, None where there is no npm."""
-    folder = Path(os.environ.get(ENV_CACHE_DIR) or user_cache_path("dataloader")) / "bench-peers"
-    program = folder / "node_modules" / ".bin" / "couchimport"
-    npm = shutil.which("npm")
-    if not program.exists() and npm is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, folder)
-        subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit"], cwd=folder, check=True, capture_output=True)  # noqa: S603
-    return program if program.exists() else None
-
-
-def import_rate(bench: Bench, database: Database, program: Path, source: Path, count: int) -> float:
-    """Return the documents a second of couchimport, at the best of its settings."""
-    scheme, _, rest = bench.address.url.partition("://")
-    login = f"{bench.address.user}:{bench.address.password}@" if bench.address.user else ""
-    options = ["--type", "jsonl", "--buffer", "1000", "--parallelism", "4", "--db", database.name]
-    measured = run([str(program), *options], bench.folder, env={"COUCH_URL": f"{scheme}://{login}{rest}"}, stdin=source)
-    held = int((database.info() or {})["doc_count"])
-    if held != count:
-        sys.exit(f"couchimport wrote {held} of {count} documents")
-    return count / measured.wall
 
 
 def generating(bench: Bench) -> None:
@@ -280,6 +259,7 @@ def planning(bench: Bench, manifest: Manifest) -> None:
 RATIOS = {
     "cold load / ceiling": ("cold load", "ceiling"),
     "cold load beside others / ceiling": ("cold load beside others", "ceiling"),
+    "cold load / bare writing beside others": ("cold load beside others", "bare writing beside others"),
     "cold load / couchimport": ("cold load", "couchimport"),
     "cold load / one POST a document": ("cold load", "one POST a document"),
     "load again / cold load": ("load again", "cold load"),
