@@ -1,16 +1,28 @@
 """Checking a target before anything is done to it: is it there, may we, and what is on it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dataloader.classify import State, classify
 from dataloader.couch import Nodes, Server, Welcome
-from dataloader.errors import CredentialsError, ExitCode
+from dataloader.errors import ExitCode
+from dataloader.protection import less_protected, remembered
 from dataloader.revision import prepare
 from dataloader.sources import Source, design_sources
-from dataloader.targets import Target
+from dataloader.targets import Environment, Target
 
 _STUCK = (State.EDITED, State.FOREIGN, State.CONFLICTED)
 """States of views that a load leaves as they are."""
+
+
+class Judgement(NamedTuple):
+    """Something that stands in the way of a load, or is to be known."""
+
+    code: ExitCode
+    """The exit code that it alone would give."""
+    problem: str
+    """What it is, and what to do."""
 
 
 @dataclass
@@ -21,6 +33,8 @@ class DatabaseCheck:
     """With the target's prefix."""
     exists: bool
     documents: int = 0
+    remembers: Environment | None = None
+    """The environment that it was first loaded as; None where no load of this tool has been."""
     views: State | None = None
     """The state of its design documents, the worst of them; None where the model gives it none."""
 
@@ -46,6 +60,7 @@ def check(server: Server, target: Target) -> CheckResult:
         UnreachableError: nothing answers.
         ProtocolError: what answers is not a CouchDB.
         CredentialsError: the server does not accept the password, or lets nobody in without one.
+        ProtectedError: a database remembers an environment that this program does not know.
     """
     welcome = server.welcome()
     user, admin = server.user()
@@ -58,9 +73,10 @@ def check(server: Server, target: Target) -> CheckResult:
         result.databases.append(found)
         if info is not None:
             found.documents = int(info.get("doc_count", 0))
+            found.remembers = remembered(database)
         if name in designs:
             found.views = State.ABSENT if info is None else _views(server, target, designs[name], welcome)
-    _judge(result)
+    _judge(result, target)
     return result
 
 
@@ -76,30 +92,62 @@ def _views(server: Server, target: Target, source: Source, welcome: Welcome) -> 
     return states[0] if states else State.UNCHANGED
 
 
-def _judge(result: CheckResult) -> None:
-    missing = [database.name for database in result.databases if not database.exists]
+def _judge(result: CheckResult, target: Target) -> None:
+    """Put down what stands in the way; of several things, the first one gives the exit code."""
+    for code, problem in (*_rights(result), *_memories(result, target), *_views_found(result), *_nodes(result)):
+        result.problems.append(problem)
+        result.exit_code = result.exit_code or code
+
+
+def _rights(result: CheckResult) -> Iterator[Judgement]:
     if not result.admin:
+        missing = [database.name for database in result.databases if not database.exists]
         who = f"user {result.user}" if result.user else "an anonymous client"
         wanted = f"create {' and '.join(missing)} or " if missing else ""
-        result.problems.append(f"{who} is no server admin and can't {wanted}write views; use an admin's credentials")
-        result.exit_code = CredentialsError.exit_code
-    stuck = [database for database in result.databases if database.views in _STUCK]
-    for database in stuck:
+        yield Judgement(
+            ExitCode.CREDENTIALS,
+            f"{who} is no server admin and can't {wanted}write views; use an admin's credentials",
+        )
+
+
+def _memories(result: CheckResult, target: Target) -> Iterator[Judgement]:
+    for database in result.databases:
+        if less_protected(target, database.remembers):
+            yield Judgement(
+                ExitCode.PROTECTED,
+                f"{database.name} was loaded as {database.remembers}, and no command takes it for "
+                f"{target.environment}; say environment {database.remembers}, or use other databases",
+            )
+        elif database.remembers not in {None, target.environment}:
+            yield Judgement(
+                ExitCode.OK,
+                f"{database.name} was loaded as {database.remembers}, and may hold sample data and log-ins from then; "
+                f"a load makes it {target.environment} for good",
+            )
+
+
+def _views_found(result: CheckResult) -> Iterator[Judgement]:
+    for database in result.databases:
         if database.views is State.CONFLICTED:
-            found = "are there in several versions, side by side"
-            todo = "look at the conflicts of _design/views there and delete all but one"
-        else:
-            found = "are not ours and are left as they are"
-            todo = "look at _design/views there, then `dataloader load --replace-views` puts ours in their place"
-        result.problems.append(f"the views of {database.name} {found}; {todo}")
-    result.problems += [
-        f"the views of {database.name} are an earlier version's; `dataloader load --update` replaces them"
-        for database in result.databases
-        if database.views is State.OUTDATED
-    ]
-    if stuck and result.exit_code is ExitCode.OK:
-        result.exit_code = ExitCode.ATTENTION
+            yield Judgement(
+                ExitCode.ATTENTION,
+                f"the views of {database.name} are there in several versions, side by side; "
+                "look at the conflicts of _design/views there and delete all but one",
+            )
+        elif database.views in _STUCK:
+            yield Judgement(
+                ExitCode.ATTENTION,
+                f"the views of {database.name} are not ours and are left as they are; look at _design/views there, "
+                "then `dataloader load --replace-views` puts ours in their place",
+            )
+        elif database.views is State.OUTDATED:
+            yield Judgement(
+                ExitCode.OK,
+                f"the views of {database.name} are an earlier version's; `dataloader load --update` replaces them",
+            )
+
+
+def _nodes(result: CheckResult) -> Iterator[Judgement]:
     if result.nodes.away:
-        result.problems.append(f"away: {', '.join(result.nodes.away)}; start the node, or wait until it is back")
-        if result.exit_code is ExitCode.OK:
-            result.exit_code = ExitCode.NODES
+        away = ", ".join(result.nodes.away)
+        yield Judgement(ExitCode.NODES, f"away: {away}; start the node, or wait until it is back")

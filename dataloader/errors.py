@@ -34,7 +34,10 @@ class ExitCode(IntEnum):
     UNREACHABLE = 5, "the server cannot be reached, or failed until the retries were used up"
     CREDENTIALS = 6, "the server refused the user name, the password or the right to do this"
     PROTOCOL = 7, "what answers is not a CouchDB, or not at this address"
-    PROTECTED = 8, "refused, to protect the target (sample data, seeded batch, environment not said)"
+    PROTECTED = (
+        8,
+        "refused, to protect the target (sample data, seeded batch, environment not said or less than before)",
+    )
     ATTENTION = 9, "documents need a person's attention (outdated, foreign, conflicted, failed)"
     VERIFY = 10, "what the server answers is not what the batch says"
     NODES = 11, "a node of the cluster is away; copies may be short until it is back"

@@ -18,9 +18,10 @@ from dataloader.giving_way import give_way, is_loaders, look_again
 from dataloader.indexing import build_views
 from dataloader.pipeline import batches, in_parallel
 from dataloader.plan import OnFinding, OnProgress, findings, no_finding, no_progress, step_name
+from dataloader.protection import guard, remember
 from dataloader.revision import Document, Prepared, history, rank
 from dataloader.sources import DESIGN_KIND, Source
-from dataloader.targets import Target
+from dataloader.targets import Environment, Target
 
 KEPT_FAILURES = 100
 """Rejected documents that are kept with their reasons; all are counted."""
@@ -78,6 +79,8 @@ class LoadResult:
     """Counts by database (without prefix) and kind of document."""
     created_databases: list[str] = field(default_factory=list)
     failures: list[Rejection] = field(default_factory=list)
+    raised: dict[str, Environment] = field(default_factory=dict)
+    """Databases that were loaded as something less protected before, and as what."""
     nodes_away: tuple[str, ...] = ()
     """Nodes of the cluster that were away before or after the load."""
     views_built: int = 0
@@ -126,26 +129,35 @@ def load(
     Raises:
         DataloaderError: the server failed to the last retry, or refused; what was written stays, and
             running the load again goes on from there.
+        ProtectedError: a database was loaded as something more protected.
     """
     start = time.monotonic()
     replaced = frozenset({State.OUTDATED} if update else ())
     # A design document is not a person's: one that was deleted comes back.
     views_replaced = replaced | {State.DELETED} | ({State.EDITED, State.FOREIGN} if replace_views else set())
+    names_leaves = server.welcome().names_leaves
+    memory = guard(server, target)
     nodes = server.nodes()
     run = _Load(
         server,
         target,
         (replaced, views_replaced),
+        names_leaves=names_leaves,
         one_node=len(nodes.expected) <= 1,
         on_progress=on_progress,
         on_finding=on_finding,
     )
     total = sum(source.count for source in sources)
     run.result.nodes_away = nodes.away
+    run.result.raised = memory.raised(target)
     try:
         run.create_databases(layout, total)
+        remembers_anew = remember(server, target, memory)
         run.bring(sources)
         run.settle(sources)
+        if remembers_anew:
+            # Another first load, which began at the same moment, may have had the last word.
+            remember(server, target, guard(server, target))
     except DataloaderError as error:
         seen = run.result.documents
         error.todo = "; ".join(
@@ -169,13 +181,14 @@ class _Load:
         target: Target,
         replaced: tuple[frozenset[State], frozenset[State]],
         *,
+        names_leaves: bool,
         one_node: bool,
         on_progress: OnProgress,
         on_finding: OnFinding,
     ) -> None:
         self.result = LoadResult()
         self._one_node = one_node
-        self._names_leaves = server.welcome().names_leaves
+        self._names_leaves = names_leaves
         self._target = target
         self._replaced, self._views_replaced = replaced
         self._on_progress = on_progress

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from dataloader.classify import Finding, State, classify
 from dataloader.couch import Database, Server
 from dataloader.pipeline import batches, in_parallel
+from dataloader.protection import guard
 from dataloader.sources import Source
-from dataloader.targets import Target
+from dataloader.targets import Environment, Target
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the step's name, the documents seen to, and all of them."""
@@ -35,6 +36,8 @@ class Plan:
 
     missing_databases: list[str] = field(default_factory=list)
     """With the target's prefix."""
+    raised: dict[str, Environment] = field(default_factory=dict)
+    """Databases that were loaded as something less protected before, and as what."""
     states: dict[str, dict[str, Counter[State]]] = field(default_factory=dict)
 
     def count(self, state: State) -> int:
@@ -67,9 +70,11 @@ def plan(
 
     Raises:
         DataloaderError: the server can't be asked, or a document breaks its schema.
+        ProtectedError: a database was loaded as something more protected.
     """
     names_leaves = server.welcome().names_leaves
-    result = Plan()
+    memory = guard(server, target)
+    result = Plan(raised=memory.raised(target))
     databases = {name: server.database(target.database(name)) for name in target.model.databases}
     missing = {name for name, database in databases.items() if not database.exists()}
     result.missing_databases = [databases[name].name for name in target.model.databases if name in missing]

@@ -19,6 +19,7 @@ from dataloader.manifest import CardFile
 from dataloader.models import Entry, Kind, Lookup, Model
 from dataloader.pipeline import in_parallel
 from dataloader.plan import OnProgress, no_progress
+from dataloader.protection import guard
 from dataloader.revision import Document, content, content_hash, prepare, rank
 from dataloader.settings import BATCH_DOCUMENTS
 from dataloader.snapsets import Snapsets
@@ -99,9 +100,11 @@ def verify(
     Raises:
         DataloaderError: the server can't be asked.
         VerifyError: a database or a view is not there.
+        ProtectedError: a database was loaded as something more protected.
     """
     start = time.monotonic()
     server.welcome()
+    guard(server, target)
     result = VerifyResult()
     asker = _Asker(server, target)
     for manifest in manifests:

@@ -18,14 +18,13 @@ from threading import Event, Lock
 from urllib.parse import quote
 from uuid import uuid4
 
-import click
 import pytest
 import trustme
 from conftest import OUTSIDE_URL, PLAIN_USER, Command, Completed, delete, put, sequences, snapshot
 from proxy import Forward, Hangup, Hook, Proxy, Reply, Request, pass_on
 from raw_server import RawServer
+from registry import SERVER_COMMANDS, arguments, parameters
 
-from dataloader.cli import COMMANDS, cli
 from dataloader.couch import Server
 from dataloader.errors import ExitCode, UnreachableError
 from dataloader.load import Outcome, load
@@ -45,16 +44,8 @@ ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
 
 Call = Callable[..., Completed]
 
-
-def _parameters(name: str) -> set[str | None]:
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None
-    return {parameter.name for parameter in command.params}
-
-
-SERVER_COMMANDS = [name for name in COMMANDS if "url" in _parameters(name)]
-"""Every command that needs a server, by the registry: one that is added is tested, too."""
 EACH_COMMAND = pytest.mark.parametrize("name", SERVER_COMMANDS)
+"""By the registry: a command that is added is tested, too."""
 
 
 @pytest.fixture
@@ -70,15 +61,6 @@ def ask(here: Command, given: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
         return completed
 
     return ask
-
-
-def arguments(name: str, manifest: Path, snapsets: Path) -> list[object]:
-    """Return what a command has to be given besides its server."""
-    taken = _parameters(name)
-    return [
-        *([manifest] if "manifests" in taken else []),
-        *(["--snapsets", snapsets] if "snapsets_dir" in taken else []),
-    ]
 
 
 def assert_keeps_secret(completed: Completed, user: str, password: str) -> None:
@@ -370,7 +352,7 @@ def test_credentials_that_are_not_accepted_are_an_error(
     assert sequences(server, loaded) == before
 
 
-@pytest.mark.parametrize("name", [name for name in SERVER_COMMANDS if {"update", "users"} & _parameters(name)])
+@pytest.mark.parametrize("name", [name for name in SERVER_COMMANDS if {"update", "users"} & parameters(name)])
 def test_who_may_not_create_databases_is_told_so(
     ask: Call, server: Server, target: Target, plain_user: tuple[str, str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

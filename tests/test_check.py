@@ -53,6 +53,7 @@ class TestViews:
             target.database(name): {
                 "exists": False,
                 "documents": 0,
+                "environment": None,
                 "views": "absent" if name == with_views(target) else None,
             }
             for name in target.model.databases

@@ -65,6 +65,7 @@ def _check_json(target: Target, result: CheckResult) -> dict[str, Any]:
             database.name: {
                 "exists": database.exists,
                 "documents": database.documents,
+                "environment": None if database.remembers is None else database.remembers.value,
                 "views": None if database.views is None else _views_word(database.views.value),
             }
             for database in result.databases
@@ -90,7 +91,8 @@ def _check_text(target: Target, result: CheckResult) -> Iterator[str]:
     for database in result.databases:
         size = f"{database.documents:,} documents" if database.exists else "not there yet"
         views = f", views {_views_word(database.views.value)}" if database.views is not None else ""
-        yield f"database   {database.name}: {size}{views}"
+        loaded_as = f", loaded as {database.remembers}" if database.remembers is not None else ""
+        yield f"database   {database.name}: {size}{loaded_as}{views}"
     if result.nodes.expected:
         there = len(set(result.nodes.expected) - set(result.nodes.away))
         yield f"nodes      {there} of {len(result.nodes.expected)} are there"

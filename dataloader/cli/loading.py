@@ -1,7 +1,7 @@
 """Commands that bring batches to a target: plan, load."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from os import environ
 from pathlib import Path
@@ -35,7 +35,7 @@ from dataloader.plan import Plan
 from dataloader.plan import plan as plan_sources
 from dataloader.settings import ENV_JOB_INDEX
 from dataloader.sources import DESIGN_KIND, Source, all_sources
-from dataloader.targets import Target
+from dataloader.targets import Environment, Target
 
 _PART = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 SHOWN_FINDINGS = 20
@@ -183,6 +183,7 @@ def plan(
         {**_plan_json(target, result), "left_out": left_out_json(read)},
         [*left_out_text(read), *_plan_text(target, result)],
     )
+    output.warnings(_raised(target, result.raised))
     for line in findings.lines:
         output.warn(line)
 
@@ -192,6 +193,7 @@ def _plan_json(target: Target, result: Plan) -> dict[str, Any]:
         **{state.value: result.count(state) for state in State},
         "documents": result.documents,
         "missing_databases": result.missing_databases,
+        "raised": {name: environment.value for name, environment in result.raised.items()},
         "databases": {
             target.database(database): {
                 kind: {state.value: count for state, count in counts.items()} for kind, counts in kinds.items()
@@ -287,6 +289,7 @@ def carry_out(
         {**load_json(target, result), "left_out": left_out_json(manifests)},
         [*left_out_text(manifests), *load_text(target, result)],
     )
+    output.warnings(_raised(target, result.raised))
     for line in findings.lines if result.needs_attention else ():
         output.warn(line)
     for failure in result.failures:
@@ -307,6 +310,15 @@ def carry_out(
     return ExitCode.OK
 
 
+def _raised(target: Target, raised: Mapping[str, Environment]) -> Iterator[str]:
+    """Yield the warnings for databases that become more protected than they were."""
+    for name, environment in raised.items():
+        yield (
+            f"{name} was loaded as {environment}, and may hold sample data and log-ins from then, which have no place "
+            f"in {target.environment}; look for them, or use new databases"
+        )
+
+
 def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
     """Return a load's result as data."""
     return {
@@ -315,6 +327,7 @@ def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "seconds_indexing": round(result.seconds_indexing, 3),
         "created_databases": result.created_databases,
+        "raised": {name: environment.value for name, environment in result.raised.items()},
         "views_built": result.views_built,
         "nodes_away": list(result.nodes_away),
         "databases": {

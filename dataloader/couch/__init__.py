@@ -5,8 +5,18 @@ replaced by :class:`Session`, for a connection pool, time-outs, retries, TLS and
 """
 
 from dataloader.couch.address import Address
-from dataloader.couch.replies import NotFoundError
+from dataloader.couch.replies import ConflictError, NotFoundError
 from dataloader.couch.server import Database, Nodes, Rejection, Server, Welcome
 from dataloader.couch.session import Session
 
-__all__ = ["Address", "Database", "Nodes", "NotFoundError", "Rejection", "Server", "Session", "Welcome"]
+__all__ = [
+    "Address",
+    "ConflictError",
+    "Database",
+    "Nodes",
+    "NotFoundError",
+    "Rejection",
+    "Server",
+    "Session",
+    "Welcome",
+]

@@ -3,7 +3,7 @@
 API facts: https://docs.couchdb.org/en/3.5.0/api/.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -241,6 +241,23 @@ class Database:
             for each in reply
             if isinstance(each, dict) and "error" in each
         ]
+
+    def local(self, name: str) -> dict[str, Any]:
+        """Fetch a ``_local`` document, which is this database's own and is never replicated.
+
+        Raises:
+            NotFoundError: there is none of this name, or no such database.
+        """
+        document: dict[str, Any] = self._json(self._resource.get(["_local", name]), dict)
+        return document
+
+    def put_local(self, name: str, document: Mapping[str, object]) -> None:
+        """Write a ``_local`` document, under the revision that it carries if there is one already.
+
+        Raises:
+            ConflictError: it has another revision by now; CouchDB never says so, and takes the last write.
+        """
+        self._resource.put(["_local", name], body=document)
 
     def view(self, design: str, view: str, keys: Sequence[object], *, include_docs: bool) -> list[dict[str, Any]]:
         """Query a view by keys, as the servers do; the order of the rows means nothing.
