@@ -25,7 +25,8 @@ from dataloader.check_value import check_value
 from dataloader.couch import Address, Database, Server
 from dataloader.embedded import EmbeddedServer
 from dataloader.generate import generate
-from dataloader.manifest import Manifest, mint, read_manifest
+from dataloader.manifest import Manifest, read_manifest
+from dataloader.mint import mint
 from dataloader.models import get_model
 from dataloader.snapsets import read_snapsets
 from dataloader.sources import DESIGN_KIND, all_sources

@@ -30,6 +30,20 @@ def require_file(path: Path) -> None:
         raise FileError(str(path), rule="is not a regular file", todo="save it as a file first")
 
 
+def read_password_file(path: Path) -> str:
+    """Read a password from a file that holds nothing else but perhaps an end of line.
+
+    Raises:
+        FileError: the file can't be read, or is no text.
+    """
+    try:
+        return path.read_text("utf-8").strip("\r\n")
+    except OSError as error:
+        raise FileError.of(error, path, "name the file that holds the password") from error
+    except UnicodeDecodeError as error:
+        raise FileError(str(path), rule="is not UTF-8 text", todo="name the file that holds the password") from error
+
+
 @contextmanager
 def new_files(*paths: Path) -> Iterator[list[IO[bytes]]]:
     """Write several new files so that, after a crash at any moment, each is whole or not there.

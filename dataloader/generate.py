@@ -4,6 +4,8 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 
 from dataloader.errors import InputError, Problem
@@ -15,12 +17,10 @@ from dataloader.manifest import (
     Header,
     Manifest,
     check_count,
-    deal,
-    mint,
     now,
-    seeded_bytes,
     write_manifest,
 )
+from dataloader.mint import deal, mint, seeded_bytes
 from dataloader.revision import MAX_SAFE_INTEGER
 from dataloader.snapsets import EMPTY, Snapsets
 from dataloader.workbook import SUFFIX as WORKBOOK_SUFFIX
@@ -73,6 +73,16 @@ def share_out(cards: int, wanted: Mapping[str, int | None], snapsets: Snapsets) 
     return {name: cards - counted if count is None else count for name, count in wanted.items()}
 
 
+def spares_of(shares: Mapping[str, int], portion: Fraction) -> dict[str, int]:
+    """Work out how many spares each snapset's cards get on top, rounded up; those without any are left out.
+
+    Args:
+        shares: how many cards start with each snapset, without spares.
+        portion: spares for a card.
+    """
+    return {name: ceil(count * portion) for name, count in shares.items() if portion}
+
+
 def check_name(name: str) -> None:
     """Check a batch's name, which becomes a file's.
 
@@ -94,16 +104,20 @@ def generate(
     shares: Mapping[str, int],
     folder: Path,
     *,
+    spares: Mapping[str, int] | None = None,
     seed: int | None = None,
+    password: str | None = None,
     on_card: Callable[[], None] = lambda: None,
 ) -> Batch:
     """Mint a batch and write its manifest and workbook.
 
     Args:
         name: the batch's name.
-        shares: how many cards start with each snapset.
+        shares: how many cards start with each snapset, without spares.
         folder: where the files go.
+        spares: how many spares there are on top, by snapset.
         seed: for a reproducible batch; production and staging targets refuse it.
+        password: what the workbook is encrypted with; None for a plain one.
         on_card: called for each card that has been written to both files, twice in all.
 
     Raises:
@@ -111,13 +125,15 @@ def generate(
         FileError: a file stands there already, or can't be written.
     """
     check_name(name)
-    check_count(sum(shares.values()))
+    spares = spares or {}
+    dealt = {snapset: count + spares.get(snapset, 0) for snapset, count in shares.items()}
+    count = sum(dealt.values())
+    check_count(count)
     if seed is not None and not 0 <= seed <= MAX_SAFE_INTEGER:
         raise InputError(Problem(f"seed {seed}", "is not between 0 and 2**53 - 1", "choose another"))
     manifest_path, workbook_path = folder / f"{name}{SUFFIX}", folder / f"{name}{WORKBOOK_SUFFIX}"
-    count = sum(shares.values())
     created = now() if seed is None else SEEDED_TIME
-    header = Header(name, created, count, shares, "", seed)
+    header = Header(name, created, count, dealt, "", seed, spares)
     uuids = mint(count, os.urandom if seed is None else seeded_bytes(seed))
 
     def counted(card: Card) -> Card:
@@ -125,8 +141,8 @@ def generate(
         return card
 
     with new_files(manifest_path, workbook_path) as (manifest, workbook):
-        header = write_manifest(manifest, header, map(counted, deal(uuids, shares)))
+        header = write_manifest(manifest, header, map(counted, deal(uuids, dealt)))
         manifest.flush()
         written = Manifest(Path(manifest.name), header)
-        write_workbook(workbook, header, map(counted, written.cards()))
+        write_workbook(workbook, header, map(counted, written.cards()), password=password)
     return Batch(Manifest(manifest_path, header), workbook_path)

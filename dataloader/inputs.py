@@ -35,13 +35,25 @@ class Checked:
     warnings: tuple[Problem, ...] = field(default=())
 
 
-def validate(paths: Iterable[Path], snapsets: Snapsets | None, *, strict: bool = False) -> Iterator[Checked]:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What files are checked with."""
+
+    snapsets: Snapsets | None
+    strict: bool
+    password: str | None
+
+
+def validate(
+    paths: Iterable[Path], snapsets: Snapsets | None, *, strict: bool = False, password: str | None = None
+) -> Iterator[Checked]:
     """Check files by what they are, folders with all that is in them.
 
     Args:
         paths: files and folders.
         snapsets: what a manifest's snapsets are looked for in; None not to look.
         strict: whether an unknown term is an error.
+        password: that of encrypted workbooks.
 
     Yields:
         A result a file, in the order of paths, every problem of each.
@@ -49,13 +61,14 @@ def validate(paths: Iterable[Path], snapsets: Snapsets | None, *, strict: bool =
     Raises:
         FileError: a path can't be read.
     """
+    given = _Given(snapsets, strict, password)
     for path in paths:
         if path.is_dir():
             for each in sorted(path.rglob("*")):
                 if _kind(each) is not None and not any(part.startswith(".") for part in each.relative_to(path).parts):
-                    yield _validate(each, snapsets, strict=strict)
+                    yield _validate(each, given)
         else:
-            yield _validate(path, snapsets, strict=strict)
+            yield _validate(path, given)
 
 
 def _kind(path: Path) -> str | None:
@@ -67,7 +80,7 @@ def _kind(path: Path) -> str | None:
     return "data" if suffix in {".json5", ".json"} and not path.name.endswith(".schema.json") else None
 
 
-def _validate(path: Path, snapsets: Snapsets | None, *, strict: bool) -> Checked:
+def _validate(path: Path, given: _Given) -> Checked:
     kind = _kind(path) or "file"
     try:
         if kind == "manifest" and is_reconciled(path):
@@ -83,37 +96,42 @@ def _validate(path: Path, snapsets: Snapsets | None, *, strict: bool) -> Checked
                 )
             )
         if kind == "data":
-            return _validate_data(path, strict=strict)
-        return Checked(path, kind, _CHECKS[kind](path, snapsets))
+            return _validate_data(path, strict=given.strict)
+        return Checked(path, kind, _CHECKS[kind](path, given))
     except InputError as error:
         return Checked(path, kind, "", tuple(error.problems), error.total)
     except OSError as error:
         raise FileError.of(error, path, "give the path of a file that can be read") from error
 
 
-def _manifest(path: Path, snapsets: Snapsets | None) -> str:
+def _manifest(path: Path, given: _Given) -> str:
     header = read_manifest(path).header
     unknown = [
-        snapsets.unknown(name, f"{path}, line 1")
+        given.snapsets.unknown(name, f"{path}, line 1")
         for name in header.snapsets
-        if snapsets is not None and snapsets.get(name) is None
+        if given.snapsets is not None and given.snapsets.get(name) is None
     ]
     if unknown:
         raise InputError(unknown)
-    return f"batch {header.name}, {header.cards} cards" + ("" if header.seed is None else ", reproducible")
+    spares = sum(header.spares.values())
+    return (
+        f"batch {header.name}, {header.cards} cards"
+        + (f", {spares} of them spares" if spares else "")
+        + ("" if header.seed is None else ", reproducible")
+    )
 
 
-def _reconciled(path: Path, snapsets: Snapsets | None) -> str:  # noqa: ARG001 - every check is called alike
+def _reconciled(path: Path, given: _Given) -> str:  # noqa: ARG001 - every check is called alike
     found = read_reconciled(path)
     return f"batch {found.header.name}, {found.count} of {found.header.cards} cards encoded"
 
 
-def _workbook(path: Path, snapsets: Snapsets | None) -> str:  # noqa: ARG001 - every check is called alike
-    found = check_workbook(path)
+def _workbook(path: Path, given: _Given) -> str:
+    found = check_workbook(path, given.password)
     return f"batch {found.name}, {found.cards} cards"
 
 
-def _targets(path: Path, snapsets: Snapsets | None) -> str:  # noqa: ARG001 - every check is called alike
+def _targets(path: Path, given: _Given) -> str:  # noqa: ARG001 - every check is called alike
     return f"targets {', '.join(read_targets(path))}"
 
 

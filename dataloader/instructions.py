@@ -42,10 +42,11 @@ The sheets are locked against accident only, without a password. Chip UID, Resul
 
 def instructions(header: Header) -> list[tuple[str, str]]:
     """Return the lines of the sheet: what stands at the left, and the text beside it; a heading has none."""
+    spares = sum(header.spares.values())
     return [
         (f"Cards of batch {header.name}", ""),
         ("Batch", header.name),
-        ("Cards", f"{header.cards:,}, one a row of the sheet Cards"),
+        ("Cards", f"{header.cards:,}, one a row of the sheet Cards" + (f"; {spares:,} are spares" if spares else "")),
         ("Digest", header.digest),
         ("What to do", ""),
         *((str(number), text) for number, text in enumerate(_paragraphs(_STEPS), 1)),

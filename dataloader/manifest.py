@@ -6,11 +6,9 @@ and are numbered in that order from 1. The header's digest is the SHA-256 over t
 behind it, its seal that over its own other fields: no byte of a manifest can change unnoticed.
 """
 
-import os
-import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -37,8 +35,6 @@ MAX_PROBLEMS = 1000
 
 _NO_DIGEST = f"sha256:{'0' * 64}"
 _RESTORE = "take the manifest from where it was kept; it is never edited"
-
-RandomBytes = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +71,22 @@ class Header:
     """``sha256:`` and 64 hex digits, over the card lines."""
     seed: int | None = None
     """Where the batch is a reproducible one: development and CI only."""
+    spares: Mapping[str, int] = field(default_factory=dict)
+    """How many of the cards that start with a snapset are spares: the last ones of its run."""
+
+    @property
+    def spare_runs(self) -> tuple[range, ...]:
+        """The numbers of the spares, a run a snapset that has some: cards are dealt in runs of one snapset."""
+        runs, end = [], 1
+        for snapset, count in self.snapsets.items():
+            end += count
+            if self.spares.get(snapset):
+                runs.append(range(end - self.spares[snapset], end))
+        return tuple(runs)
+
+    def is_spare(self, number: int) -> bool:
+        """Return whether the card of a number is a spare."""
+        return any(number in run for run in self.spare_runs)
 
     def line(self) -> bytes:
         """Return the header's line in a manifest; one header has one rendering only."""
@@ -87,6 +99,8 @@ class Header:
             "snapsets": dict(self.snapsets),
             "digest": self.digest,
         }
+        if self.spares:
+            fields["spares"] = dict(self.spares)
         if self.seed is not None:
             fields["seed"] = self.seed
         fields["seal"] = f"sha256:{sha256(orjson.dumps(fields)).hexdigest()}"
@@ -98,46 +112,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def seeded_bytes(seed: int | str) -> RandomBytes:
-    """Return a source of bytes that is the same for the same seed: for development and CI."""
-    return random.Random(seed).randbytes  # noqa: S311 - reproducible is what is asked for here
-
-
-def mint(count: int, random_bytes: RandomBytes = os.urandom) -> Iterator[str]:
-    """Mint UUIDs (version 4, RFC 9562) in ascending order, without ever holding all of them.
-
-    The first two bytes are drawn for all of them at once and counted; then, for each value of these in
-    order, the other bytes of as many UUIDs are drawn and sorted. What comes out is what sorting as many
-    random UUIDs would give.
-
-    Args:
-        count: how many.
-        random_bytes: where the randomness comes from; the operating system's by default.
-    """
-    heads = random_bytes(2 * count)
-    counts = Counter(heads[at : at + 2] for at in range(0, len(heads), 2))
-    for head in sorted(counts):
-        tails: set[bytes] = set()
-        while len(tails) < counts[head]:
-            tail = bytearray(random_bytes(14))
-            tail[4] = tail[4] & 0x0F | 0x40
-            tail[6] = tail[6] & 0x3F | 0x80
-            tails.add(bytes(tail))
-        for rest in sorted(tails):
-            digits = (head + rest).hex()
-            yield f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-def deal(uuids: Iterable[str], snapsets: Mapping[str, int]) -> Iterator[Card]:
-    """Number UUIDs and give them snapsets, in runs, so that a box of cards has one snapset."""
-    source = iter(uuids)
-    number = 0
-    for snapset, count in snapsets.items():
-        for _ in range(count):
-            number += 1
-            yield Card(number, next(source), snapset)
-
-
 def write_manifest(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> Header:
     """Write a manifest; the digest is put into the header when the cards are through.
 
@@ -145,16 +119,14 @@ def write_manifest(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> 
         The header as written.
     """
     start = stream.tell()
-    stream.write(Header(header.name, header.created, header.cards, header.snapsets, _NO_DIGEST, header.seed).line())
+    stream.write(replace(header, digest=_NO_DIGEST).line())
     digest = sha256()
     for card in cards:
         line = card.line()
         digest.update(line)
         stream.write(line)
     end = stream.tell()
-    written = Header(
-        header.name, header.created, header.cards, header.snapsets, f"sha256:{digest.hexdigest()}", header.seed
-    )
+    written = replace(header, digest=f"sha256:{digest.hexdigest()}")
     stream.seek(start)
     stream.write(written.line())
     stream.seek(end)
@@ -326,11 +298,15 @@ def parse_header(where: str, line: bytes) -> tuple[Header, list[Problem]]:
     broken = explain(HEADER_SCHEMA, fields)
     if broken:
         raise InputError([Problem(where, rule, _RESTORE) for rule in broken])
-    header = Header(
-        fields["name"], fields["created"], fields["cards"], fields["snapsets"], fields["digest"], fields.get("seed")
-    )
+    names = ("name", "created", "cards", "snapsets", "digest", "seed", "spares")
+    header = Header(**{name: fields[name] for name in names if name in fields})
     if sum(header.snapsets.values()) != header.cards:
         broken = [f"the snapsets add up to {sum(header.snapsets.values())} cards, not {header.cards}"]
+    broken += [
+        f"{count} spares start with {snapset}, but {header.snapsets.get(snapset, 0)} cards"
+        for snapset, count in header.spares.items()
+        if count > header.snapsets.get(snapset, 0)
+    ]
     if header.line() != line:
         broken.append("the seal is not that of the header: the line has been changed or cut off")
     return header, [Problem(where, rule, _RESTORE) for rule in broken]

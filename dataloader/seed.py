@@ -9,7 +9,8 @@ from typing import Any
 from faker import Faker
 
 from dataloader.errors import InputError, Problem, raise_problems
-from dataloader.manifest import SEEDED_TIME, mint, seeded_bytes
+from dataloader.manifest import SEEDED_TIME
+from dataloader.mint import mint, seeded_bytes
 from dataloader.models import Entry, Login, Model, Role, get_model, model_names
 from dataloader.revision import Document
 from dataloader.settings import MAX_CARDS, data_dir

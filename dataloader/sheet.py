@@ -20,6 +20,8 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 from openpyxl.xml.functions import tostring
 
+from dataloader.encryption import encrypt
+
 TEXT = "@"
 """The number format of text."""
 _SHEET = "xl/worksheets/sheet1.xml"
@@ -70,17 +72,29 @@ def footer(sheet: Worksheet, left: str, centre: str, right: str) -> None:
     foot.left.text, foot.center.text, foot.right.text = left, centre, right
 
 
-def write_rows(stream: IO[bytes], book: openpyxl.Workbook, rows: Iterable[Sequence[str]], count: int) -> None:
+def write_rows(
+    stream: IO[bytes],
+    book: openpyxl.Workbook,
+    rows: Iterable[Sequence[str]],
+    count: int,
+    password: str | None = None,
+) -> None:
     """Write a workbook with rows streamed into its first sheet, from row 2 on.
 
-    The same workbook and rows give the same bytes.
+    The same workbook and rows give the same bytes, but for an encrypted one, which is held in memory.
 
     Args:
         stream: where to; needs no seeking.
         book: the template; row 2 of its first sheet has a cell a column, whose style the column's cells get.
         rows: the texts of each row's cells, escaped for XML where they need it; an empty one is an empty cell.
         count: how many rows come.
+        password: what the workbook is encrypted with; None for a plain one.
     """
+    if password is not None:
+        plain = BytesIO()
+        write_rows(plain, book, rows, count)
+        encrypt(plain, password, stream)
+        return
     template = BytesIO()
     book.save(template)
     # Saving puts the present time here, which would make each workbook of a batch another file.

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from dataloader.couch import Address
 from dataloader.errors import FileError, InputError, Problem, ProtectedError, UsageError
+from dataloader.files import read_password_file
 from dataloader.models import DEFAULT_MODEL, Model, get_model, model_names
 from dataloader.settings import (
     CONFIG_FILE,
@@ -193,7 +194,7 @@ def _from_file(name: str, path: Path, environ: Mapping[str, str]) -> Target:
     source = table.get("credentials", {})
     if "password_file" in source:
         user: str | None = source["user"]
-        password: str | None = _password_file(path.parent / source["password_file"])
+        password: str | None = read_password_file(path.parent / source["password_file"])
     elif source:
         user, password = _credentials(environ, source["user_env"], source["password_env"])
         if user is None or password is None:
@@ -260,19 +261,10 @@ def _credentials(environ: Mapping[str, str], user: str, password: str) -> tuple[
     name = environ.get(user) or None
     secret = environ.get(password) or None
     if secret is None and password == ENV_PASSWORD and environ.get(ENV_PASSWORD_FILE):
-        secret = _password_file(Path(environ[ENV_PASSWORD_FILE]))
+        secret = read_password_file(Path(environ[ENV_PASSWORD_FILE]))
     if secret is not None and name is None and user == ENV_USER:
         raise UsageError(ENV_PASSWORD, rule="is set without a user", todo=f"set {ENV_USER} too")
     return name, secret
-
-
-def _password_file(path: Path) -> str:
-    try:
-        return path.read_text("utf-8").strip("\r\n")
-    except OSError as error:
-        raise FileError.of(error, path, "name the file that holds the password") from error
-    except UnicodeDecodeError as error:
-        raise FileError(str(path), rule="is not UTF-8 text", todo="name the file that holds the password") from error
 
 
 def _is_this_machine(url: str) -> bool:

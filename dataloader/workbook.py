@@ -4,7 +4,7 @@ The sheet ``Cards`` has a row a card. The vendor fills the last three columns, t
 everything else is locked against accident. ``Read me`` says what to do, ``Batch`` which batch it is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +24,7 @@ from python_calamine import CalamineError, CalamineWorkbook
 
 from dataloader import instructions
 from dataloader.check_value import check_value
+from dataloader.encryption import decrypt, is_encrypted
 from dataloader.errors import FileError, InputError, Problem, raise_problems
 from dataloader.files import require_file
 from dataloader.manifest import CARD_SCHEMA, Card, Header
@@ -56,11 +57,15 @@ COLUMNS = (
     Column("Result", 10, vendors=True),
     Column("Note", 36, vendors=True),
 )
-RESULTS = ("ok", "failed", "spare")
+SPARE = "spare"
+"""The result of a spare card, until the vendor has encoded it."""
+RESULTS = ("ok", "failed", SPARE)
 """What the vendor chooses from in the column Result."""
 MAX_DIGITS = len(str(MAX_CARDS))
 _REMAKE = "take the workbook that generate wrote, unchanged"
 _BATCH_ROWS = ("Name", "Created", "Cards", "Digest")
+_SPARES_ROW = "Spares"
+"""Not there where there are none."""
 _A4 = 9
 _LINE = 15
 """Points, the height of a line of text."""
@@ -72,17 +77,25 @@ _THIN = Side("thin", color="BFBFBF")
 _LINES = Border(_THIN, _THIN, _THIN, _THIN)
 
 
-def write_workbook(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> None:
-    """Write the workbook of a batch; the same batch gives the same bytes.
+def write_workbook(stream: IO[bytes], header: Header, cards: Iterable[Card], password: str | None = None) -> None:
+    """Write the workbook of a batch; the same batch gives the same bytes, where it is not encrypted.
 
     Args:
         stream: where to; needs no seeking.
         header: the batch.
         cards: its cards, in the order of their numbers.
+        password: what the workbook is encrypted with; None for a plain one.
     """
+    write_rows(stream, _template(header), _rows(header, cards), header.cards, password)
+
+
+def _rows(header: Header, cards: Iterable[Card]) -> Iterator[tuple[str, ...]]:
+    """Yield the texts of each card's row, escaped for XML."""
     snapsets = {name: escape(name) for name in header.snapsets}
-    rows = ((str(card.number), card.uuid, check_value(card.uuid), snapsets[card.snapset], "", "", "") for card in cards)
-    write_rows(stream, _template(header), rows, header.cards)
+    spares = header.spare_runs
+    for card in cards:
+        result = SPARE if spares and any(card.number in run for run in spares) else ""
+        yield str(card.number), card.uuid, check_value(card.uuid), snapsets[card.snapset], "", result, ""
 
 
 def _template(header: Header) -> openpyxl.Workbook:
@@ -116,7 +129,10 @@ def _template(header: Header) -> openpyxl.Workbook:
 
 
 def _about(header: Header) -> dict[str, str]:
-    return dict(zip(_BATCH_ROWS, (header.name, header.created, str(header.cards), header.digest), strict=True))
+    about = dict(zip(_BATCH_ROWS, (header.name, header.created, str(header.cards), header.digest), strict=True))
+    if header.spares:
+        about[_SPARES_ROW] = str(sum(header.spares.values()))
+    return about
 
 
 def _head(cell: Any, title: str, *, fill: str) -> None:
@@ -183,14 +199,18 @@ class WorkbookSummary:
     cards: int
 
 
-def check_workbook(path: Path) -> WorkbookSummary:
+def check_workbook(path: Path, password: str | None = None) -> WorkbookSummary:
     """Check a workbook as it was written for the vendor: every row, and the digest over all of them.
+
+    Args:
+        path: the workbook.
+        password: its password; of no meaning for one that is not encrypted.
 
     Raises:
         FileError: the file can't be read.
         InputError: with every problem found.
     """
-    [heads, *rows], about = _open(path)
+    [heads, *rows], about = _open(path, password)
     titles = [str(cell) for cell in heads]
     expected = [column.title for column in COLUMNS]
     if titles[: len(expected)] != expected:
@@ -216,11 +236,14 @@ def _checked(rows: list[list[Any]]) -> bool:
     return [check_value(row[1]) for row in rows] == [row[2] for row in rows]
 
 
-def _open(path: Path) -> tuple[list[list[Any]], dict[str, str]]:
+def _open(path: Path, password: str | None) -> tuple[list[list[Any]], dict[str, str]]:
     """Return the rows of the cards' sheet, and what the batch's sheet says."""
     try:
         require_file(path)
-        book = CalamineWorkbook.from_path(str(path))
+        if is_encrypted(path):
+            book = CalamineWorkbook.from_filelike(decrypt(path, password))
+        else:
+            book = CalamineWorkbook.from_path(str(path))
         missing = [name for name in (CARDS_SHEET, BATCH_SHEET) if name not in book.sheet_names]
         if missing:
             raise InputError(Problem(str(path), f"has no sheet {' and '.join(missing)}", _REMAKE))

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from threading import Barrier
 
@@ -17,7 +18,7 @@ from conftest import Command
 
 from dataloader.cli import run
 from dataloader.errors import DataloaderError, ExitCode, FileError, InputError
-from dataloader.generate import Batch, check_name, generate, share_out
+from dataloader.generate import Batch, check_name, generate, share_out, spares_of
 from dataloader.manifest import read_header, read_manifest
 from dataloader.revision import MAX_SAFE_INTEGER
 from dataloader.snapsets import Snapsets
@@ -108,6 +109,80 @@ def test_progress_is_told_for_each_card_in_each_file(folder: Path) -> None:
 
     generate("spring", SHARES, folder, on_card=on_card)
     assert seen == 14
+
+
+def test_spares_come_on_top_of_each_snapsets_cards(folder: Path) -> None:
+    """They are cards like the others, the last ones of their snapset's, and the manifest says which they are."""
+    batch = generate(
+        "spring", {"snapset_1a": 4, "snapset_3": 2, "empty": 3}, folder, spares={"snapset_1a": 1, "empty": 2}
+    )
+    header = read_manifest(batch.manifest.path).header
+    assert (header.cards, dict(header.snapsets)) == (12, {"snapset_1a": 5, "snapset_3": 2, "empty": 5})
+    assert dict(header.spares) == {"snapset_1a": 1, "empty": 2}
+    assert header.spare_runs == (range(5, 6), range(11, 13))
+    assert [number for number in range(14) if header.is_spare(number)] == [5, 11, 12]
+    assert check_workbook(batch.workbook).cards == 12
+
+
+@pytest.mark.parametrize(
+    ("shares", "portion", "spares"),
+    [
+        ({"a": 300, "b": 200}, Fraction(2, 100), {"a": 6, "b": 4}),
+        ({"a": 301, "b": 1}, Fraction(2, 100), {"a": 7, "b": 1}),
+        ({"a": 1}, Fraction(100, 100), {"a": 1}),
+        ({"a": 999_000}, Fraction(1, 1000), {"a": 999}),
+        # 29 % of 100 is 29, which binary fractions would make 30.
+        ({"a": 100}, Fraction("29") / 100, {"a": 29}),
+        ({"a": 300, "b": 200}, Fraction(0), {}),
+    ],
+)
+def test_each_snapset_gets_its_share_of_spares_rounded_up(
+    shares: dict[str, int], portion: Fraction, spares: dict[str, int]
+) -> None:
+    """However few cards a snapset has, one of them can fail."""
+    assert spares_of(shares, portion) == spares
+
+
+@pytest.mark.parametrize("said", ["8", "2%", "1.5%"])
+def test_the_command_tells_of_spares(folder: Path, here: Command, said: str) -> None:
+    """A count is shared out among the snapsets, a percentage is taken of each; text and JSON say what it came to."""
+    asked = ("--cards", 400, "--snapset", "snapset_1a=300", "--snapset", "empty", "--spares", said, "--out", folder)
+    each = {"8": (6, 2), "2%": (6, 2), "1.5%": (5, 2)}[said]
+    done = here("generate", "spring", *asked)
+    assert (done.code, done.stderr) == (ExitCode.OK, "")
+    cards, spares = 400 + sum(each), sum(each)
+    assert done.stdout.splitlines()[0] == (
+        f"minted {cards} cards ({spares} of them spares): {300 + each[0]} snapset_1a, {100 + each[1]} empty"
+    )
+    data = here("generate", "summer", *asked, "--json").data
+    assert (data["cards"], data["spares"]) == (cards, dict(zip(("snapset_1a", "empty"), each, strict=True)))
+    assert here("validate", folder / "spring.batch.jsonl").stdout == (
+        f"ok  {folder}/spring.batch.jsonl: manifest, batch spring, {cards} cards, {spares} of them spares\n"
+    )
+
+
+def test_the_command_checks_the_chip(folder: Path, here: Command) -> None:
+    """It says what a card takes of the chip's memory, and what is left."""
+    done = here("generate", "spring", "--cards", 3, "--chip", "ntag213", "--out", folder)
+    assert done.stdout.splitlines()[-1] == "chip      NTAG213: a card takes 46 of its 144 bytes, 98 are left"
+    done = here("generate", "summer", "--cards", 3, "--chip", "ultralight", "--out", folder, "--json")
+    assert done.data["chip"] == {"name": "ultralight", "memory": 48, "needed": 46, "left": 2}
+
+
+def test_the_command_encrypts_the_workbook(folder: Path, tmp_path: Path, here: Command) -> None:
+    """With a password file the workbook can be opened with the password alone; the manifest stays readable."""
+    (tmp_path / "password").write_text("correct horse\n")
+    done = here("generate", "spring", "--cards", 3, "--out", folder, "--password-file", "password")
+    assert (done.code, done.stderr) == (ExitCode.OK, "")
+    assert done.stdout.splitlines()[2] == (
+        f"workbook  {folder}/spring.xlsx  (for the vendor; encrypted: the password goes another way than the file)"
+    )
+    assert "correct horse" not in done.stdout
+    assert stat.S_IMODE((folder / "spring.xlsx").stat().st_mode) == 0o600
+    assert check_workbook(folder / "spring.xlsx", "correct horse").cards == 3
+    assert names(folder) == ["spring.batch.jsonl", "spring.xlsx"]
+    assert here("generate", "b", "--cards", 3, "--password-file", "password", "--json").data["encrypted"] is True
+    assert here("generate", "c", "--cards", 3, "--json").data["encrypted"] is False
 
 
 # What is refused.
@@ -366,10 +441,12 @@ def test_the_command_tells_programs_as_json(tmp_path: Path, command: Command) ->
         "name": "ci",
         "cards": 3,
         "snapsets": {"empty": 3},
+        "spares": {},
         "created": "2000-01-01T00:00:00.000Z",
         "digest": header.digest,
         "manifest": "ci.batch.jsonl",
         "workbook": "ci.xlsx",
+        "encrypted": False,
     }
 
 
@@ -422,6 +499,30 @@ REFUSED: dict[str, tuple[list[str], ExitCode, str]] = {
         ExitCode.INPUT,
         "seed -1: is not between 0 and 2**53 - 1 (choose another)",
     ),
+    "spares that are no number": (
+        ["spring", "--cards", "5", "--spares", "some"],
+        ExitCode.USAGE,
+        "--spares some: must be a count or a percentage, as 20 or 2% (correct it)",
+    ),
+    "less than no spares": (["spring", "--cards", "5", "--spares=-1"], ExitCode.USAGE, "--spares -1: must be a count"),
+    "half a spare": (["spring", "--cards", "5", "--spares", "2.5"], ExitCode.USAGE, "--spares 2.5: must be a count"),
+    "too many with the spares": (
+        ["spring", "--cards", "999999", "--spares", "1%"],
+        ExitCode.INPUT,
+        "1009999 cards: a batch has 1 to 1,000,000 cards (make several batches)",
+    ),
+    "no cards but spares": (["spring", "--cards", "0", "--spares", "5"], ExitCode.INPUT, "0 cards: a batch has 1 to"),
+    "a chip that is not known": (["spring", "--cards", "5", "--chip", "ntag424"], ExitCode.USAGE, "'ntag424' is not"),
+    "no password file": (
+        ["spring", "--cards", "5", "--password-file", "none"],
+        ExitCode.FILE,
+        "none: no such file or directory (name the file that holds the password)",
+    ),
+    "a password file of several lines": (
+        ["spring", "--cards", "5", "--password-file", "lines"],
+        ExitCode.INPUT,
+        "lines: a workbook's password is one line of 1 to 255 characters (correct the file)",
+    ),
     "a folder that is a file": (["spring", "--cards", "5", "--out", "file"], ExitCode.FILE, "file: is not a folder"),
     "a folder that takes no files": (
         ["spring", "--cards", "5", "--out", "/proc"],
@@ -442,13 +543,14 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(
 ) -> None:
     """Whatever is wrong, the exit code and the message say it, and no file is made."""
     (tmp_path / "file").write_text("x")
+    (tmp_path / "lines").write_text("one\ntwo\n")
     assert run(["generate", *arguments]) == code
     printed = capsys.readouterr()
     assert printed.out == ""
     assert message in printed.err
     if code is not ExitCode.USAGE:
         assert re.fullmatch(r"error: [^\n]+\n", printed.err)
-    assert names(tmp_path) == ["file"]
+    assert names(tmp_path) == ["file", "lines"]
 
 
 def test_an_umask_of_the_user_does_not_matter(folder: Path, tmp_path: Path) -> None:

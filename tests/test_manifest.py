@@ -26,14 +26,12 @@ from dataloader.manifest import (
     Manifest,
     Part,
     check_count,
-    deal,
-    mint,
     now,
     read_header,
     read_manifest,
-    seeded_bytes,
     write_manifest,
 )
+from dataloader.mint import deal, mint, seeded_bytes
 
 CREATED = "2020-11-23T00:00:00.000Z"
 SHARES = {"snapset_1a": 3, "empty": 2}
@@ -209,20 +207,38 @@ def test_times_are_written_as_records_have_them() -> None:
     shares=st.dictionaries(SNAPSET_NAMES, st.integers(1, 30), min_size=1, max_size=6),
     name=BATCH_NAMES,
     seed=st.none() | st.integers(0, 2**53 - 1),
+    data=st.data(),
 )
 def test_a_manifest_is_read_as_it_was_written(
-    shared_path: Path, shares: dict[str, int], name: str, seed: int | None
+    shared_path: Path, shares: dict[str, int], name: str, seed: int | None, data: st.DataObject
 ) -> None:
-    """Header and cards come back, card for card."""
+    """Header and cards come back, card for card, and with them which ones are spares."""
     count = sum(shares.values())
     cards = list(deal(mint(count), shares))
+    spares = {
+        snapset: data.draw(st.integers(1, shares[snapset]))
+        for snapset in data.draw(st.lists(st.sampled_from(list(shares)), unique=True))
+    }
     with shared_path.open("wb") as stream:
-        written = write_manifest(stream, Header(name, CREATED, count, shares, "", seed), cards)
+        written = write_manifest(stream, Header(name, CREATED, count, shares, "", seed, spares), cards)
     manifest = read_manifest(shared_path)
     assert manifest.header == written == read_header(shared_path)
     assert dict(manifest.header.snapsets) == shares
     assert (manifest.header.name, manifest.header.created, manifest.header.seed) == (name, CREATED, seed)
     assert list(manifest.cards()) == cards == list(manifest.cards())
+    # The last of each snapset's cards are its spares.
+    of_snapset = {snapset: [card.number for card in cards if card.snapset == snapset] for snapset in shares}
+    expected = {number for snapset, some in spares.items() for number in of_snapset[snapset][-some:]}
+    assert {number for number in range(count + 2) if manifest.header.is_spare(number)} == expected
+
+
+def test_spares_do_not_change_what_was_there_before(path: Path) -> None:
+    """A batch without spares has the header that it always had, byte for byte."""
+    path.write_bytes(rendered(seed=7))
+    header = path.read_bytes().splitlines(keepends=True)[0]
+    assert b"spares" not in header
+    assert read_manifest(path).header.spares == {}
+    assert sha256(header).hexdigest() == "bdde6ea8b752f32474c47673b0eaf49f07d6404d9b2ce976e9b9fbabb2c24276"
 
 
 def test_a_manifest_is_lines_of_json_that_anybody_can_read(path: Path) -> None:
@@ -473,6 +489,21 @@ WRONG_FILES: dict[str, tuple[bytes, list[str]]] = {
     "a snapset that is not counted": (
         assembled(CARDS, snapsets={"snapset_1a": 3, "snapset_3": 2}),
         [": the cards' snapsets are not those that the header counts"],
+    ),
+    "more spares than cards": (
+        assembled(CARDS, spares={"snapset_1a": 4, "empty": 2, "snapset_3": 1}),
+        [
+            "line 1: 4 spares start with snapset_1a, but 3 cards",
+            "line 1: 1 spares start with snapset_3, but 0 cards",
+        ],
+    ),
+    "spares taken away": (
+        assembled(CARDS, spares={"empty": 2}).replace(b',"spares":{"empty":2}', b""),
+        ["line 1: the seal is not that of the header: the line has been changed or cut off"],
+    ),
+    "no spares, said": (
+        HEADER.replace(b',"digest"', b',"spares":{},"digest"') + b"".join(CARDS),
+        ["line 1: spares: {} should be non-empty"],
     ),
     "several things at once": (
         HEADER

@@ -78,6 +78,18 @@ def test_the_last_sheet_says_what_the_batch_is(small: Batch, book: Book) -> None
     ]
 
 
+def test_a_spares_row_says_so(tmp_path: Path) -> None:
+    """The result of a spare is filled in, for the vendor to overwrite; the other sheets count the spares."""
+    batch = generate("spring", {"snapset_1a": 3, "empty": 2}, tmp_path, spares={"snapset_1a": 1, "empty": 1})
+    book = openpyxl.load_workbook(batch.workbook)
+    assert [row[5] for row in rows_of(book["Cards"])] == ["Result", None, None, None, "spare", None, None, "spare"]
+    cells = [row[5] for row in book["Cards"].iter_rows(min_row=2)]
+    assert {(cell.number_format, cell.protection.locked) for cell in cells} == {("@", False)}
+    assert ["Spares", "2"] in rows_of(book["Batch"])
+    assert ["Cards", "7, one a row of the sheet Cards; 2 are spares"] in rows_of(book["Read me"])
+    assert check_workbook(batch.workbook).cards == 7
+
+
 def test_every_cell_is_text(book: Book) -> None:
     """No spreadsheet program takes a number, a UUID or a chip's hex digits for something to calculate with."""
     cards = book["Cards"]

@@ -1,16 +1,21 @@
 """Commands about files: generate, validate."""
 
+import re
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dataloader.cli.options import PATH, get_snapsets, snapset_options
 from dataloader.cli.output import Output, global_options
 from dataloader.cli.progress import Progress
+from dataloader.cli.vendor import ENCRYPTED, chip_option, fit_data, fit_lines, get_fit, get_password, password_option
 from dataloader.errors import ExitCode, InputError, Problem, UsageError
 from dataloader.generate import generate as generate_batch
-from dataloader.generate import share_out
+from dataloader.generate import share_out, spares_of
 from dataloader.inputs import validate as validate_files
+from dataloader.manifest import Header
 from dataloader.settings import MAX_CARDS
 
 
@@ -26,6 +31,32 @@ def _wanted(values: tuple[str, ...]) -> dict[str, int | None]:
     return wanted
 
 
+_SPARES = re.compile(r"(?P<number>\d{1,7}(\.\d{1,6})?)(?P<percent>%?)\Z", re.ASCII)
+
+
+def _portion(value: str | None, cards: int) -> Fraction:
+    """Return how many spares there are for a card, of what --spares says."""
+    match = _SPARES.match(value or "0")
+    if match is None or ("." in match["number"] and not match["percent"]):
+        raise UsageError(f"--spares {value}", rule="must be a count or a percentage, as 20 or 2%", todo="correct it")
+    return Fraction(match["number"]) / (100 if match["percent"] else max(cards, 1))
+
+
+def _order(
+    output: Output,
+    cards: int,
+    wanted: tuple[str, ...],
+    spares: str | None,
+    snapsets_dir: Path | None,
+    *,
+    strict: bool,
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return how many cards start with each snapset, and how many spares there are on top."""
+    portion = _portion(spares, cards)
+    shares = share_out(cards, _wanted(wanted), get_snapsets(output, snapsets_dir, strict=strict))
+    return shares, spares_of(shares, portion)
+
+
 @click.command(short_help="Mint a batch of cards: its manifest and its workbook.")
 @click.argument("name")
 @click.option("--cards", type=int, required=True, metavar="N", help="How many cards, 1 to 1,000,000.")
@@ -36,6 +67,13 @@ def _wanted(values: tuple[str, ...]) -> dict[str, int | None]:
     metavar="S[=COUNT]",
     help="The snapset that the cards start with; several with counts, one of them may do without. Default: empty.",
 )
+@click.option(
+    "--spares",
+    metavar="N|N%",
+    help="Mint spare cards on top: a count, or a percentage of the cards; each snapset gets its share, rounded up.",
+)
+@chip_option
+@password_option("Encrypt the workbook with the password in this file.")
 @click.option(
     "--out", type=PATH, default=Path(), metavar="DIR", help="The folder to write to; default: the current one."
 )
@@ -52,24 +90,28 @@ def generate(
     output: Output,
     /,
     name: str,
-    cards: int,
-    wanted: tuple[str, ...],
-    out: Path,
-    seed: int | None,
-    snapsets_dir: Path | None,
     *,
-    strict: bool,
+    cards: int,
+    out: Path,
+    chip: str | None,
+    seed: int | None,
+    password_file: Path | None,
+    **options: Any,
 ) -> None:
     """Mint a batch of cards.
 
     Writes NAME.batch.jsonl, the manifest, which is the record of the batch: keep it. And NAME.xlsx, the
     workbook for the card vendor. Neither is ever written over another file.
 
+    Spares are cards like the others, the last ones of each snapset's; the vendor encodes as many as are needed.
+
     \b
     Example:
-      dataloader generate spring --cards 500 --snapset snapset_1a=300 --snapset snapset_3 --out batches
+      dataloader generate spring --cards 500 --snapset snapset_1a=300 --snapset snapset_3 --spares 2% --out batches
     """
-    shares = share_out(cards, _wanted(wanted), get_snapsets(output, snapsets_dir, strict=strict))
+    shares, spares = _order(output, cards, **options)
+    fit = get_fit(chip)
+    password = get_password(password_file)
     progress = Progress(output, "rows")
     rows = 0
 
@@ -77,36 +119,54 @@ def generate(
         nonlocal rows
         rows += 1
         if rows % 1000 == 0:
-            progress("writing", rows, 2 * cards)
+            progress("writing", rows, 2 * sum((*shares.values(), *spares.values())))
 
-    batch = generate_batch(name, shares, out, seed=seed, on_card=on_card)
+    batch = generate_batch(name, shares, out, spares=spares, seed=seed, password=password, on_card=on_card)
     progress.close()
     header = batch.manifest.header
-    dealt = ", ".join(f"{count:,} {each}" for each, count in header.snapsets.items())
     output.result(
         {
             "name": header.name,
             "cards": header.cards,
             "snapsets": dict(header.snapsets),
+            "spares": dict(header.spares),
             "created": header.created,
             "digest": header.digest,
             "manifest": str(batch.manifest.path),
             "workbook": str(batch.workbook),
+            "encrypted": password is not None,
+            **fit_data(fit),
         },
         [
-            f"minted {header.cards:,} cards: {dealt}",
+            _minted(header),
             f"manifest  {batch.manifest.path}  (keep it: it is the only record of the cards)",
-            f"workbook  {batch.workbook}  (for the vendor)",
+            f"workbook  {batch.workbook}  (for the vendor{'' if password is None else ENCRYPTED})",
+            *fit_lines(fit),
         ],
     )
 
 
+def _minted(header: Header) -> str:
+    spares = sum(header.spares.values())
+    dealt = ", ".join(f"{count:,} {each}" for each, count in header.snapsets.items())
+    return f"minted {header.cards:,} cards{f' ({spares:,} of them spares)' if spares else ''}: {dealt}"
+
+
 @click.command(short_help="Check files; no server needed.")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@password_option("The file with the password of encrypted workbooks.")
 @snapset_options
 @global_options
 @click.pass_obj
-def validate(output: Output, /, paths: tuple[Path, ...], snapsets_dir: Path | None, *, strict: bool) -> ExitCode:
+def validate(
+    output: Output,
+    /,
+    paths: tuple[Path, ...],
+    password_file: Path | None,
+    snapsets_dir: Path | None,
+    *,
+    strict: bool,
+) -> ExitCode:
     """Check manifests, reconciled files, workbooks, snapsets, sample data and target files, by what they are.
 
     Every problem is found, not the first only. A folder is checked with all that is in it.
@@ -116,7 +176,7 @@ def validate(output: Output, /, paths: tuple[Path, ...], snapsets_dir: Path | No
       dataloader validate batches/spring.batch.jsonl my-snapsets dataloader.toml
     """
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
-    found = list(validate_files(paths, snapsets, strict=strict))
+    found = list(validate_files(paths, snapsets, strict=strict, password=get_password(password_file)))
     if not found:
         where = " ".join(map(str, paths))
         raise InputError(Problem(where, "holds no file that can be checked", "name a file, or another folder"))
