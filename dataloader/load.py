@@ -129,9 +129,13 @@ def load(
     Raises:
         DataloaderError: the server failed to the last retry, or refused; what was written stays, and
             running the load again goes on from there.
-        ProtectedError: a database was loaded as something more protected.
+        ProtectedError: a database was loaded as something more protected, or sample data for a target that
+            never gets any.
     """
     start = time.monotonic()
+    for source in sources:
+        if source.is_sample:
+            target.refuse(f"sample data ({source.kind} of {source.origin})", "load manifests and snapsets only")
     replaced = frozenset({State.OUTDATED} if update else ())
     # A design document is not a person's: one that was deleted comes back.
     views_replaced = replaced | {State.DELETED} | ({State.EDITED, State.FOREIGN} if replace_views else set())

@@ -7,6 +7,7 @@ from dataloader.errors import InputError, Problem
 from dataloader.manifest import WHOLE, CardFile, Part
 from dataloader.models import Entry, Kind, Model, Role
 from dataloader.revision import Document, Prepared, prepare
+from dataloader.settings import data_dir
 from dataloader.snapsets import Snapsets
 from dataloader.targets import Target
 from dataloader.validation import explain, is_valid
@@ -30,6 +31,11 @@ class Source:
     documents: Callable[[], Iterator[Document]]
     role: Role | None = None
     """Whose documents they are; no two roles share an ``_id``."""
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether these are development data; whatever is not known to be something else is."""
+        return self.role not in {Role.CARD, Role.SNAPSET} and self.kind != DESIGN_KIND
 
     def prepared(self) -> Iterator[Prepared]:
         """Yield the documents, checked and ready to be asked about and written.
@@ -73,6 +79,10 @@ def card_entries(manifest: CardFile, snapsets: Snapsets, part: Part = WHOLE) -> 
     created = manifest.header.created
     for card in manifest.cards(part):
         yield Entry(card.uuid, preferences[card.snapset], created, Role.CARD)
+
+
+def _personas() -> set[str]:
+    return {path.stem for path in (data_dir("samples") / "personas").iterdir()}
 
 
 def snapset_sources(model: Model, snapsets: Snapsets) -> list[Source]:
@@ -140,7 +150,16 @@ def all_sources(target: Target, manifests: Sequence[CardFile], snapsets: Snapset
 
     The design documents come last: on a database that is new, views that are there from the start would
     be indexed while the cards are being written, at the cost of both.
+
+    Raises:
+        InputError: a manifest is given twice, or names a snapset that is not there.
+        ProtectedError: a reproducible batch or a persona's preference set, for a staging or production target.
     """
+    for name in sorted(_personas() & set(snapsets.by_name)):
+        target.refuse(
+            f"snapset {name} of {snapsets.folder}, which has the name of a persona of the samples,",
+            "rename it if it is a snapset, or take it out",
+        )
     return [
         *snapset_sources(target.model, snapsets),
         *batch_sources(target, manifests, snapsets, part),

@@ -297,6 +297,23 @@ def run(command: Command, on_target: list[str], credentials: dict[str, str], tar
     return run
 
 
+@pytest.fixture
+def run_here(
+    here: Command, on_target: list[str], credentials: dict[str, str], target: Target, monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    """Run a command on the test's target as ``run`` does, in this process, which is quicker."""
+
+    def run(*arguments: object, url: str = target.address.url, env: dict[str, str] | None = None) -> Completed:
+        name, *others = arguments
+        options = [url if option == target.address.url else option for option in on_target]
+        with monkeypatch.context() as patch:
+            for variable, value in {**credentials, **(env or {})}.items():
+                patch.setenv(variable, value)
+            return here(name, *options, *others)
+
+    return run
+
+
 def databases(server: Server, target: Target) -> dict[str, Database]:
     """Return the target's databases by their names without prefix."""
     return {name: server.database(target.database(name)) for name in target.model.databases}

@@ -150,24 +150,24 @@ class TestRefusing:
     @pytest.mark.parametrize("environment", ["qa", None, 7, {"a": 1}])
     @ONE_MODEL
     def test_what_this_program_does_not_know_is_taken_for_protected(
-        self, run: Command, server: Server, target: Target, environment: object
+        self, run_here: Command, server: Server, target: Target, environment: object
     ) -> None:
         """A later version may know of another environment: nothing is done until somebody has looked."""
         for database in databases(server, target).values():
             database.create()
             put(database, {"_id": MARKER, "environment": environment})
-        done = run("load", "--environment", "production")
+        done = run_here("load", "--environment", "production")
         assert done.code == ExitCode.PROTECTED
         assert "its _local/dataloader holds no environment that this program knows" in done.stderr
 
     @ONE_MODEL
     def test_who_may_not_read_is_told_that_and_no_more(
-        self, run: Command, server: Server, target: Target, snapsets: Snapsets, plain_user: tuple[str, str]
+        self, run_here: Command, server: Server, target: Target, snapsets: Snapsets, plain_user: tuple[str, str]
     ) -> None:
         """Exit code 6, as for any other request."""
         bring(server, target, snapsets)
         name, password = plain_user
-        done = run("plan", env={"COUCHDB_USER": name, "COUCHDB_PASSWORD": password})
+        done = run_here("plan", env={"COUCHDB_USER": name, "COUCHDB_PASSWORD": password})
         assert done.code == ExitCode.CREDENTIALS
         assert f"user {name} may not do this" in done.stderr
 
@@ -194,15 +194,15 @@ class TestRemembering:
     @pytest.mark.parametrize("name", ["load", "seed"])
     @ONE_MODEL
     def test_a_second_load_asks_once_and_changes_nothing(
-        self, run: Command, server: Server, target: Target, proxied: Through, name: str
+        self, run_here: Command, server: Server, target: Target, proxied: Through, name: str
     ) -> None:
         """One small request a database; no update sequence moves, and the mark keeps its revision."""
-        assert run(name).code == ExitCode.OK
+        assert run_here(name).code == ExitCode.OK
         before = sequences(server, target)
         kept = [get(database, MARKER) for database in databases(server, target).values()]
         assert markers(server, target) == {"ci"}
         _, proxy = proxied(lambda request, forward: forward(request))
-        assert run(name, url=proxy.url).code == ExitCode.OK
+        assert run_here(name, url=proxy.url).code == ExitCode.OK
         assert proxy.count("GET", MARKER) == len(kept)
         assert proxy.count("PUT", MARKER) == 0
         assert sequences(server, target) == before
@@ -224,30 +224,30 @@ class TestRemembering:
 
     @ONE_MODEL
     def test_a_more_protected_one_takes_its_place_with_a_warning(
-        self, run: Command, server: Server, target: Target
+        self, run_here: Command, server: Server, target: Target
     ) -> None:
         """What was seeded before is still there, so check, plan and load say so; then there is no way back."""
-        assert run("seed").code == ExitCode.OK
+        assert run_here("seed").code == ExitCode.OK
         names = [target.database(name) for name in target.model.databases]
         production = ("--environment", "production")
         warning = "was loaded as ci, and may hold sample data and log-ins from then"
         for name, makes in (("check", "ci"), ("plan", "ci"), ("load", "production")):
-            done = run(name, *production)
+            done = run_here(name, *production)
             assert done.code == ExitCode.OK
             for database in names:
                 assert f"warning: {database} {warning}" in done.stderr
             assert markers(server, target) == {makes}
-        assert run("seed").code == ExitCode.PROTECTED
-        again = run("load", *production, "--json")
+        assert run_here("seed").code == ExitCode.PROTECTED
+        again = run_here("load", *production, "--json")
         assert (again.code, again.stderr, again.data["raised"]) == (ExitCode.OK, "", {})
 
     @ONE_MODEL
-    def test_the_check_shows_what_the_databases_remember(self, run: Command, target: Target) -> None:
+    def test_the_check_shows_what_the_databases_remember(self, run_here: Command, target: Target) -> None:
         """In text and in JSON; and as a problem, with the exit code, where it is more than was said."""
-        assert run("load", "--environment", "staging").code == ExitCode.OK
-        done = run("check", "--environment", "staging")
+        assert run_here("load", "--environment", "staging").code == ExitCode.OK
+        done = run_here("check", "--environment", "staging")
         assert (done.code, done.stderr, done.stdout.count(", loaded as staging")) == (ExitCode.OK, "", 2)
-        done = run("check", "--json")
+        done = run_here("check", "--json")
         assert done.code == ExitCode.PROTECTED
         assert {each["environment"] for each in done.data["databases"].values()} == {"staging"}
         assert len(done.data["problems"]) == len(target.model.databases)
