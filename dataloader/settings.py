@@ -20,6 +20,8 @@ ENV_PASSWORD = "COUCHDB_PASSWORD"  # noqa: S105 - the name of a variable, not a 
 """The user's password."""
 ENV_PASSWORD_FILE = "COUCHDB_PASSWORD_FILE"  # noqa: S105 - the name of a variable, not a password
 """A file that holds the password, as container secrets are given."""
+ENV_NETRC = "NETRC"
+"""The file with users and passwords by host, where none of these is said; default ``.netrc`` in the home folder."""
 ENV_CONFIG = "DATALOADER_CONFIG"
 """The target file; default ``dataloader.toml`` in the current folder."""
 ENV_TIMEOUT = "DATALOADER_TIMEOUT"

@@ -8,25 +8,18 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from dataloader.couch import Address
+from dataloader.couch import Address, Tls
+from dataloader.credentials import Credentials, from_environment, readable_by_others, referred_to
 from dataloader.errors import FileError, InputError, Problem, ProtectedError, UsageError
-from dataloader.files import read_password_file
 from dataloader.models import DEFAULT_MODEL, Model, get_model, model_names
-from dataloader.settings import (
-    CONFIG_FILE,
-    ENV_CONFIG,
-    ENV_PASSWORD,
-    ENV_PASSWORD_FILE,
-    ENV_URL,
-    ENV_USER,
-)
+from dataloader.settings import CONFIG_FILE, ENV_CONFIG, ENV_URL
 from dataloader.validation import explain
 
 SCHEMA = "files/target-file"
@@ -35,6 +28,7 @@ SCHEMA = "files/target-file"
 _PREFIX = re.compile(r"[a-z][a-z0-9_$()+-]*\Z")
 # Without credentials; as the schema of the target file has it.
 _URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/+-]*)?\Z")
+_TLS_FILES = ("ca_file", "client_cert", "client_key")
 
 
 class Environment(StrEnum):
@@ -100,9 +94,15 @@ def read_targets(path: Path) -> dict[str, dict[str, Any]]:
         if table.get("model", DEFAULT_MODEL) not in model_names():
             problems.append(Problem(where, f"there is no model {table['model']!r}", f"choose of {_models()}"))
         try:
-            _split_all(_listed(table["url"]))
+            urls, _, _ = _split_all(_listed(table["url"]))
         except UsageError as error:
             problems.append(Problem(where, f"its url {error.rule}", error.todo))
+            continue
+        problems += [
+            Problem(where, f"its {option} is for a server with https", "write the url with https://")
+            for option in (*_TLS_FILES, "insecure")
+            if table.get(option) and not urls[0].startswith("https:")
+        ]
     if problems:
         raise InputError(problems)
     targets: dict[str, dict[str, Any]] = data["target"]
@@ -120,6 +120,7 @@ def resolve(
     model: str | None = None,
     environment: str | None = None,
     prefix: str | None = None,
+    tls: Tls | None = None,
     config: Path | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Target:
@@ -131,36 +132,36 @@ def resolve(
         model: the document model, with a URL.
         environment: what the target is for, with a URL; must be said for another machine.
         prefix: what stands before database names, with a URL.
+        tls: whom to trust and what to show, with a URL.
         config: the target file.
         environ: the environment's variables.
 
     Raises:
         UsageError: none is meant, or two.
         FileError: the target file, or one it names, can't be read.
-        InputError: the target file is wrong.
-        ProtectedError: a URL of another machine without an environment.
+        InputError: the target file is wrong, or a ``.netrc`` file.
+        ProtectedError: a URL of another machine without an environment, or a protected one that is not verified.
     """
     if target is not None:
-        if url is not None or model is not None or environment is not None or prefix is not None:
+        if any(each is not None for each in (url, model, environment, prefix, tls)):
             raise UsageError(
                 f"--target {target}",
-                rule="stands alone: its URL, model, environment and prefix are in the target file",
+                rule="stands alone: its URL, model, environment, prefix and TLS are in the target file",
                 todo="leave the others out, or use --url",
             )
         return _from_file(target, config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE), environ)
-    warnings: tuple[str, ...] = ()
     given = environ.get(ENV_URL, "").split() if url is None else _listed(url)
     if not given:
         raise UsageError(
             "no target", rule="a command needs to know its server", todo=f"give --target, --url or {ENV_URL}"
         )
     urls, user, password = _split_all(given)
-    if url is not None and password:
-        warnings = ("the password in --url can be seen by everybody on this machine; use COUCHDB_PASSWORD_FILE",)
-    if user is None:
-        user, password = _credentials(environ, ENV_USER, ENV_PASSWORD)
-    elif password is None:
-        _, password = _credentials({**environ, ENV_USER: user}, ENV_USER, ENV_PASSWORD)
+    found = Credentials(user, password)
+    if password is None:
+        found = from_environment(environ, _hosts(urls), user)
+    elif url is not None:
+        warning = "the password in --url can be seen by everybody on this machine; use COUCHDB_PASSWORD_FILE"
+        found = replace(found, warnings=(warning,))
     if environment is None:
         elsewhere = next((each for each in urls if not _is_this_machine(each)), None)
         if elsewhere is not None:
@@ -176,13 +177,16 @@ def resolve(
             rule="database names begin with a lower-case letter and hold those, digits and _ $ ( ) + -",
             todo="choose another",
         )
-    return Target(
-        Address(urls[0], user, password, others=urls[1:]),
+    how = tls or Tls()
+    _check_tls(how, urls)
+    resolved = Target(
+        Address(urls[0], found.user, found.password, how, urls[1:]),
         get_model(model or DEFAULT_MODEL),
         Environment(environment),
         prefix or "",
-        warnings,
+        found.warnings,
     )
+    return _warned(resolved, "--insecure")
 
 
 def _from_file(name: str, path: Path, environ: Mapping[str, str]) -> Target:
@@ -190,28 +194,50 @@ def _from_file(name: str, path: Path, environ: Mapping[str, str]) -> Target:
     if name not in targets:
         raise InputError(Problem(str(path), f"there is no target {name!r}", f"choose of {', '.join(sorted(targets))}"))
     table = targets[name]
+    where = f"{path}, target {name}"
     urls, _, _ = _split_all(_listed(table["url"]))
-    source = table.get("credentials", {})
-    if "password_file" in source:
-        user: str | None = source["user"]
-        password: str | None = read_password_file(path.parent / source["password_file"])
-    elif source:
-        user, password = _credentials(environ, source["user_env"], source["password_env"])
-        if user is None or password is None:
-            raise UsageError(
-                f"{path}, target {name}",
-                rule=f"{source['user_env']} and {source['password_env']} are not set",
-                todo="set both in the environment",
-            )
-    else:
-        user, password = _credentials(environ, ENV_USER, ENV_PASSWORD)
-    ca_file = path.parent / table["ca_file"] if "ca_file" in table else None
-    return Target(
-        Address(urls[0], user, password, ca_file, urls[1:]),
+    found = referred_to(table.get("credentials", {}), path.parent, where, _hosts(urls), environ)
+    files = {option: path.parent / table[option] for option in _TLS_FILES if option in table}
+    target = Target(
+        Address(urls[0], found.user, found.password, Tls(**files, insecure=table.get("insecure", False)), urls[1:]),
         get_model(table.get("model", DEFAULT_MODEL)),
         Environment(table["environment"]),
         table.get("prefix", ""),
+        found.warnings,
     )
+    return _warned(target, f"{where}: insecure")
+
+
+def _warned(target: Target, said: str) -> Target:
+    """Return a target with the warnings that its TLS gives reason for.
+
+    Args:
+        target: the target.
+        said: where it was said that the server is not to be verified, if it was.
+
+    Raises:
+        ProtectedError: that, of a protected target.
+    """
+    tls = target.address.tls
+    warnings = target.warnings
+    key = tls.client_key or tls.client_cert
+    if key is not None and key.is_file():
+        warnings += readable_by_others(key)
+    if tls.insecure:
+        todo = "name the certificate of the server's authority with --ca-file, or ca_file in the target file"
+        target.refuse(said, todo)
+        danger = "whoever is on the way to it can read and change everything, the password too"
+        warnings += (f"{said}: nobody verifies who the server is, so {danger}",)
+    return replace(target, warnings=warnings)
+
+
+def _check_tls(tls: Tls, urls: Sequence[str]) -> None:
+    for option, value in asdict(tls).items():
+        name = f"--{option.replace('_', '-')}"
+        if value and not urls[0].startswith("https:"):
+            raise UsageError(name, rule="is for a server with https", todo="write the URL with https://")
+        if value and option == "client_key" and tls.client_cert is None:
+            raise UsageError(name, rule="stands without its certificate", todo="give --client-cert, too")
 
 
 def _listed(urls: str | Sequence[str]) -> list[str]:
@@ -257,14 +283,8 @@ def _split(url: str) -> tuple[str, str | None, str | None]:
     return bare, user, unquote(parts.password) if parts.password else None
 
 
-def _credentials(environ: Mapping[str, str], user: str, password: str) -> tuple[str | None, str | None]:
-    name = environ.get(user) or None
-    secret = environ.get(password) or None
-    if secret is None and password == ENV_PASSWORD and environ.get(ENV_PASSWORD_FILE):
-        secret = read_password_file(Path(environ[ENV_PASSWORD_FILE]))
-    if secret is not None and name is None and user == ENV_USER:
-        raise UsageError(ENV_PASSWORD, rule="is set without a user", todo=f"set {ENV_USER} too")
-    return name, secret
+def _hosts(urls: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(urlsplit(url).hostname or "" for url in urls))
 
 
 def _is_this_machine(url: str) -> bool:

@@ -89,6 +89,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith("COUCHDB_") or (name.startswith("DATALOADER_") and name != "DATALOADER_CACHE_DIR"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", os.devnull)
     monkeypatch.setenv("DATALOADER_RETRY_WAIT", "0")
     monkeypatch.chdir(tmp_path)
 

@@ -15,6 +15,7 @@ no, a connection that ends in the middle. Everything else goes through to the re
 
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -109,10 +110,12 @@ class Proxy:
     Args:
         upstream: the real server's URL, http only.
         hook: what to do with each request; may be replaced at any time.
+        tls: how to speak TLS to the client, if at all.
     """
 
-    def __init__(self, upstream: str, hook: Hook = pass_on) -> None:
+    def __init__(self, upstream: str, hook: Hook = pass_on, tls: ssl.SSLContext | None = None) -> None:
         self.hook = hook
+        self.tls = tls
         self.requests: list[Request] = []
         """Every request that came in, in the order in which they did."""
         self._errors: list[Exception] = []
@@ -125,7 +128,7 @@ class Proxy:
     def url(self) -> str:
         """Where the proxy listens; stands for the real server's URL."""
         host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}{self._upstream.path.rstrip('/')}"
+        return f"{'https' if self.tls else 'http'}://{host!s}:{port}{self._upstream.path.rstrip('/')}"
 
     def count(self, method: str, endpoint: str) -> int:
         """Return how many requests of a method to an endpoint, such as ``_bulk_docs``, have come in."""
@@ -184,6 +187,13 @@ class _Server(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         self._open_lock = Lock()
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, client = super().get_request()
+        if self.proxy.tls is not None:
+            # The handshake is the connection's own thread's business.
+            connection = self.proxy.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, client
+
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._open_lock:
             self._open.add(request)
@@ -213,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def handle(self) -> None:
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, ssl.SSLError):
             super().handle()
 
     def _answer(self) -> None:

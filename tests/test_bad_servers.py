@@ -5,21 +5,18 @@ Every command that talks to a server is run against each of them.
 
 import re
 import socket
-import ssl
 import time
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Lock
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
-import trustme
 from conftest import OUTSIDE_URL, PLAIN_USER, Command, Completed, delete, put, sequences, snapshot
 from proxy import Forward, Hangup, Hook, Proxy, Reply, Request, pass_on
 from raw_server import RawServer
@@ -532,99 +529,3 @@ def test_what_the_server_cannot_read_is_not_taken_for_absent(
     with pytest.raises(UnreachableError, match="the server can't read it: internal_server_error, timeout"):
         load(through, loaded, all_sources(loaded, [read_manifest(manifest)], read_snapsets(snapsets)))
     assert sequences(server, loaded) == before
-
-
-# TLS.
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    """An authority that nobody knows."""
-    return trustme.CA()
-
-
-@contextmanager
-def with_tls(authority: trustme.CA, certificate: trustme.LeafCert, upstream: str) -> Iterator[str]:
-    """Run a proxy that speaks TLS, and return its URL."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)
-    proxy = Proxy(upstream)
-    proxy._server.socket = context.wrap_socket(proxy._server.socket, server_side=True)
-    with proxy:
-        yield proxy.url.replace("http:", "https:")
-
-
-@pytest.fixture
-def tls_target(tmp_path: Path, target: Target, authority: trustme.CA) -> Callable[..., Path]:
-    """Write a target file with the target ``tls`` at a URL: ``tls_target(url)``, with the authority's certificate."""
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-
-    def write(url: str, ca_file: str = "ca.pem") -> Path:
-        path = tmp_path / "tls.toml"
-        path.write_text(
-            f'[target.tls]\nurl = "{url}"\nenvironment = "ci"\nmodel = "{target.model.name}"\n'
-            f'prefix = "{target.prefix}"\nca_file = "{ca_file}"\n'
-        )
-        return path
-
-    return write
-
-
-def test_a_certificate_that_the_ca_file_vouches_for_is_taken(
-    here: Command, authority: trustme.CA, target: Target, given: tuple[Path, Path], tls_target: Callable[..., Path],
-    credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    """With the authority's ``ca_file`` in the target file, a whole load goes over TLS."""
-    for name, value in credentials.items():
-        monkeypatch.setenv(name, value)
-    with with_tls(authority, authority.issue_cert("127.0.0.1"), target.address.url) as url:
-        options = ("--target", "tls", "--config", tls_target(url))
-        assert here("load", *arguments("load", *given), *options).code == ExitCode.OK
-        completed = here("check", *options)
-    assert (completed.code, completed.stderr) == (ExitCode.OK, "")
-    assert completed.stdout.splitlines()[-1] == "ready"
-    assert f"at {url}\n" in completed.stdout
-
-
-@ONE_MODEL
-def test_a_connection_that_cannot_be_trusted_is_an_error(
-    here: Command, authority: trustme.CA, target: Target, tls_target: Callable[..., Path]
-) -> None:
-    """A certificate of one's own, of another host, or out of date is refused, and so is a server without TLS."""
-    yesterday = datetime.now(UTC) - timedelta(days=1)
-    for certificate, why in (
-        (trustme.CA().issue_cert("127.0.0.1"), "certificate verify failed"),
-        (authority.issue_cert("couchdb.example.org"), "certificate is not valid for '127.0.0.1'"),
-        (authority.issue_cert("127.0.0.1", not_after=yesterday), "certificate has expired"),
-    ):
-        with with_tls(authority, certificate, target.address.url) as url:
-            completed = here("check", "--target", "tls", "--config", tls_target(url))
-        says = f"the TLS connection failed: .*{why}.*correct the URL or name the authority's ca_file"
-        assert_fails(completed, ExitCode.UNREACHABLE, says)
-    with Proxy(target.address.url) as plain:
-        url = plain.url.replace("http:", "https:")
-        completed = here("check", "--target", "tls", "--config", tls_target(url))
-    assert_fails(completed, ExitCode.UNREACHABLE, "does not speak TLS .*write the URL with http://")
-
-
-@ONE_MODEL
-def test_http_to_a_server_with_tls_is_an_error(here: Command, authority: trustme.CA, target: Target) -> None:
-    """A URL that should begin with https is told as one line, too."""
-    with with_tls(authority, authority.issue_cert("127.0.0.1"), target.address.url) as url:
-        completed = here("check", "--url", url.replace("https:", "http:"))
-    assert_fails(completed, ExitCode.UNREACHABLE, "what answers there speaks TLS .*write the URL with https://")
-
-
-@ONE_MODEL
-def test_a_ca_file_without_a_certificate_is_an_error(
-    here: Command, tmp_path: Path, target: Target, tls_target: Callable[..., Path]
-) -> None:
-    """A ``ca_file`` that is missing or holds something else is named."""
-    (tmp_path / "empty.pem").write_bytes(b"")
-    for name, says in (
-        ("nowhere.pem", "no such file or directory"),
-        ("empty.pem", "holds no certificate in PEM form"),
-        ("tls.toml", "holds no certificate in PEM form"),
-    ):
-        completed = here("check", "--target", "tls", "--config", tls_target("https://127.0.0.1:9", name))
-        assert_fails(completed, ExitCode.FILE, f"{name}: {says}")

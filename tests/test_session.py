@@ -21,7 +21,7 @@ from proxy import Forward, Hangup, Hook, Proxy, Reply, Request
 from raw_server import RawServer
 
 from dataloader import __version__
-from dataloader.couch import Address, Database, Server
+from dataloader.couch import Address, Database, Server, Tls
 from dataloader.couch.failures import TimedOutError
 from dataloader.couch.replies import ConflictError, NotFoundError, PreconditionError
 from dataloader.couch.session import Session
@@ -391,7 +391,7 @@ def test_a_connection_that_does_not_come_about_is_given_up_in_time() -> None:
 
 def test_an_address_is_shown_without_its_password() -> None:
     """Neither ``repr`` nor ``str``, nor the ``repr`` of a target that holds it, shows the password."""
-    address = Address("http://127.0.0.1", "admin", "the password", Path("ca.pem"))
+    address = Address("http://127.0.0.1", "admin", "the password", Tls(Path("ca.pem")))
     assert "the password" not in f"{address!r} {address}"
 
 

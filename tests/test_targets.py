@@ -1,5 +1,6 @@
 """Targets: finding out which CouchDB is meant, with whose credentials, and keeping these to ourselves."""
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataloader.cli import run
+from dataloader.couch import Tls
 from dataloader.errors import DataloaderError, ExitCode, FileError, InputError, ProtectedError, UsageError
 from dataloader.models import get_model, model_names
 from dataloader.settings import data_dir
-from dataloader.targets import Environment, Target, read_targets, resolve
+from dataloader.targets import SCHEMA, Environment, Target, read_targets, resolve
 
 LOCAL = "http://127.0.0.1:5984"
 SECRET = "hunter2"
@@ -416,13 +418,13 @@ def test_a_target_is_found_by_its_name(write: WriteTargets, tmp_path: Path) -> N
     path = write(FILE).rename(folder / "dataloader.toml")
     local = found(target="local", config=path)
     assert (local.address.url, local.model.name, local.environment) == (LOCAL, "gpii-token", "development")
-    assert (local.prefix, local.address.ca_file, local.address.user) == ("", None, None)
+    assert (local.prefix, local.address.tls, local.address.user) == ("", Tls(), None)
     environ = {"LOADER": "loader", "LOADER_PASSWORD": SECRET, "COUCHDB_USER": "other", "COUCHDB_PASSWORD": "theirs"}
     production = found(target="production", config=path, environ=environ)
     assert (production.address.url, production.model.name) == ("https://couchdb.example.org:6984", "gpii-key")
     assert (production.environment, production.prefix) == ("production", "pilot_")
     assert (production.address.user, production.address.password) == ("loader", SECRET)
-    assert production.address.ca_file == folder / "ca.pem"
+    assert production.address.tls == Tls(ca_file=folder / "ca.pem")
     assert production.environment.protected
     (folder / "secrets").mkdir()
     (folder / "secrets/password").write_text(f"{SECRET}\n")
@@ -462,7 +464,7 @@ def test_a_target_stands_alone(write: WriteTargets, option: str) -> None:
     for value in ("x", ""):
         options: dict[str, Any] = {option: value}
         assert refused(UsageError, target="local", config=write(FILE), **options) == (
-            "--target local: stands alone: its URL, model, environment and prefix are in the target file "
+            "--target local: stands alone: its URL, model, environment, prefix and TLS are in the target file "
             "(leave the others out, or use --url)"
         )
 
@@ -532,6 +534,28 @@ WRONG: dict[str, tuple[str, list[str]]] = {
             f": target.a.credentials: 'user_env' is a dependency of 'password_env' {SEE}",
         ],
     ),
+    "a key without a certificate": (
+        f'[target.c]\nurl = "https://a"\n{ENVIRONMENT}client_key = "k"\n',
+        [f": target.c: 'client_cert' is a dependency of 'client_key' {SEE}"],
+    ),
+    "a CA file for http": (
+        f'[target.a]\n{URL}{ENVIRONMENT}ca_file = "ca.pem"\ninsecure = true\n',
+        [
+            "target a: its ca_file is for a server with https (write the url with https://)",
+            "target a: its insecure is for a server with https (write the url with https://)",
+        ],
+    ),
+    "three kinds of credentials": (
+        f'[target.a]\n{URL}{ENVIRONMENT}credentials = {{ netrc = true, user = "u", password_file = "p" }}\n',
+        [
+            f": target.a.credentials: what stands there has too many properties {SEE}",
+            f": target.a.credentials: what stands there has too many properties {SEE}",
+        ],
+    ),
+    "no credentials": (
+        f"[target.a]\n{URL}{ENVIRONMENT}credentials = {{}}\n",
+        [f": target.a.credentials: what stands there should be non-empty {SEE}"],
+    ),
     "an impossible port": (
         f'[target.a]\nurl = "http://a:99999"\n{ENVIRONMENT}[target.b]\nurl = "http://b:99999"\n{ENVIRONMENT}',
         [f"target a: its url is not a URL ({FORM})", f"target b: its url is not a URL ({FORM})"],
@@ -586,9 +610,12 @@ def test_the_sample_target_file_can_be_copied() -> None:
     path = data_dir("samples") / "dataloader.toml"
     targets = read_targets(path)
     assert {table["environment"] for table in targets.values()} == set(ENVIRONMENTS)
-    assert set().union(*targets.values()) == {"url", "environment", "model", "prefix", "ca_file", "credentials"}
+    properties = json.loads((data_dir("schemas") / f"{SCHEMA}.schema.json").read_text())["$defs"]
+    assert set().union(*targets.values()) == properties["target"]["properties"].keys()
+    credentials = [table.get("credentials", {}) for table in targets.values()]
+    assert set().union(*credentials) == properties["credentials"]["properties"].keys()
     for name, table in targets.items():
-        if "password_file" not in table.get("credentials", {}):
+        if not {"password_file", "netrc"} & table.get("credentials", {}).keys():
             assert found(target=name, config=path, environ=CREDENTIALS).environment == table["environment"]
 
 

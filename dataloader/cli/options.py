@@ -1,13 +1,14 @@
 """Options that several commands share: the target, the snapsets, the manifests."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from dataloader.cli.output import Output
-from dataloader.couch import Server
+from dataloader.couch import Server, Tls
 from dataloader.manifest import CardFile
 from dataloader.models import model_names
 from dataloader.reconciled import Reconciled, Verdict, read_cards
@@ -35,6 +36,17 @@ _TARGET_OPTIONS = (
         help="With --url: what the target is for; must be said for another machine.",
     ),
     click.option("--prefix", metavar="TEXT", help="With --url: what stands before each database's name."),
+    click.option(
+        "--ca-file",
+        type=PATH,
+        metavar="FILE",
+        help="With --url: the certificates of the authorities to trust, in place of the system's.",
+    ),
+    click.option("--client-cert", type=PATH, metavar="FILE", help="With --url: the certificate to show to the server."),
+    click.option("--client-key", type=PATH, metavar="FILE", help="Its key, where that is not in the same file."),
+    click.option(
+        "--insecure", is_flag=True, help="With --url: do not verify who the server is; never in staging and production."
+    ),
     click.option("--config", type=PATH, metavar="FILE", help="The target file; default dataloader.toml."),
 )
 
@@ -68,7 +80,8 @@ def get_target(output: Output, options: dict[str, Any]) -> Target:
     """Find the target that the options mean, and take them out of ``options``."""
     names = ("target", "url", "model", "environment", "prefix", "config")
     given = {name: options.pop(name) for name in names}
-    target = resolve(**{**given, "url": given["url"] or None})
+    tls = Tls(**{each.name: options.pop(each.name) for each in fields(Tls)})
+    target = resolve(**{**given, "url": given["url"] or None}, tls=None if tls == Tls() else tls)
     for warning in target.warnings:
         output.warn(warning)
     return target

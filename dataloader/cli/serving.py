@@ -56,7 +56,7 @@ def serve(output: Output, /, port: int, data: Path | None, *, memory: bool, admi
         output.say("setting up the embedded server, once, if it is not yet there …")
         install()
         folder = None if memory else data or Path("couchdb-data")
-        server = stack.enter_context(EmbeddedServer(folder, port=port, admin=_admin(admin)))
+        server = stack.enter_context(EmbeddedServer(folder, port=port, admin=_admin(output, admin)))
         where = "memory" if folder is None else str(folder)
         output.result({"url": server.url, "data": where}, [f"serving {where} at {server.url}  (Ctrl-C ends it)"])
         server.wait()
@@ -67,14 +67,16 @@ def _stop(_: int, __: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _admin(name: str | None) -> tuple[str, str] | None:
+def _admin(output: Output, name: str | None) -> tuple[str, str] | None:
     # A target of the same settings finds the password where every other command does.
     from os import environ  # noqa: PLC0415
 
     settings = {key: environ[key] for key in (ENV_PASSWORD, ENV_PASSWORD_FILE, ENV_USER) if environ.get(key)}
     if name is not None:
         settings[ENV_USER] = name
-    address = resolve(url="http://127.0.0.1", environ=settings).address
+    target = resolve(url="http://127.0.0.1", environ=settings)
+    output.warnings(target.warnings)
+    address = target.address
     if address.user is None:
         return None
     if not address.password:

@@ -4,7 +4,7 @@ The object model is couchdb-python's (``couchdb.Server``, ``couchdb.Database``);
 replaced by :class:`Session`, for a connection pool, time-outs, retries, TLS and bodies of bytes.
 """
 
-from dataloader.couch.address import Address
+from dataloader.couch.address import Address, Tls
 from dataloader.couch.replies import ConflictError, NotFoundError
 from dataloader.couch.server import Database, Nodes, Rejection, Server, Welcome
 from dataloader.couch.session import Session
@@ -18,5 +18,6 @@ __all__ = [
     "Rejection",
     "Server",
     "Session",
+    "Tls",
     "Welcome",
 ]

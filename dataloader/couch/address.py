@@ -1,7 +1,21 @@
-"""Where a server is, and how to get in."""
+"""Where a server is, whom to trust, and how to get in."""
 
 from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How a TLS connection is made; the other side is verified unless that is switched off."""
+
+    ca_file: Path | None = None
+    """The certificates of the authorities to trust, in place of the system's."""
+    client_cert: Path | None = None
+    """The certificate to show, with its chain."""
+    client_key: Path | None = None
+    """Its key, where that is not in the same file."""
+    insecure: bool = False
+    """Whether the server may be anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +26,7 @@ class Address:
     """The server's URL without credentials and without a slash at the end."""
     user: str | None = None
     password: str | None = None
-    ca_file: Path | None = None
+    tls: Tls = Tls()
     others: tuple[str, ...] = ()
     """The URLs of the other nodes of the same cluster, written likewise; asked when the first is down."""
 

@@ -52,13 +52,6 @@ class Failure:
     """When the server wants to be asked again, as its header says."""
     cause: HTTPError | None = None
 
-    def at_first(self, url: str) -> "Failure":
-        """Return what it is if it happens to the first request: perhaps the URL is wrong in a way that can be told."""
-        if not self.dropped and not (self.timed_out and url.startswith("https:")):
-            return self
-        found = tls.other_protocol(url)
-        return self if found is None else replace(self, rule=found[0], todo=found[1], kind=UnreachableError, final=True)
-
 
 def failure_of(error: HTTPError, waited: float) -> Failure:
     """Explain what urllib3 says.

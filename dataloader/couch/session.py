@@ -3,6 +3,7 @@
 import time
 from base64 import b64encode
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,10 +45,9 @@ class Session:
             # What is not UTF-8 in the environment goes out as it came in.
             pair = f"{address.user}:{address.password or ''}".encode(errors="surrogateescape")
             self._headers["Authorization"] = f"Basic {b64encode(pair).decode('ascii')}"
-        options: dict[str, Any] = {}
-        if address.url.startswith("https:"):
-            options["ssl_context"] = tls.context(address.ca_file)
-        self._pools = urllib3.PoolManager(num_pools=len(address.urls), maxsize=CONNECTIONS, block=True, **options)
+        self._tls = tls.context(address.tls) if address.url.startswith("https:") else None
+        options: dict[str, Any] = {} if self._tls is None else {"ssl_context": self._tls}
+        self._pools = urllib3.PoolManager(len(address.urls), maxsize=CONNECTIONS, block=True, **options)
 
     def request(
         self,
@@ -98,7 +98,7 @@ class Session:
             if not isinstance(outcome, Failure):
                 return outcome
             if greeting and node not in failures:
-                outcome = outcome.at_first(node)
+                outcome = self._look_into(node, outcome)
             # The last one is told of, and the others beside it.
             failures.pop(node, None)
             failures[node] = outcome
@@ -117,6 +117,16 @@ class Session:
                 repeats.wait(outcome.retry_after)
                 fresh = node if outcome.busy else self._turns.next(avoid=node if outcome.connecting else None)
             node = fresh
+
+    def _look_into(self, node: str, failure: Failure) -> Failure:
+        """Find out whether a failure of the first request has a reason that asking again does not change."""
+        if not failure.dropped and not (failure.timed_out and self._tls):
+            return failure
+        found = tls.look_into(node, self._tls)
+        if found is None:
+            return failure
+        kind, rule, todo = found
+        return replace(failure, kind=kind, rule=rule, todo=todo, final=True)
 
     def _prepared(self, body: object, headers: Mapping[str, str] | None) -> tuple[bytes | None, Mapping[str, str]]:
         """Return a body and headers as they are sent."""

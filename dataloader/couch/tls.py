@@ -6,30 +6,95 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dataloader.errors import DataloaderError, FileError, UnreachableError
+import urllib3
+
+from dataloader.couch.address import Tls
+from dataloader.errors import CredentialsError, DataloaderError, FileError, UnreachableError
 
 _PROBE_TIMEOUT = 2.0
 """Seconds to wait for a port to show which protocol it speaks."""
 _PORTS = {"http": 80, "https": 443}
 
+Explanation = tuple[type[DataloaderError], str, str]
+"""The kind of error that it is, what is wrong, and what to do."""
 
-def context(ca_file: Path | None) -> ssl.SSLContext:
+_NO_TLS: Explanation = (
+    UnreachableError,
+    "what answers there does not speak TLS",
+    "write the URL with http:// or correct the port",
+)
+_ONLY_TLS: Explanation = (UnreachableError, "what answers there speaks TLS", "write the URL with https://")
+
+_AUTHORITY = "name the certificate of its authority with --ca-file, or ca_file in the target file"
+# OpenSSL's X509_V_ERR_…, https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/#error-codes.
+_VERIFYING = {
+    9: ("its certificate is not valid yet", "see whether this machine's clock is right"),
+    10: ("its certificate has expired", "have it renewed, or see whether this machine's clock is right"),
+    18: ("its certificate is signed by itself, so nobody vouches for it", f"if it is the right one, {_AUTHORITY}"),
+    **dict.fromkeys((2, 19, 20, 21), ("its certificate is from an authority that is not known here", _AUTHORITY)),
+    **dict.fromkeys((62, 64), ("its certificate is for another host name", "write the URL with a name that it has")),
+}
+# Alerts, RFC 8446, 6.2, as OpenSSL names them: what a server says to a client that shows no certificate, or one that
+# it does not like. TLS before 1.3 has no alert of its own for none.
+_WANTS_CERTIFICATE = "CERTIFICATE_REQUIRED"
+_BREAKS_OFF = "HANDSHAKE_FAILURE"
+_BAD_CERTIFICATE = (
+    *("BAD_CERTIFICATE", "UNSUPPORTED_CERTIFICATE", "CERTIFICATE_REVOKED", "CERTIFICATE_EXPIRED"),
+    *("CERTIFICATE_UNKNOWN", "UNKNOWN_CA", "ACCESS_DENIED", "DECRYPT_ERROR"),
+)
+_CLIENT_CERTIFICATE = "give --client-cert and --client-key, or client_cert and client_key in the target file"
+
+
+def context(how: Tls) -> ssl.SSLContext:
     """Return what connections are made with.
 
-    Args:
-        ca_file: the certificates of the authorities to trust, in place of the system's.
-
     Raises:
-        FileError: the file can't be read or holds no certificate.
+        FileError: a file can't be read, or does not hold what it should.
     """
+    made = _trusting(how.ca_file)
+    if how.insecure:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+        # The operator has been warned in our own words.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    if how.client_cert is not None:
+        _show(made, how.client_cert, how.client_key)
+    return made
+
+
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    todo = "name the authority's certificate"
     try:
         return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     except ssl.SSLError as error:
-        raise FileError(
-            str(ca_file), rule="holds no certificate in PEM form", todo="name the authority's certificate"
-        ) from error
+        raise FileError(str(ca_file), rule="holds no certificate in PEM form", todo=todo) from error
     except OSError as error:
-        raise FileError.of(error, ca_file, "name the authority's certificate") from error
+        raise FileError.of(error, ca_file, todo) from error
+
+
+def _show(made: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    for path, todo in ((certificate, "name the client certificate"), (key or certificate, "name its key")):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise FileError.of(error, path, todo) from error
+    where = str(key or certificate)
+
+    def passphrase() -> str:
+        # Nobody may be there to be asked.
+        raise FileError(where, rule="holds a key that is encrypted", todo="give it without a passphrase, in mode 0600")
+
+    try:
+        made.load_cert_chain(certificate, key, passphrase)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise FileError(
+                where, rule=f"does not hold the key of {certificate}", todo="name the two that belong together"
+            ) from error
+        with_key = "" if key else " with its key"
+        rule = f"holds no certificate{with_key} in PEM form" if key is None else "one of them is not in PEM form"
+        what = str(certificate) if key is None else f"{certificate} and {key}"
+        raise FileError(what, rule=rule, todo="name a client certificate and its key") from error
 
 
 def is_end(error: ssl.SSLError) -> bool:
@@ -37,43 +102,74 @@ def is_end(error: ssl.SSLError) -> bool:
     return isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
-def explain(error: ssl.SSLError) -> tuple[type[DataloaderError], str, str]:
-    """Return the kind of error that a failed handshake is, what is wrong, and what to do."""
-    if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
-        return UnreachableError, *NO_TLS
-    return UnreachableError, f"the TLS connection failed: {error}", "correct the URL or name the authority's ca_file"
+def explain(error: ssl.SSLError) -> Explanation:
+    """Explain why a TLS connection failed."""
+    reason = error.reason or ""
+    if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
+        return _NO_TLS
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _VERIFYING:
+        return UnreachableError, *_VERIFYING[error.verify_code]
+    if _WANTS_CERTIFICATE in reason:
+        return CredentialsError, "the server wants a client certificate", _CLIENT_CERTIFICATE
+    if _BREAKS_OFF in reason:
+        rule = "the server breaks off the TLS handshake, as one does that wants a client certificate and gets none"
+        return UnreachableError, rule, _CLIENT_CERTIFICATE
+    if any(alert in reason for alert in _BAD_CERTIFICATE):
+        alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
+        rule = f"the server does not accept the client certificate: {alert}"
+        return CredentialsError, rule, "have one made by an authority that the server trusts"
+    return UnreachableError, f"the TLS connection failed: {error}", "see the server's log"
 
 
-NO_TLS = ("what answers there does not speak TLS", "write the URL with http:// or correct the port")
-ONLY_TLS = ("what answers there speaks TLS", "write the URL with https://")
+def look_into(url: str, made: ssl.SSLContext | None) -> Explanation | None:
+    """Find out why a server ends a connection without a reply, by making one more without asking for anything.
 
+    It may speak TLS where its URL says http, or http where it says https. Or it may have said why it does: with
+    TLS 1.3 it sees the client's certificate only when the client takes the handshake for done, and then what it
+    says of that is lost if the client is sending.
 
-def other_protocol(url: str) -> tuple[str, str] | None:
-    """Find out whether a port speaks TLS where its URL says http, or http where it says https.
-
-    Nothing secret is sent.
+    Args:
+        url: where it is.
+        made: what TLS connections to it are made with.
 
     Returns:
-        What is wrong and what to do; None where that is not it.
+        What is wrong; None where that is not it.
     """
     parts = urlsplit(url)
-    if parts.scheme == "https":
-        return NO_TLS if _said(url, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/") else None
+    if made is not None:
+        if _said(url, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/"):
+            return _NO_TLS
+        return _complaint(url, made)
     outgoing = ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=parts.hostname).do_handshake()
     # The end of a line has a server of another protocol answer at once. TLS: RFC 8446, 5.1: a handshake record (22) or
     # an alert (21), and then the version, 3 and something.
-    return ONLY_TLS if _said(url, outgoing.read() + b"\r\n\r\n")[:2] in {b"\x15\x03", b"\x16\x03"} else None
+    return _ONLY_TLS if _said(url, outgoing.read() + b"\r\n\r\n")[:2] in {b"\x15\x03", b"\x16\x03"} else None
+
+
+def _complaint(url: str, made: ssl.SSLContext) -> Explanation | None:
+    host = urlsplit(url).hostname
+    try:
+        with _connected(url) as plain, made.wrap_socket(plain, server_hostname=host) as connection:
+            connection.recv(1)
+    except ssl.SSLError as error:
+        return None if is_end(error) else explain(error)
+    except OSError:
+        pass
+    return None
+
+
+def _connected(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname or "", parts.port or _PORTS[parts.scheme]), _PROBE_TIMEOUT)
 
 
 def _said(url: str, greeting: bytes) -> bytes:
     """Return the beginning of what a server says to a greeting; nothing where it does not."""
-    parts = urlsplit(url)
-    address = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     try:
-        with socket.create_connection(address, _PROBE_TIMEOUT) as connection:
+        with _connected(url) as connection:
             connection.sendall(greeting)
             return connection.recv(16)
     except OSError:
