@@ -113,12 +113,7 @@ def batch_sources(
             problems.append(Problem(str(manifest.path), f"holds the same cards as {other.path}", "give it once"))
     if problems:
         raise InputError(problems)
-    for manifest in manifests:
-        if manifest.header.seed is not None:
-            target.refuse(
-                f"reproducible batch {manifest.header.name} (its UUIDs can be guessed)",
-                "mint a batch without --seed",
-            )
+    refuse_seeded(target, manifests)
 
     def entries(manifest: CardFile) -> Callable[[], Iterable[Entry]]:
         return lambda: card_entries(manifest, snapsets, part)
@@ -128,6 +123,20 @@ def batch_sources(
         begin, end = part.bounds(manifest.count)
         sources += entry_sources(target.model, entries(manifest), end - begin, Role.CARD, str(manifest.path))
     return sources
+
+
+def refuse_seeded(target: Target, manifests: Iterable[CardFile]) -> None:
+    """Refuse reproducible batches for a target that never gets any.
+
+    Raises:
+        ProtectedError: there is one, and it is a staging or production target.
+    """
+    for manifest in manifests:
+        if manifest.header.seed is not None:
+            target.refuse(
+                f"reproducible batch {manifest.header.name} (its UUIDs can be guessed)",
+                "mint a batch without --seed",
+            )
 
 
 def design_sources(model: Model) -> list[Source]:

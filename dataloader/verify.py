@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
 from random import Random
 from typing import Any
 
@@ -17,11 +16,10 @@ from dataloader.couch import Database, NotFoundError, Server
 from dataloader.errors import VerifyError
 from dataloader.manifest import CardFile
 from dataloader.models import Entry, Kind, Lookup, Model
-from dataloader.pipeline import in_parallel
+from dataloader.pipeline import chunks, in_parallel
 from dataloader.plan import OnProgress, no_progress
 from dataloader.protection import guard
 from dataloader.revision import Document, content, content_hash, prepare, rank
-from dataloader.settings import BATCH_DOCUMENTS
 from dataloader.snapsets import Snapsets
 from dataloader.sources import card_entries
 from dataloader.targets import Target
@@ -115,7 +113,7 @@ def verify(
             entries = (entry for at, entry in enumerate(entries) if at in chosen)
             total = sample
         done = 0
-        for verdicts in in_parallel(asker.ask, _chunks(entries)):
+        for verdicts in in_parallel(asker.ask, chunks(entries)):
             for verdict in verdicts:
                 result.verdicts[verdict.verdict] += 1
                 if verdict.verdict is not Verdict.OK:
@@ -127,17 +125,13 @@ def verify(
     return result
 
 
-def _chunks(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
-    while chunk := list(islice(entries, BATCH_DOCUMENTS)):
-        yield chunk
-
-
 class _Asker:
     """Asks for a chunk of cards, every lookup of the model."""
 
     def __init__(self, server: Server, target: Target) -> None:
         self._model: Model = target.model
         self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
+        self._markings = {each.kind: each.marking for each in target.model.revoking}
 
     def ask(self, entries: list[Entry]) -> list[CardVerdict]:
         worst = {entry.key: CardVerdict(entry.key, Verdict.OK) for entry in entries}
@@ -212,7 +206,7 @@ class _Asker:
                 rules = explain(schema, said, secrets=True)
                 reason = f"{_name(lookup)}, document {expected.id}: {rules[0] if rules else 'breaks its schema'}"
                 yield CardVerdict(entry.key, Verdict.WRONG, reason)
-            elif said.get("revoked") is True:
+            elif (marking := self._markings.get(kind_name)) and marking.is_marked(said):
                 yield CardVerdict(entry.key, Verdict.REVOKED, f"document {expected.id} is marked as revoked")
             else:
                 yield CardVerdict(entry.key, Verdict.CHANGED, f"document {expected.id} has been changed")

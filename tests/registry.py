@@ -17,7 +17,7 @@ def parameters(name: str) -> set[str | None]:
 
 SERVER_COMMANDS = [name for name in COMMANDS if "url" in parameters(name)]
 """Every command that needs a server."""
-REQUIRED: dict[str, Sequence[object]] = {}
+REQUIRED: dict[str, Sequence[object]] = {"revoke": ("--card", "1", "--reason", "lost", "--yes")}
 """What a command has to be given besides its server, its manifests and its snapsets."""
 
 
@@ -25,7 +25,7 @@ def arguments(name: str, manifest: Path, snapsets: Path) -> list[object]:
     """Return what a command has to be given besides its server."""
     taken = parameters(name)
     return [
-        *([manifest] if "manifests" in taken else []),
+        *([manifest] if {"manifests", "manifest_path"} & taken else []),
         *(["--snapsets", snapsets] if "snapsets_dir" in taken else []),
         *REQUIRED.get(name, ()),
     ]

@@ -466,7 +466,7 @@ def test_every_command_gets_through_failures_that_pass(
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
     options = ("--model", target.model.name, "--prefix", target.prefix, "--environment", "ci", "--json")
-    stages = ["plan", "load", "verify", "check", "seed", "plan"]
+    stages = ["plan", "load", "verify", "check", "seed", "plan", "revoke", "status"]
     told = []
     for hook in (pass_on, Flaky(hang_up, reply_lost, reply_cut, timed_out_behind, always(Reply(503)))):
         for database in target.model.databases:
@@ -474,7 +474,7 @@ def test_every_command_gets_through_failures_that_pass(
         with Proxy(target.address.url, hook) as proxy:
             completed = [here(name, *arguments(name, *given), "--url", proxy.url, *options) for name in stages]
         assert [each.code for each in completed] == [ExitCode.OK] * len(stages)
-        told.append([{name: each.data[name] for name in ("absent", "created", "unchanged", "ok", "problems")
+        told.append([{name: each.data[name] for name in ("absent", "created", "unchanged", "ok", "problems", "revoked")
                       if name in each.data} for each in completed])  # fmt: skip
     assert set(stages) == set(SERVER_COMMANDS)
     assert told[0] == told[1]

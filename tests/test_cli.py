@@ -61,10 +61,12 @@ def succeed(
             "plan": (manifest, *snapsets, *on_target),
             "load": (manifest, *snapsets, *on_target),
             "verify": (manifest, *snapsets, *on_target),
+            "revoke": (manifest, *on_target, "--card", "1", "--reason", "lost", "--yes"),
+            "status": (manifest, *snapsets, *on_target),
             "seed": (*snapsets, *on_target, "--users", "2"),
         }[name]
-        if name == "verify" and not server.database(target.database(target.model.databases[0])).exists():
-            assert here("load", *arguments).code == ExitCode.OK
+        if name in {"verify", "revoke"} and not server.database(target.database(target.model.databases[0])).exists():
+            assert here("load", manifest, *snapsets, *on_target).code == ExitCode.OK
         return here(*before, name, *arguments, *behind)
 
     return succeed
@@ -130,7 +132,8 @@ def test_a_success_is_told_on_stdout_only(succeed: Callable[..., Completed], nam
 
 def test_every_command_is_tested() -> None:
     """A command that is added to the registry has to be added to these tests."""
-    assert {*COMMANDS} == {"generate", "validate", "check", "plan", "load", "verify", "seed"} | WITH_EMBEDDED_SERVER
+    with_files_or_a_target = {"generate", "validate", "check", "plan", "load", "verify", "revoke", "status", "seed"}
+    assert {*COMMANDS} == with_files_or_a_target | WITH_EMBEDDED_SERVER
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -112,7 +112,9 @@ def test_the_operators_page_can_be_followed(
         f'model = "{target.model.name}"\nprefix = "{target.prefix}"\n'
     )
     lines = command_lines(ROOT / "docs" / "operators.md")
-    assert [name for name, *_ in lines] == ["generate", "validate", "check", "plan", "load", "verify", "verify"]
+    assert [name for name, *_ in lines] == [
+        *("generate", "validate", "check", "plan", "load", "verify", "verify", "status", "revoke", "revoke")
+    ]
     for arguments in lines:
         completed = here(*arguments)
         assert (completed.code, completed.stderr) == (ExitCode.OK, ""), arguments

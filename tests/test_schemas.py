@@ -28,6 +28,7 @@ EXAMPLES = [(name, at) for name, schema in SCHEMAS.items() for at in range(len(s
 TOLERANT = {
     "common/preference-set": {"flat", "flat.contexts.gpii-default", "flat.contexts.turn-down-light"},
     "common/terms": {""},
+    "common/tombstone": {"document"},
     "files/sample-data": {"0"},
     "files/snapset": {"flat", "flat.contexts.gpii-default"},
     "gpii-key/prefsSafe": {"preferences.flat", "preferences.flat.contexts.gpii-default"},
@@ -238,7 +239,8 @@ def described_places(name: str, at: int) -> Iterator[Place]:
         setting = any(str(part).startswith("http://registry.gpii.net/applications/") for part in path[:-1])
         remark = {"metadata", "conditions"} & {*path[:-2]}
         sample = name == "files/sample-data" and len(path) == 2 and path[1] not in {"_id", "type"}
-        if not (common or setting or remark or sample):
+        kept = name == "common/tombstone" and path[0:1] == ("document",) and path[1:] not in {(), ("_id",)}
+        if not (common or setting or remark or sample or kept):
             yield path
 
 
@@ -307,6 +309,10 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
         ("value",),
         [{}, {"flat": None}, {"flat": {}, "x": 1}, *({"flat": each} for each in SETS)],
     ),
+    ("common/tombstone", ("_deleted",), [False, None]),
+    ("common/tombstone", ("revokedReason",), ["", "x" * 501, None]),
+    ("common/tombstone", ("timestampRevoked",), [*TIMES, None]),
+    ("common/tombstone", ("document",), [{}, None, []]),
     ("gpii-token/user", ("_id",), ["alice", "user-"]),
     ("gpii-token/user", ("name",), ["alice", None]),
     ("gpii-token/user", ("password",), ["alice", None]),

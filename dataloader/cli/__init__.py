@@ -22,6 +22,8 @@ COMMANDS = {
     "plan": "loading",
     "load": "loading",
     "verify": "asking",
+    "revoke": "afterwards",
+    "status": "afterwards",
     "seed": "seeding",
     "serve": "serving",
     "demo": "serving",

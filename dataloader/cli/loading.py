@@ -1,7 +1,7 @@
 """Commands that bring batches to a target: plan, load."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from os import environ
 from pathlib import Path
@@ -21,10 +21,11 @@ from dataloader.cli.options import (
     left_out_json,
     left_out_text,
     manifest_argument,
+    raised_text,
     snapset_options,
     target_options,
 )
-from dataloader.cli.output import Output, global_options, table
+from dataloader.cli.output import Output, global_options, nodes_are_away, table
 from dataloader.cli.progress import Progress
 from dataloader.errors import ExitCode, UsageError
 from dataloader.files import new_files
@@ -35,7 +36,7 @@ from dataloader.plan import Plan
 from dataloader.plan import plan as plan_sources
 from dataloader.settings import ENV_JOB_INDEX
 from dataloader.sources import DESIGN_KIND, Source, all_sources
-from dataloader.targets import Environment, Target
+from dataloader.targets import Target
 
 _PART = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 SHOWN_FINDINGS = 20
@@ -183,7 +184,7 @@ def plan(
         {**_plan_json(target, result), "left_out": left_out_json(read)},
         [*left_out_text(read), *_plan_text(target, result)],
     )
-    output.warnings(_raised(target, result.raised))
+    output.warnings(raised_text(target, result.raised))
     for line in findings.lines:
         output.warn(line)
 
@@ -289,7 +290,7 @@ def carry_out(
         {**load_json(target, result), "left_out": left_out_json(manifests)},
         [*left_out_text(manifests), *load_text(target, result)],
     )
-    output.warnings(_raised(target, result.raised))
+    output.warnings(raised_text(target, result.raised))
     for line in findings.lines if result.needs_attention else ():
         output.warn(line)
     for failure in result.failures:
@@ -301,22 +302,8 @@ def carry_out(
         output.error(f"{which} a person's attention{hint}", ExitCode.ATTENTION)
         return ExitCode.ATTENTION
     if result.nodes_away:
-        output.error(
-            f"{', '.join(result.nodes_away)}: away from the cluster, so copies may be short until it is back "
-            "(everything has been written; start the node, and the cluster makes them up by itself)",
-            ExitCode.NODES,
-        )
-        return ExitCode.NODES
+        return nodes_are_away(output, result.nodes_away)
     return ExitCode.OK
-
-
-def _raised(target: Target, raised: Mapping[str, Environment]) -> Iterator[str]:
-    """Yield the warnings for databases that become more protected than they were."""
-    for name, environment in raised.items():
-        yield (
-            f"{name} was loaded as {environment}, and may hold sample data and log-ins from then, which have no place "
-            f"in {target.environment}; look for them, or use new databases"
-        )
 
 
 def load_json(target: Target, result: LoadResult) -> dict[str, Any]:

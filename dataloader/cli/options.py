@@ -1,6 +1,6 @@
 """Options that several commands share: the target, the snapsets, the manifests."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -114,6 +114,15 @@ def left_out_text(manifests: Sequence[CardFile]) -> Iterator[str]:
             unused = f" ({spares:,} of them unused spares)" if spares else ""
             left = f"{each.header.cards - each.count:,} of {each.header.cards:,} cards"
             yield f"batch {each.header.name}: left out {left}, which are not encoded: {', '.join(parts)}{unused}"
+
+
+def raised_text(target: Target, raised: Mapping[str, Environment]) -> Iterator[str]:
+    """Yield the warnings for databases that become more protected than they were."""
+    for name, environment in raised.items():
+        yield (
+            f"{name} was loaded as {environment}, and may hold sample data and log-ins from then, which have no place "
+            f"in {target.environment}; look for them, or use new databases"
+        )
 
 
 def get_server(target: Target) -> Server:

@@ -136,6 +136,16 @@ def global_options(function: Function) -> Function:
     return function
 
 
+def nodes_are_away(output: Output, nodes: Iterable[str]) -> ExitCode:
+    """Tell that nodes of a cluster were away while it was written to, and return the exit code."""
+    output.error(
+        f"{', '.join(nodes)}: away from the cluster, so copies may be short until it is back "
+        "(everything has been written; start the node, and the cluster makes them up by itself)",
+        ExitCode.NODES,
+    )
+    return ExitCode.NODES
+
+
 def table(rows: Iterable[tuple[object, ...]]) -> list[str]:
     """Return rows as lines with aligned columns; numbers to the right."""
     cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]

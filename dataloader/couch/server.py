@@ -259,6 +259,25 @@ class Database:
         """
         self._resource.put(["_local", name], body=document)
 
+    def edit(self, documents: Sequence[Document]) -> list[Rejection]:
+        """Write documents as people do (``_bulk_docs``), each on top of the ``_rev`` that it carries.
+
+        One that somebody has changed in the meantime is not written, and not among the rejections: read it again
+        and see. That is what a repeated request finds, too, where the first one's reply was lost.
+
+        Args:
+            documents: the documents; without ``_rev`` where there is none, or a deleted one.
+
+        Returns:
+            Those that the server did not take for another reason.
+        """
+        reply = self._json(self._resource.post("_bulk_docs", body={"docs": documents}), list)
+        return [
+            Rejection(str(each.get("id")), f"{each['error']}: {each.get('reason', '')}")
+            for each in reply
+            if isinstance(each, dict) and each.get("error", "conflict") != "conflict"
+        ]
+
     def view(self, design: str, view: str, keys: Sequence[object], *, include_docs: bool) -> list[dict[str, Any]]:
         """Query a view by keys, as the servers do; the order of the rows means nothing.
 

@@ -4,9 +4,21 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from dataloader.models.base import Entry, Kind, Login, Lookup, Model, Role
+from dataloader.models.base import Entry, Kind, Login, Lookup, Marking, Model, Revoking, Role
 
-__all__ = ["DEFAULT_MODEL", "Entry", "Kind", "Login", "Lookup", "Model", "Role", "get_model", "model_names"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Entry",
+    "Kind",
+    "Login",
+    "Lookup",
+    "Marking",
+    "Model",
+    "Revoking",
+    "Role",
+    "get_model",
+    "model_names",
+]
 
 DEFAULT_MODEL = "gpii-token"
 

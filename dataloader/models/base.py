@@ -1,7 +1,8 @@
 """What a document model is: the answers to three questions.
 
-Which databases, which documents for a card (or a snapset), which views. A model is one file in this
-folder that holds a ``MODEL``, its map functions under ``views/`` and its schemas under ``schemas/``.
+Which databases, which documents for a card (or a snapset; and what becomes of them when the card is
+revoked), which views. A model is one file in this folder that holds a ``MODEL``, its map functions under
+``views/`` and its schemas under ``schemas/``.
 """
 
 from collections.abc import Callable, Mapping
@@ -74,6 +75,27 @@ class Lookup:
     """Where in the answer's row a document stands (``value``, ``doc``, ``value.gpiiKey``), and its kind."""
 
 
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """How a document says that its card is revoked, in a model whose servers heed that."""
+
+    is_marked: Callable[[Document], bool]
+    mark: Callable[[Document, str, str], Document]
+    """The document, revoked for a reason at a time (ISO 8601 in UTC with milliseconds and Z)."""
+    unmark: Callable[[Document, str], Document]
+    """The document, no longer revoked, changed at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revoking:
+    """What is done to one kind of document when its card is revoked."""
+
+    kind: str
+    """The kind; its documents do not hold the preference set, which is kept as it is."""
+    marking: Marking | None = None
+    """How they are marked; None where they are deleted."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """A document model."""
@@ -85,6 +107,8 @@ class Model:
     """In the order in which they are loaded: what other documents refer to comes first."""
     lookups: tuple[Lookup, ...]
     """What ``verify`` asks the views for each card."""
+    revoking: tuple[Revoking, ...]
+    """What ``revoke`` does, in this order: what lets a card in comes first. Undone in the reverse order."""
 
     def kind(self, name: str) -> Kind:
         """Return a kind by its name.

@@ -3,7 +3,7 @@
 One database, ``gpii``, a key and a preferences safe a card; a snapset is such a pair too.
 """
 
-from dataloader.models.base import Entry, Kind, Lookup, Model, Role
+from dataloader.models.base import Entry, Kind, Lookup, Marking, Model, Revoking, Role
 from dataloader.revision import Document
 
 SCHEMA_VERSION = "0.2"
@@ -47,6 +47,18 @@ def _key(entry: Entry) -> Document:
     }
 
 
+def _is_revoked(key: Document) -> bool:
+    return key.get("revoked") is True
+
+
+def _revoked(key: Document, reason: str, time: str) -> Document:
+    return {**key, "revoked": True, "revokedReason": reason, "timestampUpdated": time}
+
+
+def _not_revoked(key: Document, time: str) -> Document:
+    return {**key, "revoked": False, "revokedReason": None, "timestampUpdated": time}
+
+
 MODEL = Model(
     name="gpii-key",
     databases=("gpii",),
@@ -63,4 +75,5 @@ MODEL = Model(
             kinds={"value.gpiiKey": "gpiiKey", "doc": "prefsSafe"},
         ),
     ),
+    revoking=(Revoking("gpiiKey", Marking(_is_revoked, _revoked, _not_revoked)),),
 )

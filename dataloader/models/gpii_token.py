@@ -4,7 +4,7 @@ The Preferences Server reads ``preferences``, one document a card and one a snap
 server reads ``auth``, a user and a token a card.
 """
 
-from dataloader.models.base import Entry, Kind, Lookup, Model, Role
+from dataloader.models.base import Entry, Kind, Lookup, Model, Revoking, Role
 from dataloader.revision import Document
 
 _PEOPLE = frozenset({Role.CARD, Role.PERSON})
@@ -56,4 +56,6 @@ MODEL = Model(
         Lookup("auth", "findUserByGpiiToken", include_docs=True, kinds={"doc": "user"}),
         Lookup("preferences", None, include_docs=True, kinds={"doc": "preferences"}),
     ),
+    # The token is what lets a card in: once it has gone, the card no longer works.
+    revoking=(Revoking("gpiiToken"), Revoking("user")),
 )
