@@ -264,9 +264,12 @@ class _Load:
         return self._carry_out(database, source, found)
 
     def _carry_out(self, database: Database, source: Source, found: list[Finding]) -> "_Done":
+        done = _Done(source)
+        found = [self._made_one(database, source, finding, done) for finding in found]
         absent = [finding.document for finding in found if finding.state is State.ABSENT]
         rejected = _write(database, absent, Prepared.write)
-        done = _Done(source, written=len(absent) - len(rejected), failures=rejected)
+        done.written += len(absent) - len(rejected)
+        done.failures += rejected
         refused = {rejection.id for rejection in rejected}
         replaced = self._views_replaced if source.kind == DESIGN_KIND else self._replaced
         updated = self._replace(database, source, [each for each in found if each.state in replaced], done)
@@ -277,6 +280,15 @@ class _Load:
                 outcome = updated.get(finding.document.id, Outcome(finding.state))
             done.outcomes.append((finding, outcome))
         return done
+
+    def _made_one(self, database: Database, source: Source, finding: Finding, done: "_Done") -> Finding:
+        """Leave one of several versions where loaders wrote all of them, and one was killed before it looked again."""
+        if finding.state is not State.CONFLICTED or not all(map(is_loaders, finding.leaves)):
+            return finding
+        _, deletions = give_way(database, finding, source.schema, names_leaves=self._names_leaves)
+        done.written += deletions
+        [again] = look_again(database, [finding.document], source.schema, names_leaves=self._names_leaves)
+        return again
 
     def _replace(
         self, database: Database, source: Source, outdated: list[Finding], done: "_Done"

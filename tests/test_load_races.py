@@ -430,6 +430,39 @@ class TestOtherLoader:
         assert conflicts(server, target) == []
         assert counts(load(server, target, sources)) == {Outcome.UNCHANGED: result.documents}
 
+    @pytest.mark.parametrize("beside", ["nothing", "an edit", "a person's deletion"])
+    def test_what_a_killed_loader_left_is_put_right_by_the_next(
+        self, server: Server, target: Target, few: Manifest, versions: list[Snapsets], place: Place,
+        database: Database, beside: str,
+    ) -> None:  # fmt: skip
+        """Of two loaders' versions the one that is shown stays; where a person has had a say, a person chooses."""
+        load(server, target, documents(target, few, versions[0]))
+        of = [expected(target.model.name, [few.path], each.folder)[place.database][place.id] for each in versions]
+        leaves = [{**each, "_rev": f"1-{digest(each)}"} for each in of]
+        if beside == "an edit":
+            flat(leaves[2])[FONT_SIZE] = 30
+        elif beside == "a person's deletion":
+            leaves[2] = {"_id": place.id, "_deleted": True, "_rev": f"1-{'d' * 32}"}
+        assert database.write([json.dumps(each).encode() for each in leaves]) == []
+        there = live(database, place.id)
+        assert len(there) == {"nothing": 3, "an edit": 3, "a person's deletion": 2}[beside]
+        stood = sequences(server, target)
+
+        result = load(server, target, documents(target, few, versions[0]))
+
+        if beside == "nothing":
+            [left] = live(database, place.id)
+            assert left == max(there)
+            assert result.count(Outcome.OUTDATED) == (left != leaves[0]["_rev"])
+            assert result.count(Outcome.UNCHANGED) == result.documents - result.count(Outcome.OUTDATED)
+            stood = sequences(server, target)
+            again = load(server, target, documents(target, few, versions[0]))
+            assert counts(again) == counts(result)
+        else:
+            assert result.count(Outcome.CONFLICTED) == result.needs_attention == 1
+            assert live(database, place.id) == there
+        assert sequences(server, target) == stood
+
 
 def _lost(server: Server, target: Target, few: Manifest, versions: list[Snapsets]) -> list[int]:
     """Return how many documents are stored in another version than each of these."""
