@@ -22,7 +22,7 @@ demo: setup  ## See the whole main job happen on the embedded server
 
 test: setup lint types  ## Lint, types, tests, coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n auto
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
