@@ -1,6 +1,6 @@
 """Development data: samples, personas and invented users. A protected target never gets any of it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -106,6 +106,28 @@ def _again(documents: list[Document]) -> Callable[[], Iterator[Document]]:
     return lambda: iter(documents)
 
 
+def read_personas() -> list[Entry]:
+    """Read and check what the personas' documents are made from.
+
+    Raises:
+        InputError: with every problem found.
+    """
+    return [persona.entry(Role.PERSONA) for persona in read_snapsets(data_dir("samples") / "personas")]
+
+
+def persona_sources(model: Model, personas: Sequence[Entry]) -> list[Source]:
+    """Return the sources of the personas' documents."""
+    return entry_sources(model, lambda: personas, len(personas), Role.PERSONA, "samples/personas")
+
+
+def sample_ids(model: Model) -> dict[str, list[str]]:
+    """Return the ``_id`` of every document of the samples, by database (without prefix)."""
+    found: dict[str, list[str]] = {}
+    for source in (*persona_sources(model, read_personas()), *sample_sources(model)):
+        found.setdefault(source.database, []).extend(document["_id"] for document in source.documents())
+    return found
+
+
 def invented_people(count: int, seed: int, snapsets: Snapsets) -> Iterator[Entry]:
     """Yield invented people with log-ins, the same for the same seed, in the order of their UUIDs."""
     fake = Faker("en_US")
@@ -134,7 +156,7 @@ def seed_sources(target: Target, snapsets: Snapsets, *, users: int = 0, seed: in
     target.refuse("sample data", "use `dataloader load` with a manifest")
     if not 0 <= users <= MAX_CARDS:
         raise InputError(Problem(f"--users {users}", f"0 to {MAX_CARDS:,} people can be invented", "correct it"))
-    personas = [persona.entry(Role.PERSONA) for persona in read_snapsets(data_dir("samples") / "personas")]
+    personas = read_personas()
     # Each would be written without a question where the database is new, and so there would be both.
     raise_problems(
         Problem(f"{snapsets.folder}, snapset {persona.key}", "has the name of a persona of the samples", "rename it")
@@ -147,7 +169,7 @@ def seed_sources(target: Target, snapsets: Snapsets, *, users: int = 0, seed: in
 
     sources = [
         *snapset_sources(target.model, snapsets),
-        *entry_sources(target.model, lambda: personas, len(personas), Role.PERSONA, "samples/personas"),
+        *persona_sources(target.model, personas),
         *sample_sources(target.model),
     ]
     if users:

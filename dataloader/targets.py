@@ -163,7 +163,7 @@ def resolve(
         warning = "the password in --url can be seen by everybody on this machine; use COUCHDB_PASSWORD_FILE"
         found = replace(found, warnings=(warning,))
     if environment is None:
-        elsewhere = next((each for each in urls if not _is_this_machine(each)), None)
+        elsewhere = next((each for each in urls if not is_this_machine(each)), None)
         if elsewhere is not None:
             raise ProtectedError(
                 elsewhere,
@@ -287,7 +287,8 @@ def _hosts(urls: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(urlsplit(url).hostname or "" for url in urls))
 
 
-def _is_this_machine(url: str) -> bool:
+def is_this_machine(url: str) -> bool:
+    """Tell whether a URL leads back to the machine that it is used on."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True

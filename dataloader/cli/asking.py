@@ -1,6 +1,7 @@
 """Commands that ask a target and change nothing: check, verify."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dataloader.cli.output import Output, global_options
 from dataloader.cli.progress import Progress
 from dataloader.errors import ExitCode
 from dataloader.manifest import CardFile
+from dataloader.security import Circle, SecurityResult, check_security
 from dataloader.targets import Target
 from dataloader.verify import CardVerdict, Verdict, VerifyResult
 from dataloader.verify import verify as verify_cards
@@ -33,26 +35,41 @@ SHOWN_VERDICTS = 20
 
 @click.command(short_help="Tell whether a target is there and ready.")
 @target_options
+@click.option(
+    "--security",
+    "with_security",
+    is_flag=True,
+    help="Try what a client without credentials could read and write, and look at who else may; writes nothing.",
+)
 @global_options
 @click.pass_obj
-def check(output: Output, /, **options: Any) -> ExitCode:
+def check(output: Output, /, *, with_security: bool, **options: Any) -> ExitCode:
     """Tell whether a target is there and ready: server, credentials, databases, views, nodes.
+
+    With --security, whether it is closed to everybody else: what is open comes first, with exit code 9.
 
     \b
     Example:
-      dataloader check --target production
+      dataloader check --target production --security
     """
     target = get_target(output, options)
-    result = check_target(get_server(target), target)
-    output.result(_check_json(target, result), _check_text(target, result))
-    if result.exit_code is ExitCode.OK:
-        output.warnings(result.problems)
+    server = get_server(target)
+    result = check_target(server, target)
+    security = check_security(server, target) if with_security else None
+    problems, code = result.problems, result.exit_code
+    if security is not None:
+        problems, code = [*security.problems, *problems], security.exit_code or code
+    output.result(_check_json(target, result, security, problems), _check_text(target, result, security, problems))
+    if code is ExitCode.OK:
+        output.warnings(problems)
     else:
-        output.error("\n".join(result.problems), result.exit_code)
-    return result.exit_code
+        output.error("\n".join(problems), code)
+    return code
 
 
-def _check_json(target: Target, result: CheckResult) -> dict[str, Any]:
+def _check_json(
+    target: Target, result: CheckResult, security: SecurityResult | None, problems: list[str]
+) -> dict[str, Any]:
     return {
         "url": target.address.url,
         "server": result.welcome.product,
@@ -75,7 +92,27 @@ def _check_json(target: Target, result: CheckResult) -> dict[str, Any]:
             "connected": list(result.nodes.connected),
             "away": list(result.nodes.away),
         },
-        "problems": result.problems,
+        **({} if security is None else {"security": _security_json(security)}),
+        "problems": problems,
+    }
+
+
+def _security_json(security: SecurityResult) -> dict[str, Any]:
+    return {
+        "anonymous_user": security.anonymous,
+        "anonymous_admin": security.admin_party,
+        "anonymous_names_databases": security.names_databases,
+        "plain_http": security.plain_http,
+        "unverified": security.unverified,
+        "databases": {
+            each.name: {
+                "anonymous_reads": each.readable,
+                "anonymous_writes": each.writable,
+                "rules": None if each.rules is None else asdict(each.rules),
+                "samples": each.samples,
+            }
+            for each in security.databases
+        },
     }
 
 
@@ -83,7 +120,9 @@ def _views_word(state: str) -> str:
     return "current" if state == "unchanged" else state
 
 
-def _check_text(target: Target, result: CheckResult) -> Iterator[str]:
+def _check_text(
+    target: Target, result: CheckResult, security: SecurityResult | None, problems: list[str]
+) -> Iterator[str]:
     yield f"server     {result.welcome.product} {result.welcome.version} at {target.address.url}"
     yield f"target     model {target.model.name}, environment {target.environment.value}"
     who = result.user or "anonymous"
@@ -96,8 +135,23 @@ def _check_text(target: Target, result: CheckResult) -> Iterator[str]:
     if result.nodes.expected:
         there = len(set(result.nodes.expected) - set(result.nodes.away))
         yield f"nodes      {there} of {len(result.nodes.expected)} are there"
-    if not result.problems:
+    if security is not None:
+        yield from _security_text(security)
+    if not problems:
         yield "ready"
+
+
+def _security_text(security: SecurityResult) -> Iterator[str]:
+    if security.admin_party:
+        yield "strangers  are server admins"
+    for each in security.databases:
+        may = [word for word, can in (("read", each.readable), ("write", each.writable)) if can]
+        members = "not told" if each.rules is None else _circle_text(each.rules.members)
+        yield f"strangers  {each.name}: can {' and '.join(may) or 'do nothing'}; members: {members}"
+
+
+def _circle_text(circle: Circle) -> str:
+    return ", ".join([*circle.names, *(f"role {role}" for role in circle.roles)]) or "everybody"
 
 
 @click.command(short_help="Ask as the real servers do for every card.")

@@ -3,7 +3,7 @@
 API facts: https://docs.couchdb.org/en/3.5.0/api/.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from dataloader.couch.address import Address
 from dataloader.couch.failures import TimedOutError
 from dataloader.couch.replies import Body, NotFoundError, PreconditionError, not_couchdb
 from dataloader.couch.session import Answer, Session
-from dataloader.errors import CredentialsError, UnreachableError
+from dataloader.errors import CredentialsError, ProtocolError, UnreachableError
 from dataloader.revision import Document
 from dataloader.settings import Patience
 
@@ -59,7 +59,8 @@ class Server:
 
     def __init__(self, address: Address, patience: Patience | None = None) -> None:
         self.address = address
-        self.session = Session(address, patience or Patience.from_environment())
+        self.patience = patience or Patience.from_environment()
+        self.session = Session(address, self.patience)
         self._server = couchdb.Server(address.url, session=self.session)
 
     def welcome(self) -> Welcome:
@@ -85,6 +86,14 @@ class Server:
         """
         context = _member(self.address.url, self._get("_session"), "userCtx", dict)
         return context.get("name"), "_admin" in context.get("roles", ())
+
+    def names_databases(self) -> bool:
+        """Tell whether the server names its databases to this user, or to nobody in particular."""
+        try:
+            _decode(self._server.resource.get("_all_dbs")[2], list)
+        except (CredentialsError, ProtocolError):
+            return False
+        return True
 
     def nodes(self) -> Nodes:
         """Return the cluster's nodes, none where the server does not say (only an admin is told)."""
@@ -179,6 +188,35 @@ class Database:
         """Return the number of updates that the database has seen."""
         info = self.info() or {}
         return int(str(info.get("update_seq", 0)).partition("-")[0])
+
+    def security(self) -> dict[str, Any]:
+        """Return who may do what (``_security``).
+
+        Raises:
+            NotFoundError: the server knows no such thing, as PouchDB does not.
+        """
+        security: dict[str, Any] = self._json(self._resource.get("_security"), dict)
+        return security
+
+    def may_read(self) -> bool:
+        """Tell whether this user can read the database; no document is fetched."""
+        return self._lets(lambda: self._json(self._resource.get("_all_docs", limit=0), dict))
+
+    def may_write(self) -> bool:
+        """Tell whether this user can write documents, by a write of none.
+
+        Not by one that has to fail: CouchDB 3.5 takes a revision that it has never seen of a document that it has
+        never seen, where any other document is there.
+        """
+        return self._lets(lambda: self._json(self._resource.post("_bulk_docs", body={"docs": []}), list))
+
+    def _lets(self, ask: Callable[[], object]) -> bool:
+        try:
+            ask()
+        except (CredentialsError, ProtocolError):
+            # Refused, or sent to a page to log in.
+            return False
+        return True
 
     def revs_diff(self, questions: bytes) -> dict[str, Any]:
         """Ask which revisions are missing (``POST _revs_diff``).
