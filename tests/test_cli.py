@@ -30,7 +30,7 @@ WITH_EMBEDDED_SERVER = {"serve", "demo"}
 EACH_COMMAND = pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITH_EMBEDDED_SERVER])
 HEAVY = {
     *("openpyxl", "couchdb", "jsonschema", "jsonschema_rs", "faker", "orjson", "json5", "urllib3", "referencing"),
-    *("python_calamine", "tqdm", "platformdirs", "asyncio", "http", "xml", "json"),
+    *("python_calamine", "tqdm", "platformdirs", "asyncio", "http", "xml", "json", "jinja2"),
 }
 """Packages that take their time to import."""
 

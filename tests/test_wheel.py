@@ -95,6 +95,8 @@ def test_the_wheel_carries_all_that_it_needs_and_nothing_else(wheel: Path) -> No
         "dataloader/embedded/package.json",
         "dataloader/embedded/package-lock.json",
         "dataloader/embedded/server.js",
+        "dataloader/report/page.html.j2",
+        "dataloader/report/style.css",
         "dataloader/py.typed",
     } <= names
     assert f"gpii_dataloader-{__version__}.dist-info/licenses/LICENSE" in about
@@ -132,7 +134,9 @@ def test_an_installed_wheel_does_the_whole_main_job(
     assert (loaded.code, loaded.stderr) == (0, "")
     documents = sum(len(each) for each in snapshot(server, target).values())
     assert loaded.data["created"] == documents
-    assert installed("dataloader", "verify", manifest, *on_target, "--json", env=credentials).data["ok"] == 20
+    report = ("--report", "verify.html")
+    assert installed("dataloader", "verify", manifest, *on_target, *report, "--json", env=credentials).data["ok"] == 20
+    assert "All 20 cards are ready." in (tmp_path / "verify.html").read_text("utf-8")
     seeded = installed("dataloader", "seed", *on_target, "--json", env=credentials)
     assert (seeded.code, seeded.stderr) == (0, "")
     assert sum(len(each) for each in snapshot(server, target).values()) == documents + seeded.data["created"]

@@ -1,15 +1,18 @@
 """Commands that ask a target and change nothing: check, verify."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
+import orjson
 
 from dataloader.check import CheckResult
 from dataloader.check import check as check_target
 from dataloader.cli.options import (
+    details_option,
     get_manifests,
     get_server,
     get_snapsets,
@@ -17,13 +20,18 @@ from dataloader.cli.options import (
     left_out_json,
     left_out_text,
     manifest_argument,
+    report_options,
     snapset_options,
     target_options,
 )
 from dataloader.cli.output import Output, global_options
 from dataloader.cli.progress import Progress
+from dataloader.cli.reporting import reporting
 from dataloader.errors import ExitCode
+from dataloader.files import new_files
 from dataloader.manifest import CardFile
+from dataloader.report.noted import Noted
+from dataloader.report.verifying import verify_report
 from dataloader.security import Circle, SecurityResult, check_security
 from dataloader.targets import Target
 from dataloader.verify import CardVerdict, Verdict, VerifyResult
@@ -161,6 +169,8 @@ def _circle_text(circle: Circle) -> str:
 @click.option(
     "--sample", type=click.IntRange(min=1), metavar="N", help="Ask for N cards of each batch, chosen at random."
 )
+@details_option("card that is not as it was minted")
+@report_options
 @global_options
 @click.pass_obj
 def verify(
@@ -169,6 +179,7 @@ def verify(
     manifests: tuple[Path, ...],
     snapsets_dir: Path | None,
     sample: int | None,
+    details: Path | None,
     *,
     strict: bool,
     **options: Any,
@@ -182,34 +193,60 @@ def verify(
     target = get_target(output, options)
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
     read = get_manifests(manifests)
-    noted: list[str] = []
-
-    def note(manifest: CardFile, verdict: CardVerdict) -> None:
-        if verdict.verdict in {Verdict.MISSING, Verdict.WRONG} and len(noted) < SHOWN_VERDICTS:
-            noted.append(
-                f"batch {manifest.header.name}, card {verdict.uuid}: {verdict.verdict.value}: {verdict.reason}"
-            )
-
+    server = get_server(target)
     progress = Progress(output, "cards")
-    try:
-        result = verify_cards(
-            get_server(target), target, read, snapsets, sample=sample, on_progress=progress, on_verdict=note
+    with (
+        reporting(output, options, "Verification", read, target, server) as report,
+        _verdicts(details) as verdicts,
+    ):
+        try:
+            result = verify_cards(
+                server, target, read, snapsets, sample=sample, on_progress=progress, on_verdict=verdicts
+            )
+        finally:
+            progress.close()
+        output.result(
+            {**verify_json(result), "left_out": left_out_json(read)}, [*left_out_text(read), *verify_text(result)]
         )
-    finally:
-        progress.close()
-    output.result(
-        {**verify_json(result), "left_out": left_out_json(read)}, [*left_out_text(read), *verify_text(result)]
-    )
-    for line in noted:
-        output.warn(line)
-    if not result.good:
+        for line in verdicts.lines:
+            output.warn(line)
+        code = ExitCode.OK if result.good else ExitCode.VERIFY
+        report(lambda: verify_report(read, result, verdicts.noted), code)
+    if code is not ExitCode.OK:
         bad = result.verdicts[Verdict.MISSING] + result.verdicts[Verdict.WRONG]
         output.error(
-            f"{bad:,} cards would not work (load the batch; what is wrong then, a person has to look at)",
-            ExitCode.VERIFY,
+            f"{bad:,} cards would not work (load the batch; what is wrong then, a person has to look at)", code
         )
-        return ExitCode.VERIFY
-    return ExitCode.OK
+    return code
+
+
+class _Verdicts:
+    """Collects what is to be told of cards: the first few for the screen, more for the report, all for the file."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        self._stream = stream
+        self.lines: list[str] = []
+        self.noted: Noted[CardVerdict] = Noted()
+
+    def __call__(self, manifest: CardFile, card: CardVerdict) -> None:
+        batch = manifest.header.name
+        if self._stream is not None:
+            record = {"batch": batch, "uuid": card.uuid, "verdict": card.verdict.value, "reason": card.reason}
+            self._stream.write(orjson.dumps(record) + b"\n")
+        if card.verdict not in {Verdict.MISSING, Verdict.WRONG}:
+            return
+        self.noted(card.verdict, card)
+        if len(self.lines) < SHOWN_VERDICTS:
+            self.lines.append(f"batch {batch}, card {card.uuid}: {card.verdict.value}: {card.reason}")
+
+
+@contextmanager
+def _verdicts(details: Path | None) -> Iterator[_Verdicts]:
+    with ExitStack() as stack:
+        stream = None
+        if details is not None:
+            (stream,) = stack.enter_context(new_files(details))
+        yield _Verdicts(stream)
 
 
 def verify_json(result: VerifyResult) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import orjson
 
 from dataloader.classify import Finding, State
 from dataloader.cli.options import (
-    PATH,
     Function,
+    details_option,
     get_manifests,
     get_server,
     get_snapsets,
@@ -22,11 +22,14 @@ from dataloader.cli.options import (
     left_out_text,
     manifest_argument,
     raised_text,
+    report_options,
     snapset_options,
     target_options,
 )
 from dataloader.cli.output import Output, global_options, nodes_are_away, table
 from dataloader.cli.progress import Progress
+from dataloader.cli.reporting import reporting
+from dataloader.couch import Server
 from dataloader.errors import ExitCode, UsageError
 from dataloader.files import new_files
 from dataloader.load import Layout, LoadResult, Outcome
@@ -34,6 +37,9 @@ from dataloader.load import load as load_sources
 from dataloader.manifest import WHOLE, CardFile, Part
 from dataloader.plan import Plan
 from dataloader.plan import plan as plan_sources
+from dataloader.report.documents import NotedDocument, matter
+from dataloader.report.loading import load_report, plan_report
+from dataloader.report.noted import Noted
 from dataloader.settings import ENV_JOB_INDEX
 from dataloader.sources import DESIGN_KIND, Source, all_sources
 from dataloader.targets import Target
@@ -48,13 +54,7 @@ _ADVICE = {
     State.CONFLICTED: "several versions stand side by side; a person has to choose one",
 }
 
-details_option = click.option(
-    "--details",
-    type=PATH,
-    metavar="FILE",
-    help="Write a line of JSON for every document that is neither absent nor unchanged to a new file.",
-)
-
+load_details = details_option("document that is neither absent nor unchanged")
 
 _WRITING_OPTIONS = (
     click.option("--update", is_flag=True, help="Replace what an earlier load wrote from other input."),
@@ -103,7 +103,7 @@ def _get_part(part: str | None, parts: int | None) -> Part:
 
 
 class _Findings:
-    """Collects what is to be told of documents: the first few for the screen, all for the file."""
+    """Collects what is to be told of documents: the first few for the screen, more for the report, all for the file."""
 
     def __init__(
         self, target: Target, stream: Any = None, *, update: bool = False, replace_views: bool = False
@@ -113,6 +113,7 @@ class _Findings:
         self._update = update
         self._replace_views = replace_views
         self.lines: list[str] = []
+        self.noted: Noted[NotedDocument] = Noted()
 
     def __call__(self, source: Source, finding: Finding) -> None:
         database = self._target.database(source.database)
@@ -126,7 +127,10 @@ class _Findings:
                 "leaves": [leaf["_rev"] for leaf in finding.leaves],
             }
             self._stream.write(orjson.dumps(record) + b"\n")
-        if finding.state in _ADVICE and not self._is_replaced(source, finding) and len(self.lines) < SHOWN_FINDINGS:
+        if finding.state not in _ADVICE or self._is_replaced(source, finding):
+            return
+        self.noted(matter(source.kind, finding.state), NotedDocument(database, finding.document.id))
+        if len(self.lines) < SHOWN_FINDINGS:
             self.lines.append(
                 f"{database}, document {finding.document.id}: {finding.state.value} ({_ADVICE[finding.state]})"
             )
@@ -153,7 +157,8 @@ def _findings(
 @manifest_argument(required=False)
 @target_options
 @snapset_options
-@details_option
+@load_details
+@report_options
 @global_options
 @click.pass_obj
 def plan(
@@ -170,23 +175,28 @@ def plan(
 
     \b
     Example:
-      dataloader plan batches/spring.batch.jsonl --target staging --details spring.details.jsonl
+      dataloader plan batches/spring.batch.jsonl --target staging --report plan.html
     """
     target = get_target(output, options)
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
     read = get_manifests(manifests)
     sources = all_sources(target, read, snapsets)
+    server = get_server(target)
     progress = Progress(output)
-    with _findings(target, details) as findings:
-        result = plan_sources(get_server(target), target, sources, on_progress=progress, on_finding=findings)
-    progress.close()
-    output.result(
-        {**_plan_json(target, result), "left_out": left_out_json(read)},
-        [*left_out_text(read), *_plan_text(target, result)],
-    )
-    output.warnings(raised_text(target, result.raised))
-    for line in findings.lines:
-        output.warn(line)
+    with (
+        reporting(output, options, "Plan", read, target, server) as report,
+        _findings(target, details) as findings,
+    ):
+        result = plan_sources(server, target, sources, on_progress=progress, on_finding=findings)
+        progress.close()
+        output.result(
+            {**_plan_json(target, result), "left_out": left_out_json(read)},
+            [*left_out_text(read), *_plan_text(target, result)],
+        )
+        output.warnings(raised_text(target, result.raised))
+        for line in findings.lines:
+            output.warn(line)
+        report(lambda: plan_report(target, read, sources, result, findings.noted), ExitCode.OK)
 
 
 def _plan_json(target: Target, result: Plan) -> dict[str, Any]:
@@ -230,7 +240,8 @@ def _plan_text(target: Target, result: Plan) -> Iterator[str]:
 @click.option(
     "--parts", type=click.IntRange(min=1), metavar="N", help="The same, K from JOB_COMPLETION_INDEX (0 is the first)."
 )
-@details_option
+@load_details
+@report_options
 @global_options
 @click.pass_obj
 def load(
@@ -261,23 +272,32 @@ def load(
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
     read = get_manifests(manifests)
     sources = all_sources(target, read, snapsets, _get_part(part, parts))
-    return carry_out(output, target, sources, details, how, read)
+    server = get_server(target)
+    with reporting(output, options, "Load", read, target, server, writes=True) as report:
+        result, noted, code = carry_out(output, server, target, sources, details, how, read)
+        report(lambda: load_report(target, read, sources, result, noted), code)
+    return code
 
 
 def carry_out(
     output: Output,
+    server: Server,
     target: Target,
     sources: list[Source],
     details: Path | None,
     how: dict[str, Any],
     manifests: Sequence[CardFile] = (),
-) -> ExitCode:
-    """Load sources, print what came of it, and what the manifests left out, and return the exit code."""
+) -> tuple[LoadResult, Noted[NotedDocument], ExitCode]:
+    """Load sources, print what came of it, and what the manifests left out.
+
+    Returns:
+        What came of it, the documents that need attention, and the exit code.
+    """
     progress = Progress(output)
     with _findings(target, details, update=how["update"], replace_views=how["replace_views"]) as findings:
         try:
             result = load_sources(
-                get_server(target),
+                server,
                 target,
                 sources,
                 **how,
@@ -295,6 +315,11 @@ def carry_out(
         output.warn(line)
     for failure in result.failures:
         output.warn(f"document {failure.id}: not taken by the server: {failure.reason}")
+    return result, findings.noted, _load_code(output, result, details)
+
+
+def _load_code(output: Output, result: LoadResult, details: Path | None) -> ExitCode:
+    """Return a load's exit code, and say why it is not 0."""
     if result.needs_attention:
         hint = "" if details else "; --details FILE lists all"
         one = result.needs_attention == 1

@@ -70,6 +70,27 @@ def snapset_options(function: Function) -> Function:
     )(function)
 
 
+def details_option(what: str) -> Callable[[Function], Function]:
+    """Add the option for a file with everything that there is to tell.
+
+    Args:
+        what: of what there is a line: ``document that …``.
+    """
+    return click.option(
+        "--details", type=PATH, metavar="FILE", help=f"Write a line of JSON for every {what} to a new file."
+    )
+
+
+def report_options(function: Function) -> Function:
+    """Add the options for the report; ``reporting`` takes them."""
+    function = click.option("--full", is_flag=True, help="With --report: show whole UUIDs, not their beginnings.")(
+        function
+    )
+    return click.option(
+        "--report", type=PATH, metavar="FILE", help="Write a report for people to a new file: one HTML page."
+    )(function)
+
+
 def manifest_argument(*, required: bool) -> Callable[[Function], Function]:
     """Add the argument for manifests."""
     metavar = "MANIFEST..." if required else "[MANIFEST]..."

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from dataloader.cli.loading import carry_out, details_option, how_to_write, writing_options
-from dataloader.cli.options import get_snapsets, get_target, snapset_options, target_options
+from dataloader.cli.loading import carry_out, how_to_write, load_details, writing_options
+from dataloader.cli.options import get_server, get_snapsets, get_target, snapset_options, target_options
 from dataloader.cli.output import Output, global_options
 from dataloader.errors import ExitCode
 from dataloader.seed import DEFAULT_SEED, seed_sources
@@ -18,7 +18,7 @@ from dataloader.seed import DEFAULT_SEED, seed_sources
 @click.option("--users", type=int, default=0, metavar="N", help="How many people with log-ins to invent; default none.")
 @click.option("--seed", type=int, default=DEFAULT_SEED, metavar="S", help="What they are invented from; default 0.")
 @writing_options
-@details_option
+@load_details
 @global_options
 @click.pass_obj
 def seed(
@@ -44,4 +44,5 @@ def seed(
     target = get_target(output, options)
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
     sources = seed_sources(target, snapsets, users=users, seed=seed)
-    return carry_out(output, target, sources, details, how)
+    _, _, code = carry_out(output, get_server(target), target, sources, details, how)
+    return code

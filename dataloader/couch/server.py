@@ -59,6 +59,8 @@ class Server:
 
     def __init__(self, address: Address, patience: Patience | None = None) -> None:
         self.address = address
+        self.greeting: Welcome | None = None
+        """What the server said of itself when it was last asked, if it was."""
         self.patience = patience or Patience.from_environment()
         self.session = Session(address, self.patience)
         self._server = couchdb.Server(address.url, session=self.session)
@@ -73,10 +75,12 @@ class Server:
         _, _, data = self.session.request("GET", f"{self.address.url}/", greeting=True)
         greeting = _decode(data)
         if isinstance(greeting, dict) and "couchdb" in greeting:
-            return Welcome("CouchDB", str(greeting.get("version", "")), names_leaves=True)
-        if isinstance(greeting, dict) and "express-pouchdb" in greeting:
-            return Welcome("PouchDB Server", str(greeting.get("version", "")), names_leaves=False)
-        raise not_couchdb(self.address.url, "its greeting is another's")
+            self.greeting = Welcome("CouchDB", str(greeting.get("version", "")), names_leaves=True)
+        elif isinstance(greeting, dict) and "express-pouchdb" in greeting:
+            self.greeting = Welcome("PouchDB Server", str(greeting.get("version", "")), names_leaves=False)
+        else:
+            raise not_couchdb(self.address.url, "its greeting is another's")
+        return self.greeting
 
     def user(self) -> tuple[str | None, bool]:
         """Return the user that the server takes us for, and whether it is a server admin.

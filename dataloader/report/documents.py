@@ -1,0 +1,148 @@
+"""What reports say of documents: how many came to what, and those that need attention."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from dataloader.manifest import CardFile
+from dataloader.report.model import Attention, Table, Tone, many
+from dataloader.report.noted import ALL_OF_THEM, Noted, card_names
+from dataloader.sources import DESIGN_KIND
+from dataloader.targets import Target
+
+What = TypeVar("What", bound=StrEnum)
+"""A state or an outcome."""
+
+FAILED = "failed"
+_VIEWS = "views"
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_MATTERS = {
+    FAILED: ("not taken by the server", "Put right what the reason says, then load again."),
+    "conflicted": (
+        "in several versions",
+        (
+            "A person has to choose: delete the versions that are wrong "
+            "(GET /DATABASE/DOCUMENT?conflicts=true names them), then load again."
+        ),
+    ),
+    "foreign": (
+        "not written by this tool",
+        (
+            "They are left as they are. Find out whose they are. What is wrong has to be purged "
+            "(POST /DATABASE/_purge; deleting it is not enough); then load again."
+        ),
+    ),
+    _VIEWS: (
+        "with views that are not ours",
+        (
+            "Other software has made them. Look at them; if they can go, load with --replace-views puts ours in their "
+            "place."
+        ),
+    ),
+    "outdated": (
+        "outdated",
+        (
+            "An earlier load wrote them from other input, mostly a snapset that has been changed since; their owners "
+            "have not touched them. Load with --update to replace them, or leave them as they are."
+        ),
+    ),
+}
+"""What may be the matter with documents, the gravest first: in a few words, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotedDocument:
+    """A document that needs attention."""
+
+    database: str
+    """With the target's prefix; empty where it is not known."""
+    id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many documents of one kind came to one state or outcome."""
+
+    database: str
+    """With the target's prefix."""
+    kind: str
+    what: str
+    count: int
+
+    @property
+    def matter(self) -> str:
+        """Under what the documents are noted, if they need attention."""
+        return matter(self.kind, self.what)
+
+
+def matter(kind: str, what: str) -> str:
+    """Return under what a document of a kind is noted; with views that are not ours there is something else to do."""
+    return _VIEWS if what == "foreign" and kind == DESIGN_KIND else what
+
+
+def tallies(target: Target, counts: Mapping[str, Mapping[str, Counter[What]]]) -> list[Tally]:
+    """Return the counts of a plan or a load that are not nothing, in their order."""
+    return [
+        Tally(target.database(database), kind, str(what), count)
+        for database, kinds in counts.items()
+        for kind, found in kinds.items()
+        for what, count in found.items()
+        if count
+    ]
+
+
+def by_kind(found: Sequence[Tally], what: str) -> Table:
+    """Return the counts as a table."""
+    return Table(
+        f"Documents by kind and {what}",
+        ("Database and kind", what.capitalize(), "Documents"),
+        tuple((f"{each.database}: {each.kind}", each.what, each.count) for each in found),
+    )
+
+
+def attention(found: Sequence[Tally], manifests: Sequence[CardFile], noted: Noted[NotedDocument]) -> list[Attention]:
+    """Return the documents that need attention, the gravest first.
+
+    The tallies count, not the notes: what is noted may have been settled in the end.
+    """
+    counts: Counter[str] = Counter()
+    for each in found:
+        counts[each.matter] += each.count
+    shown = {name: noted.of(name)[: counts[name]] for name in _MATTERS if counts[name]}
+    names = card_names(manifests, {uuid for each in shown.values() for document in each for uuid in _uuids(document)})
+    return [
+        Attention(
+            f"{many(counts[name], 'document')} {_MATTERS[name][0]}",
+            _MATTERS[name][1],
+            Tone.ATTENTION if name == "outdated" else Tone.BAD,
+            table=_table(name, documents, names) if documents else None,
+            more=counts[name] - len(documents),
+            all_of_them=ALL_OF_THEM,
+        )
+        for name, documents in shown.items()
+    ]
+
+
+def _table(name: str, documents: Sequence[NotedDocument], names: Mapping[str, str]) -> Table:
+    """Return documents as a table, with the columns that have something to say."""
+    columns = {
+        "Document": [document.id for document in documents],
+        "Database": [document.database for document in documents],
+        "Card": [_card(document, names) for document in documents],
+        "Reason": [document.reason for document in documents],
+    }
+    told = {head: cells for head, cells in columns.items() if any(cells)}
+    return Table(f"Documents {_MATTERS[name][0]}", tuple(told), tuple(zip(*told.values(), strict=True)))
+
+
+def _uuids(document: NotedDocument) -> list[str]:
+    return _UUID.findall(document.id)
+
+
+def _card(document: NotedDocument, names: Mapping[str, str]) -> str:
+    return next((names[uuid] for uuid in _uuids(document) if uuid in names), "")

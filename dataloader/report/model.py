@@ -1,0 +1,111 @@
+"""What a report holds, whatever the command: nothing here knows of HTML."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Self
+
+SHOWN = 200
+"""Rows of a table of what needs attention; the rest are counted."""
+
+
+class Tone(StrEnum):
+    """How good it is; each is told by words and shapes, too, never by its colour alone."""
+
+    GOOD = "good"
+    QUIET = "quiet"
+    """Neither good nor bad: as somebody wanted it."""
+    ATTENTION = "attention"
+    """A person has to do something."""
+    BAD = "bad"
+    """It does not work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One part of a whole."""
+
+    label: str
+    count: int
+    meaning: str
+    """A few words, for those who do not know the label."""
+    tone: Tone
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under headings; the first column names the row."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str | int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Things that need attention for one reason, and what to do about all of them."""
+
+    heading: str
+    todo: str = ""
+    tone: Tone = Tone.ATTENTION
+    items: tuple[str, ...] = ()
+    """What is the matter, where that is no table: a line each."""
+    table: Table | None = None
+    """The things by name, at most :data:`SHOWN`."""
+    more: int = 0
+    """How many there are besides."""
+    all_of_them: str = ""
+    """Where those are to be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something about the run."""
+
+    name: str
+    value: str
+    typed: bool = False
+    """Whether it is what somebody typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report."""
+
+    about: str
+    """What was done to what, as a heading: ``Load of batch spring``."""
+    verdict: str
+    """What came of it, in one plain sentence."""
+    tone: Tone
+    lead: tuple[str, ...] = ()
+    """More of it, a paragraph each."""
+    unit: str = "cards"
+    """What is counted."""
+    shares: tuple[Share, ...] = ()
+    """In the order in which they are drawn; those of nothing are left out."""
+    attention: tuple[Attention, ...] = ()
+    tables: tuple[Table, ...] = ()
+    """What else there is to know."""
+    facts: tuple[Fact, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """The whole that the shares are parts of."""
+        return sum(share.count for share in self.shares)
+
+    def with_facts(self, facts: Iterable[Fact]) -> Self:
+        """Return the report with facts of the run."""
+        return replace(self, facts=(*self.facts, *facts))
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """Return a count and what is counted: ``1 card``, ``1,200 cards``."""
+    return f"{count:,} {one if count == 1 else more or f'{one}s'}"
+
+
+def listed(names: Sequence[str], shown: int = 5) -> str:
+    """Return names as a sentence has them: ``a, b and c``; of a long list the first ones, and how many more."""
+    found = [*names]
+    if len(found) > shown:
+        found = [*found[: shown - 1], f"{len(found) - shown + 1:,} more"]
+    return " and ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))

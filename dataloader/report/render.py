@@ -1,0 +1,104 @@
+"""A report as one self-contained page: HTML with its style and its picture in it, and no script.
+
+Nothing on the page comes from elsewhere, so it can be mailed, printed and kept. Every text is escaped, and
+UUIDs are shortened wherever they stand: whoever has a whole one has that person's preferences.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeGuard
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from dataloader.report.model import Report, Share
+
+THINNEST = 0.8
+"""Per cent of the picture's width; a smaller share is drawn as wide as this, so that it can be seen."""
+
+# A UUID, whole or edited, with its hyphens or without.
+_UUID = re.compile(
+    r"(?<![0-9A-Za-z])([0-9A-Fa-f]{8})(?:-[0-9A-Za-z]{1,16}){3,6}"
+    r"|(?<![0-9A-Za-z])([0-9A-Fa-f]{8})[0-9A-Fa-f]{24}(?![0-9A-Za-z])"
+)
+# Control characters, and those that change the direction of what follows (Unicode Standard Annex 9, section 2).
+_NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A share as it is drawn; positions in per cent of the picture's width."""
+
+    share: Share
+    pattern: int
+    """From 0, the solid one; a label has the same one in every report of its kind."""
+    x: float
+    width: float
+    percent: str
+
+
+def render(report: Report, *, full: bool = False) -> bytes:
+    """Return a report as a page, in UTF-8.
+
+    Args:
+        report: what it says.
+        full: whether UUIDs are shown whole.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_clean if full else _shortened,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = "{:,}".format
+    parts = segments(report)
+    page = environment.get_template("page.html.j2").render(
+        report=report, segments=parts, widened=any(_is_widened(part, report.total) for part in parts)
+    )
+    # A file's name need not be text.
+    return page.encode("utf-8", "backslashreplace")
+
+
+def segments(report: Report) -> list[Segment]:
+    """Return the shares as they are drawn, side by side, without those of nothing."""
+    drawn = [(at, share) for at, share in enumerate(report.shares) if share.count]
+    raw = [max(100 * share.count / report.total, THINNEST) for _, share in drawn]
+    found, x = [], 0.0
+    for (at, share), width in zip(drawn, raw, strict=True):
+        drawn_width = 100 * width / sum(raw)
+        found.append(Segment(share, at, round(x, 3), round(drawn_width, 3), percent(share.count, report.total)))
+        x += drawn_width
+    return found
+
+
+def _is_widened(part: Segment, total: int) -> bool:
+    return 100 * part.share.count / total < THINNEST
+
+
+def percent(count: int, total: int) -> str:
+    """Return a share in per cent; what is not all never reads 100 %, and what is something never 0 %."""
+    value = 100 * count / total
+    if count == total:
+        return "100 %"
+    if value < 0.1:  # noqa: PLR2004 - the least that is shown
+        return "< 0.1 %"
+    return "> 99.9 %" if value > 99.9 else f"{value:.1f} %"  # noqa: PLR2004 - the most, short of all
+
+
+def _clean(value: object) -> object:
+    """Take out of what is put into the page the characters that are no text, or turn text round."""
+    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value) if _is_plain(value) else value
+
+
+def _shortened(value: object) -> object:
+    """Do the same, and shorten UUIDs."""
+    if not _is_plain(value):
+        return value
+    return _UUID.sub(lambda match: f"{match[1] or match[2]}…", str(_clean(value)))
+
+
+def _is_plain(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and not isinstance(value, Markup)
