@@ -19,9 +19,11 @@ from dataloader.report.loading import load_report, plan_report
 from dataloader.report.model import Attention, Report, Share, Table, Tone
 from dataloader.report.noted import Noted
 from dataloader.report.run import Run, facts, stopped
+from dataloader.report.status import status_report
 from dataloader.report.verifying import verify_report
 from dataloader.snapsets import read_snapsets
 from dataloader.sources import DESIGN_KIND, all_sources
+from dataloader.status import BatchStatus, StatusResult
 from dataloader.targets import Environment, Target
 from dataloader.verify import CardVerdict, Verdict, VerifyResult
 
@@ -119,6 +121,17 @@ def a_verification(manifest: Manifest, **counts: int) -> Report:
     return verify_report([manifest], result, noted)
 
 
+def a_status(*manifests: Manifest, encoded: int | None = None, **counts: int) -> Report:
+    """Return the report of how batches stand, each the same; the counts are those of the verdicts, by their names."""
+    verdicts = Counter({Verdict(name): count for name, count in counts.items()})
+    batches = [BatchStatus(each.header.name, each.count, encoded, verdicts) for each in manifests]
+    noted = Noted[CardVerdict]()
+    uuids = iter([card.uuid for each in manifests for card in each.cards()])
+    for _ in range(len(manifests) * verdicts[Verdict.WRONG]):
+        noted(Verdict.WRONG, CardVerdict(next(uuids), Verdict.WRONG, "view findGpiiToken has 2 answers, not one"))
+    return status_report(manifests, StatusResult(batches), noted)
+
+
 def a_stop() -> Report:
     """Return the report of a load that stopped half-way."""
     error = "https://couchdb.example.org:6984/pilot-auth/_bulk_docs: no reply within 30 s (run it again)"
@@ -154,8 +167,16 @@ def every_kind(folder: Path) -> dict[str, Report]:
         "verify": (a_verification(manifest, ok=488, changed=12), ExitCode.OK),
         "verify-bad": (a_verification(manifest, ok=480, changed=12, revoked=3, missing=4, wrong=1), ExitCode.VERIFY),
     }
+    autumn = a_batch(folder, "autumn")
+    reports |= {
+        "status": (a_status(manifest, encoded=490, ok=100, changed=387, revoked=3), ExitCode.OK),
+        "status-wrong": (a_status(manifest, autumn, ok=400, changed=80, missing=18, wrong=2), ExitCode.VERIFY),
+    }
     pages = {name: report.with_facts(facts(a_run([manifest], code))) for name, (report, code) in reports.items()}
     return {**pages, "hostile": a_hostile_report()}
 
 
-KINDS = ("plan", "plan-attention", "load", "load-attention", "load-stopped", "verify", "verify-bad", "hostile")
+KINDS = (
+    *("plan", "plan-attention", "load", "load-attention", "load-stopped", "verify", "verify-bad"),
+    *("status", "status-wrong", "hostile"),
+)

@@ -25,6 +25,7 @@ from report_samples import (
     a_load,
     a_plan,
     a_run,
+    a_status,
     a_stop,
     a_verification,
     every_kind,
@@ -214,6 +215,35 @@ def test_cards_that_are_left_out_are_told(spring: Manifest, tmp_path: Path) -> N
     assert "Left out of batch spring, since they are not encoded: 20 of 500 cards." in report.lead
     told = [fact.value for fact in facts(a_run([reconciled])) if fact.name == "Batch"]
     assert told == ["spring (480 of 500 cards, those encoded)"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict", "tone"),
+    [
+        ({"missing": 500}, "None of the 500 cards are loaded yet.", Tone.GOOD),
+        ({"ok": 500}, "All 500 cards are loaded; 0 are in use.", Tone.GOOD),
+        ({"ok": 1}, "The one card is loaded; 0 are in use.", Tone.GOOD),
+        ({"missing": 1}, "The one card is not loaded yet.", Tone.GOOD),
+        ({"ok": 464, "changed": 35, "revoked": 1}, "All 500 cards are loaded; 35 are in use; 1 is revoked.", Tone.GOOD),
+        ({"changed": 1, "missing": 499}, "1 of 500 cards is loaded; 1 is in use.", Tone.GOOD),
+        ({"ok": 490, "missing": 7, "wrong": 3}, "3 of 500 cards would not work.", Tone.BAD),
+    ],
+)
+def test_how_batches_stand(spring: Manifest, counts: dict[str, int], verdict: str, tone: Tone) -> None:
+    """A status is summed up in one sentence; what is not loaded yet is no failure."""
+    report = a_status(spring, **counts)
+    assert (report.verdict, report.tone) == (verdict, tone)
+    assert report.total == sum(counts.values())
+
+
+def test_batches_stand_side_by_side(spring: Manifest) -> None:
+    """Each batch has a row, and all together; what is encoded is told where it is known."""
+    [one] = a_status(spring, encoded=498, ok=490, changed=8, missing=2).tables
+    assert one.head == ("Batch", "Minted", "Encoded", "Loaded", "In use", "Revoked", "Missing", "Wrong")
+    assert one.rows == (("spring", 500, 498, 498, 8, 0, 2, 0),)
+    [two] = a_status(spring, spring, ok=499, wrong=1).tables
+    assert "Encoded" not in two.head
+    assert two.rows == (*(("spring", 500, 500, 0, 0, 0, 1),) * 2, ("total", 1000, 1000, 0, 0, 0, 2))
 
 
 def test_a_plan_tells_what_a_load_would_do(spring: Manifest) -> None:
@@ -495,11 +525,12 @@ def told(path: Path) -> dict[str, str]:
 
 
 def test_each_command_writes_its_report(call: Command, manifest: Manifest, target: Target, tmp_path: Path) -> None:
-    """Plan, load and verify write a page that only its owner can read, and print what they print without it."""
+    """Each command writes a page that only its owner can read, and prints what it prints without it."""
     verdicts = {
         "plan": "A load would create",
         "load": "All 60 cards are loaded.",
         "verify": "All 60 cards are ready.",
+        "status": "All 60 cards are loaded; 0 are in use.",
     }
     for name, verdict in verdicts.items():
         path = tmp_path / "new folder" / f"{name}.html"
@@ -520,13 +551,13 @@ def test_each_command_writes_its_report(call: Command, manifest: Manifest, targe
 def test_what_needs_attention_is_on_the_page(
     call: Command, manifest: Manifest, server: Server, target: Target, tmp_path: Path
 ) -> None:
-    """A document that stands in the way is named by its card in plan, load and verify, and so is the exit code."""
+    """A document that stands in the way is named by its card in every report, and so is the exit code."""
     [_, card, *_] = manifest.cards()
     place = access_of(target.model.name, card.uuid)
     database = databases(server, target)[place.database]
     database.create()
     put(database, {"_id": place.id, "type": "note"})
-    codes = {"plan": ExitCode.OK, "load": ExitCode.ATTENTION, "verify": ExitCode.VERIFY}
+    codes = {"plan": ExitCode.OK, "load": ExitCode.ATTENTION, "verify": ExitCode.VERIFY, "status": ExitCode.VERIFY}
     for name, code in codes.items():
         path = tmp_path / f"{name}.html"
         assert call(name, manifest.path, "--report", path).code == code
@@ -542,7 +573,7 @@ def test_what_needs_attention_is_on_the_page(
 
 
 @ONE_MODEL
-@pytest.mark.parametrize("name", ["plan", "load", "verify"])
+@pytest.mark.parametrize("name", ["plan", "load", "verify", "status"])
 def test_a_report_that_cannot_be_written_stops_before_the_call(
     call: Command, manifest: Manifest, server: Server, target: Target, tmp_path: Path, name: str
 ) -> None:

@@ -16,19 +16,23 @@ from dataloader.cli.options import (
     get_target,
     manifest_argument,
     raised_text,
+    report_options,
     snapset_options,
     target_options,
 )
 from dataloader.cli.output import Output, global_options, nodes_are_away, table
 from dataloader.cli.progress import Progress
+from dataloader.cli.reporting import reporting
 from dataloader.errors import ExitCode, UsageError
 from dataloader.manifest import Card, CardFile
+from dataloader.report.noted import Noted
+from dataloader.report.status import status_report
 from dataloader.revoke import CardOutcome, Outcome, RevokeResult, check_reason, restore
 from dataloader.revoke import revoke as revoke_cards
 from dataloader.status import BatchStatus, StatusResult
 from dataloader.status import status as status_of
 from dataloader.targets import Target
-from dataloader.verify import CardVerdict
+from dataloader.verify import CardVerdict, Verdict
 
 SHOWN_CARDS = 20
 """Cards that are named on the screen."""
@@ -167,6 +171,7 @@ def _revoke_code(output: Output, result: RevokeResult, outcomes: Sequence[CardOu
 @manifest_argument(required=True)
 @target_options
 @snapset_options
+@report_options
 @global_options
 @click.pass_obj
 def status(
@@ -190,28 +195,33 @@ def status(
     target = get_target(output, options)
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
     read = get_manifests(manifests)
-    noted: list[str] = []
+    lines: list[str] = []
+    noted: Noted[CardVerdict] = Noted()
 
-    def note(manifest: CardFile, verdict: CardVerdict) -> None:
-        if len(noted) < SHOWN_CARDS:
-            noted.append(f"batch {manifest.header.name}, card {verdict.uuid}: wrong: {verdict.reason}")
+    def note(manifest: CardFile, card: CardVerdict) -> None:
+        noted(Verdict.WRONG, card)
+        if len(lines) < SHOWN_CARDS:
+            lines.append(f"batch {manifest.header.name}, card {card.uuid}: wrong: {card.reason}")
 
+    server = get_server(target)
     progress = Progress(output, "cards")
-    try:
-        result = status_of(get_server(target), target, read, snapsets, on_progress=progress, on_wrong=note)
-    finally:
-        progress.close()
-    output.result(_status_json(result), _status_text(result))
-    for line in noted:
-        output.warn(line)
-    wrong = result.total.wrong
+    with reporting(output, options, "Status", read, target, server) as report:
+        try:
+            result = status_of(server, target, read, snapsets, on_progress=progress, on_wrong=note)
+        finally:
+            progress.close()
+        output.result(_status_json(result), _status_text(result))
+        for line in lines:
+            output.warn(line)
+        wrong = result.total.wrong
+        code = ExitCode.VERIFY if wrong else ExitCode.OK
+        report(lambda: status_report(read, result, noted), code)
     if wrong:
         which = "1 card would not work (a person has to look at it)"
         if wrong > 1:
             which = f"{wrong:,} cards would not work (a person has to look at them)"
-        output.error(which, ExitCode.VERIFY)
-        return ExitCode.VERIFY
-    return ExitCode.OK
+        output.error(which, code)
+    return code
 
 
 _COLUMNS = ("minted", "encoded", "loaded", "in_use", "revoked", "missing", "wrong")

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from dataloader.manifest import CardFile
-from dataloader.report.model import Attention, Report, Share, Table, Tone, many
-from dataloader.report.noted import ALL_OF_THEM, Noted, about, card_names, left_out
+from dataloader.report.cards import NOT_WORKING, are, attention
+from dataloader.report.model import Report, Share, Tone, many
+from dataloader.report.noted import ALL_OF_THEM, Noted, about, left_out
 from dataloader.verify import CardVerdict, Verdict, VerifyResult
 
 _VERDICTS = {
@@ -14,11 +15,6 @@ _VERDICTS = {
     Verdict.MISSING: (Tone.BAD, "were never loaded"),
     Verdict.WRONG: (Tone.BAD, "are there, but a server could not use them"),
 }
-_TODO = {
-    Verdict.WRONG: "Have somebody look at the document that is named, then verify again.",
-    Verdict.MISSING: "Load the batch, then verify again.",
-}
-"""What to do about cards that would not work, the gravest first."""
 
 
 def verify_report(manifests: Sequence[CardFile], result: VerifyResult, noted: Noted[CardVerdict]) -> Report:
@@ -29,7 +25,7 @@ def verify_report(manifests: Sequence[CardFile], result: VerifyResult, noted: No
         result: the verdicts.
         noted: cards that would not work, by their verdicts.
     """
-    bad = sum(result.verdicts[verdict] for verdict in _TODO)
+    bad = sum(result.verdicts[verdict] for verdict in NOT_WORKING)
     return Report(
         about("Verification", manifests),
         _verdict(result, bad),
@@ -37,7 +33,7 @@ def verify_report(manifests: Sequence[CardFile], result: VerifyResult, noted: No
         (_asked(manifests, result), *left_out(manifests)),
         "cards",
         tuple(Share(each.value, result.verdicts[each], text, tone) for each, (tone, text) in _VERDICTS.items()),
-        tuple(_attention(manifests, result, noted)),
+        tuple(attention(manifests, result.verdicts, noted, NOT_WORKING, ALL_OF_THEM)),
     )
 
 
@@ -47,35 +43,11 @@ def _verdict(result: VerifyResult, bad: int) -> str:
         return f"{bad:,} of {many(cards, 'card')} would not work."
     if revoked:
         ready = cards - revoked
-        return f"{many(ready, 'card')} {_are(ready)} ready; {revoked:,} {_are(revoked)} revoked."
+        return f"{many(ready, 'card')} {are(ready)} ready; {revoked:,} {are(revoked)} revoked."
     return f"All {many(cards, 'card')} are ready." if cards > 1 else "The one card is ready."
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 def _asked(manifests: Sequence[CardFile], result: VerifyResult) -> str:
     cards, every = result.verdicts.total(), sum(manifest.count for manifest in manifests)
     which = "every card" if cards == every else f"{many(cards, 'card')}, chosen at random from {every:,},"
     return f"The target was asked for {which} as the real servers ask when somebody taps it."
-
-
-def _attention(manifests: Sequence[CardFile], result: VerifyResult, noted: Noted[CardVerdict]) -> list[Attention]:
-    names = card_names(manifests, {card.uuid for verdict in _TODO for card in noted.of(verdict)})
-    return [
-        Attention(
-            f"{many(result.verdicts[verdict], 'card')} {verdict}",
-            todo,
-            Tone.BAD,
-            table=Table(
-                f"Cards with the verdict {verdict}",
-                ("Card", "UUID", "What was found"),
-                tuple((names.get(card.uuid, ""), card.uuid, card.reason) for card in noted.of(verdict)),
-            ),
-            more=result.verdicts[verdict] - len(noted.of(verdict)),
-            all_of_them=ALL_OF_THEM,
-        )
-        for verdict, todo in _TODO.items()
-        if result.verdicts[verdict]
-    ]

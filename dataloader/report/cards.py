@@ -1,0 +1,56 @@
+"""What reports say of cards: those that would not work, and what to do about them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from dataloader.manifest import CardFile
+from dataloader.report.model import Attention, Table, Tone, many
+from dataloader.report.noted import Noted, card_names
+from dataloader.verify import CardVerdict, Verdict
+
+_TODO = {
+    Verdict.WRONG: "Have somebody look at the document that is named, then verify again.",
+    Verdict.MISSING: "Load the batch, then verify again.",
+}
+NOT_WORKING = tuple(_TODO)
+"""The verdicts on cards that would not work, the gravest first."""
+
+
+def are(count: int) -> str:
+    """Return the verb for so many."""
+    return "is" if count == 1 else "are"
+
+
+def attention(
+    manifests: Sequence[CardFile],
+    counts: Counter[Verdict],
+    noted: Noted[CardVerdict],
+    verdicts: Iterable[Verdict],
+    all_of_them: str,
+) -> list[Attention]:
+    """Return the cards that need attention, a table for each verdict that has come up.
+
+    Args:
+        manifests: their batches.
+        counts: how many cards have each verdict.
+        noted: the first of them, by their verdicts.
+        verdicts: which verdicts need attention, the gravest first; of :data:`NOT_WORKING`.
+        all_of_them: where those are to be had that are not shown.
+    """
+    found = [verdict for verdict in verdicts if counts[verdict]]
+    names = card_names(manifests, {card.uuid for verdict in found for card in noted.of(verdict)})
+    return [
+        Attention(
+            f"{many(counts[verdict], 'card')} {verdict}",
+            _TODO[verdict],
+            Tone.BAD,
+            table=Table(
+                f"Cards with the verdict {verdict}",
+                ("Card", "UUID", "What was found"),
+                tuple((names.get(card.uuid, ""), card.uuid, card.reason) for card in noted.of(verdict)),
+            ),
+            more=counts[verdict] - len(noted.of(verdict)),
+            all_of_them=all_of_them,
+        )
+        for verdict in found
+    ]

@@ -1,0 +1,72 @@
+"""Reports of how batches stand."""
+
+from collections.abc import Sequence
+
+from dataloader.manifest import CardFile
+from dataloader.report.cards import are, attention
+from dataloader.report.model import Report, Share, Table, Tone, many
+from dataloader.report.noted import Noted, about, left_out
+from dataloader.status import BatchStatus, StatusResult
+from dataloader.verify import CardVerdict, Verdict
+
+_ALL_OF_THEM = "dataloader verify --details FILE lists all of them, a line of JSON each."
+_SHARES = {
+    Verdict.CHANGED: ("in use", Tone.GOOD, "work; their owners have changed the preferences"),
+    Verdict.OK: ("ready", Tone.GOOD, "work, exactly as minted"),
+    Verdict.REVOKED: ("revoked", Tone.QUIET, "no longer work, because somebody deleted or revoked them"),
+    Verdict.MISSING: ("missing", Tone.ATTENTION, "not loaded yet"),
+    Verdict.WRONG: ("wrong", Tone.BAD, "are there, but a server could not use them"),
+}
+_COLUMNS = ("minted", "encoded", "loaded", "in_use", "revoked", "missing", "wrong")
+
+
+def status_report(manifests: Sequence[CardFile], result: StatusResult, noted: Noted[CardVerdict]) -> Report:
+    """Return the report of how batches stand.
+
+    Args:
+        manifests: the batches.
+        result: how they stand.
+        noted: cards that a server could not use, under :attr:`Verdict.WRONG`.
+    """
+    total = result.total
+    return Report(
+        about("Status", manifests),
+        _verdict(total),
+        Tone.BAD if total.wrong else Tone.GOOD,
+        tuple(left_out(manifests)),
+        "cards",
+        tuple(Share(label, total.verdicts[each], text, tone) for each, (label, tone, text) in _SHARES.items()),
+        tuple(attention(manifests, total.verdicts, noted, [Verdict.WRONG], _ALL_OF_THEM)),
+        (_by_batch(result),),
+    )
+
+
+def _verdict(total: BatchStatus) -> str:
+    cards = total.verdicts.total()
+    if total.wrong:
+        return f"{total.wrong:,} of {many(cards, 'card')} would not work."
+    if not total.loaded:
+        return f"None of the {many(cards, 'card')} are loaded yet." if cards > 1 else "The one card is not loaded yet."
+    if cards == 1:
+        how_many = "The one card is"
+    elif total.loaded == cards:
+        how_many = f"All {many(cards, 'card')} are"
+    else:
+        how_many = f"{total.loaded:,} of {many(cards, 'card')} {are(total.loaded)}"
+    parts = [f"{how_many} loaded", f"{total.in_use:,} {are(total.in_use)} in use"]
+    parts += [f"{total.revoked:,} {are(total.revoked)} revoked"] if total.revoked else []
+    return f"{'; '.join(parts)}."
+
+
+def _by_batch(result: StatusResult) -> Table:
+    rows = [*result.batches, *([result.total] if len(result.batches) > 1 else [])]
+    columns = [column for column in _COLUMNS if any(getattr(row, column) is not None for row in rows)]
+    return Table(
+        "Cards by batch",
+        ("Batch", *(column.replace("_", " ").capitalize() for column in columns)),
+        tuple((row.name, *(_number(getattr(row, column)) for column in columns)) for row in rows),
+    )
+
+
+def _number(count: int | None) -> int | str:
+    return "not known" if count is None else count
