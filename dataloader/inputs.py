@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataloader.errors import FileError, InputError, Problem
+from dataloader.export import check_export
+from dataloader.layouts import layout_of
 from dataloader.manifest import read_manifest
 from dataloader.reconciled import is_reconciled, read_reconciled
 from dataloader.seed import read_samples
@@ -127,6 +129,9 @@ def _reconciled(path: Path, given: _Given) -> str:  # noqa: ARG001 - every check
 
 
 def _workbook(path: Path, given: _Given) -> str:
+    layout = layout_of(path)
+    if layout is not None:
+        return f"layout {layout.name}, {check_export(path, layout, given.password)} cards"
     found = check_workbook(path, given.password)
     return f"batch {found.name}, {found.cards} cards"
 

@@ -76,6 +76,11 @@ def views_dir() -> Path:
     return _PACKAGE / "views"
 
 
+def layouts_dir() -> Path:
+    """Return the folder of the layouts of exported batches, ``NAME.json5``."""
+    return _PACKAGE / "layouts"
+
+
 def _number(name: str, default: float, *, zero: bool = True) -> float:
     text = environ.get(name)
     if not text:

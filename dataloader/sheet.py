@@ -1,8 +1,8 @@
-"""Streaming rows into a workbook: openpyxl makes the template, with all its formatting and one row.
+"""Workbooks as files: streaming rows into one, and reading one of ours back.
 
-The other rows go into the first sheet's XML as it is packed, with the cell styles of the one, so that a
-million need no more memory than one. Every cell is text, none a formula. Cell forms: ECMA-376 part 1,
-18.3.1.4 (``c``) and 18.3.1.53 (``is``).
+openpyxl makes a template, with all the formatting and one row. The other rows go into the first sheet's XML as it
+is packed, with the cell styles of the one, so that a million need no more memory than one. Every cell is text,
+none a formula. Cell forms: ECMA-376 part 1, 18.3.1.4 (``c``) and 18.3.1.53 (``is``).
 """
 
 import re
@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from io import BytesIO
 from itertools import islice
-from typing import IO
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from pathlib import Path
+from typing import IO, Any
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 import openpyxl
 from openpyxl.cell import Cell, MergedCell
@@ -19,8 +20,11 @@ from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 from openpyxl.xml.functions import tostring
+from python_calamine import CalamineError, CalamineWorkbook
 
-from dataloader.encryption import encrypt
+from dataloader.encryption import decrypt, encrypt, is_encrypted
+from dataloader.errors import FileError, InputError, Problem
+from dataloader.files import require_file
 
 TEXT = "@"
 """The number format of text."""
@@ -139,3 +143,34 @@ def _form(styles: Sequence[int], filled: Sequence[bool]) -> Callable[..., str]:
         cell = f'<c r="{get_column_letter(index)}{{0}}" s="{style}"'
         cells.append(f'{cell} t="inlineStr"><is><t>{{{index}}}</t></is></c>' if has_text else f"{cell}/>")
     return f'<row r="{{0}}">{"".join(cells)}</row>'.format
+
+
+def read_sheets(path: Path, names: Sequence[str], password: str | None, todo: str) -> list[list[list[Any]]]:
+    """Read sheets of a workbook that this tool wrote: the values of their rows, the first row at least.
+
+    Args:
+        path: the workbook.
+        names: the sheets' names.
+        password: the workbook's; of no meaning for one that is not encrypted.
+        todo: what to do where a sheet is not there.
+
+    Raises:
+        FileError: the file can't be read.
+        InputError: it is no workbook, lacks a sheet, or can't be decrypted.
+    """
+    try:
+        require_file(path)
+        if is_encrypted(path):
+            book = CalamineWorkbook.from_filelike(decrypt(path, password))
+        else:
+            book = CalamineWorkbook.from_path(str(path))
+        missing = [name for name in names if name not in book.sheet_names]
+        if missing:
+            raise InputError(Problem(str(path), f"has no sheet {' and '.join(missing)}", todo))
+        return [book.get_sheet_by_name(name).to_python() or [[]] for name in names]
+    except OSError as error:
+        raise FileError.of(error, path, "give the path of a workbook that can be read") from error
+    except (CalamineError, BadZipFile, ValueError) as error:
+        raise InputError(
+            Problem(str(path), f"is not a workbook written by generate: {error}", "take the one that generate wrote")
+        ) from error

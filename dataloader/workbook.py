@@ -11,7 +11,6 @@ from pathlib import Path
 from textwrap import wrap
 from typing import IO, Any
 from xml.sax.saxutils import escape
-from zipfile import BadZipFile
 
 import openpyxl
 from openpyxl.styles import Alignment, Border, PatternFill, Protection, Side
@@ -20,16 +19,13 @@ from openpyxl.worksheet.datavalidation import DataValidation
 from openpyxl.worksheet.page import PageMargins
 from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
-from python_calamine import CalamineError, CalamineWorkbook
 
 from dataloader import instructions
 from dataloader.check_value import check_value
-from dataloader.encryption import decrypt, is_encrypted
-from dataloader.errors import FileError, InputError, Problem, raise_problems
-from dataloader.files import require_file
+from dataloader.errors import InputError, Problem, raise_problems
 from dataloader.manifest import CARD_SCHEMA, Card, Header
 from dataloader.settings import MAX_CARDS
-from dataloader.sheet import bold, first_sheet, footer, new_book, text, write_rows
+from dataloader.sheet import bold, first_sheet, footer, new_book, read_sheets, text, write_rows
 from dataloader.validation import explain, is_valid
 
 SUFFIX = ".xlsx"
@@ -238,24 +234,8 @@ def _checked(rows: list[list[Any]]) -> bool:
 
 def _open(path: Path, password: str | None) -> tuple[list[list[Any]], dict[str, str]]:
     """Return the rows of the cards' sheet, and what the batch's sheet says."""
-    try:
-        require_file(path)
-        if is_encrypted(path):
-            book = CalamineWorkbook.from_filelike(decrypt(path, password))
-        else:
-            book = CalamineWorkbook.from_path(str(path))
-        missing = [name for name in (CARDS_SHEET, BATCH_SHEET) if name not in book.sheet_names]
-        if missing:
-            raise InputError(Problem(str(path), f"has no sheet {' and '.join(missing)}", _REMAKE))
-        rows = book.get_sheet_by_name(CARDS_SHEET).to_python() or [[]]
-        about = {str(row[0]): str(row[1]) for row in book.get_sheet_by_name(BATCH_SHEET).to_python() if len(row) > 1}
-    except OSError as error:
-        raise FileError.of(error, path, "give the path of a workbook that can be read") from error
-    except (CalamineError, BadZipFile, ValueError) as error:
-        raise InputError(
-            Problem(str(path), f"is not a workbook written by generate: {error}", "take the one that generate wrote")
-        ) from error
-    return rows, about
+    cards, batch = read_sheets(path, (CARDS_SHEET, BATCH_SHEET), password, _REMAKE)
+    return cards, {str(row[0]): str(row[1]) for row in batch if len(row) > 1}
 
 
 def _read_cards(path: Path, rows: list[list[Any]]) -> tuple[dict[int, Card], list[Problem]]:

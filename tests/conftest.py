@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import couchdb.http
 import pytest
+from office import PROGRAM, Office
 from proxy import Hook, Proxy
 
 from dataloader.cli import run as run_command
@@ -136,6 +137,16 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     snapset = {"flat": {"name": "Nothing", "contexts": {"gpii-default": {"name": "Default", "preferences": {}}}}}
     (folder / "snapsets" / "nothing.json5").write_text(json.dumps(snapset))
     return generate("small", {"nothing": 3, "empty": 2}, folder).manifest.path, folder / "snapsets"
+
+
+@pytest.fixture(scope="session")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    """LibreOffice, to open and save workbooks with."""
+    if PROGRAM is None:
+        pytest.skip("LibreOffice (soffice) is not installed")
+    office = Office(tmp_path_factory.mktemp("office"))
+    office.start()
+    return office
 
 
 @pytest.fixture

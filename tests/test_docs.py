@@ -113,7 +113,8 @@ def test_the_operators_page_can_be_followed(
     )
     lines = command_lines(ROOT / "docs" / "operators.md")
     assert [name for name, *_ in lines] == [
-        *("generate", "validate", "check", "plan", "load", "verify", "verify", "status", "verify", "revoke", "revoke")
+        *("generate", "export", "validate", "check", "plan", "load", "verify", "verify", "status", "verify", "revoke"),
+        "revoke",
     ]
     for arguments in lines:
         completed = here(*arguments)

@@ -17,6 +17,7 @@ from dataloader.errors import DataloaderError, ExitCode
 
 COMMANDS = {
     "generate": "batch",
+    "export": "batch",
     "validate": "batch",
     "check": "asking",
     "plan": "loading",
