@@ -18,12 +18,13 @@ from dataloader.couch import Address, Server
 from dataloader.couch.failures import TimedOutError
 from dataloader.couch.replies import NotFoundError
 from dataloader.couch.session import Session
-from dataloader.errors import DataloaderError, ExitCode, UnreachableError
+from dataloader.errors import DataloaderError, ExitCode, ProtocolError, UnreachableError
 from dataloader.settings import CONNECTIONS, Patience
 from dataloader.targets import Target
 
 DEAD = "http://127.0.0.1:9"
 OK = Reply.json(200, {"ok": True})
+UNTOLD = Reply.json(401, {"error": "unauthorized", "reason": "You are not a server admin."})
 HTML = {"Content-Type": "text/html"}
 LONG = replace(QUICK, wait=60)
 """Whoever waits with this before a repeat is noticed."""
@@ -51,6 +52,17 @@ def nodes() -> Iterator[Nodes]:
 def session(*urls: str, patience: Patience = QUICK) -> Session:
     """Return a session with several nodes."""
     return Session(Address(urls[0], others=urls[1:]), patience)
+
+
+def asked(proxy: Proxy) -> list[str]:
+    """Return what a node was asked for, besides where it belongs."""
+    return [request.target for request in proxy.requests if not request.path.endswith("/_membership")]
+
+
+def one_by_one(*replies: Reply) -> Hook:
+    """Return a hook that answers with one reply after the other, and does not tell where it belongs."""
+    left = iter(replies)
+    return lambda request, _: UNTOLD if request.path == "/_membership" else next(left)
 
 
 def ask(asking: Session, path: str = "/db", **options: Any) -> int:
@@ -90,8 +102,8 @@ def test_a_request_that_fails_turns_to_the_next_node(nodes: Nodes, fault: str) -
     asking = session(bad.url, good.url, patience=LONG)
     for _ in range(3):
         assert ask(asking, "/db/_all_docs?limit=1") == 200
-    assert [request.target for request in bad.requests] == ["/db/_all_docs?limit=1"]
-    assert [request.target for request in good.requests] == ["/db/_all_docs?limit=1"] * 3
+    assert len(bad.requests) == 1
+    assert asked(good) == ["/db/_all_docs?limit=1"] * 3
 
 
 def test_a_node_that_is_not_there_is_passed_over(nodes: Nodes) -> None:
@@ -108,16 +120,15 @@ def test_the_path_of_each_node_is_its_own(nodes: Nodes) -> None:
     (good,) = nodes(always(OK))
     assert ask(session(f"{DEAD}/couchdb", good.url)) == 200
     assert ask(session(DEAD, f"{good.url}/couchdb")) == 200
-    assert [request.target for request in good.requests] == ["/db", "/couchdb/db"]
+    assert asked(good) == ["/db", "/couchdb/db"]
 
 
 @pytest.mark.parametrize("status", [408, 429])
 def test_a_node_that_is_busy_is_asked_again(nodes: Nodes, status: int) -> None:
     """A wish to be asked more slowly is not got round by asking another."""
-    replies = iter([Reply(status), Reply(status), OK])
-    busy, other = nodes(lambda *_: next(replies), always(OK))
+    busy, other = nodes(one_by_one(Reply(status), Reply(status), OK), always(OK))
     assert ask(session(busy.url, other.url)) == 200
-    assert (len(busy.requests), len(other.requests)) == (3, 0)
+    assert (len(asked(busy)), len(other.requests)) == (3, 0)
 
 
 def test_a_refusal_is_taken_from_any_node(nodes: Nodes) -> None:
@@ -172,10 +183,9 @@ def test_a_node_that_hangs_costs_one_time_out(nodes: Nodes) -> None:
             assert [*executor.map(lambda at: ask(asking, f"/{at}"), range(400))] == [200] * 400
         took = time.monotonic() - start
     assert len(hung.requests) <= CONNECTIONS
-    assert len(good.requests) == 400
+    assert len(asked(good)) == 400
     # Two of them one after the other would be 2 seconds already; the rest is for a machine under load.
     assert 1 <= took < 1 + 5
-    assert len({request.target for request in hung.requests}) == len(hung.requests)
 
 
 def test_only_one_request_finds_out_whether_a_node_is_back(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +201,7 @@ def test_only_one_request_finds_out_whether_a_node_is_back(nodes: Nodes, monkeyp
         with ThreadPoolExecutor(CONNECTIONS) as executor:
             assert [*executor.map(lambda at: ask(asking, f"/{at}"), range(CONNECTIONS))] == [200] * CONNECTIONS
         assert len(hung.requests) == 2
-        assert len(good.requests) == 1 + CONNECTIONS
+        assert len(asked(good)) == 1 + CONNECTIONS
 
 
 def test_a_node_that_is_back_is_asked_again(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,25 +214,23 @@ def test_a_node_that_is_back_is_asked_again(nodes: Nodes, monkeypatch: pytest.Mo
     time.sleep(0.3)
     for _ in range(3):
         ask(asking)
-    assert (len(first.requests), len(other.requests)) == (4, 1)
+    assert (len(asked(first)), len(asked(other))) == (3, 1)
 
 
 def test_a_hiccup_does_not_send_anybody_back_to_a_node_that_hangs(nodes: Nodes) -> None:
     """While one node hangs, a passing failure of the other is waited out there."""
     with hanging() as hang:
-        replies = iter([OK, Reply(503), Reply(500), OK])
-        hung, good = nodes(hang, lambda *_: next(replies))
+        hung, good = nodes(hang, one_by_one(OK, Reply(503), Reply(500), OK))
         asking = session(hung.url, good.url, patience=replace(QUICK, timeout=0.3))
         assert [ask(asking), ask(asking)] == [200, 200]
-        assert (len(hung.requests), len(good.requests)) == (1, 4)
+        assert (len(hung.requests), len(asked(good))) == (1, 4)
 
 
 def test_nodes_that_are_all_down_are_asked_in_turn(nodes: Nodes) -> None:
     """Where nothing is up, each gets its share of the repeats, and the first that comes back answers."""
-    replies = iter([Reply(503), Reply(503), Reply(503), OK])
-    (slow,) = nodes(lambda *_: next(replies))
+    (slow,) = nodes(one_by_one(Reply(503), Reply(503), Reply(503), OK))
     assert ask(session(DEAD, slow.url)) == 200
-    assert len(slow.requests) == 4
+    assert len(asked(slow)) == 4
 
 
 def test_a_time_out_that_is_expected_is_not_repeated_elsewhere(nodes: Nodes) -> None:
@@ -235,9 +243,66 @@ def test_a_time_out_that_is_expected_is_not_repeated_elsewhere(nodes: Nodes) -> 
         assert good.requests == []
         assert ask(asking, timeout=0.2) == 200
         # It was no loss, so what follows may be repeated still.
-        replies = iter([Reply(503), OK])
-        good.hook = lambda *_: next(replies)
+        good.hook = one_by_one(Reply(503), OK)
         assert ask(asking) == 200
+
+
+# Where they belong.
+
+
+def member(uuid: str, *names: str) -> Hook:
+    """Return a hook that answers as a node of a cluster does."""
+
+    def answer(request: Request, forward: Forward) -> Reply:
+        if request.path == "/_membership":
+            return Reply.json(200, {"all_nodes": [*names], "cluster_nodes": [*names]}) if names else UNTOLD
+        return Reply.json(200, {"couchdb": "Welcome", "uuid": uuid})
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (member("1", "a@host", "b@host"), member("2", "a@host", "b@host")),
+        # One that is about to join, or has just left.
+        (member("1", "a@host", "b@host"), member("2", "a@host", "b@host", "c@host")),
+        (member("1", "couchdb@127.0.0.1"), member("1", "couchdb@127.0.0.1")),
+        (member("1"), member("2")),
+        (member("1", "a@host", "b@host"), member("2")),
+        (always(OK), always(Reply(200, b"<html>", HTML))),
+    ],
+)
+def test_nodes_of_one_cluster_may_take_turns(nodes: Nodes, one: Hook, other: Hook) -> None:
+    """By the names that the cluster's nodes have; who is not told them is believed."""
+    first, second = nodes(one, other)
+    asking = session(first.url, second.url)
+    assert ask(asking) == 200
+    first.hook = hang_up
+    assert ask(asking) == 200
+    assert len(second.requests) in {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (member("1", "a@host", "b@host"), member("1", "c@host", "d@host")),
+        (member("1", "a@host", "b@host"), member("1", "couchdb@127.0.0.1")),
+        (member("1", "couchdb@127.0.0.1"), member("2", "couchdb@127.0.0.1")),
+    ],
+)
+def test_two_servers_are_not_taken_for_a_cluster(nodes: Nodes, one: Hook, other: Hook) -> None:
+    """Half a load on each would be lost to both: the second is not asked for anything else."""
+    first, second = nodes(one, other)
+    asking = session(first.url, second.url)
+    assert ask(asking) == 200
+    first.hook = hang_up
+    with pytest.raises(ProtocolError) as caught:
+        ask(asking)
+    assert str(caught.value) == (
+        f"{first.url}, {second.url}: are not nodes of one cluster (give the URLs of one cluster's nodes, or one URL)"
+    )
+    assert {request.path for request in second.requests} == {"/_membership", "/"}
 
 
 # Whole commands.

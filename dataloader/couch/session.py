@@ -14,9 +14,11 @@ from urllib3.exceptions import HTTPError
 from dataloader import __version__
 from dataloader.couch import tls
 from dataloader.couch.address import Address
+from dataloader.couch.cluster import Origin, origin
 from dataloader.couch.failures import AGAIN, CutError, Failure, failure_of, raise_failures
 from dataloader.couch.repeats import Deadline, Repeats, Turns
 from dataloader.couch.replies import Body, is_cut, refusal, said
+from dataloader.errors import ProtocolError
 from dataloader.settings import CONNECTIONS, Patience
 
 _BUSY = frozenset({408, 429})
@@ -40,6 +42,7 @@ class Session:
         self._patience = patience
         self._deadline = Deadline(patience.total)
         self._turns = Turns(address.urls)
+        self._origins: dict[str, Origin] = {}
         self._headers = {"Accept": "application/json", "User-Agent": f"gpii-dataloader/{__version__}"}
         if address.user is not None:
             # What is not UTF-8 in the environment goes out as it came in.
@@ -94,7 +97,9 @@ class Session:
         node = self._turns.next()
         while True:
             start = time.monotonic()
-            outcome = self._try(node, method, path, sent, all_headers, timeout)
+            outcome = self._strange(node, _asked(method, path), timeout) or self._try(
+                node, method, path, sent, all_headers, timeout
+            )
             if not isinstance(outcome, Failure):
                 return outcome
             if greeting and node not in failures:
@@ -117,6 +122,30 @@ class Session:
                 repeats.wait(outcome.retry_after)
                 fresh = node if outcome.busy else self._turns.next(avoid=node if outcome.connecting else None)
             node = fresh
+
+    def _strange(self, node: str, asked: str, timeout: float | None) -> Failure | None:
+        """See that a node which has not been asked yet is of the cluster of those that have been.
+
+        Returns:
+            Why it could not be asked, if it could not.
+
+        Raises:
+            ProtocolError: it is of another.
+        """
+        if not self._address.others or node in self._origins:
+            return None
+        found = origin(lambda path: self._try(node, "GET", path, None, self._headers, timeout))
+        if isinstance(found, Failure):
+            # What was to be asked for is what the operator knows of.
+            return replace(found, asked=asked if found.asked else "")
+        for url, other in self._origins.copy().items():
+            if not found.may_be_one_with(other):
+                rule = "are not nodes of one cluster"
+                raise ProtocolError(
+                    f"{url}, {node}", rule=rule, todo="give the URLs of one cluster's nodes, or one URL"
+                )
+        self._origins[node] = found
+        return None
 
     def _look_into(self, node: str, failure: Failure) -> Failure:
         """Find out whether a failure of the first request has a reason that asking again does not change."""
@@ -163,7 +192,7 @@ class Session:
                 raise CutError("the reply is cut off")
         except HTTPError as error:
             return failure_of(error, read if time.monotonic() - start >= read else self._patience.connect)
-        asked = f"{method} {urlsplit(path).path} at "
+        asked = _asked(method, path)
         status = response.status
         if status in _BUSY or status in _IN_TROUBLE:
             return Failure(
@@ -177,3 +206,7 @@ class Session:
         if status >= 300:  # noqa: PLR2004
             raise refusal(self._address, f"{asked}{node}", response, data)
         return status, response.headers, data
+
+
+def _asked(method: str, path: str) -> str:
+    return f"{method} {urlsplit(path).path} at "
