@@ -47,6 +47,8 @@ class CheckResult:
     user: str | None
     admin: bool
     nodes: Nodes
+    unanswering: dict[str, str] = field(default_factory=dict)
+    """The target's URLs that don't answer while another does, and why."""
     databases: list[DatabaseCheck] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What stands in the way of a load, and what to do; empty for a target that is ready."""
@@ -58,13 +60,14 @@ def check(server: Server, target: Target) -> CheckResult:
 
     Raises:
         UnreachableError: nothing answers.
-        ProtocolError: what answers is not a CouchDB.
+        ProtocolError: what answers is not a CouchDB, or not one cluster.
         CredentialsError: the server does not accept the password, or lets nobody in without one.
         ProtectedError: a database remembers an environment that this program does not know.
     """
     welcome = server.welcome()
     user, admin = server.user()
-    result = CheckResult(welcome, user, admin, server.nodes())
+    unanswering = server.session.unanswering() if server.address.others else {}
+    result = CheckResult(welcome, user, admin, server.nodes(), unanswering)
     designs = {source.database: source for source in design_sources(target.model)}
     for name in target.model.databases:
         database = server.database(target.database(name))
@@ -94,7 +97,13 @@ def _views(server: Server, target: Target, source: Source, welcome: Welcome) -> 
 
 def _judge(result: CheckResult, target: Target) -> None:
     """Put down what stands in the way; of several things, the first one gives the exit code."""
-    for code, problem in (*_rights(result), *_memories(result, target), *_views_found(result), *_nodes(result)):
+    for code, problem in (
+        *_rights(result),
+        *_memories(result, target),
+        *_views_found(result),
+        *_nodes(result),
+        *_urls(result),
+    ):
         result.problems.append(problem)
         result.exit_code = result.exit_code or code
 
@@ -151,3 +160,8 @@ def _nodes(result: CheckResult) -> Iterator[Judgement]:
     if result.nodes.away:
         away = ", ".join(result.nodes.away)
         yield Judgement(ExitCode.NODES, f"away: {away}; start the node, or wait until it is back")
+
+
+def _urls(result: CheckResult) -> Iterator[Judgement]:
+    for url, why in result.unanswering.items():
+        yield Judgement(ExitCode.OK, f"{url}: {why}; while it is so, the target's other nodes are asked")

@@ -41,7 +41,9 @@ def _build(
     server: Server, database: Database, design: str, view: str, on_progress: Callable[[str, int, int], None]
 ) -> None:
     """Wait until a view's index is built, however long that takes, and show how far it has come."""
-    with ThreadPoolExecutor(1) as executor:
+    executor = ThreadPoolExecutor(1)
+    waits = True
+    try:
         built = False
         while not built:
             building = executor.submit(database.build_view, design, view, INDEX_WAIT)
@@ -49,3 +51,9 @@ def _build(
                 done, total = server.indexing(database.name)
                 on_progress(f"{database.name}: index of {design}", done, total)
             built = building.result()
+    except KeyboardInterrupt:
+        # The server goes on building; nobody waits for its answer.
+        waits = False
+        raise
+    finally:
+        executor.shutdown(wait=waits)

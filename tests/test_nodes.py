@@ -256,7 +256,8 @@ def member(uuid: str, *names: str) -> Hook:
     def answer(request: Request, forward: Forward) -> Reply:
         if request.path == "/_membership":
             return Reply.json(200, {"all_nodes": [*names], "cluster_nodes": [*names]}) if names else UNTOLD
-        return Reply.json(200, {"couchdb": "Welcome", "uuid": uuid})
+        context = {"userCtx": {"name": "admin", "roles": ["_admin"]}}
+        return Reply.json(200, {"couchdb": "Welcome", "uuid": uuid, "version": "3.5.0", **context})
 
     return answer
 
@@ -360,6 +361,31 @@ def test_a_load_with_no_node_left_says_so(load: Callable[..., Completed], target
     assert completed.code == ExitCode.UNREACHABLE
     named, _, said = completed.stderr.removeprefix("error: ").partition(": nothing answers there ")
     assert (set(named.split(", ")), bool(said)) == ({DEAD, "http://127.0.0.1:1"}, True)
+
+
+def test_check_tells_of_each_node(
+    here: Command, target: Target, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is down is warned of by its URL; the target is ready all the same. Two servers are an error."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    options = ("--prefix", target.prefix, "--model", target.model.name, "--environment", "ci")
+    urls = ("--url", DEAD, "--url", target.address.url)
+    completed = here("check", *urls, *options)
+    assert completed.code == ExitCode.OK
+    assert completed.stderr == (
+        f"warning: {DEAD}: nothing answers there; while it is so, the target's other nodes are asked\n"
+    )
+    assert f" at {DEAD}, {target.address.url}\n" in completed.stdout
+    data = here("check", *urls, *options, "--json").data
+    assert data["urls"] == {DEAD: "nothing answers there", target.address.url: None}
+    with Proxy(target.address.url, hang_up) as down:
+        reset = here("check", "--url", target.address.url, "--url", down.url, *options)
+    assert f"warning: {down.url}: the connection failed: " in reset.stderr
+    with Proxy(DEAD, member("1", "a@a", "b@b")) as one, Proxy(DEAD, member("2", "c@c", "d@d")) as two:
+        completed = here("check", "--url", one.url, "--url", two.url, *options)
+    assert completed.code == ExitCode.PROTOCOL
+    assert "are not nodes of one cluster" in completed.stderr
 
 
 # The limit of it all.

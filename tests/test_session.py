@@ -235,6 +235,39 @@ def test_a_reply_that_is_not_whole_is_never_taken(broken: bytes) -> None:
     assert len(server.requests) == 1 + QUICK.retries
 
 
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "what comes back is no HTTP: SSH-2.0-OpenSSH_9.6 (what"),
+        (b"", "remote end closed connection without response"),
+        (BROKEN["Content-Length too long"], "the reply is cut off"),
+        (BROKEN["chunk cut"], "the reply is cut off"),
+        (b"\x1b[2J\x07\r\n", "what comes back is no HTTP: [2J (what"),
+        (b"H" * 5000 + b"\r\n", "what comes back is no HTTP: HHHHHHHH"),
+    ],
+)
+def test_what_comes_back_is_told_for_people(reply: bytes, says: str) -> None:
+    """In words, in one line of some length, with nothing in it that a terminal would obey."""
+    with RawServer(reply) as server, pytest.raises(UnreachableError) as caught:
+        Session(Address(server.url), replace(QUICK, retries=0)).request("GET", f"{server.url}/db")
+    assert f": the connection failed, to the last retry: {says}" in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()
+
+
+def test_a_reply_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is larger than any reply of a CouchDB is not collected until the memory is full; the session goes on."""
+    monkeypatch.setattr("dataloader.couch.replies.MAX_REPLY", 5_000_000)
+    with Proxy(NOBODY, always(Reply(200, b"x" * 6_000_000))) as proxy:
+        session = Session(Address(proxy.url), QUICK)
+        for _ in range(CONNECTIONS + 1):
+            with pytest.raises(ProtocolError, match="its reply is larger than 5,000,000 bytes"):
+                session.request("GET", f"{proxy.url}/db")
+        proxy.hook = always(Reply.json(200, ["x" * 4_900_000]))
+        _, _, data = session.request("GET", f"{proxy.url}/db")
+    assert data.json() == ["x" * 4_900_000]
+
+
 def test_a_connection_that_the_server_has_ended_is_replaced() -> None:
     """A server that ends connections between requests costs a repeat at most, even where it ends one just then."""
     with RawServer(b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"ok":true}') as server:

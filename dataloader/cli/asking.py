@@ -80,6 +80,7 @@ def _check_json(
 ) -> dict[str, Any]:
     return {
         "url": target.address.url,
+        "urls": {url: result.unanswering.get(url) for url in target.address.urls},
         "server": result.welcome.product,
         "version": result.welcome.version,
         "model": target.model.name,
@@ -131,7 +132,7 @@ def _views_word(state: str) -> str:
 def _check_text(
     target: Target, result: CheckResult, security: SecurityResult | None, problems: list[str]
 ) -> Iterator[str]:
-    yield f"server     {result.welcome.product} {result.welcome.version} at {target.address.url}"
+    yield f"server     {result.welcome.product} {result.welcome.version} at {', '.join(target.address.urls)}"
     yield f"target     model {target.model.name}, environment {target.environment.value}"
     who = result.user or "anonymous"
     yield f"user       {who}, {'server admin' if result.admin else 'no server admin'}"

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from http.client import BadStatusLine, RemoteDisconnected
+from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 from typing import NoReturn
 
 from urllib3.exceptions import (
@@ -19,7 +19,11 @@ from urllib3.exceptions import (
 from dataloader.couch import tls
 from dataloader.errors import DataloaderError, UnreachableError
 
+LAST = ", to the last retry"
 AGAIN = "what was written stays written; run it again and it goes on from there"
+CUT = "the reply is cut off"
+_SHOWN = 300
+"""Characters of what a server says that are repeated in an error."""
 
 
 class TimedOutError(UnreachableError):
@@ -60,8 +64,8 @@ def failure_of(error: HTTPError, waited: float) -> Failure:
         error: what it raised for a single attempt.
         waited: how many seconds the reply was waited for, if it was.
     """
-    failure = Failure(f"the connection failed, to the last retry: {error}", AGAIN, cause=error)
     cause = _cause(error)
+    failure = Failure(f"the connection failed{LAST}: {_in_words(cause)}", AGAIN, cause=error)
     if isinstance(error, LocationParseError):
         return replace(failure, rule="is not a URL", todo="write it as http://HOST:PORT", final=True)
     if isinstance(error, NameResolutionError):
@@ -70,7 +74,7 @@ def failure_of(error: HTTPError, waited: float) -> Failure:
         todo = "start the server or correct the URL"
         return replace(failure, rule="nothing answers there", todo=todo, connecting=True)
     if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
-        rule = f"no reply within {waited:g} seconds, to the last retry"
+        rule = f"no reply within {waited:g} seconds{LAST}"
         return replace(failure, rule=rule, kind=TimedOutError, timed_out=True)
     if isinstance(error, SSLError) and isinstance(cause, ssl.SSLError) and not tls.is_end(cause):
         # A certificate does not become good by asking again.
@@ -80,9 +84,23 @@ def failure_of(error: HTTPError, waited: float) -> Failure:
     return replace(failure, dropped=dropped)
 
 
-def _cause(error: HTTPError) -> object:
+def _cause(error: HTTPError) -> BaseException:
     """Return what urllib3 found and wrapped."""
-    return next((each for each in reversed(error.args) if isinstance(each, BaseException)), None)
+    return next((each for each in reversed(error.args) if isinstance(each, BaseException)), error)
+
+
+def _in_words(cause: BaseException) -> str:
+    if isinstance(cause, IncompleteRead):
+        return CUT
+    text = str(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__)
+    if isinstance(cause, BadStatusLine) and not isinstance(cause, RemoteDisconnected):
+        text = f"what comes back is no HTTP: {text}"
+    return shown(text[:1].lower() + text[1:])
+
+
+def shown(text: str) -> str:
+    """Return what a server says as it may be repeated: not too long, and with nothing that a terminal obeys."""
+    return "".join(each if each.isprintable() else " " for each in text[:_SHOWN])
 
 
 def raise_failures(failures: Mapping[str, Failure]) -> NoReturn:

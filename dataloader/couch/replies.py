@@ -9,7 +9,13 @@ import orjson
 import urllib3
 
 from dataloader.couch.address import Address
+from dataloader.couch.failures import shown
 from dataloader.errors import CredentialsError, DataloaderError, ProtocolError, TooLargeError
+
+MAX_REPLY = 256_000_000
+"""Bytes, more than a reply to any of our requests has: a batch of documents, each far larger than a preference set."""
+_PART = 1_000_000
+"""Bytes of a reply that are read at once."""
 
 
 class Body(io.BytesIO):
@@ -30,6 +36,32 @@ class Body(io.BytesIO):
         if self._json is None:
             self._json = (orjson.loads(self.getbuffer()),)
         return self._json[0]
+
+
+def read_body(response: urllib3.BaseHTTPResponse, node: str) -> Body:
+    """Read a body to its end, and give the connection back.
+
+    Args:
+        response: the reply, of which the headers have been read.
+        node: where it comes from.
+
+    Raises:
+        urllib3.exceptions.HTTPError: it does not come whole.
+        ProtocolError: it is larger than any that CouchDB has for us.
+    """
+    data = bytearray()
+    try:
+        for part in response.stream(_PART):
+            data += part
+            if len(data) > MAX_REPLY:
+                raise not_couchdb(node, f"its reply is larger than {MAX_REPLY:,} bytes")
+    except BaseException:
+        # What is left of it must not be taken for the next reply.
+        response.close()
+        raise
+    finally:
+        response.release_conn()
+    return Body(bytes(data), node)
 
 
 class NotFoundError(ProtocolError, couchdb.http.ResourceNotFound):
@@ -68,7 +100,8 @@ def is_cut(method: str, response: urllib3.BaseHTTPResponse, body: Body) -> bool:
 def said(response: urllib3.BaseHTTPResponse, body: Body) -> str:
     """Return a reply's status with the reason that CouchDB gives."""
     error, reason = _error_and_reason(body)
-    return f"{response.status} {error or response.reason or ''}" + (f", {reason}" if reason else "")
+    text = f"{response.status} {error or response.reason or ''}" + (f", {reason}" if reason else "")
+    return shown(text)
 
 
 def refusal(address: Address, asked: str, response: urllib3.BaseHTTPResponse, body: Body) -> DataloaderError:

@@ -79,7 +79,7 @@ class Server:
         elif isinstance(greeting, dict) and "express-pouchdb" in greeting:
             self.greeting = Welcome("PouchDB Server", str(greeting.get("version", "")), names_leaves=False)
         else:
-            raise not_couchdb(self.address.url, "its greeting is another's")
+            raise not_couchdb(data.node, "its greeting is another's")
         return self.greeting
 
     def user(self) -> tuple[str | None, bool]:

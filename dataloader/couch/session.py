@@ -15,10 +15,10 @@ from dataloader import __version__
 from dataloader.couch import tls
 from dataloader.couch.address import Address
 from dataloader.couch.cluster import Origin, origin
-from dataloader.couch.failures import AGAIN, CutError, Failure, failure_of, raise_failures
+from dataloader.couch.failures import AGAIN, CUT, LAST, CutError, Failure, failure_of, raise_failures
 from dataloader.couch.repeats import Deadline, Repeats, Turns
-from dataloader.couch.replies import Body, is_cut, refusal, said
-from dataloader.errors import ProtocolError
+from dataloader.couch.replies import Body, is_cut, read_body, refusal, said
+from dataloader.errors import CredentialsError, ProtocolError
 from dataloader.settings import CONNECTIONS, Patience
 
 _BUSY = frozenset({408, 429})
@@ -123,6 +123,22 @@ class Session:
                 fresh = node if outcome.busy else self._turns.next(avoid=node if outcome.connecting else None)
             node = fresh
 
+    def unanswering(self) -> dict[str, str]:
+        """Ask each node who it is, once; return those that don't answer, with why.
+
+        Raises:
+            ProtocolError: they are not of one cluster.
+        """
+        failures: dict[str, str] = {}
+        for node in self._address.urls:
+            try:
+                outcome = self._strange(node, "", None) or self._try(node, "GET", "/", None, self._headers, None)
+            except CredentialsError:
+                continue
+            if isinstance(outcome, Failure):
+                failures[node] = outcome.rule.replace(LAST, "")
+        return failures
+
     def _strange(self, node: str, asked: str, timeout: float | None) -> Failure | None:
         """See that a node which has not been asked yet is of the cluster of those that have been.
 
@@ -185,18 +201,19 @@ class Session:
                 headers=headers,
                 retries=False,
                 redirect=False,
+                preload_content=False,
                 timeout=urllib3.Timeout(connect=self._patience.connect, read=read),
             )
-            data = Body(response.data, node)
+            data = read_body(response, node)
             if is_cut(method, response, data):
-                raise CutError("the reply is cut off")
+                raise CutError(CUT)
         except HTTPError as error:
             return failure_of(error, read if time.monotonic() - start >= read else self._patience.connect)
         asked = _asked(method, path)
         status = response.status
         if status in _BUSY or status in _IN_TROUBLE:
             return Failure(
-                f"the server answers {said(response, data)}, to the last retry",
+                f"the server answers {said(response, data)}{LAST}",
                 AGAIN,
                 asked=asked,
                 busy=status in _BUSY,
