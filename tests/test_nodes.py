@@ -23,6 +23,7 @@ from dataloader.settings import CONNECTIONS, Patience
 from dataloader.targets import Target
 
 DEAD = "http://127.0.0.1:9"
+DEAD_TOO = "http://127.0.0.1:11"
 OK = Reply.json(200, {"ok": True})
 UNTOLD = Reply.json(401, {"error": "unauthorized", "reason": "You are not a server admin."})
 HTML = {"Content-Type": "text/html"}
@@ -109,7 +110,7 @@ def test_a_request_that_fails_turns_to_the_next_node(nodes: Nodes, fault: str) -
 def test_a_node_that_is_not_there_is_passed_over(nodes: Nodes) -> None:
     """Of several that refuse connections, or have names that nobody knows, the first that is there answers."""
     (good,) = nodes(always(OK))
-    for dead in ([DEAD], [DEAD, "http://127.0.0.1:1"], ["http://nohost.invalid:5984", DEAD]):
+    for dead in ([DEAD], [DEAD, DEAD_TOO], ["http://nohost.invalid:5984", DEAD]):
         for patience in (LONG, replace(LONG, retries=0)):
             assert ask(session(*dead, good.url, patience=patience), greeting=True) == 200
             assert ask(session(*dead, good.url, patience=patience)) == 200
@@ -154,10 +155,8 @@ def test_an_error_names_every_node_that_was_tried(nodes: Nodes) -> None:
     one, other = nodes(always(Reply.json(503, {"error": "nodedown", "reason": "no"})), hang_up)
     patience = replace(QUICK, retries=0)
     with pytest.raises(UnreachableError) as caught:
-        ask(session(DEAD, "http://127.0.0.1:1", patience=patience))
-    assert str(caught.value) == (
-        f"{DEAD}, http://127.0.0.1:1: nothing answers there (start the server or correct the URL)"
-    )
+        ask(session(DEAD, DEAD_TOO, patience=patience))
+    assert str(caught.value) == (f"{DEAD}, {DEAD_TOO}: nothing answers there (start the server or correct the URL)")
     with pytest.raises(UnreachableError) as caught:
         ask(session(DEAD, one.url, patience=patience))
     assert str(caught.value) == (
@@ -357,10 +356,10 @@ def test_a_load_goes_on_when_nodes_go_down_under_it(
 
 def test_a_load_with_no_node_left_says_so(load: Callable[..., Completed], target: Target) -> None:
     """The one line names them all."""
-    completed = load(DEAD, "http://127.0.0.1:1")
+    completed = load(DEAD, DEAD_TOO)
     assert completed.code == ExitCode.UNREACHABLE
     named, _, said = completed.stderr.removeprefix("error: ").partition(": nothing answers there ")
-    assert (set(named.split(", ")), bool(said)) == ({DEAD, "http://127.0.0.1:1"}, True)
+    assert (set(named.split(", ")), bool(said)) == ({DEAD, DEAD_TOO}, True)
 
 
 def test_check_tells_of_each_node(
