@@ -32,6 +32,10 @@ Don't write one UUID to two chips, and don't list one chip in two rows.
 
 Don't merge cells, hide rows or add columns.
 """
+_AGAIN = """\
+These cards were in an earlier workbook, and are to be encoded again, each on another chip. Destroy the chips that
+they were on, and don't list these again.
+"""
 _SAFETY = """\
 Whoever has a UUID has the preferences of the card's owner. Show this file to nobody who does not need it, and
 delete it when the cards have been accepted.
@@ -40,14 +44,20 @@ The sheets are locked against accident only, without a password. Chip UID, Resul
 """
 
 
-def instructions(header: Header) -> list[tuple[str, str]]:
-    """Return the lines of the sheet: what stands at the left, and the text beside it; a heading has none."""
+def instructions(header: Header, *, again: bool = False) -> list[tuple[str, str]]:
+    """Return the lines of the sheet: what stands at the left, and the text beside it; a heading has none.
+
+    Args:
+        header: the batch, or the part of it that the workbook is for.
+        again: whether the cards are encoded again.
+    """
     spares = sum(header.spares.values())
     return [
         (f"Cards of batch {header.name}", ""),
         ("Batch", header.name),
         ("Cards", f"{header.cards:,}, one a row of the sheet Cards" + (f"; {spares:,} are spares" if spares else "")),
         ("Digest", header.digest),
+        *([("Again", " ".join(_AGAIN.split()))] if again else []),
         ("What to do", ""),
         *((str(number), text) for number, text in enumerate(_paragraphs(_STEPS), 1)),
         ("What not to do", ""),

@@ -78,17 +78,15 @@ class ReturnedCard:
 
     def line(self) -> bytes:
         """Return the card's line in a reconciled file; one card has one rendering only."""
-        return b"%s,%s}\n" % (
-            self.card.line()[:-2],
-            orjson.dumps(
-                {
-                    "verdict": self.verdict,
-                    "chip": self.chip or None,
-                    **({"reason": self.reason} if self.reason else {}),
-                    **({"unused_spare": True} if self.unused_spare else {}),
-                }
-            )[1:-1],
-        )
+        begin = self.card.line()[:-2]
+        if self.verdict is Verdict.ENCODED and self.chip:
+            return b'%s,"verdict":"encoded","chip":"%s"}\n' % (begin, self.chip.encode())
+        fields: dict[str, Any] = {"verdict": self.verdict, "chip": self.chip or None}
+        if self.reason:
+            fields["reason"] = self.reason
+        if self.unused_spare:
+            fields["unused_spare"] = True
+        return b"%s,%s\n" % (begin, orjson.dumps(fields)[1:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,10 @@ _REMAKE = "take the workbook that generate wrote, unchanged"
 _BATCH_ROWS = ("Name", "Created", "Cards", "Digest")
 _SPARES_ROW = "Spares"
 """Not there where there are none."""
+ROUND_ROW = "Round"
+"""There where cards are encoded again: which round it is for."""
+BATCH_DIGEST_ROW = "Batch digest"
+"""There where cards are encoded again: the digest of the batch that they are part of."""
 _A4 = 9
 _LINE = 15
 """Points, the height of a line of text."""
@@ -73,16 +77,38 @@ _THIN = Side("thin", color="BFBFBF")
 _LINES = Border(_THIN, _THIN, _THIN, _THIN)
 
 
-def write_workbook(stream: IO[bytes], header: Header, cards: Iterable[Card], password: str | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What a workbook of cards to encode again says of that."""
+
+    batch: Header
+    """The whole batch's."""
+    round: int
+    """Which round of encoding it is for; the first was 1."""
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """What stands in the sheet of the batch, beside what always does."""
+        return {ROUND_ROW: str(self.round), BATCH_DIGEST_ROW: self.batch.digest}
+
+
+def write_workbook(
+    stream: IO[bytes],
+    header: Header,
+    cards: Iterable[Card],
+    password: str | None = None,
+    again: Again | None = None,
+) -> None:
     """Write the workbook of a batch; the same batch gives the same bytes, where it is not encrypted.
 
     Args:
         stream: where to; needs no seeking.
-        header: the batch.
+        header: the batch, or the part of it that the workbook is for.
         cards: its cards, in the order of their numbers.
         password: what the workbook is encrypted with; None for a plain one.
+        again: where the cards are encoded again.
     """
-    write_rows(stream, _template(header), _rows(header, cards), header.cards, password)
+    write_rows(stream, _template(header, again), _rows(header, cards), header.cards, password)
 
 
 def _rows(header: Header, cards: Iterable[Card]) -> Iterator[tuple[str, ...]]:
@@ -94,7 +120,7 @@ def _rows(header: Header, cards: Iterable[Card]) -> Iterator[tuple[str, ...]]:
         yield str(card.number), card.uuid, check_value(card.uuid), snapsets[card.snapset], "", result, ""
 
 
-def _template(header: Header) -> openpyxl.Workbook:
+def _template(header: Header, again: Again | None) -> openpyxl.Workbook:
     book = new_book(header.name, header.created)
     sheet = first_sheet(book)
     sheet.title = CARDS_SHEET
@@ -112,9 +138,9 @@ def _template(header: Header) -> openpyxl.Workbook:
     sheet.freeze_panes = "A2"
     sheet.print_title_rows = "1:1"
     _page(sheet, header, landscape=True)
-    _instructions(book.create_sheet(instructions.SHEET), header)
+    _instructions(book.create_sheet(instructions.SHEET), header, again)
     about = book.create_sheet(BATCH_SHEET)
-    for row, (title, value) in enumerate(_about(header).items(), 1):
+    for row, (title, value) in enumerate(_about(header, again).items(), 1):
         _head(about.cell(row, 1), title, fill="D9E2F3")
         text(about.cell(row, 2), value)
         about.cell(row, 2).border = _LINES
@@ -124,11 +150,11 @@ def _template(header: Header) -> openpyxl.Workbook:
     return book
 
 
-def _about(header: Header) -> dict[str, str]:
+def _about(header: Header, again: Again | None) -> dict[str, str]:
     about = dict(zip(_BATCH_ROWS, (header.name, header.created, str(header.cards), header.digest), strict=True))
     if header.spares:
         about[_SPARES_ROW] = str(sum(header.spares.values()))
-    return about
+    return about | (again.rows if again else {})
 
 
 def _head(cell: Any, title: str, *, fill: str) -> None:
@@ -169,11 +195,12 @@ def _page(sheet: Worksheet, header: Header, *, landscape: bool) -> None:
     footer(sheet, f"Batch {header.name}", "Page &P of &N", "Confidential")
 
 
-def _instructions(sheet: Worksheet, header: Header) -> None:
+def _instructions(sheet: Worksheet, header: Header, again: Again | None) -> None:
     sheet.column_dimensions["A"].width = 10
     sheet.column_dimensions["B"].width = 90
     sheet.sheet_view.showGridLines = False
-    for row, (left, right) in enumerate(instructions.instructions(header), 1):
+    lines = instructions.instructions(header, again=again is not None)
+    for row, (left, right) in enumerate(lines, 1):
         for column, value in enumerate((left, right), 1):
             text(sheet.cell(row, column), value)
             sheet.cell(row, column).alignment = Alignment(vertical="top", wrap_text=column > 1)

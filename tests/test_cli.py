@@ -14,12 +14,14 @@ from threading import Event
 import pytest
 from conftest import Command, Completed, Process, get, put, sequences
 from proxy import Forward, Hangup, Proxy, Reply, Request
+from returned_files import fill_in, good_rows, write_csv
 
 from dataloader import __version__
 from dataloader.cli import COMMANDS
 from dataloader.couch import Server
 from dataloader.errors import ExitCode
 from dataloader.generate import Batch
+from dataloader.manifest import read_manifest
 from dataloader.models import DEFAULT_MODEL
 from dataloader.targets import Target
 
@@ -52,11 +54,13 @@ def succeed(
     manifest, folder = given
     snapsets = ("--snapsets", folder)
     numbers = count()
+    returned = write_csv(tmp_path / "returned.csv", good_rows(read_manifest(manifest)))
 
     def succeed(name: str, before: tuple[str, ...] = (), behind: tuple[str, ...] = ()) -> Completed:
         arguments = {
             "generate": (f"batch-{next(numbers)}", "--cards", "3", "--out", tmp_path / "new"),
             "validate": (manifest, *snapsets),
+            "reconcile": (manifest, returned, "--out", tmp_path / f"returned-{next(numbers)}"),
             "check": on_target,
             "plan": (manifest, *snapsets, *on_target),
             "load": (manifest, *snapsets, *on_target),
@@ -84,6 +88,9 @@ def test_the_whole_main_job_goes_through_as_processes(
     minted = command("generate", "spring", "--cards", "20", "--snapset", "snapset_1a=15", "--snapset", "empty")
     assert (minted.code, minted.stderr) == (ExitCode.OK, "")
     assert "minted 20 cards: 15 snapset_1a, 5 empty\n" in minted.stdout
+    returned = fill_in(tmp_path / "spring.xlsx", tmp_path / "back.xlsx", good_rows(read_manifest(manifest)))
+    reconciled = command("reconcile", manifest, returned)
+    assert (reconciled.code, reconciled.stderr) == (ExitCode.OK, "")
     checked = command("validate", manifest, tmp_path / "spring.xlsx")
     assert (checked.code, checked.stderr, checked.stdout.count("ok  ")) == (ExitCode.OK, "", 2)
     assert run("check").code == ExitCode.OK
@@ -132,7 +139,9 @@ def test_a_success_is_told_on_stdout_only(succeed: Callable[..., Completed], nam
 
 def test_every_command_is_tested() -> None:
     """A command that is added to the registry has to be added to these tests."""
-    with_files_or_a_target = {"generate", "validate", "check", "plan", "load", "verify", "revoke", "status", "seed"}
+    with_files_or_a_target = {
+        *("generate", "validate", "reconcile", "check", "plan", "load", "verify", "revoke", "status", "seed")
+    }
     assert {*COMMANDS} == with_files_or_a_target | WITH_EMBEDDED_SERVER
 
 

@@ -9,9 +9,11 @@ import click
 import pytest
 from command_docs import COMMANDS_PAGE, README, ROOT, commands, documents, environment, exit_codes, readme
 from conftest import Command
+from returned_files import fill_in, good_rows
 
 from dataloader.cli import COMMANDS, cli
 from dataloader.errors import DataloaderError, ExitCode
+from dataloader.manifest import read_manifest
 from dataloader.targets import Target
 
 PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "node_modules"} & {*path.relative_to(ROOT).parts})
@@ -113,13 +115,31 @@ def test_the_operators_page_can_be_followed(
     )
     lines = command_lines(ROOT / "docs" / "operators.md")
     assert [name for name, *_ in lines] == [
-        *("generate", "export", "validate", "check", "plan", "load", "verify", "verify", "status", "verify", "revoke"),
+        *(
+            "generate",
+            "export",
+            "reconcile",
+            "validate",
+            "check",
+            "plan",
+            "load",
+            "verify",
+            "verify",
+            "status",
+            "verify",
+            "revoke",
+        ),
         "revoke",
     ]
     for arguments in lines:
+        if arguments[0] == "reconcile":
+            # What the vendor does.
+            (tmp_path / "mail").mkdir()
+            rows = good_rows(read_manifest(tmp_path / "batches" / "spring.batch.jsonl"))
+            fill_in(tmp_path / "batches" / "spring.xlsx", tmp_path / "mail" / "spring.xlsx", rows)
         completed = here(*arguments)
         assert (completed.code, completed.stderr) == (ExitCode.OK, ""), arguments
-    [manifest] = (tmp_path / "batches").glob("*.jsonl")
+    [manifest] = (tmp_path / "batches").glob("*.batch.jsonl")
     assert here("verify", manifest, "--target", "production", "--json").data["ok"] == 500
 
 

@@ -17,8 +17,9 @@ def test_the_sample_batch_is_what_generate_makes(tmp_path: Path) -> None:
 
 
 def test_every_sample_is_valid(snapsets: Snapsets) -> None:
-    """All files of samples/ pass, and each kind is among them."""
-    found = list(validate([data_dir("samples")], snapsets, strict=True))
+    """All files of samples/ pass but those that came back with faults, and each kind is among them."""
+    folders = [path for path in data_dir("samples").iterdir() if path.name not in {"README.md", "returned"}]
+    found = list(validate(sorted(folders), snapsets, strict=True))
     assert [str(problem) for checked in found for problem in checked.problems] == []
     assert {checked.kind for checked in found} == {
         "manifest",

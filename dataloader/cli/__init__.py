@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": "batch",
     "export": "batch",
     "validate": "batch",
+    "reconcile": "returning",
     "check": "asking",
     "plan": "loading",
     "load": "loading",

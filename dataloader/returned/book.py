@@ -1,0 +1,114 @@
+"""Returned files that are workbooks (.xlsx), encrypted ones too: opened by a process of its own."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+import dataloader
+from dataloader.errors import InputError, Problem
+from dataloader.returned.source import Reading, ReturnedRow, Source
+
+MEMORY = 700_000_000
+"""Bytes of address space that the process may take, whatever the batch: an interpreter, and a sheet."""
+MEMORY_A_CARD = 3_000
+SIZE = 200_000_000
+"""Bytes that a workbook may unpack to, whatever the batch."""
+SIZE_A_CARD = 2_000
+_MODULE = "dataloader.returned.opening"
+
+
+@contextmanager
+def book_sources(path: Path, place: str, reading: Reading) -> Iterator[Iterator[Source]]:
+    """Read a workbook: a source for each sheet that holds a table of cards.
+
+    The process starts to read at once; what it finds wrong is told when the sources are asked for.
+
+    Raises:
+        InputError: it is no workbook, holds no such table, or is not safe to open.
+        OSError: it can't be read.
+    """
+    with path.open("rb"):
+        pass
+    options = {
+        "columns": dict(reading.columns),
+        "password": reading.password,
+        "memory": MEMORY + MEMORY_A_CARD * reading.cards,
+        "size": SIZE + SIZE_A_CARD * reading.cards,
+    }
+    process = subprocess.Popen(  # noqa: S603 - the path is one argument, and no option
+        [sys.executable, "-m", _MODULE, path.absolute()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # Where this very package is found, wherever the command was called.
+        cwd=Path(dataloader.__file__).parent.parent,
+    )
+    try:
+        if process.stdin is None or process.stdout is None:  # pragma: no cover - they were asked for
+            raise TypeError
+        with suppress(BrokenPipeError), process.stdin as stdin:
+            stdin.write(orjson.dumps(options) + b"\n")
+        yield _sources(path, place, process.stdout)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _sources(path: Path, place: str, stream: IO[bytes]) -> Iterator[Source]:
+    """Yield the tables that the process tells of, the rows of each to be read before the next."""
+    records = _records(path, stream)
+    tables = 0
+    record = next(records, None)
+    while isinstance(record, dict):
+        tables += 1
+        pending: list[Any] = []
+
+        def rows(pending: list[Any] = pending) -> Iterator[ReturnedRow]:
+            for each in records:
+                if isinstance(each, dict):
+                    pending.append(each)
+                    return
+                yield from each
+
+        source = Source(
+            place if tables == 1 else f"{place}, sheet {record['sheet']}",
+            "row",
+            frozenset(record["keys"]),
+            record["fills_result"],
+            record["fills_chip"],
+            rows(),
+            record["about"],
+        )
+        yield source
+        for _ in source.rows:
+            pass
+        record = pending[0] if pending else None
+
+
+def _records(path: Path, stream: IO[bytes]) -> Iterator[Any]:
+    """Yield what the process writes, up to its end.
+
+    Raises:
+        InputError: the process found something wrong, or did not come to its end.
+    """
+    for line in stream:
+        record = orjson.loads(line)
+        if isinstance(record, dict) and "problem" in record:
+            raise InputError(Problem(str(path), *record["problem"]))
+        if isinstance(record, dict) and "end" in record:
+            return
+        yield record
+    raise InputError(
+        Problem(
+            str(path),
+            "could not be opened in the memory and time that a workbook of this batch takes",
+            "look for cells far below or beside the cards, or have it saved as CSV",
+        )
+    )
