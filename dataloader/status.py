@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dataloader.couch import Server
-from dataloader.manifest import SUFFIX as MANIFEST_SUFFIX
 from dataloader.manifest import CardFile
 from dataloader.plan import OnProgress, no_progress
 from dataloader.protection import guard
@@ -126,7 +125,7 @@ def status(
 def count_encoded(manifest: CardFile) -> int | None:
     """Return how many cards of a batch are encoded, None where that is not known.
 
-    A reconciled file knows; so does one that stands beside a manifest under the same name, and is of its cards.
+    A reconciled file knows; so does one that ``reconcile`` wrote beside the manifest, if it is of the same cards.
 
     Raises:
         FileError: that file can't be read.
@@ -134,7 +133,7 @@ def count_encoded(manifest: CardFile) -> int | None:
     """
     if isinstance(manifest, Reconciled):
         return manifest.count
-    path = manifest.path.with_name(f"{manifest.path.name.removesuffix(MANIFEST_SUFFIX)}{SUFFIX}")
+    path = manifest.path.with_name(f"{manifest.header.name}{SUFFIX}")
     if not path.exists():
         return None
     found = read_reconciled(path)
