@@ -7,8 +7,8 @@ documents themselves.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 import orjson
 
@@ -34,13 +34,12 @@ class State(StrEnum):
     """Several versions stand side by side."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """The state of one document."""
 
     document: Prepared
     state: State
-    leaves: tuple[Document, ...] = field(default=())
+    leaves: tuple[Document, ...] = ()
     """The leaves, where they had to be fetched: whole documents with ``_rev`` and ``_revisions``."""
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import orjson
 
@@ -37,8 +37,7 @@ _NO_DIGEST = f"sha256:{'0' * 64}"
 _RESTORE = "take the manifest from where it was kept; it is never edited"
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(NamedTuple):
     """One RFID card."""
 
     number: int

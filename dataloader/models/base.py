@@ -8,7 +8,7 @@ revoked), which views. A model is one file in this folder that holds a ``MODEL``
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataloader.revision import Document
 
@@ -33,8 +33,7 @@ class Login:
     email: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A preference set and whose it is: what documents are made from."""
 
     key: str
