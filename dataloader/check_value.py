@@ -9,6 +9,7 @@ LENGTH = 6
 """Letters; one in 64 million edits goes unnoticed."""
 # Three digits at once, the lowest first: a million cards have a million check values.
 _TRIPLES = [low + middle + high for high in LETTERS for middle in LETTERS for low in LETTERS]
+_BASE = len(_TRIPLES)
 _EIGHT_BYTES = Struct(">Q")
 
 
@@ -19,4 +20,4 @@ def check_value(uuid: str) -> str:
     Workbooks in the field carry it, so that golden values in the tests pin it.
     """
     number: int = _EIGHT_BYTES.unpack_from(sha256(uuid.encode()).digest())[0]
-    return _TRIPLES[number % len(_TRIPLES)] + _TRIPLES[number // len(_TRIPLES) % len(_TRIPLES)]
+    return _TRIPLES[number % _BASE] + _TRIPLES[number // _BASE % _BASE]

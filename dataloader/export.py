@@ -167,7 +167,7 @@ def _write_csv(stream: IO[bytes], layout: Layout, header: Header, cards: Iterabl
 def _write_sheet(
     stream: IO[bytes], layout: Layout, header: Header, cards: Iterable[Card], password: str | None
 ) -> None:
-    rows = ([escape(cell) for cell in row] for row in _rows(layout, header, cards))
+    rows = (tuple(map(escape, row)) for row in _rows(layout, header, cards))
     write_rows(stream, _template(layout, header), rows, header.cards, password)
 
 

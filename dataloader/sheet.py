@@ -6,7 +6,7 @@ none a formula. Cell forms: ECMA-376 part 1, 18.3.1.4 (``c``) and 18.3.1.53 (``i
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from io import BytesIO
 from itertools import islice
@@ -33,6 +33,8 @@ _PROPERTIES = "docProps/core.xml"
 _STYLE = re.compile(rb'<c r="[A-Z]+2"[^>]*? s="(\d+)"')
 _CHUNK = 1000
 """Rows that are packed at once, about 500 KB."""
+_NUMBER = "\0"
+"""Stands for the row's number in a row's form; no text in XML can hold it."""
 # Zip entries carry a time; a fixed one makes the same batch the same file.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -79,7 +81,7 @@ def footer(sheet: Worksheet, left: str, centre: str, right: str) -> None:
 def write_rows(
     stream: IO[bytes],
     book: openpyxl.Workbook,
-    rows: Iterable[Sequence[str]],
+    rows: Iterable[tuple[str, ...]],
     count: int,
     password: str | None = None,
 ) -> None:
@@ -117,32 +119,33 @@ def write_rows(
                 target.writestr(info, content)
 
 
-def _sheet(template: bytes, rows: Iterable[Sequence[str]], count: int) -> Iterator[bytes]:
+def _sheet(template: bytes, rows: Iterable[tuple[str, ...]], count: int) -> Iterator[bytes]:
     """Yield the sheet's XML: the template's, its second row replaced by the rows."""
     start = template.index(b'<row r="2"')
     end = template.index(b"</sheetData>")
     styles = [int(style) for style in _STYLE.findall(template[start:end])]
     last = f"{get_column_letter(len(styles))}{count + 1}".encode()
     yield re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1:%s"' % last, template[:start], count=1)
-    forms: dict[tuple[bool, ...], Callable[..., str]] = {}
+    forms: dict[tuple[bool, ...], str] = {}
     numbered = enumerate(rows, 2)
     while chunk := list(islice(numbered, _CHUNK)):
         lines = []
         for number, row in chunk:
             filled = tuple(map(bool, row))
             form = forms.get(filled) or forms.setdefault(filled, _form(styles, filled))
-            lines.append(form(number, *row))
+            lines.append((form % row).replace(_NUMBER, str(number)))
         yield "".join(lines).encode()
     yield template[end:]
 
 
-def _form(styles: Sequence[int], filled: Sequence[bool]) -> Callable[..., str]:
-    """Return what makes a row's XML of its number and texts, where those of the cells that are filled are known."""
+def _form(styles: Sequence[int], filled: Sequence[bool]) -> str:
+    """Return a row's XML with a place for each text, for ``%``, where those of the cells that are filled are known."""
     cells = []
     for index, (style, has_text) in enumerate(zip(styles, filled, strict=True), 1):
-        cell = f'<c r="{get_column_letter(index)}{{0}}" s="{style}"'
-        cells.append(f'{cell} t="inlineStr"><is><t>{{{index}}}</t></is></c>' if has_text else f"{cell}/>")
-    return f'<row r="{{0}}">{"".join(cells)}</row>'.format
+        cell = f'<c r="{get_column_letter(index)}{_NUMBER}" s="{style}"'
+        # An empty text takes its place, too, and no room.
+        cells.append(f'{cell} t="inlineStr"><is><t>%s</t></is></c>' if has_text else f"{cell}/>%s")
+    return f'<row r="{_NUMBER}">{"".join(cells)}</row>'
 
 
 def read_sheets(path: Path, names: Sequence[str], password: str | None, todo: str) -> list[list[list[Any]]]:

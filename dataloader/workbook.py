@@ -250,7 +250,7 @@ def check_workbook(path: Path, password: str | None = None) -> WorkbookSummary:
 
 def _digest_of_rows(rows: list[list[Any]]) -> str:
     """Return the digest of rows as they stand, which is the batch's only if every cell is as it was written."""
-    lines = [f'{{"number":{number},"uuid":"{uuid}","snapset":"{snapset}"}}\n' for number, uuid, _, snapset, *_ in rows]
+    lines = [f'{{"number":{row[0]},"uuid":"{row[1]}","snapset":"{row[3]}"}}\n' for row in rows]
     return f"sha256:{sha256(''.join(lines).encode()).hexdigest()}"
 
 

@@ -17,6 +17,7 @@ import pytest
 from conftest import Command
 
 from dataloader.cli import run
+from dataloader.encryption import is_encrypted
 from dataloader.errors import DataloaderError, ExitCode, FileError, InputError
 from dataloader.generate import Batch, check_name, generate, share_out, spares_of
 from dataloader.manifest import read_header, read_manifest
@@ -179,6 +180,7 @@ def test_the_command_encrypts_the_workbook(folder: Path, tmp_path: Path, here: C
     )
     assert "correct horse" not in done.stdout
     assert stat.S_IMODE((folder / "spring.xlsx").stat().st_mode) == 0o600
+    assert is_encrypted(folder / "spring.xlsx")
     assert check_workbook(folder / "spring.xlsx", "correct horse").cards == 3
     assert names(folder) == ["spring.batch.jsonl", "spring.xlsx"]
     assert here("generate", "b", "--cards", 3, "--password-file", "password", "--json").data["encrypted"] is True
