@@ -59,6 +59,7 @@ def succeed(
     def succeed(name: str, before: tuple[str, ...] = (), behind: tuple[str, ...] = ()) -> Completed:
         arguments = {
             "generate": (f"batch-{next(numbers)}", "--cards", "3", "--out", tmp_path / "new"),
+            "export": (manifest, "--layout", "csv", "--out", tmp_path / f"exported-{next(numbers)}"),
             "validate": (manifest, *snapsets),
             "reconcile": (manifest, returned, "--out", tmp_path / f"returned-{next(numbers)}"),
             "check": on_target,
@@ -140,7 +141,7 @@ def test_a_success_is_told_on_stdout_only(succeed: Callable[..., Completed], nam
 def test_every_command_is_tested() -> None:
     """A command that is added to the registry has to be added to these tests."""
     with_files_or_a_target = {
-        *("generate", "validate", "reconcile", "check", "plan", "load", "verify", "revoke", "status", "seed")
+        *("generate", "export", "validate", "reconcile", "check", "plan", "load", "verify", "revoke", "status", "seed")
     }
     assert {*COMMANDS} == with_files_or_a_target | WITH_EMBEDDED_SERVER
 
