@@ -11,16 +11,20 @@ from dataloader.couch.server import Rejection, Welcome
 from dataloader.errors import ExitCode
 from dataloader.generate import generate
 from dataloader.load import LoadResult, Outcome
-from dataloader.manifest import CardFile, Manifest
+from dataloader.manifest import CardFile, Manifest, read_manifest
 from dataloader.models import get_model
 from dataloader.plan import Plan
+from dataloader.reconcile import ReturnedFile, reconcile
 from dataloader.report.documents import NotedDocument, matter
 from dataloader.report.loading import load_report, plan_report
 from dataloader.report.model import Attention, Report, Share, Table, Tone
 from dataloader.report.noted import Noted
+from dataloader.report.reconciling import reconcile_report
 from dataloader.report.run import Run, facts, stopped
 from dataloader.report.status import status_report
 from dataloader.report.verifying import verify_report
+from dataloader.returned import Reading
+from dataloader.settings import data_dir
 from dataloader.snapsets import read_snapsets
 from dataloader.sources import DESIGN_KIND, all_sources
 from dataloader.status import BatchStatus, StatusResult
@@ -132,6 +136,17 @@ def a_status(*manifests: Manifest, encoded: int | None = None, **counts: int) ->
     return status_report(manifests, StatusResult(batches), noted)
 
 
+def a_reconciliation(*names: str) -> Report:
+    """Return the report of a reconciliation of the sample batch with files of ``samples/returned``."""
+    folder = data_dir("samples") / "returned"
+    batch = read_manifest(folder / "library.batch.jsonl")
+    files = [ReturnedFile(folder / name) for name in names]
+    found = reconcile(batch, files, Reading({}, None, cards=batch.header.cards))
+    out = Path("batches")
+    reencode = out / "library.reencode.xlsx" if found.to_encode else None
+    return reconcile_report(found, len(files), out / "library.reconciled.jsonl", reencode)
+
+
 def a_stop() -> Report:
     """Return the report of a load that stopped half-way."""
     error = "https://couchdb.example.org:6984/pilot-auth/_bulk_docs: no reply within 30 s (run it again)"
@@ -169,6 +184,8 @@ def every_kind(folder: Path) -> dict[str, Report]:
     }
     autumn = a_batch(folder, "autumn")
     reports |= {
+        "reconcile": (a_reconciliation("all-well.xlsx"), ExitCode.OK),
+        "reconcile-attention": (a_reconciliation("everything.xlsx"), ExitCode.RETURNED),
         "status": (a_status(manifest, encoded=490, ok=100, changed=387, revoked=3), ExitCode.OK),
         "status-wrong": (a_status(manifest, autumn, ok=400, changed=80, missing=18, wrong=2), ExitCode.VERIFY),
     }
@@ -178,5 +195,5 @@ def every_kind(folder: Path) -> dict[str, Report]:
 
 KINDS = (
     *("plan", "plan-attention", "load", "load-attention", "load-stopped", "verify", "verify-bad"),
-    *("status", "status-wrong", "hostile"),
+    *("reconcile", "reconcile-attention", "status", "status-wrong", "hostile"),
 )

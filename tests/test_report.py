@@ -24,12 +24,14 @@ from report_samples import (
     a_hostile_report,
     a_load,
     a_plan,
+    a_reconciliation,
     a_run,
     a_status,
     a_stop,
     a_verification,
     every_kind,
 )
+from returned_files import good_rows, write_csv
 
 from dataloader import __version__
 from dataloader.couch import Server
@@ -38,15 +40,18 @@ from dataloader.generate import Batch, generate
 from dataloader.load import LoadResult, Outcome
 from dataloader.manifest import Manifest
 from dataloader.models import DEFAULT_MODEL
+from dataloader.reconcile import ReturnedFile, reconcile
 from dataloader.reconciled import Counts, ReturnedCard, read_cards, write_reconciled
 from dataloader.reconciled import Verdict as Returned
 from dataloader.report import model as report_model
 from dataloader.report.loading import load_report
 from dataloader.report.model import SHOWN, Report, Share, Tone, listed, many
 from dataloader.report.noted import Noted, card_names
+from dataloader.report.reconciling import reconcile_report
 from dataloader.report.render import percent, render, segments
 from dataloader.report.run import duration, facts
 from dataloader.report.verifying import verify_report
+from dataloader.returned import Reading
 from dataloader.targets import Environment, Target
 from dataloader.verify import CardVerdict, Verdict, VerifyResult
 
@@ -244,6 +249,68 @@ def test_batches_stand_side_by_side(spring: Manifest) -> None:
     [two] = a_status(spring, spring, ok=499, wrong=1).tables
     assert "Encoded" not in two.head
     assert two.rows == (*(("spring", 500, 500, 0, 0, 0, 1),) * 2, ("total", 1000, 1000, 0, 0, 0, 2))
+
+
+def test_what_came_back_from_the_vendor() -> None:
+    """Cards to encode again are told with what to do about each kind, the gravest first; unused spares are no fault."""
+    good, bad = a_reconciliation("all-well.xlsx"), a_reconciliation("everything.xlsx")
+    assert (good.verdict, good.tone) == ("14 cards are encoded; 2 spares are left over.", Tone.GOOD)
+    assert (good.attention, good.total) == ((), 16)
+    assert (bad.verdict, bad.tone) == ("13 of 16 cards are to be encoded again; 1 row is no card's.", Tone.ATTENTION)
+    assert bad.total == 16
+    assert [each.heading for each in bad.attention] == [
+        *("3 cards doubled", "4 cards altered", "4 cards failed", "2 cards missing", "1 row that is no card's"),
+    ]
+    assert all(each.todo for each in bad.attention)
+    *_, missing, unknown = bad.attention
+    assert missing.table is not None
+    assert [row[0] for row in missing.table.rows] == ["5", "6"]
+    assert unknown.table is not None
+    assert unknown.table.rows[0][:2] == ("everything.xlsx, row 16", "04FFEEDDCCBB80")
+    assert "To load what is encoded: batches/library.reconciled.jsonl." in bad.lead
+    assert "To send to the vendor again: batches/library.reencode.xlsx." in bad.lead
+
+
+def test_what_changes_no_verdict_is_told_all_the_same() -> None:
+    """A row that came back twice is to be noticed, though all is well."""
+    report = a_reconciliation("repeated.xlsx")
+    assert report.tone is Tone.GOOD
+    [notice] = report.attention
+    assert (notice.tone, notice.table is not None) == (Tone.QUIET, True)
+
+
+def test_cards_that_were_encoded_again(tmp_path: Path) -> None:
+    """Chips that are not to be handed out are named."""
+    batch = generate("spring", {"empty": 2}, tmp_path).manifest
+    rows = good_rows(batch)
+    first = write_csv(tmp_path / "first.csv", [*rows, [*rows[0][:4], "04AAAAAAAAAAAA", "ok", ""]])
+    second = write_csv(tmp_path / "second.csv", rows[:1])
+    files = [ReturnedFile(first), ReturnedFile(second, again=True)]
+    found = reconcile(batch, files, Reading({}, None, cards=2))
+    report = reconcile_report(found, 2, tmp_path / "spring.reconciled.jsonl", None)
+    assert report.verdict == "All 2 cards are encoded."
+    [aside] = [each for each in report.attention if "set aside" in each.heading]
+    assert aside.table is not None
+    assert "04AAAAAAAAAAAA is not to be handed out" in str(aside.table.rows)
+
+
+def test_reconcile_writes_its_report(here: Command, tmp_path: Path) -> None:
+    """The page of a reconciliation has no target, and names its exit code; a file that can't be read stops it."""
+    batch = generate("spring", {"empty": 20}, tmp_path).manifest
+    rows = good_rows(batch)
+    rows[4][5] = "failed"
+    returned = write_csv(tmp_path / "back.csv", rows)
+    path = tmp_path / "report.html"
+    assert here("reconcile", batch.path, returned, "--report", path).code == ExitCode.RETURNED
+    assert text(page_of(path), "h1") == "1 of 20 cards is to be encoded again."
+    assert told(path).keys() == {"Exit code", "Command", "Batch", "Started", "Took", "Made by"}
+    assert told(path)["Exit code"].startswith("13: ")
+    returned.write_text("nothing")
+    again = tmp_path / "again.html"
+    done = here("reconcile", batch.path, returned, "--report", again, "--out", tmp_path / "out")
+    assert done.code == ExitCode.INPUT
+    assert text(page_of(again), "h1") == "The reconciliation stopped before it was finished."
+    assert text(page_of(again), "article li") in " ".join(done.stderr.split())
 
 
 def test_a_plan_tells_what_a_load_would_do(spring: Manifest) -> None:
@@ -457,14 +524,28 @@ def test_uuids_are_shortened_wherever_they_stand(reports: dict[str, Report], spr
     assert full.count(card.uuid) == 2
     for report in reports.values():
         assert not WHOLE_UUID.search(render(report).decode())
-    for written in (card.uuid.upper(), card.uuid.replace("-", ""), card.uuid[:-1] + "O", card.uuid[:-1]):
+    for written in (
+        card.uuid.upper(),
+        card.uuid.replace("-", ""),
+        card.uuid.replace("-", " "),
+        f"{card.uuid[:-1]}O",
+        card.uuid[:-1],
+        f"{card.uuid[:4]}O1x{card.uuid[7:]}",
+        f"01234567{card.uuid[8:]}",
+    ):
         page = render(replace(bad, lead=(f"({written})",), attention=()))
         assert text(parsed(page), ".lead") == f"({written[:8]}…)"
 
 
 def test_what_is_no_uuid_is_left() -> None:
     """Digests, names with a date, revisions of a batch are shown as they are."""
-    for written in ("demo-20260302-091507.batch.jsonl", f"sha256:{'ab' * 32}", "couchdb@10.0.0.1", "2026-03-02"):
+    for written in (
+        "demo-20260302-091507.batch.jsonl",
+        "row 12345678 of the file 1234",
+        f"sha256:{'ab' * 32}",
+        "couchdb@10.0.0.1",
+        "2026-03-02",
+    ):
         page = render(Report("about", "verdict", Tone.GOOD, (written,)))
         assert text(parsed(page), ".lead") == written
 
@@ -743,8 +824,8 @@ def test_verify_writes_details(
     [card, *_] = manifest.cards()
     place = access_of(target.model.name, card.uuid)
     database = databases(server, target)[place.database]
-    agreed(server, lambda: database.leaves([place.id]))
-    put(database, {"_id": place.id, "type": "note", "_rev": database.leaves([place.id])[place.id][0]["_rev"]})
+    [loaded] = agreed(server, lambda: database.leaves([place.id]))[place.id]
+    put(database, {"_id": place.id, "type": "note", "_rev": loaded["_rev"]})
     path = tmp_path / "details.jsonl"
     assert call("verify", manifest.path, "--details", path).code == ExitCode.VERIFY
     [line] = [json.loads(each) for each in path.read_text("utf-8").splitlines()]

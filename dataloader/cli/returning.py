@@ -8,9 +8,10 @@ import click
 import orjson
 
 from dataloader.chip_uid import ByteOrder
-from dataloader.cli.options import PATH
+from dataloader.cli.options import PATH, report_options
 from dataloader.cli.output import Output, global_options, table
 from dataloader.cli.progress import Progress
+from dataloader.cli.reporting import reporting
 from dataloader.cli.vendor import ENCRYPTED, get_password, password_option
 from dataloader.errors import SHOWN_PROBLEMS, ExitCode, UsageError
 from dataloader.files import new_files
@@ -20,6 +21,7 @@ from dataloader.reconcile import Reconciliation, ReturnedFile
 from dataloader.reconcile import reconcile as reconcile_batch
 from dataloader.reconcile.writing import Results, details, results_in, write_results
 from dataloader.reconciled import Verdict
+from dataloader.report.reconciling import reconcile_report
 from dataloader.returned import KEYS, Reading
 
 
@@ -75,6 +77,7 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
     metavar="FILE",
     help="Write a line of JSON for every card that is not encoded, every row and warning to a new file.",
 )
+@report_options
 @global_options
 @click.pass_obj
 def reconcile(
@@ -87,7 +90,7 @@ def reconcile(
     byte_order: str,
     password_file: Path | None,
     details: Path | None,
-    **where: Any,
+    **options: Any,
 ) -> ExitCode:
     """Tell what became of each card of a batch, from its manifest and the files that the vendor sent back.
 
@@ -103,9 +106,9 @@ def reconcile(
     """
     named = _named(columns)
     batch = read_manifest(manifest)
-    name = where["name"] or batch.header.name
+    name = options["name"] or batch.header.name
     check_name(name)
-    results = results_in(where["out"] or manifest.parent, name)
+    results = results_in(options["out"] or manifest.parent, name)
     password = get_password(password_file)
     files = [ReturnedFile(path) for path in returned] + [ReturnedFile(path, again=True) for path in again]
     progress = Progress(output, "rows")
@@ -116,23 +119,28 @@ def reconcile(
         rows += count
         progress("reading", rows, 0)
 
-    try:
-        found = reconcile_batch(
-            batch,
-            files,
-            Reading(named, password, batch.header.cards),
-            byte_order=ByteOrder(byte_order),
-            on_rows=on_rows,
+    with reporting(output, options, "Reconciliation", [batch]) as report:
+        try:
+            found = reconcile_batch(
+                batch,
+                files,
+                Reading(named, password, cards=batch.header.cards),
+                byte_order=ByteOrder(byte_order),
+                on_rows=on_rows,
+            )
+        finally:
+            progress.close()
+        _write_details(found, details)
+        has_reencode = write_results(found, results, password)
+        reencode = results.reencode if has_reencode else None
+        output.result(
+            reconcile_json(found, results, has_reencode=has_reencode),
+            _text(found, len(files), results, has_reencode=has_reencode, encrypted=password is not None),
         )
-    finally:
-        progress.close()
-    _write_details(found, details)
-    has_reencode = write_results(found, results, password)
-    output.result(
-        reconcile_json(found, results, has_reencode=has_reencode),
-        _text(found, len(files), results, has_reencode=has_reencode, encrypted=password is not None),
-    )
-    return _tell(output, found, details)
+        code = ExitCode.OK if found.good else ExitCode.RETURNED
+        report(lambda: reconcile_report(found, len(files), results.reconciled, reencode), code)
+    _tell(output, found, details)
+    return code
 
 
 def _write_details(found: Reconciliation, path: Path | None) -> None:
@@ -180,8 +188,8 @@ def _text(found: Reconciliation, files: int, results: Results, *, has_reencode: 
         yield f"reencode    {results.reencode}  ({cards} to encode again{ENCRYPTED if encrypted else ''})"
 
 
-def _tell(output: Output, found: Reconciliation, path: Path | None) -> ExitCode:
-    """Name the first cards and rows that need attention, and return the exit code."""
+def _tell(output: Output, found: Reconciliation, path: Path | None) -> None:
+    """Name the first cards and rows that need attention, and say how many there are."""
     shown = 0
     for each in found.ledger:
         if each.is_to_encode:
@@ -192,7 +200,7 @@ def _tell(output: Output, found: Reconciliation, path: Path | None) -> ExitCode:
     output.warnings(f"{stray.row.where}: unknown: {stray.why}" for stray in found.ledger.strays)
     output.warnings(found.warnings)
     if found.good:
-        return ExitCode.OK
+        return
     parts = []
     if found.to_encode:
         count = f"{found.to_encode:,} of {found.manifest.header.cards:,} cards"
@@ -201,4 +209,3 @@ def _tell(output: Output, found: Reconciliation, path: Path | None) -> ExitCode:
         parts.append(f"{found.unknown:,} rows are no card's" if found.unknown > 1 else "1 row is no card's")
     hint = "" if path else "; --details FILE lists all"
     output.error(f"{' and '.join(parts)} (docs/reconcile.md says what to do about each{hint})", ExitCode.RETURNED)
-    return ExitCode.RETURNED

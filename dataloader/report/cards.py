@@ -16,11 +16,6 @@ NOT_WORKING = tuple(_TODO)
 """The verdicts on cards that would not work, the gravest first."""
 
 
-def are(count: int) -> str:
-    """Return the verb for so many."""
-    return "is" if count == 1 else "are"
-
-
 def attention(
     manifests: Sequence[CardFile],
     counts: Counter[Verdict],

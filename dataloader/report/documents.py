@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from dataloader.manifest import CardFile
-from dataloader.report.model import Attention, Table, Tone, many
+from dataloader.report.model import Attention, Table, Tone, many, table_of
 from dataloader.report.noted import ALL_OF_THEM, Noted, card_names
 from dataloader.sources import DESIGN_KIND
 from dataloader.targets import Target
@@ -129,15 +129,15 @@ def attention(found: Sequence[Tally], manifests: Sequence[CardFile], noted: Note
 
 
 def _table(name: str, documents: Sequence[NotedDocument], names: Mapping[str, str]) -> Table:
-    """Return documents as a table, with the columns that have something to say."""
-    columns = {
-        "Document": [document.id for document in documents],
-        "Database": [document.database for document in documents],
-        "Card": [_card(document, names) for document in documents],
-        "Reason": [document.reason for document in documents],
-    }
-    told = {head: cells for head, cells in columns.items() if any(cells)}
-    return Table(f"Documents {_MATTERS[name][0]}", tuple(told), tuple(zip(*told.values(), strict=True)))
+    return table_of(
+        f"Documents {_MATTERS[name][0]}",
+        {
+            "Document": [document.id for document in documents],
+            "Database": [document.database for document in documents],
+            "Card": [_card(document, names) for document in documents],
+            "Reason": [document.reason for document in documents],
+        },
+    )
 
 
 def _uuids(document: NotedDocument) -> list[str]:

@@ -8,7 +8,7 @@ from dataloader.manifest import CardFile
 from dataloader.models import Role
 from dataloader.plan import Plan
 from dataloader.report.documents import FAILED, NotedDocument, attention, by_kind, tallies
-from dataloader.report.model import Attention, Report, Share, Tone, listed, many
+from dataloader.report.model import Attention, Report, Share, Tone, are, listed, many
 from dataloader.report.noted import Noted, about, left_out
 from dataloader.sources import Source
 from dataloader.targets import Environment, Target
@@ -115,7 +115,7 @@ def _load_verdict(result: LoadResult, cards: int) -> tuple[str, list[str]]:
     """Return the verdict on a load, and what is to be said behind it."""
     good = result.documents - result.needs_attention
     if result.needs_attention:
-        rest = f"The other {many(good, 'document')} {'is' if good == 1 else 'are'} in place."
+        rest = f"The other {many(good, 'document')} {are(good)} in place."
         return f"{_need(result.needs_attention)} attention.", [rest] if good else []
     if result.nodes_away:
         return "Everything has been written, but a part of the cluster was away.", []

@@ -1,6 +1,6 @@
 """What a report holds, whatever the command: nothing here knows of HTML."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
@@ -98,9 +98,20 @@ class Report:
         return replace(self, facts=(*self.facts, *facts))
 
 
+def table_of(caption: str, columns: Mapping[str, Sequence[str]]) -> Table:
+    """Return columns of texts, each under its heading, as a table; without those that say nothing."""
+    told = {head: cells for head, cells in columns.items() if any(cells)}
+    return Table(caption, tuple(told), tuple(zip(*told.values(), strict=True)))
+
+
 def many(count: int, one: str, more: str = "") -> str:
     """Return a count and what is counted: ``1 card``, ``1,200 cards``."""
     return f"{count:,} {one if count == 1 else more or f'{one}s'}"
+
+
+def are(count: int) -> str:
+    """Return the verb for so many."""
+    return "is" if count == 1 else "are"
 
 
 def listed(names: Sequence[str], shown: int = 5) -> str:

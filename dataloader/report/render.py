@@ -19,9 +19,13 @@ THINNEST = 0.8
 
 # A UUID, whole or edited, with its hyphens or without.
 _UUID = re.compile(
-    r"(?<![0-9A-Za-z])([0-9A-Fa-f]{8})(?:-[0-9A-Za-z]{1,16}){3,6}"
-    r"|(?<![0-9A-Za-z])([0-9A-Fa-f]{8})[0-9A-Fa-f]{24}(?![0-9A-Za-z])"
+    r"(?<![0-9A-Za-z])(?:"
+    r"(?:[0-9A-Fa-f]{8}|(?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,10})(?:-[0-9A-Za-z]{2,16}){3,6}"
+    r"|[0-9A-Fa-f]{8}(?:[ _.:]?[0-9A-Fa-f]{4}){3}[ _.:]?[0-9A-Fa-f]{12}(?![0-9A-Za-z])"
+    r")"
 )
+_SHORT = 8
+"""Characters of a UUID that are shown."""
 # Control characters, and those that change the direction of what follows (Unicode Standard Annex 9, section 2).
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -97,7 +101,7 @@ def _shortened(value: object) -> object:
     """Do the same, and shorten UUIDs."""
     if not _is_plain(value):
         return value
-    return _UUID.sub(lambda match: f"{match[1] or match[2]}…", str(_clean(value)))
+    return _UUID.sub(lambda match: f"{match[0][:_SHORT]}…", str(_clean(value)))
 
 
 def _is_plain(value: object) -> TypeGuard[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from dataloader.manifest import CardFile
-from dataloader.report.cards import are, attention
-from dataloader.report.model import Report, Share, Table, Tone, many
+from dataloader.report.cards import attention
+from dataloader.report.model import Report, Share, Table, Tone, are, many
 from dataloader.report.noted import Noted, about, left_out
 from dataloader.status import BatchStatus, StatusResult
 from dataloader.verify import CardVerdict, Verdict

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from dataloader.manifest import CardFile
-from dataloader.report.cards import NOT_WORKING, are, attention
-from dataloader.report.model import Report, Share, Tone, many
+from dataloader.report.cards import NOT_WORKING, attention
+from dataloader.report.model import Report, Share, Tone, are, many
 from dataloader.report.noted import ALL_OF_THEM, Noted, about, left_out
 from dataloader.verify import CardVerdict, Verdict, VerifyResult
 
