@@ -154,7 +154,7 @@ def test_an_installed_wheel_brings_the_embedded_server(installed: Installed) -> 
 
 
 THIRD_MODEL = """
-from dataloader.models.base import Entry, Kind, Lookup, Model
+from dataloader.models.base import Entry, Kind, Lookup, Marking, Model, Revoking
 from dataloader.revision import Document
 
 
@@ -162,11 +162,20 @@ def _ticket(entry: Entry) -> Document:
     return {"_id": f"ticket-{entry.key}", "type": "ticket", "number": entry.key, "set": entry.preferences}
 
 
+def _stopped(ticket: Document, reason: str, _: str) -> Document:
+    return {**ticket, "stopped": reason}
+
+
+def _running(ticket: Document, _: str) -> Document:
+    return {name: value for name, value in ticket.items() if name != "stopped"}
+
+
 MODEL = Model(
     name="third",
     databases=("tickets",),
     kinds=(Kind("ticket", "tickets", lambda key: f"ticket-{key}", _ticket),),
     lookups=(Lookup("tickets", "findTicket", include_docs=False, kinds={"value": "ticket"}),),
+    revoking=(Revoking("ticket", Marking(lambda ticket: "stopped" in ticket, _stopped, _running)),),
 )
 """
 THIRD_VIEW = """
@@ -205,7 +214,7 @@ def test_a_third_model_is_a_new_file(
     installed: Installed, third_model: None, server: Server, address: Address, prefix: str, credentials: dict[str, str],
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    """A model's file, its view and its schema are all that it takes to load and verify cards with it."""
+    """A model's file, its view and its schema are all that it takes to load, verify and revoke cards with it."""
     tickets = server.database(f"{prefix}tickets")
     options = ("--url", address.url, "--environment", "ci", "--prefix", prefix, "--model", "third", "--json")
     try:
@@ -217,6 +226,11 @@ def test_a_third_model_is_a_new_file(
         assert get(tickets, f"ticket-{card.uuid}")["number"] == card.uuid
         assert installed("dataloader", "verify", manifest, *options, env=credentials).data["ok"] == 5
         assert installed("dataloader", "load", manifest, *options, env=credentials).data["created"] == 0
+        revoke = ("revoke", manifest, *options, "--card", "5", "--reason", "lost", "--yes")
+        assert installed("dataloader", *revoke, env=credentials).data["revoked"] == 1
+        assert get(tickets, f"ticket-{card.uuid}")["stopped"] == "lost"
+        verified = installed("dataloader", "verify", manifest, *options, env=credentials).data
+        assert (verified["ok"], verified["revoked"]) == (4, 1)
     finally:
         tickets.delete()
 
