@@ -5,6 +5,7 @@ The fast validator (``jsonschema-rs``) says yes or no to everything that is writ
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import cache
@@ -22,6 +23,9 @@ MAX_VALUE = 100
 """Characters of a value that are repeated in an explanation."""
 MAX_MESSAGE = 300
 """Characters of an explanation."""
+_SECRET = re.compile("password|secret", re.IGNORECASE)
+_HIDDEN = "'***'"
+"""What is shown in the place of a member's value whose name says that it is secret."""
 
 
 def _multiple_of(_: Any, step: float, instance: Any, __: Any) -> Iterator[ValidationError]:
@@ -88,22 +92,39 @@ def explain(name: str, instance: Any, *, secrets: bool = False) -> list[str]:
     Args:
         name: the schema's name.
         instance: the data.
-        secrets: whether a password may stand where it does not belong, so that no value is repeated.
+        secrets: whether a password may stand where it does not belong, so that no value is repeated; what stands in
+            a member called a password or a secret never is.
     """
+    hidden = [] if secrets else sorted(_secrets(instance), key=len, reverse=True)
     validator = _Explainer(_schemas()[name], registry=_registry())
     errors = sorted(validator.iter_errors(instance), key=lambda error: [str(part) for part in error.absolute_path])
     # Of a value of the wrong type, no other rule is worth telling.
     wrong = {error.json_path for error in errors if error.validator == "type"}
     told = [error for error in errors if error.validator == "type" or error.json_path not in wrong]
-    return [_line(error, secrets=secrets) for error in told]
+    return [_line(error, hidden, secrets=secrets) for error in told]
 
 
-def _line(error: ValidationError, *, secrets: bool) -> str:
+def _secrets(data: Any, *, secret: bool = False) -> set[str]:
+    """Return what stands in members that are called a password or a secret, as an explanation would repeat it."""
+    if isinstance(data, dict):
+        return {
+            found
+            for key, value in data.items()
+            for found in _secrets(value, secret=secret or _SECRET.search(str(key)) is not None)
+        }
+    if isinstance(data, list):
+        return {found for value in data for found in _secrets(value, secret=secret)}
+    return {repr(data)} if secret and data not in (None, "", True, False) else set()
+
+
+def _line(error: ValidationError, hidden: list[str], *, secrets: bool) -> str:
     # The deepest cause says more than "is not valid under any of the given schemas".
     while error.context:
         error = min(error.context, key=lambda cause: -len(cause.absolute_path))
     path = ".".join(str(part) for part in error.absolute_path)
     value, message = repr(error.instance), error.message
+    for each in hidden:
+        value, message = value.replace(each, _HIDDEN), message.replace(each, _HIDDEN)
     if secrets:
         message = message.replace(value, "what stands there")
     elif len(value) > MAX_VALUE:

@@ -198,7 +198,7 @@ def verify(
     progress = Progress(output, "cards")
     with (
         reporting(output, options, "Verification", read, target, server) as report,
-        _verdicts(details) as verdicts,
+        _verdicts(output, details) as verdicts,
     ):
         try:
             result = verify_cards(
@@ -224,7 +224,8 @@ def verify(
 class _Verdicts:
     """Collects what is to be told of cards: the first few for the screen, more for the report, all for the file."""
 
-    def __init__(self, stream: IO[bytes] | None) -> None:
+    def __init__(self, output: Output, stream: IO[bytes] | None) -> None:
+        self._output = output
         self._stream = stream
         self.lines: list[str] = []
         self.noted: Noted[CardVerdict] = Noted()
@@ -233,7 +234,7 @@ class _Verdicts:
         batch = manifest.header.name
         if self._stream is not None:
             record = {"batch": batch, "uuid": card.uuid, "verdict": card.verdict.value, "reason": card.reason}
-            self._stream.write(orjson.dumps(record) + b"\n")
+            self._stream.write(orjson.dumps(self._output.cleaned(record)) + b"\n")
         if card.verdict not in {Verdict.MISSING, Verdict.WRONG}:
             return
         self.noted(card.verdict, card)
@@ -242,12 +243,12 @@ class _Verdicts:
 
 
 @contextmanager
-def _verdicts(details: Path | None) -> Iterator[_Verdicts]:
+def _verdicts(output: Output, details: Path | None) -> Iterator[_Verdicts]:
     with ExitStack() as stack:
         stream = None
         if details is not None:
             (stream,) = stack.enter_context(new_files(details))
-        yield _Verdicts(stream)
+        yield _Verdicts(output, stream)
 
 
 def verify_json(result: VerifyResult) -> dict[str, Any]:

@@ -106,8 +106,9 @@ class _Findings:
     """Collects what is to be told of documents: the first few for the screen, more for the report, all for the file."""
 
     def __init__(
-        self, target: Target, stream: Any = None, *, update: bool = False, replace_views: bool = False
+        self, output: Output, target: Target, stream: Any = None, *, update: bool = False, replace_views: bool = False
     ) -> None:
+        self._output = output
         self._target = target
         self._stream = stream
         self._update = update
@@ -126,7 +127,7 @@ class _Findings:
                 "revision": finding.document.rev,
                 "leaves": [leaf["_rev"] for leaf in finding.leaves],
             }
-            self._stream.write(orjson.dumps(record) + b"\n")
+            self._stream.write(orjson.dumps(self._output.cleaned(record)) + b"\n")
         if finding.state not in _ADVICE or self._is_replaced(source, finding):
             return
         self.noted(matter(source.kind, finding.state), NotedDocument(database, finding.document.id))
@@ -144,13 +145,13 @@ class _Findings:
 
 @contextmanager
 def _findings(
-    target: Target, details: Path | None, *, update: bool = False, replace_views: bool = False
+    output: Output, target: Target, details: Path | None, *, update: bool = False, replace_views: bool = False
 ) -> Iterator[_Findings]:
     with ExitStack() as stack:
         stream = None
         if details is not None:
             (stream,) = stack.enter_context(new_files(details))
-        yield _Findings(target, stream, update=update, replace_views=replace_views)
+        yield _Findings(output, target, stream, update=update, replace_views=replace_views)
 
 
 @click.command(short_help="Tell what a load would do; writes nothing.")
@@ -185,7 +186,7 @@ def plan(
     progress = Progress(output)
     with (
         reporting(output, options, "Plan", read, target, server) as report,
-        _findings(target, details) as findings,
+        _findings(output, target, details) as findings,
     ):
         result = plan_sources(server, target, sources, on_progress=progress, on_finding=findings)
         progress.close()
@@ -294,7 +295,7 @@ def carry_out(
         What came of it, the documents that need attention, and the exit code.
     """
     progress = Progress(output)
-    with _findings(target, details, update=how["update"], replace_views=how["replace_views"]) as findings:
+    with _findings(output, target, details, update=how["update"], replace_views=how["replace_views"]) as findings:
         try:
             result = load_sources(
                 server,

@@ -103,6 +103,7 @@ def get_target(output: Output, options: dict[str, Any]) -> Target:
     given = {name: options.pop(name) for name in names}
     tls = Tls(**{each.name: options.pop(each.name) for each in fields(Tls)})
     target = resolve(**{**given, "url": given["url"] or None}, tls=None if tls == Tls() else tls)
+    output.secrets = target.address.secrets
     for warning in target.warnings:
         output.warn(warning)
     return target

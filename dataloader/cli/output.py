@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from dataloader.errors import SHOWN_PROBLEMS, ExitCode, FileError
 
+if TYPE_CHECKING:
+    from dataloader.secrets import Secrets
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+Data = TypeVar("Data")
 
 # A path that was made of a URL has one slash left.
 _CREDENTIALS = re.compile(r"(?<=:/)(?P<slash>/?)\S*(?=@)")
@@ -22,27 +26,40 @@ class Output:
         self.quiet = False
         self.debug = False
         self.log_json = False
+        self.secrets: Secrets | None = None
+        """What is to be in nothing that is printed, once it is known."""
         self._has_result = False
 
     def result(self, data: dict[str, Any], text: Iterable[str]) -> None:
         """Print a command's result: the data as JSON, or else the lines of text."""
         if self.json:
-            _print(_as_json(data))
+            _print(_as_json(self.cleaned(data)))
         elif not self.quiet:
             for line in text:
-                _print(line)
+                _print(self.cleaned(line))
         self._has_result = True
 
     def log(self, level: str, message: str, **fields: object) -> None:
         """Print a line on stderr: the message, or all of it as JSON for machines."""
-        message = masked(message)
+        message = self.masked(message)
         if self.log_json:
             from datetime import UTC, datetime  # noqa: PLC0415 - keeps --version quick
 
             time = datetime.now(UTC).isoformat(timespec="milliseconds")
-            _print(_as_json({"time": time, "level": level, "message": message, **fields}), err=True)
+            _print(_as_json({"time": time, "level": level, "message": message, **self.cleaned(fields)}), err=True)
         else:
             _print(message if level == "info" else f"{level}: {message}", err=True)
+
+    def cleaned(self, data: Data) -> Data:
+        """Return a text, or JSON data with texts in it, without the password, which others may have put there."""
+        if self.secrets is None:
+            return data
+        cleaned: Data = self.secrets.hide_in_data(data)
+        return cleaned
+
+    def masked(self, text: str) -> str:
+        """Return a text without secrets, also those of a URL that was given in a wrong place, and is repeated."""
+        return self.cleaned(_CREDENTIALS.sub(r"\g<slash>***", text))
 
     def say(self, line: str) -> None:
         """Tell people something that is no result."""
@@ -66,19 +83,14 @@ class Output:
         if self.debug:
             import traceback  # noqa: PLC0415 - keeps --version quick
 
-            _print(masked(traceback.format_exc()), err=True)
+            _print(self.masked(traceback.format_exc()), err=True)
 
     def error(self, message: str, code: ExitCode) -> None:
         """Print an error; with --json as the one object on stdout, too, unless a result stands there."""
         for line in message.splitlines():
             self.log("error", line, exit_code=int(code))
         if self.json and not self._has_result:
-            self.result({"error": masked(message), "exit_code": int(code)}, ())
-
-
-def masked(text: str) -> str:
-    """Return a text without the credentials of a URL that was given in a wrong place, and is repeated in an error."""
-    return _CREDENTIALS.sub(r"\g<slash>***", text)
+            self.result({"error": self.masked(message), "exit_code": int(code)}, ())
 
 
 def _as_json(data: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from dataloader.cli.output import Output, masked
+from dataloader.cli.output import Output
 from dataloader.couch import Server
 from dataloader.errors import DataloaderError, ExitCode, FileError, UsageError
 from dataloader.files import new_files
@@ -84,12 +84,12 @@ def reporting(
                 yield reporter
             except (DataloaderError, KeyboardInterrupt) as error:
                 failure = error
-                reporter.report, reporter.code = _stopped(what, manifests, error, writes=writes)
+                reporter.report, reporter.code = _stopped(output, about(what, manifests), what, error, writes=writes)
             if reporter.report is not None:
                 from dataloader.report.render import render  # noqa: PLC0415 - a run without a report needs no Jinja
 
                 run = Run(
-                    _typed(target),
+                    _typed(output, target),
                     manifests,
                     target,
                     None if server is None else server.greeting,
@@ -97,7 +97,8 @@ def reporting(
                     datetime.now(UTC),
                     reporter.code,
                 )
-                stream.write(render(reporter.report.with_facts(facts(run)), full=full))
+                page = render(reporter.report.with_facts(facts(run)), full=full)
+                stream.write(output.cleaned(page.decode()).encode())
     except FileError as error:
         if failure is None:
             raise
@@ -107,16 +108,16 @@ def reporting(
 
 
 def _stopped(
-    what: str, manifests: Sequence[CardFile], error: DataloaderError | KeyboardInterrupt, *, writes: bool
+    output: Output, heading: str, what: str, error: DataloaderError | KeyboardInterrupt, *, writes: bool
 ) -> tuple[Report, ExitCode]:
     if isinstance(error, DataloaderError):
-        lines, code = masked(str(error)).splitlines(), error.exit_code
+        lines, code = output.masked(str(error)).splitlines(), error.exit_code
     else:
         lines, code = ["It was interrupted (Ctrl-C)."], ExitCode.INTERRUPTED
-    return stopped(about(what, manifests), f"The {what.lower()}", lines, writes=writes), code
+    return stopped(heading, f"The {what.lower()}", lines, writes=writes), code
 
 
-def _typed(target: Target | None) -> str:
+def _typed(output: Output, target: Target | None) -> str:
     """Return the call of the present command as it was typed, but for what could hold credentials."""
     context = click.get_current_context()
     words = [context.command_path]
@@ -130,11 +131,11 @@ def _typed(target: Target | None) -> str:
             values = target.address.urls
         if isinstance(parameter, click.Option):
             option = max(parameter.opts, key=len)
-            words += [option] if parameter.is_flag else [f"{option} {_quoted(each)}" for each in values]
+            words += [option] if parameter.is_flag else [f"{option} {_quoted(output, each)}" for each in values]
         else:
-            words += map(_quoted, values)
+            words += [_quoted(output, each) for each in values]
     return " ".join(words)
 
 
-def _quoted(value: object) -> str:
-    return shlex.quote(masked(str(value)))
+def _quoted(output: Output, value: object) -> str:
+    return shlex.quote(output.masked(str(value)))

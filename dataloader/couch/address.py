@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataloader.secrets import Secrets
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -34,6 +36,11 @@ class Address:
     def urls(self) -> tuple[str, ...]:
         """The URLs of all nodes that are known, the first first."""
         return self.url, *self.others
+
+    @property
+    def secrets(self) -> Secrets:
+        """What must not get out of it."""
+        return Secrets(self.user, self.password)
 
     def __repr__(self) -> str:
         """Show the address without the credentials."""

@@ -18,6 +18,7 @@ from urllib3.exceptions import (
 
 from dataloader.couch import tls
 from dataloader.errors import DataloaderError, UnreachableError
+from dataloader.secrets import Secrets
 
 LAST = ", to the last retry"
 AGAIN = "what was written stays written; run it again and it goes on from there"
@@ -57,15 +58,16 @@ class Failure:
     cause: HTTPError | None = None
 
 
-def failure_of(error: HTTPError, waited: float) -> Failure:
+def failure_of(error: HTTPError, waited: float, secrets: Secrets) -> Failure:
     """Explain what urllib3 says.
 
     Args:
         error: what it raised for a single attempt.
         waited: how many seconds the reply was waited for, if it was.
+        secrets: what was sent, and may be in what came back.
     """
     cause = _cause(error)
-    failure = Failure(f"the connection failed{LAST}: {_in_words(cause)}", AGAIN, cause=error)
+    failure = Failure(f"the connection failed{LAST}: {_in_words(cause, secrets)}", AGAIN, cause=error)
     if isinstance(error, LocationParseError):
         return replace(failure, rule="is not a URL", todo="write it as http://HOST:PORT", final=True)
     if isinstance(error, NameResolutionError):
@@ -89,13 +91,13 @@ def _cause(error: HTTPError) -> BaseException:
     return next((each for each in reversed(error.args) if isinstance(each, BaseException)), error)
 
 
-def _in_words(cause: BaseException) -> str:
+def _in_words(cause: BaseException, secrets: Secrets) -> str:
     if isinstance(cause, IncompleteRead):
         return CUT
     text = str(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__)
     if isinstance(cause, BadStatusLine) and not isinstance(cause, RemoteDisconnected):
         text = f"what comes back is no HTTP: {text}"
-    return shown(text[:1].lower() + text[1:])
+    return shown(secrets.hide_in_theirs(text[:1].lower() + text[1:]))
 
 
 def shown(text: str) -> str:

@@ -97,11 +97,11 @@ def is_cut(method: str, response: urllib3.BaseHTTPResponse, body: Body) -> bool:
     return False
 
 
-def said(response: urllib3.BaseHTTPResponse, body: Body) -> str:
+def said(address: Address, response: urllib3.BaseHTTPResponse, body: Body) -> str:
     """Return a reply's status with the reason that CouchDB gives."""
     error, reason = _error_and_reason(body)
     text = f"{response.status} {error or response.reason or ''}" + (f", {reason}" if reason else "")
-    return shown(text)
+    return shown(address.secrets.hide_in_theirs(text))
 
 
 def refusal(address: Address, asked: str, response: urllib3.BaseHTTPResponse, body: Body) -> DataloaderError:
@@ -113,14 +113,14 @@ def refusal(address: Address, asked: str, response: urllib3.BaseHTTPResponse, bo
         response: the reply.
         body: its body.
     """
-    status, text = response.status, said(response, body)
+    status, text = response.status, said(address, response, body)
     if status in {401, 403}:
         rule, todo = _not_let_in(address, status, text, str(_error_and_reason(body)[1]))
         return CredentialsError(asked, rule=rule, todo=todo)
     if status == 413:  # noqa: PLR2004
         return TooLargeError(asked, rule=f"the request is too large ({text})", todo="raise the server's limit")
     if status < 400:  # noqa: PLR2004
-        target = urlsplit(response.headers.get("Location", "")).netloc or "another page"
+        target = address.secrets.hide_in_theirs(_host(response.headers.get("Location", ""))) or "another page"
         rule, todo = f"a redirect ({status}) to {target}, as log-in pages do", "use the address of CouchDB itself"
         return ProtocolError(asked, rule=rule, todo=todo)
     try:
@@ -141,6 +141,14 @@ def _not_let_in(address: Address, status: int, text: str, reason: str) -> tuple[
         rule = f"the server does not accept the password of user {address.user}"
         return rule, "correct the user name or the password"
     return f"user {address.user} may not do this ({text})", "use a server admin, or have one create the databases"
+
+
+def _host(location: str) -> str:
+    """Return whom a redirect leads to, without credentials; nothing for the same server."""
+    try:
+        return urlsplit(location).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
 
 
 def _error_and_reason(body: Body) -> tuple[Any, Any]:

@@ -6,11 +6,12 @@ API facts: https://docs.couchdb.org/en/3.5.0/api/.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import couchdb
 import couchdb.http
 
+from dataloader.couch import forms
 from dataloader.couch.address import Address
 from dataloader.couch.failures import TimedOutError
 from dataloader.couch.replies import Body, NotFoundError, PreconditionError, not_couchdb
@@ -18,6 +19,8 @@ from dataloader.couch.session import Answer, Session
 from dataloader.errors import CredentialsError, ProtocolError, UnreachableError
 from dataloader.revision import Document
 from dataloader.settings import Patience
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,12 @@ class Server:
             ProtocolError: somebody else.
         """
         _, _, data = self.session.request("GET", f"{self.address.url}/", greeting=True)
-        greeting = _decode(data)
-        if isinstance(greeting, dict) and "couchdb" in greeting:
-            self.greeting = Welcome("CouchDB", str(greeting.get("version", "")), names_leaves=True)
-        elif isinstance(greeting, dict) and "express-pouchdb" in greeting:
-            self.greeting = Welcome("PouchDB Server", str(greeting.get("version", "")), names_leaves=False)
-        else:
+        said = _read(data, forms.greeting)
+        if said is None:
             raise not_couchdb(data.node, "its greeting is another's")
+        product, version = said
+        hidden = self.address.secrets.hide_in_theirs(version)
+        self.greeting = Welcome(product, hidden, names_leaves=product == "CouchDB")
         return self.greeting
 
     def user(self) -> tuple[str | None, bool]:
@@ -88,13 +90,14 @@ class Server:
         Raises:
             CredentialsError: the server does not accept the password.
         """
-        context = _member(self.address.url, self._get("_session"), "userCtx", dict)
-        return context.get("name"), "_admin" in context.get("roles", ())
+        name, admin = _read(self._get("_session"), forms.user)
+        # It is the name that was sent, or another's: then it may be anything.
+        return name if name in {None, self.address.user} else self.address.secrets.hide_in_theirs(name), admin
 
     def names_databases(self) -> bool:
         """Tell whether the server names its databases to this user, or to nobody in particular."""
         try:
-            _decode(self._server.resource.get("_all_dbs")[2], list)
+            _read(self._get("_all_dbs"), forms.listing)
         except (CredentialsError, ProtocolError):
             return False
         return True
@@ -102,10 +105,11 @@ class Server:
     def nodes(self) -> Nodes:
         """Return the cluster's nodes, none where the server does not say (only an admin is told)."""
         try:
-            reply = self._get("_membership")
+            nodes = _read(self._get("_membership"), forms.membership)
         except (NotFoundError, CredentialsError):
             return Nodes()
-        return Nodes(tuple(reply.get("cluster_nodes", ())), tuple(reply.get("all_nodes", ())))
+        hide = self.address.secrets.hide_in_theirs
+        return Nodes(*(tuple(map(hide, each)) for each in nodes))
 
     @cached_property
     def may_be_cluster(self) -> bool:
@@ -118,28 +122,18 @@ class Server:
         Nothing, ``(0, 0)``, where none runs or the server does not tell (only an admin is told).
         """
         try:
-            _, _, data = self._server.resource.get("_active_tasks")
-            tasks = _decode(data, list)
+            tasks = self._get("_active_tasks")
         except (NotFoundError, CredentialsError):
             return 0, 0
-        # A task is of one shard: "shards/00000000-7fffffff/NAME.1700000000".
-        mine = [
-            task
-            for task in tasks
-            if task.get("type") == "indexer" and str(task.get("database")).rpartition("/")[2].startswith(f"{database}.")
-        ]
-        # What comes in while an indexer runs is done without having been counted.
-        done = sum(min(task["changes_done"], task["total_changes"]) for task in mine)
-        return done, sum(task["total_changes"] for task in mine)
+        return _read(tasks, lambda reply: forms.indexing(reply, database))
 
     def database(self, name: str) -> "Database":
         """Return a database, whether it exists or not."""
         return Database(name, couchdb.Database(couchdb.http.urljoin(self.address.url, name), name, self.session), self)
 
-    def _get(self, path: str) -> dict[str, Any]:
-        _, _, data = self._server.resource.get(path)
-        reply: dict[str, Any] = _decode(data, dict)
-        return reply
+    def _get(self, path: str) -> Body:
+        answer: Answer = self._server.resource.get(path)
+        return answer[2]
 
 
 class Database:
@@ -183,15 +177,14 @@ class Database:
     def info(self) -> dict[str, Any] | None:
         """Return what the server knows of the database (``doc_count``, ``update_seq``…), None where it is not."""
         try:
-            info: dict[str, Any] = self._json(self._resource.get(), dict)
+            return _read(self._resource.get()[2], forms.information)
         except NotFoundError:
             return None
-        return info
 
     def update_seq(self) -> int:
         """Return the number of updates that the database has seen."""
-        info = self.info() or {}
-        return int(str(info.get("update_seq", 0)).partition("-")[0])
+        sequence: int = (self.info() or {}).get("update_seq", 0)
+        return sequence
 
     def security(self) -> dict[str, Any]:
         """Return who may do what (``_security``).
@@ -199,12 +192,11 @@ class Database:
         Raises:
             NotFoundError: the server knows no such thing, as PouchDB does not.
         """
-        security: dict[str, Any] = self._json(self._resource.get("_security"), dict)
-        return security
+        return _read(self._resource.get("_security")[2], forms.mapping)
 
     def may_read(self) -> bool:
         """Tell whether this user can read the database; no document is fetched."""
-        return self._lets(lambda: self._json(self._resource.get("_all_docs", limit=0), dict))
+        return self._lets(lambda: _read(self._resource.get("_all_docs", limit=0)[2], forms.mapping))
 
     def may_write(self) -> bool:
         """Tell whether this user can write documents, by a write of none.
@@ -212,7 +204,7 @@ class Database:
         Not by one that has to fail: CouchDB 3.5 takes a revision that it has never seen of a document that it has
         never seen, where any other document is there.
         """
-        return self._lets(lambda: self._json(self._resource.post("_bulk_docs", body={"docs": []}), list))
+        return self._lets(lambda: _read(self._resource.post("_bulk_docs", body={"docs": []})[2], forms.errors))
 
     def _lets(self, ask: Callable[[], object]) -> bool:
         try:
@@ -222,7 +214,7 @@ class Database:
             return False
         return True
 
-    def revs_diff(self, questions: bytes) -> dict[str, Any]:
+    def revs_diff(self, questions: bytes) -> dict[str, dict[str, list[str]]]:
         """Ask which revisions are missing (``POST _revs_diff``).
 
         Args:
@@ -231,8 +223,7 @@ class Database:
         Returns:
             ``{ID: {"missing": [REVISION, …], "possible_ancestors": [REVISION, …]}}``.
         """
-        answers: dict[str, Any] = self._json(self._resource.post("_revs_diff", body=questions), dict)
-        return answers
+        return _read(self._resource.post("_revs_diff", body=questions)[2], forms.differences)
 
     def leaves(self, ids: Sequence[str]) -> dict[str, list[Document]]:
         """Fetch every leaf of documents, deleted ones too, each with its ``_revisions``.
@@ -243,29 +234,35 @@ class Database:
         if not ids:
             return {}
         body = {"docs": [{"id": each} for each in ids]}
-        reply = self._json(self._resource.post("_bulk_get", body=body, revs="true"), dict)
+        reply: Body = self._resource.post("_bulk_get", body=body, revs="true")[2]
         found: dict[str, list[Document]] = {each: [] for each in ids}
-        for result in self._member(reply, "results"):
-            for each in result["docs"]:
-                if "ok" in each:
-                    found[result["id"]].append(each["ok"])
-                elif each["error"]["error"] != "not_found":
-                    # What can't be read is not absent.
-                    rule = f"the server can't read it: {each['error']['error']}, {each['error'].get('reason')}"
-                    raise UnreachableError(f"database {self.name}, document {result['id']}", rule=rule)
+        for doc_id, document, error in _read(reply, lambda data: forms.leaves(data, ids)):
+            if document is not None:
+                found[doc_id].append(document)
+            elif error[0] != "not_found":
+                raise self._unreadable(doc_id, *error)
         return found
 
     def revision(self, doc_id: str, rev: str) -> Document | None:
         """Fetch one revision of a document, None where it is not there (any more)."""
         body = {"docs": [{"id": doc_id, "rev": rev}]}
-        reply = self._json(self._resource.post("_bulk_get", body=body), dict)
-        found: Document | None = self._member(reply, "results")[0]["docs"][0].get("ok")
-        return found
+        reply: Body = self._resource.post("_bulk_get", body=body)[2]
+        [(_, document, _)] = _read(reply, lambda data: forms.leaves(data, [doc_id], one=True))
+        return document
 
     def all_docs(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Fetch the winning revisions of documents with their conflicts (``_all_docs``), a row an ID."""
         reply = self._resource.post("_all_docs", body={"keys": list(ids)}, include_docs="true", conflicts="true")
-        return self._member(self._json(reply, dict), "rows")
+        rows = _read(reply[2], lambda data: forms.rows_of_documents(data, ids))
+        for row in rows:
+            if row.get("error", "not_found") != "not_found":
+                raise self._unreadable(row["key"], row["error"], str(row.get("reason", "")))
+        return rows
+
+    def _unreadable(self, doc_id: str, error: str, reason: str) -> UnreachableError:
+        # What can't be read is not absent.
+        said = self._server.address.secrets.hide_in_theirs(f"{error}, {reason}")
+        return UnreachableError(f"database {self.name}, document {doc_id}", rule=f"the server can't read it: {said}")
 
     def write(self, documents: Iterable[bytes]) -> list[Rejection]:
         """Write documents with the revisions that they carry (``_bulk_docs``, ``"new_edits": false``).
@@ -277,12 +274,7 @@ class Database:
             Those that the server did not take; the reply names no others.
         """
         body = b'{"new_edits":false,"docs":[%s]}' % b",".join(documents)
-        reply = self._json(self._resource.post("_bulk_docs", body=body), list)
-        return [
-            Rejection(str(each.get("id")), f"{each['error']}: {each.get('reason', '')}")
-            for each in reply
-            if isinstance(each, dict) and "error" in each
-        ]
+        return [rejection for _, rejection in self._rejections(self._resource.post("_bulk_docs", body=body))]
 
     def local(self, name: str) -> dict[str, Any]:
         """Fetch a ``_local`` document, which is this database's own and is never replicated.
@@ -290,8 +282,7 @@ class Database:
         Raises:
             NotFoundError: there is none of this name, or no such database.
         """
-        document: dict[str, Any] = self._json(self._resource.get(["_local", name]), dict)
-        return document
+        return _read(self._resource.get(["_local", name])[2], forms.mapping)
 
     def put_local(self, name: str, document: Mapping[str, object]) -> None:
         """Write a ``_local`` document, under the revision that it carries if there is one already.
@@ -313,11 +304,14 @@ class Database:
         Returns:
             Those that the server did not take for another reason.
         """
-        reply = self._json(self._resource.post("_bulk_docs", body={"docs": documents}), list)
+        reply = self._resource.post("_bulk_docs", body={"docs": documents})
+        return [rejection for error, rejection in self._rejections(reply) if error != "conflict"]
+
+    def _rejections(self, reply: Answer) -> list[tuple[str, Rejection]]:
+        hide = self._server.address.secrets.hide_in_theirs
         return [
-            Rejection(str(each.get("id")), f"{each['error']}: {each.get('reason', '')}")
-            for each in reply
-            if isinstance(each, dict) and each.get("error", "conflict") != "conflict"
+            (error, Rejection(hide(doc_id), hide(f"{error}: {reason}")))
+            for doc_id, error, reason in _read(reply[2], forms.errors)
         ]
 
     def view(self, design: str, view: str, keys: Sequence[object], *, include_docs: bool) -> list[dict[str, Any]]:
@@ -329,7 +323,7 @@ class Database:
         options = {"include_docs": "true"} if include_docs else {}
         path = ["_design", design, "_view", view]
         reply = self._resource.post(path, body={"keys": list(keys)}, **options)
-        return self._member(self._json(reply, dict), "rows")
+        return _read(reply[2], lambda data: forms.rows(data, keys))
 
     def build_view(self, design: str, view: str, patience: float) -> bool:
         """Ask a view for one row, which has its index built; return whether that is done.
@@ -349,26 +343,18 @@ class Database:
             return False
         return True
 
-    def _json(self, reply: Answer, kind: type[Any]) -> Any:
-        return _decode(reply[2], kind)
 
-    def _member(self, reply: dict[str, Any], name: str) -> list[dict[str, Any]]:
-        members: list[dict[str, Any]] = _member(self._server.address.url, reply, name, list)
-        return members
+def _read(body: Body, form: Callable[[Any], T]) -> T:
+    """Return what a reply says.
 
-
-def _decode(body: Body, kind: type[Any] = object) -> Any:
+    Raises:
+        ProtocolError: it is not JSON, or has not the form.
+    """
     try:
         value = body.json()
     except ValueError as error:
         raise not_couchdb(body.node, "its reply is not JSON") from error
-    if not isinstance(value, kind):
-        raise not_couchdb(body.node, "its reply has another form")
-    return value
-
-
-def _member(url: str, reply: dict[str, Any], name: str, kind: type[Any]) -> Any:
-    value = reply.get(name)
-    if not isinstance(value, kind):
-        raise not_couchdb(url, f"its reply has no {name}")
-    return value
+    try:
+        return form(value)
+    except forms.MALFORMED as error:
+        raise not_couchdb(body.node, "its reply has another form") from error

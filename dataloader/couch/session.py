@@ -208,12 +208,13 @@ class Session:
             if is_cut(method, response, data):
                 raise CutError(CUT)
         except HTTPError as error:
-            return failure_of(error, read if time.monotonic() - start >= read else self._patience.connect)
+            waited = read if time.monotonic() - start >= read else self._patience.connect
+            return failure_of(error, waited, self._address.secrets)
         asked = _asked(method, path)
         status = response.status
         if status in _BUSY or status in _IN_TROUBLE:
             return Failure(
-                f"the server answers {said(response, data)}{LAST}",
+                f"the server answers {said(self._address, response, data)}{LAST}",
                 AGAIN,
                 asked=asked,
                 busy=status in _BUSY,
