@@ -135,7 +135,11 @@ BAD = {
     ),
     "page": Bad(always(Reply(200, PAGE, HTML)), ExitCode.PROTOCOL, "not a CouchDB server: its reply is not JSON"),
     "empty page": Bad(always(Reply(200)), ExitCode.PROTOCOL, "not a CouchDB server: its reply is not JSON"),
-    "no such page": Bad(always(Reply(404, PAGE, HTML)), ExitCode.PROTOCOL, "not a CouchDB server: it answers 404"),
+    "no such page": Bad(
+        always(Reply(404, PAGE, HTML)),
+        ExitCode.PROTOCOL,
+        "not a CouchDB server: it answers 404 Not Found, a page with the title “Welcome”",
+    ),
     "another's JSON": Bad(
         always(Reply.json(200, {"elasticsearch": "Welcome", "version": "1"})),
         ExitCode.PROTOCOL,

@@ -167,6 +167,10 @@ def test_an_error_names_every_node_that_was_tried(nodes: Nodes) -> None:
         UnreachableError, match=f"^{other.url}: the connection failed, .*; {one.url}: the server answer"
     ):
         ask(session(one.url, other.url, patience=patience))
+    with pytest.raises(
+        UnreachableError, match=f"^GET /db at {one.url}: .* no, to the last retry; {other.url}: the conn"
+    ):
+        ask(session(one.url, other.url, patience=replace(QUICK, retries=1)))
 
 
 # A node that hangs.
@@ -232,6 +236,16 @@ def test_nodes_that_are_all_down_are_asked_in_turn(nodes: Nodes) -> None:
     assert len(asked(slow)) == 4
 
 
+def test_a_node_that_is_slow_gets_its_share_where_the_other_is_gone(nodes: Nodes) -> None:
+    """A node that refuses connections takes no more than every other repeat from one that did not answer in time."""
+    with hanging() as hang:
+        (slow,) = nodes(hang)
+        asking = session(DEAD, slow.url, patience=replace(QUICK, timeout=0.3, retries=2))
+        with pytest.raises(TimedOutError):
+            ask(asking)
+        assert len(slow.requests) == 2
+
+
 def test_a_time_out_that_is_expected_is_not_repeated_elsewhere(nodes: Nodes) -> None:
     """Who waits for an index asks again himself; if it is the node that hangs, he then asks another."""
     with hanging() as hang:
@@ -281,6 +295,18 @@ def test_nodes_of_one_cluster_may_take_turns(nodes: Nodes, one: Hook, other: Hoo
     first.hook = hang_up
     assert ask(asking) == 200
     assert len(second.requests) in {2, 3}
+
+
+def test_a_node_that_fails_while_it_is_asked_where_it_belongs_has_failed(nodes: Nodes) -> None:
+    """It is passed over like any other, and the error is about the request."""
+
+    def half(request: Request, forward: Forward) -> Reply:
+        return member("1", "a@host")(request, forward) if request.path == "/_membership" else Reply(503)
+
+    bad, good = nodes(half, always(OK))
+    assert ask(session(bad.url, good.url)) == 200
+    with pytest.raises(UnreachableError, match=f"^GET /db at {bad.url}: the server answers 503"):
+        ask(session(DEAD, bad.url, patience=replace(QUICK, retries=0)))
 
 
 @pytest.mark.parametrize(
@@ -430,8 +456,8 @@ CUT = {
     "before the length": b"HTTP/1.1 404 Not Found\r\nServer: CouchDB/3.5.0\r\n",
     "in a length": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1",
     "in a body of no length": b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"ok":tr',
-    "and the length mended": b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"ok":tr',
-    "of an error": b'HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"error"',
+    "and the length mended": b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"ok":tr',
+    "of an error": b'HTTP/1.0 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"error"',
 }
 
 

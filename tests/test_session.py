@@ -235,6 +235,13 @@ def test_a_reply_that_is_not_whole_is_never_taken(broken: bytes) -> None:
     assert len(server.requests) == 1 + QUICK.retries
 
 
+def test_a_host_that_no_name_server_could_have_is_told_at_once(here: Command) -> None:
+    """A label of more than 63 letters (RFC 1035, 2.3.4) makes it no URL."""
+    completed = here("check", "--url", f"http://{'a' * 64}.localhost:5984")
+    assert completed.code == ExitCode.UNREACHABLE
+    assert completed.stderr.endswith(".localhost:5984: is not a URL (write it as http://HOST:PORT)\n")
+
+
 @pytest.mark.parametrize(
     ("reply", "says"),
     [
@@ -258,7 +265,7 @@ def test_what_comes_back_is_told_for_people(reply: bytes, says: str) -> None:
 def test_a_reply_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is larger than any reply of a CouchDB is not collected until the memory is full; the session goes on."""
     monkeypatch.setattr("dataloader.couch.replies.MAX_REPLY", 5_000_000)
-    with Proxy(NOBODY, always(Reply(200, b"x" * 6_000_000))) as proxy:
+    with Proxy(NOBODY, always(Reply(200, b"x" * 12_000_000))) as proxy:
         session = Session(Address(proxy.url), QUICK)
         for _ in range(CONNECTIONS + 1):
             with pytest.raises(ProtocolError, match="its reply is larger than 5,000,000 bytes"):

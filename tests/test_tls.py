@@ -1,11 +1,13 @@
 """TLS: who is trusted, who is not and what is said then, and who shows a certificate; with authorities of our own."""
 
 import re
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -267,6 +269,16 @@ def test_the_wrong_protocol_is_told_at_once(
     assert sleeps == []
 
 
+def test_a_failure_is_looked_into_once(told: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a further connection did not tell at first, it is not asked for at every repeat."""
+    looked: list[str] = []
+    monkeypatch.setattr("dataloader.couch.tls.look_into", lambda url, _: looked.append(url))
+    with RawServer(b"") as server:
+        assert "the connection failed, to the last retry" in told(server.url)
+        assert looked == [server.url]
+    assert len(server.requests) == 1 + QUICK.retries
+
+
 def test_a_port_that_waits_for_the_end_of_a_line_is_told_of_too(
     told: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +287,27 @@ def test_a_port_that_waits_for_the_end_of_a_line_is_told_of_too(
     with RawServer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as server:
         url = server.url.replace("http:", "https:")
         assert "what answers there does not speak TLS" in told(url)
+
+
+def test_what_has_no_words_of_its_own_is_told_as_it_is(told: Callable[..., str]) -> None:
+    """A server with another complaint ends the command at once, with what it says."""
+
+    def complain(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1)
+            # RFC 8446, 6: an alert, fatal, internal_error.
+            connection.sendall(bytes([21, 3, 3, 0, 2, 2, 80]))
+            connection.recv(100_000)
+
+    with socket.create_server((HERE, 0)) as listener:
+        thread = Thread(target=complain, args=[listener])
+        thread.start()
+        line = told(f"https://{HERE}:{listener.getsockname()[1]}")
+        thread.join()
+    assert "the TLS connection failed: " in line
+    assert "internal error" in line
+    assert line.endswith("(see the server's log)")
 
 
 # Certificates of clients.
@@ -293,7 +326,7 @@ def test_a_server_that_wants_a_client_certificate_is_told_of(
         code, rule = ExitCode.CREDENTIALS, "the server wants a client certificate"
     else:
         code = ExitCode.UNREACHABLE
-        rule = "the server breaks off the TLS handshake, as one does that wants a client certificate and gets none"
+        rule = "the server breaks off the TLS handshake; perhaps it wants a client certificate"
     with Proxy(NOBODY, greeting, context) as proxy:
         # What is said of it may be lost on the way, more often than not.
         for _ in range(5):

@@ -1,6 +1,7 @@
 """Replies: whether one is whole, and what an error says."""
 
 import io
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ MAX_REPLY = 256_000_000
 """Bytes, more than a reply to any of our requests has: a batch of documents, each far larger than a preference set."""
 _PART = 1_000_000
 """Bytes of a reply that are read at once."""
+_TITLE = re.compile(rb"<title>([^<]{1,200})</title>", re.IGNORECASE)
 
 
 class Body(io.BytesIO):
@@ -126,7 +128,7 @@ def refusal(address: Address, asked: str, response: urllib3.BaseHTTPResponse, bo
     try:
         body.json()
     except ValueError:
-        return not_couchdb(body.node, f"it answers {text}")
+        return not_couchdb(body.node, f"it answers {text}{_title(address, body)}")
     known = {404: NotFoundError, 409: ConflictError, 412: PreconditionError}.get(status, ProtocolError)
     return known(asked, rule=f"the server answers {text}", todo="see the server's log")
 
@@ -149,6 +151,15 @@ def _host(location: str) -> str:
         return urlsplit(location).netloc.rpartition("@")[2]
     except ValueError:
         return ""
+
+
+def _title(address: Address, body: Body) -> str:
+    """Return what a page calls itself: proxies say so what they miss, such as a client's certificate."""
+    found = _TITLE.search(body.getbuffer())
+    if found is None:
+        return ""
+    title = address.secrets.hide_in_theirs(found[1].decode(errors="replace").strip())
+    return f", a page with the title “{shown(title)}”"
 
 
 def _error_and_reason(body: Body) -> tuple[Any, Any]:

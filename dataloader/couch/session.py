@@ -120,7 +120,7 @@ class Session:
                 if not repeats.grant(connecting=outcome.connecting, timed_out=outcome.timed_out):
                     raise_failures(failures)
                 repeats.wait(outcome.retry_after)
-                fresh = node if outcome.busy else self._turns.next(avoid=node if outcome.connecting else None)
+                fresh = self._turns.next(avoid=node if outcome.connecting else None)
             node = fresh
 
     def unanswering(self) -> dict[str, str]:

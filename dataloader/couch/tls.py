@@ -112,7 +112,7 @@ def explain(error: ssl.SSLError) -> Explanation:
     if _WANTS_CERTIFICATE in reason:
         return CredentialsError, "the server wants a client certificate", _CLIENT_CERTIFICATE
     if _BREAKS_OFF in reason:
-        rule = "the server breaks off the TLS handshake, as one does that wants a client certificate and gets none"
+        rule = "the server breaks off the TLS handshake; perhaps it wants a client certificate"
         return UnreachableError, rule, _CLIENT_CERTIFICATE
     if any(alert in reason for alert in _BAD_CERTIFICATE):
         alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
@@ -154,10 +154,9 @@ def _complaint(url: str, made: ssl.SSLContext) -> Explanation | None:
     try:
         with _connected(url) as plain, made.wrap_socket(plain, server_hostname=host) as connection:
             connection.recv(1)
-    except ssl.SSLError as error:
-        return None if is_end(error) else explain(error)
-    except OSError:
-        pass
+    except OSError as error:
+        if isinstance(error, ssl.SSLError) and not is_end(error):
+            return explain(error)
     return None
 
 
