@@ -184,6 +184,23 @@ class ReturnedError(DataloaderError):
     exit_code = ExitCode.RETURNED
 
 
+def tell_how_far(error: DataloaderError, done: int, total: int, what: str) -> None:
+    """Add to an error what a run had done before it, and that running it again goes on.
+
+    Args:
+        error: what ended the run; one that refused it from the start is left as it is.
+        done: how many were seen to.
+        total: of how many.
+        what: how many of what, such as ``documents``.
+    """
+    if isinstance(error, ProtectedError) and not done:
+        return
+    parts = [error.todo, f"{done} of {total} {what} were seen to before this"]
+    if "run it again" not in (error.todo or ""):
+        parts.append("run it again and it goes on from there")
+    error.todo = "; ".join(filter(None, parts))
+
+
 def raise_problems(problems: Iterable[Problem]) -> None:
     """Raise one error for all problems, if there is one.
 

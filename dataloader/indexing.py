@@ -1,10 +1,12 @@
 """Indexes: having the servers' views built before the first person taps a card."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
 from dataloader.couch import Database, NotFoundError, Server
-from dataloader.settings import INDEX_LOOK, INDEX_WAIT
+from dataloader.errors import UnreachableError
+from dataloader.settings import INDEX_LOOK, INDEX_STILL, INDEX_WAIT
 from dataloader.targets import Target
 from dataloader.views import design_documents
 
@@ -19,6 +21,9 @@ def build_views(server: Server, target: Target, on_progress: Callable[[str, int,
 
     Returns:
         How many views are ready.
+
+    Raises:
+        UnreachableError: the server fails to the last retry, or an index does not grow for half an hour.
     """
     views = [
         (server.database(target.database(name)), document["_id"].removeprefix("_design/"), view)
@@ -40,20 +45,25 @@ def build_views(server: Server, target: Target, on_progress: Callable[[str, int,
 def _build(
     server: Server, database: Database, design: str, view: str, on_progress: Callable[[str, int, int], None]
 ) -> None:
-    """Wait until a view's index is built, however long that takes, and show how far it has come."""
+    """Wait until a view's index is built, as long as that takes, and show how far it has come."""
     executor = ThreadPoolExecutor(1)
-    waits = True
+    seen, since = (0, 0), time.monotonic()
     try:
         built = False
         while not built:
             building = executor.submit(database.build_view, design, view, INDEX_WAIT)
             while wait([building], INDEX_LOOK).not_done:
                 done, total = server.indexing(database.name)
+                if (done, total) != seen:
+                    seen, since = (done, total), time.monotonic()
                 on_progress(f"{database.name}: index of {design}", done, total)
             built = building.result()
-    except KeyboardInterrupt:
-        # The server goes on building; nobody waits for its answer.
-        waits = False
-        raise
+            if not built and time.monotonic() - since > INDEX_STILL:
+                raise UnreachableError(
+                    f"database {database.name}, view {view}",
+                    rule=f"its index has not grown for {INDEX_STILL:,.0f} seconds",
+                    todo="see the server's log",
+                )
     finally:
-        executor.shutdown(wait=waits)
+        # An interruption, or another error, does not wait for a reply that may be long in coming.
+        executor.shutdown(wait=False)

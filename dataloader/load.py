@@ -7,13 +7,13 @@ twice at once, and comes to the same end.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dataloader.classify import Finding, State, classify
 from dataloader.couch import Database, Rejection, Server
-from dataloader.errors import DataloaderError, TooLargeError
+from dataloader.errors import DataloaderError, tell_how_far
 from dataloader.giving_way import give_way, is_loaders, look_again
 from dataloader.indexing import build_views
 from dataloader.pipeline import batches, in_parallel
@@ -83,6 +83,8 @@ class LoadResult:
     """Databases that were loaded as something less protected before, and as what."""
     nodes_away: tuple[str, ...] = ()
     """Nodes of the cluster that were away before or after the load."""
+    short_of_copies: bool = False
+    """Whether the server said of a write that it made fewer copies than wanted."""
     views_built: int = 0
     seconds: float = 0.0
     seconds_indexing: float = 0.0
@@ -139,22 +141,23 @@ def load(
     replaced = frozenset({State.OUTDATED} if update else ())
     # A design document is not a person's: one that was deleted comes back.
     views_replaced = replaced | {State.DELETED} | ({State.EDITED, State.FOREIGN} if replace_views else set())
-    names_leaves = server.welcome().names_leaves
-    memory = guard(server, target)
-    nodes = server.nodes()
-    run = _Load(
-        server,
-        target,
-        (replaced, views_replaced),
-        names_leaves=names_leaves,
-        one_node=len(nodes.expected) <= 1,
-        on_progress=on_progress,
-        on_finding=on_finding,
-    )
+    result = LoadResult()
     total = sum(source.count for source in sources)
-    run.result.nodes_away = nodes.away
-    run.result.raised = memory.raised(target)
     try:
+        names_leaves = server.welcome().names_leaves
+        memory = guard(server, target)
+        result.raised = memory.raised(target)
+        nodes = server.nodes()
+        run = _Load(
+            server,
+            target,
+            (replaced, views_replaced),
+            result,
+            names_leaves=names_leaves,
+            one_node=len(nodes.expected) <= 1,
+            on_progress=on_progress,
+            on_finding=on_finding,
+        )
         run.create_databases(layout, total)
         remembers_anew = remember(server, target, memory)
         run.bring(sources)
@@ -162,18 +165,16 @@ def load(
         if remembers_anew:
             # Another first load, which began at the same moment, may have had the last word.
             remember(server, target, guard(server, target))
+        documents_done = time.monotonic()
+        result.views_built = build_views(server, target, on_progress)
+        result.seconds_indexing = time.monotonic() - documents_done
+        result.nodes_away = tuple(sorted({*nodes.away, *server.nodes().away}))
     except DataloaderError as error:
-        seen = run.result.documents
-        error.todo = "; ".join(
-            part for part in (error.todo, f"{seen} of {total} documents were seen to before this") if part
-        )
+        tell_how_far(error, result.documents, total, "documents")
         raise
-    documents_done = time.monotonic()
-    run.result.views_built = build_views(server, target, on_progress)
-    run.result.seconds_indexing = time.monotonic() - documents_done
-    run.result.nodes_away = tuple(sorted({*run.result.nodes_away, *server.nodes().away}))
-    run.result.seconds = time.monotonic() - start
-    return run.result
+    result.short_of_copies = server.short_of_copies
+    result.seconds = time.monotonic() - start
+    return result
 
 
 class _Load:
@@ -184,13 +185,14 @@ class _Load:
         server: Server,
         target: Target,
         replaced: tuple[frozenset[State], frozenset[State]],
+        result: LoadResult,
         *,
         names_leaves: bool,
         one_node: bool,
         on_progress: OnProgress,
         on_finding: OnFinding,
     ) -> None:
-        self.result = LoadResult()
+        self.result = result
         self._one_node = one_node
         self._names_leaves = names_leaves
         self._target = target
@@ -267,7 +269,7 @@ class _Load:
         done = _Done(source)
         found = [self._made_one(database, source, finding, done) for finding in found]
         absent = [finding.document for finding in found if finding.state is State.ABSENT]
-        rejected = _write(database, absent, Prepared.write)
+        rejected = database.write([each.write() for each in absent]) if absent else []
         done.written += len(absent) - len(rejected)
         done.failures += rejected
         refused = {rejection.id for rejection in rejected}
@@ -299,7 +301,7 @@ class _Load:
         bodies = {
             finding.document.id: finding.document.write_child(history(_newest(finding)))[1] for finding in outdated
         }
-        rejected = _write(database, [finding.document for finding in outdated], lambda each: bodies[each.id])
+        rejected = database.write([bodies[finding.document.id] for finding in outdated])
         done.failures += rejected
         done.written += len(outdated) - len(rejected)
         outcomes = dict.fromkeys(bodies, Outcome.UPDATED) | {each.id: Outcome.FAILED for each in rejected}
@@ -388,19 +390,6 @@ class _Done:
 def _written_as(counts: Counter[Outcome]) -> Outcome:
     """Return the outcome under which a document was counted that has turned out to be another's."""
     return next(each for each in (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED) if counts[each] > 0)
-
-
-def _write(database: Database, documents: list[Prepared], body: Callable[[Prepared], bytes]) -> list[Rejection]:
-    """Write documents, in halves where the server finds the request too large."""
-    if not documents:
-        return []
-    try:
-        return database.write([body(document) for document in documents])
-    except TooLargeError as error:
-        if len(documents) == 1:
-            return [Rejection(documents[0].id, str(error))]
-        middle = len(documents) // 2
-        return _write(database, documents[:middle], body) + _write(database, documents[middle:], body)
 
 
 def _newest(finding: Finding) -> Document:

@@ -76,6 +76,9 @@ def plan(
     memory = guard(server, target)
     result = Plan(raised=memory.raised(target))
     databases = {name: server.database(target.database(name)) for name in target.model.databases}
+    if names_leaves:
+        # What tells copies apart is asked for once, and not by several threads in the middle.
+        server.nodes()
     missing = {name for name, database in databases.items() if not database.exists()}
     result.missing_databases = [databases[name].name for name in target.model.databases if name in missing]
     for source in sources:

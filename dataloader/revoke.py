@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 
 from dataloader.couch import Database, Rejection, Server
-from dataloader.errors import DataloaderError, ProtocolError, UsageError
+from dataloader.errors import DataloaderError, ProtocolError, UsageError, tell_how_far
 from dataloader.manifest import Card, CardFile, now
 from dataloader.models import Entry, Kind, Model, Revoking, Role
 from dataloader.pipeline import chunks, in_parallel
@@ -55,6 +55,8 @@ class RevokeResult:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     nodes_away: tuple[str, ...] = ()
     """Nodes of the cluster that were away before or after."""
+    short_of_copies: bool = False
+    """Whether the server said of a write that it made fewer copies than wanted."""
     raised: dict[str, Environment] = field(default_factory=dict)
     """Databases that were loaded as something less protected, and are more so from now on: what they were."""
     seconds: float = 0.0
@@ -224,31 +226,34 @@ class _Run:
     ) -> RevokeResult:
         start = time.monotonic()
         refuse_seeded(self._target, [manifest])
-        self._server.welcome()
-        memory = guard(self._server, self._target)
-        result = RevokeResult(nodes_away=self._server.nodes().away, raised=memory.raised(self._target))
-        for database in self._databases.values():
-            if not database.exists():
-                todo = "correct the prefix or the address, or load the target first"
-                raise ProtocolError(f"database {database.name}", rule="is not there", todo=todo)
-        remember(self._server, self._target, memory)
-        done = 0
+        result = RevokeResult()
         work = partial(self._see_to, manifest.header.created)
+        done = 0
         try:
+            self._server.welcome()
+            memory = guard(self._server, self._target)
+            result.nodes_away, result.raised = self._server.nodes().away, memory.raised(self._target)
+            self._require_databases()
+            remember(self._server, self._target, memory)
             for outcomes in in_parallel(work, chunks(cards)):
                 for each in outcomes:
                     result.outcomes[each.outcome] += 1
                     on_outcome(each)
                 done += len(outcomes)
                 on_progress(f"{manifest.header.name}: cards", done, len(cards))
+            result.nodes_away = tuple(sorted({*result.nodes_away, *self._server.nodes().away}))
         except DataloaderError as error:
-            error.todo = "; ".join(
-                part for part in (error.todo, f"{done} of {len(cards)} cards were seen to before this") if part
-            )
+            tell_how_far(error, done, len(cards), "cards")
             raise
-        result.nodes_away = tuple(sorted({*result.nodes_away, *self._server.nodes().away}))
+        result.short_of_copies = self._server.short_of_copies
         result.seconds = time.monotonic() - start
         return result
+
+    def _require_databases(self) -> None:
+        for database in self._databases.values():
+            if not database.exists():
+                todo = "correct the prefix or the address, or load the target first"
+                raise ProtocolError(f"database {database.name}", rule="is not there", todo=todo)
 
     def _see_to(self, created: str, cards: Sequence[Card]) -> list[CardOutcome]:
         seen = {card.uuid: _Seen(card) for card in cards}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dataloader.couch import Database, NotFoundError, Server
-from dataloader.errors import CredentialsError, ExitCode, ProtocolError
+from dataloader.errors import CredentialsError, ExitCode, ProtocolError, TooLargeError
 from dataloader.seed import sample_ids
 from dataloader.targets import Target, is_this_machine
 
@@ -161,6 +161,9 @@ def check_security(server: Server, target: Target) -> SecurityResult:
 def _taken_for(stranger: Server) -> tuple[str | None, bool]:
     try:
         return stranger.user()
+    except TooLargeError:
+        # That says nothing of who it is.
+        raise
     except (CredentialsError, ProtocolError):
         # Not let in at all, or sent to a page to log in.
         return None, False

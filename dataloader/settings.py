@@ -56,6 +56,8 @@ INDEX_WAIT = 10.0
 """Seconds that a request waits for a view's index; it is made again until the index is built."""
 INDEX_LOOK = 1.0
 """Seconds between looks at how far an index has come."""
+INDEX_STILL = 1800.0
+"""Seconds after which an index that has not grown is given up; some servers never tell of its growth."""
 MAX_CARDS = 1_000_000
 """Cards in a batch; an .xlsx sheet holds 1,048,576 rows."""
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dataloader.classify import State
-from dataloader.couch import Address
-from dataloader.couch.server import Rejection, Welcome
+from dataloader.couch import Address, Rejection, Welcome
 from dataloader.errors import ExitCode
 from dataloader.generate import generate
 from dataloader.load import LoadResult, Outcome

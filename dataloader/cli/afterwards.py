@@ -20,7 +20,7 @@ from dataloader.cli.options import (
     snapset_options,
     target_options,
 )
-from dataloader.cli.output import Output, global_options, nodes_are_away, table
+from dataloader.cli.output import Output, global_options, table, tell_of_copies
 from dataloader.cli.progress import Progress
 from dataloader.cli.reporting import reporting
 from dataloader.errors import ExitCode, UsageError
@@ -140,6 +140,7 @@ def _revoke_json(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> dict[
             {"number": each.card.number, "outcome": each.outcome.value, "reason": each.reason} for each in outcomes
         ],
         "nodes_away": list(result.nodes_away),
+        "short_of_copies": result.short_of_copies,
         "raised": {name: environment.value for name, environment in result.raised.items()},
         "seconds": round(result.seconds, 3),
     }
@@ -161,10 +162,8 @@ def _revoke_code(output: Output, result: RevokeResult, outcomes: Sequence[CardOu
         one = result.needs_attention == 1
         which = "1 card needs" if one else f"{result.needs_attention:,} cards need"
         output.error(f"{which} a person's attention (see to the documents that are named)", ExitCode.ATTENTION)
-        return ExitCode.ATTENTION
-    if result.nodes_away:
-        return nodes_are_away(output, result.nodes_away)
-    return ExitCode.OK
+    code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
+    return ExitCode.ATTENTION if result.needs_attention else code
 
 
 @click.command(short_help="See batches at a glance: loaded, in use, revoked, wrong.")

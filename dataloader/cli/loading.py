@@ -26,7 +26,7 @@ from dataloader.cli.options import (
     snapset_options,
     target_options,
 )
-from dataloader.cli.output import Output, global_options, nodes_are_away, table
+from dataloader.cli.output import Output, global_options, table, tell_of_copies
 from dataloader.cli.progress import Progress
 from dataloader.cli.reporting import reporting
 from dataloader.couch import Server
@@ -326,10 +326,8 @@ def _load_code(output: Output, result: LoadResult, details: Path | None) -> Exit
         one = result.needs_attention == 1
         which = "1 document needs" if one else f"{result.needs_attention:,} documents need"
         output.error(f"{which} a person's attention{hint}", ExitCode.ATTENTION)
-        return ExitCode.ATTENTION
-    if result.nodes_away:
-        return nodes_are_away(output, result.nodes_away)
-    return ExitCode.OK
+    code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
+    return ExitCode.ATTENTION if result.needs_attention else code
 
 
 def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
@@ -343,6 +341,7 @@ def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
         "raised": {name: environment.value for name, environment in result.raised.items()},
         "views_built": result.views_built,
         "nodes_away": list(result.nodes_away),
+        "short_of_copies": result.short_of_copies,
         "databases": {
             target.database(database): {
                 kind: {outcome.value: count for outcome, count in counts.items() if count}

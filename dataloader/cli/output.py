@@ -1,7 +1,7 @@
 """What every command shares in printing: results to stdout, everything else to stderr."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -148,14 +148,27 @@ def global_options(function: Function) -> Function:
     return function
 
 
-def nodes_are_away(output: Output, nodes: Iterable[str]) -> ExitCode:
-    """Tell that nodes of a cluster were away while it was written to, and return the exit code."""
-    output.error(
-        f"{', '.join(nodes)}: away from the cluster, so copies may be short until it is back "
-        "(everything has been written; start the node, and the cluster makes them up by itself)",
-        ExitCode.NODES,
-    )
-    return ExitCode.NODES
+def tell_of_copies(output: Output, nodes_away: Sequence[str], *, short: bool) -> ExitCode:
+    """Tell that a cluster may lack copies of what was written, if it may, and return the exit code.
+
+    Args:
+        output: how the command prints.
+        nodes_away: nodes that were away before or after.
+        short: whether the cluster said of a write that it made fewer copies than wanted.
+    """
+    if nodes_away:
+        output.error(
+            f"{', '.join(nodes_away)}: away from the cluster, so copies may be short until it is back "
+            "(everything has been written; start the node, and the cluster makes them up by itself)",
+            ExitCode.NODES,
+        )
+    elif short:
+        output.error(
+            "the cluster made fewer copies than wanted of something (202), as it does while a node is away "
+            "(everything has been written; see `dataloader check`, and the cluster makes them up by itself)",
+            ExitCode.NODES,
+        )
+    return ExitCode.NODES if nodes_away or short else ExitCode.OK
 
 
 def table(rows: Iterable[tuple[object, ...]]) -> list[str]:

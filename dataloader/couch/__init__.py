@@ -5,8 +5,9 @@ replaced by :class:`Session`, for a connection pool, time-outs, retries, TLS and
 """
 
 from dataloader.couch.address import Address, Tls
+from dataloader.couch.database import Database, Rejection
 from dataloader.couch.replies import ConflictError, NotFoundError
-from dataloader.couch.server import Database, Nodes, Rejection, Server, Welcome
+from dataloader.couch.server import Nodes, Server, Welcome
 from dataloader.couch.session import Session
 
 __all__ = [

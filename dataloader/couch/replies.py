@@ -2,16 +2,20 @@
 
 import io
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import couchdb.http
 import orjson
 import urllib3
 
+from dataloader.couch import forms
 from dataloader.couch.address import Address
 from dataloader.couch.failures import shown
 from dataloader.errors import CredentialsError, DataloaderError, ProtocolError, TooLargeError
+
+T = TypeVar("T")
 
 MAX_REPLY = 256_000_000
 """Bytes, more than a reply to any of our requests has: a batch of documents, each far larger than a preference set."""
@@ -173,3 +177,19 @@ def _error_and_reason(body: Body) -> tuple[Any, Any]:
 def not_couchdb(url: str, why: str) -> ProtocolError:
     """Return the error for a server that is something else."""
     return ProtocolError(url, rule=f"this is not a CouchDB server: {why}", todo="correct the URL")
+
+
+def read(body: Body, form: Callable[[Any], T]) -> T:
+    """Return what a reply says.
+
+    Raises:
+        ProtocolError: it is not JSON, or has not the form.
+    """
+    try:
+        value = body.json()
+    except ValueError as error:
+        raise not_couchdb(body.node, "its reply is not JSON") from error
+    try:
+        return form(value)
+    except forms.MALFORMED as error:
+        raise not_couchdb(body.node, "its reply has another form") from error

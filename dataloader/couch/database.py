@@ -1,0 +1,290 @@
+"""One database of a CouchDB server: the requests that this tool makes of it.
+
+API facts: https://docs.couchdb.org/en/3.5.0/api/database/.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+
+from dataloader.couch import forms
+from dataloader.couch.failures import TimedOutError
+from dataloader.couch.replies import Body, NotFoundError, PreconditionError, read
+from dataloader.couch.session import Answer
+from dataloader.errors import CredentialsError, ProtocolError, TooLargeError, UnreachableError
+from dataloader.revision import Document
+
+if TYPE_CHECKING:
+    from dataloader.couch.server import Server
+
+T = TypeVar("T")
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A document that the server did not take, and why."""
+
+    id: str
+    reason: str
+
+
+class Database:
+    """One database; every method is one request, safe to repeat and to call from several threads.
+
+    Where a request about many things is too large for the server (413), it is made in halves.
+    """
+
+    def __init__(self, name: str, database: Any, server: "Server") -> None:
+        self.name = name
+        self._resource = database.resource
+        self._server = server
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether documents may have several copies, one of which may be behind the others."""
+        return self._server.may_be_cluster
+
+    def exists(self) -> bool:
+        """Tell whether the database is there."""
+        return self.info() is not None
+
+    def create(self, *, shards: int | None = None, replicas: int | None = None) -> bool:
+        """Create the database; return whether it was not there before.
+
+        Args:
+            shards: the number of shards (``q``), if not the server's own default.
+            replicas: the number of copies of each (``n``), likewise; a single node ignores it.
+        """
+        options = {"q": shards, "n": replicas}
+        try:
+            reply = self._resource.put(**{name: value for name, value in options.items() if value is not None})
+        except PreconditionError:
+            return False
+        self._note_copies(reply)
+        return True
+
+    def delete(self) -> None:
+        """Delete the database, if it is there."""
+        try:
+            self._resource.delete()
+        except NotFoundError:
+            return
+
+    def info(self) -> dict[str, Any] | None:
+        """Return what the server knows of the database (``doc_count``, ``update_seq``…), None where it is not."""
+        try:
+            return read(self._resource.get()[2], forms.information)
+        except NotFoundError:
+            return None
+
+    def update_seq(self) -> int:
+        """Return the number of updates that the database has seen."""
+        sequence: int = (self.info() or {}).get("update_seq", 0)
+        return sequence
+
+    def security(self) -> dict[str, Any]:
+        """Return who may do what (``_security``).
+
+        Raises:
+            NotFoundError: the server knows no such thing, as PouchDB does not.
+        """
+        return read(self._resource.get("_security")[2], forms.mapping)
+
+    def may_read(self) -> bool:
+        """Tell whether this user can read the database; no document is fetched."""
+        return self._lets(lambda: read(self._resource.get("_all_docs", limit=0)[2], forms.mapping))
+
+    def may_write(self) -> bool:
+        """Tell whether this user can write documents, by a write of none.
+
+        Not by one that has to fail: CouchDB 3.5 takes a revision that it has never seen of a document that it has
+        never seen, where any other document is there.
+        """
+        return self._lets(lambda: read(self._resource.post("_bulk_docs", body={"docs": []})[2], forms.errors))
+
+    def _lets(self, ask: Callable[[], object]) -> bool:
+        try:
+            ask()
+        except TooLargeError:
+            # That says nothing of who may do what.
+            raise
+        except (CredentialsError, ProtocolError):
+            # Refused, or sent to a page to log in.
+            return False
+        return True
+
+    def revs_diff(self, questions: bytes) -> dict[str, dict[str, list[str]]]:
+        """Ask which revisions are missing (``POST _revs_diff``).
+
+        Args:
+            questions: JSON of ``{ID: [REVISION, …], …}``.
+
+        Returns:
+            ``{ID: {"missing": [REVISION, …], "possible_ancestors": [REVISION, …]}}``.
+        """
+        return read(self._resource.post("_revs_diff", body=questions)[2], forms.differences)
+
+    def leaves(self, ids: Sequence[str]) -> dict[str, list[Document]]:
+        """Fetch every leaf of documents, deleted ones too, each with its ``_revisions``.
+
+        Returns:
+            The leaves by ID; an empty list for a document that is absent.
+        """
+        if not ids:
+            return {}
+        found: dict[str, list[Document]] = {each: [] for each in ids}
+        for doc_id, document, error in _in_halves(self._bulk_get, ids):
+            if document is not None:
+                found[doc_id].append(document)
+            elif error[0] != "not_found":
+                raise self._unreadable(doc_id, *error)
+        return found
+
+    def _bulk_get(self, ids: Sequence[str]) -> list[tuple[str, Document | None, tuple[str, str]]]:
+        body = {"docs": [{"id": each} for each in ids]}
+        reply: Body = self._resource.post("_bulk_get", body=body, revs="true")[2]
+        return read(reply, lambda data: forms.leaves(data, ids))
+
+    def revision(self, doc_id: str, rev: str) -> Document | None:
+        """Fetch one revision of a document, None where it is not there (any more)."""
+        body = {"docs": [{"id": doc_id, "rev": rev}]}
+        reply: Body = self._resource.post("_bulk_get", body=body)[2]
+        [(_, document, _)] = read(reply, lambda data: forms.leaves(data, [doc_id], one=True))
+        return document
+
+    def all_docs(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Fetch the winning revisions of documents with their conflicts (``_all_docs``), a row an ID."""
+        reply = self._resource.post("_all_docs", body={"keys": list(ids)}, include_docs="true", conflicts="true")
+        rows = read(reply[2], lambda data: forms.rows_of_documents(data, ids))
+        for row in rows:
+            if row.get("error", "not_found") != "not_found":
+                raise self._unreadable(row["key"], row["error"], str(row.get("reason", "")))
+        return rows
+
+    def _unreadable(self, doc_id: str, error: str, reason: str) -> UnreachableError:
+        # What can't be read is not absent.
+        said = self._server.address.secrets.hide_in_theirs(f"{error}, {reason}")
+        return UnreachableError(f"database {self.name}, document {doc_id}", rule=f"the server can't read it: {said}")
+
+    def write(self, documents: Sequence[bytes]) -> list[Rejection]:
+        """Write documents with the revisions that they carry (``_bulk_docs``, ``"new_edits": false``).
+
+        Args:
+            documents: JSON of each, with ``_rev``.
+
+        Returns:
+            Those that the server did not take; the reply names no others.
+        """
+        body = b'{"new_edits":false,"docs":[%s]}' % b",".join(documents)
+        try:
+            reply = self._resource.post("_bulk_docs", body=body)
+        except TooLargeError as error:
+            return _smaller(self.write, documents, error, lambda each: orjson.loads(each)["_id"])
+        return [rejection for _, rejection in self._rejections(reply)]
+
+    def local(self, name: str) -> dict[str, Any]:
+        """Fetch a ``_local`` document, which is this database's own and is never replicated.
+
+        Raises:
+            NotFoundError: there is none of this name, or no such database.
+        """
+        return read(self._resource.get(["_local", name])[2], forms.mapping)
+
+    def put_local(self, name: str, document: Mapping[str, object]) -> None:
+        """Write a ``_local`` document, under the revision that it carries if there is one already.
+
+        Raises:
+            ConflictError: it has another revision by now; CouchDB never says so, and takes the last write.
+        """
+        self._note_copies(self._resource.put(["_local", name], body=document))
+
+    def edit(self, documents: Sequence[Document]) -> list[Rejection]:
+        """Write documents as people do (``_bulk_docs``), each on top of the ``_rev`` that it carries.
+
+        One that somebody has changed in the meantime is not written, and not among the rejections: read it again
+        and see. That is what a repeated request finds, too, where the first one's reply was lost.
+
+        Args:
+            documents: the documents; without ``_rev`` where there is none, or a deleted one.
+
+        Returns:
+            Those that the server did not take for another reason.
+        """
+        try:
+            reply = self._resource.post("_bulk_docs", body={"docs": documents})
+        except TooLargeError as error:
+            return _smaller(self.edit, documents, error, lambda each: str(each["_id"]))
+        return [rejection for error, rejection in self._rejections(reply) if error != "conflict"]
+
+    def _rejections(self, reply: Answer) -> list[tuple[str, Rejection]]:
+        self._note_copies(reply)
+        hide = self._server.address.secrets.hide_in_theirs
+        return [
+            (error, Rejection(hide(doc_id), hide(f"{error}: {reason}")))
+            for doc_id, error, reason in read(reply[2], forms.errors)
+        ]
+
+    def _note_copies(self, reply: Answer) -> None:
+        """Note whether a write was answered with 202; it is made on the other nodes later."""
+        self._server.short_of_copies |= reply[0] == HTTPStatus.ACCEPTED
+
+    def view(self, design: str, view: str, keys: Sequence[object], *, include_docs: bool) -> list[dict[str, Any]]:
+        """Query a view by keys, as the servers do; the order of the rows means nothing.
+
+        Raises:
+            NotFoundError: there is no such view.
+        """
+        options = {"include_docs": "true"} if include_docs else {}
+        path = ["_design", design, "_view", view]
+
+        def ask(some: Sequence[object]) -> list[dict[str, Any]]:
+            reply = self._resource.post(path, body={"keys": list(some)}, **options)
+            return read(reply[2], lambda data: forms.rows(data, some))
+
+        return _in_halves(ask, keys)
+
+    def build_view(self, design: str, view: str, patience: float) -> bool:
+        """Ask a view for one row, which has its index built; return whether that is done.
+
+        Args:
+            design: the design document's name.
+            view: the view's name.
+            patience: seconds to wait; the server goes on building after that.
+
+        Raises:
+            NotFoundError: there is no such view.
+        """
+        path = f"{self._resource.url}/_design/{design}/_view/{view}?limit=1"
+        try:
+            self._server.session.request("GET", path, timeout=patience)
+        except TimedOutError:
+            return False
+        return True
+
+
+def _smaller(
+    write: Callable[[Sequence[T]], list[Rejection]],
+    documents: Sequence[T],
+    error: TooLargeError,
+    get_id: Callable[[T], str],
+) -> list[Rejection]:
+    """Write documents in halves that were too large together; one that is so by itself is rejected."""
+    if len(documents) == 1:
+        return [Rejection(get_id(documents[0]), str(error))]
+    middle = len(documents) // 2
+    return write(documents[:middle]) + write(documents[middle:])
+
+
+def _in_halves(ask: Callable[[Sequence[T]], list[Row]], about: Sequence[T]) -> list[Row]:
+    """Ask about many things, in halves where the server finds the request too large."""
+    try:
+        return ask(about)
+    except TooLargeError:
+        if len(about) == 1:
+            raise
+        middle = len(about) // 2
+        return _in_halves(ask, about[:middle]) + _in_halves(ask, about[middle:])
