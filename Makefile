@@ -12,7 +12,7 @@ comma := ,
 EXTRAS := test$(comma)bench$(if $(NODE_OK),,$(comma)embedded)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-floors lint types check docs format build clean setup
+.PHONY: help demo test bench bench-floors lint types check docs faults format build clean setup
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ types: setup
 
 docs: setup  ## Write the --help texts into docs/commands.md anew
 	$(BIN)/python tests/command_docs.py
+
+faults: setup  ## Put every fault in the way of every command, and write docs/faults.md anew (COUCHDB_URL)
+	$(BIN)/pytest -q tests/faults/test_matrix.py --write-docs
 
 format: setup  ## Format the code
 	$(BIN)/ruff check --fix

@@ -41,6 +41,11 @@ SHARES = {"snapset_1a": 30, "snapset_3": 20, "empty": 10}
 """The cards of the batch that most tests load."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the project's own options."""
+    parser.addoption("--write-docs", action="store_true", help="write docs/faults.md from what the tests find")
+
+
 @pytest.fixture(scope="session")
 def address() -> Iterator[Address]:
     """The server that the tests run against, with an admin's credentials."""

@@ -77,6 +77,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
     """Send this many bytes of the body only, then end the connection."""
+    cut_head: int | None = None
+    """Send this many bytes of the status line and the headers only, then end the connection."""
 
     @classmethod
     def json(cls, status: int, data: Any, **headers: str) -> "Reply":
@@ -121,14 +123,36 @@ class Proxy:
         self._errors: list[Exception] = []
         self._upstream = urlsplit(upstream)
         self._lock = Lock()
-        self._server = _Server(self)
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="proxy")
+        # Bound and not listening, it keeps the port while the proxy refuses.
+        self._reserved = _reserve_port()
+        self._port: int = self._reserved.getsockname()[1]
+        self._server = _Server(self, self._port)
+        self._thread = Thread(target=_serve, args=[self._server], name="proxy")
+        self._closed: list[tuple[_Server, Thread]] = []
 
     @property
     def url(self) -> str:
         """Where the proxy listens; stands for the real server's URL."""
-        host, port = self._server.server_address[:2]
-        return f"{'https' if self.tls else 'http'}://{host!s}:{port}{self._upstream.path.rstrip('/')}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}{self._upstream.path.rstrip('/')}"
+
+    def refuse(self) -> None:
+        """End every connection and refuse new ones, as a machine does on which nothing listens."""
+        with self._lock:
+            if self._closed and self._closed[-1][0] is self._server:
+                return
+            self._closed.append((self._server, self._thread))
+        self._server.shutdown()
+        self._server.socket.close()
+        self._server.end_connections()
+
+    def listen(self) -> None:
+        """Take connections again."""
+        with self._lock:
+            if not self._closed or self._closed[-1][0] is not self._server:
+                return
+            self._server = _Server(self, self._port)
+            self._thread = Thread(target=_serve, args=[self._server], name="proxy")
+            self._thread.start()
 
     def count(self, method: str, endpoint: str) -> int:
         """Return how many requests of a method to an endpoint, such as ``_bulk_docs``, have come in."""
@@ -165,10 +189,12 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.end_connections()
-        self._server.server_close()
-        self._thread.join()
+        for server, thread in {**dict(self._closed), self._server: self._thread}.items():
+            server.shutdown()
+            server.end_connections()
+            server.server_close()
+            thread.join()
+        self._reserved.close()
         if self._errors:
             raise ExceptionGroup("the proxy's hook failed", self._errors)
 
@@ -177,12 +203,24 @@ def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _ONE_CONNECTION}
 
 
+def _reserve_port() -> socket.socket:
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
+
+
+def _serve(server: "_Server") -> None:
+    server.serve_forever(poll_interval=0.01)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
+    allow_reuse_port = True
     request_queue_size = 64
 
-    def __init__(self, proxy: Proxy) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, proxy: Proxy, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.proxy = proxy
         self._open: set[socket.socket] = set()
         self._open_lock = Lock()
@@ -236,6 +274,13 @@ class _Handler(BaseHTTPRequestHandler):
             reply = self.server.proxy.answer(request)
         except Hangup:
             self._reset()
+            return
+        if reply.cut_head is not None:
+            head = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
+            self.wfile.write(
+                f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}\r\n{head}".encode()[: reply.cut_head]
+            )
+            self._end()
             return
         self.send_response_only(reply.status)
         for name, value in reply.headers.items():

@@ -1,0 +1,80 @@
+"""The page docs/faults.md: what every fault comes to, as the tests find it."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from injection import FAULTS
+from matrix import Outcome
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+SAME = "✓"
+"""What stands for an end as without the fault."""
+
+Cells = dict[str, dict[str, str]]
+"""What each kind of request comes to, by fault."""
+
+
+def cells(outcomes: Iterable[Outcome]) -> Cells:
+    """Return what outcomes of one scenario come to: once, and behind a comma for good, where that differs."""
+    codes: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
+    for each in outcomes:
+        way = each.case.way
+        cell = codes.setdefault((way.asked.kind, each.case.fault), (set(), set()))
+        cell[way.for_good].add(SAME if each.again is None else str(int(each.first.code)))
+    found: Cells = {}
+    for (kind, fault), both in codes.items():
+        once, for_good = (" or ".join(sorted(each, key=lambda code: (code != SAME, code))) for each in both)
+        found.setdefault(kind, {})[fault] = once if once == for_good else f"{once}, {for_good}"
+    return found
+
+
+def table(found: Cells) -> str:
+    """Return the table of a scenario."""
+    rows = [f"| request | {' | '.join(FAULTS)} |", f"| --- |{' :---: |' * len(FAULTS)}"]
+    rows += [f"| `{kind}` | {' | '.join(faults.get(name, '') for name in FAULTS)} |" for kind, faults in found.items()]
+    return "\n".join(rows)
+
+
+def tables(scenarios: Mapping[str, Cells]) -> str:
+    """Return the tables of all scenarios, each under a heading."""
+    return "\n\n".join(f"#### {title(name)}\n\n{table(found)}" for name, found in scenarios.items())
+
+
+def title(scenario: str) -> str:
+    """Return a scenario's heading."""
+    command, _, when = scenario.partition(", ")
+    return f"`{command}`" + (f", {when}" if when else "")
+
+
+def read_tables(text: str) -> dict[str, Cells]:
+    """Read tables back, by their headings."""
+    found: dict[str, Cells] = {}
+    for heading, rows in re.findall(r"^#### (.+)\n\n((?:\|.*\n?)+)", text, re.MULTILINE):
+        (_, *faults), _, *lines = ([cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines())
+        found[heading] = {kind.strip("`"): dict(zip(faults, line, strict=True)) for kind, *line in lines}
+    return found
+
+
+def legend() -> str:
+    """Return the faults and what each is, as a table."""
+    rows = [f"| {name} | {fault.says} |" for name, fault in FAULTS.items()]
+    return "\n".join(["| fault | what happens |", "| --- | --- |", *rows])
+
+
+def part(text: str, name: str) -> str:
+    """Return the part of a text between ``<!-- NAME -->`` and the next ``<!-- end -->``."""
+    found = re.search(rf"<!-- {re.escape(name)} -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    return "" if found is None else found[1].strip()
+
+
+def with_part(text: str, name: str, new: str) -> str:
+    """Return a text with the part between ``<!-- NAME -->`` and the next ``<!-- end -->`` written anew.
+
+    Raises:
+        ValueError: there is no such place.
+    """
+    place = re.compile(rf"(?<=<!-- {re.escape(name)} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+    if len(place.findall(text)) != 1:
+        raise ValueError(f"{PAGE.name} must hold <!-- {name} --> and <!-- end --> once, on lines of their own")
+    return place.sub(lambda _: f"\n{new}\n\n", text)

@@ -1,0 +1,130 @@
+"""The situations in which every command meets every fault."""
+
+import json
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from conftest import databases, delete, get, put
+from matrix import Scenario, new_prefix, planted
+from records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
+from states import State, clear, state
+
+from dataloader.couch import Server
+from dataloader.generate import generate
+from dataloader.load import load
+from dataloader.models import get_model
+from dataloader.revision import prepare
+from dataloader.revoke import revoke
+from dataloader.sources import all_sources
+from dataloader.targets import Environment, Target
+
+CARDS = 6
+"""So many that each of a few has something happen to it, and one has not."""
+
+
+class Situation:
+    """A small batch, its snapset in two versions, and what becomes of a target in the course of time."""
+
+    def __init__(self, folder: Path, server: Server, cards: int = CARDS) -> None:
+        self._server = server
+        self._old = write_snapsets(folder / "old", {"large": 18})
+        self._new = write_snapsets(folder / "new", {"large": 20})
+        self._manifest = generate("small", {"large": cards - 1, "empty": 1}, folder, seed=1).manifest
+        self._edited, self._deleted, self._missing, self._foreign, self._conflicted, *_ = (
+            card.uuid for card in self._manifest.cards()
+        )
+        self.lived_in = cache(self._lived_in)
+        self.disturbed = cache(self._disturbed)
+        self.revoked = cache(self._revoked)
+
+    def scenarios(self, model: str, prefix: str | None = None) -> list[Scenario]:
+        """Return every scenario on targets of a model; those that write nothing are on the one with this prefix."""
+        new: State = dict.fromkeys(get_model(model).databases)
+        lived_in, disturbed = self.lived_in(model), self.disturbed(model)
+        path = str(self._manifest.path)
+        batch = (path, "--snapsets", str(self._new.folder))
+        every_card = (
+            "--yes",
+            *(option for number in range(1, self._manifest.count + 1) for option in ("--card", str(number))),
+        )
+        return [
+            Scenario("load", ("load", *batch), new),
+            Scenario("load, again", ("load", *batch), disturbed),
+            Scenario("load --update", ("load", "--update", *batch), lived_in),
+            Scenario("plan", ("plan", *batch), disturbed, prefix),
+            Scenario("verify", ("verify", *batch), disturbed, prefix),
+            Scenario("status", ("status", *batch), disturbed, prefix),
+            Scenario("check", ("check",), disturbed, prefix),
+            Scenario("check --security", ("check", "--security"), disturbed, prefix),
+            Scenario("revoke", ("revoke", path, *every_card, "--reason", "lost"), lived_in),
+            Scenario("revoke --undo", ("revoke", "--undo", path, *every_card), self.revoked(model)),
+            Scenario("seed", ("seed", "--users", "2", "--snapsets", str(self._new.folder)), new),
+        ]
+
+    def _target(self, model: str) -> Target:
+        return Target(self._server.address, get_model(model), Environment.CI, new_prefix())
+
+    def _lived_in(self, model: str) -> State:
+        """Return a target after an earlier load, one that lacked a card, and what cards' owners have done since."""
+        target = self._target(model)
+        try:
+            load(self._server, target, all_sources(target, [self._manifest], self._old))
+            there = databases(self._server, target)
+            place = preferences_of(model, self._edited)
+            document = get(there[place.database], place.id)
+            flat(document)[FONT_SIZE] = 36
+            put(there[place.database], document)
+            place = access_of(model, self._deleted)
+            delete(there[place.database], place.id)
+            found = state(self._server, target)
+        finally:
+            clear(self._server, target)
+        for name, documents in found.items():
+            assert documents is not None
+            found[name] = {each: _earlier(leaves) for each, leaves in documents.items() if self._missing not in each}
+        return found
+
+    def _disturbed(self, model: str) -> State:
+        """Return a target on which there are documents, too, that a person has to look at."""
+        before = self.lived_in(model)
+        found = deepcopy(before)
+        place = preferences_of(model, self._foreign)
+        [leaf] = _leaves(found, place)
+        leaf |= {"_rev": f"1-{'f' * 32}", "_revisions": {"start": 1, "ids": ["f" * 32]}}
+        flat(leaf)[FONT_SIZE] = 40
+        place = preferences_of(model, self._conflicted)
+        for digit, size in (("a", 41), ("b", 42)):
+            leaf = deepcopy(_leaves(before, place)[0])
+            past = leaf["_revisions"]["ids"]
+            leaf |= {"_rev": f"2-{digit * 32}", "_revisions": {"start": 2, "ids": [digit * 32, *past]}}
+            flat(leaf)[FONT_SIZE] = size
+            _leaves(found, place).append(leaf)
+        del _leaves(found, place)[0]
+        return found
+
+    def _revoked(self, model: str) -> State:
+        """Return a target all whose cards have been revoked."""
+        target = self._target(model)
+        cards = list(self._manifest.cards())
+        with planted(self._server, target, self.lived_in(model)):
+            revoke(self._server, target, self._manifest, cards, "lost")
+            return state(self._server, target)
+
+
+def _leaves(found: State, place: Place) -> list[dict[str, Any]]:
+    documents = found[place.database]
+    assert documents is not None
+    return documents[place.id]
+
+
+def _earlier(leaves: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a document's leaves; of a design document, those of an earlier version of this tool."""
+    if not leaves[0]["_id"].startswith("_design/"):
+        return leaves
+    [leaf] = leaves
+    views = dict(leaf["views"])
+    views.pop(min(views))
+    earlier = prepare({"_id": leaf["_id"], "language": leaf["language"], "views": views})
+    return [{**json.loads(earlier.write()), "_revisions": {"start": 1, "ids": [earlier.hash]}}]

@@ -1,0 +1,244 @@
+"""Every fault, at every kind of request, in every command: once and for good.
+
+Each run ends in success with exactly the state that it has without a fault, or with the right exit code and one error
+that says what was done; and after that the same command without a fault comes to exactly that state.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import cache
+from itertools import groupby
+from multiprocessing import get_context
+
+import click
+import pytest
+from injection import FAULTS, Asked, Way
+from matrix import Case, Outcome, Reference, Scenario, new_prefix, outcome, planted, prepare, reference
+from page import PAGE, cells, legend, part, read_tables, tables, title, with_part
+from scenarios import Situation
+
+from dataloader.cli import COMMANDS, cli
+from dataloader.couch import Address, Server
+from dataloader.errors import ExitCode
+from dataloader.models import get_model, model_names
+from dataloader.targets import Environment, Target
+
+WORKERS = 3
+"""Cases under way at once; many of them do nothing but wait."""
+MODEL = "gpii-key"
+"""The model that all cases are carried out with; with the others, some."""
+WRITING = ("load", "load, again", "load --update", "seed", "revoke", "revoke --undo")
+SCENARIOS = (*WRITING, "plan", "verify", "status", "check", "check --security")
+EACH_SCENARIO = pytest.mark.parametrize("name", SCENARIOS)
+EACH_FAULT = pytest.mark.parametrize("fault", FAULTS)
+
+MANY = {f"POST /DB/{endpoint}" for endpoint in ("_bulk_docs", "_revs_diff", "_all_docs", "_bulk_get")}
+MANY.add("POST /DB/_design/views/_view/VIEW")
+"""Requests about many documents, of which smaller ones can be made."""
+WRITES = {"PUT /DB", "PUT /DB/_local/dataloader", "POST /DB/_bulk_docs"}
+"""Requests of which a cluster may make fewer copies than wanted."""
+
+
+class Matrix:
+    """All cases, each carried out when it is asked for."""
+
+    def __init__(self, address: Address, scenarios: dict[tuple[str, str], Scenario], pool: ProcessPoolExecutor) -> None:
+        self._address = address
+        self._scenarios = scenarios
+        self._pool = pool
+        self.reference = cache(self._reference)
+        self.outcomes = cache(self._outcomes)
+
+    def _reference(self, model: str, name: str) -> Reference:
+        """Return what a scenario comes to without a fault."""
+        return self._pool.submit(reference, self._address, self._scenarios[model, name], model).result()
+
+    def _outcomes(self, name: str, fault: str) -> list[Outcome]:
+        """Return what becomes of a fault at each kind of a scenario's requests."""
+        ways = ways_of(self.reference(MODEL, name).asked, fault)
+        return [each.result() for each in [self.submit(Case(name, MODEL, fault, way)) for way in ways]]
+
+    def submit(self, case: Case) -> Future[Outcome]:
+        """Have a case carried out."""
+        scenario, without = self._scenarios[case.model, case.scenario], self.reference(case.model, case.scenario)
+        return self._pool.submit(outcome, self._address, case, scenario, without)
+
+
+def by_kind(asked: list[Asked]) -> dict[str, list[Asked]]:
+    """Return the requests of each kind."""
+    return {kind: list(found) for kind, found in groupby(asked, key=lambda each: each.kind)}
+
+
+def ways_of(asked: list[Asked], fault: str) -> list[Way]:
+    """Return a request of each kind to fail, once and for good.
+
+    Which one it is differs from fault to fault, so that in all every request's turn comes. Where the size matters,
+    it is the request about the fewest documents and the one about the most.
+    """
+    turn = [*FAULTS].index(fault)
+    ways = []
+    for kind, found in by_kind(asked).items():
+        turn += 1
+        for for_good in (False, True):
+            some = [found[(turn + for_good) % len(found)]]
+            if fault == "413" and kind in MANY:
+                # One version of many documents is asked for in halves of what asked about them all.
+                some = [found[-1]] if kind == "POST /DB/_bulk_get" else [found[0], found[-1]]
+            ways += [Way(each, for_good) for each in dict.fromkeys(some)]
+    return ways
+
+
+@pytest.fixture(scope="module")
+def matrix(address: Address, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
+    """All cases; a target on which nothing is written stands there for all of them."""
+    folder = tmp_path_factory.mktemp("faults")
+    situation = Situation(folder, server)
+    environment = {"DATALOADER_RETRY_WAIT": "0"}
+    if address.user is not None:
+        environment |= {"COUCHDB_USER": address.user, "COUCHDB_PASSWORD": address.password or ""}
+    with ExitStack() as stack:
+        scenarios: dict[tuple[str, str], Scenario] = {}
+        for name in model_names():
+            target = Target(address, get_model(name), Environment.CI, new_prefix())
+            stack.enter_context(planted(server, target, situation.disturbed(name)))
+            scenarios |= {(name, each.name): each for each in situation.scenarios(name, target.prefix)}
+        pool = ProcessPoolExecutor(WORKERS, get_context("spawn"), prepare, (folder, environment))
+        yield Matrix(address, scenarios, stack.enter_context(pool))
+
+
+def _is_write(case: Case) -> bool:
+    return case.way.asked.kind in WRITES and case.scenario in WRITING
+
+
+def wanted_code(case: Case, without: Reference) -> int:
+    """Return the exit code that a case has to have."""
+    asked = case.way.asked
+    if case.fault == "202":
+        return ExitCode.NODES if _is_write(case) and without.ran.code == ExitCode.OK else without.ran.code
+    if case.fault == "413":
+        if not case.way.for_good and asked.kind in MANY and asked.documents > 1:
+            return without.ran.code
+        rejected = asked.kind == "POST /DB/_bulk_docs" and case.scenario in WRITING
+        return ExitCode.ATTENTION if rejected else ExitCode.PROTOCOL
+    return ExitCode.UNREACHABLE if case.way.for_good else without.ran.code
+
+
+def wrongs(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
+    """Yield what is wrong with what became of a case."""
+    if not found.hits:
+        yield "the fault did not come up"
+    if case.fault == "202" and _is_write(case) and "made fewer copies than wanted" not in found.first.stderr:
+        yield f"copies that are short are not told: {found.first.stderr}"
+    code = wanted_code(case, without)
+    if found.first.code != code:
+        yield f"exit code {found.first.code}, not {code}: {found.first.stderr}"
+    elif code == without.ran.code and found.first.data == without.ran.data:
+        if found.end != without.end:
+            yield "another state than without the fault"
+    else:
+        yield from _WRONGS.get(code, _wrongs_of_error)(case, found, without)
+    if found.again is not None and (found.again.code, found.end_again) != (without.ran.code, without.end):
+        yield f"again, it does not come to what it comes to without the fault: {found.again}"
+
+
+def _wrongs_of_copies(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
+    if (found.first.data, found.end) != (without.ran.data, without.end):
+        yield f"not all is there, or said to be: {found.first.data}"
+
+
+def _wrongs_of_rejections(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
+    if "not taken by the server" not in found.first.stderr or found.first.data["failed"] == 0:
+        yield f"what failed is not told: {found.first}"
+
+
+def _wrongs_of_error(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
+    ran = found.first
+    said = re.fullmatch(r"error: ([^\n]+)\n", ran.stderr)
+    if said is None or json.loads(ran.stdout) != {"error": said[1], "exit_code": ran.code}:
+        yield f"not one line, on both streams: {ran}"
+    elif case.scenario in WRITING and not re.search(r"\d+ of \d+ (documents|cards) were seen to", said[1]):
+        yield f"it does not say what was done: {said[1]}"
+    elif case.scenario in WRITING and "run it again and it goes on from there" not in said[1]:
+        yield f"it does not say that it goes on: {said[1]}"
+
+
+_WRONGS: dict[int, Callable[[Case, Outcome, Reference], Iterator[str]]] = {
+    ExitCode.NODES: _wrongs_of_copies,
+    ExitCode.ATTENTION: _wrongs_of_rejections,
+}
+"""What is looked at in a run that did not end as without the fault; elsewhere it is the error."""
+
+
+def assert_right(matrix: Matrix, found: list[Outcome]) -> None:
+    """See that everything is right with what became of cases."""
+    assert found
+    wrong = [
+        f"{each.case}: {what}"
+        for each in found
+        for what in wrongs(each.case, each, matrix.reference(each.case.model, each.case.scenario))
+    ]
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def page(matrix: Matrix, server: Server, request: pytest.FixtureRequest) -> str:
+    """The part of docs/faults.md about this kind of server, written anew before where that is wanted."""
+    product = server.welcome().product
+    text = PAGE.read_text("utf-8")
+    if request.config.getoption("--write-docs"):
+        found = {name: cells(each for fault in FAULTS for each in matrix.outcomes(name, fault)) for name in SCENARIOS}
+        text = with_part(with_part(text, "faults", legend()), product, tables(found))
+        PAGE.write_text(text, "utf-8")
+    return part(text, product)
+
+
+@EACH_FAULT
+@EACH_SCENARIO
+def test_a_fault_loses_nothing(matrix: Matrix, page: str, server: Server, name: str, fault: str) -> None:
+    """Wherever a fault comes up, once or for good: the right end, the right words, and again the right state.
+
+    What it comes to is what docs/faults.md says; ``make faults`` writes that.
+    """
+    outcomes = matrix.outcomes(name, fault)
+    assert_right(matrix, outcomes)
+    found = {kind: comes_to[fault] for kind, comes_to in cells(outcomes).items()}
+    written = {kind: comes_to[fault] for kind, comes_to in read_tables(page)[title(name)].items()}
+    if server.database("any").has_copies:
+        # A cluster is asked more than one node is.
+        found = {kind: each for kind, each in found.items() if kind in written}
+    assert found == written, f"{PAGE.name} is stale: run `make faults`"
+
+
+@pytest.mark.parametrize("model", [name for name in model_names() if name != MODEL])
+@EACH_SCENARIO
+def test_a_fault_loses_nothing_with_another_model(matrix: Matrix, model: str, name: str) -> None:
+    """Each kind of request meets some faults there, too."""
+    some = list(FAULTS)
+    cases = []
+    for at, asked in enumerate(by_kind(matrix.reference(model, name).asked).values()):
+        faults = [some[(3 * at + step) % len(some)] for step in (0, 5)]
+        cases += [Case(name, model, fault, way) for fault in faults for way in ways_of(asked, fault)]
+    assert_right(matrix, [each.result() for each in [matrix.submit(case) for case in cases]])
+
+
+def test_every_command_that_needs_a_server_meets_the_faults() -> None:
+    """The scenarios have every command of the registry that has a target."""
+    context = click.Context(cli)
+    commands = {name: cli.get_command(context, name) for name in COMMANDS}
+    with_target = {
+        name for name, command in commands.items() if command and "url" in {each.name for each in command.params}
+    }
+    assert {re.split(r"[ ,]", name)[0] for name in SCENARIOS} == with_target
+
+
+def test_the_page_tells_of_every_fault_and_every_command() -> None:
+    """docs/faults.md has each fault with what it is, and of each server a table a scenario, and no other."""
+    text = PAGE.read_text("utf-8")
+    assert part(text, "faults") == legend(), f"{PAGE.name} is stale: run `make faults`"
+    for product in ("PouchDB Server",):
+        there = part(text, product)
+        assert [*read_tables(there)] == [title(name) for name in SCENARIOS]
+        assert there == tables({name: read_tables(there)[title(name)] for name in SCENARIOS})
