@@ -579,10 +579,9 @@ def test_nothing_in_doubt_counts_whatever_the_rows_say(
     found = found_of(small.manifest, write_csv(folder / "all.csv", [*rows, filler]))
     for each in found.ledger:
         if each.verdict is Verdict.ENCODED:
-            own = [row for row in [*rows, filler] if row[UUID] == each.card.uuid and row[RESULT] in {"ok", "spare"}]
-            assert {row[CHIP] for row in own} == {each.chip}
-            beside = [row for row in [*rows, filler] if row[CHIP] == each.chip and row[RESULT] in {"ok", "spare"}]
-            assert {row[UUID] for row in beside} == {each.card.uuid}
+            said = [row for row in [*rows, filler] if row[RESULT] == "ok" or (row[RESULT] == "spare" and row[CHIP])]
+            assert {row[CHIP] for row in said if row[UUID] == each.card.uuid} == {each.chip}
+            assert {row[UUID] for row in said if row[CHIP] == each.chip} == {each.card.uuid}
     assert sum(found.counts[verdict] for verdict in Verdict) == 20
     source = random.Random(seed)
     more = [*rows, *source.choices(rows, k=3)] if rows else []
@@ -590,6 +589,19 @@ def test_nothing_in_doubt_counts_whatever_the_rows_say(
     at = source.randint(0, len(more))
     paths = [write_csv(folder / f"{name}.csv", [*part, filler]) for name, part in (("a", more[:at]), ("b", more[at:]))]
     assert verdicts(found_of(small.manifest, *paths)) == verdicts(found)
+
+
+def test_a_chip_beside_a_uuid_that_is_no_cards_is_in_doubt(small: Batch, tmp_path: Path) -> None:
+    """Whichever of the two is on it: the card is doubled, and the row unknown; in any order, whatever else is said."""
+    card = next(iter(small.manifest.cards()))
+    stray = ["", OTHER_UUID, "", "", chip_of(1), "ok", ""]
+    rows = [*good_rows(small.manifest), stray, [*stray[:RESULT], "failed", ""]]
+    for order in (rows, rows[::-1]):
+        found = found_of(small.manifest, write_csv(tmp_path / "back.csv", order))
+        assert counts(found) == (17, 0, 2, 0, 1, 2)
+        assert verdicts(found)[card.number] is Verdict.DOUBLED
+    failed = found_of(small.manifest, write_csv(tmp_path / "back.csv", [*good_rows(small.manifest), rows[-1]]))
+    assert counts(failed) == (18, 0, 2, 0, 0, 1)
 
 
 def test_a_large_batch_is_reconciled_in_modest_memory(peak_memory: Callable[..., int], tmp_path: Path) -> None:

@@ -177,16 +177,14 @@ class Ledger:
             at = _SLOT * number
             if tables[number] and chips[at]:
                 yield bytes(chips[at : at + _SLOT]), number
-        others: dict[tuple[str, str], Row] = {(each.row.uuid, each.row.chip.uid): each.row for each in self.strays}
+        others = [each.row for each in self.strays]
         for claims in counted.values():
             for uid, row in chips_of(claims).items():
                 yield _slot(bytes.fromhex(uid)), row
-            for claim in claims:
-                if claim.standing is Standing.NAMED and not claim.lends:
-                    others[claim.row.uuid, claim.row.chip.uid] = claim.row
-        for (_, uid), row in others.items():
-            if uid and row.said is Said.ENCODED:
-                yield _slot(bytes.fromhex(uid)), row
+            others += [each.row for each in claims if each.standing is Standing.NAMED and not each.lends]
+        held = {(row.uuid, row.chip.uid): row for row in others if row.said is Said.ENCODED and row.chip.uid}
+        for (_, uid), row in held.items():
+            yield _slot(bytes.fromhex(uid)), row
 
     def _row(self, number: int) -> Row:
         return self._plain_row(number, self._table_of[number], self._line_of[number], self._chip(number))

@@ -11,7 +11,8 @@ from dataloader.errors import FileError
 from dataloader.files import require_file
 from dataloader.returned.book import book_sources
 from dataloader.returned.columns import KEYS
-from dataloader.returned.source import MAX_CELL, Cell, Reading, ReturnedRow, Source, text_of
+from dataloader.returned.how import Reading
+from dataloader.returned.source import MAX_CELL, Cell, ReturnedRow, Source, text_of
 from dataloader.returned.text import text_sources
 
 __all__ = ["KEYS", "MAX_CELL", "Cell", "Reading", "ReturnedRow", "Source", "open_returned", "text_of"]

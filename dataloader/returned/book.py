@@ -11,7 +11,8 @@ import orjson
 
 import dataloader
 from dataloader.errors import InputError, Problem
-from dataloader.returned.source import Reading, ReturnedRow, Source
+from dataloader.returned.how import Reading
+from dataloader.returned.source import ReturnedRow, Source
 
 MEMORY = 700_000_000
 """Bytes of address space that the process may take, whatever the batch: an interpreter, and a sheet."""
@@ -36,6 +37,7 @@ def book_sources(path: Path, place: str, reading: Reading) -> Iterator[Iterator[
         pass
     options = {
         "columns": dict(reading.columns),
+        "uuid_titles": list(reading.uuid_titles),
         "password": reading.password,
         "memory": MEMORY + MEMORY_A_CARD * reading.cards,
         "size": SIZE + SIZE_A_CARD * reading.cards,

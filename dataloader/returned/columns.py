@@ -17,7 +17,7 @@ SYNONYMS: Mapping[str, frozenset[str]] = {
     "result": frozenset({"result", "encoding result"}),
     "note": frozenset({"note", "notes", "remark", "remarks", "comment", "comments"}),
 }
-"""Titles that are understood, as :func:`plain` has them: those of our own layouts, and what vendors make of them."""
+"""Titles that are understood, as :func:`plain` has them: those of our own workbook, and what vendors make of them."""
 _SHOWN_TITLES = 12
 
 
@@ -58,12 +58,15 @@ class Columns:
         return None
 
 
-def find_columns(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> Columns | None:
+def find_columns(
+    rows: Sequence[Sequence[Any]], named: Mapping[str, str], uuid_titles: Sequence[str] = ()
+) -> Columns | None:
     """Find the titles in the first rows of a sheet.
 
     Args:
         rows: the first rows.
         named: titles by key, where the operator has named them; an empty title stands for no such column.
+        uuid_titles: more titles of the UUIDs' column, for where none of the usual ones is there.
 
     Returns:
         The columns, None where no row has one for the UUIDs.
@@ -71,6 +74,7 @@ def find_columns(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> Col
     wanted = {key: frozenset({plain(named[key])}) - {""} if key in named else SYNONYMS[key] for key in KEYS}
     # A column that was named for one thing is nothing else, whatever its title suggests.
     taken = frozenset().union(*(wanted[key] for key in named)) if named else frozenset()
+    others = frozenset(map(plain, uuid_titles)) - taken
     best: Columns | None = None
     for row, cells in enumerate(rows[:MAX_HEAD]):
         titles = [plain(cell) for cell in cells]
@@ -79,6 +83,8 @@ def find_columns(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> Col
         for key in KEYS:
             titled = wanted[key] if key in named else wanted[key] - taken
             columns = [column for column, title in enumerate(titles) if title in titled]
+            if key == "uuid" and key not in named and not columns:
+                columns = [column for column, title in enumerate(titles) if title in others]
             if columns:
                 at[key] = columns[0]
             if len(columns) > 1:

@@ -11,7 +11,7 @@ and one with ``end`` last.
 
 import resource
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from operator import itemgetter
@@ -50,7 +50,7 @@ def main() -> None:
         with _opened(Path(sys.argv[1]), options["password"]) as stream:
             packed = inspect(stream, options["size"])
             stream.seek(0)
-            _tell_all(stream, packed, options["columns"])
+            _tell_all(stream, packed, options["columns"], options["uuid_titles"])
     except (PackedError, InputError) as error:
         _tell({"problem": [error.rule, error.todo]})
     except MemoryError:
@@ -94,7 +94,7 @@ def _decrypted(path: Path, password: str | None) -> IO[bytes]:
     return decrypt(path, password)
 
 
-def _tell_all(stream: IO[bytes], packed: Packed, named: Mapping[str, str]) -> None:
+def _tell_all(stream: IO[bytes], packed: Packed, named: Mapping[str, str], uuid_titles: Sequence[str]) -> None:
     book = CalamineWorkbook.from_filelike(stream)
     about = _about(book)
     heads: list[list[list[Any]]] = []
@@ -104,7 +104,7 @@ def _tell_all(stream: IO[bytes], packed: Packed, named: Mapping[str, str]) -> No
             continue
         sheet = book.get_sheet_by_name(metadata.name)
         heads.append([_texts(row) for row in islice(sheet.iter_rows(), MAX_HEAD)])
-        columns = find_columns(heads[-1], named)
+        columns = find_columns(heads[-1], named, uuid_titles)
         if columns is None:
             continue
         if columns.problem is not None:

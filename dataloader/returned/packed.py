@@ -49,7 +49,7 @@ class Packed:
     """What was found."""
 
     formulas: dict[str, Cells] = field(default_factory=dict)
-    """Cells that hold formulas, by the part that they are in, ``xl/worksheets/sheet1.xml``."""
+    """Cells that hold formulas, by the part that they are in, in lower case: ``xl/worksheets/sheet1.xml``."""
     sheets: Mapping[str, str] = field(default_factory=dict)
     """The part of each sheet, by its name; read only where there are formulas."""
 
@@ -88,7 +88,7 @@ def inspect(stream: IO[bytes], max_size: int) -> Packed:
                 if info.filename.lower().endswith((".xml", ".rels")):
                     cells = _look_through(archive, info)
                     if cells:
-                        packed.formulas[info.filename] = cells
+                        packed.formulas[info.filename.lower()] = cells
             if packed.formulas:
                 packed.sheets = _sheets(archive)
     except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
@@ -148,18 +148,20 @@ def _note(cells: Cells, match: re.Match[bytes]) -> None:
 
 
 def _sheets(archive: ZipFile) -> dict[str, str]:
-    """Return the part of each sheet by its name, of a workbook that keeps to the usual places."""
+    """Return the part of each sheet by its name, where it is certain; names of parts are the same in any case."""
+    there = {name.lower() for name in archive.namelist()}
     try:
         parts = {
             _attribute(each, "Id"): _attribute(each, "Target") for each in _tree(archive, "xl/_rels/workbook.xml.rels")
         }
-        return {
+        found = {
             _attribute(each, "name"): _part(parts[_attribute(each, "id")])
             for each in _tree(archive, "xl/workbook.xml")
             if each.tag.rpartition("}")[2] == "sheet"
         }
     except (KeyError, ParseError):
         return {}
+    return {name: part for name, part in found.items() if part in there}
 
 
 def _tree(archive: ZipFile, name: str) -> Iterator[Element]:
@@ -173,4 +175,4 @@ def _attribute(element: Element, name: str) -> str:
 
 
 def _part(target: str) -> str:
-    return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+    return (target.removeprefix("/") if target.startswith("/") else f"xl/{target}").lower()

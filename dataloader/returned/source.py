@@ -20,23 +20,6 @@ ReturnedRow = list[Cell]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How returned files are to be read."""
-
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """Titles of columns by key, where the operator has named them."""
-    password: str | None = None
-    """What encrypted workbooks are opened with."""
-    cards: int = 0
-    """How many cards the batch has: what a file may hold, and take of memory, goes by it."""
-
-    @property
-    def max_rows(self) -> int:
-        """How many rows with something in them one file may have."""
-        return 100_000 + 4 * self.cards
-
-
-@dataclass(frozen=True, slots=True)
 class Source:
     """A table in a returned file. Its rows can be read once, before the next table's."""
 

@@ -10,7 +10,8 @@ from typing import TextIO
 
 from dataloader.errors import InputError, Problem
 from dataloader.returned.columns import MAX_HEAD, Columns, find_columns, nothing_found
-from dataloader.returned.source import Reading, ReturnedRow, Source, fills
+from dataloader.returned.how import Reading
+from dataloader.returned.source import ReturnedRow, Source, fills
 
 DELIMITERS = (",", ";", "\t")
 MAX_LINE = 100_000
@@ -56,7 +57,7 @@ def _find(path: Path, stream: TextIO, reading: Reading) -> tuple[Columns, str]:
     for delimiter in DELIMITERS:
         stream.seek(0)
         heads.append([cells for _, cells in islice(_read_numbered(path, stream, delimiter), MAX_HEAD)])
-        columns = find_columns(heads[-1], reading.columns)
+        columns = find_columns(heads[-1], reading.columns, reading.uuid_titles)
         if columns is not None:
             found.append((len(columns.at), delimiter, columns))
     if not found:
