@@ -21,6 +21,7 @@ import openpyxl
 from bench import couchimport
 from bench.ceiling import SETTINGS, ceiling, one_by_one
 from bench.measure import Measured, python, run
+from bench.returned import reconcile_and_write, write_returned
 from dataloader.check_value import check_value
 from dataloader.couch import Address, Database, Server
 from dataloader.embedded import EmbeddedServer
@@ -48,6 +49,7 @@ FLOORS = {
     "load again / cold load": (0.4, 0.1),
     "workbook written / openpyxl": (6.0, 2.0),
     "workbook read / openpyxl": (8.0, 2.0),
+    "reconcile / openpyxl read": (5.0, 1.0),
     "start-up / import click": (1.5, 6.0),
 }
 """What a small benchmark on the embedded server usually finds, and what CI holds it to."""
@@ -185,7 +187,7 @@ def _with_database(bench: Bench, work: Callable[[Database], float]) -> float:
 
 
 def generating(bench: Bench) -> None:
-    """Measure minting, the manifest and the workbook, and reading both back, against openpyxl."""
+    """Measure minting, the manifest and the workbook, reading both back and reconciling, against openpyxl."""
     for number in range(bench.runs):
         say(f"generating, run {number + 1} of {bench.runs}")
         _generate_once(bench, bench.folder / f"generating-{number}")
@@ -204,6 +206,14 @@ def _generate_once(bench: Bench, folder: Path) -> None:
     note(bench, "openpyxl written", lambda: write_theirs(manifest, folder / "theirs.xlsx"), "rows/s")
     note(bench, "workbook read and checked", lambda: check_workbook(folder / "b.xlsx"), "rows/s")
     note(bench, "openpyxl read", lambda: read_theirs(folder / "b.xlsx"), "rows/s")
+    returned = folder / "returned.xlsx"
+    write_returned(manifest, returned)
+    note(bench, "reconcile", lambda: reconcile_and_write(manifest, returned), "rows/s")
+    note(bench, "openpyxl read, of what came back", lambda: read_theirs(returned), "rows/s")
+    command = python("-m", "dataloader", "reconcile", str(manifest.path), str(returned), "--name", "again")
+    measured = run(command, bench.folder)
+    bench.rows.add("reconcile: whole command", measured.wall, "s")
+    bench.rows.add("reconcile: peak memory", measured.peak, "MB")
 
 
 def note(bench: Bench, name: str, work: Callable[[], object], unit: str) -> None:
@@ -266,6 +276,7 @@ RATIOS = {
     "load again / cold load": ("load again", "cold load"),
     "workbook written / openpyxl": ("workbook written", "openpyxl written"),
     "workbook read / openpyxl": ("workbook read and checked", "openpyxl read"),
+    "reconcile / openpyxl read": ("reconcile", "openpyxl read, of what came back"),
     "start-up / import click": ("dataloader --version", "import click"),
 }
 

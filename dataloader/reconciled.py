@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import orjson
 
@@ -58,9 +58,8 @@ class Verdict(StrEnum):
     """Its UUID stands beside two chips, or its chip beside two UUIDs."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnedCard:
-    """A card, and what became of it."""
+class ReturnedCard(NamedTuple):
+    """A card, and what became of it. A tuple, since there may be a million."""
 
     card: Card
     verdict: Verdict

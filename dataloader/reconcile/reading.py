@@ -50,6 +50,7 @@ class Reader:
         ledger, roll = self._ledger, self._ledger.roll
         count, backward = roll.count, self._table.byte_order is ByteOrder.LSB
         ledger.begin(self._table)
+        run, usual = range(0), ""
         for cells in self._table.source.rows:
             self.rows += 1
             if self.rows % _STEP == 0:
@@ -64,15 +65,16 @@ class Reader:
                 and _CHIP.fullmatch(chip)
                 and number.isdecimal()
                 and len(number) < 8  # noqa: PLR2004 - the digits of a million
-                and 1 <= int(number) <= count
-                and uuid == roll.uuid(int(number))
+                and 0 < (card := int(number)) <= count
+                and uuid == roll.uuid(card)
                 and check == check_value(uuid)
-                and snapset == roll.snapset(int(number))
                 and len(note) <= MAX_CELL
             ):
+                if card not in run:
+                    run, usual = roll.run(card)
                 uid = bytes.fromhex(chip)
-                if uid not in _NO_CHIPS:
-                    ledger.note_plain(int(number), line, uid[::-1] if backward else uid)
+                if snapset == usual and uid not in _NO_CHIPS:
+                    ledger.note_plain(card, line, uid[::-1] if backward else uid)
                     self.known += 1
                     continue
             self._read_with_care(path, cells)

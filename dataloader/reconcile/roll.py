@@ -55,8 +55,13 @@ class Roll:
 
     def snapset(self, number: int) -> str:
         """Return the snapset of a card."""
+        return self.run(number)[1]
+
+    def run(self, number: int) -> tuple[range, str]:
+        """Return the numbers of the cards beside one that start with the same snapset, and that snapset."""
         at = bisect_left(self._starts, number + 1)
-        return self._snapsets[at - 1]
+        end = self._starts[at] if at < len(self._starts) else self.count + 1
+        return range(self._starts[at - 1], end), self._snapsets[at - 1]
 
     def card(self, number: int) -> Card:
         """Return a card."""

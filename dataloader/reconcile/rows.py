@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from typing import NamedTuple
 
 from dataloader.check_value import check_value
 from dataloader.chip_uid import BLANK, ByteOrder, Chip, Kind, read_chip
@@ -37,8 +38,7 @@ class Standing(Enum):
     """It has the card's UUID, but card number and check value make it another card's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A row, as it is understood."""
 
     where: str

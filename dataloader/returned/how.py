@@ -3,7 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dataloader.layouts import uuid_titles
+
+def _uuid_titles() -> Sequence[str]:
+    # The process that opens a workbook imports this package, and has no need of schemas and their validators.
+    from dataloader.layouts import uuid_titles  # noqa: PLC0415
+
+    return uuid_titles()
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +19,7 @@ class Reading:
     """Titles of columns by key, where the operator has named them."""
     password: str | None = None
     """What encrypted workbooks are opened with."""
-    uuid_titles: Sequence[str] = field(default_factory=uuid_titles)
+    uuid_titles: Sequence[str] = field(default_factory=_uuid_titles)
     """What the column of UUIDs is called in the layouts that batches are exported in."""
     cards: int = 0
     """How many cards the batch has: what a file may hold, and take of memory, goes by it."""

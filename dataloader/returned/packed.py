@@ -124,7 +124,7 @@ def _look_through(archive: ZipFile, info: ZipInfo) -> Cells:
         while piece := stream.read(_PIECE):
             # A cell may begin in one piece and end in the next.
             piece = before + piece
-            if b"<!DOCTYPE" in piece or b"<!ENTITY" in piece:
+            if b"<!" in piece and (b"<!DOCTYPE" in piece or b"<!ENTITY" in piece):
                 raise PackedError("defines entities, which could expand to anything", _NONE_OF_OURS)
             if is_sheet and (b"<f" in piece or b":f" in piece):
                 for match in _FORMULA.finditer(piece):

@@ -1,0 +1,31 @@
+"""A returned file to measure with, and what reconcile does with it, without the start of the program."""
+
+from pathlib import Path
+
+import openpyxl
+
+from dataloader.check_value import check_value
+from dataloader.manifest import Manifest
+from dataloader.reconcile import ReturnedFile, reconcile
+from dataloader.reconcile.writing import results_in, write_results
+from dataloader.returned import Reading
+from dataloader.workbook import COLUMNS
+
+
+def write_returned(manifest: Manifest, path: Path) -> None:
+    """Write a workbook as another program does, every card encoded."""
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("Cards")
+    sheet.append([column.title for column in COLUMNS])
+    for card in manifest.cards():
+        uid = f"04{card.number:012X}"
+        sheet.append([str(card.number), card.uuid, check_value(card.uuid), card.snapset, uid, "ok", ""])
+    book.save(path)
+
+
+def reconcile_and_write(manifest: Manifest, path: Path) -> None:
+    """Read a returned file, judge every card, and write the reconciled file beside it."""
+    found = reconcile(manifest, [ReturnedFile(path)], Reading(cards=manifest.header.cards))
+    if not found.good:
+        raise ValueError(path)
+    write_results(found, results_in(path.parent, path.stem))
