@@ -411,6 +411,14 @@ def test_a_third_try_takes_the_place_of_the_second(small: Batch, tmp_path: Path)
     third = again(found, tmp_path, "third")
     assert found_of(small.manifest, third, first, second).good
     assert found_of(small.manifest, third, first, second).round == 3
+    # One that says so of another batch's cards is a file like any other, which contradicts the first.
+    book = openpyxl.load_workbook(third)
+    for title, value in book["Batch"].iter_rows():
+        if title.value == "Batch digest":
+            value.value = f"sha256:{'0' * 64}"
+    book.save(tmp_path / "other.xlsx")
+    other = found_of(small.manifest, tmp_path / "other.xlsx", first)
+    assert (other.good, other.round) == (False, 1)
     told = {cells[0].value: cells[1].value for cells in openpyxl.load_workbook(third)["Batch"].iter_rows()}
     assert (told["Round"], told["Batch digest"], told["Cards"]) == ("3", small.manifest.header.digest, "1")
     lines = [cells[1].value for cells in openpyxl.load_workbook(third)["Read me"].iter_rows()]
@@ -602,6 +610,33 @@ def test_a_chip_beside_a_uuid_that_is_no_cards_is_in_doubt(small: Batch, tmp_pat
         assert verdicts(found)[card.number] is Verdict.DOUBLED
     failed = found_of(small.manifest, write_csv(tmp_path / "back.csv", [*good_rows(small.manifest), rows[-1]]))
     assert counts(failed) == (18, 0, 2, 0, 0, 1)
+
+
+def test_a_uuid_that_was_copied_over_another_is_on_two_chips(small: Batch, tmp_path: Path) -> None:
+    """Its own card is doubled, and the card whose row it is in altered."""
+    rows = good_rows(small.manifest)
+    rows[4][UUID] = rows[5][UUID]
+    found = verdicts(found_of(small.manifest, write_csv(tmp_path / "back.csv", rows)))
+    assert {number for number, verdict in found.items() if verdict is Verdict.ALTERED} == {5}
+    assert {number for number, verdict in found.items() if verdict is Verdict.DOUBLED} == {6}
+
+
+def test_a_card_that_failed_is_not_doubled(small: Batch, tmp_path: Path) -> None:
+    """Though its chip was used for two others; and zeros in the place of a UID are no chip that cards share."""
+    rows = good_rows(small.manifest)
+    rows[0][CHIP : RESULT + 1] = [chip_of(2), "failed"]
+    rows[2][CHIP] = chip_of(2)
+    rows[3][CHIP] = rows[4][CHIP] = "00000000000000"
+    found = found_of(small.manifest, write_csv(tmp_path / "back.csv", rows))
+    kinds = {number: verdict for number, verdict in verdicts(found).items() if number < 7}
+    assert kinds == {
+        1: Verdict.FAILED,
+        2: Verdict.DOUBLED,
+        3: Verdict.DOUBLED,
+        4: Verdict.FAILED,
+        5: Verdict.FAILED,
+        6: Verdict.ENCODED,
+    }
 
 
 def test_a_large_batch_is_reconciled_in_modest_memory(peak_memory: Callable[..., int], tmp_path: Path) -> None:
