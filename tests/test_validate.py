@@ -123,8 +123,9 @@ def test_letter_case_of_a_suffix_does_not_matter(folder: Path, snapsets: Snapset
 
 @pytest.mark.parametrize("name", ["snapsets", "samples"])
 def test_the_projects_own_files_are_right(snapsets: Snapsets, name: str) -> None:
-    """Every snapset and sample passes the strictest check, without a warning."""
-    found = list(validate([data_dir(name)], snapsets, strict=True))
+    """Every snapset and sample passes the strictest check, without a warning; what came back has its own tests."""
+    paths = [path for path in sorted(data_dir(name).iterdir()) if path.name not in {"README.md", "returned"}]
+    found = list(validate(paths, snapsets, strict=True))
     assert {checked.kind for checked in found} >= ({"snapset"} if name == "snapsets" else {"snapset", "sample data"})
     assert [(checked.path, checked.problems, checked.warnings) for checked in found if checked.problems] == []
     assert all(checked.warnings == () for checked in found)
