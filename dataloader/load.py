@@ -82,7 +82,7 @@ class LoadResult:
     raised: dict[str, Environment] = field(default_factory=dict)
     """Databases that were loaded as something less protected before, and as what."""
     nodes_away: tuple[str, ...] = ()
-    """Nodes of the cluster that were away before or after the load."""
+    """Nodes of the cluster that were away before the load, during it, or after it."""
     short_of_copies: bool = False
     """Whether the server said of a write that it made fewer copies than wanted."""
     views_built: int = 0
@@ -147,14 +147,13 @@ def load(
         names_leaves = server.welcome().names_leaves
         memory = guard(server, target)
         result.raised = memory.raised(target)
-        nodes = server.nodes()
         run = _Load(
             server,
             target,
             (replaced, views_replaced),
             result,
             names_leaves=names_leaves,
-            one_node=len(nodes.expected) <= 1,
+            one_node=len(server.nodes().expected) <= 1,
             on_progress=on_progress,
             on_finding=on_finding,
         )
@@ -168,10 +167,11 @@ def load(
         documents_done = time.monotonic()
         result.views_built = build_views(server, target, on_progress)
         result.seconds_indexing = time.monotonic() - documents_done
-        result.nodes_away = tuple(sorted({*nodes.away, *server.nodes().away}))
+        server.nodes()
     except DataloaderError as error:
         tell_how_far(error, result.documents, total, "documents")
         raise
+    result.nodes_away = tuple(sorted(server.seen_away))
     result.short_of_copies = server.short_of_copies
     result.seconds = time.monotonic() - start
     return result
@@ -194,6 +194,7 @@ class _Load:
     ) -> None:
         self.result = result
         self._one_node = one_node
+        self._server = server
         self._names_leaves = names_leaves
         self._target = target
         self._replaced, self._views_replaced = replaced
@@ -238,6 +239,7 @@ class _Load:
             self.result.failures += batch.failures[: KEPT_FAILURES - len(self.result.failures)]
             done[source] += len(batch.outcomes)
             self._on_progress(step_name(source), done[source], source.count)
+            self._server.watch_nodes()
 
     def _counts(self, source: Source) -> Counter[Outcome]:
         return self.result.outcomes.setdefault(source.database, {}).setdefault(source.kind, Counter())

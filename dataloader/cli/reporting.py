@@ -1,6 +1,7 @@
 """Reports of runs, as pages: asked for by ``--report``, written when the run has come to its end, or stopped."""
 
 import shlex
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ def reporting(
     if details is not None and details.absolute() == path.absolute():
         raise UsageError(f"--report --details {path}", rule="are two files", todo="give each a name of its own")
     reporter = Reporter(wanted=True)
-    started = datetime.now(UTC)
+    started, start = datetime.now(UTC), time.monotonic()
     failure: DataloaderError | KeyboardInterrupt | None = None
     try:
         with new_files(path) as (stream,):
@@ -94,7 +95,7 @@ def reporting(
                     target,
                     None if server is None else server.greeting,
                     started,
-                    datetime.now(UTC),
+                    time.monotonic() - start,
                     reporter.code,
                 )
                 page = render(reporter.report.with_facts(facts(run)), full=full)

@@ -3,6 +3,7 @@
 API facts: https://docs.couchdb.org/en/3.5.0/api/.
 """
 
+import time
 from dataclasses import dataclass
 
 import couchdb
@@ -14,7 +15,7 @@ from dataloader.couch.database import Database
 from dataloader.couch.replies import Body, NotFoundError, not_couchdb, read
 from dataloader.couch.session import Answer, Session
 from dataloader.errors import CredentialsError, ProtocolError, TooLargeError
-from dataloader.settings import Patience
+from dataloader.settings import NODES_LOOK, Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,9 @@ class Server:
         self.session = Session(address, self.patience)
         self._server = couchdb.Server(address.url, session=self.session)
         self._nodes: Nodes | None = None
+        self._looked = 0.0
+        self.seen_away: set[str] = set()
+        """Nodes of the cluster that have been away whenever they were asked for."""
         self.short_of_copies = False
         """Whether it has answered a write with 202: fewer copies than wanted were made at once."""
 
@@ -102,7 +106,14 @@ class Server:
             nodes = [], []
         hide = self.address.secrets.hide_in_theirs
         self._nodes = Nodes(*(tuple(map(hide, each)) for each in nodes))
+        self._looked = time.monotonic()
+        self.seen_away.update(self._nodes.away)
         return self._nodes
+
+    def watch_nodes(self) -> None:
+        """Ask for a cluster's nodes again, unless that was done a moment ago; ``seen_away`` keeps what is found."""
+        if self._nodes and len(self._nodes.expected) > 1 and time.monotonic() - self._looked >= NODES_LOOK:
+            self.nodes()
 
     @property
     def may_be_cluster(self) -> bool:

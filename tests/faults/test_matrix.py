@@ -238,7 +238,7 @@ def test_the_page_tells_of_every_fault_and_every_command() -> None:
     """docs/faults.md has each fault with what it is, and of each server a table a scenario, and no other."""
     text = PAGE.read_text("utf-8")
     assert part(text, "faults") == legend(), f"{PAGE.name} is stale: run `make faults`"
-    for product in ("PouchDB Server",):
+    for product in ("PouchDB Server", "CouchDB"):
         there = part(text, product)
         assert [*read_tables(there)] == [title(name) for name in SCENARIOS]
         assert there == tables({name: read_tables(there)[title(name)] for name in SCENARIOS})

@@ -1,0 +1,91 @@
+"""A clock that is set back, as on a machine whose battery is empty, or by somebody who mends the time."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from conftest import snapshot
+from records import write_snapsets
+
+from dataloader.couch import Server
+from dataloader.errors import ExitCode
+from dataloader.load import Outcome, load
+from dataloader.manifest import read_manifest
+from dataloader.sources import all_sources
+from dataloader.targets import Target
+
+# Each look at the wall clock finds it a day earlier, from the year 2001 back.
+SET_BACK = """
+import datetime, itertools, sys, time
+
+days = itertools.count()
+
+def seconds():
+    return 978_307_200.0 - 86_400 * next(days)
+
+class datetime_(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(seconds(), tz)
+
+datetime.datetime = datetime_
+time.time = seconds
+time.time_ns = lambda: int(seconds() * 1e9)
+from dataloader.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_clock_that_is_set_back_changes_nothing(
+    server: Server, target: Target, on_target: list[str], credentials: dict[str, str], tmp_path: Path
+) -> None:
+    """Minted, loaded, revoked and verified by a clock that goes back all the while, a batch is as good as any other.
+
+    The documents are those that a load by an ordinary clock makes, down to the revisions.
+    """
+
+    def run(*arguments: object) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-c", SET_BACK, *map(str, arguments), "--json"],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, **credentials},
+            timeout=120,
+        )
+        assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+        data: dict[str, Any] = json.loads(done.stdout)
+        return data
+
+    snapsets = write_snapsets(tmp_path / "snapsets", {"large": 20})
+    on_snapsets = ["--snapsets", snapsets.folder]
+    run("generate", "spring", "--cards", 5, "--snapset", "large", *on_snapsets)
+    manifest = read_manifest(tmp_path / "spring.batch.jsonl")
+    assert manifest.header.created < "2001"
+    batch = [manifest.path, *on_snapsets, *on_target]
+    assert run("load", *batch, "--report", "load.html")["created"] > 0
+    # How long it took is not taken from that clock.
+    assert re.search(r"<dt>Took</dt><dd>\d+\.\d s</dd>", (tmp_path / "load.html").read_text("utf-8"))
+    before = snapshot(server, target)
+    assert load(server, target, all_sources(target, [manifest], snapsets)).count(Outcome.CREATED) == 0
+    other = replace(target, prefix=f"{target.prefix}other-")
+    try:
+        load(server, other, all_sources(other, [manifest], snapsets))
+        assert snapshot(server, other) == before
+    finally:
+        for name in other.model.databases:
+            server.database(other.database(name)).delete()
+    revoking = [manifest.path, "--card", 2, "--yes", *on_target]
+    assert run("revoke", *revoking, "--reason", "lost")["revoked"] == 1
+    verified = run("verify", *batch)
+    assert (verified["ok"], verified["revoked"]) == (4, 1)
+    assert run("revoke", *revoking, "--undo")["restored"] == 1
+    assert run("load", *batch)["created"] == 0
+    verified = run("verify", *batch)
+    assert verified["ok"] + verified["changed"] == 5
