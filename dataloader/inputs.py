@@ -9,6 +9,7 @@ from dataloader.export import check_export
 from dataloader.layouts import layout_of
 from dataloader.manifest import read_manifest
 from dataloader.reconciled import is_reconciled, read_reconciled
+from dataloader.returned.book import check_safe
 from dataloader.seed import read_samples
 from dataloader.snapsets import Snapsets, read_json5, read_snapset
 from dataloader.targets import read_targets
@@ -129,6 +130,7 @@ def _reconciled(path: Path, given: _Given) -> str:  # noqa: ARG001 - every check
 
 
 def _workbook(path: Path, given: _Given) -> str:
+    check_safe(path, given.password)
     layout = layout_of(path)
     if layout is not None:
         return f"layout {layout.name}, {check_export(path, layout, given.password)} cards"

@@ -419,7 +419,7 @@ def good_xml(rows: Rows) -> Iterator[str]:
 
 
 FAR = (
-    "FILE: could not be opened in the memory and time that a workbook of this batch takes "
+    "FILE: could not be opened in the memory and time that a workbook like it takes "
     "(look for cells far below or beside the cards, or have it saved as CSV)"
 )
 ODD = "(no file of a card vendor is like this: find out where it comes from)"
@@ -544,6 +544,25 @@ def test_a_file_with_far_too_many_rows_is_refused(here: Command, tmp_path: Path)
         f"error: {path}: holds more than 100,004 rows, far more than the cards of the batch "
         "(look whether it is the right file)\n"
     )
+
+
+def test_validate_opens_nothing_that_does_harm(here: Command, tmp_path: Path, rows: Rows) -> None:
+    """What came back may be given to validate, too: the same clear errors; any other file is told as it always was."""
+    far = '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
+    laughs = '<!DOCTYPE lolz [<!ENTITY l0 "lol">]>'
+    for name, path in (
+        (FAR, book_of(tmp_path / "far.xlsx", [*good_xml(rows), far])),
+        (
+            f"FILE: defines entities, which could expand to anything {ODD}",
+            book_of(tmp_path / "l.xlsx", [], before=laughs),
+        ),
+    ):
+        completed = here("validate", path)
+        assert completed.code == ExitCode.INPUT
+        assert completed.stderr == f"error: {name.replace('FILE', str(path))}\n"
+    path = tmp_path / "text.xlsx"
+    path.write_text("no workbook")
+    assert "is not a workbook written by generate" in here("validate", path).stderr
 
 
 # Files that can't be read.

@@ -11,6 +11,7 @@ import orjson
 
 import dataloader
 from dataloader.errors import InputError, Problem
+from dataloader.files import require_file
 from dataloader.returned.how import Reading
 from dataloader.returned.source import ReturnedRow, Source
 
@@ -23,6 +24,10 @@ SIZE_A_CARD = 2_000
 _MODULE = "dataloader.returned.opening"
 
 
+FILE_SIZES = 60
+"""How many times the size of a workbook it may take of memory, beyond :data:`MEMORY`, where the batch is not known."""
+
+
 @contextmanager
 def book_sources(path: Path, place: str, reading: Reading) -> Iterator[Iterator[Source]]:
     """Read a workbook: a source for each sheet that holds a table of cards.
@@ -33,8 +38,6 @@ def book_sources(path: Path, place: str, reading: Reading) -> Iterator[Iterator[
         InputError: it is no workbook, holds no such table, or is not safe to open.
         OSError: it can't be read.
     """
-    with path.open("rb"):
-        pass
     options = {
         "columns": dict(reading.columns),
         "uuid_titles": list(reading.uuid_titles),
@@ -42,6 +45,33 @@ def book_sources(path: Path, place: str, reading: Reading) -> Iterator[Iterator[
         "memory": MEMORY + MEMORY_A_CARD * reading.cards,
         "size": SIZE + SIZE_A_CARD * reading.cards,
     }
+    with _opening(path, options) as stream:
+        yield _sources(path, place, stream)
+
+
+def check_safe(path: Path, password: str | None = None) -> None:
+    """See that a workbook can be opened in the memory that one of its size takes.
+
+    A file that is no workbook is none that does harm, and passes.
+
+    Raises:
+        FileError: it is no regular file.
+        InputError: it can't be opened so, or would expand to anything.
+        OSError: it can't be read.
+    """
+    require_file(path)
+    most = FILE_SIZES * path.stat().st_size
+    options = {"columns": None, "password": password, "memory": MEMORY + most, "size": SIZE + most}
+    with _opening(path, options) as stream:
+        for record in _records(path, stream, only_unsafe=True):
+            raise TypeError(record)
+
+
+@contextmanager
+def _opening(path: Path, options: dict[str, Any]) -> Iterator[IO[bytes]]:
+    """Start the process that opens a workbook, and give what it writes."""
+    with path.open("rb"):
+        pass
     process = subprocess.Popen(  # noqa: S603 - the path is one argument, and no option
         [sys.executable, "-m", _MODULE, path.absolute()],
         stdin=subprocess.PIPE,
@@ -55,7 +85,7 @@ def book_sources(path: Path, place: str, reading: Reading) -> Iterator[Iterator[
             raise TypeError
         with suppress(BrokenPipeError), process.stdin as stdin:
             stdin.write(orjson.dumps(options) + b"\n")
-        yield _sources(path, place, process.stdout)
+        yield process.stdout
     finally:
         process.kill()
         process.wait()
@@ -94,7 +124,7 @@ def _sources(path: Path, place: str, stream: IO[bytes]) -> Iterator[Source]:
         record = pending[0] if pending else None
 
 
-def _records(path: Path, stream: IO[bytes]) -> Iterator[Any]:
+def _records(path: Path, stream: IO[bytes], *, only_unsafe: bool = False) -> Iterator[Any]:
     """Yield what the process writes, up to its end.
 
     Raises:
@@ -103,6 +133,8 @@ def _records(path: Path, stream: IO[bytes]) -> Iterator[Any]:
     for line in stream:
         record = orjson.loads(line)
         if isinstance(record, dict) and "problem" in record:
+            if only_unsafe and "unsafe" not in record:
+                return
             raise InputError(Problem(str(path), *record["problem"]))
         if isinstance(record, dict) and "end" in record:
             return
@@ -110,7 +142,7 @@ def _records(path: Path, stream: IO[bytes]) -> Iterator[Any]:
     raise InputError(
         Problem(
             str(path),
-            "could not be opened in the memory and time that a workbook of this batch takes",
+            "could not be opened in the memory and time that a workbook like it takes",
             "look for cells far below or beside the cards, or have it saved as CSV",
         )
     )

@@ -4,9 +4,9 @@ The library that reads workbooks lays out a sheet as a full table: a file of a k
 row and column would take more memory than any machine has, and end the program. Here that ends this process,
 which has a limit, and the one that has started it says what is wrong. See :mod:`dataloader.returned.book`.
 
-stdin has one line, the options as JSON. stdout gets lines of JSON: an object for each table (:func:`_tell_table`),
-lists of rows behind it, an object with ``problem`` (the rule and what to do) for a file that can't be used,
-and one with ``end`` last.
+stdin has one line, the options as JSON; without columns, the workbook is opened only. stdout gets lines of JSON: an
+object for each table (:func:`_tell_table`), lists of rows behind it, an object with ``problem`` (the rule and what to
+do) for a file that can't be used, ``unsafe`` in it if it would do harm, and one with ``end`` last.
 """
 
 import resource
@@ -24,7 +24,7 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, Shee
 from dataloader.chip_uid import Kind
 from dataloader.errors import InputError
 from dataloader.returned.columns import KEYS, MAX_HEAD, Columns, find_columns, nothing_found
-from dataloader.returned.packed import Cells, Packed, PackedError, inspect
+from dataloader.returned.packed import Cells, Packed, PackedError, UnsafeError, inspect
 from dataloader.returned.source import fills
 
 BATCH_SHEET = "Batch"
@@ -50,11 +50,16 @@ def main() -> None:
         with _opened(Path(sys.argv[1]), options["password"]) as stream:
             packed = inspect(stream, options["size"])
             stream.seek(0)
-            _tell_all(stream, packed, options["columns"], options["uuid_titles"])
+            if options["columns"] is None:
+                _only_open(stream)
+            else:
+                _tell_all(stream, packed, options["columns"], options["uuid_titles"])
+    except UnsafeError as error:
+        _tell({"problem": [error.rule, error.todo], "unsafe": True})
     except (PackedError, InputError) as error:
         _tell({"problem": [error.rule, error.todo]})
     except MemoryError:
-        _tell({"problem": ["takes more memory than the cards of the batch could", "have it saved as CSV"]})
+        _tell({"problem": ["takes more memory than a workbook like it", "have it saved as CSV"], "unsafe": True})
     except CalamineError as error:
         said = " ".join(str(error).split())
         _tell({"problem": [f"can't be read as a workbook: {said}", "have it saved as .xlsx again, or as CSV"]})
@@ -119,6 +124,13 @@ def _tell_all(stream: IO[bytes], packed: Packed, named: Mapping[str, str], uuid_
 
 def _texts(row: list[Any]) -> list[Any]:
     return [cell if isinstance(cell, str) else str(cell) for cell in row]
+
+
+def _only_open(stream: IO[bytes]) -> None:
+    """Lay out each sheet, to see that it can be done."""
+    book = CalamineWorkbook.from_filelike(stream)
+    for name in book.sheet_names:
+        book.get_sheet_by_name(name)
 
 
 def _about(book: CalamineWorkbook) -> dict[str, str]:

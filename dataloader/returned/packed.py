@@ -44,6 +44,13 @@ class PackedError(Exception):
         self.todo = todo
 
 
+class UnsafeError(PackedError):
+    """A file is not what a vendor's would be, but made to do harm."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(rule, "no file of a card vendor is like this: find out where it comes from")
+
+
 @dataclass(slots=True)
 class Packed:
     """What was found."""
@@ -66,7 +73,6 @@ class Packed:
 
 
 _AGAIN = "have it saved as .xlsx again, or as CSV"
-_NONE_OF_OURS = "no file of a card vendor is like this: find out where it comes from"
 
 
 def inspect(stream: IO[bytes], max_size: int) -> Packed:
@@ -106,10 +112,10 @@ def _check_directory(infos: list[ZipInfo], max_size: int) -> None:
     if "xl/workbook.xml" not in names:
         raise PackedError("is a ZIP file, but no workbook", "unpack it, and give the workbook or CSV file in it")
     if len(infos) > MAX_PARTS:
-        raise PackedError(f"has {len(infos):,} parts; a workbook has a few dozen", _NONE_OF_OURS)
+        raise UnsafeError(f"has {len(infos):,} parts; a workbook has a few dozen")
     size, packed = sum(info.file_size for info in infos), sum(info.compress_size for info in infos)
     if size > max_size or size > FREE_SIZE + MAX_RATIO * packed:
-        raise PackedError(f"unpacks to {size:,} bytes, far more than the cards of the batch", _NONE_OF_OURS)
+        raise UnsafeError(f"unpacks to {size:,} bytes, far more than the cards of the batch")
 
 
 def _look_through(archive: ZipFile, info: ZipInfo) -> Cells:
@@ -125,7 +131,7 @@ def _look_through(archive: ZipFile, info: ZipInfo) -> Cells:
             # A cell may begin in one piece and end in the next.
             piece = before + piece
             if b"<!" in piece and (b"<!DOCTYPE" in piece or b"<!ENTITY" in piece):
-                raise PackedError("defines entities, which could expand to anything", _NONE_OF_OURS)
+                raise UnsafeError("defines entities, which could expand to anything")
             if is_sheet and (b"<f" in piece or b":f" in piece):
                 for match in _FORMULA.finditer(piece):
                     _note(cells, match)
