@@ -321,7 +321,12 @@ def test_formulas_are_found_where_parts_are_not_in_their_usual_places(tmp_path: 
         book.worksheets[0].append(row)
     book.worksheets[0]["E2"] = "=1"
     book.save(tmp_path / "back.xlsx")
-    for old, new in (("/xl/worksheets/sheet1.xml", "/XL/Worksheets/Sheet1.xml"), ('name="Sheet"', 'name="Sh&#101;et"')):
+    large = f"<!--{' ' * 1_000_000}--><sheets>"
+    for old, new in (
+        ("/xl/worksheets/sheet1.xml", "/XL/Worksheets/Sheet1.xml"),
+        ('name="Sheet"', 'name="Sh&#101;et"'),
+        ("<sheets>", large),
+    ):
         odd = tmp_path / "odd.xlsx"
         with zipfile.ZipFile(tmp_path / "back.xlsx") as source, zipfile.ZipFile(odd, "w") as target:
             for name in source.namelist():
@@ -584,3 +589,12 @@ def test_no_process_is_left_behind(tmp_path: Path, rows: Rows) -> None:
         assert next(next(sources).rows)[0] == 2
     told = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
     assert str(path.parent) not in told
+
+
+def test_ctrl_c_ends_the_process_at_once(tmp_path: Path, rows: Rows) -> None:
+    """However busy it is, nobody waits for it."""
+    path = write_xlsx(tmp_path / "back.xlsx", rows * 500)
+    with pytest.raises(KeyboardInterrupt), open_returned(path, "back", Reading(cards=8)):
+        raise KeyboardInterrupt
+    told = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+    assert str(path) not in told

@@ -21,6 +21,8 @@ MEMORY_A_CARD = 3_000
 SIZE = 200_000_000
 """Bytes that a workbook may unpack to, whatever the batch."""
 SIZE_A_CARD = 2_000
+GRACE = 10
+"""Seconds that the process is given to come to its end by itself, once nothing more is wanted of it."""
 _MODULE = "dataloader.returned.opening"
 
 
@@ -80,17 +82,23 @@ def _opening(path: Path, options: dict[str, Any]) -> Iterator[IO[bytes]]:
         # Where this very package is found, wherever the command was called.
         cwd=Path(dataloader.__file__).parent.parent,
     )
+    if process.stdin is None or process.stdout is None:  # pragma: no cover - they were asked for
+        raise TypeError
+    patience = GRACE
     try:
-        if process.stdin is None or process.stdout is None:  # pragma: no cover - they were asked for
-            raise TypeError
         with suppress(BrokenPipeError), process.stdin as stdin:
             stdin.write(orjson.dumps(options) + b"\n")
         yield process.stdout
+    except KeyboardInterrupt:
+        patience = 0
+        raise
     finally:
+        # It has come to its end, or does when nobody reads what it writes.
+        process.stdout.close()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
         process.kill()
         process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 def _sources(path: Path, place: str, stream: IO[bytes]) -> Iterator[Source]:
