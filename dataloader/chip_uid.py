@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dataloader.errors import short
+
 LENGTHS = (4, 7, 10)
 """Bytes."""
 MAKER = "04"
@@ -63,7 +65,7 @@ def read_chip(text: str, kind: Kind = Kind.TEXT, order: ByteOrder = ByteOrder.MS
     text = text.strip()
     if not text:
         return BLANK
-    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    shown = short(text, SHOWN)
     if kind is not Kind.TEXT:
         return Chip(shown, doubt=_rewritten(shown, kind, order))
     digits = "".join(text.upper().split())

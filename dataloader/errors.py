@@ -46,6 +46,19 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130, "interrupted (Ctrl-C); run it again and it goes on"
 
 
+def short(text: str, most: int) -> str:
+    """Return what somebody else has written as it is repeated in messages: on one line, shortened, and harmless.
+
+    Args:
+        text: the text; what can't be printed, such as a terminal's control characters, is replaced.
+        most: characters that are kept.
+    """
+    line = "".join(
+        each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in " ".join(text[: 4 * most].split())
+    )
+    return line if len(line) <= most and len(text) <= 4 * most else f"{line[:most]}…"
+
+
 class DataloaderError(Exception):
     """The base of every error that a user may see.
 

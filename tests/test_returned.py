@@ -551,6 +551,26 @@ def test_a_file_with_far_too_many_rows_is_refused(here: Command, tmp_path: Path)
     )
 
 
+def test_what_is_repeated_of_a_file_does_no_harm_to_a_terminal(here: Command, batch: Batch, tmp_path: Path) -> None:
+    """Control characters in notes, UUIDs, chip UIDs, results and titles come out as a sign that there was something."""
+    rows = good_rows(batch.manifest)
+    evil = "\x1b]0;owned\x07\x1b[2J\u202egpj"
+    rows[0][RESULT:] = ["failed", evil]
+    rows[1][CHIP] = evil
+    rows[2][RESULT] = evil
+    rows[3][UUID] = evil
+    rows.append(["", evil, evil, evil, "04000000000080", "ok", ""])
+    for titles in (None, [evil, "Result"]):
+        path = write_csv(tmp_path / "back.csv", rows, titles=titles)
+        details = tmp_path / f"{titles is None}.jsonl"
+        completed = here("reconcile", batch.manifest.path, path, "--out", details.with_suffix(""), "--details", details)
+        assert completed.code == (ExitCode.RETURNED if titles is None else ExitCode.INPUT)
+        assert "\N{REPLACEMENT CHARACTER}]0;owned" in completed.stderr
+        lines = completed.stderr + completed.stdout
+        lines += details.read_text("utf-8") if titles is None else ""
+        assert all(each.isprintable() or each == "\n" for each in lines)
+
+
 def test_validate_opens_nothing_that_does_harm(here: Command, tmp_path: Path, rows: Rows) -> None:
     """What came back may be given to validate, too: the same clear errors; any other file is told as it always was."""
     far = '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'

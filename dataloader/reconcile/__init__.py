@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataloader.chip_uid import ByteOrder
-from dataloader.errors import InputError, Problem
+from dataloader.errors import InputError, Problem, short
 from dataloader.manifest import Manifest
 from dataloader.reconcile.ledger import Ledger
 from dataloader.reconcile.reading import Reader
 from dataloader.reconcile.roll import Roll
-from dataloader.reconcile.rows import Table
+from dataloader.reconcile.rows import SHOWN, Table
 from dataloader.reconciled import Counts
 from dataloader.returned import Reading, Source, open_returned
 from dataloader.workbook import BATCH_DIGEST_ROW, ROUND_ROW
@@ -141,7 +141,7 @@ def _about_table(manifest: Manifest, path: Path, source: Source, reader: Reader)
     header = manifest.header
     digest = source.about.get(BATCH_DIGEST_ROW) or source.about.get("Digest") or header.digest
     if digest != header.digest:
-        rule = f"says that it is of batch {source.about.get('Name', '')}, not of this {header.name}"
+        rule = f"says that it is of batch {short(source.about.get('Name', ''), SHOWN)}, not of this {header.name}"
         if not reader.known:
             raise InputError(Problem(str(path), rule, "give the manifest of its batch"))
         found.append(Problem(source.place, rule, "though it has cards of this one; look whether it is the right file"))

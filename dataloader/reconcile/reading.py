@@ -6,9 +6,9 @@ from pathlib import Path
 
 from dataloader.check_value import check_value
 from dataloader.chip_uid import ByteOrder
-from dataloader.errors import InputError, Problem
+from dataloader.errors import InputError, Problem, short
 from dataloader.reconcile.ledger import Ledger
-from dataloader.reconcile.rows import Said, Standing, Table, short, understand, whose
+from dataloader.reconcile.rows import SHOWN, Said, Standing, Table, understand, whose
 from dataloader.returned import KEYS, MAX_CELL, ReturnedRow, text_of
 
 _CHIP = re.compile(r"[0-9A-Fa-f]{14}|[0-9A-Fa-f]{8}|[0-9A-Fa-f]{20}")
@@ -93,9 +93,7 @@ class Reader:
                 raise InputError(Problem(f"{path}, {self._table.source.unit} {cells[0]}", rule, "have it shortened"))
         row = understand(self._table, cells)
         if not row.uuid.strip() and not row.check and not row.chip.text and row.said is Said.NOTHING:
-            rule = (
-                f"has no UUID, check value, chip UID or result, and is left out: {short(row.number_text or row.note)}"
-            )
+            rule = f"has no UUID, check value, chip UID or result, and is left out: {row.number_text or row.note}"
             self.warnings.append(Problem(where, rule))
             return
         roll = self._ledger.roll
@@ -103,7 +101,8 @@ class Reader:
         self.known += bool(found.card)
         snapset, _ = text_of(cells[1 + KEYS.index("snapset")])
         if found.card and snapset.strip() and snapset != roll.snapset(found.card):
-            rule = f"its snapset says {short(snapset)}, but card {found.card} starts with {roll.snapset(found.card)}"
+            says = f"its snapset says {short(snapset, SHOWN)}"
+            rule = f"{says}, but card {found.card} starts with {roll.snapset(found.card)}"
             self.warnings.append(Problem(where, rule, "the manifest counts"))
         is_plain = found.standing is Standing.OWN and row.said is Said.ENCODED and not found.why and not row.warnings
         if found.card and is_plain:

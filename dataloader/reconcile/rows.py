@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from dataloader.check_value import check_value
 from dataloader.chip_uid import BLANK, ByteOrder, Chip, Kind, read_chip
+from dataloader.errors import short
 from dataloader.reconcile.roll import Roll
 from dataloader.returned import Cell, ReturnedRow, Source, text_of
 
@@ -64,12 +65,6 @@ class Row(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def short(text: str) -> str:
-    """Return a text on one line, shortened to what is repeated in messages."""
-    line = " ".join(text.split())
-    return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
-
-
 def parse_number(cell: Cell) -> int | None:
     """Return the card number in a cell, written as a number or as text; None for anything else."""
     text, kind = text_of(cell)
@@ -105,13 +100,13 @@ def understand(table: Table, cells: ReturnedRow) -> Row:
         (table.index, line),
         table.round,
         parse_number(number),
-        short(number_text),
+        short(number_text, SHOWN),
         uuid_text if uuid_kind is Kind.TEXT else f"a {uuid_kind.value} ({uuid_text})",
         "" if check_kind is Kind.FORMULA else check_text.strip().upper(),
         said,
         chip,
         why,
-        short(text_of(note)[0]),
+        short(text_of(note)[0], SHOWN),
         not source.fills_result,
         tuple(warnings),
     )
@@ -122,11 +117,11 @@ def _what_is_said(source: Source, result: Cell, chip: Chip) -> tuple[Said, str]:
     text, kind = text_of(result)
     word = text.strip().casefold()
     if kind is Kind.FORMULA:
-        return Said.DOUBTFUL, f"its result is a formula, and its value {short(text)} may be an old one"
+        return Said.DOUBTFUL, f"its result is a formula, and its value {short(text, SHOWN)} may be an old one"
     if word == Said.FAILED:
         return Said.FAILED, "the vendor says that it failed"
     if word not in {"", "ok", Said.SPARE}:
-        return Said.DOUBTFUL, f"its result is “{short(text)}”, which is none of ok, failed and spare"
+        return Said.DOUBTFUL, f"its result is “{short(text, SHOWN)}”, which is none of ok, failed and spare"
     if not word and source.fills_result:
         return Said.NOTHING, "its result is empty"
     return _what_the_chip_says(source, word, chip)
@@ -174,7 +169,7 @@ def whose(row: Row, roll: Roll) -> Whose:
     fits = bool(row.check) and check_value(row.uuid) == row.check
     if number == by_uuid:
         return Whose(
-            by_uuid, why="" if fits or not row.check else f"its check value {short(row.check)} has been edited"
+            by_uuid, why="" if fits or not row.check else f"its check value {short(row.check, SHOWN)} has been edited"
         )
     if fits or not (row.check or number):
         said = f"its card number says {row.number_text}, but it is card {by_uuid}'s" if row.number_text else ""
@@ -183,14 +178,14 @@ def whose(row: Row, roll: Roll) -> Whose:
         why = f"it has the UUID of card {by_uuid}, but card number and check value of card {number}"
         return Whose(number, Standing.NAMED, by_uuid, why)
     beside = [f"card number {row.number_text}"] if row.number_text else []
-    beside += [f"check value {short(row.check)}"] if row.check else []
+    beside += [f"check value {short(row.check, SHOWN)}"] if row.check else []
     return Whose(
         by_uuid, Standing.CONTRADICTED, why=f"beside its UUID stands {' and '.join(beside)}, which is not its own"
     )
 
 
 def _of_no_cards_uuid(row: Row, roll: Roll, number: int, *, certain: bool) -> Whose:
-    shown = f"its UUID {short(row.uuid)}" if row.uuid else "it has no UUID"
+    shown = f"its UUID {short(row.uuid, SHOWN)}" if row.uuid else "it has no UUID"
     nearly = roll.find("".join(row.uuid.split()).lower())
     if certain:
         if nearly == number:

@@ -10,7 +10,7 @@ from typing import IO, Any
 import orjson
 
 import dataloader
-from dataloader.errors import InputError, Problem
+from dataloader.errors import InputError, Problem, short
 from dataloader.files import require_file
 from dataloader.returned.how import Reading
 from dataloader.returned.source import ReturnedRow, Source
@@ -23,6 +23,8 @@ SIZE = 200_000_000
 SIZE_A_CARD = 2_000
 GRACE = 10
 """Seconds that the process is given to come to its end by itself, once nothing more is wanted of it."""
+MAX_SHEET = 31
+"""Characters of a sheet's name, as spreadsheet programs have it."""
 _MODULE = "dataloader.returned.opening"
 
 
@@ -118,7 +120,7 @@ def _sources(path: Path, place: str, stream: IO[bytes]) -> Iterator[Source]:
                 yield from each
 
         source = Source(
-            place if tables == 1 else f"{place}, sheet {record['sheet']}",
+            place if tables == 1 else f"{place}, sheet {short(record['sheet'], MAX_SHEET)}",
             "row",
             frozenset(record["keys"]),
             record["fills_result"],

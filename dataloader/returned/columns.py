@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dataloader.errors import short
+
 MAX_HEAD = 20
 """Rows in which the titles are looked for; vendors put headings of their own above them."""
 KEYS = ("number", "uuid", "check", "snapset", "chip", "result", "note")
@@ -19,6 +21,8 @@ SYNONYMS: Mapping[str, frozenset[str]] = {
 }
 """Titles that are understood, as :func:`plain` has them: those of our own workbook, and what vendors make of them."""
 _SHOWN_TITLES = 12
+_SHOWN_TITLE = 40
+"""Characters."""
 
 
 def plain(title: object) -> str:
@@ -99,7 +103,7 @@ def find_columns(
 def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tuple[str, str]:
     """Return what to say where no titles were found, and what to do."""
     fullest = max(rows[:MAX_HEAD], key=lambda cells: sum(1 for cell in cells if plain(cell)), default=())
-    titles = [" ".join(str(cell).split())[:40] for cell in fullest if plain(cell)]
+    titles = [short(str(cell), _SHOWN_TITLE) for cell in fullest if plain(cell)]
     found = f"; found: {', '.join(titles[:_SHOWN_TITLES])}" if titles else ""
     wanted = ", ".join(dict.fromkeys([named.get("uuid") or "UUID", *(title for title in named.values() if title)]))
     return (

@@ -22,7 +22,7 @@ import orjson
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum
 
 from dataloader.chip_uid import Kind
-from dataloader.errors import InputError
+from dataloader.errors import InputError, short
 from dataloader.returned.columns import KEYS, MAX_HEAD, Columns, find_columns, nothing_found
 from dataloader.returned.packed import Cells, Packed, PackedError, UnsafeError, inspect
 from dataloader.returned.source import fills
@@ -114,7 +114,7 @@ def _tell_all(stream: IO[bytes], packed: Packed, named: Mapping[str, str], uuid_
             continue
         if columns.problem is not None:
             rule, todo = columns.problem
-            raise PackedError(f"sheet {metadata.name}, row {columns.row + 1}: {rule}", todo)
+            raise PackedError(f"sheet {short(metadata.name, 31)}, row {columns.row + 1}: {rule}", todo)
         found += 1
         _tell_table(sheet, columns, packed.formulas_of(metadata.name), about)
     if not found:
