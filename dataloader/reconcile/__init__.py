@@ -23,7 +23,8 @@ from dataloader.workbook import BATCH_DIGEST_ROW, ROUND_ROW
 
 __all__ = ["Reconciliation", "ReturnedFile", "reconcile"]
 
-MAX_ROUND = 1000
+MAX_DIGITS = 3
+"""Of the number of a round of encoding."""
 
 OnRows = Callable[[int], None]
 """Called now and then with how many more rows have been read."""
@@ -128,7 +129,7 @@ def _round(manifest: Manifest, source: Source) -> int:
     """Return the round of encoding that a workbook of ours says it is for; 1 for any other file."""
     text = source.about.get(ROUND_ROW, "")
     ours = source.about.get(BATCH_DIGEST_ROW) == manifest.header.digest
-    return int(text) if ours and text.isdecimal() and 1 <= int(text[:4]) <= MAX_ROUND else 1
+    return int(text) if ours and text.isdecimal() and len(text) <= MAX_DIGITS and int(text) else 1
 
 
 def _about_table(manifest: Manifest, path: Path, source: Source, reader: Reader) -> list[Problem]:

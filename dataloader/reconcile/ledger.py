@@ -50,7 +50,7 @@ class Ledger:
         """Where, and why, for rows that tell of an earlier round of encoding than the one that counts."""
         self._tables: list[Table] = []
         self._chips = bytearray(_SLOT * (roll.count + 1))
-        self._table_of = array("H", bytes(2 * (roll.count + 1)))
+        self._table_of = array("I", bytes(4 * (roll.count + 1)))
         """Which table the one row of a card is in, counted from 1; 0 where it has none."""
         self._line_of = array("I", bytes(4 * (roll.count + 1)))
         self._claims: dict[int, list[Claim]] = {}

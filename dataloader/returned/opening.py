@@ -25,7 +25,7 @@ from dataloader.chip_uid import Kind
 from dataloader.errors import InputError, short
 from dataloader.returned.columns import KEYS, MAX_HEAD, Columns, find_columns, nothing_found
 from dataloader.returned.packed import Cells, Packed, PackedError, UnsafeError, inspect
-from dataloader.returned.source import fills
+from dataloader.returned.source import fills, text_of
 
 BATCH_SHEET = "Batch"
 MAX_SECONDS = 300
@@ -138,7 +138,12 @@ def _about(book: CalamineWorkbook) -> dict[str, str]:
     if BATCH_SHEET not in book.sheet_names:
         return {}
     rows = islice(book.get_sheet_by_name(BATCH_SHEET).iter_rows(), MAX_HEAD)
-    return {str(row[0])[:100]: str(row[1])[:200] for row in rows if len(row) > 1}
+    return {_seen(row[0])[:100]: _seen(row[1])[:200] for row in rows if len(row) > 1}
+
+
+def _seen(cell: Any) -> str:
+    """Return what a person sees in a cell: a whole number without a fractional part."""
+    return text_of(cell)[0] if isinstance(cell, str | float) else str(cell)
 
 
 def _tell_table(sheet: CalamineSheet, columns: Columns, formulas: Cells, about: Mapping[str, str]) -> None:
