@@ -12,7 +12,7 @@ comma := ,
 EXTRAS := test$(comma)bench$(if $(NODE_OK),,$(comma)embedded)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-floors lint types check docs faults format build clean setup
+.PHONY: help demo test bench bench-floors lint types check docs faults format build audit clean setup
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,8 +49,12 @@ format: setup  ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-build: setup  ## Build the wheel and the source distribution into dist/
+build: setup  ## Build the wheel, the source distribution and their bills of materials (CycloneDX) into dist/
 	$(BIN)/python -m build
+	$(BIN)/python tests/supply_chain.py bills
+
+audit: setup  ## Ask the registries for known vulnerabilities of what the project depends on
+	$(BIN)/python tests/supply_chain.py audit
 
 clean:  ## Remove everything that was set up or built
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
