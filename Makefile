@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 CARDS ?= 25000
+SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 # The embedded server's packages lie in .venv, too, so that removing it removes everything.
@@ -12,7 +13,7 @@ comma := ,
 EXTRAS := test$(comma)bench$(if $(NODE_OK),,$(comma)embedded)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-floors lint types check docs faults format build audit clean setup
+.PHONY: help demo test fuzz bench bench-floors lint types check docs faults format build audit clean setup
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +26,12 @@ test: setup lint types  ## Lint, types, tests, coverage
 	$(BIN)/coverage run -m pytest -n auto
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+
+fuzz: setup  ## Hunt for inputs that are neither taken nor refused (SECONDS=60 for each)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' \
+	    || echo 'atheris can not be installed here; hypothesis hunts alone'
+	FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -n auto tests/fuzz
+	$(BIN)/python tests/fuzz/run_atheris.py --seconds $(SECONDS)
 
 bench: setup  ## Measure speed and memory against the ceiling and other tools (CARDS=25000, COUCHDB_URL)
 	$(BIN)/python -m bench --cards $(CARDS)

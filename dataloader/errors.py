@@ -13,6 +13,9 @@ from typing import ClassVar, Self
 SHOWN_PROBLEMS = 20
 """How many problems of one input are printed; the rest are counted."""
 
+MAX_PART = 1_000
+"""Characters of what is wrong, of the rule, and of what to do: an input may have names of any length."""
+
 
 class ExitCode(IntEnum):
     """The exit codes, and in one line each what they mean."""
@@ -78,12 +81,18 @@ class DataloaderError(Exception):
 
     def __str__(self) -> str:
         """Return the error as one line."""
-        text = self.what
-        if self.rule:
-            text += f": {self.rule}"
-        if self.todo:
-            text += f" ({self.todo})"
-        return " ".join(text.split())
+        return _one_line(self.what, self.rule, self.todo)
+
+
+def _one_line(what: str, rule: str | None, todo: str | None) -> str:
+    """Return what is wrong as one line, in which a part that repeats too much of an input is cut."""
+    what, rule, todo = map(_bounded, (what, rule, todo))
+    return what + (f": {rule}" if rule else "") + (f" ({todo})" if todo else "")
+
+
+def _bounded(part: str | None) -> str:
+    text = " ".join((part or "").split())
+    return text if len(text) <= MAX_PART else f"{text[: MAX_PART // 2]} … {text[-MAX_PART // 2 :]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +105,7 @@ class Problem:
 
     def __str__(self) -> str:
         """Return the problem as one line."""
-        text = f"{self.where}: {self.rule}"
-        if self.todo:
-            text += f" ({self.todo})"
-        return " ".join(text.split())
+        return _one_line(self.where, self.rule, self.todo)
 
 
 class InputError(DataloaderError):

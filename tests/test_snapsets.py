@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import json5
 import pytest
@@ -267,7 +268,11 @@ WRONG: dict[str, tuple[str | bytes, list[str]]] = {
         [f": is not JSON5: 10000000000000000 is too large to be kept exactly (at most 2**53 - 1) {SYNTAX}"],
     ),
     "nested deeply in lists": ("[" * 100_000, [f": is not JSON5: is nested too deeply {SYNTAX}"]),
-    "nested deeply in objects": ("{a:" * 100_000, [f": is not JSON5: is nested too deeply {SYNTAX}"]),
+    "larger than JSON5 may be": (
+        f"/*{'*' * 100_000}*/ {{}}",
+        [": has 100,007 bytes, and may have 100,000, unless it is plain JSON (take what does not belong there out)"],
+    ),
+    "nested deeply in objects": ("{a:" * 20_000, [f": is not JSON5: is nested too deeply {SYNTAX}"]),
     "nested deeply and whole": (
         with_preferences(f'"{APPLICATION}": {{a: {"[" * 5000}{"]" * 5000}}}'),
         [f": is not JSON5: is nested too deeply {SYNTAX}"],
@@ -438,3 +443,19 @@ def test_a_folder_or_file_that_cannot_be_read_is_told(tmp_path: Path, write: Wri
     ):
         with pytest.raises(FileError, match=f"^{re.escape(f'{path}: {reason}')}$"):
             read_json5(path)
+
+
+def test_a_large_file_of_plain_json_is_read_at_once(tmp_path: Path) -> None:
+    """What JSON5 adds takes its time; a file that has none of it may be large. Doubles are told all the same."""
+    path = tmp_path / "large.json5"
+    path.write_text(f'{{"a": [{"1.0, " * 500_000}2], "b": "\\ud83d\\ude00"}}')
+    start = monotonic()
+    assert read_json5(path) == {"a": [*[1] * 500_000, 2], "b": "\N{GRINNING FACE}"}
+    assert monotonic() - start < 30
+    path.write_text('{"a": 1, "a": 2}')
+    with pytest.raises(InputError, match="a"):
+        read_json5(path)
+    with path.open("wb") as stream:
+        stream.truncate(16_000_001)
+    with pytest.raises(InputError, match=r"has 16,000,001 bytes, and may have 16,000,000 \("):
+        read_json5(path)
