@@ -27,6 +27,8 @@ from dataloader.workbook import SUFFIX as WORKBOOK_SUFFIX
 from dataloader.workbook import write_workbook
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file; what stands behind the first dot does not matter.
+_DEVICE = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\.|\Z)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,16 @@ def check_name(name: str) -> None:
     """Check a batch's name, which becomes a file's.
 
     Raises:
-        InputError: it is empty, or could leave its folder.
+        InputError: it is empty, could leave its folder, or is no file's where the vendor opens it.
     """
+    if _NAME.match(name) and (_DEVICE.match(name) or name.endswith(".")):
+        raise InputError(
+            Problem(
+                f"batch name {name!r}",
+                "is a device's name to Windows, or ends with a dot, so that a vendor could not open its files",
+                "choose another",
+            )
+        )
     if not _NAME.match(name):
         raise InputError(
             Problem(

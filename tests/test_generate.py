@@ -205,7 +205,16 @@ def test_a_name_that_could_leave_its_folder_is_refused(folder: Path, name: str) 
     assert names(folder) == []
 
 
-@pytest.mark.parametrize("name", ["a", "0", "x" * 100, "library-2021.v2_final"])
+@pytest.mark.parametrize("name", ["CON", "con", "nul", "Aux.2021", "prn.", "COM1", "lpt9.a.b", "spring.", "spring.."])
+def test_a_name_that_is_no_files_to_windows_is_refused(here: Command, folder: Path, name: str) -> None:
+    """The files go to vendors, whose machines take such a name for a printer, or leave out the dot at its end."""
+    with pytest.raises(InputError, match=f"batch name {name!r}: is a device's name to Windows, or ends with a dot"):
+        generate(name, SHARES, folder)
+    assert here("generate", name, "--cards", 3, "--out", folder).code == ExitCode.INPUT
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("name", ["a", "0", "x" * 100, "library-2021.v2_final", "console", "com", "com10", "a.nul"])
 def test_an_ordinary_name_is_taken(folder: Path, name: str) -> None:
     """Letters, digits, dots, hyphens and underscores make a name, and the files are named so."""
     check_name(name)
