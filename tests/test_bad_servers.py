@@ -22,7 +22,7 @@ from proxy import Forward, Hangup, Hook, Proxy, Reply, Request, pass_on
 from raw_server import RawServer
 from registry import SERVER_COMMANDS, arguments, parameters
 
-from dataloader.couch import Server
+from dataloader.couch import Database, Server
 from dataloader.errors import ExitCode, UnreachableError
 from dataloader.load import Outcome, load
 from dataloader.manifest import Manifest, read_manifest
@@ -530,6 +530,54 @@ def test_what_the_server_cannot_read_is_not_taken_for_absent(
 
     through, _ = proxied(unreadable)
     manifest, snapsets = given
-    with pytest.raises(UnreachableError, match="the server can't read it: internal_server_error, timeout"):
+    with pytest.raises(UnreachableError, match=r"can't read document .*: internal_server_error, timeout, to the"):
         load(through, loaded, all_sources(loaded, [read_manifest(manifest)], read_snapsets(snapsets)))
     assert sequences(server, loaded) == before
+
+
+def unreadable_document(reply: Reply) -> Reply:
+    """Make of a reply about documents one in which the last can't be read, as CouchDB says it when a node goes."""
+    error = {"error": "nodedown", "reason": "progress not possible"}
+    data = reply.data()
+    if "results" in data:
+        data["results"][-1]["docs"] = [{"error": {"id": data["results"][-1]["id"], "rev": "undefined", **error}}]
+    else:
+        data["rows"][-1] = {"key": data["rows"][-1]["key"], **error}
+    return Reply.json(200, data)
+
+
+@pytest.mark.parametrize("times", [1, 2, None])
+@pytest.mark.parametrize("asked", ["leaves", "revision", "all_docs"])
+def test_a_document_that_cannot_be_read_is_asked_for_again(
+    proxied: Callable[[Hook], tuple[Server, Proxy]], server: Server, prefix: str, asked: str, times: int | None
+) -> None:
+    """As often as a request that fails as a whole, and no oftener; then the error names it."""
+    database = server.database(f"{prefix}any")
+    database.create()
+    put(database, {"_id": "there"})
+    rev = put(database, {"_id": "second"})
+    asking: dict[str, Callable[[Database], object]] = {
+        "leaves": lambda each: each.leaves(["there", "second", "absent"])["second"][0]["_rev"],
+        "revision": lambda each: (each.revision("second", rev) or {})["_rev"],
+        "all_docs": lambda each: each.all_docs(["there", "second"])[1]["value"]["rev"],
+    }
+    failed = 0
+
+    def fail(request: Request, forward: Forward) -> Reply:
+        nonlocal failed
+        reply = forward(request)
+        if request.method == "POST" and failed != times:
+            failed += 1
+            return unreadable_document(reply)
+        return reply
+
+    through, proxy = proxied(fail)
+    ask = asking[asked]
+    if times is None:
+        with pytest.raises(UnreachableError, match="nodedown, progress not possible, to the last retry") as caught:
+            ask(through.database(database.name))
+        assert f"the server can't read document {'absent' if asked == 'leaves' else 'second'}: " in str(caught.value)
+        assert len(proxy.requests) == 1 + through.patience.retries
+    else:
+        assert ask(through.database(database.name)) == rev
+        assert len(proxy.requests) == 1 + times

@@ -289,9 +289,9 @@ def test_a_prefix_that_no_database_can_have_is_refused(prefix: str) -> None:
     """The error says what a database's name is made of."""
     with pytest.raises(UsageError) as caught:
         found(url=LOCAL, prefix=prefix)
-    assert str(caught.value) == " ".join(
-        f"--prefix {prefix}: database names begin with a lower-case letter and hold those, digits and "
-        "_ $ ( ) + - (choose another)".split()
+    assert str(caught.value) == (
+        f"--prefix {prefix.strip()}: database names begin with a lower-case letter and hold those, digits and "
+        "_ $ ( ) + - (choose another)"
     )
 
 

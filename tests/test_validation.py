@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from dataloader.validation import MAX_MESSAGE, MAX_VALUE, explain
+from dataloader.explanation import MAX_MESSAGE, MAX_VALUE
+from dataloader.validation import explain
 
 TARGETS = "files/target-file"
 CARD = "files/manifest-card"

@@ -14,7 +14,7 @@ from dataloader.couch import forms
 from dataloader.couch.failures import TimedOutError
 from dataloader.couch.replies import Body, NotFoundError, PreconditionError, read
 from dataloader.couch.session import Answer
-from dataloader.errors import CredentialsError, ProtocolError, TooLargeError, UnreachableError
+from dataloader.errors import CredentialsError, ProtocolError, TooLargeError
 from dataloader.revision import Document
 
 if TYPE_CHECKING:
@@ -137,38 +137,55 @@ class Database:
         if not ids:
             return {}
         found: dict[str, list[Document]] = {each: [] for each in ids}
-        for doc_id, document, error in _in_halves(self._bulk_get, ids):
+        for doc_id, document, _ in _in_halves(self._bulk_get, ids):
             if document is not None:
                 found[doc_id].append(document)
-            elif error[0] != "not_found":
-                raise self._unreadable(doc_id, *error)
         return found
 
-    def _bulk_get(self, ids: Sequence[str]) -> list[tuple[str, Document | None, tuple[str, str]]]:
+    def _bulk_get(self, ids: Sequence[str]) -> list[forms.Leaf]:
         body = {"docs": [{"id": each} for each in ids]}
-        reply: Body = self._resource.post("_bulk_get", body=body, revs="true")[2]
-        return read(reply, lambda data: forms.leaves(data, ids))
+        return self._read("_bulk_get?revs=true", body, lambda data: forms.leaves(data, ids), lambda leaf: leaf)
 
     def revision(self, doc_id: str, rev: str) -> Document | None:
         """Fetch one revision of a document, None where it is not there (any more)."""
         body = {"docs": [{"id": doc_id, "rev": rev}]}
-        reply: Body = self._resource.post("_bulk_get", body=body)[2]
-        [(_, document, _)] = read(reply, lambda data: forms.leaves(data, [doc_id], one=True))
+        [(_, document, _)] = self._read(
+            "_bulk_get", body, lambda data: forms.leaves(data, [doc_id], one=True), lambda leaf: leaf
+        )
         return document
 
     def all_docs(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Fetch the winning revisions of documents with their conflicts (``_all_docs``), a row an ID."""
-        reply = self._resource.post("_all_docs", body={"keys": list(ids)}, include_docs="true", conflicts="true")
-        rows = read(reply[2], lambda data: forms.rows_of_documents(data, ids))
-        for row in rows:
-            if row.get("error", "not_found") != "not_found":
-                raise self._unreadable(row["key"], row["error"], str(row.get("reason", "")))
-        return rows
+        return self._read(
+            "_all_docs?include_docs=true&conflicts=true",
+            {"keys": list(ids)},
+            lambda data: forms.rows_of_documents(data, ids),
+            lambda row: (row["key"], row.get("doc"), (row.get("error", ""), str(row.get("reason", "")))),
+        )
 
-    def _unreadable(self, doc_id: str, error: str, reason: str) -> UnreachableError:
-        # What can't be read is not absent.
-        said = self._server.address.secrets.hide_in_theirs(f"{error}, {reason}")
-        return UnreachableError(f"database {self.name}, document {doc_id}", rule=f"the server can't read it: {said}")
+    def _read(
+        self, path: str, body: object, form: Callable[[Any], list[Row]], leaf: Callable[[Row], forms.Leaf]
+    ) -> list[Row]:
+        """Ask for documents; what the server can't read just now is not absent, and is asked for again.
+
+        Args:
+            path: of the request, in this database.
+            body: what is asked.
+            form: takes the reply apart.
+            leaf: what a row of it says of one document.
+
+        Raises:
+            UnreachableError: there is a document that the server can't read, to the last retry.
+        """
+
+        def unreadable(reply: Body) -> str | None:
+            for doc_id, document, (error, reason) in map(leaf, read(reply, form)):
+                if document is None and error not in {"", "not_found"}:
+                    return f"document {doc_id}: {error}, {reason}"
+            return None
+
+        url = f"{self._resource.url}/{path}"
+        return read(self._server.session.request("POST", url, body, unreadable=unreadable)[2], form)
 
     def write(self, documents: Sequence[bytes]) -> list[Rejection]:
         """Write documents with the revisions that they carry (``_bulk_docs``, ``"new_edits": false``).

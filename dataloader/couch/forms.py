@@ -100,15 +100,19 @@ def listing(reply: Any) -> list[Any]:
     return found
 
 
-def leaves(reply: Any, ids: Sequence[str], *, one: bool = False) -> list[tuple[str, Document | None, tuple[str, str]]]:
-    """Return from ``_bulk_get`` a leaf each: the ID, and the document or the error and its reason.
+Leaf = tuple[str, Document | None, tuple[str, str]]
+"""An ID, and the document or the error and its reason; these are empty where there is none."""
+
+
+def leaves(reply: Any, ids: Sequence[str], *, one: bool = False) -> list[Leaf]:
+    """Return what ``_bulk_get`` says of each leaf.
 
     Args:
         reply: the reply.
         ids: the documents that were asked for.
         one: whether a single revision was asked for.
     """
-    found: list[tuple[str, Document | None, tuple[str, str]]] = []
+    found: list[Leaf] = []
     asked = set(ids)
     for result in _is(reply["results"], list):
         doc_id = _is(result["id"], str)

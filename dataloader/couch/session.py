@@ -2,7 +2,7 @@
 
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from dataloader import __version__
 from dataloader.couch import tls
 from dataloader.couch.address import Address
 from dataloader.couch.cluster import Origin, origin
-from dataloader.couch.failures import AGAIN, CUT, LAST, CutError, Failure, failure_of, raise_failures
+from dataloader.couch.failures import AGAIN, CUT, LAST, CutError, Failure, failure_of, raise_failures, shown
 from dataloader.couch.repeats import Deadline, Repeats, Turns
 from dataloader.couch.replies import Body, is_cut, read_body, refusal, said
 from dataloader.errors import CredentialsError, ProtocolError
@@ -52,7 +52,7 @@ class Session:
         options: dict[str, Any] = {} if self._tls is None else {"ssl_context": self._tls}
         self._pools = urllib3.PoolManager(len(address.urls), maxsize=CONNECTIONS, block=True, **options)
 
-    def request(
+    def request(  # noqa: PLR0913 - couchdb-python's six, and ours
         self,
         method: str,
         url: str,
@@ -63,6 +63,7 @@ class Session:
         *,
         greeting: bool = False,
         timeout: float | None = None,
+        unreadable: Callable[[Body], str | None] | None = None,
     ) -> Answer:
         """Make a request, repeating it while the failure is one that passes, at another node where there is one.
 
@@ -76,6 +77,8 @@ class Session:
             greeting: whether it is the first request, by which a wrong address shows: where nobody answers, it is
                 repeated only once.
             timeout: seconds to wait for the reply, if not as long as set; running out of them is not repeated.
+            unreadable: says which document a reply is about that the server has and can't read, and why. In a
+                cluster that passes like a failure of the whole request, which it is not.
 
         Returns:
             The status, the headers and the body, read to its end.
@@ -98,7 +101,7 @@ class Session:
         while True:
             start = time.monotonic()
             outcome = self._strange(node, _asked(method, path), timeout) or self._try(
-                node, method, path, sent, all_headers, timeout
+                node, method, path, sent, all_headers, timeout, unreadable
             )
             if not isinstance(outcome, Failure):
                 return outcome
@@ -189,6 +192,7 @@ class Session:
         body: bytes | None,
         headers: Mapping[str, str],
         timeout: float | None,
+        unreadable: Callable[[Body], str | None] | None = None,
     ) -> Answer | Failure:
         """Make a request once."""
         read = timeout or self._patience.timeout
@@ -220,9 +224,13 @@ class Session:
                 busy=status in _BUSY,
                 retry_after=response.headers.get("Retry-After"),
             )
-        self._turns.answered(node)
         if status >= 300:  # noqa: PLR2004
+            self._turns.answered(node)
             raise refusal(self._address, f"{asked}{node}", response, data)
+        if unreadable is not None and (document := unreadable(data)) is not None:
+            rule = f"the server can't read {shown(self._address.secrets.hide_in_theirs(document))}{LAST}"
+            return Failure(rule, AGAIN, asked=asked)
+        self._turns.answered(node)
         return status, response.headers, data
 
 
