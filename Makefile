@@ -37,7 +37,7 @@ bench: setup  ## Measure speed and memory against the ceiling and other tools (C
 	$(BIN)/python -m bench --cards $(CARDS)
 
 bench-floors: setup
-	$(BIN)/python -m bench --cards 2000 --others 0 --floors
+	$(BIN)/python -m bench --cards 2000 --others 0 --many 0 --floors
 
 lint: setup
 	$(BIN)/ruff check

@@ -37,9 +37,11 @@ from dataloader.workbook import COLUMNS, check_workbook, write_workbook
 MODEL = "gpii-key"
 """One database, so that the ceiling and couchimport write to the same place."""
 OTHERS = 100_000
-"""Documents that are there already, in the row that says so."""
+"""Documents that are there already, in the rows that say so."""
 MOST_WRITTEN = 250_000
 """Cards up to which a server is written to; beyond, it would take hours."""
+MANY = 500_000
+"""Cards, of two documents each, in the rows that say so."""
 SINGLE = 1000
 """Documents of the contestant that posts one by one: the rate is the same for more."""
 HERE = Path(__file__).resolve().parent
@@ -100,9 +102,18 @@ class Bench:
 
     def load(self, target: Target, manifest: Manifest) -> tuple[Measured, dict[str, Any]]:
         """Run ``dataloader load`` as an operator would."""
+        return self._on_target("load", target, manifest)
+
+    def plan(self, target: Target, manifest: Manifest) -> tuple[Measured, dict[str, Any]]:
+        """Run ``dataloader plan``, likewise."""
+        return self._on_target("plan", target, manifest)
+
+    def _on_target(self, command: str, target: Target, manifest: Manifest) -> tuple[Measured, dict[str, Any]]:
         options = ["--url", self.address.url, "--model", MODEL, "--environment", "ci", "--prefix", target.prefix]
         env = {"COUCHDB_USER": self.address.user or "", "COUCHDB_PASSWORD": self.address.password or ""}
-        measured = run(python("-m", "dataloader", "load", str(manifest.path), *options, "--json"), self.folder, env=env)
+        measured = run(
+            python("-m", "dataloader", command, str(manifest.path), *options, "--json"), self.folder, env=env
+        )
         return measured, json.loads(measured.output)
 
 
@@ -153,19 +164,37 @@ def writing(bench: Bench, manifest: Manifest) -> None:
 
 
 def writing_beside_others(bench: Bench, manifest: Manifest, others: int) -> None:
-    """Measure a cold load into a database that holds other documents, and what writing there takes without asking."""
-    there = documents_of(bench.target(), generate("others", {"empty": others // 2}, bench.folder).manifest)
+    """Measure a cold load into a database that holds other documents, and what writing there takes without asking.
+
+    Once they are cards of an earlier batch, so that each of ours comes to stand between them in the server's tree,
+    and once they stand apart.
+    """
+    between = documents_of(bench.target(), generate("others", {"empty": others // 2}, bench.folder).manifest)
+    apart = [each.replace(b'"_id":"', b'"_id":"other-', 1) for each in between]
     documents = documents_of(bench.target(), manifest)
     for number in range(bench.runs):
-        say(f"writing beside {others:,} others, run {number + 1} of {bench.runs}")
-        with bench.databases(create=True) as (_, database):
-            ceiling(bench.address, database, there, *SETTINGS[0])
-            rate = ceiling(bench.address, database, documents, *SETTINGS[0])
-            bench.rows.add("bare writing beside others", rate, "documents/s")
-        with bench.databases(create=True) as (target, database):
-            ceiling(bench.address, database, there, *SETTINGS[0])
-            measured, result = bench.load(target, manifest)
-            note_load(bench, "cold load beside others", measured, result)
+        for name, there in (("between", between), ("beside", apart)):
+            say(f"writing {name} {others:,} others, run {number + 1} of {bench.runs}")
+            with bench.databases(create=True) as (_, database):
+                ceiling(bench.address, database, there, *SETTINGS[0])
+                rate = ceiling(bench.address, database, documents, *SETTINGS[0])
+                bench.rows.add(f"bare writing {name} others", rate, "documents/s")
+            with bench.databases(create=True) as (target, database):
+                ceiling(bench.address, database, there, *SETTINGS[0])
+                measured, result = bench.load(target, manifest)
+                note_load(bench, f"cold load {name} others", measured, result)
+
+
+def writing_many(bench: Bench, cards: int) -> None:
+    """Measure once what a large batch takes: its cold load's rate, and the memory of each step."""
+    say(f"generating, planning and loading {cards:,} cards, once")
+    command = python("-m", "dataloader", "generate", "many", "--cards", str(cards), "--out", str(bench.folder))
+    bench.rows.add("many, generate: peak memory", run(command, bench.folder).peak, "MB")
+    manifest = read_manifest(bench.folder / "many.batch.jsonl")
+    with bench.databases(create=False) as (target, _):
+        bench.rows.add("many, plan: peak memory", bench.plan(target, manifest)[0].peak, "MB")
+        measured, result = bench.load(target, manifest)
+        note_load(bench, "many, cold load", measured, result)
 
 
 def note_load(bench: Bench, name: str, measured: Measured, result: dict[str, Any]) -> None:
@@ -256,24 +285,25 @@ def starting(bench: Bench) -> None:
 
 def planning(bench: Bench, manifest: Manifest) -> None:
     """Measure a plan for databases that are not there: everything but the server."""
-    options = ["--url", bench.address.url, "--model", MODEL, "--environment", "ci", "--prefix", bench.target().prefix]
-    env = {"COUCHDB_USER": bench.address.user or "", "COUCHDB_PASSWORD": bench.address.password or ""}
     for _ in range(bench.runs):
-        measured = run(
-            python("-m", "dataloader", "plan", str(manifest.path), *options, "--json"), bench.folder, env=env
-        )
-        documents = json.loads(measured.output)["documents"]
-        bench.rows.add("plan, no databases yet", documents / measured.wall, "documents/s")
+        measured, result = bench.plan(bench.target(), manifest)
+        bench.rows.add("plan, no databases yet", result["documents"] / measured.wall, "documents/s")
         bench.rows.add("plan: peak memory", measured.peak, "MB")
 
 
 RATIOS = {
     "cold load / ceiling": ("cold load", "ceiling"),
     "cold load beside others / ceiling": ("cold load beside others", "ceiling"),
-    "cold load / bare writing beside others": ("cold load beside others", "bare writing beside others"),
+    "cold load beside others / bare writing": ("cold load beside others", "bare writing beside others"),
+    "cold load between others / ceiling": ("cold load between others", "ceiling"),
+    "cold load between others / bare writing": ("cold load between others", "bare writing between others"),
     "cold load / couchimport": ("cold load", "couchimport"),
     "cold load / one POST a document": ("cold load", "one POST a document"),
     "load again / cold load": ("load again", "cold load"),
+    "cold load of many / cold load": ("many, cold load", "cold load"),
+    "memory: generate, many / few": ("many, generate: peak memory", "generate: peak memory"),
+    "memory: plan, many / few": ("many, plan: peak memory", "plan: peak memory"),
+    "memory: cold load, many / few": ("many, cold load: peak memory", "cold load: peak memory"),
     "workbook written / openpyxl": ("workbook written", "openpyxl written"),
     "workbook read / openpyxl": ("workbook read and checked", "openpyxl read"),
     "reconcile / openpyxl read": ("reconcile", "openpyxl read, of what came back"),
@@ -336,7 +366,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--cards", type=int, default=25_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--others", type=int, default=OTHERS, help="documents there already, 0 to leave that row out")
+    parser.add_argument("--others", type=int, default=OTHERS, help="documents there already, 0 to leave those rows out")
+    parser.add_argument(
+        "--many", type=int, help=f"cards of a large batch, 0 to leave its rows out; {MANY:,} on CouchDB, else none"
+    )
     parser.add_argument("--no-writing", action="store_true", help="generating, planning and memory only")
     parser.add_argument("--floors", action="store_true", help="fail when a ratio is far under what is measured")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
@@ -352,6 +385,10 @@ def main() -> int:
             writing(bench, manifest)
             if options.others:
                 writing_beside_others(bench, manifest, options.others)
+            # The embedded server, which development and CI use, would take half an hour for it.
+            many = (MANY if welcome.names_leaves else 0) if options.many is None else options.many
+            if many:
+                writing_many(bench, many)
         planning(bench, manifest)
         generating(bench)
         starting(bench)
