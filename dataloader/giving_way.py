@@ -42,7 +42,7 @@ def give_way(
     if all(map(is_loaders, finding.leaves if new is None else new)):
         ours.remove(max(ours, key=rank))
     if ours:
-        database.write([_tombstone(leaf) for leaf in ours])
+        database.write([deletion_of(leaf) for leaf in ours])
     [again] = classify(database, [finding.document], schema, names_leaves=names_leaves)
     return again.state, len(ours)
 
@@ -65,7 +65,7 @@ def _deletion(doc_id: str, parent: str) -> Prepared:
     return prepare({"_id": doc_id, "_deleted": True})._replace(hash=unlike.hash)
 
 
-def _tombstone(leaf: Document) -> bytes:
+def deletion_of(leaf: Document) -> bytes:
     """Return the deletion of a leaf as it is written."""
     past = history(leaf)
     return _deletion(leaf["_id"], past[0]).write_child(past)[1]

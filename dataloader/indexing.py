@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from dataloader.couch import Database, NotFoundError, Server
 from dataloader.errors import UnreachableError
+from dataloader.revision import Document
 from dataloader.settings import INDEX_LOOK, INDEX_STILL, INDEX_WAIT
 from dataloader.targets import Target
 from dataloader.views import design_documents
@@ -25,16 +26,21 @@ def build_views(server: Server, target: Target, on_progress: Callable[[str, int,
     Raises:
         UnreachableError: the server fails to the last retry, or an index does not grow for half an hour.
     """
-    views = [
-        (server.database(target.database(name)), document["_id"].removeprefix("_design/"), view)
+    return sum(
+        build_index(server, server.database(target.database(name)), document, on_progress)
         for name in target.model.databases
         for document in design_documents(target.model, name)
-        for view in document["views"]
-    ]
+    )
+
+
+def build_index(
+    server: Server, database: Database, document: Document, on_progress: Callable[[str, int, int], None]
+) -> int:
+    """Query every view of a design document; see :func:`build_views`."""
     built = 0
-    for database, design, view in views:
+    for view in document["views"]:
         try:
-            _build(server, database, design, view, on_progress)
+            _build(server, database, document["_id"].removeprefix("_design/"), view, on_progress)
         except NotFoundError:
             # A design document that is not ours was kept, and lacks this view; it has been reported.
             continue

@@ -20,7 +20,9 @@ from dataloader.pipeline import batches, in_parallel
 from dataloader.plan import OnFinding, OnProgress, findings, no_finding, no_progress, step_name
 from dataloader.protection import guard, remember
 from dataloader.revision import Document, Prepared, history, rank
+from dataloader.shards import DEFAULT_LAYOUT, Layout, sensible_shards
 from dataloader.sources import DESIGN_KIND, Source
+from dataloader.staging import stage, unstage
 from dataloader.targets import Environment, Target
 
 KEPT_FAILURES = 100
@@ -29,28 +31,6 @@ KEPT_FAILURES = 100
 
 FEW = 1_000
 """Documents of a source that are looked at again in no time; more than these can't all meet another's in one write."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a database is laid out when it is created; None leaves it to what is sensible, or to the server."""
-
-    shards: int | None = None
-    """CouchDB's ``q``."""
-    replicas: int | None = None
-    """CouchDB's ``n``."""
-
-
-DEFAULT_LAYOUT = Layout()
-
-
-def sensible_shards(documents: int) -> int | None:
-    """Return the number of shards for a database of as many documents; None for the server's default.
-
-    A shard does well up to some millions of documents, and each is a writer and an indexer of its own:
-    https://docs.couchdb.org/en/3.5.0/cluster/sharding.html.
-    """
-    return next((shards for limit, shards in ((1_000_000, None), (10_000_000, 8)) if documents <= limit), 16)
 
 
 class Outcome(StrEnum):
@@ -276,7 +256,14 @@ class _Load:
         done.failures += rejected
         refused = {rejection.id for rejection in rejected}
         replaced = self._views_replaced if source.kind == DESIGN_KIND else self._replaced
-        updated = self._replace(database, source, [each for each in found if each.state in replaced], done)
+        outdated = [each for each in found if each.state in replaced]
+        if source.kind == DESIGN_KIND:
+            designs = [each.document for each in outdated]
+            done.written += stage(self._server, database, designs, self._on_progress)
+        updated = self._replace(database, source, outdated, done)
+        if source.kind == DESIGN_KIND:
+            there = [each.document.id for each in found if each.state is State.UNCHANGED or each in outdated]
+            done.written += unstage(database, there)
         for finding in found:
             if finding.state is State.ABSENT:
                 outcome = Outcome.FAILED if finding.document.id in refused else Outcome.CREATED

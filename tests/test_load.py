@@ -692,6 +692,21 @@ class TestOtherInput:
         assert bring(sizes).needs_attention == 0
         assert sequences(server, target) == stood
 
+    def test_versions_may_come_and_go(
+        self, server: Server, target: Target, bring: Bring, sizes: Snapsets, changed: Snapsets, few: Manifest
+    ) -> None:
+        """However often a snapset is changed back and forth, an update replaces it; an edit then is an edit."""
+        place = preferences_of(target.model.name, card(few, "large"))
+        for generation, version in enumerate((sizes, changed, sizes, changed, sizes), 1):
+            result = bring(version, update=True)
+            assert result.needs_attention == 0
+            assert contents(server, target) == expected(target.model.name, [few.path], version.folder)
+            assert found_at(server, target, place)["_rev"].startswith(f"{generation}-")
+        change(server, target, place, 31)
+        before = found_at(server, target, place)
+        assert bring(changed, update=True).count(Outcome.EDITED) == 1
+        assert found_at(server, target, place) == before
+
     def test_an_update_that_was_edited_is_the_persons(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, changed: Snapsets, few: Manifest
     ) -> None:

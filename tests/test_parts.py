@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from dataloader.couch import Server
 from dataloader.generate import Batch, generate
-from dataloader.load import Layout, load, sensible_shards
+from dataloader.load import load
 from dataloader.manifest import Part
+from dataloader.shards import Layout, sensible_shards
 from dataloader.snapsets import Snapsets
 from dataloader.sources import Source, all_sources
 from dataloader.targets import Target

@@ -312,3 +312,8 @@ def test_leaves_are_ordered_as_servers_do() -> None:
 def test_the_history_of_a_document_fetched_without_it_is_its_own_revision() -> None:
     """Without ``_revisions`` only the revision at hand is known."""
     assert history({"_id": UUID, "_rev": "3-abc"}) == ["3-abc"]
+
+
+def test_a_history_that_a_server_got_wrong_is_not_believed() -> None:
+    """PouchDB tells the past of another revision where two of a branch have one hash; what is certain is the newest."""
+    assert history({"_id": UUID, "_rev": "3-a", "_revisions": {"start": 1, "ids": ["a"]}}) == ["3-a"]

@@ -32,7 +32,7 @@ from dataloader.cli.reporting import reporting
 from dataloader.couch import Server
 from dataloader.errors import ExitCode, UsageError
 from dataloader.files import new_files
-from dataloader.load import Layout, LoadResult, Outcome
+from dataloader.load import LoadResult, Outcome
 from dataloader.load import load as load_sources
 from dataloader.manifest import WHOLE, CardFile, Part
 from dataloader.plan import Plan
@@ -41,6 +41,7 @@ from dataloader.report.documents import NotedDocument, matter
 from dataloader.report.loading import load_report, plan_report
 from dataloader.report.noted import Noted
 from dataloader.settings import ENV_JOB_INDEX
+from dataloader.shards import Layout
 from dataloader.sources import DESIGN_KIND, Source, all_sources
 from dataloader.targets import Target
 
