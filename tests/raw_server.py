@@ -1,6 +1,7 @@
 """A TCP server that sends bytes as it is told: for replies that no HTTP server would send."""
 
 import socket
+import time
 from contextlib import suppress
 from threading import Thread
 from typing import Self
@@ -11,12 +12,14 @@ class RawServer:
 
     Args:
         replies: the bytes of each reply, status line and headers included.
+        pause: seconds before each byte behind the headers; 0 sends all at once.
     """
 
-    def __init__(self, *replies: bytes) -> None:
+    def __init__(self, *replies: bytes, pause: float = 0) -> None:
         self.requests: list[bytes] = []
         """Every request that came in, headers and body."""
         self._replies = replies
+        self._pause = pause
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._thread = Thread(target=self._serve, name="raw server")
 
@@ -45,7 +48,17 @@ class RawServer:
                 request = _read_request(connection)
                 if request:
                     self.requests.append(request)
-                    connection.sendall(self._replies[min(len(self.requests), len(self._replies)) - 1])
+                    self._send(connection, self._replies[min(len(self.requests), len(self._replies)) - 1])
+
+    def _send(self, connection: socket.socket, reply: bytes) -> None:
+        if not self._pause:
+            connection.sendall(reply)
+            return
+        head, end, body = reply.partition(b"\r\n\r\n")
+        connection.sendall(head + end)
+        for each in body:
+            time.sleep(self._pause)
+            connection.sendall(bytes([each]))
 
 
 def _read_request(connection: socket.socket) -> bytes:

@@ -105,6 +105,7 @@ def test_an_end_of_line_is_no_part_of_the_password(tmp_path: Path, content: str)
 def test_the_command_validates_an_encrypted_workbook(batch: Batch, here: Command, tmp_path: Path) -> None:
     """With the password file it passes, without it is told as encrypted; other files beside it need none."""
     (tmp_path / "password").write_text(f"{PASSWORD}\n", "utf-8")
+    (tmp_path / "password").chmod(0o600)
     done = here("validate", batch.workbook.parent, "--password-file", "password")
     assert (done.code, done.stderr) == (ExitCode.OK, "")
     assert f"ok  {batch.workbook}: workbook, batch spring, 5 cards" in done.stdout.splitlines()

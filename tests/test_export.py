@@ -325,6 +325,7 @@ def test_the_command_says_what_it_wrote(batch: Batch, here: Command, layout: str
 def test_the_command_encrypts(batch: Batch, here: Command, tmp_path: Path) -> None:
     """With a password file, and says so; not for text."""
     (tmp_path / "password").write_text("correct horse\n")
+    (tmp_path / "password").chmod(0o600)
     arguments = ("export", batch.manifest.path, "--password-file", "password", "--layout")
     done = here(*arguments, "gototags")
     assert (done.code, done.stderr) == (ExitCode.OK, "")

@@ -173,6 +173,7 @@ def test_the_command_checks_the_chip(folder: Path, here: Command) -> None:
 def test_the_command_encrypts_the_workbook(folder: Path, tmp_path: Path, here: Command) -> None:
     """With a password file the workbook can be opened with the password alone; the manifest stays readable."""
     (tmp_path / "password").write_text("correct horse\n")
+    (tmp_path / "password").chmod(0o600)
     done = here("generate", "spring", "--cards", 3, "--out", folder, "--password-file", "password")
     assert (done.code, done.stderr) == (ExitCode.OK, "")
     assert done.stdout.splitlines()[2] == (
@@ -185,6 +186,27 @@ def test_the_command_encrypts_the_workbook(folder: Path, tmp_path: Path, here: C
     assert names(folder) == ["spring.batch.jsonl", "spring.xlsx"]
     assert here("generate", "b", "--cards", 3, "--password-file", "password", "--json").data["encrypted"] is True
     assert here("generate", "c", "--cards", 3, "--json").data["encrypted"] is False
+
+
+@pytest.mark.parametrize("name", ["generate", "export", "validate", "reconcile"])
+def test_a_password_that_others_can_read_is_warned_of(here: Command, tmp_path: Path, name: str) -> None:
+    """Every command that reads a workbook's password from a file says so where the file's mode lets others in."""
+    password = tmp_path / "password"
+    password.write_text("correct horse\n")
+    password.chmod(0o600)
+    done = here("generate", "spring", "--cards", 3, "--password-file", "password")
+    assert (done.code, done.stderr) == (ExitCode.OK, "")
+    calls = {
+        "generate": ["autumn", "--cards", 3],
+        "export": ["spring.batch.jsonl", "--out", "again"],
+        "validate": ["spring.xlsx"],
+        "reconcile": ["spring.batch.jsonl", "spring.xlsx"],
+    }
+    password.chmod(0o640)
+    done = here(name, *calls[name], "--password-file", "password")
+    assert done.stderr.splitlines()[0] == (
+        "warning: password holds a secret, and others on this machine can read it; chmod 600 it"
+    )
 
 
 # What is refused.

@@ -275,6 +275,21 @@ def test_a_reply_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
     assert data.json() == ["x" * 4_900_000]
 
 
+@pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+def test_a_reply_that_comes_byte_by_byte_is_not_waited_for_without_limit(framing: str) -> None:
+    """Each byte comes in time, and the reply has no end: what the run may lose to failures is the limit."""
+    chunks = b"1\r\nx\r\n" * 20_000 if "chunked" in framing else b"x" * 100_000
+    reply = b"HTTP/1.1 200 OK\r\n%s\r\n\r\n%s" % (framing.encode(), chunks)
+    start = time.monotonic()
+    with RawServer(reply, pause=0.01) as server:
+        session = Session(Address(server.url), Patience(timeout=5, retries=3, wait=0, total=0.3))
+        with pytest.raises(TimedOutError) as caught:
+            session.request("GET", f"{server.url}/db", timeout=0.2)
+    assert "the reply has no end yet after 0.3 seconds, to the last retry" in str(caught.value)
+    assert len(server.requests) == 1
+    assert time.monotonic() - start < 30
+
+
 def test_a_connection_that_the_server_has_ended_is_replaced() -> None:
     """A server that ends connections between requests costs a repeat at most, even where it ends one just then."""
     with RawServer(b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"ok":true}') as server:

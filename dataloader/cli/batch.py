@@ -113,7 +113,7 @@ def generate(
     """
     shares, spares = _order(output, cards, **options)
     fit = get_fit(chip)
-    password = get_password(password_file)
+    password = get_password(output, password_file)
     progress = Progress(output, "rows")
     rows = 0
 
@@ -197,7 +197,7 @@ def export(
       dataloader export batches/spring.batch.jsonl --layout tagwriter --out vendor
     """
     fit = get_fit(chip)
-    password = get_password(password_file)
+    password = get_password(output, password_file)
     batch = read_manifest(manifest)
     progress = Progress(output, "rows")
     rows = 0
@@ -255,7 +255,7 @@ def validate(
       dataloader validate batches/spring.batch.jsonl my-snapsets dataloader.toml
     """
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
-    found = list(validate_files(paths, snapsets, strict=strict, password=get_password(password_file)))
+    found = list(validate_files(paths, snapsets, strict=strict, password=get_password(output, password_file)))
     if not found:
         where = " ".join(map(str, paths))
         raise InputError(Problem(where, "holds no file that can be checked", "name a file, or another folder"))

@@ -109,7 +109,7 @@ def reconcile(
     name = options["name"] or batch.header.name
     check_name(name)
     results = results_in(options["out"] or manifest.parent, name)
-    password = get_password(password_file)
+    password = get_password(output, password_file)
     files = [ReturnedFile(path) for path in returned] + [ReturnedFile(path, again=True) for path in again]
     progress = Progress(output, "rows")
     rows = 0

@@ -8,6 +8,8 @@ import click
 
 from dataloader.chips import CHIPS, Fit, check_chip
 from dataloader.cli.options import PATH
+from dataloader.cli.output import Output
+from dataloader.credentials import readable_by_others
 from dataloader.encryption import read_password
 
 ENCRYPTED = "; encrypted: the password goes another way than the file"
@@ -31,9 +33,13 @@ def get_fit(name: str | None) -> Fit | None:
     return None if name is None else check_chip(CHIPS[name])
 
 
-def get_password(path: Path | None) -> str | None:
-    """Read a workbook's password from the file that is named, if one is."""
-    return None if path is None else read_password(path)
+def get_password(output: Output, path: Path | None) -> str | None:
+    """Read a workbook's password from the file that is named, if one is; warn where others can read it, too."""
+    if path is None:
+        return None
+    password = read_password(path)
+    output.warnings(readable_by_others(path))
+    return password
 
 
 def fit_data(fit: Fit | None) -> dict[str, Any]:

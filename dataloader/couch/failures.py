@@ -35,6 +35,10 @@ class CutError(ProtocolError):
     """A reply has an end, but not its own: urllib3 could not tell that something is missing."""
 
 
+class SlowError(HTTPError):
+    """A reply goes on and on, a little at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a request failed at a node."""
@@ -75,9 +79,9 @@ def failure_of(error: HTTPError, waited: float, secrets: Secrets) -> Failure:
     if isinstance(error, ConnectTimeoutError):
         todo = "start the server or correct the URL"
         return replace(failure, rule="nothing answers there", todo=todo, connecting=True)
-    if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
-        rule = f"no reply within {waited:g} seconds{LAST}"
-        return replace(failure, rule=rule, kind=TimedOutError, timed_out=True)
+    if isinstance(error, ReadTimeoutError | SlowError) or isinstance(cause, TimeoutError):
+        rule = str(error) if isinstance(error, SlowError) else f"no reply within {waited:g} seconds"
+        return replace(failure, rule=f"{rule}{LAST}", kind=TimedOutError, timed_out=True)
     if isinstance(error, SSLError) and isinstance(cause, ssl.SSLError) and not tls.is_end(cause):
         # A certificate does not become good by asking again.
         kind, rule, todo = tls.explain(cause)

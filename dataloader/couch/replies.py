@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ import urllib3
 
 from dataloader.couch import forms
 from dataloader.couch.address import Address
-from dataloader.couch.failures import shown
+from dataloader.couch.failures import SlowError, shown
 from dataloader.errors import CredentialsError, DataloaderError, ProtocolError, TooLargeError
 
 T = TypeVar("T")
@@ -44,21 +45,26 @@ class Body(io.BytesIO):
         return self._json[0]
 
 
-def read_body(response: urllib3.BaseHTTPResponse, node: str) -> Body:
+def read_body(response: urllib3.HTTPResponse, node: str, most: float) -> Body:
     """Read a body to its end, and give the connection back.
 
     Args:
         response: the reply, of which the headers have been read.
         node: where it comes from.
+        most: seconds that it may take, however steadily it comes.
 
     Raises:
         urllib3.exceptions.HTTPError: it does not come whole.
         ProtocolError: it is larger than any that CouchDB has for us.
     """
     data = bytearray()
+    end = time.monotonic() + most
     try:
-        for part in response.stream(_PART):
+        # What has come, not a whole part: that could be long in coming.
+        while part := response.read1(_PART):
             data += part
+            if time.monotonic() > end:
+                raise SlowError(f"the reply has no end yet after {most:g} seconds")
             if len(data) > MAX_REPLY:
                 raise not_couchdb(node, f"its reply is larger than {MAX_REPLY:,} bytes")
     except BaseException:

@@ -4,7 +4,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import orjson
@@ -208,7 +208,8 @@ class Session:
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=self._patience.connect, read=read),
             )
-            data = read_body(response, node)
+            # What a pool without HTTP/2 gives.
+            data = read_body(cast(urllib3.HTTPResponse, response), node, max(self._patience.total, read))
             if is_cut(method, response, data):
                 raise CutError(CUT)
         except HTTPError as error:
