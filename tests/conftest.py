@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from uuid import uuid4
 import couchdb.http
 import pytest
 from office import PROGRAM, Office
-from proxy import Hook, Proxy
+from proxy import Hook, Proxy, Request
 
 from dataloader.cli import run as run_command
 from dataloader.couch import Address, Database, Server
@@ -329,6 +330,12 @@ def run_here(
             return here(name, *options, *others)
 
     return run
+
+
+def as_admin(request: Request, target: Target) -> Request:
+    """Return a request with the credentials of the real server in the place of those that were sent."""
+    pair = f"{target.address.user}:{target.address.password}".encode()
+    return replace(request, headers={**request.headers, "Authorization": f"Basic {b64encode(pair).decode()}"})
 
 
 def databases(server: Server, target: Target) -> dict[str, Database]:

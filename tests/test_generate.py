@@ -196,7 +196,7 @@ def test_a_password_that_others_can_read_is_warned_of(here: Command, tmp_path: P
     password.chmod(0o600)
     done = here("generate", "spring", "--cards", 3, "--password-file", "password")
     assert (done.code, done.stderr) == (ExitCode.OK, "")
-    calls = {
+    calls: dict[str, list[object]] = {
         "generate": ["autumn", "--cards", 3],
         "export": ["spring.batch.jsonl", "--out", "again"],
         "validate": ["spring.xlsx"],

@@ -10,7 +10,6 @@ import signal
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +17,7 @@ from urllib.parse import quote
 import markupsafe
 import orjson
 import pytest
-from conftest import ADMIN, Command, Completed, Process, databases, get, put
+from conftest import ADMIN, Command, Completed, Process, as_admin, databases, get, put
 from proxy import Forward, Proxy, Reply, Request
 from raw_server import RawServer
 from registry import SERVER_COMMANDS, arguments, parameters
@@ -386,12 +385,6 @@ def test_a_good_answer_that_repeats_what_was_sent_is_not_repeated(
         options = [proxy.url if each == loaded.address.url else each for each in on_target]
         watch.run(*call(name), *options, *LOUD[len(members) % 2], cores=(core,))
     assert proxy.requests
-
-
-def as_admin(request: Request, target: Target) -> Request:
-    """Return a request with the credentials of the real server in the place of those that were sent."""
-    pair = f"{target.address.user}:{target.address.password}".encode()
-    return replace(request, headers={**request.headers, "Authorization": f"Basic {b64encode(pair).decode()}"})
 
 
 @EACH_COMMAND
