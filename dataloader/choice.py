@@ -9,6 +9,7 @@ from pathlib import Path
 from dataloader.errors import FileError, InputError, Problem, UsageError, raise_problems
 from dataloader.files import require_file
 from dataloader.manifest import Card, CardFile
+from dataloader.reconciled import Reconciled
 
 NUMBER_COLUMNS = ("card number", "card", "number")
 """Headers of a column of card numbers, in any case."""
@@ -61,7 +62,9 @@ def choose(manifest: CardFile, numbers: Sequence[int], uuids: Sequence[str], fil
     for each in named:
         card = by_uuid.get(each.uuid) if each.uuid is not None else by_number.get(each.number or 0)
         if card is None:
-            problems.append(Problem(each.where, f"is not a card of {manifest.path}", _CORRECT))
+            # A reconciled file has the encoded cards only, and the others are as likely to be meant.
+            todo = "give the batch's manifest" if isinstance(manifest, Reconciled) else _CORRECT
+            problems.append(Problem(each.where, f"is not a card of {manifest.path}", todo))
         elif each.number not in {None, card.number}:
             problems.append(Problem(each.where, f"the UUID is that of card {card.number}, not {each.number}", _CORRECT))
         else:

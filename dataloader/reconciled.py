@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from glob import escape
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import orjson
 
-from dataloader.errors import FileError, InputError, Problem
+from dataloader.errors import DataloaderError, FileError, InputError, Problem
 from dataloader.files import require_file
 from dataloader.manifest import (
     MAX_LINE,
@@ -226,6 +227,29 @@ def read_cards(path: Path) -> CardFile:
         InputError: with every problem found.
     """
     return read_reconciled(path) if is_reconciled(path) else read_manifest(path)
+
+
+def find_reconciled(manifest: CardFile) -> Reconciled | None:
+    """Return the last reconciled file of a batch that lies beside its manifest, None where there is none.
+
+    Each round of encoding may have left one, under names that begin with the batch's.
+
+    Raises:
+        FileError: the one with the batch's own name can't be read.
+        InputError: it is wrong.
+    """
+    there = manifest.path.parent.glob(f"{escape(manifest.header.name)}*{SUFFIX}")
+    for path in sorted(there, key=lambda each: each.stat().st_mtime_ns, reverse=True):
+        try:
+            found = read_reconciled(path)
+        except DataloaderError:
+            if path.name == f"{manifest.header.name}{SUFFIX}":
+                raise
+            # Another batch's, as likely as not.
+            continue
+        if found.header.digest == manifest.header.digest:
+            return found
+    return None
 
 
 def is_reconciled(path: Path) -> bool:

@@ -6,7 +6,7 @@ quicker, it is read again. So it can be repeated, interrupted, or run twice at o
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -157,6 +157,7 @@ def restore(
         target.model.revoking[::-1],
         lambda step, wanted, leaves, database: restored(wanted, step.marking, leaves, database.revision, moment),
         _came_to_restored,
+        looks_at_sets=True,
     )
     return run.see_to(manifest, cards, on_progress, on_outcome)
 
@@ -188,6 +189,8 @@ class _Seen:
     """Documents that were written with a revision made up for them."""
     foreign: str = ""
     failed: str = ""
+    lacks: str = ""
+    """What it needs to work, and has not."""
 
 
 def _came_to_revoked(seen: _Seen) -> Outcome:
@@ -212,6 +215,8 @@ class _Run:
         steps: Sequence[Revoking],
         change: Callable[[Revoking, Document, Sequence[Document], Database], Change],
         came_to: Callable[[_Seen], Outcome],
+        *,
+        looks_at_sets: bool = False,
     ) -> None:
         self._server = server
         self._target = target
@@ -219,6 +224,7 @@ class _Run:
         self._steps = steps
         self._change = change
         self._came_to = came_to
+        self._looks_at_sets = looks_at_sets
         self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
 
     def see_to(
@@ -260,7 +266,23 @@ class _Run:
         for step in self._steps:
             kind = self._model.kind(step.kind)
             self._settle(step, kind, {kind.id(key): (_document(kind, key, created), seen[key]) for key in seen})
+        if self._looks_at_sets:
+            self._look_at_sets(seen)
         return [self._outcome(each) for each in seen.values()]
+
+    def _look_at_sets(self, seen: Mapping[str, "_Seen"]) -> None:
+        """Find the cards that are to work again and have no preference set to work with."""
+        revoked_kinds = {step.kind for step in self._steps}
+        for kind in self._model.kinds:
+            if kind.name in revoked_kinds or Role.CARD not in kind.roles:
+                continue
+            leaves = self._databases[kind.database].leaves([kind.id(key) for key in seen])
+            for key, each in seen.items():
+                found = leaves[kind.id(key)]
+                if each.there and not found:
+                    each.lacks = "its preference set is not there; load the batch"
+                elif each.there and all(leaf.get("_deleted") for leaf in found):
+                    each.lacks = "its preference set has been deleted, and does not come back"
 
     def _settle(self, step: Revoking, kind: Kind, documents: dict[str, tuple[Document, _Seen]]) -> None:
         """Read documents and write what has to be changed, until a reading finds nothing that has to be."""
@@ -292,7 +314,7 @@ class _Run:
             return CardOutcome(seen.card, Outcome.FAILED, seen.failed)
         if seen.foreign:
             return CardOutcome(seen.card, Outcome.FOREIGN, seen.foreign)
-        return CardOutcome(seen.card, self._came_to(seen))
+        return CardOutcome(seen.card, self._came_to(seen), seen.lacks)
 
 
 def _document(kind: Kind, key: str, created: str) -> Document:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dataloader.errors import InputError, Problem
+from dataloader.errors import InputError, Problem, raise_problems
 from dataloader.manifest import WHOLE, CardFile, Part
 from dataloader.models import Entry, Kind, Model, Role
 from dataloader.revision import Document, Prepared, prepare
@@ -106,13 +106,8 @@ def batch_sources(
         for name in manifest.header.snapsets
         if snapsets.get(name) is None
     ]
-    seen: dict[str, CardFile] = {}
-    for manifest in manifests:
-        other = seen.setdefault(manifest.header.digest, manifest)
-        if other is not manifest:
-            problems.append(Problem(str(manifest.path), f"holds the same cards as {other.path}", "give it once"))
-    if problems:
-        raise InputError(problems)
+    problems += _twice(manifests)
+    raise_problems(problems)
     refuse_seeded(target, manifests)
 
     def entries(manifest: CardFile) -> Callable[[], Iterable[Entry]]:
@@ -123,6 +118,24 @@ def batch_sources(
         begin, end = part.bounds(manifest.count)
         sources += entry_sources(target.model, entries(manifest), end - begin, Role.CARD, str(manifest.path))
     return sources
+
+
+def refuse_twice(manifests: Iterable[CardFile]) -> None:
+    """Refuse a batch that is given twice, be it once as its manifest and once as a reconciled file.
+
+    Raises:
+        InputError: there is one.
+    """
+    raise_problems(_twice(manifests))
+
+
+def _twice(manifests: Iterable[CardFile]) -> Iterator[Problem]:
+    seen: dict[str, CardFile] = {}
+    for manifest in manifests:
+        other = seen.get(manifest.header.digest)
+        seen[manifest.header.digest] = other or manifest
+        if other is not None:
+            yield Problem(str(manifest.path), f"holds the same cards as {other.path}", "give it once")
 
 
 def refuse_seeded(target: Target, manifests: Iterable[CardFile]) -> None:

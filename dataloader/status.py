@@ -9,8 +9,9 @@ from dataloader.couch import Server
 from dataloader.manifest import CardFile
 from dataloader.plan import OnProgress, no_progress
 from dataloader.protection import guard
-from dataloader.reconciled import SUFFIX, Reconciled, read_reconciled
+from dataloader.reconciled import Reconciled, find_reconciled
 from dataloader.snapsets import Snapsets
+from dataloader.sources import refuse_twice
 from dataloader.targets import Target
 from dataloader.verify import CardVerdict, Verdict, verify
 
@@ -68,7 +69,7 @@ class StatusResult:
 
 
 OnWrong = Callable[[CardFile, CardVerdict], None]
-"""Called for each card that a server could not use."""
+"""Called for each card that a server could not use, or whose state nobody may have meant."""
 
 
 def no_wrong(manifest: CardFile, verdict: CardVerdict) -> None:
@@ -92,15 +93,16 @@ def status(
         manifests: the batches; of a reconciled file, the encoded cards are asked for.
         snapsets: the snapsets that the cards start with.
         on_progress: told of each batch of answers.
-        on_wrong: told of each card that a server could not use.
+        on_wrong: told of each card that a server could not use, or whose state nobody may have meant.
 
     Raises:
-        InputError: a reconciled file beside a manifest is wrong.
+        InputError: a reconciled file beside a manifest is wrong, or a batch is given twice.
         DataloaderError: the server can't be asked.
         ProtectedError: a database was loaded as something more protected.
         VerifyError: the databases are there and a view is not, as in the middle of the first load.
     """
     start = time.monotonic()
+    refuse_twice(manifests)
     encoded = [count_encoded(each) for each in manifests]
     server.welcome()
     guard(server, target)
@@ -109,7 +111,7 @@ def status(
     is_there = all(server.database(target.database(name)).exists() for name in target.model.databases)
 
     def note(manifest: CardFile, verdict: CardVerdict) -> None:
-        if verdict.verdict is Verdict.WRONG:
+        if verdict.verdict is Verdict.WRONG or verdict.is_odd:
             on_wrong(manifest, verdict)
 
     for manifest, came_back in zip(manifests, encoded, strict=True):
@@ -125,7 +127,7 @@ def status(
 def count_encoded(manifest: CardFile) -> int | None:
     """Return how many cards of a batch are encoded, None where that is not known.
 
-    A reconciled file knows; so does one that ``reconcile`` wrote beside the manifest, if it is of the same cards.
+    A reconciled file knows; so does the last one that ``reconcile`` wrote beside the manifest.
 
     Raises:
         FileError: that file can't be read.
@@ -133,8 +135,5 @@ def count_encoded(manifest: CardFile) -> int | None:
     """
     if isinstance(manifest, Reconciled):
         return manifest.count
-    path = manifest.path.with_name(f"{manifest.header.name}{SUFFIX}")
-    if not path.exists():
-        return None
-    found = read_reconciled(path)
-    return found.count if found.header.digest == manifest.header.digest else None
+    found = find_reconciled(manifest)
+    return None if found is None else found.count

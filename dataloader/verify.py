@@ -19,9 +19,9 @@ from dataloader.models import Entry, Kind, Lookup, Model
 from dataloader.pipeline import chunks, in_parallel
 from dataloader.plan import OnProgress, no_progress
 from dataloader.protection import guard
-from dataloader.revision import Document, content, content_hash, prepare, rank
+from dataloader.revision import Document, certifies_itself, content, content_hash, prepare, rank
 from dataloader.snapsets import Snapsets
-from dataloader.sources import card_entries
+from dataloader.sources import card_entries, refuse_twice
 from dataloader.targets import Target
 from dataloader.validation import explain, is_valid
 from dataloader.views import DESIGN
@@ -32,6 +32,8 @@ class Verdict(StrEnum):
 
     OK = "ok"
     """Exactly what the batch says."""
+    OUTDATED = "outdated"
+    """All that is needed, as an earlier load brought it from another snapset, untouched since."""
     CHANGED = "changed"
     """All that is needed, changed by its owner since."""
     REVOKED = "revoked"
@@ -49,6 +51,8 @@ class CardVerdict:
     uuid: str
     verdict: Verdict
     reason: str = ""
+    is_odd: bool = False
+    """Whether nobody may have meant it: the preference set is deleted, and the card still lets in."""
 
 
 @dataclass
@@ -96,11 +100,13 @@ def verify(
         on_verdict: told of each card whose verdict is not ``ok``.
 
     Raises:
+        InputError: a batch is given twice.
         DataloaderError: the server can't be asked.
         VerifyError: a database or a view is not there.
         ProtectedError: a database was loaded as something more protected.
     """
     start = time.monotonic()
+    refuse_twice(manifests)
     server.welcome()
     guard(server, target)
     result = VerifyResult()
@@ -176,9 +182,8 @@ class _Asker:
         try:
             answer = database.view(DESIGN, lookup.view, keys, include_docs=lookup.include_docs)
         except NotFoundError as error:
-            raise VerifyError(
-                f"database {database.name}", rule=f"has no view {lookup.view}", todo="load the target first"
-            ) from error
+            rule = f"has no view {lookup.view}" if database.exists() else "is not there"
+            raise VerifyError(f"database {database.name}", rule=rule, todo="load the target first") from error
         rows: dict[str, list[dict[str, Any]]] = {}
         for row in answer:
             rows.setdefault(row["key"], []).append(row)
@@ -208,6 +213,8 @@ class _Asker:
                 yield CardVerdict(entry.key, Verdict.WRONG, reason)
             elif (marking := self._markings.get(kind_name)) and marking.is_marked(said):
                 yield CardVerdict(entry.key, Verdict.REVOKED, f"document {expected.id} is marked as revoked")
+            elif certifies_itself(document):
+                yield CardVerdict(entry.key, Verdict.OUTDATED, f"document {expected.id} is of an earlier load")
             else:
                 yield CardVerdict(entry.key, Verdict.CHANGED, f"document {expected.id} has been changed")
 
@@ -222,7 +229,9 @@ class _Asker:
             if not found:
                 yield CardVerdict(entry.key, Verdict.MISSING, f"document {doc_id} is not there")
             elif all(leaf.get("_deleted") for leaf in found):
-                yield CardVerdict(entry.key, Verdict.REVOKED, f"document {doc_id} has been deleted")
+                is_odd = kind.name not in self._markings and entry.key not in explained
+                which = "has been deleted, and the card itself is not revoked" if is_odd else "has been deleted"
+                yield CardVerdict(entry.key, Verdict.REVOKED, f"document {doc_id} {which}", is_odd)
             elif entry.key not in explained:
                 reason = f"{_name(lookup)} does not find document {doc_id}, which is there"
                 yield CardVerdict(entry.key, Verdict.WRONG, reason)

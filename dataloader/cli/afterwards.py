@@ -147,13 +147,19 @@ def _revoke_json(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> dict[
 
 
 def _revoke_text(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> Iterator[str]:
-    yield from table([(f"card {each.card.number}", _SAID[each.outcome]) for each in outcomes[:SHOWN_CARDS]])
+    yield from table([(f"card {each.card.number}", _said(each)) for each in outcomes[:SHOWN_CARDS]])
     if len(outcomes) > SHOWN_CARDS:
         yield f"and {len(outcomes) - SHOWN_CARDS:,} more cards (--json names all)"
     parts = [
         f"{count:,} {outcome.value.replace('_', ' ')}" for outcome in Outcome if (count := result.outcomes[outcome])
     ]
     yield f"{result.outcomes.total():,} cards in {result.seconds:.1f} s: {', '.join(parts)}"
+
+
+def _said(card: CardOutcome) -> str:
+    if card.outcome is Outcome.RESTORED and card.reason:
+        return "is no longer revoked"
+    return _SAID[card.outcome]
 
 
 def _revoke_code(output: Output, result: RevokeResult, outcomes: Sequence[CardOutcome]) -> ExitCode:
@@ -198,9 +204,10 @@ def status(
     noted: Noted[CardVerdict] = Noted()
 
     def note(manifest: CardFile, card: CardVerdict) -> None:
-        noted(Verdict.WRONG, card)
+        if card.verdict is Verdict.WRONG:
+            noted(Verdict.WRONG, card)
         if len(lines) < SHOWN_CARDS:
-            lines.append(f"batch {manifest.header.name}, card {card.uuid}: wrong: {card.reason}")
+            lines.append(f"batch {manifest.header.name}, card {card.uuid}: {card.verdict.value}: {card.reason}")
 
     server = get_server(target)
     progress = Progress(output, "cards")
@@ -212,6 +219,10 @@ def status(
         output.result(_status_json(result), _status_text(result))
         for line in lines:
             output.warn(line)
+        for batch in result.batches:
+            if batch.encoded is not None and batch.loaded > batch.encoded:
+                rest = f"of which {batch.encoded:,} have come back encoded"
+                output.warn(f"batch {batch.name}: {batch.loaded:,} cards are loaded, {rest}; revoke those in doubt")
         wrong = result.total.wrong
         code = ExitCode.VERIFY if wrong else ExitCode.OK
         report(lambda: status_report(read, result, noted), code)

@@ -23,6 +23,7 @@ from dataloader.cli.options import (
     report_options,
     snapset_options,
     target_options,
+    tell_of_reconciled,
 )
 from dataloader.cli.output import Output, global_options
 from dataloader.cli.progress import Progress
@@ -194,6 +195,7 @@ def verify(
     target = get_target(output, options)
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
     read = get_manifests(manifests)
+    tell_of_reconciled(output, read)
     server = get_server(target)
     progress = Progress(output, "cards")
     with (
@@ -235,9 +237,10 @@ class _Verdicts:
         if self._stream is not None:
             record = {"batch": batch, "uuid": card.uuid, "verdict": card.verdict.value, "reason": card.reason}
             self._stream.write(orjson.dumps(self._output.cleaned(record)) + b"\n")
-        if card.verdict not in {Verdict.MISSING, Verdict.WRONG}:
+        if card.verdict in {Verdict.MISSING, Verdict.WRONG}:
+            self.noted(card.verdict, card)
+        elif not card.is_odd:
             return
-        self.noted(card.verdict, card)
         if len(self.lines) < SHOWN_VERDICTS:
             self.lines.append(f"batch {batch}, card {card.uuid}: {card.verdict.value}: {card.reason}")
 
@@ -264,4 +267,4 @@ def verify_json(result: VerifyResult) -> dict[str, Any]:
 def verify_text(result: VerifyResult) -> Iterator[str]:
     """Yield the verdicts as lines."""
     parts = [f"{result.verdicts[verdict]:,} {verdict.value}" for verdict in Verdict if result.verdicts[verdict]]
-    yield f"{result.verdicts.total():,} cards asked for in {result.seconds:.1f} s: {', '.join(parts)}"
+    yield f"{result.verdicts.total():,} cards asked for in {result.seconds:.1f} s: {', '.join(parts) or 'none there'}"

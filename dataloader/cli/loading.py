@@ -25,6 +25,7 @@ from dataloader.cli.options import (
     report_options,
     snapset_options,
     target_options,
+    tell_of_reconciled,
 )
 from dataloader.cli.output import Output, global_options, table, tell_of_copies
 from dataloader.cli.progress import Progress
@@ -182,6 +183,7 @@ def plan(
     target = get_target(output, options)
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
     read = get_manifests(manifests)
+    tell_of_reconciled(output, read)
     sources = all_sources(target, read, snapsets)
     server = get_server(target)
     progress = Progress(output)
@@ -273,6 +275,7 @@ def load(
     target = get_target(output, options)
     snapsets = get_snapsets(output, snapsets_dir, strict=strict)
     read = get_manifests(manifests)
+    tell_of_reconciled(output, read)
     sources = all_sources(target, read, snapsets, _get_part(part, parts))
     server = get_server(target)
     with reporting(output, options, "Load", read, target, server, writes=True) as report:

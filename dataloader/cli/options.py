@@ -9,9 +9,10 @@ import click
 
 from dataloader.cli.output import Output
 from dataloader.couch import Server, Tls
+from dataloader.errors import DataloaderError
 from dataloader.manifest import CardFile
 from dataloader.models import model_names
-from dataloader.reconciled import Reconciled, Verdict, read_cards
+from dataloader.reconciled import Reconciled, Verdict, find_reconciled, read_cards
 from dataloader.snapsets import Snapsets, read_snapsets
 from dataloader.targets import Environment, Target, resolve
 
@@ -119,6 +120,25 @@ def get_snapsets(output: Output, folder: Path | None, *, strict: bool) -> Snapse
 def get_manifests(paths: Sequence[Path]) -> list[CardFile]:
     """Check manifests and reconciled files, each as a whole."""
     return [read_cards(path) for path in paths]
+
+
+def tell_of_reconciled(output: Output, manifests: Sequence[CardFile]) -> None:
+    """Warn where cards are in doubt that a reconciled file tells of, and where one has none that is not."""
+    for each in manifests:
+        if isinstance(each, Reconciled):
+            if not each.count:
+                output.warn(f"{each.path}: none of its cards is encoded; is it of the right returned file?")
+            continue
+        try:
+            found = find_reconciled(each)
+        except DataloaderError:
+            # It was not asked for.
+            continue
+        if found is not None and (doubtful := each.header.cards - found.count):
+            output.warn(
+                f"{each.path}: {doubtful:,} of its {each.header.cards:,} cards have not come back encoded, by "
+                f"{found.path}; give that in the manifest's place to leave them out"
+            )
 
 
 def left_out_json(manifests: Sequence[CardFile]) -> dict[str, int]:

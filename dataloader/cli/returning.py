@@ -199,6 +199,14 @@ def _tell(output: Output, found: Reconciliation, path: Path | None) -> None:
             break
     output.warnings(f"{stray.row.where}: unknown: {stray.why}" for stray in found.ledger.strays)
     output.warnings(found.warnings)
+    if aside := found.ledger.chips_aside:
+        chips = (
+            "1 chip of a card that was encoded again is"
+            if aside == 1
+            else f"{aside:,} chips of cards that were encoded again are"
+        )
+        hint = "" if path else "; --details FILE names all"
+        output.warn(f"{chips} not to be handed out: see that nobody gets a card twice{hint}")
     if found.good:
         return
     parts = []

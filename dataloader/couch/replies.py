@@ -146,6 +146,8 @@ def refusal(address: Address, asked: str, response: urllib3.BaseHTTPResponse, bo
 def _not_let_in(address: Address, status: int, text: str, reason: str) -> tuple[str, str]:
     if address.user is None:
         return "the server wants a user name and a password", "set COUCHDB_USER and COUCHDB_PASSWORD"
+    if address.password is None:
+        return f"no password is given for user {address.user}", "set COUCHDB_PASSWORD or COUCHDB_PASSWORD_FILE"
     if "temporarily locked" in reason:
         rule = f"user {address.user} is locked out for a while after wrong passwords"
         return rule, "correct the password and wait some minutes"

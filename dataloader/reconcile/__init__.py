@@ -107,8 +107,10 @@ def reconcile(
         for at, file in enumerate(ordered):
             if at:
                 opened = stack.enter_context(open_returned(file.path, labels[at], reading))
+            again = last_round + 1
             for source in opened:
-                round_ = last_round + 1 if file.again else _round(manifest, source)
+                # A file is a round, whatever number of sheets it has.
+                round_ = again if file.again else _round(manifest, source)
                 last_round = max(last_round, round_)
                 tables += 1
                 reader = Reader(ledger, Table(source, tables, round_, byte_order), reading.max_rows)

@@ -47,6 +47,7 @@ class Ledger:
         self.warnings: list[tuple[str, str]] = []
         """Where, and what is to be noticed of rows and cards, though it changes no verdict."""
         self.set_aside: list[tuple[str, str]] = []
+        self.chips_aside = 0
         """Where, and why, for rows that tell of an earlier round of encoding than the one that counts."""
         self._tables: list[Table] = []
         self._chips = bytearray(_SLOT * (roll.count + 1))
@@ -146,6 +147,7 @@ class Ledger:
             row = claim.row
             if claim not in counted and row.said is not Said.NOTHING:
                 todo = f"; chip {row.chip.uid} is not to be handed out" if row.chip.uid else ""
+                self.chips_aside += bool(row.chip.uid)
                 self.set_aside.append((row.where, f"card {number} was encoded again since{todo}"))
 
     @property

@@ -13,6 +13,7 @@ _ALL_OF_THEM = "dataloader verify --details FILE lists all of them, a line of JS
 _SHARES = {
     Verdict.CHANGED: ("in use", Tone.GOOD, "work; their owners have changed the preferences"),
     Verdict.OK: ("ready", Tone.GOOD, "work, exactly as minted"),
+    Verdict.OUTDATED: ("outdated", Tone.GOOD, "work, as an earlier load brought them from another snapset"),
     Verdict.REVOKED: ("revoked", Tone.QUIET, "no longer work, because somebody deleted or revoked them"),
     Verdict.MISSING: ("missing", Tone.ATTENTION, "not loaded yet"),
     Verdict.WRONG: ("wrong", Tone.BAD, "are there, but a server could not use them"),
@@ -43,6 +44,8 @@ def status_report(manifests: Sequence[CardFile], result: StatusResult, noted: No
 
 def _verdict(total: BatchStatus) -> str:
     cards = total.verdicts.total()
+    if not cards:
+        return "No card was asked for."
     if total.wrong:
         return f"{total.wrong:,} of {many(cards, 'card')} would not work."
     if not total.loaded:

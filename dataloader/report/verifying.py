@@ -10,6 +10,7 @@ from dataloader.verify import CardVerdict, Verdict, VerifyResult
 
 _VERDICTS = {
     Verdict.OK: (Tone.GOOD, "work, exactly as minted"),
+    Verdict.OUTDATED: (Tone.GOOD, "work, as an earlier load brought them from another snapset"),
     Verdict.CHANGED: (Tone.GOOD, "work; their owners have changed the preferences"),
     Verdict.REVOKED: (Tone.QUIET, "no longer work, because somebody deleted or revoked them"),
     Verdict.MISSING: (Tone.BAD, "were never loaded"),
@@ -29,7 +30,7 @@ def verify_report(manifests: Sequence[CardFile], result: VerifyResult, noted: No
     return Report(
         about("Verification", manifests),
         _verdict(result, bad),
-        Tone.BAD if bad else Tone.GOOD,
+        Tone.BAD if bad else Tone.GOOD if result.verdicts.total() else Tone.ATTENTION,
         (_asked(manifests, result), *left_out(manifests)),
         "cards",
         tuple(Share(each.value, result.verdicts[each], text, tone) for each, (tone, text) in _VERDICTS.items()),
@@ -39,6 +40,8 @@ def verify_report(manifests: Sequence[CardFile], result: VerifyResult, noted: No
 
 def _verdict(result: VerifyResult, bad: int) -> str:
     cards, revoked = result.verdicts.total(), result.verdicts[Verdict.REVOKED]
+    if not cards:
+        return "No card was asked for."
     if bad:
         return f"{bad:,} of {many(cards, 'card')} would not work."
     if revoked:
