@@ -156,6 +156,8 @@ class Way:
     asked: Asked
     for_good: bool
     """Whether all later ones of its kind are hit, too."""
+    any_like_it: bool = False
+    """Whether the first one of its kind is as good, as where a server does not get the same ones each time."""
 
 
 class Injector:
@@ -178,8 +180,9 @@ class Injector:
         if asked.kind != self._way.asked.kind:
             return forward(request)
         with self._lock:
-            self._seen += asked == replace(self._way.asked, nth=1)
-            hit = self._seen >= self._way.asked.nth and (self._way.for_good or not self.hits)
+            self._seen += self._way.any_like_it or asked == replace(self._way.asked, nth=1)
+            nth = 1 if self._way.any_like_it else self._way.asked.nth
+            hit = self._seen >= nth and (self._way.for_good or not self.hits)
             self.hits += hit
         return self._fault.hook(self, request, forward) if hit else forward(request)
 
