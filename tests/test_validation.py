@@ -1,5 +1,6 @@
 """Explaining what is wrong in data: every rule, where it is broken, and nothing that is a secret."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -33,6 +34,13 @@ def test_a_value_of_a_wrong_type_breaks_one_rule() -> None:
         [rule] = explain(CARD, {"number": value, "uuid": "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", "snapset": "a"})
         assert rule == f"number: {value!r} is not of type 'integer'"
     assert explain("common/snapset-name", 1) == ["1 is not of type 'string'"]
+
+
+@pytest.mark.parametrize("value", [date(2020, 11, 23), "\ud800"])
+def test_what_json_cannot_hold_is_explained(value: Any) -> None:
+    """A date of a TOML file, or half a character, is no reason to stop."""
+    [rule] = explain(CARD, {"number": 1, "uuid": value, "snapset": "a"})
+    assert rule.startswith(f"uuid: {value!r} ")
 
 
 def test_of_several_ways_to_be_right_the_nearest_is_told() -> None:
