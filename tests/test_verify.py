@@ -434,7 +434,7 @@ class TestAsking:
         assert f" s: {CARDS - 3} ok, 1 changed, 1 revoked, 1 wrong\n" in done.stdout
         first, last = done.stderr.splitlines()
         assert first.startswith(f"warning: batch spring, card {keys[0]}: wrong: ")
-        assert last == "error: 1 cards would not work (load the batch; what is wrong then, a person has to look at)"
+        assert last == "error: 1 card would not work (load the batch; what is wrong then, a person has to look at)"
 
     @KEY_MODEL
     def test_a_revoked_card_is_no_failure(

@@ -25,6 +25,7 @@ from dataloader.cli.progress import Progress
 from dataloader.cli.reporting import reporting
 from dataloader.errors import ExitCode, UsageError
 from dataloader.manifest import Card, CardFile
+from dataloader.report.model import many
 from dataloader.report.noted import Noted
 from dataloader.report.status import status_report
 from dataloader.revoke import CardOutcome, Outcome, RevokeResult, check_reason, restore
@@ -153,7 +154,7 @@ def _revoke_text(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> Itera
     parts = [
         f"{count:,} {outcome.value.replace('_', ' ')}" for outcome in Outcome if (count := result.outcomes[outcome])
     ]
-    yield f"{result.outcomes.total():,} cards in {result.seconds:.1f} s: {', '.join(parts)}"
+    yield f"{many(result.outcomes.total(), 'card')} in {result.seconds:.1f} s: {', '.join(parts)}"
 
 
 def _said(card: CardOutcome) -> str:

@@ -31,6 +31,7 @@ from dataloader.cli.reporting import reporting
 from dataloader.errors import ExitCode
 from dataloader.files import new_files
 from dataloader.manifest import CardFile
+from dataloader.report.model import many
 from dataloader.report.noted import Noted
 from dataloader.report.verifying import verify_report
 from dataloader.security import Circle, SecurityResult, check_security
@@ -218,7 +219,7 @@ def verify(
     if code is not ExitCode.OK:
         bad = result.verdicts[Verdict.MISSING] + result.verdicts[Verdict.WRONG]
         output.error(
-            f"{bad:,} cards would not work (load the batch; what is wrong then, a person has to look at)", code
+            f"{many(bad, 'card')} would not work (load the batch; what is wrong then, a person has to look at)", code
         )
     return code
 
@@ -267,4 +268,4 @@ def verify_json(result: VerifyResult) -> dict[str, Any]:
 def verify_text(result: VerifyResult) -> Iterator[str]:
     """Yield the verdicts as lines."""
     parts = [f"{result.verdicts[verdict]:,} {verdict.value}" for verdict in Verdict if result.verdicts[verdict]]
-    yield f"{result.verdicts.total():,} cards asked for in {result.seconds:.1f} s: {', '.join(parts) or 'none there'}"
+    yield f"{many(result.verdicts.total(), 'card')} asked for in {result.seconds:.1f} s: {', '.join(parts) or 'none'}"

@@ -18,6 +18,7 @@ from dataloader.generate import generate as generate_batch
 from dataloader.generate import share_out, spares_of
 from dataloader.inputs import validate as validate_files
 from dataloader.manifest import Header, read_manifest
+from dataloader.report.model import many
 from dataloader.settings import MAX_CARDS
 
 
@@ -155,7 +156,7 @@ def _minted(header: Header) -> str:
 
 def _counted(header: Header) -> str:
     spares = sum(header.spares.values())
-    return f"{header.cards:,} cards{f' ({spares:,} of them spares)' if spares else ''}"
+    return f"{many(header.cards, 'card')}{f' ({spares:,} of them spares)' if spares else ''}"
 
 
 @click.command(short_help="Write a batch again, in the layout of a vendor's tool.")

@@ -21,6 +21,7 @@ from dataloader.reconcile import Reconciliation, ReturnedFile
 from dataloader.reconcile import reconcile as reconcile_batch
 from dataloader.reconcile.writing import Results, details, results_in, write_results
 from dataloader.reconciled import Verdict
+from dataloader.report.model import many
 from dataloader.report.reconciling import reconcile_report
 from dataloader.returned import KEYS, Reading
 
@@ -170,7 +171,7 @@ def reconcile_json(found: Reconciliation, results: Results, *, has_reencode: boo
 def _text(found: Reconciliation, files: int, results: Results, *, has_reencode: bool, encrypted: bool) -> Iterator[str]:
     header = found.manifest.header
     count = f"{files} files" if files > 1 else "1 file"
-    yield f"batch {header.name}: {header.cards:,} cards, {found.rows:,} rows in {count}"
+    yield f"batch {header.name}: {many(header.cards, 'card')}, {many(found.rows, 'row')} in {count}"
     spares = found.counts.spares_unused
     rows: list[tuple[object, ...]] = [
         (found.counts[verdict], verdict.value + (f" ({spares:,} of them unused spares)" if spares else ""))
