@@ -5,6 +5,7 @@ Run as a program, it writes ``samples/returned/`` anew: a small batch, and a fil
 
 import csv
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ import openpyxl
 from dataloader.check_value import check_value
 from dataloader.generate import Batch, generate
 from dataloader.manifest import Card, Manifest
+from dataloader.reconciled import Counts, ReturnedCard, Verdict, write_reconciled
 
 TITLES = ["Card number", "UUID", "Check", "Snapset", "Chip UID", "Result", "Note"]
 NUMBER, UUID, CHECK, SNAPSET, CHIP, RESULT, NOTE = range(7)
@@ -41,6 +43,17 @@ def good_rows(manifest: Manifest) -> Rows:
         row_of(card, chip="", result="spare") if manifest.header.is_spare(card.number) else row_of(card)
         for card in manifest.cards()
     ]
+
+
+def came_back(manifest: Manifest, path: Path, encoded: int) -> Path:
+    """Write what came back of a batch: the first cards are encoded, the others failed."""
+    returned = [
+        ReturnedCard(card, Verdict.ENCODED if card.number <= encoded else Verdict.FAILED) for card in manifest.cards()
+    ]
+    counts = Counts(Counter(each.verdict for each in returned))
+    with path.open("w+b") as stream:
+        write_reconciled(stream, manifest.header, counts, returned)
+    return path
 
 
 def write_csv(

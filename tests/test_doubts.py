@@ -1,22 +1,19 @@
 """What nobody may have meant: cards in doubt that are loaded, sets that are gone, chips that are there twice."""
 
 import os
-from collections import Counter
 from pathlib import Path
 
 import openpyxl
 import pytest
 from conftest import Command, agreed, databases, delete, get, put
 from records import FONT_SIZE, flat, preferences_of, write_snapsets
-from returned_files import TITLES, chip_of, good_rows, row_of, write_csv
+from returned_files import TITLES, came_back, chip_of, good_rows, row_of, write_csv
 
 from dataloader.couch import Server
 from dataloader.errors import ExitCode, InputError
 from dataloader.generate import generate
 from dataloader.load import load
 from dataloader.manifest import Card, Manifest
-from dataloader.reconciled import Counts, ReturnedCard, write_reconciled
-from dataloader.reconciled import Verdict as Returned
 from dataloader.snapsets import Snapsets
 from dataloader.sources import all_sources
 from dataloader.status import count_encoded, status
@@ -45,23 +42,15 @@ def cards(spring: Manifest) -> list[Card]:
     return list(spring.cards())
 
 
-def came_back(manifest: Manifest, name: str, encoded: int) -> Path:
-    """Write what came back of a batch beside its manifest: the first cards are encoded, the others failed."""
-    path = manifest.path.with_name(f"{name}.reconciled.jsonl")
-    returned = [
-        ReturnedCard(card, Returned.ENCODED if card.number <= encoded else Returned.FAILED) for card in manifest.cards()
-    ]
-    with path.open("w+b") as stream:
-        write_reconciled(stream, manifest.header, Counts(Counter(each.verdict for each in returned)), returned)
-    return path
-
-
 # Cards that have not come back encoded.
 
 
 def test_the_last_round_counts(spring: Manifest) -> None:
     """Of several reconciled files beside the manifest, the newest tells; what is broken elsewhere is no matter."""
-    first, second = came_back(spring, "spring", 5), came_back(spring, "spring-2", 7)
+    first, second = (
+        came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5),
+        came_back(spring, spring.path.with_name("spring-2.reconciled.jsonl"), 7),
+    )
     for path, time in ((first, 1_000), (second, 2_000)):
         os.utime(path, (time, time))
     spring.path.with_name("spring-of-another-year.reconciled.jsonl").write_text("{}")
@@ -75,7 +64,7 @@ def test_cards_in_doubt_are_told_where_the_manifest_is_given(
     spring: Manifest, sets: Snapsets, run_here: Command
 ) -> None:
     """With a reconciled file beside it, loading all cards of the manifest is not what is usually meant."""
-    reconciled = came_back(spring, "spring", 5)
+    reconciled = came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
     warning = (
         f"warning: {spring.path}: 3 of its 8 cards have not come back encoded, by {reconciled}; "
         "give that in the manifest's place to leave them out\n"
@@ -96,7 +85,7 @@ def test_a_file_without_encoded_cards_is_warned_of(
     spring: Manifest, sets: Snapsets, tmp_path: Path, run_here: Command
 ) -> None:
     """As it comes of the wrong returned file; no report says that all is well with no card."""
-    nothing = came_back(spring, "nothing", 0)
+    nothing = came_back(spring, spring.path.with_name("nothing.reconciled.jsonl"), 0)
     warning = f"warning: {nothing}: none of its cards is encoded; is it of the right returned file?\n"
     for name, says in (
         ("load", "in place"),
@@ -112,7 +101,7 @@ def test_a_file_without_encoded_cards_is_warned_of(
 @ONE_MODEL
 def test_a_card_that_was_not_encoded_is_revoked_by_the_manifest(spring: Manifest, run_here: Command) -> None:
     """A reconciled file does not have it, and the error says where it is to be found."""
-    reconciled = came_back(spring, "spring", 5)
+    reconciled = came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
     done = run_here("revoke", reconciled, "--yes", "--card", 7, "--reason", "lost")
     assert done.code == ExitCode.INPUT
     assert done.stderr == f"error: --card 7: is not a card of {reconciled} (give the batch's manifest)\n"

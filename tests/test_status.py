@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 from conftest import Command, agreed, databases, get, put, sequences
 from records import FONT_SIZE, access_of, flat, preferences_of, write_snapsets
+from returned_files import came_back
 
 from dataloader.couch import Server
 from dataloader.errors import ExitCode, InputError
 from dataloader.generate import generate
 from dataloader.load import load
 from dataloader.manifest import Card, CardFile, Manifest
-from dataloader.reconciled import Counts, ReturnedCard, write_reconciled
-from dataloader.reconciled import Verdict as Returned
 from dataloader.revoke import revoke
 from dataloader.snapsets import Snapsets
 from dataloader.sources import all_sources
@@ -40,17 +39,6 @@ def spring(tmp_path: Path) -> Manifest:
 def cards(spring: Manifest) -> list[Card]:
     """Its cards."""
     return list(spring.cards())
-
-
-def came_back(manifest: Manifest, path: Path, encoded: int) -> Path:
-    """Write what came back of a batch: the first cards are encoded, the others failed."""
-    returned = [
-        ReturnedCard(card, Returned.ENCODED if card.number <= encoded else Returned.FAILED) for card in manifest.cards()
-    ]
-    counts = Counts(Counter(each.verdict for each in returned))
-    with path.open("w+b") as stream:
-        write_reconciled(stream, manifest.header, counts, returned)
-    return path
 
 
 def test_each_card_is_counted_once(
