@@ -1,5 +1,7 @@
 """Explaining what is wrong in data: every rule, where it is broken, and nothing that is a secret."""
 
+import subprocess
+import sys
 from datetime import date
 from typing import Any
 
@@ -108,3 +110,14 @@ def test_what_lies_between_steps_is_told(value: Any) -> None:
     """A value between steps, however near to one, is none of them."""
     [rule] = explain("common/terms", {"http://registry.gpii.net/common/fontSize": value})
     assert rule.startswith(f"http://registry.gpii.net/common/fontSize: {value!r} is not ")
+
+
+@pytest.mark.parametrize(("uuid", "loaded"), [("2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", False), ("x", True)])
+def test_the_slow_validator_is_loaded_to_explain_only(uuid: str, *, loaded: bool) -> None:
+    """It takes long to load; with valid data nobody waits for it."""
+    code = (
+        "import sys; from dataloader.validation import explain; "
+        f"print(bool(explain({CARD!r}, {{'number': 1, 'uuid': {uuid!r}, 'snapset': 'a'}})), 'jsonschema' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"{loaded} {loaded}\n"
