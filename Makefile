@@ -31,7 +31,7 @@ fuzz: setup  ## Hunt for inputs that are neither taken nor refused (SECONDS=60 f
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' \
 	    || echo 'atheris can not be installed here; hypothesis hunts alone'
 	FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -n auto tests/fuzz
-	$(BIN)/python tests/fuzz/run_atheris.py --seconds $(SECONDS)
+	$(BIN)/python -m tests.fuzz.run_atheris --seconds $(SECONDS)
 
 bench: setup  ## Measure speed and memory against the ceiling and other tools (CARDS=25000, COUCHDB_URL)
 	$(BIN)/python -m bench --cards $(CARDS)
@@ -42,12 +42,13 @@ bench-floors: setup
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
 
 types: setup
 	$(BIN)/mypy
 
 docs: setup  ## Write the --help texts into docs/commands.md anew
-	$(BIN)/python tests/command_docs.py
+	$(BIN)/python -m tests.support.command_docs
 
 faults: setup  ## Put every fault in the way of every command, and write docs/faults.md anew (COUCHDB_URL)
 	$(BIN)/pytest -q tests/faults/test_matrix.py --write-docs
@@ -58,10 +59,10 @@ format: setup  ## Format the code
 
 build: setup  ## Build the wheel, the source distribution and their bills of materials (CycloneDX) into dist/
 	$(BIN)/python -m build
-	$(BIN)/python tests/supply_chain.py bills
+	$(BIN)/python -m tests.support.supply_chain bills
 
 audit: setup  ## Ask the registries for known vulnerabilities of what the project depends on
-	$(BIN)/python tests/supply_chain.py audit
+	$(BIN)/python -m tests.support.supply_chain audit
 
 clean:  ## Remove everything that was set up or built
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

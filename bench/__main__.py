@@ -22,17 +22,14 @@ from bench import couchimport
 from bench.ceiling import SETTINGS, ceiling, one_by_one
 from bench.measure import Measured, python, run
 from bench.returned import reconcile_and_write, write_returned
-from dataloader.check_value import check_value
+from dataloader.batch import Manifest, mint, read_manifest
 from dataloader.couch import Address, Database, Server
 from dataloader.embedded import EmbeddedServer
-from dataloader.generate import generate
-from dataloader.manifest import Manifest, read_manifest
-from dataloader.mint import mint
-from dataloader.models import get_model
-from dataloader.snapsets import read_snapsets
-from dataloader.sources import DESIGN_KIND, all_sources
-from dataloader.targets import Environment, Target, resolve
-from dataloader.workbook import COLUMNS, check_workbook, write_workbook
+from dataloader.operations import DESIGN_KIND, all_sources, generate
+from dataloader.records import read_snapsets
+from dataloader.records.models import get_model
+from dataloader.target import Environment, Target, resolve
+from dataloader.vendor import COLUMNS, check_value, check_workbook, write_workbook
 
 MODEL = "gpii-key"
 """One database, so that the ceiling and couchimport write to the same place."""

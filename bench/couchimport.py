@@ -11,8 +11,8 @@ from platformdirs import user_cache_path
 
 from bench.ceiling import SETTINGS
 from bench.measure import run
+from dataloader.common import ENV_CACHE_DIR
 from dataloader.couch import Address, Database
-from dataloader.settings import ENV_CACHE_DIR
 
 HERE = Path(__file__).resolve().parent
 

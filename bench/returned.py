@@ -4,12 +4,10 @@ from pathlib import Path
 
 import openpyxl
 
-from dataloader.check_value import check_value
-from dataloader.manifest import Manifest
-from dataloader.reconcile import ReturnedFile, reconcile
-from dataloader.reconcile.writing import results_in, write_results
-from dataloader.returned import Reading
-from dataloader.workbook import COLUMNS
+from dataloader.batch import Manifest
+from dataloader.operations.reconcile import ReturnedFile, reconcile, results_in, write_results
+from dataloader.vendor import COLUMNS, check_value
+from dataloader.vendor.returned import Reading
 
 
 def write_returned(manifest: Manifest, path: Path) -> None:

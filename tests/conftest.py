@@ -18,19 +18,19 @@ from uuid import uuid4
 
 import couchdb.http
 import pytest
-from office import PROGRAM, Office
-from proxy import Hook, Proxy, Request
 
+from dataloader.batch import Manifest
 from dataloader.cli import run as run_command
+from dataloader.common import Patience
 from dataloader.couch import Address, Database, Server
 from dataloader.embedded import EmbeddedServer
-from dataloader.generate import Batch, generate
-from dataloader.manifest import Manifest
-from dataloader.models import get_model, model_names
-from dataloader.settings import Patience
-from dataloader.snapsets import Snapsets, read_snapsets
-from dataloader.sources import Source, all_sources
-from dataloader.targets import Environment, Target, resolve
+from dataloader.operations import Source, all_sources, generate
+from dataloader.operations.generate import Batch
+from dataloader.records import Snapsets, read_snapsets
+from dataloader.records.models import get_model, model_names
+from dataloader.target import Environment, Target, resolve
+from tests.support.office import PROGRAM, Office
+from tests.support.proxy import Hook, Proxy, Request
 
 OUTSIDE_URL = os.environ.get("COUCHDB_URL")
 ADMIN = ("admin", "an admin's password, with ümlauts: 100%")

@@ -12,25 +12,25 @@ from typing import Any
 import click
 
 from dataloader import __version__
-from dataloader.cli.output import Output, global_options
-from dataloader.errors import DataloaderError, ExitCode
+from dataloader.cli._output import Output, global_options
+from dataloader.common import DataloaderError, ExitCode
 
-COMMANDS = {
-    "generate": "batch",
-    "export": "batch",
-    "validate": "batch",
-    "reconcile": "returning",
-    "check": "asking",
-    "plan": "loading",
-    "load": "loading",
-    "verify": "asking",
-    "revoke": "afterwards",
-    "status": "afterwards",
-    "seed": "seeding",
-    "serve": "serving",
-    "demo": "serving",
-}
-"""Each command, and the file of this folder that it stands in."""
+COMMANDS = (
+    "generate",
+    "export",
+    "validate",
+    "reconcile",
+    "check",
+    "plan",
+    "load",
+    "verify",
+    "revoke",
+    "status",
+    "seed",
+    "serve",
+    "demo",
+)
+"""The commands, in the order of the help; each is a file of this folder."""
 
 
 class _Commands(click.Group):
@@ -42,7 +42,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"dataloader.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        command: click.Command = getattr(import_module(f"dataloader.cli.{cmd_name}"), cmd_name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataloader.secrets import Secrets
+from dataloader.common import Secrets
 
 
 @dataclass(frozen=True, slots=True)

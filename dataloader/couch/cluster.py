@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dataloader.common import CredentialsError, ProtocolError
 from dataloader.couch.failures import Failure
 from dataloader.couch.replies import Body
-from dataloader.errors import CredentialsError, ProtocolError
 
 Ask = Callable[[str], tuple[int, Any, Body] | Failure]
 """Asks a node for a path, once."""

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from dataloader.couch import forms
+from dataloader.common import CredentialsError, Document, ProtocolError, TooLargeError
+from dataloader.couch import parsing
 from dataloader.couch.failures import TimedOutError
 from dataloader.couch.replies import Body, NotFoundError, PreconditionError, read
 from dataloader.couch.session import Answer
-from dataloader.errors import CredentialsError, ProtocolError, TooLargeError
-from dataloader.revision import Document
 
 if TYPE_CHECKING:
     from dataloader.couch.server import Server
@@ -77,7 +76,7 @@ class Database:
     def info(self) -> dict[str, Any] | None:
         """Return what the server knows of the database (``doc_count``, ``update_seq``…), None where it is not."""
         try:
-            return read(self._resource.get()[2], forms.information)
+            return read(self._resource.get()[2], parsing.information)
         except NotFoundError:
             return None
 
@@ -92,11 +91,11 @@ class Database:
         Raises:
             NotFoundError: the server knows no such thing, as PouchDB does not.
         """
-        return read(self._resource.get("_security")[2], forms.mapping)
+        return read(self._resource.get("_security")[2], parsing.mapping)
 
     def may_read(self) -> bool:
         """Tell whether this user can read the database; no document is fetched."""
-        return self._lets(lambda: read(self._resource.get("_all_docs", limit=0)[2], forms.mapping))
+        return self._lets(lambda: read(self._resource.get("_all_docs", limit=0)[2], parsing.mapping))
 
     def may_write(self) -> bool:
         """Tell whether this user can write documents, by a write of none.
@@ -104,7 +103,7 @@ class Database:
         Not by one that has to fail: CouchDB 3.5 takes a revision that it has never seen of a document that it has
         never seen, where any other document is there.
         """
-        return self._lets(lambda: read(self._resource.post("_bulk_docs", body={"docs": []})[2], forms.errors))
+        return self._lets(lambda: read(self._resource.post("_bulk_docs", body={"docs": []})[2], parsing.errors))
 
     def _lets(self, ask: Callable[[], object]) -> bool:
         try:
@@ -126,7 +125,7 @@ class Database:
         Returns:
             ``{ID: {"missing": [REVISION, …], "possible_ancestors": [REVISION, …]}}``.
         """
-        return read(self._resource.post("_revs_diff", body=questions)[2], forms.differences)
+        return read(self._resource.post("_revs_diff", body=questions)[2], parsing.differences)
 
     def leaves(self, ids: Sequence[str]) -> dict[str, list[Document]]:
         """Fetch every leaf of documents, deleted ones too, each with its ``_revisions``.
@@ -142,15 +141,15 @@ class Database:
                 found[doc_id].append(document)
         return found
 
-    def _bulk_get(self, ids: Sequence[str]) -> list[forms.Leaf]:
+    def _bulk_get(self, ids: Sequence[str]) -> list[parsing.Leaf]:
         body = {"docs": [{"id": each} for each in ids]}
-        return self._read("_bulk_get?revs=true", body, lambda data: forms.leaves(data, ids), lambda leaf: leaf)
+        return self._read("_bulk_get?revs=true", body, lambda data: parsing.leaves(data, ids), lambda leaf: leaf)
 
     def revision(self, doc_id: str, rev: str) -> Document | None:
         """Fetch one revision of a document, None where it is not there (any more)."""
         body = {"docs": [{"id": doc_id, "rev": rev}]}
         [(_, document, _)] = self._read(
-            "_bulk_get", body, lambda data: forms.leaves(data, [doc_id], one=True), lambda leaf: leaf
+            "_bulk_get", body, lambda data: parsing.leaves(data, [doc_id], one=True), lambda leaf: leaf
         )
         return document
 
@@ -159,12 +158,12 @@ class Database:
         return self._read(
             "_all_docs?include_docs=true&conflicts=true",
             {"keys": list(ids)},
-            lambda data: forms.rows_of_documents(data, ids),
+            lambda data: parsing.rows_of_documents(data, ids),
             lambda row: (row["key"], row.get("doc"), (row.get("error", ""), str(row.get("reason", "")))),
         )
 
     def _read(
-        self, path: str, body: object, form: Callable[[Any], list[Row]], leaf: Callable[[Row], forms.Leaf]
+        self, path: str, body: object, form: Callable[[Any], list[Row]], leaf: Callable[[Row], parsing.Leaf]
     ) -> list[Row]:
         """Ask for documents; what the server can't read just now is not absent, and is asked for again.
 
@@ -209,7 +208,7 @@ class Database:
         Raises:
             NotFoundError: there is none of this name, or no such database.
         """
-        return read(self._resource.get(["_local", name])[2], forms.mapping)
+        return read(self._resource.get(["_local", name])[2], parsing.mapping)
 
     def put_local(self, name: str, document: Mapping[str, object]) -> None:
         """Write a ``_local`` document, under the revision that it carries if there is one already.
@@ -242,7 +241,7 @@ class Database:
         hide = self._server.address.secrets.hide_in_theirs
         return [
             (error, Rejection(hide(doc_id), hide(f"{error}: {reason}")))
-            for doc_id, error, reason in read(reply[2], forms.errors)
+            for doc_id, error, reason in read(reply[2], parsing.errors)
         ]
 
     def _note_copies(self, reply: Answer) -> None:
@@ -260,7 +259,7 @@ class Database:
 
         def ask(some: Sequence[object]) -> list[dict[str, Any]]:
             reply = self._resource.post(path, body={"keys": list(some)}, **options)
-            return read(reply[2], lambda data: forms.rows(data, some))
+            return read(reply[2], lambda data: parsing.rows(data, some))
 
         return _in_halves(ask, keys)
 

@@ -16,9 +16,8 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from dataloader.common import DataloaderError, Secrets, UnreachableError
 from dataloader.couch import tls
-from dataloader.errors import DataloaderError, UnreachableError
-from dataloader.secrets import Secrets
 
 LAST = ", to the last retry"
 AGAIN = "what was written stays written; run it again and it goes on from there"

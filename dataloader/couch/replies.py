@@ -11,10 +11,10 @@ import couchdb.http
 import orjson
 import urllib3
 
-from dataloader.couch import forms
+from dataloader.common import CredentialsError, DataloaderError, ProtocolError, TooLargeError
+from dataloader.couch import parsing
 from dataloader.couch.address import Address
 from dataloader.couch.failures import SlowError, shown
-from dataloader.errors import CredentialsError, DataloaderError, ProtocolError, TooLargeError
 
 T = TypeVar("T")
 
@@ -199,5 +199,5 @@ def read(body: Body, form: Callable[[Any], T]) -> T:
         raise not_couchdb(body.node, "its reply is not JSON") from error
     try:
         return form(value)
-    except forms.MALFORMED as error:
+    except parsing.MALFORMED as error:
         raise not_couchdb(body.node, "its reply has another form") from error

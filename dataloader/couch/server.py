@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import couchdb
 import couchdb.http
 
-from dataloader.couch import forms
+from dataloader.common import NODES_LOOK, CredentialsError, Patience, ProtocolError, TooLargeError
+from dataloader.couch import parsing
 from dataloader.couch.address import Address
 from dataloader.couch.database import Database
 from dataloader.couch.replies import Body, NotFoundError, not_couchdb, read
 from dataloader.couch.session import Answer, Session
-from dataloader.errors import CredentialsError, ProtocolError, TooLargeError
-from dataloader.settings import NODES_LOOK, Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Server:
             ProtocolError: somebody else.
         """
         _, _, data = self.session.request("GET", f"{self.address.url}/", greeting=True)
-        said = read(data, forms.greeting)
+        said = read(data, parsing.greeting)
         if said is None:
             raise not_couchdb(data.node, "its greeting is another's")
         product, version = said
@@ -83,14 +82,14 @@ class Server:
         Raises:
             CredentialsError: the server does not accept the password.
         """
-        name, admin = read(self._get("_session"), forms.user)
+        name, admin = read(self._get("_session"), parsing.user)
         # It is the name that was sent, or another's: then it may be anything.
         return name if name in {None, self.address.user} else self.address.secrets.hide_in_theirs(name), admin
 
     def names_databases(self) -> bool:
         """Tell whether the server names its databases to this user, or to nobody in particular."""
         try:
-            read(self._get("_all_dbs"), forms.listing)
+            read(self._get("_all_dbs"), parsing.listing)
         except TooLargeError:
             # That says nothing of who may do what.
             raise
@@ -101,7 +100,7 @@ class Server:
     def nodes(self) -> Nodes:
         """Return the cluster's nodes, none where the server does not say (only an admin is told)."""
         try:
-            nodes = read(self._get("_membership"), forms.membership)
+            nodes = read(self._get("_membership"), parsing.membership)
         except (NotFoundError, CredentialsError):
             nodes = [], []
         hide = self.address.secrets.hide_in_theirs
@@ -129,7 +128,7 @@ class Server:
             tasks = self._get("_active_tasks")
         except (NotFoundError, CredentialsError):
             return 0, 0
-        return read(tasks, lambda reply: forms.indexing(reply, database))
+        return read(tasks, lambda reply: parsing.indexing(reply, database))
 
     def database(self, name: str) -> Database:
         """Return a database, whether it exists or not."""

@@ -12,14 +12,13 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from dataloader import __version__
+from dataloader.common import CONNECTIONS, CredentialsError, Patience, ProtocolError
 from dataloader.couch import tls
 from dataloader.couch.address import Address
 from dataloader.couch.cluster import Origin, origin
 from dataloader.couch.failures import AGAIN, CUT, LAST, CutError, Failure, failure_of, raise_failures, shown
-from dataloader.couch.repeats import Deadline, Repeats, Turns
 from dataloader.couch.replies import Body, is_cut, read_body, refusal, said
-from dataloader.errors import CredentialsError, ProtocolError
-from dataloader.settings import CONNECTIONS, Patience
+from dataloader.couch.retries import Deadline, Repeats, Turns
 
 _BUSY = frozenset({408, 429})
 """Statuses that a repeat at the same node is known to cure."""

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import urllib3
 
+from dataloader.common import CredentialsError, DataloaderError, FileError, UnreachableError
 from dataloader.couch.address import Tls
-from dataloader.errors import CredentialsError, DataloaderError, FileError, UnreachableError
 
 _PROBE_TIMEOUT = 2.0
 """Seconds to wait for a port to show which protocol it speaks."""

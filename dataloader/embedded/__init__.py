@@ -26,8 +26,7 @@ from urllib.parse import urlsplit
 
 from platformdirs import user_cache_path
 
-from dataloader.errors import EmbeddedServerError
-from dataloader.settings import ENV_CACHE_DIR
+from dataloader.common import ENV_CACHE_DIR, EmbeddedServerError
 
 NODE_MINIMUM = 18
 """The oldest major version of Node.js that the server runs on."""

@@ -1,5 +1,33 @@
-"""Reports: what came of a run, as a page for people.
+"""Reports: what came of a run, as one HTML page."""
 
-``model`` says what a report holds; a module for each kind of run builds one from that run's result;
-``render`` makes a page of it.
-"""
+from dataloader.report.documents import NotedDocument, matter
+from dataloader.report.facts import Run, facts, stopped
+from dataloader.report.load import load_report, plan_report
+from dataloader.report.model import Attention, Fact, Report, Share, Table, Tone
+from dataloader.report.notes import Noted, about
+from dataloader.report.reconcile import reconcile_report
+from dataloader.report.render import render
+from dataloader.report.status import status_report
+from dataloader.report.verify import verify_report
+
+__all__ = [
+    "Attention",
+    "Fact",
+    "Noted",
+    "NotedDocument",
+    "Report",
+    "Run",
+    "Share",
+    "Table",
+    "Tone",
+    "about",
+    "facts",
+    "load_report",
+    "matter",
+    "plan_report",
+    "reconcile_report",
+    "render",
+    "status_report",
+    "stopped",
+    "verify_report",
+]

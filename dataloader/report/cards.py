@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from dataloader.manifest import CardFile
-from dataloader.report.model import Attention, Table, Tone, many
-from dataloader.report.noted import Noted, card_names
-from dataloader.verify import CardVerdict, Verdict
+from dataloader.batch import CardFile
+from dataloader.common import many
+from dataloader.operations import CardVerdict, VerifyVerdict
+from dataloader.report.model import Attention, Table, Tone
+from dataloader.report.notes import Noted, card_names
 
 _TODO = {
-    Verdict.WRONG: "Have somebody look at the document that is named, then verify again.",
-    Verdict.MISSING: "Load the batch, then verify again.",
+    VerifyVerdict.WRONG: "Have somebody look at the document that is named, then verify again.",
+    VerifyVerdict.MISSING: "Load the batch, then verify again.",
 }
 NOT_WORKING = tuple(_TODO)
 """The verdicts on cards that would not work, the gravest first."""
@@ -18,9 +19,9 @@ NOT_WORKING = tuple(_TODO)
 
 def attention(
     manifests: Sequence[CardFile],
-    counts: Counter[Verdict],
+    counts: Counter[VerifyVerdict],
     noted: Noted[CardVerdict],
-    verdicts: Iterable[Verdict],
+    verdicts: Iterable[VerifyVerdict],
     all_of_them: str,
 ) -> list[Attention]:
     """Return the cards that need attention, a table for each verdict that has come up.

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from dataloader.manifest import CardFile
-from dataloader.report.model import Attention, Table, Tone, many, table_of
-from dataloader.report.noted import ALL_OF_THEM, Noted, card_names
-from dataloader.sources import DESIGN_KIND
-from dataloader.targets import Target
+from dataloader.batch import CardFile
+from dataloader.common import many
+from dataloader.operations import DESIGN_KIND
+from dataloader.report.model import Attention, Table, Tone, table_of
+from dataloader.report.notes import ALL_OF_THEM, Noted, card_names
+from dataloader.target import Target
 
 What = TypeVar("What", bound=StrEnum)
 """A state or an outcome."""

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from dataloader.report.model import Report, Share
 
 THINNEST = 0.8
@@ -49,6 +46,9 @@ def render(report: Report, *, full: bool = False) -> bytes:
         report: what it says.
         full: whether UUIDs are shown whole.
     """
+    # Jinja takes longer to import than most runs without a report.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -105,4 +105,4 @@ def _shortened(value: object) -> object:
 
 
 def _is_plain(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and not isinstance(value, Markup)
+    return isinstance(value, str) and not hasattr(value, "__html__")

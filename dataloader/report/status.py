@@ -2,21 +2,21 @@
 
 from collections.abc import Sequence
 
-from dataloader.manifest import CardFile
+from dataloader.batch import CardFile
+from dataloader.common import are, many
+from dataloader.operations import BatchStatus, CardVerdict, StatusResult, VerifyVerdict
 from dataloader.report.cards import attention
-from dataloader.report.model import Report, Share, Table, Tone, are, many
-from dataloader.report.noted import Noted, about, left_out
-from dataloader.status import BatchStatus, StatusResult
-from dataloader.verify import CardVerdict, Verdict
+from dataloader.report.model import Report, Share, Table, Tone
+from dataloader.report.notes import Noted, about, left_out
 
 _ALL_OF_THEM = "dataloader verify --details FILE lists all of them, a line of JSON each."
 _SHARES = {
-    Verdict.CHANGED: ("in use", Tone.GOOD, "work; their owners have changed the preferences"),
-    Verdict.OK: ("ready", Tone.GOOD, "work, exactly as minted"),
-    Verdict.OUTDATED: ("outdated", Tone.GOOD, "work, as an earlier load brought them from another snapset"),
-    Verdict.REVOKED: ("revoked", Tone.QUIET, "no longer work, because somebody deleted or revoked them"),
-    Verdict.MISSING: ("missing", Tone.ATTENTION, "not loaded yet"),
-    Verdict.WRONG: ("wrong", Tone.BAD, "are there, but a server could not use them"),
+    VerifyVerdict.CHANGED: ("in use", Tone.GOOD, "work; their owners have changed the preferences"),
+    VerifyVerdict.OK: ("ready", Tone.GOOD, "work, exactly as minted"),
+    VerifyVerdict.OUTDATED: ("outdated", Tone.GOOD, "work, as an earlier load brought them from another snapset"),
+    VerifyVerdict.REVOKED: ("revoked", Tone.QUIET, "no longer work, because somebody deleted or revoked them"),
+    VerifyVerdict.MISSING: ("missing", Tone.ATTENTION, "not loaded yet"),
+    VerifyVerdict.WRONG: ("wrong", Tone.BAD, "are there, but a server could not use them"),
 }
 _COLUMNS = ("minted", "encoded", "loaded", "in_use", "revoked", "missing", "wrong")
 
@@ -37,7 +37,7 @@ def status_report(manifests: Sequence[CardFile], result: StatusResult, noted: No
         tuple(left_out(manifests)),
         "cards",
         tuple(Share(label, total.verdicts[each], text, tone) for each, (label, tone, text) in _SHARES.items()),
-        tuple(attention(manifests, total.verdicts, noted, [Verdict.WRONG], _ALL_OF_THEM)),
+        tuple(attention(manifests, total.verdicts, noted, [VerifyVerdict.WRONG], _ALL_OF_THEM)),
         (_by_batch(result),),
     )
 

@@ -23,14 +23,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from conftest import Command, Completed, databases, get, put
-from records import FONT_SIZE, flat, preferences_of, write_snapsets
 
+from dataloader.common import DataloaderError, ExitCode, Patience
 from dataloader.couch import Nodes, Server
-from dataloader.errors import DataloaderError, ExitCode
-from dataloader.generate import generate
-from dataloader.settings import Patience
-from dataloader.targets import Target, resolve
+from dataloader.operations import generate
+from dataloader.target import Target, resolve
+from tests.conftest import Command, Completed, databases, get, put
+from tests.support.records import FONT_SIZE, flat, preferences_of, write_snapsets
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name.startswith("COUCHDB_")}
 NEEDED = ("COUCHDB_NODES", "COUCHDB_STOP_NODE", "COUCHDB_HANG_NODE", "COUCHDB_START_NODE")

@@ -16,7 +16,8 @@ from unittest import mock
 from urllib.parse import unquote
 
 import urllib3.util.connection
-from proxy import Forward, Hangup, Hook, Proxy, Reply, Request
+
+from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request
 
 PAGE = Reply(0, b"<!DOCTYPE html><title>Out of order</title>", {"Content-Type": "text/html"})
 """What balancers and proxies say, of any status."""

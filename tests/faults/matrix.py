@@ -16,15 +16,14 @@ from typing import Any
 from unittest import mock
 from uuid import uuid4
 
-from conftest import QUICK
-from injection import FAULTS, Asked, Way, all_asked, injected
-from proxy import Forward, Proxy, Reply, Request
-from states import State, clear, plant, state
-
 from dataloader.cli import run
 from dataloader.couch import Address, Server
-from dataloader.models import get_model
-from dataloader.targets import Environment, Target
+from dataloader.records.models import get_model
+from dataloader.target import Environment, Target
+from tests.conftest import QUICK
+from tests.faults.injection import FAULTS, Asked, Way, all_asked, injected
+from tests.faults.states import State, clear, plant, state
+from tests.support.proxy import Forward, Proxy, Reply, Request
 
 RETRIES = 2
 """Of a fault that lasts; short ones are got through with fewer."""
@@ -184,8 +183,8 @@ def _patience(case: Case, timeout: float) -> Iterator[None]:
     settings = {"DATALOADER_TIMEOUT": str(timeout), "DATALOADER_RETRIES": str(retries)}
     with (
         mock.patch.dict(os.environ, settings),
-        mock.patch("dataloader.indexing.INDEX_WAIT", timeout),
-        mock.patch("dataloader.indexing.INDEX_STILL", 1.5 * timeout),
+        mock.patch("dataloader.replication.indexes.INDEX_WAIT", timeout),
+        mock.patch("dataloader.replication.indexes.INDEX_STILL", 1.5 * timeout),
     ):
         yield
 
@@ -193,7 +192,11 @@ def _patience(case: Case, timeout: float) -> Iterator[None]:
 def _run(scenario: Scenario, target: Target, proxy: Proxy) -> Ran:
     options = ("--url", proxy.url, "--model", target.model.name, "--prefix", target.prefix, "--environment", "ci")
     stdout, stderr = io.StringIO(), io.StringIO()
-    with redirect_stdout(stdout), redirect_stderr(stderr), mock.patch("dataloader.revoke.now", return_value=NOW):
+    with (
+        redirect_stdout(stdout),
+        redirect_stderr(stderr),
+        mock.patch("dataloader.operations.revoke.now", return_value=NOW),
+    ):
         code = run([*scenario.arguments, *options, "--json"])
     said = [stdout.getvalue(), stderr.getvalue()]
     return Ran(code, *(text.replace(target.prefix, "PREFIX-").replace(proxy.url, "URL") for text in said))

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from injection import FAULTS
-from matrix import Outcome
+from tests.faults.injection import FAULTS
+from tests.faults.matrix import Outcome
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 SAME = "✓"

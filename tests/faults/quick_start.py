@@ -95,7 +95,7 @@ def _serve(said: str, run: Any) -> None:
 
 def main() -> None:
     """Import everything, and start what is asked for on stdin."""
-    from dataloader import settings
+    from dataloader.common import settings
 
     settings.BATCH_DOCUMENTS = DOCUMENTS
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -103,9 +103,9 @@ def main() -> None:
 
     from dataloader.cli import COMMANDS, run
 
-    for name in {*COMMANDS.values()}:
+    for name in {*COMMANDS}:
         import_module(f"dataloader.cli.{name}")
-    with mock.patch("dataloader.revoke.now", return_value="2020-11-23T00:00:00.000Z"):
+    with mock.patch("dataloader.operations.revoke.now", return_value="2020-11-23T00:00:00.000Z"):
         _serve(sys.argv[1], run)
 
 

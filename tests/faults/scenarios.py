@@ -6,19 +6,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from conftest import databases, delete, get, put
-from matrix import Scenario, new_prefix, planted
-from records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
-from states import State, clear, state
-
+from dataloader.common import prepare
 from dataloader.couch import Server
-from dataloader.generate import generate
-from dataloader.load import load
-from dataloader.models import get_model
-from dataloader.revision import prepare
-from dataloader.revoke import revoke
-from dataloader.sources import all_sources
-from dataloader.targets import Environment, Target
+from dataloader.operations import all_sources, generate, load, revoke
+from dataloader.records.models import get_model
+from dataloader.target import Environment, Target
+from tests.conftest import databases, delete, get, put
+from tests.faults.matrix import Scenario, new_prefix, planted
+from tests.faults.states import State, clear, state
+from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
 
 CARDS = 6
 """So many that each of a few has something happen to it, and one has not."""

@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 
 import couchdb.http
 import orjson
-from conftest import agreed, databases, put
 
 from dataloader.couch import Database, Server
-from dataloader.targets import Target
+from dataloader.target import Target
+from tests.conftest import agreed, databases, put
 
 State: TypeAlias = dict[str, dict[str, list[dict[str, Any]]] | None]
 """By database (None: it is not there) and by ID: every leaf with its content and its past, deletions too."""

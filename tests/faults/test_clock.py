@@ -9,15 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from conftest import snapshot
-from records import write_snapsets
-
+from dataloader.batch import read_manifest
+from dataloader.common import ExitCode
 from dataloader.couch import Server
-from dataloader.errors import ExitCode
-from dataloader.load import Outcome, load
-from dataloader.manifest import read_manifest
-from dataloader.sources import all_sources
-from dataloader.targets import Target
+from dataloader.operations import Outcome, all_sources, load
+from dataloader.target import Target
+from tests.conftest import snapshot
+from tests.support.records import write_snapsets
 
 # Each look at the wall clock finds it a day earlier, from the year 2001 back.
 SET_BACK = """

@@ -7,17 +7,14 @@ from pathlib import Path
 from threading import Event
 
 import couchdb.http
-from conftest import databases, get, put, snapshot
-from quick_start import QuickStart
-from records import FONT_SIZE, flat, preferences_of, write_snapsets
 
+from dataloader.common import ExitCode
 from dataloader.couch import Server
-from dataloader.errors import ExitCode
-from dataloader.generate import generate
-from dataloader.load import load
-from dataloader.sources import all_sources
-from dataloader.targets import Target
-from dataloader.verify import verify
+from dataloader.operations import all_sources, generate, load, verify
+from dataloader.target import Target
+from tests.conftest import databases, get, put, snapshot
+from tests.faults.quick_start import QuickStart
+from tests.support.records import FONT_SIZE, flat, preferences_of, write_snapsets
 
 CARDS = 60
 """In each batch."""

@@ -8,20 +8,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import ADMIN
-from matrix import Scenario, new_prefix, planted
-from proxy import Forward, Proxy, Reply, Request
-from quick_start import QuickStart
-from scenarios import Situation
-from states import State, state
 
+from dataloader.batch import read_manifest
+from dataloader.common import ExitCode
 from dataloader.couch import Address, Server
 from dataloader.embedded import EmbeddedServer
-from dataloader.errors import ExitCode
-from dataloader.manifest import read_manifest
-from dataloader.models import DEFAULT_MODEL, get_model
-from dataloader.targets import Environment, Target
-from dataloader.workbook import check_workbook
+from dataloader.records.models import DEFAULT_MODEL, get_model
+from dataloader.target import Environment, Target
+from dataloader.vendor import check_workbook
+from tests.conftest import ADMIN
+from tests.faults.matrix import Scenario, new_prefix, planted
+from tests.faults.quick_start import QuickStart
+from tests.faults.scenarios import Situation
+from tests.faults.states import State, state
+from tests.support.proxy import Forward, Proxy, Reply, Request
 
 CARDS = 30
 DELAY = 0.01

@@ -16,16 +16,16 @@ from multiprocessing import get_context
 
 import click
 import pytest
-from injection import FAULTS, Asked, Way
-from matrix import Case, Outcome, Reference, Scenario, new_prefix, outcome, planted, prepare, reference
-from page import PAGE, cells, legend, part, read_tables, tables, title, with_part
-from scenarios import Situation
 
 from dataloader.cli import COMMANDS, cli
+from dataloader.common import ExitCode
 from dataloader.couch import Address, Server
-from dataloader.errors import ExitCode
-from dataloader.models import get_model, model_names
-from dataloader.targets import Environment, Target
+from dataloader.records.models import get_model, model_names
+from dataloader.target import Environment, Target
+from tests.faults.injection import FAULTS, Asked, Way
+from tests.faults.matrix import Case, Outcome, Reference, Scenario, new_prefix, outcome, planted, prepare, reference
+from tests.faults.page import PAGE, cells, legend, part, read_tables, tables, title, with_part
+from tests.faults.scenarios import Situation
 
 WORKERS = 3
 """Cases under way at once; many of them do nothing but wait."""

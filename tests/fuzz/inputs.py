@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from functools import cache
 
 import json5
-from changes import Choices, change_document, change_line, edit
-from subjects import SUBJECTS, Subject
+
+from tests.fuzz.changes import Choices, change_document, change_line, edit
+from tests.fuzz.subjects import SUBJECTS, Subject
 
 MAX_EDITS = 8
 

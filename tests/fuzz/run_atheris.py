@@ -1,4 +1,4 @@
-"""Fuzzing with atheris, which sees what an input reaches: ``python tests/fuzz/run_atheris.py [SUBJECT…] --seconds N``.
+"""Fuzzing with atheris, which sees what an input reaches: ``python -m tests.fuzz.run_atheris [SUBJECT…] --seconds N``.
 
 Each subject has a process of its own, that ends with its time or with a finding: then the input is kept in
 ``build/fuzz``, and the exit code is not 0. Works where atheris does, which ``make fuzz`` installs; see subjects.py.
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[2]
 FOUND = Path("build/fuzz").absolute()
 
 
@@ -29,7 +29,7 @@ def main() -> int:
     if options.child:
         fuzz(options.subjects[0], options.seconds)
         return 0
-    from subjects import SUBJECTS
+    from tests.fuzz.subjects import SUBJECTS
 
     known = [subject.name for subject in SUBJECTS]
     FOUND.mkdir(parents=True, exist_ok=True)
@@ -50,10 +50,10 @@ def fuzz(name: str, seconds: int) -> None:
     """Fuzz a subject in this process, which ends with it."""
     import atheris
 
-    sys.path.insert(0, str(HERE))
+    sys.path.insert(0, str(ROOT))
     with atheris.instrument_imports(include=["dataloader", "json5", "tomllib", "netrc", "csv"]):
-        from inputs import make_input
-        from subjects import SUBJECTS, examine
+        from tests.fuzz.inputs import make_input
+        from tests.fuzz.subjects import SUBJECTS, examine
 
     subject = next(each for each in SUBJECTS if each.name == name)
     folder = Path(TemporaryDirectory(prefix="fuzz-").name)

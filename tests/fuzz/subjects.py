@@ -17,18 +17,24 @@ from typing import Any, Literal
 from warnings import catch_warnings, simplefilter
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from dataloader.credentials import from_netrc, from_password_file
-from dataloader.errors import SHOWN_PROBLEMS, DataloaderError
-from dataloader.manifest import Manifest, read_manifest
-from dataloader.models import get_model
-from dataloader.reconcile import ReturnedFile, reconcile
-from dataloader.reconciled import Counts, Reconciled, ReturnedCard, Verdict, read_reconciled, write_reconciled
-from dataloader.returned import Reading
-from dataloader.seed import read_samples
-from dataloader.settings import data_dir
-from dataloader.snapsets import read_snapset
-from dataloader.targets import read_targets, resolve
-from dataloader.workbook import check_workbook
+from dataloader.batch import (
+    Counts,
+    Manifest,
+    Reconciled,
+    ReturnedCard,
+    Verdict,
+    read_manifest,
+    read_reconciled,
+    write_reconciled,
+)
+from dataloader.common import SHOWN_PROBLEMS, DataloaderError, data_dir
+from dataloader.operations.reconcile import ReturnedFile, reconcile
+from dataloader.records import read_samples, read_snapset
+from dataloader.records.models import get_model
+from dataloader.target import read_targets, resolve
+from dataloader.target.credentials import from_netrc, from_password_file
+from dataloader.vendor import check_workbook
+from dataloader.vendor.returned import Reading
 
 SAMPLES = data_dir("samples")
 RETURNED = SAMPLES / "returned"

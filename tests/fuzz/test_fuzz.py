@@ -11,10 +11,10 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inputs import make_input
-from subjects import SUBJECTS, Finding, Subject, examine
 
-from dataloader.errors import FileError
+from dataloader.common import FileError
+from tests.fuzz.inputs import make_input
+from tests.fuzz.subjects import SUBJECTS, Finding, Subject, examine
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 EXAMPLES = 40

@@ -13,23 +13,22 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from changes import Choices, change, edit
-from conftest import Command
 from hypothesis import HealthCheck, settings
 from hypothesis import given as each_of
 from hypothesis import strategies as st
-from proxy import Forward, Proxy, Reply, Request
-from raw_server import RawServer
-from registry import SERVER_COMMANDS, arguments
 
+from dataloader.batch import read_manifest
+from dataloader.common import ExitCode
 from dataloader.couch import Server
-from dataloader.errors import ExitCode
-from dataloader.load import load
-from dataloader.manifest import read_manifest
-from dataloader.models import DEFAULT_MODEL
-from dataloader.snapsets import read_snapsets
-from dataloader.sources import all_sources
-from dataloader.targets import Target
+from dataloader.operations import all_sources, load
+from dataloader.records import read_snapsets
+from dataloader.records.models import DEFAULT_MODEL
+from dataloader.target import Target
+from tests.conftest import Command
+from tests.fuzz.changes import Choices, change, edit
+from tests.support.proxy import Forward, Proxy, Reply, Request
+from tests.support.raw_server import RawServer
+from tests.support.registry import SERVER_COMMANDS, arguments
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 EXAMPLES = 12

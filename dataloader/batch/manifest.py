@@ -1,0 +1,419 @@
+"""Manifests: the record of a batch, minted once and never changed.
+
+``NAME.batch.jsonl`` holds a header line, then a line a card, all JSON. The cards are in the order of
+their UUIDs, so that every kind of document made from them streams to the server in the order of ``_id``,
+and are numbered in that order from 1. The header's digest is the SHA-256 over the bytes of all lines
+behind it, its seal that over its own other fields: no byte of a manifest can change unnoticed.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Protocol
+
+import orjson
+
+from dataloader.common import MAX_CARDS, FileError, InputError, Problem, explain, is_valid, raise_problems, require_file
+
+MANIFEST_SUFFIX = ".batch.jsonl"
+
+
+FORMAT = "dataloader-batch"
+
+
+VERSION = 1
+
+
+HEADER_SCHEMA = "files/manifest-header"
+
+
+CARD_SCHEMA = "files/manifest-card"
+
+
+SEEDED_TIME = "2000-01-01T00:00:00.000Z"
+"""The time of creation of a seeded batch: a fixed one, so that the same seed gives the same file."""
+
+
+MAX_LINE = 100_000
+"""Bytes; a line beyond this is no line of ours, and is not read into memory."""
+
+
+MAX_PROBLEMS = 1000
+"""Problems of one manifest that are kept; more are counted."""
+
+
+_NO_DIGEST = f"sha256:{'0' * 64}"
+
+
+_RESTORE = "take the manifest from where it was kept; it is never edited"
+
+
+class Card(NamedTuple):
+    """One RFID card."""
+
+    number: int
+    """Its number in the batch, from 1."""
+    uuid: str
+    """Version 4, lower case, with hyphens."""
+    snapset: str
+    """The snapset that its owner starts with."""
+
+    def line(self) -> bytes:
+        """Return the card's line in a manifest; one card has one rendering only."""
+        return b'{"number":%d,"uuid":"%s","snapset":"%s"}\n' % (
+            self.number,
+            self.uuid.encode(),
+            self.snapset.encode(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a manifest says of its batch."""
+
+    name: str
+    created: str
+    """When the batch was minted: ISO 8601 in UTC with milliseconds and Z."""
+    cards: int
+    snapsets: Mapping[str, int]
+    """How many cards start with each snapset."""
+    digest: str
+    """``sha256:`` and 64 hex digits, over the card lines."""
+    seed: int | None = None
+    """Where the batch is a reproducible one: development and CI only."""
+    spares: Mapping[str, int] = field(default_factory=dict)
+    """How many of the cards that start with a snapset are spares: the last ones of its run."""
+
+    @property
+    def spare_runs(self) -> tuple[range, ...]:
+        """The numbers of the spares, a run a snapset that has some: cards are dealt in runs of one snapset."""
+        runs, end = [], 1
+        for snapset, count in self.snapsets.items():
+            end += count
+            if self.spares.get(snapset):
+                runs.append(range(end - self.spares[snapset], end))
+        return tuple(runs)
+
+    def is_spare(self, number: int) -> bool:
+        """Return whether the card of a number is a spare."""
+        return any(number in run for run in self.spare_runs)
+
+    def line(self) -> bytes:
+        """Return the header's line in a manifest; one header has one rendering only."""
+        fields = {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": self.name,
+            "created": self.created,
+            "cards": self.cards,
+            "snapsets": dict(self.snapsets),
+            "digest": self.digest,
+        }
+        if self.spares:
+            fields["spares"] = dict(self.spares)
+        if self.seed is not None:
+            fields["seed"] = self.seed
+        fields["seal"] = f"sha256:{sha256(orjson.dumps(fields)).hexdigest()}"
+        return orjson.dumps(fields) + b"\n"
+
+
+def write_manifest(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> Header:
+    """Write a manifest; the digest is put into the header when the cards are through.
+
+    Returns:
+        The header as written.
+    """
+    start = stream.tell()
+    stream.write(replace(header, digest=_NO_DIGEST).line())
+    digest = sha256()
+    for card in cards:
+        line = card.line()
+        digest.update(line)
+        stream.write(line)
+    end = stream.tell()
+    written = replace(header, digest=f"sha256:{digest.hexdigest()}")
+    stream.seek(start)
+    stream.write(written.line())
+    stream.seek(end)
+    return written
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A share of each batch, for one of several machines: part ``index`` (from 1) of ``count``."""
+
+    index: int = 1
+    count: int = 1
+
+    def bounds(self, cards: int) -> tuple[int, int]:
+        """Return where the share begins and ends in a batch: positions from 0, the second not in it.
+
+        A share is one run of cards, so that each machine writes to its own stretch of the database.
+        """
+        return (self.index - 1) * cards // self.count, self.index * cards // self.count
+
+
+WHOLE = Part()
+
+
+class CardFile(Protocol):
+    """A file on disk that has passed every check, and that cards are loaded from: a manifest, or what came back."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    @property
+    def header(self) -> Header:
+        """What its batch is."""
+
+    @property
+    def count(self) -> int:
+        """How many cards it gives; not more than its batch has."""
+
+    def cards(self, part: Part = WHOLE) -> Iterator[Card]:
+        """Read the cards, or a part of them, one at a time, in the order of their UUIDs.
+
+        Raises:
+            FileError: the file can't be read.
+            InputError: the file has changed since it was checked.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest on disk that has passed every check."""
+
+    path: Path
+    header: Header
+
+    @property
+    def count(self) -> int:
+        """How many cards there are."""
+        return self.header.cards
+
+    def cards(self, part: Part = WHOLE) -> Iterator[Card]:
+        """Read the cards, or a part of them, one at a time.
+
+        Raises:
+            FileError: the file can't be read.
+            InputError: the file has changed since it was checked.
+        """
+        digest = sha256()
+        try:
+            stream = self.path.open("rb")
+        except OSError as error:
+            raise _unreadable(error, self.path) from error
+        with stream:
+            stream.readline(MAX_LINE)
+            begin, end = part.bounds(self.header.cards)
+            for at, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b"")):
+                digest.update(line)
+                if not begin <= at < end:
+                    continue
+                card = self._card(line)
+                if card is None:
+                    break
+                yield card
+        if f"sha256:{digest.hexdigest()}" != self.header.digest:
+            raise InputError(Problem(str(self.path), "has changed since it was checked", _RESTORE))
+
+    def _card(self, line: bytes) -> Card | None:
+        """Return the card of a line, None where it is no line of this batch any more."""
+        try:
+            fields = orjson.loads(line)
+            card = Card(fields["number"], fields["uuid"], fields["snapset"])
+            known = card.snapset in self.header.snapsets
+        except (ValueError, LookupError, TypeError):
+            return None
+        return card if known else None
+
+
+def read_header(path: Path) -> Header:
+    """Read a manifest's header only.
+
+    Raises:
+        FileError: the file can't be read.
+        InputError: the first line is no header of a format that this version knows.
+    """
+    try:
+        require_file(path)
+        with path.open("rb") as stream:
+            header, problems = parse_header(f"{path}, line 1", stream.readline(MAX_LINE))
+    except OSError as error:
+        raise _unreadable(error, path) from error
+    raise_problems(problems)
+    return header
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Check a whole manifest, in memory that does not grow with it.
+
+    Raises:
+        FileError: the file can't be read.
+        InputError: with every problem found.
+    """
+    try:
+        require_file(path)
+        with path.open("rb") as stream:
+            header, first = parse_header(f"{path}, line 1", stream.readline(MAX_LINE))
+            check = _Check(path, header)
+            while line := stream.readline(MAX_LINE):
+                check.line(line)
+                if check.hopeless:
+                    break
+            problems, total = check.end()
+            problems, total = first + problems, total + len(first)
+            if check.doubtful:
+                stream.seek(0)
+                named = _name_doubles(path, stream, check.doubtful)
+                problems, total = named + problems, total + len(named)
+    except OSError as error:
+        raise _unreadable(error, path) from error
+    if problems:
+        raise InputError(problems, total=total)
+    return Manifest(path, header)
+
+
+def _unreadable(error: OSError, path: Path) -> FileError:
+    return FileError.of(error, path, "give the path of a manifest, NAME.batch.jsonl, that can be read")
+
+
+def parse_header(where: str, line: bytes) -> tuple[Header, list[Problem]]:
+    """Return the header of a line, and what is wrong with it though it can be read.
+
+    Args:
+        where: where the line stands, for errors.
+        line: the line, with its end.
+
+    Raises:
+        InputError: it is no header of a format that this version knows.
+    """
+    fields = _parse(line)
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise InputError(
+            Problem(where, "is not the header of a manifest", f"give a NAME{MANIFEST_SUFFIX} written by generate")
+        )
+    if fields.get("version") != VERSION:
+        raise InputError(
+            Problem(
+                where,
+                f"format version {fields.get('version')!r} is not {VERSION}, the one that this program reads",
+                "use the program that wrote it, or a newer one",
+            )
+        )
+    broken = explain(HEADER_SCHEMA, fields)
+    if broken:
+        raise InputError([Problem(where, rule, _RESTORE) for rule in broken])
+    names = ("name", "created", "cards", "snapsets", "digest", "seed", "spares")
+    header = Header(**{name: fields[name] for name in names if name in fields})
+    if sum(header.snapsets.values()) != header.cards:
+        broken = [f"the snapsets add up to {sum(header.snapsets.values())} cards, not {header.cards}"]
+    broken += [
+        f"{count} spares start with {snapset}, but {header.snapsets.get(snapset, 0)} cards"
+        for snapset, count in header.spares.items()
+        if count > header.snapsets.get(snapset, 0)
+    ]
+    if header.line() != line:
+        broken.append("the seal is not that of the header: the line has been changed or cut off")
+    return header, [Problem(where, rule, _RESTORE) for rule in broken]
+
+
+def _parse(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        return None
+
+
+class _Check:
+    """What is remembered while the lines of a manifest go by."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self.doubtful: set[str] = set()
+        """UUIDs that may stand there twice."""
+        self.hopeless = False
+        """Whether what follows can't be lines of a manifest."""
+        self._path = path
+        self._header = header
+        self._digest = sha256()
+        self._valid = is_valid(CARD_SCHEMA)
+        self._line = 1
+        self._previous = ""
+        self._highest = ""
+        self._counts: Counter[str] = Counter()
+        self._problems: list[Problem] = []
+        self._total = 0
+
+    def _problem(self, where: str, rule: str) -> None:
+        self._total += 1
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(Problem(where, rule, _RESTORE))
+
+    def line(self, line: bytes) -> None:
+        self._line += 1
+        self._digest.update(line)
+        where = f"{self._path}, line {self._line}"
+        if not line.endswith(b"\n"):
+            self.hopeless = len(line) >= MAX_LINE
+            rule = f"is longer than {MAX_LINE:,} bytes" if self.hopeless else "is not whole: the file has been cut off"
+            self._problem(where, rule)
+            return
+        fields = _parse(line)
+        if fields is None:
+            self._problem(where, "is not JSON")
+            return
+        if not self._valid(fields):
+            # Explaining is slow, and nobody reads the thousandth explanation.
+            for rule in explain(CARD_SCHEMA, fields) if self._total < MAX_PROBLEMS else [""]:
+                self._problem(where, rule)
+            return
+        number, uuid, snapset = fields["number"], fields["uuid"], fields["snapset"]
+        if number != self._line - 1:
+            self._problem(where, f"card number {number} stands where number {self._line - 1} belongs")
+        if uuid <= self._highest and len(self.doubtful) < MAX_PROBLEMS:
+            self.doubtful |= {uuid, self._highest}
+        if uuid < self._previous:
+            self._problem(where, f"UUID {uuid} is out of order: the lines have been moved")
+        self._previous = uuid
+        self._highest = max(uuid, self._highest)
+        self._counts[snapset] += 1
+
+    def end(self) -> tuple[list[Problem], int]:
+        where = str(self._path)
+        cards = self._line - 1
+        if cards != self._header.cards and not self.hopeless:
+            self._problem(where, f"holds {cards} cards, but its header says {self._header.cards}")
+        if not self._problems and not self.doubtful and dict(self._counts) != dict(self._header.snapsets):
+            self._problem(where, "the cards' snapsets are not those that the header counts")
+        if f"sha256:{self._digest.hexdigest()}" != self._header.digest:
+            self._problem(where, "the digest in the header is not that of the cards: a line has been changed")
+        return self._problems, self._total
+
+
+def _name_doubles(path: Path, stream: IO[bytes], doubtful: set[str]) -> list[Problem]:
+    lines: dict[str, list[int]] = {uuid: [] for uuid in doubtful}
+    number = 0
+    while line := stream.readline(MAX_LINE):
+        number += 1
+        fields = _parse(line)
+        uuid = fields.get("uuid") if isinstance(fields, dict) else None
+        if isinstance(uuid, str) and uuid in lines:
+            lines[uuid].append(number)
+    return [
+        Problem(f"{path}, lines {' and '.join(map(str, numbers))}", f"UUID {uuid} is there more than once", _RESTORE)
+        for uuid, numbers in sorted(lines.items())
+        if len(numbers) > 1
+    ]
+
+
+def check_count(cards: int) -> None:
+    """Check the number of cards of a batch.
+
+    Raises:
+        InputError: it is not between 1 and 1,000,000.
+    """
+    if not 1 <= cards <= MAX_CARDS:
+        raise InputError(Problem(f"{cards} cards", f"a batch has 1 to {MAX_CARDS:,} cards", "make several batches"))

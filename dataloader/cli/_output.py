@@ -1,0 +1,185 @@
+"""What every command shares in printing: results to stdout, everything else to stderr."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dataloader.common import SHOWN_PROBLEMS, ExitCode, FileError
+
+if TYPE_CHECKING:
+    from dataloader.common import Secrets
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Data = TypeVar("Data")
+
+# A path that was made of a URL has one slash left.
+_CREDENTIALS = re.compile(r"(?<=:/)(?P<slash>/?)\S*(?=@)")
+
+
+class Output:
+    """How a command prints: as text, or as one JSON object."""
+
+    def __init__(self) -> None:
+        self.json = False
+        self.quiet = False
+        self.debug = False
+        self.log_json = False
+        self.secrets: Secrets | None = None
+        """What is to be in nothing that is printed, once it is known."""
+        self._has_result = False
+
+    def result(self, data: dict[str, Any], text: Iterable[str]) -> None:
+        """Print a command's result: the data as JSON, or else the lines of text."""
+        if self.json:
+            _print(_as_json(self.cleaned(data)))
+        elif not self.quiet:
+            for line in text:
+                _print(self.cleaned(line))
+        self._has_result = True
+
+    def log(self, level: str, message: str, **fields: object) -> None:
+        """Print a line on stderr: the message, or all of it as JSON for machines."""
+        message = self.masked(message)
+        if self.log_json:
+            from datetime import UTC, datetime  # noqa: PLC0415 - keeps --version quick
+
+            time = datetime.now(UTC).isoformat(timespec="milliseconds")
+            _print(_as_json({"time": time, "level": level, "message": message, **self.cleaned(fields)}), err=True)
+        else:
+            _print(message if level == "info" else f"{level}: {message}", err=True)
+
+    def cleaned(self, data: Data) -> Data:
+        """Return a text, or JSON data with texts in it, without the password, which others may have put there."""
+        if self.secrets is None:
+            return data
+        cleaned: Data = self.secrets.hide_in_data(data)
+        return cleaned
+
+    def masked(self, text: str) -> str:
+        """Return a text without secrets, also those of a URL that was given in a wrong place, and is repeated."""
+        return self.cleaned(_CREDENTIALS.sub(r"\g<slash>***", text))
+
+    def say(self, line: str) -> None:
+        """Tell people something that is no result."""
+        if not self.quiet and not self.json:
+            self.log("info", line)
+
+    def warn(self, line: str) -> None:
+        """Warn, in every mode."""
+        self.log("warning", line)
+
+    def warnings(self, lines: Iterable[object]) -> None:
+        """Warn of many things, the first few in full."""
+        found = [str(line) for line in lines]
+        for line in found[:SHOWN_PROBLEMS]:
+            self.warn(line)
+        if len(found) > SHOWN_PROBLEMS:
+            self.warn(f"and {len(found) - SHOWN_PROBLEMS} more")
+
+    def traceback(self) -> None:
+        """Print where the present error came from, with --debug."""
+        if self.debug:
+            import traceback  # noqa: PLC0415 - keeps --version quick
+
+            _print(self.masked(traceback.format_exc()), err=True)
+
+    def error(self, message: str, code: ExitCode) -> None:
+        """Print an error; with --json as the one object on stdout, too, unless a result stands there."""
+        for line in message.splitlines():
+            self.log("error", line, exit_code=int(code))
+        if self.json and not self._has_result:
+            self.result({"error": self.masked(message), "exit_code": int(code)}, ())
+
+
+def _as_json(data: dict[str, Any]) -> str:
+    import json  # noqa: PLC0415 - keeps --version quick
+
+    try:
+        text = json.dumps(data, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:
+        # A file's name need not be text; what is none is escaped.
+        return json.dumps(data)
+    return text
+
+
+def _print(line: str, *, err: bool = False) -> None:
+    try:
+        click.echo(line, err=err)
+    except OSError as error:
+        # Where whoever read our output has had enough, the command goes on to its own end and exit code.
+        if not err and not isinstance(error, BrokenPipeError):
+            raise FileError.of(error, "standard output", "send it where there is room") from error
+
+
+def _switch(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def switch(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 - click's
+        if value:
+            setattr(ctx.ensure_object(Output), name, True)
+
+    return switch
+
+
+def _log_format(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:  # noqa: ARG001 - click's
+    if value is not None:
+        ctx.ensure_object(Output).log_json = value == "json"
+
+
+def global_options(function: Function) -> Function:
+    """Add the options that stand before or behind any command."""
+    function = click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        expose_value=False,
+        is_eager=True,
+        callback=_log_format,
+        help="How stderr is written: for people (the default), or a JSON object a line, for machines.",
+    )(function)
+    for name, text in (
+        ("debug", "Print tracebacks."),
+        ("quiet", "Print results and errors only as an exit code and on stderr."),
+        ("json", "Print one JSON object on stdout and nothing else there."),
+    ):
+        function = click.option(
+            f"--{name}", is_flag=True, expose_value=False, is_eager=True, callback=_switch(name), help=text
+        )(function)
+    return function
+
+
+def tell_of_copies(output: Output, nodes_away: Sequence[str], *, short: bool) -> ExitCode:
+    """Tell that a cluster may lack copies of what was written, if it may, and return the exit code.
+
+    Args:
+        output: how the command prints.
+        nodes_away: nodes that were away before or after.
+        short: whether the cluster said of a write that it made fewer copies than wanted.
+    """
+    if nodes_away:
+        output.error(
+            f"{', '.join(nodes_away)}: away from the cluster, so copies may be short until it is back "
+            "(everything has been written; start the node, and the cluster makes them up by itself)",
+            ExitCode.NODES,
+        )
+    elif short:
+        output.error(
+            "the cluster made fewer copies than wanted of something (202), as it does while a node is away "
+            "(everything has been written; see `dataloader check`, and the cluster makes them up by itself)",
+            ExitCode.NODES,
+        )
+    return ExitCode.NODES if nodes_away or short else ExitCode.OK
+
+
+def table(rows: Iterable[tuple[object, ...]]) -> list[str]:
+    """Return rows as lines with aligned columns; numbers to the right."""
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    numeric = [isinstance(cell, int) for row in [*rows][:1] for cell in row] if isinstance(rows, list) else []
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))] if cells else []
+    return [
+        "  ".join(
+            cell.rjust(width) if column < len(numeric) and numeric[column] else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]

@@ -1,0 +1,139 @@
+"""Reports of runs, as pages: asked for by ``--report``, written when the run has come to its end, or stopped."""
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from dataloader.batch import CardFile
+from dataloader.cli._output import Output
+from dataloader.common import DataloaderError, ExitCode, FileError, UsageError, new_files
+from dataloader.couch import Server
+from dataloader.report import Report, Run, about, facts, stopped
+from dataloader.target import Target
+
+
+@dataclass
+class Reporter:
+    """Takes what there is to report; called once, at the end of a run, with what makes the report.
+
+    Where no report is wanted, none is made.
+    """
+
+    wanted: bool
+    report: Report | None = field(default=None, init=False)
+    code: ExitCode = field(default=ExitCode.OK, init=False)
+
+    def __call__(self, make: Callable[[], Report], code: ExitCode) -> None:
+        """Take the report of a run that has come to its end with an exit code."""
+        if self.wanted:
+            self.report, self.code = make(), code
+
+
+@contextmanager
+def reporting(
+    output: Output,
+    options: dict[str, Any],
+    what: str,
+    manifests: Sequence[CardFile],
+    target: Target | None = None,
+    server: Server | None = None,
+    *,
+    writes: bool = False,
+) -> Iterator[Reporter]:
+    """Give a run its reporter, and write the page when the run has ended.
+
+    Whether the page can be written is found out before the run begins. A run that stops half-way has a report, too.
+
+    Args:
+        output: how the command prints.
+        options: the command's options; those of the report are taken out of it.
+        what: the run, as a heading has it: ``Load``.
+        manifests: the batches.
+        target: where it goes.
+        server: the target's server.
+        writes: whether such a run writes to its target.
+
+    Raises:
+        FileError: the page stands already, or can't be written.
+        UsageError: an option is given that needs a report, without one.
+    """
+    path, full = options.pop("report"), options.pop("full")
+    if path is None:
+        if full:
+            raise UsageError("--full", rule="is about the report", todo="give --report FILE, too, or leave it out")
+        yield Reporter(wanted=False)
+        return
+    details = click.get_current_context().params.get("details")
+    if details is not None and details.absolute() == path.absolute():
+        raise UsageError(f"--report --details {path}", rule="are two files", todo="give each a name of its own")
+    reporter = Reporter(wanted=True)
+    started, start = datetime.now(UTC), time.monotonic()
+    failure: DataloaderError | KeyboardInterrupt | None = None
+    try:
+        with new_files(path) as (stream,):
+            try:
+                yield reporter
+            except (DataloaderError, KeyboardInterrupt) as error:
+                failure = error
+                reporter.report, reporter.code = _stopped(output, about(what, manifests), what, error, writes=writes)
+            if reporter.report is not None:
+                from dataloader.report import render  # noqa: PLC0415 - a run without a report needs no Jinja
+
+                run = Run(
+                    _typed(output, target),
+                    manifests,
+                    target,
+                    None if server is None else server.greeting,
+                    started,
+                    time.monotonic() - start,
+                    reporter.code,
+                )
+                page = render(reporter.report.with_facts(facts(run)), full=full)
+                stream.write(output.cleaned(page.decode()).encode())
+    except FileError as error:
+        if failure is None:
+            raise
+        output.warn(f"the report could not be written: {error}")
+    if failure is not None:
+        raise failure
+
+
+def _stopped(
+    output: Output, heading: str, what: str, error: DataloaderError | KeyboardInterrupt, *, writes: bool
+) -> tuple[Report, ExitCode]:
+    if isinstance(error, DataloaderError):
+        lines, code = output.masked(str(error)).splitlines(), error.exit_code
+    else:
+        lines, code = ["It was interrupted (Ctrl-C)."], ExitCode.INTERRUPTED
+    return stopped(heading, f"The {what.lower()}", lines, writes=writes), code
+
+
+def _typed(output: Output, target: Target | None) -> str:
+    """Return the call of the present command as it was typed, but for what could hold credentials."""
+    context = click.get_current_context()
+    words = [context.command_path]
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if name not in context.params or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        values = value if isinstance(value, tuple) else (value,)
+        if name == "url" and target is not None:
+            values = target.address.urls
+        if isinstance(parameter, click.Option):
+            option = max(parameter.opts, key=len)
+            words += [option] if parameter.is_flag else [f"{option} {_quoted(output, each)}" for each in values]
+        else:
+            words += [_quoted(output, each) for each in values]
+    return " ".join(words)
+
+
+def _quoted(output: Output, value: object) -> str:
+    return shlex.quote(output.masked(str(value)))

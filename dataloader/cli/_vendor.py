@@ -1,0 +1,63 @@
+"""Options of the commands that write for the vendor: the chip, and the password of a workbook."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dataloader.batch import Header
+from dataloader.cli._options import PATH
+from dataloader.cli._output import Output
+from dataloader.common import many
+from dataloader.target import readable_by_others
+from dataloader.vendor import CHIPS, Fit, check_chip, read_password
+
+ENCRYPTED = "; encrypted: the password goes another way than the file"
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def chip_option(function: Function) -> Function:
+    """Add the option that names the chip that the vendor will use."""
+    return click.option(
+        "--chip", type=click.Choice(list(CHIPS)), help="Check that a card's record fits on chips of this kind."
+    )(function)
+
+
+def password_option(text: str) -> Callable[[Function], Function]:
+    """Add the option that names the file with a workbook's password; the text is its help."""
+    return click.option("--password-file", type=PATH, metavar="FILE", help=text)
+
+
+def get_fit(name: str | None) -> Fit | None:
+    """Check that a card's record fits on the chip that is named, if one is."""
+    return None if name is None else check_chip(CHIPS[name])
+
+
+def get_password(output: Output, path: Path | None) -> str | None:
+    """Read a workbook's password from the file that is named, if one is; warn where others can read it, too."""
+    if path is None:
+        return None
+    password = read_password(path)
+    output.warnings(readable_by_others(path))
+    return password
+
+
+def fit_data(fit: Fit | None) -> dict[str, Any]:
+    """Return how a card fits, for programs."""
+    if fit is None:
+        return {}
+    return {"chip": {"name": fit.chip.name, "memory": fit.chip.memory, "needed": fit.needed, "left": fit.left}}
+
+
+def fit_lines(fit: Fit | None) -> list[str]:
+    """Return how a card fits, for people."""
+    if fit is None:
+        return []
+    chip = fit.chip
+    return [f"chip      {chip.title}: a card takes {fit.needed} of its {chip.memory} bytes, {fit.left} are left"]
+
+
+def counted(header: Header) -> str:
+    spares = sum(header.spares.values())
+    return f"{many(header.cards, 'card')}{f' ({spares:,} of them spares)' if spares else ''}"

@@ -1,0 +1,204 @@
+"""What ``plan``, ``load`` and ``seed`` share: options for writing, and how results are shown."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from dataloader.batch import CardFile
+from dataloader.cli._options import Function, details_option, left_out_json, left_out_text, raised_text
+from dataloader.cli._output import Output, table, tell_of_copies
+from dataloader.cli._progress import Progress
+from dataloader.common import ExitCode, new_files
+from dataloader.couch import Server
+from dataloader.operations import DESIGN_KIND, LoadResult, Outcome, Source
+from dataloader.operations import load as load_sources
+from dataloader.replication import Finding, State
+from dataloader.report import Noted, NotedDocument, matter
+from dataloader.target import DatabaseLayout, Target
+
+SHOWN_FINDINGS = 20
+"""Documents that are named on the screen; --details names all."""
+
+
+_ADVICE = {
+    State.OUTDATED: "an earlier load's, untouched since; `load --update` replaces it",
+    State.FOREIGN: "not written by this tool, and left as it is; find out whose it is",
+    State.CONFLICTED: "several versions stand side by side; a person has to choose one",
+}
+
+
+load_details = details_option("document that is neither absent nor unchanged")
+
+
+_WRITING_OPTIONS = (
+    click.option("--update", is_flag=True, help="Replace what an earlier load wrote from other input."),
+    click.option("--replace-views", is_flag=True, help="Replace design documents that are not ours, too."),
+    click.option(
+        "--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards of databases that have to be created."
+    ),
+    click.option(
+        "--replicas", type=click.IntRange(1, 16), metavar="N", help="Copies of each shard, in a cluster, likewise."
+    ),
+)
+
+
+def writing_options(function: Function) -> Function:
+    """Add the options that say how a target is written to."""
+    for option in reversed(_WRITING_OPTIONS):
+        function = option(function)
+    return function
+
+
+def how_to_write(options: dict[str, Any]) -> dict[str, Any]:
+    """Take these options out of ``options``, as arguments for a load."""
+    layout = DatabaseLayout(options.pop("shards"), options.pop("replicas"))
+    return {"update": options.pop("update"), "replace_views": options.pop("replace_views"), "layout": layout}
+
+
+class _Findings:
+    """Collects what is to be told of documents: the first few for the screen, more for the report, all for the file."""
+
+    def __init__(
+        self, output: Output, target: Target, stream: Any = None, *, update: bool = False, replace_views: bool = False
+    ) -> None:
+        self._output = output
+        self._target = target
+        self._stream = stream
+        self._update = update
+        self._replace_views = replace_views
+        self.lines: list[str] = []
+        self.noted: Noted[NotedDocument] = Noted()
+
+    def __call__(self, source: Source, finding: Finding) -> None:
+        database = self._target.database(source.database)
+        if self._stream is not None:
+            record = {
+                "database": database,
+                "kind": source.kind,
+                "_id": finding.document.id,
+                "state": finding.state.value,
+                "revision": finding.document.rev,
+                "leaves": [leaf["_rev"] for leaf in finding.leaves],
+            }
+            self._stream.write(orjson.dumps(self._output.cleaned(record)) + b"\n")
+        if finding.state not in _ADVICE or self._is_replaced(source, finding):
+            return
+        self.noted(matter(source.kind, finding.state), NotedDocument(database, finding.document.id))
+        if len(self.lines) < SHOWN_FINDINGS:
+            self.lines.append(
+                f"{database}, document {finding.document.id}: {finding.state.value} ({_ADVICE[finding.state]})"
+            )
+
+    def _is_replaced(self, source: Source, finding: Finding) -> bool:
+        """Tell whether this very load replaces a document."""
+        if self._update and finding.state is State.OUTDATED:
+            return True
+        return self._replace_views and source.kind == DESIGN_KIND and finding.state is State.FOREIGN
+
+
+@contextmanager
+def collect_findings(
+    output: Output, target: Target, details: Path | None, *, update: bool = False, replace_views: bool = False
+) -> Iterator[_Findings]:
+    with ExitStack() as stack:
+        stream = None
+        if details is not None:
+            (stream,) = stack.enter_context(new_files(details))
+        yield _Findings(output, target, stream, update=update, replace_views=replace_views)
+
+
+def carry_out(
+    output: Output,
+    server: Server,
+    target: Target,
+    sources: list[Source],
+    details: Path | None,
+    how: dict[str, Any],
+    manifests: Sequence[CardFile] = (),
+) -> tuple[LoadResult, Noted[NotedDocument], ExitCode]:
+    """Load sources, print what came of it, and what the manifests left out.
+
+    Returns:
+        What came of it, the documents that need attention, and the exit code.
+    """
+    progress = Progress(output)
+    with collect_findings(
+        output, target, details, update=how["update"], replace_views=how["replace_views"]
+    ) as findings:
+        try:
+            result = load_sources(
+                server,
+                target,
+                sources,
+                **how,
+                on_progress=progress,
+                on_finding=findings,
+            )
+        finally:
+            progress.close()
+    output.result(
+        {**load_json(target, result), "left_out": left_out_json(manifests)},
+        [*left_out_text(manifests), *load_text(target, result)],
+    )
+    output.warnings(raised_text(target, result.raised))
+    for line in findings.lines if result.needs_attention else ():
+        output.warn(line)
+    for failure in result.failures:
+        output.warn(f"document {failure.id}: not taken by the server: {failure.reason}")
+    return result, findings.noted, _load_code(output, result, details)
+
+
+def _load_code(output: Output, result: LoadResult, details: Path | None) -> ExitCode:
+    """Return a load's exit code, and say why it is not 0."""
+    if result.needs_attention:
+        hint = "" if details else "; --details FILE lists all"
+        one = result.needs_attention == 1
+        which = "1 document needs" if one else f"{result.needs_attention:,} documents need"
+        output.error(f"{which} a person's attention{hint}", ExitCode.ATTENTION)
+    code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
+    return ExitCode.ATTENTION if result.needs_attention else code
+
+
+def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
+    """Return a load's result as data."""
+    return {
+        **{outcome.value: result.count(outcome) for outcome in Outcome},
+        "documents": result.documents,
+        "seconds": round(result.seconds, 3),
+        "seconds_indexing": round(result.seconds_indexing, 3),
+        "created_databases": result.created_databases,
+        "raised": {name: environment.value for name, environment in result.raised.items()},
+        "views_built": result.views_built,
+        "nodes_away": list(result.nodes_away),
+        "short_of_copies": result.short_of_copies,
+        "databases": {
+            target.database(database): {
+                kind: {outcome.value: count for outcome, count in counts.items() if count}
+                for kind, counts in kinds.items()
+            }
+            for database, kinds in result.outcomes.items()
+        },
+    }
+
+
+def load_text(target: Target, result: LoadResult) -> Iterator[str]:
+    """Yield a load's result as lines."""
+    for name in result.created_databases:
+        yield f"created database {name}"
+    rows: list[tuple[object, ...]] = [
+        (count, outcome.value, f"{target.database(database)}: {kind}")
+        for database, kinds in result.outcomes.items()
+        for kind, counts in kinds.items()
+        for outcome, count in counts.items()
+        if count
+    ]
+    yield from table(rows)
+    parts = [f"{result.count(outcome):,} {outcome.value}" for outcome in Outcome if result.count(outcome)]
+    yield (
+        f"{result.documents:,} documents in {result.seconds:.1f} s: {', '.join(parts) or 'nothing to do'}; "
+        f"{result.views_built} views ready"
+    )

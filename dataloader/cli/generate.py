@@ -1,0 +1,158 @@
+"""The command ``generate``: mint a batch of cards."""
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.batch import Header
+from dataloader.cli._options import PATH, get_snapsets, snapset_options
+from dataloader.cli._output import Output, global_options
+from dataloader.cli._progress import Progress
+from dataloader.cli._vendor import (
+    ENCRYPTED,
+    chip_option,
+    counted,
+    fit_data,
+    fit_lines,
+    get_fit,
+    get_password,
+    password_option,
+)
+from dataloader.common import MAX_CARDS, UsageError
+from dataloader.operations import generate as generate_batch
+from dataloader.operations import share_out, spares_of
+
+
+def _wanted(values: tuple[str, ...]) -> dict[str, int | None]:
+    wanted: dict[str, int | None] = {}
+    for value in values:
+        name, equals, count = value.partition("=")
+        if name in wanted:
+            raise UsageError(f"--snapset {value}", rule=f"{name} is given twice", todo="give each snapset once")
+        if equals and not (count.isdecimal() and len(count) <= len(str(MAX_CARDS))):
+            raise UsageError(f"--snapset {value}", rule="must be NAME or NAME=COUNT", todo="correct the count")
+        wanted[name] = int(count) if equals else None
+    return wanted
+
+
+_SPARES = re.compile(r"(?P<number>\d{1,7}(\.\d{1,6})?)(?P<percent>%?)\Z", re.ASCII)
+
+
+def _portion(value: str | None, cards: int) -> Fraction:
+    """Return how many spares there are for a card, of what --spares says."""
+    match = _SPARES.match(value or "0")
+    if match is None or ("." in match["number"] and not match["percent"]):
+        raise UsageError(f"--spares {value}", rule="must be a count or a percentage, as 20 or 2%", todo="correct it")
+    return Fraction(match["number"]) / (100 if match["percent"] else max(cards, 1))
+
+
+def _order(
+    output: Output,
+    cards: int,
+    wanted: tuple[str, ...],
+    spares: str | None,
+    snapsets_dir: Path | None,
+    *,
+    strict: bool,
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return how many cards start with each snapset, and how many spares there are on top."""
+    portion = _portion(spares, cards)
+    shares = share_out(cards, _wanted(wanted), get_snapsets(output, snapsets_dir, strict=strict))
+    return shares, spares_of(shares, portion)
+
+
+@click.command(short_help="Mint a batch of cards: its manifest and its workbook.")
+@click.argument("name")
+@click.option("--cards", type=int, required=True, metavar="N", help="How many cards, 1 to 1,000,000.")
+@click.option(
+    "--snapset",
+    "wanted",
+    multiple=True,
+    metavar="S[=COUNT]",
+    help="The snapset that the cards start with; several with counts, one of them may do without. Default: empty.",
+)
+@click.option(
+    "--spares",
+    metavar="N|N%",
+    help="Mint spare cards on top: a count, or a percentage of the cards; each snapset gets its share, rounded up.",
+)
+@chip_option
+@password_option("Encrypt the workbook with the password in this file.")
+@click.option(
+    "--out", type=PATH, default=Path(), metavar="DIR", help="The folder to write to; default: the current one."
+)
+@click.option(
+    "--seed",
+    type=int,
+    metavar="S",
+    help="Make a reproducible batch, for development and CI; staging and production targets refuse it.",
+)
+@snapset_options
+@global_options
+@click.pass_obj
+def generate(
+    output: Output,
+    /,
+    name: str,
+    *,
+    cards: int,
+    out: Path,
+    chip: str | None,
+    seed: int | None,
+    password_file: Path | None,
+    **options: Any,
+) -> None:
+    """Mint a batch of cards.
+
+    Writes NAME.batch.jsonl, the manifest, which is the record of the batch: keep it. And NAME.xlsx, the
+    workbook for the card vendor. Neither is ever written over another file.
+
+    Spares are cards like the others, the last ones of each snapset's; the vendor encodes as many as are needed.
+
+    \b
+    Example:
+      dataloader generate spring --cards 500 --snapset snapset_1a=300 --snapset snapset_3 --spares 2% --out batches
+    """
+    shares, spares = _order(output, cards, **options)
+    fit = get_fit(chip)
+    password = get_password(output, password_file)
+    progress = Progress(output, "rows")
+    rows = 0
+
+    def on_card() -> None:
+        nonlocal rows
+        rows += 1
+        if rows % 1000 == 0:
+            progress("writing", rows, 2 * sum((*shares.values(), *spares.values())))
+
+    batch = generate_batch(name, shares, out, spares=spares, seed=seed, password=password, on_card=on_card)
+    progress.close()
+    header = batch.manifest.header
+    output.result(
+        {
+            "name": header.name,
+            "cards": header.cards,
+            "snapsets": dict(header.snapsets),
+            "spares": dict(header.spares),
+            "created": header.created,
+            "digest": header.digest,
+            "manifest": str(batch.manifest.path),
+            "workbook": str(batch.workbook),
+            "encrypted": password is not None,
+            **fit_data(fit),
+        },
+        [
+            _minted(header),
+            f"manifest  {batch.manifest.path}  (keep it: it is the only record of the cards)",
+            f"workbook  {batch.workbook}  (for the vendor{'' if password is None else ENCRYPTED})",
+            *fit_lines(fit),
+        ],
+    )
+
+
+def _minted(header: Header) -> str:
+    dealt = ", ".join(f"{count:,} {each}" for each, count in header.snapsets.items())
+    return f"minted {counted(header)}: {dealt}"

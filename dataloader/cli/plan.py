@@ -1,0 +1,111 @@
+"""The command ``plan``: what a load would do."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.cli._options import (
+    get_manifests,
+    get_server,
+    get_snapsets,
+    get_target,
+    left_out_json,
+    left_out_text,
+    manifest_argument,
+    raised_text,
+    report_options,
+    snapset_options,
+    target_options,
+    tell_of_reconciled,
+)
+from dataloader.cli._output import Output, global_options, table
+from dataloader.cli._progress import Progress
+from dataloader.cli._report import reporting
+from dataloader.cli._write import collect_findings, load_details
+from dataloader.common import ExitCode
+from dataloader.operations import Plan, all_sources
+from dataloader.operations import plan as plan_sources
+from dataloader.replication import State
+from dataloader.report import plan_report
+from dataloader.target import Target
+
+
+@click.command(short_help="Tell what a load would do; writes nothing.")
+@manifest_argument(required=False)
+@target_options
+@snapset_options
+@load_details
+@report_options
+@global_options
+@click.pass_obj
+def plan(
+    output: Output,
+    /,
+    manifests: tuple[Path, ...],
+    snapsets_dir: Path | None,
+    details: Path | None,
+    *,
+    strict: bool,
+    **options: Any,
+) -> None:
+    """Tell what a load would do, by database and kind of document. Writes nothing to the target.
+
+    \b
+    Example:
+      dataloader plan batches/spring.batch.jsonl --target staging --report plan.html
+    """
+    target = get_target(output, options)
+    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
+    read = get_manifests(manifests)
+    tell_of_reconciled(output, read)
+    sources = all_sources(target, read, snapsets)
+    server = get_server(target)
+    progress = Progress(output)
+    with (
+        reporting(output, options, "Plan", read, target, server) as report,
+        collect_findings(output, target, details) as findings,
+    ):
+        result = plan_sources(server, target, sources, on_progress=progress, on_finding=findings)
+        progress.close()
+        output.result(
+            {**_plan_json(target, result), "left_out": left_out_json(read)},
+            [*left_out_text(read), *_plan_text(target, result)],
+        )
+        output.warnings(raised_text(target, result.raised))
+        for line in findings.lines:
+            output.warn(line)
+        report(lambda: plan_report(target, read, sources, result, findings.noted), ExitCode.OK)
+
+
+def _plan_json(target: Target, result: Plan) -> dict[str, Any]:
+    return {
+        **{state.value: result.count(state) for state in State},
+        "documents": result.documents,
+        "missing_databases": result.missing_databases,
+        "raised": {name: environment.value for name, environment in result.raised.items()},
+        "databases": {
+            target.database(database): {
+                kind: {state.value: count for state, count in counts.items()} for kind, counts in kinds.items()
+            }
+            for database, kinds in result.states.items()
+        },
+    }
+
+
+def _plan_text(target: Target, result: Plan) -> Iterator[str]:
+    for name in result.missing_databases:
+        yield f"would create database {name}"
+    rows: list[tuple[object, ...]] = [
+        (count, state.value, f"{target.database(database)}: {kind}")
+        for database, kinds in result.states.items()
+        for kind, counts in kinds.items()
+        for state, count in counts.items()
+        if count
+    ]
+    yield from table(rows)
+    absent, outdated = result.count(State.ABSENT), result.count(State.OUTDATED)
+    yield f"{result.documents:,} documents: a load would create {absent:,}" + (
+        f", and with --update replace {outdated:,}" if outdated else ""
+    )

@@ -1,0 +1,170 @@
+"""The command ``revoke``: make lost cards stop working, or work again."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.batch import Card, CardFile, choose
+from dataloader.cli._options import (
+    PATH,
+    get_manifests,
+    get_server,
+    get_target,
+    raised_text,
+    target_options,
+)
+from dataloader.cli._output import Output, global_options, table, tell_of_copies
+from dataloader.cli._progress import Progress
+from dataloader.common import ExitCode, UsageError, many
+from dataloader.operations import (
+    CardOutcome,
+    RevokeOutcome,
+    RevokeResult,
+    check_reason,
+    restore,
+)
+from dataloader.operations import revoke as revoke_cards
+from dataloader.target import Target
+
+SHOWN_CARDS = 20
+"""Cards that are named on the screen."""
+
+
+_SAID = {
+    RevokeOutcome.REVOKED: "revoked: it no longer works",
+    RevokeOutcome.ALREADY_REVOKED: "was revoked already",
+    RevokeOutcome.BARRED: "revoked: it was not loaded yet, and will not work when it is",
+    RevokeOutcome.RESTORED: "works again, with everything that it had",
+    RevokeOutcome.NOT_REVOKED: "was not revoked",
+    RevokeOutcome.NOT_LOADED: "was never loaded",
+    RevokeOutcome.FOREIGN: "left as it is",
+    RevokeOutcome.FAILED: "failed",
+}
+
+
+@click.command(short_help="Have lost cards stop working, or work again.")
+@click.argument("manifest_path", type=PATH, metavar="MANIFEST")
+@target_options
+@click.option("--card", "numbers", type=int, multiple=True, metavar="N", help="A card's number; may be repeated.")
+@click.option("--uuid", "uuids", multiple=True, metavar="UUID", help="A card's UUID; may be repeated.")
+@click.option("--file", type=PATH, metavar="FILE", help="A text or CSV file with a card number or a UUID a line.")
+@click.option("--reason", metavar="TEXT", help="Why; is kept with what is revoked. Needed unless --undo is given.")
+@click.option("--undo", is_flag=True, help="Have the cards work again, with everything that they had.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@global_options
+@click.pass_obj
+def revoke(
+    output: Output,
+    /,
+    manifest_path: Path,
+    numbers: tuple[int, ...],
+    uuids: tuple[str, ...],
+    file: Path | None,
+    reason: str | None,
+    *,
+    undo: bool,
+    yes: bool,
+    **options: Any,
+) -> ExitCode:
+    """Have cards of a batch stop working: lost, stolen, or given back. Their preference sets are kept.
+
+    Later loads leave them so. A card that is not loaded yet will not work when it is. With --undo they work again.
+
+    \b
+    Example:
+      dataloader revoke batches/spring.batch.jsonl --target production --card 17 --card 204 --reason "lost"
+    """
+    reason = _reason(reason, undo=undo)
+    target = get_target(output, options)
+    [manifest] = get_manifests([manifest_path])
+    cards = choose(manifest, numbers, uuids, file)
+    server = get_server(target)
+    if not yes and not _confirmed(_question(target, manifest, cards, undo=undo)):
+        output.error("not confirmed: nothing has been written", ExitCode.INTERRUPTED)
+        return ExitCode.INTERRUPTED
+    outcomes: list[CardOutcome] = []
+    progress = Progress(output, "cards")
+    hooks: dict[str, Any] = {"on_progress": progress, "on_outcome": outcomes.append}
+    try:
+        if undo:
+            result = restore(server, target, manifest, cards, **hooks)
+        else:
+            result = revoke_cards(server, target, manifest, cards, reason, **hooks)
+    finally:
+        progress.close()
+    output.result(_revoke_json(result, outcomes), _revoke_text(result, outcomes))
+    output.warnings(raised_text(target, result.raised))
+    return _revoke_code(output, result, outcomes)
+
+
+def _reason(reason: str | None, *, undo: bool) -> str:
+    if undo and reason is not None:
+        raise UsageError("--undo --reason", rule="exclude each other", todo="leave --reason out")
+    if not undo and reason is None:
+        raise UsageError("--reason", rule="is missing", todo='say why, as in --reason "lost"')
+    return "" if reason is None else check_reason(reason)
+
+
+def _question(target: Target, manifest: CardFile, cards: Sequence[Card], *, undo: bool) -> str:
+    numbers = ", ".join(str(card.number) for card in cards[:SHOWN_CARDS])
+    more = f", and {len(cards) - SHOWN_CARDS:,} more" if len(cards) > SHOWN_CARDS else ""
+    which = f"card {numbers}" if len(cards) == 1 else f"{len(cards):,} cards ({numbers}{more})"
+    will = "will work again" if undo else "will stop working"
+    where = f"{target.address.url} (model {target.model.name}, environment {target.environment})"
+    return f"{which} of batch {manifest.header.name} {will}, at {where}. Go on?"
+
+
+def _confirmed(question: str) -> bool:
+    """Ask on the terminal.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on", rule=question, todo="add --yes to go on without asking")
+    return click.confirm(question, err=True)
+
+
+def _revoke_json(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> dict[str, Any]:
+    return {
+        **{outcome.value: result.outcomes[outcome] for outcome in RevokeOutcome},
+        "cards": result.outcomes.total(),
+        "outcomes": [
+            {"number": each.card.number, "outcome": each.outcome.value, "reason": each.reason} for each in outcomes
+        ],
+        "nodes_away": list(result.nodes_away),
+        "short_of_copies": result.short_of_copies,
+        "raised": {name: environment.value for name, environment in result.raised.items()},
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def _revoke_text(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> Iterator[str]:
+    yield from table([(f"card {each.card.number}", _said(each)) for each in outcomes[:SHOWN_CARDS]])
+    if len(outcomes) > SHOWN_CARDS:
+        yield f"and {len(outcomes) - SHOWN_CARDS:,} more cards (--json names all)"
+    parts = [
+        f"{count:,} {outcome.value.replace('_', ' ')}"
+        for outcome in RevokeOutcome
+        if (count := result.outcomes[outcome])
+    ]
+    yield f"{many(result.outcomes.total(), 'card')} in {result.seconds:.1f} s: {', '.join(parts)}"
+
+
+def _said(card: CardOutcome) -> str:
+    if card.outcome is RevokeOutcome.RESTORED and card.reason:
+        return "is no longer revoked"
+    return _SAID[card.outcome]
+
+
+def _revoke_code(output: Output, result: RevokeResult, outcomes: Sequence[CardOutcome]) -> ExitCode:
+    output.warnings(f"card {each.card.number}: {each.reason}" for each in outcomes if each.reason)
+    if result.needs_attention:
+        one = result.needs_attention == 1
+        which = "1 card needs" if one else f"{result.needs_attention:,} cards need"
+        output.error(f"{which} a person's attention (see to the documents that are named)", ExitCode.ATTENTION)
+    code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
+    return ExitCode.ATTENTION if result.needs_attention else code

@@ -1,0 +1,115 @@
+"""The command ``status``: the state of batches at a glance."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.batch import CardFile
+from dataloader.cli._options import (
+    get_manifests,
+    get_server,
+    get_snapsets,
+    get_target,
+    manifest_argument,
+    report_options,
+    snapset_options,
+    target_options,
+)
+from dataloader.cli._output import Output, global_options
+from dataloader.cli._progress import Progress
+from dataloader.cli._report import reporting
+from dataloader.cli.revoke import SHOWN_CARDS
+from dataloader.common import ExitCode
+from dataloader.operations import BatchStatus, CardVerdict, StatusResult, VerifyVerdict
+from dataloader.operations import status as status_of
+from dataloader.report import Noted, status_report
+
+
+@click.command(short_help="See batches at a glance: loaded, in use, revoked, wrong.")
+@manifest_argument(required=True)
+@target_options
+@snapset_options
+@report_options
+@global_options
+@click.pass_obj
+def status(
+    output: Output,
+    /,
+    manifests: tuple[Path, ...],
+    snapsets_dir: Path | None,
+    *,
+    strict: bool,
+    **options: Any,
+) -> ExitCode:
+    """Show how batches stand: cards minted, encoded, loaded, in use, revoked, missing, and wrong.
+
+    In use are cards whose owners have changed something. Cards that are not loaded yet are no failure here. How many
+    are encoded is known from NAME.reconciled.jsonl, beside the manifest or given in its place.
+
+    \b
+    Example:
+      dataloader status batches/spring.batch.jsonl --target production
+    """
+    target = get_target(output, options)
+    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
+    read = get_manifests(manifests)
+    lines: list[str] = []
+    noted: Noted[CardVerdict] = Noted()
+
+    def note(manifest: CardFile, card: CardVerdict) -> None:
+        if card.verdict is VerifyVerdict.WRONG:
+            noted(VerifyVerdict.WRONG, card)
+        if len(lines) < SHOWN_CARDS:
+            lines.append(f"batch {manifest.header.name}, card {card.uuid}: {card.verdict.value}: {card.reason}")
+
+    server = get_server(target)
+    progress = Progress(output, "cards")
+    with reporting(output, options, "Status", read, target, server) as report:
+        try:
+            result = status_of(server, target, read, snapsets, on_progress=progress, on_wrong=note)
+        finally:
+            progress.close()
+        output.result(_status_json(result), _status_text(result))
+        for line in lines:
+            output.warn(line)
+        for batch in result.batches:
+            if batch.encoded is not None and batch.loaded > batch.encoded:
+                rest = f"of which {batch.encoded:,} have come back encoded"
+                output.warn(f"batch {batch.name}: {batch.loaded:,} cards are loaded, {rest}; revoke those in doubt")
+        wrong = result.total.wrong
+        code = ExitCode.VERIFY if wrong else ExitCode.OK
+        report(lambda: status_report(read, result, noted), code)
+    if wrong:
+        which = "1 card would not work (a person has to look at it)"
+        if wrong > 1:
+            which = f"{wrong:,} cards would not work (a person has to look at them)"
+        output.error(which, code)
+    return code
+
+
+_COLUMNS = ("minted", "encoded", "loaded", "in_use", "revoked", "missing", "wrong")
+
+
+def _status_json(result: StatusResult) -> dict[str, Any]:
+    return {
+        **_counts(result.total),
+        "batches": [{"name": each.name, **_counts(each)} for each in result.batches],
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def _counts(batch: BatchStatus) -> dict[str, int | None]:
+    return {column: getattr(batch, column) for column in _COLUMNS}
+
+
+def _status_text(result: StatusResult) -> Iterator[str]:
+    rows = [*result.batches, *([result.total] if len(result.batches) > 1 else [])]
+    heads = ["batch", *(column.replace("_", " ") for column in _COLUMNS)]
+    cells = [heads, *([each.name, *("?" if n is None else f"{n:,}" for n in _counts(each).values())] for each in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    for name, *numbers in cells:
+        yield "  ".join(
+            [name.ljust(widths[0]), *(n.rjust(width) for n, width in zip(numbers, widths[1:], strict=True))]
+        )

@@ -1,0 +1,65 @@
+"""The command ``validate``: check files without a server."""
+
+from pathlib import Path
+
+import click
+
+from dataloader.cli._options import PATH, get_snapsets, snapset_options
+from dataloader.cli._output import Output, global_options
+from dataloader.cli._vendor import get_password, password_option
+from dataloader.common import ExitCode, InputError, Problem
+from dataloader.operations import validate as validate_files
+
+
+@click.command(short_help="Check files; no server needed.")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@password_option("The file with the password of encrypted workbooks.")
+@snapset_options
+@global_options
+@click.pass_obj
+def validate(
+    output: Output,
+    /,
+    paths: tuple[Path, ...],
+    password_file: Path | None,
+    snapsets_dir: Path | None,
+    *,
+    strict: bool,
+) -> ExitCode:
+    """Check manifests, reconciled files, workbooks, snapsets, sample data and target files, by what they are.
+
+    Every problem is found, not the first only. A folder is checked with all that is in it.
+
+    \b
+    Example:
+      dataloader validate batches/spring.batch.jsonl my-snapsets dataloader.toml
+    """
+    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
+    found = list(validate_files(paths, snapsets, strict=strict, password=get_password(output, password_file)))
+    if not found:
+        where = " ".join(map(str, paths))
+        raise InputError(Problem(where, "holds no file that can be checked", "name a file, or another folder"))
+    for checked in found:
+        output.warnings(checked.warnings)
+    problems = sum(checked.total_problems or len(checked.problems) for checked in found)
+    data = {
+        "files": [
+            {
+                "path": str(checked.path),
+                "kind": checked.kind,
+                "valid": not checked.problems,
+                "summary": checked.summary,
+                "problems": [str(problem) for problem in checked.problems],
+                "warnings": [str(problem) for problem in checked.warnings],
+            }
+            for checked in found
+        ],
+        "problems": problems,
+    }
+    good = [checked for checked in found if not checked.problems]
+    output.result(data, [f"ok  {checked.path}: {checked.kind}, {checked.summary}" for checked in good])
+    for checked in found:
+        if checked.problems:
+            error = InputError(checked.problems, total=checked.total_problems or len(checked.problems))
+            output.error(str(error), ExitCode.INPUT)
+    return ExitCode.INPUT if problems else ExitCode.OK

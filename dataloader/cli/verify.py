@@ -1,0 +1,145 @@
+"""The command ``verify``: check that every card works."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import orjson
+
+from dataloader.batch import CardFile
+from dataloader.cli._options import (
+    details_option,
+    get_manifests,
+    get_server,
+    get_snapsets,
+    get_target,
+    left_out_json,
+    left_out_text,
+    manifest_argument,
+    report_options,
+    snapset_options,
+    target_options,
+    tell_of_reconciled,
+)
+from dataloader.cli._output import Output, global_options
+from dataloader.cli._progress import Progress
+from dataloader.cli._report import reporting
+from dataloader.common import ExitCode, many, new_files
+from dataloader.operations import (
+    CardVerdict,
+    VerifyResult,
+    VerifyVerdict,
+)
+from dataloader.operations import verify as verify_cards
+from dataloader.report import Noted, verify_report
+
+SHOWN_VERDICTS = 20
+"""Cards that are named on the screen."""
+
+
+@click.command(short_help="Ask as the real servers do for every card.")
+@manifest_argument(required=True)
+@target_options
+@snapset_options
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Ask for N cards of each batch, chosen at random."
+)
+@details_option("card that is not as it was minted")
+@report_options
+@global_options
+@click.pass_obj
+def verify(
+    output: Output,
+    /,
+    manifests: tuple[Path, ...],
+    snapsets_dir: Path | None,
+    sample: int | None,
+    details: Path | None,
+    *,
+    strict: bool,
+    **options: Any,
+) -> ExitCode:
+    """Ask the target for every card as the real servers do, and check each answer.
+
+    \b
+    Example:
+      dataloader verify batches/spring.batch.jsonl --target production --sample 200
+    """
+    target = get_target(output, options)
+    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
+    read = get_manifests(manifests)
+    tell_of_reconciled(output, read)
+    server = get_server(target)
+    progress = Progress(output, "cards")
+    with (
+        reporting(output, options, "Verification", read, target, server) as report,
+        _verdicts(output, details) as verdicts,
+    ):
+        try:
+            result = verify_cards(
+                server, target, read, snapsets, sample=sample, on_progress=progress, on_verdict=verdicts
+            )
+        finally:
+            progress.close()
+        output.result(
+            {**verify_json(result), "left_out": left_out_json(read)}, [*left_out_text(read), *verify_text(result)]
+        )
+        for line in verdicts.lines:
+            output.warn(line)
+        code = ExitCode.OK if result.good else ExitCode.VERIFY
+        report(lambda: verify_report(read, result, verdicts.noted), code)
+    if code is not ExitCode.OK:
+        bad = result.verdicts[VerifyVerdict.MISSING] + result.verdicts[VerifyVerdict.WRONG]
+        output.error(
+            f"{many(bad, 'card')} would not work (load the batch; what is wrong then, a person has to look at)", code
+        )
+    return code
+
+
+class _Verdicts:
+    """Collects what is to be told of cards: the first few for the screen, more for the report, all for the file."""
+
+    def __init__(self, output: Output, stream: IO[bytes] | None) -> None:
+        self._output = output
+        self._stream = stream
+        self.lines: list[str] = []
+        self.noted: Noted[CardVerdict] = Noted()
+
+    def __call__(self, manifest: CardFile, card: CardVerdict) -> None:
+        batch = manifest.header.name
+        if self._stream is not None:
+            record = {"batch": batch, "uuid": card.uuid, "verdict": card.verdict.value, "reason": card.reason}
+            self._stream.write(orjson.dumps(self._output.cleaned(record)) + b"\n")
+        if card.verdict in {VerifyVerdict.MISSING, VerifyVerdict.WRONG}:
+            self.noted(card.verdict, card)
+        elif not card.is_odd:
+            return
+        if len(self.lines) < SHOWN_VERDICTS:
+            self.lines.append(f"batch {batch}, card {card.uuid}: {card.verdict.value}: {card.reason}")
+
+
+@contextmanager
+def _verdicts(output: Output, details: Path | None) -> Iterator[_Verdicts]:
+    with ExitStack() as stack:
+        stream = None
+        if details is not None:
+            (stream,) = stack.enter_context(new_files(details))
+        yield _Verdicts(output, stream)
+
+
+def verify_json(result: VerifyResult) -> dict[str, Any]:
+    """Return the verdicts as data."""
+    return {
+        **{verdict.value: result.verdicts[verdict] for verdict in VerifyVerdict},
+        "cards": result.verdicts.total(),
+        "answers": result.answers,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def verify_text(result: VerifyResult) -> Iterator[str]:
+    """Yield the verdicts as lines."""
+    parts = [f"{result.verdicts[verdict]:,} {verdict.value}" for verdict in VerifyVerdict if result.verdicts[verdict]]
+    yield f"{many(result.verdicts.total(), 'card')} asked for in {result.seconds:.1f} s: {', '.join(parts) or 'none'}"

@@ -1,0 +1,88 @@
+"""Explaining which rules of a schema data breaks, by the slow validator.
+
+It takes long to load, and few runs need it: :func:`dataloader.common.validation.explain` loads it when it is asked.
+"""
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError, validators
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from dataloader.common.schemas import schemas
+
+MAX_VALUE = 100
+"""Characters of a value that are repeated in an explanation."""
+MAX_MESSAGE = 300
+"""Characters of an explanation."""
+_SECRET = re.compile("password|secret", re.IGNORECASE)
+_HIDDEN = "'***'"
+"""What is shown in the place of a member's value whose name says that it is secret."""
+
+
+def _multiple_of(_: Any, step: float, instance: Any, __: Any) -> Iterator[ValidationError]:
+    # In binary floating point 0.3 is no multiple of 0.1; in the decimals that people write it is.
+    if isinstance(instance, bool) or not isinstance(instance, int | float):
+        return
+    if Decimal(str(instance)) % Decimal(str(step)):
+        yield ValidationError(f"{instance!r} is not a multiple of {step}")
+
+
+_Explainer: Any = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"multipleOf": _multiple_of}
+)
+
+
+@cache
+def _registry() -> Registry[Any]:
+    resources = [
+        (schema["$id"], Resource.from_contents(schema, default_specification=DRAFT202012))
+        for schema in schemas().values()
+    ]
+    registry: Registry[Any] = Registry()
+    return registry.with_resources(resources)
+
+
+def explain(name: str, instance: Any, *, secrets: bool = False) -> list[str]:
+    """Return every rule of a schema that data breaks; see :func:`dataloader.common.validation.explain`."""
+    hidden = [] if secrets else sorted(_secrets(instance), key=len, reverse=True)
+    validator = _Explainer(schemas()[name], registry=_registry())
+    errors = sorted(validator.iter_errors(instance), key=lambda error: [str(part) for part in error.absolute_path])
+    # Of a value of the wrong type, no other rule is worth telling.
+    wrong = {error.json_path for error in errors if error.validator == "type"}
+    told = [error for error in errors if error.validator == "type" or error.json_path not in wrong]
+    return [_line(error, hidden, secrets=secrets) for error in told]
+
+
+def _secrets(data: Any, *, secret: bool = False) -> set[str]:
+    """Return what stands in members that are called a password or a secret, as an explanation would repeat it."""
+    if isinstance(data, dict):
+        return {
+            found
+            for key, value in data.items()
+            for found in _secrets(value, secret=secret or _SECRET.search(str(key)) is not None)
+        }
+    if isinstance(data, list):
+        return {found for value in data for found in _secrets(value, secret=secret)}
+    return {repr(data)} if secret and data not in (None, "", True, False) else set()
+
+
+def _line(error: ValidationError, hidden: list[str], *, secrets: bool) -> str:
+    # The deepest cause says more than "is not valid under any of the given schemas".
+    while error.context:
+        error = min(error.context, key=lambda cause: -len(cause.absolute_path))
+    path = ".".join(str(part) for part in error.absolute_path)
+    value, message = repr(error.instance), error.message
+    for each in hidden:
+        value, message = value.replace(each, _HIDDEN), message.replace(each, _HIDDEN)
+    if secrets:
+        message = message.replace(value, "what stands there")
+    elif len(value) > MAX_VALUE:
+        message = message.replace(value, f"{value[:MAX_VALUE]}…")
+    if len(message) > MAX_MESSAGE:
+        message = f"{message[:MAX_MESSAGE]}…"
+    return f"{path}: {message}" if path else message

@@ -1,0 +1,123 @@
+"""Files that are written whole or not at all, and never over another."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO
+
+from dataloader.common.errors import FileError
+
+MODE = 0o600
+"""What is minted is a secret of a kind: whoever has a UUID has that person's preferences."""
+
+
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a file system answers that knows no hard links (link(2))."""
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no regular file: a folder, or a pipe, which could keep its reader waiting for ever.
+
+    Raises:
+        FileError: it is something else.
+        OSError: it is not there, or can't be looked at.
+    """
+    if not path.is_file():
+        path.stat()
+        raise FileError(str(path), rule="is not a regular file", todo="save it as a file first")
+
+
+def read_password_file(path: Path) -> str:
+    """Read a password from a file that holds nothing else but perhaps an end of line.
+
+    Raises:
+        FileError: the file can't be read, or is no text.
+    """
+    try:
+        return path.read_text("utf-8").strip("\r\n")
+    except OSError as error:
+        raise FileError.of(error, path, "name the file that holds the password") from error
+    except UnicodeDecodeError as error:
+        raise FileError(str(path), rule="is not UTF-8 text", todo="name the file that holds the password") from error
+
+
+@contextmanager
+def new_files(*paths: Path) -> Iterator[list[IO[bytes]]]:
+    """Write several new files so that, after a crash at any moment, each is whole or not there.
+
+    Each is written beside its final place, flushed to the disk, and given its name when the block ends,
+    in the order of ``paths``. Nothing is left of them when the block raises.
+
+    Raises:
+        FileError: one of them exists already, or can't be written.
+    """
+    current = paths[0]
+    try:
+        for current in paths:
+            if current.exists() or current.is_symlink():
+                raise _exists(current)
+        with ExitStack() as stack:
+            streams: list[IO[bytes]] = []
+            for current in paths:
+                _make_folder(current.parent)
+                temporary = NamedTemporaryFile(dir=current.parent, prefix=f".{current.name}.", delete=False)  # noqa: SIM115
+                stack.callback(_remove, temporary.name)
+                streams.append(stack.enter_context(temporary))
+            # Which of the files it is that can't be written, the system does not say.
+            current = paths[0].parent
+            yield list(streams)
+            for current, stream in zip(paths, streams, strict=True):  # noqa: B007 - the error's path, below
+                stream.flush()
+                os.fchmod(stream.fileno(), MODE)
+                os.fsync(stream.fileno())
+            with ExitStack() as undo:
+                for current, stream in zip(paths, streams, strict=True):
+                    _link(stream.name, current)
+                    undo.callback(_remove, str(current))
+                    _sync_folder(current.parent)
+                undo.pop_all()
+    except OSError as error:
+        raise FileError.of(error, current, "choose a folder that can be written to, with room in it") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise FileError(str(folder), rule="is not a folder", todo="choose another folder") from error
+
+
+def _link(name: str, path: Path) -> None:
+    # A link, unlike a rename, fails where somebody has made the file in the meantime.
+    try:
+        os.link(name, path)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # A file system without links, as on a USB stick: a moment is left in which somebody could come between.
+        if path.exists() or path.is_symlink():
+            raise _exists(path) from error
+        Path(name).rename(path)
+
+
+def _exists(path: Path) -> FileError:
+    return FileError(
+        str(path), rule="stands already and is never overwritten", todo="choose another name or folder, or move it away"
+    )
+
+
+def _remove(name: str) -> None:
+    Path(name).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

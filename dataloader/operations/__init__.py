@@ -1,0 +1,64 @@
+"""The operations behind the commands: a function from data to a result, one file each."""
+
+from dataloader.operations.check import CheckResult, check
+from dataloader.operations.export import STANDARD, all_layouts, export, export_path
+from dataloader.operations.generate import check_name, generate, share_out, spares_of
+from dataloader.operations.load import LoadResult, Outcome, load
+from dataloader.operations.plan import Plan, plan
+from dataloader.operations.revoke import CardOutcome, RevokeOutcome, RevokeResult, check_reason, restore, revoke
+from dataloader.operations.security import Circle, SecurityResult, check_security
+from dataloader.operations.seed import DEFAULT_SEED, seed_sources
+from dataloader.operations.sources import (
+    DESIGN_KIND,
+    Source,
+    all_sources,
+    design_sources,
+    entry_sources,
+    snapset_sources,
+)
+from dataloader.operations.status import BatchStatus, StatusResult, status
+from dataloader.operations.validate import validate
+from dataloader.operations.verify import CardVerdict, VerifyResult, VerifyVerdict, verify
+
+__all__ = [
+    "DEFAULT_SEED",
+    "DESIGN_KIND",
+    "STANDARD",
+    "BatchStatus",
+    "CardOutcome",
+    "CardVerdict",
+    "CheckResult",
+    "Circle",
+    "LoadResult",
+    "Outcome",
+    "Plan",
+    "RevokeOutcome",
+    "RevokeResult",
+    "SecurityResult",
+    "Source",
+    "StatusResult",
+    "VerifyResult",
+    "VerifyVerdict",
+    "all_layouts",
+    "all_sources",
+    "check",
+    "check_name",
+    "check_reason",
+    "check_security",
+    "design_sources",
+    "entry_sources",
+    "export",
+    "export_path",
+    "generate",
+    "load",
+    "plan",
+    "restore",
+    "revoke",
+    "seed_sources",
+    "share_out",
+    "snapset_sources",
+    "spares_of",
+    "status",
+    "validate",
+    "verify",
+]

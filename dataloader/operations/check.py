@@ -1,0 +1,165 @@
+"""Checking a target before anything is done to it: is it there, may we, and what is on it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dataloader.common import ExitCode, prepare
+from dataloader.couch import Nodes, Server, Welcome
+from dataloader.operations.sources import Source, design_sources
+from dataloader.replication import State, classify
+from dataloader.target import Environment, Target, less_protected, remembered
+
+_STUCK = (State.EDITED, State.FOREIGN, State.CONFLICTED)
+"""States of views that a load leaves as they are."""
+
+
+class CheckProblem(NamedTuple):
+    """Something that stands in the way of a load, or is to be known."""
+
+    code: ExitCode
+    """The exit code that it alone would give."""
+    problem: str
+    """What it is, and what to do."""
+
+
+@dataclass
+class DatabaseCheck:
+    """One database of the model on the target."""
+
+    name: str
+    """With the target's prefix."""
+    exists: bool
+    documents: int = 0
+    remembers: Environment | None = None
+    """The environment that it was first loaded as; None where no load of this tool has been."""
+    views: State | None = None
+    """The state of its design documents, the worst of them; None where the model gives it none."""
+
+
+@dataclass
+class CheckResult:
+    """What was found."""
+
+    welcome: Welcome
+    user: str | None
+    admin: bool
+    nodes: Nodes
+    unanswering: dict[str, str] = field(default_factory=dict)
+    """The target's URLs that don't answer while another does, and why."""
+    databases: list[DatabaseCheck] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """What stands in the way of a load, and what to do; empty for a target that is ready."""
+    exit_code: ExitCode = ExitCode.OK
+
+
+def check(server: Server, target: Target) -> CheckResult:
+    """Check a target; writes nothing.
+
+    Raises:
+        UnreachableError: nothing answers.
+        ProtocolError: what answers is not a CouchDB, or not one cluster.
+        CredentialsError: the server does not accept the password, or lets nobody in without one.
+        ProtectedError: a database remembers an environment that this program does not know.
+    """
+    welcome = server.welcome()
+    user, admin = server.user()
+    unanswering = server.session.unanswering() if server.address.others else {}
+    result = CheckResult(welcome, user, admin, server.nodes(), unanswering)
+    designs = {source.database: source for source in design_sources(target.model)}
+    for name in target.model.databases:
+        database = server.database(target.database(name))
+        info = database.info()
+        found = DatabaseCheck(database.name, exists=info is not None)
+        result.databases.append(found)
+        if info is not None:
+            found.documents = int(info.get("doc_count", 0))
+            found.remembers = remembered(database)
+        if name in designs:
+            found.views = State.ABSENT if info is None else _views(server, target, designs[name], welcome)
+    _judge(result, target)
+    return result
+
+
+def _views(server: Server, target: Target, source: Source, welcome: Welcome) -> State:
+    documents = [prepare(document) for document in source.documents()]
+    found = classify(
+        server.database(target.database(source.database)),
+        documents,
+        source.schema,
+        names_leaves=welcome.names_leaves,
+    )
+    states = [finding.state for finding in found if finding.state is not State.UNCHANGED]
+    return states[0] if states else State.UNCHANGED
+
+
+def _judge(result: CheckResult, target: Target) -> None:
+    """Put down what stands in the way; of several things, the first one gives the exit code."""
+    for code, problem in (
+        *_rights(result),
+        *_memories(result, target),
+        *_views_found(result),
+        *_nodes(result),
+        *_urls(result),
+    ):
+        result.problems.append(problem)
+        result.exit_code = result.exit_code or code
+
+
+def _rights(result: CheckResult) -> Iterator[CheckProblem]:
+    if not result.admin:
+        missing = [database.name for database in result.databases if not database.exists]
+        who = f"user {result.user}" if result.user else "an anonymous client"
+        wanted = f"create {' and '.join(missing)} or " if missing else ""
+        yield CheckProblem(
+            ExitCode.CREDENTIALS,
+            f"{who} is no server admin and can't {wanted}write views; use an admin's credentials",
+        )
+
+
+def _memories(result: CheckResult, target: Target) -> Iterator[CheckProblem]:
+    for database in result.databases:
+        if less_protected(target, database.remembers):
+            yield CheckProblem(
+                ExitCode.PROTECTED,
+                f"{database.name} was loaded as {database.remembers}, and no command takes it for "
+                f"{target.environment}; say environment {database.remembers}, or use other databases",
+            )
+        elif database.remembers not in {None, target.environment}:
+            yield CheckProblem(
+                ExitCode.OK,
+                f"{database.name} was loaded as {database.remembers}, and may hold sample data and log-ins from then; "
+                f"a load makes it {target.environment} for good",
+            )
+
+
+def _views_found(result: CheckResult) -> Iterator[CheckProblem]:
+    for database in result.databases:
+        if database.views is State.CONFLICTED:
+            yield CheckProblem(
+                ExitCode.ATTENTION,
+                f"the views of {database.name} are there in several versions, side by side; "
+                "look at the conflicts of _design/views there and delete all but one",
+            )
+        elif database.views in _STUCK:
+            yield CheckProblem(
+                ExitCode.ATTENTION,
+                f"the views of {database.name} are not ours and are left as they are; look at _design/views there, "
+                "then `dataloader load --replace-views` puts ours in their place",
+            )
+        elif database.views is State.OUTDATED:
+            yield CheckProblem(
+                ExitCode.OK,
+                f"the views of {database.name} are an earlier version's; `dataloader load --update` replaces them",
+            )
+
+
+def _nodes(result: CheckResult) -> Iterator[CheckProblem]:
+    if result.nodes.away:
+        away = ", ".join(result.nodes.away)
+        yield CheckProblem(ExitCode.NODES, f"away: {away}; start the node, or wait until it is back")
+
+
+def _urls(result: CheckResult) -> Iterator[CheckProblem]:
+    for url, why in result.unanswering.items():
+        yield CheckProblem(ExitCode.OK, f"{url}: {why}; while it is so, the target's other nodes are asked")

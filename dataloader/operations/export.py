@@ -1,0 +1,188 @@
+"""Exporting a batch again, in the layout of the tool that its vendor uses."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO
+from xml.sax.saxutils import escape
+
+import openpyxl
+from openpyxl.utils import get_column_letter
+
+from dataloader.batch import Card, Header, Manifest
+from dataloader.common import InputError, Problem, UsageError, explain, is_valid, new_files, raise_problems
+from dataloader.vendor import (
+    SPARE,
+    WORKBOOK_SUFFIX,
+    check_value,
+    first_sheet,
+    new_book,
+    read_sheets,
+    text,
+    write_rows,
+    write_workbook,
+)
+from dataloader.vendor.layouts import Layout, get_layout, layout_names
+
+STANDARD = "standard"
+"""The layout of the workbook that generate writes."""
+UUID_SCHEMA = "common/uuid"
+
+_FIELDS: dict[str, Callable[[Card, bool], str]] = {
+    "number": lambda card, _: str(card.number),
+    "uuid": lambda card, _: card.uuid,
+    "check": lambda card, _: check_value(card.uuid),
+    "snapset": lambda card, _: card.snapset,
+    "result": lambda _, spare: SPARE if spare else "",
+    "label": lambda card, spare: f"{card.number} {SPARE}" if spare else str(card.number),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A batch that has been exported."""
+
+    header: Header
+    layout: str
+    path: Path
+
+
+def all_layouts() -> list[str]:
+    """Return the names of all layouts, the standard one first."""
+    return [STANDARD, *layout_names()]
+
+
+def export_path(header: Header, layout: str, out: Path) -> Path:
+    """Return the path of the file that a batch is exported to.
+
+    Args:
+        header: the batch.
+        layout: the layout's name.
+        out: a folder, which need not be there; or a file, which is told by its suffix.
+
+    Raises:
+        UsageError: a file of that suffix does not hold that layout.
+    """
+    suffix = WORKBOOK_SUFFIX if layout == STANDARD else get_layout(layout).suffix
+    kind = suffix[suffix.rindex(".") :]
+    if out.is_dir() or out.suffix.lower() not in {".csv", ".xlsx"}:
+        return out / f"{header.name}{suffix}"
+    if out.suffix.lower() != kind:
+        raise UsageError(f"--out {out}", rule=f"layout {layout} is a {kind} file", todo="name it so, or name a folder")
+    return out
+
+
+def export(
+    manifest: Manifest,
+    layout: str,
+    path: Path,
+    *,
+    password: str | None = None,
+    on_card: Callable[[], None] = lambda: None,
+) -> Exported:
+    """Write a batch in a layout; the same batch gives the same bytes, where they are not encrypted.
+
+    Args:
+        manifest: the batch.
+        layout: the layout's name.
+        path: the file to write; see :func:`export_path`.
+        password: what a workbook is encrypted with; None for a plain one.
+        on_card: called for each card that has been written.
+
+    Raises:
+        UsageError: the layout can't be encrypted.
+        FileError: the file stands there already, or can't be written; or the manifest can't be read.
+        InputError: the manifest has changed since it was checked.
+    """
+    chosen = None if layout == STANDARD else get_layout(layout)
+    if password is not None and chosen is not None and not chosen.is_workbook:
+        raise UsageError(
+            "--password-file", rule=f"layout {layout} is text, which is not encrypted", todo="choose a workbook"
+        )
+
+    def counted() -> Iterator[Card]:
+        for card in manifest.cards():
+            on_card()
+            yield card
+
+    with new_files(path) as (stream,):
+        if chosen is None:
+            write_workbook(stream, manifest.header, counted(), password)
+        elif chosen.is_workbook:
+            _write_sheet(stream, chosen, manifest.header, counted(), password)
+        else:
+            _write_csv(stream, chosen, manifest.header, counted())
+    return Exported(manifest.header, layout, path)
+
+
+def check_export(path: Path, layout: Layout, password: str | None = None) -> int:
+    """Check a workbook that was exported in a layout: its titles, and that each row has a UUID of its own.
+
+    Args:
+        path: the workbook.
+        layout: its layout.
+        password: its password; of no meaning for one that is not encrypted.
+
+    Returns:
+        How many cards it holds.
+
+    Raises:
+        FileError: the file can't be read.
+        InputError: with every problem found.
+    """
+    todo = "export it again"
+    [[heads, *rows]] = read_sheets(path, (layout.sheet,), password, todo)
+    titles = [column.title for column in layout.columns]
+    if [str(cell) for cell in heads[: len(titles)]] != titles:
+        raise InputError(Problem(f"{path}, row 1", f"the columns are not {', '.join(titles)}", todo))
+    at = next(index for index, column in enumerate(layout.columns) if column.field == "uuid")
+    valid = is_valid(UUID_SCHEMA)
+    seen: dict[str, int] = {}
+    problems: list[Problem] = []
+    for number, row in enumerate(rows, 2):
+        uuid = str(row[at])
+        if uuid in seen:
+            problems.append(Problem(f"{path}, row {number}", f"UUID {uuid} stands in row {seen[uuid]} too", todo))
+        if not valid(uuid):
+            problems += [Problem(f"{path}, row {number}", rule, todo) for rule in explain(UUID_SCHEMA, uuid)]
+        seen[uuid] = number
+    raise_problems(problems)
+    return len(rows)
+
+
+def _rows(layout: Layout, header: Header, cards: Iterable[Card]) -> Iterator[list[str]]:
+    spares = header.spare_runs
+    columns = [(None if column.field is None else _FIELDS[column.field], column.text) for column in layout.columns]
+    for card in cards:
+        is_spare = any(card.number in run for run in spares)
+        yield [constant if of_card is None else of_card(card, is_spare) for of_card, constant in columns]
+
+
+def _write_csv(stream: IO[bytes], layout: Layout, header: Header, cards: Iterable[Card]) -> None:
+    lines = TextIOWrapper(stream, "utf-8", newline="", write_through=False)
+    # RFC 4180: lines end with CRLF, and cells are quoted where they must be.
+    writer = csv.writer(lines, delimiter=layout.delimiter or ",", lineterminator="\r\n")
+    writer.writerow([column.title for column in layout.columns])
+    writer.writerows(_rows(layout, header, cards))
+    lines.detach()
+
+
+def _write_sheet(
+    stream: IO[bytes], layout: Layout, header: Header, cards: Iterable[Card], password: str | None
+) -> None:
+    rows = (tuple(map(escape, row)) for row in _rows(layout, header, cards))
+    write_rows(stream, _template(layout, header), rows, header.cards, password)
+
+
+def _template(layout: Layout, header: Header) -> openpyxl.Workbook:
+    """Return a workbook of one sheet of text cells without any other formatting, as encoding tools want it."""
+    book = new_book(header.name, header.created)
+    sheet = first_sheet(book)
+    sheet.title = layout.sheet
+    for index, column in enumerate(layout.columns, 1):
+        sheet.column_dimensions[get_column_letter(index)].width = column.width
+        text(sheet.cell(1, index), column.title)
+        text(sheet.cell(2, index), "")
+    return book

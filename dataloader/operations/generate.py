@@ -1,0 +1,156 @@
+"""Minting a batch: the manifest, and the workbook that is made from it."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+
+from dataloader.batch import (
+    MANIFEST_SUFFIX,
+    SEEDED_TIME,
+    Card,
+    Header,
+    Manifest,
+    check_count,
+    deal,
+    mint,
+    seeded_bytes,
+    write_manifest,
+)
+from dataloader.common import MAX_SAFE_INTEGER, InputError, Problem, new_files, now
+from dataloader.records import EMPTY, Snapsets
+from dataloader.vendor import WORKBOOK_SUFFIX, write_workbook
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file; what stands behind the first dot does not matter.
+_DEVICE = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\.|\Z)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch that has been minted and written."""
+
+    manifest: Manifest
+    workbook: Path
+
+
+def share_out(cards: int, wanted: Mapping[str, int | None], snapsets: Snapsets) -> dict[str, int]:
+    """Work out how many cards start with each snapset.
+
+    Args:
+        cards: how many cards the batch has.
+        wanted: counts by snapset; None for the one that takes what is left. Nothing: all start empty.
+        snapsets: the snapsets there are.
+
+    Raises:
+        InputError: the counts do not add up, or there is no such snapset.
+    """
+    check_count(cards)
+    problems = [snapsets.unknown(name, "--snapset") for name in wanted if snapsets.get(name) is None]
+    problems += [
+        Problem(f"--snapset {name}={count}", "a count is 1 or more", "correct it or leave the snapset out")
+        for name, count in wanted.items()
+        if count is not None and count < 1
+    ]
+    if problems:
+        raise InputError(problems)
+    counted = sum(count for count in wanted.values() if count is not None)
+    rest = [name for name, count in wanted.items() if count is None]
+    if not wanted:
+        return {EMPTY: cards}
+    if len(rest) > 1 or (rest and counted >= cards) or (not rest and counted != cards):
+        said = " ".join(name if count is None else f"{name}={count}" for name, count in wanted.items())
+        raise InputError(
+            Problem(
+                f"--snapset {said}",
+                f"the counts must add up to {cards} cards; at most one snapset may stand without a count",
+                "correct the counts",
+            )
+        )
+    return {name: cards - counted if count is None else count for name, count in wanted.items()}
+
+
+def spares_of(shares: Mapping[str, int], portion: Fraction) -> dict[str, int]:
+    """Work out how many spares each snapset's cards get on top, rounded up; those without any are left out.
+
+    Args:
+        shares: how many cards start with each snapset, without spares.
+        portion: spares for a card.
+    """
+    return {name: ceil(count * portion) for name, count in shares.items() if portion}
+
+
+def check_name(name: str) -> None:
+    """Check a batch's name, which becomes a file's.
+
+    Raises:
+        InputError: it is empty, could leave its folder, or is no file's where the vendor opens it.
+    """
+    if _NAME.match(name) and (_DEVICE.match(name) or name.endswith(".")):
+        raise InputError(
+            Problem(
+                f"batch name {name!r}",
+                "is a device's name to Windows, or ends with a dot, so that a vendor could not open its files",
+                "choose another",
+            )
+        )
+    if not _NAME.match(name):
+        raise InputError(
+            Problem(
+                f"batch name {name!r}",
+                "is made of letters, digits, '.', '_' and '-', begins with a letter or digit, and has at most 100",
+                "choose another",
+            )
+        )
+
+
+def generate(
+    name: str,
+    shares: Mapping[str, int],
+    folder: Path,
+    *,
+    spares: Mapping[str, int] | None = None,
+    seed: int | None = None,
+    password: str | None = None,
+    on_card: Callable[[], None] = lambda: None,
+) -> Batch:
+    """Mint a batch and write its manifest and workbook.
+
+    Args:
+        name: the batch's name.
+        shares: how many cards start with each snapset, without spares.
+        folder: where the files go.
+        spares: how many spares there are on top, by snapset.
+        seed: for a reproducible batch; production and staging targets refuse it.
+        password: what the workbook is encrypted with; None for a plain one.
+        on_card: called for each card that has been written to both files, twice in all.
+
+    Raises:
+        InputError: the name, the number of cards or the seed can't be used.
+        FileError: a file stands there already, or can't be written.
+    """
+    check_name(name)
+    spares = spares or {}
+    dealt = {snapset: count + spares.get(snapset, 0) for snapset, count in shares.items()}
+    count = sum(dealt.values())
+    check_count(count)
+    if seed is not None and not 0 <= seed <= MAX_SAFE_INTEGER:
+        raise InputError(Problem(f"seed {seed}", "is not between 0 and 2**53 - 1", "choose another"))
+    manifest_path, workbook_path = folder / f"{name}{MANIFEST_SUFFIX}", folder / f"{name}{WORKBOOK_SUFFIX}"
+    created = now() if seed is None else SEEDED_TIME
+    header = Header(name, created, count, dealt, "", seed, spares)
+    uuids = mint(count, os.urandom if seed is None else seeded_bytes(seed))
+
+    def counted(card: Card) -> Card:
+        on_card()
+        return card
+
+    with new_files(manifest_path, workbook_path) as (manifest, workbook):
+        header = write_manifest(manifest, header, map(counted, deal(uuids, dealt)))
+        manifest.flush()
+        written = Manifest(Path(manifest.name), header)
+        write_workbook(workbook, header, map(counted, written.cards()), password=password)
+    return Batch(Manifest(manifest_path, header), workbook_path)

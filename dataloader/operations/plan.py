@@ -1,0 +1,92 @@
+"""Plans: what a load would do to each document, found without writing."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from dataloader.common import OnProgress, no_progress
+from dataloader.couch import Database, Server
+from dataloader.operations.sources import Source
+from dataloader.replication import Finding, State, batches, classify, in_parallel
+from dataloader.target import Environment, Target, guard
+
+OnFinding = Callable[[Source, Finding], None]
+"""Called for each document that is neither absent nor unchanged."""
+
+
+def no_finding(source: Source, finding: Finding) -> None:
+    """Note nothing."""
+
+
+def step_name(source: Source) -> str:
+    """Return what progress calls a source."""
+    return f"{source.database}: {source.kind}"
+
+
+@dataclass
+class Plan:
+    """What a load would do: counts of states by database and kind of document."""
+
+    missing_databases: list[str] = field(default_factory=list)
+    """With the target's prefix."""
+    raised: dict[str, Environment] = field(default_factory=dict)
+    """Databases that were loaded as something less protected before, and as what."""
+    states: dict[str, dict[str, Counter[State]]] = field(default_factory=dict)
+
+    def count(self, state: State) -> int:
+        """Return how many documents are in a state."""
+        return sum(counts[state] for kinds in self.states.values() for counts in kinds.values())
+
+    @property
+    def documents(self) -> int:
+        """How many documents there are."""
+        return sum(counts.total() for kinds in self.states.values() for counts in kinds.values())
+
+
+def findings(database: Database, source: Source, *, names_leaves: bool) -> Iterator[list[Finding]]:
+    """Yield the states of a source's documents, a list a batch, in their order."""
+    return in_parallel(
+        lambda batch: classify(database, batch, source.schema, names_leaves=names_leaves),
+        batches(source.prepared()),
+    )
+
+
+def plan(
+    server: Server,
+    target: Target,
+    sources: Sequence[Source],
+    *,
+    on_progress: OnProgress = no_progress,
+    on_finding: OnFinding = no_finding,
+) -> Plan:
+    """Find what a load would do; writes nothing.
+
+    Raises:
+        DataloaderError: the server can't be asked, or a document breaks its schema.
+        ProtectedError: a database was loaded as something more protected.
+    """
+    names_leaves = server.welcome().names_leaves
+    memory = guard(server, target)
+    result = Plan(raised=memory.raised(target))
+    databases = {name: server.database(target.database(name)) for name in target.model.databases}
+    if names_leaves:
+        # What tells copies apart is asked for once, and not by several threads in the middle.
+        server.nodes()
+    missing = {name for name, database in databases.items() if not database.exists()}
+    result.missing_databases = [databases[name].name for name in target.model.databases if name in missing]
+    for source in sources:
+        counts = result.states.setdefault(source.database, {}).setdefault(source.kind, Counter())
+        done = 0
+        found: Iterator[list[Finding]]
+        if source.database in missing:
+            found = ([Finding(each, State.ABSENT) for each in batch] for batch in batches(source.prepared()))
+        else:
+            found = findings(databases[source.database], source, names_leaves=names_leaves)
+        for batch in found:
+            for finding in batch:
+                counts[finding.state] += 1
+                if finding.state not in {State.ABSENT, State.UNCHANGED}:
+                    on_finding(source, finding)
+            done += len(batch)
+            on_progress(step_name(source), done, source.count)
+    return result

@@ -1,0 +1,6 @@
+"""Reconciling: what became of each card at the vendor's."""
+
+from dataloader.operations.reconcile.reconciliation import Reconciliation, ReturnedFile, reconcile
+from dataloader.operations.reconcile.results import Results, details, results_in, write_results
+
+__all__ = ["Reconciliation", "Results", "ReturnedFile", "details", "reconcile", "results_in", "write_results"]

@@ -1,0 +1,132 @@
+"""Judging: from all rows of one card to its verdict. Pure rules, written down as a table in docs/reconcile.md."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dataloader.batch import Verdict
+from dataloader.operations.reconcile.rows import Row, Said, Standing
+
+SHOWN_CHIPS = 4
+"""Chips that are named of a card that is on more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A row that has to do with a card."""
+
+    row: Row
+    standing: Standing = Standing.OWN
+    why: str = ""
+    """What is the matter with it."""
+    lends: bool = False
+    """Whether its UUID is another card's."""
+
+
+@dataclass(slots=True)
+class CardJudgement:
+    """What becomes of a card by its own rows; what other cards' rows say of its chip comes on top of that."""
+
+    verdict: Verdict
+    chip: str = ""
+    reason: str = ""
+    unused_spare: bool = False
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    """Where, and what is to be noticed, though it changes nothing."""
+    strays: list[Claim] = field(default_factory=list)
+    """Rows that seem to be the card's, but have no card's UUID, and it has a good row of its own: they are nobody's."""
+
+
+def counting(claims: Sequence[Claim]) -> list[Claim]:
+    """Return the rows that count: those of the last round of encoding in which anything is said of the card."""
+    last = max((claim.row.round for claim in claims if claim.row.said is not Said.NOTHING), default=None)
+    return [claim for claim in claims if last is None or claim.row.round == last]
+
+
+def chips_of(claims: Sequence[Claim]) -> dict[str, Row]:
+    """Return the chips that a card's UUID stands beside in rows that say it was encoded, with one row each."""
+    chips: dict[str, Row] = {}
+    for claim in claims:
+        if claim.standing is not Standing.NAMED and claim.row.said is Said.ENCODED and claim.row.chip.uid:
+            chips.setdefault(claim.row.chip.uid, claim.row)
+    return chips
+
+
+def judge(claims: Sequence[Claim], *, is_spare: bool) -> CardJudgement:
+    """Judge a card by the rows that count; see :func:`counting`. Their order does not matter.
+
+    Nothing that is in doubt counts as encoded.
+    """
+    claims = sorted(claims, key=lambda claim: claim.row.order)
+    own = [claim for claim in claims if claim.standing is Standing.OWN]
+    said = {each: [claim.row for claim in own if claim.row.said is each] for each in Said}
+    judgement = _encoded(claims, said) if said[Said.ENCODED] else _not_encoded(claims, said, is_spare=is_spare)
+    judgement.warnings += [(claim.row.where, claim.why) for claim in own if claim.why]
+    judgement.warnings += [(claim.row.where, warning) for claim in claims for warning in claim.row.warnings]
+    return judgement
+
+
+def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgement:
+    """Judge a card that has at least one row of its own that says it was encoded."""
+    rows = said[Said.ENCODED]
+    chips = chips_of(claims)
+    chip = next(iter(chips), "")
+    doubtful = [each.row for each in claims if each.standing is not Standing.NAMED and each.row.said is Said.DOUBTFUL]
+    contradicting = [row for row in said[Said.FAILED] if chip and row.chip.uid == chip]
+    if len(chips) > 1:
+        shown = [f"{uid} ({row.where})" for uid, row in list(chips.items())[:SHOWN_CHIPS]]
+        more = ["…"] if len(chips) > SHOWN_CHIPS else []
+        judgement = CardJudgement(
+            Verdict.DOUBLED, reason=f"its UUID is on {len(chips)} chips: {', '.join(shown + more)}"
+        )
+    elif contradicting:
+        reason = f"{contradicting[0].where} says that chip {chip} failed, {rows[0].where} that it did not"
+        judgement = CardJudgement(Verdict.FAILED, chip, reason)
+    elif doubtful:
+        row = doubtful[0]
+        reason = f"{row.where}: {row.why}; {rows[0].where} says that it is encoded, perhaps on another chip"
+        judgement = CardJudgement(Verdict.FAILED, chip, reason)
+    else:
+        judgement = CardJudgement(Verdict.ENCODED, chip)
+        judgement.warnings += [(row.where, f"says the same as {rows[0].where}") for row in rows[1:]]
+    for claim in claims:
+        if claim.standing is Standing.NAMED and not claim.lends:
+            judgement.strays.append(claim)
+        elif claim.standing is not Standing.OWN:
+            judgement.warnings.append((claim.row.where, claim.why))
+    return judgement
+
+
+def _not_encoded(claims: Sequence[Claim], said: dict[Said, list[Row]], *, is_spare: bool) -> CardJudgement:
+    """Judge a card that no row of its own calls encoded."""
+    others = [claim for claim in claims if claim.standing in {Standing.NAMED, Standing.CONTRADICTED}]
+    borrowed = [claim for claim in claims if claim.standing is Standing.BORROWED]
+    failed = said[Said.DOUBTFUL] + said[Said.FAILED]
+    if failed:
+        row = failed[0]
+        judgement = CardJudgement(Verdict.FAILED, row.chip.uid, f"{row.where}: {row.why}{_noted(row)}")
+        judgement.warnings += [(claim.row.where, claim.why) for claim in others]
+    elif others:
+        claim = others[0]
+        judgement = CardJudgement(Verdict.ALTERED, reason=f"{claim.row.where}: {claim.why}{_noted(claim.row)}")
+    elif said[Said.SPARE]:
+        row = said[Said.SPARE][0]
+        if is_spare:
+            return CardJudgement(Verdict.MISSING, reason=f"{row.where}: {row.why}", unused_spare=True)
+        judgement = CardJudgement(
+            Verdict.MISSING, reason=f"{row.where}: its result is spare, but it is a card that was ordered"
+        )
+    elif said[Said.NOTHING]:
+        row = said[Said.NOTHING][0]
+        # Where there is no column of results, a spare without a chip is one that was not used.
+        unused = is_spare and row.by_chip
+        judgement = CardJudgement(Verdict.MISSING, row.chip.uid, f"{row.where}: {row.why}{_noted(row)}", unused)
+    elif borrowed:
+        claim = borrowed[0]
+        judgement = CardJudgement(Verdict.MISSING, reason=f"it has no row of its own; {claim.row.where}: {claim.why}")
+    else:
+        judgement = CardJudgement(Verdict.MISSING, reason="it is in none of the returned files")
+    return judgement
+
+
+def _noted(row: Row) -> str:
+    return f" (note: {row.note})" if row.note else ""

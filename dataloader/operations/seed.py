@@ -1,0 +1,119 @@
+"""Development data: samples, personas and invented users. A protected target never gets any of it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from faker import Faker
+
+from dataloader.batch import SEEDED_TIME, mint, seeded_bytes
+from dataloader.common import (
+    MAX_CARDS,
+    Document,
+    InputError,
+    Problem,
+    data_dir,
+    raise_problems,
+)
+from dataloader.operations.sources import Source, design_sources, entry_sources, snapset_sources
+from dataloader.records import Snapsets, read_samples, read_snapsets
+from dataloader.records.models import Entry, Login, Model, Role
+from dataloader.target import Target
+
+DEFAULT_SEED = 0
+
+
+def sample_sources(model: Model, folder: Path | None = None) -> list[Source]:
+    """Return the sources of a model's development documents, by default the project's own."""
+    folder = (data_dir("samples") if folder is None else folder) / model.name
+    sources = []
+    for path in sorted(folder.glob("*.json5")):
+        samples = read_samples(path, model)
+        for kind, group in groupby(samples.documents, key=lambda document: str(document["type"])):
+            documents = list(group)
+            sources.append(
+                Source(
+                    samples.database,
+                    kind,
+                    f"{model.name}/{kind}",
+                    str(path),
+                    len(documents),
+                    _again(documents),
+                )
+            )
+    return sources
+
+
+def _again(documents: list[Document]) -> Callable[[], Iterator[Document]]:
+    return lambda: iter(documents)
+
+
+def read_personas() -> list[Entry]:
+    """Read and check what the personas' documents are made from.
+
+    Raises:
+        InputError: with every problem found.
+    """
+    return [persona.entry(Role.PERSONA) for persona in read_snapsets(data_dir("samples") / "personas")]
+
+
+def persona_sources(model: Model, personas: Sequence[Entry]) -> list[Source]:
+    """Return the sources of the personas' documents."""
+    return entry_sources(model, lambda: personas, len(personas), Role.PERSONA, "samples/personas")
+
+
+def sample_ids(model: Model) -> dict[str, list[str]]:
+    """Return the ``_id`` of every document of the samples, by database (without prefix)."""
+    found: dict[str, list[str]] = {}
+    for source in (*persona_sources(model, read_personas()), *sample_sources(model)):
+        found.setdefault(source.database, []).extend(document["_id"] for document in source.documents())
+    return found
+
+
+def invented_people(count: int, seed: int, snapsets: Snapsets) -> Iterator[Entry]:
+    """Yield invented people with log-ins, the same for the same seed, in the order of their UUIDs."""
+    fake = Faker("en_US")
+    fake.seed_instance(seed)
+    sets = [snapset.preferences for snapset in snapsets]
+    # Their own randomness: a batch made with the same seed must not have the same UUIDs.
+    for number, uuid in enumerate(mint(count, seeded_bytes(f"people {seed}")), 1):
+        name = f"{fake.user_name()}-{number}"
+        login = Login(name, fake.password(length=12), f"{name}@example.org")
+        yield Entry(uuid, fake.random_element(sets), SEEDED_TIME, Role.PERSON, login)
+
+
+def seed_sources(target: Target, snapsets: Snapsets, *, users: int = 0, seed: int = DEFAULT_SEED) -> list[Source]:
+    """Return everything that a development or CI database is seeded with.
+
+    Args:
+        target: the target; refused if it is a protected one.
+        snapsets: the snapsets.
+        users: how many people to invent.
+        seed: what they are invented from.
+
+    Raises:
+        ProtectedError: the target is a staging or production one.
+        InputError: the sample data is wrong, a snapset has a persona's name, or too many users are wanted.
+    """
+    target.refuse("sample data", "use `dataloader load` with a manifest")
+    if not 0 <= users <= MAX_CARDS:
+        raise InputError(Problem(f"--users {users}", f"0 to {MAX_CARDS:,} people can be invented", "correct it"))
+    personas = read_personas()
+    # Each would be written without a question where the database is new, and so there would be both.
+    raise_problems(
+        Problem(f"{snapsets.folder}, snapset {persona.key}", "has the name of a persona of the samples", "rename it")
+        for persona in personas
+        if persona.key in snapsets.by_name
+    )
+
+    def people() -> Iterable[Entry]:
+        return invented_people(users, seed, snapsets)
+
+    sources = [
+        *snapset_sources(target.model, snapsets),
+        *persona_sources(target.model, personas),
+        *sample_sources(target.model),
+    ]
+    if users:
+        sources += entry_sources(target.model, people, users, Role.PERSON, f"people invented from seed {seed}")
+    return sources + design_sources(target.model)

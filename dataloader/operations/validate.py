@@ -1,0 +1,164 @@
+"""Telling what a file is, and checking it as that; no server needed."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataloader.batch import is_reconciled, read_manifest, read_reconciled
+from dataloader.common import FileError, InputError, Problem, explain, read_json5
+from dataloader.operations.export import check_export
+from dataloader.records import Snapsets, read_samples, read_snapset
+from dataloader.target import read_targets
+from dataloader.vendor import check_workbook
+from dataloader.vendor.layouts import layout_of
+from dataloader.vendor.returned import check_safe
+
+SITE_SCHEMA = "files/site-credentials"
+_SUFFIXES = {".jsonl": "manifest", ".xlsx": "workbook", ".toml": "target file"}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found of one file."""
+
+    path: Path
+    kind: str
+    """What it is, in a word or two.
+
+    ``manifest``, ``reconciled file``, ``workbook``, ``snapset``, ``sample data``, ``site credentials`` or
+    ``target file``; ``data`` is JSON5 that can't be read, and ``file`` anything else.
+    """
+    summary: str
+    """In a few words, what is in it; empty where there are problems."""
+    problems: tuple[Problem, ...] = field(default=())
+    total_problems: int = 0
+    warnings: tuple[Problem, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What files are checked with."""
+
+    snapsets: Snapsets | None
+    strict: bool
+    password: str | None
+
+
+def validate(
+    paths: Iterable[Path], snapsets: Snapsets | None, *, strict: bool = False, password: str | None = None
+) -> Iterator[Checked]:
+    """Check files by what they are, folders with all that is in them.
+
+    Args:
+        paths: files and folders.
+        snapsets: what a manifest's snapsets are looked for in; None not to look.
+        strict: whether an unknown term is an error.
+        password: that of encrypted workbooks.
+
+    Yields:
+        A result a file, in the order of paths, every problem of each.
+
+    Raises:
+        FileError: a path can't be read.
+    """
+    given = _Given(snapsets, strict, password)
+    for path in paths:
+        if path.is_dir():
+            for each in sorted(path.rglob("*")):
+                if _kind(each) is not None and not any(part.startswith(".") for part in each.relative_to(path).parts):
+                    yield _validate(each, given)
+        else:
+            yield _validate(path, given)
+
+
+def _kind(path: Path) -> str | None:
+    if path.is_dir():
+        return None
+    suffix = path.suffix.lower()
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    return "data" if suffix in {".json5", ".json"} and not path.name.endswith(".schema.json") else None
+
+
+def _validate(path: Path, given: _Given) -> Checked:
+    kind = _kind(path) or "file"
+    try:
+        if kind == "manifest" and is_reconciled(path):
+            kind = "reconciled file"
+        if kind == "file":
+            path.stat()
+            raise InputError(
+                Problem(
+                    str(path),
+                    "is neither a manifest or reconciled file (.jsonl), a workbook (.xlsx), a snapset or sample data "
+                    "(.json5, .json) nor a target file (.toml)",
+                    "leave it out",
+                )
+            )
+        if kind == "data":
+            return _validate_data(path, strict=given.strict)
+        return Checked(path, kind, _CHECKS[kind](path, given))
+    except InputError as error:
+        return Checked(path, kind, "", tuple(error.problems), error.total)
+    except OSError as error:
+        raise FileError.of(error, path, "give the path of a file that can be read") from error
+
+
+def _manifest(path: Path, given: _Given) -> str:
+    header = read_manifest(path).header
+    unknown = [
+        given.snapsets.unknown(name, f"{path}, line 1")
+        for name in header.snapsets
+        if given.snapsets is not None and given.snapsets.get(name) is None
+    ]
+    if unknown:
+        raise InputError(unknown)
+    spares = sum(header.spares.values())
+    return (
+        f"batch {header.name}, {header.cards} cards"
+        + (f", {spares} of them spares" if spares else "")
+        + ("" if header.seed is None else ", reproducible")
+    )
+
+
+def _reconciled(path: Path, given: _Given) -> str:  # noqa: ARG001 - every check is called alike
+    found = read_reconciled(path)
+    return f"batch {found.header.name}, {found.count} of {found.header.cards} cards encoded"
+
+
+def _workbook(path: Path, given: _Given) -> str:
+    check_safe(path, given.password)
+    layout = layout_of(path)
+    if layout is not None:
+        return f"layout {layout.name}, {check_export(path, layout, given.password)} cards"
+    found = check_workbook(path, given.password)
+    return f"batch {found.name}, {found.cards} cards"
+
+
+def _targets(path: Path, given: _Given) -> str:  # noqa: ARG001 - every check is called alike
+    return f"targets {', '.join(read_targets(path))}"
+
+
+_CHECKS = {"manifest": _manifest, "reconciled file": _reconciled, "workbook": _workbook, "target file": _targets}
+
+
+def _validate_data(path: Path, *, strict: bool) -> Checked:
+    """Check a file of JSON5: a list is sample data, an object a snapset or a site's credentials."""
+    kind = "data"
+    try:
+        data = read_json5(path)
+        if isinstance(data, list):
+            kind = "sample data"
+            samples = read_samples(path)
+            return Checked(path, kind, f"{len(samples.documents)} documents for {samples.database}")
+        if isinstance(data, dict) and "site" in data:
+            kind = "site credentials"
+            rules = explain(SITE_SCHEMA, data, secrets=True)
+            if rules:
+                raise InputError([Problem(str(path), rule, f"see schemas/{SITE_SCHEMA}.schema.json") for rule in rules])
+            return Checked(path, kind, f"site {data['site']}")
+        kind = "snapset"
+        snapset, warnings = read_snapset(path, strict=strict)
+    except InputError as error:
+        return Checked(path, kind, "", tuple(error.problems), error.total)
+    return Checked(path, kind, snapset.title, warnings=tuple(warnings))

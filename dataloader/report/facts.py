@@ -1,0 +1,79 @@
+"""What every report says of its run, and the report of a run that stopped half-way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dataloader import __version__
+from dataloader.batch import CardFile
+from dataloader.common import ExitCode, many
+from dataloader.couch import Welcome
+from dataloader.report.model import Attention, Fact, Report, Tone
+from dataloader.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a command was called, and how it went."""
+
+    command: str
+    """The call, without credentials."""
+    manifests: Sequence[CardFile]
+    target: Target | None
+    server: Welcome | None
+    """Who answered there, if anybody did."""
+    started: datetime
+    seconds: float
+    """How long it took; the clock may have been set in the meantime."""
+    code: ExitCode
+
+
+def facts(run: Run) -> list[Fact]:
+    """Return what there is to know of a run, in the order in which a person asks for it."""
+    found = [Fact("Exit code", f"{int(run.code)}: {run.code.meaning}"), Fact("Command", run.command, typed=True)]
+    found += [Fact("Batch", f"{each.header.name} ({_size(each)})") for each in run.manifests]
+    if run.target is not None:
+        found += [
+            *(Fact("Target", url) for url in run.target.address.urls),
+            Fact("Environment", run.target.environment.value),
+            Fact("Document model", run.target.model.name),
+        ]
+        if run.target.prefix:
+            found.append(Fact("Prefix of databases", run.target.prefix))
+    if run.server is not None:
+        found.append(Fact("Server", f"{run.server.product} {run.server.version}".strip()))
+    return [
+        *found,
+        Fact("Started", f"{run.started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"),
+        Fact("Took", duration(run.seconds)),
+        Fact("Made by", f"dataloader {__version__}"),
+    ]
+
+
+def _size(manifest: CardFile) -> str:
+    minted = many(manifest.header.cards, "card")
+    return minted if manifest.count == manifest.header.cards else f"{manifest.count:,} of {minted}, those encoded"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``0.4 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def stopped(about: str, what: str, errors: Sequence[str], *, writes: bool) -> Report:
+    """Return the report of a run that stopped before its end.
+
+    Args:
+        about: what was done to what, as a heading.
+        what: the same, as the subject of a sentence: ``The load``.
+        errors: what stopped it, a line each.
+        writes: whether such a run writes to its target.
+    """
+    again = "Run the command again, with another file for the report"
+    lead = f"What was written stays written. {again}: it goes on from there." if writes else f"{again}."
+    why = Attention("What stopped it", tone=Tone.BAD, items=tuple(errors))
+    return Report(about, f"{what} stopped before it was finished.", Tone.BAD, (lead,), attention=(why,))

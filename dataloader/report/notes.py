@@ -1,0 +1,64 @@
+"""What is noted for a report while a run goes on: the first of each kind, so that no run grows with it."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from dataloader.batch import CardFile
+from dataloader.common import listed, many
+from dataloader.report.model import SHOWN
+
+ALL_OF_THEM = "--details FILE lists all of them, a line of JSON each."
+"""Where what is not shown is to be had."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Noted(Generic[T]):
+    """Things by what is the matter with them: the first :data:`SHOWN` of each, and how many there were."""
+
+    first: dict[str, list[T]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, matter: str, thing: T) -> None:
+        """Note a thing."""
+        self.counts[matter] += 1
+        if self.counts[matter] <= SHOWN:
+            self.first.setdefault(matter, []).append(thing)
+
+    def of(self, matter: str) -> list[T]:
+        """Return the first things with which this is the matter."""
+        return self.first.get(matter, [])
+
+
+def card_names(manifests: Sequence[CardFile], uuids: Collection[str]) -> dict[str, str]:
+    """Return what people call cards, by their UUIDs: their numbers, with the batch's name where there are several.
+
+    Reads the manifests, once; nothing is read where no card is asked for.
+    """
+    wanted = frozenset(uuids)
+    names: dict[str, str] = {}
+    for manifest in manifests if wanted else ():
+        before = f"{manifest.header.name}, " if len(manifests) > 1 else ""
+        names |= {card.uuid: f"{before}{card.number:,}" for card in manifest.cards() if card.uuid in wanted}
+    return names
+
+
+def left_out(manifests: Sequence[CardFile]) -> list[str]:
+    """Return a sentence for each reconciled file that leaves cards out."""
+    return [
+        f"Left out of batch {each.header.name}, since they are not encoded: {each.header.cards - each.count:,} of "
+        f"{many(each.header.cards, 'card')}."
+        for each in manifests
+        if each.count < each.header.cards
+    ]
+
+
+def about(what: str, manifests: Sequence[CardFile]) -> str:
+    """Return what was done to what, as a heading."""
+    names = [manifest.header.name for manifest in manifests]
+    if not names:
+        return f"{what} of snapsets and views"
+    return f"{what} of {'batch' if len(names) == 1 else 'batches'} {listed(names)}"

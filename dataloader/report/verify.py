@@ -1,0 +1,57 @@
+"""Reports of verifications: cards, and what the servers would find for them."""
+
+from collections.abc import Sequence
+
+from dataloader.batch import CardFile
+from dataloader.common import are, many
+from dataloader.operations import CardVerdict, VerifyResult, VerifyVerdict
+from dataloader.report.cards import NOT_WORKING, attention
+from dataloader.report.model import Report, Share, Tone
+from dataloader.report.notes import ALL_OF_THEM, Noted, about, left_out
+
+_VERDICTS = {
+    VerifyVerdict.OK: (Tone.GOOD, "work, exactly as minted"),
+    VerifyVerdict.OUTDATED: (Tone.GOOD, "work, as an earlier load brought them from another snapset"),
+    VerifyVerdict.CHANGED: (Tone.GOOD, "work; their owners have changed the preferences"),
+    VerifyVerdict.REVOKED: (Tone.QUIET, "no longer work, because somebody deleted or revoked them"),
+    VerifyVerdict.MISSING: (Tone.BAD, "were never loaded"),
+    VerifyVerdict.WRONG: (Tone.BAD, "are there, but a server could not use them"),
+}
+
+
+def verify_report(manifests: Sequence[CardFile], result: VerifyResult, noted: Noted[CardVerdict]) -> Report:
+    """Return the report of a verification.
+
+    Args:
+        manifests: the batches.
+        result: the verdicts.
+        noted: cards that would not work, by their verdicts.
+    """
+    bad = sum(result.verdicts[verdict] for verdict in NOT_WORKING)
+    return Report(
+        about("Verification", manifests),
+        _verdict(result, bad),
+        Tone.BAD if bad else Tone.GOOD if result.verdicts.total() else Tone.ATTENTION,
+        (_asked(manifests, result), *left_out(manifests)),
+        "cards",
+        tuple(Share(each.value, result.verdicts[each], text, tone) for each, (tone, text) in _VERDICTS.items()),
+        tuple(attention(manifests, result.verdicts, noted, NOT_WORKING, ALL_OF_THEM)),
+    )
+
+
+def _verdict(result: VerifyResult, bad: int) -> str:
+    cards, revoked = result.verdicts.total(), result.verdicts[VerifyVerdict.REVOKED]
+    if not cards:
+        return "No card was asked for."
+    if bad:
+        return f"{bad:,} of {many(cards, 'card')} would not work."
+    if revoked:
+        ready = cards - revoked
+        return f"{many(ready, 'card')} {are(ready)} ready; {revoked:,} {are(revoked)} revoked."
+    return f"All {many(cards, 'card')} are ready." if cards > 1 else "The one card is ready."
+
+
+def _asked(manifests: Sequence[CardFile], result: VerifyResult) -> str:
+    cards, every = result.verdicts.total(), sum(manifest.count for manifest in manifests)
+    which = "every card" if cards == every else f"{many(cards, 'card')}, chosen at random from {every:,},"
+    return f"The target was asked for {which} as the real servers ask when somebody taps it."

@@ -1,0 +1,170 @@
+"""Credentials: who to log in as, from where they are kept safe, without telling them to anybody else."""
+
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dataloader.common import (
+    ENV_NETRC,
+    ENV_PASSWORD,
+    ENV_PASSWORD_FILE,
+    ENV_USER,
+    FileError,
+    InputError,
+    Problem,
+    UsageError,
+    read_password_file,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user and a password; None for a server that wants none."""
+
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+def from_environment(environ: Mapping[str, str], hosts: Sequence[str], user: str | None = None) -> Credentials:
+    """Return what is used where nothing else is said: the environment's, else the entry in ``.netrc``.
+
+    Args:
+        environ: the environment's variables.
+        hosts: the names of the hosts that they are for.
+        user: the user, where that much is known; then the password alone is looked for.
+
+    Raises:
+        UsageError: a password without a user, or other entries for one host than for another.
+        FileError: a file that is named can't be read.
+        InputError: the ``.netrc`` file is malformed.
+    """
+    found = from_variables({**environ, **({} if user is None else {ENV_USER: user})}, ENV_USER, ENV_PASSWORD)
+    if found.password is not None:
+        return found
+    path = netrc_path(environ)
+    # Only a file that was named has to be there.
+    entry = from_netrc(path, hosts, found.user) if path and (environ.get(ENV_NETRC) or path.is_file()) else None
+    return entry or found
+
+
+def referred_to(
+    source: Mapping[str, Any], folder: Path, where: str, hosts: Sequence[str], environ: Mapping[str, str]
+) -> Credentials:
+    """Return the credentials that a target file refers to.
+
+    Args:
+        source: what it says, checked by its schema; empty where it says nothing.
+        folder: the folder that the file is in.
+        where: the target's name, for errors.
+        hosts: the names of the target's hosts.
+        environ: the environment's variables.
+
+    Raises:
+        UsageError: they are not there.
+        FileError: a file that is named can't be read.
+        InputError: the ``.netrc`` file is malformed.
+    """
+    if "password_file" in source:
+        return from_password_file(source["user"], folder / source["password_file"])
+    if "netrc" in source:
+        path = netrc_path(environ) if source["netrc"] is True else folder / source["netrc"]
+        entry = None if path is None else from_netrc(path, hosts)
+        if entry is None:
+            rule = f"{path or '.netrc'} has no login and password for {' or '.join(hosts)}"
+            raise UsageError(where, rule=rule, todo="add to it: machine HOST login USER password PASSWORD")
+        return entry
+    if "user_env" in source:
+        found = from_variables(environ, source["user_env"], source["password_env"])
+        if found.user is None or found.password is None:
+            rule = f"{source['user_env']} and {source['password_env']} are not set"
+            raise UsageError(where, rule=rule, todo="set both in the environment")
+        return found
+    return from_environment(environ, hosts)
+
+
+def from_variables(environ: Mapping[str, str], user: str, password: str) -> Credentials:
+    """Return what two variables hold; beside ours, ``COUCHDB_PASSWORD_FILE`` stands for the password.
+
+    Raises:
+        UsageError: ours hold a password without a user.
+        FileError: the password file can't be read.
+    """
+    name = environ.get(user) or None
+    found = Credentials(name, environ.get(password) or None)
+    if found.password is None and password == ENV_PASSWORD and environ.get(ENV_PASSWORD_FILE):
+        found = from_password_file(name, Path(environ[ENV_PASSWORD_FILE]))
+    if found.password is not None and name is None and user == ENV_USER:
+        raise UsageError(ENV_PASSWORD, rule="is set without a user", todo=f"set {ENV_USER} too")
+    return found
+
+
+def from_password_file(user: str | None, path: Path) -> Credentials:
+    """Return a user with the password that a file holds, and nothing else but an end of line.
+
+    Raises:
+        FileError: the file can't be read, or is empty.
+    """
+    password = read_password_file(path)
+    if not password:
+        raise FileError(str(path), rule="is empty", todo="name the file that holds the password")
+    return Credentials(user, password, readable_by_others(path))
+
+
+def netrc_path(environ: Mapping[str, str]) -> Path | None:
+    """Return where the user's ``.netrc`` is, or would be: ``NETRC``, or the home folder."""
+    if environ.get(ENV_NETRC):
+        return Path(environ[ENV_NETRC])
+    return Path(environ["HOME"]) / ".netrc" if environ.get("HOME") else None
+
+
+def from_netrc(path: Path, hosts: Sequence[str], user: str | None = None) -> Credentials | None:
+    """Return the entry of a ``.netrc`` file for hosts, None where there is none with a login and a password.
+
+    An entry for ``default`` is not for us: what is meant for any server should not go to every server.
+
+    Args:
+        path: the file.
+        hosts: the names of the hosts.
+        user: the login that is wanted, if it is not any.
+
+    Raises:
+        FileError: the file can't be read.
+        InputError: the file is malformed.
+        UsageError: other entries for one host than for another.
+    """
+    from netrc import NetrcParseError, netrc  # noqa: PLC0415 - hardly ever needed
+
+    try:
+        entries = netrc(path).hosts
+    except OSError as error:
+        raise FileError.of(error, path, f"correct or unset {ENV_NETRC}") from error
+    except NetrcParseError as error:
+        # What it says may repeat a password.
+        raise InputError(
+            Problem(f"{path}, line {error.lineno}", "is not as a .netrc file should be", "quote what has blanks in it")
+        ) from None
+    except ValueError:
+        raise InputError(Problem(str(path), "is not text", f"correct it or set {ENV_NETRC} to another")) from None
+    found = {
+        (login, password)
+        for host in hosts
+        for login, _, password in [entries.get(host, ("", "", ""))]
+        if login and password and user in {None, login}
+    }
+    if len(found) > 1:
+        rule = "has one user or password for one node and another for another"
+        raise UsageError(str(path), rule=rule, todo="give all nodes of a cluster the same")
+    for login, password in found:
+        return Credentials(login, password, readable_by_others(path))
+    return None
+
+
+def readable_by_others(path: Path) -> tuple[str, ...]:
+    """Return the warning that a file with a secret can be read by others, if it can be."""
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+        return (f"{path} holds a secret, and others on this machine can read it; chmod 600 it",)
+    return ()

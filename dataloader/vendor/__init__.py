@@ -1,0 +1,44 @@
+"""To and from the card vendor: workbooks, layouts, chips, and the files that come back."""
+
+from dataloader.vendor.check_value import check_value
+from dataloader.vendor.chip_uid import BLANK, MAKER, ByteOrder, CellKind, ChipUid, read_chip
+from dataloader.vendor.chips import CHIPS, Fit, check_chip
+from dataloader.vendor.encryption import read_password
+from dataloader.vendor.workbook import (
+    BATCH_DIGEST_ROW,
+    COLUMNS,
+    ROUND_ROW,
+    SPARE,
+    WORKBOOK_SUFFIX,
+    Again,
+    check_workbook,
+    write_workbook,
+)
+from dataloader.vendor.xlsx import first_sheet, new_book, read_sheets, text, write_rows
+
+__all__ = [
+    "BATCH_DIGEST_ROW",
+    "BLANK",
+    "CHIPS",
+    "COLUMNS",
+    "MAKER",
+    "ROUND_ROW",
+    "SPARE",
+    "WORKBOOK_SUFFIX",
+    "Again",
+    "ByteOrder",
+    "CellKind",
+    "ChipUid",
+    "Fit",
+    "check_chip",
+    "check_value",
+    "check_workbook",
+    "first_sheet",
+    "new_book",
+    "read_chip",
+    "read_password",
+    "read_sheets",
+    "text",
+    "write_rows",
+    "write_workbook",
+]

@@ -1,0 +1,105 @@
+"""Chips: how much each kind holds, and whether what goes on a card fits.
+
+A card holds one NDEF record of type Text with its UUID. The record's form: NFC Forum, NDEF 1.0, section 3.2,
+and Text Record Type Definition 1.0, section 3.2.1; its place in memory, as a TLV: Type 2 Tag Operation 1.1,
+section 2.3.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from dataloader.common import InputError, Problem
+
+LANGUAGE = "en"
+"""The language code of the record: of no meaning for a UUID, but there has to be one."""
+UUID_TEXT = str(UUID(int=0))
+"""A text as long as every UUID."""
+
+_NDEF_TLV, _TERMINATOR_TLV = 0x03, 0xFE
+_SHORT_TLV = 0xFE
+"""Bytes up to which a TLV's length takes one byte; else it takes three."""
+_SHORT_RECORD = 0xFF
+"""Bytes of payload up to which its length takes one byte; else it takes four."""
+_FLAGS = 0b1100_0001
+"""First and last record of the message, of a well-known type."""
+_SHORT_FLAG = 0b0001_0000
+
+
+@dataclass(frozen=True, slots=True)
+class ChipType:
+    """A kind of chip."""
+
+    name: str
+    """As it is given on the command line."""
+    title: str
+    """As its maker writes it."""
+    memory: int
+    """Bytes that NDEF data may take, with their TLV."""
+
+
+CHIPS = {
+    chip.name: chip
+    for chip in (
+        # NXP, NTAG213/215/216 product data sheet (265330), title: "144/504/888 bytes user memory".
+        ChipType("ntag213", "NTAG213", 144),
+        ChipType("ntag215", "NTAG215", 504),
+        ChipType("ntag216", "NTAG216", 888),
+        # NXP, MF0ICU1 functional specification, memory organisation: data pages 4 to 15 of four bytes.
+        ChipType("ultralight", "MIFARE Ultralight", 12 * 4),
+        # NXP, AN1304 "NFC Type MIFARE Classic Tag Operation": sector 0 is the directory; each of the other 15 has three
+        # blocks of 16 bytes for TLVs. A message with the longest TLV around it may have 716 bytes.
+        ChipType("mifare-1k", "MIFARE Classic 1K", 15 * 3 * 16),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a record fits on a chip, in bytes of its memory."""
+
+    chip: ChipType
+    needed: int
+
+    @property
+    def left(self) -> int:
+        """What is left of the memory."""
+        return self.chip.memory - self.needed
+
+
+def text_message(text: str, language: str = LANGUAGE) -> bytes:
+    """Return the NDEF message of one Text record, in UTF-8.
+
+    Args:
+        text: what a reader takes as it stands.
+        language: an IANA language code of at most 63 characters.
+    """
+    code = language.encode("ascii")
+    payload = bytes([len(code)]) + code + text.encode()
+    is_short = len(payload) <= _SHORT_RECORD
+    length = len(payload).to_bytes(1 if is_short else 4)
+    return bytes([_FLAGS | (_SHORT_FLAG if is_short else 0), 1]) + length + b"T" + payload
+
+
+def tag_data(message: bytes) -> bytes:
+    """Return what stands in a chip's memory for an NDEF message: its TLV, and the one that ends the data."""
+    size = len(message)
+    length = bytes([size]) if size <= _SHORT_TLV else b"\xff" + size.to_bytes(2)
+    return bytes([_NDEF_TLV]) + length + message + bytes([_TERMINATOR_TLV])
+
+
+def check_chip(chip: ChipType, text: str = UUID_TEXT) -> Fit:
+    """Check that the record of a text fits on a chip.
+
+    Raises:
+        InputError: it does not.
+    """
+    fit = Fit(chip, len(tag_data(text_message(text))))
+    if fit.left < 0:
+        raise InputError(
+            Problem(
+                f"chip {chip.name}",
+                f"holds {chip.memory} bytes, but a card needs {fit.needed}",
+                "order a chip that holds more",
+            )
+        )
+    return fit

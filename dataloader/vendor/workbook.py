@@ -1,0 +1,304 @@
+"""Workbooks: the spreadsheet that is made from a manifest for the card vendor, and the check of it.
+
+The sheet ``Cards`` has a row a card. The vendor fills the last three columns, the result from a drop-down;
+everything else is locked against accident. ``Read me`` says what to do, ``Batch`` which batch it is.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from textwrap import wrap
+from typing import IO, Any
+from xml.sax.saxutils import escape
+
+import openpyxl
+from openpyxl.styles import Alignment, Border, PatternFill, Protection, Side
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.datavalidation import DataValidation
+from openpyxl.worksheet.page import PageMargins
+from openpyxl.worksheet.properties import PageSetupProperties
+from openpyxl.worksheet.worksheet import Worksheet
+
+from dataloader.batch import CARD_SCHEMA, Card, Header
+from dataloader.common import MAX_CARDS, InputError, Problem, explain, is_valid, raise_problems
+from dataloader.vendor.check_value import check_value
+from dataloader.vendor.instructions import SHEET as INSTRUCTIONS_SHEET
+from dataloader.vendor.instructions import instructions
+from dataloader.vendor.xlsx import bold, first_sheet, footer, new_book, read_sheets, text, write_rows
+
+WORKBOOK_SUFFIX = ".xlsx"
+CARDS_SHEET = "Cards"
+BATCH_SHEET = "Batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the cards' sheet."""
+
+    title: str
+    width: int
+    """Characters."""
+    vendors: bool = False
+    """Whether the vendor fills it."""
+
+
+COLUMNS = (
+    Column("Card number", 13),
+    Column("UUID", 40),
+    Column("Check", 10),
+    Column("Snapset", 16),
+    Column("Chip UID", 24, vendors=True),
+    Column("Result", 10, vendors=True),
+    Column("Note", 36, vendors=True),
+)
+SPARE = "spare"
+"""The result of a spare card, until the vendor has encoded it."""
+RESULTS = ("ok", "failed", SPARE)
+"""What the vendor chooses from in the column Result."""
+MAX_DIGITS = len(str(MAX_CARDS))
+_REMAKE = "take the workbook that generate wrote, unchanged"
+_BATCH_ROWS = ("Name", "Created", "Cards", "Digest")
+_SPARES_ROW = "Spares"
+"""Not there where there are none."""
+ROUND_ROW = "Round"
+"""There where cards are encoded again: which round it is for."""
+BATCH_DIGEST_ROW = "Batch digest"
+"""There where cards are encoded again: the digest of the batch that they are part of."""
+_A4 = 9
+_LINE = 15
+"""Points, the height of a line of text."""
+_GAP = 4
+"""Points between paragraphs."""
+_WRAPPED = 86
+"""Characters that fit in a line of the instructions, whatever the font."""
+_THIN = Side("thin", color="BFBFBF")
+_LINES = Border(_THIN, _THIN, _THIN, _THIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What a workbook of cards to encode again says of that."""
+
+    batch: Header
+    """The whole batch's."""
+    round: int
+    """Which round of encoding it is for; the first was 1."""
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """What stands in the sheet of the batch, beside what always does."""
+        return {ROUND_ROW: str(self.round), BATCH_DIGEST_ROW: self.batch.digest}
+
+
+def write_workbook(
+    stream: IO[bytes],
+    header: Header,
+    cards: Iterable[Card],
+    password: str | None = None,
+    again: Again | None = None,
+) -> None:
+    """Write the workbook of a batch; the same batch gives the same bytes, where it is not encrypted.
+
+    Args:
+        stream: where to; needs no seeking.
+        header: the batch, or the part of it that the workbook is for.
+        cards: its cards, in the order of their numbers.
+        password: what the workbook is encrypted with; None for a plain one.
+        again: where the cards are encoded again.
+    """
+    write_rows(stream, _template(header, again), _rows(header, cards), header.cards, password)
+
+
+def _rows(header: Header, cards: Iterable[Card]) -> Iterator[tuple[str, ...]]:
+    """Yield the texts of each card's row, escaped for XML."""
+    snapsets = {name: escape(name) for name in header.snapsets}
+    spares = header.spare_runs
+    for card in cards:
+        result = SPARE if spares and any(card.number in run for run in spares) else ""
+        yield str(card.number), card.uuid, check_value(card.uuid), snapsets[card.snapset], "", result, ""
+
+
+def _template(header: Header, again: Again | None) -> openpyxl.Workbook:
+    book = new_book(header.name, header.created)
+    sheet = first_sheet(book)
+    sheet.title = CARDS_SHEET
+    for index, column in enumerate(COLUMNS, 1):
+        sheet.column_dimensions[get_column_letter(index)].width = column.width
+        _head(sheet.cell(1, index), column.title, fill="FFE699" if column.vendors else "D9E2F3")
+        cell = sheet.cell(2, index)
+        text(cell, "")
+        cell.border = _LINES
+        if column.vendors:
+            cell.fill = PatternFill("solid", fgColor="FFF9E5")
+            cell.protection = Protection(locked=False)
+        if column.title == "Result":
+            _choice(sheet, f"{get_column_letter(index)}2:{get_column_letter(index)}{header.cards + 1}")
+    sheet.freeze_panes = "A2"
+    sheet.print_title_rows = "1:1"
+    _page(sheet, header, landscape=True)
+    _instructions(book.create_sheet(INSTRUCTIONS_SHEET), header, again)
+    about = book.create_sheet(BATCH_SHEET)
+    for row, (title, value) in enumerate(_about(header, again).items(), 1):
+        _head(about.cell(row, 1), title, fill="D9E2F3")
+        text(about.cell(row, 2), value)
+        about.cell(row, 2).border = _LINES
+    about.column_dimensions["A"].width = 12
+    about.column_dimensions["B"].width = 76
+    _page(about, header, landscape=False)
+    return book
+
+
+def _about(header: Header, again: Again | None) -> dict[str, str]:
+    about = dict(zip(_BATCH_ROWS, (header.name, header.created, str(header.cards), header.digest), strict=True))
+    if header.spares:
+        about[_SPARES_ROW] = str(sum(header.spares.values()))
+    return about | (again.rows if again else {})
+
+
+def _head(cell: Any, title: str, *, fill: str) -> None:
+    text(cell, title)
+    cell.font = bold()
+    cell.fill = PatternFill("solid", fgColor=fill)
+    cell.border = _LINES
+    cell.alignment = Alignment(vertical="center")
+
+
+def _choice(sheet: Worksheet, cells: str) -> None:
+    """Let the vendor choose the result from a list."""
+    listed = f"{', '.join(RESULTS[:-1])} or {RESULTS[-1]}"
+    sheet.add_data_validation(
+        DataValidation(
+            "list",
+            formula1=f'"{",".join(RESULTS)}"',
+            allow_blank=True,
+            showErrorMessage=True,
+            errorTitle="Result",
+            error=f"The result is {listed}. What else there is to say belongs in the column Note.",
+            sqref=cells,
+        )
+    )
+
+
+def _page(sheet: Worksheet, header: Header, *, landscape: bool) -> None:
+    """Lock a sheet against accident, and set it up to be printed on pages as wide as the sheet."""
+    sheet.protection.sheet = True
+    # Widths and heights stay the vendor's.
+    sheet.protection.formatColumns = sheet.protection.formatRows = False
+    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+    sheet.page_setup.orientation = "landscape" if landscape else "portrait"
+    sheet.page_setup.paperSize = _A4
+    sheet.page_setup.fitToWidth = 1
+    sheet.page_setup.fitToHeight = 0
+    sheet.page_margins = PageMargins(left=0.5, right=0.5, top=0.5, bottom=0.75)
+    footer(sheet, f"Batch {header.name}", "Page &P of &N", "Confidential")
+
+
+def _instructions(sheet: Worksheet, header: Header, again: Again | None) -> None:
+    sheet.column_dimensions["A"].width = 10
+    sheet.column_dimensions["B"].width = 90
+    sheet.sheet_view.showGridLines = False
+    lines = instructions(header, again=again is not None)
+    for row, (left, right) in enumerate(lines, 1):
+        for column, value in enumerate((left, right), 1):
+            text(sheet.cell(row, column), value)
+            sheet.cell(row, column).alignment = Alignment(vertical="top", wrap_text=column > 1)
+        # Not every program works out by itself how high a row of wrapped text is.
+        sheet.row_dimensions[row].height = _LINE * len(wrap(right, _WRAPPED)) + _GAP
+        if not right:
+            sheet.cell(row, 1).font = bold(14 if row == 1 else 12)
+            sheet.cell(row, 1).alignment = Alignment(vertical="bottom")
+            sheet.row_dimensions[row].height = 2 * _LINE
+    _page(sheet, header, landscape=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkbookSummary:
+    """What a workbook that has passed every check holds."""
+
+    path: Path
+    name: str
+    cards: int
+
+
+def check_workbook(path: Path, password: str | None = None) -> WorkbookSummary:
+    """Check a workbook as it was written for the vendor: every row, and the digest over all of them.
+
+    Args:
+        path: the workbook.
+        password: its password; of no meaning for one that is not encrypted.
+
+    Raises:
+        FileError: the file can't be read.
+        InputError: with every problem found.
+    """
+    [heads, *rows], about = _open(path, password)
+    titles = [str(cell) for cell in heads]
+    expected = [column.title for column in COLUMNS]
+    if titles[: len(expected)] != expected:
+        raise InputError(Problem(f"{path}, row 1", f"the columns are not {', '.join(expected)}", _REMAKE))
+    missing = [title for title in _BATCH_ROWS if title not in about]
+    if missing:
+        raise InputError(Problem(f"{path}, sheet {BATCH_SHEET}", f"lacks {', '.join(missing)}", _REMAKE))
+    if about["Cards"] != str(len(rows)) or about["Digest"] != _digest_of_rows(rows) or not _checked(rows):
+        # Something is wrong, then; to say what, every cell is looked at.
+        cards, problems = _read_cards(path, rows)
+        raise_problems(problems + _check_about(path, about, cards))
+    return WorkbookSummary(path, about["Name"], int(about["Cards"]))
+
+
+def _digest_of_rows(rows: list[list[Any]]) -> str:
+    """Return the digest of rows as they stand, which is the batch's only if every cell is as it was written."""
+    lines = [f'{{"number":{row[0]},"uuid":"{row[1]}","snapset":"{row[3]}"}}\n' for row in rows]
+    return f"sha256:{sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def _checked(rows: list[list[Any]]) -> bool:
+    """Return whether each row's check value is that of its UUID."""
+    return [check_value(row[1]) for row in rows] == [row[2] for row in rows]
+
+
+def _open(path: Path, password: str | None) -> tuple[list[list[Any]], dict[str, str]]:
+    """Return the rows of the cards' sheet, and what the batch's sheet says."""
+    cards, batch = read_sheets(path, (CARDS_SHEET, BATCH_SHEET), password, _REMAKE)
+    return cards, {str(row[0]): str(row[1]) for row in batch if len(row) > 1}
+
+
+def _read_cards(path: Path, rows: list[list[Any]]) -> tuple[dict[int, Card], list[Problem]]:
+    """Return the cards of the rows by number, and what is wrong in the rows."""
+    problems: list[Problem] = []
+    cards: dict[int, Card] = {}
+    seen: dict[str, int] = {}
+    valid = is_valid(CARD_SCHEMA)
+    for row_number, row in enumerate(rows, 2):
+        cells = [str(cell) for cell in row[:4]]
+        if not any(cells):
+            continue
+        where = f"{path}, row {row_number}"
+        number = int(cells[0]) if cells[0].isdecimal() and len(cells[0]) <= MAX_DIGITS else cells[0]
+        fields = {"number": number, "uuid": cells[1], "snapset": cells[3]}
+        if not valid(fields):
+            problems += [Problem(where, rule, _REMAKE) for rule in explain(CARD_SCHEMA, fields)]
+            continue
+        card = Card(int(number), cells[1], cells[3])
+        if card.uuid in seen:
+            problems.append(Problem(where, f"UUID {card.uuid} stands in row {seen[card.uuid]} too", _REMAKE))
+        if card.number in cards:
+            problems.append(Problem(where, f"card number {card.number} is there more than once", _REMAKE))
+        if check_value(card.uuid) != cells[2]:
+            problems.append(Problem(where, f"the check value {cells[2]!r} is not that of UUID {card.uuid}", _REMAKE))
+        seen[card.uuid] = row_number
+        cards[card.number] = card
+    return cards, problems
+
+
+def _check_about(path: Path, about: dict[str, str], cards: dict[int, Card]) -> list[Problem]:
+    problems = []
+    if about["Cards"] != str(len(cards)):
+        problems.append(Problem(str(path), f"holds {len(cards)} cards, but its sheet says {about['Cards']}", _REMAKE))
+    digest = sha256()
+    for number in sorted(cards):
+        digest.update(cards[number].line())
+    if about["Digest"] != f"sha256:{digest.hexdigest()}":
+        problems.append(Problem(str(path), "the digest is not that of the rows: a cell has been changed", _REMAKE))
+    return problems

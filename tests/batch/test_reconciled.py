@@ -1,0 +1,294 @@
+"""Reconciled files: what they hold, that no damage goes unnoticed, and that only encoded cards are loaded from them."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from dataloader.batch import (
+    Card,
+    Counts,
+    Manifest,
+    Part,
+    Reconciled,
+    ReturnedCard,
+    Verdict,
+    is_reconciled,
+    read_cards,
+    read_manifest,
+    read_reconciled,
+    write_reconciled,
+)
+from dataloader.common import ExitCode, FileError, InputError
+from dataloader.operations import generate
+from dataloader.operations.generate import Batch
+from dataloader.records.models import Role
+from dataloader.target import Target
+from tests.conftest import SHARES, Command
+
+RESTORE = "(take the file that reconcile wrote, or run reconcile again; it is never edited)"
+
+
+def returned(card: Card) -> ReturnedCard:
+    """Return a card with a verdict that depends on its number: every tenth ones of each kind, the others encoded."""
+    chip = f"04{card.number:012X}"
+    where = f"spring.xlsx, row {card.number + 1}"
+    return {
+        0: ReturnedCard(card, Verdict.FAILED, chip, f"{where}: the vendor says that it failed"),
+        2: ReturnedCard(card, Verdict.MISSING, reason=f"{where}: its result is empty"),
+        4: ReturnedCard(card, Verdict.MISSING, reason=f"{where}: a spare that was not used", unused_spare=True),
+        6: ReturnedCard(card, Verdict.ALTERED, reason=f"{where}: it has “another” UUID"),
+        8: ReturnedCard(card, Verdict.DOUBLED, reason=f"{where}: on two chips"),
+        9: ReturnedCard(card, Verdict.ENCODED),
+    }.get(card.number % 10, ReturnedCard(card, Verdict.ENCODED, chip))
+
+
+def counts_of(cards: list[ReturnedCard]) -> Counts:
+    """Return what the verdicts come to."""
+    return Counts(Counter(each.verdict for each in cards), sum(each.unused_spare for each in cards))
+
+
+def write(path: Path, manifest: Manifest) -> list[ReturnedCard]:
+    """Write a reconciled file of a batch, and return what stands in it."""
+    cards = [*map(returned, manifest.cards())]
+    with path.open("wb") as stream:
+        write_reconciled(stream, manifest.header, counts_of(cards), cards)
+    return cards
+
+
+@pytest.fixture
+def path(tmp_path: Path, manifest: Manifest) -> Path:
+    """The reconciled file of the batch of 60 cards: 30 are encoded."""
+    found = tmp_path / "spring.reconciled.jsonl"
+    write(found, manifest)
+    return found
+
+
+def refusal(path: Path) -> list[str]:
+    """Return the problems for which a file is refused."""
+    with pytest.raises(InputError) as caught:
+        read_reconciled(path)
+    assert caught.value.exit_code is ExitCode.INPUT
+    return [str(problem).removeprefix(str(path)) for problem in caught.value.problems]
+
+
+def sealed(header: dict[str, Any], lines: list[bytes]) -> bytes:
+    """Return a file whose digest and seal fit, whatever it holds."""
+    fields = {key: value for key, value in header.items() if key != "seal"}
+    fields["digest"] = f"sha256:{sha256(b''.join(lines)).hexdigest()}"
+    fields["seal"] = f"sha256:{sha256(orjson.dumps(fields)).hexdigest()}"
+    return orjson.dumps(fields) + b"\n" + b"".join(lines)
+
+
+def parts_of(path: Path) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the header and the other lines of a file."""
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    return orjson.loads(header), lines
+
+
+def test_a_reconciled_file_is_read_as_it_was_written(tmp_path: Path, manifest: Manifest) -> None:
+    """Every card comes back with its verdict, and the header is the batch's."""
+    path = tmp_path / "spring.reconciled.jsonl"
+    cards = write(path, manifest)
+    found = read_reconciled(path)
+    assert (found.path, found.header) == (path, manifest.header)
+    assert list(found.verdicts()) == cards == list(found.verdicts())
+    assert {verdict.value: found.counts[verdict] for verdict in Verdict} == {
+        "encoded": 30,
+        "failed": 6,
+        "missing": 12,
+        "altered": 6,
+        "doubled": 6,
+    }
+    assert found.counts.spares_unused == 6
+    assert sum(each.is_to_encode for each in cards) == 24
+
+
+def test_to_a_load_it_is_a_manifest_of_the_encoded_cards(path: Path, manifest: Manifest) -> None:
+    """Only encoded cards are given, in the order of the manifest, in parts as well."""
+    found = read_cards(path)
+    encoded = [card for card in manifest.cards() if returned(card).verdict is Verdict.ENCODED]
+    assert found.count == len(encoded) == 30
+    assert list(found.cards()) == encoded
+    for count in (1, 4, 7, 40):
+        shares = [list(found.cards(Part(index, count))) for index in range(1, count + 1)]
+        assert [card for share in shares for card in share] == encoded
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_manifests_and_reconciled_files_are_told_apart_by_what_is_in_them(path: Path, manifest: Manifest) -> None:
+    """A name can be anything."""
+    other = path.rename(path.with_name("spring.batch.jsonl"))
+    assert is_reconciled(other)
+    assert not is_reconciled(manifest.path)
+    assert isinstance(read_cards(other), Reconciled)
+    assert read_cards(manifest.path) == manifest
+
+
+def test_a_reconciled_file_is_lines_of_json_that_anybody_can_read(path: Path, manifest: Manifest) -> None:
+    """The header holds that of the manifest, the counts, a digest and a seal that any tool can compute."""
+    header, lines = parts_of(path)
+    seal = header.pop("seal")
+    assert header == {
+        "format": "dataloader-reconciled",
+        "version": 1,
+        "batch": orjson.loads(manifest.path.read_bytes().splitlines()[0]),
+        "counts": {"encoded": 30, "failed": 6, "missing": 12, "altered": 6, "doubled": 6},
+        "spares_unused": 6,
+        "digest": f"sha256:{sha256(b''.join(lines)).hexdigest()}",
+    }
+    assert seal == f"sha256:{sha256(orjson.dumps(header)).hexdigest()}"
+    card = next(manifest.cards())
+    assert orjson.loads(lines[0]) == {
+        "number": 1,
+        "uuid": card.uuid,
+        "snapset": "snapset_1a",
+        "verdict": "encoded",
+        "chip": "04000000000001",
+    }
+    assert orjson.loads(lines[8])["chip"] is None
+    assert orjson.loads(lines[3])["unused_spare"] is True
+    assert orjson.loads(lines[5])["reason"] == "spring.xlsx, row 7: it has “another” UUID"
+
+
+def test_no_byte_can_change_unnoticed(tmp_path: Path) -> None:
+    """A byte that is changed, removed or added, anywhere in the file, is found."""
+    manifest = generate("small", {"empty": 2}, tmp_path).manifest
+    path = tmp_path / "small.reconciled.jsonl"
+    write(path, manifest)
+    data = path.read_bytes()
+    source = random.Random(3)
+    for at in range(len(data) + 1):
+        other = bytes([source.randrange(256)])
+        versions = {data[:at] + other + data[at + 1 :], data[:at] + data[at + 1 :], data[:at] + other + data[at:]}
+        for version in versions - {data}:
+            path.write_bytes(version)
+            refusal(path)
+
+
+def _swapped(lines: list[bytes]) -> list[bytes]:
+    return [lines[1], lines[0], *lines[2:]]
+
+
+def _other_uuid(lines: list[bytes]) -> list[bytes]:
+    fields = orjson.loads(lines[0])
+    fields["uuid"] = f"{'0' * 8}{fields['uuid'][8:]}"
+    return [orjson.dumps(fields) + b"\n", *lines[1:]]
+
+
+def _better(lines: list[bytes]) -> list[bytes]:
+    return [line.replace(b'"verdict":"altered"', b'"verdict":"encoded"') for line in lines]
+
+
+@pytest.mark.parametrize("change", [_swapped, _other_uuid, lambda lines: lines[:-1], lambda lines: [*lines, lines[0]]])
+def test_cards_that_are_not_the_batchs_are_refused(path: Path, change: Any) -> None:
+    """A file that fits its own digest still has to hold the batch's cards, all of them in order."""
+    header, lines = parts_of(path)
+    path.write_bytes(sealed(header, change(lines)))
+    assert refusal(path) == [f": the cards are not those of batch spring {RESTORE}"]
+
+
+def test_verdicts_that_the_header_does_not_count_are_refused(path: Path) -> None:
+    """The counts in the header can be relied on."""
+    header, lines = parts_of(path)
+    path.write_bytes(sealed(header, _better(lines)))
+    assert refusal(path) == [f": the verdicts are not those that the header counts {RESTORE}"]
+    path.write_bytes(sealed({**header, "spares_unused": 5}, lines))
+    assert refusal(path) == [f": the verdicts are not those that the header counts {RESTORE}"]
+    path.write_bytes(sealed({**header, "counts": {**header["counts"], "failed": 7}}, lines))
+    assert refusal(path) == [f", line 1: the verdicts do not add up to 60 cards {RESTORE}"]
+
+
+def test_what_is_wrong_is_named_with_its_line(path: Path) -> None:
+    """The first line that is none of ours, each rule that a card breaks, a format of tomorrow."""
+    header, lines = parts_of(path)
+    cut_off = path.read_bytes()[:-9]
+    path.write_bytes(sealed(header, [lines[0].replace(b'"encoded"', b'"perfect"'), *lines[1:]]))
+    assert refusal(path) == [
+        f", line 2: verdict: 'perfect' is not one of ['encoded', 'failed', 'missing', 'altered', 'doubled'] {RESTORE}"
+    ]
+    path.write_bytes(cut_off)
+    assert refusal(path) == [f", line 61: is not a whole line of JSON: the file has been changed or cut off {RESTORE}"]
+    path.write_bytes(sealed({**header, "version": 2}, lines))
+    (problem,) = refusal(path)
+    assert problem.startswith(", line 1: format version 2 is not 1, the one that this program reads (use the program")
+    path.write_bytes(sealed({**header, "counts": {}}, lines))
+    assert len(refusal(path)) == 5
+    path.write_bytes(b"{}\n")
+    assert refusal(path) == [
+        ", line 1: is not the header of a reconciled file (give a NAME.reconciled.jsonl written by reconcile)"
+    ]
+    path.write_bytes(sealed(header, [b'{"number":1}\n'] * 3000))
+    assert len(refusal(path)) < 2000
+
+
+def test_a_change_after_the_check_is_found(path: Path) -> None:
+    """What is loaded is what was checked."""
+    found = read_reconciled(path)
+    header, lines = parts_of(path)
+
+    def reading(data: bytes) -> Iterator[ReturnedCard]:
+        path.write_bytes(data)
+        return found.verdicts()
+
+    for data in (
+        sealed(header, lines[:-1]),
+        sealed(header, [*lines[:-1], b"[]\n"]),
+        sealed(header, [*lines[:-1], lines[-1].replace(b'"empty"', b'"other"')]),
+    ):
+        with pytest.raises(InputError, match="has changed since it was checked"):
+            list(reading(data))
+    path.unlink()
+    with pytest.raises(FileError, match=r"NAME\.batch\.jsonl or NAME\.reconciled\.jsonl"):
+        list(found.cards())
+    for read in (read_reconciled, read_cards):
+        with pytest.raises(FileError, match=r"NAME\.batch\.jsonl or NAME\.reconciled\.jsonl"):
+            read(path)
+
+
+def test_commands_take_a_reconciled_file_in_a_manifests_place(
+    run: Command, target: Target, path: Path, batch: Batch
+) -> None:
+    """Load, plan and verify see the encoded cards only, and say what was left out, as text and as data."""
+    left_out = {"failed": 6, "missing": 12, "altered": 6, "doubled": 6}
+    told = (
+        "batch spring: left out 30 of 60 cards, which are not encoded: "
+        "6 failed, 12 missing, 6 altered, 6 doubled (6 of them unused spares)"
+    )
+    loaded = run("load", path, "--json")
+    assert (loaded.code, loaded.data["left_out"]) == (ExitCode.OK, left_out)
+    again = run("load", path)
+    assert again.code == ExitCode.OK
+    assert told in again.stdout.splitlines()
+    planned = run("plan", batch.manifest.path, "--json").data
+    kinds = sum(Role.CARD in kind.roles for kind in target.model.kinds)
+    assert (planned["absent"], planned["left_out"]) == (30 * kinds, dict.fromkeys(left_out, 0))
+    verified = run("verify", path, "--json")
+    assert (verified.code, verified.data["ok"], verified.data["left_out"]) == (ExitCode.OK, 30, left_out)
+    assert told in run("verify", path).stdout.splitlines()
+    assert run("plan", path, "--json").data["left_out"] == left_out
+    both = run("load", path, batch.manifest.path)
+    assert both.code == ExitCode.INPUT
+    assert f"holds the same cards as {path} (give it once)" in both.stderr
+
+
+def test_validate_knows_a_reconciled_file(here: Command, path: Path) -> None:
+    """It is told what it is and what is in it; a broken one is refused."""
+    found = here("validate", path)
+    assert (found.code, found.stdout) == (
+        ExitCode.OK,
+        f"ok  {path}: reconciled file, batch spring, 30 of {sum(SHARES.values())} cards encoded\n",
+    )
+    path.write_bytes(path.read_bytes().replace(b'"encoded"', b'"doubled"', 1))
+    assert here("validate", path).code == ExitCode.INPUT
+
+
+def test_the_manifest_is_never_changed(path: Path, manifest: Manifest) -> None:
+    """What came back is beside the manifest, not in it."""
+    assert path.exists()
+    assert read_manifest(manifest.path) == manifest

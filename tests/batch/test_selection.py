@@ -1,0 +1,120 @@
+"""Choosing cards of a batch: by number, by UUID, by file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dataloader.batch import Card, Manifest, choose
+from dataloader.batch.selection import Named, read_named
+from dataloader.common import FileError, InputError, UsageError
+from dataloader.operations import generate
+
+Write = Callable[..., Path]
+UUID = "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21"
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A batch of twenty cards."""
+    return generate("spring", {"empty": 20}, tmp_path_factory.mktemp("batch")).manifest
+
+
+@pytest.fixture
+def cards(batch: Manifest) -> list[Card]:
+    """Its cards."""
+    return list(batch.cards())
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a file of some lines."""
+
+    def write(*lines: str, encoding: str = "utf-8", end: str = "\n") -> Path:
+        path = tmp_path / "lost.csv"
+        path.write_bytes(end.join(lines).encode(encoding))
+        return path
+
+    return write
+
+
+def test_numbers_uuids_and_a_file_are_taken_together(batch: Manifest, cards: list[Card], write: Write) -> None:
+    """Each card once, in the order of the batch, however often and in whatever case it is named."""
+    file = write("3", cards[4].uuid)
+    chosen = choose(batch, [17, 3, 17], [cards[2].uuid, f" {cards[0].uuid.upper()} "], file)
+    assert chosen == [cards[0], cards[2], cards[4], cards[16]]
+
+
+def test_none_is_a_mistake(batch: Manifest) -> None:
+    """Without a card there is nothing to do; all of them are never meant."""
+    with pytest.raises(UsageError, match=r"no card: the cards must be named \(give --card, --uuid or --file\)"):
+        choose(batch, [], [], None)
+
+
+def test_everything_that_is_no_card_of_the_batch_is_named(batch: Manifest, cards: list[Card], write: Write) -> None:
+    """Each option and each line, not the first only; the right ones do not help."""
+    file = write("Card number,UUID", f"4,{cards[3].uuid}", f"5,{cards[3].uuid}", "21,", f",{UUID}")
+    with pytest.raises(InputError) as caught:
+        choose(batch, [1, 0, 21], [UUID, "17"], file)
+    no_card = f"is not a card of {batch.path}"
+    assert [(each.where, each.rule) for each in caught.value.problems] == [
+        ("--card 0", no_card),
+        ("--card 21", no_card),
+        (f"--uuid {UUID}", no_card),
+        ("--uuid 17", no_card),
+        (f"{file}, line 3", "the UUID is that of card 4, not 5"),
+        (f"{file}, line 4", no_card),
+        (f"{file}, line 5", no_card),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        (["17"], [(1, 17, None)]),
+        (["17", "", "  ", "0018", UUID.upper()], [(1, 17, None), (4, 18, None), (5, None, UUID)]),
+        (["Lost cards", "17"], [(2, 17, None)]),
+        (["Card number", "17"], [(2, 17, None)]),
+        (["UUID", UUID], [(2, None, UUID)]),
+        (["Name;uuid;CARD NUMBER", f'"Ann; Bob";{UUID};17', "Eve;;18"], [(2, 17, UUID), (3, 18, None)]),
+        (["who\tcard", "ann\t17"], [(2, 17, None)]),
+        (["17,ann", "18,17"], [(1, 17, None), (2, 18, None)]),
+        ([f"{UUID};17"], [(1, None, UUID)]),
+    ],
+)
+def test_what_a_file_may_look_like(write: Write, lines: list[str], named: list[tuple[int, int, str]]) -> None:
+    """With headers or without, one column or several, whatever stands between them."""
+    for options in ({}, {"encoding": "utf-8-sig"}, {"end": "\r\n"}):
+        path = write(*lines, **options)
+        assert read_named(path) == [Named(f"{path}, line {line}", number, uuid) for line, number, uuid in named]
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([], ": names no card"),
+        (["Card number"], ": names no card"),
+        (["Card number", "17", "seventeen", "-1", "1.7E+01"], ", line 3: names no card"),
+        (["17", "", "lost"], ", line 3: names no card"),
+        (["Card number,UUID", "17,", ",", ";"], ", line 4: names no card"),
+        (["Card number,UUID", f"{UUID},17"], ", line 2: names no card"),
+        (["UUID", "17"], ", line 2: names no card"),
+        (["a,b", "17", f'"{"x" * 200_000}"'], ", line 3: is not CSV: field larger than field limit"),
+    ],
+)
+def test_a_line_that_names_no_card_is_told(write: Write, lines: list[str], says: str) -> None:
+    """By its number, so that it is found; a file without any card is none."""
+    path = write(*lines)
+    with pytest.raises(InputError) as caught:
+        read_named(path)
+    assert str(caught.value).startswith(f"{path}{says}")
+
+
+def test_a_file_that_is_no_text_is_told(write: Write, tmp_path: Path) -> None:
+    """What is not UTF-8, no file, or not there."""
+    with pytest.raises(InputError, match="is not UTF-8 text"):
+        read_named(write("Nürnberg", encoding="latin-1"))
+    with pytest.raises(FileError, match="is not a regular file"):
+        read_named(tmp_path)
+    with pytest.raises(FileError, match="no such file"):
+        read_named(tmp_path / "none.csv")

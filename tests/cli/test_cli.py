@@ -1,0 +1,357 @@
+"""The command line: what every command has in common."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from dataloader import __version__
+from dataloader.batch import read_manifest
+from dataloader.cli import COMMANDS
+from dataloader.common import ExitCode
+from dataloader.couch import Server
+from dataloader.operations.generate import Batch
+from dataloader.records.models import DEFAULT_MODEL
+from dataloader.target import Target
+from tests.conftest import Command, Completed, Process, get, put, sequences
+from tests.support.proxy import Forward, Hangup, Proxy, Reply, Request
+from tests.support.returned_files import fill_in, good_rows, write_csv
+
+ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
+"""For what does not depend on the model."""
+WITH_EMBEDDED_SERVER = {"serve", "demo"}
+"""Commands that bring a server of their own; they have tests of their own."""
+EACH_COMMAND = pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITH_EMBEDDED_SERVER])
+HEAVY = {
+    *("openpyxl", "couchdb", "jsonschema", "jsonschema_rs", "faker", "orjson", "json5", "urllib3", "referencing"),
+    *("python_calamine", "tqdm", "platformdirs", "asyncio", "http", "xml", "json", "jinja2"),
+}
+"""Packages that take their time to import."""
+
+
+@pytest.fixture
+def succeed(
+    here: Command,
+    server: Server,
+    target: Target,
+    on_target: list[str],
+    given: tuple[Path, Path],
+    tmp_path: Path,
+    credentials: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Completed]:
+    """Run a command in a way in which it has to succeed: ``succeed("plan", before=["--json"], behind=["--quiet"])``."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    manifest, folder = given
+    snapsets = ("--snapsets", folder)
+    numbers = count()
+    returned = write_csv(tmp_path / "returned.csv", good_rows(read_manifest(manifest)))
+
+    def succeed(name: str, before: tuple[str, ...] = (), behind: tuple[str, ...] = ()) -> Completed:
+        arguments = {
+            "generate": (f"batch-{next(numbers)}", "--cards", "3", "--out", tmp_path / "new"),
+            "export": (manifest, "--layout", "csv", "--out", tmp_path / f"exported-{next(numbers)}"),
+            "validate": (manifest, *snapsets),
+            "reconcile": (manifest, returned, "--out", tmp_path / f"returned-{next(numbers)}"),
+            "check": on_target,
+            "plan": (manifest, *snapsets, *on_target),
+            "load": (manifest, *snapsets, *on_target),
+            "verify": (manifest, *snapsets, *on_target),
+            "revoke": (manifest, *on_target, "--card", "1", "--reason", "lost", "--yes"),
+            "status": (manifest, *snapsets, *on_target),
+            "seed": (*snapsets, *on_target, "--users", "2"),
+        }[name]
+        if name in {"verify", "revoke"} and not server.database(target.database(target.model.databases[0])).exists():
+            assert here("load", manifest, *snapsets, *on_target).code == ExitCode.OK
+        return here(*before, name, *arguments, *behind)
+
+    return succeed
+
+
+# Every command.
+
+
+@ONE_MODEL
+def test_the_whole_main_job_goes_through_as_processes(
+    run: Command, command: Command, server: Server, target: Target, tmp_path: Path
+) -> None:
+    """Mint, validate, check, plan, load, verify, load again, each in a process of its own; then sample data on top."""
+    manifest = tmp_path / "spring.batch.jsonl"
+    minted = command("generate", "spring", "--cards", "20", "--snapset", "snapset_1a=15", "--snapset", "empty")
+    assert (minted.code, minted.stderr) == (ExitCode.OK, "")
+    assert "minted 20 cards: 15 snapset_1a, 5 empty\n" in minted.stdout
+    returned = fill_in(tmp_path / "spring.xlsx", tmp_path / "back.xlsx", good_rows(read_manifest(manifest)))
+    reconciled = command("reconcile", manifest, returned)
+    assert (reconciled.code, reconciled.stderr) == (ExitCode.OK, "")
+    checked = command("validate", manifest, tmp_path / "spring.xlsx")
+    assert (checked.code, checked.stderr, checked.stdout.count("ok  ")) == (ExitCode.OK, "", 2)
+    assert run("check").code == ExitCode.OK
+    planned = run("plan", manifest, "--json").data
+    assert (planned["absent"], planned["documents"]) == (planned["documents"], planned["absent"])
+    loaded = run("load", manifest)
+    assert (loaded.code, loaded.stderr) == (ExitCode.OK, "")
+    assert run("verify", manifest, "--json").data["ok"] == 20
+    before = sequences(server, target)
+    again = run("load", manifest, "--json")
+    assert (again.code, again.data["unchanged"], again.data["created"]) == (ExitCode.OK, planned["absent"], 0)
+    assert sequences(server, target) == before
+    seeded = run("seed", "--users", "3")
+    assert (seeded.code, seeded.stderr) == (ExitCode.OK, "")
+    assert run("verify", manifest).code == ExitCode.OK
+
+
+@EACH_COMMAND
+@ONE_MODEL
+def test_json_is_one_object_on_stdout(succeed: Callable[..., Completed], name: str) -> None:
+    """With ``--json``, before the command or behind it, stdout holds one JSON object and stderr nothing."""
+    for before, behind in ((("--json",), ()), ((), ("--json",)), (("--json", "--quiet"), ())):
+        completed = succeed(name, before, behind)
+        assert (completed.code, completed.stderr) == (ExitCode.OK, "")
+        assert isinstance(completed.data, dict)
+        assert len(completed.stdout.splitlines()) == 1
+
+
+@EACH_COMMAND
+@ONE_MODEL
+def test_quiet_says_nothing_of_a_success(succeed: Callable[..., Completed], name: str) -> None:
+    """With ``--quiet``, before the command or behind it, a success prints nothing at all."""
+    for before, behind in ((("--quiet",), ()), ((), ("--quiet",))):
+        assert succeed(name, before, behind) == Completed(ExitCode.OK, "", "")
+
+
+@EACH_COMMAND
+@ONE_MODEL
+def test_a_success_is_told_on_stdout_only(succeed: Callable[..., Completed], name: str) -> None:
+    """Without options, and with ``--debug``, a success says what was done, on stdout."""
+    for options in ((), ("--debug",), ("--log-format", "json")):
+        completed = succeed(name, options)
+        assert (completed.code, completed.stderr) == (ExitCode.OK, "")
+        assert completed.stdout.strip()
+
+
+def test_every_command_is_tested() -> None:
+    """A command that is added to the registry has to be added to these tests."""
+    with_files_or_a_target = {
+        *("generate", "export", "validate", "reconcile", "check", "plan", "load", "verify", "revoke", "status", "seed")
+    }
+    assert {*COMMANDS} == with_files_or_a_target | WITH_EMBEDDED_SERVER
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_shown_in_both_ways(here: Command, name: str) -> None:
+    """``-h`` and ``--help`` print the same, to stdout, with the command's options in it."""
+    completed = here(name, "--help")
+    assert completed == here(name, "-h")
+    assert (completed.code, completed.stderr) == (ExitCode.OK, "")
+    assert completed.stdout.startswith(f"Usage: dataloader {name} [OPTIONS]")
+    assert "\\b" not in completed.stdout
+
+
+def test_without_a_command_there_is_help(here: Command) -> None:
+    """``dataloader`` alone shows every command, as ``--help`` does."""
+    completed = here()
+    assert completed == here("--help")
+    assert (completed.code, completed.stderr) == (ExitCode.OK, "")
+    assert all(f"\n  {name} " in completed.stdout for name in COMMANDS)
+
+
+def test_the_version_is_told(command: Command) -> None:
+    """``--version`` tells the version, and nothing else."""
+    assert command("--version") == Completed(0, f"dataloader, version {__version__}\n", "")
+
+
+# Mistakes on the command line.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("bake",), "No such command 'bake'.*dataloader --help tells more"),
+        (("generate", "x", "--cards", "1", "--colour"), "No such option:? '?--colour.*dataloader generate --help"),
+        (("generate", "x"), "Missing option '--cards'"),
+        (("generate",), "Missing argument 'NAME'"),
+        (("generate", "x", "--cards", "many"), "'many' is not a valid integer"),
+        (("generate", "x", "--cards", "1", "--snapset", "empty=few"), "must be NAME or NAME=COUNT"),
+        (("check", "--model", "gpii-card"), "'gpii-card' is not one of 'gpii-token', 'gpii-key'"),
+        (("check", "--environment", "home"), "'home' is not one of 'development'"),
+        (("check",), "no target: a command needs to know its server"),
+        (("check", "--target", "a", "--url", "http://127.0.0.1"), "--target a: stands alone"),
+        (("check", "--url", "http://127.0.0.1", "--prefix", "Big/"), "database names begin with a lower-case letter"),
+        (("verify",), "Missing argument 'MANIFEST...'"),
+        (("--json",), "Missing command"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_code_2(here: Command, arguments: tuple[str, ...], says: str) -> None:
+    """What is wrong and where to look stands in one line; with ``--json``, in one object, too."""
+    completed = here(*arguments)
+    assert completed.code == ExitCode.USAGE
+    [line] = completed.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert re.search(says, line), line
+    with_json = here(*arguments, "--json")
+    assert (with_json.code, with_json.data["exit_code"]) == (ExitCode.USAGE, ExitCode.USAGE)
+    assert with_json.stderr == f"error: {with_json.data['error']}\n"
+
+
+# Faults, and ends that nobody planned.
+
+
+def test_a_fault_of_ours_is_one_line_too(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug ends with code 1 and a line that asks to report it; its traceback is shown on demand."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by\nnothing")
+
+    monkeypatch.setattr("dataloader.cli.generate.generate_batch", fail)
+    arguments = ("generate", "spring", "--cards", "1")
+    completed = here(*arguments)
+    says = "internal error: ZeroDivisionError: by nothing (run again with --debug and report what it prints)"
+    assert completed == Completed(ExitCode.INTERNAL, "", f"error: {says}\n")
+    assert here(*arguments, "--json").data == {"error": says, "exit_code": 1}
+    with_traceback = here(*arguments, "--debug").stderr
+    assert with_traceback.startswith("Traceback (most recent call last):\n")
+    assert with_traceback.endswith(f"error: {says}\n")
+
+
+def test_errors_go_to_stderr_with_json_on_stdout(here: Command) -> None:
+    """A failure with ``--json`` is one object on stdout, with the same text as the line on stderr."""
+    completed = here("--json", "validate", "nowhere.batch.jsonl")
+    assert completed.data == {"error": completed.stderr.removeprefix("error: ").rstrip(), "exit_code": ExitCode.FILE}
+    assert completed.code == ExitCode.FILE
+
+
+def test_a_file_name_that_is_no_text_is_told(command: Command, tmp_path: Path) -> None:
+    """Names of files are bytes; those that are not UTF-8 do no harm, in text as in JSON."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    minted = command("generate", "spring", "--cards", "2", "--out", folder, "--json")
+    assert (minted.code, minted.data["cards"]) == (ExitCode.OK, 2)
+    assert Path(minted.data["manifest"]).is_file()
+    missing = command("validate", folder / "missing.batch.jsonl", "--json", "--log-format", "json")
+    assert (missing.code, missing.data["exit_code"]) == (ExitCode.FILE, ExitCode.FILE)
+    assert json.loads(missing.stderr)["message"] == missing.data["error"]
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("flag", [(), ("--json",)])
+@pytest.mark.parametrize("at", ["tokens", "index"])
+def test_ctrl_c_ends_a_load_at_once(
+    process: Process, run: Command, target: Target, credentials: dict[str, str], batch: Batch, on_target: list[str],
+    flag: tuple[str, ...], at: str,
+) -> None:  # fmt: skip
+    """Ctrl-C does not wait for a server that hangs: code 130 and one line; the next load does what is left."""
+    hanging, over = Event(), Event()
+
+    def hang(request: Request, forward: Forward) -> Reply:
+        tokens = request.endpoint == "_bulk_docs" and b"gpiiToken-" in request.body
+        if tokens if at == "tokens" else "/_view/" in request.endpoint:
+            hanging.set()
+            over.wait(60)
+            raise Hangup
+        return forward(request)
+
+    with Proxy(target.address.url, hang) as proxy:
+        try:
+            options = [proxy.url if each == target.address.url else each for each in on_target]
+            started = process("load", batch.manifest.path, *options, *flag, env=credentials)
+            assert hanging.wait(30)
+            started.send_signal(signal.SIGINT)
+            stdout, stderr = started.communicate(timeout=10)
+        finally:
+            over.set()
+    says = "interrupted: what was written stays written; run it again and it goes on"
+    assert (started.returncode, stderr) == (ExitCode.INTERRUPTED, f"error: {says}\n")
+    assert (json.loads(stdout) if flag else stdout) == ({"error": says, "exit_code": 130} if flag else "")
+    again = run("load", batch.manifest.path, "--json").data
+    assert (again["created"] > 0, again["unchanged"] > 0) == (at == "tokens", True)
+    assert run("verify", batch.manifest.path, "--json").data["ok"] == 60
+
+
+def test_ctrl_c_leaves_no_half_a_batch(process: Process, tmp_path: Path) -> None:
+    """Minting that is interrupted leaves no file behind."""
+    started = process(
+        *("generate", "huge", "--cards", "1000000", "--out", tmp_path / "batches"),
+        env={"DATALOADER_PROGRESS_INTERVAL": "0"},
+    )
+    assert started.stderr is not None
+    assert started.stderr.readline().startswith("writing: 1,000 of 2,000,000 rows")
+    assert list((tmp_path / "batches").iterdir())
+    started.send_signal(signal.SIGINT)
+    _, stderr = started.communicate(timeout=30)
+    assert started.returncode == ExitCode.INTERRUPTED
+    assert stderr.splitlines()[-1].startswith("error: interrupted: ")
+    assert list((tmp_path / "batches").iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("load", "--help"), ("generate", "spring", "--cards", "2")])
+def test_a_reader_that_has_had_enough_is_no_error(process: Process, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """``dataloader … | head -0`` ends well, without a word, having done its work."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    started = process(*arguments, stdout=writing)
+    os.close(writing)
+    _, stderr = started.communicate(timeout=30)
+    assert (started.returncode, stderr) == (ExitCode.OK, "")
+    assert (tmp_path / "spring.batch.jsonl").exists() == ("spring" in arguments)
+
+
+@ONE_MODEL
+def test_a_reader_that_has_had_enough_does_not_change_the_exit_code(
+    process: Process, run: Command, server: Server, target: Target, credentials: dict[str, str], on_target: list[str],
+) -> None:  # fmt: skip
+    """A load that needs attention says so by its code even where nobody reads what it prints."""
+    database = server.database(target.database("preferences"))
+    database.create()
+    put(database, {"_id": "snapset_3", "value": "another's"})
+    reading, writing = os.pipe()
+    os.close(reading)
+    started = process("load", *on_target, stdout=writing, stderr=writing, env=credentials)
+    os.close(writing)
+    assert started.wait(30) == ExitCode.ATTENTION
+    assert get(database, "snapset_3")["value"] == "another's"
+    assert get(database, "snapset_1a")["value"]
+
+
+def test_an_output_that_is_full_is_told(process: Process, tmp_path: Path) -> None:
+    """A result that can't be written, since the disk is full, is an error of a file, and the work is done."""
+    with Path("/dev/full").open("w") as full:
+        started = process("generate", "spring", "--cards", "2", stdout=full)
+    _, stderr = started.communicate(timeout=30)
+    says = "standard output: no space left on device (send it where there is room)"
+    assert (started.returncode, stderr) == (ExitCode.FILE, f"error: {says}\n")
+    assert (tmp_path / "spring.batch.jsonl").exists()
+
+
+def test_it_works_without_any_output(tmp_path: Path) -> None:
+    """With stdout and stderr closed, a command does its work and ends with its code."""
+    call = [sys.executable, "-m", "dataloader", "generate", "spring", "--cards", "2", "--json"]
+    for code in (ExitCode.OK, ExitCode.FILE):
+        done = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *call], cwd=tmp_path, check=False, timeout=30)
+        assert done.returncode == code
+    assert (tmp_path / "spring.batch.jsonl").exists()
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("bake",)])
+def test_it_starts_without_what_it_does_not_need(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """``--version``, and a mistake in a command's name, are answered without waiting for any large library."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "dataloader", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        # What measures coverage needs libraries of its own.
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")},
+        check=False,
+        timeout=60,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "click" in imported
+    assert not imported & HEAVY

@@ -1,0 +1,221 @@
+"""Commands that bring the embedded server: ``serve`` and ``demo``, as the processes that people run."""
+
+import json
+import signal
+import socket
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dataloader.batch import read_manifest
+from dataloader.common import CredentialsError, ExitCode, UnreachableError
+from dataloader.couch import Address, Server
+from dataloader.embedded import EmbeddedServer
+from tests.conftest import QUICK, Command, Process
+
+PASSWORD = "a pässword: 100%"
+LOGIN = {"COUCHDB_USER": "jürgen", "COUCHDB_PASSWORD": PASSWORD}
+
+
+def url_of(serving: subprocess.Popen[str]) -> str:
+    """Return the URL that ``serve`` prints when it is ready."""
+    assert serving.stdout is not None
+    line = serving.stdout.readline()
+    assert line.endswith("  (Ctrl-C ends it)\n"), line
+    return line.split()[3]
+
+
+def url_told(stderr: str) -> str:
+    """Return the URL of its server that ``demo`` tells."""
+    [line] = [line for line in stderr.splitlines() if line.startswith("server ")]
+    return next(word.rstrip(",") for word in line.split() if word.startswith("http://"))
+
+
+def answers(url: str) -> bool:
+    """Tell whether a server is there."""
+    try:
+        return Server(Address(url), QUICK).welcome().product == "PouchDB Server"
+    except UnreachableError:
+        return False
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port that something else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_runs_until_it_is_ended(process: Process, tmp_path: Path, number: signal.Signals) -> None:
+    """It prints its URL, answers there, and ends on Ctrl-C as on SIGTERM, with its Node.js process and code 130."""
+    serving = process("serve", "--port", "0", "--memory")
+    url = url_of(serving)
+    assert answers(url)
+    assert Server(Address(url), QUICK).database("anything").create()
+    serving.send_signal(number)
+    stdout, stderr = serving.communicate(timeout=30)
+    assert (serving.returncode, stdout) == (ExitCode.INTERRUPTED, "")
+    assert stderr.splitlines()[-1].startswith("error: interrupted")
+    assert not answers(url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_tells_its_url_to_machines(process: Process) -> None:
+    """With ``--json`` the first and only line of stdout is an object with the URL, there as soon as it answers."""
+    serving = process("serve", "--port", "0", "--memory", "--json")
+    assert serving.stdout is not None
+    told = json.loads(serving.stdout.readline())
+    assert told["data"] == "memory"
+    assert answers(told["url"])
+    serving.terminate()
+    stdout, stderr = serving.communicate(timeout=30)
+    assert (stdout, len(stderr.splitlines())) == ("", 1)
+
+
+def test_what_is_served_from_a_folder_stays(process: Process, tmp_path: Path) -> None:
+    """Databases are there again the next time, in the folder of ``--data``, which is ``couchdb-data`` by default."""
+    for options, is_new in (((), True), (("--data", tmp_path / "couchdb-data"), False)):
+        serving = process("serve", "--port", "0", *options)
+        assert Server(Address(url_of(serving)), QUICK).database("cards").create() is is_new
+        serving.terminate()
+        assert serving.wait(30) == ExitCode.INTERRUPTED
+    assert [path.name for path in tmp_path.iterdir()] == ["couchdb-data"]
+
+
+def test_a_port_in_use_is_an_error(command: Command, taken_port: int) -> None:
+    """The one line names the port."""
+    completed = command("serve", "--port", taken_port, "--memory", "--json")
+    assert completed.code == ExitCode.EMBEDDED
+    [line] = completed.stderr.splitlines()
+    assert line.startswith("error: the embedded server did not start: ")
+    assert str(taken_port) in line
+    assert completed.data == {"error": line.removeprefix("error: "), "exit_code": ExitCode.EMBEDDED}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "says"),
+    [
+        (("--memory", "--data", "here"), {}, "--memory --data: exclude each other"),
+        (("--port", "65536"), {}, "65536 is not in the range"),
+        (("--admin", "admin"), {}, "--admin admin: needs a password"),
+        ((), {"COUCHDB_USER": "admin"}, "--admin admin: needs a password"),
+        ((), {"COUCHDB_PASSWORD": PASSWORD}, "COUCHDB_PASSWORD: is set without a user"),
+    ],
+)
+def test_what_contradicts_itself_is_not_served(
+    here: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    says: str,
+) -> None:
+    """Options that exclude each other and an admin without a password are refused before anything starts."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    completed = here("serve", *arguments, "--quiet")
+    assert (completed.code, completed.stdout) == (ExitCode.USAGE, "")
+    [line] = completed.stderr.splitlines()
+    assert says in line
+    assert PASSWORD not in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("way", ["password", "option and password file"])
+def test_with_credentials_set_it_wants_them(process: Process, tmp_path: Path, way: str) -> None:
+    """Everything but the greeting asks for the user and the password that were set when the server was started."""
+    secret = tmp_path / "password"
+    secret.write_text(f"{PASSWORD}\n", "utf-8")
+    options, environment = {
+        "password": ((), LOGIN),
+        "option and password file": (("--admin", "jürgen"), {"COUCHDB_PASSWORD_FILE": str(secret)}),
+    }[way]
+    serving = process("serve", "--port", "0", "--memory", *options, env=environment)
+    url = url_of(serving)
+    assert Server(Address(url, "jürgen", PASSWORD), QUICK).user() == ("jürgen", True)
+    for address in (Address(url), Address(url, "jürgen", "another"), Address(url, "admin", PASSWORD)):
+        with pytest.raises(CredentialsError):
+            Server(address, QUICK).database("cards").create()
+    serving.terminate()
+    _, stderr = serving.communicate(timeout=30)
+    assert PASSWORD not in stderr
+
+
+def test_a_server_that_ends_by_itself_is_an_error(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When Node.js is gone, ``serve`` does not go on as if it were there."""
+    wait = EmbeddedServer.wait
+
+    def kill_first(server: EmbeddedServer) -> int:
+        assert server._process is not None
+        server._process.kill()
+        return wait(server)
+
+    monkeypatch.setattr(EmbeddedServer, "wait", kill_first)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        completed = here("serve", "--port", "0", "--memory", "--quiet")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert completed.code == ExitCode.EMBEDDED
+    assert "the server has ended by itself (start it again)" in completed.stderr
+
+
+def test_the_demo_shows_the_main_job(command: Command, tmp_path: Path, model_name: str) -> None:
+    """Files are there, every card works, the second load changes nothing; server and databases are gone afterwards."""
+    (tmp_path / "temporary").mkdir()
+    completed = command("demo", "--cards", "20", "--model", model_name, env={"TMPDIR": str(tmp_path / "temporary")})
+    assert completed.code == ExitCode.OK
+    assert not answers(url_told(completed.stderr))
+    assert list((tmp_path / "temporary").iterdir()) == []
+    [folder] = (tmp_path / "demo").iterdir()
+    [manifest] = folder.glob("*.batch.jsonl")
+    [workbook] = folder.glob("*.xlsx")
+    assert read_manifest(manifest).header.cards == 20
+    assert zipfile.is_zipfile(workbook)
+    summary = completed.stdout
+    assert f"The workbook for the card vendor:  {workbook.relative_to(tmp_path)}\n" in summary
+    assert f"The batch's record, to be kept:    {manifest.relative_to(tmp_path)}\n" in summary
+    assert "\n1. minted   20 cards, each with its own UUID and one of 5 snapsets\n" in summary
+    assert "\n3. verified 20 of 20 cards\n" in summary
+    assert ": 0 created, " in summary
+    assert summary.endswith("update sequences unchanged\n")
+    assert "error" not in completed.stderr
+    assert "warning" not in completed.stderr
+
+
+def test_the_demo_tells_machines_what_it_did(command: Command, tmp_path: Path) -> None:
+    """With ``--json`` both loads are told in full; the environment's own target has no part in it."""
+    completed = command(
+        *("demo", "--cards", "23", "--out", tmp_path / "here", "--json"),
+        env={**LOGIN, "COUCHDB_URL": "http://nohost.invalid"},
+    )
+    assert (completed.code, completed.stderr) == (ExitCode.OK, "")
+    told = completed.data
+    assert (told["cards"], told["verified"], told["update_sequences_unchanged"]) == (23, 23, True)
+    assert told["load"]["created"] == told["load"]["documents"] == told["load_again"]["unchanged"]
+    assert (told["load_again"]["created"], told["load_again"]["created_databases"]) == (0, [])
+    assert {Path(told["manifest"]).parent, Path(told["workbook"]).parent} == {tmp_path / "here"}
+    assert sum(read_manifest(Path(told["manifest"])).header.snapsets.values()) == 23
+
+
+def test_ctrl_c_ends_the_demo_and_its_server(process: Process, tmp_path: Path) -> None:
+    """An interrupted demo ends with code 130 and takes its server with it."""
+    running = process("demo", "--cards", "5000")
+    assert running.stderr is not None
+    said = iter(running.stderr.readline, "")
+    url = url_told(next(line for line in said if line.startswith("server ")))
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert running.returncode == ExitCode.INTERRUPTED
+    assert not answers(url)
+
+
+def test_the_demo_needs_a_card_for_each_snapset(here: Command) -> None:
+    """Fewer cards than snapsets are refused."""
+    completed = here("demo", "--cards", "4")
+    assert completed.code == ExitCode.USAGE
+    assert "4 is not in the range" in completed.stderr

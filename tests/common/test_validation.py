@@ -1,0 +1,124 @@
+"""Explaining what is wrong in data: every rule, where it is broken, and nothing that is a secret."""
+
+import subprocess
+import sys
+from datetime import date
+from typing import Any
+
+import pytest
+
+from dataloader.common import explain
+from dataloader.common.explanation import MAX_MESSAGE, MAX_VALUE
+
+TARGETS = "files/target-file"
+CARD = "files/manifest-card"
+
+
+def target(**fields: Any) -> dict[str, Any]:
+    """Return a target file with one target."""
+    return {"target": {"local": {"url": "http://127.0.0.1", "environment": "ci", **fields}}}
+
+
+def test_every_broken_rule_is_told_with_its_place() -> None:
+    """Data with several faults needs one look, not several."""
+    assert explain(CARD, {"number": 0, "uuid": 4, "chip": 1}) == [
+        "'snapset' is a required property",
+        "Additional properties are not allowed ('chip' was unexpected)",
+        "number: 0 is less than the minimum of 1",
+        "uuid: 4 is not of type 'string'",
+    ]
+
+
+def test_a_value_of_a_wrong_type_breaks_one_rule() -> None:
+    """Of a value that is no number at all, nobody is told that it is too large, too."""
+    values: list[Any] = [None, "1", [], float("inf"), float("nan")]
+    for value in values:
+        [rule] = explain(CARD, {"number": value, "uuid": "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", "snapset": "a"})
+        assert rule == f"number: {value!r} is not of type 'integer'"
+    assert explain("common/snapset-name", 1) == ["1 is not of type 'string'"]
+
+
+@pytest.mark.parametrize("value", [date(2020, 11, 23), "\ud800"])
+def test_what_json_cannot_hold_is_explained(value: Any) -> None:
+    """A date of a TOML file, or half a character, is no reason to stop."""
+    [rule] = explain(CARD, {"number": 1, "uuid": value, "snapset": "a"})
+    assert rule.startswith(f"uuid: {value!r} ")
+
+
+def test_of_several_ways_to_be_right_the_nearest_is_told() -> None:
+    """Where a value may be this or that, the rule that was missed by least is told, not that it is neither."""
+    [rule] = explain("common/timestamp-or-null", "yesterday")
+    assert rule.startswith("'yesterday' does not match '^[0-9]{4}-")
+
+
+def test_a_long_value_does_not_hide_the_rule() -> None:
+    """However long a value is, the rule that it breaks can be read."""
+    for value in ("9" * 5000, ["x" * 5000], {"a" * 5000: 1}):
+        [rule] = explain(CARD, {"number": value, "uuid": "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", "snapset": "a"})
+        assert rule == f"number: {repr(value)[:MAX_VALUE]}… is not of type 'integer'"
+    [rule] = explain(CARD, {"number": 1, "uuid": "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", "snapset": "a", "b" * 5000: 1})
+    assert rule.startswith("Additional properties are not allowed ('bbb")
+    assert len(rule) == MAX_MESSAGE + 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        target(url="http://admin:hunter2@127.0.0.1"),
+        target(url=["hunter2"]),
+        target(environment="hunter2"),
+        target(model=["hunter2"]),
+        target(prefix="hunter2/"),
+        target(credentials="admin:hunter2"),
+        target(credentials=["admin", "hunter2"]),
+        target(credentials={"user": "admin", "password": "hunter2"}),
+        target(credentials={"user": "admin:hunter2", "password_file": "x"}),
+        target(credentials={"user": "admin", "password_file": "", "password": "hunter2"}),
+        target(credentials={"user_env": "A", "password_env": "hunter2 !"}),
+        target(password="hunter2"),
+        {"target": "hunter2"},
+        {"target": {"local": "hunter2"}},
+        {"target": {"admin:hunter2@x": {"url": "http://a", "environment": "ci"}}},
+        {"password": "hunter2"},
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_repeated(data: dict[str, Any]) -> None:
+    """Whoever writes a password where it does not belong is told so, without the password."""
+    rules = explain(TARGETS, data, secrets=True)
+    assert rules
+    assert "hunter2" not in " ".join(rules)
+
+
+def test_without_secrets_a_value_is_repeated_so_that_it_is_found() -> None:
+    """Where nothing is secret, what is wrong is told as it is written."""
+    assert explain("common/terms", {"http://registry.gpii.net/common/DPIScale": 9}) == [
+        "http://registry.gpii.net/common/DPIScale: 9 is greater than the maximum of 4"
+    ]
+    assert explain(TARGETS, target(environment="prod"), secrets=True) == [
+        "target.local.environment: what stands there is not one of ['development', 'ci', 'staging', 'production']"
+    ]
+
+
+@pytest.mark.parametrize(("step", "value"), [("fontSize", 3.1), ("fontSize", 1e15), ("wordSpace", -0.3), ("pitch", 1)])
+def test_steps_are_counted_in_decimals(step: str, value: float) -> None:
+    """A multiple of 0.1 is one in the decimals that people write, whatever binary fractions make of it."""
+    assert explain("common/terms", {f"http://registry.gpii.net/common/{step}": value}) == []
+
+
+@pytest.mark.parametrize("value", [3.15, 3.1000000000000005, 12.25, True, "3.1"])
+def test_what_lies_between_steps_is_told(value: Any) -> None:
+    """A value between steps, however near to one, is none of them."""
+    [rule] = explain("common/terms", {"http://registry.gpii.net/common/fontSize": value})
+    assert rule.startswith(f"http://registry.gpii.net/common/fontSize: {value!r} is not ")
+
+
+@pytest.mark.parametrize(("uuid", "loaded"), [("2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", False), ("x", True)])
+def test_the_slow_validator_is_loaded_to_explain_only(uuid: str, *, loaded: bool) -> None:
+    """It takes long to load; with valid data nobody waits for it."""
+    code = (
+        "import sys; from dataloader.common.validation import explain; "
+        f"rules = explain({CARD!r}, {{'number': 1, 'uuid': {uuid!r}, 'snapset': 'a'}}); "
+        "print(bool(rules), 'jsonschema' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"{loaded} {loaded}\n"

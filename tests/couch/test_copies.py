@@ -1,0 +1,132 @@
+"""Copies that a cluster may lack: nodes that are away at some moment of a load, and writes that it made too few of."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dataloader.batch import read_manifest
+from dataloader.common import ExitCode
+from dataloader.couch import Server
+from dataloader.operations import Source, all_sources, load
+from dataloader.records import read_snapsets
+from dataloader.target import Target
+from tests.conftest import Command, databases, put
+from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
+
+Proxied = Callable[[Hook], tuple[Server, Proxy]]
+EXPECTED = ["couchdb@one", "couchdb@two", "couchdb@three"]
+
+
+@pytest.fixture
+def small(target: Target, given: tuple[Path, Path]) -> list[Source]:
+    """What a load of the small batch brings."""
+    manifest, snapsets = given
+    return all_sources(target, [read_manifest(manifest)], read_snapsets(snapsets))
+
+
+def absent_at(*times: int) -> Hook:
+    """Return a hook that makes a cluster of three, one of which is away at some of the times when it is asked for."""
+    asked = [0]
+
+    def hook(request: Request, forward: Forward) -> Reply:
+        if request.path != "/_membership":
+            return forward(request)
+        asked[0] += 1
+        there = EXPECTED[:2] if asked[0] in times else EXPECTED
+        return Reply.json(200, {"cluster_nodes": EXPECTED, "all_nodes": there})
+
+    return hook
+
+
+@pytest.mark.parametrize(
+    ("look", "times", "away"),
+    [
+        (60.0, [1], ("couchdb@three",)),
+        (0.0, [2], ("couchdb@three",)),
+        (60.0, [2], ("couchdb@three",)),
+        (0.0, [], ()),
+    ],
+    ids=["before", "during", "after", "never"],
+)
+def test_a_node_that_was_away_is_told_whenever_it_was(
+    proxied: Proxied,
+    target: Target,
+    small: list[Source],
+    monkeypatch: pytest.MonkeyPatch,
+    look: float,
+    times: list[int],
+    away: tuple[str, ...],
+) -> None:
+    """Before the first write, between two of them, or after the last: the load tells of the node, and has gone on."""
+    monkeypatch.setattr("dataloader.couch.server.NODES_LOOK", look)
+    through, _ = proxied(absent_at(*times))
+    result = load(through, target, small)
+    assert result.nodes_away == away
+    assert result.needs_attention == 0
+
+
+def test_a_cluster_is_asked_for_its_nodes_no_more_often_than_needed(
+    proxied: Proxied, target: Target, small: list[Source]
+) -> None:
+    """A load of a few seconds asks before and after."""
+    through, proxy = proxied(absent_at())
+    load(through, target, small)
+    assert sum(request.path == "/_membership" for request in proxy.requests) == 2
+
+
+def test_a_server_alone_is_not_asked_for_its_nodes_in_between(
+    proxied: Proxied, target: Target, small: list[Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a load takes."""
+    monkeypatch.setattr("dataloader.couch.server.NODES_LOOK", 0.0)
+    alone = {"cluster_nodes": EXPECTED[:1], "all_nodes": EXPECTED[:1]}
+    through, proxy = proxied(
+        lambda request, forward: Reply.json(200, alone) if request.path == "/_membership" else forward(request)
+    )
+    load(through, target, small)
+    assert sum(request.path == "/_membership" for request in proxy.requests) == 2
+
+
+@pytest.mark.parametrize("endpoint", ["", "_local/dataloader", "_bulk_docs"])
+def test_a_write_with_too_few_copies_is_told(
+    run: Command, proxied: Proxied, target: Target, given: tuple[Path, Path], endpoint: str
+) -> None:
+    """202 for any write ends a load with a code of its own; everything has been written all the same."""
+
+    def accepted(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        wanted = request.method in {"PUT", "POST"} and request.endpoint == endpoint
+        return replace(reply, status=202) if wanted else reply
+
+    _, proxy = proxied(accepted)
+    manifest, snapsets = given
+    done = run("load", manifest, "--snapsets", snapsets, "--json", url=proxy.url)
+    assert (done.code, done.data["short_of_copies"], done.data["failed"]) == (ExitCode.NODES, True, 0)
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: the cluster made fewer copies than wanted of something (202), as it does while")
+    assert "everything has been written" in line
+    again = run("load", manifest, "--snapsets", snapsets, "--json", url=proxy.url)
+    assert (again.code, again.data["short_of_copies"], again.data["created"]) == (ExitCode.OK, False, 0)
+
+
+def test_copies_that_may_be_short_are_told_beside_what_needs_attention(
+    run: Command, proxied: Proxied, server: Server, target: Target, given: tuple[Path, Path]
+) -> None:
+    """A document that a person has to look at has the exit code; the node that was away is told, too."""
+    manifest, snapsets = given
+    assert run("load", "--snapsets", snapsets).code == ExitCode.OK
+    database = databases(server, target)[target.model.databases[0]]
+    uuid = next(card.uuid for card in read_manifest(manifest).cards())
+    put(database, {"_id": target.model.kinds[0].id(uuid), "somebody's": "own"})
+    _, proxy = proxied(absent_at(1, 2, 3))
+    done = run("load", manifest, "--snapsets", snapsets, url=proxy.url)
+    assert done.code == ExitCode.ATTENTION
+    assert done.stderr.splitlines()[-2:] == [
+        "error: 1 document needs a person's attention; --details FILE lists all",
+        (
+            "error: couchdb@three: away from the cluster, so copies may be short until it is back "
+            "(everything has been written; start the node, and the cluster makes them up by itself)"
+        ),
+    ]

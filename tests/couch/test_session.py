@@ -1,0 +1,515 @@
+"""The HTTP session: what is sent, what is repeated and when, what errors say; against real HTTP servers."""
+
+import json
+import socket
+import time
+from base64 import b64decode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import couchdb
+import couchdb.http
+import pytest
+
+from dataloader import __version__
+from dataloader.common import (
+    CONNECTIONS,
+    CredentialsError,
+    DataloaderError,
+    ExitCode,
+    Patience,
+    ProtocolError,
+    TooLargeError,
+    UnreachableError,
+)
+from dataloader.couch import Address, ConflictError, Database, NotFoundError, Server, Tls
+from dataloader.couch.failures import TimedOutError
+from dataloader.couch.replies import PreconditionError
+from dataloader.couch.session import Session
+from dataloader.target import Target
+from tests.conftest import QUICK, Command, get
+from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request
+from tests.support.raw_server import RawServer
+
+NOBODY = "http://127.0.0.1:9"
+OK = Reply.json(200, {"ok": True})
+Proxied = Callable[[Hook], tuple[Server, Proxy]]
+
+
+def always(reply: Reply) -> Hook:
+    """Return a hook that answers everything alike."""
+    return lambda *_: reply
+
+
+def first(reply: Reply, *, times: int) -> Hook:
+    """Return a hook that answers the first requests in one way, and then that all is well."""
+    left = iter([reply] * times)
+    return lambda *_: next(left, OK)
+
+
+@pytest.fixture
+def database(server: Server, prefix: str) -> Database:
+    """An empty database on the real server."""
+    database = server.database(f"{prefix}gpii")
+    database.create()
+    return database
+
+
+# What is sent.
+
+
+def test_a_request_says_who_asks_and_wants_json() -> None:
+    """User and password go as UTF-8 in the header that HTTP Basic has for them, with the program's name and version."""
+    with Proxy(NOBODY, always(OK)) as proxy:
+        Session(Address(proxy.url, "jürgen", "pass:wörd"), QUICK).request("GET", f"{proxy.url}/")
+        Session(Address(proxy.url), QUICK).request("GET", f"{proxy.url}/")
+    known, anonymous = (request.headers for request in proxy.requests)
+    assert b64decode(known["Authorization"].removeprefix("Basic ")).decode() == "jürgen:pass:wörd"
+    assert "Authorization" not in anonymous
+    assert (known["Accept"], known["User-Agent"]) == ("application/json", f"gpii-dataloader/{__version__}")
+    assert "Content-Type" not in known
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        ({"name": "Größe 🔍"}, '{"name":"Größe 🔍"}'.encode()),
+        (b'{"as": "it is"}', b'{"as": "it is"}'),
+        ([], b"[]"),
+        (b"x" * 3_000_000, b"x" * 3_000_000),
+    ],
+)
+def test_a_body_arrives_whole(body: object, sent: bytes) -> None:
+    """Bytes are sent as they are, anything else as JSON, with a length that counts bytes, not letters."""
+    with Proxy(NOBODY, always(OK)) as proxy:
+        Session(Address(proxy.url), QUICK).request("POST", f"{proxy.url}/db", body)
+    [request] = proxy.requests
+    assert request.body == sent
+    assert request.headers["Content-Length"] == str(len(sent))
+    assert request.headers["Content-Type"] == "application/json"
+
+
+def test_the_object_model_of_couchdb_python_works_on_it(address: Address, database: Database) -> None:
+    """``couchdb.Server`` and ``couchdb.Database`` read, write and iterate over this session, non-ASCII text as well."""
+    server = couchdb.Server(address.url, session=Session(address, QUICK))
+    there = server[database.name]
+    doc_id, _ = there.save({"_id": "größe/🔍 +%", "text": "ä €"})
+    assert there[doc_id]["text"] == "ä €"
+    there.put_attachment(there[doc_id], "{}", "a.json", "application/json")
+    assert list(there) == [doc_id]
+    with pytest.raises(couchdb.http.ResourceNotFound):
+        there["another"]
+    with pytest.raises(couchdb.http.ResourceConflict):
+        there.save({"_id": doc_id})
+    with pytest.raises(couchdb.http.PreconditionFailed):
+        server.create(database.name)
+
+
+def test_connections_are_kept_and_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests one after the other use one connection; many at once use eight, and no more."""
+    with Proxy(NOBODY, always(OK)) as proxy:
+        accepted: list[object] = []
+        accept = proxy._server.process_request
+
+        def count(connection: object, client: object) -> None:
+            accepted.append(client)
+            accept(connection, client)
+
+        monkeypatch.setattr(proxy._server, "process_request", count)
+        session = Session(Address(proxy.url), QUICK)
+        for _ in range(5):
+            session.request("GET", f"{proxy.url}/")
+        assert len(accepted) == 1
+        with ThreadPoolExecutor(3 * CONNECTIONS) as executor:
+            list(executor.map(lambda _: session.request("GET", f"{proxy.url}/"), range(60)))
+        assert len(accepted) <= CONNECTIONS
+    assert len(proxy.requests) == 65
+
+
+# What is repeated.
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
+def test_a_failure_that_passes_is_repeated(method: str, status: int) -> None:
+    """Whatever the method, since every request can be repeated, with the same body each time."""
+    with Proxy(NOBODY, first(Reply(status), times=3)) as proxy:
+        _, _, data = Session(Address(proxy.url), QUICK).request(method, f"{proxy.url}/db", {"a": 1})
+    assert json.load(data) == {"ok": True}
+    assert [request.body for request in proxy.requests] == [b'{"a":1}'] * 4
+
+
+@pytest.mark.parametrize("retries", [0, 1, 5])
+def test_a_failure_is_repeated_as_often_as_set(retries: int) -> None:
+    """And no more; then the error names the request, the status and what to do."""
+    with Proxy(NOBODY, always(Reply.json(503, {"error": "nodedown", "reason": "no node"}))) as proxy:
+        session = Session(Address(proxy.url), replace(QUICK, retries=retries))
+        with pytest.raises(UnreachableError) as caught:
+            session.request("POST", f"{proxy.url}/db/_bulk_docs?w=3")
+    assert len(proxy.requests) == 1 + retries
+    assert str(caught.value) == (
+        f"POST /db/_bulk_docs at {proxy.url}: the server answers 503 nodedown, no node, to the last retry "
+        "(what was written stays written; run it again and it goes on from there)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (301, ProtocolError),
+        (302, ProtocolError),
+        (400, ProtocolError),
+        (401, CredentialsError),
+        (403, CredentialsError),
+        (404, NotFoundError),
+        (405, ProtocolError),
+        (409, ConflictError),
+        (412, PreconditionError),
+        (413, TooLargeError),
+        (501, ProtocolError),
+    ],
+)
+def test_a_refusal_is_not_repeated(status: int, error: type[DataloaderError]) -> None:
+    """What asking again does not change is an error at once."""
+    refused = always(Reply.json(status, {"error": "no", "reason": "never"}))
+    with Proxy(NOBODY, refused) as proxy, pytest.raises(error) as caught:
+        Session(Address(proxy.url), QUICK).request("GET", f"{proxy.url}/db")
+    assert len(proxy.requests) == 1
+    assert type(caught.value) is error
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("user", "status", "reply", "says"),
+    [
+        (
+            None,
+            401,
+            {"error": "unauthorized", "reason": "Authentication required."},
+            "wants a user name and a password",
+        ),
+        (None, 403, {"error": "forbidden", "reason": "no"}, "wants a user name and a password"),
+        ("u", 401, {"error": "unauthorized", "reason": "Name or password is incorrect."}, "not accept the password of"),
+        ("u", 401, {"error": "unauthorized", "reason": "You are not a server admin."}, "user u may not do this"),
+        ("u", 401, None, "does not accept the password of user u"),
+        ("u", 403, {"error": "forbidden", "reason": "You are not allowed to access this db."}, "may not do this"),
+        (
+            "u",
+            403,
+            {"error": "forbidden", "reason": "Account is temporarily locked"},
+            "user u is locked out for a while",
+        ),
+    ],
+)
+def test_a_refusal_for_the_user_says_which(user: str | None, status: int, reply: Any, says: str) -> None:
+    """No credentials, wrong ones and too few rights are told apart, for each asks for something else to be done."""
+    with Proxy(NOBODY, always(Reply.json(status, reply))) as proxy, pytest.raises(CredentialsError, match=says):
+        Session(Address(proxy.url, user, "secret"), QUICK).request("PUT", f"{proxy.url}/db")
+
+
+BROKEN = {
+    "Content-Length too long": b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"ok":tr',
+    "last chunk missing": b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n{"ok":true}\r\n',
+    "chunk cut": b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"ok":true}',
+    "chunk without length": b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{"ok":true}\r\n',
+    "no HTTP": b"200 OK\r\n\r\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_reply_that_is_not_whole_is_never_taken(broken: bytes) -> None:
+    """A reply that was cut off is asked for again; if it never comes whole, that is an error."""
+    whole = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"ok":true}'
+    with RawServer(broken, broken, whole) as server:
+        _, _, data = Session(Address(server.url), QUICK).request("POST", f"{server.url}/db", {"a": 1})
+    assert data.read() == b'{"ok":true}'
+    assert [request.endswith(b'{"a":1}') for request in server.requests] == [True] * 3
+    with RawServer(broken) as server, pytest.raises(UnreachableError, match="the connection failed, to the last retry"):
+        Session(Address(server.url), QUICK).request("GET", f"{server.url}/db")
+    assert len(server.requests) == 1 + QUICK.retries
+
+
+def test_a_host_that_no_name_server_could_have_is_told_at_once(here: Command) -> None:
+    """A label of more than 63 letters (RFC 1035, 2.3.4) makes it no URL."""
+    completed = here("check", "--url", f"http://{'a' * 64}.localhost:5984")
+    assert completed.code == ExitCode.UNREACHABLE
+    assert completed.stderr.endswith(".localhost:5984: is not a URL (write it as http://HOST:PORT)\n")
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "what comes back is no HTTP: SSH-2.0-OpenSSH_9.6 (what"),
+        (b"", "remote end closed connection without response"),
+        (BROKEN["Content-Length too long"], "the reply is cut off"),
+        (BROKEN["chunk cut"], "the reply is cut off"),
+        (b"\x1b[2J\x07\r\n", "what comes back is no HTTP: [2J (what"),
+        (b"H" * 5000 + b"\r\n", "what comes back is no HTTP: HHHHHHHH"),
+    ],
+)
+def test_what_comes_back_is_told_for_people(reply: bytes, says: str) -> None:
+    """In words, in one line of some length, with nothing in it that a terminal would obey."""
+    with RawServer(reply) as server, pytest.raises(UnreachableError) as caught:
+        Session(Address(server.url), replace(QUICK, retries=0)).request("GET", f"{server.url}/db")
+    assert f": the connection failed, to the last retry: {says}" in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()
+
+
+def test_a_reply_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is larger than any reply of a CouchDB is not collected until the memory is full; the session goes on."""
+    monkeypatch.setattr("dataloader.couch.replies.MAX_REPLY", 5_000_000)
+    with Proxy(NOBODY, always(Reply(200, b"x" * 12_000_000))) as proxy:
+        session = Session(Address(proxy.url), QUICK)
+        for _ in range(CONNECTIONS + 1):
+            with pytest.raises(ProtocolError, match="its reply is larger than 5,000,000 bytes"):
+                session.request("GET", f"{proxy.url}/db")
+        proxy.hook = always(Reply.json(200, ["x" * 4_900_000]))
+        _, _, data = session.request("GET", f"{proxy.url}/db")
+    assert data.json() == ["x" * 4_900_000]
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+def test_a_reply_that_comes_byte_by_byte_is_not_waited_for_without_limit(framing: str) -> None:
+    """Each byte comes in time, and the reply has no end: what the run may lose to failures is the limit."""
+    chunks = b"1\r\nx\r\n" * 20_000 if "chunked" in framing else b"x" * 100_000
+    reply = b"HTTP/1.1 200 OK\r\n%s\r\n\r\n%s" % (framing.encode(), chunks)
+    start = time.monotonic()
+    with RawServer(reply, pause=0.01) as server:
+        session = Session(Address(server.url), Patience(timeout=5, retries=3, wait=0, total=0.3))
+        with pytest.raises(TimedOutError) as caught:
+            session.request("GET", f"{server.url}/db", timeout=0.2)
+    assert "the reply has no end yet after 0.3 seconds, to the last retry" in str(caught.value)
+    assert len(server.requests) == 1
+    assert time.monotonic() - start < 30
+
+
+def test_a_connection_that_the_server_has_ended_is_replaced() -> None:
+    """A server that ends connections between requests costs a repeat at most, even where it ends one just then."""
+    with RawServer(b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"ok":true}') as server:
+        session = Session(Address(server.url), replace(QUICK, retries=1))
+        for _ in range(3):
+            session.request("GET", f"{server.url}/")
+    assert len(server.requests) == 3
+
+
+def test_a_server_that_does_not_answer_in_time_is_asked_again() -> None:
+    """After the time-out the request is repeated on a new connection; to the last retry it is an error that says so."""
+    asked: list[Request] = []
+    over = Event()
+
+    def silent_at_first(request: Request, forward: Forward) -> Reply:
+        asked.append(request)
+        if len(asked) <= silent:
+            over.wait(60)
+        return OK
+
+    with Proxy(NOBODY, silent_at_first) as proxy:
+        try:
+            silent = 2
+            session = Session(Address(proxy.url), replace(QUICK, timeout=0.2, retries=20))
+            status, _, _ = session.request("GET", f"{proxy.url}/db")
+            assert status == 200
+            assert len(asked) >= 3
+            asked.clear()
+            silent = 99
+            session = Session(Address(proxy.url), replace(QUICK, timeout=0.2, retries=1))
+            with pytest.raises(TimedOutError, match=r"no reply within 0\.2 seconds, to the last retry"):
+                session.request("GET", f"{proxy.url}/db")
+            assert len(asked) == 2
+        finally:
+            over.set()
+
+
+# How long is waited.
+
+
+def gaps(patience: Patience, reply: Reply | None = None) -> list[float]:
+    """Return the seconds between the requests to a server that always fails."""
+    times: list[float] = []
+
+    def note(request: Request, forward: Forward) -> Reply:
+        times.append(time.monotonic())
+        if reply is None:
+            raise Hangup
+        return reply
+
+    with Proxy(NOBODY, note) as proxy, pytest.raises(UnreachableError):
+        Session(Address(proxy.url), patience).request("GET", f"{proxy.url}/db")
+    return [after - before for before, after in pairwise(times)]
+
+
+@pytest.mark.parametrize("reply", [None, Reply(503)])
+def test_waits_grow(monkeypatch: pytest.MonkeyPatch, reply: Reply | None) -> None:
+    """The first repeat comes after the wait that is set, each further one after twice as long, up to a maximum."""
+    monkeypatch.setattr("dataloader.couch.retries.RETRY_JITTER", 0.0)
+    monkeypatch.setattr("dataloader.couch.retries.RETRY_WAIT_MAX", 0.1)
+    waits = gaps(Patience(retries=7, wait=0.03), reply)
+    assert len(waits) == 7
+    assert all(wait >= least for wait, least in zip(waits, (0.03, 0.06, 0.1, 0.1, 0.1, 0.1, 0.1), strict=True))
+    # Doubled without a maximum, it would be 1.92.
+    assert waits[-1] < 1.9
+
+
+def test_waits_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each wait has a random part, so that many loaders that fail together do not come back together."""
+    monkeypatch.setattr("dataloader.couch.retries.RETRY_WAIT_MAX", 0.001)
+    waits = gaps(Patience(retries=8, wait=0.001))
+    assert max(waits) - min(waits) > 0.03
+
+
+def test_a_servers_wish_to_wait_is_honoured() -> None:
+    """``Retry-After`` takes the place of the tool's own, shorter wait."""
+    [wait] = gaps(Patience(retries=1, wait=0.001), Reply(429, b"", {"Retry-After": "1"}))
+    assert wait >= 1
+
+
+def test_the_waits_of_a_run_have_a_limit() -> None:
+    """However long a server asks to wait, a run waits no longer than is set, over all its requests together."""
+    patience = Patience(retries=50, wait=0.01, total=0.3)
+    start = time.monotonic()
+    with Proxy(NOBODY, always(Reply(503, b"", {"Retry-After": "3600"}))) as proxy:
+        session = Session(Address(proxy.url), patience)
+        for _ in range(3):
+            with pytest.raises(UnreachableError):
+                session.request("GET", f"{proxy.url}/db")
+    assert 0.3 <= time.monotonic() - start < 5
+    # One wait, cut to what is left, then none: each further request is made once.
+    assert len(proxy.requests) == 4
+
+
+def test_waiting_can_be_switched_off() -> None:
+    """With ``DATALOADER_RETRY_WAIT=0`` repeats come at once, whatever the server asks for."""
+    waits = gaps(Patience(retries=6, wait=0, total=4), Reply(503, b"", {"Retry-After": "3600"}))
+    assert len(waits) == 6
+    assert sum(waits) < 5
+
+
+# Settings.
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("DATALOADER_TIMEOUT", "0", "must be a number, more than 0"),
+        ("DATALOADER_TIMEOUT", "half a minute", "must be a number, more than 0"),
+        ("DATALOADER_CONNECT_TIMEOUT", "0", "must be a number, more than 0"),
+        ("DATALOADER_RETRIES", "-1", "must be a number, 0 or more"),
+        ("DATALOADER_RETRY_WAIT", "nan", "must be a number, 0 or more"),
+        ("DATALOADER_RETRY_TOTAL", "inf", "must be a number, 0 or more"),
+    ],
+)
+def test_a_setting_that_is_no_sensible_number_is_refused(
+    here: Command, monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
+) -> None:
+    """A slip in the environment is one line with the variable's name, before anything is asked of a server."""
+    monkeypatch.setenv(name, value)
+    completed = here("check", "--url", NOBODY)
+    assert (completed.code, completed.stderr) == (
+        ExitCode.USAGE,
+        f"error: {name}={value}: {rule} (correct or unset it)\n",
+    )
+
+
+def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variable sets what it says; one that is empty sets nothing."""
+    values = {"TIMEOUT": "1.5", "CONNECT_TIMEOUT": "3", "RETRIES": "2", "RETRY_WAIT": "0.5", "RETRY_TOTAL": "7"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"DATALOADER_{name}", value)
+    assert Patience.from_environment() == Patience(timeout=1.5, retries=2, wait=0.5, total=7, connect=3)
+    for name in values:
+        monkeypatch.setenv(f"DATALOADER_{name}", "")
+    assert Patience.from_environment() == Patience(timeout=30, retries=6, wait=0.25, total=300, connect=10)
+
+
+def test_a_connection_that_does_not_come_about_is_given_up_in_time() -> None:
+    """After ``DATALOADER_CONNECT_TIMEOUT`` seconds, however long a reply would be waited for."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        # Linux lets one more in than the backlog says; the next waits for somebody to take these.
+        address = listener.getsockname()
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        url = f"http://127.0.0.1:{address[1]}"
+        start = time.monotonic()
+        with pytest.raises(UnreachableError, match="nothing answers there"):
+            Session(Address(url), replace(QUICK, connect=0.2, retries=1)).request("GET", url)
+        assert time.monotonic() - start < 10
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    """Neither ``repr`` nor ``str``, nor the ``repr`` of a target that holds it, shows the password."""
+    address = Address("http://127.0.0.1", "admin", "the password", Tls(Path("ca.pem")))
+    assert "the password" not in f"{address!r} {address}"
+
+
+# What the server says.
+
+
+def test_the_server_says_who_one_is(address: Address, server: Server, plain_user: tuple[str, str]) -> None:
+    """``user`` tells the name and whether it is a server admin's; only an admin is told of the cluster's nodes."""
+    assert server.user() == (address.user, True)
+    reader = Server(Address(address.url, *plain_user), QUICK)
+    assert reader.user() == (plain_user[0], False)
+    assert reader.nodes().expected == ()
+    assert server.nodes().away == ()
+
+
+def test_creating_and_deleting_a_database_can_be_repeated(server: Server, prefix: str) -> None:
+    """Each says, or shows, how it is afterwards, whoever did it."""
+    database = server.database(f"{prefix}gpii")
+    assert (database.exists(), database.info(), database.update_seq()) == (False, None, 0)
+    assert database.create()
+    assert not database.create()
+    assert database.exists()
+    database.delete()
+    database.delete()
+    assert not database.exists()
+
+
+def test_what_a_server_does_not_take_is_told_by_document(proxied: Proxied, database: Database) -> None:
+    """Of documents written together, those that the server rejects come back with the reason; the others are there."""
+
+    def reject(request: Request, forward: Forward) -> Reply:
+        if request.endpoint != "_bulk_docs":
+            return forward(request)
+        documents = [each for each in request.data()["docs"] if each["_id"] != "b"]
+        reply = forward(replace(request, body=json.dumps({"new_edits": False, "docs": documents}).encode()))
+        return Reply.json(201, [*reply.data(), {"id": "b", "error": "forbidden", "reason": "no b"}])
+
+    through, _ = proxied(reject)
+    rejected = through.database(database.name).write(
+        [b'{"_id":"%s","_rev":"1-%032x"}' % (each, 1) for each in (b"a", b"b", b"c")]
+    )
+    assert [(each.id, each.reason) for each in rejected] == [("b", "forbidden: no b")]
+    assert get(database, "a")["_rev"] == get(database, "c")["_rev"] == f"1-{1:032x}"
+    with pytest.raises(couchdb.http.ResourceNotFound):
+        get(database, "b")
+
+
+def test_a_database_that_vanishes_is_an_error_of_one_line(
+    here: Command, target: Target, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody deletes a database while a load writes: the load ends with what the server said of it."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+
+    def delete_first(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs":
+            forward(replace(request, method="DELETE", target=f"/{request.database}", body=b""))
+        return forward(request)
+
+    with Proxy(target.address.url, delete_first) as proxy:
+        completed = here("load", "--url", proxy.url, "--prefix", target.prefix, "--model", target.model.name)
+    assert completed.code == ExitCode.PROTOCOL
+    [line] = completed.stderr.splitlines()
+    assert "404 not_found, " in line
+    assert " documents were seen to before this" in line

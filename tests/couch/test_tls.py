@@ -1,0 +1,458 @@
+"""TLS: who is trusted, who is not and what is said then, and who shows a certificate; with authorities of our own."""
+
+import re
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from dataloader.common import ExitCode, ProtectedError, UnreachableError
+from dataloader.couch import Address, Server, Tls
+from dataloader.couch.session import Session
+from dataloader.records.models import DEFAULT_MODEL
+from dataloader.target import Target, resolve
+from tests.conftest import QUICK, Command, Completed, snapshot
+from tests.support.proxy import Proxy, Reply
+from tests.support.raw_server import RawServer
+
+NOBODY = "http://127.0.0.1:9"
+HERE = "127.0.0.1"
+ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
+"""For what does not depend on the model."""
+GREETING = Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+AUTHORITY = "name the certificate of its authority with --ca-file, or ca_file in the target file"
+
+Speaks = Callable[..., ssl.SSLContext]
+
+
+@dataclass(frozen=True)
+class Authority:
+    """An authority that nobody knows, and its certificate as a file."""
+
+    ca: trustme.CA
+    file: Path
+
+    def issue(self, *names: str, **options: Any) -> trustme.LeafCert:
+        """Issue a certificate."""
+        return self.ca.issue_cert(*names, **options)
+
+
+def _authority(folder: Path) -> Authority:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(folder / "ca.pem"))
+    return Authority(ca, folder / "ca.pem")
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The authority of the server's certificates."""
+    return _authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The authority of the clients' certificates."""
+    return _authority(tmp_path_factory.mktemp("clients"))
+
+
+@pytest.fixture(scope="session")
+def certificate(authority: Authority) -> trustme.LeafCert:
+    """A good certificate for this machine."""
+    return authority.issue(HERE, "localhost")
+
+
+def speaking(certificate: trustme.LeafCert, clients: Authority | None = None) -> ssl.SSLContext:
+    """Return what a server needs to speak TLS, and to want certificates of clients."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    if clients is not None:
+        context.load_verify_locations(clients.file)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def write_client(folder: Path, certificate: trustme.LeafCert) -> tuple[Path, Path]:
+    """Write a client's certificate and its key as files of their own."""
+    cert, key = folder / "client.pem", folder / "client.key"
+    cert.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    key.write_bytes(certificate.private_key_pem.bytes())
+    key.chmod(0o600)
+    return cert, key
+
+
+@pytest.fixture
+def told(here: Command) -> Callable[..., str]:
+    """Have a server checked, and return the one line that is told of it: ``told(url, option…)``."""
+
+    def told(url: str, *options: object, code: ExitCode = ExitCode.UNREACHABLE) -> str:
+        completed = here("check", "--url", url, *options)
+        assert (completed.code, completed.stdout) == (code, ""), completed.stderr
+        *warnings, line = completed.stderr.splitlines()
+        assert all(warning.startswith("warning: ") for warning in warnings)
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+    return told
+
+
+def greeting(*_: object) -> Reply:
+    """Answer as CouchDB does."""
+    return GREETING
+
+
+# Whom to trust.
+
+
+@pytest.fixture
+def load(
+    here: Command, given: tuple[Path, Path], target: Target, credentials: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Completed]:  # fmt: skip
+    """Load the small batch: ``load("--url", url, …)``."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    manifest, snapsets = given
+    return lambda *options: here("load", manifest, "--snapsets", snapsets, *options, "--json")
+
+
+def test_a_whole_load_goes_over_tls_with_certificates_on_both_sides(
+    load: Callable[..., Completed], here: Command, server: Server, target: Target, authority: Authority,
+    clients: Authority, certificate: trustme.LeafCert, tmp_path: Path,
+) -> None:  # fmt: skip
+    """By options and by a target file, the load that a plain one would find done."""
+    cert, key = write_client(tmp_path, clients.issue("loader@example.org"))
+    on_target = ("--prefix", target.prefix, "--model", target.model.name, "--environment", "ci")
+    with Proxy(target.address.url, tls=speaking(certificate, clients)) as proxy:
+        tls = ("--ca-file", authority.file, "--client-cert", cert, "--client-key", key)
+        completed = load("--url", proxy.url, *tls, *on_target)
+        assert (completed.code, completed.stderr) == (ExitCode.OK, "")
+        assert completed.data["created"] == completed.data["documents"]
+        there = snapshot(server, target)
+        (tmp_path / "tls.toml").write_text(
+            f'[target.tls]\nurl = "{proxy.url}"\nenvironment = "ci"\nmodel = "{target.model.name}"\n'
+            f'prefix = "{target.prefix}"\nca_file = "{authority.file}"\nclient_cert = "client.pem"\n'
+            'client_key = "client.key"\n'
+        )
+        named = ("--target", "tls", "--config", tmp_path / "tls.toml")
+        assert load(*named).data["unchanged"] == completed.data["documents"]
+        checked = here("check", *named)
+    assert checked.code == ExitCode.OK
+    assert f"at {proxy.url}\n" in checked.stdout
+    assert load("--url", target.address.url, *on_target).data["unchanged"] == completed.data["documents"]
+    assert snapshot(server, target) == there
+
+
+def test_nodes_with_tls_are_asked_in_turn(authority: Authority, certificate: trustme.LeafCert) -> None:
+    """One authority vouches for all of them; one that hangs in the handshake is passed over."""
+    quick = replace(QUICK, connect=0.3)
+    with RawServer(b"") as dead, Proxy(NOBODY, greeting, speaking(certificate)) as proxy:
+        address = Address(dead.url.replace("http:", "https:"), tls=Tls(authority.file), others=(proxy.url,))
+        assert Server(address, quick).welcome().version == "3.5.0"
+    assert proxy.requests
+
+
+def test_certificate_and_key_may_stand_in_one_file(
+    authority: Authority, clients: Authority, certificate: trustme.LeafCert, tmp_path: Path
+) -> None:
+    """As tools write them that know of one file only."""
+    both = tmp_path / "both.pem"
+    both.write_bytes(clients.issue("loader@example.org").private_key_and_cert_chain_pem.bytes())
+    with Proxy(NOBODY, greeting, speaking(certificate, clients)) as proxy:
+        assert Server(Address(proxy.url, tls=Tls(authority.file, both)), QUICK).welcome().version == "3.5.0"
+
+
+# What is wrong with a server.
+
+
+def test_each_way_of_not_being_trusted_has_a_line_of_its_own(told: Callable[..., str], authority: Authority) -> None:
+    """Expired, not valid yet, another's, self-signed, of an unknown authority: what is wrong, and what to do."""
+    itself = authority.ca
+    own = trustme.CA()
+    cases: list[tuple[ssl.SSLContext, Path | None, str]] = [
+        (
+            speaking(authority.issue(HERE, not_after=YESTERDAY)),
+            authority.file,
+            "its certificate has expired (have it renewed, or see whether this machine's clock is right)",
+        ),
+        (
+            speaking(authority.issue(HERE, not_before=datetime.now(UTC) + timedelta(days=1))),
+            authority.file,
+            "its certificate is not valid yet (see whether this machine's clock is right)",
+        ),
+        (
+            speaking(authority.issue("couchdb.example.org")),
+            authority.file,
+            "its certificate is for another host name (write the URL with a name that it has)",
+        ),
+        (
+            speaking(own.issue_cert(HERE)),
+            authority.file,
+            f"its certificate is from an authority that is not known here ({AUTHORITY})",
+        ),
+        (
+            speaking(itself.issue_cert(HERE)),
+            None,
+            f"its certificate is from an authority that is not known here ({AUTHORITY})",
+        ),
+        (
+            self_signed(own),
+            authority.file,
+            f"its certificate is signed by itself, so nobody vouches for it (if it is the right one, {AUTHORITY})",
+        ),
+    ]
+    for context, ca_file, says in cases:
+        with Proxy(NOBODY, greeting, context) as proxy:
+            assert told(proxy.url, *(["--ca-file", ca_file] if ca_file else [])) == f"{proxy.url}: {says}"
+        assert proxy.requests == []
+
+
+def self_signed(ca: trustme.CA) -> ssl.SSLContext:
+    """Return what a server has that is its own authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with ca.cert_pem.tempfile() as cert, ca.private_key_pem.tempfile() as key:
+        context.load_cert_chain(cert, key)
+    return context
+
+
+def test_a_name_that_is_not_the_certificates_is_refused(authority: Authority) -> None:
+    """The same server under a name that its certificate has not is somebody else, whose ever the certificate is."""
+    with Proxy(NOBODY, greeting, speaking(authority.issue("localhost"))) as proxy:
+        named = proxy.url.replace(HERE, "localhost")
+        assert Server(Address(named, tls=Tls(authority.file)), QUICK).welcome().version == "3.5.0"
+        with pytest.raises(UnreachableError, match="its certificate is for another host name"):
+            Server(Address(proxy.url, tls=Tls(authority.file)), QUICK).welcome()
+
+
+def test_no_node_without_trust_is_turned_to_or_from(authority: Authority, certificate: trustme.LeafCert) -> None:
+    """A certificate that is wrong is not a node that is down: it is told at once, and nothing is sent."""
+    stranger = speaking(trustme.CA().issue_cert(HERE))
+    with Proxy(NOBODY, greeting, stranger) as bad, Proxy(NOBODY, greeting, speaking(certificate)) as good:
+        for url, others in ((bad.url, (good.url,)), ("https://127.0.0.1:9", (bad.url,))):
+            address = Address(url, "admin", "secret", Tls(authority.file), others)
+            with pytest.raises(UnreachableError, match="from an authority that is not known here"):
+                Session(address, QUICK).request("GET", f"{url}/")
+        assert (bad.requests, good.requests) == ([], [])
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_wrong_protocol_is_told_at_once(
+    told: Callable[..., str], monkeypatch: pytest.MonkeyPatch, certificate: trustme.LeafCert, scheme: str
+) -> None:
+    """With all the waits that there usually are, a URL with the wrong scheme is one line, not half a minute."""
+    monkeypatch.delenv("DATALOADER_RETRY_WAIT")
+    sleeps: list[float] = []
+    monkeypatch.setattr("time.sleep", sleeps.append)
+    with Proxy(NOBODY, greeting, None if scheme == "https" else speaking(certificate)) as proxy:
+        url = re.sub("^https?", scheme, proxy.url)
+        assert (
+            told(url)
+            == {
+                "http": f"{url}: what answers there speaks TLS (write the URL with https://)",
+                "https": f"{url}: what answers there does not speak TLS "
+                "(write the URL with http:// or correct the port)",
+            }[scheme]
+        )
+    assert sleeps == []
+
+
+def test_a_failure_is_looked_into_once(told: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a further connection did not tell at first, it is not asked for at every repeat."""
+    looked: list[str] = []
+    monkeypatch.setattr("dataloader.couch.tls.look_into", lambda url, _: looked.append(url))
+    with RawServer(b"") as server:
+        assert "the connection failed, to the last retry" in told(server.url)
+        assert looked == [server.url]
+    assert len(server.requests) == 1 + QUICK.retries
+
+
+def test_a_port_that_waits_for_the_end_of_a_line_is_told_of_too(
+    told: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plain server that lets a TLS handshake hang is found out after the time-out, not after two."""
+    monkeypatch.setenv("DATALOADER_CONNECT_TIMEOUT", "0.5")
+    with RawServer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as server:
+        url = server.url.replace("http:", "https:")
+        assert "what answers there does not speak TLS" in told(url)
+
+
+def test_what_has_no_words_of_its_own_is_told_as_it_is(told: Callable[..., str]) -> None:
+    """A server with another complaint ends the command at once, with what it says."""
+
+    def complain(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1)
+            # RFC 8446, 6: an alert, fatal, internal_error.
+            connection.sendall(bytes([21, 3, 3, 0, 2, 2, 80]))
+            connection.recv(100_000)
+
+    with socket.create_server((HERE, 0)) as listener:
+        thread = Thread(target=complain, args=[listener])
+        thread.start()
+        line = told(f"https://{HERE}:{listener.getsockname()[1]}")
+        thread.join()
+    assert "the TLS connection failed: " in line
+    assert "internal error" in line
+    assert line.endswith("(see the server's log)")
+
+
+# Certificates of clients.
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_that_wants_a_client_certificate_is_told_of(
+    told: Callable[..., str], authority: Authority, clients: Authority, certificate: trustme.LeafCert,
+    tmp_path: Path, version: ssl.TLSVersion,
+) -> None:  # fmt: skip
+    """None, and one that the server does not accept, each have a line with what to do."""
+    context = speaking(certificate, clients)
+    context.maximum_version = version
+    todo = "(give --client-cert and --client-key, or client_cert and client_key in the target file)"
+    if version is ssl.TLSVersion.TLSv1_3:
+        code, rule = ExitCode.CREDENTIALS, "the server wants a client certificate"
+    else:
+        code = ExitCode.UNREACHABLE
+        rule = "the server breaks off the TLS handshake; perhaps it wants a client certificate"
+    with Proxy(NOBODY, greeting, context) as proxy:
+        # What is said of it may be lost on the way, more often than not.
+        for _ in range(5):
+            assert told(proxy.url, "--ca-file", authority.file, code=code) == f"{proxy.url}: {rule} {todo}"
+        for certificate_, alert in (
+            (authority.issue("loader@example.org"), "unknown ca"),
+            (clients.issue("loader@example.org", not_after=YESTERDAY), "certificate expired"),
+        ):
+            cert, key = write_client(tmp_path, certificate_)
+            options = ("--ca-file", authority.file, "--client-cert", cert, "--client-key", key)
+            assert told(proxy.url, *options, code=ExitCode.CREDENTIALS) == (
+                f"{proxy.url}: the server does not accept the client certificate: {alert} "
+                "(have one made by an authority that the server trusts)"
+            )
+    assert proxy.requests == []
+
+
+def test_files_that_do_not_hold_what_they_should_are_told(
+    told: Callable[..., str], authority: Authority, clients: Authority, tmp_path: Path
+) -> None:
+    """Missing, empty, another's key, a key with a passphrase: each names its file, before anything is asked."""
+    url = "https://127.0.0.1:9"
+    cert, key = write_client(tmp_path, clients.issue("loader@example.org"))
+    other = tmp_path / "other.key"
+    other.write_bytes(clients.issue("another@example.org").private_key_pem.bytes())
+    other.chmod(0o600)
+    locked = tmp_path / "locked.key"
+    locked.write_bytes(
+        load_pem_private_key(key.read_bytes(), None).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"passphrase")
+        )
+    )
+    locked.chmod(0o600)
+    empty, missing = tmp_path / "empty.pem", tmp_path / "missing.pem"
+    empty.write_bytes(b"")
+    empty.chmod(0o600)
+    cases: list[tuple[list[object], str]] = [
+        (["--ca-file", missing], f"{missing}: no such file or directory (name the authority's certificate)"),
+        (["--ca-file", empty], f"{empty}: holds no certificate in PEM form (name the authority's certificate)"),
+        (["--ca-file", key], f"{key}: holds no certificate in PEM form (name the authority's certificate)"),
+        (["--client-cert", missing], f"{missing}: no such file or directory (name the client certificate)"),
+        (["--client-cert", cert, "--client-key", missing], f"{missing}: no such file or directory (name its key)"),
+        (
+            ["--client-cert", cert],
+            f"{cert}: holds no certificate with its key in PEM form (name a client certificate and its key)",
+        ),
+        (
+            ["--client-cert", cert, "--client-key", empty],
+            f"{cert} and {empty}: one of them is not in PEM form (name a client certificate and its key)",
+        ),
+        (
+            ["--client-cert", cert, "--client-key", other],
+            f"{other}: does not hold the key of {cert} (name the two that belong together)",
+        ),
+        (
+            ["--client-cert", cert, "--client-key", locked],
+            f"{locked}: holds a key that is encrypted (give it without a passphrase, in mode 0600)",
+        ),
+    ]
+    for options, says in cases:
+        assert told(url, *options, code=ExitCode.FILE) == says
+
+
+def test_options_that_do_not_fit_are_refused(told: Callable[..., str], tmp_path: Path) -> None:
+    """A certificate without TLS, or a key without one, is a slip."""
+    for option in ("--ca-file", "--client-cert"):
+        assert told("http://127.0.0.1:9", option, "x.pem", code=ExitCode.USAGE) == (
+            f"{option}: is for a server with https (write the URL with https://)"
+        )
+    assert told("http://127.0.0.1:9", "--insecure", code=ExitCode.USAGE).startswith("--insecure: is for a server")
+    assert told("https://127.0.0.1:9", "--client-key", "x.pem", code=ExitCode.USAGE) == (
+        "--client-key: stands without its certificate (give --client-cert, too)"
+    )
+
+
+# Nobody verified.
+
+
+def test_what_is_not_verified_is_warned_of_every_time(
+    here: Command, given: tuple[Path, Path], target: Target, credentials: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """``--insecure`` takes any certificate, and says so on stderr, in quiet and JSON modes, too."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    context = speaking(trustme.CA().issue_cert("another.example.org", not_after=YESTERDAY))
+    with Proxy(target.address.url, tls=context) as proxy:
+        options = ("--url", proxy.url, "--prefix", target.prefix, "--model", target.model.name)
+        for flags in ((), ("--quiet",), ("--json",), ("--json", "--quiet")):
+            completed = here("check", *options, "--insecure", *flags)
+            assert completed.code == ExitCode.OK
+            assert completed.stderr == (
+                "warning: --insecure: nobody verifies who the server is, so whoever is on the way to it can read and "
+                "change everything, the password too\n"
+            )
+        assert here("check", *options).code == ExitCode.UNREACHABLE
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_a_protected_target_is_always_verified(here: Command, tmp_path: Path, environment: str) -> None:
+    """By an option or in the target file, a staging or production target refuses to do without."""
+    url = "https://127.0.0.1:9"
+    todo = "(name the certificate of the server's authority with --ca-file, or ca_file in the target file)"
+    path = tmp_path / "dataloader.toml"
+    path.write_text(f'[target.a]\nurl = "{url}"\nenvironment = "{environment}"\ninsecure = true\n')
+    by_file = here("check", "--target", "a")
+    by_option = here("check", "--url", url, "--environment", environment, "--insecure")
+    assert by_file.code == by_option.code == ExitCode.PROTECTED
+    assert by_option.stderr == f"error: --insecure at {url}: never in {environment} {todo}\n"
+    assert by_file.stderr == f"error: dataloader.toml, target a: insecure at {url}: never in {environment} {todo}\n"
+    with pytest.raises(ProtectedError):
+        resolve(url=url, environment=environment, tls=Tls(insecure=True))
+    assert resolve(url=url, environment="ci", tls=Tls(insecure=True)).warnings
+
+
+def test_a_target_file_may_switch_it_off_elsewhere(tmp_path: Path) -> None:
+    """With the same warning, which names the target; switched on, it is as if it were not there."""
+    path = tmp_path / "dataloader.toml"
+    for value in ("true", "false"):
+        path.write_text(
+            f'[target.a]\nurl = "https://127.0.0.1:9"\nenvironment = "ci"\ninsecure = {value}\n'
+            '[target.b]\nurl = "https://b"\nenvironment = "production"\ninsecure = false\n'
+        )
+        target = resolve(target="a", config=path)
+        assert target.address.tls == Tls(insecure=value == "true")
+        assert [warning.partition(":")[0] for warning in target.warnings] == (
+            [f"{path}, target a"] if value == "true" else []
+        )
+        assert resolve(target="b", config=path).warnings == ()

@@ -1,0 +1,276 @@
+"""Checks of a target: is it there, may we, and what is on it."""
+
+import json
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+
+from dataloader.common import ExitCode
+from dataloader.couch import Server
+from dataloader.operations import all_sources, check, load
+from dataloader.records import Snapsets
+from dataloader.replication import State
+from dataloader.target import Target
+from tests.conftest import Command, databases, delete, get, put, sequences
+from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
+from tests.support.records import digest
+
+DESIGN = "_design/views"
+# For what does not depend on the model, one of them; it need not be the same for all.
+TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
+KEY_MODEL = pytest.mark.parametrize("model_name", ["gpii-key"])
+OLD = {"_id": DESIGN, "language": "javascript", "views": {"findOld": {"map": "function (doc) { emit(1); }"}}}
+
+
+@pytest.fixture
+def loaded(server: Server, target: Target, snapsets: Snapsets) -> int:
+    """Snapsets and views are there; how many documents that is."""
+    return load(server, target, all_sources(target, [], snapsets)).documents
+
+
+def with_views(target: Target) -> str:
+    """Return the name of the model's database that has views."""
+    return target.model.databases[-1]
+
+
+def states(server: Server, target: Target) -> dict[str, State | None]:
+    """Return the state of each database's views."""
+    return {each.name.removeprefix(target.prefix): each.views for each in check(server, target).databases}
+
+
+class TestViews:
+    """What a check says of databases and views."""
+
+    def test_a_server_without_databases_is_ready(self, server: Server, target: Target, run: Command) -> None:
+        """A load creates what is missing, so nothing stands in its way; the check itself makes nothing."""
+        done = run("check", "--json")
+        assert (done.code, done.stderr) == (0, "")
+        data = done.data
+        assert data["databases"] == {
+            target.database(name): {
+                "exists": False,
+                "documents": 0,
+                "environment": None,
+                "views": "absent" if name == with_views(target) else None,
+            }
+            for name in target.model.databases
+        }
+        assert data["problems"] == []
+        assert (data["url"], data["model"]) == (target.address.url, target.model.name)
+        assert (data["environment"], data["user"], data["admin"]) == ("ci", target.address.user, True)
+        assert data["server"] in {"CouchDB", "PouchDB Server"}
+        assert data["version"]
+        assert data["nodes"]["away"] == []
+        assert not any(database.exists() for database in databases(server, target).values())
+
+    def test_a_loaded_target_is_ready(self, server: Server, target: Target, loaded: int, run: Command) -> None:
+        """Databases with their documents, views as they should be, and at the end that it is ready."""
+        before = sequences(server, target)
+        result = check(server, target)
+        assert sum(each.documents for each in result.databases) == loaded
+        assert all(each.exists for each in result.databases)
+        assert states(server, target) == {
+            name: State.UNCHANGED if name == with_views(target) else None for name in target.model.databases
+        }
+        done = run("check")
+        assert (done.code, done.stderr) == (0, "")
+        lines = done.stdout.splitlines()
+        assert lines[-1] == "ready"
+        assert f"user       {target.address.user}, server admin" in lines
+        assert sum(line.endswith(", views current") for line in lines) == 1
+        assert sequences(server, target) == before
+
+    @KEY_MODEL
+    def test_outdated_views_are_told_with_what_replaces_them(
+        self, server: Server, target: Target, run: Command
+    ) -> None:
+        """An earlier version's views work as they did: exit code 0, and a line says how to renew them."""
+        database = databases(server, target)[with_views(target)]
+        database.create()
+        assert database.write([json.dumps({**OLD, "_rev": f"1-{digest(OLD)}"}).encode()]) == []
+        assert states(server, target)[with_views(target)] is State.OUTDATED
+        done = run("check")
+        assert done.code == 0
+        wanted = f"the views of {database.name} are an earlier version's; `dataloader load --update` replaces them"
+        assert done.stderr == f"warning: {wanted}\n"
+        assert "ready" not in done.stdout.splitlines()
+
+    @TOKEN_MODEL
+    @pytest.mark.parametrize("state", ["foreign", "edited"])
+    def test_views_that_are_not_ours_need_a_look(
+        self, server: Server, target: Target, snapsets: Snapsets, run: Command, state: str
+    ) -> None:
+        """Exit code 9, and a line that says which database and what to do."""
+        database = databases(server, target)[with_views(target)]
+        if state == "foreign":
+            database.create()
+            put(database, OLD)
+        else:
+            load(server, target, all_sources(target, [], snapsets))
+            put(database, {**get(database, DESIGN), "views": OLD["views"]})
+        done = run("check", "--json")
+        assert done.code == 9
+        assert done.data["databases"][database.name]["views"] == state
+        [problem] = done.data["problems"]
+        assert problem.startswith(f"the views of {database.name} are not ours and are left as they are; ")
+        assert done.stderr == f"error: {problem}\n"
+
+    @KEY_MODEL
+    @pytest.mark.usefixtures("loaded")
+    def test_versions_of_views_side_by_side_need_a_choice(self, server: Server, target: Target, run: Command) -> None:
+        """Exit code 9; no load chooses between versions, so the line says to delete all but one."""
+        database = databases(server, target)[with_views(target)]
+        branch = {**OLD, "_rev": f"1-{'a' * 32}"}
+        assert database.write([json.dumps(branch).encode()]) == []
+        done = run("check", "--json")
+        assert done.code == 9
+        assert done.data["databases"][database.name]["views"] == "conflicted"
+        [problem] = done.data["problems"]
+        assert problem == (
+            f"the views of {database.name} are there in several versions, side by side; "
+            "look at the conflicts of _design/views there and delete all but one"
+        )
+
+    @TOKEN_MODEL
+    @pytest.mark.usefixtures("loaded")
+    def test_deleted_views_come_back_with_the_next_load(self, server: Server, target: Target, run: Command) -> None:
+        """Nothing stands in the way of a load, which brings them back; the check shows that they are gone."""
+        delete(databases(server, target)[with_views(target)], DESIGN)
+        done = run("check", "--json")
+        assert (done.code, done.data["problems"]) == (0, [])
+        assert done.data["databases"][target.database(with_views(target))]["views"] == "deleted"
+
+
+class TestWho:
+    """Whom the server takes us for."""
+
+    @TOKEN_MODEL
+    def test_a_user_without_rights_is_told_what_is_missing(
+        self, target: Target, run: Command, plain_user: tuple[str, str]
+    ) -> None:
+        """Exit code 6; the line names the user and the databases, and says who could."""
+        name, password = plain_user
+        done = run("check", "--json", env={"COUCHDB_USER": name, "COUCHDB_PASSWORD": password})
+        assert done.code == 6
+        missing = " and ".join(target.database(each) for each in target.model.databases)
+        wanted = f"user {name} is no server admin and can't create {missing} or write views; use an admin's credentials"
+        assert done.stderr == f"error: {wanted}\n"
+        assert (done.data["user"], done.data["admin"], done.data["problems"]) == (name, False, [wanted])
+
+    @TOKEN_MODEL
+    @pytest.mark.usefixtures("loaded")
+    def test_a_user_without_rights_to_a_database_is_told_so(self, run: Command, plain_user: tuple[str, str]) -> None:
+        """Databases are for admins only unless somebody says otherwise; exit code 6, and what to do."""
+        name, password = plain_user
+        done = run("check", env={"COUCHDB_USER": name, "COUCHDB_PASSWORD": password})
+        assert done.code == 6
+        assert f"user {name} may not do this (403 forbidden" in done.stderr
+        assert "use a server admin" in done.stderr
+        assert password not in done.stderr + done.stdout
+
+    @TOKEN_MODEL
+    @pytest.mark.parametrize("password", ["wrong", "", "wröng: 100%"])
+    def test_a_wrong_password_is_told_without_it(self, run: Command, password: str) -> None:
+        """Exit code 6; the password stands in no message."""
+        # Nobody's name: CouchDB locks out a user after some wrong passwords, and these tests go on.
+        user = f"nobody-{uuid4()}"
+        done = run("check", "--json", env={"COUCHDB_USER": user, "COUCHDB_PASSWORD": password})
+        assert done.code == 6
+        says = "the server does not accept the password of user" if password else "no password is given for user"
+        assert f"{says} {user}" in done.stderr
+        assert not password or password not in done.stderr + done.stdout
+        assert done.data["exit_code"] == 6
+
+    @TOKEN_MODEL
+    def test_a_user_that_is_locked_out_is_told_to_wait(
+        self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]
+    ) -> None:
+        """CouchDB lets a user wait after several wrong passwords: exit code 6, and the line says that it passes."""
+        reason = "Account is temporarily locked due to multiple authentication failures"
+
+        def locked(request: Request, forward: Forward) -> Reply:
+            return Reply.json(403, {"error": "forbidden", "reason": reason})
+
+        _, proxy = proxied(locked)
+        done = run("check", url=proxy.url)
+        assert done.code == 6
+        assert "is locked out for a while after wrong passwords" in done.stderr
+        assert "(correct the password and wait some minutes)" in done.stderr
+
+    @TOKEN_MODEL
+    def test_nobody_in_particular_is_told_to_log_in(self, run: Command) -> None:
+        """Without credentials the exit code is 6, and a line says that some are needed."""
+        done = run("check", env={"COUCHDB_USER": "", "COUCHDB_PASSWORD": ""})
+        assert done.code == 6
+        assert "COUCHDB_USER" in done.stderr or "use an admin's credentials" in done.stderr
+
+
+@TOKEN_MODEL
+class TestWhere:
+    """What answers, if anything."""
+
+    def test_nothing_there_is_told(self, run: Command) -> None:
+        """Exit code 5, the address, and what to do."""
+        done = run("check", url="http://127.0.0.1:9")
+        assert done.code == 5
+        assert "http://127.0.0.1:9: nothing answers there (start the server or correct the URL)" in done.stderr
+
+    def test_something_else_is_told(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
+        """A web server that is no CouchDB: exit code 7."""
+
+        def welcome(request: Request, forward: Forward) -> Reply:
+            return Reply(200, b"<html>It works!</html>", {"Content-Type": "text/html"})
+
+        _, proxy = proxied(welcome)
+        done = run("check", url=proxy.url)
+        assert done.code == 7
+        assert f"{proxy.url}: this is not a CouchDB server: its reply is not JSON (correct the URL)" in done.stderr
+
+
+class TestNodes:
+    """What a check says of a cluster."""
+
+    @TOKEN_MODEL
+    def test_a_node_that_is_away_is_named(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
+        """A node that belongs to the cluster and is not connected: exit code 11, its name, and what to do."""
+        _, proxy = proxied(membership(["couchdb@one", "couchdb@two"], ["couchdb@one", "couchdb@two", "couchdb@three"]))
+        done = run("check", "--json", url=proxy.url)
+        assert done.code == 11
+        assert done.data["nodes"] == {
+            "expected": ["couchdb@one", "couchdb@two", "couchdb@three"],
+            "connected": ["couchdb@one", "couchdb@two"],
+            "away": ["couchdb@three"],
+        }
+        assert done.stderr == "error: away: couchdb@three; start the node, or wait until it is back\n"
+
+    @TOKEN_MODEL
+    def test_a_whole_cluster_is_ready(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
+        """All nodes there: exit code 0, and their number."""
+        _, proxy = proxied(membership(["couchdb@one", "couchdb@two"], ["couchdb@two", "couchdb@one"]))
+        done = run("check", url=proxy.url)
+        assert (done.code, done.stderr) == (0, "")
+        assert "nodes      2 of 2 are there" in done.stdout.splitlines()
+
+    @TOKEN_MODEL
+    def test_missing_rights_come_before_a_missing_node(
+        self, target: Target, proxied: Callable[[Hook], tuple[Server, Proxy]]
+    ) -> None:
+        """Of several problems all are told; the exit code is that of the one to begin with."""
+        through, _ = proxied(membership(["couchdb@one"], ["couchdb@one", "couchdb@two"], roles=[]))
+        result = check(through, target)
+        assert result.exit_code is ExitCode.CREDENTIALS
+        assert len(result.problems) == 2
+
+
+def membership(connected: list[str], expected: list[str], roles: list[str] | None = None) -> Hook:
+    """Return a hook that answers for a cluster's nodes, and where wanted for a user's roles."""
+
+    def hook(request: Request, forward: Forward) -> Reply:
+        if request.path == "/_membership":
+            return Reply.json(200, {"all_nodes": connected, "cluster_nodes": expected})
+        if request.path == "/_session" and roles is not None:
+            return Reply.json(200, {"ok": True, "userCtx": {"name": "reader", "roles": roles}})
+        return forward(request)
+
+    return hook

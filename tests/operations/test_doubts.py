@@ -1,0 +1,213 @@
+"""What nobody may have meant: cards in doubt that are loaded, sets that are gone, chips that are there twice."""
+
+import os
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from dataloader.batch import Card, Manifest
+from dataloader.common import ExitCode, InputError
+from dataloader.couch import Server
+from dataloader.operations import VerifyVerdict, all_sources, generate, load, status, verify
+from dataloader.operations.status import count_encoded
+from dataloader.records import Snapsets
+from dataloader.target import Target
+from tests.conftest import Command, agreed, databases, delete, get, put
+from tests.support.records import FONT_SIZE, flat, preferences_of, write_snapsets
+from tests.support.returned_files import TITLES, came_back, chip_of, good_rows, row_of, write_csv
+
+ONE_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
+"""For what does not depend on the model."""
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Snapsets:
+    """One snapset."""
+    return write_snapsets(tmp_path_factory.mktemp("snapsets") / "large", {"large": 18})
+
+
+@pytest.fixture
+def spring(tmp_path: Path) -> Manifest:
+    """A batch of eight cards."""
+    return generate("spring", {"large": 8}, tmp_path).manifest
+
+
+@pytest.fixture
+def cards(spring: Manifest) -> list[Card]:
+    """Its cards."""
+    return list(spring.cards())
+
+
+# Cards that have not come back encoded.
+
+
+def test_the_last_round_counts(spring: Manifest) -> None:
+    """Of several reconciled files beside the manifest, the newest tells; what is broken elsewhere is no matter."""
+    first, second = (
+        came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5),
+        came_back(spring, spring.path.with_name("spring-2.reconciled.jsonl"), 7),
+    )
+    for path, time in ((first, 1_000), (second, 2_000)):
+        os.utime(path, (time, time))
+    spring.path.with_name("spring-of-another-year.reconciled.jsonl").write_text("{}")
+    assert count_encoded(spring) == 7
+    os.utime(first, (3_000, 3_000))
+    assert count_encoded(spring) == 5
+
+
+@ONE_MODEL
+def test_cards_in_doubt_are_told_where_the_manifest_is_given(
+    spring: Manifest, sets: Snapsets, run_here: Command
+) -> None:
+    """With a reconciled file beside it, loading all cards of the manifest is not what is usually meant."""
+    reconciled = came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
+    warning = (
+        f"warning: {spring.path}: 3 of its 8 cards have not come back encoded, by {reconciled}; "
+        "give that in the manifest's place to leave them out\n"
+    )
+    for name in ("plan", "load", "verify"):
+        done = run_here(name, spring.path, "--snapsets", sets.folder)
+        assert (done.code, done.stderr) == (ExitCode.OK, warning)
+    done = run_here("status", spring.path, "--snapsets", sets.folder)
+    told = "warning: batch spring: 8 cards are loaded, of which 5 have come back encoded; revoke those in doubt\n"
+    assert (done.code, done.stderr) == (ExitCode.OK, told)
+    assert run_here("verify", reconciled, "--snapsets", sets.folder).stderr == ""
+    reconciled.write_text("{}")
+    assert run_here("plan", spring.path, "--snapsets", sets.folder).stderr == ""
+
+
+@ONE_MODEL
+def test_a_file_without_encoded_cards_is_warned_of(
+    spring: Manifest, sets: Snapsets, tmp_path: Path, run_here: Command
+) -> None:
+    """As it comes of the wrong returned file; no report says that all is well with no card."""
+    nothing = came_back(spring, spring.path.with_name("nothing.reconciled.jsonl"), 0)
+    warning = f"warning: {nothing}: none of its cards is encoded; is it of the right returned file?\n"
+    for name, says in (
+        ("load", "in place"),
+        ("verify", "No card was asked for."),
+        ("status", "No card was asked for."),
+    ):
+        report = tmp_path / f"{name}.html"
+        done = run_here(name, nothing, "--snapsets", sets.folder, "--report", report)
+        assert (done.code, done.stderr) == (ExitCode.OK, "" if name == "status" else warning)
+        assert says in report.read_text("utf-8")
+
+
+@ONE_MODEL
+def test_a_card_that_was_not_encoded_is_revoked_by_the_manifest(spring: Manifest, run_here: Command) -> None:
+    """A reconciled file does not have it, and the error says where it is to be found."""
+    reconciled = came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
+    done = run_here("revoke", reconciled, "--yes", "--card", 7, "--reason", "lost")
+    assert done.code == ExitCode.INPUT
+    assert done.stderr == f"error: --card 7: is not a card of {reconciled} (give the batch's manifest)\n"
+
+
+@ONE_MODEL
+def test_a_batch_is_given_once(server: Server, target: Target, spring: Manifest, sets: Snapsets) -> None:
+    """Cards that are asked for twice would be counted twice."""
+    for ask in (verify, status):
+        with pytest.raises(InputError, match="holds the same cards as"):
+            ask(server, target, [spring, spring], sets)
+
+
+# Preference sets.
+
+
+def test_a_set_of_an_earlier_snapset_is_outdated_and_not_in_use(
+    server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets, tmp_path: Path
+) -> None:
+    """What a loader wrote and nobody has touched is not taken for its owner's."""
+    load(server, target, all_sources(target, [spring], sets))
+    place = preferences_of(target.model.name, cards[2].uuid)
+    database = databases(server, target)[place.database]
+    document = get(database, place.id)
+    flat(document)[FONT_SIZE] = 40
+    put(database, document)
+    new = write_snapsets(tmp_path / "new", {"large": 20})
+    found = agreed(server, lambda: verify(server, target, [spring], new))
+    assert found.verdicts == {VerifyVerdict.CHANGED: 1, VerifyVerdict.OUTDATED: 7}
+    assert found.good
+    assert status(server, target, [spring], new).total.in_use == 1
+
+
+def test_a_lone_deleted_set_is_told(
+    server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets, run_here: Command
+) -> None:
+    """Verify and status name the card, and an undo says that the set does not come back."""
+    load(server, target, all_sources(target, [spring], sets))
+    place = preferences_of(target.model.name, cards[2].uuid)
+    delete(databases(server, target)[place.database], place.id)
+    warning = (
+        f"warning: batch spring, card {cards[2].uuid}: revoked: document {place.id} has been deleted, and the card "
+        "itself is not revoked\n"
+    )
+    for name in ("verify", "status"):
+        done = run_here(name, spring.path, "--snapsets", sets.folder)
+        assert (done.code, done.stderr) == (ExitCode.OK, warning)
+    done = run_here("revoke", spring.path, "--undo", "--yes", "--card", 3, "--card", 4)
+    assert done.stderr == "warning: card 3: its preference set has been deleted, and does not come back\n"
+
+
+def test_an_undo_of_a_card_that_was_never_loaded_says_so(
+    server: Server, target: Target, spring: Manifest, sets: Snapsets, tmp_path: Path, run_here: Command
+) -> None:
+    """It is let in again, and has nothing yet that it could work with."""
+    other = generate("other", {"large": 1}, tmp_path / "other").manifest
+    load(server, target, all_sources(target, [other], sets))
+    run_here("revoke", spring.path, "--yes", "--card", 3, "--reason", "lost")
+    done = run_here("revoke", spring.path, "--undo", "--yes", "--card", 3)
+    assert done.code == ExitCode.OK
+    assert done.stdout.splitlines()[0].split() == ["card", "3", "is", "no", "longer", "revoked"]
+    assert done.stderr == "warning: card 3: its preference set is not there; load the batch\n"
+    load(server, target, all_sources(target, [spring], sets))
+    found = agreed(server, lambda: verify(server, target, [spring], sets).verdicts)
+    assert not {VerifyVerdict.MISSING, VerifyVerdict.WRONG, VerifyVerdict.REVOKED} & found.keys()
+
+
+# Chips.
+
+
+def test_sheets_of_one_file_are_one_round(here: Command, spring: Manifest, cards: list[Card], tmp_path: Path) -> None:
+    """A card that is on two chips by two sheets of a file of cards encoded again is doubled all the same."""
+    book = openpyxl.Workbook(write_only=True)
+    for title, rows in (("Mon", good_rows(spring)), ("Tue", [row_of(cards[0], chip=chip_of(1, again=1))])):
+        sheet = book.create_sheet(title)
+        for row in [TITLES, *rows]:
+            sheet.append(row)
+    book.save(tmp_path / "again.xlsx")
+    failed = write_csv(tmp_path / "first.csv", [row_of(card, result="failed") for card in cards])
+    done = here("reconcile", spring.path, failed, "--again", tmp_path / "again.xlsx", "--json")
+    assert (done.code, done.data["doubled"], done.data["encoded"]) == (ExitCode.RETURNED, 1, 7)
+
+
+def test_chips_that_are_set_aside_are_warned_of(
+    here: Command, spring: Manifest, cards: list[Card], tmp_path: Path
+) -> None:
+    """Two good chips for a card: the later round counts, and nobody may hand out the earlier ones."""
+    first = write_csv(tmp_path / "first.csv", good_rows(spring))
+    for count, says in (
+        (1, "1 chip of a card that was encoded again is"),
+        (2, "2 chips of cards that were encoded again are"),
+    ):
+        again = [row_of(card, chip=chip_of(card.number, again=1)) for card in cards[:count]]
+        second = write_csv(tmp_path / "second.csv", again)
+        done = here("reconcile", spring.path, first, "--again", second, "--name", f"round-{count}")
+        assert done.code == ExitCode.OK
+        hint = "see that nobody gets a card twice; --details FILE names all"
+        assert done.stderr == f"warning: {says} not to be handed out: {hint}\n"
+
+
+# Credentials.
+
+
+@ONE_MODEL
+def test_a_user_without_a_password_is_told_that_it_lacks(
+    run_here: Command, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to look for a mistake in a password that was not given."""
+    monkeypatch.delenv("COUCHDB_PASSWORD", raising=False)
+    done = run_here("check", env={"COUCHDB_USER": "nobody", "COUCHDB_PASSWORD": ""})
+    assert done.code == ExitCode.CREDENTIALS
+    assert "no password is given for user nobody (set COUCHDB_PASSWORD or COUCHDB_PASSWORD_FILE)" in done.stderr

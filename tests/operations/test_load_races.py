@@ -1,0 +1,622 @@
+"""Loads that are not alone: other loaders, people, and signals at the worst moment.
+
+The moments are exact, not likely: a proxy before the server has what is to happen in between happen just
+before, or just after, the request in question.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier, Lock
+from typing import Any
+
+import pytest
+
+from dataloader.batch import Manifest
+from dataloader.couch import Database, Server
+from dataloader.operations import LoadResult, Outcome, Source, all_sources, generate, load
+from dataloader.records import Snapsets
+from dataloader.target import Target
+from tests.conftest import databases, delete, get, put, sequences, snapshot
+from tests.support.proxy import Forward, Hook, Proxy, Reply, Request, pass_on
+from tests.support.records import FONT_SIZE, Place, digest, expected, flat, preferences_of, write_snapsets
+
+Proxied = Callable[[Hook], tuple[Server, Proxy]]
+Matches = Callable[[Request], bool]
+Action = Callable[[], object]
+
+LIMIT = 60.0
+"""Seconds after which a test that waits for something has failed."""
+CARDS = 4
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Snapsets]:
+    """Three versions of a snapset, of which loaders may have one each."""
+    folder = tmp_path_factory.mktemp("snapsets")
+    return [write_snapsets(folder / f"version-{size}", {"large": size}) for size in (18, 20, 22)]
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A batch of four cards that start with the snapset."""
+    return generate("few", {"large": CARDS}, tmp_path_factory.mktemp("batch")).manifest
+
+
+@pytest.fixture
+def place(target: Target, few: Manifest) -> Place:
+    """Where the preference set of the batch's second card is."""
+    return preferences_of(target.model.name, [card.uuid for card in few.cards()][1])
+
+
+@pytest.fixture
+def database(server: Server, target: Target, place: Place) -> Database:
+    """The database that the preference sets are in."""
+    return databases(server, target)[place.database]
+
+
+def documents(target: Target, few: Manifest, snapsets: Snapsets) -> list[Source]:
+    """Return the sources of a load without the views, whose indexes take longest."""
+    *sources, _ = all_sources(target, [few], snapsets)
+    return sources
+
+
+def once(matches: Matches, *, before: Action | None = None, after: Action | None = None) -> Hook:
+    """Return a hook that does something just before, or just after, the first request of a kind."""
+    lock = Lock()
+    waiting = [True]
+
+    def hook(request: Request, forward: Forward) -> Reply:
+        with lock:
+            now = waiting[0] and matches(request)
+            waiting[0] = waiting[0] and not now
+        if now and before is not None:
+            before()
+        reply = forward(request)
+        if now and after is not None:
+            after()
+        return reply
+
+    return hook
+
+
+def writes(doc_id: str, generation: int) -> Matches:
+    """Match the request that writes a document's revision of a generation."""
+
+    def matches(request: Request) -> bool:
+        return request.endpoint == "_bulk_docs" and any(
+            each["_id"] == doc_id and each["_rev"].startswith(f"{generation}-") for each in request.data()["docs"]
+        )
+
+    return matches
+
+
+def change(database: Database, doc_id: str, size: float, rev: str | None = None) -> str:
+    """Change a preference set as a Preferences Server does, or as one of another server, at another revision."""
+    document = get(database, doc_id, **({} if rev is None else {"rev": rev}))
+    flat(document)[FONT_SIZE] = size
+    return put(database, document)
+
+
+def live(database: Database, doc_id: str) -> dict[str, dict[str, Any]]:
+    """Return a document's leaves that are not deleted, by revision."""
+    return {leaf["_rev"]: leaf for leaf in database.leaves([doc_id])[doc_id] if not leaf.get("_deleted")}
+
+
+def size_of(database: Database, doc_id: str) -> float:
+    """Return the size of the font in the preference set that the servers show."""
+    size: float = flat(get(database, doc_id))[FONT_SIZE]
+    return size
+
+
+def conflicts(server: Server, target: Target) -> list[str]:
+    """Return the IDs of documents of which several versions stand side by side."""
+    return [
+        doc_id for found in snapshot(server, target).values() for doc_id, each in found.items() if "_conflicts" in each
+    ]
+
+
+def counts(result: LoadResult) -> dict[Outcome, int]:
+    """Return a load's outcomes that have come up."""
+    return {outcome: result.count(outcome) for outcome in Outcome if result.count(outcome)}
+
+
+class TestPersonInBetween:
+    """A person writes between a load's question and its write."""
+
+    @pytest.mark.parametrize("new", [True, False], ids=["new database", "used database"])
+    def test_a_document_that_appears_in_between_stays(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        place: Place,
+        database: Database,
+        proxied: Proxied,
+        *,
+        new: bool,
+    ) -> None:
+        """What somebody has put under a card's ID meanwhile is what all see; the load takes its own back."""
+        if not new:
+            load(server, target, documents(target, few, versions[0])[:1])
+        theirs = {"_id": place.id, "type": "note", "text": "not a preference set"}
+        through, _ = proxied(once(writes(place.id, 1), before=lambda: put(database, theirs)))
+
+        result = load(through, target, documents(target, few, versions[0]))
+
+        assert list(live(database, place.id)) == [get(database, place.id)["_rev"]]
+        assert get(database, place.id)["text"] == "not a preference set"
+        assert result.count(Outcome.FOREIGN) == result.needs_attention == 1
+        assert counts(load(server, target, documents(target, few, versions[0]))) == {
+            Outcome.FOREIGN: 1,
+            Outcome.UNCHANGED: result.documents - 1,
+        }
+
+    def test_an_edit_in_between_survives_an_update(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        place: Place,
+        database: Database,
+        proxied: Proxied,
+    ) -> None:
+        """The edit is what all see afterwards, the load's own version is deleted, and the edit is counted as such."""
+        load(server, target, documents(target, few, versions[0]))
+        through, _ = proxied(once(writes(place.id, 2), before=lambda: change(database, place.id, 30)))
+
+        result = load(through, target, documents(target, few, versions[1]), update=True)
+
+        edited = get(database, place.id, revs="true")
+        assert flat(edited)[FONT_SIZE] == 30
+        assert edited["_revisions"]["start"] == 2
+        assert list(live(database, place.id)) == [edited["_rev"]]
+        assert (result.count(Outcome.EDITED), result.count(Outcome.UPDATED)) == (1, 1 + CARDS - 1)
+        assert result.needs_attention == 0
+        assert conflicts(server, target) == []
+
+    def test_an_edit_on_top_of_the_update_stays(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        place: Place,
+        database: Database,
+        proxied: Proxied,
+    ) -> None:
+        """A person who changes the new version before the load has looked again keeps that change."""
+        load(server, target, documents(target, few, versions[0]))
+        through, _ = proxied(once(writes(place.id, 2), after=lambda: change(database, place.id, 30)))
+
+        result = load(through, target, documents(target, few, versions[1]), update=True)
+
+        assert size_of(database, place.id) == 30
+        assert len(live(database, place.id)) == 1
+        assert get(database, place.id)["_rev"].startswith("3-")
+        assert (result.count(Outcome.EDITED), result.count(Outcome.UPDATED)) == (1, 1 + CARDS - 1)
+
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_a_document_revoked_in_between_stays_revoked(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        place: Place,
+        database: Database,
+        proxied: Proxied,
+        moment: str,
+    ) -> None:
+        """What a person deletes while its update is under way does not come back with it."""
+        load(server, target, documents(target, few, versions[0]))
+        revoke = {moment: lambda: delete(database, place.id)}
+        through, _ = proxied(once(writes(place.id, 2), **revoke))
+
+        result = load(through, target, documents(target, few, versions[1]), update=True)
+
+        assert live(database, place.id) == {}
+        assert (result.count(Outcome.DELETED), result.count(Outcome.UPDATED)) == (1, 1 + CARDS - 1)
+        again = load(server, target, documents(target, few, versions[1]), update=True)
+        assert counts(again) == {Outcome.DELETED: 1, Outcome.UNCHANGED: again.documents - 1}
+
+    def test_two_edits_are_both_kept(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        place: Place,
+        database: Database,
+        proxied: Proxied,
+    ) -> None:
+        """Where somebody edits the load's version while it is being taken back, a person chooses: neither is lost."""
+        load(server, target, documents(target, few, versions[0]))
+        wanted = expected(target.model.name, [few.path], versions[1].folder)[place.database][place.id]
+        ours = f"2-{digest(wanted)}"
+        first = once(writes(place.id, 2), before=lambda: change(database, place.id, 30))
+        second = once(writes(place.id, 3), before=lambda: change(database, place.id, 31, ours))
+
+        def hook(request: Request, forward: Forward) -> Reply:
+            return first(request, lambda passed: second(passed, forward))
+
+        through, _ = proxied(hook)
+        result = load(through, target, documents(target, few, versions[1]), update=True)
+
+        assert sorted(flat(leaf)[FONT_SIZE] for leaf in live(database, place.id).values()) == [30, 31]
+        assert result.count(Outcome.CONFLICTED) == result.needs_attention == 1
+
+    def test_an_edit_outlives_two_loaders(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        place: Place,
+        database: Database,
+        proxied: Proxied,
+    ) -> None:
+        """Beside a person's edit, both of two loaders' versions give way, each with a deletion of its own."""
+        load(server, target, documents(target, few, versions[0]))
+        document = get(database, place.id, revs="true")
+        flat(document)[FONT_SIZE] = 30
+        edit = f"2-{'a' * 32}"
+        history = {"start": 2, "ids": ["a" * 32, *document["_revisions"]["ids"]]}
+        body = json.dumps({**document, "_rev": edit, "_revisions": history}).encode()
+
+        def meanwhile() -> None:
+            load(server, target, documents(target, few, versions[2]), update=True)
+            # On another server of the cluster, somebody has edited the first version; replication brings it.
+            assert database.write([body]) == []
+
+        through, _ = proxied(once(writes(place.id, 2), before=meanwhile))
+        result = load(through, target, documents(target, few, versions[1]), update=True)
+
+        assert list(live(database, place.id)) == [edit]
+        assert size_of(database, place.id) == 30
+        leaves = [leaf["_rev"] for leaf in database.leaves([place.id])[place.id]]
+        assert len(leaves) == len(set(leaves)) == 3
+        assert result.count(Outcome.EDITED) == 1
+        assert result.count(Outcome.CONFLICTED) == 0
+
+    def test_an_old_deletion_beside_it_does_not_cost_an_update(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        place: Place,
+        database: Database,
+        proxied: Proxied,
+    ) -> None:
+        """Two loaders update a set of which a person had deleted another version long ago: one update stays."""
+        load(server, target, documents(target, few, versions[0]))
+        history = {"start": 2, "ids": ["d" * 32, "e" * 32]}
+        deleted = {"_id": place.id, "_rev": f"2-{'d' * 32}", "_revisions": history, "_deleted": True}
+        assert database.write([json.dumps(deleted).encode()]) == []
+        other = documents(target, few, versions[2])
+        through, _ = proxied(once(writes(place.id, 2), before=lambda: load(server, target, other, update=True)))
+
+        load(through, target, documents(target, few, versions[1]), update=True)
+
+        assert len(live(database, place.id)) == 1
+        assert size_of(database, place.id) in {20, 22}
+
+
+class TestOtherLoader:
+    """Another loader, with other snapsets, at the same time."""
+
+    @pytest.mark.parametrize("new", [True, False], ids=["new database", "used database"])
+    def test_a_whole_load_in_between_leaves_no_conflict(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        place: Place,
+        proxied: Proxied,
+        *,
+        new: bool,
+    ) -> None:
+        """Of two versions of a document one stays, the one that every server shows; the loads say which they lack."""
+        if not new:
+            load(server, target, documents(target, few, versions[0])[:1])
+        theirs: list[LoadResult] = []
+        other = documents(target, few, versions[1])
+        hook = once(writes(place.id, 1), before=lambda: theirs.append(load(server, target, other)))
+        through, _ = proxied(hook)
+
+        ours = load(through, target, documents(target, few, versions[0]))
+
+        assert [result.count(Outcome.CREATED) > 0 for result in theirs] == [True]
+        assert conflicts(server, target) == []
+        lost = _lost(server, target, few, versions)
+        assert ours.count(Outcome.OUTDATED) == ours.needs_attention == lost[0]
+        assert set(counts(ours)) <= {Outcome.CREATED, Outcome.UNCHANGED, Outcome.OUTDATED}
+        assert ours.documents == sum(source.count for source in other)
+        # From here each is a load like any other, and an update brings what it says.
+        for snapsets, outdated in zip(versions, lost, strict=False):
+            assert load(server, target, documents(target, few, snapsets)).count(Outcome.OUTDATED) == outdated
+        load(server, target, documents(target, few, versions[1]), update=True)
+        assert _lost(server, target, few, versions)[1] == 0
+        assert conflicts(server, target) == []
+
+    @pytest.mark.parametrize("update", [False, True])
+    def test_two_loads_that_write_at_the_same_moment_agree(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        place: Place,
+        proxied: Proxied,
+        *,
+        update: bool,
+    ) -> None:
+        """Both have asked before either writes: no two versions are left, and no document is lost."""
+        if update:
+            load(server, target, documents(target, few, versions[0]))
+        both = Barrier(2, timeout=LIMIT)
+        matches = writes(place.id, 2 if update else 1)
+        loaders = [
+            (proxied(once(matches, before=both.wait))[0], documents(target, few, snapsets)) for snapsets in versions[1:]
+        ]
+        with ThreadPoolExecutor(2) as executor:
+            runs = [executor.submit(load, through, target, sources, update=update) for through, sources in loaders]
+            results = [run.result() for run in runs]
+
+        assert conflicts(server, target) == []
+        lost = _lost(server, target, few, versions)
+        # The snapset's own document and the cards' sets are all there, each in one of the two versions.
+        assert lost[1] + lost[2] == 1 + CARDS
+        assert all(result.count(Outcome.FAILED) == result.count(Outcome.CONFLICTED) == 0 for result in results)
+        final = load(server, target, documents(target, few, versions[1]), update=True)
+        assert final.needs_attention == 0
+        assert _lost(server, target, few, versions)[1] == 0
+
+    def test_writes_that_the_server_joins_leave_no_conflict(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        proxied: Proxied,
+    ) -> None:
+        """CouchDB makes one update of two loaders' writes of a document that reach it together: that is seen too."""
+        theirs = expected(target.model.name, [few.path], versions[1].folder)
+
+        def join(request: Request, forward: Forward) -> Reply:
+            if request.endpoint != "_bulk_docs":
+                return forward(request)
+            data = request.data()
+            others = theirs[request.database.removeprefix(target.prefix)]
+            versions_of_others = [others[each["_id"]] for each in data["docs"] if each["_rev"].startswith("1-")]
+            data["docs"] += [{**each, "_rev": f"1-{digest(each)}"} for each in versions_of_others]
+            return forward(replace(request, body=json.dumps(data).encode()))
+
+        through, _ = proxied(join)
+        ours = load(through, target, documents(target, few, versions[0]))
+
+        assert conflicts(server, target) == []
+        lost = _lost(server, target, few, versions)
+        assert lost[0] + lost[1] == 1 + CARDS
+        assert ours.count(Outcome.OUTDATED) == ours.needs_attention == lost[0]
+
+    def test_the_same_load_in_between_is_no_other(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        versions: list[Snapsets],
+        place: Place,
+        proxied: Proxied,
+    ) -> None:
+        """A loader with the same input may come in between at any time: both write the same revisions."""
+        sources = documents(target, few, versions[0])
+        through, _ = proxied(once(writes(place.id, 1), before=lambda: load(server, target, sources)))
+        result = load(through, target, sources)
+        assert result.needs_attention == 0
+        after = snapshot(server, target)
+        assert all(each["_rev"] == f"1-{digest(each)}" for found in after.values() for each in found.values())
+        assert conflicts(server, target) == []
+        assert counts(load(server, target, sources)) == {Outcome.UNCHANGED: result.documents}
+
+    @pytest.mark.parametrize("beside", ["nothing", "an edit", "a person's deletion"])
+    def test_what_a_killed_loader_left_is_put_right_by_the_next(
+        self, server: Server, target: Target, few: Manifest, versions: list[Snapsets], place: Place,
+        database: Database, beside: str,
+    ) -> None:  # fmt: skip
+        """Of two loaders' versions the one that is shown stays; where a person has had a say, a person chooses."""
+        load(server, target, documents(target, few, versions[0]))
+        of = [expected(target.model.name, [few.path], each.folder)[place.database][place.id] for each in versions]
+        leaves = [{**each, "_rev": f"1-{digest(each)}"} for each in of]
+        if beside == "an edit":
+            flat(leaves[2])[FONT_SIZE] = 30
+        elif beside == "a person's deletion":
+            leaves[2] = {"_id": place.id, "_deleted": True, "_rev": f"1-{'d' * 32}"}
+        assert database.write([json.dumps(each).encode() for each in leaves]) == []
+        there = live(database, place.id)
+        assert len(there) == {"nothing": 3, "an edit": 3, "a person's deletion": 2}[beside]
+        stood = sequences(server, target)
+
+        result = load(server, target, documents(target, few, versions[0]))
+
+        if beside == "nothing":
+            [left] = live(database, place.id)
+            assert left == max(there)
+            assert result.count(Outcome.OUTDATED) == (left != leaves[0]["_rev"])
+            assert result.count(Outcome.UNCHANGED) == result.documents - result.count(Outcome.OUTDATED)
+            stood = sequences(server, target)
+            again = load(server, target, documents(target, few, versions[0]))
+            assert counts(again) == counts(result)
+        else:
+            assert result.count(Outcome.CONFLICTED) == result.needs_attention == 1
+            assert live(database, place.id) == there
+        assert sequences(server, target) == stood
+
+
+def _lost(server: Server, target: Target, few: Manifest, versions: list[Snapsets]) -> list[int]:
+    """Return how many documents are stored in another version than each of these."""
+    stored = snapshot(server, target)
+    found = []
+    for snapsets in versions:
+        wanted = expected(target.model.name, [few.path], snapsets.folder)
+        assert {name: set(each) for name, each in stored.items()} == {name: set(each) for name, each in wanted.items()}
+        found.append(
+            sum(
+                digest(document) != digest(stored[name][doc_id])
+                for name, documents in wanted.items()
+                for doc_id, document in documents.items()
+            )
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A batch of so many cards that each kind of document takes several requests."""
+    return generate("many", {"snapset_1a": 400, "empty": 201}, tmp_path_factory.mktemp("batch")).manifest
+
+
+@pytest.fixture
+def start(target: Target, on_target: list[str], credentials: dict[str, str], many: Manifest) -> Callable[..., Any]:
+    """Start a load of the many cards in a process of its own."""
+
+    def start(url: str = target.address.url) -> subprocess.Popen[str]:
+        options = [url if option == target.address.url else option for option in on_target]
+        return subprocess.Popen(
+            [sys.executable, "-m", "dataloader", "load", str(many.path), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **credentials},
+        )
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, dict[str, Any]]:
+    """What is known of each model's undisturbed load."""
+    return {}
+
+
+@pytest.fixture
+def undisturbed(
+    server: Server, target: Target, many: Manifest, snapsets: Snapsets, known: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """What one load of the many cards, which nothing disturbs, comes to: documents, revisions, conflicts."""
+    if target.model.name not in known:
+        reference = Target(target.address, target.model, target.environment, f"{target.prefix}undisturbed-")
+        try:
+            load(server, reference, all_sources(reference, [many], snapsets))
+            known[target.model.name] = snapshot(server, reference)
+        finally:
+            for database in databases(server, reference).values():
+                database.delete()
+    return known[target.model.name]
+
+
+class Victim:
+    """A load that is killed at one of its writes."""
+
+    process: subprocess.Popen[str]
+
+    def __init__(self, moment: int, *, written: bool) -> None:
+        self._moment = moment
+        self._written = written
+        self._count = 0
+        self._lock = Lock()
+
+    def __call__(self, request: Request, forward: Forward) -> Reply:
+        """Let the writes before the moment through; kill the process at that one."""
+        if request.endpoint == "_bulk_docs":
+            with self._lock:
+                self._count += 1
+                doomed = self._count >= self._moment
+            if doomed:
+                reply = forward(request) if self._written else Reply(500)
+                self.process.kill()
+                return reply
+        return forward(request)
+
+
+class TestProcesses:
+    """Loads as processes of their own."""
+
+    def test_two_at_once_come_to_the_same_as_one(
+        self, server: Server, target: Target, start: Callable[..., Any], undisturbed: dict[str, Any]
+    ) -> None:
+        """Both end well, and everything is there as if there had been one; a third load writes nothing."""
+        loaders = [start(), start()]
+        for loader in loaders:
+            _, stderr = loader.communicate(timeout=LIMIT)
+            assert (loader.returncode, stderr) == (0, "")
+        assert snapshot(server, target) == undisturbed
+        stood = sequences(server, target)
+        third = start()
+        stdout, _ = third.communicate(timeout=LIMIT)
+        assert third.returncode == 0
+        total = sum(map(len, undisturbed.values()))
+        assert f"{total:,} documents in " in stdout
+        assert f" s: {total:,} unchanged; " in stdout
+        assert sequences(server, target) == stood
+
+    def test_a_killed_load_goes_on_where_it_was(
+        self,
+        server: Server,
+        target: Target,
+        start: Callable[..., Any],
+        undisturbed: dict[str, Any],
+        proxied: Proxied,
+    ) -> None:
+        """Killed again and again, with writes done and not done, it comes to the same when it is let through."""
+        _, proxy = proxied(pass_on)
+        # At which write of a run it is killed: before that has reached the server, or after, and before the reply.
+        for moment, written in ((1, True), (2, False), (2, False), (1, True), (2, False)):
+            victim = Victim(moment, written=written)
+            proxy.hook = victim
+            victim.process = start(proxy.url)
+            victim.process.communicate(timeout=LIMIT)
+            assert victim.process.returncode == -signal.SIGKILL
+        proxy.hook = pass_on
+        last = start(proxy.url)
+        _, stderr = last.communicate(timeout=LIMIT)
+        assert (last.returncode, stderr) == (0, "")
+        assert snapshot(server, target) == undisturbed
+
+    def test_ctrl_c_is_one_line_and_running_again_completes(
+        self,
+        server: Server,
+        target: Target,
+        start: Callable[..., Any],
+        undisturbed: dict[str, Any],
+        proxied: Proxied,
+    ) -> None:
+        """Exit code 130, one line that says how to go on, and the next load brings the rest."""
+        victim: list[subprocess.Popen[str]] = []
+        _, proxy = proxied(
+            once(
+                lambda request: request.endpoint == "_bulk_docs" and len(request.data()["docs"]) > 100,
+                before=lambda: victim[0].send_signal(signal.SIGINT),
+            )
+        )
+        victim.append(start(proxy.url))
+        stdout, stderr = victim[0].communicate(timeout=LIMIT)
+        assert victim[0].returncode == 130
+        assert stdout == ""
+        assert stderr == "error: interrupted: what was written stays written; run it again and it goes on\n"
+        assert snapshot(server, target) != undisturbed
+
+        again = start(proxy.url)
+        _, stderr = again.communicate(timeout=LIMIT)
+        assert (again.returncode, stderr) == (0, "")
+        assert snapshot(server, target) == undisturbed

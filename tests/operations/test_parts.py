@@ -1,0 +1,124 @@
+"""Loading in parts, from several machines, and how databases are laid out."""
+
+import subprocess
+import sys
+from itertools import pairwise
+from os import environ
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataloader.batch import Part
+from dataloader.couch import Server
+from dataloader.operations import Source, all_sources, generate, load
+from dataloader.operations.generate import Batch
+from dataloader.records import Snapsets
+from dataloader.target import DatabaseLayout, Target, sensible_shards
+from tests.conftest import Command, databases, sequences, snapshot
+
+
+def start(manifest: Path, part: str, on_target: list[str], credentials: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a loader of one part, as on a machine of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dataloader", "load", str(manifest), "--part", part, "--quiet", *on_target],
+        env={**environ, **credentials},
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@given(cards=st.integers(1, 1_000_000), count=st.integers(1, 5000))
+def test_parts_of_any_number_are_the_whole_batch_once(cards: int, count: int) -> None:
+    """Each card is in exactly one part, however many parts there are."""
+    bounds = [Part(index, count).bounds(cards) for index in range(1, count + 1)]
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == cards
+    assert all(before[1] == after[0] for before, after in pairwise(bounds))
+
+
+def test_parts_loaded_at_once_and_again_are_one_whole_load(
+    server: Server,
+    target: Target,
+    tmp_path: Path,
+    snapsets: Snapsets,
+    on_target: list[str],
+    credentials: dict[str, str],
+) -> None:
+    """Three processes, a part each, at once, then again in another order: nothing is left for a whole load."""
+    batch = generate("parts", {"snapset_1a": 700, "empty": 401}, tmp_path / "batches")
+    loaders = [start(batch.manifest.path, f"{index}/3", on_target, credentials) for index in (3, 1, 2)]
+    assert [loader.wait(120) for loader in loaders] == [0, 0, 0]
+    everything = snapshot(server, target)
+    numbers = sequences(server, target)
+    for index in (2, 3, 1):
+        assert start(batch.manifest.path, f"{index}/3", on_target, credentials).wait(120) == 0
+
+    result = load(server, target, all_sources(target, [batch.manifest], snapsets))
+
+    kinds = [counts for kinds in result.outcomes.values() for counts in kinds.values()]
+    assert {outcome.value for counts in kinds for outcome, count in counts.items() if count} == {"unchanged"}
+    assert snapshot(server, target) == everything
+    assert sequences(server, target) == numbers
+    assert not any("_conflicts" in document for documents in everything.values() for document in documents.values())
+
+
+def test_a_part_loads_its_share_and_nothing_else(
+    server: Server, target: Target, batch: Batch, snapsets: Snapsets
+) -> None:
+    """Part 2 of 3 of 60 cards is cards 21 to 40."""
+    load(server, target, all_sources(target, [batch.manifest], snapsets, Part(2, 3)))
+    held = {doc_id for documents in snapshot(server, target).values() for doc_id in documents}
+    shares = [[kind.id(card.uuid) in held for kind in target.model.kinds] for card in batch.manifest.cards()]
+    assert all(all(share) for share in shares[20:40])
+    assert not any(any(share) for share in shares[:20] + shares[40:])
+
+
+def test_a_kubernetes_job_index_says_which_part(
+    command: Command, target: Target, batch: Batch, on_target: list[str], credentials: dict[str, str]
+) -> None:
+    """``--parts 3`` in the pod of index 0 is the first part; each card of it is a document a kind."""
+    env = {**credentials, "JOB_COMPLETION_INDEX": "0"}
+    completed = command("load", batch.manifest.path, "--parts", "3", "--json", *on_target, env=env)
+    again = command("load", batch.manifest.path, "--part", "1/3", "--json", *on_target, env=credentials)
+    assert (completed.code, again.code) == (0, 0)
+    assert again.data["created"] == 0
+    assert again.data["unchanged"] == completed.data["created"] == completed.data["documents"]
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "said"),
+    [
+        (["--part", "0/3"], {}, "--part 0/3: must be K/N"),
+        (["--part", "4/3"], {}, "--part 4/3: must be K/N"),
+        (["--part", "half"], {}, "--part half: must be K/N"),
+        (["--parts", "3"], {}, "JOB_COMPLETION_INDEX"),
+        (["--parts", "3"], {"JOB_COMPLETION_INDEX": "3"}, "from 0 to 2, not '3'"),
+        (["--part", "1/3", "--parts", "3"], {"JOB_COMPLETION_INDEX": "0"}, "exclude each other"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(
+    command: Command, batch: Batch, options: list[str], env: dict[str, str], said: str
+) -> None:
+    """A slip in naming the part is an error before anything is asked of a server."""
+    completed = command("load", batch.manifest.path, "--url", "http://127.0.0.1:1", *options, env=env)
+    assert completed.code == 2
+    assert said in completed.stderr
+    assert len(completed.stderr.splitlines()) == 1
+
+
+def test_databases_are_laid_out_as_asked(server: Server, target: Target, sources: list[Source]) -> None:
+    """Shards and replicas are CouchDB's q and n; a server that has none takes the database all the same."""
+    load(server, target, sources, layout=DatabaseLayout(shards=3, replicas=1))
+    for database in databases(server, target).values():
+        info: dict[str, Any] = database.info() or {}
+        if "cluster" in info:
+            assert (info["cluster"]["q"], info["cluster"]["n"]) == (3, 1)
+        assert info["doc_count"] > 0
+
+
+def test_more_documents_get_more_shards_and_few_get_the_servers_own_number() -> None:
+    """Up to a million documents the server's default is sensible."""
+    numbers = [sensible_shards(documents) for documents in (1, 1_000_000, 1_000_001, 10_000_000, 10_000_001)]
+    assert numbers == [None, None, 8, 8, 16]

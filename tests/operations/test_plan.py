@@ -1,0 +1,259 @@
+"""Plans: what a load would do, told without doing it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dataloader.batch import Manifest
+from dataloader.common import InputError
+from dataloader.couch import Server
+from dataloader.operations import Outcome, Plan, Source, all_sources, generate, load, plan
+from dataloader.records import Snapsets
+from dataloader.replication import Finding, State
+from dataloader.target import Target
+from tests.conftest import Command, databases, delete, get, put, sequences, snapshot
+from tests.support.records import FONT_SIZE, Place, access_of, digest, documents, flat, preferences_of, write_snapsets
+
+SIZES = {"large": 18, "larger": 24.5}
+# For what does not depend on the model, one of them; it need not be the same for all.
+TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
+KEY_MODEL = pytest.mark.parametrize("model_name", ["gpii-key"])
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> Snapsets:
+    """Two snapsets of the tests' own."""
+    return write_snapsets(tmp_path_factory.mktemp("snapsets") / "sizes", SIZES)
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Snapsets:
+    """The same after somebody has changed one of them, with which two cards start."""
+    return write_snapsets(tmp_path_factory.mktemp("snapsets") / "changed", SIZES | {"larger": 30})
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A batch of eight cards."""
+    return generate("few", {"large": 6, "larger": 2}, tmp_path_factory.mktemp("batch")).manifest
+
+
+def counts(result: Plan) -> dict[str, int]:
+    """Return a plan's states that have come up."""
+    return {state.value: result.count(state) for state in State if result.count(state)}
+
+
+def meddle(server: Server, target: Target, few: Manifest, sizes: Snapsets) -> dict[str, Place]:
+    """Load, then do to five cards what may happen to them; return where each state has come about."""
+    keys = [card.uuid for card in few.cards()]
+    model = target.model.name
+    places = {
+        "foreign": access_of(model, keys[0]),
+        "edited": preferences_of(model, keys[1]),
+        "deleted": access_of(model, keys[2]),
+        "conflicted": preferences_of(model, keys[3]),
+        "absent": preferences_of(model, keys[4]),
+    }
+    found = databases(server, target)
+    for database in found.values():
+        database.create()
+    put(found[places["foreign"].database], {"_id": places["foreign"].id, "type": "note"})
+    *sources, _ = all_sources(target, [few], sizes)
+    absent = places["absent"].id
+    load(server, target, [_without(source, absent) for source in sources])
+
+    edited = get(found[places["edited"].database], places["edited"].id)
+    flat(edited)[FONT_SIZE] = 40
+    put(found[places["edited"].database], edited)
+    delete(found[places["deleted"].database], places["deleted"].id)
+    document = get(found[places["conflicted"].database], places["conflicted"].id)
+    branch = {**document, "_rev": f"1-{'a' * 32}"}
+    assert found[places["conflicted"].database].write([json.dumps(branch).encode()]) == []
+    return places
+
+
+def _without(source: Source, doc_id: str) -> Source:
+    return replace(source, documents=lambda: (each for each in source.documents() if each["_id"] != doc_id))
+
+
+def test_an_empty_server_lacks_everything(server: Server, target: Target, sources: list[Source]) -> None:
+    """All databases are missing and all documents absent; a plan makes none of them."""
+    result = plan(server, target, sources)
+    assert result.missing_databases == [target.database(name) for name in target.model.databases]
+    assert counts(result) == {"absent": result.documents}
+    assert result.documents == sum(source.count for source in sources)
+    assert not any(database.exists() for database in databases(server, target).values())
+
+
+def test_one_missing_database_is_named(server: Server, target: Target, sources: list[Source]) -> None:
+    """What is there is asked, what is not there is all absent."""
+    first, *rest = target.model.databases
+    server.database(target.database(first)).create()
+    result = plan(server, target, sources)
+    assert result.missing_databases == [target.database(name) for name in rest]
+    assert counts(result) == {"absent": result.documents}
+
+
+def test_after_a_load_there_is_nothing_to_do(server: Server, target: Target, sources: list[Source]) -> None:
+    """Every document is unchanged, and no database missing."""
+    loaded = load(server, target, sources)
+    result = plan(server, target, sources)
+    assert result.missing_databases == []
+    assert counts(result) == {"unchanged": loaded.documents}
+    assert {
+        name: {kind: states.total() for kind, states in kinds.items()} for name, kinds in result.states.items()
+    } == {name: {kind: outcomes.total() for kind, outcomes in kinds.items()} for name, kinds in loaded.outcomes.items()}
+
+
+def test_every_state_is_counted_where_it_is(
+    server: Server, target: Target, few: Manifest, sizes: Snapsets, changed: Snapsets
+) -> None:
+    """States are counted by database and kind, and those in need of a look are named with their leaves."""
+    places = meddle(server, target, few, sizes)
+    named: list[tuple[str, str, str, int]] = []
+
+    def on_finding(source: Source, finding: Finding) -> None:
+        named.append((source.database, finding.document.id, finding.state.value, len(finding.leaves)))
+
+    result = plan(server, target, all_sources(target, [few], changed), on_finding=on_finding)
+
+    # The snapset's own document and its two cards' sets; then what has been done, and the views.
+    outdated = 3
+    assert counts(result) == {
+        "absent": 2,
+        "outdated": outdated,
+        **dict.fromkeys(("foreign", "edited", "deleted", "conflicted"), 1),
+        "unchanged": result.documents - 2 - outdated - 4,
+    }
+    preferences, access = places["edited"], places["foreign"]
+    kinds = ("preferences", "gpiiToken") if target.model.name == "gpii-token" else ("prefsSafe", "gpiiKey")
+    assert {**result.states[preferences.database][kinds[0]]} == {
+        State.ABSENT: 1,
+        State.OUTDATED: outdated,
+        State.EDITED: 1,
+        State.CONFLICTED: 1,
+        State.UNCHANGED: len(SIZES) + 8 - outdated - 3,
+    }
+    snapset_keys = len(SIZES) if target.model.name == "gpii-key" else 0
+    assert {**result.states[access.database][kinds[1]]} == {
+        State.FOREIGN: 1,
+        State.DELETED: 1,
+        State.UNCHANGED: snapset_keys + 8 - 2,
+    }
+    by_state = {state: (database, doc_id, leaves) for database, doc_id, state, leaves in named if state != "outdated"}
+    assert by_state == {
+        state: (place.database, place.id, 2 if state == "conflicted" else 1)
+        for state, place in places.items()
+        if state != "absent"
+    }
+    assert len(named) == 4 + outdated
+
+
+def test_a_plan_writes_nothing(
+    server: Server, target: Target, few: Manifest, sizes: Snapsets, changed: Snapsets
+) -> None:
+    """Documents, revisions, update sequences and databases are after it what they were before."""
+    meddle(server, target, few, sizes)
+    before = snapshot(server, target), sequences(server, target)
+    plan(server, target, all_sources(target, [few], changed))
+    assert (snapshot(server, target), sequences(server, target)) == before
+
+
+def test_a_load_does_what_the_plan_said(
+    server: Server, target: Target, few: Manifest, sizes: Snapsets, changed: Snapsets
+) -> None:
+    """What was absent is created, what was outdated is updated on request, the rest is as the plan found it."""
+    meddle(server, target, few, sizes)
+    sources = all_sources(target, [few], changed)
+    planned = counts(plan(server, target, sources))
+    result = load(server, target, sources, update=True)
+    done = {outcome.value: result.count(outcome) for outcome in Outcome if result.count(outcome)}
+    done["absent"], done["outdated"] = done.pop("created"), done.pop("updated")
+    assert done == planned
+
+
+def test_a_broken_document_stops_a_plan(server: Server, target: Target) -> None:
+    """A plan checks all that a load would write."""
+    kind = target.model.kinds[0]
+    schema = f"{target.model.name}/{kind.name}"
+    broken = Source(kind.database, kind.name, schema, "here", 1, lambda: iter([{"_id": "broken", "type": "other"}]))
+    with pytest.raises(InputError, match=rf"here, document broken: .*schemas/{schema}"):
+        plan(server, target, [broken])
+
+
+@TOKEN_MODEL
+def test_the_command_tells_what_a_load_would_do(
+    server: Server,
+    target: Target,
+    few: Manifest,
+    sizes: Snapsets,
+    changed: Snapsets,
+    run: Command,
+    tmp_path: Path,
+) -> None:
+    """Counts on stdout, what needs a look on stderr, a line for each such document in the file; exit code 0."""
+    places = meddle(server, target, few, sizes)
+    before = snapshot(server, target), sequences(server, target)
+    details = tmp_path / "plan.jsonl"
+
+    done = run("plan", few.path, "--snapsets", changed.folder, "--details", details, "--json")
+
+    assert done.code == 0
+    assert (snapshot(server, target), sequences(server, target)) == before
+    data = done.data
+    assert data["missing_databases"] == []
+    assert {state: data[state] for state in places} == dict.fromkeys(places, 1) | {"absent": 2}
+    assert data["outdated"] == 3
+    assert sum(data[state.value] for state in State) == data["documents"]
+    assert (
+        sum(c for kinds in data["databases"].values() for states in kinds.values() for c in states.values())
+        == (data["documents"])
+    )
+    assert set(data["databases"]) == {target.database(name) for name in target.model.databases}
+    for state in ("foreign", "conflicted"):
+        assert f"{target.database(places[state].database)}, document {places[state].id}: {state} (" in done.stderr
+    assert done.stderr.count(": outdated (an earlier load's, untouched since; `load --update` replaces it)") == 3
+    assert len(done.stderr.splitlines()) == 5
+
+    lines = {line["_id"]: line for line in map(json.loads, details.read_text("utf-8").splitlines())}
+    assert sorted(line["state"] for line in lines.values()) == [
+        *("conflicted", "deleted", "edited", "foreign", "outdated", "outdated", "outdated")
+    ]
+    key = places["foreign"].id.removeprefix("gpiiToken-")
+    ours = documents(target.model.name, key, {}, few.header.created, card=True)[places["foreign"].database]
+    assert lines[places["foreign"].id] == {
+        "database": target.database(places["foreign"].database),
+        "kind": "gpiiToken" if target.model.name == "gpii-token" else "gpiiKey",
+        "_id": places["foreign"].id,
+        "state": "foreign",
+        "revision": f"1-{digest(ours[places['foreign'].id])}",
+        "leaves": [get(databases(server, target)[places["foreign"].database], places["foreign"].id)["_rev"]],
+    }
+    assert len(lines[places["conflicted"].id]["leaves"]) == 2
+
+
+@KEY_MODEL
+def test_the_command_tells_of_an_empty_server(
+    server: Server, target: Target, few: Manifest, sizes: Snapsets, run: Command
+) -> None:
+    """The databases that a load would create, and how many documents; none of it is done."""
+    done = run("plan", few.path, "--snapsets", sizes.folder)
+    assert (done.code, done.stderr) == (0, "")
+    for name in target.model.databases:
+        assert f"would create database {target.database(name)}\n" in done.stdout
+    total = sum(source.count for source in all_sources(target, [few], sizes))
+    assert done.stdout.endswith(f"{total:,} documents: a load would create {total:,}\n")
+    assert not any(database.exists() for database in databases(server, target).values())
+
+
+@TOKEN_MODEL
+def test_details_never_overwrite_a_file(few: Manifest, sizes: Snapsets, run: Command, tmp_path: Path) -> None:
+    """A file that stands there already is kept: exit code 4."""
+    details = tmp_path / "plan.jsonl"
+    details.write_text("mine")
+    done = run("plan", few.path, "--snapsets", sizes.folder, "--details", details)
+    assert done.code == 4
+    assert f"error: {details}: stands already and is never overwritten" in done.stderr
+    assert details.read_text() == "mine"

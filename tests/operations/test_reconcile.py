@@ -1,0 +1,668 @@
+"""Reconciling: from a manifest and what came back to verdicts, files and an exit code."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataloader.batch import Card, Manifest, ReturnedCard, Verdict, read_manifest, read_reconciled
+from dataloader.common import ExitCode, InputError, data_dir
+from dataloader.operations import generate, validate
+from dataloader.operations.generate import Batch
+from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile, results_in, write_results
+from dataloader.vendor import ByteOrder, check_workbook
+from dataloader.vendor.returned import Reading
+from tests.conftest import Command
+from tests.support.returned_files import (
+    CHECK,
+    CHIP,
+    NUMBER,
+    OTHER_UUID,
+    RESULT,
+    SAMPLES,
+    SNAPSET,
+    TITLES,
+    UUID,
+    Rows,
+    chip_of,
+    fill_in,
+    good_rows,
+    make_samples,
+    row_of,
+    table,
+    write_csv,
+    write_xlsx,
+)
+
+FOLDER = data_dir("samples") / "returned"
+PROPERTY = settings(deadline=None, max_examples=60)
+SAYS = "docs/reconcile.md says what to do about each"
+NOT_ITS = "is not the card's; card number and check value are"
+WORDS = ("encoded", "failed", "missing", "altered", "doubled", "unknown")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    """A batch of 20 cards over two snapsets, two of them spares."""
+    return generate("spring", {"snapset_1a": 10, "empty": 8}, tmp_path_factory.mktemp("small"), spares={"empty": 2})
+
+
+def found_of(manifest: Manifest, *paths: Path, again: tuple[Path, ...] = (), **kwargs: Any) -> Reconciliation:
+    """Reconcile files with a batch."""
+    files = [ReturnedFile(path) for path in paths] + [ReturnedFile(path, again=True) for path in again]
+    order = kwargs.pop("byte_order", ByteOrder.MSB)
+    return reconcile(manifest, files, Reading(cards=manifest.header.cards, **kwargs), byte_order=order)
+
+
+def verdicts(found: Reconciliation) -> dict[int, Verdict]:
+    """Return the verdict of each card by its number."""
+    return {each.card.number: each.verdict for each in found.ledger}
+
+
+def counts(found: Reconciliation) -> tuple[int, ...]:
+    """Return how many cards there are of each verdict, and how many rows that are no card's."""
+    return (*(found.counts[verdict] for verdict in Verdict), found.unknown)
+
+
+# The samples.
+
+
+def test_the_samples_are_what_they_are_said_to_be(tmp_path: Path) -> None:
+    """The committed files hold what the helper writes, cell for cell, and their page has its table."""
+    make_samples(tmp_path)
+    assert (FOLDER / "README.md").read_text("utf-8").endswith(table())
+    assert {path.name for path in FOLDER.iterdir()} == {path.name for path in tmp_path.iterdir()} | {"README.md"}
+    for path in sorted(tmp_path.iterdir()):
+        if path.suffix == ".xlsx":
+            assert cells_of(FOLDER / path.name) == cells_of(path)
+        else:
+            assert (FOLDER / path.name).read_bytes() == path.read_bytes()
+
+
+def cells_of(path: Path) -> list[Any]:
+    """Return everything that stands in the cells of a workbook."""
+    book = openpyxl.load_workbook(path)
+    return [[[cell.value for cell in row] for row in sheet.iter_rows()] for sheet in book.worksheets]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_each_sample_comes_to_its_verdicts(here: Command, tmp_path: Path, name: str) -> None:
+    """Counts, exit code and files are those of the table, and the five verdicts add up to the cards."""
+    completed = here("reconcile", FOLDER / "library.batch.jsonl", FOLDER / name, "--out", tmp_path / "out", "--json")
+    data = completed.data
+    expected = dict(zip(WORDS, SAMPLES[name][1], strict=True))
+    assert {word: data[word] for word in WORDS} == expected
+    assert sum(data[verdict] for verdict in Verdict) == data["cards"] == 16
+    unused = 1 if name == "spare-used.xlsx" else 2
+    assert (data["spares_unused"], data["to_encode"]) == (unused, 16 - data["encoded"] - unused)
+    good = not data["to_encode"] and not data["unknown"]
+    assert completed.code == (ExitCode.OK if good else ExitCode.RETURNED)
+    reconciled = read_reconciled(Path(data["reconciled"]))
+    assert {verdict.value: reconciled.counts[verdict] for verdict in Verdict} == {v: data[v] for v in Verdict}
+    assert reconciled.header == read_manifest(FOLDER / "library.batch.jsonl").header
+    assert (data["reencode"] is None) == (data["to_encode"] == 0)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        ["library.reconciled.jsonl", *(["library.reencode.xlsx"] if data["to_encode"] else [])]
+    )
+    if data["reencode"]:
+        assert check_workbook(Path(data["reencode"])).cards == data["to_encode"]
+
+
+# The command line.
+
+
+def test_the_command_as_a_process(command: Command, small: Batch, tmp_path: Path) -> None:
+    """An operator sees counts, files, each card and row with its reason, and an exit code."""
+    rows = good_rows(small.manifest)
+    rows[2][CHIP : RESULT + 1] = ["", "failed"]
+    rows[4][UUID] = OTHER_UUID
+    rows.append(["", OTHER_UUID, "", "", "04000000000A80", "ok", ""])
+    rows[6][NUMBER] = "19"
+    before = small.manifest.path.read_bytes()
+    path = fill_in(small.workbook, tmp_path / "came back.xlsx", rows)
+    completed = command("reconcile", small.manifest.path, path, "--out", "out", "--details", "details.jsonl")
+    assert completed.code == ExitCode.RETURNED
+    assert completed.stdout.splitlines() == [
+        "batch spring: 20 cards, 21 rows in 1 file",
+        "16  encoded",
+        " 1  failed",
+        " 2  missing (2 of them unused spares)",
+        " 1  altered",
+        " 1  unknown (rows that are no card's)",
+        "reconciled  out/spring.reconciled.jsonl  (load takes it, and loads the encoded cards)",
+        "reencode    out/spring.reencode.xlsx  (2 cards to encode again)",
+    ]
+    assert completed.stderr.splitlines() == [
+        "warning: card 3: failed: came back.xlsx, row 4: the vendor says that it failed",
+        f"warning: card 5: altered: came back.xlsx, row 6: its UUID {OTHER_UUID} {NOT_ITS}",
+        f"warning: came back.xlsx, row 22: unknown: its UUID {OTHER_UUID} is no card's of the batch",
+        "warning: came back.xlsx, row 8: its card number says 19, but it is card 7's",
+        f"error: 2 of 20 cards are to be encoded again and 1 row is no card's ({SAYS})",
+    ]
+    details = [json.loads(line) for line in (tmp_path / "details.jsonl").read_text("utf-8").splitlines()]
+    assert [each["about"] for each in details] == ["card"] * 4 + ["unknown row", "warning"]
+    assert details[0]["number"] == 3
+    assert details[3] == {
+        "about": "card",
+        "number": 20,
+        "uuid": rows[19][UUID],
+        "verdict": "missing",
+        "chip": None,
+        "unused_spare": True,
+        "reason": "came back.xlsx, row 21: a spare that was not used",
+    }
+    assert small.manifest.path.read_bytes() == before
+    for each in (tmp_path / "out").iterdir():
+        assert each.stat().st_mode & 0o777 == 0o600
+    assert command("reconcile", small.manifest.path, path, "--out", "out").code == ExitCode.FILE
+
+
+def test_all_well_says_so_quietly(here: Command, small: Batch, tmp_path: Path) -> None:
+    """Nothing on stderr, exit code 0, and no workbook of cards to encode again."""
+    path = write_csv(tmp_path / "back.csv", good_rows(small.manifest))
+    completed = here("reconcile", small.manifest.path, path, "--out", tmp_path / "out", "--name", "first")
+    assert (completed.code, completed.stderr) == (ExitCode.OK, "")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["first.reconciled.jsonl"]
+    many = here("reconcile", small.manifest.path, path, "--out", tmp_path / "out", "--name", "../first")
+    assert many.code == ExitCode.INPUT
+
+
+def test_results_go_beside_the_manifest_and_never_over_others(here: Command, tmp_path: Path) -> None:
+    """A second run with the same name is refused before anything is read, and says how to go on."""
+    batch = generate("spring", {"empty": 3}, tmp_path)
+    path = write_csv(tmp_path / "back.csv", good_rows(batch.manifest)[1:])
+    assert here("reconcile", batch.manifest.path, path).code == ExitCode.RETURNED
+    assert (tmp_path / "spring.reencode.xlsx").exists()
+    path.unlink()
+    for name in ("spring.reconciled.jsonl", "spring.reencode.xlsx"):
+        again = here("reconcile", batch.manifest.path, path)
+        assert again.code == ExitCode.FILE
+        assert again.stderr == (
+            f"error: {tmp_path / name}: stands already and is never overwritten "
+            "(give --name or --out, and all files that came back so far)\n"
+        )
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--column", "uuid"], "--column uuid: must be KEY=TITLE, KEY one of number, uuid, check"),
+        (["--column", "tag=UUID"], "--column tag=UUID: must be KEY=TITLE"),
+        (["--column", "chip=A", "--column", "chip=B"], "--column chip=B: chip is given twice"),
+        (["--column", "uuid="], "--column uuid=: without UUIDs, no row is a card's for certain"),
+        (["--byte-order", "middle"], "'middle' is not one of 'msb', 'lsb'"),
+    ],
+)
+def test_a_wrong_command_line_is_told(here: Command, small: Batch, arguments: list[str], message: str) -> None:
+    """Before anything is read."""
+    completed = here("reconcile", small.manifest.path, "back.csv", *arguments)
+    assert completed.code == ExitCode.USAGE
+    assert message in completed.stderr
+
+
+def test_no_more_than_the_first_cards_are_named(here: Command, small: Batch, tmp_path: Path) -> None:
+    """All of them are in the details."""
+    batch = generate("large", {"empty": 40}, tmp_path)
+    path = write_csv(tmp_path / "back.csv", [[*row[:CHIP], "", "failed", ""] for row in good_rows(batch.manifest)])
+    completed = here("reconcile", batch.manifest.path, path, "--details", tmp_path / "details.jsonl", "--json")
+    assert len(completed.stderr.splitlines()) == 20 + 1 + 1
+    assert completed.stderr.endswith(
+        "error: 40 of 40 cards are to be encoded again (docs/reconcile.md says what to do about each)\n"
+    )
+    assert len((tmp_path / "details.jsonl").read_text().splitlines()) == 40 + completed.data["warnings"] == 41
+
+
+# Where the files do not fit.
+
+
+def test_a_file_of_another_batch_is_refused(small: Batch, tmp_path: Path) -> None:
+    """A workbook that says so, and has no card of this batch; one without any card of it is a warning."""
+    other = generate("autumn", {"empty": 5}, tmp_path)
+    with pytest.raises(InputError, match=r"autumn\.xlsx: says that it is of batch autumn, not of this spring"):
+        found_of(small.manifest, other.workbook)
+    csv = write_csv(tmp_path / "other.csv", good_rows(other.manifest))
+    found = found_of(small.manifest, csv)
+    assert counts(found) == (0, 0, 20, 0, 0, 5)
+    assert str(found.warnings[0]) == (
+        "other.csv: holds no row of a card of this batch (look whether it is the right file, and the right manifest)"
+    )
+    mixed = fill_in(other.workbook, tmp_path / "mixed.xlsx", good_rows(small.manifest)[:5])
+    assert [warning.rule for warning in found_of(small.manifest, mixed).warnings] == [
+        "says that it is of batch autumn, not of this spring"
+    ]
+
+
+def test_a_workbook_that_nobody_has_filled_in_is_told(small: Batch, tmp_path: Path) -> None:
+    """It is the one that was sent out; every card is missing, and spares are not."""
+    found = found_of(small.manifest, small.workbook)
+    assert counts(found) == (0, 0, 20, 0, 0, 0)
+    assert found.counts.spares_unused == 2
+    assert [str(warning) for warning in found.warnings] == [
+        "spring.xlsx: holds neither results nor chip UIDs (nobody has filled it in yet)"
+    ]
+    empty = write_csv(tmp_path / "empty.csv", [])
+    assert str(found_of(small.manifest, empty).warnings[0]).startswith("empty.csv: holds no rows (")
+
+
+def test_files_without_chip_uids_or_results_are_taken_for_what_they_are(small: Batch, tmp_path: Path) -> None:
+    """Results alone are enough, with a warning; so are chip UIDs alone; spares without either are not used."""
+    rows = good_rows(small.manifest)
+    results = write_csv(tmp_path / "r.csv", [[row[UUID], row[RESULT]] for row in rows], titles=["uuid", "result"])
+    found = found_of(small.manifest, results)
+    assert counts(found) == (18, 0, 2, 0, 0, 0)
+    assert found.good
+    assert [str(each) for each in found.warnings] == [
+        "r.csv: holds no chip UIDs, so that a card on two chips goes unnoticed (ask the vendor for them)"
+    ]
+    chips = write_csv(tmp_path / "c.csv", [[row[CHIP], row[UUID]] for row in rows], "\t", titles=["Chip UID", "UUID"])
+    found = found_of(small.manifest, chips)
+    assert (counts(found), found.good, found.warnings) == ((18, 0, 2, 0, 0, 0), True, [])
+    assert {each.chip for each in found.ledger} == {chip_of(number) for number in range(1, 19)} | {""}
+    both = found_of(small.manifest, results, chips)
+    assert counts(both) == (18, 0, 2, 0, 0, 0)
+    assert {each.chip for each in both.ledger} == {chip_of(number) for number in range(1, 19)} | {""}
+
+
+def test_deliveries_in_parts_are_taken_together(small: Batch, tmp_path: Path) -> None:
+    """Each part may be the whole workbook, filled in as far as it goes, or hold its own rows only."""
+    rows = good_rows(small.manifest)
+    first = fill_in(
+        small.workbook, tmp_path / "one.xlsx", [*rows[:9], *[[*row[:CHIP], "", "", ""] for row in rows[9:]]]
+    )
+    second = write_csv(tmp_path / "two.csv", rows[9:])
+    assert counts(found_of(small.manifest, first)) == (9, 0, 11, 0, 0, 0)
+    assert counts(found_of(small.manifest, first, second)) == (18, 0, 2, 0, 0, 0)
+    assert verdicts(found_of(small.manifest, second, first)) == verdicts(found_of(small.manifest, first, second))
+
+
+def test_chips_that_look_reversed_are_told_with_the_option(here: Command, small: Batch, tmp_path: Path) -> None:
+    """Where all UIDs end with the maker's number and none begins with it; the option turns them round."""
+    rows = good_rows(small.manifest)
+    for row in rows:
+        row[CHIP] = bytes.fromhex(row[CHIP])[::-1].hex(":")
+    path = write_csv(tmp_path / "back.csv", rows)
+    told = (
+        "warning: chip UIDs: they all end with 04, the maker's number that chip UIDs of 7 bytes begin with "
+        "(if they are written the other way round: --byte-order lsb)\n"
+    )
+    assert here("reconcile", small.manifest.path, path, "--out", tmp_path / "a").stderr == told
+    turned = here("reconcile", small.manifest.path, path, "--out", tmp_path / "b", "--byte-order", "lsb")
+    assert (turned.code, turned.stderr) == (ExitCode.OK, "")
+    chips = [each.chip for each in read_reconciled(tmp_path / "b" / "spring.reconciled.jsonl").verdicts()]
+    assert chips == [*(chip_of(number) for number in range(1, 19)), "", ""]
+    good = write_csv(tmp_path / "good.csv", good_rows(small.manifest))
+    wrong = here("reconcile", small.manifest.path, good, "--out", tmp_path / "c", "--byte-order", "lsb")
+    assert wrong.stderr.endswith("the other way round: --byte-order msb)\n")
+    rows[3][CHIP] = chip_of(4)
+    assert found_of(small.manifest, write_csv(tmp_path / "mixed.csv", rows)).warnings == []
+
+
+def test_rows_that_say_nothing_of_any_card_are_left_out(small: Batch, tmp_path: Path) -> None:
+    """A line of totals is a warning, not a row that belongs to nobody."""
+    path = write_csv(tmp_path / "back.csv", [*good_rows(small.manifest), [], ["Total 20", *[""] * 6], [""] * 7])
+    found = found_of(small.manifest, path)
+    assert (found.unknown, found.good) == (0, True)
+    assert [str(each) for each in found.warnings] == [
+        "back.csv, line 23: has no UUID, check value, chip UID or result, and is left out: Total 20"
+    ]
+
+
+def test_another_snapset_is_a_warning(small: Batch, tmp_path: Path) -> None:
+    """What a card starts with is what the manifest says."""
+    rows = good_rows(small.manifest)
+    rows[0][SNAPSET] = "snapset_3"
+    found = found_of(small.manifest, write_csv(tmp_path / "back.csv", rows))
+    assert found.good
+    assert [str(each) for each in found.warnings] == [
+        "back.csv, line 2: its snapset says snapset_3, but card 1 starts with snapset_1a (the manifest counts)"
+    ]
+
+
+def test_files_of_one_name_are_told_apart(small: Batch, tmp_path: Path) -> None:
+    """Messages give the whole path then."""
+    rows = good_rows(small.manifest)
+    paths = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        paths.append(write_csv(tmp_path / folder / "back.csv", [[*rows[0][:CHIP], "", "failed", ""]]))
+    reasons = [each.reason for each in found_of(small.manifest, *paths).ledger]
+    assert reasons[0] == f"{paths[0]}, line 2: the vendor says that it failed"
+
+
+# Encoding again.
+
+
+def again(found: Reconciliation, folder: Path, name: str) -> Path:
+    """Write the results, and return the workbook of cards to encode again, filled in with new chips."""
+    results = results_in(folder, name)
+    assert write_results(found, results)
+    book = openpyxl.load_workbook(results.reencode)
+    sheet = book["Cards"]
+    for row in range(2, sheet.max_row + 1):
+        sheet.cell(row, CHIP + 1).value = chip_of(int(str(sheet.cell(row, 1).value)), again=found.round)
+        sheet.cell(row, RESULT + 1).value = "ok"
+    path = folder / f"{name} filled in.xlsx"
+    book.save(path)
+    return path
+
+
+def test_the_round_comes_to_an_end_when_cards_are_encoded_again(small: Batch, tmp_path: Path) -> None:
+    """Whatever was wrong with a card, once it is encoded again all is well; a workbook of ours knows itself for one."""
+    rows = good_rows(small.manifest)
+    rows[0][RESULT] = "failed"
+    rows[1][CHIP] = 4123456789012
+    rows[2][UUID] = OTHER_UUID
+    rows[3][UUID], rows[4][UUID] = rows[4][UUID], rows[3][UUID]
+    rows[5][CHIP] = rows[6][CHIP]
+    rows.append([*rows[7][:CHIP], chip_of(8, again=9), "ok", ""])
+    del rows[8]
+    first = write_xlsx(tmp_path / "first.xlsx", rows)
+    found = found_of(small.manifest, first)
+    assert counts(found) == (9, 2, 3, 3, 3, 0)
+    second = again(found, tmp_path, "second")
+    both = found_of(small.manifest, first, second)
+    assert (counts(both), both.good, both.round) == ((18, 0, 2, 0, 0, 0), True, 2)
+    assert verdicts(found_of(small.manifest, second, first)) == verdicts(both)
+    chips = {each.card.number: each.chip for each in both.ledger}
+    assert chips[1] == chip_of(1, again=1)
+    assert chips[10] == chip_of(10)
+    assert (
+        "first.xlsx, row 21",
+        f"card 8 was encoded again since; chip {chip_of(8, again=9)} is not to be handed out",
+    ) in (both.ledger.set_aside)
+    # The vendor answers in a file of their own: then it has to be said.
+    own = write_csv(
+        tmp_path / "own.csv", [row_of(card, chip=chip_of(card.number, again=1)) for card in encoded_again(found)]
+    )
+    assert found_of(small.manifest, first, again=(own,)).good
+    assert not found_of(small.manifest, first, own).good
+
+
+def encoded_again(found: Reconciliation) -> list[Card]:
+    """Return the cards that are to be encoded again."""
+    return [each.card for each in found.ledger if each.is_to_encode]
+
+
+def test_a_third_try_takes_the_place_of_the_second(small: Batch, tmp_path: Path) -> None:
+    """Rounds are counted, so that the workbooks may come in any order."""
+    rows = good_rows(small.manifest)
+    rows.append([*rows[0][:CHIP], chip_of(1, again=7), "ok", ""])
+    first = write_csv(tmp_path / "first.csv", rows)
+    found = found_of(small.manifest, first)
+    second = again(found, tmp_path, "second")
+    book = openpyxl.load_workbook(second)
+    book["Cards"].cell(2, RESULT + 1).value = "failed"
+    book.save(second)
+    found = found_of(small.manifest, first, second)
+    assert (counts(found), found.round) == ((17, 1, 2, 0, 0, 0), 2)
+    third = again(found, tmp_path, "third")
+    assert found_of(small.manifest, third, first, second).good
+    assert found_of(small.manifest, third, first, second).round == 3
+    # One that says so of another batch's cards is a file like any other, which contradicts the first.
+    book = openpyxl.load_workbook(third)
+    for title, value in book["Batch"].iter_rows():
+        if title.value == "Round":
+            value.value = 3
+    book.save(tmp_path / "number.xlsx")
+    assert found_of(small.manifest, tmp_path / "number.xlsx", first, second).good
+    for title, value in book["Batch"].iter_rows():
+        if title.value == "Batch digest":
+            value.value = f"sha256:{'0' * 64}"
+    book.save(tmp_path / "other.xlsx")
+    other = found_of(small.manifest, tmp_path / "other.xlsx", first)
+    assert (other.good, other.round) == (False, 1)
+    told = {cells[0].value: cells[1].value for cells in openpyxl.load_workbook(third)["Batch"].iter_rows()}
+    assert (told["Round"], told["Batch digest"], told["Cards"]) == ("3", small.manifest.header.digest, "1")
+    lines = [cells[1].value for cells in openpyxl.load_workbook(third)["Read me"].iter_rows()]
+    assert any("Destroy the chips that they were on" in str(line) for line in lines)
+
+
+def test_the_workbook_of_cards_to_encode_again_is_one_of_ours(small: Batch, tmp_path: Path) -> None:
+    """It holds just these cards, passes validate, and spares among them are to be encoded."""
+    rows = good_rows(small.manifest)
+    rows[-1][CHIP : RESULT + 1] = ["", "failed"]
+    rows[0][RESULT] = "failed"
+    found = found_of(small.manifest, write_csv(tmp_path / "back.csv", rows))
+    results = results_in(tmp_path, "spring")
+    write_results(found, results)
+    [checked] = validate([results.reencode], None)
+    assert (checked.problems, checked.summary) == ((), "batch spring, 2 cards")
+    cells = [[cell.value for cell in row] for row in openpyxl.load_workbook(results.reencode)["Cards"].iter_rows()]
+    assert [row[:4] for row in cells[1:]] == [rows[0][:4], rows[-1][:4]]
+    assert {row[RESULT] for row in cells[1:]} == {None}
+    assert write_again(found, tmp_path) == results.reencode.read_bytes()
+
+
+def write_again(found: Reconciliation, folder: Path) -> bytes:
+    """Write the results under another name, and return the workbook."""
+    results = results_in(folder, "other")
+    write_results(found, results)
+    return results.reencode.read_bytes()
+
+
+# Loading what came back.
+
+
+def test_only_what_is_encoded_is_loaded(run: Command, here: Command, small: Batch, tmp_path: Path) -> None:
+    """From a returned file to a database: the encoded cards work, the others are not there."""
+    rows = good_rows(small.manifest)
+    rows[2][UUID] = OTHER_UUID
+    path = write_csv(tmp_path / "back.csv", rows)
+    reconciled = here("reconcile", small.manifest.path, path, "--out", tmp_path, "--json").data["reconciled"]
+    loaded = run("load", reconciled, "--json")
+    assert (loaded.code, loaded.data["left_out"]["altered"]) == (ExitCode.OK, 1)
+    checked = run("verify", small.manifest.path, "--json")
+    assert (checked.data["ok"], checked.data["missing"]) == (17, 3)
+    assert run("verify", reconciled).code == ExitCode.OK
+
+
+# Whatever is done to the rows, against an independent oracle.
+
+
+@dataclass(frozen=True)
+class Deed:
+    """What is done to a card's row: what becomes of it, and what comes of that."""
+
+    rows: Callable[[list[Any]], Rows]
+    verdict: Verdict
+
+
+def _cells(**cells: Any) -> Callable[[list[Any]], Rows]:
+    at = {"number": NUMBER, "uuid": UUID, "check": CHECK, "chip": CHIP, "result": RESULT}
+
+    def change(row: list[Any]) -> Rows:
+        row = list(row)
+        for name, value in cells.items():
+            row[at[name]] = value(row) if callable(value) else value
+        return [row]
+
+    return change
+
+
+DEEDS = {
+    "kept": Deed(lambda row: [row], Verdict.ENCODED),
+    "doubled whole": Deed(lambda row: [row, row, row], Verdict.ENCODED),
+    "number edited": Deed(_cells(number="999999"), Verdict.ENCODED),
+    "number empty": Deed(_cells(number=""), Verdict.ENCODED),
+    "check edited": Deed(_cells(check="XXXXXX"), Verdict.ENCODED),
+    "chip in lower case": Deed(_cells(chip=lambda row: row[CHIP].lower()), Verdict.ENCODED),
+    "failed before": Deed(lambda row: [row, [*row[:CHIP], "", "failed", ""]], Verdict.ENCODED),
+    "unfilled before": Deed(lambda row: [[*row[:CHIP], "", "", ""], row], Verdict.ENCODED),
+    "dropped": Deed(lambda _: [], Verdict.MISSING),
+    "unfilled": Deed(_cells(chip="", result=""), Verdict.MISSING),
+    "result empty": Deed(_cells(result=""), Verdict.MISSING),
+    "failed": Deed(_cells(result="FAILED"), Verdict.FAILED),
+    "chip empty": Deed(_cells(chip=""), Verdict.FAILED),
+    "chip cut off": Deed(_cells(chip=lambda row: row[CHIP][1:]), Verdict.FAILED),
+    "chip a number": Deed(_cells(chip="4.56E+12"), Verdict.FAILED),
+    "another word": Deed(_cells(result="done"), Verdict.FAILED),
+    "UUID edited": Deed(_cells(uuid=OTHER_UUID), Verdict.ALTERED),
+    "UUID in upper case": Deed(_cells(uuid=lambda row: row[UUID].upper()), Verdict.ALTERED),
+    "UUID with a blank": Deed(_cells(uuid=lambda row: f"{row[UUID]} "), Verdict.ALTERED),
+    "number and check edited": Deed(_cells(number="999999", check="XXXXXX"), Verdict.ALTERED),
+    "on two chips": Deed(lambda row: [row, [*row[:CHIP], f"0499{row[CHIP][4:]}", "ok", ""]], Verdict.DOUBLED),
+}  # fmt: skip
+
+
+@PROPERTY
+@given(data=st.data())
+def test_whatever_is_done_to_the_rows_every_card_gets_its_verdict(
+    small: Batch, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Rows dropped, doubled, edited, shuffled, shared out to files with columns in any order: exactly what was done."""
+    source = random.Random(data.draw(st.integers(0, 2**32)))
+    usual = data.draw(st.sampled_from([0.0, 0.5, 0.9]))
+    rows: Rows = []
+    expected: dict[int, Verdict] = {}
+    *cards, last = small.manifest.cards()
+    for card in cards:
+        deed = DEEDS["kept" if source.random() < usual else source.choice([*DEEDS])]
+        expected[card.number] = deed.verdict
+        rows += deed.rows(row_of(card))
+    unknown = source.randrange(3)
+    rows += [["1", f"{OTHER_UUID[:-1]}{at}", "", "", f"04{at:012X}", "ok", ""] for at in range(1, unknown + 1)]
+    # Cards that are said to share a chip, of those that would be encoded.
+    encoded = [number for number, verdict in expected.items() if verdict is Verdict.ENCODED]
+    if len(encoded) > 3 and source.random() < 0.5:
+        one, other = source.sample(encoded, 2)
+        for row in rows:
+            if row[UUID] == cards[one - 1].uuid and row[CHIP]:
+                row[CHIP] = chip_of(other)
+        expected[one] = expected[other] = Verdict.DOUBLED
+    source.shuffle(rows)
+    folder = tmp_path_factory.mktemp("files")
+    # One card's row is in each file, as it is: in any real file, results and chip UIDs are filled in.
+    shares = [[row_of(last)] for _ in range(source.randint(1, 3))]
+    expected[last.number] = Verdict.ENCODED
+    for row in rows:
+        source.choice(shares).append(row)
+    paths = []
+    for at, share in enumerate(shares):
+        columns = source.sample(range(len(TITLES)), len(TITLES))
+        titles = [TITLES[column].upper() for column in columns]
+        cells = [[row[column] for column in columns] for row in share]
+        paths.append(write_csv(folder / f"{at}.csv", cells, source.choice(",;\t"), titles=titles))
+    found = found_of(small.manifest, *paths)
+    assert verdicts(found) == expected
+    assert found.unknown == unknown
+    assert Counter(expected.values()) == {verdict: count for verdict, count in found.counts.verdicts.items() if count}
+
+
+CELLS = st.tuples(
+    st.sampled_from(["1", "2", "3", "4", "", "77"]),
+    st.sampled_from([0, 1, 2, 3, -1, -2]),
+    st.sampled_from([0, 1, 2, 3, -1, -2]),
+    st.sampled_from([chip_of(1), chip_of(2), chip_of(3), "", "4.56E+12"]),
+    st.sampled_from(["ok", "ok", "ok", "failed", "spare", "", "done"]),
+)
+
+
+@PROPERTY
+@given(drawn=st.lists(CELLS, max_size=12), seed=st.integers(0, 2**32))
+def test_nothing_in_doubt_counts_whatever_the_rows_say(
+    small: Batch, tmp_path_factory: pytest.TempPathFactory, drawn: list[Any], seed: int
+) -> None:
+    """Of rows that are put together at random: an encoded card has its UUID beside one chip, and that beside no other.
+
+    The order of rows, how they are shared out to files, and how often a row stands there change nothing.
+    """
+    cards = list(small.manifest.cards())[:4]
+    rows = []
+    for number, uuid, check, chip, result in drawn:
+        of = {-1: "", -2: OTHER_UUID}
+        text = of.get(uuid, cards[uuid].uuid)
+        other = row_of(cards[check])[CHECK] if check >= 0 else {-1: "", -2: "XXXXXX"}[check]
+        rows.append([number, text, other, "", chip, result, ""])
+    folder = tmp_path_factory.mktemp("files")
+    # A row of another card, so that results and chips are filled in.
+    filler = row_of(list(small.manifest.cards())[9])
+    found = found_of(small.manifest, write_csv(folder / "all.csv", [*rows, filler]))
+    for each in found.ledger:
+        if each.verdict is Verdict.ENCODED:
+            said = [row for row in [*rows, filler] if row[RESULT] == "ok" or (row[RESULT] == "spare" and row[CHIP])]
+            assert {row[CHIP] for row in said if row[UUID] == each.card.uuid} == {each.chip}
+            assert {row[UUID] for row in said if row[CHIP] == each.chip} == {each.card.uuid}
+    assert sum(found.counts[verdict] for verdict in Verdict) == 20
+    source = random.Random(seed)
+    more = [*rows, *source.choices(rows, k=3)] if rows else []
+    source.shuffle(more)
+    at = source.randint(0, len(more))
+    paths = [write_csv(folder / f"{name}.csv", [*part, filler]) for name, part in (("a", more[:at]), ("b", more[at:]))]
+    assert verdicts(found_of(small.manifest, *paths)) == verdicts(found)
+
+
+def test_a_chip_beside_a_uuid_that_is_no_cards_is_in_doubt(small: Batch, tmp_path: Path) -> None:
+    """Whichever of the two is on it: the card is doubled, and the row unknown; in any order, whatever else is said."""
+    card = next(iter(small.manifest.cards()))
+    stray = ["", OTHER_UUID, "", "", chip_of(1), "ok", ""]
+    rows = [*good_rows(small.manifest), stray, [*stray[:RESULT], "failed", ""]]
+    for order in (rows, rows[::-1]):
+        found = found_of(small.manifest, write_csv(tmp_path / "back.csv", order))
+        assert counts(found) == (17, 0, 2, 0, 1, 2)
+        assert verdicts(found)[card.number] is Verdict.DOUBLED
+    failed = found_of(small.manifest, write_csv(tmp_path / "back.csv", [*good_rows(small.manifest), rows[-1]]))
+    assert counts(failed) == (18, 0, 2, 0, 0, 1)
+
+
+def test_a_uuid_that_was_copied_over_another_is_on_two_chips(small: Batch, tmp_path: Path) -> None:
+    """Its own card is doubled, and the card whose row it is in altered."""
+    rows = good_rows(small.manifest)
+    rows[4][UUID] = rows[5][UUID]
+    found = verdicts(found_of(small.manifest, write_csv(tmp_path / "back.csv", rows)))
+    assert {number for number, verdict in found.items() if verdict is Verdict.ALTERED} == {5}
+    assert {number for number, verdict in found.items() if verdict is Verdict.DOUBLED} == {6}
+
+
+def test_a_card_that_failed_is_not_doubled(small: Batch, tmp_path: Path) -> None:
+    """Though its chip was used for two others; and zeros in the place of a UID are no chip that cards share."""
+    rows = good_rows(small.manifest)
+    rows[0][CHIP : RESULT + 1] = [chip_of(2), "failed"]
+    rows[2][CHIP] = chip_of(2)
+    rows[3][CHIP] = rows[4][CHIP] = "00000000000000"
+    found = found_of(small.manifest, write_csv(tmp_path / "back.csv", rows))
+    kinds = {number: verdict for number, verdict in verdicts(found).items() if number < 7}
+    assert kinds == {
+        1: Verdict.FAILED,
+        2: Verdict.DOUBLED,
+        3: Verdict.DOUBLED,
+        4: Verdict.FAILED,
+        5: Verdict.FAILED,
+        6: Verdict.ENCODED,
+    }
+
+
+def test_a_large_batch_is_reconciled_in_modest_memory(peak_memory: Callable[..., int], tmp_path: Path) -> None:
+    """Ten times the cards take far less than ten times the memory: most of a card is a few bytes."""
+    code = """
+import sys
+from pathlib import Path
+from dataloader.batch.manifest import read_manifest
+from dataloader.operations.reconcile import ReturnedFile, reconcile
+from dataloader.vendor.returned import Reading
+manifest = read_manifest(Path(sys.argv[1]))
+found = reconcile(manifest, [ReturnedFile(Path(sys.argv[2]))], Reading(cards=manifest.header.cards))
+assert found.good
+"""
+    peaks = []
+    for cards in (2000, 20_000):
+        batch = generate(f"of-{cards}", {"empty": cards}, tmp_path)
+        path = write_csv(tmp_path / f"{cards}.csv", good_rows(batch.manifest))
+        peaks.append(peak_memory(code, batch.manifest.path, path))
+    assert peaks[1] < peaks[0] * 1.3
+
+
+def test_every_card_is_told_once_and_in_order(small: Batch, tmp_path: Path) -> None:
+    """The reconciled file has the cards of the manifest, each with its number."""
+    found = found_of(small.manifest, write_csv(tmp_path / "back.csv", good_rows(small.manifest)[::-1]))
+    told = list(found.ledger)
+    assert [each.card for each in told] == list(small.manifest.cards())
+    assert told[0] == ReturnedCard(told[0].card, Verdict.ENCODED, chip_of(1))

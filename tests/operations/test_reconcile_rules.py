@@ -1,0 +1,344 @@
+"""The rules of docs/reconcile.md, case by case: whose a row is, what it says, and what the rows of a card come to."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dataloader.batch import Verdict
+from dataloader.operations import generate
+from dataloader.operations.reconcile.card_index import Roll
+from dataloader.operations.reconcile.rows import Said, Standing, TableInput, understand, whose
+from dataloader.operations.reconcile.verdicts import CardJudgement, Claim, counting, judge
+from dataloader.vendor import ByteOrder, CellKind, check_value
+from dataloader.vendor.returned import KEYS, ReturnedTable
+from dataloader.vendor.workbook import RESULTS
+from tests.support.command_docs import ROOT
+from tests.support.returned_files import CHECK, CHIP, NUMBER, OTHER_UUID, RESULT, UUID, chip_of, row_of
+
+PAGE = (ROOT / "docs" / "reconcile.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def roll(tmp_path_factory: pytest.TempPathFactory) -> Roll:
+    """A batch of nine cards; the last of the first snapset's, and the last, are spares."""
+    batch = generate(
+        "roll", {"snapset_1a": 4, "empty": 3}, tmp_path_factory.mktemp("roll"), spares={"snapset_1a": 1, "empty": 1}
+    )
+    return Roll(batch.manifest)
+
+
+def table(*, fills_result: bool = True, fills_chip: bool = True, round_: int = 1, index: int = 1) -> TableInput:
+    """Return a table without rows of its own."""
+    none: Iterator[Any] = iter(())
+    source = ReturnedTable(f"file-{index}", "row", frozenset(KEYS), fills_result, fills_chip, none)
+    return TableInput(source, index, round_, ByteOrder.MSB)
+
+
+def changed(row: list[Any], **cells: Any) -> list[Any]:
+    """Return a row with other cells."""
+    at = {"number": NUMBER, "uuid": UUID, "check": CHECK, "chip": CHIP, "result": RESULT}
+    row = list(row)
+    for name, value in cells.items():
+        row[at[name]] = value
+    return row
+
+
+# The roll.
+
+
+def test_a_card_is_found_by_its_uuid_and_by_nothing_like_it(roll: Roll) -> None:
+    """Each UUID leads to its card, and what is missing, longer, shorter or in another case to none."""
+    for card in roll:
+        assert roll.find(card.uuid) == card.number
+        assert roll.card(card.number) == card
+        others = [card.uuid.upper(), f" {card.uuid}", card.uuid[:-1], f"{card.uuid[:-1]}g", "", "\N{DEGREE SIGN}" * 36]
+        assert {roll.find(other) for other in others if other != card.uuid} == {0}
+    assert [card.snapset for card in roll] == ["snapset_1a"] * 5 + ["empty"] * 4
+    assert [card.number for card in roll if roll.is_spare(card.number)] == [5, 9]
+
+
+# Whose a row is.
+
+OWN, CONTRADICTED, NAMED = Standing.OWN, Standing.CONTRADICTED, Standing.NAMED
+# A card's row (3), what is changed in it, and whose it is then: the card, how it stands to it, whose UUID it has.
+WHOSE: list[tuple[str, dict[str, Any], tuple[int, Standing, int]]] = [
+    ("nothing", {}, (3, OWN, 0)),
+    ("the number is another card's", {"number": "4"}, (3, OWN, 0)),
+    ("the number is nobody's", {"number": "77"}, (3, OWN, 0)),
+    ("the number is empty", {"number": ""}, (3, OWN, 0)),
+    ("the number is a number", {"number": 3.0}, (3, OWN, 0)),
+    ("the number has digits that are none of ours", {"number": "9" * 5000}, (3, OWN, 0)),
+    ("the check value is another", {"check": "BBBBBB"}, (3, OWN, 0)),
+    ("the check value is empty", {"check": ""}, (3, OWN, 0)),
+    ("the check value is in lower case", {"check": "lower"}, (3, OWN, 0)),
+    ("the check value is another card's", {"check": 4}, (3, OWN, 0)),
+    ("there is a UUID only", {"number": "", "check": ""}, (3, OWN, 0)),
+    ("number and check value are another card's", {"number": "4", "check": 4}, (4, NAMED, 3)),
+    ("number and check value are two others'", {"number": "4", "check": 6}, (3, CONTRADICTED, 0)),
+    ("number another card's, check value nobody's", {"number": "4", "check": "BBBBBB"}, (3, CONTRADICTED, 0)),
+    ("the number is another card's, the check value empty", {"number": "4", "check": ""}, (3, CONTRADICTED, 0)),
+    ("the number is nobody's, the check value another", {"number": "77", "check": "BBBBBB"}, (3, CONTRADICTED, 0)),
+    ("the number is nobody's, the check value empty", {"number": "total", "check": ""}, (3, OWN, 0)),
+    ("the number is empty, the check value another", {"number": "", "check": "BBBBBB"}, (3, CONTRADICTED, 0)),
+    ("the UUID is another card's", {"uuid": 4}, (3, NAMED, 4)),
+    ("the UUID is nobody's", {"uuid": OTHER_UUID}, (3, NAMED, 0)),
+    ("the UUID is in upper case", {"uuid": "upper"}, (3, NAMED, 0)),
+    ("the UUID has a blank behind it", {"uuid": "blank"}, (3, NAMED, 0)),
+    ("the UUID is empty", {"uuid": ""}, (3, NAMED, 0)),
+    ("the UUID is a formula", {"uuid": "formula"}, (3, NAMED, 0)),
+    ("the UUID is nobody's, the number another card's", {"uuid": OTHER_UUID, "number": "4"}, (0, OWN, 0)),
+    ("the UUID is nobody's, the check value another", {"uuid": OTHER_UUID, "check": "BBBBBB"}, (0, OWN, 0)),
+    ("UUID nobody's, check value its own", {"uuid": OTHER_UUID, "check": check_value(OTHER_UUID)}, (0, OWN, 0)),
+    ("the UUID is nobody's, the number empty", {"uuid": OTHER_UUID, "number": ""}, (0, OWN, 0)),
+    ("the UUID is nobody's, the check value empty", {"uuid": OTHER_UUID, "check": ""}, (0, OWN, 0)),
+    ("the UUID is in upper case, nothing beside it", {"uuid": "upper", "number": "", "check": ""}, (0, OWN, 0)),
+    ("the UUID is nobody's, the number a formula", {"uuid": OTHER_UUID, "number": ["formula", "3"]}, (0, OWN, 0)),
+    ("the UUID is nobody's, the check value a formula", {"uuid": OTHER_UUID, "check": "formula"}, (0, OWN, 0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "cells", "expected"), WHOSE, ids=[what for what, _, _ in WHOSE])
+def test_whose_a_row_is(roll: Roll, what: str, cells: dict[str, Any], expected: tuple[int, Standing, int]) -> None:
+    """UUID, card number and check value say it together; what is in doubt is nobody's own."""
+    cells = dict(cells)
+    card = roll.card(3)
+    match cells.get("uuid"):
+        case int(number):
+            cells["uuid"] = roll.uuid(number)
+        case "upper":
+            cells["uuid"] = card.uuid.upper()
+        case "blank":
+            cells["uuid"] = f"{card.uuid} "
+        case "formula":
+            cells["uuid"] = ["formula", card.uuid]
+    match cells.get("check"):
+        case int(number):
+            cells["check"] = check_value(roll.uuid(number))
+        case "lower":
+            cells["check"] = check_value(card.uuid).lower()
+        case "formula":
+            cells["check"] = ["formula", check_value(card.uuid)]
+    found = whose(understand(table(), [5, *changed(row_of(card), **cells)]), roll)
+    assert (found.card, found.standing, found.lender) == expected, what
+    silent = what in {"nothing", "the number is empty", "the number is a number", "the check value is empty"}
+    assert (not found.why) == (silent or what in {"the check value is in lower case", "there is a UUID only"})
+
+
+def test_what_is_the_matter_with_a_row_is_told(roll: Roll) -> None:
+    """The reasons name cards, numbers and check values, and shorten what is long."""
+    card, other = roll.card(3), roll.uuid(4)
+
+    def why(**cells: Any) -> str:
+        return whose(understand(table(), [5, *changed(row_of(card), **cells)]), roll).why
+
+    assert why(number="4") == "its card number says 4, but it is card 3's"
+    assert why(check="BBBBBB") == "its check value BBBBBB has been edited"
+    assert why(uuid=other) == "it has the UUID of card 4, but card number and check value of card 3"
+    assert why(number="4", check="BBBBBB") == (
+        "beside its UUID stands card number 4 and check value BBBBBB, which is not its own"
+    )
+    assert why(uuid=OTHER_UUID) == f"its UUID {OTHER_UUID} is not the card's; card number and check value are"
+    assert why(uuid="") == "it has no UUID; card number and check value are"
+    assert why(uuid=card.uuid.upper()).startswith(f"its UUID {card.uuid.upper()} differs in case or blanks, which")
+    assert why(uuid=OTHER_UUID, check="") == f"its UUID {OTHER_UUID} is no card's of the batch"
+    assert why(uuid=f" {card.uuid}", check="") == (
+        f"its UUID {card.uuid} is card 3's but for case or blanks, which a reader takes literally"
+    )
+    assert len(why(uuid="x" * 9000)) < 150
+    assert understand(table(), [5, *changed(row_of(card), number=["formula", "3"])]).warnings
+
+
+# What a row says.
+
+FILLED = {"fills_result": True, "fills_chip": True}
+NO_RESULT = {"fills_result": False, "fills_chip": True}
+NO_CHIP = {"fills_result": True, "fills_chip": False}
+NEITHER = {"fills_result": False, "fills_chip": False}
+GOOD = chip_of(1)
+BAD = "04A1"
+# What the vendor has filled, the result, the chip, and what that says.
+SAYS: list[tuple[dict[str, bool], Any, Any, Said]] = [
+    (FILLED, "ok", GOOD, Said.ENCODED),
+    (FILLED, " OK ", GOOD, Said.ENCODED),
+    (FILLED, "ok", "", Said.DOUBTFUL),
+    (FILLED, "ok", BAD, Said.DOUBTFUL),
+    (FILLED, "ok", 4123456789012.0, Said.DOUBTFUL),
+    (FILLED, "ok", ["date", "1904-03-02"], Said.DOUBTFUL),
+    (FILLED, "ok", ["formula", GOOD], Said.DOUBTFUL),
+    (FILLED, ["formula", "ok"], GOOD, Said.DOUBTFUL),
+    (FILLED, True, GOOD, Said.DOUBTFUL),
+    (FILLED, "good", GOOD, Said.DOUBTFUL),
+    (FILLED, "failed", GOOD, Said.FAILED),
+    (FILLED, "Failed", "", Said.FAILED),
+    (FILLED, "failed", BAD, Said.FAILED),
+    (FILLED, "spare", "", Said.SPARE),
+    (FILLED, "spare", GOOD, Said.ENCODED),
+    (FILLED, "spare", BAD, Said.DOUBTFUL),
+    (FILLED, "", GOOD, Said.NOTHING),
+    (FILLED, "", "", Said.NOTHING),
+    (FILLED, " ", BAD, Said.NOTHING),
+    (NO_RESULT, "", GOOD, Said.ENCODED),
+    (NO_RESULT, "", "", Said.NOTHING),
+    (NO_RESULT, "", BAD, Said.DOUBTFUL),
+    (NO_RESULT, "spare", "", Said.SPARE),
+    (NO_RESULT, "spare", GOOD, Said.ENCODED),
+    (NO_CHIP, "ok", "", Said.ENCODED),
+    (NO_CHIP, "failed", "", Said.FAILED),
+    (NO_CHIP, "spare", "", Said.SPARE),
+    (NO_CHIP, "", "", Said.NOTHING),
+    (NEITHER, "", "", Said.NOTHING),
+    (NEITHER, "spare", "", Said.SPARE),
+]
+
+
+@pytest.mark.parametrize(("filled", "result", "chip", "said"), SAYS)
+def test_what_a_row_says(roll: Roll, filled: dict[str, bool], result: Any, chip: Any, said: Said) -> None:
+    """Result and chip UID say it, as far as the vendor has filled these columns at all."""
+    row = understand(table(**filled), [5, *changed(row_of(roll.card(1)), result=result, chip=chip)])
+    assert row.said is said
+    assert bool(row.why) == (said is not Said.ENCODED)
+    assert row.where == "file-1, row 5"
+
+
+def test_the_words_for_results_are_those_of_the_workbook() -> None:
+    """What the vendor chooses from is what is understood."""
+    assert RESULTS == ("ok", Said.FAILED, Said.SPARE)
+
+
+# What the rows of a card come to.
+
+
+def row(roll: Roll, result: Any = "ok", *, chip: Any = GOOD, line: int = 5, filled: Any = FILLED, **cells: Any) -> Any:
+    """Return a row of card 1 as it is understood."""
+    at = table(**filled, round_=cells.pop("round", 1))
+    return understand(at, [line, *changed(row_of(roll.card(1)), result=result, chip=chip, **cells)])
+
+
+OTHER = chip_of(1, again=1)
+RowForm = tuple[str, str] | tuple[str, str, Standing]
+# Rows of card 1 as result, chip and standing (its own, if not said), and what they come to.
+COME_TO: list[tuple[str, list[RowForm], Verdict, str]] = [
+    ("no row", [], Verdict.MISSING, ""),
+    ("ok", [("ok", GOOD)], Verdict.ENCODED, GOOD),
+    ("the same again", [("ok", GOOD), ("ok", GOOD)], Verdict.ENCODED, GOOD),
+    ("two chips", [("ok", GOOD), ("ok", OTHER)], Verdict.DOUBLED, ""),
+    ("empty", [("", "")], Verdict.MISSING, ""),
+    ("empty, then ok", [("", ""), ("ok", GOOD)], Verdict.ENCODED, GOOD),
+    ("failed", [("failed", "")], Verdict.FAILED, ""),
+    ("failed, empty", [("failed", ""), ("", "")], Verdict.FAILED, ""),
+    ("failed without a chip, then ok", [("failed", ""), ("ok", GOOD)], Verdict.ENCODED, GOOD),
+    ("failed on another chip, then ok", [("failed", OTHER), ("ok", GOOD)], Verdict.ENCODED, GOOD),
+    ("failed and ok on one chip", [("failed", GOOD), ("ok", GOOD)], Verdict.FAILED, GOOD),
+    ("a chip UID in doubt", [("ok", BAD)], Verdict.FAILED, ""),
+    ("a chip UID in doubt, and a good one", [("ok", BAD), ("ok", GOOD)], Verdict.FAILED, GOOD),
+    ("no chip UID, and a good one", [("ok", ""), ("ok", GOOD)], Verdict.FAILED, GOOD),
+    ("another word, and ok", [("maybe", ""), ("ok", GOOD)], Verdict.FAILED, GOOD),
+    ("altered", [("ok", GOOD, NAMED)], Verdict.ALTERED, ""),
+    ("altered and empty", [("ok", GOOD, NAMED), ("", "")], Verdict.ALTERED, ""),
+    ("altered and failed", [("ok", GOOD, NAMED), ("failed", "")], Verdict.FAILED, ""),
+    ("altered and spare", [("ok", GOOD, NAMED), ("spare", "")], Verdict.ALTERED, ""),
+    ("altered, beside a good row", [("ok", OTHER, NAMED), ("ok", GOOD)], Verdict.ENCODED, GOOD),
+    ("contradicted", [("ok", GOOD, CONTRADICTED)], Verdict.ALTERED, ""),
+    ("contradicted, beside a good row of that chip", [("ok", GOOD, CONTRADICTED), ("ok", GOOD)], Verdict.ENCODED, GOOD),
+    ("contradicted, beside a good row of another", [("ok", OTHER, CONTRADICTED), ("ok", GOOD)], Verdict.DOUBLED, ""),
+    ("contradicted and in doubt, beside a good row", [("ok", BAD, CONTRADICTED), ("ok", GOOD)], Verdict.FAILED, GOOD),
+    ("another card's row with its UUID", [("ok", OTHER, Standing.BORROWED)], Verdict.MISSING, ""),
+    ("the same, beside a good row", [("ok", OTHER, Standing.BORROWED), ("ok", GOOD)], Verdict.DOUBLED, ""),
+    ("the same, of the same chip", [("ok", GOOD, Standing.BORROWED), ("ok", GOOD)], Verdict.ENCODED, GOOD),
+    ("spare", [("spare", "")], Verdict.MISSING, ""),
+    ("spare and failed", [("spare", ""), ("failed", "")], Verdict.FAILED, ""),
+    ("spare, then ok", [("spare", ""), ("ok", GOOD)], Verdict.ENCODED, GOOD),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "rows", "verdict", "chip"), COME_TO, ids=[each[0] for each in COME_TO])
+def test_what_the_rows_of_a_card_come_to(
+    roll: Roll, what: str, rows: list[RowForm], verdict: Verdict, chip: str
+) -> None:
+    """Their order does not matter, and nothing that is in doubt counts as encoded."""
+    claims = [
+        Claim(row(roll, form[0], chip=form[1], line=line), form[2] if len(form) > 2 else OWN, "altered")
+        for line, form in enumerate(rows, 2)
+    ]
+    for order in (claims, claims[::-1]):
+        found = judge(order, is_spare=False)
+        assert (found.verdict, found.chip) == (verdict, chip), what
+        assert (not found.reason) == (verdict is Verdict.ENCODED)
+        assert not found.unused_spare
+    backwards = [Claim(claim.row, claim.standing, claim.why) for claim in claims]
+    assert judge(backwards, is_spare=False).reason == judge(claims, is_spare=False).reason
+
+
+def judged(roll: Roll, *forms: Any, is_spare: bool = False, **kwargs: Any) -> CardJudgement:
+    """Judge rows of card 1."""
+    claims = [Claim(row(roll, form[0], chip=form[1], line=at, **kwargs)) for at, form in enumerate(forms, 2)]
+    return judge(claims, is_spare=is_spare)
+
+
+def test_a_spare_that_was_not_used_needs_nothing(roll: Roll) -> None:
+    """It is missing, but all is well; what the vendor calls a spare, and is none, is not."""
+    assert judged(roll, ("spare", ""), is_spare=True).unused_spare
+    assert judged(roll, ("spare", ""), ("", ""), is_spare=True).unused_spare
+    assert judged(roll, ("", ""), is_spare=True, filled=NO_RESULT).unused_spare
+    assert not judged(roll, ("", ""), is_spare=True).unused_spare
+    assert not judge([], is_spare=True).unused_spare
+    ordered = judged(roll, ("spare", ""))
+    assert (ordered.unused_spare, ordered.reason) == (
+        False,
+        "file-1, row 2: its result is spare, but it is a card that was ordered",
+    )
+
+
+def test_the_last_round_of_encoding_counts(roll: Roll) -> None:
+    """A card that was encoded again is what the last round says, if that says anything."""
+    first = [Claim(row(roll, chip=GOOD)), Claim(row(roll, chip=OTHER)), Claim(row(roll, chip=BAD), NAMED, "altered")]
+    again = Claim(row(roll, chip=chip_of(1, again=2), round=2))
+    failed_again = Claim(row(roll, "failed", chip="", round=3))
+    silent = Claim(row(roll, "", chip="", round=4))
+    assert judge(counting(first), is_spare=False).verdict is Verdict.DOUBLED
+    assert judge(counting([*first, silent]), is_spare=False).verdict is Verdict.DOUBLED
+    assert judge(counting([*first, silent, again]), is_spare=False).chip == chip_of(1, again=2)
+    assert judge(counting([failed_again, *first, again, silent]), is_spare=False).verdict is Verdict.FAILED
+    assert counting([silent]) == [silent]
+    assert counting([]) == []
+
+
+def test_a_row_with_no_cards_uuid_beside_a_good_row_is_nobodys(roll: Roll) -> None:
+    """It is told of as unknown; one with another card's UUID is that card's matter."""
+    good = Claim(row(roll))
+    stray = Claim(row(roll, chip=OTHER, uuid=OTHER_UUID), NAMED, "altered")
+    assert judge([good, stray], is_spare=False).strays == [stray]
+    lent = Claim(row(roll, chip=OTHER, uuid=roll.uuid(2)), NAMED, "altered", lends=True)
+    found = judge([good, lent], is_spare=False)
+    assert (found.strays, found.warnings) == ([], [(lent.row.where, "altered")])
+    assert judge([stray], is_spare=False).strays == []
+
+
+def test_reasons_repeat_the_vendors_note(roll: Roll) -> None:
+    """What the vendor says of a failed card is what the operator reads."""
+    cells = row_of(roll.card(1), chip="", result="failed", note="three\nchips  tried")
+    found = judge([Claim(understand(table(), [5, *cells]))], is_spare=False)
+    assert found.reason == "file-1, row 5: the vendor says that it failed (note: three chips tried)"
+    many = [("ok", chip_of(1, again=again)) for again in range(6)]
+    assert judged(roll, *many).reason.endswith(", …")
+
+
+# The page.
+
+
+@pytest.mark.parametrize("heading", ["Whose a row is", "What a row says", "What becomes of a card"])
+def test_the_rules_stand_as_tables_in_the_docs(heading: str) -> None:
+    """Each group of rules has its table."""
+    section = re.search(rf"^## {heading}\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    assert section[1].count("\n| ") >= 5
+
+
+def test_every_verdict_is_explained_with_what_to_do() -> None:
+    """The page says of each verdict what it means and what the operator does."""
+    for word in [*Verdict, "unknown"]:
+        assert re.search(rf"^\| `{word}` \|", PAGE, re.MULTILINE), word
+    for kind in CellKind:
+        assert kind is CellKind.TEXT or kind.value in PAGE

@@ -1,0 +1,133 @@
+"""Status: batches at a glance."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from dataloader.batch import Card, CardFile, Manifest
+from dataloader.common import ExitCode, InputError
+from dataloader.couch import Server
+from dataloader.operations import BatchStatus, CardVerdict, VerifyVerdict, all_sources, generate, load, revoke, status
+from dataloader.operations.status import count_encoded
+from dataloader.records import Snapsets
+from dataloader.target import Target
+from tests.conftest import Command, agreed, databases, get, put, sequences
+from tests.support.records import FONT_SIZE, access_of, flat, preferences_of, write_snapsets
+from tests.support.returned_files import came_back
+
+CARDS = 8
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Snapsets:
+    """One snapset."""
+    return write_snapsets(tmp_path_factory.mktemp("snapsets") / "large", {"large": 18})
+
+
+@pytest.fixture
+def spring(tmp_path: Path) -> Manifest:
+    """A batch of eight cards."""
+    return generate("spring", {"large": CARDS}, tmp_path).manifest
+
+
+@pytest.fixture
+def cards(spring: Manifest) -> list[Card]:
+    """Its cards."""
+    return list(spring.cards())
+
+
+def test_each_card_is_counted_once(
+    server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets, tmp_path: Path
+) -> None:
+    """In use, revoked, wrong and missing, beside what is as it was loaded; nothing is written."""
+    other = generate("other", {"large": 3}, tmp_path / "other").manifest
+    load(server, target, all_sources(target, [spring], sets))
+    revoke(server, target, spring, cards[:2], "lost")
+    used = preferences_of(target.model.name, cards[2].uuid)
+    database = databases(server, target)[used.database]
+    document = get(database, used.id)
+    flat(document)[FONT_SIZE] = 40
+    put(database, document)
+    wrong = access_of(target.model.name, cards[3].uuid)
+    database = databases(server, target)[wrong.database]
+    put(database, {**get(database, wrong.id), "colour": "red"})
+    came_back(spring, tmp_path / "spring.reconciled.jsonl", CARDS - 1)
+    told: list[tuple[CardFile, CardVerdict]] = []
+    stood = sequences(server, target)
+
+    result = agreed(
+        server, lambda: status(server, target, [spring, other], sets, on_wrong=lambda *each: told.append(each)).batches
+    )
+
+    verdicts = {VerifyVerdict.OK: CARDS - 4, VerifyVerdict.REVOKED: 2, VerifyVerdict.CHANGED: 1, VerifyVerdict.WRONG: 1}
+    assert result == [
+        BatchStatus("spring", CARDS, CARDS - 1, Counter(verdicts)),
+        BatchStatus("other", 3, None, Counter({VerifyVerdict.MISSING: 3})),
+    ]
+    assert [(each.loaded, each.in_use, each.revoked, each.missing, each.wrong) for each in result] == [
+        (CARDS, 1, 2, 0, 1),
+        (0, 0, 0, 3, 0),
+    ]
+    assert {(manifest.header.name, verdict.uuid) for manifest, verdict in told} == {("spring", cards[3].uuid)}
+    assert sequences(server, target) == stood
+
+
+def test_before_the_first_load_all_are_missing(
+    server: Server, target: Target, spring: Manifest, sets: Snapsets
+) -> None:
+    """A target without databases is no failure; none are made."""
+    result = status(server, target, [spring], sets)
+    assert result.total == BatchStatus("total", CARDS, None, Counter({VerifyVerdict.MISSING: CARDS}))
+    assert not any(database.exists() for database in databases(server, target).values())
+
+
+def test_what_is_encoded_is_known_from_what_came_back(spring: Manifest, tmp_path: Path) -> None:
+    """From a reconciled file given, or beside the manifest; not from one of another batch; a broken one is told."""
+    from dataloader.batch import read_reconciled
+
+    beside = tmp_path / "spring.reconciled.jsonl"
+    assert count_encoded(spring) is None
+    came_back(generate("spring", {"large": 3}, tmp_path / "other").manifest, beside, 2)
+    assert count_encoded(spring) is None
+    came_back(spring, beside, 5)
+    assert count_encoded(spring) == count_encoded(read_reconciled(beside)) == 5
+    beside.write_bytes(beside.read_bytes()[:-10])
+    with pytest.raises(InputError, match="has been changed or cut off"):
+        count_encoded(spring)
+
+
+def test_the_command_shows_a_table(spring: Manifest, sets: Snapsets, tmp_path: Path, run_here: Command) -> None:
+    """A line a batch, and one for all of them; a reconciled file stands for its batch's encoded cards."""
+    other = generate("other", {"large": 1200}, tmp_path / "other").manifest
+    returned = came_back(spring, tmp_path / "returned.jsonl", 5)
+    options = ("--snapsets", sets.folder)
+    done = run_here("status", returned, other.path, *options)
+    assert (done.code, done.stderr) == (ExitCode.OK, "")
+    assert done.stdout.splitlines() == [
+        "batch   minted  encoded  loaded  in use  revoked  missing  wrong",
+        "spring       8        5       0       0        0        5      0",
+        "other    1,200        ?       0       0        0    1,200      0",
+        "total    1,208        ?       0       0        0    1,205      0",
+    ]
+    done = run_here("status", returned, *options, "--json")
+    counts = {"minted": 8, "encoded": 5, "loaded": 0, "in_use": 0, "revoked": 0, "missing": 5, "wrong": 0}
+    seconds = done.data["seconds"]
+    assert done.data == {**counts, "batches": [{"name": "spring", **counts}], "seconds": seconds}
+
+
+@pytest.mark.parametrize("model_name", ["gpii-token"])
+def test_what_is_wrong_has_an_exit_code(
+    server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets, run_here: Command
+) -> None:
+    """Exit code 10, and the card is named."""
+    load(server, target, all_sources(target, [spring], sets))
+    place = access_of(target.model.name, cards[3].uuid)
+    database = databases(server, target)[place.database]
+    put(database, {**get(database, place.id), "colour": "red"})
+    done = agreed(server, lambda: run_here("status", spring.path, "--snapsets", sets.folder))
+    assert done.code == ExitCode.VERIFY
+    first, last = done.stderr.splitlines()
+    assert first.startswith(f"warning: batch spring, card {cards[3].uuid}: wrong: ")
+    assert last == "error: 1 card would not work (a person has to look at it)"
+    assert done.stdout.splitlines()[1].split() == ["spring", "8", "?", "8", "0", "0", "0", "1"]

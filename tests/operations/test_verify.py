@@ -1,0 +1,452 @@
+"""Verification: what the servers would find for each card."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataloader.batch import Manifest
+from dataloader.common import VerifyError
+from dataloader.couch import Database, Server
+from dataloader.operations import CardVerdict, Source, VerifyVerdict, all_sources, generate, load, verify
+from dataloader.records import Snapsets
+from dataloader.target import Target
+from tests.conftest import Command, databases, delete, get, put, sequences, snapshot
+from tests.support.proxy import Hook, Proxy, pass_on
+from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of
+
+DESIGN = "_design/views"
+CARDS = 60
+TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
+KEY_MODEL = pytest.mark.parametrize("model_name", ["gpii-key"])
+
+Verify = Callable[[], dict[str, CardVerdict]]
+
+
+@pytest.fixture
+def loaded(server: Server, target: Target, sources: list[Source]) -> None:
+    """The batch is there as it was loaded."""
+    load(server, target, sources)
+
+
+@pytest.fixture
+def keys(manifest: Manifest) -> list[str]:
+    """The UUIDs of the batch's cards."""
+    return [card.uuid for card in manifest.cards()]
+
+
+@pytest.fixture
+def verdicts(server: Server, target: Target, manifest: Manifest, snapsets: Snapsets) -> Verify:
+    """Verify the batch; return the verdicts other than ok by UUID."""
+
+    def verdicts() -> dict[str, CardVerdict]:
+        found: dict[str, CardVerdict] = {}
+        result = verify(
+            server, target, [manifest], snapsets, on_verdict=lambda _, each: found.update({each.uuid: each})
+        )
+        assert result.verdicts.total() == CARDS
+        assert result.verdicts[VerifyVerdict.OK] == CARDS - len(found)
+        assert result.good == (
+            not {each.verdict for each in found.values()} & {VerifyVerdict.MISSING, VerifyVerdict.WRONG}
+        )
+        return found
+
+    return verdicts
+
+
+def at(server: Server, target: Target, place: Place) -> Database:
+    """Return the database that a document is in."""
+    return databases(server, target)[place.database]
+
+
+def change(server: Server, target: Target, place: Place, **members: Any) -> None:
+    """Change members of a document, as somebody at a console does."""
+    database = at(server, target, place)
+    put(database, {**get(database, place.id), **members})
+
+
+def remove(server: Server, target: Target, place: Place) -> None:
+    """Delete a document, as somebody at a console does."""
+    delete(at(server, target, place), place.id)
+
+
+@pytest.mark.usefixtures("loaded")
+class TestCards:
+    """Verdicts on cards."""
+
+    def test_a_loaded_batch_is_ok(self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets) -> None:
+        """Every answer is what the batch says; each question that the servers ask for a card is asked."""
+        result = verify(server, target, [manifest], snapsets)
+        assert {**result.verdicts} == {VerifyVerdict.OK: CARDS}
+        assert result.answers == CARDS * {"gpii-token": 3, "gpii-key": 1}[target.model.name]
+        assert result.good
+
+    def test_asking_changes_nothing(self, server: Server, target: Target, verdicts: Verify) -> None:
+        """Documents, revisions and update sequences are the same before and after."""
+        before = snapshot(server, target), sequences(server, target)
+        assert verdicts() == {}
+        assert (snapshot(server, target), sequences(server, target)) == before
+
+    def test_it_asks_as_the_servers_do(
+        self, target: Target, manifest: Manifest, snapsets: Snapsets, proxied: Callable[[Hook], tuple[Server, Proxy]]
+    ) -> None:
+        """The views by key, with the documents that they lead to, and the preference sets by ID: of every card."""
+        through, proxy = proxied(pass_on)
+        verify(through, target, [manifest], snapsets)
+        asked = {request.endpoint: request for request in proxy.requests if request.method == "POST"}
+        view = f"{DESIGN}/_view/"
+        assert (
+            set(asked)
+            == {
+                "gpii-token": {f"{view}findGpiiToken", f"{view}findUserByGpiiToken", "_bulk_get"},
+                "gpii-key": {f"{view}findPrefsSafeByGpiiKey"},
+            }[target.model.name]
+        )
+        for endpoint, request in asked.items():
+            body = request.data()
+            keys = body["keys"] if "keys" in body else [each["id"] for each in body["docs"]]
+            assert keys == [card.uuid for card in manifest.cards()]
+            leads_on = endpoint.rpartition("/")[2] in {"findUserByGpiiToken", "findPrefsSafeByGpiiKey"}
+            assert ("include_docs=true" in request.target) == leads_on
+
+    def test_a_set_that_its_owner_changed_is_changed(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """A card whose owner has other preferences by now works, and is counted apart."""
+        place = preferences_of(target.model.name, keys[7])
+        document = get(at(server, target, place), place.id)
+        flat(document)[FONT_SIZE] = 40
+        put(at(server, target, place), document)
+        assert verdicts() == {
+            keys[7]: CardVerdict(keys[7], VerifyVerdict.CHANGED, f"document {place.id} has been changed")
+        }
+
+    def test_a_deleted_way_in_is_revoked(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """A card whose token or key somebody has deleted does not work any more, as somebody wanted."""
+        place = access_of(target.model.name, keys[3])
+        remove(server, target, place)
+        assert verdicts() == {
+            keys[3]: CardVerdict(keys[3], VerifyVerdict.REVOKED, f"document {place.id} has been deleted")
+        }
+
+    def test_a_deleted_set_is_revoked(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
+        """A card whose preference set somebody has deleted leads nowhere; that nobody may have meant it is told."""
+        place = preferences_of(target.model.name, keys[3])
+        remove(server, target, place)
+        reason = f"document {place.id} has been deleted, and the card itself is not revoked"
+        assert verdicts() == {keys[3]: CardVerdict(keys[3], VerifyVerdict.REVOKED, reason, is_odd=True)}
+
+    @TOKEN_MODEL
+    def test_a_deleted_user_is_revoked(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
+        """A token without its user does not work."""
+        remove(server, target, Place("auth", f"user-{keys[3]}"))
+        assert verdicts() == {
+            keys[3]: CardVerdict(keys[3], VerifyVerdict.REVOKED, f"document user-{keys[3]} has been deleted")
+        }
+
+    @TOKEN_MODEL
+    def test_a_card_of_which_all_is_deleted_is_revoked(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """Token, user and preference set gone together are one card revoked."""
+        for place in (
+            Place("auth", f"gpiiToken-{keys[3]}"),
+            Place("auth", f"user-{keys[3]}"),
+            Place("preferences", keys[3]),
+        ):
+            remove(server, target, place)
+        assert {uuid: each.verdict for uuid, each in verdicts().items()} == {keys[3]: VerifyVerdict.REVOKED}
+
+    @KEY_MODEL
+    @pytest.mark.parametrize("reason", ["lost", None])
+    def test_a_key_marked_as_revoked_is_revoked(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify, reason: str | None
+    ) -> None:
+        """A key may be revoked without deleting it."""
+        change(server, target, Place("gpii", keys[3]), revoked=True, revokedReason=reason)
+        assert verdicts() == {
+            keys[3]: CardVerdict(keys[3], VerifyVerdict.REVOKED, f"document {keys[3]} is marked as revoked")
+        }
+
+    def test_a_revoked_card_beside_a_wrong_one(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """Each card has a verdict of its own."""
+        remove(server, target, access_of(target.model.name, keys[0]))
+        change(server, target, preferences_of(target.model.name, keys[1]), extra=1)
+        assert {uuid: each.verdict for uuid, each in verdicts().items()} == {
+            keys[0]: VerifyVerdict.REVOKED,
+            keys[1]: VerifyVerdict.WRONG,
+        }
+
+    def test_a_set_of_another_form_is_wrong(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """A preference set that the Preferences Server can't read is told with the rule that it breaks."""
+        place = preferences_of(target.model.name, keys[7])
+        member = "value" if target.model.name == "gpii-token" else "preferences"
+        change(server, target, place, **{member: {"flat": {"contexts": {}}}})
+        found = verdicts()
+        assert {uuid: each.verdict for uuid, each in found.items()} == {keys[7]: VerifyVerdict.WRONG}
+        assert f"document {place.id}: {member}.flat.contexts: 'gpii-default' is a required property" in (
+            found[keys[7]].reason
+        )
+
+    def test_a_way_in_of_another_form_is_wrong(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """A token or key with a member that it should not have is told with the rule that it breaks."""
+        change(server, target, access_of(target.model.name, keys[7]), colour="red")
+        found = verdicts()
+        assert {uuid: each.verdict for uuid, each in found.items()} == {keys[7]: VerifyVerdict.WRONG}
+        assert "'colour' was unexpected" in found[keys[7]].reason
+
+    def test_a_way_in_of_another_type_is_wrong(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """A token or key that is there and that its view does not find lets nobody in."""
+        place = access_of(target.model.name, keys[7])
+        change(server, target, place, type="other")
+        found = verdicts()
+        assert {uuid: each.verdict for uuid, each in found.items()} == {keys[7]: VerifyVerdict.WRONG}
+        assert f"does not find document {place.id}, which is there" in found[keys[7]].reason
+
+    @TOKEN_MODEL
+    def test_a_second_token_is_wrong(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
+        """Two answers where the servers want one are none."""
+        second = {"_id": "gpiiToken-second", "type": "gpiiToken", "gpiiToken": keys[7], "userId": "user-second"}
+        put(databases(server, target)["auth"], second)
+        assert verdicts() == {
+            keys[7]: CardVerdict(keys[7], VerifyVerdict.WRONG, "view findGpiiToken has 2 answers, not one")
+        }
+
+    @TOKEN_MODEL
+    def test_a_token_that_leads_to_another_user_is_wrong(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """A card must not let in as somebody else."""
+        change(server, target, Place("auth", f"gpiiToken-{keys[7]}"), userId=f"user-{keys[8]}")
+        assert verdicts() == {
+            keys[7]: CardVerdict(
+                keys[7],
+                VerifyVerdict.WRONG,
+                f"view findUserByGpiiToken leads to document user-{keys[8]}, not user-{keys[7]}",
+            )
+        }
+
+    @TOKEN_MODEL
+    def test_a_token_that_leads_to_no_user_is_wrong(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """A card whose token names a user that is not there lets nobody in."""
+        change(server, target, Place("auth", f"gpiiToken-{keys[7]}"), userId="user-nobody")
+        assert {uuid: each.verdict for uuid, each in verdicts().items()} == {keys[7]: VerifyVerdict.WRONG}
+
+    @TOKEN_MODEL
+    def test_a_token_of_another_key_is_wrong_for_its_card(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """A token that answers to another key is there, and lets its own card not in."""
+        change(server, target, Place("auth", f"gpiiToken-{keys[7]}"), gpiiToken="another")
+        assert {uuid: each.verdict for uuid, each in verdicts().items()} == {keys[7]: VerifyVerdict.WRONG}
+
+    @KEY_MODEL
+    @pytest.mark.parametrize("safe", ["prefsSafe-nobodys", "prefsSafe-snapset_1a"])
+    def test_a_key_that_leads_elsewhere_is_wrong(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify, safe: str
+    ) -> None:
+        """A key must lead to its own card's safe, not to another's and not to none."""
+        change(server, target, Place("gpii", keys[7]), prefsSafeId=safe)
+        assert {uuid: each.verdict for uuid, each in verdicts().items()} == {keys[7]: VerifyVerdict.WRONG}
+
+    @KEY_MODEL
+    def test_a_key_without_a_safe_is_wrong(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """A key that has lost the name of its safe leads nowhere."""
+        change(server, target, Place("gpii", keys[7]), prefsSafeId=None)
+        assert {uuid: each.verdict for uuid, each in verdicts().items()} == {keys[7]: VerifyVerdict.WRONG}
+
+    @pytest.mark.parametrize(("shown", "verdict"), [("f", VerifyVerdict.CHANGED), ("0", VerifyVerdict.OK)])
+    def test_of_two_versions_the_one_that_is_shown_counts(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify, shown: str, verdict: VerifyVerdict
+    ) -> None:
+        """A set of which replication has brought two versions works, with the one that every server shows."""
+        place = preferences_of(target.model.name, keys[7])
+        document = get(at(server, target, place), place.id)
+        flat(document)[FONT_SIZE] = 40
+        other = {**document, "_rev": f"1-{shown * 32}"}
+        assert at(server, target, place).write([json.dumps(other).encode()]) == []
+        assert (get(at(server, target, place), place.id)["_rev"] == other["_rev"]) == (verdict is VerifyVerdict.CHANGED)
+        found = verdicts()
+        assert found.get(keys[7], CardVerdict(keys[7], VerifyVerdict.OK)).verdict is verdict
+        assert set(found) <= {keys[7]}
+
+
+class TestWhatIsMissing:
+    """Batches, databases and views that have not been loaded."""
+
+    def test_cards_that_were_never_loaded_are_missing(
+        self, server: Server, target: Target, snapsets: Snapsets, verdicts: Verify, keys: list[str]
+    ) -> None:
+        """A target with its views and no cards of the batch: every card is missing."""
+        load(server, target, all_sources(target, [], snapsets))
+        found = verdicts()
+        assert set(found) == set(keys)
+        assert {each.verdict for each in found.values()} == {VerifyVerdict.MISSING}
+
+    def test_a_missing_part_of_a_card_is_missing(
+        self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, verdicts: Verify, keys: list[str]
+    ) -> None:
+        """A load that was cut off before its last kind of document: no card works yet."""
+        last = target.model.kinds[-1].name
+        sources = all_sources(target, [manifest], snapsets)
+        load(server, target, [source for source in sources if source.kind != last])
+        found = verdicts()
+        assert {uuid: each.reason for uuid, each in found.items()} == {
+            uuid: f"document {access_of(target.model.name, uuid).id} is not there" for uuid in keys
+        }
+        assert {each.verdict for each in found.values()} == {VerifyVerdict.MISSING}
+
+    @pytest.mark.parametrize("there", [0, 1])
+    def test_a_missing_database_is_an_error(
+        self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, there: int
+    ) -> None:
+        """A target that has not been set up is told as such, not card by card."""
+        for name in list(databases(server, target))[:there]:
+            server.database(target.database(name)).create()
+        with pytest.raises(VerifyError, match=r"database test-.*: (has no view find.*|is not there) \(load the"):
+            verify(server, target, [manifest], snapsets)
+
+    @TOKEN_MODEL
+    def test_a_missing_preferences_database_is_an_error(
+        self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, sources: list[Source]
+    ) -> None:
+        """The views being there does not help where the preference sets' database is not."""
+        load(server, target, sources)
+        name = target.database("preferences")
+        server.database(name).delete()
+        with pytest.raises(VerifyError, match=rf"database {name}: is not there \(load the target first\)"):
+            verify(server, target, [manifest], snapsets)
+
+    @KEY_MODEL
+    def test_missing_views_are_an_error(
+        self, server: Server, target: Target, manifest: Manifest, sources: list[Source], run: Command
+    ) -> None:
+        """Without its views a server finds nobody: exit code 10, and the message says to load."""
+        load(server, target, sources[:-1])
+        done = run("verify", manifest.path)
+        assert done.code == 10
+        database = target.database(target.model.databases[-1])
+        view = {"gpii-token": "findGpiiToken", "gpii-key": "findPrefsSafeByGpiiKey"}[target.model.name]
+        assert done.stderr == f"error: database {database}: has no view {view} (load the target first)\n"
+
+    @pytest.mark.usefixtures("loaded")
+    def test_a_view_that_finds_nobody_is_wrong_for_every_card(
+        self, server: Server, target: Target, verdicts: Verify, keys: list[str]
+    ) -> None:
+        """Views that somebody has put in place of ours and that find no card are told, card by card."""
+        database = databases(server, target)[target.model.databases[-1]]
+        document = get(database, DESIGN)
+        for view in document["views"].values():
+            view["map"] = "function (doc) { if (doc.type === 'other') { emit(doc._id, doc); } }"
+        put(database, document)
+        found = verdicts()
+        assert set(found) == set(keys)
+        assert {each.verdict for each in found.values()} == {VerifyVerdict.WRONG}
+
+    @pytest.mark.usefixtures("loaded")
+    def test_a_view_with_other_values_is_wrong_for_every_card(
+        self, server: Server, target: Target, verdicts: Verify, keys: list[str]
+    ) -> None:
+        """A view that finds the card and does not say what the servers need is of no use to them."""
+        database = databases(server, target)[target.model.databases[-1]]
+        document = get(database, DESIGN)
+        for view in document["views"].values():
+            view["map"] = "function (doc) { emit(doc.gpiiToken || doc._id, null); }"
+        put(database, document)
+        found = verdicts()
+        assert set(found) == set(keys)
+        assert {each.verdict for each in found.values()} == {VerifyVerdict.WRONG}
+
+
+@pytest.mark.usefixtures("loaded")
+class TestAsking:
+    """Which cards are asked for, and how it is told."""
+
+    @pytest.mark.parametrize(("sample", "cards"), [(1, 1), (7, 7), (CARDS, CARDS), (CARDS + 5, CARDS)])
+    def test_a_sample_has_as_many_cards_as_wanted(
+        self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, sample: int, cards: int
+    ) -> None:
+        """So many of the batch, and no more than it has."""
+        result = verify(server, target, [manifest], snapsets, sample=sample)
+        assert {**result.verdicts} == {VerifyVerdict.OK: cards}
+
+    @KEY_MODEL
+    def test_a_sample_is_of_each_batch_and_another_each_time(
+        self,
+        server: Server,
+        target: Target,
+        manifest: Manifest,
+        snapsets: Snapsets,
+        keys: list[str],
+        tmp_path: Path,
+        proxied: Callable[[Hook], tuple[Server, Proxy]],
+    ) -> None:
+        """Cards are drawn anew each time, from every batch, none twice."""
+        other = generate("other", {"empty": 30}, tmp_path / "other").manifest
+        load(server, target, all_sources(target, [other], snapsets))
+        through, proxy = proxied(pass_on)
+        for _ in range(20):
+            result = verify(through, target, [manifest, other], snapsets, sample=5)
+            assert {**result.verdicts} == {VerifyVerdict.OK: 10}
+        asked = [request.data()["keys"] for request in proxy.requests if request.method == "POST"]
+        assert [len(set(each)) for each in asked] == [5] * 40
+        first = {uuid for each in asked for uuid in each if uuid in keys}
+        assert len(first) > 30
+        assert all(set(each) <= set(keys) or not set(each) & set(keys) for each in asked)
+
+    def test_the_command_tells_that_all_is_well(self, manifest: Manifest, run: Command) -> None:
+        """Exit code 0 and the counts."""
+        done = run("verify", manifest.path, "--json")
+        assert (done.code, done.stderr) == (0, "")
+        assert {verdict.value: done.data[verdict.value] for verdict in VerifyVerdict} == {
+            **dict.fromkeys((verdict.value for verdict in VerifyVerdict), 0),
+            "ok": CARDS,
+        }
+        assert done.data["cards"] == CARDS
+
+    @TOKEN_MODEL
+    def test_the_command_names_what_would_not_work(
+        self, server: Server, target: Target, manifest: Manifest, keys: list[str], run: Command
+    ) -> None:
+        """Exit code 10, the counts, and a line for each card that would not work; revoked and changed ones are fine."""
+        change(server, target, preferences_of(target.model.name, keys[0]), extra=1)
+        remove(server, target, access_of(target.model.name, keys[1]))
+        place = preferences_of(target.model.name, keys[2])
+        document = get(at(server, target, place), place.id)
+        flat(document)[FONT_SIZE] = 40
+        put(at(server, target, place), document)
+
+        done = run("verify", manifest.path)
+
+        assert done.code == 10
+        assert f"{CARDS} cards asked for in " in done.stdout
+        assert f" s: {CARDS - 3} ok, 1 changed, 1 revoked, 1 wrong\n" in done.stdout
+        first, last = done.stderr.splitlines()
+        assert first.startswith(f"warning: batch spring, card {keys[0]}: wrong: ")
+        assert last == "error: 1 card would not work (load the batch; what is wrong then, a person has to look at)"
+
+    @KEY_MODEL
+    def test_a_revoked_card_is_no_failure(
+        self, server: Server, target: Target, manifest: Manifest, keys: list[str], run: Command
+    ) -> None:
+        """Exit code 0: it was stopped on purpose."""
+        remove(server, target, access_of(target.model.name, keys[1]))
+        done = run("verify", manifest.path, "--json")
+        assert (done.code, done.stderr) == (0, "")
+        assert (done.data["ok"], done.data["revoked"]) == (CARDS - 1, 1)

@@ -1,0 +1,192 @@
+"""The documentation and the code say the same."""
+
+import re
+import shlex
+from itertools import chain
+from pathlib import Path
+
+import click
+import pytest
+
+from dataloader.batch import read_manifest
+from dataloader.cli import COMMANDS, cli
+from dataloader.common import DataloaderError, ExitCode
+from dataloader.target import Target
+from tests.conftest import Command
+from tests.support.command_docs import COMMANDS_PAGE, README, ROOT, commands, documents, environment, exit_codes, readme
+from tests.support.returned_files import fill_in, good_rows
+
+PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "node_modules"} & {*path.relative_to(ROOT).parts})
+EACH_PAGE = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+EACH_COMMAND = pytest.mark.parametrize("name", COMMANDS)
+_LINK = re.compile(r"\[[^]]*\]\((?P<target>[^)\s]+)\)")
+_CALL = re.compile(r"^(?:[A-Z_]+=\S+ +)*(?P<line>dataloader [a-z].*)$", re.MULTILINE)
+_MAKE = re.compile(r"(?:^|[\s`])make (?P<target>[a-z]+)(?=[\s`]|$)", re.MULTILINE)
+_FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+def test_what_is_taken_from_the_code_is_up_to_date(path: Path) -> None:
+    """``docs/commands.md`` and README.md's tables are what ``make docs`` writes."""
+    assert path.read_text("utf-8") == documents()[path], f"{path.name} is stale: run `make docs`"
+
+
+def test_markers_that_are_missing_are_an_error() -> None:
+    """A table whose place has gone is not left out silently."""
+    text = README.read_text("utf-8")
+    with pytest.raises(ValueError, match="exit codes"):
+        readme(text.replace("<!-- exit codes -->", ""))
+    assert exit_codes() in readme(text.replace(exit_codes(), "an old table"))
+
+
+@EACH_COMMAND
+def test_each_command_is_documented(name: str) -> None:
+    """Each command has a help text, a line for the list of commands, and a section of its own in the docs."""
+    command = commands()[name]
+    assert command.name == name
+    assert command.help
+    assert command.short_help
+    assert command.short_help.endswith(".")
+    assert f"\n## dataloader {name}\n" in COMMANDS_PAGE.read_text("utf-8")
+
+
+@EACH_COMMAND
+def test_each_option_is_described(name: str) -> None:
+    """Every option says what it does, as a sentence."""
+    options = [option for option in commands()[name].params if isinstance(option, click.Option)]
+    assert options
+    for option in options:
+        assert option.help, option.name
+        assert option.help[0].isupper() or option.help[0].isdigit(), option.help
+        assert option.help.endswith("."), option.help
+
+
+@EACH_COMMAND
+def test_each_command_shows_an_example_that_parses(name: str) -> None:
+    """Each help text ends with an example of that command, on a line of its own, that the program accepts."""
+    text = commands()[name].get_help(click.Context(commands()[name], terminal_width=100))
+    found = re.search(r"^  Example:\n    dataloader (?P<line>.*)$", text, re.MULTILINE)
+    assert found, text
+    words = shlex.split(found["line"])
+    assert words[0] == name
+    parse(words)
+
+
+def parse(arguments: list[str]) -> None:
+    """See that the program accepts a command line, without running it."""
+    name = next(word for word in arguments if not word.startswith("-"))
+    rest = [word for word in arguments if word != name]
+    with commands()[name].make_context(name, rest, parent=click.Context(cli, info_name="dataloader")):
+        pass
+
+
+def command_lines(path: Path) -> list[list[str]]:
+    """Return the arguments of every call of the program that a page shows to be typed."""
+    fences = [match["text"].replace("\\\n", " ") for match in _FENCE.finditer(path.read_text("utf-8"))]
+    return [shlex.split(match["line"], comments=True)[1:] for text in fences for match in _CALL.finditer(text)]
+
+
+@EACH_PAGE
+def test_every_command_line_in_the_docs_parses(path: Path) -> None:
+    """What a page shows to be typed is accepted by the program as it is."""
+    for arguments in command_lines(path):
+        parse(arguments)
+
+
+@EACH_PAGE
+def test_every_target_of_make_in_the_docs_is_there(path: Path) -> None:
+    """A page that says ``make something`` names a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    fences_and_code = re.findall(r"^```.*?^```$|`[^`\n]+`", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    for text in fences_and_code:
+        for match in _MAKE.finditer(text):
+            assert match["target"] in targets, match[0]
+
+
+def test_the_operators_page_can_be_followed(
+    here: Command, tmp_path: Path, target: Target, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever types what the page shows, in its order, ends with cards that work; twice, nothing changes."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "dataloader.toml").write_text(
+        f'[target.production]\nurl = "{target.address.url}"\nenvironment = "production"\n'
+        f'model = "{target.model.name}"\nprefix = "{target.prefix}"\n'
+    )
+    lines = command_lines(ROOT / "docs" / "operators.md")
+    assert [name for name, *_ in lines] == [
+        *(
+            "generate",
+            "export",
+            "reconcile",
+            "validate",
+            "check",
+            "plan",
+            "load",
+            "verify",
+            "verify",
+            "status",
+            "verify",
+            "revoke",
+        ),
+        "revoke",
+    ]
+    for arguments in lines:
+        if arguments[0] == "reconcile":
+            # What the vendor does.
+            (tmp_path / "mail").mkdir()
+            rows = good_rows(read_manifest(tmp_path / "batches" / "spring.batch.jsonl"))
+            fill_in(tmp_path / "batches" / "spring.xlsx", tmp_path / "mail" / "spring.xlsx", rows)
+        completed = here(*arguments)
+        assert (completed.code, completed.stderr) == (ExitCode.OK, ""), arguments
+    [manifest] = (tmp_path / "batches").glob("*.batch.jsonl")
+    assert here("verify", manifest, "--target", "production", "--json").data["ok"] == 500
+
+
+@EACH_PAGE
+def test_every_link_leads_somewhere(path: Path) -> None:
+    """A link to a file of the project names one that is there, and a heading in it where it names one."""
+    for match in _LINK.finditer(path.read_text("utf-8")):
+        place, _, heading = match["target"].partition("#")
+        if "://" in place:
+            continue
+        target = (path.parent / place).resolve() if place else path
+        assert target.exists(), match[0]
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, match[0]
+
+
+def test_each_error_owns_its_exit_code() -> None:
+    """Every kind of error has an exit code of its own; those derived from one share its code."""
+    kinds = DataloaderError.__subclasses__()
+    codes = [kind.exit_code for kind in kinds]
+    assert len(set(codes)) == len(codes)
+    assert set(codes) == set(ExitCode) - {ExitCode.OK, ExitCode.INTERNAL, ExitCode.INTERRUPTED}
+    for kind in kinds:
+        assert "exit_code" in vars(kind)
+        for derived in descendants(kind):
+            assert derived.exit_code == kind.exit_code
+
+
+def descendants(kind: type[DataloaderError]) -> list[type[DataloaderError]]:
+    """Return every class that is derived from an error, however far."""
+    return list(chain.from_iterable([each, *descendants(each)] for each in kind.__subclasses__()))
+
+
+def test_exit_codes_are_told_apart() -> None:
+    """No two codes are the same, none takes a shell's own meaning, and each says in one line what it means."""
+    assert len({int(code) for code in ExitCode}) == len(ExitCode)
+    for code in ExitCode:
+        assert code in {0, 130} or 1 <= code < 126
+        assert code.meaning
+        assert "\n" not in code.meaning
+
+
+def test_each_setting_says_what_it_does() -> None:
+    """Every variable of the environment that the code reads is in the table, with what it means."""
+    found = environment()
+    assert all(meaning.endswith(".") for meaning in found.values())
+    for path in (ROOT / "dataloader").rglob("*.py"):
+        for name in re.findall(r"\b(?:DATALOADER|COUCHDB)_[A-Z_]+\b", path.read_text("utf-8")):
+            assert name in found or name.endswith("_"), f"{path}: {name}"

@@ -1,0 +1,244 @@
+"""The wheel: what is in it, and that it works by itself, with the source tree out of reach."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from importlib.metadata import PathDistribution
+from pathlib import Path
+from zipfile import Path as ZipPath
+from zipfile import ZipFile
+
+import pytest
+
+from dataloader import __version__
+from dataloader.batch import read_manifest
+from dataloader.common import data_dir
+from dataloader.couch import Address, Server
+from dataloader.records.models import model_names
+from dataloader.target import Target
+from tests.conftest import Completed, get, snapshot
+
+ROOT = Path(__file__).resolve().parents[2]
+NOT_SHIPPED = {"__pycache__", "node_modules"}
+
+Installed = Callable[..., Completed]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source tree as it is."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, timeout=300)
+    [path] = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the wheel in it; what the wheel depends on comes from this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=300)
+    python = folder / "bin" / "python"
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), *install], check=True, timeout=300)
+    [site_packages] = folder.glob("lib/python*/site-packages")
+    # Paths that a .pth file adds are searched last, and .pth files there (the source tree's is one) are not read.
+    (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def installed(environment: Path, tmp_path: Path) -> Installed:
+    """Run a program of the environment: ``installed("dataloader", "--version")``."""
+
+    def run(program: str, *arguments: object, env: dict[str, str] | None = None) -> Completed:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        process = subprocess.run(
+            [str(environment / "bin" / program), *map(str, arguments)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**inherited, **(env or {})},
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+        )
+        return Completed(process.returncode, process.stdout, process.stderr)
+
+    return run
+
+
+def shipped(folder: Path) -> set[str]:
+    """Return the files below a folder that a wheel carries, as paths from there."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {path.as_posix() for path in paths if not NOT_SHIPPED & {*path.parts} and path.suffix != ".pyc"}
+
+
+def test_the_wheel_carries_all_that_it_needs_and_nothing_else(wheel: Path) -> None:
+    """Code, schemas, snapsets, samples, views and the embedded server's files; no tests, no packages of Node.js."""
+    expected = {f"dataloader/{path}" for path in shipped(ROOT / "dataloader")}
+    for name in ("schemas", "snapsets", "samples"):
+        expected |= {f"dataloader/data/{name}/{path}" for path in shipped(ROOT / name)}
+    with ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if not name.endswith("/")}
+    about = {name for name in names if name.startswith(f"gpii_dataloader-{__version__}.dist-info/")}
+    assert names - about == expected
+    assert {
+        "dataloader/data/schemas/gpii-key/prefsSafe.schema.json",
+        "dataloader/data/snapsets/snapset_1a.json5",
+        "dataloader/data/samples/personas/alice.json5",
+        "dataloader/records/views/gpii-token/auth/views/findGpiiToken.js",
+        "dataloader/embedded/package.json",
+        "dataloader/embedded/package-lock.json",
+        "dataloader/embedded/server.js",
+        "dataloader/report/page.html.j2",
+        "dataloader/report/style.css",
+        "dataloader/py.typed",
+    } <= names
+    assert f"gpii_dataloader-{__version__}.dist-info/licenses/LICENSE" in about
+
+
+def test_the_wheel_says_what_it_is(wheel: Path) -> None:
+    """Its name, its version, its command, and the Python it needs stand in its metadata."""
+    about = PathDistribution(ZipPath(wheel) / f"gpii_dataloader-{__version__}.dist-info")
+    assert (about.metadata["Name"], about.version) == ("gpii-dataloader", __version__)
+    assert about.metadata["Requires-Python"] == ">=3.11"
+    assert {(each.name, each.value) for each in about.entry_points} == {("dataloader", "dataloader.cli:main")}
+
+
+def test_an_installed_wheel_uses_its_own_files(installed: Installed, environment: Path) -> None:
+    """Code, data and views are those of the installed package, not the source tree's."""
+    code = (
+        "import dataloader; from dataloader.common.settings import data_dir, views_dir; "
+        "print(dataloader.__file__, data_dir('schemas'), data_dir('snapsets'), data_dir('samples'), views_dir())"
+    )
+    for path in installed("python", "-c", code).stdout.split():
+        assert Path(path).is_relative_to(environment.resolve())
+        assert Path(path).exists()
+
+
+def test_an_installed_wheel_does_the_whole_main_job(
+    installed: Installed, server: Server, target: Target, on_target: list[str], credentials: dict[str, str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Mint, validate, load, verify and seed, for each model."""
+    minted = installed("dataloader", "generate", "spring", "--cards", "20", "--snapset", "snapset_4a")
+    assert (minted.code, minted.stderr) == (0, "")
+    manifest = tmp_path / "spring.batch.jsonl"
+    assert installed("dataloader", "validate", manifest, tmp_path / "spring.xlsx").code == 0
+    loaded = installed("dataloader", "load", manifest, *on_target, "--json", env=credentials)
+    assert (loaded.code, loaded.stderr) == (0, "")
+    documents = sum(len(each) for each in snapshot(server, target).values())
+    assert loaded.data["created"] == documents
+    report = ("--report", "verify.html")
+    assert installed("dataloader", "verify", manifest, *on_target, *report, "--json", env=credentials).data["ok"] == 20
+    assert "All 20 cards are ready." in (tmp_path / "verify.html").read_text("utf-8")
+    seeded = installed("dataloader", "seed", *on_target, "--json", env=credentials)
+    assert (seeded.code, seeded.stderr) == (0, "")
+    assert sum(len(each) for each in snapshot(server, target).values()) == documents + seeded.data["created"]
+
+
+def test_an_installed_wheel_brings_the_embedded_server(installed: Installed) -> None:
+    """The embedded server is installed from the wheel's files, and runs."""
+    code = (
+        "from dataloader.embedded import EmbeddedServer\n"
+        "from dataloader.couch import Address, Server\n"
+        "with EmbeddedServer(None) as embedded:\n"
+        "    print(Server(Address(embedded.url)).welcome().product)\n"
+    )
+    assert installed("python", "-c", code).stdout == "PouchDB Server\n"
+
+
+THIRD_MODEL = """
+from dataloader.records.models.base import Entry, Kind, Lookup, Marking, Model, Revoking
+from dataloader.common.revision import Document
+
+
+def _ticket(entry: Entry) -> Document:
+    return {"_id": f"ticket-{entry.key}", "type": "ticket", "number": entry.key, "set": entry.preferences}
+
+
+def _stopped(ticket: Document, reason: str, _: str) -> Document:
+    return {**ticket, "stopped": reason}
+
+
+def _running(ticket: Document, _: str) -> Document:
+    return {name: value for name, value in ticket.items() if name != "stopped"}
+
+
+MODEL = Model(
+    name="third",
+    databases=("tickets",),
+    kinds=(Kind("ticket", "tickets", lambda key: f"ticket-{key}", _ticket),),
+    lookups=(Lookup("tickets", "findTicket", include_docs=False, kinds={"value": "ticket"}),),
+    revoking=(Revoking("ticket", Marking(lambda ticket: "stopped" in ticket, _stopped, _running)),),
+)
+"""
+THIRD_VIEW = """
+function findTicket(doc) {
+    if (doc.type === "ticket") {
+        emit(doc.number, doc);
+    }
+}
+"""
+THIRD_SCHEMA = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$id": "https://gpii.net/dataloader/schemas/third/ticket.schema.json",
+    "type": "object",
+    "required": ["_id", "type", "number", "set"],
+}
+
+
+@pytest.fixture
+def third_model(environment: Path) -> Iterator[None]:
+    """A document model ``third``, made of nothing but new files in the installed package."""
+    [package] = environment.glob("lib/python*/site-packages/dataloader")
+    files = {
+        package / "records" / "models" / "third.py": THIRD_MODEL,
+        package / "records" / "views" / "third" / "tickets" / "views" / "findTicket.js": THIRD_VIEW,
+        package / "data" / "schemas" / "third" / "ticket.schema.json": json.dumps(THIRD_SCHEMA),
+    }
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    yield
+    for path in files:
+        path.unlink()
+
+
+def test_a_third_model_is_a_new_file(
+    installed: Installed, third_model: None, server: Server, address: Address, prefix: str, credentials: dict[str, str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """A model's file, its view and its schema are all that it takes to load, verify and revoke cards with it."""
+    tickets = server.database(f"{prefix}tickets")
+    options = ("--url", address.url, "--environment", "ci", "--prefix", prefix, "--model", "third", "--json")
+    try:
+        assert installed("dataloader", "generate", "spring", "--cards", "5").code == 0
+        manifest = tmp_path / "spring.batch.jsonl"
+        loaded = installed("dataloader", "load", manifest, *options, env=credentials)
+        assert (loaded.code, loaded.data["failed"]) == (0, 0)
+        [*_, card] = read_manifest(manifest).cards()
+        assert get(tickets, f"ticket-{card.uuid}")["number"] == card.uuid
+        assert installed("dataloader", "verify", manifest, *options, env=credentials).data["ok"] == 5
+        assert installed("dataloader", "load", manifest, *options, env=credentials).data["created"] == 0
+        revoke = ("revoke", manifest, *options, "--card", "5", "--reason", "lost", "--yes")
+        assert installed("dataloader", *revoke, env=credentials).data["revoked"] == 1
+        assert get(tickets, f"ticket-{card.uuid}")["stopped"] == "lost"
+        verified = installed("dataloader", "verify", manifest, *options, env=credentials).data
+        assert (verified["ok"], verified["revoked"]) == (4, 1)
+    finally:
+        tickets.delete()
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_data_lie_where_people_edit_them_in_a_source_tree(name: str) -> None:
+    """In a source tree the schemas, snapsets and samples are those at its top."""
+    for kind in ("schemas", "samples"):
+        assert data_dir(kind) == ROOT / kind
+        assert (data_dir(kind) / name).is_dir()
+    assert data_dir("snapsets") == ROOT / "snapsets"

@@ -1,0 +1,460 @@
+"""Snapsets: reading them, and finding whatever is wrong in one."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+import json5
+import pytest
+
+from dataloader.common import ExitCode, FileError, InputError, data_dir, prepare, read_json5
+from dataloader.records import Snapsets, read_snapset, read_snapsets
+from dataloader.records.models import Role, get_model
+from dataloader.records.snapsets import known_terms
+
+COMMON = "http://registry.gpii.net/common/"
+APPLICATION = "http://registry.gpii.net/applications/org.example.reader"
+EMPTY = {"flat": {"contexts": {"gpii-default": {"name": "Default preferences", "preferences": {}}}}}
+TITLES = {
+    "snapset_1a": "Larger 125%",
+    "snapset_1b": "Larger 150%",
+    "snapset_1c": "Larger 175%",
+    "snapset_2a": "Dark & Larger 125%",
+    "snapset_2b": "Dark & Larger 150%",
+    "snapset_2c": "Dark & Larger 175%",
+    "snapset_3": "Read To Me",
+    "snapset_4a": "Magnifier 200%",
+    "snapset_4b": "Magnifier 400%",
+    "snapset_4c": "Large + Magnifier 200%",
+    "snapset_4d": "Magnifier Dark 200%",
+    "snapset_5": "Voice Control with Increased Size",
+}
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a snapset's file: ``write(text)``."""
+
+    def write(text: str | bytes, name: str = "mine.json5") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def with_preferences(preferences: str) -> str:
+    """Return a snapset's text with these preferences, written as JSON5."""
+    return f'{{flat: {{name: "Mine", contexts: {{"gpii-default": {{name: "D", preferences: {{{preferences}}}}}}}}}}}'
+
+
+def term(name: str, value: str) -> str:
+    """Return a snapset's text with one common term."""
+    return with_preferences(f'"{COMMON}{name}": {value}')
+
+
+def refusal(path: Path, *, strict: bool = False) -> list[str]:
+    """Return the lines of the error that reading a snapset ends with, without its path."""
+    with pytest.raises(InputError) as caught:
+        read_snapset(path, strict=strict)
+    assert caught.value.exit_code is ExitCode.INPUT
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith(str(path)) for line in lines)
+    return [line.removeprefix(str(path)).removeprefix(", ") for line in lines]
+
+
+# The project's own.
+
+
+def test_all_twelve_snapsets_are_there_under_their_names_and_titles(snapsets: Snapsets) -> None:
+    """Each is named after its file, and has the title that people see."""
+    assert {snapset.name: snapset.title for snapset in snapsets} == TITLES
+    assert list(snapsets.by_name) == sorted(TITLES)
+    assert snapsets.names() == ["empty", *sorted(TITLES)]
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_a_snapset_is_its_files_content_whole(snapsets: Snapsets, name: str) -> None:
+    """The set is what stands in the file; only the time of creation is kept apart."""
+    snapset = snapsets.get(name)
+    assert snapset is not None
+    content = json5.loads((data_dir("snapsets") / f"{name}.json5").read_text("utf-8"))
+    assert snapset.created == content.pop("timestampCreated") == "2020-11-23T00:00:00.000Z"
+    assert snapset.preferences == content
+    assert content["flat"]["contexts"]["gpii-default"]["preferences"]
+
+
+def test_the_projects_own_files_know_every_term_that_they_use(snapsets: Snapsets) -> None:
+    """Our snapsets and personas pass the strictest check, without a warning."""
+    assert snapsets.warnings == ()
+    for folder in (data_dir("snapsets"), data_dir("samples") / "personas"):
+        assert read_snapsets(folder, strict=True).warnings == ()
+
+
+def test_the_empty_snapset_is_built_in(snapsets: Snapsets, tmp_path: Path) -> None:
+    """A card can start empty whatever folder is used; that set has no documents of its own."""
+    for each in (snapsets, read_snapsets(tmp_path)):
+        empty = each.get("empty")
+        assert empty is not None
+        assert empty.preferences == EMPTY
+        assert empty.title == "empty"
+        assert "empty" not in [snapset.name for snapset in each]
+        assert "empty" in each.names()
+    assert snapsets.get("snapset_9") is None
+
+
+def test_a_folders_own_empty_snapset_counts(tmp_path: Path, write: Write) -> None:
+    """Who has a file of that name means that one."""
+    write(with_preferences(""), "empty.json5")
+    found = read_snapsets(tmp_path)
+    empty = found.get("empty")
+    assert empty is not None
+    assert empty.title == "Mine"
+    assert found.names() == ["empty"]
+
+
+def test_an_unknown_snapset_is_told_with_those_there_are(tmp_path: Path, write: Write) -> None:
+    """The problem names where it was asked for, the folder, and every name to choose of."""
+    write(with_preferences(""))
+    problem = read_snapsets(tmp_path).unknown("mime", "spring.batch.jsonl")
+    assert str(problem) == f"spring.batch.jsonl: there is no snapset 'mime' in {tmp_path} (choose of empty, mine)"
+
+
+# What is accepted.
+
+
+def test_an_older_set_without_a_display_name_is_accepted(write: Write) -> None:
+    """Sets from 2017 are plain JSON, without a name for people and without a time; their own name stands for it."""
+    text = json.dumps(
+        {
+            "flat": {
+                "contexts": {
+                    "gpii-default": {
+                        "name": "Default preferences",
+                        "preferences": {
+                            "http://registry.gpii.net/applications/com.microsoft.windows.screenDPI": {
+                                "screen-dpi": 1.25
+                            },
+                            f"{COMMON}cursorSize": 1.0,
+                            f"{COMMON}supportTool": ["dictionary"],
+                        },
+                    }
+                }
+            }
+        }
+    )
+    snapset, warnings = read_snapset(write(text, "snapset_1a.json"))
+    assert (snapset.name, snapset.title, warnings) == ("snapset_1a", "snapset_1a", [])
+    assert snapset.created == "1970-01-01T00:00:00.000Z"
+    assert snapset.preferences == json.loads(text)
+
+
+@pytest.mark.parametrize(("one", "other"), [("1.0", "1"), ("-0.0", "0"), ("1e0", "+1"), ("0x1", "1."), (".5", "0.50")])
+@pytest.mark.parametrize("model", ["gpii-token", "gpii-key"])
+def test_a_number_is_the_same_however_it_is_written(write: Write, model: str, one: str, other: str) -> None:
+    """Who writes 1.0 for 1 has the same set, and its documents have the same revisions."""
+    sets = [read_snapset(write(term("cursorSize", number)))[0] for number in (one, other)]
+    assert sets[0] == sets[1]
+    revisions = [
+        [prepare(kind.document(each.entry(Role.SNAPSET))).rev for kind in get_model(model).kinds] for each in sets
+    ]
+    assert revisions[0] == revisions[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cursorSize", "0.3"),
+        ("cursorSize", "0.7"),
+        ("fontSize", "12.3"),
+        ("magnification", "1.1"),
+        ("wordSpace", "-0.7"),
+        ("fontSize", "900719925474.1"),
+    ],
+)
+def test_a_tenth_is_what_people_write(write: Write, name: str, value: str) -> None:
+    """Steps of a tenth are taken as decimals: binary fractions do not make 0.3 wrong."""
+    snapset, warnings = read_snapset(write(term(name, value)))
+    assert snapset.preferences["flat"]["contexts"]["gpii-default"]["preferences"] == {COMMON + name: float(value)}
+    assert warnings == []
+
+
+def test_json5_is_more_than_json(write: Write) -> None:
+    """Comments, single quotes, names without quotes, commas at the end, and a mark of the byte order may be there."""
+    text = f"""// For trials.
+        {{flat: {{'name': 'Mine', /* one */ contexts: {{'gpii-default': {{preferences: {{
+            '{COMMON}DPIScale': +1,
+        }},}},}},}},}}"""
+    plain, _ = read_snapset(write(text))
+    marked, _ = read_snapset(write(b"\xef\xbb\xbf" + text.encode()))
+    assert plain == marked
+    assert plain.title == "Mine"
+
+
+def test_what_is_beside_the_preferences_is_kept(write: Write) -> None:
+    """A set may carry more than is described, in itself and in a context; none of it is lost."""
+    text = """{flat: {more: [1], name: "Mine", contexts: {
+        "gpii-default": {preferences: {}, more: {a: null}},
+        night: {name: "Night", preferences: {}, conditions: [{type: "x"}], metadata: [{type: "y"}]},
+    }}}"""
+    snapset, warnings = read_snapset(write(text))
+    assert snapset.preferences == json5.loads(text)
+    assert warnings == []
+
+
+@pytest.mark.parametrize("written", ["😀", r"\ud83d\ude00", r"\uD83D\uDE00"])
+def test_a_character_may_be_written_as_two_escapes(write: Write, written: str) -> None:
+    """A character beyond 16 bits is the same, be it written as itself or as JSON escapes it."""
+    path = write(
+        f'{{flat: {{name: "Mine {written}", contexts: {{"gpii-default": {{preferences: '
+        f'{{"{APPLICATION}": {{"{written}": ["{written}"]}}}}}}}}}}}}'
+    )
+    snapset, _ = read_snapset(path)
+    assert snapset.title == "Mine 😀"
+    assert snapset.preferences["flat"]["contexts"]["gpii-default"]["preferences"] == {APPLICATION: {"😀": ["😀"]}}
+    for kind in get_model("gpii-key").kinds:
+        prepare(kind.document(snapset.entry()))
+
+
+# What is not.
+
+SEE = "(see schemas/files/snapset.schema.json)"
+SEE_TERMS = "(see schemas/common/terms.schema.json)"
+SYNTAX = "(correct the syntax)"
+TERM = r"^http://registry\\.gpii\\.net/(common|applications)/.+"
+CHOICES = "['default', 'yellow', 'green', 'pink']"
+
+WRONG: dict[str, tuple[str | bytes, list[str]]] = {
+    "nothing": ("", [f": is not JSON5: Empty strings are not legal JSON5 {SYNTAX}"]),
+    "a comment only": ("// nothing", [f"line 1, column 11: is not JSON5: Unexpected end of input {SYNTAX}"]),
+    "a comma left out": (
+        '{\n  flat: {\n    name: "Mine"\n    contexts: {}\n  }\n}',
+        [f'line 4, column 5: is not JSON5: Unexpected "c" {SYNTAX}'],
+    ),
+    "a bracket left out": (
+        '{\n  flat: {name: "Mine"}\n',
+        [f"line 3, column 1: is not JSON5: Unexpected end of input {SYNTAX}"],
+    ),
+    "not UTF-8": ('{flat: "Größe"}'.encode("latin-1"), [": is not UTF-8 text (save it as UTF-8)"]),
+    "UTF-16": ("{flat: 1}".encode("utf-16"), [": is not UTF-8 text (save it as UTF-8)"]),
+    "a key twice": (
+        "{flat: {}, flat: {}}",
+        [f': is not JSON5: Duplicate key "flat" found in object {SYNTAX}'],
+    ),
+    "a term twice": (
+        with_preferences(f'"{COMMON}DPIScale": 1, "{COMMON}DPIScale": 2'),
+        [f': is not JSON5: Duplicate key "{COMMON}DPIScale" found in object {SYNTAX}'],
+    ),
+    "half a character": (
+        with_preferences(f'"{APPLICATION}": {{a: "\\ud83d"}}'),
+        [f": is not JSON5: '\\ud83d' holds half a character {SYNTAX}"],
+    ),
+    "no number": (term("fontSize", "NaN"), [f": is not JSON5: nan is not a number in JSON {SYNTAX}"]),
+    "no end": (term("fontSize", "Infinity"), [f": is not JSON5: inf is not a number in JSON {SYNTAX}"]),
+    "no end below": (term("fontSize", "-Infinity"), [f": is not JSON5: -inf is not a number in JSON {SYNTAX}"]),
+    "beyond a double": (term("fontSize", "1e999"), [f": is not JSON5: inf is not a number in JSON {SYNTAX}"]),
+    "beyond exact numbers": (
+        term("fontSize", "9007199254740993"),
+        [f": is not JSON5: 9007199254740993 is too large to be kept exactly (at most 2**53 - 1) {SYNTAX}"],
+    ),
+    "beyond exact numbers, with an exponent": (
+        term("fontSize", "1e16"),
+        [f": is not JSON5: 10000000000000000 is too large to be kept exactly (at most 2**53 - 1) {SYNTAX}"],
+    ),
+    "nested deeply in lists": ("[" * 100_000, [f": is not JSON5: is nested too deeply {SYNTAX}"]),
+    "larger than JSON5 may be": (
+        f"/*{'*' * 100_000}*/ {{}}",
+        [": has 100,007 bytes, and may have 100,000, unless it is plain JSON (take what does not belong there out)"],
+    ),
+    "nested deeply in objects": ("{a:" * 20_000, [f": is not JSON5: is nested too deeply {SYNTAX}"]),
+    "nested deeply and whole": (
+        with_preferences(f'"{APPLICATION}": {{a: {"[" * 5000}{"]" * 5000}}}'),
+        [f": is not JSON5: is nested too deeply {SYNTAX}"],
+    ),
+    "a list": ("[1]", [f": [1] is not of type 'object' {SEE}"]),
+    "a field too many": (
+        "{flat: {contexts: {'gpii-default': {preferences: {}}}}, name: 'Mine'}",
+        [f": Additional properties are not allowed ('name' was unexpected) {SEE}"],
+    ),
+    "no set": ("{timestampCreated: '2020-11-23T00:00:00.000Z'}", [f": 'flat' is a required property {SEE}"]),
+    "no default context": (
+        "{flat: {contexts: {night: {preferences: {}}}}}",
+        [f": flat.contexts: 'gpii-default' is a required property {SEE}"],
+    ),
+    "no preferences": (
+        "{flat: {contexts: {'gpii-default': {name: 'D'}}}}",
+        [f": flat.contexts.gpii-default: 'preferences' is a required property {SEE}"],
+    ),
+    "a wrong name for people": (
+        "{flat: {name: 1, contexts: {'gpii-default': {preferences: {}}}}}",
+        [f": flat.name: 1 is not of type 'string' {SEE}"],
+    ),
+    "a term of nobody's": (
+        with_preferences('"DPIScale": 1'),
+        [
+            rf": flat.contexts.gpii-default.preferences: 'DPIScale' does not match '{TERM}' {SEE}",
+        ],
+    ),
+    "an application's settings that are none": (
+        with_preferences(f'"{APPLICATION}": true'),
+        [f": flat.contexts.gpii-default.preferences.{APPLICATION}: True is not of type 'object' {SEE}"],
+    ),
+    "a value of a wrong type": (
+        term("highContrast/enabled", '"yes"'),
+        [f"context gpii-default: {COMMON}highContrast/enabled: 'yes' is not of type 'boolean' {SEE_TERMS}"],
+    ),
+    "a value too large": (
+        term("DPIScale", "5"),
+        [f"context gpii-default: {COMMON}DPIScale: 5 is greater than the maximum of 4 {SEE_TERMS}"],
+    ),
+    "a value between steps": (
+        term("cursorSize", "0.35"),
+        [f"context gpii-default: {COMMON}cursorSize: 0.35 is not a multiple of 0.1 {SEE_TERMS}"],
+    ),
+    "a value hardly between steps": (
+        term("cursorSize", "0.30000000000000004"),
+        [f"context gpii-default: {COMMON}cursorSize: 0.30000000000000004 is not a multiple of 0.1 {SEE_TERMS}"],
+    ),
+    "a fraction of a step": (
+        term("DPIScale", "1.5"),
+        [f"context gpii-default: {COMMON}DPIScale: 1.5 is not of type 'integer' {SEE_TERMS}"],
+    ),
+    "an unknown choice": (
+        term("highlightColor", '"blue"'),
+        [
+            f"context gpii-default: {COMMON}highlightColor: 'blue' is not one of {CHOICES} {SEE_TERMS}",
+        ],
+    ),
+    "several things in several contexts": (
+        f"""{{flat: {{contexts: {{
+            "gpii-default": {{preferences: {{"{COMMON}volume": 2, "{COMMON}pitch": true}}}},
+            night: {{preferences: {{"{COMMON}volume": -1}}}},
+        }}}}}}""",
+        [
+            f"context gpii-default: {COMMON}pitch: True is not of type 'number' {SEE_TERMS}",
+            f"context gpii-default: {COMMON}volume: 2 is greater than the maximum of 1 {SEE_TERMS}",
+            f"context night: {COMMON}volume: -1 is less than the minimum of 0 {SEE_TERMS}",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "problems"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_in_a_snapset_is_told(write: Write, text: str | bytes, problems: list[str]) -> None:
+    """Every problem is told with the file, the place in it, the rule, and what to do."""
+    assert refusal(write(text)) == problems
+
+
+def test_a_wrong_time_is_told(write: Write) -> None:
+    """A time is the records' own form, so that documents made from the snapset can carry it."""
+    for time in ("yesterday", "2020-11-23", "2020-11-23T00:00:00Z", "2020-13-23T00:00:00.000Z"):
+        text = with_preferences("").replace("{flat", f'{{timestampCreated: "{time}", flat', 1)
+        [problem] = refusal(write(text))
+        assert problem.startswith(f": timestampCreated: '{time}' does not match ")
+
+
+@pytest.mark.parametrize("name", ["1a.json5", "a b.json5", "größer.json5", "a.b.json5", f"{'a' * 65}.json5"])
+def test_a_file_must_be_named_like_a_snapset(write: Write, name: str) -> None:
+    """The name becomes a key in the databases: letters, digits, hyphens and underscores, a letter first."""
+    path = write(with_preferences(""), name)
+    assert refusal(path) == [f": {path.stem!r} is no name for a snapset"]
+
+
+def test_an_unknown_term_is_a_warning_and_with_strict_an_error(write: Write) -> None:
+    """More terms are in use than are described, but a slip of the pen looks the same: the user decides."""
+    text = with_preferences(f'"{COMMON}dpiScale": 1, "{APPLICATION}": {{anything: 1}}, "{COMMON}DPIScale": 1')
+    path = write(text)
+    said = f"context gpii-default: {COMMON}dpiScale is not a term that the registry's file knows (check its spelling)"
+    snapset, warnings = read_snapset(path)
+    assert [str(warning) for warning in warnings] == [f"{path}, {said}"]
+    assert snapset.preferences == json5.loads(text)
+    assert refusal(path, strict=True) == [said]
+    assert f"{COMMON}DPIScale" in known_terms()
+
+
+# A folder of them.
+
+
+def test_every_problem_of_every_file_of_a_folder_is_told(tmp_path: Path, write: Write) -> None:
+    """One run tells all that is wrong, in the order of the files."""
+    write("{", "c.json5")
+    write(term("DPIScale", "9"), "a.json5")
+    write(with_preferences(""), "b.json5")
+    with pytest.raises(InputError) as caught:
+        read_snapsets(tmp_path)
+    assert [problem.where.removeprefix(str(tmp_path)) for problem in caught.value.problems] == [
+        "/a.json5, context gpii-default",
+        "/c.json5, line 1, column 2",
+    ]
+
+
+def test_only_snapsets_of_a_folder_are_read(tmp_path: Path, write: Write) -> None:
+    """Other files, hidden ones, and what editors and other systems leave behind do not matter."""
+    write("x", "README.md")
+    write("x", ".hidden.json5")
+    write(b"\x00\x05", "._mine.json5")
+    (tmp_path / ".#mine.json5").symlink_to("nobody@nowhere.1234")
+    write(with_preferences(""), "mine.json5")
+    write(with_preferences(""), "other.json")
+    assert [snapset.name for snapset in read_snapsets(tmp_path)] == ["mine", "other"]
+
+
+def test_a_snapset_that_is_there_in_two_files_is_told(tmp_path: Path, write: Write) -> None:
+    """Nobody has to guess which of two files of a name counts."""
+    write(with_preferences(""), "mine.json")
+    write(with_preferences(""), "mine.json5")
+    with pytest.raises(InputError) as caught:
+        read_snapsets(tmp_path)
+    assert str(caught.value) == f"{tmp_path}/mine.json5: mine is there twice, as .json and .json5 (keep one)"
+
+
+def test_warnings_of_a_folder_are_kept(tmp_path: Path, write: Write) -> None:
+    """What was noticed in any file is told with the folder's snapsets; with strict it is an error."""
+    write(term("one", "1"), "a.json5")
+    write(term("two", "1"), "b.json5")
+    assert [warning.where for warning in read_snapsets(tmp_path).warnings] == [
+        f"{tmp_path}/{name}.json5, context gpii-default" for name in "ab"
+    ]
+    with pytest.raises(InputError) as caught:
+        read_snapsets(tmp_path, strict=True)
+    assert len(caught.value.problems) == 2
+
+
+def test_a_folder_or_file_that_cannot_be_read_is_told(tmp_path: Path, write: Write) -> None:
+    """What is not there, is of another kind, or would keep us waiting, is an error about the file."""
+    file = write("x", "file")
+    pipe = tmp_path / "pipe.json5"
+    os.mkfifo(pipe)
+    for folder, reason in (("none", "no such file or directory"), ("file", "not a directory")):
+        with pytest.raises(FileError) as caught:
+            read_snapsets(tmp_path / folder)
+        assert str(caught.value) == f"{tmp_path / folder}: {reason} (name the folder of the snapsets)"
+    for path, reason in (
+        (tmp_path / "none.json5", "no such file or directory (give the path of a file that can be read)"),
+        (file / "x.json5", "not a directory (give the path of a file that can be read)"),
+        (tmp_path, "is not a regular file (save it as a file first)"),
+        (pipe, "is not a regular file (save it as a file first)"),
+    ):
+        with pytest.raises(FileError, match=f"^{re.escape(f'{path}: {reason}')}$"):
+            read_json5(path)
+
+
+def test_a_large_file_of_plain_json_is_read_at_once(tmp_path: Path) -> None:
+    """What JSON5 adds takes its time; a file that has none of it may be large. Doubles are told all the same."""
+    path = tmp_path / "large.json5"
+    path.write_text(f'{{"a": [{"1.0, " * 500_000}2], "b": "\\ud83d\\ude00"}}')
+    start = monotonic()
+    assert read_json5(path) == {"a": [*[1] * 500_000, 2], "b": "\N{GRINNING FACE}"}
+    assert monotonic() - start < 30
+    path.write_text('{"a": 1, "a": 2}')
+    with pytest.raises(InputError, match="a"):
+        read_json5(path)
+    with path.open("wb") as stream:
+        stream.truncate(16_000_001)
+    with pytest.raises(InputError, match=r"has 16,000,001 bytes, and may have 16,000,000 \("):
+        read_json5(path)

@@ -1,0 +1,80 @@
+"""Indexes of views: waited for as long as they grow, and no longer."""
+
+from collections.abc import Callable
+from threading import Event
+
+import pytest
+
+from dataloader.common import UnreachableError
+from dataloader.couch import Server
+from dataloader.operations import Source, all_sources, load
+from dataloader.records import Snapsets
+from dataloader.target import Target
+from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request
+
+Proxied = Callable[[Hook], tuple[Server, Proxy]]
+LOOKS = 60
+"""How often the growing index is looked at until it is built."""
+
+
+@pytest.fixture
+def without_cards(target: Target, snapsets: Snapsets) -> list[Source]:
+    """What there is to load without a batch: the snapsets and the views."""
+    return all_sources(target, [], snapsets)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give an index up long before it has been looked at so often."""
+    monkeypatch.setattr("dataloader.replication.indexes.INDEX_WAIT", 0.1)
+    monkeypatch.setattr("dataloader.replication.indexes.INDEX_LOOK", 0.02)
+    monkeypatch.setattr("dataloader.replication.indexes.INDEX_STILL", 0.5)
+
+
+class Building:
+    """A server that is building an index, and answers no query until it has been looked at often enough: a hook."""
+
+    def __init__(self, target: Target, *, growth: int) -> None:
+        self._names = [f"shards/0-f/{target.database(name)}.1700000000" for name in target.model.databases]
+        self._growth = growth
+        self._looks = 0
+        self.over = Event()
+
+    def __call__(self, request: Request, forward: Forward) -> Reply:
+        """Tell how far the index has come; keep whoever queries a view waiting while it is built."""
+        if request.path == "/_active_tasks":
+            self._looks += 1
+            task = {"type": "indexer", "changes_done": 100 + self._growth * self._looks, "total_changes": 100_000}
+            return Reply.json(200, [{**task, "database": name} for name in self._names])
+        if "/_view/" in request.endpoint and self._looks < LOOKS:
+            self.over.wait(30)
+            raise Hangup
+        return forward(request)
+
+
+def test_an_index_that_grows_is_waited_for(proxied: Proxied, target: Target, without_cards: list[Source]) -> None:
+    """However long it takes: each look that finds it grown begins the wait anew."""
+    building = Building(target, growth=1)
+    through, _ = proxied(building)
+    try:
+        assert load(through, target, without_cards).views_built > 0
+    finally:
+        building.over.set()
+
+
+def test_an_index_that_does_not_grow_is_given_up(
+    proxied: Proxied, server: Server, target: Target, without_cards: list[Source]
+) -> None:
+    """A server that builds nothing, and never answers, does not keep a load for ever; all documents are there."""
+    building = Building(target, growth=0)
+    through, _ = proxied(building)
+    total = sum(source.count for source in without_cards)
+    try:
+        with pytest.raises(UnreachableError, match="its index has not grown for") as caught:
+            load(through, target, without_cards)
+    finally:
+        building.over.set()
+    assert f"{total} of {total} documents were seen to before this; run it again and it goes on" in str(caught.value)
+    result = load(server, target, without_cards)
+    assert (result.documents, result.needs_attention) == (total, 0)
+    assert result.views_built > 0

@@ -1,0 +1,52 @@
+"""A cluster in which the copy that answers is behind the others."""
+
+import json
+from collections.abc import Callable
+
+from dataloader.batch import Manifest
+from dataloader.couch import Server
+from dataloader.operations import Outcome, Source, all_sources, load
+from dataloader.records import Snapsets
+from dataloader.target import Target
+from tests.conftest import databases, get, put, snapshot
+from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
+
+NODES = ["couchdb@one", "couchdb@two", "couchdb@three"]
+
+
+def behind(request: Request, forward: Forward) -> Reply:
+    """Answer as a cluster whose copy that answers questions about revisions has none of the documents yet."""
+    if request.path == "/":
+        return Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
+    if request.path == "/_membership":
+        return Reply.json(200, {"all_nodes": NODES, "cluster_nodes": NODES})
+    if request.path.endswith("/_revs_diff"):
+        return Reply.json(200, {each: {"missing": revs} for each, revs in json.loads(request.body).items()})
+    return forward(request)
+
+
+def test_a_document_that_one_copy_has_not_yet_is_not_taken_for_absent(
+    server: Server,
+    target: Target,
+    manifest: Manifest,
+    snapsets: Snapsets,
+    sources: list[Source],
+    proxied: Callable[[Hook], tuple[Server, Proxy]],
+) -> None:
+    """A node that was away answers that nothing is there; nothing is written over what the others have."""
+    load(server, target, sources)
+    kind = target.model.kinds[0]
+    database = databases(server, target)[kind.database]
+    card = next(manifest.cards())
+    # Somebody's document of other content, which a first revision of ours would stand beside.
+    foreign = get(database, kind.id(card.uuid)) | {"note": "somebody's"}
+    put(database, foreign)
+    before = snapshot(server, target)
+
+    through, _ = proxied(behind)
+    result = load(through, target, all_sources(target, [manifest], snapsets))
+
+    assert result.count(Outcome.CREATED) == 0
+    assert result.count(Outcome.EDITED) == 1
+    assert result.count(Outcome.UNCHANGED) == result.documents - 1
+    assert snapshot(server, target) == before

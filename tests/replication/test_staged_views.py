@@ -1,0 +1,159 @@
+"""Views that take the place of others: whoever asks them gets an answer at once, and nothing is left of the change."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import couchdb.http
+import pytest
+
+from dataloader.batch import read_manifest
+from dataloader.common import Document, UnreachableError, no_progress, prepare
+from dataloader.couch import Database, Server
+from dataloader.operations import Outcome, Source, all_sources, load
+from dataloader.records import read_snapsets
+from dataloader.records.views import design_documents
+from dataloader.replication import stage, unstage
+from dataloader.target import Target
+from tests.conftest import databases, get, put, sequences, snapshot
+from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
+
+Proxied = Callable[[Hook], tuple[Server, Proxy]]
+DESIGN = "_design/views"
+STAGED = "_design/views-next"
+
+
+@pytest.fixture
+def small(target: Target, given: tuple[Path, Path]) -> list[Source]:
+    """What a load of the small batch brings."""
+    manifest, snapsets = given
+    return all_sources(target, [read_manifest(manifest)], read_snapsets(snapsets))
+
+
+@pytest.fixture
+def database(server: Server, target: Target) -> Database:
+    """The database that the servers query."""
+    return databases(server, target)[target.model.databases[-1]]
+
+
+@pytest.fixture
+def ours(target: Target) -> Document:
+    """The design document that a load brings."""
+    [document] = design_documents(target.model, target.model.databases[-1])
+    return document
+
+
+def earlier(design: Document) -> Document:
+    """Return a design document as an earlier version of this tool may have had it: no view emits anything."""
+    nothing = {"map": "function (doc) { return; }"}
+    return {**design, "views": dict.fromkeys(design["views"], nothing)}
+
+
+@pytest.fixture
+def outdated(server: Server, target: Target, small: list[Source], database: Database, ours: Document) -> None:
+    """A target that is loaded, with the views of an earlier version, whose indexes are built."""
+    database.create()
+    assert database.write([prepare(earlier(ours)).write()]) == []
+    load(server, target, small)
+
+
+def rows(database: Database, view: str, **options: str) -> int:
+    """Return how many rows a view has."""
+    path = [*DESIGN.split("/"), "_view", view]
+    _, _, data = database._resource.get(path, **options)
+    return len(json.loads(data.read())["rows"])
+
+
+def lookup_view(target: Target) -> str:
+    """Return a view that has a row a card."""
+    return next(lookup.view for lookup in target.model.lookups if lookup.view)
+
+
+@pytest.mark.usefixtures("outdated")
+def test_the_index_is_there_when_new_views_take_their_place(
+    proxied: Proxied, server: Server, target: Target, small: list[Source], database: Database
+) -> None:
+    """From the moment on in which the servers see the new views, they answer in full without any index being built."""
+    view = lookup_view(target)
+    assert rows(database, view) == 0
+    found = []
+
+    def look_at_once(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        documents = request.data()["docs"] if request.endpoint == "_bulk_docs" else []
+        if any(each["_id"] == DESIGN for each in documents):
+            # What is not in the index yet is not in this answer: https://docs.couchdb.org/en/3.5.0/api/ddoc/views.html.
+            found.append(rows(database, view, stale="ok"))
+        return reply
+
+    through, proxy = proxied(look_at_once)
+    result = load(through, target, small, update=True)
+    assert result.count(Outcome.UPDATED) == 1
+    assert found == [rows(database, view)]
+    assert found != [0]
+    staged = [request for request in proxy.requests if request.endpoint.startswith(f"{STAGED}/_view/")]
+    assert len(staged) == len(get(database, DESIGN)["views"])
+
+
+@pytest.mark.usefixtures("outdated")
+def test_nothing_is_left_of_the_change(server: Server, target: Target, small: list[Source], database: Database) -> None:
+    """Neither the second name nor, the next time, anything to do."""
+    load(server, target, small, update=True)
+    assert [each for each in snapshot(server, target)[target.model.databases[-1]] if each.startswith("_design/")] == [
+        DESIGN
+    ]
+    before = sequences(server, target)
+    assert load(server, target, small, update=True).count(Outcome.UNCHANGED) == sum(each.count for each in small)
+    assert sequences(server, target) == before
+
+
+@pytest.mark.usefixtures("outdated")
+def test_a_run_that_is_killed_in_between_leaves_nothing_for_long(
+    proxied: Proxied, server: Server, target: Target, small: list[Source], database: Database, ours: Document
+) -> None:
+    """What is staged is taken over by the next update; what is left behind one is taken away by any load."""
+
+    def broken(request: Request, forward: Forward) -> Reply:
+        if request.endpoint.startswith(f"{STAGED}/_view/"):
+            return Reply.json(503, {"error": "nodedown", "reason": "gone"})
+        return forward(request)
+
+    through, _ = proxied(broken)
+    with pytest.raises(UnreachableError):
+        load(through, target, small, update=True)
+    assert get(database, STAGED)["views"] == ours["views"]
+    # Another update may be about to use it.
+    load(server, target, small)
+    assert get(database, STAGED)["views"] == ours["views"]
+    load(server, target, small, update=True)
+    assert get(database, DESIGN)["views"] == ours["views"]
+    stage(server, database, [prepare(ours)], no_progress)
+    assert get(database, STAGED)["views"] == ours["views"]
+    load(server, target, small)
+    with pytest.raises(couchdb.http.ResourceNotFound):
+        get(database, STAGED)
+
+
+@pytest.mark.usefixtures("outdated")
+def test_what_somebody_else_has_under_the_second_name_stays(
+    server: Server, target: Target, small: list[Source], database: Database, ours: Document
+) -> None:
+    """Then the views are replaced without their indexes being there."""
+    theirs = {"_id": STAGED, "language": "javascript", "views": {"mine": {"map": "function (doc) { emit(doc._id); }"}}}
+    rev = put(database, theirs)
+    assert load(server, target, small, update=True).count(Outcome.UPDATED) == 1
+    assert get(database, DESIGN)["views"] == ours["views"]
+    assert get(database, STAGED) == {**theirs, "_rev": rev}
+
+
+def test_versions_can_come_back(server: Server, database: Database, ours: Document) -> None:
+    """Each time that a version is staged it is there, whatever has been staged before, and is gone afterwards."""
+    database.create()
+    for version in (ours, earlier(ours), ours, earlier(ours)):
+        assert stage(server, database, [prepare(version)], no_progress) == 1
+        assert stage(server, database, [prepare(version)], no_progress) == 0
+        assert get(database, STAGED)["views"] == version["views"]
+        assert unstage(database, [DESIGN]) == 1
+        assert unstage(database, [DESIGN]) == 0
+        with pytest.raises(couchdb.http.ResourceNotFound):
+            get(database, STAGED)

@@ -1,0 +1,216 @@
+"""The state of a document, for every history that it may have on the server."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from dataloader.common import prepare
+from dataloader.couch import Database, Server
+from dataloader.replication import Finding, State, classify
+from tests.conftest import delete, get, put
+from tests.support.proxy import Hook, Proxy, pass_on
+from tests.support.records import digest
+
+KEY = str(uuid4())
+SCHEMA = "gpii-token/preferences"
+
+
+def preference_set(size: float) -> dict[str, Any]:
+    """Return a document that is of our form."""
+    context = {"name": "Default preferences", "preferences": {"http://registry.gpii.net/common/fontSize": size}}
+    return {"_id": KEY, "value": {"flat": {"contexts": {"gpii-default": context}}}}
+
+
+OURS = preference_set(18)
+EARLIER = preference_set(14)
+PERSONS = preference_set(30)
+ANOTHERS = {"_id": KEY, "type": "note", "text": "nothing of ours"}
+MADE = digest(OURS)
+MADE_EARLIER = digest(EARLIER)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A branch of a document, as replication brings it."""
+
+    content: dict[str, Any]
+    revisions: tuple[str, ...]
+    """Hashes, the newest first; the oldest is of generation 1."""
+    deleted: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Return the leaf as ``_bulk_docs`` takes it."""
+        generation = len(self.revisions)
+        history = {"start": generation, "ids": list(self.revisions)}
+        document = {**self.content, "_rev": f"{generation}-{self.revisions[0]}", "_revisions": history}
+        return {"_id": KEY, **document, "_deleted": True} if self.deleted else document
+
+
+def made_up(number: int) -> str:
+    """Return a hash as a server gives one."""
+    return f"{number:x}" * 32
+
+
+@pytest.fixture
+def database(server: Server, prefix: str) -> Database:
+    """Return a new, empty database."""
+    database = server.database(f"{prefix}preferences")
+    database.create()
+    return database
+
+
+def state_of(server: Server, database: Database, schema: str = SCHEMA) -> Finding:
+    """Ask for the state of the document under ``KEY``, seen from the one that is to be loaded."""
+    names_leaves = server.welcome().names_leaves
+    [finding] = classify(database, [prepare(OURS)], schema, names_leaves=names_leaves)
+    return finding
+
+
+def replicate(database: Database, *leaves: Leaf) -> None:
+    """Bring branches into a database."""
+    assert database.write([json.dumps(leaf.document()).encode() for leaf in leaves]) == []
+
+
+LOADED = Leaf(OURS, (MADE,))
+LOADED_EARLIER = Leaf(EARLIER, (MADE_EARLIER,))
+EDITED = Leaf(PERSONS, (made_up(2), MADE))
+
+HISTORIES = {
+    "never there": ((), State.ABSENT),
+    "loaded": ((LOADED,), State.UNCHANGED),
+    "updated by a load": ((Leaf(OURS, (MADE, MADE_EARLIER)),), State.UNCHANGED),
+    "the same, put by somebody else": ((Leaf(OURS, (made_up(1),)),), State.UNCHANGED),
+    "the same, reached by editing": ((Leaf(OURS, (made_up(3), made_up(2), MADE)),), State.UNCHANGED),
+    "edited": ((EDITED,), State.EDITED),
+    "edited, of another form now": ((Leaf(ANOTHERS, (made_up(2), MADE)),), State.EDITED),
+    "edited after an earlier load": ((LOADED_EARLIER, Leaf(PERSONS, (made_up(2), MADE_EARLIER))), State.EDITED),
+    "edited after a load whose body is gone": ((Leaf(PERSONS, (made_up(2), made_up(1))),), State.EDITED),
+    "deleted": ((Leaf({}, (made_up(2), MADE), deleted=True),), State.DELETED),
+    "deleted on every branch": (
+        (Leaf({}, (made_up(2), MADE), deleted=True), Leaf({}, (made_up(3), made_up(1)), deleted=True)),
+        State.DELETED,
+    ),
+    "deleted and made anew": ((Leaf(PERSONS, (made_up(3), made_up(2), MADE)),), State.EDITED),
+    "loaded earlier from other content": ((LOADED_EARLIER,), State.OUTDATED),
+    "updated earlier to other content": ((Leaf(EARLIER, (MADE_EARLIER, made_up(2), MADE)),), State.OUTDATED),
+    "somebody else's": ((Leaf(ANOTHERS, (made_up(1),)),), State.FOREIGN),
+    "somebody else's, of our form": ((Leaf(PERSONS, (made_up(1),)),), State.FOREIGN),
+    "somebody else's, changed often": ((Leaf(ANOTHERS, (made_up(3), made_up(2), made_up(1))),), State.FOREIGN),
+    "somebody else's, turned into our form": (
+        (Leaf(ANOTHERS, (made_up(1),)), Leaf(PERSONS, (made_up(2), made_up(1)))),
+        State.FOREIGN,
+    ),
+    "ours beside an edit": ((LOADED_EARLIER, Leaf(PERSONS, (made_up(1),))), State.CONFLICTED),
+    "ours wins over another": ((Leaf(OURS, (MADE, MADE_EARLIER)), Leaf(PERSONS, (made_up(1),))), State.CONFLICTED),
+    "two edits": ((EDITED, Leaf(ANOTHERS, (made_up(3), MADE))), State.CONFLICTED),
+    "two earlier loads": ((LOADED, LOADED_EARLIER), State.CONFLICTED),
+    "ours, another branch deleted": ((LOADED, Leaf({}, (made_up(2), made_up(1)), deleted=True)), State.UNCHANGED),
+    "edited, our branch deleted": (
+        (EDITED, Leaf({}, (made_up(3), digest(PERSONS), MADE), deleted=True)),
+        State.EDITED,
+    ),
+    "earlier, another branch deleted": (
+        (LOADED_EARLIER, Leaf({}, (made_up(2), made_up(1)), deleted=True)),
+        State.OUTDATED,
+    ),
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_every_history_has_its_state(server: Server, database: Database, history: str) -> None:
+    """What replication has brought together is judged by its leaves and by how each began."""
+    leaves, state = HISTORIES[history]
+    replicate(database, *leaves)
+    assert state_of(server, database).state is state
+
+
+def test_what_a_person_does_through_the_server_is_seen(server: Server, database: Database) -> None:
+    """An edit, a deletion, a document made anew, and one changed back: each by ordinary requests."""
+    replicate(database, LOADED)
+    rev = put(database, {**PERSONS, "_rev": get(database, KEY)["_rev"]})
+    assert state_of(server, database).state is State.EDITED
+    put(database, {**OURS, "_rev": rev})
+    assert state_of(server, database).state is State.UNCHANGED
+    delete(database, KEY)
+    assert state_of(server, database).state is State.DELETED
+    put(database, PERSONS)
+    assert state_of(server, database).state is State.EDITED
+
+
+@pytest.mark.parametrize("size", ["18.0", "1.8e1", "180e-1"])
+def test_a_number_written_another_way_is_the_same_number(server: Server, database: Database, size: str) -> None:
+    """A server that keeps 18.0 for 18 has not changed the document."""
+    body = json.dumps(OURS).replace(": 18}", f": {size}}}").encode()
+    database._resource.put(KEY, body=body)
+    assert state_of(server, database).state is State.UNCHANGED
+
+
+@pytest.mark.parametrize("number", [2**53 + 2, 2**64 + 2**20, 10**30], ids=["2**53", "2**64", "10**30"])
+def test_a_number_that_we_never_write_is_no_obstacle(server: Server, database: Database, number: int) -> None:
+    """A document with a number beyond what JavaScript, or a double, can hold is somebody's like any other."""
+    rev = put(database, ANOTHERS)
+    body = json.dumps({**ANOTHERS, "_rev": rev, "number": 0}).replace('"number": 0', f'"number": {number}')
+    database._resource.put(KEY, body=body.encode())
+    assert state_of(server, database).state is State.FOREIGN
+
+
+def test_an_attachment_is_an_edit(server: Server, database: Database) -> None:
+    """A document that somebody has attached a file to is theirs, although its members are as they were."""
+    replicate(database, LOADED)
+    rev = get(database, KEY)["_rev"]
+    database._resource.put([KEY, "photo.txt"], body=b'"abc"', headers={}, rev=rev)
+    assert state_of(server, database).state is State.EDITED
+
+
+def test_a_branch_without_its_beginning_goes_by_its_form(server: Server, database: Database) -> None:
+    """Where the first revision's body is gone, what has our form began as ours, and what has not did not."""
+    replicate(database, Leaf(PERSONS, (made_up(2), made_up(1))))
+    assert state_of(server, database, SCHEMA).state is State.EDITED
+    assert state_of(server, database, "gpii-token/user").state is State.FOREIGN
+
+
+def test_findings_come_in_the_order_of_the_batch(server: Server, database: Database) -> None:
+    """Whatever order a server replies in, each finding stands where its document stood."""
+    documents = [{**OURS, "_id": str(uuid4())} for _ in range(40)]
+    put(database, {**documents[7], "value": PERSONS["value"]})
+    assert database.write([prepare(each).write() for each in documents[10:30]]) == []
+    delete(database, documents[12]["_id"])
+    wanted = [State.ABSENT] * 10 + [State.UNCHANGED] * 20 + [State.ABSENT] * 10
+    wanted[7], wanted[12] = State.FOREIGN, State.DELETED
+
+    names_leaves = server.welcome().names_leaves
+    found = classify(database, [prepare(each) for each in documents], SCHEMA, names_leaves=names_leaves)
+
+    assert [finding.document.id for finding in found] == [each["_id"] for each in documents]
+    assert [finding.state for finding in found] == wanted
+
+
+def test_asking_changes_nothing(server: Server, database: Database) -> None:
+    """Leaves and update sequence are after the question what they were before."""
+    replicate(database, EDITED, Leaf(ANOTHERS, (made_up(3), MADE)))
+    before = database.leaves([KEY]), database.update_seq()
+    assert state_of(server, database).state is State.CONFLICTED
+    assert (database.leaves([KEY]), database.update_seq()) == before
+
+
+def test_what_is_as_it_was_loaded_is_not_fetched(
+    database: Database, proxied: Callable[[Hook], tuple[Server, Proxy]]
+) -> None:
+    """A whole batch that nobody has touched takes one question; one edited document, one more for itself."""
+    documents = [prepare({**OURS, "_id": str(uuid4())}) for _ in range(50)]
+    assert database.write([each.write() for each in documents]) == []
+    through, proxy = proxied(pass_on)
+    names_leaves = through.welcome().names_leaves
+    asked = through.database(database.name)
+
+    classify(asked, documents, SCHEMA, names_leaves=names_leaves)
+    assert [request.endpoint for request in proxy.requests[1:]] == ["_revs_diff" if names_leaves else "_all_docs"]
+
+    edited = documents[3].id
+    put(database, {**PERSONS, "_id": edited, "_rev": get(database, edited)["_rev"]})
+    classify(asked, documents, SCHEMA, names_leaves=names_leaves)
+    assert [each["id"] for request in proxy.requests[3:] for each in request.data()["docs"]] == [edited]

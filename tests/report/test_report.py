@@ -1,0 +1,834 @@
+"""Reports: what is said of a run, the page that says it, and the option that asks for it."""
+
+import json
+import os
+import re
+import signal
+import stat
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from threading import Event
+
+import pytest
+from bs4 import BeautifulSoup, Tag
+
+from dataloader import __version__
+from dataloader.batch import Counts, Manifest, ReturnedCard, read_cards, write_reconciled
+from dataloader.batch import Verdict as Returned
+from dataloader.common import ExitCode, listed, many
+from dataloader.couch import Server
+from dataloader.operations import CardVerdict, LoadResult, Outcome, VerifyResult, VerifyVerdict, generate
+from dataloader.operations.generate import Batch
+from dataloader.operations.reconcile import ReturnedFile, reconcile
+from dataloader.records.models import DEFAULT_MODEL
+from dataloader.report import Noted, Report, facts, load_report, reconcile_report, render, verify_report
+from dataloader.report import model as report_model
+from dataloader.report.facts import duration
+from dataloader.report.model import SHOWN, Share, Tone
+from dataloader.report.notes import card_names
+from dataloader.report.render import percent, segments
+from dataloader.target import Environment, Target
+from dataloader.vendor.returned import Reading
+from tests.conftest import Command, Completed, Process, agreed, as_admin, databases, put
+from tests.support.proxy import Forward, Hangup, Proxy, Reply, Request
+from tests.support.records import access_of
+from tests.support.report_samples import (
+    HOSTILE,
+    KINDS,
+    a_bad_load,
+    a_batch,
+    a_hostile_report,
+    a_load,
+    a_plan,
+    a_reconciliation,
+    a_run,
+    a_status,
+    a_stop,
+    a_verification,
+    every_kind,
+)
+from tests.support.returned_files import good_rows, write_csv
+
+ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
+EACH_KIND = pytest.mark.parametrize("kind", KINDS)
+WHOLE_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+STYLE = Path(report_model.__file__).with_name("style.css")
+
+
+@pytest.fixture(scope="module")
+def spring(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A batch of 500 cards."""
+    return a_batch(tmp_path_factory.mktemp("spring"))
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    """A report of every kind."""
+    return every_kind(tmp_path_factory.mktemp("every-kind"))
+
+
+def parsed(page: bytes) -> BeautifulSoup:
+    """Return a page as a tree."""
+    return BeautifulSoup(page.decode("utf-8"), "html.parser")
+
+
+def the(tree: Tag, selector: str) -> Tag:
+    """Return the one element of a page that a selector means."""
+    [found] = tree.select(selector)
+    return found
+
+
+def text(tree: Tag, selector: str) -> str:
+    """Return the text of the one element that a selector means, in one line."""
+    return " ".join(the(tree, selector).get_text(" ").split())
+
+
+# What is said.
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict", "tone"),
+    [
+        ({"ok": 500}, "All 500 cards are ready.", Tone.GOOD),
+        ({"ok": 1}, "The one card is ready.", Tone.GOOD),
+        ({"ok": 400, "changed": 100}, "All 500 cards are ready.", Tone.GOOD),
+        ({"ok": 497, "revoked": 3}, "497 cards are ready; 3 are revoked.", Tone.GOOD),
+        ({"changed": 1, "revoked": 1}, "1 card is ready; 1 is revoked.", Tone.GOOD),
+        ({"ok": 490, "revoked": 3, "missing": 4, "wrong": 3}, "7 of 500 cards would not work.", Tone.BAD),
+    ],
+)
+def test_the_verdict_on_cards(spring: Manifest, counts: dict[str, int], verdict: str, tone: Tone) -> None:
+    """A verification is summed up in one sentence."""
+    report = a_verification(spring, **counts)
+    assert (report.verdict, report.tone) == (verdict, tone)
+    assert {share.label: share.count for share in report.shares if share.count} == counts
+
+
+def test_cards_that_would_not_work_are_named_with_what_to_do(spring: Manifest) -> None:
+    """The gravest come first; each has its number, its UUID and the reason, and one thing to do stands for all."""
+    wrong, missing = a_verification(spring, ok=497, missing=2, wrong=1).attention
+    assert (wrong.heading, missing.heading) == ("1 card wrong", "2 cards missing")
+    assert wrong.todo.startswith("Have somebody look at the document")
+    assert missing.todo == "Load the batch, then verify again."
+    assert wrong.table is not None
+    assert missing.table is not None
+    cards = list(spring.cards())
+    assert [row[:2] for row in missing.table.rows] == [("1", cards[0].uuid), ("2", cards[1].uuid)]
+    assert [row[0] for row in wrong.table.rows] == ["3"]
+
+
+def test_a_sample_is_told_to_be_one(spring: Manifest) -> None:
+    """Whoever has asked for a sample reads that not every card was asked for."""
+    assert "200 cards, chosen at random from 500," in a_verification(spring, ok=200).lead[0]
+    assert "every card" in a_verification(spring, ok=500).lead[0]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "tone"),
+    [
+        ({Outcome.CREATED: 1513}, "All 500 cards are loaded.", Tone.GOOD),
+        ({Outcome.UNCHANGED: 1500, Outcome.EDITED: 10, Outcome.DELETED: 3}, "All 500 cards are loaded.", Tone.GOOD),
+        ({Outcome.CREATED: 1512, Outcome.FOREIGN: 1}, "1 document needs attention.", Tone.ATTENTION),
+        ({Outcome.CREATED: 1500, Outcome.OUTDATED: 13}, "13 documents need attention.", Tone.ATTENTION),
+    ],
+)
+def test_the_verdict_on_a_load(spring: Manifest, outcomes: dict[Outcome, int], verdict: str, tone: Tone) -> None:
+    """A load is summed up in one sentence."""
+    report = a_load(spring, outcomes)
+    assert (report.verdict, report.tone) == (verdict, tone)
+    assert report.total == 1513
+
+
+def test_what_people_changed_is_told_as_kept(spring: Manifest) -> None:
+    """Documents that were changed or deleted are no matter for attention, and are said to have been left."""
+    report = a_load(spring, {Outcome.UNCHANGED: 1500, Outcome.EDITED: 1, Outcome.DELETED: 3})
+    assert "Left as they are: 1 document changed by their owners and 3 documents deleted since an earlier load." in (
+        report.lead
+    )
+    assert report.attention == ()
+
+
+def test_a_load_without_cards_is_told_by_its_documents(spring: Manifest) -> None:
+    """Where only snapsets and views are loaded, no card is spoken of."""
+    target = a_run().target
+    assert target is not None
+    result = LoadResult({"preferences": {"preferences": Counter({Outcome.CREATED: 13})}})
+    report = load_report(target, [], [], result, Noted())
+    assert (report.about, report.verdict) == ("Load of snapsets and views", "All 13 documents are in place.")
+
+
+def test_documents_that_need_attention_are_named_with_what_to_do(spring: Manifest) -> None:
+    """Each matter has what to do about it; documents of cards have their numbers, and what is only counted is told."""
+    report = a_bad_load(spring)
+    headings = [each.heading for each in report.attention]
+    assert headings == [
+        "1 document not taken by the server",
+        "1 document in several versions",
+        "1 document not written by this tool",
+        "500 documents outdated",
+        "1 node of the cluster away",
+    ]
+    assert all(each.todo for each in report.attention)
+    failed, conflicted, _, outdated, node = report.attention
+    uuids = [card.uuid for card in spring.cards()]
+    assert failed.table is not None
+    assert failed.table.rows == ((uuids[0], "1", "doc_validation: what stands there is not wanted here"),)
+    assert conflicted.table is not None
+    assert conflicted.table.head == ("Document", "Database", "Card")
+    assert conflicted.table.rows == ((f"user-{uuids[0]}", "pilot-auth", "1"),)
+    assert (outdated.more, outdated.all_of_them.startswith("--details FILE")) == (460, True)
+    assert node.items == ("couchdb@node2.example.org",)
+
+
+def test_a_node_that_was_away_is_the_verdict_where_all_else_is_well(spring: Manifest) -> None:
+    """Copies that may be short are said plainly."""
+    report = a_load(spring, nodes_away=("couchdb@node2",))
+    assert report.verdict == "Everything has been written, but a part of the cluster was away."
+    assert report.tone is Tone.ATTENTION
+
+
+def test_a_database_that_becomes_more_protected_needs_a_look(spring: Manifest) -> None:
+    """What may be left of a less protected environment is told, though the load is well."""
+    report = a_load(spring, raised={"pilot-auth": Environment.CI})
+    assert (report.verdict, report.tone) == ("All 500 cards are loaded.", Tone.ATTENTION)
+    [raised] = report.attention
+    assert raised.items == ("pilot-auth was loaded as ci",)
+    assert "no place in production" in raised.todo
+
+
+def test_cards_that_are_left_out_are_told(spring: Manifest, tmp_path: Path) -> None:
+    """Of a reconciled file the encoded cards are counted, and those that are left out are said to be."""
+    cards = [
+        ReturnedCard(
+            card, Returned.ENCODED if card.number > 20 else Returned.FAILED, reason="" if card.number > 20 else "no"
+        )
+        for card in spring.cards()
+    ]
+    path = tmp_path / "spring.reconciled.jsonl"
+    with path.open("wb") as stream:
+        counts = Counts(Counter(card.verdict for card in cards))
+        write_reconciled(stream, spring.header, counts, cards)
+    reconciled = read_cards(path)
+    report = a_load(reconciled)
+    assert report.verdict == "All 480 cards are loaded."
+    assert "Left out of batch spring, since they are not encoded: 20 of 500 cards." in report.lead
+    told = [fact.value for fact in facts(a_run([reconciled])) if fact.name == "Batch"]
+    assert told == ["spring (480 of 500 cards, those encoded)"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict", "tone"),
+    [
+        ({"missing": 500}, "None of the 500 cards are loaded yet.", Tone.GOOD),
+        ({"ok": 500}, "All 500 cards are loaded; 0 are in use.", Tone.GOOD),
+        ({"ok": 1}, "The one card is loaded; 0 are in use.", Tone.GOOD),
+        ({"missing": 1}, "The one card is not loaded yet.", Tone.GOOD),
+        ({"ok": 464, "changed": 35, "revoked": 1}, "All 500 cards are loaded; 35 are in use; 1 is revoked.", Tone.GOOD),
+        ({"changed": 1, "missing": 499}, "1 of 500 cards is loaded; 1 is in use.", Tone.GOOD),
+        ({"ok": 490, "missing": 7, "wrong": 3}, "3 of 500 cards would not work.", Tone.BAD),
+    ],
+)
+def test_how_batches_stand(spring: Manifest, counts: dict[str, int], verdict: str, tone: Tone) -> None:
+    """A status is summed up in one sentence; what is not loaded yet is no failure."""
+    report = a_status(spring, **counts)
+    assert (report.verdict, report.tone) == (verdict, tone)
+    assert report.total == sum(counts.values())
+
+
+def test_batches_stand_side_by_side(spring: Manifest) -> None:
+    """Each batch has a row, and all together; what is encoded is told where it is known."""
+    [one] = a_status(spring, encoded=498, ok=490, changed=8, missing=2).tables
+    assert one.head == ("Batch", "Minted", "Encoded", "Loaded", "In use", "Revoked", "Missing", "Wrong")
+    assert one.rows == (("spring", 500, 498, 498, 8, 0, 2, 0),)
+    [two] = a_status(spring, spring, ok=499, wrong=1).tables
+    assert "Encoded" not in two.head
+    assert two.rows == (*(("spring", 500, 500, 0, 0, 0, 1),) * 2, ("total", 1000, 1000, 0, 0, 0, 2))
+
+
+def test_what_came_back_from_the_vendor() -> None:
+    """Cards to encode again are told with what to do about each kind, the gravest first; unused spares are no fault."""
+    good, bad = a_reconciliation("all-well.xlsx"), a_reconciliation("everything.xlsx")
+    assert (good.verdict, good.tone) == ("14 cards are encoded; 2 spares are left over.", Tone.GOOD)
+    assert (good.attention, good.total) == ((), 16)
+    assert (bad.verdict, bad.tone) == ("13 of 16 cards are to be encoded again; 1 row is no card's.", Tone.ATTENTION)
+    assert bad.total == 16
+    assert [each.heading for each in bad.attention] == [
+        *("3 cards doubled", "4 cards altered", "4 cards failed", "2 cards missing", "1 row that is no card's"),
+    ]
+    assert all(each.todo for each in bad.attention)
+    *_, missing, unknown = bad.attention
+    assert missing.table is not None
+    assert [row[0] for row in missing.table.rows] == ["5", "6"]
+    assert unknown.table is not None
+    assert unknown.table.rows[0][:2] == ("everything.xlsx, row 16", "04FFEEDDCCBB80")
+    assert "To load what is encoded: batches/library.reconciled.jsonl." in bad.lead
+    assert "To send to the vendor again: batches/library.reencode.xlsx." in bad.lead
+
+
+def test_what_changes_no_verdict_is_told_all_the_same() -> None:
+    """A row that came back twice is to be noticed, though all is well."""
+    report = a_reconciliation("repeated.xlsx")
+    assert report.tone is Tone.GOOD
+    [notice] = report.attention
+    assert (notice.tone, notice.table is not None) == (Tone.QUIET, True)
+
+
+def test_cards_that_were_encoded_again(tmp_path: Path) -> None:
+    """Chips that are not to be handed out are named."""
+    batch = generate("spring", {"empty": 2}, tmp_path).manifest
+    rows = good_rows(batch)
+    first = write_csv(tmp_path / "first.csv", [*rows, [*rows[0][:4], "04AAAAAAAAAAAA", "ok", ""]])
+    second = write_csv(tmp_path / "second.csv", rows[:1])
+    files = [ReturnedFile(first), ReturnedFile(second, again=True)]
+    found = reconcile(batch, files, Reading({}, None, cards=2))
+    report = reconcile_report(found, 2, tmp_path / "spring.reconciled.jsonl", None)
+    assert report.verdict == "All 2 cards are encoded."
+    [aside] = [each for each in report.attention if "set aside" in each.heading]
+    assert aside.table is not None
+    assert "04AAAAAAAAAAAA is not to be handed out" in str(aside.table.rows)
+
+
+def test_reconcile_writes_its_report(here: Command, tmp_path: Path) -> None:
+    """The page of a reconciliation has no target, and names its exit code; a file that can't be read stops it."""
+    batch = generate("spring", {"empty": 20}, tmp_path).manifest
+    rows = good_rows(batch)
+    rows[4][5] = "failed"
+    returned = write_csv(tmp_path / "back.csv", rows)
+    path = tmp_path / "report.html"
+    assert here("reconcile", batch.path, returned, "--report", path).code == ExitCode.RETURNED
+    assert text(page_of(path), "h1") == "1 of 20 cards is to be encoded again."
+    assert told(path).keys() == {"Exit code", "Command", "Batch", "Started", "Took", "Made by"}
+    assert told(path)["Exit code"].startswith("13: ")
+    returned.write_text("nothing")
+    again = tmp_path / "again.html"
+    done = here("reconcile", batch.path, returned, "--report", again, "--out", tmp_path / "out")
+    assert done.code == ExitCode.INPUT
+    assert text(page_of(again), "h1") == "The reconciliation stopped before it was finished."
+    assert text(page_of(again), "article li") in " ".join(done.stderr.split())
+
+
+def test_a_plan_tells_what_a_load_would_do(spring: Manifest) -> None:
+    """A plan says how much a load would create, what stands in its way, and that nothing has been written."""
+    clean, doubtful = a_plan(spring), a_plan(spring, clean=False)
+    assert (clean.verdict, clean.tone, clean.attention) == ("A load would create 1,512 documents.", Tone.GOOD, ())
+    assert "A load would first create the databases pilot-preferences and pilot-auth." in clean.lead
+    assert doubtful.verdict == "14 documents need attention; a load would create nothing."
+    assert doubtful.lead[0].startswith("Nothing has been written.")
+    assert [each.heading for each in doubtful.attention] == [
+        "1 document in several versions",
+        "4 documents not written by this tool",
+        "1 document with views that are not ours",
+        "8 documents outdated",
+    ]
+    assert "--replace-views" in doubtful.attention[2].todo
+
+
+def test_a_run_that_stopped_says_what_to_do(spring: Manifest) -> None:
+    """A load that stopped half-way says so first, and that running it again goes on."""
+    report = a_stop()
+    assert (report.verdict, report.tone) == ("The load stopped before it was finished.", Tone.BAD)
+    assert "it goes on from there" in report.lead[0]
+    assert len(report.attention[0].items) == 2
+
+
+def test_the_facts_hold_no_secret(spring: Manifest) -> None:
+    """The run's facts are told, and neither the password nor the user's name is among them."""
+    told = {fact.name: fact.value for fact in facts(a_run([spring], ExitCode.ATTENTION))}
+    assert told == {
+        "Exit code": f"9: {ExitCode.ATTENTION.meaning}",
+        "Command": "dataloader load spring.batch.jsonl --target production",
+        "Batch": "spring (500 cards)",
+        "Target": "https://couchdb.example.org:6984",
+        "Environment": "production",
+        "Document model": "gpii-token",
+        "Prefix of databases": "pilot-",
+        "Server": "CouchDB 3.5.0",
+        "Started": "2026-03-02 09:15:07 UTC",
+        "Took": "4.2 s",
+        "Made by": f"dataloader {__version__}",
+    }
+
+
+def test_what_is_noted_does_not_grow_with_the_run() -> None:
+    """Of each matter the first are kept, all are counted, and one does not crowd out another."""
+    noted = Noted[int]()
+    for number in range(10 * SHOWN):
+        noted("common", number)
+    noted("rare", 1)
+    assert (noted.of("common"), noted.counts["common"]) == ([*range(SHOWN)], 10 * SHOWN)
+    assert (noted.of("rare"), noted.of("never")) == ([1], [])
+
+
+def test_a_page_shows_some_and_tells_where_all_are_to_be_had(spring: Manifest) -> None:
+    """More than 200 cards of one verdict are counted, not listed."""
+    noted, result = Noted[CardVerdict](), VerifyResult(Counter({VerifyVerdict.MISSING: 500}))
+    for card in spring.cards():
+        noted(VerifyVerdict.MISSING, CardVerdict(card.uuid, VerifyVerdict.MISSING, "is not there"))
+    report = verify_report([spring], result, noted)
+    tree = parsed(render(report))
+    assert len(tree.select("article tbody tr")) == SHOWN
+    assert text(tree, ".more") == (
+        "And 300 more, not shown here. --details FILE lists all of them, a line of JSON each."
+    )
+
+
+def test_cards_are_called_by_their_numbers(spring: Manifest, tmp_path: Path) -> None:
+    """With several batches the batch's name stands before; no manifest is read where no card is asked for."""
+    autumn = generate("autumn", {"empty": 3}, tmp_path).manifest
+    [first, *_] = spring.cards()
+    [*_, last] = autumn.cards()
+    assert card_names([spring], [first.uuid]) == {first.uuid: "1"}
+    assert card_names([spring, autumn], {first.uuid, last.uuid}) == {first.uuid: "spring, 1", last.uuid: "autumn, 3"}
+    autumn.path.unlink()
+    assert card_names([autumn], []) == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (200, "3 min 20 s"), (7512, "2 h 5 min")]
+)
+def test_times_are_told_as_people_do(seconds: float, told: str) -> None:
+    """Seconds, minutes, hours."""
+    assert duration(seconds) == told
+
+
+def test_words() -> None:
+    """Counts and lists read as sentences do."""
+    assert (many(1, "card"), many(0, "card"), many(1200, "card")) == ("1 card", "0 cards", "1,200 cards")
+    assert [listed(names) for names in ("", "a", "ab", "abc", "abcdefg")] == [
+        *("", "a", "a and b", "a, b and c", "a, b, c, d and 3 more"),
+    ]
+
+
+# The picture.
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "told"),
+    [(5, 5, "100 %"), (1, 3, "33.3 %"), (1, 100_000, "< 0.1 %"), (99_999, 100_000, "> 99.9 %"), (1, 1000, "0.1 %")],
+)
+def test_a_share_never_reads_as_all_or_nothing(count: int, total: int, told: str) -> None:
+    """Only what is all reads 100 %, and nothing that is there reads 0 %."""
+    assert percent(count, total) == told
+
+
+def test_shares_are_drawn_side_by_side() -> None:
+    """Shares fill the width, in proportion; the smallest can still be seen, and those of nothing are left out."""
+    counts = {"most": 99_000, "none": 0, "some": 999, "one": 1}
+    report = Report(
+        "", "", Tone.GOOD, shares=tuple(Share(name, count, "", Tone.GOOD) for name, count in counts.items())
+    )
+    most, some, one = segments(report)
+    assert [each.share.label for each in (most, some, one)] == ["most", "some", "one"]
+    assert [each.pattern for each in (most, some, one)] == [0, 2, 3]
+    assert most.x == 0
+    assert some.x == pytest.approx(most.width, abs=0.01)
+    assert one.x + one.width == pytest.approx(100, abs=0.01)
+    assert most.width > 95
+    assert one.width > 0.7
+    assert "drawn wider than they are" in render(report).decode()
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    """A report without shares, as of a run that stopped, has no picture."""
+    tree = parsed(render(a_stop()))
+    assert tree.select("figure") == []
+
+
+# The page.
+
+
+@EACH_KIND
+def test_a_page_is_well_built(reports: dict[str, Report], kind: str) -> None:
+    """Language, title, landmarks, headings in order, names for tables and pictures; each reference leads somewhere."""
+    page = render(reports[kind])
+    assert page.startswith(b"<!DOCTYPE html>\n")
+    tree = parsed(page)
+    assert the(tree, "html")["lang"] == "en"
+    assert the(tree, "meta[charset]")["charset"] == "utf-8"
+    assert the(tree, "head title").get_text()
+    for landmark in ("body > header", "body > main", "body > footer"):
+        the(tree, landmark)
+    levels = [int(heading.name[1]) for heading in tree.select("h1, h2, h3, h4")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    ids = [each["id"] for each in tree.select("[id]")]
+    assert len(ids) == len({*ids})
+    for attribute in ("aria-labelledby", "aria-describedby"):
+        for each in tree.select(f"[{attribute}]"):
+            assert each[attribute] in ids
+    for table in tree.select("table"):
+        assert the(table, "caption").get_text(strip=True)
+        assert table.select("thead th[scope=col]")
+        assert all(row.select("th[scope=row]") for row in table.select("tbody tr"))
+        columns = len(table.select("thead th"))
+        assert all(len(row.select("th, td")) == columns for row in table.select("tbody tr"))
+    for picture in tree.select("svg"):
+        assert picture.get("aria-hidden") == "true" or (picture.get("role"), bool(picture.select("title"))) == (
+            "img",
+            True,
+        )
+
+
+@EACH_KIND
+def test_a_page_stands_alone(reports: dict[str, Report], kind: str) -> None:
+    """No script, nothing that is fetched, no handler: a page is read as it is, today and in ten years."""
+    page = render(reports[kind])
+    tree = parsed(page)
+    assert tree.select("script, link, img, iframe, object, embed, form, base, a, meta[http-equiv], foreignobject") == []
+    for element in tree.find_all(True):
+        for name, value in element.attrs.items():
+            assert not name.startswith("on"), element
+            assert name not in {"src", "href", "style", "xlink:href", "srcset", "action"}, element
+            assert "url(" not in value or re.fullmatch(r"url\(#share-[0-9]+\)", str(value)), element
+    style = the(tree, "style").get_text()
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_every_text_is_escaped() -> None:
+    """Whatever a name or an answer of a server holds, it is text on the page, and nothing else."""
+    page = render(a_hostile_report())
+    tree = parsed(page)
+    shown = '"><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}\N{REPLACEMENT CHARACTER}\\udce9'
+    assert text(tree, ".about").startswith(shown)
+    assert text(tree, ".about").endswith("\N{REPLACEMENT CHARACTER}")
+    assert text(tree, "h1").count("<script>alert(1)</script>") == 3
+    texts = page.decode("utf-8")
+    assert "<script" not in texts
+    assert "<img" not in texts
+    assert len(tree.select("article, figure, figure svg.bar, dl")) == 4
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", texts)
+    assert HOSTILE not in texts
+
+
+@EACH_KIND
+def test_a_page_is_the_same_each_time(reports: dict[str, Report], kind: str) -> None:
+    """The same report is the same page, byte for byte."""
+    assert render(reports[kind]) == render(reports[kind])
+
+
+def test_uuids_are_shortened_wherever_they_stand(reports: dict[str, Report], spring: Manifest) -> None:
+    """Of a UUID, alone or within an ID or a sentence, eight characters are shown; with ``full`` all of it."""
+    [card, *_] = spring.cards()
+    bad = a_verification(spring, ok=499, wrong=1)
+    short, full = render(bad).decode(), render(bad, full=True).decode()
+    assert card.uuid not in short
+    assert f"document user-{card.uuid[:8]}…: what" in short
+    assert full.count(card.uuid) == 2
+    for report in reports.values():
+        assert not WHOLE_UUID.search(render(report).decode())
+    for written in (
+        card.uuid.upper(),
+        card.uuid.replace("-", ""),
+        card.uuid.replace("-", " "),
+        f"{card.uuid[:-1]}O",
+        card.uuid[:-1],
+        f"{card.uuid[:4]}O1x{card.uuid[7:]}",
+        f"01234567{card.uuid[8:]}",
+    ):
+        page = render(replace(bad, lead=(f"({written})",), attention=()))
+        assert text(parsed(page), ".lead") == f"({written[:8]}…)"
+
+
+def test_what_is_no_uuid_is_left() -> None:
+    """Digests, names with a date, revisions of a batch are shown as they are."""
+    for written in (
+        "demo-20260302-091507.batch.jsonl",
+        "row 12345678 of the file 1234",
+        f"sha256:{'ab' * 32}",
+        "couchdb@10.0.0.1",
+        "2026-03-02",
+    ):
+        page = render(Report("about", "verdict", Tone.GOOD, (written,)))
+        assert text(parsed(page), ".lead") == written
+
+
+def luminance(colour: str) -> float:
+    """Return a colour's relative luminance (WCAG 2.2)."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours (WCAG 2.2)."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_marks_and_patterns_can_be_told_apart(scheme: str) -> None:
+    """Every mark has a contrast of 3 to 1 to what it stands on, every pattern to its ground (WCAG 2.2, 1.4.11)."""
+    light, dark = re.findall(r":root \{([^}]*--page[^}]*--ink[^}]*)\}", STYLE.read_text("utf-8"))
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", light if scheme == "light" else dark))
+    for tone in Tone:
+        assert contrast(colours[tone], colours["paper"]) >= 3
+        assert contrast(colours[tone], colours["ink"]) >= 3
+        assert contrast(colours[tone], colours[f"{tone}-wash"]) >= 3
+        for written in ("text", "soft"):
+            assert contrast(colours[written], colours[f"{tone}-wash"]) >= 4.5
+            assert contrast(colours[written], colours["paper"]) >= 4.5
+
+
+# The option.
+
+
+@pytest.fixture
+def call(
+    here: Command, on_target: list[str], credentials: dict[str, str], target: Target, monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    """Run a command on the test's target in this process: ``call("load", path)``, or with ``url=proxy.url``."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+
+    def call(name: str, *arguments: object, url: str = target.address.url) -> Completed:
+        return here(name, *(url if each == target.address.url else each for each in on_target), *arguments)
+
+    return call
+
+
+def page_of(path: Path) -> BeautifulSoup:
+    """Return a page that was written, as a tree."""
+    return parsed(path.read_bytes())
+
+
+def told(path: Path) -> dict[str, str]:
+    """Return the facts that a page tells of its run."""
+    entries = the(page_of(path), "footer dl").select("div")
+    return {text(each, "dt"): text(each, "dd") for each in entries}
+
+
+def test_each_command_writes_its_report(call: Command, manifest: Manifest, target: Target, tmp_path: Path) -> None:
+    """Each command writes a page that only its owner can read, and prints what it prints without it."""
+    verdicts = {
+        "plan": "A load would create",
+        "load": "All 60 cards are loaded.",
+        "verify": "All 60 cards are ready.",
+        "status": "All 60 cards are loaded; 0 are in use.",
+    }
+    for name, verdict in verdicts.items():
+        path = tmp_path / "new folder" / f"{name}.html"
+        done = call(name, manifest.path, "--report", path, "--json")
+        assert (done.code, done.stderr) == (ExitCode.OK, "")
+        assert isinstance(done.data, dict)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert text(page_of(path), "h1").startswith(verdict)
+        said = told(path)
+        assert said["Exit code"] == "0: everything is as it should be"
+        assert said["Command"].startswith(f"dataloader {name} {manifest.path} --url {target.address.url} ")
+        assert said["Command"].endswith(f"--report '{path}'")
+        assert (said["Batch"], said["Target"]) == ("spring (60 cards)", target.address.url)
+        assert (said["Environment"], said["Document model"]) == ("ci", target.model.name)
+        assert said["Server"].startswith(("CouchDB 3", "PouchDB Server "))
+
+
+def test_what_needs_attention_is_on_the_page(
+    call: Command, manifest: Manifest, server: Server, target: Target, tmp_path: Path
+) -> None:
+    """A document that stands in the way is named by its card in every report, and so is the exit code."""
+    [_, card, *_] = manifest.cards()
+    place = access_of(target.model.name, card.uuid)
+    database = databases(server, target)[place.database]
+    database.create()
+    put(database, {"_id": place.id, "type": "note"})
+    codes = {"plan": ExitCode.OK, "load": ExitCode.ATTENTION, "verify": ExitCode.VERIFY, "status": ExitCode.VERIFY}
+    for name, code in codes.items():
+        path = tmp_path / f"{name}.html"
+        assert call(name, manifest.path, "--report", path).code == code
+        page = page_of(path)
+        assert told(path)["Exit code"] == f"{int(code)}: {code.meaning}"
+        [row] = page.select("article tbody tr")
+        assert "2" in [cell.get_text() for cell in row.select("th, td")]
+        assert f"{card.uuid[:8]}…" in row.get_text()
+        assert card.uuid not in path.read_text("utf-8")
+        full = tmp_path / f"{name}-full.html"
+        call(name, manifest.path, "--report", full, "--full")
+        assert card.uuid in full.read_text("utf-8")
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("name", ["plan", "load", "verify", "status"])
+def test_a_report_that_cannot_be_written_stops_before_the_call(
+    call: Command, manifest: Manifest, server: Server, target: Target, tmp_path: Path, name: str
+) -> None:
+    """A page that stands already is never overwritten, and the run does not begin; nor where a folder is none."""
+    path = tmp_path / "report.html"
+    path.write_text("mine")
+    for wrong, says in ((path, "stands already and is never overwritten"), (path / "x.html", "is not a folder")):
+        done = call(name, manifest.path, "--report", wrong)
+        assert done.code == ExitCode.FILE
+        assert says in done.stderr
+    assert path.read_text() == "mine"
+    assert not any(database.exists() for database in databases(server, target).values())
+
+
+@ONE_MODEL
+def test_a_load_that_stops_has_a_report_and_goes_on(
+    call: Command, manifest: Manifest, target: Target, tmp_path: Path
+) -> None:
+    """The page says what stopped the load and that it goes on; run again, with another page, it does."""
+
+    def refuse_tokens(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs" and b"gpiiToken-" in request.body:
+            return Reply.json(401, {"error": "unauthorized", "reason": "Name or password is incorrect."})
+        return forward(request)
+
+    path = tmp_path / "stopped.html"
+    with Proxy(target.address.url, refuse_tokens) as proxy:
+        done = call("load", manifest.path, "--report", path, url=proxy.url)
+    assert done.code == ExitCode.CREDENTIALS
+    page = page_of(path)
+    assert text(page, "h1") == "The load stopped before it was finished."
+    assert "it goes on from there" in text(page, ".lead")
+    assert text(page, "article li") == " ".join(done.stderr.removeprefix("error: ").split())
+    assert "documents were seen to before this" in text(page, "article li")
+    assert told(path)["Exit code"].startswith("6: ")
+    again = tmp_path / "again.html"
+    assert call("load", manifest.path, "--report", again).code == ExitCode.OK
+    assert text(page_of(again), "h1") == "All 60 cards are loaded."
+
+
+@ONE_MODEL
+def test_ctrl_c_leaves_a_report(
+    process: Process, target: Target, credentials: dict[str, str], batch: Batch, on_target: list[str], tmp_path: Path
+) -> None:
+    """A load that is interrupted ends at once, with a page that says so."""
+    hanging, over = Event(), Event()
+
+    def hang(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs" and b"gpiiToken-" in request.body:
+            hanging.set()
+            over.wait(60)
+            raise Hangup
+        return forward(request)
+
+    path = tmp_path / "interrupted.html"
+    with Proxy(target.address.url, hang) as proxy:
+        try:
+            options = [proxy.url if each == target.address.url else each for each in on_target]
+            started = process("load", batch.manifest.path, *options, "--report", path, env=credentials)
+            assert hanging.wait(30)
+            started.send_signal(signal.SIGINT)
+            started.communicate(timeout=10)
+        finally:
+            over.set()
+    assert started.returncode == ExitCode.INTERRUPTED
+    assert text(page_of(path), "article li") == "It was interrupted (Ctrl-C)."
+    assert told(path)["Exit code"].startswith("130: ")
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_page_that_came_in_between_is_not_overwritten(
+    call: Command, manifest: Manifest, target: Target, tmp_path: Path, *, fails: bool
+) -> None:
+    """Where somebody makes the file during the run, theirs stays; a run that failed still tells its own error."""
+    path = tmp_path / "report.html"
+
+    def come_between(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs":
+            path.write_text("theirs")
+            if fails:
+                return Reply.json(401, {"error": "unauthorized", "reason": "Name or password is incorrect."})
+        return forward(request)
+
+    with Proxy(target.address.url, come_between) as proxy:
+        done = call("load", manifest.path, "--report", path, url=proxy.url)
+    assert path.read_text() == "theirs"
+    assert "stands already and is never overwritten" in done.stderr
+    assert done.code == (ExitCode.CREDENTIALS if fails else ExitCode.FILE)
+    assert ("warning: the report could not be written: " in done.stderr) == fails
+
+
+@ONE_MODEL
+def test_a_fault_of_ours_leaves_no_page(
+    here: Command, manifest: Manifest, on_target: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug is told on the screen; a page that could not be trusted is not written."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("dataloader.cli.plan.plan_sources", fail)
+    path = tmp_path / "report.html"
+    assert here("plan", manifest.path, *on_target, "--report", path).code == ExitCode.INTERNAL
+    assert list(tmp_path.glob("*report*")) == []
+
+
+@ONE_MODEL
+def test_no_secret_gets_into_a_report(
+    here: Command, manifest: Manifest, target: Target, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No password is on the page, given in a URL or otherwise, whether the run ends well or not."""
+    # Nobody's name, and a password that is in no path: a server may lock out whoever is wrong too often.
+    user, password = "nobody", "31415-sesame-92653"
+    monkeypatch.setenv("DATALOADER_RETRIES", "0")
+    with Proxy(target.address.url, lambda request, forward: forward(as_admin(request, target))) as proxy:
+        for url, variables, code in (
+            (target.address.url.replace("://", f"://{user}:{password}@"), {}, ExitCode.CREDENTIALS),
+            (proxy.url, {"COUCHDB_USER": user, "COUCHDB_PASSWORD": password}, ExitCode.OK),
+            (proxy.url.replace("://", f"://{user}:{password}@"), {}, ExitCode.OK),
+        ):
+            path = tmp_path / f"{code.name}-{len(variables)}.html"
+            with monkeypatch.context() as patch:
+                for name, value in variables.items():
+                    patch.setenv(name, value)
+                done = here(
+                    *("load", manifest.path, "--url", url, "--environment", "ci", "--prefix", prefix, "--report", path)
+                )
+            assert done.code == code
+            page = path.read_text("utf-8")
+            assert url.rpartition("@")[2] in page
+            assert password not in page
+            assert f"{user}:" not in page
+
+
+@ONE_MODEL
+def test_report_and_details_are_two_files(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """One name for both is a mistake that is told before anything is done."""
+    done = call("load", manifest.path, "--report", "out", "--details", tmp_path / "out")
+    assert (done.code, "are two files" in done.stderr) == (ExitCode.USAGE, True)
+    assert not (tmp_path / "out").exists()
+
+
+@ONE_MODEL
+def test_full_is_about_a_report(call: Command, manifest: Manifest) -> None:
+    """``--full`` alone is a mistake that is told."""
+    done = call("plan", manifest.path, "--full")
+    assert (done.code, done.stderr) == (
+        ExitCode.USAGE,
+        "error: --full: is about the report (give --report FILE, too, or leave it out)\n",
+    )
+
+
+@ONE_MODEL
+def test_names_that_are_no_text_do_no_harm(call: Command, manifest: Manifest, tmp_path: Path, target: Target) -> None:
+    """A file's name that is not UTF-8 is shown as far as it is."""
+    folder = tmp_path / os.fsdecode(b"<b>caf\xe9")
+    folder.mkdir()
+    path = folder / manifest.path.name
+    path.write_bytes(manifest.path.read_bytes())
+    done = call("plan", path, "--report", folder / "plan.html")
+    assert done.code == ExitCode.OK
+    assert "<b>caf\\udce9" in told(folder / "plan.html")["Command"]
+
+
+def test_verify_writes_details(
+    call: Command, manifest: Manifest, server: Server, target: Target, tmp_path: Path
+) -> None:
+    """``--details`` of verify names every card that is not as minted, with its verdict and the reason."""
+    assert call("load", manifest.path).code == ExitCode.OK
+    [card, *_] = manifest.cards()
+    place = access_of(target.model.name, card.uuid)
+    database = databases(server, target)[place.database]
+    [loaded] = agreed(server, lambda: database.leaves([place.id]))[place.id]
+    put(database, {"_id": place.id, "type": "note", "_rev": loaded["_rev"]})
+    path = tmp_path / "details.jsonl"
+    assert call("verify", manifest.path, "--details", path).code == ExitCode.VERIFY
+    [line] = [json.loads(each) for each in path.read_text("utf-8").splitlines()]
+    assert (line["batch"], line["uuid"], line["verdict"]) == ("spring", card.uuid, "wrong")
+    assert line["reason"]
+    assert call("verify", manifest.path, "--details", path).code == ExitCode.FILE

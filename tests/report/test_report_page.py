@@ -1,0 +1,205 @@
+"""Reports in a browser: for everybody, on every screen and on paper, without a script and without a network."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from dataloader.report import render
+from tests.support.report_samples import KINDS, every_kind
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)")
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+EACH_KIND = pytest.mark.parametrize("kind", KINDS)
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+EVERY_RULE = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+CONTRAST = {"type": "rule", "values": ["color-contrast"]}
+
+
+class Media(TypedDict, total=False):
+    """What a page is shown on, as the browser has it."""
+
+    media: Literal["screen", "print"]
+    color_scheme: Literal["light", "dark"]
+    forced_colors: Literal["active", "none"]
+
+
+LIGHT: Media = {"media": "screen", "color_scheme": "light", "forced_colors": "none"}
+DARK: Media = {**LIGHT, "color_scheme": "dark"}
+FORCED: Media = {**DARK, "forced_colors": "active"}
+PAPER: Media = {**DARK, "media": "print"}
+"""Printed by somebody whose screen is dark."""
+DESKTOP, PHONE = 1280, 360
+"""Pixels, the width."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a page of every kind."""
+    folder = tmp_path_factory.mktemp("reports")
+    for kind, report in every_kind(folder).items():
+        (folder / f"{kind}.html").write_bytes(render(report))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window, started once."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Page:
+    """A tab of the browser, in which one page after another is shown."""
+    return browser.new_page()
+
+
+Show = Callable[..., Page]
+
+
+@pytest.fixture
+def show(tab: Page, folder: Path) -> Show:
+    """The tab; called with a kind of page, what it is shown on, and a width in pixels, it shows that."""
+
+    def show(kind: str, media: Media = LIGHT, width: int = DESKTOP) -> Page:
+        tab.set_viewport_size({"width": width, "height": 800})
+        tab.emulate_media(**media)
+        tab.goto((folder / f"{kind}.html").as_uri())
+        return tab
+
+    return show
+
+
+def violations(page: Page, run_only: dict[str, Any]) -> list[str]:
+    """Return what axe-core finds against a page, a line a rule."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
+    options = {"runOnly": run_only, "resultTypes": ["violations"], "preload": False}
+    found = page.evaluate("options => axe.run(document, options)", options)
+    assert found["passes"]
+    return [
+        f"{each['id']} ({each['help']}): {'; '.join(node['html'][:200] for node in each['nodes'])}"
+        for each in found["violations"]
+    ]
+
+
+@EACH_KIND
+def test_it_is_for_everybody(show: Show, kind: str) -> None:
+    """axe-core finds nothing against a page (WCAG 2.2 A and AA, best practices), whatever it is shown on."""
+    page = show(kind)
+    assert violations(page, EVERY_RULE) == []
+    for media in (DARK, FORCED, PAPER):
+        page.emulate_media(**media)
+        assert violations(page, CONTRAST) == [], media
+    page.emulate_media(**LIGHT)
+    page.set_viewport_size({"width": PHONE, "height": 800})
+    assert violations(page, EVERY_RULE) == []
+
+
+@EACH_KIND
+def test_it_fits_a_phone(show: Show, kind: str) -> None:
+    """At 360 pixels nothing stands over the edge: not even the longest names."""
+    page = show(kind, width=PHONE)
+    over_the_edge = """() => [...document.querySelectorAll("body *")]
+        .filter(each => !each.closest("caption, .stacks thead, defs"))
+        .filter(each => each.getBoundingClientRect().right > innerWidth + 0.5)
+        .map(each => each.outerHTML.slice(0, 100))"""
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE
+    assert page.evaluate(over_the_edge) == []
+
+
+def test_large_letters_do_no_harm(show: Show) -> None:
+    """With letters twice as large (WCAG 1.4.4) nothing stands over the edge."""
+    page = show("load-attention")
+    page.add_style_tag(content="html { font-size: 200% !important }")
+    assert page.evaluate("document.documentElement.scrollWidth") == DESKTOP
+
+
+@EACH_KIND
+def test_paper_is_white(show: Show, kind: str) -> None:
+    """A page is printed without dark backgrounds, even where the screen is dark."""
+    page = show(kind, PAPER)
+    backgrounds = "() => [...document.querySelectorAll('*')].map(each => getComputedStyle(each).backgroundColor)"
+    assert {*page.evaluate(backgrounds)} == {"rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"}
+
+
+def test_it_needs_no_script_and_no_network(browser: Browser, folder: Path) -> None:
+    """With JavaScript switched off a page is all there, and asks for nothing but itself."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    asked: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    for kind in KINDS:
+        asked.clear()
+        page.goto((folder / f"{kind}.html").as_uri())
+        assert page.get_by_role("heading", level=1).is_visible()
+        assert page.get_by_text("Exit code", exact=True).is_visible()
+        assert asked == [(folder / f"{kind}.html").as_uri()]
+    assert complaints == []
+    context.close()
+
+
+def test_it_is_told_to_a_screen_reader(show: Show) -> None:
+    """What a screen reader is given: landmarks, headings in order, the picture in words, tables with headings."""
+    said = show("verify-bad").locator("html").aria_snapshot()
+    assert re.search(r'- banner:.*- heading "5 of 500 cards would not work." \[level=1\]', said, re.DOTALL), said
+    for line in (
+        "- main",
+        '- heading "What needs attention" [level=2]',
+        '- heading "4 cards missing" [level=3]',
+        '- img "The shares of 500 cards"',
+        '- table "The shares of 500 cards"',
+        '- table "Cards with the verdict missing"',
+        "- contentinfo",
+    ):
+        assert line in said
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_a_table_stays_one_on_a_narrow_screen(show: Show, width: int) -> None:
+    """Where cells are stacked they are still cells of a table, each with the heading of its column."""
+    table = show("verify-bad", width=width).get_by_role("table", name="Cards with the verdict missing")
+    assert table.get_by_role("columnheader").all_text_contents() == ["Card", "UUID", "What was found"]
+    assert table.get_by_role("row").count() == 5
+    assert table.get_by_role("rowheader").all_text_contents() == ["1", "2", "3", "4"]
+
+
+def test_it_can_be_printed(show: Show) -> None:
+    """A page prints on as few sheets as it needs."""
+    assert 1 <= show("load").pdf(format="A4").count(b"/Type /Page\n") <= 2
+    assert 3 <= show("load-attention").pdf(format="A4").count(b"/Type /Page\n") <= 6
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_the_picture_is_drawn(show: Show, width: int) -> None:
+    """Each share has its place in the bar, in its order, wide enough to be seen, and a pattern of its own."""
+    page = show("load-attention", width=width)
+    parts = page.locator(".bar rect.part")
+    boxes: list[tuple[float, float]] = parts.evaluate_all(
+        "parts => parts.map(part => [part.x.baseVal.value, part.width.baseVal.value])"
+    )
+    fills = {part.get_attribute("fill") for part in parts.all()}
+    bar = page.locator(".bar").bounding_box()
+    assert bar is not None
+    assert len(fills) == len(boxes) == 9
+    assert fills == {f"url(#{each.get_attribute('id')})" for each in page.locator(".bar pattern").all()}
+    end = 0.0
+    for x, wide in boxes:
+        assert x == pytest.approx(end, abs=0.1)
+        assert wide >= bar["width"] * 0.007
+        end = x + wide
+    assert end == pytest.approx(bar["width"], abs=0.1)

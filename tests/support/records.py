@@ -1,0 +1,196 @@
+"""What the databases hold for a card and for a snapset, written out by hand for the tests to compare with.
+
+Nothing here uses the code that makes the documents: manifests and snapsets are read with ``json`` and
+``json5``, and revisions are computed with ``hashlib``.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import json5
+
+from dataloader.records import Snapsets, read_snapsets
+
+Json = dict[str, Any]
+Contents = dict[str, dict[str, Json]]
+"""Documents by database (without prefix) and ``_id``."""
+
+EMPTY_SET: Json = {"flat": {"contexts": {"gpii-default": {"name": "Default preferences", "preferences": {}}}}}
+UNDATED = "1970-01-01T00:00:00.000Z"
+
+
+def token_documents(key: str, preferences: Json, *, card: bool) -> Contents:
+    """Return the documents of a card or a snapset in the model gpii-token."""
+    documents: Contents = {"preferences": {key: {"_id": key, "value": preferences}}, "auth": {}}
+    if card:
+        documents["auth"] = {
+            f"user-{key}": {"_id": f"user-{key}", "type": "user", "defaultGpiiToken": key},
+            f"gpiiToken-{key}": {
+                "_id": f"gpiiToken-{key}",
+                "type": "gpiiToken",
+                "gpiiToken": key,
+                "userId": f"user-{key}",
+            },
+        }
+    return documents
+
+
+def key_documents(key: str, preferences: Json, created: str, *, card: bool) -> Contents:
+    """Return the documents of a card or a snapset in the model gpii-key."""
+    return {
+        "gpii": {
+            key: {
+                "_id": key,
+                "type": "gpiiKey",
+                "schemaVersion": "0.2",
+                "prefsSafeId": f"prefsSafe-{key}",
+                "prefsSetId": "gpii-default",
+                "revoked": False,
+                "revokedReason": None,
+                "timestampCreated": created,
+                "timestampUpdated": None,
+            },
+            f"prefsSafe-{key}": {
+                "_id": f"prefsSafe-{key}",
+                "type": "prefsSafe",
+                "schemaVersion": "0.2",
+                "prefsSafeType": "user" if card else "snapset",
+                "name": key,
+                "password": None,
+                "email": None,
+                "preferences": preferences,
+                "timestampCreated": created,
+                "timestampUpdated": None,
+            },
+        }
+    }
+
+
+def documents(model: str, key: str, preferences: Json, created: str, *, card: bool) -> Contents:
+    """Return the documents of a card or a snapset."""
+    if model == "gpii-token":
+        return token_documents(key, preferences, card=card)
+    return key_documents(key, preferences, created, card=card)
+
+
+def merge(parts: Iterable[Contents]) -> Contents:
+    """Put together what several cards or snapsets come to."""
+    whole: Contents = {}
+    for part in parts:
+        for database, found in part.items():
+            whole.setdefault(database, {}).update(found)
+    return whole
+
+
+def snapset_file(folder: Path, name: str) -> tuple[Json, str]:
+    """Return a snapset's content and its time of creation."""
+    if name == "empty":
+        return deepcopy(EMPTY_SET), UNDATED
+    content = deepcopy(_read(folder / f"{name}.json5"))
+    return content, content.pop("timestampCreated", UNDATED)
+
+
+@cache
+def _read(path: Path) -> Json:
+    content: Json = json5.loads(path.read_text("utf-8"))
+    return content
+
+
+def expected(model: str, manifests: Iterable[Path], snapsets: Path) -> Contents:
+    """Return every document that a load of manifests and a folder of snapsets has to bring, but the views."""
+    parts = [
+        documents(model, path.stem, *snapset_file(snapsets, path.stem), card=False)
+        for path in sorted(snapsets.glob("*.json5"))
+    ]
+    for manifest in manifests:
+        header, *cards = map(json.loads, manifest.read_text("utf-8").splitlines())
+        sets = {name: snapset_file(snapsets, name)[0] for name in header["snapsets"]}
+        parts += [
+            documents(model, card["uuid"], deepcopy(sets[card["snapset"]]), header["created"], card=True)
+            for card in cards
+        ]
+    return merge(parts)
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """Return the part of a revision that a document's content gives it."""
+    content = {key: value for key, value in document.items() if not key.startswith("_") or key == "_id"}
+    canonical = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return sha256(canonical.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a document of a card is."""
+
+    database: str
+    id: str
+
+
+def preferences_of(model: str, key: str) -> Place:
+    """Return where the preference set of a card, or of a snapset, is."""
+    return Place("preferences", key) if model == "gpii-token" else Place("gpii", f"prefsSafe-{key}")
+
+
+def access_of(model: str, key: str) -> Place:
+    """Return where the document is that lets a card in."""
+    return Place("auth", f"gpiiToken-{key}") if model == "gpii-token" else Place("gpii", key)
+
+
+def flat(document: Json) -> Json:
+    """Return the preferences in the document that holds them, of either model, to be read or changed."""
+    holder = document["value"] if "value" in document else document["preferences"]
+    preferences: Json = holder["flat"]["contexts"]["gpii-default"]["preferences"]
+    return preferences
+
+
+VIEWS = {
+    "gpii-token": {
+        "findUserByName",
+        "findGpiiToken",
+        "findUserByGpiiToken",
+        "findClientByOauth2ClientId",
+        "findClientBySolutionId",
+        "findUserAuthorizableClients",
+        "findUserAuthorizationsByGpiiToken",
+        "findWebPrefsConsumerAuthorization",
+        "findWebPrefsConsumerAuthorizationByAuthCode",
+        "findOnboardedSolutionAuthorization",
+        "findUserAuthorizedAuthorizationById",
+        "findUserAuthorizedClientsByGpiiToken",
+        "findPrivilegedPrefsCreatorAuthorizationById",
+        "findPrivilegedPrefsCreatorAuthorizationByClientId",
+        "findAuthorizationByAccessToken",
+    },
+    "gpii-key": {
+        "findPrefsSafeByGpiiKey",
+        "findClientByOauth2ClientId",
+        "findInfoByAccessToken",
+        "findSnapsetPrefsSafes",
+        "findAllGpiiKeys",
+        "findAccessTokenByExpires",
+        "findDocsBySchemaVersion",
+    },
+}
+"""The views that the servers ask, by model."""
+
+FONT_SIZE = "http://registry.gpii.net/common/fontSize"
+
+
+def write_snapsets(folder: Path, sizes: Mapping[str, float]) -> Snapsets:
+    """Write a folder of snapsets that differ in the font's size only, and read it as the tool does."""
+    folder.mkdir()
+    for name, size in sizes.items():
+        context = {"name": "Default preferences", "preferences": {FONT_SIZE: size}}
+        content = {
+            "timestampCreated": "2020-11-23T00:00:00.000Z",
+            "flat": {"name": name, "contexts": {"gpii-default": context}},
+        }
+        (folder / f"{name}.json5").write_text(json.dumps(content), "utf-8")
+    return read_snapsets(folder)

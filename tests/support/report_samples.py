@@ -1,0 +1,214 @@
+"""Reports of every kind, made from results that are put together here; no server needed."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dataloader.batch import CardFile, Manifest, read_manifest
+from dataloader.common import ExitCode, data_dir
+from dataloader.couch import Address, Rejection, Welcome
+from dataloader.operations import (
+    DESIGN_KIND,
+    BatchStatus,
+    CardVerdict,
+    LoadResult,
+    Outcome,
+    Plan,
+    StatusResult,
+    VerifyResult,
+    VerifyVerdict,
+    all_sources,
+    generate,
+)
+from dataloader.operations.reconcile import ReturnedFile, reconcile
+from dataloader.records import read_snapsets
+from dataloader.records.models import get_model
+from dataloader.replication import State
+from dataloader.report import (
+    Noted,
+    NotedDocument,
+    Report,
+    Run,
+    facts,
+    load_report,
+    matter,
+    plan_report,
+    reconcile_report,
+    status_report,
+    stopped,
+    verify_report,
+)
+from dataloader.report.model import Attention, Share, Table, Tone
+from dataloader.target import Environment, Target
+from dataloader.vendor.returned import Reading
+
+CARDS = 500
+TARGET = Target(
+    Address("https://couchdb.example.org:6984", "dataloader", "a password that nobody sees"),
+    get_model("gpii-token"),
+    Environment.PRODUCTION,
+    "pilot-",
+)
+STARTED = datetime(2026, 3, 2, 9, 15, 7, tzinfo=UTC)
+HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}\x00\udce9\u202e'
+"""A text that must come out as what it is."""
+
+
+def a_batch(folder: Path, name: str = "spring") -> Manifest:
+    """Return a batch of 500 cards."""
+    return generate(name, {"snapset_1a": 300, "snapset_3": 200}, folder).manifest
+
+
+def a_run(
+    manifests: Sequence[CardFile] = (),
+    code: ExitCode = ExitCode.OK,
+    command: str = "dataloader load spring.batch.jsonl --target production",
+) -> Run:
+    """Return a run that took a while."""
+    server = Welcome("CouchDB", "3.5.0", names_leaves=True)
+    return Run(command, manifests, TARGET, server, STARTED, 4.2, code)
+
+
+def a_plan(manifest: Manifest, *, clean: bool = True) -> Report:
+    """Return the report of a plan, for a new target or for one where something is the matter."""
+    result, noted = Plan(), Noted[NotedDocument]()
+    if clean:
+        result.missing_databases = ["pilot-preferences", "pilot-auth"]
+        result.states = {
+            "preferences": {"preferences": Counter({State.ABSENT: 512})},
+            "auth": {kind: Counter({State.ABSENT: CARDS}) for kind in ("user", "gpiiToken")},
+        }
+    else:
+        result.states = {
+            "preferences": {
+                "preferences": Counter({State.UNCHANGED: 480, State.EDITED: 20, State.OUTDATED: 8, State.FOREIGN: 4})
+            },
+            "auth": {DESIGN_KIND: Counter({State.FOREIGN: 1}), "user": Counter({State.CONFLICTED: 1})},
+        }
+        uuids = [card.uuid for card in manifest.cards()]
+        for uuid in uuids[:8]:
+            noted(State.OUTDATED, NotedDocument("pilot-preferences", uuid))
+        for uuid in uuids[8:12]:
+            noted(State.FOREIGN, NotedDocument("pilot-preferences", uuid))
+        noted(matter(DESIGN_KIND, State.FOREIGN), NotedDocument("pilot-auth", "_design/views"))
+        noted(State.CONFLICTED, NotedDocument("pilot-auth", f"user-{uuids[12]}"))
+    return plan_report(TARGET, [manifest], all_sources(TARGET, [manifest], read_snapsets()), result, noted)
+
+
+def a_load(
+    manifest: CardFile,
+    outcomes: dict[Outcome, int] | None = None,
+    noted: Noted[NotedDocument] | None = None,
+    failures: list[Rejection] | None = None,
+    nodes_away: tuple[str, ...] = (),
+    raised: dict[str, Environment] | None = None,
+) -> Report:
+    """Return the report of a load whose documents are all of one kind."""
+    counts = Counter(outcomes or {Outcome.CREATED: 1513})
+    result = LoadResult({"preferences": {"preferences": counts}}, failures=failures or [])
+    result.nodes_away, result.raised = nodes_away, raised or {}
+    sources = all_sources(TARGET, [manifest], read_snapsets())
+    return load_report(TARGET, [manifest], sources, result, noted or Noted())
+
+
+def a_bad_load(manifest: Manifest) -> Report:
+    """Return the report of a load with every outcome, documents that are only counted, and a node away."""
+    noted, uuids = Noted[NotedDocument](), [card.uuid for card in manifest.cards()]
+    for uuid in uuids[:40]:
+        noted(State.OUTDATED, NotedDocument("pilot-preferences", uuid))
+    noted(State.CONFLICTED, NotedDocument("pilot-auth", f"user-{uuids[0]}"))
+    noted(State.FOREIGN, NotedDocument("pilot-auth", f"gpiiToken-{uuids[1]}"))
+    outcomes = dict.fromkeys(Outcome, 1) | {Outcome.UNCHANGED: 900, Outcome.OUTDATED: CARDS}
+    failures = [Rejection(uuids[0], "doc_validation: what stands there is not wanted here")]
+    return a_load(manifest, outcomes, noted, failures, ("couchdb@node2.example.org",))
+
+
+def a_verification(manifest: Manifest, **counts: int) -> Report:
+    """Return the report of a verification; the counts are those of the verdicts, by their names."""
+    result = VerifyResult(Counter({VerifyVerdict(name): count for name, count in counts.items()}))
+    noted = Noted[CardVerdict]()
+    uuids = iter([card.uuid for card in manifest.cards()])
+    for verdict in (VerifyVerdict.MISSING, VerifyVerdict.WRONG):
+        for _ in range(result.verdicts[verdict]):
+            uuid = next(uuids)
+            reason = f"view findUserByGpiiToken, document user-{uuid}: what stands there is not of type 'string'"
+            noted(verdict, CardVerdict(uuid, verdict, reason))
+    return verify_report([manifest], result, noted)
+
+
+def a_status(*manifests: Manifest, encoded: int | None = None, **counts: int) -> Report:
+    """Return the report of how batches stand, each the same; the counts are those of the verdicts, by their names."""
+    verdicts = Counter({VerifyVerdict(name): count for name, count in counts.items()})
+    batches = [BatchStatus(each.header.name, each.count, encoded, verdicts) for each in manifests]
+    noted = Noted[CardVerdict]()
+    uuids = iter([card.uuid for each in manifests for card in each.cards()])
+    for _ in range(len(manifests) * verdicts[VerifyVerdict.WRONG]):
+        noted(
+            VerifyVerdict.WRONG,
+            CardVerdict(next(uuids), VerifyVerdict.WRONG, "view findGpiiToken has 2 answers, not one"),
+        )
+    return status_report(manifests, StatusResult(batches), noted)
+
+
+def a_reconciliation(*names: str) -> Report:
+    """Return the report of a reconciliation of the sample batch with files of ``samples/returned``."""
+    folder = data_dir("samples") / "returned"
+    batch = read_manifest(folder / "library.batch.jsonl")
+    files = [ReturnedFile(folder / name) for name in names]
+    found = reconcile(batch, files, Reading({}, None, cards=batch.header.cards))
+    out = Path("batches")
+    reencode = out / "library.reencode.xlsx" if found.to_encode else None
+    return reconcile_report(found, len(files), out / "library.reconciled.jsonl", reencode)
+
+
+def a_stop() -> Report:
+    """Return the report of a load that stopped half-way."""
+    error = "https://couchdb.example.org:6984/pilot-auth/_bulk_docs: no reply within 30 s (run it again)"
+    return stopped("Load of batch spring", "The load", [error, "and 2 more problems"], writes=True)
+
+
+def a_hostile_report() -> Report:
+    """Return a report in which every text is one that could do harm, and every name as long as can be."""
+    table = Table(HOSTILE, (HOSTILE, HOSTILE, HOSTILE), ((HOSTILE, HOSTILE, "x" * 300), ("y" * 300, HOSTILE, HOSTILE)))
+    counts = Table(f"{HOSTILE} and counts", (HOSTILE, "Count"), ((HOSTILE, 123_456_789), ("z" * 300, 1)))
+    return Report(
+        HOSTILE,
+        HOSTILE * 3,
+        Tone.BAD,
+        (HOSTILE,),
+        "cards",
+        tuple(Share(HOSTILE, count, HOSTILE, tone) for count, tone in enumerate([*Tone, *Tone, *Tone], 1)),
+        (Attention(HOSTILE, HOSTILE, Tone.BAD, (HOSTILE, "w" * 300), table, 7, HOSTILE),),
+        (counts,),
+        tuple(facts(a_run(command=f"dataloader load '{HOSTILE}' {'v' * 300}"))),
+    )
+
+
+def every_kind(folder: Path) -> dict[str, Report]:
+    """Return a report of every kind, with the facts of a run."""
+    manifest = a_batch(folder)
+    reports = {
+        "plan": (a_plan(manifest), ExitCode.OK),
+        "plan-attention": (a_plan(manifest, clean=False), ExitCode.OK),
+        "load": (a_load(manifest), ExitCode.OK),
+        "load-attention": (a_bad_load(manifest), ExitCode.ATTENTION),
+        "load-stopped": (a_stop(), ExitCode.UNREACHABLE),
+        "verify": (a_verification(manifest, ok=488, changed=12), ExitCode.OK),
+        "verify-bad": (a_verification(manifest, ok=480, changed=12, revoked=3, missing=4, wrong=1), ExitCode.VERIFY),
+    }
+    autumn = a_batch(folder, "autumn")
+    reports |= {
+        "reconcile": (a_reconciliation("all-well.xlsx"), ExitCode.OK),
+        "reconcile-attention": (a_reconciliation("everything.xlsx"), ExitCode.RETURNED),
+        "status": (a_status(manifest, encoded=490, ok=100, changed=387, revoked=3), ExitCode.OK),
+        "status-wrong": (a_status(manifest, autumn, ok=400, changed=80, missing=18, wrong=2), ExitCode.VERIFY),
+    }
+    pages = {name: report.with_facts(facts(a_run([manifest], code))) for name, (report, code) in reports.items()}
+    return {**pages, "hostile": a_hostile_report()}
+
+
+KINDS = (
+    *("plan", "plan-attention", "load", "load-attention", "load-stopped", "verify", "verify-bad"),
+    *("reconcile", "reconcile-attention", "status", "status-wrong", "hostile"),
+)

@@ -1,0 +1,270 @@
+"""Credentials: found where they are kept safe, warned of where they are not, and told to nobody."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataloader.common import DataloaderError, ExitCode, FileError, InputError, Patience, UsageError
+from dataloader.couch import Tls
+from dataloader.couch.session import Session
+from dataloader.target import Target, resolve
+from dataloader.target.credentials import Credentials, from_netrc
+from tests.conftest import Command
+from tests.support.proxy import Proxy, Reply
+
+SECRET = "hunter2"
+LOCAL = "http://127.0.0.1:5984"
+NETRC = f"""\
+# Of several servers.
+machine couchdb.example.org login loader password {SECRET}
+machine 127.0.0.1
+    login admin
+    password "{SECRET} with blanks, # and €"
+machine half.example.org login nobody
+default login anonymous password {SECRET}
+"""
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a file that others can't read: ``write(text)``."""
+
+    def write(text: str | bytes, name: str = ".netrc", mode: int = 0o600) -> Path:
+        path = tmp_path / name
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        path.chmod(mode)
+        return path
+
+    return write
+
+
+def found(url: Any = LOCAL, *, environ: dict[str, str] | None = None, **options: Any) -> Target:
+    """Resolve a target in an environment of the test's own."""
+    if "target" not in options:
+        options = {"url": url, "environment": "ci", **options}
+    return resolve(environ=environ or {}, **options)
+
+
+def who(target: Target) -> tuple[str | None, str | None]:
+    """Return user and password."""
+    return target.address.user, target.address.password
+
+
+def refused(kind: type[DataloaderError], **options: Any) -> str:
+    """Return the message of the error that resolving a target ends with, which never tells the password."""
+    with pytest.raises(kind) as caught:
+        found(**options)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None or SECRET not in str(caught.value.__cause__)
+    return str(caught.value)
+
+
+# .netrc.
+
+
+def test_netrc_is_asked_where_nothing_else_is_said(write: Write, tmp_path: Path) -> None:
+    """``NETRC`` names it, or it is in the home folder; the entry is the host's, whatever the port and the scheme."""
+    path = write(NETRC)
+    for environ in ({"NETRC": str(path)}, {"HOME": str(tmp_path)}, {"HOME": str(tmp_path), "NETRC": ""}):
+        assert who(found(environ=environ)) == ("admin", f"{SECRET} with blanks, # and €")
+        assert who(found("https://COUCHDB.example.org/db", environ=environ)) == ("loader", SECRET)
+        assert who(found(environ={**environ, "COUCHDB_URL": LOCAL}, url=None))[0] == "admin"
+        assert found(environ=environ).warnings == ()
+
+
+def test_netrc_gives_way_to_whatever_else_is_said(write: Write) -> None:
+    """A user and a password in the URL or the environment go before it; a user alone asks for that user's entry."""
+    netrc = {"NETRC": str(write(NETRC))}
+    assert who(found("http://other:theirs@127.0.0.1", environ=netrc)) == ("other", "theirs")
+    environ = {**netrc, "COUCHDB_USER": "other", "COUCHDB_PASSWORD": "theirs"}
+    assert who(found(environ=environ)) == ("other", "theirs")
+    assert who(found(environ={**netrc, "COUCHDB_USER": "other"})) == ("other", None)
+    assert who(found("http://other@127.0.0.1", environ=netrc)) == ("other", None)
+    for user in ({"url": "http://loader@couchdb.example.org"}, {"url": "http://couchdb.example.org"}):
+        assert who(found(**user, environ={**netrc, "COUCHDB_USER": "loader"})) == ("loader", SECRET)
+
+
+def test_netrc_is_not_for_every_server(write: Write, tmp_path: Path) -> None:
+    """What stands there for any host is not sent to any host; half an entry is none; nor need there be a file."""
+    netrc = {"NETRC": str(write(NETRC))}
+    assert who(found("http://another.example.org", environ=netrc)) == (None, None)
+    assert who(found("http://half.example.org", environ=netrc)) == (None, None)
+    assert who(found(environ={"HOME": str(tmp_path / "nowhere")})) == (None, None)
+    missing = tmp_path / "missing"
+    assert refused(FileError, environ={"NETRC": str(missing)}) == (
+        f"{missing}: no such file or directory (correct or unset NETRC)"
+    )
+
+
+def test_nodes_have_one_entry_between_them(write: Write) -> None:
+    """An entry for one node is for all; two that differ are a slip."""
+    path = write(
+        f"machine a login u password {SECRET}\nmachine b login u password {SECRET}\nmachine c login u password x"
+    )
+    environ = {"NETRC": str(path)}
+    assert who(found(["http://a", "http://b", "http://d"], environ=environ)) == ("u", SECRET)
+    assert who(found(["http://d", "http://a:1", "http://a:2"], environ=environ)) == ("u", SECRET)
+    assert refused(UsageError, url=["http://a", "http://c"], environ=environ) == (
+        f"{path}: has one user or password for one node and another for another (give all nodes of a cluster the same)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"machine 127.0.0.1 login admin password my {SECRET}\n", 1),
+        (f"machine 127.0.0.1\nlogin admin\npasswort {SECRET}\n", 3),
+        (f"\n{SECRET}\n", 2),
+        (f"macdef x\n{SECRET}", 2),
+    ],
+)
+def test_a_malformed_netrc_is_told_by_its_line(
+    write: Write, here: Command, monkeypatch: pytest.MonkeyPatch, text: str, line: int
+) -> None:
+    """The error names the file and the line, and repeats nothing of it, not even in a traceback."""
+    path = write(text)
+    told = refused(InputError, environ={"NETRC": str(path)})
+    assert told.startswith(f"{path}, line ")
+    # What has been read up to an end of line counts as read.
+    assert int(told.removeprefix(f"{path}, line ").partition(":")[0]) in {line, line + 1}
+    assert told.endswith(": is not as a .netrc file should be (quote what has blanks in it)")
+    monkeypatch.setenv("NETRC", str(path))
+    completed = here("check", "--url", LOCAL, "--debug")
+    assert completed.code == ExitCode.INPUT
+    assert "Traceback" in completed.stderr
+    assert SECRET not in completed.stderr
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(
+        st.binary(max_size=60), st.text('machine login password default"\\ \n#a127.0', max_size=60).map(str.encode)
+    )
+)
+def test_whatever_a_netrc_holds_is_an_entry_or_an_error(tmp_path: Path, content: bytes) -> None:
+    """Nothing in it makes a fault of ours."""
+    path = tmp_path / "netrc"
+    path.write_bytes(content)
+    try:
+        entry = from_netrc(path, ["127.0.0.1"])
+    except InputError:
+        return
+    assert entry is None or (entry.user and entry.password)
+
+
+def test_a_target_file_may_refer_to_netrc(write: Write, tmp_path: Path) -> None:
+    """To the usual one, or to one beside it; where that has no entry, the error says how to write one."""
+    usual, beside = write(NETRC), write("machine a login beside password theirs", "etc.netrc")
+    config = tmp_path / "dataloader.toml"
+
+    def target(url: str, netrc: str) -> dict[str, Any]:
+        config.write_text(f'[target.a]\nurl = "{url}"\nenvironment = "ci"\ncredentials = {{ netrc = {netrc} }}\n')
+        return {"target": "a", "config": config, "environ": {"NETRC": str(usual), "COUCHDB_USER": "x"}}
+
+    assert who(found(**target("http://couchdb.example.org", "true"))) == ("loader", SECRET)
+    assert who(found(**target("http://a", '"etc.netrc"'))) == ("beside", "theirs")
+    assert refused(UsageError, **target("http://b", '"etc.netrc"')) == (
+        f"{config}, target a: {beside} has no login and password for b "
+        "(add to it: machine HOST login USER password PASSWORD)"
+    )
+    assert refused(UsageError, **{**target("http://b", "true"), "environ": {}}).startswith(
+        f"{config}, target a: .netrc has no login and password for b"
+    )
+    assert "no such file" in refused(FileError, **target("http://b", '"missing"'))
+    assert "should not be valid under" in refused(InputError, **target("http://b", "false"))
+
+
+def test_a_target_that_says_nothing_gets_netrc_too(write: Write, tmp_path: Path) -> None:
+    """Where its credentials are left to the environment, and that has none."""
+    config = tmp_path / "dataloader.toml"
+    config.write_text('[target.a]\nurl = "http://couchdb.example.org"\nenvironment = "ci"\n')
+    assert who(found(target="a", config=config, environ={"NETRC": str(write(NETRC))})) == ("loader", SECRET)
+
+
+# Files that others can read.
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o444])
+def test_a_secret_that_others_can_read_is_warned_of(write: Write, here: Command, tmp_path: Path, mode: int) -> None:
+    """Password files, ``.netrc``, and keys of certificates, each by name; the command goes on."""
+    netrc, password = write(NETRC, mode=mode), write(SECRET, "password", mode)
+    for path, environ in (
+        (netrc, {"NETRC": str(netrc)}),
+        (password, {"COUCHDB_USER": "admin", "COUCHDB_PASSWORD_FILE": str(password)}),
+    ):
+        assert found(environ=environ).warnings == (
+            f"{path} holds a secret, and others on this machine can read it; chmod 600 it",
+        )
+        path.chmod(0o600)
+        assert found(environ=environ).warnings == ()
+    password.chmod(mode)
+    config = tmp_path / "dataloader.toml"
+    config.write_text(
+        f'[target.a]\nurl = "{LOCAL}"\nenvironment = "ci"\n'
+        'credentials = { user = "admin", password_file = "password" }\n'
+    )
+    assert len(found(target="a", config=config).warnings) == 1
+    certificate, key = write("", "client.pem", mode), write("", "client.key", mode)
+    for tls, path in ((Tls(client_cert=certificate), certificate), (Tls(None, certificate, key), key)):
+        [warning] = found("https://127.0.0.1", tls=tls).warnings
+        assert warning.startswith(f"{path} holds a secret, and others")
+
+
+def test_a_warning_does_not_stop_a_command(write: Write, here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands on stderr, and the password is used."""
+    monkeypatch.setenv("COUCHDB_USER", "admin")
+    monkeypatch.setenv("COUCHDB_PASSWORD_FILE", str(write(SECRET, "password", 0o644)))
+    with Proxy("http://127.0.0.1:9", lambda *_: Reply.json(401, {})) as proxy:
+        completed = here("check", "--url", proxy.url)
+    assert completed.code == ExitCode.CREDENTIALS
+    assert "/password holds a secret, and others on this machine can read it" in completed.stderr
+    assert "Authorization" in proxy.requests[0].headers
+    assert SECRET not in completed.stderr
+
+
+def test_what_is_no_file_is_not_warned_of() -> None:
+    """A secret that comes through a pipe is as safe as the pipe."""
+    reading, writing = os.pipe()
+    os.write(writing, SECRET.encode())
+    os.close(writing)
+    environ = {"COUCHDB_USER": "admin", "COUCHDB_PASSWORD_FILE": f"/dev/fd/{reading}"}
+    target = found(environ=environ)
+    os.close(reading)
+    assert (who(target), target.warnings) == (("admin", SECRET), ())
+
+
+def test_an_empty_password_file_is_told(write: Write) -> None:
+    """A secret that has not been filled in is not an empty password."""
+    path = write("\n", "password")
+    environ = {"COUCHDB_USER": "admin", "COUCHDB_PASSWORD_FILE": str(path)}
+    assert refused(FileError, environ=environ) == f"{path}: is empty (name the file that holds the password)"
+
+
+# Told to nobody.
+
+
+def test_credentials_are_never_shown() -> None:
+    """Neither they nor what holds them show the password; the user may be seen."""
+    target = found(f"http://admin:{SECRET}@127.0.0.1")
+    for each in (Credentials("admin", SECRET), target, target.address):
+        assert SECRET not in f"{each!r} {each}"
+        assert "admin" in repr(each)
+
+
+def test_credentials_never_follow_a_redirect() -> None:
+    """Who is sent elsewhere does not go, and so tells nobody there who he is."""
+    with (
+        Proxy("http://127.0.0.1:9", lambda *_: Reply.json(200, {})) as elsewhere,
+        Proxy("http://127.0.0.1:9", lambda *_: Reply(307, b"", {"Location": f"{elsewhere.url}/"})) as proxy,
+    ):
+        address = found(proxy.url.replace("http://", f"http://admin:{SECRET}@")).address
+        with pytest.raises(DataloaderError, match="a redirect"):
+            Session(address, Patience()).request("POST", f"{proxy.url}/db", {})
+    assert elsewhere.requests == []

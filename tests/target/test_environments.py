@@ -1,0 +1,312 @@
+"""Databases remember what they were first loaded as, and nobody can say something less protected."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import couchdb.http
+import pytest
+
+from dataloader.common import ExitCode, ProtectedError, UnreachableError
+from dataloader.couch import Server
+from dataloader.operations import LoadResult, all_sources, load, plan
+from dataloader.records import Snapsets
+from dataloader.records.models import DEFAULT_MODEL
+from dataloader.target import Environment, Target, guard
+from tests.conftest import Command, agreed, databases, get, put, sequences, snapshot
+from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request
+from tests.support.registry import SERVER_COMMANDS, arguments
+
+ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
+"""For what does not depend on the model."""
+MARKER = "_local/dataloader"
+
+Through = Callable[[Hook], tuple[Server, Proxy]]
+"""A server with a proxy before it."""
+
+
+def as_(target: Target, environment: Environment) -> Target:
+    """Return a target that is said to be for something else."""
+    return replace(target, environment=environment)
+
+
+def bring(server: Server, target: Target, snapsets: Snapsets) -> LoadResult:
+    """Load the snapsets and the views."""
+    return load(server, target, all_sources(target, [], snapsets))
+
+
+def markers(server: Server, target: Target) -> set[str | None]:
+    """Return what the databases remember, read as anybody could read it; one value where they agree."""
+
+    def read() -> set[str | None]:
+        found: set[str | None] = set()
+        for database in databases(server, target).values():
+            try:
+                found.add(get(database, MARKER)["environment"])
+            except couchdb.http.ResourceNotFound:
+                found.add(None)
+        return found
+
+    return agreed(server, read)
+
+
+def mark(server: Server, target: Target, environment: str) -> None:
+    """Write what the databases remember, whatever they remembered before."""
+    for database in databases(server, target).values():
+        known: dict[str, Any] = {}
+        with suppress(couchdb.http.ResourceNotFound):
+            known = get(database, MARKER)
+        put(database, {**known, "_id": MARKER, "environment": environment})
+
+
+def once(endpoint: str, action: Callable[[], None]) -> Hook:
+    """Return a hook that does something before the first request to an endpoint goes through."""
+    left = [action]
+
+    def hook(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == endpoint and request.method != "GET" and left:
+            left.pop()()
+        return forward(request)
+
+    return hook
+
+
+class TestRefusing:
+    """A command that says a less protected environment than the databases remember."""
+
+    @ONE_MODEL
+    @pytest.mark.parametrize("name", SERVER_COMMANDS)
+    def test_every_command_is_refused_and_nothing_is_written(
+        self, here: Command, server: Server, target: Target, snapsets: Snapsets, given: tuple[Path, Path],
+        credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str,
+    ) -> None:  # fmt: skip
+        """However the server is named: by address, by name, by the environment's URL, in a target file."""
+        bring(server, as_(target, Environment.PRODUCTION), snapsets)
+        before = snapshot(server, target), sequences(server, target)
+        for variable, value in credentials.items():
+            monkeypatch.setenv(variable, value)
+        url = target.address.url
+        by_name = url.replace("127.0.0.1", "localhost")
+        config = Path("dataloader.toml")
+        config.write_text(
+            f'[target.tests]\nurl = "{by_name}"\nenvironment = "ci"\nmodel = "{target.model.name}"\n'
+            f'prefix = "{target.prefix}"\n'
+        )
+        beside = ("--model", target.model.name, "--prefix", target.prefix)
+        for said, options in (
+            ("development", ("--url", url, *beside)),
+            ("development", ("--url", by_name, *beside, "--environment", "development")),
+            ("ci", ("--url", url, *beside, "--environment", "ci")),
+            ("ci", ("--target", "tests")),
+            ("ci", (*beside, "--environment", "ci")),
+        ):
+            if "--url" not in options:
+                monkeypatch.setenv("COUCHDB_URL", by_name)
+            done = here(name, *arguments(name, *given), *options)
+            assert done.code == ExitCode.PROTECTED, done
+            first, *_ = done.stderr.splitlines()
+            assert first.startswith("error: ")
+            assert f"{target.database(target.model.databases[0])} " in first
+            assert "was loaded as production" in first
+            assert f"for {said}" in first
+            assert "say environment production, or use other databases" in first
+        assert (snapshot(server, target), sequences(server, target)) == before
+        assert markers(server, target) == {"production"}
+
+    @ONE_MODEL
+    @pytest.mark.parametrize("said", list(Environment))
+    @pytest.mark.parametrize("remembers", list(Environment))
+    def test_from_development_to_production_each_is_more_protected_than_the_one_before(
+        self, server: Server, target: Target, said: Environment, remembers: Environment
+    ) -> None:
+        """The same or a more protected one passes; a less protected one never does."""
+        for database in databases(server, target).values():
+            database.create()
+        mark(server, target, remembers.value)
+        wanted = as_(target, said)
+        if list(Environment).index(said) < list(Environment).index(remembers):
+            with pytest.raises(ProtectedError, match=f"was loaded as {remembers}, and is not to be taken for {said}"):
+                guard(server, wanted)
+        else:
+            raised = remembers if said is not remembers else None
+            names = {target.database(name) for name in target.model.databases}
+            assert guard(server, wanted).raised(wanted) == (dict.fromkeys(names, raised) if raised else {})
+
+    @ONE_MODEL
+    def test_one_protected_database_is_enough(self, server: Server, target: Target, snapsets: Snapsets) -> None:
+        """Where one database remembers and the other is not there, the other is not made either."""
+        first, *others = databases(server, target).values()
+        first.create()
+        put(first, {"_id": MARKER, "environment": "production"})
+        with pytest.raises(ProtectedError, match=first.name):
+            bring(server, target, snapsets)
+        assert not any(database.exists() for database in others)
+
+    @pytest.mark.parametrize("environment", ["qa", None, 7, {"a": 1}])
+    @ONE_MODEL
+    def test_what_this_program_does_not_know_is_taken_for_protected(
+        self, run_here: Command, server: Server, target: Target, environment: object
+    ) -> None:
+        """A later version may know of another environment: nothing is done until somebody has looked."""
+        for database in databases(server, target).values():
+            database.create()
+            put(database, {"_id": MARKER, "environment": environment})
+        done = run_here("load", "--environment", "production")
+        assert done.code == ExitCode.PROTECTED
+        assert "its _local/dataloader holds no environment that this program knows" in done.stderr
+
+    @ONE_MODEL
+    def test_who_may_not_read_is_told_that_and_no_more(
+        self, run_here: Command, server: Server, target: Target, snapsets: Snapsets, plain_user: tuple[str, str]
+    ) -> None:
+        """Exit code 6, as for any other request."""
+        bring(server, target, snapsets)
+        name, password = plain_user
+        done = run_here("plan", env={"COUCHDB_USER": name, "COUCHDB_PASSWORD": password})
+        assert done.code == ExitCode.CREDENTIALS
+        assert f"user {name} may not do this" in done.stderr
+
+
+class TestRemembering:
+    """What a load leaves behind."""
+
+    def test_the_first_load_is_remembered_before_anything_is_written(
+        self, target: Target, server: Server, snapsets: Snapsets, proxied: Through
+    ) -> None:
+        """A load that ends at its first document has said already what the databases are for."""
+
+        def no_documents(request: Request, forward: Forward) -> Reply:
+            if request.endpoint == "_bulk_docs":
+                raise Hangup
+            return forward(request)
+
+        through, _ = proxied(no_documents)
+        with pytest.raises(UnreachableError):
+            bring(through, as_(target, Environment.STAGING), snapsets)
+        assert markers(server, target) == {"staging"}
+        assert not any(snapshot(server, target).values())
+
+    @pytest.mark.parametrize("name", ["load", "seed"])
+    @ONE_MODEL
+    def test_a_second_load_asks_once_and_changes_nothing(
+        self, run_here: Command, server: Server, target: Target, proxied: Through, name: str
+    ) -> None:
+        """One small request a database; no update sequence moves, and the mark keeps its revision."""
+        assert run_here(name).code == ExitCode.OK
+        before = sequences(server, target)
+        kept = [get(database, MARKER) for database in databases(server, target).values()]
+        assert markers(server, target) == {"ci"}
+        _, proxy = proxied(lambda request, forward: forward(request))
+        assert run_here(name, url=proxy.url).code == ExitCode.OK
+        assert proxy.count("GET", MARKER) == len(kept)
+        assert proxy.count("PUT", MARKER) == 0
+        assert sequences(server, target) == before
+        assert [get(database, MARKER) for database in databases(server, target).values()] == kept
+
+    def test_databases_of_an_earlier_program_are_marked_by_the_next_load(
+        self, server: Server, target: Target, snapsets: Snapsets
+    ) -> None:
+        """Only looking at them marks nothing; the load does, though it has nothing else to do."""
+        for database in databases(server, target).values():
+            database.create()
+        sources = all_sources(target, [], snapsets)
+        plan(server, target, sources)
+        assert markers(server, target) == {None}
+        before = sequences(server, target)
+        load(server, target, [])
+        assert sequences(server, target) == before
+        assert markers(server, target) == {"ci"}
+
+    @ONE_MODEL
+    def test_a_more_protected_one_takes_its_place_with_a_warning(
+        self, run_here: Command, server: Server, target: Target
+    ) -> None:
+        """What was seeded before is still there, so check, plan and load say so; then there is no way back."""
+        assert run_here("seed").code == ExitCode.OK
+        names = [target.database(name) for name in target.model.databases]
+        production = ("--environment", "production")
+        warning = "was loaded as ci, and may hold sample data and log-ins from then"
+        for name, makes in (("check", "ci"), ("plan", "ci"), ("load", "production")):
+            done = run_here(name, *production)
+            assert done.code == ExitCode.OK
+            for database in names:
+                assert f"warning: {database} {warning}" in done.stderr
+            assert markers(server, target) == {makes}
+        assert run_here("seed").code == ExitCode.PROTECTED
+        again = run_here("load", *production, "--json")
+        assert (again.code, again.stderr, again.data["raised"]) == (ExitCode.OK, "", {})
+
+    @ONE_MODEL
+    def test_the_check_shows_what_the_databases_remember(self, run_here: Command, target: Target) -> None:
+        """In text and in JSON; and as a problem, with the exit code, where it is more than was said."""
+        assert run_here("load", "--environment", "staging").code == ExitCode.OK
+        done = run_here("check", "--environment", "staging")
+        assert (done.code, done.stderr, done.stdout.count(", loaded as staging")) == (ExitCode.OK, "", 2)
+        done = run_here("check", "--json")
+        assert done.code == ExitCode.PROTECTED
+        assert {each["environment"] for each in done.data["databases"].values()} == {"staging"}
+        assert len(done.data["problems"]) == len(target.model.databases)
+        for problem in done.data["problems"]:
+            assert "was loaded as staging, and no command takes it for ci" in problem
+
+
+class TestAtTheSameMoment:
+    """Two loaders that are the first."""
+
+    @ONE_MODEL
+    def test_both_may_say_the_same(self, target: Target, server: Server, snapsets: Snapsets, proxied: Through) -> None:
+        """Whoever comes second, and is told that there is a conflict, reads again and goes on."""
+        told: list[Reply] = []
+
+        def conflict(request: Request, forward: Forward) -> Reply:
+            if request.method == "PUT" and request.endpoint == MARKER and len(told) < 2:
+                told.append(forward(request))
+                return Reply.json(409, {"error": "conflict", "reason": "Document update conflict"})
+            return forward(request)
+
+        through, _ = proxied(conflict)
+        bring(through, target, snapsets)
+        assert markers(server, target) == {"ci"}
+
+    @ONE_MODEL
+    def test_the_less_protected_one_ends_where_it_sees_the_other(
+        self, target: Target, server: Server, snapsets: Snapsets, proxied: Through
+    ) -> None:
+        """It has written no document by then."""
+
+        def created(request: Request, forward: Forward) -> Reply:
+            reply = forward(request)
+            if request.method == "PUT" and request.database == target.database(target.model.databases[-1]):
+                mark(server, target, "production")
+            return reply
+
+        through, _ = proxied(created)
+        with pytest.raises(ProtectedError, match="was loaded as production"):
+            bring(through, target, snapsets)
+        assert not any(snapshot(server, target).values())
+
+    @ONE_MODEL
+    def test_the_more_protected_one_has_the_last_word(
+        self, target: Target, server: Server, snapsets: Snapsets, proxied: Through
+    ) -> None:
+        """CouchDB takes the last write of such a mark, so whoever says the more protected one looks again."""
+        through, _ = proxied(once("_bulk_docs", lambda: mark(server, target, "development")))
+        result = bring(through, as_(target, Environment.PRODUCTION), snapsets)
+        assert result.needs_attention == 0
+        assert markers(server, target) == {"production"}
+
+    @ONE_MODEL
+    def test_a_cluster_that_has_made_too_few_copies_is_believed(
+        self, target: Target, server: Server, snapsets: Snapsets, proxied: Through
+    ) -> None:
+        """202 is as good as 201 here: the copies come when the nodes are back."""
+
+        def accepted(request: Request, forward: Forward) -> Reply:
+            reply = forward(request)
+            return replace(reply, status=202) if request.endpoint == MARKER and reply.status == 201 else reply
+
+        through, _ = proxied(accepted)
+        bring(through, target, snapsets)
+        assert markers(server, target) == {"ci"}

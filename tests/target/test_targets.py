@@ -1,0 +1,675 @@
+"""Targets: finding out which CouchDB is meant, with whose credentials, and keeping these to ourselves."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataloader.cli import run
+from dataloader.common import DataloaderError, ExitCode, FileError, InputError, ProtectedError, UsageError, data_dir
+from dataloader.couch import Tls
+from dataloader.records.models import get_model, model_names
+from dataloader.target import Environment, Target, read_targets, resolve
+from dataloader.target.targets import TARGETS_SCHEMA
+
+LOCAL = "http://127.0.0.1:5984"
+SECRET = "hunter2"
+ENVIRONMENTS = ["development", "ci", "staging", "production"]
+FORM = "write it as http://HOST:PORT or https://HOST"
+CREDENTIALS = {"COUCHDB_USER": "admin", "COUCHDB_PASSWORD": SECRET}
+
+WriteTargets = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> WriteTargets:
+    """Write a target file: ``write(text)``."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "dataloader.toml"
+        path.write_text(text, "utf-8")
+        return path
+
+    return write
+
+
+def found(*, environ: dict[str, str] | None = None, **options: Any) -> Target:
+    """Resolve a target in an environment of the test's own."""
+    return resolve(environ=environ or {}, **options)
+
+
+def refused(kind: type[DataloaderError], *, environ: dict[str, str] | None = None, **options: Any) -> str:
+    """Return the message of the error that resolving a target ends with, which never tells the password."""
+    with pytest.raises(kind) as caught:
+        found(environ=environ, **options)
+    message = str(caught.value)
+    assert SECRET not in message
+    assert SECRET not in repr(caught.value)
+    return message
+
+
+# From a URL.
+
+
+def test_a_url_and_nothing_else_is_a_development_server_of_the_default_model() -> None:
+    """On this machine a URL is enough."""
+    target = found(url=LOCAL)
+    assert (target.address.url, target.address.user, target.address.password) == (LOCAL, None, None)
+    assert (target.model, target.environment, target.prefix) == (get_model("gpii-token"), "development", "")
+    assert target.warnings == ()
+
+
+@pytest.mark.parametrize("model", model_names())
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_model_environment_and_prefix_are_said_beside_a_url(model: str, environment: str) -> None:
+    """What the target file would say can be said on the command line."""
+    target = found(url=LOCAL, model=model, environment=environment, prefix="ci_7-")
+    assert (target.model.name, target.environment) == (model, environment)
+    assert [target.database(name) for name in target.model.databases] == [
+        f"ci_7-{name}" for name in get_model(model).databases
+    ]
+
+
+def test_the_environments_url_is_meant_where_no_other_is_given() -> None:
+    """COUCHDB_URL stands for --url; --url goes before it."""
+    environ = {"COUCHDB_URL": LOCAL}
+    assert found(environ=environ).address.url == LOCAL
+    assert found(environ=environ, url="http://localhost:1").address.url == "http://localhost:1"
+
+
+@pytest.mark.parametrize("environ", [{}, {"COUCHDB_URL": ""}])
+def test_without_a_target_the_ways_to_give_one_are_told(environ: dict[str, str]) -> None:
+    """No server is guessed."""
+    assert refused(UsageError, environ=environ) == (
+        "no target: a command needs to know its server (give --target, --url or COUCHDB_URL)"
+    )
+
+
+def test_an_empty_url_does_not_mean_the_environments() -> None:
+    """Whoever gives --url a variable that is not set does not load into another server."""
+    message = refused(UsageError, url="", environ={"COUCHDB_URL": LOCAL})
+    assert message == f"the server's URL: is not the http or https URL of a server ({FORM})"
+
+
+@pytest.mark.parametrize(
+    ("url", "bare"),
+    [
+        ("http://localhost:5984/", "http://localhost:5984"),
+        ("https://localhost", "https://localhost"),
+        ("  http://localhost:5984\n", "http://localhost:5984"),
+        ("HTTP://LOCALHOST:5984/Path", "http://localhost:5984/Path"),
+        ("http://127.0.0.1/couchdb/", "http://127.0.0.1/couchdb"),
+        ("http://127.0.0.1:80/a/b%2Fc", "http://127.0.0.1:80/a/b%2Fc"),
+        ("http://[::1]:5984", "http://[::1]:5984"),
+        ("http://[::1]", "http://[::1]"),
+        ("http://admin@[::1]:5984/", "http://[::1]:5984"),
+    ],
+)
+def test_a_url_is_kept_without_what_does_not_matter(url: str, bare: str) -> None:
+    """Slashes at the end, blanks and letter case of the host do not make another server."""
+    assert found(url=url).address.url == bare
+
+
+# What is left after the forms of IPv6, a port that is none, a scheme that is none, and passwords cut in pieces.
+BAD_URLS = [
+    "localhost:5984",
+    "//admin:hunter2@localhost:5984",
+    "ftp://admin:hunter2@localhost",
+    "http://",
+    "http://admin:hunter2@",
+    "http://:5984",
+    "http://admin:hunter2@localhost:port",
+    "http://admin:hunter2@localhost:99999",
+    "http://admin:hunter2@localhost:-1",
+    "http://admin:hunter2@[::1",
+    "http://admin:hunter2@loc alhost",
+    "http://admin:hunter2@lo\0calhost",
+    "http://admin:hunter2@localhost?hunter2",
+    "http://admin:hunter2@localhost#hunter2",
+    "http://admin:hunter2#@localhost",
+    "http://admin:hunter2?@localhost",
+    "http://admin:pass/hunter2@localhost",
+    "http://admin:1234/hunter2@localhost:5984",
+    "http://admin:1234#hunter2@localhost:5984",
+    "http://admin:1234?hunter2@localhost:5984",
+    "http://admin:1234/hunter2:x@localhost",
+    "http://admin:hunter2@localhost/a b",
+    "http://:hunter2@localhost",
+]
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+@pytest.mark.parametrize("environment", [None, "ci"])
+def test_a_url_that_is_none_is_refused_without_its_password(url: str, environment: str | None) -> None:
+    """Wherever in a wrong URL a password has got to, the error says how to write one and does not repeat it."""
+    for options in ({"url": url}, {"environ": {"COUCHDB_URL": url}}):
+        message = refused(UsageError, environment=environment, **options)
+        assert message.startswith("the server's URL: ")
+        assert FORM in message or message.endswith("has a password but no user (put the user before the colon)")
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), st.text("/@:#?[]% ab1", max_size=12))
+def test_no_password_however_it_is_written_gets_into_an_error(before: str, after: str) -> None:
+    """A password that breaks the URL in any way is not told."""
+    try:
+        target = found(url=f"http://admin:{before}{SECRET}{after}@localhost:5984")
+    except UsageError as error:
+        assert SECRET not in str(error)  # noqa: PT017 - it may also be taken
+    except ProtectedError as error:
+        assert SECRET not in str(error)  # noqa: PT017 - as above
+    else:
+        assert SECRET not in repr(target)
+        assert SECRET not in target.address.url
+
+
+# Several nodes.
+
+
+def test_several_urls_are_the_nodes_of_one_cluster() -> None:
+    """In their order, each once; user and password are said once and meant for all."""
+    urls = ["http://127.0.0.1:1", f"http://admin:{SECRET}@127.0.0.1:2/", "http://127.0.0.1:1/", "http://127.0.0.1:3"]
+    for options in ({"url": urls}, {"environ": {"COUCHDB_URL": " ".join(urls)}}):
+        address = found(**options).address
+        assert address.urls == ("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3")
+        assert (address.url, address.others) == (address.urls[0], address.urls[1:])
+        assert (address.user, address.password) == ("admin", SECRET)
+        assert SECRET not in repr(address)
+        assert "http://127.0.0.1:3" in repr(address)
+    assert found(url=urls).warnings
+
+
+def test_several_urls_that_do_not_belong_together_are_refused() -> None:
+    """Two users, or http beside https, are two servers, or a slip."""
+    for environ in (True, False):
+
+        def told(*urls: str, environ: bool = environ) -> str:
+            return refused(UsageError, **({"environ": {"COUCHDB_URL": " ".join(urls)}} if environ else {"url": urls}))
+
+        assert told(f"http://a:{SECRET}@127.0.0.1:1", f"http://b:{SECRET}@127.0.0.1:2") == (
+            "the server's URL: has one user or password for one node and another for another "
+            "(say it once; it is the same for all nodes of a cluster)"
+        )
+        assert told(LOCAL, "https://127.0.0.1:6984") == (
+            "the server's URL: is http for one node and https for another (give all nodes of a cluster in the same way)"
+        )
+        assert told(LOCAL, f"http://admin:{SECRET}@b:c").startswith("the server's URL: is not a URL")
+
+
+def test_one_node_on_another_machine_is_enough_to_have_to_say_what_it_is_for() -> None:
+    """The rule holds for each node."""
+    assert refused(ProtectedError, url=[LOCAL, "http://couchdb2:5984"]).startswith(
+        "http://couchdb2:5984: is another machine, so what it is for must be said"
+    )
+    assert found(url=[LOCAL, "http://couchdb2:5984"], environment="staging").address.others == ("http://couchdb2:5984",)
+
+
+def test_a_target_file_may_list_nodes(write: WriteTargets) -> None:
+    """A list of URLs in the place of one."""
+    path = write(f'[target.a]\nurl = ["{LOCAL}/", "http://couchdb2"]\n{ENVIRONMENT}')
+    assert found(target="a", config=path).address.urls == (LOCAL, "http://couchdb2")
+    for urls, says in (
+        ("[]", "should be non-empty"),
+        ("[1]", "is not of type 'string'"),
+        (f'["http://admin:{SECRET}@a"]', "does not match"),
+        ('["http://a", "https://b"]', "its url is http for one node and https for another"),
+    ):
+        assert says in refused(InputError, target="a", config=write(f"[target.a]\nurl = {urls}\n{ENVIRONMENT}"))
+
+
+# Another machine.
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST", "couchdb.localhost", "127.0.0.1", "127.8.9.1", "[::1]", "[0:0:0:0:0:0:0:1]"]
+)
+def test_this_machine_needs_no_environment(host: str) -> None:
+    """What leads back to this machine is taken for a development server."""
+    assert found(url=f"http://{host}:5984").environment is Environment.DEVELOPMENT
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "couchdb",
+        "example.org",
+        "localhost.example.org",
+        "notlocalhost",
+        "10.0.0.1",
+        "192.168.1.1",
+        "0.0.0.0",
+        "128.0.0.1",
+        "[::2]",
+        "[2001:db8::1]",
+        "127.0.0.1.example.org",
+        "localhost.",
+    ],
+)
+def test_another_machine_is_never_guessed_to_be_harmless(host: str) -> None:
+    """What another machine is for must be said, so that production is never taken for something else."""
+    url = f"http://admin:{SECRET}@{host}:5984"
+    assert refused(ProtectedError, url=url) == (
+        f"http://{host}:5984: is another machine, so what it is for must be said "
+        "(add --environment development|ci|staging|production)"
+    )
+    assert refused(ProtectedError, environ={"COUCHDB_URL": url}).startswith(f"http://{host}:5984: ")
+    for environment in ENVIRONMENTS:
+        assert found(url=url, environment=environment).environment == environment
+
+
+def test_a_protected_target_refuses_what_it_never_gets() -> None:
+    """Sample data and reproducible batches are refused in staging and production, and nowhere else."""
+    for environment in ("development", "ci"):
+        found(url=LOCAL, environment=environment).refuse("sample data", "do something else")
+    for environment in ("staging", "production"):
+        url = f"http://admin:{SECRET}@127.0.0.1:5984"
+        with pytest.raises(ProtectedError) as caught:
+            found(url=url, environment=environment).refuse("sample data", "do something else")
+        assert str(caught.value) == f"sample data at {LOCAL}: never in {environment} (do something else)"
+        assert caught.value.exit_code is ExitCode.PROTECTED
+
+
+# Prefixes.
+
+
+@pytest.mark.parametrize("prefix", ["", "a", "ci_", "test-7-", "a0_$()+-"])
+def test_a_prefix_stands_before_each_database(prefix: str) -> None:
+    """What may stand in a database's name may stand in a prefix; none is none."""
+    assert found(url=LOCAL, prefix=prefix).database("auth") == f"{prefix}auth"
+
+
+@pytest.mark.parametrize("prefix", ["A", "_ci", "1a", "a/b", "a b", "a%2f", "ä", "a\n", "-", "../"])
+def test_a_prefix_that_no_database_can_have_is_refused(prefix: str) -> None:
+    """The error says what a database's name is made of."""
+    with pytest.raises(UsageError) as caught:
+        found(url=LOCAL, prefix=prefix)
+    assert str(caught.value) == (
+        f"--prefix {prefix.strip()}: database names begin with a lower-case letter and hold those, digits and "
+        "_ $ ( ) + - (choose another)"
+    )
+
+
+# Credentials.
+
+
+@pytest.mark.parametrize(
+    ("url", "user", "password"),
+    [
+        (f"http://admin:{SECRET}@localhost", "admin", SECRET),
+        ("http://admin:p%40ss%3A%2F%25%20%C3%BC@localhost", "admin", "p@ss:/% ü"),
+        ("http://ad%3Amin%40example.org:x@localhost", "ad:min@example.org", "x"),
+        ("http://admin:a@b:c@localhost", "admin", "a@b:c"),
+        ("http://admin:a:b@[::1]:5984", "admin", "a:b"),
+    ],
+)
+def test_a_url_may_hold_user_and_password(url: str, user: str, password: str) -> None:
+    """Percent-encoded or not, they are taken out of the URL; on the command line everybody can see them."""
+    for options in ({"url": url}, {"environ": {"COUCHDB_URL": url}}):
+        target = found(**options)
+        assert (target.address.user, target.address.password) == (user, password)
+        assert password not in target.address.url
+        assert target.warnings == (
+            ("the password in --url can be seen by everybody on this machine; use COUCHDB_PASSWORD_FILE",)
+            if "url" in options
+            else ()
+        )
+
+
+def test_the_environment_holds_user_and_password() -> None:
+    """Where the URL has none, the environment's are taken; the URL's go before them."""
+    target = found(url=LOCAL, environ=CREDENTIALS)
+    assert (target.address.user, target.address.password, target.warnings) == ("admin", SECRET, ())
+    target = found(url="http://other:theirs@localhost", environ=CREDENTIALS)
+    assert (target.address.user, target.address.password) == ("other", "theirs")
+
+
+def test_a_url_with_a_user_only_gets_the_environments_password(tmp_path: Path) -> None:
+    """The user may stand in the URL and the password where it is safe."""
+    file = tmp_path / "password"
+    file.write_text(f"{SECRET}\n")
+    for environ in ({"COUCHDB_PASSWORD": SECRET}, {"COUCHDB_PASSWORD_FILE": str(file)}):
+        target = found(url="http://loader@localhost", environ=environ)
+        assert (target.address.user, target.address.password) == ("loader", SECRET)
+    assert found(url="http://loader@localhost").address.password is None
+
+
+def test_a_password_without_a_user_is_refused(tmp_path: Path) -> None:
+    """Half of the credentials is a slip, not a wish to be nobody."""
+    file = tmp_path / "password"
+    file.write_text(SECRET)
+    for environ in ({"COUCHDB_PASSWORD": SECRET}, {"COUCHDB_PASSWORD_FILE": str(file)}):
+        message = refused(UsageError, url=LOCAL, environ=environ)
+        assert message == "COUCHDB_PASSWORD: is set without a user (set COUCHDB_USER too)"
+
+
+@pytest.mark.parametrize(
+    ("content", "password"),
+    [
+        (b"hunter2", "hunter2"),
+        (b"hunter2\n", "hunter2"),
+        (b"hunter2\r\n", "hunter2"),
+        (b" hunter 2 \n", " hunter 2 "),
+        ("hünter2\n".encode(), "hünter2"),
+    ],
+)
+def test_a_password_file_holds_the_password_and_an_end_of_line(tmp_path: Path, content: bytes, password: str) -> None:
+    """What an editor puts at the end is no part of the password; blanks are."""
+    file = tmp_path / "password"
+    file.write_bytes(content)
+    environ = {"COUCHDB_USER": "admin", "COUCHDB_PASSWORD_FILE": str(file)}
+    assert found(url=LOCAL, environ=environ).address.password == password
+    # The variable itself goes before the file.
+    assert found(url=LOCAL, environ={**environ, "COUCHDB_PASSWORD": "x"}).address.password == "x"
+
+
+def test_a_password_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """A file that is not there, or is no text, is an error about the file."""
+    for path, content, reason in (
+        (tmp_path / "none", None, "no such file or directory"),
+        (tmp_path, None, "is a directory"),
+        (tmp_path / "binary", b"\xff\xfehunter2", "is not UTF-8 text"),
+    ):
+        if content is not None:
+            path.write_bytes(content)
+        message = refused(FileError, url=LOCAL, environ={"COUCHDB_USER": "admin", "COUCHDB_PASSWORD_FILE": str(path)})
+        assert message == f"{path}: {reason} (name the file that holds the password)"
+
+
+def test_a_password_is_never_shown() -> None:
+    """Neither a target nor its address tells the password when it is printed."""
+    target = found(url=f"http://admin:{SECRET}@localhost")
+    for text in (repr(target), str(target), f"{target.address}", repr(target.address), f"{target!s:>10}"):
+        assert SECRET not in text
+    assert repr(target.address) == "Address('http://localhost', user='admin')"
+
+
+# From a target file.
+
+FILE = """
+[target.local]
+url = "http://127.0.0.1:5984/"
+environment = "development"
+
+[target.production]
+url = "https://couchdb.example.org:6984"
+environment = "production"
+model = "gpii-key"
+prefix = "pilot_"
+ca_file = "ca.pem"
+credentials = { user_env = "LOADER", password_env = "LOADER_PASSWORD" }
+
+[target.secrets]
+url = "https://[2001:db8::1]"
+environment = "staging"
+credentials = { user = "loader", password_file = "secrets/password" }
+"""
+
+
+def test_a_target_is_found_by_its_name(write: WriteTargets, tmp_path: Path) -> None:
+    """All that the file says of it counts; files that it names are found beside it."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    path = write(FILE).rename(folder / "dataloader.toml")
+    local = found(target="local", config=path)
+    assert (local.address.url, local.model.name, local.environment) == (LOCAL, "gpii-token", "development")
+    assert (local.prefix, local.address.tls, local.address.user) == ("", Tls(), None)
+    environ = {"LOADER": "loader", "LOADER_PASSWORD": SECRET, "COUCHDB_USER": "other", "COUCHDB_PASSWORD": "theirs"}
+    production = found(target="production", config=path, environ=environ)
+    assert (production.address.url, production.model.name) == ("https://couchdb.example.org:6984", "gpii-key")
+    assert (production.environment, production.prefix) == ("production", "pilot_")
+    assert (production.address.user, production.address.password) == ("loader", SECRET)
+    assert production.address.tls == Tls(ca_file=folder / "ca.pem")
+    assert production.environment.protected
+    (folder / "secrets").mkdir()
+    (folder / "secrets/password").write_text(f"{SECRET}\n")
+    secrets = found(target="secrets", config=path, environ={"COUCHDB_USER": "other", "COUCHDB_PASSWORD": "theirs"})
+    assert secrets.address.url == "https://[2001:db8::1]"
+    assert (secrets.address.user, secrets.address.password) == ("loader", SECRET)
+
+
+def test_a_target_that_names_no_credentials_gets_the_environments(write: WriteTargets) -> None:
+    """Who logs in may be left to the environment."""
+    target = found(target="local", config=write(FILE), environ=CREDENTIALS)
+    assert (target.address.user, target.address.password) == ("admin", SECRET)
+
+
+def test_the_target_file_is_found_where_it_is_said_to_be(write: WriteTargets, tmp_path: Path) -> None:
+    """--config names it, or DATALOADER_CONFIG, or it is dataloader.toml in the current folder."""
+    usual = write(FILE)
+    other = tmp_path / "other.toml"
+    other.write_text('[target.local]\nurl = "http://localhost:1"\nenvironment = "ci"\n')
+    third = tmp_path / "third.toml"
+    third.write_text('[target.local]\nurl = "http://localhost:2"\nenvironment = "ci"\n')
+    environ = {"DATALOADER_CONFIG": str(other), "COUCHDB_URL": "http://localhost:3"}
+    assert Path.cwd() == usual.parent
+    assert found(target="local").address.url == LOCAL
+    assert found(target="local", environ=environ).address.url == "http://localhost:1"
+    assert found(target="local", environ=environ, config=third).address.url == "http://localhost:2"
+
+
+def test_a_mark_of_the_byte_order_does_not_matter(write: WriteTargets) -> None:
+    """A file that was saved by an editor of another system is the same file."""
+    assert found(target="local", config=write(f"\ufeff{FILE}")).address.url == LOCAL
+
+
+@pytest.mark.parametrize("option", ["url", "model", "environment", "prefix"])
+def test_a_target_stands_alone(write: WriteTargets, option: str) -> None:
+    """What the file says of a target can't be said otherwise on the command line, not even with nothing."""
+    for value in ("x", ""):
+        options: dict[str, Any] = {option: value}
+        assert refused(UsageError, target="local", config=write(FILE), **options) == (
+            "--target local: stands alone: its URL, model, environment, prefix and TLS are in the target file "
+            "(leave the others out, or use --url)"
+        )
+
+
+@pytest.mark.parametrize("name", ["prod", "Local", ""])
+def test_an_unknown_target_is_told_with_those_there_are(write: WriteTargets, name: str) -> None:
+    """A slip in a target's name never leads to another server."""
+    path = write(FILE)
+    assert refused(InputError, target=name, config=path, environ={"COUCHDB_URL": LOCAL}) == (
+        f"{path}: there is no target {name!r} (choose of local, production, secrets)"
+    )
+
+
+@pytest.mark.parametrize(
+    "environ", [{}, {"LOADER": "loader"}, {"LOADER_PASSWORD": SECRET}, {"LOADER": "", "LOADER_PASSWORD": ""}]
+)
+def test_credentials_that_are_not_set_are_told(write: WriteTargets, environ: dict[str, str]) -> None:
+    """The error names the variables, and the target that wants them; nobody else's are taken."""
+    path = write(FILE)
+    assert refused(UsageError, target="production", config=path, environ={**CREDENTIALS, **environ}) == (
+        f"{path}, target production: LOADER and LOADER_PASSWORD are not set (set both in the environment)"
+    )
+
+
+SEE = "(see samples/dataloader.toml)"
+URL = 'url = "http://a"\n'
+ENVIRONMENT = 'environment = "ci"\n'
+
+WRONG: dict[str, tuple[str, list[str]]] = {
+    "nothing": ("", [f": 'target' is a required property {SEE}"]),
+    "no targets": ("[target]\n", [f": target: what stands there should be non-empty {SEE}"]),
+    "a misspelt option": (
+        f'[target.a]\n{URL}enviroment = "ci"\n',
+        [
+            f": target.a: 'environment' is a required property {SEE}",
+            f": target.a: Additional properties are not allowed ('enviroment' was unexpected) {SEE}",
+        ],
+    ),
+    "a misspelt table": (
+        f"[targets.a]\n{URL}{ENVIRONMENT}",
+        [
+            f": 'target' is a required property {SEE}",
+            f": Additional properties are not allowed ('targets' was unexpected) {SEE}",
+        ],
+    ),
+    "no environment": (f"[target.a]\n{URL}", [f": target.a: 'environment' is a required property {SEE}"]),
+    "a misspelt environment": (
+        f'[target.a]\n{URL}environment = "prod"\n',
+        [f": target.a.environment: what stands there is not one of {ENVIRONMENTS} {SEE}"],
+    ),
+    "a misspelt model": (
+        f'[target.a]\n{URL}{ENVIRONMENT}model = "gpii"\n',
+        ["target a: there is no model 'gpii' (choose of gpii-token, gpii-key)"],
+    ),
+    "a password": (
+        f'[target.a]\n{URL}{ENVIRONMENT}password = "{SECRET}"\n',
+        [f": target.a: Additional properties are not allowed ('password' was unexpected) {SEE}"],
+    ),
+    "credentials in one": (
+        f'[target.a]\n{URL}{ENVIRONMENT}credentials = "admin:{SECRET}"\n',
+        [f": target.a.credentials: what stands there is not of type 'object' {SEE}"],
+    ),
+    "half of the credentials": (
+        f'[target.a]\n{URL}{ENVIRONMENT}credentials = {{ user = "admin", password_env = "{SECRET}" }}\n',
+        [
+            f": target.a.credentials: 'password_file' is a dependency of 'user' {SEE}",
+            f": target.a.credentials: 'user_env' is a dependency of 'password_env' {SEE}",
+        ],
+    ),
+    "a key without a certificate": (
+        f'[target.c]\nurl = "https://a"\n{ENVIRONMENT}client_key = "k"\n',
+        [f": target.c: 'client_cert' is a dependency of 'client_key' {SEE}"],
+    ),
+    "a CA file for http": (
+        f'[target.a]\n{URL}{ENVIRONMENT}ca_file = "ca.pem"\ninsecure = true\n',
+        [
+            "target a: its ca_file is for a server with https (write the url with https://)",
+            "target a: its insecure is for a server with https (write the url with https://)",
+        ],
+    ),
+    "three kinds of credentials": (
+        f'[target.a]\n{URL}{ENVIRONMENT}credentials = {{ netrc = true, user = "u", password_file = "p" }}\n',
+        [
+            f": target.a.credentials: what stands there has too many properties {SEE}",
+            f": target.a.credentials: what stands there has too many properties {SEE}",
+        ],
+    ),
+    "no credentials": (
+        f"[target.a]\n{URL}{ENVIRONMENT}credentials = {{}}\n",
+        [f": target.a.credentials: what stands there should be non-empty {SEE}"],
+    ),
+    "an impossible port": (
+        f'[target.a]\nurl = "http://a:99999"\n{ENVIRONMENT}[target.b]\nurl = "http://b:99999"\n{ENVIRONMENT}',
+        [f"target a: its url is not a URL ({FORM})", f"target b: its url is not a URL ({FORM})"],
+    ),
+    "no TOML": (
+        "[target.a\n",
+        [": is not TOML: Expected ']' at the end of a table declaration (at line 1, column 10) (correct the syntax)"],
+    ),
+    "no TOML, with a password": (
+        f"[target.a]\nurl = http://admin:{SECRET}@a\n",
+        [": is not TOML: Invalid value (at line 2, column 7) (correct the syntax)"],
+    ),
+    "nested deeply": (f"a = {'[' * 5000}", [": is nested too deeply (correct the syntax)"]),
+}
+
+
+@pytest.mark.parametrize(("text", "problems"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_in_a_target_file_is_told(write: WriteTargets, text: str, problems: list[str]) -> None:
+    """Every problem of every target is told by name, whichever target is wanted, and no secret with it."""
+    path = write(text)
+    lines = refused(InputError, target="a", config=path).splitlines()
+    assert [line.removeprefix(str(path)).removeprefix(", ") for line in lines] == problems
+
+
+def test_a_url_with_a_password_in_a_target_file_is_refused_without_it(write: WriteTargets) -> None:
+    """Credentials never stand in the file; who puts them there is told, and they are not repeated."""
+    path = write(f'[target.a]\nurl = "http://admin:{SECRET}@localhost:5984"\n{ENVIRONMENT}')
+    assert refused(InputError, target="a", config=path).startswith(
+        f"{path}: target.a.url: what stands there does not match '^https?://"
+    )
+
+
+def test_a_target_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """A file that is not there, or is no text, is an error about the file, with what else to do."""
+    todo = "(name the target file with --config, or give --url)"
+    assert refused(FileError, target="a") == f"dataloader.toml: no such file or directory {todo}"
+    assert refused(FileError, target="a", config=tmp_path) == f"{tmp_path}: is a directory {todo}"
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe[target]")
+    assert refused(InputError, target="a", config=binary).startswith(f"{binary}: is not TOML: ")
+
+
+@pytest.mark.parametrize("model", model_names())
+def test_every_model_can_be_named_in_a_target_file(write: WriteTargets, model: str) -> None:
+    """A model that is added can be used at once."""
+    path = write(f'[target.a]\n{URL}{ENVIRONMENT}model = "{model}"\n')
+    assert found(target="a", config=path).model is get_model(model)
+
+
+def test_the_sample_target_file_can_be_copied() -> None:
+    """The sample shows every environment and every option, and each of its targets can be resolved."""
+    path = data_dir("samples") / "dataloader.toml"
+    targets = read_targets(path)
+    assert {table["environment"] for table in targets.values()} == set(ENVIRONMENTS)
+    properties = json.loads((data_dir("schemas") / f"{TARGETS_SCHEMA}.schema.json").read_text())["$defs"]
+    assert set().union(*targets.values()) == properties["target"]["properties"].keys()
+    credentials = [table.get("credentials", {}) for table in targets.values()]
+    assert set().union(*credentials) == properties["credentials"]["properties"].keys()
+    for name, table in targets.items():
+        if not {"password_file", "netrc"} & table.get("credentials", {}).keys():
+            assert found(target=name, config=path, environ=CREDENTIALS).environment == table["environment"]
+
+
+# On the command line.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "code", "message"),
+    [
+        ([], {}, ExitCode.USAGE, "no target: a command needs to know its server"),
+        (
+            ["--url", f"http://admin:{SECRET}@example.org"],
+            {},
+            ExitCode.PROTECTED,
+            "http://example.org: is another machine",
+        ),
+        (
+            [],
+            {"COUCHDB_URL": f"http://admin:{SECRET}@example.org"},
+            ExitCode.PROTECTED,
+            "http://example.org: is another",
+        ),
+        (["--url", f"http://a:{SECRET}@b:c"], {}, ExitCode.USAGE, "the server's URL: is not a URL"),
+        (["--url", LOCAL, "--environment", "prod"], {}, ExitCode.USAGE, "'prod' is not one of 'development', 'ci'"),
+        (["--url", LOCAL, "--model", "gpii"], {}, ExitCode.USAGE, "'gpii' is not one of 'gpii-token', 'gpii-key'"),
+        (["--url", LOCAL, "--prefix", "A"], {}, ExitCode.USAGE, "--prefix A: database names begin with"),
+        (["--target", "a"], {}, ExitCode.FILE, "dataloader.toml: no such file or directory"),
+        (["--target", "a", "--url", LOCAL], {}, ExitCode.USAGE, "--target a: stands alone"),
+        (["--url", LOCAL], {"COUCHDB_PASSWORD": SECRET}, ExitCode.USAGE, "COUCHDB_PASSWORD: is set without a user"),
+    ],
+)
+def test_a_target_that_cannot_be_found_ends_a_command_before_anything_else(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    environ: dict[str, str],
+    code: ExitCode,
+    message: str,
+) -> None:
+    """The exit code and the message say what is wrong, and no password is printed, not even for debugging."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert run(["check", *arguments]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert run(["--debug", "check", *arguments]) == code
+    assert SECRET not in printed.err + capsys.readouterr().err
+
+
+def test_resolving_reads_the_environment_at_that_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set after the program has started counts."""
+    monkeypatch.setenv("COUCHDB_URL", LOCAL)
+    monkeypatch.setitem(os.environ, "COUCHDB_USER", "late")
+    target = resolve()
+    assert (target.address.url, target.address.user) == (LOCAL, "late")
+    assert re.fullmatch(r"Address\('http://127\.0\.0\.1:5984', user='late'\)", repr(target.address))

@@ -1,0 +1,630 @@
+"""Returned files: every form in which they come is read alike, and hostile ones are one clear error each."""
+
+import os
+import struct
+import subprocess
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from openpyxl.worksheet.formula import ArrayFormula
+
+from dataloader.common import DataloaderError, ExitCode, InputError
+from dataloader.operations import export, generate
+from dataloader.operations.generate import Batch
+from dataloader.vendor.encryption import encrypt
+from dataloader.vendor.layouts import get_layout, layout_names
+from dataloader.vendor.returned import KEYS, Reading, open_returned, text_of
+from dataloader.vendor.returned.columns import find_columns
+from tests.conftest import Command
+from tests.support.returned_files import (
+    CHIP,
+    NOTE,
+    RESULT,
+    TITLES,
+    UUID,
+    Rows,
+    fill_in,
+    good_rows,
+    write_csv,
+    write_xlsx,
+)
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    """A batch of eight cards."""
+    return generate("spring", {"snapset_1a": 5, "empty": 3}, tmp_path_factory.mktemp("batch"))
+
+
+@pytest.fixture(scope="module")
+def rows(batch: Batch) -> Rows:
+    """Its rows, as a careful vendor fills them in."""
+    rows = good_rows(batch.manifest)
+    rows[0][NOTE] = "first; tag, “good”\nand tested"
+    return rows
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was read of a table."""
+
+    place: str
+    rows: Rows
+    fills_result: bool
+    fills_chip: bool
+    about: dict[str, str]
+
+
+def read(path: Path, **how: Any) -> list[Table]:
+    """Read a file, each table with its rows without their numbers."""
+    with open_returned(path, "back", Reading(cards=8, **how)) as sources:
+        return [
+            Table(each.place, [row[1:] for row in each.rows], each.fills_result, each.fills_chip, dict(each.about))
+            for each in sources
+        ]
+
+
+def refusal(path: Path, **how: Any) -> str:
+    """Return the one line for which a file is refused."""
+    with pytest.raises(DataloaderError) as caught:
+        read(path, **how)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert len(text) < 600
+    return text.replace(str(path), "FILE")
+
+
+# CSV.
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_every_dialect_of_csv_is_read_alike(
+    tmp_path: Path, rows: Rows, encoding: str, delimiter: str, end: str
+) -> None:
+    """Commas, semicolons or tabs; UTF-8 or UTF-16, with a mark at the beginning or without; any end of line."""
+    path = write_csv(tmp_path / "back.csv", rows, delimiter, encoding)
+    text = path.read_bytes().decode(encoding)
+    path.write_bytes(text.replace("\r\n", end).encode(encoding))
+    [table] = read(path)
+    expected = [*rows]
+    assert table.rows == expected
+    assert (table.place, table.fills_result, table.fills_chip, table.about) == ("back", True, True, {})
+
+
+def test_a_big_endian_file_with_a_mark_is_read(tmp_path: Path, rows: Rows) -> None:
+    """As programs on other machines write it."""
+    path = write_csv(tmp_path / "back.csv", rows, "\t", "utf-16-be")
+    path.write_bytes(b"\xfe\xff" + path.read_bytes())
+    assert read(path)[0].rows == rows
+
+
+def test_columns_may_stand_anywhere_below_headings_and_between_others(tmp_path: Path, rows: Rows) -> None:
+    """Titles in any case, with blanks; rows that are shorter or longer than the titles; empty lines."""
+    lines = [
+        "sep=;",
+        "Encoding report; UUID",
+        "",
+        "line; RESULT ;Operator;  uuid;Chip  UID;more",
+        f"1;ok;Jo;{rows[0][UUID]};{rows[0][CHIP]}",
+        "",
+        f"2;failed;Jo;{rows[1][UUID]}",
+        ";;;;;;;;",
+        f"3;ok;Jo;{rows[2][UUID]};{rows[2][CHIP]};more;and more",
+        "4",
+    ]
+    path = tmp_path / "back.csv"
+    path.write_text("\n".join(lines))
+    assert read(path)[0].rows == [
+        ["", rows[0][UUID], "", "", rows[0][CHIP], "ok", ""],
+        ["", rows[1][UUID], "", "", "", "failed", ""],
+        ["", rows[2][UUID], "", "", rows[2][CHIP], "ok", ""],
+    ]
+    with open_returned(path, "back", Reading()) as sources:
+        [source] = sources
+        assert [row[0] for row in source.rows] == [5, 7, 9]
+        assert source.where(5) == "back, line 5"
+
+
+def test_a_quoted_delimiter_does_not_mislead(tmp_path: Path, rows: Rows) -> None:
+    """The titles tell what stands between columns, not what is most frequent."""
+    titles = [*TITLES[:-1], "Note; with, many;;;; semicolons"]
+    path = write_csv(tmp_path / "back.csv", [[*row[:-1], ";;;;"] for row in rows], titles=titles)
+    assert [row[:-1] for row in read(path)[0].rows] == [row[:-1] for row in rows]
+
+
+COLUMNS = "none of its first 20 rows holds the titles of columns (UUID)"
+SAY = 'say what the columns are called, as in --column uuid="Tag ID"'
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", f"FILE: {COLUMNS} ({SAY})"),
+        (b"\xff\xfe", f"FILE: {COLUMNS} ({SAY})"),
+        (b"a,b\n1,2\n", f"FILE: {COLUMNS}; found: a, b ({SAY})"),
+        (b"\n" * 30 + b"UUID,Result\n", f"FILE: {COLUMNS} ({SAY})"),
+        (b"UUID,Note\n", "FILE, row 1: has neither a column Result nor Chip UID, so that nothing tells which cards"),
+        (b"UUID,Result,uuid\n", "FILE, row 1: more than one column could be the uuid (name the right one: --column"),
+        (b"UUID,Result\n\xe9,ok\n", "FILE, behind line 0: is not text in UTF-8 (save it as “CSV UTF-8”, or send"),
+        (b"\xff\xfeU\x00U\x00I\x00D\x00\x00", "FILE, behind line 0: is not text in UTF-16 (save it as"),
+        (b"UUID,Result\n1\x002,ok\n", "FILE, line 2: holds bytes of zero, which no text has (save it as"),
+        (b"UUID,Result\n" + b"x" * 200_000, "FILE, line 2: is longer than 100,000 characters (have it saved as CSV"),
+        (b'UUID,Result\n"x,ok\n' + b"more\n" * 60_000, "FILE, line 26216: is not CSV: field larger than field limit"),
+        (b'UUID,Result\n"x" y,ok\n', "FILE, line 2: is not CSV: ',' expected after '\"' (have it saved as CSV again)"),
+        (bytes(range(256)) * 40, "FILE, behind line 0: is not text in UTF-8"),
+    ],
+)  # fmt: skip
+def test_text_that_is_no_table_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    """One line, with where it is and what to do; nothing is guessed."""
+    path = tmp_path / "back.csv"
+    path.write_bytes(data)
+    assert refusal(path).startswith(message.rstrip("…"))
+
+
+def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, peak_memory: Callable[..., int]) -> None:
+    """However long it is."""
+    code = """
+import sys
+from pathlib import Path
+from dataloader.common.errors import InputError
+from dataloader.vendor.returned import Reading, open_returned
+try:
+    with open_returned(Path(sys.argv[1]), "back", Reading()) as sources:
+        print(len(list(sources)))
+except InputError as error:
+    assert "is longer than" in str(error), error
+"""
+    path = tmp_path / "back.csv"
+    path.write_bytes(b"UUID,Result\n" + b"x" * 150_000)
+    usual = peak_memory(code, path)
+    path.write_bytes(b"UUID,Result\n" + b"x" * 60_000_000)
+    assert peak_memory(code, path) < usual * 1.1
+
+
+# Titles.
+
+
+def test_the_operator_may_name_columns(tmp_path: Path, rows: Rows) -> None:
+    """A column that is named is that one and no other, and an empty name leaves one out."""
+    titles = ["No.", "Tag ID", "Check", "Snapset", "UID", "State", "Remarks"]
+    path = write_csv(tmp_path / "back.csv", rows, titles=titles)
+    assert refusal(path) == (f"FILE: {COLUMNS}; found: No., Tag ID, Check, Snapset, UID, State, Remarks ({SAY})")
+    named = {"uuid": "tag  id", "result": "State"}
+    assert read(path, columns=named)[0].rows == [["", *row[1:]] for row in rows]
+    assert read(path, columns={**named, "number": "No.", "check": ""})[0].rows == [
+        [*row[:2], "", *row[3:]] for row in rows
+    ]
+    assert "the titles of columns (Tag ID, Serial)" in refusal(path, columns={"uuid": "Tag ID", "chip": "Serial"})
+    swapped = write_csv(
+        tmp_path / "swapped.csv", [[row[CHIP], row[UUID], "ok"] for row in rows], titles=["UUID", "UID", "Result"]
+    )
+    assert read(swapped, columns={"uuid": "UID", "chip": "UUID"})[0].rows == [
+        ["", row[UUID], "", "", row[CHIP], "ok", ""] for row in rows
+    ]
+
+
+@pytest.mark.parametrize("name", layout_names())
+def test_what_went_out_in_any_layout_is_understood_when_it_comes_back(tmp_path: Path, batch: Batch, name: str) -> None:
+    """The vendor's tool adds chip UIDs; its own titles need not be named."""
+    layout = get_layout(name)
+    titles = [column.title for column in layout.columns]
+    more = [] if "Chip UID" in titles else ["UID"]
+    found = find_columns([[*titles, *more]], {}, Reading().uuid_titles)
+    assert found is not None
+    assert titles[found.at["uuid"]] == next(column.title for column in layout.columns if column.field == "uuid")
+    assert found.problem is None
+    path = export(batch.manifest, name, tmp_path / f"out{layout.suffix}").path
+    if "Chip UID" in titles:
+        assert [row[UUID] for row in read(path)[0].rows] == [card.uuid for card in batch.manifest.cards()]
+    else:
+        assert "has neither a column Result nor Chip UID" in refusal(path)
+
+
+# Workbooks.
+
+
+def test_the_workbook_that_was_sent_out_is_read(tmp_path: Path, batch: Batch, rows: Rows) -> None:
+    """With what it says of its batch; unfilled, it says so."""
+    [table] = read(fill_in(batch.workbook, tmp_path / "back.xlsx", rows))
+    assert table.rows == rows
+    assert table.about["Digest"] == batch.manifest.header.digest
+    [table] = read(batch.workbook)
+    assert (table.fills_result, table.fills_chip) == (False, False)
+    assert [row[UUID] for row in table.rows] == [row[UUID] for row in rows]
+
+
+def test_every_sheet_with_the_columns_is_read(tmp_path: Path, rows: Rows) -> None:
+    """Others are left alone, and so are headings, empty columns and rows; rows are numbered as the vendor sees them."""
+    book = openpyxl.Workbook()
+    book.worksheets[0].append(["Nothing", "of", "interest"])
+    for name, part in (("Monday", rows[:5]), ("Tuesday", rows[5:])):
+        sheet = book.create_sheet(name)
+        sheet["C2"] = f"Report of {name}"
+        for at, row in enumerate([TITLES, *part]):
+            for column, value in enumerate(row):
+                sheet.cell(4 + 2 * at, 3 + column, value or None)
+    book.create_chartsheet("Chart")
+    path = tmp_path / "back.xls"
+    book.save(path)
+    one, other = read(path)
+    assert (one.place, one.rows) == ("back", rows[:5])
+    assert (other.place, other.rows) == ("back, sheet Tuesday", rows[5:])
+    with open_returned(path, "back", Reading()) as sources:
+        assert [[row[0] for row in source.rows] for source in sources] == [[6, 8, 10, 12, 14], [6, 8, 10]]
+    # Whoever asks for the next table gets it, whether the rows of the last were read or not.
+    with open_returned(path, "back", Reading()) as sources:
+        assert [source.place for source in sources] == ["back", "back, sheet Tuesday"]
+
+
+def test_cells_that_are_no_text_say_what_they_are(tmp_path: Path, rows: Rows) -> None:
+    """Numbers, dates, times, truth values and errors, as spreadsheet programs make them of what was typed."""
+    moment = datetime(2021, 1, 1, 4, 12)  # noqa: DTZ001 - cells have times of no zone
+    numbers = [4123456789012, 4.5e40, 17, 0.5]
+    values = [*numbers, date(1904, 3, 2), moment, time(4, 12, 34), timedelta(1), True, "#N/A"]
+    path = write_xlsx(tmp_path / "back.xlsx", [[*rows[0][:CHIP], value, "ok", ""] for value in values])
+    cells = [text_of(row[CHIP]) for row in read(path)[0].rows]
+    assert [(text, kind.value) for text, kind in cells] == [
+        ("4123456789012", "number"),
+        ("4.5E+40", "number"),
+        ("17", "number"),
+        ("0.5", "number"),
+        ("1904-03-02", "date"),
+        ("2021-01-01 04:12:00", "date"),
+        ("04:12:34", "date"),
+        ("1 day, 0:00:00", "date"),
+        ("TRUE", "boolean"),
+        ("", "text"),
+    ]
+
+
+def test_formulas_are_never_evaluated_and_never_relied_on(tmp_path: Path, rows: Rows) -> None:
+    """A cell with a formula says so, one that an array formula fills, too; in a note it does not matter."""
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    # A column is empty, so that what the library counts is not what the vendor sees.
+    for row in [TITLES, *rows]:
+        sheet.append(["", *row])
+    sheet["F2"] = '="04"&"00000000000180"'
+    sheet["G3"] = '=IF(TRUE,"ok","failed")'
+    sheet["C4"] = "=C5"
+    sheet["H5"] = '=WEBSERVICE("http://127.0.0.1/")'
+    sheet["F6"] = ArrayFormula("F6:F7", "=F2:F3")
+    other = book.create_sheet("Summary")
+    other["E9"] = "=COUNTA(Sheet!B:B)"
+    path = tmp_path / "back.xlsx"
+    book.save(path)
+    found = read(path)[0].rows
+    assert found[0][CHIP] == ["formula", ""]
+    assert found[1][RESULT] == ["formula", ""]
+    assert found[2][UUID] == ["formula", ""]
+    assert found[3][NOTE] == ""
+    assert (found[4][CHIP], found[5][CHIP]) == (["formula", ""], ["formula", rows[5][CHIP]])
+    assert found[6:] == rows[6:]
+    assert find_formula(path, "B2:XFD1048576") == (
+        "FILE: has one formula for all of B2:XFD1048576 (have it saved with values only)"
+    )
+
+
+def find_formula(path: Path, ref: str) -> str:
+    """Return why a workbook is refused that has an array formula for all of these cells."""
+    changed = path.with_name("array.xlsx")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(changed, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(b'ref="F6:F7"', f'ref="{ref}"'.encode()))
+    return refusal(changed)
+
+
+def test_formulas_are_found_where_parts_are_not_in_their_usual_places(tmp_path: Path, rows: Rows) -> None:
+    """Where it is not told which part is which sheet, every formula may be one of the cards'."""
+    book = openpyxl.Workbook()
+    for row in [TITLES, *rows]:
+        book.worksheets[0].append(row)
+    book.worksheets[0]["E2"] = "=1"
+    book.save(tmp_path / "back.xlsx")
+    large = f"<!--{' ' * 1_000_000}--><sheets>"
+    for old, new in (
+        ("/xl/worksheets/sheet1.xml", "/XL/Worksheets/Sheet1.xml"),
+        ('name="Sheet"', 'name="Sh&#101;et"'),
+        ("<sheets>", large),
+    ):
+        odd = tmp_path / "odd.xlsx"
+        with zipfile.ZipFile(tmp_path / "back.xlsx") as source, zipfile.ZipFile(odd, "w") as target:
+            for name in source.namelist():
+                data = source.read(name)
+                changed = (
+                    data.replace(old.encode(), new.encode()) if name.startswith(("xl/_rels/", "xl/work")) else data
+                )
+                target.writestr(name, changed)
+        assert read(odd)[0].rows[0][CHIP] == ["formula", ""]
+
+
+# Encrypted workbooks.
+
+
+def test_an_encrypted_workbook_is_read_with_its_password(tmp_path: Path, batch: Batch, rows: Rows) -> None:
+    """Without one, with another, or cut off, it is one clear error."""
+    plain = fill_in(batch.workbook, tmp_path / "plain.xlsx", rows)
+    path = tmp_path / "back.xlsx"
+    with path.open("wb") as stream:
+        encrypt(BytesIO(plain.read_bytes()), "secret ☂", stream)
+    assert read(path, password="secret ☂")[0].rows == rows
+    assert refusal(path).startswith("FILE: is encrypted (give the password with --password-file")
+    assert refusal(path, password="wrong") == "FILE: is encrypted with another password (correct the password file)"
+    assert read(plain, password="wrong")[0].rows == rows
+    whole = path.read_bytes()
+    for size in (600, len(whole) // 2):
+        path.write_bytes(whole[:size])
+        assert refusal(path, password="secret ☂").startswith("FILE: ")
+    path.write_bytes(whole.replace("EncryptionInfo".encode("utf-16-le"), "UnknownContent".encode("utf-16-le")))
+    assert "no workbook" in refusal(path, password="secret ☂")
+
+
+def test_an_old_workbook_is_told_for_what_it_is(tmp_path: Path, batch: Batch) -> None:
+    """A compound file with a stream of the name that .xls has."""
+    path = tmp_path / "back.xls"
+    with path.open("wb") as stream:
+        encrypt(BytesIO(batch.workbook.read_bytes()), "secret", stream)
+    # [MS-CFB], 2.6.1: a directory entry has 64 bytes of name, then the length of it with its zero.
+    for name, other in (("EncryptionInfo", "Xyz"), ("EncryptedPackage", "Workbook")):
+        data = path.read_bytes()
+        at = data.index(f"{name}\0".encode("utf-16-le"))
+        entry = f"{other}\0".encode("utf-16-le")
+        path.write_bytes(data[:at] + entry.ljust(64, b"\0") + struct.pack("<H", len(entry)) + data[at + 66 :])
+    assert refusal(path).startswith(
+        "FILE: is an old workbook (.xls), or another kind of document (have it saved as .xlsx"
+    )
+
+
+# Hostile files.
+
+_TYPES = """<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">\
+<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>\
+<Default Extension="xml" ContentType="application/xml"/></Types>"""
+_RELATIONS = """<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">\
+<Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/{}" Target="{}"/>\
+</Relationships>"""
+_BOOK = """<?xml version="1.0"?><workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" \
+xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets>\
+<sheet name="Cards" sheetId="1" r:id="rId1"/></sheets></workbook>"""
+_BEGIN = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+_END = "</sheetData></worksheet>"
+
+
+def row_xml(number: int, cells: Sequence[str]) -> str:
+    """Return a row as it stands in a sheet's part."""
+    inner = "".join(
+        f'<c r="{"ABCDEFG"[at]}{number}" t="inlineStr"><is><t>{cell}</t></is></c>' for at, cell in enumerate(cells)
+    )
+    return f'<row r="{number}">{inner}</row>'
+
+
+def book_of(
+    path: Path, chunks: Iterator[str] | Sequence[str], *, before: str = "", more: Sequence[str] = (), level: int = 1
+) -> Path:
+    """Write a workbook part by part, with whatever stands in its one sheet."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        archive.writestr("[Content_Types].xml", _TYPES)
+        archive.writestr("_rels/.rels", _RELATIONS.format("officeDocument", "xl/workbook.xml"))
+        archive.writestr("xl/workbook.xml", _BOOK)
+        archive.writestr("xl/_rels/workbook.xml.rels", _RELATIONS.format("worksheet", "worksheets/sheet1.xml"))
+        for name in more:
+            archive.writestr(name, "")
+        with archive.open("xl/worksheets/sheet1.xml", "w") as part:
+            part.write(f'<?xml version="1.0"?>{before}{_BEGIN}'.encode())
+            for chunk in chunks:
+                part.write(chunk.encode())
+            part.write(_END.encode())
+    return path
+
+
+def good_xml(rows: Rows) -> Iterator[str]:
+    """Yield the rows of a sheet."""
+    for number, row in enumerate([TITLES, *rows], 1):
+        yield row_xml(number, [str(cell).replace("“", "").replace("”", "") for cell in row])
+
+
+FAR = (
+    "FILE: could not be opened in the memory and time that a workbook like it takes "
+    "(look for cells far below or beside the cards, or have it saved as CSV)"
+)
+ODD = "(no file of a card vendor is like this: find out where it comes from)"
+
+
+def test_a_million_empty_rows_are_no_rows(tmp_path: Path, rows: Rows) -> None:
+    """As they come when somebody formats whole columns."""
+    empty = (f'<row r="{at}"><c r="A{at}" s="0"/></row>' for at in range(20, 1_000_020))
+    path = book_of(tmp_path / "back.xlsx", chain(good_xml(rows), empty))
+    assert [row[UUID] for row in read(path)[0].rows] == [row[UUID] for row in rows]
+
+
+@pytest.mark.parametrize("cell", ["XFD1048576", "Z1048576", "A4000000000"])
+def test_a_cell_far_away_takes_no_memory(tmp_path: Path, rows: Rows, cell: str) -> None:
+    """A sheet of a kilobyte would be laid out as a table of 16,384 by 1,048,576 cells."""
+    far = f'<row r="1048576"><c r="{cell}" t="inlineStr"><is><t>x</t></is></c></row>'
+    assert refusal(book_of(tmp_path / "back.xlsx", [*good_xml(rows), far])) == FAR
+
+
+def test_entities_are_never_expanded(tmp_path: Path, rows: Rows) -> None:
+    """A billion laughs, in any part that is read."""
+    laughs = "".join(f'<!ENTITY l{at} "{f"&l{at - 1};" * 10}">' for at in range(1, 10))
+    before = f'<!DOCTYPE lolz [<!ENTITY l0 "lol">{laughs}]>'
+    bomb = book_of(tmp_path / "back.xlsx", ["<row><c><v>&l9;</v></c></row>", *good_xml(rows)], before=before)
+    message = f"FILE: defines entities, which could expand to anything {ODD}"
+    assert refusal(bomb) == message
+    hidden = tmp_path / "hidden.xlsx"
+    good = book_of(tmp_path / "good.xlsx", good_xml(rows))
+    with zipfile.ZipFile(good) as source, zipfile.ZipFile(hidden, "w") as target:
+        for name in source.namelist():
+            data = source.read(name).replace(b"<workbook", before.encode() + b"<workbook")
+            target.writestr(name, data)
+    assert refusal(hidden) == message
+
+
+def test_a_bomb_is_refused_by_its_directory(tmp_path: Path) -> None:
+    """A ZIP that unpacks to far more than the batch's cards, or to far more than it is large itself."""
+    spaces = " " * 1_000_000
+    large = book_of(tmp_path / "large.xlsx", (spaces for _ in range(210)))
+    assert refusal(large).startswith("FILE: unpacks to 210,00")
+    assert refusal(large).endswith(f"bytes, far more than the cards of the batch {ODD}")
+    ratio = book_of(tmp_path / "ratio.xlsx", (spaces for _ in range(40)), level=9)
+    assert refusal(ratio).startswith("FILE: unpacks to 40,00")
+    many = book_of(tmp_path / "many.xlsx", [], more=[f"xl/media/{at}.png" for at in range(5000)])
+    assert refusal(many) == f"FILE: has 5,005 parts; a workbook has a few dozen {ODD}"
+
+
+def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path: Path, rows: Rows) -> None:
+    """What its directory says is as much as is unpacked, and then the checksum is not right."""
+    path = book_of(tmp_path / "back.xlsx", [*good_xml(rows), *(" " * 1_000_000 for _ in range(40))])
+    with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo("xl/worksheets/sheet1.xml").file_size
+    data = path.read_bytes().replace(struct.pack("<L", size), struct.pack("<L", 5000))
+    path.write_bytes(data)
+    assert refusal(path).startswith("FILE: is damaged, or was cut off: Bad CRC-32 for file 'xl/worksheets/sheet1.xml'")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("content.xml", "FILE: is an OpenDocument file (have it saved as .xlsx or CSV)"),
+        ("xl/workbook.bin", "FILE: is a binary workbook (.xlsb) (have it saved as .xlsx or CSV)"),
+        ("spring.csv", "FILE: is a ZIP file, but no workbook (unpack it, and give the workbook or CSV file in it)"),
+    ],
+)
+def test_other_kinds_of_zip_are_told_for_what_they_are(tmp_path: Path, name: str, message: str) -> None:
+    """What to do about it depends on what it is."""
+    path = tmp_path / "back.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, "x")
+    assert refusal(path) == message
+
+
+def test_a_damaged_workbook_is_one_clear_error(tmp_path: Path, rows: Rows) -> None:
+    """Cut off anywhere, a byte changed anywhere, parts that are no XML: an error, or all rows as they are."""
+    whole = write_xlsx(tmp_path / "whole.xlsx", rows).read_bytes()
+    path = tmp_path / "back.xlsx"
+    expected = [[str(cell) for cell in row] for row in rows]
+    for at in range(40, len(whole), len(whole) // 3):
+        path.write_bytes(whole[:at])
+        assert refusal(path).startswith("FILE: is damaged, or was cut off: ")
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        assert read_or_refuse(path) in ([], expected)
+    for sheet in ("<row><c></row>", "\0", "<a>" * 100_000, "<row><c><v>&#x0;</v></c></row>"):
+        assert len(read_or_refuse(book_of(path, [*good_xml(rows), sheet]))) in {0, len(rows)}
+
+
+def read_or_refuse(path: Path) -> Rows:
+    """Return the rows of a file's first table; none, if it is refused in one clear line."""
+    try:
+        return read(path)[0].rows
+    except InputError as error:
+        return [] if len(error.problems) == 1 else [[str(error)]]
+
+
+@pytest.mark.parametrize("column", range(len(TITLES)))
+def test_a_cell_with_a_novel_in_it_is_refused(
+    here: Command, batch: Batch, tmp_path: Path, rows: Rows, column: int
+) -> None:
+    """32,767 characters, the most that a cell can hold, in any column that is read; nothing of it is repeated."""
+    changed = [list(row) for row in rows]
+    changed[3][column] = "x" * 32_767
+    write, place = (write_xlsx, "row 5") if column == UUID else (write_csv, "line 6")
+    path = write(tmp_path / "back", changed)
+    completed = here("reconcile", batch.manifest.path, path, "--out", tmp_path / "out")
+    assert completed.code == ExitCode.INPUT
+    assert completed.stderr == (
+        f"error: {path}, {place}: the cell of the {KEYS[column]} holds 32,767 characters; "
+        "10,000 are more than enough (have it shortened)\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_with_far_too_many_rows_is_refused(here: Command, tmp_path: Path) -> None:
+    """What is kept of rows is bounded by the batch."""
+    batch = generate("tiny", {"empty": 1}, tmp_path)
+    path = tmp_path / "back.csv"
+    path.write_text("UUID,Result\n" + "x,ok\n" * 102_000)
+    completed = here("reconcile", batch.manifest.path, path, "--out", tmp_path / "out")
+    assert completed.code == ExitCode.INPUT
+    assert completed.stderr == (
+        f"error: {path}: holds more than 100,004 rows, far more than the cards of the batch "
+        "(look whether it is the right file)\n"
+    )
+
+
+def test_what_is_repeated_of_a_file_does_no_harm_to_a_terminal(here: Command, batch: Batch, tmp_path: Path) -> None:
+    """Control characters in notes, UUIDs, chip UIDs, results and titles come out as a sign that there was something."""
+    rows = good_rows(batch.manifest)
+    evil = "\x1b]0;owned\x07\x1b[2J\u202egpj"
+    rows[0][RESULT:] = ["failed", evil]
+    rows[1][CHIP] = evil
+    rows[2][RESULT] = evil
+    rows[3][UUID] = evil
+    rows.append(["", evil, evil, evil, "04000000000080", "ok", ""])
+    for titles in (None, [evil, "Result"]):
+        path = write_csv(tmp_path / "back.csv", rows, titles=titles)
+        details = tmp_path / f"{titles is None}.jsonl"
+        completed = here("reconcile", batch.manifest.path, path, "--out", details.with_suffix(""), "--details", details)
+        assert completed.code == (ExitCode.RETURNED if titles is None else ExitCode.INPUT)
+        assert "\N{REPLACEMENT CHARACTER}]0;owned" in completed.stderr
+        lines = completed.stderr + completed.stdout
+        lines += details.read_text("utf-8") if titles is None else ""
+        assert all(each.isprintable() or each == "\n" for each in lines)
+
+
+def test_validate_opens_nothing_that_does_harm(here: Command, tmp_path: Path, rows: Rows) -> None:
+    """What came back may be given to validate, too: the same clear errors; any other file is told as it always was."""
+    far = '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
+    laughs = '<!DOCTYPE lolz [<!ENTITY l0 "lol">]>'
+    for name, path in (
+        (FAR, book_of(tmp_path / "far.xlsx", [*good_xml(rows), far])),
+        (
+            f"FILE: defines entities, which could expand to anything {ODD}",
+            book_of(tmp_path / "l.xlsx", [], before=laughs),
+        ),
+    ):
+        completed = here("validate", path)
+        assert completed.code == ExitCode.INPUT
+        assert completed.stderr == f"error: {name.replace('FILE', str(path))}\n"
+    path = tmp_path / "text.xlsx"
+    path.write_text("no workbook")
+    assert "is not a workbook written by generate" in here("validate", path).stderr
+
+
+# Files that can't be read.
+
+
+def test_what_is_no_file_is_told(tmp_path: Path, rows: Rows) -> None:
+    """A path to nothing, a folder, and a pipe, which keeps nobody waiting."""
+    todo = "give the path of a file that can be read"
+    assert refusal(tmp_path / "nothing.xlsx") == f"FILE: no such file or directory ({todo})"
+    assert refusal(tmp_path) == "FILE: is not a regular file (save it as a file first)"
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(tmp_path / "pipe") == "FILE: is not a regular file (save it as a file first)"
+
+
+def test_no_process_is_left_behind(tmp_path: Path, rows: Rows) -> None:
+    """Whether all of a workbook is read or not, and whatever its path looks like."""
+    path = write_xlsx(tmp_path / "-- odd\nname ☂.xlsx", rows * 2000)
+    with open_returned(path, "back", Reading(cards=20_000)) as sources:
+        assert next(next(sources).rows)[0] == 2
+    told = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+    assert str(path.parent) not in told
+
+
+def test_ctrl_c_ends_the_process_at_once(tmp_path: Path, rows: Rows) -> None:
+    """However busy it is, nobody waits for it."""
+    path = write_xlsx(tmp_path / "back.xlsx", rows * 500)
+    with pytest.raises(KeyboardInterrupt), open_returned(path, "back", Reading(cards=8)):
+        raise KeyboardInterrupt
+    told = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+    assert str(path) not in told

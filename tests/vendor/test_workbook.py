@@ -1,0 +1,525 @@
+"""Workbooks: what the vendor gets, and the check of what was written."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from random import Random
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import openpyxl
+import pytest
+from openpyxl.worksheet.worksheet import Worksheet
+
+from dataloader.batch import Card, read_manifest
+from dataloader.common import DataloaderError, ExitCode, FileError, InputError
+from dataloader.operations import generate
+from dataloader.operations.generate import Batch
+from dataloader.vendor import check_value, check_workbook, write_workbook
+from tests.conftest import Command
+
+TITLES = ["Card number", "UUID", "Check", "Snapset", "Chip UID", "Result", "Note"]
+SHARES = {"snapset_1a": 4, "snapset_3": 3, "empty": 2}
+REMAKE = "(take the workbook that generate wrote, unchanged)"
+
+Book = openpyxl.Workbook
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Batch:
+    """A batch of nine cards over three snapsets."""
+    return generate("spring", SHARES, tmp_path / "batches")
+
+
+@pytest.fixture
+def book(small: Batch) -> Book:
+    """The batch's workbook, as another program sees it."""
+    return openpyxl.load_workbook(small.workbook)
+
+
+def cards_of(batch: Batch) -> list[Card]:
+    """Return the cards that the batch's manifest holds."""
+    return list(read_manifest(batch.manifest.path).cards())
+
+
+def rows_of(sheet: Any) -> list[list[Any]]:
+    """Return the values of a sheet's rows."""
+    return [list(row) for row in sheet.iter_rows(values_only=True)]
+
+
+# What the vendor gets.
+
+
+def test_the_workbook_holds_the_manifests_cards_in_their_order(small: Batch, book: Book) -> None:
+    """A row a card under the titles, with number, UUID, check value and snapset; the vendor's columns are empty."""
+    assert book.sheetnames == ["Cards", "Read me", "Batch"]
+    titles, *rows = rows_of(book["Cards"])
+    assert titles == TITLES
+    assert rows == [
+        [str(card.number), card.uuid, check_value(card.uuid), card.snapset, None, None, None]
+        for card in cards_of(small)
+    ]
+    assert book.active is book["Cards"]
+
+
+def test_the_last_sheet_says_what_the_batch_is(small: Batch, book: Book) -> None:
+    """Name, time of creation, number of cards, and the digest that ties the workbook to its manifest."""
+    header = small.manifest.header
+    assert rows_of(book["Batch"]) == [
+        ["Name", "spring"],
+        ["Created", header.created],
+        ["Cards", "9"],
+        ["Digest", header.digest],
+    ]
+
+
+def test_a_spares_row_says_so(tmp_path: Path) -> None:
+    """The result of a spare is filled in, for the vendor to overwrite; the other sheets count the spares."""
+    batch = generate("spring", {"snapset_1a": 3, "empty": 2}, tmp_path, spares={"snapset_1a": 1, "empty": 1})
+    book = openpyxl.load_workbook(batch.workbook)
+    assert [row[5] for row in rows_of(book["Cards"])] == ["Result", None, None, None, "spare", None, None, "spare"]
+    cells = [row[5] for row in book["Cards"].iter_rows(min_row=2)]
+    assert {(cell.number_format, cell.protection.locked) for cell in cells} == {("@", False)}
+    assert ["Spares", "2"] in rows_of(book["Batch"])
+    assert ["Cards", "7, one a row of the sheet Cards; 2 are spares"] in rows_of(book["Read me"])
+    assert check_workbook(batch.workbook).cards == 7
+
+
+def test_every_cell_is_text(book: Book) -> None:
+    """No spreadsheet program takes a number, a UUID or a chip's hex digits for something to calculate with."""
+    cards = book["Cards"]
+    cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
+    assert {cell.number_format for cell in cells} == {"@"}
+    assert {cell.data_type for cell in cells if cell.value is not None} == {"s"}
+    assert {type(cell.value) for row in cards.iter_rows() for cell in row[:4]} == {str}
+    assert {cell.value for row in cards.iter_rows(min_row=2) for cell in row[4:]} == {None}
+    assert all(cell.has_style for row in cards.iter_rows(min_row=2) for cell in row[4:])
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "a<b&c>d"])
+def test_no_name_becomes_a_formula(small: Batch, name: str) -> None:
+    """Whatever a batch or a snapset is called, its name is text in each cell that holds it."""
+    header = replace(small.manifest.header, name=name, snapsets={name: 1}, cards=1)
+    stream = BytesIO()
+    write_workbook(stream, header, [Card(1, cards_of(small)[0].uuid, name)])
+    book = openpyxl.load_workbook(stream)
+    cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row if cell.value is not None]
+    assert {cell.data_type for cell in cells} == {"s"}
+    assert [cell.coordinate for cell in cells if cell.value == name] == ["D2", "B2", "B1"]
+    with ZipFile(stream) as archive:
+        parts = b"".join(archive.read(part) for part in archive.namelist() if "worksheets/" in part)
+    assert not re.search(rb"<f\b", parts)
+
+
+def test_the_vendors_columns_alone_are_open(book: Book) -> None:
+    """What the batch says is locked against accident, without a password; what the vendor fills is not."""
+    for sheet in book:
+        assert isinstance(sheet, Worksheet)
+        assert sheet.protection.sheet is True
+        assert sheet.protection.password is None
+        # Whoever needs a wider column or a higher row may have it.
+        assert (sheet.protection.formatColumns, sheet.protection.formatRows) == (False, False)
+    locked = [[cell.protection.locked for cell in row] for row in book["Cards"].iter_rows()]
+    assert locked == [[True] * 7] + [[True] * 4 + [False] * 3] * 9
+    assert {cell.protection.locked for sheet in book.worksheets[1:] for row in sheet.iter_rows() for cell in row} == {
+        True
+    }
+
+
+def test_the_result_is_chosen_from_a_list(book: Book) -> None:
+    """Each row's result is one of three words, or nothing yet; a spreadsheet program takes no other."""
+    cards = book["Cards"]
+    assert isinstance(cards, Worksheet)
+    [choice] = cards.data_validations.dataValidation
+    assert (choice.type, choice.formula1, choice.allow_blank) == ("list", '"ok,failed,spare"', True)
+    assert (str(choice.sqref), choice.showErrorMessage, choice.errorStyle) == ("F2:F10", True, None)
+    assert choice.error == "The result is ok, failed or spare. What else there is to say belongs in the column Note."
+    # The drop-down's arrow is shown; in the file's format this flag hides it (ECMA-376 part 1, 18.3.1.32).
+    assert not choice.hide_drop_down
+
+
+def test_each_sheet_can_be_printed(book: Book) -> None:
+    """Pages are as wide as the sheet, have a number and the batch's name, and the cards' titles on each."""
+    for sheet in book:
+        assert isinstance(sheet, Worksheet)
+        assert sheet.sheet_properties.pageSetUpPr is not None
+        assert sheet.sheet_properties.pageSetUpPr.fitToPage
+        assert (sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight) == (1, 0)
+        foot = sheet.oddFooter
+        assert foot is not None
+        assert [foot.left.text, foot.center.text, foot.right.text] == [
+            "Batch spring",
+            "Page &P of &N",
+            "Confidential",
+        ]
+    cards = book["Cards"]
+    assert isinstance(cards, Worksheet)
+    assert cards.print_title_rows == "$1:$1"
+    assert cards.page_setup.orientation == "landscape"
+
+
+def test_the_instructions_say_what_to_do_with_this_batch(small: Batch, book: Book) -> None:
+    """Batch, count and digest stand above the steps, and everything the drop-down offers is explained."""
+    lines = rows_of(book["Read me"])
+    assert lines[0] == ["Cards of batch spring", None]
+    assert ["Digest", small.manifest.header.digest] in lines
+    said = "\n".join(str(cell) for line in lines for cell in line)
+    assert "9, one a row" in said
+    for word in [*TITLES[1:], "ok", "failed", "spare", "NDEF", "leading zeros", "Don't sort"]:
+        assert word.lower() in said.lower(), word
+    # Rows are high enough for what is wrapped in them.
+    sheet = book["Read me"]
+    for row, (_, text) in enumerate(lines, 1):
+        height = sheet.row_dimensions[row].height
+        assert height is not None
+        assert height >= 15 * (len(text or "") / 90)
+
+
+def test_the_titles_are_bold_and_stay_in_sight(book: Book) -> None:
+    """The first row is bold and frozen, and columns are wide enough for what they hold."""
+    cards = book["Cards"]
+    assert all(cell.font.bold for cell in cards[1])
+    assert not any(cell.font.bold for row in cards.iter_rows(min_row=2) for cell in row)
+    assert cards.freeze_panes == "A2"
+    assert cards.column_dimensions["B"].width >= 36
+    # What the vendor fills in looks different from what the batch says.
+    colours = [cell.fill.fgColor.rgb for cell in cards[1]]
+    assert len(set(colours[:4])) == len(set(colours[4:])) == 1
+    assert colours[0] != colours[4]
+
+
+def test_nothing_is_hidden_merged_or_calculated(small: Batch, book: Book) -> None:
+    """What encoding tools trip over is not there: formulas, merged cells, hidden rows, columns or sheets."""
+    for sheet in book:
+        assert isinstance(sheet, Worksheet)
+        assert not sheet.merged_cells.ranges
+        assert sheet.sheet_state == "visible"
+        assert not any(dimension.hidden for dimension in sheet.column_dimensions.values())
+        assert not any(dimension.hidden for dimension in sheet.row_dimensions.values())
+        assert not any(cell.data_type == "f" for row in sheet.iter_rows() for cell in row)
+    with ZipFile(small.workbook) as archive:
+        parts = b"".join(archive.read(name) for name in archive.namelist() if "worksheets/" in name)
+        assert not re.search(rb"<f\b", parts)
+        assert b"hidden" not in parts
+        assert archive.testzip() is None
+
+
+def test_the_sheet_says_how_large_it_is(small: Batch) -> None:
+    """Readers that trust the sheet's own dimension get every row and column."""
+    book = openpyxl.load_workbook(small.workbook, read_only=True)
+    try:
+        assert book["Cards"].calculate_dimension() == "A1:G10"
+        assert len(rows_of(book["Cards"])) == 10
+    finally:
+        book.close()
+
+
+def test_the_same_batch_gives_the_same_file_byte_for_byte(tmp_path: Path) -> None:
+    """A workbook can be made again from its manifest; nothing in it tells when it was made."""
+    batch = generate("old", SHARES, tmp_path, seed=1)
+    stream = BytesIO()
+    write_workbook(stream, batch.manifest.header, cards_of(batch))
+    assert stream.getvalue() == batch.workbook.read_bytes()
+    book = openpyxl.load_workbook(batch.workbook)
+    for told in (book.properties.created, book.properties.modified):
+        assert told == datetime(2000, 1, 1)  # noqa: DTZ001 - workbooks have times of no zone
+    with ZipFile(batch.workbook) as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_a_workbook_can_be_written_to_a_stream_that_cannot_seek(small: Batch) -> None:
+    """A workbook can be piped to wherever it goes."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as stream:
+        write_workbook(stream, small.manifest.header, cards_of(small))
+    with os.fdopen(reader, "rb") as stream:
+        book = openpyxl.load_workbook(BytesIO(stream.read()))
+    assert rows_of(book["Cards"])[1][1] == cards_of(small)[0].uuid
+
+
+def test_a_large_workbook_takes_hardly_more_memory_than_a_small_one(
+    tmp_path: Path, peak_memory: Callable[..., int]
+) -> None:
+    """A hundred thousand cards are minted, written to both files and read back in nearly the memory of a thousand."""
+    code = """
+import sys
+from pathlib import Path
+from dataloader.operations.generate import generate
+generate("large", {"empty": int(sys.argv[1])}, Path(sys.argv[2]))
+"""
+    small, large = (peak_memory(code, count, tmp_path / str(count)) for count in (1_000, 100_000))
+    assert large < small * 1.35
+    found = check_workbook(tmp_path / "100000" / "large.xlsx")
+    assert (found.name, found.cards) == ("large", 100_000)
+
+
+# Checking it.
+
+
+def test_a_workbook_that_was_written_passes_its_check(small: Batch) -> None:
+    """The check says which batch it is and how many cards it holds."""
+    found = check_workbook(small.workbook)
+    assert (found.path, found.name, found.cards) == (small.workbook, "spring", 9)
+
+
+def test_a_workbook_that_another_program_saved_passes_its_check(small: Batch, book: Book) -> None:
+    """Opened and saved again, with the vendor's columns filled in and rows sorted, it is still the same batch."""
+    sheet = book["Cards"]
+    rows = rows_of(sheet)[1:]
+    Random(4).shuffle(rows)
+    for at, row in enumerate(rows, 2):
+        for column, value in enumerate([*row[:4], "04E2A1B2C3D480", "ok", ""], 1):
+            sheet.cell(at, column).value = value
+    book.save(small.workbook)
+    assert check_workbook(small.workbook).cards == 9
+
+
+def test_blank_rows_do_not_count(small: Batch, book: Book) -> None:
+    """What a spreadsheet program keeps of rows that were emptied is no card."""
+    book["Cards"].insert_rows(4, 2)
+    book["Cards"]["G20"].value = ""
+    book.save(small.workbook)
+    assert check_workbook(small.workbook).cards == 9
+
+
+def refusal(path: Path) -> list[str]:
+    """Return the problems that a check ends with, a line each, without the file's path."""
+    with pytest.raises(InputError) as caught:
+        check_workbook(path)
+    assert caught.value.exit_code is ExitCode.INPUT
+    assert all(problem.where.startswith(str(path)) for problem in caught.value.problems)
+    return [line.removeprefix(str(path)).removeprefix(", ") for line in str(caught.value).splitlines()]
+
+
+DIGEST = f": the digest is not that of the rows: a cell has been changed {REMAKE}"
+OTHER = "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21"
+
+
+@pytest.mark.parametrize(
+    ("sheet", "cell", "value", "told"),
+    [
+        ("Cards", "B5", OTHER, ["row 5: the check value {check!r} is not that of UUID " + f"{OTHER} {REMAKE}", DIGEST]),
+        ("Cards", "C5", "BBBBBB", ["row 5: the check value 'BBBBBB' is not that of UUID {uuid} " + REMAKE]),
+        ("Cards", "C5", None, ["row 5: the check value '' is not that of UUID {uuid} " + REMAKE]),
+        ("Cards", "D2", "snapset_3", [DIGEST]),
+        ("Batch", "B4", f"sha256:{'0' * 64}", [DIGEST]),
+    ],
+)
+def test_a_changed_cell_is_found(small: Batch, book: Book, sheet: str, cell: str, value: Any, told: list[str]) -> None:
+    """A cell that was changed to something that looks right fits neither the check value nor the digest."""
+    card = cards_of(small)[3]
+    book[sheet][cell].value = value
+    book.save(small.workbook)
+    assert refusal(small.workbook) == [line.format(check=check_value(card.uuid), uuid=card.uuid) for line in told]
+
+
+def test_exchanged_uuids_are_found(small: Batch, book: Book) -> None:
+    """UUIDs that changed places, with their check values or without, are told."""
+    sheet = book["Cards"]
+    for column, told in (("B", 3), ("C", 1)):
+        first, second = sheet[f"{column}3"], sheet[f"{column}7"]
+        first.value, second.value = second.value, first.value
+        book.save(small.workbook)
+        assert len(refusal(small.workbook)) == told
+    assert refusal(small.workbook) == [DIGEST]
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "rule"),
+    [
+        ("B4", "2B8B1A5E-6C1D-4F0E-9A57-0D3C5E7F9B21", "uuid: '2B8B1A5E-6C1D-4F0E-9A57-0D3C5E7F9B21' does not match"),
+        ("B4", None, "uuid: '' does not match"),
+        ("B4", 4.2e-7, "uuid: '4.2e-07' does not match"),
+        ("A4", "three", "number: 'three' is not of type 'integer'"),
+        ("A4", 3, "number: '3.0' is not of type 'integer'"),
+        ("A4", "0", "number: 0 is less than the minimum of 1"),
+        ("A4", "9" * 5000, "… is not of type 'integer'"),
+        ("D4", "snapset 1", "snapset: 'snapset 1' does not match"),
+    ],
+)
+def test_a_cell_that_breaks_a_rule_is_named_by_its_row(
+    small: Batch, book: Book, cell: str, value: Any, rule: str
+) -> None:
+    """The row and the rule are told, and that the row does not count."""
+    book["Cards"][cell].value = value
+    book.save(small.workbook)
+    first, *others = refusal(small.workbook)
+    assert first.startswith("row 4: ")
+    assert rule in first
+    assert first.endswith(REMAKE)
+    assert others == [f": holds 8 cards, but its sheet says 9 {REMAKE}", DIGEST]
+
+
+def test_a_row_that_is_there_twice_is_found(small: Batch, book: Book) -> None:
+    """A doubled row is told by its UUID and its number, with the row of the first."""
+    sheet = book["Cards"]
+    sheet.append([cell.value for cell in sheet[3]])
+    book.save(small.workbook)
+    card = cards_of(small)[1]
+    assert refusal(small.workbook) == [
+        f"row 11: UUID {card.uuid} stands in row 3 too {REMAKE}",
+        f"row 11: card number 2 is there more than once {REMAKE}",
+    ]
+
+
+def test_a_row_that_is_not_there_is_found(small: Batch, book: Book) -> None:
+    """A dropped row is told by the count and by the digest."""
+    book["Cards"].delete_rows(5)
+    book.save(small.workbook)
+    assert refusal(small.workbook) == [f": holds 8 cards, but its sheet says 9 {REMAKE}", DIGEST]
+
+
+def test_rows_of_another_batch_are_found(small: Batch, book: Book, tmp_path: Path) -> None:
+    """Rows that were pasted from another workbook do not fit."""
+    other = generate("autumn", {"empty": 1}, tmp_path)
+    pasted = cards_of(other)[0]
+    book["Cards"].append([str(pasted.number), pasted.uuid, check_value(pasted.uuid), pasted.snapset])
+    book.save(small.workbook)
+    assert refusal(small.workbook) == [
+        f"row 11: card number 1 is there more than once {REMAKE}",
+        DIGEST,
+    ]
+
+
+def test_every_problem_of_a_workbook_is_told(small: Batch, book: Book) -> None:
+    """One check finds all that is wrong, not the first only."""
+    sheet = book["Cards"]
+    sheet["B2"].value = "x"
+    sheet["B4"].value = sheet["B3"].value
+    sheet["A6"].value = "4"
+    book["Batch"]["B3"].value = "10"
+    book.save(small.workbook)
+    problems = refusal(small.workbook)
+    assert [problem.partition(":")[0] for problem in problems] == [
+        *("row 2", "row 4", "row 4", "row 6", "", ""),
+    ]
+    assert problems[4] == f": holds 7 cards, but its sheet says 10 {REMAKE}"
+
+
+def test_a_column_of_another_name_is_found(small: Batch, book: Book) -> None:
+    """A renamed, a missing or an exchanged column is told, with those that must be there."""
+    book["Cards"]["B1"].value = "Uuid"
+    book.save(small.workbook)
+    expected = [f"row 1: the columns are not {', '.join(TITLES)} {REMAKE}"]
+    assert refusal(small.workbook) == expected
+    book["Cards"]["B1"].value = "UUID"
+    book["Cards"].delete_cols(3)
+    book.save(small.workbook)
+    assert refusal(small.workbook) == expected
+
+
+def test_a_sheet_that_is_not_there_is_found(small: Batch, book: Book) -> None:
+    """A workbook without one of its sheets, or without a line of what the batch is, is refused."""
+    book["Batch"].delete_rows(4)
+    book.save(small.workbook)
+    assert refusal(small.workbook) == [f"sheet Batch: lacks Digest {REMAKE}"]
+    for name in ("Batch", "Cards"):
+        less = openpyxl.load_workbook(small.workbook)
+        del less[name]
+        if name == "Cards":
+            less.create_sheet("Sheet1")
+        path = small.workbook.with_name(f"without-{name}.xlsx")
+        less.save(path)
+        assert refusal(path) == [f": has no sheet {name} {REMAKE}"]
+    strange = openpyxl.Workbook()
+    strange.save(small.workbook)
+    assert refusal(small.workbook) == [f": has no sheet Cards and Batch {REMAKE}"]
+
+
+def test_an_empty_sheet_is_refused(small: Batch, book: Book) -> None:
+    """A workbook whose rows were all taken away is told like one with other columns."""
+    del book["Cards"]
+    book.create_sheet("Cards")
+    book.save(small.workbook)
+    assert refusal(small.workbook) == [f"row 1: the columns are not {', '.join(TITLES)} {REMAKE}"]
+
+
+def not_a_zip(path: Path) -> None:
+    """Write something else under a workbook's name."""
+    path.write_text("Card number,UUID,Check,Snapset\n")
+
+
+def another_zip(path: Path) -> None:
+    """Write an archive that is no workbook."""
+    with ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "x")
+
+
+def truncated(path: Path) -> None:
+    """Cut a workbook off."""
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def empty(path: Path) -> None:
+    """Write nothing."""
+    path.write_bytes(b"")
+
+
+def broken_xml(path: Path) -> None:
+    """Cut the sheet's XML off, in an archive that is whole."""
+    copy = path.with_suffix(".copy")
+    shutil.copy(path, copy)
+    with ZipFile(copy) as source, ZipFile(path, "w", ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, content[: len(content) // 2] if name.endswith("sheet1.xml") else content)
+    copy.unlink()
+
+
+@pytest.mark.parametrize("damage", [not_a_zip, another_zip, truncated, empty])
+def test_what_is_no_workbook_is_told_apart(small: Batch, damage: Callable[[Path], None]) -> None:
+    """Another file under a workbook's name is an error about the file, in one line."""
+    damage(small.workbook)
+    [problem] = refusal(small.workbook)
+    assert re.fullmatch(r": is not a workbook written by generate: .+ \(take the one that generate wrote\)", problem)
+
+
+def test_a_sheet_that_is_cut_off_is_refused(small: Batch) -> None:
+    """A sheet whose end is missing is never taken for a shorter batch."""
+    broken_xml(small.workbook)
+    refusal(small.workbook)
+
+
+def test_no_damage_of_a_workbook_ends_in_a_fault_of_ours(small: Batch) -> None:
+    """Wherever bytes of a workbook are damaged, it is refused, or holds the same cards as before."""
+    whole = small.workbook.read_bytes()
+    source = Random(8)
+    refused = 0
+    for _ in range(400):
+        at = source.randrange(len(whole))
+        damaged = whole[:at] + source.randbytes(source.choice([1, 4, 40])) + whole[at + source.choice([1, 4, 40]) :]
+        small.workbook.write_bytes(damaged)
+        try:
+            found = check_workbook(small.workbook)
+        except DataloaderError as error:
+            assert isinstance(error, InputError)  # noqa: PT017 - both outcomes are right
+            refused += 1
+        else:
+            assert (found.name, found.cards) == ("spring", 9)
+    assert refused > 200
+
+
+def test_a_workbook_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """A path with nothing there, and a folder, are errors about the file."""
+    (tmp_path / "folder.xlsx").mkdir()
+    for name, reason in (
+        ("none.xlsx", "no such file or directory (give the path of a workbook that can be read)"),
+        ("folder.xlsx", "is not a regular file (save it as a file first)"),
+    ):
+        with pytest.raises(FileError) as caught:
+            check_workbook(tmp_path / name)
+        assert str(caught.value) == f"{tmp_path / name}: {reason}"
+
+
+def test_a_pipe_does_not_keep_us_waiting(tmp_path: Path, command: Command) -> None:
+    """A named pipe that nobody writes to is refused at once."""
+    path = tmp_path / "spring.xlsx"
+    os.mkfifo(path)
+    done = command("validate", path, timeout=60)
+    assert done.code == ExitCode.FILE
+    assert done.stderr == f"error: {path}: is not a regular file (save it as a file first)\n"
