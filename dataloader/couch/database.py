@@ -3,16 +3,17 @@
 API facts: https://docs.couchdb.org/en/3.5.0/api/database/.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from dataloader.common import CredentialsError, Document, ProtocolError, TooLargeError
+from dataloader.common import IMPOSSIBLE, CredentialsError, Document, ProtocolError, TooLargeError
 from dataloader.couch import parsing
 from dataloader.couch.failures import TimedOutError
+from dataloader.couch.parsing import WriteReply
 from dataloader.couch.replies import Body, NotFoundError, PreconditionError, read
 from dataloader.couch.session import Answer
 
@@ -41,11 +42,23 @@ class Database:
         self.name = name
         self._resource = database.resource
         self._server = server
+        self._copies: int | None = None
 
     @property
     def has_copies(self) -> bool:
         """Whether documents may have several copies, one of which may be behind the others."""
         return self._server.may_be_cluster
+
+    @property
+    def copies(self) -> int:
+        """The number of copies that a document has (``n``); 1 where the server is no cluster.
+
+        Raises:
+            NotFoundError: the database does not exist.
+        """
+        if self._copies is None:
+            self._copies = read(self._resource.get()[2], parsing.copies)
+        return self._copies
 
     def exists(self) -> bool:
         """Tell whether the database is there."""
@@ -116,19 +129,26 @@ class Database:
             return False
         return True
 
-    def revs_diff(self, questions: bytes) -> dict[str, dict[str, list[str]]]:
-        """Ask which revisions are missing (``POST _revs_diff``).
+    def revs_diff(self, revisions: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
+        """Ask whether revisions are missing, and which leaves there are in their place (``POST _revs_diff``).
 
         Args:
-            questions: JSON of ``{ID: [REVISION, …], …}``.
+            revisions: a revision of each document, by ``_id``.
 
         Returns:
-            ``{ID: {"missing": [REVISION, …], "possible_ancestors": [REVISION, …]}}``.
+            ``{ID: {"missing": [REVISION, …], "possible_ancestors": [REVISION, …]}}`` for each document. ``missing``
+            always holds ``IMPOSSIBLE``, which is asked about too, so that CouchDB names the leaves.
         """
-        return read(self._resource.post("_revs_diff", body=questions)[2], parsing.differences)
+        questions = {doc_id: [rev, IMPOSSIBLE] for doc_id, rev in revisions.items()}
+        reply = self._resource.post("_revs_diff", body=questions)
+        return read(reply[2], lambda data: parsing.differences(data, questions))
 
-    def leaves(self, ids: Sequence[str]) -> dict[str, list[Document]]:
+    def leaves(self, ids: Sequence[str], *, all_copies: bool = False) -> dict[str, list[Document]]:
         """Fetch every leaf of documents, deleted ones too, each with its ``_revisions``.
+
+        Args:
+            ids: the documents.
+            all_copies: whether to read all copies, not most of them; those that are away are left out.
 
         Returns:
             The leaves by ID; an empty list for a document that is absent.
@@ -136,14 +156,17 @@ class Database:
         if not ids:
             return {}
         found: dict[str, list[Document]] = {each: [] for each in ids}
-        for doc_id, document, _ in _in_halves(self._bulk_get, ids):
+        # https://docs.couchdb.org/en/3.5.0/api/document/common.html: ``r``, "useful if you want to … read from all".
+        path = "_bulk_get?revs=true" + (f"&r={self.copies}" if all_copies else "")
+
+        def ask(some: Sequence[str]) -> list[parsing.Leaf]:
+            body = {"docs": [{"id": each} for each in some]}
+            return self._read(path, body, lambda data: parsing.leaves(data, some), lambda leaf: leaf)
+
+        for doc_id, document, _ in _in_halves(ask, list(found)):
             if document is not None:
                 found[doc_id].append(document)
         return found
-
-    def _bulk_get(self, ids: Sequence[str]) -> list[parsing.Leaf]:
-        body = {"docs": [{"id": each} for each in ids]}
-        return self._read("_bulk_get?revs=true", body, lambda data: parsing.leaves(data, ids), lambda leaf: leaf)
 
     def revision(self, doc_id: str, rev: str) -> Document | None:
         """Fetch one revision of a document, None where it is not there (any more)."""
@@ -199,8 +222,35 @@ class Database:
         try:
             reply = self._resource.post("_bulk_docs", body=body)
         except TooLargeError as error:
-            return _smaller(self.write, documents, error, lambda each: orjson.loads(each)["_id"])
-        return [rejection for _, rejection in self._rejections(reply)]
+            return _smaller(self.write, documents, error, _id_of)
+        return [rejection for _, rejection in self._rejections(reply, lambda: map(_id_of, documents))]
+
+    def swap(self, documents: Sequence[Document]) -> list[WriteReply]:
+        """Write documents as people do (``_bulk_docs``), each on top of the ``_rev`` that it carries, to all copies.
+
+        Args:
+            documents: the documents, each ``_id`` once; without ``_rev`` where there is none, or a deleted one.
+
+        Returns:
+            What the server says of each, in their order. It may call ``conflict`` what an earlier try of the same
+            request has written.
+
+        Raises:
+            ProtocolError: the reply does not answer for each document once.
+        """
+        try:
+            reply = self._resource.post("_bulk_docs", body={"docs": documents}, w=self.copies)
+        except TooLargeError as error:
+            if len(documents) == 1:
+                return [WriteReply(error="too_large", reason=str(error))]
+            middle = len(documents) // 2
+            return self.swap(documents[:middle]) + self.swap(documents[middle:])
+        ids = [str(each["_id"]) for each in documents]
+        hide = self._server.address.secrets.hide_in_theirs
+        return [
+            each._replace(error=hide(each.error), reason=hide(each.reason))
+            for each in read(reply[2], lambda data: parsing.written(data, ids))
+        ]
 
     def local(self, name: str) -> dict[str, Any]:
         """Fetch a ``_local`` document, which is this database's own and is never replicated.
@@ -234,14 +284,16 @@ class Database:
             reply = self._resource.post("_bulk_docs", body={"docs": documents})
         except TooLargeError as error:
             return _smaller(self.edit, documents, error, lambda each: str(each["_id"]))
-        return [rejection for error, rejection in self._rejections(reply) if error != "conflict"]
+        rejections = self._rejections(reply, lambda: (str(each["_id"]) for each in documents))
+        return [rejection for error, rejection in rejections if error != "conflict"]
 
-    def _rejections(self, reply: Answer) -> list[tuple[str, Rejection]]:
+    def _rejections(self, reply: Answer, ids: Callable[[], Iterable[str]]) -> list[tuple[str, Rejection]]:
         self._note_copies(reply)
         hide = self._server.address.secrets.hide_in_theirs
+        # The IDs are those that were sent, so that nothing is hidden in them: a password may be a word of theirs.
         return [
-            (error, Rejection(hide(doc_id), hide(f"{error}: {reason}")))
-            for doc_id, error, reason in read(reply[2], parsing.errors)
+            (error, Rejection(doc_id, hide(f"{error}: {reason}")))
+            for doc_id, error, reason in read(reply[2], lambda data: parsing.errors(data, [*ids()] if data else ()))
         ]
 
     def _note_copies(self, reply: Answer) -> None:
@@ -280,6 +332,11 @@ class Database:
         except TimedOutError:
             return False
         return True
+
+
+def _id_of(document: bytes) -> str:
+    doc_id: str = orjson.loads(document)["_id"]
+    return doc_id
 
 
 def _smaller(

@@ -6,10 +6,11 @@ https://docs.couchdb.org/en/3.5.0/api/.
 """
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from dataloader.common import Document
+from dataloader.common import IMPOSSIBLE, Document
 
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """What taking a reply apart ends with that has another form."""
@@ -76,16 +77,39 @@ def information(reply: Any) -> dict[str, Any]:
     return {**reply, "doc_count": _is(reply.get("doc_count", 0), int), "update_seq": int(sequence[1])}
 
 
-def differences(reply: Any) -> dict[str, dict[str, list[str]]]:
-    """Return from ``_revs_diff`` the revisions by document: ``missing``, and ``possible_ancestors``."""
-    return {
-        doc_id: {
-            member: [_revision(each) for each in _is(answer[member], list)]
-            for member in ("missing", "possible_ancestors")
-            if member in answer
-        }
-        for doc_id, answer in _is(reply, dict).items()
-    }
+def copies(reply: Any) -> int:
+    """Return from what is known of a database how many copies a document has; 1 where the server has no copies."""
+    cluster = reply.get("cluster", {})
+    found: int = _is(cluster.get("n", 1), int)
+    if found < 1:
+        raise ValueError
+    return found
+
+
+def differences(reply: Any, asked: Mapping[str, Collection[str]]) -> dict[str, dict[str, list[str]]]:
+    """Return from ``_revs_diff`` the revisions by document: ``missing``, and ``possible_ancestors``.
+
+    Args:
+        reply: the reply; it has to answer for each document, since each has a revision that is always missing.
+        asked: the revisions that were asked about, by document, ``IMPOSSIBLE`` among them.
+    """
+    if _is(reply, dict).keys() != asked.keys():
+        raise ValueError
+    found: dict[str, dict[str, list[str]]] = {}
+    for doc_id, answer in reply.items():
+        missing, ancestors = (_distinct(answer.get(member, [])) for member in ("missing", "possible_ancestors"))
+        if IMPOSSIBLE not in missing or not set(missing) <= set(asked[doc_id]):
+            raise ValueError
+        found[doc_id] = {"missing": missing, "possible_ancestors": ancestors}
+    return found
+
+
+def _distinct(value: Any) -> list[str]:
+    """Return revisions, each of which is there once."""
+    found = [_revision(each) for each in _is(value, list)]
+    if len(found) != len(set(found)):
+        raise ValueError
+    return found
 
 
 def mapping(reply: Any) -> dict[str, Any]:
@@ -108,25 +132,30 @@ def leaves(reply: Any, ids: Sequence[str], *, one: bool = False) -> list[Leaf]:
     """Return what ``_bulk_get`` says of each leaf.
 
     Args:
-        reply: the reply.
-        ids: the documents that were asked for.
+        reply: the reply; it has to answer for each document once, with distinct leaves.
+        ids: the documents that were asked for, each once.
         one: whether a single revision was asked for.
     """
     found: list[Leaf] = []
-    asked = set(ids)
-    for result in _is(reply["results"], list):
-        doc_id = _is(result["id"], str)
-        if doc_id not in asked:
-            raise LookupError
-        for each in _is(result["docs"], list):
-            if "ok" in each:
-                found.append((doc_id, _document(each["ok"], doc_id), ("", "")))
-            else:
-                error = each["error"]
-                found.append((doc_id, None, (_is(error["error"], str), str(error.get("reason")))))
-    if one and len(found) != 1:
+    results = _is(reply["results"], list)
+    if sorted(_is(result["id"], str) for result in results) != sorted(ids):
         raise LookupError
+    for result in results:
+        doc_id = result["id"]
+        rows = [_leaf(each, doc_id) for each in _is(result["docs"], list)]
+        # One leaf, or an error in its place, stands for each document that was asked for.
+        if not rows or (one and len(rows) != 1):
+            raise LookupError
+        _distinct([document["_rev"] for _, document, _ in rows if document is not None])
+        found += rows
     return found
+
+
+def _leaf(row: Any, doc_id: str) -> Leaf:
+    if "ok" in row:
+        return doc_id, _document(row["ok"], doc_id), ("", "")
+    error = row["error"]
+    return doc_id, None, (_is(error["error"], str), str(error.get("reason")))
 
 
 def _document(value: Any, doc_id: str) -> Document:
@@ -168,10 +197,49 @@ def rows(reply: Any, keys: Sequence[object]) -> list[dict[str, Any]]:
     return [_is(row, dict) for row in _is(reply["rows"], list)]
 
 
-def errors(reply: Any) -> list[tuple[str, str, str]]:
-    """Return from ``_bulk_docs`` the documents that were not taken: the ID, the error and its reason."""
-    return [
-        (str(each.get("id")), _is(each["error"], str), str(each.get("reason", "")))
-        for each in _is(reply, list)
-        if "error" in _is(each, dict)
-    ]
+def errors(reply: Any, ids: Sequence[str] = ()) -> list[tuple[str, str, str]]:
+    """Return from ``_bulk_docs`` the documents that were not taken: the ID, the error and its reason.
+
+    Args:
+        reply: the reply; with ``"new_edits": false`` it need not name what was written.
+        ids: the documents that were to be written; the reply names no other, and none more often.
+    """
+    _none_unknown([_is(each["id"], str) for each in _is(reply, list)], ids)
+    return [(each["id"], _is(each["error"], str), str(each.get("reason", ""))) for each in reply if "error" in each]
+
+
+class WriteReply(NamedTuple):
+    """What a server says of one document that it was asked to write."""
+
+    rev: str = ""
+    """The new revision; empty where there is an error."""
+    is_on_all: bool = False
+    """Whether it is on as many copies as were asked for; else the server calls it ``accepted``."""
+    error: str = ""
+    """CouchDB's word, such as ``conflict`` or ``forbidden``."""
+    reason: str = ""
+
+
+def written(reply: Any, ids: Sequence[str]) -> list[WriteReply]:
+    """Return from an ordinary ``_bulk_docs`` what it says of each document, in the order of ``ids``.
+
+    Args:
+        reply: the reply.
+        ids: the documents that were to be written, each once; the reply has to name each of them once.
+    """
+    found = {_is(each["id"], str): _written(each) for each in _is(reply, list)}
+    if len(reply) != len(found) or found.keys() != set(ids):
+        raise ValueError
+    return [found[doc_id] for doc_id in ids]
+
+
+def _written(row: Any) -> WriteReply:
+    if "error" in row:
+        return WriteReply(error=_is(row["error"], str), reason=str(row.get("reason", "")))
+    return WriteReply(_revision(row["rev"]), is_on_all=row.get("accepted", False) is False)
+
+
+def _none_unknown(found: Sequence[str], asked: Sequence[str]) -> None:
+    """Raise an error where a reply names something that was not asked about, or more often than it was."""
+    if Counter(found) - Counter(asked):
+        raise ValueError

@@ -6,12 +6,14 @@ from dataloader.replication.pipeline import batches, chunks, in_parallel
 from dataloader.replication.staged_views import stage, unstage
 from dataloader.replication.states import Finding, State, classify
 from dataloader.replication.tombstones import MAX_REASON, Change, restored, revoked
+from dataloader.replication.writes import Written, write_over
 
 __all__ = [
     "MAX_REASON",
     "Change",
     "Finding",
     "State",
+    "Written",
     "batches",
     "build_views",
     "chunks",
@@ -24,4 +26,5 @@ __all__ = [
     "revoked",
     "stage",
     "unstage",
+    "write_over",
 ]

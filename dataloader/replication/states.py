@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-import orjson
-
 from dataloader.common import (
-    IMPOSSIBLE,
     Document,
     Prepared,
     TooLargeError,
@@ -93,12 +90,12 @@ def _classify(database: Database, batch: Sequence[Prepared], schema: str, *, nam
 
 
 def _ask_revisions(database: Database, batch: Sequence[Prepared]) -> list[State | None]:
-    reply = database.revs_diff(orjson.dumps({document.id: [document.rev, IMPOSSIBLE] for document in batch}))
+    reply = database.revs_diff({document.id: document.rev for document in batch})
     states: list[State | None] = []
     for document in batch:
-        answer = reply.get(document.id, {})
-        leaves = answer.get("possible_ancestors", [])
-        if not leaves and document.rev in answer.get("missing", ()):
+        answer = reply[document.id]
+        leaves = answer["possible_ancestors"]
+        if not leaves and document.rev in answer["missing"]:
             # In a cluster one copy answers, and it may be behind; documents are read from most of the copies.
             states.append(None if database.has_copies else State.ABSENT)
         elif len(leaves) == 1 and leaves[0].partition("-")[2] == document.hash:
