@@ -1,7 +1,12 @@
-"""Options that several commands share: the target, the snapsets, the manifests."""
+"""Options that several commands share, each group as one typed value.
+
+A group is a dataclass whose fields are the names of its options; its decorator adds the options to a command and hands
+the command one instance, as the keyword argument named like the decorator.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +18,7 @@ from dataloader.common import DataloaderError
 from dataloader.couch import Server, Tls
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.records.models import model_names
-from dataloader.target import Environment, Target, resolve
+from dataloader.target import DatabaseLayout, Environment, Target, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -51,23 +56,124 @@ _TARGET_OPTIONS = (
 )
 
 
-def target_options(function: Function) -> Function:
-    """Add the options that say which CouchDB is meant."""
-    for option in reversed(_TARGET_OPTIONS):
-        function = option(function)
-    return function
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """Which CouchDB a command works on."""
+
+    target: str | None
+    url: tuple[str, ...]
+    model: str | None
+    environment: str | None
+    prefix: str | None
+    ca_file: Path | None
+    client_cert: Path | None
+    client_key: Path | None
+    insecure: bool
+    config: Path | None
+
+    def resolve(self) -> Target:
+        """Find the target; raises what :func:`dataloader.target.resolve` does."""
+        tls = Tls(**{each.name: getattr(self, each.name) for each in fields(Tls)})
+        return resolve(
+            target=self.target,
+            url=self.url or None,
+            model=self.model,
+            environment=self.environment,
+            prefix=self.prefix,
+            tls=None if tls == Tls() else tls,
+            config=self.config,
+        )
 
 
-def snapset_options(function: Function) -> Function:
-    """Add the options that say where the snapsets are."""
-    function = click.option("--strict", is_flag=True, help="Take an unknown term for an error.")(function)
-    return click.option(
-        "--snapsets",
-        "snapsets_dir",
-        type=PATH,
-        metavar="DIR",
-        help="The folder of the snapsets; default: the built-in ones.",
-    )(function)
+@dataclass(frozen=True, slots=True)
+class SnapsetOptions:
+    """Which snapsets a command reads, and how strictly."""
+
+    snapsets_dir: Path | None
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How a command writes to its target."""
+
+    update: bool
+    replace_views: bool
+    shards: int | None
+    replicas: int | None
+
+    @property
+    def layout(self) -> DatabaseLayout:
+        """How databases are laid out that have to be created."""
+        return DatabaseLayout(self.shards, self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """Whether a command writes a report, and whether it shows whole UUIDs."""
+
+    report: Path | None
+    full: bool
+
+
+def _group(
+    group: type[Any], keyword: str, options: Sequence[Callable[[Callable[..., Any]], Callable[..., Any]]]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds options to a command and hands them to it as one instance of a dataclass."""
+    names = [each.name for each in fields(group)]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def command(*arguments: Any, **given: Any) -> Any:
+            values = {name: given.pop(name) for name in names}
+            return function(*arguments, **given, **{keyword: group(**values)})
+
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+target_options = _group(TargetOptions, "target_options", _TARGET_OPTIONS)
+"""Add the options that say which CouchDB is meant."""
+snapset_options = _group(
+    SnapsetOptions,
+    "snapset_options",
+    (
+        click.option(
+            "--snapsets",
+            "snapsets_dir",
+            type=PATH,
+            metavar="DIR",
+            help="The folder of the snapsets; default: the built-in ones.",
+        ),
+        click.option("--strict", is_flag=True, help="Treat unknown terms as errors."),
+    ),
+)
+"""Add the options that say where the snapsets are."""
+write_options = _group(
+    WriteOptions,
+    "write_options",
+    (
+        click.option("--update", is_flag=True, help="Replace what an earlier load wrote from other input."),
+        click.option("--replace-views", is_flag=True, help="Replace design documents that are not ours, too."),
+        click.option(
+            "--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards of databases that have to be created."
+        ),
+        click.option("--replicas", type=click.IntRange(1, 16), metavar="N", help="Copies of each shard, in a cluster."),
+    ),
+)
+"""Add the options that say how a target is written to."""
+report_options = _group(
+    ReportOptions,
+    "report_options",
+    (
+        click.option("--report", type=PATH, metavar="FILE", help="Write a report for people, one HTML page."),
+        click.option("--full", is_flag=True, help="With --report: show whole UUIDs, not their beginnings."),
+    ),
+)
+"""Add the options for the report."""
 
 
 def details_option(what: str) -> Callable[[Function], Function]:
@@ -81,37 +187,24 @@ def details_option(what: str) -> Callable[[Function], Function]:
     )
 
 
-def report_options(function: Function) -> Function:
-    """Add the options for the report; ``reporting`` takes them."""
-    function = click.option("--full", is_flag=True, help="With --report: show whole UUIDs, not their beginnings.")(
-        function
-    )
-    return click.option(
-        "--report", type=PATH, metavar="FILE", help="Write a report for people to a new file: one HTML page."
-    )(function)
-
-
 def manifest_argument(*, required: bool) -> Callable[[Function], Function]:
     """Add the argument for manifests."""
     metavar = "MANIFEST..." if required else "[MANIFEST]..."
     return click.argument("manifests", nargs=-1, required=required, type=PATH, metavar=metavar)
 
 
-def get_target(output: Output, options: dict[str, Any]) -> Target:
-    """Find the target that the options mean, and take them out of ``options``."""
-    names = ("target", "url", "model", "environment", "prefix", "config")
-    given = {name: options.pop(name) for name in names}
-    tls = Tls(**{each.name: options.pop(each.name) for each in fields(Tls)})
-    target = resolve(**{**given, "url": given["url"] or None}, tls=None if tls == Tls() else tls)
+def get_target(output: Output, options: TargetOptions) -> Target:
+    """Resolve the target, and show its warnings."""
+    target = options.resolve()
     output.secrets = target.address.secrets
     for warning in target.warnings:
         output.warn(warning)
     return target
 
 
-def get_snapsets(output: Output, folder: Path | None, *, strict: bool) -> Snapsets:
-    """Read the snapsets and tell what was noticed."""
-    snapsets = read_snapsets(folder, strict=strict)
+def get_snapsets(output: Output, options: SnapsetOptions) -> Snapsets:
+    """Read the snapsets, and show what was noticed in them."""
+    snapsets = read_snapsets(options.snapsets_dir, strict=options.strict)
     output.warnings(snapsets.warnings)
     return snapsets
 

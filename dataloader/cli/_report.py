@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from dataloader.batch import CardFile
+from dataloader.cli._options import ReportOptions
 from dataloader.cli._output import Output
 from dataloader.common import DataloaderError, ExitCode, FileError, UsageError, new_files
 from dataloader.couch import Server
@@ -39,7 +39,7 @@ class Reporter:
 @contextmanager
 def reporting(
     output: Output,
-    options: dict[str, Any],
+    options: ReportOptions,
     what: str,
     manifests: Sequence[CardFile],
     target: Target | None = None,
@@ -53,7 +53,7 @@ def reporting(
 
     Args:
         output: how the command prints.
-        options: the command's options; those of the report are taken out of it.
+        options: where the page goes, if one is wanted.
         what: the run, as a heading has it: ``Load``.
         manifests: the batches.
         target: where it goes.
@@ -64,7 +64,7 @@ def reporting(
         FileError: the page stands already, or can't be written.
         UsageError: an option is given that needs a report, without one.
     """
-    path, full = options.pop("report"), options.pop("full")
+    path, full = options.report, options.full
     if path is None:
         if full:
             raise UsageError("--full", rule="is about the report", todo="give --report FILE, too, or leave it out")

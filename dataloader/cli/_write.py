@@ -5,11 +5,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import click
 import orjson
 
 from dataloader.batch import CardFile
-from dataloader.cli._options import Function, details_option, left_out_json, left_out_text, raised_text
+from dataloader.cli._options import WriteOptions, details_option, left_out_json, left_out_text, raised_text
 from dataloader.cli._output import Output, table, tell_of_copies
 from dataloader.cli._progress import Progress
 from dataloader.common import ExitCode, new_files
@@ -18,7 +17,7 @@ from dataloader.operations import DESIGN_KIND, LoadResult, Outcome, Source
 from dataloader.operations import load as load_sources
 from dataloader.replication import Finding, State
 from dataloader.report import Noted, NotedDocument, matter
-from dataloader.target import DatabaseLayout, Target
+from dataloader.target import Target
 
 SHOWN_FINDINGS = 20
 """Documents that are named on the screen; --details names all."""
@@ -32,31 +31,6 @@ _ADVICE = {
 
 
 load_details = details_option("document that is neither absent nor unchanged")
-
-
-_WRITING_OPTIONS = (
-    click.option("--update", is_flag=True, help="Replace what an earlier load wrote from other input."),
-    click.option("--replace-views", is_flag=True, help="Replace design documents that are not ours, too."),
-    click.option(
-        "--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards of databases that have to be created."
-    ),
-    click.option(
-        "--replicas", type=click.IntRange(1, 16), metavar="N", help="Copies of each shard, in a cluster, likewise."
-    ),
-)
-
-
-def writing_options(function: Function) -> Function:
-    """Add the options that say how a target is written to."""
-    for option in reversed(_WRITING_OPTIONS):
-        function = option(function)
-    return function
-
-
-def how_to_write(options: dict[str, Any]) -> dict[str, Any]:
-    """Take these options out of ``options``, as arguments for a load."""
-    layout = DatabaseLayout(options.pop("shards"), options.pop("replicas"))
-    return {"update": options.pop("update"), "replace_views": options.pop("replace_views"), "layout": layout}
 
 
 class _Findings:
@@ -117,7 +91,7 @@ def carry_out(
     target: Target,
     sources: list[Source],
     details: Path | None,
-    how: dict[str, Any],
+    write_options: WriteOptions,
     manifests: Sequence[CardFile] = (),
 ) -> tuple[LoadResult, Noted[NotedDocument], ExitCode]:
     """Load sources, print what came of it, and what the manifests left out.
@@ -127,14 +101,16 @@ def carry_out(
     """
     progress = Progress(output)
     with collect_findings(
-        output, target, details, update=how["update"], replace_views=how["replace_views"]
+        output, target, details, update=write_options.update, replace_views=write_options.replace_views
     ) as findings:
         try:
             result = load_sources(
                 server,
                 target,
                 sources,
-                **how,
+                update=write_options.update,
+                replace_views=write_options.replace_views,
+                layout=write_options.layout,
                 on_progress=progress,
                 on_finding=findings,
             )

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dataloader.cli._options import (
+    TargetOptions,
     get_server,
     get_target,
     target_options,
@@ -33,7 +34,13 @@ from dataloader.target import Target
 )
 @global_options
 @click.pass_obj
-def check(output: Output, /, *, with_security: bool, **options: Any) -> ExitCode:
+def check(
+    output: Output,
+    /,
+    *,
+    target_options: TargetOptions,
+    with_security: bool,
+) -> ExitCode:
     """Tell whether a target is there and ready: server, credentials, databases, views, nodes.
 
     With --security, whether it is closed to everybody else: what is open comes first, with exit code 9.
@@ -42,7 +49,7 @@ def check(output: Output, /, *, with_security: bool, **options: Any) -> ExitCode
     Example:
       dataloader check --target production --security
     """
-    target = get_target(output, options)
+    target = get_target(output, target_options)
     server = get_server(target)
     result = check_target(server, target)
     security = check_security(server, target) if with_security else None

@@ -3,12 +3,11 @@
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import click
 
 from dataloader.batch import Header
-from dataloader.cli._options import PATH, get_snapsets, snapset_options
+from dataloader.cli._options import PATH, SnapsetOptions, get_snapsets, snapset_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._vendor import (
@@ -54,13 +53,11 @@ def _order(
     cards: int,
     wanted: tuple[str, ...],
     spares: str | None,
-    snapsets_dir: Path | None,
-    *,
-    strict: bool,
+    snapset_options: SnapsetOptions,
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Return how many cards start with each snapset, and how many spares there are on top."""
     portion = _portion(spares, cards)
-    shares = share_out(cards, _wanted(wanted), get_snapsets(output, snapsets_dir, strict=strict))
+    shares = share_out(cards, _wanted(wanted), get_snapsets(output, snapset_options))
     return shares, spares_of(shares, portion)
 
 
@@ -96,14 +93,16 @@ def _order(
 def generate(
     output: Output,
     /,
-    name: str,
     *,
+    snapset_options: SnapsetOptions,
+    name: str,
     cards: int,
+    wanted: tuple[str, ...],
+    spares: str | None,
     out: Path,
     chip: str | None,
     seed: int | None,
     password_file: Path | None,
-    **options: Any,
 ) -> None:
     """Mint a batch of cards.
 
@@ -116,7 +115,7 @@ def generate(
     Example:
       dataloader generate spring --cards 500 --snapset snapset_1a=300 --snapset snapset_3 --spares 2% --out batches
     """
-    shares, spares = _order(output, cards, **options)
+    shares, spare_shares = _order(output, cards, wanted, spares, snapset_options)
     fit = get_fit(chip)
     password = get_password(output, password_file)
     progress = Progress(output, "rows")
@@ -126,9 +125,9 @@ def generate(
         nonlocal rows
         rows += 1
         if rows % 1000 == 0:
-            progress("writing", rows, 2 * sum((*shares.values(), *spares.values())))
+            progress("writing", rows, 2 * sum((*shares.values(), *spare_shares.values())))
 
-    batch = generate_batch(name, shares, out, spares=spares, seed=seed, password=password, on_card=on_card)
+    batch = generate_batch(name, shares, out, spares=spare_shares, seed=seed, password=password, on_card=on_card)
     progress.close()
     header = batch.manifest.header
     output.result(

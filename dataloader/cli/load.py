@@ -3,12 +3,15 @@
 import re
 from os import environ
 from pathlib import Path
-from typing import Any
 
 import click
 
 from dataloader.batch import WHOLE, Part
 from dataloader.cli._options import (
+    ReportOptions,
+    SnapsetOptions,
+    TargetOptions,
+    WriteOptions,
     get_manifests,
     get_server,
     get_snapsets,
@@ -18,10 +21,11 @@ from dataloader.cli._options import (
     snapset_options,
     target_options,
     tell_of_reconciled,
+    write_options,
 )
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._report import reporting
-from dataloader.cli._write import carry_out, how_to_write, load_details, writing_options
+from dataloader.cli._write import carry_out, load_details
 from dataloader.common import ENV_JOB_INDEX, ExitCode, UsageError
 from dataloader.operations import all_sources
 from dataloader.report import load_report
@@ -54,7 +58,7 @@ def _get_part(part: str | None, parts: int | None) -> Part:
 @manifest_argument(required=False)
 @target_options
 @snapset_options
-@writing_options
+@write_options
 @click.option("--part", metavar="K/N", help="Load one share of each batch only, the K-th of N.")
 @click.option(
     "--parts", type=click.IntRange(min=1), metavar="N", help="The same, K from JOB_COMPLETION_INDEX (0 is the first)."
@@ -66,14 +70,15 @@ def _get_part(part: str | None, parts: int | None) -> Part:
 def load(
     output: Output,
     /,
+    *,
+    target_options: TargetOptions,
+    snapset_options: SnapsetOptions,
+    write_options: WriteOptions,
+    report_options: ReportOptions,
     manifests: tuple[Path, ...],
-    snapsets_dir: Path | None,
     details: Path | None,
     part: str | None,
     parts: int | None,
-    *,
-    strict: bool,
-    **options: Any,
 ) -> ExitCode:
     """Bring a target to the state described: databases, snapsets, the batches' cards, views and their indexes.
 
@@ -86,14 +91,13 @@ def load(
     Example:
       dataloader load batches/spring.batch.jsonl --target production
     """
-    how = how_to_write(options)
-    target = get_target(output, options)
-    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
+    target = get_target(output, target_options)
+    snapsets = get_snapsets(output, snapset_options)
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     sources = all_sources(target, read, snapsets, _get_part(part, parts))
     server = get_server(target)
-    with reporting(output, options, "Load", read, target, server, writes=True) as report:
-        result, noted, code = carry_out(output, server, target, sources, details, how, read)
+    with reporting(output, report_options, "Load", read, target, server, writes=True) as report:
+        result, noted, code = carry_out(output, server, target, sources, details, write_options, read)
         report(lambda: load_report(target, read, sources, result, noted), code)
     return code

@@ -7,6 +7,9 @@ from typing import Any
 import click
 
 from dataloader.cli._options import (
+    ReportOptions,
+    SnapsetOptions,
+    TargetOptions,
     get_manifests,
     get_server,
     get_snapsets,
@@ -43,12 +46,12 @@ from dataloader.target import Target
 def plan(
     output: Output,
     /,
-    manifests: tuple[Path, ...],
-    snapsets_dir: Path | None,
-    details: Path | None,
     *,
-    strict: bool,
-    **options: Any,
+    target_options: TargetOptions,
+    snapset_options: SnapsetOptions,
+    report_options: ReportOptions,
+    manifests: tuple[Path, ...],
+    details: Path | None,
 ) -> None:
     """Tell what a load would do, by database and kind of document. Writes nothing to the target.
 
@@ -56,15 +59,15 @@ def plan(
     Example:
       dataloader plan batches/spring.batch.jsonl --target staging --report plan.html
     """
-    target = get_target(output, options)
-    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
+    target = get_target(output, target_options)
+    snapsets = get_snapsets(output, snapset_options)
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     sources = all_sources(target, read, snapsets)
     server = get_server(target)
     progress = Progress(output)
     with (
-        reporting(output, options, "Plan", read, target, server) as report,
+        reporting(output, report_options, "Plan", read, target, server) as report,
         collect_findings(output, target, details) as findings,
     ):
         result = plan_sources(server, target, sources, on_progress=progress, on_finding=findings)

@@ -8,7 +8,7 @@ import click
 import orjson
 
 from dataloader.batch import Verdict, read_manifest
-from dataloader.cli._options import PATH, report_options
+from dataloader.cli._options import PATH, ReportOptions, report_options
 from dataloader.cli._output import Output, global_options, table
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
@@ -80,14 +80,17 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
 def reconcile(
     output: Output,
     /,
+    *,
+    report_options: ReportOptions,
     manifest: Path,
+    name: str | None,
+    out: Path | None,
     returned: tuple[Path, ...],
     again: tuple[Path, ...],
     columns: tuple[str, ...],
     byte_order: str,
     password_file: Path | None,
     details: Path | None,
-    **options: Any,
 ) -> ExitCode:
     """Tell what became of each card of a batch, from its manifest and the files that the vendor sent back.
 
@@ -103,9 +106,9 @@ def reconcile(
     """
     named = _named(columns)
     batch = read_manifest(manifest)
-    name = options["name"] or batch.header.name
+    name = name or batch.header.name
     check_name(name)
-    results = results_in(options["out"] or manifest.parent, name)
+    results = results_in(out or manifest.parent, name)
     password = get_password(output, password_file)
     files = [ReturnedFile(path) for path in returned] + [ReturnedFile(path, again=True) for path in again]
     progress = Progress(output, "rows")
@@ -116,7 +119,7 @@ def reconcile(
         rows += count
         progress("reading", rows, 0)
 
-    with reporting(output, options, "Reconciliation", [batch]) as report:
+    with reporting(output, report_options, "Reconciliation", [batch]) as report:
         try:
             found = reconcile_batch(
                 batch,

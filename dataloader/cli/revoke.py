@@ -10,6 +10,7 @@ import click
 from dataloader.batch import Card, CardFile, choose
 from dataloader.cli._options import (
     PATH,
+    TargetOptions,
     get_manifests,
     get_server,
     get_target,
@@ -59,15 +60,15 @@ _SAID = {
 def revoke(
     output: Output,
     /,
+    *,
+    target_options: TargetOptions,
     manifest_path: Path,
     numbers: tuple[int, ...],
     uuids: tuple[str, ...],
     file: Path | None,
     reason: str | None,
-    *,
     undo: bool,
     yes: bool,
-    **options: Any,
 ) -> ExitCode:
     """Have cards of a batch stop working: lost, stolen, or given back. Their preference sets are kept.
 
@@ -78,7 +79,7 @@ def revoke(
       dataloader revoke batches/spring.batch.jsonl --target production --card 17 --card 204 --reason "lost"
     """
     reason = _reason(reason, undo=undo)
-    target = get_target(output, options)
+    target = get_target(output, target_options)
     [manifest] = get_manifests([manifest_path])
     cards = choose(manifest, numbers, uuids, file)
     server = get_server(target)

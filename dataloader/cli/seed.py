@@ -1,13 +1,22 @@
 """The command for development data: seed."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from dataloader.cli._options import get_server, get_snapsets, get_target, snapset_options, target_options
+from dataloader.cli._options import (
+    SnapsetOptions,
+    TargetOptions,
+    WriteOptions,
+    get_server,
+    get_snapsets,
+    get_target,
+    snapset_options,
+    target_options,
+    write_options,
+)
 from dataloader.cli._output import Output, global_options
-from dataloader.cli._write import carry_out, how_to_write, load_details, writing_options
+from dataloader.cli._write import carry_out, load_details
 from dataloader.common import ExitCode
 from dataloader.operations import DEFAULT_SEED, seed_sources
 
@@ -17,20 +26,20 @@ from dataloader.operations import DEFAULT_SEED, seed_sources
 @snapset_options
 @click.option("--users", type=int, default=0, metavar="N", help="How many people with log-ins to invent; default none.")
 @click.option("--seed", type=int, default=DEFAULT_SEED, metavar="S", help="What they are invented from; default 0.")
-@writing_options
+@write_options
 @load_details
 @global_options
 @click.pass_obj
 def seed(
     output: Output,
     /,
-    snapsets_dir: Path | None,
+    *,
+    target_options: TargetOptions,
+    snapset_options: SnapsetOptions,
+    write_options: WriteOptions,
     users: int,
     seed: int,
     details: Path | None,
-    *,
-    strict: bool,
-    **options: Any,
 ) -> ExitCode:
     """Seed a development or CI target: views, snapsets, the sample data, and invented users.
 
@@ -40,9 +49,8 @@ def seed(
     Example:
       dataloader seed --url http://127.0.0.1:5984 --users 50
     """
-    how = how_to_write(options)
-    target = get_target(output, options)
-    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
+    target = get_target(output, target_options)
+    snapsets = get_snapsets(output, snapset_options)
     sources = seed_sources(target, snapsets, users=users, seed=seed)
-    _, _, code = carry_out(output, get_server(target), target, sources, details, how)
+    _, _, code = carry_out(output, get_server(target), target, sources, details, write_options)
     return code

@@ -8,6 +8,9 @@ import click
 
 from dataloader.batch import CardFile
 from dataloader.cli._options import (
+    ReportOptions,
+    SnapsetOptions,
+    TargetOptions,
     get_manifests,
     get_server,
     get_snapsets,
@@ -37,11 +40,11 @@ from dataloader.report import Noted, status_report
 def status(
     output: Output,
     /,
-    manifests: tuple[Path, ...],
-    snapsets_dir: Path | None,
     *,
-    strict: bool,
-    **options: Any,
+    target_options: TargetOptions,
+    snapset_options: SnapsetOptions,
+    report_options: ReportOptions,
+    manifests: tuple[Path, ...],
 ) -> ExitCode:
     """Show how batches stand: cards minted, encoded, loaded, in use, revoked, missing, and wrong.
 
@@ -52,8 +55,8 @@ def status(
     Example:
       dataloader status batches/spring.batch.jsonl --target production
     """
-    target = get_target(output, options)
-    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
+    target = get_target(output, target_options)
+    snapsets = get_snapsets(output, snapset_options)
     read = get_manifests(manifests)
     lines: list[str] = []
     noted: Noted[CardVerdict] = Noted()
@@ -66,7 +69,7 @@ def status(
 
     server = get_server(target)
     progress = Progress(output, "cards")
-    with reporting(output, options, "Status", read, target, server) as report:
+    with reporting(output, report_options, "Status", read, target, server) as report:
         try:
             result = status_of(server, target, read, snapsets, on_progress=progress, on_wrong=note)
         finally:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dataloader.cli._options import PATH, get_snapsets, snapset_options
+from dataloader.cli._options import PATH, SnapsetOptions, get_snapsets, snapset_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._vendor import get_password, password_option
 from dataloader.common import ExitCode, InputError, Problem
@@ -20,11 +20,10 @@ from dataloader.operations import validate as validate_files
 def validate(
     output: Output,
     /,
+    *,
+    snapset_options: SnapsetOptions,
     paths: tuple[Path, ...],
     password_file: Path | None,
-    snapsets_dir: Path | None,
-    *,
-    strict: bool,
 ) -> ExitCode:
     """Check manifests, reconciled files, workbooks, snapsets, sample data and target files, by what they are.
 
@@ -34,8 +33,10 @@ def validate(
     Example:
       dataloader validate batches/spring.batch.jsonl my-snapsets dataloader.toml
     """
-    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
-    found = list(validate_files(paths, snapsets, strict=strict, password=get_password(output, password_file)))
+    snapsets = get_snapsets(output, snapset_options)
+    found = list(
+        validate_files(paths, snapsets, strict=snapset_options.strict, password=get_password(output, password_file))
+    )
     if not found:
         where = " ".join(map(str, paths))
         raise InputError(Problem(where, "holds no file that can be checked", "name a file, or another folder"))

@@ -10,6 +10,9 @@ import orjson
 
 from dataloader.batch import CardFile
 from dataloader.cli._options import (
+    ReportOptions,
+    SnapsetOptions,
+    TargetOptions,
     details_option,
     get_manifests,
     get_server,
@@ -53,13 +56,13 @@ SHOWN_VERDICTS = 20
 def verify(
     output: Output,
     /,
+    *,
+    target_options: TargetOptions,
+    snapset_options: SnapsetOptions,
+    report_options: ReportOptions,
     manifests: tuple[Path, ...],
-    snapsets_dir: Path | None,
     sample: int | None,
     details: Path | None,
-    *,
-    strict: bool,
-    **options: Any,
 ) -> ExitCode:
     """Ask the target for every card as the real servers do, and check each answer.
 
@@ -67,14 +70,14 @@ def verify(
     Example:
       dataloader verify batches/spring.batch.jsonl --target production --sample 200
     """
-    target = get_target(output, options)
-    snapsets = get_snapsets(output, snapsets_dir, strict=strict)
+    target = get_target(output, target_options)
+    snapsets = get_snapsets(output, snapset_options)
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     server = get_server(target)
     progress = Progress(output, "cards")
     with (
-        reporting(output, options, "Verification", read, target, server) as report,
+        reporting(output, report_options, "Verification", read, target, server) as report,
         _verdicts(output, details) as verdicts,
     ):
         try:
