@@ -8,12 +8,11 @@ import json
 import os
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import couchdb.http
@@ -21,25 +20,17 @@ import pytest
 
 from dataloader.batch import Manifest
 from dataloader.cli import run as run_command
-from dataloader.common import Patience
-from dataloader.couch import Address, Database, Server
+from dataloader.couch import Address, Server
 from dataloader.embedded import EmbeddedServer
 from dataloader.operations import Source, all_sources, generate
 from dataloader.operations.generate import Batch
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.records.models import get_model, model_names
 from dataloader.target import Environment, Target, resolve
+from tests.support.command import Command, Completed, Process
 from tests.support.office import PROGRAM, Office
-from tests.support.proxy import Hook, Proxy, Request
-
-OUTSIDE_URL = os.environ.get("COUCHDB_URL")
-ADMIN = ("admin", "an admin's password, with ümlauts: 100%")
-PLAIN_USER = ("reader", "a plain user's password")
-QUICK = Patience(timeout=30, retries=6, wait=0, total=60)
-AGREEING = 5
-"""Reads in a row that have to be the same before a cluster's nodes are taken to agree."""
-SHARES = {"snapset_1a": 30, "snapset_3": 20, "empty": 10}
-"""The cards of the batch that most tests load."""
+from tests.support.proxy import Hook, Proxy
+from tests.support.server import ADMIN, OUTSIDE_URL, PLAIN_USER, QUICK, SHARES, Proxied, put
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,7 +55,7 @@ def server(address: Address) -> Server:
 
 
 @pytest.fixture
-def proxied(address: Address) -> Iterator[Callable[[Hook], tuple[Server, Proxy]]]:
+def proxied(address: Address) -> Iterator[Proxied]:
     """Put a proxy before the server; called with a hook, it gives the server to use and the proxy before it."""
     with ExitStack() as stack:
 
@@ -167,24 +158,6 @@ def sources(target: Target, manifest: Manifest, snapsets: Snapsets) -> list[Sour
     return all_sources(target, [manifest], snapsets)
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """What a command came to."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The one JSON object on stdout."""
-        data: dict[str, Any] = json.loads(self.stdout)
-        return data
-
-
-Command = Callable[..., Completed]
-
-
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
     """Run the command line as a real process: ``command("load", path, env={…})``."""
@@ -205,9 +178,6 @@ def command(tmp_path: Path) -> Command:
         return Completed(process.returncode, process.stdout, process.stderr)
 
     return run
-
-
-Process = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -330,69 +300,3 @@ def run_here(
             return here(name, *options, *others)
 
     return run
-
-
-def as_admin(request: Request, target: Target) -> Request:
-    """Return a request with the credentials of the real server in the place of those that were sent."""
-    pair = f"{target.address.user}:{target.address.password}".encode()
-    return replace(request, headers={**request.headers, "Authorization": f"Basic {b64encode(pair).decode()}"})
-
-
-def databases(server: Server, target: Target) -> dict[str, Database]:
-    """Return the target's databases by their names without prefix."""
-    return {name: server.database(target.database(name)) for name in target.model.databases}
-
-
-def get(database: Database, doc_id: str, **params: str) -> dict[str, Any]:
-    """Get a document as a server does; raises couchdb.http.ResourceNotFound."""
-    _, _, data = database._resource.get(_path(doc_id), **params)
-    document: dict[str, Any] = json.loads(data.read())
-    return document
-
-
-def put(database: Database, document: dict[str, Any]) -> str:
-    """Put a document as the Preferences Server does, under its current revision; return the new one."""
-    # All copies of a cluster (w), so that whichever node answers next has it; other servers don't mind.
-    _, _, data = database._resource.put(_path(document["_id"]), body=document, w="3")
-    return str(json.loads(data.read())["rev"])
-
-
-def delete(database: Database, doc_id: str) -> None:
-    """Delete a document as a person at a console does."""
-    database._resource.delete(_path(doc_id), rev=get(database, doc_id)["_rev"], w="3")
-
-
-def _path(doc_id: str) -> list[str]:
-    return doc_id.split("/") if doc_id.startswith(("_design/", "_local/")) else [doc_id]
-
-
-T = TypeVar("T")
-
-
-def agreed(server: Server, read: Callable[[], T]) -> T:
-    """Read until a cluster's nodes agree: any may answer from a copy that the last write has not reached yet."""
-    found = read()
-    agreeing = 0 if len(server.nodes().expected) > 1 else AGREEING
-    while agreeing < AGREEING:
-        again = read()
-        agreeing = agreeing + 1 if again == found else 0
-        found = again
-    return found
-
-
-def snapshot(server: Server, target: Target) -> dict[str, Any]:
-    """Return everything in the target's databases: documents with their revisions and conflicts."""
-
-    def read() -> dict[str, Any]:
-        everything: dict[str, Any] = {}
-        for name, database in databases(server, target).items():
-            _, _, data = database._resource.get("_all_docs", include_docs="true", conflicts="true")
-            everything[name] = {row["id"]: row["doc"] for row in json.loads(data.read())["rows"]}
-        return everything
-
-    return agreed(server, read)
-
-
-def sequences(server: Server, target: Target) -> dict[str, int]:
-    """Return the update sequences of the target's databases."""
-    return agreed(server, lambda: {name: database.update_seq() for name, database in databases(server, target).items()})

@@ -30,7 +30,7 @@ from dataloader.batch import (
 )
 from dataloader.batch.manifest import MAX_LINE, MAX_PROBLEMS, read_header
 from dataloader.common import SHOWN_PROBLEMS, ExitCode, FileError, InputError, now
-from tests.conftest import Command
+from tests.support.command import Command
 
 CREATED = "2020-11-23T00:00:00.000Z"
 SHARES = {"snapset_1a": 3, "empty": 2}

@@ -29,7 +29,8 @@ from dataloader.operations import generate
 from dataloader.operations.generate import Batch
 from dataloader.records.models import Role
 from dataloader.target import Target
-from tests.conftest import SHARES, Command
+from tests.support.command import Command
+from tests.support.server import SHARES
 
 RESTORE = "(take the file that reconcile wrote, or run reconcile again; it is never edited)"
 

@@ -19,14 +19,13 @@ from dataloader.cli import COMMANDS
 from dataloader.common import ExitCode
 from dataloader.couch import Server
 from dataloader.operations.generate import Batch
-from dataloader.records.models import DEFAULT_MODEL
 from dataloader.target import Target
-from tests.conftest import Command, Completed, Process, get, put, sequences
+from tests.support.command import Command, Completed, Process
+from tests.support.models import ONE_MODEL
 from tests.support.proxy import Forward, Hangup, Proxy, Reply, Request
 from tests.support.returned_files import fill_in, good_rows, write_csv
+from tests.support.server import get, put, sequences
 
-ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
-"""For what does not depend on the model."""
 WITH_EMBEDDED_SERVER = {"serve", "demo"}
 """Commands that bring a server of their own; they have tests of their own."""
 EACH_COMMAND = pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITH_EMBEDDED_SERVER])

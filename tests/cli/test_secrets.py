@@ -26,11 +26,12 @@ from dataloader.operations import all_sources, load
 from dataloader.records import read_snapsets
 from dataloader.records.models import DEFAULT_MODEL
 from dataloader.target import Target
-from tests.conftest import ADMIN, Command, Completed, Process, as_admin, databases, get, put
+from tests.support.command import Command, Completed, Process
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.raw_server import RawServer
 from tests.support.registry import SERVER_COMMANDS, arguments, parameters
 from tests.support.secrets_kept import contents, echo, found_in, secret
+from tests.support.server import ADMIN, as_admin, databases, get, put
 
 USER = "somebody"
 ENVIRONMENT = "Qx7environmentZ"

@@ -14,7 +14,8 @@ from dataloader.batch import read_manifest
 from dataloader.common import CredentialsError, ExitCode, UnreachableError
 from dataloader.couch import Address, Server
 from dataloader.embedded import EmbeddedServer
-from tests.conftest import QUICK, Command, Process
+from tests.support.command import Command, Process
+from tests.support.server import QUICK
 
 PASSWORD = "a pässword: 100%"
 LOGIN = {"COUCHDB_USER": "jürgen", "COUCHDB_PASSWORD": PASSWORD}

@@ -28,8 +28,9 @@ from dataloader.common import DataloaderError, ExitCode, Patience
 from dataloader.couch import Nodes, Server
 from dataloader.operations import generate
 from dataloader.target import Target, resolve
-from tests.conftest import Command, Completed, databases, get, put
+from tests.support.command import Command, Completed
 from tests.support.records import FONT_SIZE, flat, preferences_of, write_snapsets
+from tests.support.server import databases, get, put
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name.startswith("COUCHDB_")}
 NEEDED = ("COUCHDB_NODES", "COUCHDB_STOP_NODE", "COUCHDB_HANG_NODE", "COUCHDB_START_NODE")

@@ -14,7 +14,7 @@ import pytest
 from dataloader.common import ExitCode
 from dataloader.records import read_snapsets
 from dataloader.vendor.layouts import get_layout, layout_names
-from tests.conftest import Command
+from tests.support.command import Command
 
 BAD_NAMES = ["../x", "/tmp/x", "a/b", "a\\b", "..", ".", "nul\0x", "CON", "aux.x", "x.", "x ", "=1+1", "+1", "-1", "@a"]
 SNAPSET = '{flat: {contexts: {"gpii-default": {preferences: {}}}}}'

@@ -23,20 +23,19 @@ from dataloader.common import ExitCode, UnreachableError
 from dataloader.couch import Database, Server
 from dataloader.operations import Outcome, Source, all_sources, load
 from dataloader.records import Snapsets, read_snapsets
-from dataloader.records.models import DEFAULT_MODEL
 from dataloader.target import Target
-from tests.conftest import OUTSIDE_URL, PLAIN_USER, Command, Completed, delete, put, sequences, snapshot
+from tests.support.command import Command, Completed
+from tests.support.models import ONE_MODEL
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request, pass_on
 from tests.support.raw_server import RawServer
 from tests.support.registry import SERVER_COMMANDS, arguments, parameters
+from tests.support.server import OUTSIDE_URL, PLAIN_USER, delete, put, sequences, snapshot
 
 USER = "somebody-else"
 PASSWORD = "a sécret: 100%/with@signs"
 GREETING = Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
 NOBODY = "http://127.0.0.1:9"
 """Where a proxy would pass requests on to; these answer by themselves."""
-ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
-"""For what does not depend on the model."""
 
 Call = Callable[..., Completed]
 

@@ -1,6 +1,5 @@
 """Copies that a cluster may lack: nodes that are away at some moment of a load, and writes that it made too few of."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +11,10 @@ from dataloader.couch import Server
 from dataloader.operations import Source, all_sources, load
 from dataloader.records import read_snapsets
 from dataloader.target import Target
-from tests.conftest import Command, databases, put
-from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
+from tests.support.command import Command
+from tests.support.proxy import Forward, Hook, Reply, Request
+from tests.support.server import Proxied, databases, put
 
-Proxied = Callable[[Hook], tuple[Server, Proxy]]
 EXPECTED = ["couchdb@one", "couchdb@two", "couchdb@three"]
 
 

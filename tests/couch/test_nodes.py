@@ -16,9 +16,10 @@ from dataloader.couch import Address, NotFoundError, Server
 from dataloader.couch.failures import TimedOutError
 from dataloader.couch.session import Session
 from dataloader.target import Target
-from tests.conftest import QUICK, Command, Completed, snapshot
+from tests.support.command import Command, Completed
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request, pass_on
 from tests.support.raw_server import RawServer
+from tests.support.server import QUICK, snapshot
 
 DEAD = "http://127.0.0.1:9"
 DEAD_TOO = "http://127.0.0.1:11"

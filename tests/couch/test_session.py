@@ -4,7 +4,6 @@ import json
 import socket
 import time
 from base64 import b64decode
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -33,13 +32,13 @@ from dataloader.couch.failures import TimedOutError
 from dataloader.couch.replies import PreconditionError
 from dataloader.couch.session import Session
 from dataloader.target import Target
-from tests.conftest import QUICK, Command, get
+from tests.support.command import Command
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request
 from tests.support.raw_server import RawServer
+from tests.support.server import QUICK, Proxied, get
 
 NOBODY = "http://127.0.0.1:9"
 OK = Reply.json(200, {"ok": True})
-Proxied = Callable[[Hook], tuple[Server, Proxy]]
 
 
 def always(reply: Reply) -> Hook:

@@ -22,16 +22,14 @@ from cryptography.hazmat.primitives.serialization import (
 from dataloader.common import ExitCode, ProtectedError, UnreachableError
 from dataloader.couch import Address, Server, Tls
 from dataloader.couch.session import Session
-from dataloader.records.models import DEFAULT_MODEL
 from dataloader.target import Target, resolve
-from tests.conftest import QUICK, Command, Completed, snapshot
+from tests.support.command import Command, Completed
 from tests.support.proxy import Proxy, Reply
 from tests.support.raw_server import RawServer
+from tests.support.server import QUICK, snapshot
 
 NOBODY = "http://127.0.0.1:9"
 HERE = "127.0.0.1"
-ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
-"""For what does not depend on the model."""
 GREETING = Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 AUTHORITY = "name the certificate of its authority with --ca-file, or ca_file in the target file"

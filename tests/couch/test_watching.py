@@ -17,7 +17,7 @@ from dataloader.common import ExitCode
 from dataloader.couch import Server
 from dataloader.operations import Source, load
 from dataloader.target import Target
-from tests.conftest import Command
+from tests.support.command import Command
 
 
 def test_a_line_of_progress_says_step_rate_and_time_left(

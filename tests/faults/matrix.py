@@ -20,10 +20,10 @@ from dataloader.cli import run
 from dataloader.couch import Address, Server
 from dataloader.records.models import get_model
 from dataloader.target import Environment, Target
-from tests.conftest import QUICK
 from tests.faults.injection import FAULTS, Asked, Way, all_asked, injected
 from tests.faults.states import State, clear, plant, state
 from tests.support.proxy import Forward, Proxy, Reply, Request
+from tests.support.server import QUICK
 
 RETRIES = 2
 """Of a fault that lasts; short ones are got through with fewer."""

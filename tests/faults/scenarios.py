@@ -11,10 +11,10 @@ from dataloader.couch import Server
 from dataloader.operations import all_sources, generate, load, revoke
 from dataloader.records.models import get_model
 from dataloader.target import Environment, Target
-from tests.conftest import databases, delete, get, put
 from tests.faults.matrix import Scenario, new_prefix, planted
 from tests.faults.states import State, clear, state
 from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
+from tests.support.server import databases, delete, get, put
 
 CARDS = 6
 """So many that each of a few has something happen to it, and one has not."""

@@ -9,7 +9,7 @@ import orjson
 
 from dataloader.couch import Database, Server
 from dataloader.target import Target
-from tests.conftest import agreed, databases, put
+from tests.support.server import agreed, databases, put
 
 State: TypeAlias = dict[str, dict[str, list[dict[str, Any]]] | None]
 """By database (None: it is not there) and by ID: every leaf with its content and its past, deletions too."""

@@ -14,8 +14,8 @@ from dataloader.common import ExitCode
 from dataloader.couch import Server
 from dataloader.operations import Outcome, all_sources, load
 from dataloader.target import Target
-from tests.conftest import snapshot
 from tests.support.records import write_snapsets
+from tests.support.server import snapshot
 
 # Each look at the wall clock finds it a day earlier, from the year 2001 back.
 SET_BACK = """

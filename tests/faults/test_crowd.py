@@ -12,9 +12,9 @@ from dataloader.common import ExitCode
 from dataloader.couch import Server
 from dataloader.operations import all_sources, generate, load, verify
 from dataloader.target import Target
-from tests.conftest import databases, get, put, snapshot
 from tests.faults.quick_start import QuickStart
 from tests.support.records import FONT_SIZE, flat, preferences_of, write_snapsets
+from tests.support.server import databases, get, put, snapshot
 
 CARDS = 60
 """In each batch."""

@@ -16,12 +16,12 @@ from dataloader.embedded import EmbeddedServer
 from dataloader.records.models import DEFAULT_MODEL, get_model
 from dataloader.target import Environment, Target
 from dataloader.vendor import check_workbook
-from tests.conftest import ADMIN
 from tests.faults.matrix import Scenario, new_prefix, planted
 from tests.faults.quick_start import QuickStart
 from tests.faults.scenarios import Situation
 from tests.faults.states import State, state
 from tests.support.proxy import Forward, Proxy, Reply, Request
+from tests.support.server import ADMIN
 
 CARDS = 30
 DELAY = 0.01

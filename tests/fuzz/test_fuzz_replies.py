@@ -24,8 +24,8 @@ from dataloader.operations import all_sources, load
 from dataloader.records import read_snapsets
 from dataloader.records.models import DEFAULT_MODEL
 from dataloader.target import Target
-from tests.conftest import Command
 from tests.fuzz.changes import Choices, change, edit
+from tests.support.command import Command
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.raw_server import RawServer
 from tests.support.registry import SERVER_COMMANDS, arguments

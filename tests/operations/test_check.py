@@ -12,14 +12,14 @@ from dataloader.operations import all_sources, check, load
 from dataloader.records import Snapsets
 from dataloader.replication import State
 from dataloader.target import Target
-from tests.conftest import Command, databases, delete, get, put, sequences
+from tests.support.command import Command
+from tests.support.models import KEY_MODEL, TOKEN_MODEL
 from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
 from tests.support.records import digest
+from tests.support.server import databases, delete, get, put, sequences
 
 DESIGN = "_design/views"
 # For what does not depend on the model, one of them; it need not be the same for all.
-TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
-KEY_MODEL = pytest.mark.parametrize("model_name", ["gpii-key"])
 OLD = {"_id": DESIGN, "language": "javascript", "views": {"findOld": {"map": "function (doc) { emit(1); }"}}}
 
 

@@ -13,12 +13,11 @@ from dataloader.operations import VerifyVerdict, all_sources, generate, load, st
 from dataloader.operations.status import count_encoded
 from dataloader.records import Snapsets
 from dataloader.target import Target
-from tests.conftest import Command, agreed, databases, delete, get, put
+from tests.support.command import Command
+from tests.support.models import ONE_MODEL
 from tests.support.records import FONT_SIZE, flat, preferences_of, write_snapsets
 from tests.support.returned_files import TITLES, came_back, chip_of, good_rows, row_of, write_csv
-
-ONE_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
-"""For what does not depend on the model."""
+from tests.support.server import agreed, databases, delete, get, put
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from dataloader.operations.export import check_export
 from dataloader.operations.generate import Batch
 from dataloader.vendor import COLUMNS, check_value, check_workbook, layouts
 from dataloader.vendor.layouts import get_layout, layout_names, layout_of, uuid_titles
-from tests.conftest import Command
+from tests.support.command import Command
 from tests.support.office import Office
 
 SHARES = {"snapset_1a": 3, "empty": 2}

@@ -24,7 +24,7 @@ from dataloader.operations.generate import Batch
 from dataloader.records import Snapsets
 from dataloader.vendor import check_workbook
 from dataloader.vendor.encryption import is_encrypted
-from tests.conftest import Command
+from tests.support.command import Command
 
 SHARES = {"snapset_1a": 4, "empty": 3}
 TAKEN = "stands already and is never overwritten (choose another name or folder, or move it away)"

@@ -17,8 +17,9 @@ from dataloader.operations.load import KEPT_FAILURES
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.replication import Finding, State
 from dataloader.target import Environment, Target
-from tests.conftest import Command, databases, delete, get, put, sequences, snapshot
-from tests.support.proxy import Forward, Hook, Proxy, Reply, Request, pass_on
+from tests.support.command import Command
+from tests.support.models import KEY_MODEL, TOKEN_MODEL
+from tests.support.proxy import Forward, Hook, Reply, Request, pass_on
 from tests.support.records import (
     FONT_SIZE,
     VIEWS,
@@ -32,16 +33,14 @@ from tests.support.records import (
     preferences_of,
     write_snapsets,
 )
+from tests.support.server import Proxied, databases, delete, get, put, sequences, snapshot
 
 SIZES = {"large": 18, "larger": 24.5}
 SHARES = {"large": 3, "larger": 2, "empty": 1}
 DESIGN = "_design/views"
 # For what does not depend on the model, one of them; it need not be the same for all.
-TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
-KEY_MODEL = pytest.mark.parametrize("model_name", ["gpii-key"])
 
 Bring = Callable[..., LoadResult]
-Proxied = Callable[[Hook], tuple[Server, Proxy]]
 
 
 @pytest.fixture(scope="module")

@@ -22,11 +22,10 @@ from dataloader.couch import Database, Server
 from dataloader.operations import LoadResult, Outcome, Source, all_sources, generate, load
 from dataloader.records import Snapsets
 from dataloader.target import Target
-from tests.conftest import databases, delete, get, put, sequences, snapshot
-from tests.support.proxy import Forward, Hook, Proxy, Reply, Request, pass_on
+from tests.support.proxy import Forward, Hook, Reply, Request, pass_on
 from tests.support.records import FONT_SIZE, Place, digest, expected, flat, preferences_of, write_snapsets
+from tests.support.server import Proxied, databases, delete, get, put, sequences, snapshot
 
-Proxied = Callable[[Hook], tuple[Server, Proxy]]
 Matches = Callable[[Request], bool]
 Action = Callable[[], object]
 

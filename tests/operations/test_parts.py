@@ -17,7 +17,8 @@ from dataloader.operations import Source, all_sources, generate, load
 from dataloader.operations.generate import Batch
 from dataloader.records import Snapsets
 from dataloader.target import DatabaseLayout, Target, sensible_shards
-from tests.conftest import Command, databases, sequences, snapshot
+from tests.support.command import Command
+from tests.support.server import databases, sequences, snapshot
 
 
 def start(manifest: Path, part: str, on_target: list[str], credentials: dict[str, str]) -> subprocess.Popen[bytes]:

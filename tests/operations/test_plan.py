@@ -13,13 +13,13 @@ from dataloader.operations import Outcome, Plan, Source, all_sources, generate, 
 from dataloader.records import Snapsets
 from dataloader.replication import Finding, State
 from dataloader.target import Target
-from tests.conftest import Command, databases, delete, get, put, sequences, snapshot
+from tests.support.command import Command
+from tests.support.models import KEY_MODEL, TOKEN_MODEL
 from tests.support.records import FONT_SIZE, Place, access_of, digest, documents, flat, preferences_of, write_snapsets
+from tests.support.server import databases, delete, get, put, sequences, snapshot
 
 SIZES = {"large": 18, "larger": 24.5}
 # For what does not depend on the model, one of them; it need not be the same for all.
-TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
-KEY_MODEL = pytest.mark.parametrize("model_name", ["gpii-key"])
 
 
 @pytest.fixture(scope="module")

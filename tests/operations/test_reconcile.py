@@ -20,7 +20,7 @@ from dataloader.operations.generate import Batch
 from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile, results_in, write_results
 from dataloader.vendor import ByteOrder, check_workbook
 from dataloader.vendor.returned import Reading
-from tests.conftest import Command
+from tests.support.command import Command
 from tests.support.returned_files import (
     CHECK,
     CHIP,

@@ -33,14 +33,12 @@ from dataloader.operations.revoke import ROUNDS
 from dataloader.records import Snapsets
 from dataloader.records.models import get_model
 from dataloader.target import Environment, Target, remembered
-from tests.conftest import Command, agreed, databases, delete, get, put, sequences, snapshot
-from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request, pass_on
+from tests.support.command import Command
+from tests.support.models import KEY_MODEL, TOKEN_MODEL
+from tests.support.proxy import Forward, Hangup, Hook, Reply, Request, pass_on
 from tests.support.records import FONT_SIZE, Json, Place, access_of, flat, preferences_of, write_snapsets
+from tests.support.server import Proxied, agreed, databases, delete, get, put, sequences, snapshot
 
-Proxied = Callable[[Hook], tuple[Server, Proxy]]
-
-TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
-KEY_MODEL = pytest.mark.parametrize("model_name", ["gpii-key"])
 CARDS = 5
 LIMIT = 60.0
 """Seconds after which a test that waits for something has failed."""

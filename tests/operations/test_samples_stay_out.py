@@ -16,12 +16,13 @@ from dataloader.couch import Server
 from dataloader.operations import Source, all_sources, entry_sources, load, seed_sources
 from dataloader.operations.seed import invented_people, sample_sources
 from dataloader.records import Snapsets, read_snapsets
-from dataloader.records.models import DEFAULT_MODEL, Role
+from dataloader.records.models import Role
 from dataloader.target import Environment, Target
-from tests.conftest import Command, databases, snapshot
+from tests.support.command import Command
+from tests.support.models import ONE_MODEL
 from tests.support.registry import SERVER_COMMANDS, arguments
+from tests.support.server import databases, snapshot
 
-ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
 PROTECTED = pytest.mark.parametrize("environment", ["staging", "production"])
 SAMPLES = data_dir("samples")
 PERSONAS = SAMPLES / "personas"

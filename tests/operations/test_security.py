@@ -13,8 +13,9 @@ from dataloader.operations import all_sources, check_security, load
 from dataloader.records import Snapsets
 from dataloader.records.models import DEFAULT_MODEL, get_model
 from dataloader.target import Environment, Target
-from tests.conftest import OUTSIDE_URL, QUICK, Command, databases, sequences, snapshot
+from tests.support.command import Command
 from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
+from tests.support.server import OUTSIDE_URL, QUICK, databases, sequences, snapshot
 
 UNAUTHORIZED = Reply.json(401, {"error": "unauthorized", "reason": "You are not authorized to access this db."})
 LOG_IN = Reply(302, b"", {"Location": "/login"})

@@ -13,12 +13,13 @@ from dataloader.couch import Server
 from dataloader.operations import LoadResult, Outcome, all_sources, generate, load, seed_sources
 from dataloader.records import Snapsets
 from dataloader.target import Environment, Target
-from tests.conftest import Command, databases, get, sequences, snapshot
+from tests.support.command import Command
+from tests.support.models import KEY_MODEL, TOKEN_MODEL
 from tests.support.records import Contents, documents, expected, merge, snapset_file, write_snapsets
+from tests.support.server import databases, get, sequences, snapshot
 
 DESIGN = "_design/views"
 PERSONAS = ("alice", "carla", "vicky")
-TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
 
 
 def seed(server: Server, target: Target, snapsets: Snapsets, users: int = 0, number: int = 0) -> LoadResult:
@@ -140,7 +141,7 @@ class TestWhatIsBrought:
             assert [row["id"] for row in rows(server, target, view, key)] == [client["_id"]]
             assert "userId" not in client or client["userId"] in stored["auth"]
 
-    @pytest.mark.parametrize("model_name", ["gpii-key"])
+    @KEY_MODEL
     def test_personas_and_the_sample_site_are_found(self, server: Server, target: Target, snapsets: Snapsets) -> None:
         """A persona's key leads to the persona's own safe, the installer's credential to the site."""
         seed(server, target, snapsets)

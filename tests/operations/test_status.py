@@ -12,9 +12,11 @@ from dataloader.operations import BatchStatus, CardVerdict, VerifyVerdict, all_s
 from dataloader.operations.status import count_encoded
 from dataloader.records import Snapsets
 from dataloader.target import Target
-from tests.conftest import Command, agreed, databases, get, put, sequences
+from tests.support.command import Command
+from tests.support.models import TOKEN_MODEL
 from tests.support.records import FONT_SIZE, access_of, flat, preferences_of, write_snapsets
 from tests.support.returned_files import came_back
+from tests.support.server import agreed, databases, get, put, sequences
 
 CARDS = 8
 
@@ -116,7 +118,7 @@ def test_the_command_shows_a_table(spring: Manifest, sets: Snapsets, tmp_path: P
     assert done.data == {**counts, "batches": [{"name": "spring", **counts}], "seconds": seconds}
 
 
-@pytest.mark.parametrize("model_name", ["gpii-token"])
+@TOKEN_MODEL
 def test_what_is_wrong_has_an_exit_code(
     server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets, run_here: Command
 ) -> None:

@@ -15,7 +15,7 @@ from dataloader.operations.generate import Batch
 from dataloader.operations.validate import Checked
 from dataloader.records import Snapsets
 from dataloader.records.models import model_names
-from tests.conftest import Command
+from tests.support.command import Command
 
 COMMON = "http://registry.gpii.net/common/"
 TARGETS = """

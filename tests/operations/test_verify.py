@@ -13,14 +13,14 @@ from dataloader.couch import Database, Server
 from dataloader.operations import CardVerdict, Source, VerifyVerdict, all_sources, generate, load, verify
 from dataloader.records import Snapsets
 from dataloader.target import Target
-from tests.conftest import Command, databases, delete, get, put, sequences, snapshot
+from tests.support.command import Command
+from tests.support.models import KEY_MODEL, TOKEN_MODEL
 from tests.support.proxy import Hook, Proxy, pass_on
 from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of
+from tests.support.server import databases, delete, get, put, sequences, snapshot
 
 DESIGN = "_design/views"
 CARDS = 60
-TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
-KEY_MODEL = pytest.mark.parametrize("model_name", ["gpii-key"])
 
 Verify = Callable[[], dict[str, CardVerdict]]
 

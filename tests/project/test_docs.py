@@ -12,7 +12,7 @@ from dataloader.batch import read_manifest
 from dataloader.cli import COMMANDS, cli
 from dataloader.common import DataloaderError, ExitCode
 from dataloader.target import Target
-from tests.conftest import Command
+from tests.support.command import Command
 from tests.support.command_docs import COMMANDS_PAGE, README, ROOT, commands, documents, environment, exit_codes, readme
 from tests.support.returned_files import fill_in, good_rows
 

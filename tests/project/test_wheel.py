@@ -19,7 +19,8 @@ from dataloader.common import data_dir
 from dataloader.couch import Address, Server
 from dataloader.records.models import model_names
 from dataloader.target import Target
-from tests.conftest import Completed, get, snapshot
+from tests.support.command import Completed
+from tests.support.server import get, snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_SHIPPED = {"__pycache__", "node_modules"}

@@ -18,8 +18,8 @@ from dataloader.operations import design_sources, load
 from dataloader.records.models import get_model, model_names
 from dataloader.records.views import DESIGN_SCHEMA, design_documents, map_function
 from dataloader.target import Environment, Target
-from tests.conftest import databases, get
 from tests.support.records import VIEWS
+from tests.support.server import databases, get
 
 Json = dict[str, Any]
 

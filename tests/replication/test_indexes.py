@@ -1,6 +1,5 @@
 """Indexes of views: waited for as long as they grow, and no longer."""
 
-from collections.abc import Callable
 from threading import Event
 
 import pytest
@@ -10,9 +9,9 @@ from dataloader.couch import Server
 from dataloader.operations import Source, all_sources, load
 from dataloader.records import Snapsets
 from dataloader.target import Target
-from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request
+from tests.support.proxy import Forward, Hangup, Reply, Request
+from tests.support.server import Proxied
 
-Proxied = Callable[[Hook], tuple[Server, Proxy]]
 LOOKS = 60
 """How often the growing index is looked at until it is built."""
 

@@ -8,8 +8,8 @@ from dataloader.couch import Server
 from dataloader.operations import Outcome, Source, all_sources, load
 from dataloader.records import Snapsets
 from dataloader.target import Target
-from tests.conftest import databases, get, put, snapshot
 from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
+from tests.support.server import databases, get, put, snapshot
 
 NODES = ["couchdb@one", "couchdb@two", "couchdb@three"]
 

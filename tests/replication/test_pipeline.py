@@ -12,8 +12,8 @@ from dataloader.operations.sources import batch_sources
 from dataloader.records import Snapsets
 from dataloader.replication import batches, in_parallel
 from dataloader.target import Target
-from tests.conftest import get
 from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
+from tests.support.server import get
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

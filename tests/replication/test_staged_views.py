@@ -1,7 +1,6 @@
 """Views that take the place of others: whoever asks them gets an answer at once, and nothing is left of the change."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import couchdb.http
@@ -15,10 +14,9 @@ from dataloader.records import read_snapsets
 from dataloader.records.views import design_documents
 from dataloader.replication import stage, unstage
 from dataloader.target import Target
-from tests.conftest import databases, get, put, sequences, snapshot
-from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
+from tests.support.proxy import Forward, Reply, Request
+from tests.support.server import Proxied, databases, get, put, sequences, snapshot
 
-Proxied = Callable[[Hook], tuple[Server, Proxy]]
 DESIGN = "_design/views"
 STAGED = "_design/views-next"
 

@@ -11,9 +11,9 @@ import pytest
 from dataloader.common import prepare
 from dataloader.couch import Database, Server
 from dataloader.replication import Finding, State, classify
-from tests.conftest import delete, get, put
 from tests.support.proxy import Hook, Proxy, pass_on
 from tests.support.records import digest
+from tests.support.server import delete, get, put
 
 KEY = str(uuid4())
 SCHEMA = "gpii-token/preferences"

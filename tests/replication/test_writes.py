@@ -11,10 +11,9 @@ import pytest
 from dataloader.common import Document, ProtocolError, prepare
 from dataloader.couch import Database, Server
 from dataloader.replication import write_over
-from tests.conftest import get, put
-from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
+from tests.support.proxy import Forward, Hook, Reply, Request
+from tests.support.server import Proxied, get, put
 
-Proxied = Callable[[Hook], tuple[Server, Proxy]]
 IDS = ["one", "two", "three"]
 
 

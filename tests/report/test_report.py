@@ -22,7 +22,6 @@ from dataloader.couch import Server
 from dataloader.operations import CardVerdict, LoadResult, Outcome, VerifyResult, VerifyVerdict, generate
 from dataloader.operations.generate import Batch
 from dataloader.operations.reconcile import ReturnedFile, reconcile
-from dataloader.records.models import DEFAULT_MODEL
 from dataloader.report import Noted, Report, facts, load_report, reconcile_report, render, verify_report
 from dataloader.report import model as report_model
 from dataloader.report.facts import duration
@@ -31,7 +30,8 @@ from dataloader.report.notes import card_names
 from dataloader.report.render import percent, segments
 from dataloader.target import Environment, Target
 from dataloader.vendor.returned import Reading
-from tests.conftest import Command, Completed, Process, agreed, as_admin, databases, put
+from tests.support.command import Command, Completed, Process
+from tests.support.models import ONE_MODEL
 from tests.support.proxy import Forward, Hangup, Proxy, Reply, Request
 from tests.support.records import access_of
 from tests.support.report_samples import (
@@ -50,8 +50,8 @@ from tests.support.report_samples import (
     every_kind,
 )
 from tests.support.returned_files import good_rows, write_csv
+from tests.support.server import agreed, as_admin, databases, put
 
-ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
 WHOLE_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 STYLE = Path(report_model.__file__).with_name("style.css")

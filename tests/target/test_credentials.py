@@ -14,7 +14,7 @@ from dataloader.couch import Tls
 from dataloader.couch.session import Session
 from dataloader.target import Target, resolve
 from dataloader.target.credentials import Credentials, from_netrc
-from tests.conftest import Command
+from tests.support.command import Command
 from tests.support.proxy import Proxy, Reply
 
 SECRET = "hunter2"

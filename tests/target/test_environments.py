@@ -13,14 +13,13 @@ from dataloader.common import ExitCode, ProtectedError, UnreachableError
 from dataloader.couch import Server
 from dataloader.operations import LoadResult, all_sources, load, plan
 from dataloader.records import Snapsets
-from dataloader.records.models import DEFAULT_MODEL
 from dataloader.target import Environment, Target, guard
-from tests.conftest import Command, agreed, databases, get, put, sequences, snapshot
+from tests.support.command import Command
+from tests.support.models import ONE_MODEL
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request
 from tests.support.registry import SERVER_COMMANDS, arguments
+from tests.support.server import agreed, databases, get, put, sequences, snapshot
 
-ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
-"""For what does not depend on the model."""
 MARKER = "_local/dataloader"
 
 Through = Callable[[Hook], tuple[Server, Proxy]]

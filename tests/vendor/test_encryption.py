@@ -13,7 +13,7 @@ from dataloader.operations import generate
 from dataloader.operations.generate import Batch
 from dataloader.vendor import check_workbook, read_password
 from dataloader.vendor.encryption import MAX_PASSWORD, is_encrypted
-from tests.conftest import Command
+from tests.support.command import Command
 
 PASSWORD = "correct horse, b\N{LATIN SMALL LETTER A WITH DIAERESIS}ttery"
 

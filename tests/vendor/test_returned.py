@@ -23,7 +23,7 @@ from dataloader.vendor.encryption import encrypt
 from dataloader.vendor.layouts import get_layout, layout_names
 from dataloader.vendor.returned import KEYS, Reading, open_returned, text_of
 from dataloader.vendor.returned.columns import find_columns
-from tests.conftest import Command
+from tests.support.command import Command
 from tests.support.returned_files import (
     CHIP,
     NOTE,

@@ -21,7 +21,7 @@ from dataloader.common import DataloaderError, ExitCode, FileError, InputError
 from dataloader.operations import generate
 from dataloader.operations.generate import Batch
 from dataloader.vendor import check_value, check_workbook, write_workbook
-from tests.conftest import Command
+from tests.support.command import Command
 
 TITLES = ["Card number", "UUID", "Check", "Snapset", "Chip UID", "Result", "Note"]
 SHARES = {"snapset_1a": 4, "snapset_3": 3, "empty": 2}

@@ -1,0 +1,28 @@
+"""The command line as tests call it, and what came of a call."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The exit code and the output of a command."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        data: dict[str, Any] = json.loads(self.stdout)
+        return data
+
+
+Command = Callable[..., Completed]
+"""Runs a command to its end: ``command("load", path, env={…})``."""
+Process = Callable[..., "subprocess.Popen[str]"]
+"""Starts a command and leaves it running: ``process("serve")``."""
