@@ -1,9 +1,131 @@
-"""Prepares batches of GPII cards and loads their records into CouchDB."""
+"""Prepare batches of GPII cards and load their records into CouchDB.
 
-import os
+This is the public Python API. Importing it loads nothing else; each name is loaded when it is first used.
 
-# openpyxl writes with lxml where that happens to be installed: the same batch would be other bytes there, and a full
-# disk an error that is none of the system's (openpyxl/xml/__init__.py).
-os.environ.setdefault("OPENPYXL_LXML", "False")
+Mint a batch: a manifest, which is the record of its cards, and a workbook for the vendor.
 
-__version__ = "0.1.0"
+>>> import dataloader
+>>> batch = dataloader.mint("spring", {"snapset_1a": 30, "empty": 20}, folder, spares={"empty": 2})
+>>> batch.manifest.header.cards
+52
+>>> batch.workbook.name
+'spring.xlsx'
+
+Compare what the vendor sends back with the batch. Only cards that are encoded without a doubt count as encoded.
+
+>>> found = dataloader.reconcile(batch.manifest, [dataloader.ReturnedFile(returned)], dataloader.Reading(cards=52))
+>>> found.good, found.counts[dataloader.Verdict.ENCODED], found.counts.spares_unused
+(True, 50, 2)
+
+See what a load would do, load, and load again: what is there already is never written a second time.
+
+>>> target = dataloader.resolve(url=url, environment="ci", prefix=prefix)
+>>> server = dataloader.Server(target.address)
+>>> snapsets = dataloader.read_snapsets()
+>>> sources = dataloader.all_sources(target, [batch.manifest], snapsets)
+>>> plan = dataloader.plan(server, target, sources)
+>>> plan.count(dataloader.State.ABSENT) == plan.documents
+True
+>>> result = dataloader.load(server, target, sources)
+>>> result.count(dataloader.Outcome.CREATED) == plan.documents
+True
+>>> dataloader.load(server, target, sources).count(dataloader.Outcome.CREATED)
+0
+
+Check that every card works, as the servers of GPII would ask for it.
+
+>>> verified = dataloader.verify(server, target, [batch.manifest], snapsets)
+>>> verified.good, verified.verdicts[dataloader.VerifyVerdict.OK]
+(True, 52)
+
+Every error is a :class:`DataloaderError`: a message in one line, and an exit code.
+
+>>> dataloader.mint("spring", {"empty": 1}, folder)
+Traceback (most recent call last):
+dataloader.common.errors.FileError: ...
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dataloader.batch import Manifest, Reconciled, Verdict, read_cards
+    from dataloader.common import VERSION as __version__  # noqa: N811 - the name that packages give their version
+    from dataloader.common import DataloaderError, ExitCode
+    from dataloader.couch import Server
+    from dataloader.operations.generate import generate as mint
+    from dataloader.operations.load import LoadResult, Outcome, load
+    from dataloader.operations.plan import Plan, plan
+    from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
+    from dataloader.operations.sources import Source, all_sources
+    from dataloader.operations.verify import VerifyResult, VerifyVerdict, verify
+    from dataloader.records import Snapsets, read_snapsets
+    from dataloader.replication import State
+    from dataloader.target import Environment, Target, resolve
+    from dataloader.vendor.returned import Reading
+
+__all__ = [
+    "DataloaderError",
+    "Environment",
+    "ExitCode",
+    "LoadResult",
+    "Manifest",
+    "Outcome",
+    "Plan",
+    "Reading",
+    "Reconciled",
+    "Reconciliation",
+    "ReturnedFile",
+    "Server",
+    "Snapsets",
+    "Source",
+    "State",
+    "Target",
+    "Verdict",
+    "VerifyResult",
+    "VerifyVerdict",
+    "__version__",
+    "all_sources",
+    "load",
+    "mint",
+    "plan",
+    "read_cards",
+    "read_snapsets",
+    "reconcile",
+    "resolve",
+    "verify",
+]
+
+_NAMES = {
+    "batch": ("Manifest", "Reconciled", "Verdict", "read_cards"),
+    "common": ("DataloaderError", "ExitCode"),
+    "couch": ("Server",),
+    "operations": (
+        *("LoadResult", "Outcome", "Plan", "Source", "VerifyResult", "VerifyVerdict"),
+        *("all_sources", "load", "plan", "verify"),
+    ),
+    "operations.reconcile": ("Reconciliation", "ReturnedFile", "reconcile"),
+    "records": ("Snapsets", "read_snapsets"),
+    "replication": ("State",),
+    "target": ("Environment", "Target", "resolve"),
+    "vendor.returned": ("Reading",),
+}
+_HOMES = {
+    **{name: (package, name) for package, names in _NAMES.items() for name in names},
+    "mint": ("operations", "generate"),
+    "__version__": ("common", "VERSION"),
+}
+"""The package that each name comes from, and what it is called there."""
+
+
+def __getattr__(name: str) -> Any:
+    """Load the package that holds a name."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    package, there = _HOMES[name]
+    return getattr(import_module(f"{__name__}.{package}"), there)
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

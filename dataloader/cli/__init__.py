@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 
-from dataloader import __version__
 from dataloader.cli._output import Output, global_options
-from dataloader.common import DataloaderError, ExitCode
+from dataloader.common import VERSION, DataloaderError, ExitCode
 
 COMMANDS = (
     "generate",
@@ -54,7 +53,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="dataloader")
+@click.version_option(VERSION, prog_name="dataloader")
 @global_options
 def cli() -> None:
     """Prepare batches of GPII cards: mint UUIDs, write the vendor's workbook, load the records into CouchDB.

@@ -73,7 +73,8 @@ if TYPE_CHECKING:
         views_dir,
     )
     from dataloader.common.validation import explain, is_valid
-    from dataloader.common.words import are, listed, many
+    from dataloader.common.version import VERSION
+    from dataloader.common.words import are, did_you_mean, listed, many
 
 __all__ = [
     "BATCH_DOCUMENTS",
@@ -98,6 +99,7 @@ __all__ = [
     "RETRY_JITTER",
     "RETRY_WAIT_MAX",
     "SHOWN_PROBLEMS",
+    "VERSION",
     "CredentialsError",
     "DataloaderError",
     "Document",
@@ -121,6 +123,7 @@ __all__ = [
     "content",
     "content_hash",
     "data_dir",
+    "did_you_mean",
     "explain",
     "has_schema",
     "history",
@@ -210,7 +213,8 @@ _NAMES = {
         "views_dir",
     ),
     "validation": ("explain", "is_valid"),
-    "words": ("are", "listed", "many"),
+    "version": ("VERSION",),
+    "words": ("are", "did_you_mean", "listed", "many"),
 }
 """The names of each module."""
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}

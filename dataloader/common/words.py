@@ -1,6 +1,6 @@
 """Counts and lists in sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def many(count: int, one: str, more: str = "") -> str:
@@ -19,3 +19,15 @@ def listed(names: Sequence[str], shown: int = 5) -> str:
     if len(found) > shown:
         found = [*found[: shown - 1], f"{len(found) - shown + 1:,} more"]
     return " and ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question that suggests the known name nearest to an unknown one: ``did you mean snapset_1a?``.
+
+    Case makes no difference. Empty where no known name is near.
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - needed for mistakes only
+
+    by_lower = {each.lower(): each for each in known}
+    near = get_close_matches(name.lower(), by_lower, n=1)
+    return f"did you mean {by_lower[near[0]]}?" if near else ""

@@ -11,8 +11,7 @@ import orjson
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from dataloader import __version__
-from dataloader.common import CONNECTIONS, CredentialsError, Patience, ProtocolError
+from dataloader.common import CONNECTIONS, VERSION, CredentialsError, Patience, ProtocolError
 from dataloader.couch import tls
 from dataloader.couch.address import Address
 from dataloader.couch.cluster import Origin, origin
@@ -42,7 +41,7 @@ class Session:
         self._deadline = Deadline(patience.total)
         self._turns = Turns(address.urls)
         self._origins: dict[str, Origin] = {}
-        self._headers = {"Accept": "application/json", "User-Agent": f"gpii-dataloader/{__version__}"}
+        self._headers = {"Accept": "application/json", "User-Agent": f"gpii-dataloader/{VERSION}"}
         if address.user is not None:
             # What is not UTF-8 in the environment goes out as it came in.
             pair = f"{address.user}:{address.password or ''}".encode(errors="surrogateescape")

@@ -5,11 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from xml.sax.saxutils import escape
-
-import openpyxl
-from openpyxl.utils import get_column_letter
 
 from dataloader.batch import Card, Header, Manifest
 from dataloader.common import InputError, Problem, UsageError, explain, is_valid, new_files, raise_problems
@@ -25,6 +22,9 @@ from dataloader.vendor import (
     write_workbook,
 )
 from dataloader.vendor.layouts import Layout, get_layout, layout_names
+
+if TYPE_CHECKING:
+    from openpyxl import Workbook
 
 STANDARD = "standard"
 """The layout of the workbook that generate writes."""
@@ -176,8 +176,10 @@ def _write_sheet(
     write_rows(stream, _template(layout, header), rows, header.cards, password)
 
 
-def _template(layout: Layout, header: Header) -> openpyxl.Workbook:
+def _template(layout: Layout, header: Header) -> "Workbook":
     """Return a workbook of one sheet of text cells without any other formatting, as encoding tools want it."""
+    from openpyxl.utils import get_column_letter  # noqa: PLC0415 - dataloader.vendor configures openpyxl first
+
     book = new_book(header.name, header.created)
     sheet = first_sheet(book)
     sheet.title = layout.sheet

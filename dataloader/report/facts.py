@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dataloader import __version__
 from dataloader.batch import CardFile
-from dataloader.common import ExitCode, many
+from dataloader.common import VERSION, ExitCode, many
 from dataloader.couch import Welcome
 from dataloader.report.model import Attention, Fact, Report, Tone
 from dataloader.target import Target
@@ -46,7 +45,7 @@ def facts(run: Run) -> list[Fact]:
         *found,
         Fact("Started", f"{run.started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"),
         Fact("Took", duration(run.seconds)),
-        Fact("Made by", f"dataloader {__version__}"),
+        Fact("Made by", f"dataloader {VERSION}"),
     ]
 
 

@@ -1,5 +1,6 @@
 """To and from the card vendor: workbooks, layouts, chips, and the files that come back."""
 
+import dataloader.vendor._openpyxl  # noqa: F401 - configures openpyxl before it is imported
 from dataloader.vendor.check_value import check_value
 from dataloader.vendor.chip_uid import BLANK, MAKER, ByteOrder, CellKind, ChipUid, read_chip
 from dataloader.vendor.chips import CHIPS, Fit, check_chip

@@ -9,7 +9,6 @@ from typing import IO, Any
 
 import orjson
 
-import dataloader
 from dataloader.common import InputError, Problem, require_file, short
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.table import ReturnedRow, ReturnedTable
@@ -81,7 +80,7 @@ def _opening(path: Path, options: dict[str, Any]) -> Iterator[IO[bytes]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         # Where this very package is found, wherever the command was called.
-        cwd=Path(dataloader.__file__).parent.parent,
+        cwd=Path(__file__).parents[3],
     )
     if process.stdin is None or process.stdout is None:  # pragma: no cover - they were asked for
         raise TypeError
