@@ -17,7 +17,7 @@ from dataloader.cli._output import Output
 from dataloader.common import DataloaderError
 from dataloader.couch import Server, Tls
 from dataloader.records import Snapsets, read_snapsets
-from dataloader.records.models import model_names
+from dataloader.records.models import Model, model_names
 from dataloader.target import DatabaseLayout, Environment, Target, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -146,9 +146,9 @@ snapset_options = _group(
             "snapsets_dir",
             type=PATH,
             metavar="DIR",
-            help="The folder of the snapsets; default: the built-in ones.",
+            help="The folder of the snapsets: files, or a folder of them for each model. Default: the built-in ones.",
         ),
-        click.option("--strict", is_flag=True, help="Treat unknown terms as errors."),
+        click.option("--strict", is_flag=True, help="Treat unknown terms and broken snapset files as errors."),
     ),
 )
 """Add the options that say where the snapsets are."""
@@ -202,9 +202,9 @@ def get_target(output: Output, options: TargetOptions) -> Target:
     return target
 
 
-def get_snapsets(output: Output, options: SnapsetOptions) -> Snapsets:
-    """Read the snapsets, and show what was noticed in them."""
-    snapsets = read_snapsets(options.snapsets_dir, strict=options.strict)
+def get_snapsets(output: Output, options: SnapsetOptions, model: Model | None = None) -> Snapsets:
+    """Read the snapsets of a model, or of all models, and show what was noticed in them."""
+    snapsets = read_snapsets(options.snapsets_dir, None if model is None else model.name, strict=options.strict)
     output.warnings(snapsets.warnings)
     return snapsets
 

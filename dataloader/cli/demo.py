@@ -20,7 +20,7 @@ from dataloader.target import Environment, resolve
 DEMO_CARDS = 500
 
 
-DEMO_SNAPSETS = ("snapset_1a", "snapset_2b", "snapset_3", "snapset_4c", "snapset_5")
+DEMO_SNAPSETS = ("snapset_1a", "snapset_2b", "snapset_3", "snapset_4c", "snapset_4d")
 
 
 @click.command(short_help="See the whole main job happen, on the embedded server.")

@@ -92,7 +92,7 @@ def load(
       dataloader load batches/spring.batch.jsonl --target production
     """
     target = get_target(output, target_options)
-    snapsets = get_snapsets(output, snapset_options)
+    snapsets = get_snapsets(output, snapset_options, target.model)
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     sources = all_sources(target, read, snapsets, _get_part(part, parts))

@@ -56,7 +56,7 @@ def status(
       dataloader status batches/spring.batch.jsonl --target production
     """
     target = get_target(output, target_options)
-    snapsets = get_snapsets(output, snapset_options)
+    snapsets = get_snapsets(output, snapset_options, target.model)
     read = get_manifests(manifests)
     lines: list[str] = []
     noted: Noted[CardVerdict] = Noted()

@@ -71,7 +71,7 @@ def verify(
       dataloader verify batches/spring.batch.jsonl --target production --sample 200
     """
     target = get_target(output, target_options)
-    snapsets = get_snapsets(output, snapset_options)
+    snapsets = get_snapsets(output, snapset_options, target.model)
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     server = get_server(target)

@@ -49,7 +49,7 @@ def share_out(cards: int, wanted: Mapping[str, int | None], snapsets: Snapsets) 
         InputError: the counts do not add up, or there is no such snapset.
     """
     check_count(cards)
-    problems = [snapsets.unknown(name, "--snapset") for name in wanted if snapsets.get(name) is None]
+    problems = [problem for name in wanted for problem in snapsets.problems_of(name, "--snapset")]
     problems += [
         Problem(f"--snapset {name}={count}", "a count is 1 or more", "correct it or leave the snapset out")
         for name, count in wanted.items()

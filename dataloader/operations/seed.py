@@ -48,13 +48,14 @@ def _again(documents: list[Document]) -> Callable[[], Iterator[Document]]:
     return lambda: iter(documents)
 
 
-def read_personas() -> list[Entry]:
-    """Read and check what the personas' documents are made from.
+def read_personas(model: Model) -> list[Entry]:
+    """Read and check what the personas' documents are made from, in the terms of a model.
 
     Raises:
         InputError: with every problem found.
     """
-    return [persona.entry(Role.PERSONA) for persona in read_snapsets(data_dir("samples") / "personas")]
+    personas = read_snapsets(data_dir("samples") / "personas", model.name, strict=True)
+    return [persona.entry(Role.PERSONA) for persona in personas]
 
 
 def persona_sources(model: Model, personas: Sequence[Entry]) -> list[Source]:
@@ -65,7 +66,7 @@ def persona_sources(model: Model, personas: Sequence[Entry]) -> list[Source]:
 def sample_ids(model: Model) -> dict[str, list[str]]:
     """Return the ``_id`` of every document of the samples, by database (without prefix)."""
     found: dict[str, list[str]] = {}
-    for source in (*persona_sources(model, read_personas()), *sample_sources(model)):
+    for source in (*persona_sources(model, read_personas(model)), *sample_sources(model)):
         found.setdefault(source.database, []).extend(document["_id"] for document in source.documents())
     return found
 
@@ -98,7 +99,8 @@ def seed_sources(target: Target, snapsets: Snapsets, *, users: int = 0, seed: in
     target.refuse("sample data", "use `dataloader load` with a manifest")
     if not 0 <= users <= MAX_CARDS:
         raise InputError(Problem(f"--users {users}", f"0 to {MAX_CARDS:,} people can be invented", "correct it"))
-    personas = read_personas()
+    snapsets = snapsets.of(target.model.name)
+    personas = read_personas(target.model)
     # Each would be written without a question where the database is new, and so there would be both.
     raise_problems(
         Problem(f"{snapsets.folder}, snapset {persona.key}", "has the name of a persona of the samples", "rename it")

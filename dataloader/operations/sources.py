@@ -75,24 +75,37 @@ def entry_sources(
 
 
 def card_entries(manifest: CardFile, snapsets: Snapsets, part: Part = WHOLE) -> Iterator[Entry]:
-    """Yield what the documents of a batch's cards are made from, in the order of UUIDs."""
-    preferences = {}
-    for name in manifest.header.snapsets:
-        snapset = snapsets.get(name)
-        if snapset is None:
-            raise InputError(snapsets.unknown(name, str(manifest.path)))
-        preferences[name] = snapset.preferences
+    """Yield what the documents of a batch's cards are made from, in the order of UUIDs.
+
+    Args:
+        manifest: the batch.
+        snapsets: the snapsets of the target's model.
+        part: which of the cards.
+
+    Raises:
+        InputError: the batch names a snapset that can't be used.
+    """
+    raise_problems(_snapset_problems(manifest, snapsets))
+    preferences = {
+        name: snapset.preferences for name in manifest.header.snapsets if (snapset := snapsets.get(name)) is not None
+    }
     created = manifest.header.created
     for card in manifest.cards(part):
         yield Entry(card.uuid, preferences[card.snapset], created, Role.CARD)
 
 
+def _snapset_problems(manifest: CardFile, snapsets: Snapsets) -> Iterator[Problem]:
+    for name in manifest.header.snapsets:
+        yield from snapsets.problems_of(name, str(manifest.path))
+
+
 def _personas() -> set[str]:
-    return {path.stem for path in (data_dir("samples") / "personas").iterdir()}
+    return {path.stem for path in (data_dir("samples") / "personas").glob("*/*.json5")}
 
 
 def snapset_sources(model: Model, snapsets: Snapsets) -> list[Source]:
-    """Return the sources of the snapsets' own documents."""
+    """Return the sources of the snapsets' own documents, of those snapsets that belong to the model."""
+    snapsets = snapsets.of(model.name)
     entries = [snapset.entry() for snapset in snapsets]
     return entry_sources(model, lambda: entries, len(entries), Role.SNAPSET, str(snapsets.folder))
 
@@ -106,18 +119,14 @@ def batch_sources(
         InputError: a manifest is given twice, or names a snapset that is not there.
         ProtectedError: a reproducible batch, for a staging or production target.
     """
-    problems = [
-        snapsets.unknown(name, str(manifest.path))
-        for manifest in manifests
-        for name in manifest.header.snapsets
-        if snapsets.get(name) is None
-    ]
+    of_model = snapsets.of(target.model.name)
+    problems = [problem for manifest in manifests for problem in _snapset_problems(manifest, of_model)]
     problems += _twice(manifests)
     raise_problems(problems)
     refuse_seeded(target, manifests)
 
     def entries(manifest: CardFile) -> Callable[[], Iterable[Entry]]:
-        return lambda: card_entries(manifest, snapsets, part)
+        return lambda: card_entries(manifest, of_model, part)
 
     sources = []
     for manifest in manifests:
@@ -183,6 +192,7 @@ def all_sources(target: Target, manifests: Sequence[CardFile], snapsets: Snapset
         InputError: a manifest is given twice, or names a snapset that is not there.
         ProtectedError: a reproducible batch or a persona's preference set, for a staging or production target.
     """
+    snapsets = snapsets.of(target.model.name)
     for name in sorted(_personas() & set(snapsets.by_name)):
         target.refuse(
             f"snapset {name} of {snapsets.folder}, which has the name of a persona of the samples,",

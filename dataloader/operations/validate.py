@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataloader.batch import is_reconciled, read_manifest, read_reconciled
-from dataloader.common import FileError, InputError, Problem, explain, read_json5
+from dataloader.common import FileError, InputError, Problem, explain, raise_problems, read_json5
 from dataloader.operations.export import check_export
 from dataloader.records import Snapsets, read_samples, read_snapset
 from dataloader.target import read_targets
@@ -106,13 +106,10 @@ def _validate(path: Path, given: _Given) -> Checked:
 
 def _manifest(path: Path, given: _Given) -> str:
     header = read_manifest(path).header
-    unknown = [
-        given.snapsets.unknown(name, f"{path}, line 1")
-        for name in header.snapsets
-        if given.snapsets is not None and given.snapsets.get(name) is None
-    ]
-    if unknown:
-        raise InputError(unknown)
+    if given.snapsets is not None:
+        raise_problems(
+            problem for name in header.snapsets for problem in given.snapsets.problems_of(name, f"{path}, line 1")
+        )
     spares = sum(header.spares.values())
     return (
         f"batch {header.name}, {header.cards} cards"

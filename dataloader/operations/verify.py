@@ -120,7 +120,7 @@ def verify(
     result = VerifyResult()
     asker = _Asker(server, target)
     for manifest in manifests:
-        entries = card_entries(manifest, snapsets)
+        entries = card_entries(manifest, snapsets.of(target.model.name))
         total = manifest.count
         if sample is not None and sample < total:
             chosen = frozenset(Random().sample(range(total), sample))  # noqa: S311 - a sample, not a secret

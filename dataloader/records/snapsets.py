@@ -1,8 +1,14 @@
-"""Snapsets: ready-made preference sets, one JSON5 file each, named after the snapset."""
+"""Snapsets: ready-made preference sets, one JSON5 file each, named after the snapset.
 
+They belong to a document model, since terms and their values changed between the servers' versions. A folder holds
+either one folder for each model, named after it, or the files themselves, which then serve every model.
+"""
+
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,18 +19,16 @@ from dataloader.common import (
     Problem,
     data_dir,
     explain,
+    listed,
     raise_problems,
     read_json5,
 )
-from dataloader.records.models import Entry, Role
+from dataloader.records.models import Entry, Role, model_names
 
 SUFFIXES = (".json5", ".json")
 
 
 SNAPSET_SCHEMA = "files/snapset"
-
-
-TERMS_SCHEMA = "common/terms"
 
 
 EMPTY = "empty"
@@ -36,6 +40,7 @@ UNDATED = "1970-01-01T00:00:00.000Z"
 
 
 COMMON_TERM = "http://registry.gpii.net/common/"
+APPLICATION_TERM = "http://registry.gpii.net/applications/"
 
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
@@ -53,7 +58,7 @@ class Snapset:
     @property
     def title(self) -> str:
         """The display name, or the name where there is none."""
-        return str(self.preferences["flat"].get("name", self.name))
+        return str(self.preferences.get("flat", {}).get("name", self.name))
 
     def entry(self, role: Role = Role.SNAPSET) -> Entry:
         """Return what the snapset's own documents are made from."""
@@ -67,15 +72,29 @@ class Snapsets:
     folder: Path
     by_name: Mapping[str, Snapset]
     warnings: tuple[Problem, ...] = field(default=())
+    broken: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    """Problems of the snapsets that can't be used, by name; they stop only what uses them."""
+    by_model: Mapping[str, "Snapsets"] = field(default_factory=dict)
+    """The snapsets of each model, if the folder was read for all of them; names are then those of any model."""
 
     def __iter__(self) -> Iterator[Snapset]:
         """Go through the snapsets that have documents of their own; the built-in one has none."""
         return iter(self.by_name.values())
 
+    def of(self, model: str) -> "Snapsets":
+        """Return the snapsets of one model.
+
+        Raises:
+            InputError: the folder has none for this model.
+        """
+        if self.by_model and model not in self.by_model:
+            raise InputError(_no_folder(self.folder, model))
+        return self.by_model.get(model, self)
+
     def get(self, name: str) -> Snapset | None:
-        """Return a snapset, the built-in empty one too, None where there is none of this name."""
+        """Return a snapset, the built-in empty one too; None if there is none of this name, or it is broken."""
         found = self.by_name.get(name)
-        if found is None and name == EMPTY:
+        if found is None and name == EMPTY and name not in self.broken:
             return _EMPTY
         return found
 
@@ -83,9 +102,32 @@ class Snapsets:
         """Return the names that a card can be given."""
         return sorted({*self.by_name, EMPTY})
 
-    def unknown(self, name: str, where: str) -> Problem:
-        """Return the problem of a name that no snapset has."""
-        return Problem(where, f"there is no snapset {name!r} in {self.folder}", f"choose of {', '.join(self.names())}")
+    def problems_of(self, name: str, where: str) -> tuple[Problem, ...]:
+        """Return why a snapset can't be used; nothing if it can.
+
+        Args:
+            name: its name.
+            where: what names it: an option, or a file.
+        """
+        if self.get(name) is not None:
+            return ()
+        return self.broken.get(name) or (self._unknown(name, where),)
+
+    def _unknown(self, name: str, where: str) -> Problem:
+        rule = f"there is no snapset {name!r} in {self.folder}"
+        models = [each for each in model_names() if each != self.folder.name]
+        if self.folder.name in model_names():
+            others = [each for each in models if any(_paths_of(self.folder.parent / each, name))]
+            if others:
+                return Problem(
+                    where,
+                    f"{rule}, only for model {listed(others)}",
+                    f"must be one of: {', '.join(self.names())}",
+                )
+        close = get_close_matches(name, self.names(), n=3)
+        if close:
+            return Problem(where, rule, f"did you mean {' or '.join(close)}?")
+        return Problem(where, rule, f"must be one of: {', '.join(self.names())}")
 
 
 _EMPTY = Snapset(
@@ -93,76 +135,183 @@ _EMPTY = Snapset(
 )
 
 
-def read_snapset(path: Path, *, strict: bool = False) -> tuple[Snapset, list[Problem]]:
+def read_snapset(path: Path, model: str | None = None, *, strict: bool = False) -> tuple[Snapset, list[Problem]]:
     """Read and check one snapset.
 
     Args:
         path: the file; its name without the suffix is the snapset's.
-        strict: whether an unknown term is an error.
+        model: the model whose terms it is checked against. Default: the one that its folder is named after; in any
+            other folder, the one that knows most of its terms.
+        strict: whether warnings are errors.
 
     Returns:
-        The snapset, and warnings: the common terms that the registry's file does not know.
+        The snapset, and warnings: the terms that the model's list does not know.
 
     Raises:
         FileError: the file can't be read.
         InputError: it is not a snapset, or a term's value breaks the term's schema.
     """
     data = read_json5(path)
-    problems = [] if _NAME.match(path.stem) else [Problem(str(path), f"{path.stem!r} is no name for a snapset")]
+    if model is None and path.resolve().parent.name in model_names():
+        model = path.resolve().parent.name
+    found = [_check(path, data, each) for each in (model_names() if model is None else [model])]
+    problems, warnings = min(found, key=lambda each: (len(each[1]), len(each[0])))
+    if strict:
+        problems, warnings = [*problems, *warnings], []
+    raise_problems(problems)
+    return _snapset(path, data), warnings
+
+
+def _check(path: Path, data: Any, model: str) -> tuple[list[Problem], list[Problem]]:
+    """Return the problems and the warnings of a file's content."""
+    problems = [] if _NAME.match(path.stem) else [_bad_name(path)]
     broken = explain(SNAPSET_SCHEMA, data)
-    problems += [Problem(str(path), rule, "see schemas/files/snapset.schema.json") for rule in broken]
+    problems += [Problem(str(path), rule, f"see schemas/{SNAPSET_SCHEMA}.schema.json") for rule in broken]
     warnings: list[Problem] = []
     if not broken:
-        for context, part in data["flat"]["contexts"].items():
+        schema = terms_schema(model)
+        for context, part in data.get("flat", {}).get("contexts", {}).items():
             preferences = part.get("preferences", {})
             where = f"{path}, context {context}"
             problems += [
-                Problem(where, rule, "see schemas/common/terms.schema.json")
-                for rule in explain(TERMS_SCHEMA, preferences)
+                Problem(where, rule, f"see schemas/{schema}.schema.json") for rule in explain(schema, preferences)
             ]
             warnings += [
-                Problem(where, f"{term} is not a term that the registry's file knows", "check its spelling")
+                Problem(where, f"unknown term {term}", "check its spelling")
                 for term in preferences
-                if term.startswith(COMMON_TERM) and term not in known_terms()
+                if term not in known_terms(model) and not term.startswith(APPLICATION_TERM)
             ]
-    raise_problems([*problems, *(warnings if strict else ())])
+    return problems, warnings
+
+
+def _bad_name(path: Path) -> Problem:
+    return Problem(
+        str(path),
+        f"{path.stem!r} is no name for a snapset",
+        "use up to 64 letters, digits, '_' and '-'",
+    )
+
+
+def _snapset(path: Path, data: Mapping[str, Any]) -> Snapset:
     content = {key: value for key, value in data.items() if key != "timestampCreated"}
-    return Snapset(path.stem, content, data.get("timestampCreated", UNDATED)), warnings
+    return Snapset(path.stem, content, data.get("timestampCreated", UNDATED))
+
+
+def terms_schema(model: str) -> str:
+    """Return the name of the schema of a model's common terms."""
+    return f"terms/{model}"
 
 
 @cache
-def known_terms() -> frozenset[str]:
-    """Return the URIs of the common terms that have a schema."""
-    import json  # noqa: PLC0415 - the one place that needs it
+def terms(model: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the JSON Schemas of a model's common terms, by URI."""
+    schema = json.loads((data_dir("schemas") / f"{terms_schema(model)}.schema.json").read_text("utf-8"))
+    found: dict[str, Mapping[str, Any]] = schema["properties"]
+    return found
 
-    schema = json.loads((data_dir("schemas") / f"{TERMS_SCHEMA}.schema.json").read_text("utf-8"))
-    return frozenset(schema["properties"])
+
+def known_terms(model: str) -> frozenset[str]:
+    """Return the URIs of a model's common terms that have a schema."""
+    return frozenset(terms(model))
 
 
-def read_snapsets(folder: Path | None = None, *, strict: bool = False) -> Snapsets:
-    """Read and check every snapset of a folder; by default the project's own.
+def read_snapsets(folder: Path | None = None, model: str | None = None, *, strict: bool = False) -> Snapsets:
+    """Read and check the snapsets of a folder; by default the project's own.
+
+    Args:
+        folder: where they are: the files themselves, or a folder for each model.
+        model: the model whose snapsets are wanted; None for all models, where names are those of any model and
+            :meth:`Snapsets.of` selects.
+        strict: whether warnings and broken files are errors.
 
     Raises:
         FileError: the folder can't be read.
-        InputError: with every problem of every file.
+        InputError: the folder has none for this model; or every problem of every file, with ``strict`` or if none of
+            the files can be used.
     """
     folder = data_dir("snapsets") if folder is None else folder
+    folders = _folders(folder)
+    if model is not None:
+        if model not in folders:
+            raise InputError(_no_folder(folder, model))
+        return _read(folders[model], model, strict=strict)
+    by_model = {each: _read(path, each, strict=strict) for each, path in folders.items()}
+    by_name: dict[str, Snapset] = {}
+    broken: dict[str, tuple[Problem, ...]] = {}
+    for each in by_model.values():
+        by_name = {**each.by_name, **by_name}
+        broken = {**each.broken, **broken}
+    broken = {name: problems for name, problems in broken.items() if name not in by_name}
+    warnings = tuple(dict.fromkeys(warning for each in by_model.values() for warning in each.warnings))
+    return Snapsets(folder, dict(sorted(by_name.items())), warnings, broken, by_model)
+
+
+def _folders(folder: Path) -> dict[str, Path]:
+    """Return the folder of each model's snapsets."""
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.name[0] != ".")
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise FileError.of(error, folder, "name the folder of the snapsets") from error
+    own = {each.name: each for each in inside if each.name in model_names() and each.is_dir()}
+    files = [each for each in inside if _is_snapset(each)]
+    if own and files:
+        raise InputError(
+            Problem(
+                str(files[0]),
+                f"is outside the folders of the models ({listed(sorted(own))}) beside it",
+                "move it into the folder of its model",
+            )
+        )
+    if own:
+        return {name: own[name] for name in model_names() if name in own}
+    if folder.resolve().name in model_names():
+        return {folder.resolve().name: folder}
+    return dict.fromkeys(model_names(), folder)
+
+
+def _no_folder(folder: Path, model: str) -> Problem:
+    return Problem(
+        str(folder), f"has no snapsets for model {model}", f"put them into a folder {model}, or give another --snapsets"
+    )
+
+
+def _is_snapset(path: Path) -> bool:
+    return path.suffix in SUFFIXES and path.name[0] != "."
+
+
+def _paths_of(folder: Path, name: str) -> Iterator[Path]:
+    return (path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file())
+
+
+def _read(folder: Path, model: str, *, strict: bool) -> Snapsets:
+    """Read the snapsets of one model."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if _is_snapset(path))
     except OSError as error:
         raise FileError.of(error, folder, "name the folder of the snapsets") from error
     found: dict[str, Snapset] = {}
+    broken: dict[str, tuple[Problem, ...]] = {}
     warnings: list[Problem] = []
-    problems: list[Problem] = []
     for path in paths:
         try:
-            snapset, noticed = read_snapset(path, strict=strict)
+            snapset, noticed = read_snapset(path, model, strict=strict)
         except InputError as error:
-            problems += error.problems
+            broken[path.stem] = tuple(error.problems)
+        except FileError as error:
+            broken[path.stem] = (Problem(error.what, error.rule or "can't be read", error.todo),)
         else:
             if snapset.name in found:
-                problems.append(Problem(str(path), f"{snapset.name} is there twice, as .json and .json5", "keep one"))
+                twice = Problem(str(path), f"{snapset.name} is there twice, as .json and .json5", "keep one")
+                broken[snapset.name] = (twice,)
             found[snapset.name] = snapset
             warnings += noticed
-    raise_problems(problems)
-    return Snapsets(folder, dict(sorted(found.items())), tuple(warnings))
+    if strict or broken.keys() >= found.keys():
+        # A folder without one that can be used is the wrong folder.
+        raise_problems(problem for problems in broken.values() for problem in problems)
+    warnings += [
+        Problem(each.where, f"{each.rule}; skipping snapset {name}", each.todo)
+        for name, problems in broken.items()
+        for each in problems
+    ]
+    usable = {name: found[name] for name in sorted(found) if name not in broken}
+    return Snapsets(folder, usable, tuple(warnings), broken)

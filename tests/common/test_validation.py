@@ -91,7 +91,7 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(data: dict[str, Any]) -> No
 
 def test_without_secrets_a_value_is_repeated_so_that_it_is_found() -> None:
     """Where nothing is secret, what is wrong is told as it is written."""
-    assert explain("common/terms", {"http://registry.gpii.net/common/DPIScale": 9}) == [
+    assert explain("terms/gpii-key", {"http://registry.gpii.net/common/DPIScale": 9}) == [
         "http://registry.gpii.net/common/DPIScale: 9 is greater than the maximum of 4"
     ]
     assert explain(TARGETS, target(environment="prod"), secrets=True) == [
@@ -102,13 +102,13 @@ def test_without_secrets_a_value_is_repeated_so_that_it_is_found() -> None:
 @pytest.mark.parametrize(("step", "value"), [("fontSize", 3.1), ("fontSize", 1e15), ("wordSpace", -0.3), ("pitch", 1)])
 def test_steps_are_counted_in_decimals(step: str, value: float) -> None:
     """A multiple of 0.1 is one in the decimals that people write, whatever binary fractions make of it."""
-    assert explain("common/terms", {f"http://registry.gpii.net/common/{step}": value}) == []
+    assert explain("terms/gpii-key", {f"http://registry.gpii.net/common/{step}": value}) == []
 
 
 @pytest.mark.parametrize("value", [3.15, 3.1000000000000005, 12.25, True, "3.1"])
 def test_what_lies_between_steps_is_told(value: Any) -> None:
     """A value between steps, however near to one, is none of them."""
-    [rule] = explain("common/terms", {"http://registry.gpii.net/common/fontSize": value})
+    [rule] = explain("terms/gpii-key", {"http://registry.gpii.net/common/fontSize": value})
     assert rule.startswith(f"http://registry.gpii.net/common/fontSize: {value!r} is not ")
 
 

@@ -265,7 +265,9 @@ SUBJECTS = [
         "snapset",
         ".json5",
         read_snapset,
-        _files(data_dir("snapsets") / "snapset_3.json5", SAMPLES / "personas" / "alice.json5"),
+        _files(
+            data_dir("snapsets") / "gpii-key" / "snapset_3.json5", SAMPLES / "personas" / "gpii-key" / "alice.json5"
+        ),
         (*_JSON, b"//", b"/*", b"*/", b"'", b"+Infinity", b"NaN", b"0x1F", b".5", b"\\\n", b"\\x41", b"\xe2\x80\xa8"),
         "document",
     ),

@@ -349,7 +349,9 @@ def test_every_wrong_share_is_told(snapsets: Snapsets) -> None:
         share_out(5, {"snapset_9": 3, "snapset_3": 0, "snapset_1a": -1, "": None}, snapsets)
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
-    assert lines[0].startswith(f"--snapset: there is no snapset 'snapset_9' in {snapsets.folder} (choose of empty, ")
+    assert lines[0].startswith(
+        f"--snapset: there is no snapset 'snapset_9' in {snapsets.folder} (did you mean snapset_"
+    )
     assert lines[1].startswith("--snapset: there is no snapset ''")
     assert lines[2:] == [
         "--snapset snapset_3=0: a count is 1 or more (correct it or leave the snapset out)",

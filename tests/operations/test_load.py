@@ -200,7 +200,7 @@ class TestWhatIsBrought:
     ) -> None:
         """Two manifests in one load come to what one load of each would come to."""
         folder = write_snapsets(tmp_path / "all", SIZES).folder
-        shutil.copytree(data_dir("snapsets"), folder, dirs_exist_ok=True)
+        shutil.copytree(data_dir("snapsets") / target.model.name, folder, dirs_exist_ok=True)
         result = load(server, target, all_sources(target, [manifest, few], read_snapsets(folder)))
         assert contents(server, target) == expected(target.model.name, [manifest.path, few.path], folder)
         assert outcomes(result) == {"created": result.documents}
@@ -764,7 +764,7 @@ class TestInputs:
         assert done.code == 3
         for name in ("large", "larger"):
             assert f"error: {few.path}: there is no snapset {name!r} in " in done.stderr
-        assert "choose of empty, snapset_1a," in done.stderr
+        assert "must be one of: empty, snapset_1a," in done.stderr
         assert _existing(server, target) == []
 
     @TOKEN_MODEL

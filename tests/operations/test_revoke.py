@@ -35,7 +35,7 @@ from dataloader.records.models import get_model
 from dataloader.target import Environment, Target, remembered
 from tests.support.command import Command
 from tests.support.models import KEY_MODEL, TOKEN_MODEL
-from tests.support.proxy import Forward, Hangup, Hook, Reply, Request, pass_on
+from tests.support.proxy import Forward, Hangup, Hook, Reply, Request
 from tests.support.records import FONT_SIZE, Json, Place, access_of, flat, preferences_of, write_snapsets
 from tests.support.server import Proxied, agreed, databases, delete, get, put, sequences, snapshot
 
@@ -101,8 +101,7 @@ def start(
 def places(target: Target, cards: list[Card]) -> list[Place]:
     """Where the documents of the second card are that revoking it concerns, what lets it in first."""
     key = cards[1].uuid
-    user = [Place("auth", f"user-{key}")] if target.model.name == "gpii-token" else []
-    return [access_of(target.model.name, key), *user]
+    return [access_of(target.model.name, key)]
 
 
 def at(server: Server, target: Target, place: Place) -> Database:
@@ -261,7 +260,7 @@ class TestRevoking:
         before = snapshot(server, target), sequences(server, target)
         again = load(server, target, documents, update=update)
         assert (snapshot(server, target), sequences(server, target)) == before
-        kept = {"gpii-token": (LoadOutcome.DELETED, 4), "gpii-key": (LoadOutcome.EDITED, 2)}[target.model.name]
+        kept = {"gpii-token": (LoadOutcome.DELETED, 2), "gpii-key": (LoadOutcome.EDITED, 2)}[target.model.name]
         assert again.count(kept[0]) == kept[1]
         assert again.count(LoadOutcome.UNCHANGED) == again.documents - kept[1]
         assert again.needs_attention == 0
@@ -390,19 +389,6 @@ class TestRevoking:
         assert counts(restore(server, target, few, cards[1:2])) == {RevokeOutcome.RESTORED: 1}
         assert contents(server, target) == before
 
-    @TOKEN_MODEL
-    def test_a_card_of_which_a_part_is_left_is_revoked_whole(
-        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
-    ) -> None:
-        """Where somebody has deleted the user or the token only, the other goes, too, and both come back."""
-        before = contents(server, target)
-        for place in places:
-            delete(at(server, target, place), place.id)
-            assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.REVOKED: 1}
-            assert all(is_revoked(server, target, each) for each in places)
-            assert counts(restore(server, target, few, cards[1:2])) == {RevokeOutcome.RESTORED: 1}
-            assert contents(server, target) == before
-
     def test_a_document_of_another_type_is_left_alone(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
@@ -481,9 +467,7 @@ class TestNotLoaded:
         """Both have found nothing; whoever writes first, the card is revoked, and nothing is in conflict."""
         if first == "load":
             through, _ = proxied(once(writes, before=lambda: load(server, target, documents)))
-            # Where the token was not there, and the user was by then, there was something to revoke.
-            came_to = RevokeOutcome.REVOKED if target.model.name == "gpii-token" else RevokeOutcome.BARRED
-            assert counts(revoke(through, target, few, cards[1:2], "lost")) == {came_to: 1}
+            assert counts(revoke(through, target, few, cards[1:2], "lost")) == {RevokeOutcome.BARRED: 1}
         else:
             hook = once(
                 lambda request: writes(request, places[0]),
@@ -761,36 +745,6 @@ class TestOthers:
         assert not any(is_revoked(server, target, place) for place in places[1:])
         assert counts(restore(server, target, few, cards[:2])) == {RevokeOutcome.RESTORED: 2}
         assert contents(server, target) == before
-
-    @TOKEN_MODEL
-    def test_a_killed_run_is_gone_on_with(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        places: list[Place],
-        proxied: Proxied,
-        start: Callable[..., Any],
-        run_here: Command,
-    ) -> None:
-        """Killed between token and user, it is run again and comes to its end."""
-        _, proxy = proxied(pass_on)
-        arguments = ("revoke", str(few.path), "--card", "2", "--reason", "lost", "--yes")
-        victim: list[Any] = []
-
-        def kill(request: Request, forward: Forward) -> Reply:
-            if writes(request, places[-1]):
-                victim[0].kill()
-                raise Hangup
-            return forward(request)
-
-        proxy.hook = kill
-        victim.append(start(*arguments, url=proxy.url))
-        assert victim[0].wait(LIMIT) < 0
-        assert [is_revoked(server, target, place) for place in places] == [True, False]
-        done = run_here(*arguments, "--json")
-        assert (done.code, done.data["revoked"], done.stderr) == (ExitCode.OK, 1, "")
-        assert all(is_revoked(server, target, place) for place in places)
 
     def test_a_document_that_others_go_on_changing_is_given_up(
         self,

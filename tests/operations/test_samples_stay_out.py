@@ -106,12 +106,13 @@ def test_personas_are_no_snapsets_there(
 ) -> None:
     """Their folder is refused, and so is one of them that lies among snapsets, or another under its name."""
     mixed, named = tmp_path / "mixed", tmp_path / "named"
+    model = target.model.name
     for folder in (mixed, named):
         folder.mkdir()
-        shutil.copy(data_dir("snapsets") / "snapset_3.json5", folder)
-    shutil.copy(PERSONAS / "carla.json5", mixed)
-    shutil.copy(data_dir("snapsets") / "snapset_5.json5", named / "vicky.json5")
-    for folder, name in ((PERSONAS, "alice"), (mixed, "carla"), (named, "vicky")):
+        shutil.copy(data_dir("snapsets") / model / "snapset_3.json5", folder)
+    shutil.copy(PERSONAS / model / "carla.json5", mixed)
+    shutil.copy(data_dir("snapsets") / model / "snapset_1a.json5", named / "vicky.json5")
+    for folder, name in ((PERSONAS / model, "alice"), (mixed, "carla"), (named, "vicky")):
         done = run_here("load", "--snapsets", folder, "--environment", environment)
         assert done.code == ExitCode.PROTECTED
         assert f"snapset {name} of {folder}, which has the name of a persona of the samples" in done.stderr

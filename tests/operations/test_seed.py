@@ -46,8 +46,8 @@ def samples(model: str) -> Contents:
         {path.stem: {each["_id"]: each for each in json5.loads(path.read_text("utf-8"))}}
         for path in sorted((folder / model).glob("*.json5"))
     ]
-    for path in sorted((folder / "personas").glob("*.json5")):
-        persona = documents(model, path.stem, *snapset_file(folder / "personas", path.stem), card=False)
+    for path in sorted((folder / "personas" / model).glob("*.json5")):
+        persona = documents(model, path.stem, *snapset_file(path.parent, path.stem), card=False)
         if model == "gpii-key":
             persona["gpii"][f"prefsSafe-{path.stem}"]["prefsSafeType"] = "user"
         parts.append(persona)
@@ -170,14 +170,22 @@ class TestInventedUsers:
         stored = contents(server, target)
         found = people(server, target, brought)
         assert len(found) == len({each["name"] for each in found.values()}) == 12
-        sets = [snapset_file(data_dir("snapsets"), snapset.name)[0] for snapset in snapsets]
+        folder = data_dir("snapsets") / target.model.name
+        sets = [snapset_file(folder, snapset.name)[0] for snapset in snapsets.of(target.model.name)]
         wanted = deepcopy(brought)
         for user in found.values():
             if target.model.name == "gpii-token":
                 key = user["defaultGpiiToken"]
                 preferences = stored["preferences"][key]["value"]
                 parts = documents("gpii-token", key, preferences, SEEDED_TIME, card=True)
-                parts["auth"][f"user-{key}"] |= {"name": user["name"], "password": user["password"]}
+                login = {member: user[member] for member in ("name", "password")}
+                parts["auth"][f"user-{key}"] = {
+                    "_id": f"user-{key}",
+                    "type": "user",
+                    "defaultGpiiToken": key,
+                    **login,
+                }
+                parts["auth"][f"gpiiToken-{key}"]["userId"] = f"user-{key}"
             else:
                 key = user["_id"].removeprefix("prefsSafe-")
                 preferences = user["preferences"]

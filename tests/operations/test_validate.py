@@ -157,7 +157,7 @@ def test_a_batchs_snapsets_are_looked_for(folder: Path, snapsets: Snapsets) -> N
     path = folder / "batches/spring.batch.jsonl"
     mine = Snapsets(folder, {})
     [problem] = problems(path, mine)
-    assert problem == f"line 1: there is no snapset 'snapset_3' in {folder} (choose of empty)"
+    assert problem == f"line 1: there is no snapset 'snapset_3' in {folder} (must be one of: empty)"
     assert problems(path, snapsets) == []
     assert problems(path, None) == []
 
@@ -190,7 +190,7 @@ def test_an_unknown_term_is_a_warning_and_with_strict_an_error(folder: Path) -> 
     """The user decides which of the two it is."""
     path = folder / "mine.json5"
     path.write_text(snapset(dpiScale=1))
-    said = f"context gpii-default: {COMMON}dpiScale is not a term that the registry's file knows (check its spelling)"
+    said = f"context gpii-default: unknown term {COMMON}dpiScale (check its spelling)"
     checked = check(path)
     assert [str(warning) for warning in checked.warnings] == [f"{path}, {said}"]
     assert checked.problems == ()
@@ -287,7 +287,7 @@ def test_the_command_says_all_that_is_wrong(folder: Path, command: Command) -> N
         f"ok  {folder}/library.json: site credentials, site Example Library",
     ]
     lines = done.stderr.splitlines()
-    assert lines[0].startswith(f"warning: {folder}/other.json5, context gpii-default: {COMMON}dpiScale is not a term ")
+    assert lines[0].startswith(f"warning: {folder}/other.json5, context gpii-default: unknown term {COMMON}dpiScale ")
     assert lines[1].startswith(f"error: {folder}/targets.toml: is not TOML: ")
     assert lines[2].startswith(
         f"error: {folder}/mine.json5, context gpii-default: {COMMON}DPIScale: 9 is greater than "
@@ -321,7 +321,7 @@ def test_with_strict_the_command_takes_an_unknown_term_for_an_error(folder: Path
     path = folder / "mine.json5"
     path.write_text(snapset(dpiScale=1))
     relaxed, strict = command("validate", path), command("validate", "--strict", path)
-    said = f"{path}, context gpii-default: {COMMON}dpiScale is not a term that the registry's file knows"
+    said = f"{path}, context gpii-default: unknown term {COMMON}dpiScale"
     assert (relaxed.code, relaxed.stderr) == (ExitCode.OK, f"warning: {said} (check its spelling)\n")
     assert (strict.code, strict.stdout) == (ExitCode.INPUT, "")
     assert strict.stderr == f"error: {said} (check its spelling)\n"
@@ -336,7 +336,7 @@ def test_the_command_looks_for_a_batchs_snapsets_where_it_is_told(folder: Path, 
     assert done.code == ExitCode.INPUT
     assert done.stderr == (
         f"error: {folder}/batches/spring.batch.jsonl, line 1: there is no snapset 'snapset_3' in {other} "
-        "(choose of empty, mine)\n"
+        "(must be one of: empty, mine)\n"
     )
 
 

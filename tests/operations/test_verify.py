@@ -80,7 +80,7 @@ class TestCards:
         """Every answer is what the batch says; each question that the servers ask for a card is asked."""
         result = verify(server, target, [manifest], snapsets)
         assert {**result.verdicts} == {VerifyVerdict.OK: CARDS}
-        assert result.answers == CARDS * {"gpii-token": 3, "gpii-key": 1}[target.model.name]
+        assert result.answers == CARDS * {"gpii-token": 2, "gpii-key": 1}[target.model.name]
         assert result.good
 
     def test_asking_changes_nothing(self, server: Server, target: Target, verdicts: Verify) -> None:
@@ -100,7 +100,7 @@ class TestCards:
         assert (
             set(asked)
             == {
-                "gpii-token": {f"{view}findGpiiToken", f"{view}findUserByGpiiToken", "_bulk_get"},
+                "gpii-token": {f"{view}findGpiiToken", "_bulk_get"},
                 "gpii-key": {f"{view}findPrefsSafeByGpiiKey"},
             }[target.model.name]
         )
@@ -108,7 +108,7 @@ class TestCards:
             body = request.data()
             keys = body["keys"] if "keys" in body else [each["id"] for each in body["docs"]]
             assert keys == [card.uuid for card in manifest.cards()]
-            leads_on = endpoint.rpartition("/")[2] in {"findUserByGpiiToken", "findPrefsSafeByGpiiKey"}
+            leads_on = endpoint.rpartition("/")[2] == "findPrefsSafeByGpiiKey"
             assert ("include_docs=true" in request.target) == leads_on
 
     def test_a_set_that_its_owner_changed_is_changed(
@@ -141,21 +141,12 @@ class TestCards:
         assert verdicts() == {keys[3]: CardVerdict(keys[3], VerifyVerdict.REVOKED, reason, is_odd=True)}
 
     @TOKEN_MODEL
-    def test_a_deleted_user_is_revoked(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
-        """A token without its user does not work."""
-        remove(server, target, Place("auth", f"user-{keys[3]}"))
-        assert verdicts() == {
-            keys[3]: CardVerdict(keys[3], VerifyVerdict.REVOKED, f"document user-{keys[3]} has been deleted")
-        }
-
-    @TOKEN_MODEL
     def test_a_card_of_which_all_is_deleted_is_revoked(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
     ) -> None:
-        """Token, user and preference set gone together are one card revoked."""
+        """Token and preference set deleted together are one card revoked."""
         for place in (
             Place("auth", f"gpiiToken-{keys[3]}"),
-            Place("auth", f"user-{keys[3]}"),
             Place("preferences", keys[3]),
         ):
             remove(server, target, place)
@@ -218,33 +209,11 @@ class TestCards:
     @TOKEN_MODEL
     def test_a_second_token_is_wrong(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
         """Two answers where the servers want one are none."""
-        second = {"_id": "gpiiToken-second", "type": "gpiiToken", "gpiiToken": keys[7], "userId": "user-second"}
+        second = {"_id": "gpiiToken-second", "type": "gpiiToken", "gpiiToken": keys[7], "userId": None}
         put(databases(server, target)["auth"], second)
         assert verdicts() == {
             keys[7]: CardVerdict(keys[7], VerifyVerdict.WRONG, "view findGpiiToken has 2 answers, not one")
         }
-
-    @TOKEN_MODEL
-    def test_a_token_that_leads_to_another_user_is_wrong(
-        self, server: Server, target: Target, keys: list[str], verdicts: Verify
-    ) -> None:
-        """A card must not let in as somebody else."""
-        change(server, target, Place("auth", f"gpiiToken-{keys[7]}"), userId=f"user-{keys[8]}")
-        assert verdicts() == {
-            keys[7]: CardVerdict(
-                keys[7],
-                VerifyVerdict.WRONG,
-                f"view findUserByGpiiToken leads to document user-{keys[8]}, not user-{keys[7]}",
-            )
-        }
-
-    @TOKEN_MODEL
-    def test_a_token_that_leads_to_no_user_is_wrong(
-        self, server: Server, target: Target, keys: list[str], verdicts: Verify
-    ) -> None:
-        """A card whose token names a user that is not there lets nobody in."""
-        change(server, target, Place("auth", f"gpiiToken-{keys[7]}"), userId="user-nobody")
-        assert {uuid: each.verdict for uuid, each in verdicts().items()} == {keys[7]: VerifyVerdict.WRONG}
 
     @TOKEN_MODEL
     def test_a_token_of_another_key_is_wrong_for_its_card(

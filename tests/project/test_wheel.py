@@ -90,8 +90,8 @@ def test_the_wheel_carries_all_that_it_needs_and_nothing_else(wheel: Path) -> No
     assert names - about == expected
     assert {
         "dataloader/data/schemas/gpii-key/prefsSafe.schema.json",
-        "dataloader/data/snapsets/snapset_1a.json5",
-        "dataloader/data/samples/personas/alice.json5",
+        "dataloader/data/snapsets/gpii-token/snapset_1a.json5",
+        "dataloader/data/samples/personas/gpii-key/alice.json5",
         "dataloader/records/views/gpii-token/auth/views/findGpiiToken.js",
         "dataloader/embedded/package.json",
         "dataloader/embedded/package-lock.json",

@@ -27,11 +27,12 @@ EXAMPLES = [(name, at) for name, schema in SCHEMAS.items() for at in range(len(s
 # What may carry more than is described, by the paths in an example of it.
 TOLERANT = {
     "common/preference-set": {"flat", "flat.contexts.gpii-default", "flat.contexts.turn-down-light"},
-    "common/terms": {""},
     "common/tombstone": {"document"},
     "files/sample-data": {"0"},
     "files/snapset": {"flat", "flat.contexts.gpii-default"},
     "gpii-key/prefsSafe": {"preferences.flat", "preferences.flat.contexts.gpii-default"},
+    "terms/gpii-key": {""},
+    "terms/gpii-token": {""},
     "gpii-token/preferences": {"value.flat", "value.flat.contexts.gpii-default"},
 }
 
@@ -194,11 +195,10 @@ def test_no_property_can_be_misspelt(name: str, at: int) -> None:
             where = ".".join(map(str, path))
             more = changed(data, (*path, "http://registry.gpii.net/common/more"), {"a": 1})
             misspelt = changed(data, (*path, "misspelt"), {"a": 1})
-            if where in TOLERANT.get(name, ()):
+            if where in TOLERANT.get(name, ()) or where.endswith(".preferences"):
                 assert explain(name, misspelt) == []
             elif "http://registry.gpii.net/" not in where and not where.endswith(("metadata.0", "conditions.0")):
                 assert rejected(name, misspelt), where
-            # In preferences there are terms only.
             assert is_valid(name)(more) == (explain(name, more) == [])
 
 
@@ -303,7 +303,7 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
     ("common/prefs-safe-id", (), ["prefsSafe-", "prefssafe-x", "", None]),
     ("common/preference-set", ("flat",), [*SETS, None, []]),
     ("common/preference-set", ("flat", "name"), [None, 1]),
-    ("common/terms", (TERM,), ["1", 1.5, 5, -3, None, True]),
+    ("terms/gpii-key", (TERM,), ["1", 1.5, 5, -3, None, True]),
     (
         "gpii-token/preferences",
         ("value",),
@@ -319,7 +319,7 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
     ("gpii-token/user", ("defaultGpiiToken",), ["", None, "_x"]),
     ("gpii-token/gpiiToken", ("_id",), ["2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21"]),
     ("gpii-token/gpiiToken", ("gpiiToken",), ["", None]),
-    ("gpii-token/gpiiToken", ("userId",), ["alice", None]),
+    ("gpii-token/gpiiToken", ("userId",), ["alice", 1]),
     ("gpii-token/gpiiAppInstallationClient", ("oauth2ClientSecret",), ["", None]),
     ("gpii-token/gpiiAppInstallationClient", ("userId",), ["sam", None]),
     ("gpii-token/onboardedSolutionClient", ("solutionId",), ["", None]),
@@ -518,7 +518,7 @@ def test_both_validators_agree_on_every_change_of_an_example(name: str, at: int)
     """What the fast one lets through the slow one would, too, and what it stops the slow one can explain."""
     data = example(name, at)
     # Floating point is where they are known to differ: on multiples of 0.1, of which the terms have some.
-    pool = POOL + ([] if name == "common/terms" else FLOATS)
+    pool = POOL + ([] if name.startswith("terms/") else FLOATS)
     for path in places(data):
         value = at_path(data, path)
         for other in pool + (endings(value) if isinstance(value, str) else []):

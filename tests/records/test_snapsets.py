@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import json5
 import pytest
@@ -32,6 +33,8 @@ TITLES = {
     "snapset_4d": "Magnifier Dark 200%",
     "snapset_5": "Voice Control with Increased Size",
 }
+CREATED = {"gpii-token": "2017-11-01T00:00:00.000Z", "gpii-key": "2020-11-23T00:00:00.000Z"}
+OWN = [(model, path.stem) for model in CREATED for path in sorted((data_dir("snapsets") / model).glob("*.json5"))]
 
 Write = Callable[..., Path]
 
@@ -61,7 +64,7 @@ def term(name: str, value: str) -> str:
 def refusal(path: Path, *, strict: bool = False) -> list[str]:
     """Return the lines of the error that reading a snapset ends with, without its path."""
     with pytest.raises(InputError) as caught:
-        read_snapset(path, strict=strict)
+        read_snapset(path, "gpii-key", strict=strict)
     assert caught.value.exit_code is ExitCode.INPUT
     lines = str(caught.value).splitlines()
     assert all(line.startswith(str(path)) for line in lines)
@@ -71,22 +74,39 @@ def refusal(path: Path, *, strict: bool = False) -> list[str]:
 # The project's own.
 
 
-def test_all_twelve_snapsets_are_there_under_their_names_and_titles(snapsets: Snapsets) -> None:
-    """Each is named after its file, and has the title that people see."""
-    assert {snapset.name: snapset.title for snapset in snapsets} == TITLES
+@pytest.mark.parametrize("model", CREATED)
+def test_each_model_has_its_snapsets_under_their_names_and_titles(snapsets: Snapsets, model: str) -> None:
+    """Each is named after its file and has a display name; voice control came after the servers of 2017."""
+    titles = {name: title for name, title in TITLES.items() if model == "gpii-key" or name != "snapset_5"}
+    found = snapsets.of(model)
+    assert {snapset.name: snapset.title for snapset in found} == titles
+    assert list(found.by_name) == sorted(titles)
+    assert found.names() == ["empty", *sorted(titles)]
+    assert read_snapsets(None, model) == found
+
+
+def test_a_library_has_the_names_of_every_model(snapsets: Snapsets) -> None:
+    """A batch is minted before anybody says where it is going to be loaded."""
     assert list(snapsets.by_name) == sorted(TITLES)
-    assert snapsets.names() == ["empty", *sorted(TITLES)]
+    assert snapsets.problems_of("snapset_5", "--snapset") == ()
+    assert snapsets.of("gpii-key").problems_of("snapset_5", "--snapset") == ()
+    [problem] = snapsets.of("gpii-token").problems_of("snapset_5", "--snapset")
+    assert (
+        problem.rule == f"there is no snapset 'snapset_5' in {data_dir('snapsets')}/gpii-token, only for model gpii-key"
+    )
 
 
-@pytest.mark.parametrize("name", TITLES)
-def test_a_snapset_is_its_files_content_whole(snapsets: Snapsets, name: str) -> None:
-    """The set is what stands in the file; only the time of creation is kept apart."""
-    snapset = snapsets.get(name)
+@pytest.mark.parametrize(("model", "name"), OWN)
+def test_a_snapset_is_its_files_content_whole(snapsets: Snapsets, model: str, name: str) -> None:
+    """The set is what the file says; only the time of creation is kept apart."""
+    snapset = snapsets.of(model).get(name)
     assert snapset is not None
-    content = json5.loads((data_dir("snapsets") / f"{name}.json5").read_text("utf-8"))
-    assert snapset.created == content.pop("timestampCreated") == "2020-11-23T00:00:00.000Z"
+    text = (data_dir("snapsets") / model / f"{name}.json5").read_text("utf-8")
+    content = json5.loads(text)
+    assert snapset.created == content.pop("timestampCreated") == CREATED[model]
     assert snapset.preferences == content
     assert content["flat"]["contexts"]["gpii-default"]["preferences"]
+    assert text.startswith("// For people ")
 
 
 def test_the_projects_own_files_know_every_term_that_they_use(snapsets: Snapsets) -> None:
@@ -94,6 +114,48 @@ def test_the_projects_own_files_know_every_term_that_they_use(snapsets: Snapsets
     assert snapsets.warnings == ()
     for folder in (data_dir("snapsets"), data_dir("samples") / "personas"):
         assert read_snapsets(folder, strict=True).warnings == ()
+
+
+def test_the_pilots_snapsets_of_2017_set_what_was_published(snapsets: Snapsets) -> None:
+    """Terms and values of GPII/universal at 679829561, testData/preferences/snapset_*.json (2017-11-01)."""
+    applications = "http://registry.gpii.net/applications"
+    tools = {f"{COMMON}supportTool": ["dictionary"]}
+    pointer = {f"{COMMON}cursorSize": 1}
+    dark = {
+        f"{applications}/com.microsoft.windows.highContrast": {
+            "HighContrastOn": {"path": "pvParam.dwFlags.HCF_HIGHCONTRASTON", "value": True},
+            "LastHighContrastTheme": "%SystemRoot%\\resources\\Ease of Access Themes\\hcblack.theme",
+        },
+        f"{applications}/net.gpii.uioPlus": {"contrastTheme": "wb"},
+    }
+
+    def scale(factor: float) -> dict[str, Any]:
+        return {f"{applications}/com.microsoft.windows.screenDPI": {"screen-dpi": factor}}
+
+    def lens(factor: float) -> dict[str, Any]:
+        return {
+            f"{COMMON}magnifierEnabled": True,
+            f"{COMMON}magnification": factor,
+            f"{COMMON}magnifierPosition": "Lens",
+            **tools,
+        }
+
+    assert {each.name: each.preferences["flat"]["contexts"] for each in snapsets.of("gpii-token")} == {
+        f"snapset_{name}": {"gpii-default": {"name": "Default preferences", "preferences": preferences}}
+        for name, preferences in {
+            "1a": scale(1.25) | pointer | tools,
+            "1b": scale(1.5) | pointer | tools,
+            "1c": scale(1.75) | pointer | tools,
+            "2a": scale(1.25) | pointer | dark,
+            "2b": scale(1.5) | pointer | dark,
+            "2c": scale(1.75) | pointer | dark,
+            "3": scale(1.5) | pointer | tools | {f"{COMMON}selfVoicingEnabled": True},
+            "4a": lens(2),
+            "4b": lens(4),
+            "4c": lens(2) | scale(1.75),
+            "4d": lens(2) | dark,
+        }.items()
+    }
 
 
 def test_the_empty_snapset_is_built_in(snapsets: Snapsets, tmp_path: Path) -> None:
@@ -118,11 +180,22 @@ def test_a_folders_own_empty_snapset_counts(tmp_path: Path, write: Write) -> Non
     assert found.names() == ["empty"]
 
 
-def test_an_unknown_snapset_is_told_with_those_there_are(tmp_path: Path, write: Write) -> None:
-    """The problem names where it was asked for, the folder, and every name to choose of."""
-    write(with_preferences(""))
-    problem = read_snapsets(tmp_path).unknown("mime", "spring.batch.jsonl")
-    assert str(problem) == f"spring.batch.jsonl: there is no snapset 'mime' in {tmp_path} (choose of empty, mine)"
+@pytest.mark.parametrize(
+    ("name", "todo"),
+    [
+        ("snapset_1", "did you mean snapset_1b or snapset_1a?"),
+        ("snapset1b", "did you mean snapset_1b or snapset_1a?"),
+        ("reader", "must be one of: empty, snapset_1a, snapset_1b"),
+    ],
+)
+def test_an_unknown_snapset_is_an_error_that_suggests_similar_ones(
+    tmp_path: Path, write: Write, name: str, todo: str
+) -> None:
+    """The problem names where it was asked for, the folder, and what may have been meant."""
+    write(with_preferences(""), "snapset_1a.json5")
+    write(with_preferences(""), "snapset_1b.json5")
+    [problem] = read_snapsets(tmp_path).problems_of(name, "spring.batch.jsonl")
+    assert str(problem) == f"spring.batch.jsonl: there is no snapset {name!r} in {tmp_path} ({todo})"
 
 
 # What is accepted.
@@ -224,9 +297,8 @@ def test_a_character_may_be_written_as_two_escapes(write: Write, written: str) -
 # What is not.
 
 SEE = "(see schemas/files/snapset.schema.json)"
-SEE_TERMS = "(see schemas/common/terms.schema.json)"
+SEE_TERMS = "(see schemas/terms/gpii-key.schema.json)"
 SYNTAX = "(correct the syntax)"
-TERM = r"^http://registry\\.gpii\\.net/(common|applications)/.+"
 CHOICES = "['default', 'yellow', 'green', 'pink']"
 
 WRONG: dict[str, tuple[str | bytes, list[str]]] = {
@@ -294,16 +366,15 @@ WRONG: dict[str, tuple[str | bytes, list[str]]] = {
         "{flat: {name: 1, contexts: {'gpii-default': {preferences: {}}}}}",
         [f": flat.name: 1 is not of type 'string' {SEE}"],
     ),
-    "a term of nobody's": (
-        with_preferences('"DPIScale": 1'),
-        [
-            rf": flat.contexts.gpii-default.preferences: 'DPIScale' does not match '{TERM}' {SEE}",
-        ],
-    ),
     "an application's settings that are none": (
-        with_preferences(f'"{APPLICATION}": true'),
-        [f": flat.contexts.gpii-default.preferences.{APPLICATION}: True is not of type 'object' {SEE}"],
+        with_preferences(f'"{APPLICATION}": "on"'),
+        [f": flat.contexts.gpii-default.preferences.{APPLICATION}: 'on' is not of type 'object' {SEE}"],
     ),
+    "an application that is enabled by a string": (
+        with_preferences(f'"{APPLICATION}/enabled": "on"'),
+        [f": flat.contexts.gpii-default.preferences.{APPLICATION}/enabled: 'on' is not of type 'boolean' {SEE}"],
+    ),
+    "a set without a view": ("{}", [f": 'flat' is a required property {SEE}"]),
     "a value of a wrong type": (
         term("highContrast/enabled", '"yes"'),
         [f"context gpii-default: {COMMON}highContrast/enabled: 'yes' is not of type 'boolean' {SEE_TERMS}"],
@@ -362,35 +433,83 @@ def test_a_wrong_time_is_told(write: Write) -> None:
 def test_a_file_must_be_named_like_a_snapset(write: Write, name: str) -> None:
     """The name becomes a key in the databases: letters, digits, hyphens and underscores, a letter first."""
     path = write(with_preferences(""), name)
-    assert refusal(path) == [f": {path.stem!r} is no name for a snapset"]
+    todo = "use up to 64 letters, digits, '_' and '-'"
+    assert refusal(path) == [f": {path.stem!r} is no name for a snapset ({todo})"]
 
 
 def test_an_unknown_term_is_a_warning_and_with_strict_an_error(write: Write) -> None:
     """More terms are in use than are described, but a slip of the pen looks the same: the user decides."""
     text = with_preferences(f'"{COMMON}dpiScale": 1, "{APPLICATION}": {{anything: 1}}, "{COMMON}DPIScale": 1')
     path = write(text)
-    said = f"context gpii-default: {COMMON}dpiScale is not a term that the registry's file knows (check its spelling)"
-    snapset, warnings = read_snapset(path)
+    said = f"context gpii-default: unknown term {COMMON}dpiScale (check its spelling)"
+    snapset, warnings = read_snapset(path, "gpii-key")
     assert [str(warning) for warning in warnings] == [f"{path}, {said}"]
     assert snapset.preferences == json5.loads(text)
     assert refusal(path, strict=True) == [said]
-    assert f"{COMMON}DPIScale" in known_terms()
+    assert f"{COMMON}DPIScale" in known_terms("gpii-key")
 
 
 # A folder of them.
 
 
-def test_every_problem_of_every_file_of_a_folder_is_told(tmp_path: Path, write: Write) -> None:
+def test_a_broken_file_stops_only_what_uses_it(tmp_path: Path, write: Write) -> None:
+    """The other snapsets of the folder can be used; the broken ones are warned of, every problem."""
+    write("{", "c.json5")
+    write(term("DPIScale", "9"), "a.json5")
+    write(with_preferences(""), "b.json5")
+    os.mkfifo(tmp_path / "d.json5")
+    found = read_snapsets(tmp_path, "gpii-key")
+    assert list(found.by_name) == ["b"]
+    assert found.problems_of("b", "here") == ()
+    assert [problem.where.removeprefix(str(tmp_path)) for problem in found.problems_of("a", "here")] == [
+        "/a.json5, context gpii-default"
+    ]
+    assert [(problem.where.removeprefix(str(tmp_path)), problem.rule[-18:]) for problem in found.warnings] == [
+        ("/a.json5, context gpii-default", "skipping snapset a"),
+        ("/c.json5, line 1, column 2", "skipping snapset c"),
+        ("/d.json5", "skipping snapset d"),
+    ]
+
+
+def test_strict_reports_every_problem_of_every_file(tmp_path: Path, write: Write) -> None:
     """One run tells all that is wrong, in the order of the files."""
     write("{", "c.json5")
     write(term("DPIScale", "9"), "a.json5")
     write(with_preferences(""), "b.json5")
     with pytest.raises(InputError) as caught:
-        read_snapsets(tmp_path)
+        read_snapsets(tmp_path, "gpii-key", strict=True)
     assert [problem.where.removeprefix(str(tmp_path)) for problem in caught.value.problems] == [
         "/a.json5, context gpii-default",
         "/c.json5, line 1, column 2",
     ]
+
+
+def test_a_folder_may_hold_a_folder_for_each_model(tmp_path: Path, write: Write) -> None:
+    """The target's model selects; a model that has none is an error, and so is a file outside the folders."""
+    (tmp_path / "gpii-key").mkdir()
+    write(term("DPIScale", "2"), "gpii-key/large.json5")
+    assert list(read_snapsets(tmp_path).of("gpii-key").by_name) == ["large"]
+    assert list(read_snapsets(tmp_path, "gpii-key").by_name) == ["large"]
+    with pytest.raises(InputError, match="has no snapsets for model gpii-token"):
+        read_snapsets(tmp_path, "gpii-token")
+    with pytest.raises(InputError, match="has no snapsets for model gpii-token"):
+        read_snapsets(tmp_path).of("gpii-token")
+    with pytest.raises(InputError, match="has no snapsets for model gpii-token"):
+        read_snapsets(tmp_path / "gpii-key", "gpii-token")
+    write(term("DPIScale", "2"), "small.json5")
+    with pytest.raises(InputError, match=r"small\.json5: is outside the folders of the models \(gpii-key\)"):
+        read_snapsets(tmp_path, "gpii-key")
+
+
+def test_terms_are_those_of_the_model(tmp_path: Path, write: Write) -> None:
+    """What people wrote for the servers of 2017 is not checked by the ranges of 2020, and the other way round."""
+    write(term("characterSpace", "0"), "old.json5")
+    write(term("selfVoicing/enabled", "true"), "new.json5")
+    token, key = (read_snapsets(tmp_path, model) for model in ("gpii-token", "gpii-key"))
+    assert list(token.by_name) == ["new", "old"]
+    assert list(key.by_name) == ["new"]
+    assert [warning.rule for warning in token.warnings] == [f"unknown term {COMMON}selfVoicing/enabled"]
+    assert list(read_snapsets(tmp_path).by_name) == ["new", "old"]
 
 
 def test_only_snapsets_of_a_folder_are_read(tmp_path: Path, write: Write) -> None:
@@ -409,7 +528,7 @@ def test_a_snapset_that_is_there_in_two_files_is_told(tmp_path: Path, write: Wri
     write(with_preferences(""), "mine.json")
     write(with_preferences(""), "mine.json5")
     with pytest.raises(InputError) as caught:
-        read_snapsets(tmp_path)
+        read_snapsets(tmp_path, "gpii-key", strict=True)
     assert str(caught.value) == f"{tmp_path}/mine.json5: mine is there twice, as .json and .json5 (keep one)"
 
 
@@ -417,11 +536,11 @@ def test_warnings_of_a_folder_are_kept(tmp_path: Path, write: Write) -> None:
     """What was noticed in any file is told with the folder's snapsets; with strict it is an error."""
     write(term("one", "1"), "a.json5")
     write(term("two", "1"), "b.json5")
-    assert [warning.where for warning in read_snapsets(tmp_path).warnings] == [
+    assert [warning.where for warning in read_snapsets(tmp_path, "gpii-key").warnings] == [
         f"{tmp_path}/{name}.json5, context gpii-default" for name in "ab"
     ]
     with pytest.raises(InputError) as caught:
-        read_snapsets(tmp_path, strict=True)
+        read_snapsets(tmp_path, "gpii-key", strict=True)
     assert len(caught.value.problems) == 2
 
 

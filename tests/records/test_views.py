@@ -104,7 +104,11 @@ CONTRACT = {
         "findPrivilegedPrefsCreatorAuthorizationById": View(_PRIVILEGED, member("_id")),
         "findPrivilegedPrefsCreatorAuthorizationByClientId": View(_PRIVILEGED, member("clientId"), active=True),
         "findAuthorizationByAccessToken": View(
-            types("privilegedPrefsCreatorAuthorization", "webPrefsConsumerAuthorization"),
+            types(
+                "gpiiAppInstallationAuthorization",
+                "privilegedPrefsCreatorAuthorization",
+                "webPrefsConsumerAuthorization",
+            ),
             member("accessToken"),
             lambda d: {"_id": d["clientId"], "authorization": d},
             active=True,

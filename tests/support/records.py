@@ -29,15 +29,8 @@ def token_documents(key: str, preferences: Json, *, card: bool) -> Contents:
     """Return the documents of a card or a snapset in the model gpii-token."""
     documents: Contents = {"preferences": {key: {"_id": key, "value": preferences}}, "auth": {}}
     if card:
-        documents["auth"] = {
-            f"user-{key}": {"_id": f"user-{key}", "type": "user", "defaultGpiiToken": key},
-            f"gpiiToken-{key}": {
-                "_id": f"gpiiToken-{key}",
-                "type": "gpiiToken",
-                "gpiiToken": key,
-                "userId": f"user-{key}",
-            },
-        }
+        token = f"gpiiToken-{key}"
+        documents["auth"] = {token: {"_id": token, "type": "gpiiToken", "gpiiToken": key, "userId": None}}
     return documents
 
 
@@ -104,6 +97,7 @@ def _read(path: Path) -> Json:
 
 def expected(model: str, manifests: Iterable[Path], snapsets: Path) -> Contents:
     """Return every document that a load of manifests and a folder of snapsets has to bring, but the views."""
+    snapsets = snapsets / model if (snapsets / model).is_dir() else snapsets
     parts = [
         documents(model, path.stem, *snapset_file(snapsets, path.stem), card=False)
         for path in sorted(snapsets.glob("*.json5"))

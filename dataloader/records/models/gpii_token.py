@@ -1,13 +1,17 @@
-"""Model ``gpii-token``: the deployment of 31 October 2017.
+"""Model ``gpii-token``: the servers of 1 November 2017 to 15 May 2018.
 
 The Preferences Server reads ``preferences``, one document a card and one a snapset; the authorization
-server reads ``auth``, a user and a token a card.
+server reads ``auth``, a token a card.
+
+A card has no user document: with one, the servers of 2017 filter the card's settings by what the user has granted,
+which is nothing (docs/servers.md). Only people who log in with a password, in development data, have users.
 """
 
 from dataloader.common import Document
 from dataloader.records.models.base import Entry, Kind, Lookup, Model, Revoking, Role
 
-_PEOPLE = frozenset({Role.CARD, Role.PERSON})
+_TOKEN_ROLES = frozenset({Role.CARD, Role.PERSON})
+_USER_ROLES = frozenset({Role.PERSON})
 
 
 def _same(key: str) -> str:
@@ -38,7 +42,7 @@ def _token(entry: Entry) -> Document:
         "_id": _token_id(entry.key),
         "type": "gpiiToken",
         "gpiiToken": entry.key,
-        "userId": _user_id(entry.key),
+        "userId": _user_id(entry.key) if entry.role is Role.PERSON else None,
     }
 
 
@@ -48,14 +52,13 @@ MODEL = Model(
     # The token comes last: it is what lets a card in, so by then all that it leads to is there.
     kinds=(
         Kind("preferences", "preferences", _same, _preferences),
-        Kind("user", "auth", _user_id, _user, _PEOPLE),
-        Kind("gpiiToken", "auth", _token_id, _token, _PEOPLE),
+        Kind("user", "auth", _user_id, _user, _USER_ROLES),
+        Kind("gpiiToken", "auth", _token_id, _token, _TOKEN_ROLES),
     ),
     lookups=(
         Lookup("auth", "findGpiiToken", include_docs=False, kinds={"value": "gpiiToken"}),
-        Lookup("auth", "findUserByGpiiToken", include_docs=True, kinds={"doc": "user"}),
         Lookup("preferences", None, include_docs=True, kinds={"doc": "preferences"}),
     ),
     # The token is what lets a card in: once it has gone, the card no longer works.
-    revoking=(Revoking("gpiiToken"), Revoking("user")),
+    revoking=(Revoking("gpiiToken"),),
 )
