@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         short,
         tell_how_far,
     )
+    from dataloader.common.escaping import printable, printable_json
     from dataloader.common.files import new_files, read_password_file, require_file
     from dataloader.common.json5 import read_json5
     from dataloader.common.progress import OnProgress, no_progress
@@ -136,6 +137,8 @@ __all__ = [
     "normal",
     "now",
     "prepare",
+    "printable",
+    "printable_json",
     "progress_interval",
     "raise_problems",
     "rank",
@@ -168,6 +171,7 @@ _NAMES = {
         "short",
         "tell_how_far",
     ),
+    "escaping": ("printable", "printable_json"),
     "files": ("new_files", "read_password_file", "require_file"),
     "json5": ("read_json5",),
     "progress": ("OnProgress", "no_progress"),

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
 
+from dataloader.common.escaping import printable
+
 SHOWN_PROBLEMS = 20
 """How many problems of one input are printed; the rest are counted."""
 
@@ -50,15 +52,13 @@ class ExitCode(IntEnum):
 
 
 def short(text: str, most: int) -> str:
-    """Return what somebody else has written as it is repeated in messages: on one line, shortened, and harmless.
+    """Return text from outside as messages repeat it: on one line, shortened, control characters escaped.
 
     Args:
-        text: the text; what can't be printed, such as a terminal's control characters, is replaced.
+        text: the text.
         most: characters that are kept.
     """
-    line = "".join(
-        each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in " ".join(text[: 4 * most].split())
-    )
+    line = printable(" ".join(text[: 4 * most].split()))
     return line if len(line) <= most and len(text) <= 4 * most else f"{line[:most]}…"
 
 
@@ -91,7 +91,7 @@ def _one_line(what: str, rule: str | None, todo: str | None) -> str:
 
 
 def _bounded(part: str | None) -> str:
-    text = " ".join((part or "").split())
+    text = printable(" ".join((part or "").split()))
     return text if len(text) <= MAX_PART else f"{text[: MAX_PART // 2]} … {text[-MAX_PART // 2 :]}"
 
 
@@ -204,19 +204,20 @@ class ReturnedError(DataloaderError):
 
 
 def tell_how_far(error: DataloaderError, done: int, total: int, what: str) -> None:
-    """Add to an error what a run had done before it, and that running it again goes on.
+    """Add to an error how far a run had come, and when running it again helps.
 
     Args:
-        error: what ended the run; one that refused it from the start is left as it is.
-        done: how many were seen to.
+        error: what ended the run.
+        done: how many were processed; nothing is added where there were none.
         total: of how many.
         what: how many of what, such as ``documents``.
     """
-    if isinstance(error, ProtectedError) and not done:
+    if not done:
         return
-    parts = [error.todo, f"{done} of {total} {what} were seen to before this"]
+    parts = [error.todo, f"stopped after {done:,} of {total:,} {what}"]
     if "run it again" not in (error.todo or ""):
-        parts.append("run it again and it goes on from there")
+        passes = isinstance(error, UnreachableError | NodesError)
+        parts.append("run it again to continue" if passes else "once that is fixed, run it again to continue")
     error.todo = "; ".join(filter(None, parts))
 
 

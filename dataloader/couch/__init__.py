@@ -1,24 +1,30 @@
 """Talking to CouchDB.
 
 The object model is couchdb-python's (``couchdb.Server``, ``couchdb.Database``); its HTTP layer is
-replaced by :class:`Session`, for a connection pool, time-outs, retries, TLS and bodies of bytes.
+replaced by :class:`Session`, for a connection pool, timeouts, retries, TLS and bodies of bytes.
 """
 
 from dataloader.couch.address import Address, Tls
 from dataloader.couch.database import Database, Rejection
+from dataloader.couch.facts import Nodes, Welcome
 from dataloader.couch.replies import ConflictError, NotFoundError
-from dataloader.couch.server import Nodes, Server, Welcome
-from dataloader.couch.session import Session
+from dataloader.couch.server import Server
+from dataloader.couch.session import Request, Session
+from dataloader.couch.watching import Attempt, Retry, Watcher
 
 __all__ = [
     "Address",
+    "Attempt",
     "ConflictError",
     "Database",
     "Nodes",
     "NotFoundError",
     "Rejection",
+    "Request",
+    "Retry",
     "Server",
     "Session",
     "Tls",
+    "Watcher",
     "Welcome",
 ]

@@ -53,7 +53,7 @@ def _asked(ask: Ask, path: str) -> dict[str, Any] | Failure:
     try:
         answer = ask(path)
         reply = answer if isinstance(answer, Failure) else answer[2].json()
-    except (CredentialsError, ProtocolError, ValueError):
+    except (CredentialsError, ProtocolError, ValueError, RecursionError):
         # What the node does not tell; what is wrong with it, its answer to the request itself will show.
         return {}
     return reply if isinstance(reply, Failure | dict) else {}

@@ -6,27 +6,35 @@ API facts: https://docs.couchdb.org/en/3.5.0/api/database/.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import chain
+from typing import Any, TypeVar
+from urllib.parse import quote
 
-import orjson
+import msgspec
 
 from dataloader.common import IMPOSSIBLE, CredentialsError, Document, ProtocolError, TooLargeError
 from dataloader.couch import parsing
+from dataloader.couch.address import Address
+from dataloader.couch.facts import Facts, Nodes
 from dataloader.couch.failures import TimedOutError
+from dataloader.couch.halving import in_halves
 from dataloader.couch.parsing import WriteReply
 from dataloader.couch.replies import Body, NotFoundError, PreconditionError, read
-from dataloader.couch.session import Answer
+from dataloader.couch.session import Answer, Request, Session
 
-if TYPE_CHECKING:
-    from dataloader.couch.server import Server
-
-T = TypeVar("T")
 Row = TypeVar("Row")
+
+
+class _Identified(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+
+
+_ID = msgspec.json.Decoder(_Identified)
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A document that the server did not take, and why."""
+    """A document that the server did not accept, and why."""
 
     id: str
     reason: str
@@ -35,19 +43,27 @@ class Rejection:
 class Database:
     """One database; every method is one request, safe to repeat and to call from several threads.
 
-    Where a request about many things is too large for the server (413), it is made in halves.
+    A request about many documents that is too large for the server (413) is made in halves.
+
+    Args:
+        name: the database's.
+        resource: couchdb-python's.
+        session: makes the requests.
+        address: the server's.
+        facts: what is known of the server.
+        nodes: asks for the cluster's nodes.
     """
 
-    def __init__(self, name: str, database: Any, server: "Server") -> None:
+    def __init__(
+        self, name: str, resource: Any, session: Session, address: Address, facts: Facts, nodes: Callable[[], Nodes]
+    ) -> None:
         self.name = name
-        self._resource = database.resource
-        self._server = server
+        self._resource = resource
+        self._session = session
+        self._address = address
+        self._facts = facts
+        self._nodes = nodes
         self._copies: int | None = None
-
-    @property
-    def has_copies(self) -> bool:
-        """Whether documents may have several copies, one of which may be behind the others."""
-        return self._server.may_be_cluster
 
     @property
     def copies(self) -> int:
@@ -57,8 +73,18 @@ class Database:
             NotFoundError: the database does not exist.
         """
         if self._copies is None:
-            self._copies = read(self._resource.get()[2], parsing.copies)
+            self._copies = int(read(self._resource.get()[2], parsing.information)["copies"])
         return self._copies
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether documents may have several copies, one of which may be behind the others."""
+        return len((self._facts.nodes or self._nodes()).expected) != 1
+
+    @property
+    def names_leaves(self) -> bool:
+        """Whether ``_revs_diff`` names a document's leaves; the server must have been asked who it is."""
+        return self._facts.greeting is not None and self._facts.greeting.names_leaves
 
     def exists(self) -> bool:
         """Tell whether the database is there."""
@@ -87,7 +113,7 @@ class Database:
             return
 
     def info(self) -> dict[str, Any] | None:
-        """Return what the server knows of the database (``doc_count``, ``update_seq``…), None where it is not."""
+        """Return what the server knows of the database (``doc_count``, ``update_seq``…); None if it does not exist."""
         try:
             return read(self._resource.get()[2], parsing.information)
         except NotFoundError:
@@ -116,7 +142,7 @@ class Database:
         Not by one that has to fail: CouchDB 3.5 takes a revision that it has never seen of a document that it has
         never seen, where any other document is there.
         """
-        return self._lets(lambda: read(self._resource.post("_bulk_docs", body={"docs": []})[2], parsing.errors))
+        return self._lets(lambda: self._refused(self._post_documents({"docs": []}), []))
 
     def _lets(self, ask: Callable[[], object]) -> bool:
         try:
@@ -139,9 +165,13 @@ class Database:
             ``{ID: {"missing": [REVISION, …], "possible_ancestors": [REVISION, …]}}`` for each document. ``missing``
             always holds ``IMPOSSIBLE``, which is asked about too, so that CouchDB names the leaves.
         """
-        questions = {doc_id: [rev, IMPOSSIBLE] for doc_id, rev in revisions.items()}
-        reply = self._resource.post("_revs_diff", body=questions)
-        return read(reply[2], lambda data: parsing.differences(data, questions))
+
+        def ask(ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+            questions = {doc_id: [revisions[doc_id], IMPOSSIBLE] for doc_id in ids}
+            return self._ask("POST", "_revs_diff", questions, lambda data: parsing.differences(data, questions))
+
+        found = in_halves(ask, list(revisions)) if revisions else ()
+        return dict(chain.from_iterable(each.items() for each in found))
 
     def leaves(self, ids: Sequence[str], *, all_copies: bool = False) -> dict[str, list[Document]]:
         """Fetch every leaf of documents, deleted ones too, each with its ``_revisions``.
@@ -163,13 +193,13 @@ class Database:
             body = {"docs": [{"id": each} for each in some]}
             return self._read(path, body, lambda data: parsing.leaves(data, some), lambda leaf: leaf)
 
-        for doc_id, document, _ in _in_halves(ask, list(found)):
+        for doc_id, document, _ in chain.from_iterable(in_halves(ask, list(found))):
             if document is not None:
                 found[doc_id].append(document)
         return found
 
     def revision(self, doc_id: str, rev: str) -> Document | None:
-        """Fetch one revision of a document, None where it is not there (any more)."""
+        """Fetch one revision of a document, None if it does not exist (any more)."""
         body = {"docs": [{"id": doc_id, "rev": rev}]}
         [(_, document, _)] = self._read(
             "_bulk_get", body, lambda data: parsing.leaves(data, [doc_id], one=True), lambda leaf: leaf
@@ -178,36 +208,50 @@ class Database:
 
     def all_docs(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Fetch the winning revisions of documents with their conflicts (``_all_docs``), a row an ID."""
-        return self._read(
-            "_all_docs?include_docs=true&conflicts=true",
-            {"keys": list(ids)},
-            lambda data: parsing.rows_of_documents(data, ids),
-            lambda row: (row["key"], row.get("doc"), (row.get("error", ""), str(row.get("reason", "")))),
-        )
+        if not ids:
+            return []
+
+        def ask(some: Sequence[str]) -> list[dict[str, Any]]:
+            return self._read(
+                "_all_docs?include_docs=true&conflicts=true",
+                {"keys": list(some)},
+                lambda data: parsing.rows_of_documents(data, some),
+                lambda row: (row["key"], row.get("doc"), (row.get("error", ""), str(row.get("reason", "")))),
+            )
+
+        return [*chain.from_iterable(in_halves(ask, ids))]
 
     def _read(
-        self, path: str, body: object, form: Callable[[Any], list[Row]], leaf: Callable[[Row], parsing.Leaf]
+        self, path: str, body: object, form: Callable[[memoryview], list[Row]], leaf: Callable[[Row], parsing.Leaf]
     ) -> list[Row]:
-        """Ask for documents; what the server can't read just now is not absent, and is asked for again.
+        """Ask for documents; one that the server can't read now is not absent, and is asked for again.
 
         Args:
             path: of the request, in this database.
             body: what is asked.
-            form: takes the reply apart.
+            form: parses the reply.
             leaf: what a row of it says of one document.
 
         Raises:
-            UnreachableError: there is a document that the server can't read, to the last retry.
+            UnreachableError: after all retries, there is a document that the server can't read.
         """
+        found: list[Row] = []
 
         def unreadable(reply: Body) -> str | None:
-            for doc_id, document, (error, reason) in map(leaf, read(reply, form)):
+            found[:] = read(reply, form)
+            for doc_id, document, (error, reason) in map(leaf, found):
                 if document is None and error not in {"", "not_found"}:
                     return f"document {doc_id}: {error}, {reason}"
             return None
 
-        url = f"{self._resource.url}/{path}"
-        return read(self._server.session.request("POST", url, body, unreadable=unreadable)[2], form)
+        self._session.send(Request("POST", self._path(path), body, unreadable=unreadable))
+        return found
+
+    def _path(self, path: str) -> str:
+        return f"/{quote(self.name, safe='')}/{path}"
+
+    def _ask(self, method: str, path: str, body: object, form: Callable[[memoryview], Row]) -> Row:
+        return read(self._session.send(Request(method, self._path(path), body))[2], form)
 
     def write(self, documents: Sequence[bytes]) -> list[Rejection]:
         """Write documents with the revisions that they carry (``_bulk_docs``, ``"new_edits": false``).
@@ -216,14 +260,18 @@ class Database:
             documents: JSON of each, with ``_rev``.
 
         Returns:
-            Those that the server did not take; the reply names no others.
+            Those that the server did not accept; the reply names no others.
         """
-        body = b'{"new_edits":false,"docs":[%s]}' % b",".join(documents)
-        try:
-            reply = self._resource.post("_bulk_docs", body=body)
-        except TooLargeError as error:
-            return _smaller(self.write, documents, error, _id_of)
-        return [rejection for _, rejection in self._rejections(reply, lambda: map(_id_of, documents))]
+
+        def ask(some: Sequence[bytes]) -> list[Rejection]:
+            body = b'{"new_edits":false,"docs":[%s]}' % b",".join(some)
+            return [rejection for _, rejection in self._refused(self._post_documents(body), map(_id, some))]
+
+        alone = in_halves(ask, documents, lambda each, error: [Rejection(_id(each), str(error))])
+        return [*chain.from_iterable(alone)] if documents else []
+
+    def _post_documents(self, body: object, path: str = "_bulk_docs") -> Answer:
+        return self._session.send(Request("POST", self._path(path), body))
 
     def swap(self, documents: Sequence[Document]) -> list[WriteReply]:
         """Write documents as people do (``_bulk_docs``), each on top of the ``_rev`` that it carries, to all copies.
@@ -238,19 +286,17 @@ class Database:
         Raises:
             ProtocolError: the reply does not answer for each document once.
         """
-        try:
-            reply = self._resource.post("_bulk_docs", body={"docs": documents}, w=self.copies)
-        except TooLargeError as error:
-            if len(documents) == 1:
-                return [WriteReply(error="too_large", reason=str(error))]
-            middle = len(documents) // 2
-            return self.swap(documents[:middle]) + self.swap(documents[middle:])
-        ids = [str(each["_id"]) for each in documents]
-        hide = self._server.address.secrets.hide_in_theirs
-        return [
-            each._replace(error=hide(each.error), reason=hide(each.reason))
-            for each in read(reply[2], lambda data: parsing.written(data, ids))
-        ]
+        hide = self._address.secrets.hide_in_theirs
+
+        def ask(some: Sequence[Document]) -> list[WriteReply]:
+            reply = self._post_documents({"docs": some}, f"_bulk_docs?w={self.copies}")
+            found = read(reply[2], lambda data: parsing.written(data, [str(each["_id"]) for each in some]))
+            return [each._replace(error=hide(each.error), reason=hide(each.reason)) for each in found]
+
+        def alone(_: Document, error: TooLargeError) -> list[WriteReply]:
+            return [WriteReply(error="too_large", reason=str(error))]
+
+        return [*chain.from_iterable(in_halves(ask, documents, alone))] if documents else []
 
     def local(self, name: str) -> dict[str, Any]:
         """Fetch a ``_local`` document, which is this database's own and is never replicated.
@@ -280,25 +326,29 @@ class Database:
         Returns:
             Those that the server did not take for another reason.
         """
-        try:
-            reply = self._resource.post("_bulk_docs", body={"docs": documents})
-        except TooLargeError as error:
-            return _smaller(self.edit, documents, error, lambda each: str(each["_id"]))
-        rejections = self._rejections(reply, lambda: (str(each["_id"]) for each in documents))
-        return [rejection for error, rejection in rejections if error != "conflict"]
 
-    def _rejections(self, reply: Answer, ids: Callable[[], Iterable[str]]) -> list[tuple[str, Rejection]]:
+        def ask(some: Sequence[Document]) -> list[Rejection]:
+            reply = self._post_documents({"docs": some})
+            found = self._refused(reply, (str(each["_id"]) for each in some))
+            return [rejection for error, rejection in found if error != "conflict"]
+
+        alone = in_halves(ask, documents, lambda each, error: [Rejection(str(each["_id"]), str(error))])
+        return [*chain.from_iterable(alone)] if documents else []
+
+    def _refused(self, reply: Answer, ids: Iterable[str]) -> list[tuple[str, Rejection]]:
+        """Return the errors of a reply with the documents that were not accepted."""
         self._note_copies(reply)
-        hide = self._server.address.secrets.hide_in_theirs
+        hide = self._address.secrets.hide_in_theirs
+        asked = list(ids)
         # The IDs are those that were sent, so that nothing is hidden in them: a password may be a word of theirs.
         return [
-            (error, Rejection(doc_id, hide(f"{error}: {reason}")))
-            for doc_id, error, reason in read(reply[2], lambda data: parsing.errors(data, [*ids()] if data else ()))
+            (error, Rejection(doc_id, hide(f"{error}: {reason}" if reason else error)))
+            for doc_id, error, reason in read(reply[2], lambda data: parsing.refused(data, asked))
         ]
 
     def _note_copies(self, reply: Answer) -> None:
-        """Note whether a write was answered with 202; it is made on the other nodes later."""
-        self._server.short_of_copies |= reply[0] == HTTPStatus.ACCEPTED
+        """Note whether a write was answered with 202: the other nodes get it later."""
+        self._facts.short_of_copies |= reply[0] == HTTPStatus.ACCEPTED
 
     def view(self, design: str, view: str, keys: Sequence[object], *, include_docs: bool) -> list[dict[str, Any]]:
         """Query a view by keys, as the servers do; the order of the rows means nothing.
@@ -306,14 +356,12 @@ class Database:
         Raises:
             NotFoundError: there is no such view.
         """
-        options = {"include_docs": "true"} if include_docs else {}
-        path = ["_design", design, "_view", view]
+        path = f"_design/{design}/_view/{view}{'?include_docs=true' if include_docs else ''}"
 
         def ask(some: Sequence[object]) -> list[dict[str, Any]]:
-            reply = self._resource.post(path, body={"keys": list(some)}, **options)
-            return read(reply[2], lambda data: parsing.rows(data, some))
+            return self._ask("POST", path, {"keys": list(some)}, lambda data: parsing.rows(data, some))
 
-        return _in_halves(ask, keys)
+        return [*chain.from_iterable(in_halves(ask, keys))] if keys else []
 
     def build_view(self, design: str, view: str, patience: float) -> bool:
         """Ask a view for one row, which has its index built; return whether that is done.
@@ -326,38 +374,13 @@ class Database:
         Raises:
             NotFoundError: there is no such view.
         """
-        path = f"{self._resource.url}/_design/{design}/_view/{view}?limit=1"
+        path = self._path(f"_design/{design}/_view/{view}?limit=1")
         try:
-            self._server.session.request("GET", path, timeout=patience)
+            self._session.send(Request("GET", path, timeout=patience))
         except TimedOutError:
             return False
         return True
 
 
-def _id_of(document: bytes) -> str:
-    doc_id: str = orjson.loads(document)["_id"]
-    return doc_id
-
-
-def _smaller(
-    write: Callable[[Sequence[T]], list[Rejection]],
-    documents: Sequence[T],
-    error: TooLargeError,
-    get_id: Callable[[T], str],
-) -> list[Rejection]:
-    """Write documents in halves that were too large together; one that is so by itself is rejected."""
-    if len(documents) == 1:
-        return [Rejection(get_id(documents[0]), str(error))]
-    middle = len(documents) // 2
-    return write(documents[:middle]) + write(documents[middle:])
-
-
-def _in_halves(ask: Callable[[Sequence[T]], list[Row]], about: Sequence[T]) -> list[Row]:
-    """Ask about many things, in halves where the server finds the request too large."""
-    try:
-        return ask(about)
-    except TooLargeError:
-        if len(about) == 1:
-            raise
-        middle = len(about) // 2
-        return _in_halves(ask, about[:middle]) + _in_halves(ask, about[middle:])
+def _id(document: bytes) -> str:
+    return _ID.decode(document).id

@@ -16,11 +16,11 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from dataloader.common import DataloaderError, Secrets, UnreachableError
+from dataloader.common import DataloaderError, Secrets, UnreachableError, many
 from dataloader.couch import tls
+from dataloader.couch.exchange import OverdueError
 
-LAST = ", to the last retry"
-AGAIN = "what was written stays written; run it again and it goes on from there"
+AGAIN = "documents already written stay; run it again to continue"
 CUT = "the reply is cut off"
 _SHOWN = 300
 """Characters of what a server says that are repeated in an error."""
@@ -31,11 +31,7 @@ class TimedOutError(UnreachableError):
 
 
 class CutError(ProtocolError):
-    """A reply has an end, but not its own: urllib3 could not tell that something is missing."""
-
-
-class SlowError(HTTPError):
-    """A reply goes on and on, a little at a time."""
+    """A reply is not complete, which urllib3 could not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,47 +40,56 @@ class Failure:
 
     rule: str
     todo: str
+    detail: str = ""
+    """What the network or the server says of it, if that is worth repeating."""
+    brief: str = ""
+    """The rule in a word or two, such as the status, for a line about a retry; empty where the rule is short."""
     kind: type[DataloaderError] = UnreachableError
     asked: str = ""
     """The request, where it matters: a server that is not there has none."""
     final: bool = False
-    """Whether asking again is of no use."""
+    """Whether a retry cannot help."""
     connecting: bool = False
-    """Whether no connection came about."""
+    """Whether there was no connection."""
     timed_out: bool = False
     dropped: bool = False
     """Whether the connection ended before anything that looks like a reply had come."""
     busy: bool = False
-    """Whether this node is to be asked again."""
+    """Whether to ask the same node again."""
     retry_after: str | None = None
     """When the server wants to be asked again, as its header says."""
-    cause: HTTPError | None = None
+    cause: Exception | None = None
 
 
-def failure_of(error: HTTPError, waited: float, secrets: Secrets) -> Failure:
-    """Explain what urllib3 says.
+def failure_of(  # noqa: PLR0911 - a decision table, a case a return
+    error: HTTPError | OverdueError, node: str, waited: float, secrets: Secrets
+) -> Failure:
+    """Explain why a single attempt failed.
 
     Args:
-        error: what it raised for a single attempt.
+        error: what the HTTP library raised.
+        node: the URL of the node.
         waited: how many seconds the reply was waited for, if it was.
         secrets: what was sent, and may be in what came back.
     """
+    if isinstance(error, OverdueError):
+        return Failure(str(error), AGAIN, kind=TimedOutError, timed_out=True, brief="timed out", cause=error)
     cause = _cause(error)
-    failure = Failure(f"the connection failed{LAST}: {_in_words(cause, secrets)}", AGAIN, cause=error)
+    failure = Failure("the connection failed", AGAIN, detail=_in_words(cause, secrets), cause=error)
     if isinstance(error, LocationParseError):
-        return replace(failure, rule="is not a URL", todo="write it as http://HOST:PORT", final=True)
+        return replace(failure, rule="is not a URL", detail="", todo="write it as http://HOST:PORT", final=True)
     if isinstance(error, NameResolutionError):
-        return replace(failure, rule="there is no host of this name", todo="correct the URL", connecting=True)
+        return replace(failure, rule="there is no such host", detail="", todo="correct the URL", connecting=True)
     if isinstance(error, ConnectTimeoutError):
-        todo = "start the server or correct the URL"
-        return replace(failure, rule="nothing answers there", todo=todo, connecting=True)
-    if isinstance(error, ReadTimeoutError | SlowError) or isinstance(cause, TimeoutError):
-        rule = str(error) if isinstance(error, SlowError) else f"no reply within {waited:g} seconds"
-        return replace(failure, rule=f"{rule}{LAST}", kind=TimedOutError, timed_out=True)
+        todo = f"start the server or correct the URL; check with: curl {node}/_up"
+        return replace(failure, rule="nothing answers there", detail="", todo=todo, connecting=True)
+    if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
+        rule = f"no reply within {waited:g} seconds"
+        return replace(failure, rule=rule, detail="", kind=TimedOutError, timed_out=True, brief="timed out")
     if isinstance(error, SSLError) and isinstance(cause, ssl.SSLError) and not tls.is_end(cause):
-        # A certificate does not become good by asking again.
+        # A certificate does not become valid by asking again.
         kind, rule, todo = tls.explain(cause)
-        return replace(failure, rule=rule, todo=todo, kind=kind, final=True)
+        return replace(failure, rule=rule, detail="", todo=todo, kind=kind, final=True)
     dropped = isinstance(cause, RemoteDisconnected | ConnectionError | BadStatusLine | ssl.SSLError)
     return replace(failure, dropped=dropped)
 
@@ -99,28 +104,30 @@ def _in_words(cause: BaseException, secrets: Secrets) -> str:
         return CUT
     text = str(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__)
     if isinstance(cause, BadStatusLine) and not isinstance(cause, RemoteDisconnected):
-        text = f"what comes back is no HTTP: {text}"
+        text = f"the reply is not HTTP: {text}"
     return shown(secrets.hide_in_theirs(text[:1].lower() + text[1:]))
 
 
 def shown(text: str) -> str:
-    """Return what a server says as it may be repeated: not too long, and with nothing that a terminal obeys."""
-    return "".join(each if each.isprintable() else " " for each in text[:_SHOWN])
+    """Return text of a server as it may be repeated: not too long; the terminal's output escapes the rest."""
+    return text[:_SHOWN]
 
 
-def raise_failures(failures: Mapping[str, Failure]) -> NoReturn:
-    """Raise one error for what went wrong with a request.
+def raise_failures(failures: Mapping[str, Failure], retries: int) -> NoReturn:
+    """Raise one error for a request that failed.
 
     Args:
         failures: the last failure of each node that was tried, the last node last.
+        retries: how often the request was made again.
 
     Raises:
         DataloaderError: of the last failure's kind.
     """
     *others, node = failures
     last = failures[node]
-    where, rule = node, last.rule
-    if all(failures[url].rule == rule for url in others):
+    after = "" if last.final or last.connecting or not retries else f" after {many(retries, 'retry', 'retries')}"
+    where, rule = node, f"{last.rule}{after}{f': {last.detail}' if last.detail else ''}"
+    if all(failures[url].rule == last.rule for url in others):
         where = ", ".join(failures)
     else:
         rule += "".join(f"; {url}: {failures[url].rule}" for url in others)

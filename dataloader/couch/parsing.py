@@ -1,211 +1,360 @@
-"""The forms that CouchDB's replies have; what is taken out of one has been looked at.
+"""What CouchDB's replies look like; nothing is taken from one before it was checked against its type.
 
-A server that is something else, or a proxy before one, may answer anything. Each function takes one reply apart,
-which is JSON, and raises one of ``MALFORMED`` where it is not as the documentation has it:
-https://docs.couchdb.org/en/3.5.0/api/.
+A server that is something else, or a proxy in front of one, may answer anything. Each function parses one reply and
+raises ``FormError`` naming the member that is wrong; an error of ours is never reported as the server's.
+The documentation: https://docs.couchdb.org/en/3.5.0/api/.
 """
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field
 
 from dataloader.common import IMPOSSIBLE, Document
 
-MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
-"""What taking a reply apart ends with that has another form."""
+T = TypeVar("T")
 
 # CouchDB's own hashes are 32 hex digits; a replicator may bring others.
-_REVISION = re.compile(r"[0-9]{1,10}-\S+\Z")
+Revision: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,10}-\S+$")]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+
 _SEQUENCE = re.compile(r"([0-9]{1,18})(-\S*)?\Z")
+_PATH = re.compile(r" - at `\$?\.?(?P<path>[^`]*)`$")
 
 
-def _is(value: Any, kind: type[Any]) -> Any:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise TypeError
-    return value
+class FormError(ValueError):
+    """A reply is JSON, but not what CouchDB sends; names the member that is wrong."""
 
 
-def _texts(value: Any) -> list[str]:
-    return [_is(each, str) for each in _is(value, list)]
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
-def _revision(value: Any) -> str:
-    if not _REVISION.match(value):
-        raise ValueError
-    text: str = value
-    return text
+def _decode(data: bytes | memoryview, kind: Any) -> Any:
+    try:
+        return _decoder(kind).decode(data)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise FormError(_in_words(error)) from error
 
 
-def greeting(reply: Any) -> tuple[str, str] | None:
-    """Return a server's product and version; None for one that is neither CouchDB nor PouchDB Server."""
-    for member, product in (("couchdb", "CouchDB"), ("express-pouchdb", "PouchDB Server")):
-        if member in reply:
-            return product, str(reply.get("version", ""))
-    return None
+def _convert(value: object, kind: type[T], where: str) -> T:
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise FormError(f"{_in_words(error)}, in {where}") from error
 
 
-def user(reply: Any) -> tuple[str | None, bool]:
+def _in_words(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    text = str(error).replace("`", "").replace("$.", "")
+    match = _PATH.search(str(error))
+    if match is not None:
+        text = f"{_PATH.sub('', str(error)).replace('`', '')} at {match['path']}"
+    return text[:1].lower() + text[1:]
+
+
+class _Greeting(Struct):
+    couchdb: Any = None
+    pouchdb: Any = field(name="express-pouchdb", default=None)
+    version: str = ""
+    db_name: str | None = None
+
+
+class Greeting(Struct):
+    """Who answers at the server's URL."""
+
+    product: str | None
+    """``CouchDB`` or ``PouchDB Server``; None for anything else."""
+    version: str
+    database: str | None
+    """The database's name, where the URL is that of a database."""
+
+
+def greeting(data: memoryview) -> Greeting:
+    """Return who answers."""
+    said: _Greeting = _decode(data, _Greeting)
+    product = "CouchDB" if said.couchdb is not None else "PouchDB Server" if said.pouchdb is not None else None
+    return Greeting(product, said.version, said.db_name)
+
+
+class _Context(Struct):
+    name: str | None = None
+    roles: list[str] = []
+
+
+class _Session(Struct):
+    context: _Context = field(name="userCtx")
+
+
+def user(data: memoryview) -> tuple[str | None, bool]:
     """Return from ``_session`` the user's name, and whether it is a server admin."""
-    context = _is(reply["userCtx"], dict)
-    name = context.get("name")
-    return name if name is None else _is(name, str), "_admin" in _texts(context.get("roles", []))
+    context = _decode(data, _Session).context
+    return context.name, "_admin" in context.roles
 
 
-def membership(reply: Any) -> tuple[list[str], list[str]]:
+class _Membership(Struct):
+    expected: list[str] = field(name="cluster_nodes", default_factory=list)
+    connected: list[str] = field(name="all_nodes", default_factory=list)
+
+
+def membership(data: memoryview) -> tuple[list[str], list[str]]:
     """Return from ``_membership`` the nodes that belong to the cluster, and those that are connected."""
-    return _texts(reply.get("cluster_nodes", [])), _texts(reply.get("all_nodes", []))
+    found = _decode(data, _Membership)
+    return found.expected, found.connected
 
 
-def indexing(reply: Any, database: str) -> tuple[int, int]:
-    """Return from ``_active_tasks`` how many changes a database's indexers have seen to, and of how many."""
+class _Task(Struct):
+    type: str = ""
+    database: str | None = None
+    done: int | None = field(name="changes_done", default=None)
+    total: int | None = field(name="total_changes", default=None)
+
+
+def indexing(data: memoryview, database: str) -> tuple[int, int]:
+    """Return from ``_active_tasks`` how many changes a database's indexers have processed, and of how many."""
+    tasks: list[_Task] = _decode(data, list[_Task])
     # A task is of one shard: "shards/00000000-7fffffff/NAME.1700000000".
     mine = [
-        (_is(task["changes_done"], int), _is(task["total_changes"], int))
-        for task in _is(reply, list)
-        if task.get("type") == "indexer" and str(task.get("database")).rpartition("/")[2].startswith(f"{database}.")
+        (task.done or 0, task.total or 0)
+        for task in tasks
+        if task.type == "indexer" and str(task.database).rpartition("/")[2].startswith(f"{database}.")
     ]
     # What comes in while an indexer runs is done without having been counted.
     return sum(min(done, total) for done, total in mine), sum(total for _, total in mine)
 
 
-def information(reply: Any) -> dict[str, Any]:
-    """Return what is known of a database; ``doc_count`` and ``update_seq`` are numbers."""
-    sequence = _SEQUENCE.match(str(_is(reply, dict).get("update_seq", 0)))
+class _Properties(Struct):
+    partitioned: bool = False
+
+
+class _Cluster(Struct):
+    n: Annotated[int, Meta(ge=1)] = 1
+
+
+class _Information(Struct):
+    doc_count: Count = 0
+    update_seq: int | str = 0
+    cluster: _Cluster = field(default_factory=_Cluster)
+    props: _Properties = field(default_factory=_Properties)
+
+
+def information(data: memoryview) -> dict[str, Any]:
+    """Return what is known of a database; ``doc_count`` and ``update_seq`` are numbers.
+
+    Added are ``partitioned``, and ``copies``: how many a document has; 1 where the server has no copies.
+    """
+    reply: dict[str, Any] = _decode(data, dict[str, Any])
+    known = _convert(reply, _Information, "the database's information")
+    sequence = _SEQUENCE.match(str(known.update_seq))
     if sequence is None:
-        raise ValueError
-    return {**reply, "doc_count": _is(reply.get("doc_count", 0), int), "update_seq": int(sequence[1])}
+        raise FormError("expected a number, or text that begins with one, at update_seq")
+    return {
+        **reply,
+        "doc_count": known.doc_count,
+        "update_seq": int(sequence[1]),
+        "partitioned": known.props.partitioned,
+        "copies": known.cluster.n,
+    }
 
 
-def copies(reply: Any) -> int:
-    """Return from what is known of a database how many copies a document has; 1 where the server has no copies."""
-    cluster = reply.get("cluster", {})
-    found: int = _is(cluster.get("n", 1), int)
-    if found < 1:
-        raise ValueError
-    return found
+class _Difference(Struct):
+    missing: list[Revision]
+    possible_ancestors: list[Revision] = []
 
 
-def differences(reply: Any, asked: Mapping[str, Collection[str]]) -> dict[str, dict[str, list[str]]]:
+def differences(data: memoryview, asked: Mapping[str, Sequence[str]]) -> dict[str, dict[str, list[str]]]:
     """Return from ``_revs_diff`` the revisions by document: ``missing``, and ``possible_ancestors``.
 
     Args:
-        reply: the reply; it has to answer for each document, since each has a revision that is always missing.
+        data: the reply; it has to answer for each document, since each has a revision that is always missing.
         asked: the revisions that were asked about, by document, ``IMPOSSIBLE`` among them.
     """
-    if _is(reply, dict).keys() != asked.keys():
-        raise ValueError
+    reply: dict[str, _Difference] = _decode(data, dict[str, _Difference])
+    _each_once(reply, list(asked), "answers")
     found: dict[str, dict[str, list[str]]] = {}
     for doc_id, answer in reply.items():
-        missing, ancestors = (_distinct(answer.get(member, [])) for member in ("missing", "possible_ancestors"))
-        if IMPOSSIBLE not in missing or not set(missing) <= set(asked[doc_id]):
-            raise ValueError
-        found[doc_id] = {"missing": missing, "possible_ancestors": ancestors}
+        where = f"the answer for document {doc_id}"
+        for revisions in (answer.missing, answer.possible_ancestors):
+            _distinct(revisions, where)
+        if IMPOSSIBLE not in answer.missing or not set(answer.missing) <= set(asked[doc_id]):
+            raise FormError(f"other revisions than were asked about, in {where}")
+        found[doc_id] = {"missing": answer.missing, "possible_ancestors": answer.possible_ancestors}
     return found
 
 
-def _distinct(value: Any) -> list[str]:
-    """Return revisions, each of which is there once."""
-    found = [_revision(each) for each in _is(value, list)]
-    if len(found) != len(set(found)):
-        raise ValueError
+def _distinct(revisions: Sequence[str], where: str) -> None:
+    if len(revisions) != len(set(revisions)):
+        raise FormError(f"a revision is there twice, in {where}")
+
+
+def mapping(data: memoryview) -> dict[str, Any]:
+    """Return an object with any members."""
+    found: dict[str, Any] = _decode(data, dict[str, Any])
     return found
 
 
-def mapping(reply: Any) -> dict[str, Any]:
-    """Return an object of whatever members."""
-    found: dict[str, Any] = _is(reply, dict)
+def names(data: memoryview) -> list[str]:
+    """Return a list of names, such as ``_all_dbs``."""
+    found: list[str] = _decode(data, list[str])
     return found
 
 
-def listing(reply: Any) -> list[Any]:
-    """Return a list of whatever members."""
-    found: list[Any] = _is(reply, list)
-    return found
-
-
-Leaf = tuple[str, Document | None, tuple[str, str]]
+Leaf: TypeAlias = tuple[str, Document | None, tuple[str, str]]
 """An ID, and the document or the error and its reason; these are empty where there is none."""
 
 
-def leaves(reply: Any, ids: Sequence[str], *, one: bool = False) -> list[Leaf]:
+class _Refused(Struct):
+    error: str
+    reason: Any = None
+
+
+class _Got(Struct):
+    ok: dict[str, Any] | None = None
+    error: _Refused | None = None
+
+
+class _Result(Struct):
+    id: str
+    docs: list[_Got]
+
+
+class _Results(Struct):
+    results: list[_Result]
+
+
+class _Revisions(Struct):
+    start: Annotated[int, Meta(ge=1)]
+    ids: Annotated[list[str], Meta(min_length=1)]
+
+
+class _Stored(Struct):
+    id: str = field(name="_id")
+    rev: Revision = field(name="_rev")
+    deleted: bool = field(name="_deleted", default=False)
+    revisions: _Revisions | None = field(name="_revisions", default=None)
+    conflicts: list[Revision] = field(name="_conflicts", default_factory=list)
+
+
+def leaves(data: memoryview, ids: Sequence[str], *, one: bool = False) -> list[Leaf]:
     """Return what ``_bulk_get`` says of each leaf.
 
     Args:
-        reply: the reply; it has to answer for each document once, with distinct leaves.
-        ids: the documents that were asked for, each once.
+        data: the reply.
+        ids: the documents that were asked for.
         one: whether a single revision was asked for.
     """
+    results: list[_Result] = _decode(data, _Results).results
+    _each_once((result.id for result in results), ids, "results")
     found: list[Leaf] = []
-    results = _is(reply["results"], list)
-    if sorted(_is(result["id"], str) for result in results) != sorted(ids):
-        raise LookupError
     for result in results:
-        doc_id = result["id"]
-        rows = [_leaf(each, doc_id) for each in _is(result["docs"], list)]
-        # One leaf, or an error in its place, stands for each document that was asked for.
-        if not rows or (one and len(rows) != 1):
-            raise LookupError
-        _distinct([document["_rev"] for _, document, _ in rows if document is not None])
+        where = f"the result for document {result.id}"
+        if not result.docs or (one and len(result.docs) != 1):
+            raise FormError(f"{len(result.docs)} revisions in {where}")
+        rows = [_leaf(each, result.id, where) for each in result.docs]
+        _distinct([document["_rev"] for _, document, _ in rows if document is not None], where)
         found += rows
     return found
 
 
-def _leaf(row: Any, doc_id: str) -> Leaf:
-    if "ok" in row:
-        return doc_id, _document(row["ok"], doc_id), ("", "")
-    error = row["error"]
-    return doc_id, None, (_is(error["error"], str), str(error.get("reason")))
+def _leaf(row: _Got, doc_id: str, where: str) -> Leaf:
+    if row.ok is not None:
+        _document(row.ok, doc_id)
+        return doc_id, row.ok, ("", "")
+    if row.error is None:
+        raise FormError(f"neither ok nor error, in {where}")
+    return doc_id, None, (row.error.error, str(row.error.reason))
 
 
-def _document(value: Any, doc_id: str) -> Document:
+def _each_once(found: Iterable[str], asked: Sequence[str], what: str) -> None:
+    """See that a reply is about what was asked, each document once: a missing one is neither absent nor written."""
+    counts, wanted = Counter(found), Counter(asked)
+    if counts == wanted:
+        return
+    for doc_id in wanted:
+        if counts[doc_id] != wanted[doc_id]:
+            raise FormError(f"{counts[doc_id]} {what} for document {doc_id}, which was asked for once")
+    raise FormError(f"{what} for a document that was not asked for")
+
+
+def _document(value: dict[str, Any], doc_id: str) -> _Stored:
     """Check what a stored document has besides its content."""
-    _revision(value["_rev"])
-    if value["_id"] != doc_id or not isinstance(value.get("_deleted", False), bool):
-        raise ValueError
-    if "_revisions" in value:
-        ids = _texts(value["_revisions"]["ids"])
-        if not 0 < len(ids) <= _is(value["_revisions"]["start"], int):
-            raise ValueError
-    for conflict in value.get("_conflicts", []):
-        _revision(conflict)
-    document: Document = value
-    return document
+    where = f"document {doc_id}"
+    stored = _convert(value, _Stored, where)
+    if stored.id != doc_id:
+        raise FormError(f"another document's _id, in {where}")
+    if stored.revisions is not None and len(stored.revisions.ids) > stored.revisions.start:
+        raise FormError(f"more revisions than _revisions.start says, in {where}")
+    return stored
 
 
-def rows_of_documents(reply: Any, ids: Sequence[str]) -> list[dict[str, Any]]:
+class _Value(Struct):
+    rev: Revision
+    deleted: bool = False
+
+
+class _Row(Struct):
+    key: str
+    error: str | None = None
+    value: _Value | None = None
+    doc: dict[str, Any] | None = None
+
+
+class _Rows(Struct):
+    rows: list[dict[str, Any]]
+
+
+def rows_of_documents(data: memoryview, ids: Sequence[str]) -> list[dict[str, Any]]:
     """Return from ``_all_docs`` a row for each ID that was asked for, in their order."""
-    rows = _is(reply["rows"], list)
+    rows: list[dict[str, Any]] = _decode(data, _Rows).rows
+    if len(rows) != len(ids):
+        raise FormError(f"{len(rows)} rows where {len(ids)} were asked for")
     for doc_id, row in zip(ids, rows, strict=True):
-        if row["key"] != doc_id:
-            raise ValueError
-        if "error" in row:
-            _is(row["error"], str)
-        elif row.get("doc") is not None:
-            _document(row["doc"], doc_id)
-        else:
-            _revision(row["value"]["rev"])
-    return list(rows)
+        found = _convert(row, _Row, f"the row of document {doc_id}")
+        if found.key != doc_id:
+            raise FormError(f"another key in the row of document {doc_id}")
+        if found.error is None and found.doc is not None:
+            _document(found.doc, doc_id)
+        elif found.error is None and found.value is None:
+            raise FormError(f"neither value nor error in the row of document {doc_id}")
+    return rows
 
 
-def rows(reply: Any, keys: Sequence[object]) -> list[dict[str, Any]]:
+def rows(data: memoryview, keys: Sequence[object]) -> list[dict[str, Any]]:
     """Return the rows of a view, whose keys are among those that were asked for."""
+    found: list[dict[str, Any]] = _decode(data, _Rows).rows
     if all(isinstance(key, str) for key in keys):
         asked = set(keys)
-        if not all(row["key"] in asked for row in _is(reply["rows"], list)):
-            raise ValueError
-    return [_is(row, dict) for row in _is(reply["rows"], list)]
+        for row in found:
+            if "key" not in row or not isinstance(row["key"], str) or row["key"] not in asked:
+                raise FormError("a row with a key that was not asked for")
+    return found
 
 
-def errors(reply: Any, ids: Sequence[str] = ()) -> list[tuple[str, str, str]]:
-    """Return from ``_bulk_docs`` the documents that were not taken: the ID, the error and its reason.
+class _Written(Struct):
+    id: str
+    rev: Revision | None = None
+    accepted: bool = False
+    error: str | None = None
+    reason: Any = None
+
+
+def refused(data: memoryview, ids: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return from ``_bulk_docs`` the documents that were not accepted: the ID, the error and its reason.
 
     Args:
-        reply: the reply; with ``"new_edits": false`` it need not name what was written.
-        ids: the documents that were to be written; the reply names no other, and none more often.
+        data: the reply; with ``"new_edits": false`` it need not name what was written.
+        ids: the documents that were to be written; the reply names no other, and none twice.
     """
-    _none_unknown([_is(each["id"], str) for each in _is(reply, list)], ids)
-    return [(each["id"], _is(each["error"], str), str(each.get("reason", ""))) for each in reply if "error" in each]
+    found: list[_Written] = _decode(data, list[_Written])
+    named, asked = [each.id for each in found], set(ids)
+    _each_once(named, [doc_id for doc_id in dict.fromkeys(named) if doc_id in asked], "results")
+    return [(each.id, each.error, str(each.reason or "")) for each in found if each.error is not None]
 
 
 class WriteReply(NamedTuple):
@@ -220,26 +369,22 @@ class WriteReply(NamedTuple):
     reason: str = ""
 
 
-def written(reply: Any, ids: Sequence[str]) -> list[WriteReply]:
+def written(data: memoryview, ids: Sequence[str]) -> list[WriteReply]:
     """Return from an ordinary ``_bulk_docs`` what it says of each document, in the order of ``ids``.
 
     Args:
-        reply: the reply.
+        data: the reply.
         ids: the documents that were to be written, each once; the reply has to name each of them once.
     """
-    found = {_is(each["id"], str): _written(each) for each in _is(reply, list)}
-    if len(reply) != len(found) or found.keys() != set(ids):
-        raise ValueError
-    return [found[doc_id] for doc_id in ids]
+    found: list[_Written] = _decode(data, list[_Written])
+    _each_once((each.id for each in found), ids, "results")
+    replies = {each.id: _reply(each) for each in found}
+    return [replies[doc_id] for doc_id in ids]
 
 
-def _written(row: Any) -> WriteReply:
-    if "error" in row:
-        return WriteReply(error=_is(row["error"], str), reason=str(row.get("reason", "")))
-    return WriteReply(_revision(row["rev"]), is_on_all=row.get("accepted", False) is False)
-
-
-def _none_unknown(found: Sequence[str], asked: Sequence[str]) -> None:
-    """Raise an error where a reply names something that was not asked about, or more often than it was."""
-    if Counter(found) - Counter(asked):
-        raise ValueError
+def _reply(row: _Written) -> WriteReply:
+    if row.error is not None:
+        return WriteReply(error=row.error, reason=str(row.reason or ""))
+    if row.rev is None:
+        raise FormError(f"neither rev nor error, in the result for document {row.id}")
+    return WriteReply(row.rev, is_on_all=not row.accepted)

@@ -2,27 +2,37 @@
 
 import io
 import re
-import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import couchdb.http
-import orjson
+import msgspec
 import urllib3
 
 from dataloader.common import CredentialsError, DataloaderError, ProtocolError, TooLargeError
 from dataloader.couch import parsing
 from dataloader.couch.address import Address
-from dataloader.couch.failures import SlowError, shown
+from dataloader.couch.failures import shown
 
 T = TypeVar("T")
 
-MAX_REPLY = 256_000_000
-"""Bytes, more than a reply to any of our requests has: a batch of documents, each far larger than a preference set."""
+MEGABYTE = 1_000_000
+MAX_REPLIES = {
+    **dict.fromkeys(("_bulk_get", "_all_docs", "_view"), 32 * MEGABYTE),
+    **dict.fromkeys(("_revs_diff", "_bulk_docs", "_all_dbs", "_active_tasks", "_local"), 16 * MEGABYTE),
+    **dict.fromkeys(("", "_up", "_session", "_membership", "_security"), MEGABYTE),
+}
+"""Bytes that a reply may have, by kind of request: a batch of documents, a line a document, a few facts."""
+MAX_DOCUMENT = 16 * MEGABYTE
+"""Bytes of a reply to any other request; CouchDB accepts documents of 8 MB."""
 _PART = 1_000_000
 """Bytes of a reply that are read at once."""
 _TITLE = re.compile(rb"<title>([^<]{1,200})</title>", re.IGNORECASE)
+
+
+_SKIM = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Body(io.BytesIO):
@@ -32,41 +42,59 @@ class Body(io.BytesIO):
         super().__init__(data)
         self.node = node
         """The URL of the node that it came from."""
-        self._json: tuple[Any] | None = None
+        self._is_json: bool | None = None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the body is JSON; none of it is kept in memory to find out."""
+        if self._is_json is None:
+            try:
+                _SKIM.decode(self.getbuffer())
+            except (msgspec.DecodeError, RecursionError):
+                self._is_json = False
+            else:
+                self._is_json = True
+        return self._is_json
 
     def json(self) -> Any:
-        """Return what the body says.
+        """Return the body's data.
 
         Raises:
             ValueError: it is not JSON.
         """
-        if self._json is None:
-            self._json = (orjson.loads(self.getbuffer()),)
-        return self._json[0]
+        return msgspec.json.decode(self.getbuffer())
 
 
-def read_body(response: urllib3.HTTPResponse, node: str, most: float) -> Body:
+def most_bytes(path: str) -> int:
+    """Return how large the reply to a request for a path may be."""
+    parts = urlsplit(path).path.strip("/").split("/")
+    kinds = (part for part in parts[:-3:-1] if part in MAX_REPLIES)
+    if len(parts) == 1:
+        # Of a server, or of a database: a few facts.
+        return MAX_REPLIES.get(parts[0], MEGABYTE)
+    return MAX_REPLIES.get(next(kinds, "another"), MAX_DOCUMENT)
+
+
+def read_body(response: urllib3.HTTPResponse, node: str) -> Body:
     """Read a body to its end, and give the connection back.
 
     Args:
         response: the reply, of which the headers have been read.
         node: where it comes from.
-        most: seconds that it may take, however steadily it comes.
 
     Raises:
-        urllib3.exceptions.HTTPError: it does not come whole.
-        ProtocolError: it is larger than any that CouchDB has for us.
+        urllib3.exceptions.HTTPError: it is not complete.
+        LimitError: it breaks a limit of the exchange.
+        ProtocolError: it is compressed, which was not asked for.
     """
     data = bytearray()
-    end = time.monotonic() + most
     try:
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":
+            raise not_couchdb(node, f"its reply is compressed ({shown(encoding)}), which was not asked for")
         # What has come, not a whole part: that could be long in coming.
-        while part := response.read1(_PART):
+        while part := response.read1(_PART, decode_content=False):
             data += part
-            if time.monotonic() > end:
-                raise SlowError(f"the reply has no end yet after {most:g} seconds")
-            if len(data) > MAX_REPLY:
-                raise not_couchdb(node, f"its reply is larger than {MAX_REPLY:,} bytes")
     except BaseException:
         # What is left of it must not be taken for the next reply.
         response.close()
@@ -89,58 +117,81 @@ class PreconditionError(ProtocolError, couchdb.http.PreconditionFailed):
 
 
 def is_cut(method: str, response: urllib3.BaseHTTPResponse, body: Body) -> bool:
-    """Tell whether something is missing from a reply that HTTP takes for a whole one.
+    """Return whether something is missing from a reply that is complete by the rules of HTTP.
 
-    Where the connection ends inside the headers, those that came are taken for all, and the body is empty. Where
-    something in between has made a length of its own, half a body is as good as a whole one; but half of an
-    object or a list is no JSON.
+    Where the connection ends inside the headers, the body is empty. Where a proxy in between has set a length of its
+    own, half a body looks complete; but half of an object or a list is not JSON.
     """
     if method == "HEAD" or response.status in {204, 304}:
         return False
     if not body.getbuffer():
         framed = "Content-Length" in response.headers or getattr(response, "chunked", False)
         return not framed and not 300 <= response.status < 400  # noqa: PLR2004
-    if not response.headers.get("Content-Type", "").startswith("application/json"):
-        return False
-    try:
-        body.json()
-    except ValueError:
-        return True
-    return False
+    return response.headers.get("Content-Type", "").startswith("application/json") and not body.is_json
 
 
 def said(address: Address, response: urllib3.BaseHTTPResponse, body: Body) -> str:
-    """Return a reply's status with the reason that CouchDB gives."""
+    """Return who answers what: the status with the reason that CouchDB gives, or with a proxy's title."""
+    answer = _answer(address, response, body)
+    return f"a proxy, not CouchDB, answers {answer}" if _is_page(response) else f"the server answers {answer}"
+
+
+def _answer(address: Address, response: urllib3.BaseHTTPResponse, body: Body) -> str:
     error, reason = _error_and_reason(body)
-    text = f"{response.status} {error or response.reason or ''}" + (f", {reason}" if reason else "")
-    return shown(address.secrets.hide_in_theirs(text))
+    text = f"{response.status} {error or response.reason or ''}".rstrip() + (f", {reason}" if reason else "")
+    return shown(address.secrets.hide_in_theirs(text)) + _title(address, body)
 
 
-def refusal(address: Address, asked: str, response: urllib3.BaseHTTPResponse, body: Body) -> DataloaderError:
-    """Return the error for a status that asking again does not change.
+def _is_page(response: urllib3.BaseHTTPResponse) -> bool:
+    return response.headers.get("Content-Type", "").startswith("text/html")
+
+
+def refusal(
+    address: Address, method: str, path: str, response: urllib3.BaseHTTPResponse, body: Body
+) -> DataloaderError:
+    """Return the error for a status that a retry does not change.
 
     Args:
         address: whose credentials were sent.
-        asked: the request and where it went.
+        method: the request's.
+        path: the request's, with its query.
         response: the reply.
         body: its body.
     """
+    asked = f"{asked_for(method, path)}{body.node}"
     status, text = response.status, said(address, response, body)
-    if status in {401, 403}:
-        rule, todo = _not_let_in(address, status, text, str(_error_and_reason(body)[1]))
+    if status == HTTPStatus.FORBIDDEN and _is_page(response):
+        todo = "use CouchDB's own address, or ask whoever runs the proxy to let this machine through"
+        return ProtocolError(asked, rule=text, todo=todo)
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        rule, todo = _not_let_in(address, status, _answer(address, response, body), str(_error_and_reason(body)[1]))
         return CredentialsError(asked, rule=rule, todo=todo)
-    if status == 413:  # noqa: PLR2004
-        return TooLargeError(asked, rule=f"the request is too large ({text})", todo="raise the server's limit")
-    if status < 400:  # noqa: PLR2004
-        target = address.secrets.hide_in_theirs(_host(response.headers.get("Location", ""))) or "another page"
-        rule, todo = f"a redirect ({status}) to {target}, as log-in pages do", "use the address of CouchDB itself"
-        return ProtocolError(asked, rule=rule, todo=todo)
-    try:
-        body.json()
-    except ValueError:
-        return not_couchdb(body.node, f"it answers {text}{_title(address, body)}")
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return TooLargeError(asked, rule=f"the request is too large: {text}", todo="raise the server's limit")
+    if status < HTTPStatus.BAD_REQUEST:
+        return _redirect(address, asked, response, body)
+    if not body.is_json:
+        return not_couchdb(body.node, f"it answers {_answer(address, response, body)}")
     known = {404: NotFoundError, 409: ConflictError, 412: PreconditionError}.get(status, ProtocolError)
-    return known(asked, rule=f"the server answers {text}", todo="see the server's log")
+    return known(asked, rule=text, todo="see the server's log")
+
+
+def _redirect(address: Address, asked: str, response: urllib3.BaseHTTPResponse, body: Body) -> ProtocolError:
+    location = response.headers.get("Location", "")
+    here, there = urlsplit(body.node), _parts(location)
+    if (here.scheme, here.hostname, there.scheme) == ("http", there.hostname, "https"):
+        rule = f"the server redirects http to https ({response.status})"
+        port = "" if there.port in {None, 443} else f":{there.port}"
+        return ProtocolError(asked, rule=rule, todo=f"write the URL as https://{here.hostname}{port}")
+    netloc = there.netloc.rpartition("@")[2]
+    target = shown(address.secrets.hide_in_theirs(netloc)) or "another page"
+    rule = f"the server redirects to {target} ({response.status}), as log-in pages do"
+    return ProtocolError(asked, rule=rule, todo="use the address of CouchDB itself")
+
+
+def asked_for(method: str, path: str) -> str:
+    """Return the beginning of an error about a request."""
+    return f"{method} {urlsplit(path).path} at "
 
 
 def _not_let_in(address: Address, status: int, text: str, reason: str) -> tuple[str, str]:
@@ -157,16 +208,17 @@ def _not_let_in(address: Address, status: int, text: str, reason: str) -> tuple[
     return f"user {address.user} may not do this ({text})", "use a server admin, or have one create the databases"
 
 
-def _host(location: str) -> str:
-    """Return whom a redirect leads to, without credentials; nothing for the same server."""
+def _parts(url: str) -> SplitResult:
     try:
-        return urlsplit(location).netloc.rpartition("@")[2]
+        parts = urlsplit(url)
+        _ = parts.port
     except ValueError:
-        return ""
+        return urlsplit("")
+    return parts
 
 
 def _title(address: Address, body: Body) -> str:
-    """Return what a page calls itself: proxies say so what they miss, such as a client's certificate."""
+    """Return the title of a page: it says what a proxy misses, such as a client certificate."""
     found = _TITLE.search(body.getbuffer())
     if found is None:
         return ""
@@ -174,12 +226,17 @@ def _title(address: Address, body: Body) -> str:
     return f", a page with the title “{shown(title)}”"
 
 
+class _Refusal(msgspec.Struct):
+    error: Any = None
+    reason: Any = None
+
+
 def _error_and_reason(body: Body) -> tuple[Any, Any]:
     try:
-        reply = body.json()
-    except ValueError:
+        reply = msgspec.json.decode(body.getbuffer(), type=_Refusal)
+    except (ValueError, RecursionError):
         return None, None
-    return (reply.get("error"), reply.get("reason")) if isinstance(reply, dict) else (None, None)
+    return reply.error, reply.reason
 
 
 def not_couchdb(url: str, why: str) -> ProtocolError:
@@ -187,17 +244,21 @@ def not_couchdb(url: str, why: str) -> ProtocolError:
     return ProtocolError(url, rule=f"this is not a CouchDB server: {why}", todo="correct the URL")
 
 
-def read(body: Body, form: Callable[[Any], T]) -> T:
+def read(body: Body, form: Callable[[memoryview], T]) -> T:
     """Return what a reply says.
 
+    Args:
+        body: the reply's.
+        form: parses it; a function of ``parsing``.
+
     Raises:
-        ProtocolError: it is not JSON, or has not the form.
+        ProtocolError: it is not JSON, or not what CouchDB sends.
     """
+    if not body.is_json:
+        raise not_couchdb(body.node, "its reply is not JSON")
     try:
-        value = body.json()
-    except ValueError as error:
+        return form(body.getbuffer())
+    except parsing.FormError as error:
+        raise not_couchdb(body.node, f"its reply is not what CouchDB sends: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise not_couchdb(body.node, "its reply is not JSON") from error
-    try:
-        return form(value)
-    except parsing.MALFORMED as error:
-        raise not_couchdb(body.node, "its reply has another form") from error

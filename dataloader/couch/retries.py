@@ -13,6 +13,8 @@ from dataloader.common import RETRY_AFTER_MAX, RETRY_JITTER, RETRY_WAIT_MAX, Pat
 
 AWAY_MIN = 1.0
 """Seconds that a node which failed is left alone at least, while others are there."""
+_MAX_RETRY_AFTER = 100
+"""Characters of a ``Retry-After`` header that is read: a date has 29, a sensible number fewer."""
 AWAY_FACTOR = 10
 """A node is left alone this many times as long as its failure took: finding out whether it is back costs little."""
 
@@ -71,26 +73,48 @@ class Repeats:
         self._timeouts -= timed_out
         return min(self._left, self._connects, self._timeouts) >= 0
 
-    def wait(self, retry_after: str | None) -> None:
-        """Wait as long as the server asks for, or else twice as long as the last time.
+    def next_wait(self, retry_after: str | None) -> float:
+        """Return the seconds to wait now: what the server asks for, or else twice as many as the last time.
 
         Args:
             retry_after: what the reply's header says, if there is one.
         """
         wait = _asked_for(retry_after)
         if not wait:
-            wait = min(self._patience.wait * 2**self._waits, RETRY_WAIT_MAX) + random.uniform(0, RETRY_JITTER)  # noqa: S311 - no secret
+            wait = self._own_wait(self._waits) + random.uniform(0, RETRY_JITTER)  # noqa: S311 - no secret
         self._waits += 1
-        if self._patience.wait > 0:
+        return min(wait, RETRY_AFTER_MAX, self._deadline.left()) if self._patience.wait > 0 else 0.0
+
+    def _own_wait(self, waits: int) -> float:
+        # Beyond a few doublings it is the longest one anyway, and the power would not fit a float.
+        return min(self._patience.wait * 2.0 ** min(waits, 32), RETRY_WAIT_MAX)
+
+    def gives_up(self, wait: float, attempt: float) -> float:
+        """Return the seconds after which the request fails for good, if it goes on failing.
+
+        Args:
+            wait: the seconds to wait now.
+            attempt: the seconds that each attempt takes.
+        """
+        waits = range(self._waits, self._waits + self._left)
+        more = sum(map(self._own_wait, waits)) if self._patience.wait > 0 else 0.0
+        return min(wait + more + attempt * (self._left + 1), self._deadline.left())
+
+    def sleep(self, wait: float) -> None:
+        """Wait."""
+        if wait > 0:
             start = time.monotonic()
-            time.sleep(min(wait, RETRY_AFTER_MAX, self._deadline.left()))
+            time.sleep(wait)
             self._deadline.lose(start)
 
 
 def _asked_for(retry_after: str | None) -> float:
+    if retry_after is None or len(retry_after) > _MAX_RETRY_AFTER:
+        return 0.0
     try:
-        return 0.0 if retry_after is None else urllib3.Retry().parse_retry_after(retry_after)
-    except InvalidHeader:
+        return urllib3.Retry().parse_retry_after(retry_after)
+    except (InvalidHeader, ValueError, OverflowError):
+        # No time that there is.
         return 0.0
 
 

@@ -4,7 +4,6 @@ API facts: https://docs.couchdb.org/en/3.5.0/api/.
 """
 
 import time
-from dataclasses import dataclass
 
 import couchdb
 import couchdb.http
@@ -13,68 +12,92 @@ from dataloader.common import NODES_LOOK, CredentialsError, Patience, ProtocolEr
 from dataloader.couch import parsing
 from dataloader.couch.address import Address
 from dataloader.couch.database import Database
+from dataloader.couch.facts import Facts, Nodes, Welcome
 from dataloader.couch.replies import Body, NotFoundError, not_couchdb, read
-from dataloader.couch.session import Answer, Session
+from dataloader.couch.session import Request, Session
+from dataloader.couch.watching import Watcher
 
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """What a server says of itself."""
-
-    product: str
-    """``CouchDB`` or ``PouchDB Server``."""
-    version: str
-    names_leaves: bool
-    """Whether ``_revs_diff`` names a document's leaves (``possible_ancestors``); PouchDB does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nodes:
-    """A cluster's nodes, as ``_membership`` gives them; empty where the server is no cluster."""
-
-    expected: tuple[str, ...] = ()
-    """The nodes that belong to the cluster (``cluster_nodes``)."""
-    connected: tuple[str, ...] = ()
-    """The nodes that the answering one is connected to, and itself (``all_nodes``)."""
-
-    @property
-    def away(self) -> tuple[str, ...]:
-        """The nodes that belong to the cluster and are not there."""
-        return tuple(sorted(set(self.expected) - set(self.connected)))
+OLDEST = 2
+"""The major version of CouchDB from which on the protocol is what this tool speaks."""
 
 
 class Server:
-    """A CouchDB server."""
+    """A CouchDB server.
 
-    def __init__(self, address: Address, patience: Patience | None = None) -> None:
+    Args:
+        address: where it is, and how to get in.
+        patience: how long to wait, and how often to try; None for the environment's settings.
+        watcher: is told of each request and each retry.
+    """
+
+    def __init__(self, address: Address, patience: Patience | None = None, watcher: Watcher | None = None) -> None:
         self.address = address
-        self.greeting: Welcome | None = None
-        """What the server said of itself when it was last asked, if it was."""
         self.patience = patience or Patience.from_environment()
-        self.session = Session(address, self.patience)
-        self._server = couchdb.Server(address.url, session=self.session)
-        self._nodes: Nodes | None = None
+        self.session = Session(address, self.patience, watcher)
+        self.facts = Facts()
         self._looked = 0.0
-        self.seen_away: set[str] = set()
-        """Nodes of the cluster that have been away whenever they were asked for."""
-        self.short_of_copies = False
+
+    @property
+    def greeting(self) -> Welcome | None:
+        """What the server said of itself when it was last asked, if it was."""
+        return self.facts.greeting
+
+    @property
+    def seen_away(self) -> set[str]:
+        """Nodes of the cluster that were away whenever they were asked for."""
+        return self.facts.seen_away
+
+    @property
+    def short_of_copies(self) -> bool:
         """Whether it has answered a write with 202: fewer copies than wanted were made at once."""
+        return self.facts.short_of_copies
 
     def welcome(self) -> Welcome:
-        """Ask who is there; where nobody answers, asked once more only, so that a wrong address shows at once.
+        """Ask which server answers; where nobody does, asked once more only, so that a wrong address shows at once.
 
         Raises:
             UnreachableError: nobody.
-            ProtocolError: somebody else.
+            ProtocolError: somebody else, a database's URL, or a CouchDB older than 2.
         """
-        _, _, data = self.session.request("GET", f"{self.address.url}/", greeting=True)
+        url = self.address.url
+        try:
+            _, _, data = self.session.send(Request("GET", "/", greeting=True))
+        except NotFoundError as error:
+            if self._root == url:
+                raise
+            raise ProtocolError(
+                url, rule="no CouchDB answers at this path", todo=f"give the server's URL, {self._root}"
+            ) from error
         said = read(data, parsing.greeting)
-        if said is None:
-            raise not_couchdb(data.node, "its greeting is another's")
-        product, version = said
-        hidden = self.address.secrets.hide_in_theirs(version)
-        self.greeting = Welcome(product, hidden, names_leaves=product == "CouchDB")
-        return self.greeting
+        if said.product is None and said.database is not None:
+            rule = f"the URL ends in the name of a database ({said.database})"
+            raise ProtocolError(url, rule=rule, todo=f"give the server's URL, {url.rpartition('/')[0]}")
+        if said.product is None:
+            raise not_couchdb(data.node, "it greets as something else")
+        version = self.address.secrets.hide_in_theirs(said.version)
+        major, _, _ = version.partition(".")
+        if said.product == "CouchDB" and major.isdecimal() and int(major) < OLDEST:
+            rule = f"CouchDB {version} is too old"
+            raise ProtocolError(data.node, rule=rule, todo=f"use CouchDB {OLDEST} or later; 3.5 is recommended")
+        self.facts.greeting = Welcome(said.product, version, names_leaves=said.product == "CouchDB")
+        return self.facts.greeting
+
+    @property
+    def _root(self) -> str:
+        """The URL without a path."""
+        return "/".join(self.address.url.split("/")[:3])
+
+    def is_up(self) -> bool:
+        """Return whether the server says that it is ready to be used (``_up``).
+
+        Raises:
+            UnreachableError: it does not answer, or says that it is in trouble.
+        """
+        try:
+            return read(self._get("_up"), parsing.mapping).get("status") == "ok"
+        except (NotFoundError, CredentialsError):
+            # Only CouchDB 2 and later know of it, and some ask for a log-in.
+            return True
 
     def user(self) -> tuple[str | None, bool]:
         """Return the user that the server takes us for, and whether it is a server admin.
@@ -89,13 +112,21 @@ class Server:
     def names_databases(self) -> bool:
         """Tell whether the server names its databases to this user, or to nobody in particular."""
         try:
-            read(self._get("_all_dbs"), parsing.listing)
+            self.databases()
         except TooLargeError:
             # That says nothing of who may do what.
             raise
         except (CredentialsError, ProtocolError):
             return False
         return True
+
+    def databases(self) -> list[str]:
+        """Return the names of all databases.
+
+        Raises:
+            CredentialsError: this user is not told.
+        """
+        return read(self._get("_all_dbs"), parsing.names)
 
     def nodes(self) -> Nodes:
         """Return the cluster's nodes, none where the server does not say (only an admin is told)."""
@@ -104,20 +135,16 @@ class Server:
         except (NotFoundError, CredentialsError):
             nodes = [], []
         hide = self.address.secrets.hide_in_theirs
-        self._nodes = Nodes(*(tuple(map(hide, each)) for each in nodes))
+        found = self.facts.nodes = Nodes(*(tuple(map(hide, each)) for each in nodes))
         self._looked = time.monotonic()
-        self.seen_away.update(self._nodes.away)
-        return self._nodes
+        self.facts.seen_away.update(found.away)
+        return found
 
     def watch_nodes(self) -> None:
         """Ask for a cluster's nodes again, unless that was done a moment ago; ``seen_away`` keeps what is found."""
-        if self._nodes and len(self._nodes.expected) > 1 and time.monotonic() - self._looked >= NODES_LOOK:
+        known = self.facts.nodes
+        if known and len(known.expected) > 1 and time.monotonic() - self._looked >= NODES_LOOK:
             self.nodes()
-
-    @property
-    def may_be_cluster(self) -> bool:
-        """Whether documents may have several copies: the server has more nodes than one, or does not say."""
-        return len((self._nodes or self.nodes()).expected) != 1
 
     def indexing(self, database: str) -> tuple[int, int]:
         """Return how many changes of a database its running indexers have seen to, and of how many.
@@ -132,8 +159,8 @@ class Server:
 
     def database(self, name: str) -> Database:
         """Return a database, whether it exists or not."""
-        return Database(name, couchdb.Database(couchdb.http.urljoin(self.address.url, name), name, self.session), self)
+        resource = couchdb.Database(couchdb.http.urljoin(self.address.url, name), name, self.session).resource
+        return Database(name, resource, self.session, self.address, self.facts, self.nodes)
 
     def _get(self, path: str) -> Body:
-        answer: Answer = self._server.resource.get(path)
-        return answer[2]
+        return self.session.send(Request("GET", f"/{path}"))[2]

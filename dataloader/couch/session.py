@@ -1,31 +1,59 @@
-"""One HTTP session for the whole tool, over urllib3, in the place of couchdb-python's own."""
+"""One HTTP session for the whole tool, over urllib3, in place of couchdb-python's own."""
 
 import time
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import cast
 from urllib.parse import urlsplit
 
-import orjson
+import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from dataloader.common import CONNECTIONS, VERSION, CredentialsError, Patience, ProtocolError
+from dataloader.common import CONNECTIONS, VERSION, CredentialsError, Patience, ProtocolError, TooLargeError
 from dataloader.couch import tls
 from dataloader.couch.address import Address
 from dataloader.couch.cluster import Origin, origin
-from dataloader.couch.failures import AGAIN, CUT, LAST, CutError, Failure, failure_of, raise_failures, shown
-from dataloader.couch.replies import Body, is_cut, read_body, refusal, said
+from dataloader.couch.exchange import Exchange, OverdueError, OversizeError, limited, make_pools
+from dataloader.couch.failures import AGAIN, CUT, CutError, Failure, failure_of, raise_failures, shown
+from dataloader.couch.replies import Body, asked_for, is_cut, most_bytes, read_body, refusal, said
 from dataloader.couch.retries import Deadline, Repeats, Turns
+from dataloader.couch.watching import Attempt, Retry, Watcher
 
 _BUSY = frozenset({408, 429})
-"""Statuses that a repeat at the same node is known to cure."""
+"""Statuses after which a retry at the same node helps."""
 _IN_TROUBLE = frozenset({500, 502, 503, 504})
-"""Statuses that a repeat is known to cure, best at another node."""
+"""Statuses after which a retry helps, best at another node."""
+_NOT_MADE = "the request was not answered"
 
 Answer = tuple[int, Mapping[str, str], Body]
 """Status, headers, and the body, read to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to whichever node answers."""
+
+    method: str
+    path: str
+    """With its query, from the node's URL on."""
+    body: object = None
+    """Bytes, or anything that JSON can hold, or None."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    greeting: bool = False
+    """Whether it is the first request, by which a wrong address shows: where nobody answers, it is made again once."""
+    timeout: float | None = None
+    """Seconds to wait for the reply, if not as long as set; a request that runs out of them is not made again."""
+    unreadable: Callable[[Body], str | None] | None = None
+    """Returns which document in a reply the server has and cannot read, and why. In a cluster that passes like a
+    failure of the whole request, which it is not."""
+
+    @property
+    def asked(self) -> str:
+        """The beginning of an error about it."""
+        return asked_for(self.method, self.path)
 
 
 class Session:
@@ -33,13 +61,20 @@ class Session:
 
     Bodies that are bytes are sent as they are, anything else as JSON. Each node has a pool of connections;
     they are safe to use from several threads.
+
+    Args:
+        address: where the server is, and how to get in.
+        patience: how long to wait, and how often to try.
+        watcher: is told of each attempt and each retry.
     """
 
-    def __init__(self, address: Address, patience: Patience) -> None:
+    def __init__(self, address: Address, patience: Patience, watcher: Watcher | None = None) -> None:
         self._address = address
         self._patience = patience
+        self._watcher = watcher
         self._deadline = Deadline(patience.total)
         self._turns = Turns(address.urls)
+        self._names = _short_names(address.urls)
         self._origins: dict[str, Origin] = {}
         self._headers = {"Accept": "application/json", "User-Agent": f"gpii-dataloader/{VERSION}"}
         if address.user is not None:
@@ -47,82 +82,81 @@ class Session:
             pair = f"{address.user}:{address.password or ''}".encode(errors="surrogateescape")
             self._headers["Authorization"] = f"Basic {b64encode(pair).decode('ascii')}"
         self._tls = tls.context(address.tls) if address.url.startswith("https:") else None
-        options: dict[str, Any] = {} if self._tls is None else {"ssl_context": self._tls}
-        self._pools = urllib3.PoolManager(len(address.urls), maxsize=CONNECTIONS, block=True, **options)
+        self._pools = make_pools(len(address.urls), CONNECTIONS, self._tls)
 
-    def request(  # noqa: PLR0913 - couchdb-python's six, and ours
+    def request(
         self,
         method: str,
         url: str,
         body: object = None,
         headers: Mapping[str, str] | None = None,
-        credentials: object = None,  # noqa: ARG002 - couchdb-python passes it; ours stand in the headers
+        credentials: object = None,  # noqa: ARG002 - ours are in the headers
         num_redirects: int = 0,  # noqa: ARG002 - we follow none: a redirect is a log-in page, not a database
-        *,
-        greeting: bool = False,
-        timeout: float | None = None,
-        unreadable: Callable[[Body], str | None] | None = None,
     ) -> Answer:
-        """Make a request, repeating it while the failure is one that passes, at another node where there is one.
+        """Make a request as couchdb-python does: the whole URL, at the first node; see ``send``."""
+        return self.send(Request(method, url.removeprefix(self._address.url), body, headers or {}))
 
-        Args:
-            method: the HTTP method.
-            url: the whole URL, at the first node.
-            body: bytes, or anything that JSON can hold, or None.
-            headers: more headers.
-            credentials: ignored.
-            num_redirects: ignored.
-            greeting: whether it is the first request, by which a wrong address shows: where nobody answers, it is
-                repeated only once.
-            timeout: seconds to wait for the reply, if not as long as set; running out of them is not repeated.
-            unreadable: says which document a reply is about that the server has and can't read, and why. In a
-                cluster that passes like a failure of the whole request, which it is not.
+    def send(self, request: Request) -> Answer:
+        """Make a request, and again while its failure is one that passes, at another node where there is one.
 
         Returns:
             The status, the headers and the body, read to its end.
 
         Raises:
-            UnreachableError: no reply, or one that says the server is in trouble, to the last retry.
+            UnreachableError: no reply, or one that says the server is in trouble, after all retries.
             CredentialsError: 401 or 403.
-            TooLargeError: 413.
+            TooLargeError: 413, or the reply is larger than it may be.
             ProtocolError: a redirect, or a status that this request should not get.
             NotFoundError: 404.
             ConflictError: 409.
             PreconditionError: 412.
         """
-        sent, all_headers = self._prepared(body, headers)
-        path = url.removeprefix(self._address.url)
-        limit = 1 if greeting else None
+        limit = 1 if request.greeting else None
         repeats = Repeats(self._patience, self._deadline, connects=limit, timeouts=limit)
         failures: dict[str, Failure] = {}
+        attempts = 0
         node = self._turns.next()
         while True:
             start = time.monotonic()
-            outcome = self._strange(node, _asked(method, path), timeout) or self._try(
-                node, method, path, sent, all_headers, timeout, unreadable
-            )
+            outcome = self._strange(node, request) or self._try(node, request)
             if not isinstance(outcome, Failure):
                 return outcome
-            if greeting and node not in failures:
+            if request.greeting and node not in failures:
                 outcome = self._look_into(node, outcome)
-            # The last one is told of, and the others beside it.
+            # The last failure is reported, and those of the other nodes beside it.
             failures.pop(node, None)
             failures[node] = outcome
             if not outcome.busy:
                 self._turns.failed(node, start)
-            if outcome.timed_out and timeout is not None:
-                # As was to be expected, so nothing is lost.
-                raise_failures(failures)
+            if outcome.timed_out and request.timeout is not None:
+                # As expected, so no time is lost.
+                raise_failures(failures, attempts)
             self._deadline.lose(start)
             if outcome.final or not self._deadline.left():
-                raise_failures(failures)
-            fresh = None if outcome.busy else self._turns.fresh(failures)
-            if fresh is None:
-                if not repeats.grant(connecting=outcome.connecting, timed_out=outcome.timed_out):
-                    raise_failures(failures)
-                repeats.wait(outcome.retry_after)
-                fresh = self._turns.next(avoid=node if outcome.connecting else None)
-            node = fresh
+                raise_failures(failures, attempts)
+            node = self._next(node, failures, attempts, repeats, time.monotonic() - start)
+            attempts += 1
+
+    def _next(self, node: str, failures: Mapping[str, Failure], attempts: int, repeats: Repeats, lost: float) -> str:
+        """Return the node for the next attempt, after waiting for it.
+
+        Raises:
+            DataloaderError: there have been enough.
+        """
+        failure = failures[node]
+        fresh = None if failure.busy else self._turns.fresh(failures)
+        wait = 0.0
+        if fresh is None:
+            if not repeats.grant(connecting=failure.connecting, timed_out=failure.timed_out):
+                raise_failures(failures, attempts)
+            wait = repeats.next_wait(failure.retry_after)
+        if self._watcher is not None:
+            gives_up = repeats.gives_up(wait, lost)
+            self._watcher.retry(Retry(self._names[node], failure.brief or failure.rule, wait, gives_up, lost))
+        if fresh is not None:
+            return fresh
+        repeats.sleep(wait)
+        return self._turns.next(avoid=node if failure.connecting else None)
 
     def unanswering(self) -> dict[str, str]:
         """Ask each node who it is, once; return those that don't answer, with why.
@@ -131,30 +165,31 @@ class Session:
             ProtocolError: they are not of one cluster.
         """
         failures: dict[str, str] = {}
+        request = Request("GET", "/")
         for node in self._address.urls:
             try:
-                outcome = self._strange(node, "", None) or self._try(node, "GET", "/", None, self._headers, None)
+                outcome = self._strange(node, request) or self._try(node, request)
             except CredentialsError:
                 continue
             if isinstance(outcome, Failure):
-                failures[node] = outcome.rule.replace(LAST, "")
+                failures[node] = f"{outcome.rule}: {outcome.detail}" if outcome.detail else outcome.rule
         return failures
 
-    def _strange(self, node: str, asked: str, timeout: float | None) -> Failure | None:
-        """See that a node which has not been asked yet is of the cluster of those that have been.
+    def _strange(self, node: str, request: Request) -> Failure | None:
+        """Check that a node which has not been asked yet is of the same cluster as those that have been.
 
         Returns:
             Why it could not be asked, if it could not.
 
         Raises:
-            ProtocolError: it is of another.
+            ProtocolError: it is of another cluster.
         """
         if not self._address.others or node in self._origins:
             return None
-        found = origin(lambda path: self._try(node, "GET", path, None, self._headers, timeout))
+        found = origin(lambda path: self._try(node, Request("GET", path, timeout=request.timeout)))
         if isinstance(found, Failure):
-            # What was to be asked for is what the operator knows of.
-            return replace(found, asked=asked if found.asked else "")
+            # The operator knows of the request that was to be made.
+            return replace(found, asked=request.asked if found.asked else "")
         for url, other in self._origins.copy().items():
             if not found.may_be_one_with(other):
                 rule = "are not nodes of one cluster"
@@ -165,73 +200,99 @@ class Session:
         return None
 
     def _look_into(self, node: str, failure: Failure) -> Failure:
-        """Find out whether a failure of the first request has a reason that asking again does not change."""
+        """Find out whether a failure of the first request has a cause that a retry does not change."""
         if not failure.dropped and not (failure.timed_out and self._tls):
             return failure
         found = tls.look_into(node, self._tls)
         if found is None:
             return failure
         kind, rule, todo = found
-        return replace(failure, kind=kind, rule=rule, todo=todo, final=True)
+        return replace(failure, kind=kind, rule=rule, detail="", todo=todo, final=True)
 
-    def _prepared(self, body: object, headers: Mapping[str, str] | None) -> tuple[bytes | None, Mapping[str, str]]:
-        """Return a body and headers as they are sent."""
-        all_headers = {**self._headers, **(headers or {})}
-        if body is None:
-            return None, all_headers
-        all_headers["Content-Type"] = "application/json"
-        return body if isinstance(body, bytes) else orjson.dumps(body), all_headers
+    def _prepared(self, request: Request) -> tuple[bytes | None, Mapping[str, str]]:
+        """Return a request's body and headers as they are sent."""
+        headers = {**self._headers, **request.headers}
+        if request.body is None:
+            return None, headers
+        headers["Content-Type"] = "application/json"
+        body = request.body
+        return body if isinstance(body, bytes) else msgspec.json.encode(body), headers
 
-    def _try(
-        self,
-        node: str,
-        method: str,
-        path: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        timeout: float | None,
-        unreadable: Callable[[Body], str | None] | None = None,
-    ) -> Answer | Failure:
-        """Make a request once."""
-        read = timeout or self._patience.timeout
+    def _try(self, node: str, request: Request) -> Answer | Failure:
+        """Make a request once, and tell the watcher."""
+        read = request.timeout or self._patience.timeout
+        exchange = Exchange(read, max(self._patience.total, read), most_bytes(request.path))
+        start = time.monotonic()
+        outcome = _NOT_MADE
+        try:
+            found = self._exchange(node, request, exchange)
+            outcome = found.brief or found.rule if isinstance(found, Failure) else str(found[0].status)
+        finally:
+            if self._watcher is not None:
+                took = round(1000 * (time.monotonic() - start))
+                path = urlsplit(request.path).path
+                self._watcher.attempt(Attempt(request.method, path, outcome, took, exchange.received))
+        return found if isinstance(found, Failure) else self._judge(request, *found)
+
+    def _exchange(
+        self, node: str, request: Request, exchange: Exchange
+    ) -> tuple[urllib3.BaseHTTPResponse, Body] | Failure:
+        """Send a request once and read the whole reply."""
+        body, headers = self._prepared(request)
+        read = request.timeout or self._patience.timeout
         start = time.monotonic()
         try:
-            response = self._pools.request(
-                method,
-                node + path,
-                body=body,
-                headers=headers,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                timeout=urllib3.Timeout(connect=self._patience.connect, read=read),
-            )
-            # What a pool without HTTP/2 gives.
-            data = read_body(cast(urllib3.HTTPResponse, response), node, max(self._patience.total, read))
-            if is_cut(method, response, data):
+            with limited(exchange):
+                response = self._pools.request(
+                    request.method,
+                    node + request.path,
+                    body=body,
+                    headers=headers,
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                    timeout=urllib3.Timeout(connect=self._patience.connect, read=read),
+                )
+                exchange.head_is_complete()
+                # What a pool without HTTP/2 gives.
+                data = read_body(cast(urllib3.HTTPResponse, response), node)
+            if is_cut(request.method, response, data):
                 raise CutError(CUT)
-        except HTTPError as error:
+        except OversizeError as error:
+            raise TooLargeError(f"{request.asked}{node}", rule=str(error), todo="check that it is a CouchDB") from error
+        except (HTTPError, OverdueError) as error:
             waited = read if time.monotonic() - start >= read else self._patience.connect
-            return failure_of(error, waited, self._address.secrets)
-        asked = _asked(method, path)
+            return failure_of(error, node, waited, self._address.secrets)
+        return response, data
+
+    def _judge(self, request: Request, response: urllib3.BaseHTTPResponse, data: Body) -> Answer | Failure:
+        """Return a reply, or the failure that it tells of.
+
+        Raises:
+            DataloaderError: it refuses the request.
+        """
         status = response.status
         if status in _BUSY or status in _IN_TROUBLE:
             return Failure(
-                f"the server answers {said(self._address, response, data)}{LAST}",
+                said(self._address, response, data),
                 AGAIN,
-                asked=asked,
+                asked=request.asked,
+                brief=str(status),
                 busy=status in _BUSY,
                 retry_after=response.headers.get("Retry-After"),
             )
         if status >= 300:  # noqa: PLR2004
-            self._turns.answered(node)
-            raise refusal(self._address, f"{asked}{node}", response, data)
-        if unreadable is not None and (document := unreadable(data)) is not None:
-            rule = f"the server can't read {shown(self._address.secrets.hide_in_theirs(document))}{LAST}"
-            return Failure(rule, AGAIN, asked=asked)
-        self._turns.answered(node)
+            self._turns.answered(data.node)
+            raise refusal(self._address, request.method, request.path, response, data)
+        if request.unreadable is not None and (document := request.unreadable(data)) is not None:
+            rule = f"the server can't read {shown(self._address.secrets.hide_in_theirs(document))}"
+            return Failure(rule, AGAIN, asked=request.asked, brief="a document can't be read")
+        self._turns.answered(data.node)
         return status, response.headers, data
 
 
-def _asked(method: str, path: str) -> str:
-    return f"{method} {urlsplit(path).path} at "
+def _short_names(urls: tuple[str, ...]) -> dict[str, str]:
+    """Return what nodes are called in a line about a retry."""
+    hosts = {url: urlsplit(url).hostname or url for url in urls}
+    counts = Counter(hosts.values())
+    return {url: host if counts[host] == 1 else urlsplit(url).netloc for url, host in hosts.items()}

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from dataloader.common import (
     Document,
     Prepared,
-    TooLargeError,
     certifies_itself,
     content,
     content_hash,
@@ -64,21 +63,7 @@ def classify(database: Database, batch: Sequence[Prepared], schema: str, *, name
 
     Returns:
         A finding a document, in the order of the batch.
-
-    Raises:
-        TooLargeError: the server refuses even the question about one document for its size.
     """
-    try:
-        return _classify(database, batch, schema, names_leaves=names_leaves)
-    except TooLargeError:
-        if len(batch) == 1:
-            raise
-        middle = len(batch) // 2
-        halves = batch[:middle], batch[middle:]
-        return [each for half in halves for each in classify(database, half, schema, names_leaves=names_leaves)]
-
-
-def _classify(database: Database, batch: Sequence[Prepared], schema: str, *, names_leaves: bool) -> list[Finding]:
     known = _ask_revisions(database, batch) if names_leaves else _ask_documents(database, batch)
     leaves = database.leaves([document.id for document, state in zip(batch, known, strict=True) if state is None])
     return [

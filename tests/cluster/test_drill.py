@@ -25,7 +25,7 @@ from uuid import uuid4
 import pytest
 
 from dataloader.common import DataloaderError, ExitCode, Patience
-from dataloader.couch import Nodes, Server
+from dataloader.couch import Nodes, Request, Server
 from dataloader.operations import generate
 from dataloader.target import Target, resolve
 from tests.support.command import Command, Completed
@@ -102,7 +102,7 @@ class Cluster:
 
 def _backlog(node: Server) -> int:
     """Return how many shards a node has still to bring to others."""
-    _, _, data = node._server.resource.get(["_node", "_local", "_system"])
+    _, _, data = node.session.send(Request("GET", "/_node/_local/_system"))
     backlog: int = json.loads(data.read())["internal_replication_jobs"]
     return backlog
 

@@ -14,6 +14,7 @@ import pytest
 from dataloader.common import CONNECTIONS, DataloaderError, ExitCode, Patience, ProtocolError, UnreachableError
 from dataloader.couch import Address, NotFoundError, Server
 from dataloader.couch.failures import TimedOutError
+from dataloader.couch.session import Request as Asked
 from dataloader.couch.session import Session
 from dataloader.target import Target
 from tests.support.command import Command, Completed
@@ -67,7 +68,7 @@ def one_by_one(*replies: Reply) -> Hook:
 
 def ask(asking: Session, path: str = "/db", **options: Any) -> int:
     """Ask for something, and return the status."""
-    status, _, _ = asking.request("GET", f"{asking._address.url}{path}", **options)
+    status, _, _ = asking.send(Asked("GET", path, **options))
     return status
 
 
@@ -155,20 +156,21 @@ def test_an_error_names_every_node_that_was_tried(nodes: Nodes) -> None:
     patience = replace(QUICK, retries=0)
     with pytest.raises(UnreachableError) as caught:
         ask(session(DEAD, DEAD_TOO, patience=patience))
-    assert str(caught.value) == (f"{DEAD}, {DEAD_TOO}: nothing answers there (start the server or correct the URL)")
+    assert str(caught.value) == (
+        f"{DEAD}, {DEAD_TOO}: nothing answers there "
+        f"(start the server or correct the URL; check with: curl {DEAD_TOO}/_up)"
+    )
     with pytest.raises(UnreachableError) as caught:
         ask(session(DEAD, one.url, patience=patience))
     assert str(caught.value) == (
-        f"GET /db at {one.url}: the server answers 503 nodedown, no, to the last retry; "
-        f"{DEAD}: nothing answers there (what was written stays written; run it again and it goes on from there)"
+        f"GET /db at {one.url}: the server answers 503 nodedown, no after 1 retry; "
+        f"{DEAD}: nothing answers there (documents already written stay; run it again to continue)"
     )
     with pytest.raises(
-        UnreachableError, match=f"^{other.url}: the connection failed, .*; {one.url}: the server answer"
+        UnreachableError, match=f"^{other.url}: the connection failed after 1 retry: .*; {one.url}: the server answer"
     ):
         ask(session(one.url, other.url, patience=patience))
-    with pytest.raises(
-        UnreachableError, match=f"^GET /db at {one.url}: .* no, to the last retry; {other.url}: the conn"
-    ):
+    with pytest.raises(UnreachableError, match=f"^GET /db at {one.url}: .* no after 2 retries; {other.url}: the conn"):
         ask(session(one.url, other.url, patience=replace(QUICK, retries=1)))
 
 
@@ -468,7 +470,7 @@ def test_a_reply_that_ends_too_early_is_asked_for_again(cut: bytes) -> None:
         _, _, data = Session(Address(server.url), QUICK).request("POST", f"{server.url}/db", {"a": 1})
     assert data.json() == {"ok": True}
     assert len(server.requests) == 3
-    with RawServer(cut) as server, pytest.raises(UnreachableError, match="the connection failed, to the last retry"):
+    with RawServer(cut) as server, pytest.raises(UnreachableError, match="the connection failed after"):
         Session(Address(server.url), QUICK).request("GET", f"{server.url}/db")
     assert len(server.requests) == 1 + QUICK.retries
 

@@ -272,7 +272,7 @@ def test_a_failure_is_looked_into_once(told: Callable[..., str], monkeypatch: py
     looked: list[str] = []
     monkeypatch.setattr("dataloader.couch.tls.look_into", lambda url, _: looked.append(url))
     with RawServer(b"") as server:
-        assert "the connection failed, to the last retry" in told(server.url)
+        assert "the connection failed after" in told(server.url)
         assert looked == [server.url]
     assert len(server.requests) == 1 + QUICK.retries
 

@@ -168,7 +168,7 @@ def _wrongs_of_error(case: Case, found: Outcome, without: Reference) -> Iterator
         yield f"not one line, on both streams: {ran}"
     elif case.scenario in WRITING and not re.search(r"\d+ of \d+ (documents|cards) were seen to", said[1]):
         yield f"it does not say what was done: {said[1]}"
-    elif case.scenario in WRITING and "run it again and it goes on from there" not in said[1]:
+    elif case.scenario in WRITING and "run it again to continue" not in said[1]:
         yield f"it does not say that it goes on: {said[1]}"
 
 

@@ -214,7 +214,10 @@ class TestWhere:
         """Exit code 5, the address, and what to do."""
         done = run("check", url="http://127.0.0.1:9")
         assert done.code == 5
-        assert "http://127.0.0.1:9: nothing answers there (start the server or correct the URL)" in done.stderr
+        assert (
+            "http://127.0.0.1:9: nothing answers there (start the server or correct the URL; check with: curl http://127.0.0.1:9/_up)"
+            in done.stderr
+        )
 
     def test_something_else_is_told(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
         """A web server that is no CouchDB: exit code 7."""

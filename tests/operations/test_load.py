@@ -987,8 +987,8 @@ class TestWriting:
         assert done.code == 5
         total = len(SIZES) + 6 * 3 + 1 if target.model.name == "gpii-token" else (len(SIZES) + 6) * 2 + 1
         seen = total - 6 - 1
-        assert "the server answers 503 busy, to the last retry" in done.stderr
-        assert f"run it again and it goes on from there; {seen} of {total} documents were seen to" in done.stderr
+        assert "the server answers 503 busy after 6 retries" in done.stderr
+        assert f"run it again to continue; stopped after {seen} of {total} documents" in done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert done.data["exit_code"] == 5
         result = load(server, target, all_sources(target, [few], sizes))

@@ -73,7 +73,7 @@ def test_an_index_that_does_not_grow_is_given_up(
             load(through, target, without_cards)
     finally:
         building.over.set()
-    assert f"{total} of {total} documents were seen to before this; run it again and it goes on" in str(caught.value)
+    assert f"stopped after {total} of {total} documents" in str(caught.value)
     result = load(server, target, without_cards)
     assert (result.documents, result.needs_attention) == (total, 0)
     assert result.views_built > 0

@@ -684,7 +684,7 @@ def test_a_load_that_stops_has_a_report_and_goes_on(
     assert text(page, "h1") == "The load stopped before it was finished."
     assert "it goes on from there" in text(page, ".lead")
     assert text(page, "article li") == " ".join(done.stderr.removeprefix("error: ").split())
-    assert "documents were seen to before this" in text(page, "article li")
+    assert "stopped after" in text(page, "article li")
     assert told(path)["Exit code"].startswith("6: ")
     again = tmp_path / "again.html"
     assert call("load", manifest.path, "--report", again).code == ExitCode.OK

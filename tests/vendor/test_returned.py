@@ -575,7 +575,7 @@ def test_what_is_repeated_of_a_file_does_no_harm_to_a_terminal(here: Command, ba
         details = tmp_path / f"{titles is None}.jsonl"
         completed = here("reconcile", batch.manifest.path, path, "--out", details.with_suffix(""), "--details", details)
         assert completed.code == (ExitCode.RETURNED if titles is None else ExitCode.INPUT)
-        assert "\N{REPLACEMENT CHARACTER}]0;owned" in completed.stderr
+        assert "\\x1b]0;owned" in completed.stderr
         lines = completed.stderr + completed.stdout
         lines += details.read_text("utf-8") if titles is None else ""
         assert all(each.isprintable() or each == "\n" for each in lines)

@@ -1,0 +1,38 @@
+"""Showing text from outside: a server, a file or a file name may hold what a terminal obeys."""
+
+
+def printable(text: str) -> str:
+    r"""Return text in which every character that can't be printed is its escape, such as ``\x1b`` or ``\u202e``."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def printable_json(text: str, encoding: str = "utf-8") -> str:
+    r"""Return JSON in which every character that can't be printed, or not encoded, is its escape (``\u202e``).
+
+    Args:
+        text: JSON on one line; such characters are inside its strings only.
+        encoding: what it is going to be encoded in.
+    """
+    if text.isprintable() and (text.isascii() or _fits(text, encoding)):
+        return text
+    return "".join(each if each.isprintable() and _fits(each, encoding) else _json_escape(each) for each in text)
+
+
+def _fits(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _json_escape(character: str) -> str:
+    # As two halves, where it has more than 16 bits.
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

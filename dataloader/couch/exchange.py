@@ -1,0 +1,160 @@
+"""The limits of one exchange: how long a reply may take and how large it may be, whatever the server sends.
+
+A read timeout alone does not end a reply: it starts again with every byte, and urllib3 reads status lines, headers,
+chunk sizes and trailers for as long as they come. So the sockets themselves keep to the limits.
+"""
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import local
+from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection
+
+
+class LimitError(Exception):
+    """A reply breaks a limit; no error of urllib3 or of the network, so that nobody handles it on the way."""
+
+
+class OverdueError(LimitError):
+    """A reply takes too long."""
+
+
+class OversizeError(LimitError):
+    """A reply is too large."""
+
+
+class Exchange:
+    """The limits of a request that is under way.
+
+    Args:
+        part: seconds until the head of the reply is complete, and between two parts of its body.
+        whole: seconds for the whole exchange.
+        most: bytes of the reply, its head included.
+    """
+
+    def __init__(self, part: float, whole: float, most: int) -> None:
+        self.received = 0
+        """Bytes of the reply so far."""
+        self._part = part
+        self._whole = whole
+        self._most = most
+        self._end = time.monotonic() + whole
+        self._head_end: float | None = None
+        self._has_head = False
+
+    def head_is_complete(self) -> None:
+        """Note that the status line and the headers have come."""
+        self._has_head = True
+
+    def wait(self) -> float:
+        """Return how many seconds to wait for the next bytes.
+
+        Raises:
+            OverdueError: the time is over.
+        """
+        now = time.monotonic()
+        if self._head_end is None:
+            # From now, when the request has been sent.
+            self._head_end = now + self._part
+        left = self._end - now if self._has_head else min(self._head_end, self._end) - now
+        if left <= 0:
+            raise self._overdue()
+        return min(left, self._part)
+
+    def _overdue(self) -> OverdueError:
+        if self._has_head:
+            return OverdueError(f"the reply is not complete after {self._whole:g} seconds")
+        return OverdueError(f"no reply within {min(self._part, self._whole):g} seconds")
+
+    def count(self, received: int) -> None:
+        """Count bytes that have come.
+
+        Raises:
+            OversizeError: they are too many.
+        """
+        self.received += received
+        if self.received > self._most:
+            raise OversizeError(f"its reply is larger than {self._most:,} bytes")
+
+
+_thread = local()
+
+
+@contextmanager
+def limited(exchange: Exchange) -> Iterator[Exchange]:
+    """Have the sockets that this thread reads from keep to the limits of an exchange."""
+    _thread.exchange = exchange
+    try:
+        yield exchange
+    finally:
+        _thread.exchange = None
+
+
+def _exchange() -> Exchange | None:
+    found: Exchange | None = getattr(_thread, "exchange", None)
+    return found
+
+
+class _Socket(socket.socket):
+    def recv_into(self, *arguments: Any) -> int:
+        exchange = _exchange()
+        if exchange is None:
+            return super().recv_into(*arguments)
+        self.settimeout(exchange.wait())
+        try:
+            received = super().recv_into(*arguments)
+        except TimeoutError:
+            exchange.wait()
+            raise
+        exchange.count(received)
+        return received
+
+
+class _TlsSocket(ssl.SSLSocket):
+    def recv_into(self, *arguments: Any) -> int:
+        exchange = _exchange()
+        if exchange is None:
+            return super().recv_into(*arguments)
+        self.settimeout(exchange.wait())
+        try:
+            received = super().recv_into(*arguments)
+        except TimeoutError:
+            exchange.wait()
+            raise
+        exchange.count(received)
+        return received
+
+
+class _Connection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        plain = super()._new_conn()
+        timeout = plain.gettimeout()
+        made = _Socket(fileno=plain.detach())
+        made.settimeout(timeout)
+        return made
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+def make_pools(nodes: int, connections: int, tls: ssl.SSLContext | None) -> urllib3.PoolManager:
+    """Return pools of connections whose sockets keep to the limits.
+
+    Args:
+        nodes: how many servers there are.
+        connections: the most at once to each of them.
+        tls: how TLS connections are made, if there are any.
+    """
+    options: dict[str, Any] = {}
+    if tls is not None:
+        tls.sslsocket_class = _TlsSocket
+        options = {"ssl_context": tls}
+    pools = urllib3.PoolManager(nodes, maxsize=connections, block=True, **options)
+    pools.pool_classes_by_scheme = {**pools.pool_classes_by_scheme, "http": _Pool}
+    return pools
