@@ -273,7 +273,7 @@ def _leaf(row: _Got, doc_id: str, where: str) -> Leaf:
 
 def _each_once(found: Iterable[str], asked: Sequence[str], what: str) -> None:
     """See that a reply is about what was asked, each document once: a missing one is neither absent nor written."""
-    counts, wanted = Counter(found), Counter(asked)
+    counts, wanted = Counter(iter(found)), Counter(asked)
     if counts == wanted:
         return
     for doc_id in wanted:
