@@ -14,7 +14,7 @@ import click
 
 from dataloader.batch import CardFile, Reconciled, Verdict, find_reconciled, read_cards
 from dataloader.cli._output import Output
-from dataloader.common import DataloaderError
+from dataloader.common import DataloaderError, ProtectedError, are, many
 from dataloader.couch import Server, Tls
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.records.models import Model, model_names
@@ -229,7 +229,38 @@ def tell_of_reconciled(output: Output, manifests: Sequence[CardFile]) -> None:
         if found is not None and (doubtful := each.header.cards - found.count):
             output.warn(
                 f"{each.path}: {doubtful:,} of its {each.header.cards:,} cards have not come back encoded, by "
-                f"{found.path}; give that in the manifest's place to leave them out"
+                f"{found.path}; use that file instead of the manifest to skip them"
+            )
+
+
+def refuse_doubtful(target: Target, manifests: Sequence[CardFile]) -> None:
+    """Refuse batches for staging and production of which cards are in doubt, or of which nothing has come back.
+
+    A reconciled file holds encoded cards only, and passes. Spares that the vendor did not need are not in doubt.
+
+    Raises:
+        ProtectedError: there is one.
+        FileError: the batch's reconciled file can't be read.
+        InputError: the batch's reconciled file is wrong.
+    """
+    if not target.environment.protected:
+        return
+    for each in manifests:
+        if isinstance(each, Reconciled):
+            continue
+        found = find_reconciled(each)
+        if found is None:
+            raise ProtectedError(
+                str(each.path),
+                rule=f"nothing of this batch has come back from the vendor, and the target is {target.environment}",
+                todo="run `dataloader reconcile` on what comes back, or add --all-cards to load every card",
+            )
+        if doubtful := each.header.cards - found.count - found.counts.spares_unused:
+            raise ProtectedError(
+                str(each.path),
+                rule=f"{doubtful:,} of its {many(each.header.cards, 'card')} {are(doubtful)} not known to be encoded, "
+                f"by {found.path}, and the target is {target.environment}",
+                todo=f"load {found.path} instead, or add --all-cards to load every card",
             )
 
 
@@ -247,15 +278,15 @@ def left_out_text(manifests: Sequence[CardFile]) -> Iterator[str]:
             spares = each.counts.spares_unused
             unused = f" ({spares:,} of them unused spares)" if spares else ""
             left = f"{each.header.cards - each.count:,} of {each.header.cards:,} cards"
-            yield f"batch {each.header.name}: left out {left}, which are not encoded: {', '.join(parts)}{unused}"
+            yield f"batch {each.header.name}: skipped {left}, not encoded: {', '.join(parts)}{unused}"
 
 
 def raised_text(target: Target, raised: Mapping[str, Environment]) -> Iterator[str]:
     """Yield the warnings for databases that become more protected than they were."""
     for name, environment in raised.items():
         yield (
-            f"{name} was loaded as {environment}, and may hold sample data and log-ins from then, which have no place "
-            f"in {target.environment}; look for them, or use new databases"
+            f"{name} was loaded as {environment}, and may hold sample data and log-ins from then, which must not be "
+            f"in {target.environment}; delete them, or use new databases"
         )
 
 

@@ -1,6 +1,7 @@
 """The command ``load``: bring batches to a target."""
 
 import re
+from collections.abc import Sequence
 from os import environ
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dataloader.cli._options import (
     get_snapsets,
     get_target,
     manifest_argument,
+    refuse_doubtful,
     report_options,
     snapset_options,
     target_options,
@@ -25,7 +27,9 @@ from dataloader.cli._options import (
 )
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._report import reporting
+from dataloader.cli._update import confirm_update
 from dataloader.cli._write import carry_out, load_details
+from dataloader.cli.plan import show_plan
 from dataloader.common import ENV_JOB_INDEX, ExitCode, UsageError
 from dataloader.operations import all_sources
 from dataloader.report import load_report
@@ -54,6 +58,21 @@ def _get_part(part: str | None, parts: int | None) -> Part:
     return Part(int(match[1]), int(match[2]))
 
 
+def _check_what(manifests: Sequence[Path], *, snapsets_only: bool, all_cards: bool) -> None:
+    """See that the command says what to load.
+
+    Raises:
+        UsageError: neither manifests nor --snapsets-only is given, or both.
+    """
+    if not manifests and not snapsets_only:
+        raise UsageError(
+            "no manifest", rule="nothing says which cards to load", todo="name a manifest, or add --snapsets-only"
+        )
+    if snapsets_only and (manifests or all_cards):
+        other = str(manifests[0]) if manifests else "--all-cards"
+        raise UsageError(f"--snapsets-only {other}", rule="exclude each other", todo="leave one out")
+
+
 @click.command(short_help="Bring a target to the state that manifests and snapsets describe.")
 @manifest_argument(required=False)
 @target_options
@@ -63,6 +82,14 @@ def _get_part(part: str | None, parts: int | None) -> Part:
 @click.option(
     "--parts", type=click.IntRange(min=1), metavar="N", help="The same, K from JOB_COMPLETION_INDEX (0 is the first)."
 )
+@click.option(
+    "--all-cards",
+    is_flag=True,
+    help="Load every card of a manifest to staging or production, also cards that have not come back encoded.",
+)
+@click.option("--snapsets-only", is_flag=True, help="Load the snapsets and views without any cards.")
+@click.option("--dry-run", is_flag=True, help="Show what would change and write nothing, as plan does.")
+@click.option("--yes", is_flag=True, help="With --update: do not ask first.")
 @load_details
 @report_options
 @global_options
@@ -79,10 +106,17 @@ def load(
     details: Path | None,
     part: str | None,
     parts: int | None,
+    all_cards: bool,
+    snapsets_only: bool,
+    dry_run: bool,
+    yes: bool,
 ) -> ExitCode:
     """Bring a target to the state described: databases, snapsets, the batches' cards, views and their indexes.
 
     Can be repeated, interrupted and run twice at once. What a person has changed or deleted is never touched.
+
+    Staging and production take cards that came back encoded: load NAME.reconciled.jsonl, or NAME.batch.jsonl with
+    it in the same folder if every card is encoded. --all-cards loads the others, too.
 
     Several machines can share the work: --part 1/4 on one, --part 2/4 on another, and so on, in any order,
     come to the same as one whole load. In an indexed Kubernetes job, --parts 4 takes the part of JOB_COMPLETION_INDEX.
@@ -91,12 +125,21 @@ def load(
     Example:
       dataloader load batches/spring.batch.jsonl --target production
     """
+    _check_what(manifests, snapsets_only=snapsets_only, all_cards=all_cards)
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target.model)
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     sources = all_sources(target, read, snapsets, _get_part(part, parts))
+    if not all_cards:
+        refuse_doubtful(target, read)
+    if dry_run:
+        show_plan(output, target, read, sources, details, report_options)
+        return ExitCode.OK
     server = get_server(target)
+    if write_options.update and not yes and not confirm_update(output, server, target, sources):
+        output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
+        return ExitCode.INTERRUPTED
     with reporting(output, report_options, "Load", read, target, server, writes=True) as report:
         result, noted, code = carry_out(output, server, target, sources, details, write_options, read)
         report(lambda: load_report(target, read, sources, result, noted), code)

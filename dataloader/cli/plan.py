@@ -1,11 +1,12 @@
 """The command ``plan``: what a load would do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from dataloader.batch import CardFile
 from dataloader.cli._options import (
     ReportOptions,
     SnapsetOptions,
@@ -28,7 +29,7 @@ from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli._write import collect_findings, load_details
 from dataloader.common import ExitCode
-from dataloader.operations import Plan, all_sources
+from dataloader.operations import Plan, Source, all_sources
 from dataloader.operations import plan as plan_sources
 from dataloader.replication import State
 from dataloader.report import plan_report
@@ -64,22 +65,34 @@ def plan(
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     sources = all_sources(target, read, snapsets)
+    show_plan(output, target, read, sources, details, report_options)
+
+
+def show_plan(
+    output: Output,
+    target: Target,
+    manifests: Sequence[CardFile],
+    sources: Sequence[Source],
+    details: Path | None,
+    report_options: ReportOptions,
+) -> None:
+    """Find out what a load of sources would do, and print it; writes nothing to the target."""
     server = get_server(target)
     progress = Progress(output)
     with (
-        reporting(output, report_options, "Plan", read, target, server) as report,
+        reporting(output, report_options, "Plan", manifests, target, server) as report,
         collect_findings(output, target, details) as findings,
     ):
         result = plan_sources(server, target, sources, on_progress=progress, on_finding=findings)
         progress.close()
         output.result(
-            {**_plan_json(target, result), "left_out": left_out_json(read)},
-            [*left_out_text(read), *_plan_text(target, result)],
+            {**_plan_json(target, result), "left_out": left_out_json(manifests)},
+            [*left_out_text(manifests), *_plan_text(target, result)],
         )
         output.warnings(raised_text(target, result.raised))
         for line in findings.lines:
             output.warn(line)
-        report(lambda: plan_report(target, read, sources, result, findings.noted), ExitCode.OK)
+        report(lambda: plan_report(target, manifests, sources, result, findings.noted), ExitCode.OK)
 
 
 def _plan_json(target: Target, result: Plan) -> dict[str, Any]:

@@ -258,7 +258,7 @@ def test_commands_take_a_reconciled_file_in_a_manifests_place(
     """Load, plan and verify see the encoded cards only, and say what was left out, as text and as data."""
     left_out = {"failed": 6, "missing": 12, "altered": 6, "doubled": 6}
     told = (
-        "batch spring: left out 30 of 60 cards, which are not encoded: "
+        "batch spring: skipped 30 of 60 cards, not encoded: "
         "6 failed, 12 missing, 6 altered, 6 doubled (6 of them unused spares)"
     )
     loaded = run("load", path, "--json")

@@ -312,7 +312,7 @@ def test_a_reader_that_has_had_enough_does_not_change_the_exit_code(
     put(database, {"_id": "snapset_3", "value": "another's"})
     reading, writing = os.pipe()
     os.close(reading)
-    started = process("load", *on_target, stdout=writing, stderr=writing, env=credentials)
+    started = process("load", "--snapsets-only", *on_target, stdout=writing, stderr=writing, env=credentials)
     os.close(writing)
     assert started.wait(30) == ExitCode.ATTENTION
     assert get(database, "snapset_3")["value"] == "another's"

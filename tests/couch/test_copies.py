@@ -115,7 +115,7 @@ def test_copies_that_may_be_short_are_told_beside_what_needs_attention(
 ) -> None:
     """A document that a person has to look at has the exit code; the node that was away is told, too."""
     manifest, snapsets = given
-    assert run("load", "--snapsets", snapsets).code == ExitCode.OK
+    assert run("load", "--snapsets-only", "--snapsets", snapsets).code == ExitCode.OK
     database = databases(server, target)[target.model.databases[0]]
     uuid = next(card.uuid for card in read_manifest(manifest).cards())
     put(database, {"_id": target.model.kinds[0].id(uuid), "somebody's": "own"})

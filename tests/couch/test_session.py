@@ -510,7 +510,9 @@ def test_a_database_that_vanishes_is_an_error_of_one_line(
         return forward(request)
 
     with Proxy(target.address.url, delete_first) as proxy:
-        completed = here("load", "--url", proxy.url, "--prefix", target.prefix, "--model", target.model.name)
+        completed = here(
+            "load", "--snapsets-only", "--url", proxy.url, "--prefix", target.prefix, "--model", target.model.name
+        )
     assert completed.code == ExitCode.PROTOCOL
     [line] = completed.stderr.splitlines()
     assert "404 not_found, " in line

@@ -48,7 +48,7 @@ class Situation:
         return [
             Scenario("load", ("load", *batch), new),
             Scenario("load, again", ("load", *batch), disturbed),
-            Scenario("load --update", ("load", "--update", *batch), lived_in),
+            Scenario("load --update", ("load", "--update", "--yes", *batch), lived_in),
             Scenario("plan", ("plan", *batch), disturbed, prefix),
             Scenario("verify", ("verify", *batch), disturbed, prefix),
             Scenario("status", ("status", *batch), disturbed, prefix),

@@ -81,7 +81,7 @@ def test_four_loaders_and_an_editor_lose_nothing(
             ((0, 1), old, []),
             ((1, 2), old, []),
             ((2, 3), old, []),
-            ((3, 0), new, ["--update"]),
+            ((3, 0), new, ["--update", "--yes"]),
         )
     ]
     editor = Editor(server, target, uuids)

@@ -63,7 +63,7 @@ def test_cards_in_doubt_are_told_where_the_manifest_is_given(
     reconciled = came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
     warning = (
         f"warning: {spring.path}: 3 of its 8 cards have not come back encoded, by {reconciled}; "
-        "give that in the manifest's place to leave them out\n"
+        "use that file instead of the manifest to skip them\n"
     )
     for name in ("plan", "load", "verify"):
         done = run_here(name, spring.path, "--snapsets", sets.folder)

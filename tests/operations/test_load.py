@@ -208,7 +208,7 @@ class TestWhatIsBrought:
     @TOKEN_MODEL
     def test_brings_snapsets_and_views_without_a_batch(self, server: Server, target: Target, run: Command) -> None:
         """A target can be set up before there are cards."""
-        done = run("load", "--json")
+        done = run("load", "--snapsets-only", "--json")
         assert (done.code, done.stderr) == (0, "")
         stored = contents(server, target)
         assert stored == expected(target.model.name, [], data_dir("snapsets"))
@@ -624,7 +624,7 @@ class TestOtherInput:
         """With --update each gets a child of the earlier revision, nobody else anything; then there is peace."""
         bring_all(sizes)
         before = snapshot(server, target)
-        arguments = ("load", few.path, "--snapsets", changed.folder, "--update", "--json")
+        arguments = ("load", few.path, "--snapsets", changed.folder, "--update", "--yes", "--json")
         done = run(*arguments)
         assert (done.code, done.stderr) == (0, "")
         assert (done.data["updated"], done.data["unchanged"]) == (CHANGED, done.data["documents"] - CHANGED)
@@ -668,7 +668,7 @@ class TestOtherInput:
         databases(server, target)[place.database].create()
         put(databases(server, target)[place.database], {"_id": place.id, "type": "note"})
         bring_all(sizes)
-        done = run("load", few.path, "--snapsets", changed.folder, "--update", "--json")
+        done = run("load", few.path, "--snapsets", changed.folder, "--update", "--yes", "--json")
         assert (done.code, done.data["updated"], done.data["foreign"]) == (9, CHANGED, 1)
         warning, error = done.stderr.splitlines()
         assert f"document {place.id}: foreign (" in warning

@@ -847,7 +847,7 @@ class TestCommand:
         ]
         assert done.stdout.splitlines()[2].endswith(": 2 revoked")
         assert verdicts() == {VerifyVerdict.OK: CARDS - 2, VerifyVerdict.REVOKED: 2}
-        assert run_here("load", few.path, *snapsets, "--update").code == ExitCode.OK
+        assert run_here("load", few.path, *snapsets, "--update", "--yes").code == ExitCode.OK
         assert verdicts() == {VerifyVerdict.OK: CARDS - 2, VerifyVerdict.REVOKED: 2}
         done = run_here("revoke", few.path, "--card", "2", "--card", "3", "--card", "4", "--undo", "--yes", "--json")
         assert (done.code, done.stderr) == (ExitCode.OK, "")

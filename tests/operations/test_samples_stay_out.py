@@ -91,7 +91,7 @@ def test_the_sample_batch_is_refused_in_every_form(
     shutil.copy(DEMO, renamed)
     back = reconciled(tmp_path / "spring.reconciled.jsonl")
     for path in (DEMO, renamed, back):
-        for flags in ((), ("--part", "1/2"), ("--update", "--replace-views", "--strict")):
+        for flags in ((), ("--part", "1/2"), ("--update", "--yes", "--replace-views", "--strict")):
             done = run_here("load", path, *flags, "--environment", environment)
             assert done.code == ExitCode.PROTECTED
             assert "reproducible batch demo (its UUIDs can be guessed)" in done.stderr
@@ -113,18 +113,18 @@ def test_personas_are_no_snapsets_there(
     shutil.copy(PERSONAS / model / "carla.json5", mixed)
     shutil.copy(data_dir("snapsets") / model / "snapset_1a.json5", named / "vicky.json5")
     for folder, name in ((PERSONAS / model, "alice"), (mixed, "carla"), (named, "vicky")):
-        done = run_here("load", "--snapsets", folder, "--environment", environment)
+        done = run_here("load", "--snapsets-only", "--snapsets", folder, "--environment", environment)
         assert done.code == ExitCode.PROTECTED
         assert f"snapset {name} of {folder}, which has the name of a persona of the samples" in done.stderr
     assert nothing_arrived(server, target)
-    assert run_here("load", "--snapsets", mixed).code == ExitCode.OK
+    assert run_here("load", "--snapsets-only", "--snapsets", mixed).code == ExitCode.OK
 
 
 @ONE_MODEL
 def test_files_of_documents_are_no_snapsets(run_here: Command, server: Server, target: Target) -> None:
     """The samples' users and clients can't be passed off as preference sets."""
     for model in ("gpii-token", "gpii-key"):
-        done = run_here("load", "--snapsets", SAMPLES / model, "--environment", "production")
+        done = run_here("load", "--snapsets-only", "--snapsets", SAMPLES / model, "--environment", "production")
         assert done.code == ExitCode.INPUT
     assert nothing_arrived(server, target)
 
@@ -160,10 +160,13 @@ def test_a_production_database_keeps_them_out_however_it_is_called(
 ) -> None:
     """Once it has been loaded as production, calling it something else brings none of the secrets there."""
     manifest, folder = given
-    assert run_here("load", manifest, "--snapsets", folder, "--environment", "production").code == ExitCode.OK
+    assert (
+        run_here("load", manifest, "--all-cards", "--snapsets", folder, "--environment", "production").code
+        == ExitCode.OK
+    )
     before = snapshot(server, target)
     for environment in ("development", "ci"):
-        for call in (("seed", "--users", "5"), ("load", DEMO), ("load", "--snapsets", PERSONAS)):
+        for call in (("seed", "--users", "5"), ("load", DEMO), ("load", "--snapsets-only", "--snapsets", PERSONAS)):
             assert run_here(*call, "--environment", environment).code == ExitCode.PROTECTED
     assert snapshot(server, target) == before
     stored = json.dumps(before)

@@ -152,7 +152,7 @@ class TestRefusing:
         for database in databases(server, target).values():
             database.create()
             put(database, {"_id": MARKER, "environment": environment})
-        done = run_here("load", "--environment", "production")
+        done = run_here("load", "--snapsets-only", "--environment", "production")
         assert done.code == ExitCode.PROTECTED
         assert "its _local/dataloader holds no environment that this program knows" in done.stderr
 
@@ -187,18 +187,18 @@ class TestRemembering:
         assert markers(server, target) == {"staging"}
         assert not any(snapshot(server, target).values())
 
-    @pytest.mark.parametrize("name", ["load", "seed"])
+    @pytest.mark.parametrize("call", [("load", "--snapsets-only"), ("seed",)])
     @ONE_MODEL
     def test_a_second_load_asks_once_and_changes_nothing(
-        self, run_here: Command, server: Server, target: Target, proxied: Through, name: str
+        self, run_here: Command, server: Server, target: Target, proxied: Through, call: tuple[str, ...]
     ) -> None:
         """One small request a database; no update sequence moves, and the mark keeps its revision."""
-        assert run_here(name).code == ExitCode.OK
+        assert run_here(*call).code == ExitCode.OK
         before = sequences(server, target)
         kept = [get(database, MARKER) for database in databases(server, target).values()]
         assert markers(server, target) == {"ci"}
         _, proxy = proxied(lambda request, forward: forward(request))
-        assert run_here(name, url=proxy.url).code == ExitCode.OK
+        assert run_here(*call, url=proxy.url).code == ExitCode.OK
         assert proxy.count("GET", MARKER) == len(kept)
         assert proxy.count("PUT", MARKER) == 0
         assert sequences(server, target) == before
@@ -227,20 +227,20 @@ class TestRemembering:
         names = [target.database(name) for name in target.model.databases]
         production = ("--environment", "production")
         warning = "was loaded as ci, and may hold sample data and log-ins from then"
-        for name, makes in (("check", "ci"), ("plan", "ci"), ("load", "production")):
-            done = run_here(name, *production)
+        for call, makes in ((["check"], "ci"), (["plan"], "ci"), (["load", "--snapsets-only"], "production")):
+            done = run_here(*call, *production)
             assert done.code == ExitCode.OK
             for database in names:
                 assert f"warning: {database} {warning}" in done.stderr
             assert markers(server, target) == {makes}
         assert run_here("seed").code == ExitCode.PROTECTED
-        again = run_here("load", *production, "--json")
+        again = run_here("load", "--snapsets-only", *production, "--json")
         assert (again.code, again.stderr, again.data["raised"]) == (ExitCode.OK, "", {})
 
     @ONE_MODEL
     def test_the_check_shows_what_the_databases_remember(self, run_here: Command, target: Target) -> None:
         """In text and in JSON; and as a problem, with the exit code, where it is more than was said."""
-        assert run_here("load", "--environment", "staging").code == ExitCode.OK
+        assert run_here("load", "--snapsets-only", "--environment", "staging").code == ExitCode.OK
         done = run_here("check", "--environment", "staging")
         assert (done.code, done.stderr, done.stdout.count(", loaded as staging")) == (ExitCode.OK, "", 2)
         done = run_here("check", "--json")

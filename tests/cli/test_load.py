@@ -1,0 +1,202 @@
+"""The command ``load``: what it refuses, what it asks, and its dry run."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataloader.batch import Manifest
+from dataloader.common import ExitCode
+from dataloader.couch import Server
+from dataloader.operations import generate
+from dataloader.records import Snapsets
+from dataloader.target import Target
+from tests.support.command import Command
+from tests.support.models import ONE_MODEL
+from tests.support.records import write_snapsets
+from tests.support.returned_files import came_back
+from tests.support.server import databases, sequences
+
+PROTECTED = pytest.mark.parametrize("environment", ["staging", "production"])
+
+
+@pytest.fixture
+def spring(tmp_path: Path) -> Manifest:
+    """A batch of eight cards, of which two are spares."""
+    return generate("spring", {"large": 6}, tmp_path, spares={"large": 2}).manifest
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Snapsets:
+    """One snapset."""
+    return write_snapsets(tmp_path / "snapsets", {"large": 18})
+
+
+def is_untouched(server: Server, target: Target) -> bool:
+    """Return whether the target has no databases yet."""
+    return not any(database.exists() for database in databases(server, target).values())
+
+
+# What may be loaded.
+
+
+@ONE_MODEL
+@PROTECTED
+def test_load_refuses_a_manifest_of_which_nothing_came_back(
+    run_here: Command, server: Server, target: Target, spring: Manifest, sets: Snapsets, environment: str
+) -> None:
+    """Cards that no vendor has encoded are not loaded for people, unless somebody insists."""
+    call = ("load", spring.path, "--snapsets", sets.folder, "--environment", environment)
+    done = run_here(*call)
+    assert done.code == ExitCode.PROTECTED
+    assert f"error: {spring.path}: nothing of this batch has come back from the vendor, " in done.stderr
+    assert "--all-cards" in done.stderr
+    assert is_untouched(server, target)
+    assert run_here(*call, "--all-cards").code == ExitCode.OK
+
+
+@ONE_MODEL
+@PROTECTED
+def test_load_refuses_a_manifest_with_cards_in_doubt(
+    run_here: Command, server: Server, target: Target, spring: Manifest, sets: Snapsets, environment: str
+) -> None:
+    """The reconciled file beside the manifest says which cards are in doubt; it can be loaded itself."""
+    reconciled = came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
+    options = ("--snapsets", sets.folder, "--environment", environment)
+    done = run_here("load", spring.path, *options)
+    assert done.code == ExitCode.PROTECTED
+    assert f"error: {spring.path}: 3 of its 8 cards are not known to be encoded, by {reconciled}" in done.stderr
+    assert is_untouched(server, target)
+    assert run_here("load", reconciled, *options).code == ExitCode.OK
+    assert run_here("load", spring.path, "--all-cards", *options).code == ExitCode.OK
+
+
+@ONE_MODEL
+def test_load_takes_a_manifest_of_which_every_card_came_back(
+    run_here: Command, spring: Manifest, sets: Snapsets
+) -> None:
+    """A batch without doubtful cards is loaded to production by its manifest."""
+    came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 8)
+    done = run_here("load", spring.path, "--snapsets", sets.folder, "--environment", "production")
+    assert (done.code, done.stderr) == (ExitCode.OK, "")
+
+
+@ONE_MODEL
+@PROTECTED
+def test_load_refuses_a_manifest_with_a_broken_reconciled_file(
+    run_here: Command, server: Server, target: Target, spring: Manifest, sets: Snapsets, environment: str
+) -> None:
+    """What came back can't be read, so every card is in doubt."""
+    spring.path.with_name("spring.reconciled.jsonl").write_text("{}")
+    done = run_here("load", spring.path, "--snapsets", sets.folder, "--environment", environment)
+    assert done.code == ExitCode.INPUT
+    assert is_untouched(server, target)
+
+
+@ONE_MODEL
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "no manifest: nothing says which cards to load (name a manifest, or add --snapsets-only)"),
+        (("--dry-run",), "no manifest: "),
+        (("--snapsets-only", "spring.batch.jsonl"), "--snapsets-only spring.batch.jsonl: exclude each other"),
+        (("--snapsets-only", "--all-cards"), "--snapsets-only --all-cards: exclude each other"),
+    ],
+)
+def test_load_needs_to_be_told_what_to_load(
+    run_here: Command, server: Server, target: Target, arguments: tuple[str, ...], says: str
+) -> None:
+    """A forgotten manifest does not pass for a load of the snapsets alone."""
+    done = run_here("load", *arguments)
+    assert done.code == ExitCode.USAGE
+    assert f"error: {says}" in done.stderr
+    assert is_untouched(server, target)
+
+
+@ONE_MODEL
+def test_load_snapsets_only(run_here: Command, server: Server, target: Target, sets: Snapsets) -> None:
+    """The snapsets and views are loaded where that is asked for."""
+    done = run_here("load", "--snapsets-only", "--snapsets", sets.folder, "--json")
+    assert (done.code, done.stderr) == (ExitCode.OK, "")
+    assert done.data["created"] > 0
+    assert not is_untouched(server, target)
+
+
+@ONE_MODEL
+def test_load_dry_run_is_plan(
+    run_here: Command, server: Server, target: Target, spring: Manifest, sets: Snapsets
+) -> None:
+    """``load --dry-run`` prints what ``plan`` prints, and writes nothing."""
+    options = (spring.path, "--snapsets", sets.folder)
+    dry = run_here("load", "--dry-run", *options)
+    assert dry == run_here("plan", *options)
+    assert "would create" in dry.stdout
+    assert is_untouched(server, target)
+
+
+# Updates.
+
+
+@pytest.fixture
+def newer(run_here: Command, spring: Manifest, sets: Snapsets, tmp_path: Path) -> Snapsets:
+    """The batch is loaded; the snapset's next version is not."""
+    assert run_here("load", spring.path, "--snapsets", sets.folder).code == ExitCode.OK
+    return write_snapsets(tmp_path / "newer", {"large": 20})
+
+
+@ONE_MODEL
+def test_update_is_refused_without_a_terminal_to_ask_on(
+    run_here: Command, server: Server, target: Target, spring: Manifest, newer: Snapsets
+) -> None:
+    """A script has to say ``--yes``; nothing is written before."""
+    before = sequences(server, target)
+    call = ("load", spring.path, "--snapsets", newer.folder, "--update")
+    done = run_here(*call)
+    assert done.code == ExitCode.USAGE
+    assert "refusing to continue without confirmation (add --yes" in done.stderr
+    assert sequences(server, target) == before
+    assert run_here(*call, "--yes", "--json").data["updated"] > 0
+    assert run_here(*call).code == ExitCode.OK, "nothing is asked where nothing would change"
+
+
+@ONE_MODEL
+@pytest.mark.parametrize(("answer", "code"), [("y", ExitCode.OK), ("n", ExitCode.INTERRUPTED)])
+def test_update_shows_what_would_change_and_asks(
+    server: Server,
+    target: Target,
+    spring: Manifest,
+    newer: Snapsets,
+    on_target: list[str],
+    credentials: dict[str, str],
+    answer: str,
+    code: ExitCode,
+) -> None:
+    """On a terminal, what would change is shown first; only a yes lets the load go on."""
+    before = sequences(server, target)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "dataloader", "load", *on_target),
+            *(str(spring.path), "--snapsets", str(newer.folder), "--update"),
+        ],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **credentials},
+    )
+    try:
+        os.write(ours, f"{answer}\n".encode())
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        os.close(ours)
+        os.close(theirs)
+    assert process.returncode == code
+    assert "large" in stderr or str(spring.path) in stderr
+    assert f"at {target.address.url} (ci)? [y/N]" in stderr
+    assert ("updated" in stdout) == (answer == "y")
+    assert (sequences(server, target) == before) == (answer == "n")
