@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from dataloader.cli._command import Context, no_such_command, usage_error
 from dataloader.cli._output import Output, global_options
 from dataloader.common import VERSION, DataloaderError, ExitCode
 
@@ -28,12 +29,15 @@ COMMANDS = (
     "seed",
     "serve",
     "demo",
+    "help",
 )
 """The commands, in the order of the help; each is a file of this folder."""
 
 
 class _Commands(click.Group):
     """A group whose commands are imported when they are needed."""
+
+    context_class = Context
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
@@ -43,6 +47,14 @@ class _Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(f"dataloader.cli.{cmd_name}"), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; an unknown one comes with a suggestion."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(no_such_command(args[0], self.list_commands(ctx)), ctx)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; Ctrl-C is told by ``run`` in one line, without the empty one that click puts before it."""
@@ -79,7 +91,7 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         # Before the options are parsed, nobody has said that the output is JSON.
         output.json = output.json or "--json" in arguments
-        output.error(_usage(error), ExitCode.USAGE)
+        output.error(usage_error(error), ExitCode.USAGE)
         return ExitCode.USAGE
     except (KeyboardInterrupt, click.Abort):
         output.error("interrupted: what was written stays written; run it again and it goes on", ExitCode.INTERRUPTED)
@@ -97,10 +109,3 @@ def run(arguments: list[str]) -> int:
         output.error(f"internal error: {said} (run again with --debug and report what it prints)", ExitCode.INTERNAL)
         return ExitCode.INTERNAL
     return int(code or 0)
-
-
-def _usage(error: click.ClickException) -> str:
-    """Return what is wrong with the command line, and where to look, in one line."""
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    path = "dataloader" if context is None else context.command_path
-    return f"{' '.join(error.format_message().split()).rstrip('.')} ({path} --help tells more)"

@@ -4,6 +4,7 @@ A group is a dataclass whose fields are the names of its options; its decorator 
 the command one instance, as the keyword argument named like the decorator.
 """
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -13,8 +14,9 @@ from typing import Any, TypeVar
 import click
 
 from dataloader.batch import CardFile, Reconciled, Verdict, find_reconciled, read_cards
+from dataloader.cli._completion import complete_target
 from dataloader.cli._output import Output
-from dataloader.common import DataloaderError, ProtectedError, are, many
+from dataloader.common import DataloaderError, FileError, InputError, Problem, ProtectedError, are, many
 from dataloader.couch import Server, Tls
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.records.models import Model, model_names
@@ -23,36 +25,43 @@ from dataloader.target import DatabaseLayout, Environment, Target, resolve
 Function = TypeVar("Function", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
+_TABLES = frozenset({".xlsx", ".xlsm", ".xls", ".ods", ".csv"})
+"""Suffixes of what vendors send back."""
+
 _TARGET_OPTIONS = (
-    click.option("--target", metavar="NAME", help="A target of the target file."),
+    click.option("--target", metavar="NAME", shell_complete=complete_target, help="A target from the target file."),
     click.option(
         "--url",
         metavar="URL",
         multiple=True,
-        help="The server's URL, instead; once for each node of a cluster, where there are several. "
-        "Default: the environment's COUCHDB_URL.",
+        help="The server's URL, instead of --target; repeat it for each node of a cluster. "
+        "Default: the environment variable COUCHDB_URL.",
     ),
     click.option(
-        "--model", type=click.Choice(model_names()), help="With --url: the document model; default gpii-token."
+        "--model", type=click.Choice(model_names()), help="With --url: the document model (default: gpii-token)."
     ),
     click.option(
         "--environment",
         type=click.Choice([each.value for each in Environment]),
-        help="With --url: what the target is for; must be said for another machine.",
+        help="With --url: what the target is for; required unless the server is on this machine.",
     ),
-    click.option("--prefix", metavar="TEXT", help="With --url: what stands before each database's name."),
+    click.option("--prefix", metavar="TEXT", help="With --url: the prefix of the databases' names."),
     click.option(
         "--ca-file",
         type=PATH,
         metavar="FILE",
-        help="With --url: the certificates of the authorities to trust, in place of the system's.",
+        help="With --url: the certificates of the authorities to trust instead of the system's.",
     ),
-    click.option("--client-cert", type=PATH, metavar="FILE", help="With --url: the certificate to show to the server."),
-    click.option("--client-key", type=PATH, metavar="FILE", help="Its key, where that is not in the same file."),
+    click.option("--client-cert", type=PATH, metavar="FILE", help="With --url: the client certificate."),
     click.option(
-        "--insecure", is_flag=True, help="With --url: do not verify who the server is; never in staging and production."
+        "--client-key", type=PATH, metavar="FILE", help="The client certificate's key, if it is not in the same file."
     ),
-    click.option("--config", type=PATH, metavar="FILE", help="The target file; default dataloader.toml."),
+    click.option(
+        "--insecure",
+        is_flag=True,
+        help="With --url: do not verify the server's certificate; refused for staging and production.",
+    ),
+    click.option("--config", type=PATH, metavar="FILE", help="The target file (default: dataloader.toml)."),
 )
 
 
@@ -146,7 +155,7 @@ snapset_options = _group(
             "snapsets_dir",
             type=PATH,
             metavar="DIR",
-            help="The folder of the snapsets: files, or a folder of them for each model. Default: the built-in ones.",
+            help="The folder of the snapsets, or of a folder for each model (default: the built-in ones).",
         ),
         click.option("--strict", is_flag=True, help="Treat unknown terms and broken snapset files as errors."),
     ),
@@ -156,12 +165,19 @@ write_options = _group(
     WriteOptions,
     "write_options",
     (
-        click.option("--update", is_flag=True, help="Replace what an earlier load wrote from other input."),
-        click.option("--replace-views", is_flag=True, help="Replace design documents that are not ours, too."),
         click.option(
-            "--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards of databases that have to be created."
+            "--update", is_flag=True, help="Replace what an earlier load wrote from other snapsets; asks first."
         ),
-        click.option("--replicas", type=click.IntRange(1, 16), metavar="N", help="Copies of each shard, in a cluster."),
+        click.option(
+            "--replace-views", is_flag=True, help="Also replace design documents that dataloader did not write."
+        ),
+        click.option("--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards of new databases."),
+        click.option(
+            "--replicas",
+            type=click.IntRange(1, 16),
+            metavar="N",
+            help="Copies of each shard of new databases, in a cluster.",
+        ),
     ),
 )
 """Add the options that say how a target is written to."""
@@ -169,21 +185,25 @@ report_options = _group(
     ReportOptions,
     "report_options",
     (
-        click.option("--report", type=PATH, metavar="FILE", help="Write a report for people, one HTML page."),
-        click.option("--full", is_flag=True, help="With --report: show whole UUIDs, not their beginnings."),
+        click.option(
+            "--report", type=PATH, metavar="FILE", help="Write a report to a new file: one HTML page, for people."
+        ),
+        click.option(
+            "--full", is_flag=True, help="With --report: show whole UUIDs instead of their first 8 characters."
+        ),
     ),
 )
 """Add the options for the report."""
 
 
 def details_option(what: str) -> Callable[[Function], Function]:
-    """Add the option for a file with everything that there is to tell.
+    """Add the option for a file with a line for everything that was found.
 
     Args:
-        what: of what there is a line: ``document that …``.
+        what: what each line is about: ``document that …``.
     """
     return click.option(
-        "--details", type=PATH, metavar="FILE", help=f"Write a line of JSON for every {what} to a new file."
+        "--details", type=PATH, metavar="FILE", help=f"Write a line of JSON for each {what} to a new file."
     )
 
 
@@ -210,8 +230,26 @@ def get_snapsets(output: Output, options: SnapsetOptions, model: Model | None = 
 
 
 def get_manifests(paths: Sequence[Path]) -> list[CardFile]:
-    """Check manifests and reconciled files, each as a whole."""
+    """Check manifests and reconciled files, each as a whole.
+
+    Raises:
+        FileError: one can't be read, or is a folder.
+        InputError: one is not a manifest or reconciled file, or is broken.
+    """
+    for path in paths:
+        _check_kind(path)
     return [read_cards(path) for path in paths]
+
+
+def _check_kind(path: Path) -> None:
+    """Say of a folder, or of another file of a batch, what it is and what can be done with it."""
+    if path.is_dir():
+        todo = f"name a file in it; `dataloader batches {shlex.quote(str(path))}` lists its batches"
+        raise FileError(str(path), rule="this is a folder", todo=todo)
+    if path.suffix.lower() in _TABLES and path.is_file():
+        kind = "CSV file" if path.suffix.lower() == ".csv" else "workbook"
+        todo = "run `dataloader reconcile` first, and use the .reconciled.jsonl file that it writes"
+        raise InputError(Problem(str(path), f"this is a {kind}", todo))
 
 
 def tell_of_reconciled(output: Output, manifests: Sequence[CardFile]) -> None:

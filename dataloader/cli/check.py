@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from dataloader.cli._command import command
 from dataloader.cli._options import (
     TargetOptions,
     get_server,
@@ -24,7 +25,7 @@ from dataloader.operations import check as check_target
 from dataloader.target import Target
 
 
-@click.command(short_help="Tell whether a target is there and ready.")
+@command(short_help="Tell whether a target is there and ready.")
 @target_options
 @click.option(
     "--security",

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from dataloader.cli._command import command
 from dataloader.cli._options import PATH, get_server
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
@@ -23,7 +24,7 @@ DEMO_CARDS = 500
 DEMO_SNAPSETS = ("snapset_1a", "snapset_2b", "snapset_3", "snapset_4c", "snapset_4d")
 
 
-@click.command(short_help="See the whole main job happen, on the embedded server.")
+@command(short_help="See the whole main job happen, on the embedded server.")
 @click.option(
     "--cards", type=click.IntRange(len(DEMO_SNAPSETS), 100_000), default=DEMO_CARDS, metavar="N", help="Default 500."
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from dataloader.batch import read_manifest
+from dataloader.cli._command import command
 from dataloader.cli._options import PATH
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
@@ -22,7 +23,7 @@ from dataloader.operations import STANDARD, all_layouts, export_path
 from dataloader.operations import export as export_batch
 
 
-@click.command(short_help="Write a batch again, in the layout of a vendor's tool.")
+@command(short_help="Write a batch again, in the layout of a vendor's tool.")
 @click.argument("manifest", type=PATH)
 @click.option(
     "--layout",

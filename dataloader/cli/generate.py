@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dataloader.batch import Header
+from dataloader.cli._command import command
 from dataloader.cli._options import PATH, SnapsetOptions, get_snapsets, snapset_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
@@ -61,7 +62,7 @@ def _order(
     return shares, spares_of(shares, portion)
 
 
-@click.command(short_help="Mint a batch of cards: its manifest and its workbook.")
+@command(short_help="Mint a batch of cards: its manifest and its workbook.")
 @click.argument("name")
 @click.option("--cards", type=int, required=True, metavar="N", help="How many cards, 1 to 1,000,000.")
 @click.option(

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dataloader.batch import WHOLE, Part
+from dataloader.cli._command import command
 from dataloader.cli._options import (
     ReportOptions,
     SnapsetOptions,
@@ -73,7 +74,7 @@ def _check_what(manifests: Sequence[Path], *, snapsets_only: bool, all_cards: bo
         raise UsageError(f"--snapsets-only {other}", rule="exclude each other", todo="leave one out")
 
 
-@click.command(short_help="Bring a target to the state that manifests and snapsets describe.")
+@command(short_help="Bring a target to the state that manifests and snapsets describe.")
 @manifest_argument(required=False)
 @target_options
 @snapset_options

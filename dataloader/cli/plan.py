@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dataloader.batch import CardFile
+from dataloader.cli._command import command
 from dataloader.cli._options import (
     ReportOptions,
     SnapsetOptions,
@@ -36,7 +37,7 @@ from dataloader.report import plan_report
 from dataloader.target import Target
 
 
-@click.command(short_help="Tell what a load would do; writes nothing.")
+@command(short_help="Tell what a load would do; writes nothing.")
 @manifest_argument(required=False)
 @target_options
 @snapset_options

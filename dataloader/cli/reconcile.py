@@ -8,6 +8,7 @@ import click
 import orjson
 
 from dataloader.batch import Verdict, read_manifest
+from dataloader.cli._command import command
 from dataloader.cli._options import PATH, ReportOptions, report_options
 from dataloader.cli._output import Output, global_options, table
 from dataloader.cli._progress import Progress
@@ -39,7 +40,7 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
     return named
 
 
-@click.command(short_help="Tell what became of each card at the vendor's.")
+@command(short_help="Tell what became of each card at the vendor's.")
 @click.argument("manifest", type=PATH, metavar="MANIFEST")
 @click.argument("returned", nargs=-1, required=True, type=PATH, metavar="RETURNED...")
 @click.option(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dataloader.batch import Card, CardFile, choose
+from dataloader.cli._command import command
 from dataloader.cli._options import (
     PATH,
     TargetOptions,
@@ -46,7 +47,7 @@ _SAID = {
 }
 
 
-@click.command(short_help="Have lost cards stop working, or work again.")
+@command(short_help="Have lost cards stop working, or work again.")
 @click.argument("manifest_path", type=PATH, metavar="MANIFEST")
 @target_options
 @click.option("--card", "numbers", type=int, multiple=True, metavar="N", help="A card's number; may be repeated.")

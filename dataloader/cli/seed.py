@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from dataloader.cli._command import command
 from dataloader.cli._options import (
     SnapsetOptions,
     TargetOptions,
@@ -21,7 +22,7 @@ from dataloader.common import ExitCode
 from dataloader.operations import DEFAULT_SEED, seed_sources
 
 
-@click.command(short_help="Load development data; never into staging or production.")
+@command(short_help="Load development data; never into staging or production.")
 @target_options
 @snapset_options
 @click.option("--users", type=int, default=0, metavar="N", help="How many people with log-ins to invent; default none.")

@@ -7,6 +7,7 @@ from types import FrameType
 
 import click
 
+from dataloader.cli._command import command
 from dataloader.cli._options import PATH
 from dataloader.cli._output import Output, global_options
 from dataloader.common import (
@@ -23,7 +24,7 @@ DEFAULT_PORT = 5984
 """CouchDB's own."""
 
 
-@click.command(short_help="Run the embedded server, for trying out, development and CI.")
+@command(short_help="Run the embedded server, for trying out, development and CI.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, metavar="N", help="0 for any; default 5984."
 )

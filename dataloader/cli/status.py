@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dataloader.batch import CardFile
+from dataloader.cli._command import command
 from dataloader.cli._options import (
     ReportOptions,
     SnapsetOptions,
@@ -30,7 +31,7 @@ from dataloader.operations import status as status_of
 from dataloader.report import Noted, status_report
 
 
-@click.command(short_help="See batches at a glance: loaded, in use, revoked, wrong.")
+@command(short_help="See batches at a glance: loaded, in use, revoked, wrong.")
 @manifest_argument(required=True)
 @target_options
 @snapset_options

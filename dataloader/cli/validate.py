@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from dataloader.cli._command import command
 from dataloader.cli._options import PATH, SnapsetOptions, get_snapsets, snapset_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._vendor import get_password, password_option
@@ -11,7 +12,7 @@ from dataloader.common import ExitCode, InputError, Problem
 from dataloader.operations import validate as validate_files
 
 
-@click.command(short_help="Check files; no server needed.")
+@command(short_help="Check files; no server needed.")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
 @password_option("The file with the password of encrypted workbooks.")
 @snapset_options

@@ -9,6 +9,7 @@ import click
 import orjson
 
 from dataloader.batch import CardFile
+from dataloader.cli._command import command
 from dataloader.cli._options import (
     ReportOptions,
     SnapsetOptions,
@@ -42,7 +43,7 @@ SHOWN_VERDICTS = 20
 """Cards that are named on the screen."""
 
 
-@click.command(short_help="Ask as the real servers do for every card.")
+@command(short_help="Ask as the real servers do for every card.")
 @manifest_argument(required=True)
 @target_options
 @snapset_options

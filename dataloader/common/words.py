@@ -22,12 +22,15 @@ def listed(names: Sequence[str], shown: int = 5) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a question that suggests the known name nearest to an unknown one: ``did you mean snapset_1a?``.
+    """Return a question that suggests what an unknown name may stand for: ``did you mean snapset_1a?``.
 
-    Case makes no difference. Empty where no known name is near.
+    It names those of the known names that are nearest, case aside; it is empty if none is near.
     """
-    from difflib import get_close_matches  # noqa: PLC0415 - needed for mistakes only
+    from difflib import SequenceMatcher, get_close_matches  # noqa: PLC0415 - needed for mistakes only
 
     by_lower = {each.lower(): each for each in known}
-    near = get_close_matches(name.lower(), by_lower, n=1)
-    return f"did you mean {by_lower[near[0]]}?" if near else ""
+    lower = name.lower()
+    near = get_close_matches(lower, by_lower, n=3)
+    likeness = {each: SequenceMatcher(None, each, lower).ratio() for each in near}
+    nearest = [by_lower[each] for each in sorted(near) if likeness[each] == max(likeness.values())]
+    return f"did you mean {' or '.join(nearest)}?" if nearest else ""

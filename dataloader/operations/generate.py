@@ -20,7 +20,7 @@ from dataloader.batch import (
     seeded_bytes,
     write_manifest,
 )
-from dataloader.common import MAX_SAFE_INTEGER, InputError, Problem, new_files, now
+from dataloader.common import MAX_SAFE_INTEGER, InputError, Problem, many, new_files, now
 from dataloader.records import EMPTY, Snapsets
 from dataloader.vendor import WORKBOOK_SUFFIX, write_workbook
 
@@ -63,14 +63,18 @@ def share_out(cards: int, wanted: Mapping[str, int | None], snapsets: Snapsets) 
         return {EMPTY: cards}
     if len(rest) > 1 or (rest and counted >= cards) or (not rest and counted != cards):
         said = " ".join(name if count is None else f"{name}={count}" for name, count in wanted.items())
-        raise InputError(
-            Problem(
-                f"--snapset {said}",
-                f"the counts must add up to {cards} cards; at most one snapset may stand without a count",
-                "correct the counts",
-            )
-        )
+        raise InputError(Problem(f"--snapset {said}", _sum_rule(cards, counted, len(rest)), "correct the counts"))
     return {name: cards - counted if count is None else count for name, count in wanted.items()}
+
+
+def _sum_rule(cards: int, counted: int, uncounted: int) -> str:
+    """Return why counts of snapsets do not fit the number of cards."""
+    if uncounted > 1:
+        return "only one snapset may have no count; it gets the remaining cards"
+    difference = f"{abs(cards - counted):,} {'short of' if counted < cards else 'more than'} {cards:,}"
+    if uncounted:
+        return f"the counts add up to {counted:,}, which leaves none of {many(cards, 'card')} for the other snapset"
+    return f"the counts add up to {counted:,}, {difference}"
 
 
 def spares_of(shares: Mapping[str, int], portion: Fraction) -> dict[str, int]:

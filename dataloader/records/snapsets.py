@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from dataloader.common import (
     InputError,
     Problem,
     data_dir,
+    did_you_mean,
     explain,
     listed,
     raise_problems,
@@ -124,10 +124,7 @@ class Snapsets:
                     f"{rule}, only for model {listed(others)}",
                     f"must be one of: {', '.join(self.names())}",
                 )
-        close = get_close_matches(name, self.names(), n=3)
-        if close:
-            return Problem(where, rule, f"did you mean {' or '.join(close)}?")
-        return Problem(where, rule, f"must be one of: {', '.join(self.names())}")
+        return Problem(where, rule, did_you_mean(name, self.names()) or f"must be one of: {', '.join(self.names())}")
 
 
 _EMPTY = Snapset(

@@ -323,12 +323,20 @@ def test_snapsets_share_the_cards(
 @pytest.mark.parametrize(
     ("cards", "wanted", "said"),
     [
-        (5, {"snapset_3": 4}, "--snapset snapset_3=4"),
-        (5, {"snapset_3": 6}, "--snapset snapset_3=6"),
-        (5, {"snapset_3": 2, "empty": 2}, "--snapset snapset_3=2 empty=2"),
-        (5, {"snapset_3": 5, "empty": None}, "--snapset snapset_3=5 empty"),
-        (5, {"snapset_3": 6, "empty": None}, "--snapset snapset_3=6 empty"),
-        (5, {"snapset_3": None, "empty": None}, "--snapset snapset_3 empty"),
+        (500, {"snapset_3": 300, "empty": 100}, "snapset_3=300 empty=100: the counts add up to 400, 100 short of 500"),
+        (5, {"snapset_3": 6}, "snapset_3=6: the counts add up to 6, 1 more than 5"),
+        (
+            *(5, {"snapset_3": 5, "empty": None}),
+            "snapset_3=5 empty: the counts add up to 5, which leaves none of 5 cards for the other snapset",
+        ),
+        (
+            *(5, {"snapset_3": 6, "empty": None}),
+            "snapset_3=6 empty: the counts add up to 6, which leaves none of 5 cards for the other snapset",
+        ),
+        (
+            *(5, {"snapset_3": None, "empty": None}),
+            "snapset_3 empty: only one snapset may have no count; it gets the remaining cards",
+        ),
     ],
 )
 def test_counts_that_do_not_add_up_are_refused(
@@ -337,10 +345,7 @@ def test_counts_that_do_not_add_up_are_refused(
     """Cards are never left out or added to make counts fit, and each snapset gets at least one."""
     with pytest.raises(InputError) as caught:
         share_out(cards, wanted, snapsets)
-    assert str(caught.value) == (
-        f"{said}: the counts must add up to {cards} cards; at most one snapset may stand without a count "
-        "(correct the counts)"
-    )
+    assert str(caught.value) == f"--snapset {said} (correct the counts)"
 
 
 def test_every_wrong_share_is_told(snapsets: Snapsets) -> None:
@@ -499,7 +504,7 @@ def test_running_the_command_again_changes_nothing(folder: Path, command: Comman
 
 
 REFUSED: dict[str, tuple[list[str], ExitCode, str]] = {
-    "no name": (["--cards", "5"], ExitCode.USAGE, "Missing argument 'NAME'"),
+    "no name": (["--cards", "5"], ExitCode.USAGE, "missing argument 'NAME'"),
     "no number": (["spring"], ExitCode.USAGE, "Missing option '--cards'"),
     "no number at all": (["spring", "--cards", "many"], ExitCode.USAGE, "'many' is not a valid integer"),
     "no cards": (["spring", "--cards", "0"], ExitCode.INPUT, "0 cards: a batch has 1 to 1,000,000 cards"),

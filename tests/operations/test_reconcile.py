@@ -199,7 +199,7 @@ def test_results_go_beside_the_manifest_and_never_over_others(here: Command, tmp
         (["--column", "tag=UUID"], "--column tag=UUID: must be KEY=TITLE"),
         (["--column", "chip=A", "--column", "chip=B"], "--column chip=B: chip is given twice"),
         (["--column", "uuid="], "--column uuid=: without UUIDs, no row is a card's for certain"),
-        (["--byte-order", "middle"], "'middle' is not one of 'msb', 'lsb'"),
+        (["--byte-order", "middle"], "'middle' must be one of: msb, lsb"),
     ],
 )
 def test_a_wrong_command_line_is_told(here: Command, small: Batch, arguments: list[str], message: str) -> None:

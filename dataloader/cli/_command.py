@@ -1,0 +1,110 @@
+"""What a command is: its options in groups, its help without broken words, and mistakes with a suggestion."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import click
+
+from dataloader.common import did_you_mean
+
+GROUPS = {
+    "Target": ("target", "url", "model", "environment", "prefix", "config"),
+    "Connection": ("ca_file", "client_cert", "client_key", "insecure"),
+    "Output": ("report", "full", "history", "details", "json", "quiet", "no_color", "log_format", "debug"),
+}
+"""The groups of options that help shows after a command's own, by the names of their parameters."""
+
+_HYPHEN = "\N{NON-BREAKING HYPHEN}"
+
+
+class _Formatter(click.HelpFormatter):
+    """Writes help whose lines never end within a word, such as an option or a file's name."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        super().write_usage(_kept(prog), _kept(args), prefix)
+
+    def write_text(self, text: str) -> None:
+        super().write_text(_kept(text))
+
+    def write_dl(self, rows: Any, col_max: int = 30, col_spacing: int = 2) -> None:
+        super().write_dl([(_kept(first), _kept(second)) for first, second in rows], col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        return super().getvalue().replace(_HYPHEN, "-")
+
+
+def _kept(text: str) -> str:
+    # textwrap breaks lines behind hyphens.
+    return text.replace("-", _HYPHEN)
+
+
+class Context(click.Context):
+    """The context of a command of ours."""
+
+    formatter_class = _Formatter
+
+
+class Command(click.Command):
+    """A command whose help shows its own options first, then those of the target, the connection and the output."""
+
+    context_class = Context
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in their groups."""
+        grouped: dict[str, list[tuple[str, str]]] = {"Options": [], **{group: [] for group in GROUPS}}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                grouped[group_of(self, parameter)].append(record)
+        for group, records in grouped.items():
+            if records:
+                with formatter.section(group):
+                    formatter.write_dl(records)
+
+
+command: Callable[..., Callable[[Callable[..., Any]], Command]] = partial(click.command, cls=Command)
+"""Make a command of ours from a function, as ``click.command`` does."""
+
+
+def group_of(command: click.Command, parameter: click.Parameter) -> str:
+    """Return the group of options that a parameter belongs to."""
+    has_target = any(each.name == "url" for each in command.params)
+    for group, names in GROUPS.items():
+        if parameter.name in names and (has_target or group == "Output"):
+            return group
+    if "--help" in parameter.opts:
+        return "Output"
+    return "Options"
+
+
+def usage_error(error: click.ClickException) -> str:
+    """Return what is wrong with a command line, what may have been meant, and where to look, in one line."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = "dataloader" if context is None else context.command_path
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        known = [] if context is None else [name for each in context.command.get_params(context) for name in each.opts]
+        # Without the hyphens, which make any two options alike.
+        bare = {name.lstrip("-"): name for name in known if name.startswith("--")}
+        question = did_you_mean(error.option_name.lstrip("-"), bare)
+        for each in sorted(bare, key=len, reverse=True):
+            question = re.sub(rf"(?<= ){each}(?=[? ])", bare[each], question)
+        message = f"no such option {error.option_name}" + (f"; {question}" if question else "")
+    elif choice := re.search(r"'([^']*)' is not one of (.*)$", message):
+        known = re.findall(r"'([^']*)'", choice[2])
+        listed = f"{message[: choice.start()]}{choice[1]!r} must be one of: {', '.join(known)}"
+        message = _suggesting(listed, choice[1], known)
+    message = message[:1].lower() + message[1:]
+    return f"{message} (see `{path} --help`)"
+
+
+def _suggesting(message: str, name: str, known: list[str]) -> str:
+    question = did_you_mean(name, known)
+    return f"{message}; {question}" if question else message
+
+
+def no_such_command(name: str, known: list[str]) -> str:
+    """Return that there is no command of a name, and which one may have been meant."""
+    return _suggesting(f"no such command {name!r}", name, known)

@@ -1,0 +1,63 @@
+"""Mistakes that people make with commands and files, and what they are told."""
+
+from pathlib import Path
+
+import pytest
+
+from dataloader.common import ExitCode, did_you_mean
+from tests.support.command import Command
+
+
+@pytest.mark.parametrize(
+    ("name", "question"),
+    [
+        ("genrate", "did you mean generate?"),
+        ("GENERATE", "did you mean generate?"),
+        ("snapset_1A", "did you mean snapset_1a?"),
+        ("snapset_1", "did you mean snapset_1a or snapset_1b?"),
+        ("bake", ""),
+        ("", ""),
+    ],
+)
+def test_suggestions(name: str, question: str) -> None:
+    """The nearest names are suggested, case aside, and nothing that is far off."""
+    assert did_you_mean(name, ["generate", "snapset_1a", "snapset_1b", "snapset_3"]) == question
+
+
+def test_an_unknown_snapset_comes_with_a_suggestion(here: Command) -> None:
+    """A slip in a snapset's name is told with the name that was meant."""
+    done = here("generate", "spring", "--cards", "5", "--snapset", "snapset_1A")
+    assert done.code == ExitCode.INPUT
+    assert done.stderr.startswith("error: --snapset: ")
+    assert done.stderr.endswith("(did you mean snapset_1a?)\n")
+
+
+def test_counts_that_fall_short_say_by_how_much(here: Command) -> None:
+    """The message has the sum and the difference."""
+    done = here("generate", "spring", "--cards", "500", "--snapset", "snapset_1a=300", "--snapset", "snapset_3=100")
+    assert done.code == ExitCode.INPUT
+    assert ": the counts add up to 400, 100 short of 500 (" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["load", "plan", "verify", "status"])
+@pytest.mark.parametrize(("file", "kind"), [("spring.xlsx", "workbook"), ("spring.CSV", "CSV file")])
+def test_a_returned_file_in_place_of_a_manifest_is_named(
+    here: Command, tmp_path: Path, name: str, file: str, kind: str
+) -> None:
+    """A workbook is not read as a manifest: the message says what it is, and which command takes it."""
+    path = tmp_path / file
+    path.write_bytes(b"PK\x03\x04")
+    done = here(name, path, "--url", "http://127.0.0.1:9")
+    assert done.code == ExitCode.INPUT
+    assert f"error: {path}: this is a {kind} (run `dataloader reconcile` first" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["load", "plan", "verify", "status"])
+def test_a_folder_in_place_of_a_manifest_is_named(here: Command, tmp_path: Path, name: str) -> None:
+    """The message says how to list the batches in the folder."""
+    folder = tmp_path / "my batches"
+    folder.mkdir()
+    done = here(name, folder, "--url", "http://127.0.0.1:9")
+    assert done.code == ExitCode.FILE
+    says = f"error: {folder}: this is a folder (name a file in it; `dataloader batches '{folder}'` lists its batches)\n"
+    assert done.stderr == says
