@@ -53,12 +53,13 @@ if TYPE_CHECKING:
     from dataloader.common import VERSION as __version__  # noqa: N811 - the name that packages give their version
     from dataloader.common import DataloaderError, ExitCode
     from dataloader.couch import Server
+    from dataloader.operations.card_verdicts import VerifyVerdict
     from dataloader.operations.generate import generate as mint
     from dataloader.operations.load import LoadResult, Outcome, load
     from dataloader.operations.plan import Plan, plan
     from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
     from dataloader.operations.sources import Source, all_sources
-    from dataloader.operations.verify import VerifyResult, VerifyVerdict, verify
+    from dataloader.operations.verify import VerifyResult, verify
     from dataloader.records import Snapsets, read_snapsets
     from dataloader.replication import State
     from dataloader.target import Environment, Target, resolve

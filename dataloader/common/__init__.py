@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         MAX_SAFE_INTEGER,
         Document,
         Prepared,
+        canonical,
         certifies_itself,
         content,
         content_hash,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         normal,
         prepare,
         rank,
+        says,
     )
     from dataloader.common.schemas import has_schema
     from dataloader.common.secrets import Secrets
@@ -120,6 +122,7 @@ __all__ = [
     "UsageError",
     "VerifyError",
     "are",
+    "canonical",
     "certifies_itself",
     "content",
     "content_hash",
@@ -145,6 +148,7 @@ __all__ = [
     "read_json5",
     "read_password_file",
     "require_file",
+    "says",
     "short",
     "tell_how_far",
     "views_dir",
@@ -180,6 +184,7 @@ _NAMES = {
         "MAX_SAFE_INTEGER",
         "Document",
         "Prepared",
+        "canonical",
         "certifies_itself",
         "content",
         "content_hash",
@@ -187,6 +192,7 @@ _NAMES = {
         "normal",
         "prepare",
         "rank",
+        "says",
     ),
     "schemas": ("has_schema",),
     "secrets": ("Secrets",),

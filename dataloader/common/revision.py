@@ -117,6 +117,17 @@ def content_hash(stored: Mapping[str, Any]) -> str:
         return ""
 
 
+def says(stored: Mapping[str, Any], body: bytes) -> bool:
+    """Tell whether a stored document's content is the one with this canonical JSON."""
+    try:
+        # Nearly always the numbers are as they were written, and then this is ten times quicker.
+        found = canonical({key: value for key, value in stored.items() if key not in _NOT_CONTENT})
+        return found == body or canonical(content(stored)) == body
+    except TypeError:
+        # Beyond what our JSON writer takes, which a person's document may be and ours never is.
+        return False
+
+
 def certifies_itself(stored: Mapping[str, Any]) -> bool:
     """Tell whether a stored document, with its ``_rev``, is what a loader wrote, untouched since."""
     _, _, digits = str(stored.get("_rev", "")).partition("-")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -363,6 +363,68 @@ class Database:
 
         return [*chain.from_iterable(in_halves(ask, keys))] if keys else []
 
+    def view_by_key(self, design: str, view: str, key: str, *, include_docs: bool) -> list[dict[str, Any]]:
+        """Query a view by one key, in the words of the real servers: ``GET …?key="…"``.
+
+        Raises:
+            NotFoundError: there is no such view.
+        """
+        query = _query(key=key, include_docs=True) if include_docs else _query(key=key)
+        path = f"_design/{design}/_view/{view}?{query}"
+        return self._ask("GET", path, None, lambda data: parsing.rows(data, [key]))
+
+    def view_range(self, design: str, view: str, start: str, end: str, *, limit: int) -> list[dict[str, Any]] | None:
+        """Read the rows of a view with keys in a range, without documents; much quicker than asking by keys.
+
+        Args:
+            design: the design document's name.
+            view: the view's name.
+            start: the first key, a UUID.
+            end: the last key, a UUID, included.
+            limit: how many rows are wanted at most.
+
+        Returns:
+            The rows, in the order of their keys; rows of keys that are no UUIDs may stand between them. None where
+            there are more than the limit.
+
+        Raises:
+            NotFoundError: there is no such view.
+        """
+        path = f"_design/{design}/_view/{view}?{_query(start_key=start, end_key=end, limit=limit + 1)}"
+        return _within(limit, self._ask("GET", path, None, lambda data: parsing.rows_between(data, start, end)))
+
+    def documents_range(self, start: str, end: str, *, limit: int) -> list[Document] | None:
+        """Fetch the winning revisions of the documents with IDs in a range; much quicker than by IDs.
+
+        In a cluster it is one copy of each document that answers, which may be behind the others.
+
+        Args:
+            start: the first ID.
+            end: the last ID, included.
+            limit: how many documents are wanted at most.
+
+        Returns:
+            The documents in the order of ``_id``, with ``_conflicts`` where there are other live leaves, and without
+            those that the server could not read just then. None where there are more than the limit.
+
+        Raises:
+            NotFoundError: the database does not exist.
+        """
+        query = _query(include_docs=True, conflicts=True, start_key=start, end_key=end, limit=limit + 1)
+        path = f"_all_docs?{query}"
+        found = _within(limit, self._ask("GET", path, None, lambda data: parsing.documents_between(data, start, end)))
+        return None if found is None else [document for document in found if document is not None]
+
+    def shown(self, doc_id: str) -> Document | None:
+        """Fetch a document as the Preferences Server does (``GET /DB/ID``); None where there is none.
+
+        That the database does not exist looks the same.
+        """
+        try:
+            return self._ask("GET", quote(doc_id, safe=""), None, lambda data: parsing.document(data, doc_id))
+        except NotFoundError:
+            return None
+
     def build_view(self, design: str, view: str, patience: float) -> bool:
         """Ask a view for one row, which has its index built; return whether that is done.
 
@@ -380,6 +442,15 @@ class Database:
         except TimedOutError:
             return False
         return True
+
+
+def _query(**options: object) -> str:
+    """Return the options of a view or of ``_all_docs``: each is JSON."""
+    return urlencode({name: msgspec.json.encode(value).decode() for name, value in options.items()})
+
+
+def _within(limit: int, rows: list[Row]) -> list[Row] | None:
+    return rows if len(rows) <= limit else None
 
 
 def _id(document: bytes) -> str:

@@ -22,6 +22,7 @@ T = TypeVar("T")
 Revision: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,10}-\S+$")]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _SEQUENCE = re.compile(r"([0-9]{1,18})(-\S*)?\Z")
 _PATH = re.compile(r" - at `\$?\.?(?P<path>[^`]*)`$")
 
@@ -333,6 +334,66 @@ def rows(data: memoryview, keys: Sequence[object]) -> list[dict[str, Any]]:
         for row in found:
             if "key" not in row or not isinstance(row["key"], str) or row["key"] not in asked:
                 raise FormError("a row with a key that was not asked for")
+    return found
+
+
+class _DocumentRow(Struct):
+    id: str
+    doc: dict[str, Any] | None = None
+
+
+class _DocumentRows(Struct):
+    rows: list[_DocumentRow]
+
+
+def documents_between(data: memoryview, start: str, end: str) -> list[Document | None]:
+    """Return from ``_all_docs`` with documents those of a range of IDs, both ends included.
+
+    Args:
+        data: the reply; its IDs are ascending by code point, which is how ``_all_docs`` sorts them.
+        start: the first ID of the range.
+        end: the last.
+
+    Returns:
+        An item for each row; None where the server could not read the document just then.
+    """
+    rows: list[_DocumentRow] = _decode(data, _DocumentRows).rows
+    before = ""
+    for row in rows:
+        if not (before < row.id and start <= row.id <= end):
+            raise FormError(f"row {row.id} is outside the range or out of order")
+        before = row.id
+        if row.doc is not None:
+            _document(row.doc, row.id)
+    return [row.doc for row in rows]
+
+
+def document(data: memoryview, doc_id: str) -> Document:
+    """Return a document that was asked for by itself."""
+    found: Document = _decode(data, dict[str, Any])
+    _document(found, doc_id)
+    return found
+
+
+def rows_between(data: memoryview, start: str, end: str) -> list[dict[str, Any]]:
+    """Return the rows of a view whose keys lie in a range of UUIDs, both ends included.
+
+    Args:
+        data: the reply. CouchDB sorts the keys by ICU's rules, which agree with code points where all are UUIDs;
+            other keys can stand anywhere between, so their order is not checked.
+        start: the first key of the range, a UUID in lower case.
+        end: the last.
+    """
+    found: list[dict[str, Any]] = _decode(data, _Rows).rows
+    before = start
+    for row in found:
+        if "key" not in row:
+            raise FormError("a row without a key")
+        key = row["key"]
+        if isinstance(key, str) and _UUID.match(key):
+            if not before <= key <= end:
+                raise FormError(f"row {key} is outside the range or out of order")
+            before = key
     return found
 
 

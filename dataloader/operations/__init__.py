@@ -1,5 +1,6 @@
 """The operations behind the commands: a function from data to a result, one file each."""
 
+from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.check import CheckResult, check
 from dataloader.operations.export import STANDARD, all_layouts, export, export_path
 from dataloader.operations.generate import check_name, generate, share_out, spares_of
@@ -18,7 +19,7 @@ from dataloader.operations.sources import (
 )
 from dataloader.operations.status import BatchStatus, StatusResult, status
 from dataloader.operations.validate import validate
-from dataloader.operations.verify import CardVerdict, VerifyResult, VerifyVerdict, verify
+from dataloader.operations.verify import VerifyResult, verify
 
 __all__ = [
     "DEFAULT_SEED",

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from dataloader.batch import CardFile, Reconciled, find_reconciled
 from dataloader.common import OnProgress, no_progress
 from dataloader.couch import Server
+from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.sources import refuse_twice
-from dataloader.operations.verify import CardVerdict, VerifyVerdict, verify
+from dataloader.operations.verify import verify
 from dataloader.records import Snapsets
 from dataloader.target import Target, guard
 

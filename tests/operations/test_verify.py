@@ -4,22 +4,25 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from dataloader.batch import Manifest
 from dataloader.common import VerifyError
 from dataloader.couch import Database, Server
-from dataloader.operations import CardVerdict, Source, VerifyVerdict, all_sources, generate, load, verify
+from dataloader.operations import CardVerdict, Source, VerifyVerdict, all_sources, card_answers, generate, load, verify
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.models import KEY_MODEL, TOKEN_MODEL
-from tests.support.proxy import Hook, Proxy, pass_on
+from tests.support.proxy import pass_on
 from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of
-from tests.support.server import databases, delete, get, put, sequences, snapshot
+from tests.support.server import Proxied, databases, delete, get, put, sequences, snapshot
 
 DESIGN = "_design/views"
+LINKED = {"findPrefsSafeByGpiiKey"}
+"""Views whose rows lead to another document."""
 CARDS = 60
 
 Verify = Callable[[], dict[str, CardVerdict]]
@@ -39,12 +42,12 @@ def keys(manifest: Manifest) -> list[str]:
 
 @pytest.fixture
 def verdicts(server: Server, target: Target, manifest: Manifest, snapsets: Snapsets) -> Verify:
-    """Verify the batch; return the verdicts other than ok by UUID."""
+    """Verify the batch, by ranges only; return the verdicts other than ok by UUID."""
 
     def verdicts() -> dict[str, CardVerdict]:
         found: dict[str, CardVerdict] = {}
         result = verify(
-            server, target, [manifest], snapsets, on_verdict=lambda _, each: found.update({each.uuid: each})
+            server, target, [manifest], snapsets, exactly=0, on_verdict=lambda _, each: found.update({each.uuid: each})
         )
         assert result.verdicts.total() == CARDS
         assert result.verdicts[VerifyVerdict.OK] == CARDS - len(found)
@@ -89,27 +92,30 @@ class TestCards:
         assert verdicts() == {}
         assert (snapshot(server, target), sequences(server, target)) == before
 
-    def test_it_asks_as_the_servers_do(
-        self, target: Target, manifest: Manifest, snapsets: Snapsets, proxied: Callable[[Hook], tuple[Server, Proxy]]
+    def test_a_sample_is_asked_as_the_servers_do(
+        self, target: Target, manifest: Manifest, snapsets: Snapsets, proxied: Proxied, keys: list[str]
     ) -> None:
-        """The views by key, with the documents that they lead to, and the preference sets by ID: of every card."""
+        """The sample by ``key="…"`` with the linked documents, and its sets by ID; all others by ranges without."""
         through, proxy = proxied(pass_on)
-        verify(through, target, [manifest], snapsets)
-        asked = {request.endpoint: request for request in proxy.requests if request.method == "POST"}
-        view = f"{DESIGN}/_view/"
-        assert (
-            set(asked)
-            == {
-                "gpii-token": {f"{view}findGpiiToken", "_bulk_get"},
-                "gpii-key": {f"{view}findPrefsSafeByGpiiKey"},
-            }[target.model.name]
-        )
-        for endpoint, request in asked.items():
-            body = request.data()
-            keys = body["keys"] if "keys" in body else [each["id"] for each in body["docs"]]
-            assert keys == [card.uuid for card in manifest.cards()]
-            leads_on = endpoint.rpartition("/")[2] == "findPrefsSafeByGpiiKey"
-            assert ("include_docs=true" in request.target) == leads_on
+        assert verify(through, target, [manifest], snapsets, exactly=5).verdicts[VerifyVerdict.OK] == CARDS
+        singly: dict[str, set[str]] = {}
+        ranges: set[str] = set()
+        for request in proxy.requests:
+            query = parse_qs(urlsplit(request.target).query)
+            if "start_key" in query:
+                ranges.add(request.endpoint)
+                assert ("include_docs" in query) == (request.endpoint == "_all_docs")
+            elif "key" in query:
+                singly.setdefault(request.endpoint, set()).add(json.loads(query["key"][0]))
+                assert ("include_docs" in query) == (request.endpoint.rpartition("/")[2] in LINKED)
+            elif request.endpoint in keys:
+                singly.setdefault("ID", set()).add(request.endpoint)
+        views = {f"{DESIGN}/_view/{each.view}" for each in target.model.lookups if each.view}
+        assert ranges == views | {"_all_docs"}
+        assert set(singly) == {f"{DESIGN}/_view/{each.view}" if each.view else "ID" for each in target.model.lookups}
+        [sample] = {frozenset(each) for each in singly.values()}
+        assert len(sample) == 5
+        assert sample < set(keys)
 
     def test_a_set_that_its_owner_changed_is_changed(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
@@ -256,6 +262,59 @@ class TestCards:
         assert set(found) <= {keys[7]}
 
 
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize("way", ["ranges", "keys", "exactly"])
+def test_every_way_of_asking_gives_the_same_verdicts(
+    server: Server,
+    target: Target,
+    manifest: Manifest,
+    snapsets: Snapsets,
+    keys: list[str],
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cards of all kinds in one batch are found alike in ranges, by keys where those hold too much, and singly."""
+    model = target.model.name
+    access, preferences = access_of(model, "").database, preferences_of(model, "").database
+    others = generate("others", {"empty": 20}, manifest.path.parent).manifest
+    load(server, target, all_sources(target, [others], snapsets))
+    for key in keys[:2]:
+        remove(server, target, access_of(model, key))
+    remove(server, target, preferences_of(model, keys[2]))
+    for key in keys[3:5]:
+        place = preferences_of(model, key)
+        document = get(at(server, target, place), place.id)
+        flat(document)[FONT_SIZE] = 40
+        put(at(server, target, place), document)
+    change(server, target, preferences_of(model, keys[5]), extra=1)
+    change(server, target, access_of(model, keys[6]), type="other")
+    change(server, target, access_of(model, keys[7]), colour="red")
+    place = preferences_of(model, keys[8])
+    document = {**get(at(server, target, place), place.id), "_rev": f"1-{'f' * 32}"}
+    flat(document)[FONT_SIZE] = 40
+    assert at(server, target, place).write([json.dumps(document).encode()]) == []
+    # What sorts between the cards and is none.
+    for database in {access, preferences}:
+        put(databases(server, target)[database], {"_id": f"{keys[9]}-", "type": "gpiiKey"})
+    if way == "keys":
+        monkeypatch.setattr(card_answers, "FEW", 0)
+        monkeypatch.setattr(card_answers, "SPARSE", 0)
+    found: dict[str, CardVerdict] = {}
+    verify(
+        server,
+        target,
+        [manifest],
+        snapsets,
+        exactly=CARDS if way == "exactly" else 0,
+        on_verdict=lambda _, each: found.update({each.uuid: each}),
+    )
+    revoked, changed, wrong = VerifyVerdict.REVOKED, VerifyVerdict.CHANGED, VerifyVerdict.WRONG
+    assert [found.pop(key).verdict for key in keys[:9]] == [
+        *(revoked, revoked, revoked, changed, changed, wrong, wrong, wrong, changed)
+    ]
+    assert not found
+
+
 class TestWhatIsMissing:
     """Batches, databases and views that have not been loaded."""
 
@@ -364,7 +423,7 @@ class TestAsking:
         snapsets: Snapsets,
         keys: list[str],
         tmp_path: Path,
-        proxied: Callable[[Hook], tuple[Server, Proxy]],
+        proxied: Proxied,
     ) -> None:
         """Cards are drawn anew each time, from every batch, none twice."""
         other = generate("other", {"empty": 30}, tmp_path / "other").manifest
@@ -373,11 +432,12 @@ class TestAsking:
         for _ in range(20):
             result = verify(through, target, [manifest, other], snapsets, sample=5)
             assert {**result.verdicts} == {VerifyVerdict.OK: 10}
-        asked = [request.data()["keys"] for request in proxy.requests if request.method == "POST"]
-        assert [len(set(each)) for each in asked] == [5] * 40
-        first = {uuid for each in asked for uuid in each if uuid in keys}
-        assert len(first) > 30
-        assert all(set(each) <= set(keys) or not set(each) & set(keys) for each in asked)
+        queries = [parse_qs(urlsplit(request.target).query) for request in proxy.requests]
+        asked = [json.loads(query["key"][0]) for query in queries if "key" in query]
+        assert len(asked) == 20 * 10
+        assert all(len(set(asked[at : at + 5])) == 5 for at in range(0, len(asked), 5))
+        assert sum(uuid in keys for uuid in asked) == 20 * 5
+        assert len(set(asked) & set(keys)) > 30
 
     def test_the_command_tells_that_all_is_well(self, manifest: Manifest, run: Command) -> None:
         """Exit code 0 and the counts."""
