@@ -1,39 +1,46 @@
-# `make demo` and `make test` set up what they need, in .venv, and are quick when it is there already.
+# Each target sets up what it needs in .venv, and skips that when it is already there.
 
 PYTHON ?= python3
 CARDS ?= 25000
 SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
-# The embedded server's packages lie in .venv, too, so that removing it removes everything.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# The embedded server's packages are installed in .venv, too, so that removing it removes everything.
 export DATALOADER_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache
-# Node.js of this machine if it is new enough, else the one of the extra `embedded`.
+# Use this machine's Node.js if it is new enough, otherwise install the one of the extra `embedded`.
 NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' >/dev/null 2>&1 && npm --version >/dev/null 2>&1 && echo yes)
 comma := ,
-EXTRAS := test$(comma)bench$(if $(NODE_OK),,$(comma)embedded)
+EMBEDDED := $(if $(NODE_OK),,embedded)
+EXTRAS := test$(comma)bench$(if $(EMBEDDED),$(comma)$(EMBEDDED))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz bench bench-floors lint types check docs faults format build audit clean setup
+.PHONY: help demo test test-all test-rest fuzz bench bench-floors lint types check docs faults format build audit clean setup
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup  ## See the whole main job happen on the embedded server
+demo: $(VENV)/runtime  ## Run the whole main job on the embedded server
 	@$(BIN)/dataloader demo
 
-test: setup lint types  ## Lint, types, tests, coverage
+test: lint types  ## Run lint, types, and the tests for every change (three minutes)
+	$(BIN)/pytest -n auto -m 'not thorough'
+
+test-all: lint types  ## Run lint, types, and every test, and measure coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n auto
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-fuzz: setup  ## Hunt for inputs that are neither taken nor refused (SECONDS=60 for each)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' \
-	    || echo 'atheris can not be installed here; hypothesis hunts alone'
+test-rest: setup  # What `make test` leaves out
+	$(BIN)/pytest -n auto -m thorough
+
+fuzz: setup  ## Search for inputs that crash a reader (SECONDS=60 for each)
+	$(PIP) --editable '.[fuzz]'
 	FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -n auto tests/fuzz
 	$(BIN)/python -m tests.fuzz.run_atheris --seconds $(SECONDS)
 
-bench: setup  ## Measure speed and memory against the ceiling and other tools (CARDS=25000, COUCHDB_URL)
+bench: setup  ## Measure speed and memory, and compare with other tools (CARDS=25000, COUCHDB_URL)
 	$(BIN)/python -m bench --cards $(CARDS)
 
 bench-floors: setup
@@ -42,26 +49,27 @@ bench-floors: setup
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/lint-imports
 
 types: setup
 	$(BIN)/mypy
 
-docs: setup  ## Write the --help texts into docs/commands.md anew
+docs: setup  ## Write the generated parts of the docs
 	$(BIN)/python -m tests.support.command_docs
 
-faults: setup  ## Put every fault in the way of every command, and write docs/faults.md anew (COUCHDB_URL)
+faults: setup  ## Write docs/faults.md from a run of every fault (COUCHDB_URL)
 	$(BIN)/pytest -q tests/faults/test_matrix.py --write-docs
 
 format: setup  ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-build: setup  ## Build the wheel, the source distribution and their bills of materials (CycloneDX) into dist/
+build: setup  ## Build wheel, source distribution and bills of materials (CycloneDX) into dist/
 	$(BIN)/python -m build
 	$(BIN)/python -m tests.support.supply_chain bills
 
-audit: setup  ## Ask the registries for known vulnerabilities of what the project depends on
+audit: setup  ## Look up known vulnerabilities of the dependencies
 	$(BIN)/python -m tests.support.supply_chain audit
 
 clean:  ## Remove everything that was set up or built
@@ -69,8 +77,12 @@ clean:  ## Remove everything that was set up or built
 
 setup: $(VENV)/installed
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: $(VENV)/runtime pyproject.toml
+	$(PIP) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(VENV)/runtime: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	$(PIP) --editable '.$(if $(EMBEDDED),[$(EMBEDDED)])'
 	@touch $@

@@ -25,17 +25,35 @@ from dataloader.embedded import EmbeddedServer
 from dataloader.operations import Source, all_sources, generate
 from dataloader.operations.generate import Batch
 from dataloader.records import Snapsets, read_snapsets
-from dataloader.records.models import get_model, model_names
+from dataloader.records.models import DEFAULT_MODEL, get_model, model_names
 from dataloader.target import Environment, Target, resolve
 from tests.support.command import Command, Completed, Process
+from tests.support.marks import THOROUGH
 from tests.support.office import PROGRAM, Office
 from tests.support.proxy import Hook, Proxy
 from tests.support.server import ADMIN, OUTSIDE_URL, PLAIN_USER, QUICK, SHARES, Proxied, put
+
+LONG = {"office", "peak_memory"}
+"""Fixtures of tests that take long: LibreOffice, and processes whose memory is measured."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the project's own options."""
     parser.addoption("--write-docs", action="store_true", help="write docs/faults.md from what the tests find")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to ``make test-all``: the other models, but for tests that depend on the model, and what takes long."""
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        if LONG & {*item.fixturenames}:
+            item.add_marker(THOROUGH)
+        # A test that names its model has a mark of its own for it.
+        named = any("model_name" in mark.args[0] for mark in item.iter_markers("parametrize"))
+        model = item.callspec.params.get("model_name") if hasattr(item, "callspec") else None
+        if model not in {None, DEFAULT_MODEL} and not named and item.get_closest_marker("each_model") is None:
+            item.add_marker(THOROUGH)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from dataloader.couch import Server
 from dataloader.operations.generate import Batch
 from dataloader.target import Target
 from tests.support.command import Command, Completed, Process
-from tests.support.models import ONE_MODEL
+from tests.support.marks import ONE_MODEL, THOROUGH
 from tests.support.proxy import Forward, Hangup, Proxy, Reply, Request
 from tests.support.returned_files import fill_in, good_rows, write_csv
 from tests.support.server import get, put, sequences
@@ -284,6 +284,7 @@ def test_ctrl_c_ends_a_load_at_once(
     assert run("verify", batch.manifest.path, "--json").data["ok"] == 60
 
 
+@THOROUGH
 def test_ctrl_c_leaves_no_half_a_batch(process: Process, tmp_path: Path) -> None:
     """Minting that is interrupted leaves no file behind."""
     started = process(

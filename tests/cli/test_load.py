@@ -15,7 +15,7 @@ from dataloader.operations import generate
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.models import ONE_MODEL
+from tests.support.marks import ONE_MODEL
 from tests.support.records import write_snapsets
 from tests.support.returned_files import came_back
 from tests.support.server import databases, sequences

@@ -25,7 +25,7 @@ from dataloader.operations import Outcome, Source, all_sources, load
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.target import Target
 from tests.support.command import Command, Completed
-from tests.support.models import ONE_MODEL
+from tests.support.marks import ONE_MODEL
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request, pass_on
 from tests.support.raw_server import RawServer
 from tests.support.registry import SERVER_COMMANDS, arguments, parameters

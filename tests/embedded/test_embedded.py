@@ -20,6 +20,7 @@ import urllib3
 from dataloader import embedded
 from dataloader.common import EmbeddedServerError
 from dataloader.embedded import EmbeddedServer, Node, find_node, install
+from tests.support.marks import THOROUGH
 
 ADMIN = ("admin", "an admin's password: ü")
 READER = ("reader", "another password")
@@ -333,6 +334,7 @@ def test_installing_again_runs_nothing() -> None:
     assert install(Node(node.node, ["no-such-npm"], node.version)) == folder
 
 
+@THOROUGH
 def test_two_processes_may_install_at_once(tmp_path: Path) -> None:
     """Both get the same whole folder, and nothing else is left in the cache."""
     script = "from dataloader.embedded import install; print(install())"

@@ -77,6 +77,8 @@ class Fault:
     says: str
     """What happens, for the table's legend."""
     hook: Callable[["Injector", Request, Forward], Reply]
+    path: str = ""
+    """The client's way through it, shared by faults that are all the same to it; by default one of its own."""
     slow: bool = False
     """Whether it lasts longer than the client waits."""
 
@@ -130,24 +132,37 @@ def _accepted(injector: "Injector", request: Request, forward: Forward) -> Reply
 
 
 FAULTS = {
-    "refused": Fault("the connection ends, and new ones are refused", _refuse),
-    "reset": Fault("the connection is reset; the server never gets the request", _reset_before),
-    "reset behind": Fault("the server carries the request out; the connection is reset before the reply", _reset_after),
+    "refused": Fault("the connection closes, and new ones are refused", _refuse),
+    "reset": Fault("the connection is reset before the server gets the request", _reset_before),
+    "reset after": Fault("the server handles the request; the connection is reset before the reply", _reset_after),
     "head cut": Fault("the reply ends within its headers", _cut_head),
     "body cut": Fault("the reply ends in the middle of its body", _cut_body),
-    "late": Fault("the server carries the request out; the reply comes after the time-out", _late, slow=True),
-    "408": Fault("408 Request Timeout, as HTML", _page(408)),
+    "late": Fault("the server handles the request; the reply comes after the timeout", _late, slow=True),
+    "408": Fault("408 Request Timeout, as HTML", _page(408), "busy"),
     "413": Fault("413 Content Too Large, as CouchDB's JSON", _says(413, "too_large")),
     "429": Fault(
-        "429 Too Many Requests, with `Retry-After: 3600`", _says(429, "too_many_requests", Retry_After="3600")
+        "429 Too Many Requests, with `Retry-After: 3600`", _says(429, "too_many_requests", Retry_After="3600"), "busy"
     ),
-    "500": Fault("500 Internal Server Error, as CouchDB's JSON", _says(500, "internal_server_error")),
-    "502": Fault("502 Bad Gateway, as HTML", _page(502)),
-    "503": Fault("503 Service Unavailable, as CouchDB's JSON", _says(503, "nodedown")),
-    "504": Fault("504 Gateway Timeout, as HTML; the server carries the request out all the same", _not_waited_for),
-    "202": Fault("the server carries the request out; 202 Accepted instead of 200 or 201", _accepted),
+    "500": Fault("500 Internal Server Error, as CouchDB's JSON", _says(500, "internal_server_error"), "5xx"),
+    "502": Fault("502 Bad Gateway, as HTML", _page(502), "5xx"),
+    "503": Fault("503 Service Unavailable, as CouchDB's JSON", _says(503, "nodedown"), "5xx"),
+    "504": Fault("504 Gateway Timeout, as HTML; the server handles the request", _not_waited_for, "5xx"),
+    "202": Fault("the server handles the request; 202 Accepted instead of 200 or 201", _accepted),
 }
 """Every fault by its name."""
+FAILURE = "any failure"
+COLUMNS = (FAILURE, "413", "202")
+"""What faults come to: all but two of them come to the same."""
+PATHS: dict[str, list[str]] = {}
+"""The failures by the client's ways through them."""
+for _name, _fault in FAULTS.items():
+    if _name not in COLUMNS:
+        PATHS.setdefault(_fault.path or _name, []).append(_name)
+
+
+def column(fault: str) -> str:
+    """Return the column of docs/faults.md that a fault belongs to."""
+    return fault if fault in COLUMNS else FAILURE
 
 
 @dataclass(frozen=True, slots=True)

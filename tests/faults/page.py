@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tests.faults.injection import FAULTS
+from tests.faults.injection import COLUMNS, FAULTS, column
 from tests.faults.matrix import Outcome
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
@@ -12,7 +12,7 @@ SAME = "✓"
 """What stands for an end as without the fault."""
 
 Cells = dict[str, dict[str, str]]
-"""What each kind of request comes to, by fault."""
+"""What each kind of request comes to, by column."""
 
 
 def cells(outcomes: Iterable[Outcome]) -> Cells:
@@ -20,19 +20,19 @@ def cells(outcomes: Iterable[Outcome]) -> Cells:
     codes: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
     for each in outcomes:
         way = each.case.way
-        cell = codes.setdefault((way.asked.kind, each.case.fault), (set(), set()))
+        cell = codes.setdefault((way.asked.kind, column(each.case.fault)), (set(), set()))
         cell[way.for_good].add(SAME if each.again is None else str(int(each.first.code)))
     found: Cells = {}
-    for (kind, fault), both in codes.items():
+    for (kind, name), both in codes.items():
         once, for_good = (" or ".join(sorted(each, key=lambda code: (code != SAME, code))) for each in both)
-        found.setdefault(kind, {})[fault] = once if once == for_good else f"{once}, {for_good}"
+        found.setdefault(kind, {})[name] = once if once == for_good else f"{once}, {for_good}"
     return found
 
 
 def table(found: Cells) -> str:
     """Return the table of a scenario."""
-    rows = [f"| request | {' | '.join(FAULTS)} |", f"| --- |{' :---: |' * len(FAULTS)}"]
-    rows += [f"| `{kind}` | {' | '.join(faults.get(name, '') for name in FAULTS)} |" for kind, faults in found.items()]
+    rows = [f"| request | {' | '.join(COLUMNS)} |", f"| --- |{' :---: |' * len(COLUMNS)}"]
+    rows += [f"| `{kind}` | {' | '.join(cell.get(name, '') for name in COLUMNS)} |" for kind, cell in found.items()]
     return "\n".join(rows)
 
 
@@ -51,8 +51,8 @@ def read_tables(text: str) -> dict[str, Cells]:
     """Read tables back, by their headings."""
     found: dict[str, Cells] = {}
     for heading, rows in re.findall(r"^#### (.+)\n\n((?:\|.*\n?)+)", text, re.MULTILINE):
-        (_, *faults), _, *lines = ([cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines())
-        found[heading] = {kind.strip("`"): dict(zip(faults, line, strict=True)) for kind, *line in lines}
+        (_, *columns), _, *lines = ([cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines())
+        found[heading] = {kind.strip("`"): dict(zip(columns, line, strict=True)) for kind, *line in lines}
     return found
 
 

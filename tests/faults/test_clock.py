@@ -14,8 +14,11 @@ from dataloader.common import ExitCode
 from dataloader.couch import Server
 from dataloader.operations import Outcome, all_sources, load
 from dataloader.target import Target
+from tests.support.marks import THOROUGH
 from tests.support.records import write_snapsets
 from tests.support.server import snapshot
+
+pytestmark = THOROUGH
 
 # Each look at the wall clock finds it a day earlier, from the year 2001 back.
 SET_BACK = """

@@ -20,8 +20,11 @@ from tests.faults.matrix import Scenario, new_prefix, planted
 from tests.faults.quick_start import QuickStart
 from tests.faults.scenarios import Situation
 from tests.faults.states import State, state
+from tests.support.marks import THOROUGH
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.server import ADMIN
+
+pytestmark = THOROUGH
 
 CARDS = 30
 DELAY = 0.01

@@ -1,4 +1,7 @@
-"""Every fault, at every kind of request, in every command: once and for good.
+"""Faults at every kind of request, in every command: once and for good.
+
+`make test` puts one failure, a 413 and a 202 in the way of each kind of request; `make test-all` the other failures.
+Of failures that are all the same to the client (408 and 429; the 5xx), each kind of request meets one.
 
 Each run ends in success with exactly the state that it has without a fault, or with the right exit code and one error
 that says what was done; and after that the same command without a fault comes to exactly that state.
@@ -22,10 +25,11 @@ from dataloader.common import ExitCode
 from dataloader.couch import Address, Server
 from dataloader.records.models import get_model, model_names
 from dataloader.target import Environment, Target
-from tests.faults.injection import FAULTS, Asked, Way
+from tests.faults.injection import COLUMNS, FAILURE, FAULTS, PATHS, Asked, Way
 from tests.faults.matrix import Case, Outcome, Reference, Scenario, new_prefix, outcome, planted, prepare, reference
 from tests.faults.page import PAGE, cells, legend, part, read_tables, tables, title, with_part
 from tests.faults.scenarios import Situation
+from tests.support.marks import THOROUGH
 
 WORKERS = 3
 """Cases under way at once; many of them do nothing but wait."""
@@ -33,8 +37,11 @@ MODEL = "gpii-key"
 """The model that all cases are carried out with; with the others, some."""
 WRITING = ("load", "load, again", "load --update", "seed", "revoke", "revoke --undo")
 SCENARIOS = (*WRITING, "plan", "verify", "status", "check", "check --security")
+WAYS = [*((each, None) for each in COLUMNS), *((FAILURE, path) for path in PATHS)]
+"""All that a scenario's requests meet: the columns in `make test`, the other failures in `make test-all`."""
 EACH_SCENARIO = pytest.mark.parametrize("name", SCENARIOS)
-EACH_FAULT = pytest.mark.parametrize("fault", FAULTS)
+EACH_COLUMN = pytest.mark.parametrize("column", COLUMNS)
+EACH_PATH = pytest.mark.parametrize("path", PATHS)
 
 MANY = {f"POST /DB/{endpoint}" for endpoint in ("_bulk_docs", "_revs_diff", "_all_docs", "_bulk_get")}
 MANY.add("POST /DB/_design/views/_view/VIEW")
@@ -59,10 +66,15 @@ class Matrix:
         """Return what a scenario comes to without a fault."""
         return self._pool.submit(reference, self._address, self._scenarios[model, name], model).result()
 
-    def _outcomes(self, name: str, fault: str) -> list[Outcome]:
-        """Return what becomes of a fault at each kind of a scenario's requests."""
-        ways = self.ways(self.reference(MODEL, name).asked, fault)
-        return [each.result() for each in [self.submit(Case(name, MODEL, fault, way)) for way in ways]]
+    def _outcomes(self, name: str, column: str, path: str | None) -> list[Outcome]:
+        """Return what becomes of a scenario's requests; of ``path``, those that `make test` leaves out."""
+        cases = []
+        for turn, asked in enumerate(by_kind(self.reference(MODEL, name).asked).values()):
+            turn += SCENARIOS.index(name)  # noqa: PLW2901 - so that scenarios of few requests do not all meet the same
+            fault = column if column != FAILURE else failure(turn, path)
+            if fault is not None:
+                cases += [Case(name, MODEL, fault, way) for way in self.ways(asked, fault)]
+        return [each.result() for each in [self.submit(case) for case in cases]]
 
     def ways(self, asked: list[Asked], fault: str) -> list[Way]:
         """Return the ways that a fault goes; where its size does not matter, any request of a kind may be hit."""
@@ -72,6 +84,16 @@ class Matrix:
         """Have a case carried out."""
         scenario, without = self._scenarios[case.model, case.scenario], self.reference(case.model, case.scenario)
         return self._pool.submit(outcome, self._address, case, scenario, without)
+
+
+def failure(turn: int, path: str | None) -> str | None:
+    """Return the failure that a request meets: in `make test` (no path), or else on a path if that is another one."""
+    paths = [*PATHS]
+    first = paths[turn % len(paths)]
+    if path == first:
+        return None
+    faults = PATHS[path or first]
+    return faults[turn // len(paths) % len(faults)]
 
 
 def by_kind(asked: list[Asked]) -> dict[str, list[Asked]]:
@@ -196,32 +218,48 @@ def page(matrix: Matrix, server: Server, request: pytest.FixtureRequest) -> str:
     product = server.welcome().product
     text = PAGE.read_text("utf-8")
     if request.config.getoption("--write-docs"):
-        found = {name: cells(each for fault in FAULTS for each in matrix.outcomes(name, fault)) for name in SCENARIOS}
+        found = {name: cells(each for way in WAYS for each in matrix.outcomes(name, *way)) for name in SCENARIOS}
         text = with_part(with_part(text, "faults", legend()), product, tables(found))
         PAGE.write_text(text, "utf-8")
     return part(text, product)
 
 
-@EACH_FAULT
-@EACH_SCENARIO
-def test_a_fault_loses_nothing(matrix: Matrix, page: str, server: Server, name: str, fault: str) -> None:
-    """Wherever a fault comes up, once or for good: the right end, the right words, and again the right state.
-
-    What it comes to is what docs/faults.md says; ``make faults`` writes that.
-    """
-    outcomes = matrix.outcomes(name, fault)
-    assert_right(matrix, outcomes)
-    found = {kind: comes_to[fault] for kind, comes_to in cells(outcomes).items()}
-    written = {kind: comes_to[fault] for kind, comes_to in read_tables(page)[title(name)].items()}
+def assert_page(page: str, server: Server, name: str, outcomes: list[Outcome]) -> None:
+    """See that docs/faults.md says of a scenario what was found; ``make faults`` writes it."""
+    found = cells(outcomes)
+    written = read_tables(page)[title(name)]
     if server.database("any").has_copies:
         # A cluster is asked more than one node is.
         found = {kind: each for kind, each in found.items() if kind in written}
-    assert found == written, f"{PAGE.name} is stale: run `make faults`"
+    assert found == {kind: {each: written.get(kind, {}).get(each) for each in cell} for kind, cell in found.items()}, (
+        f"{PAGE.name} is stale: run `make faults`"
+    )
 
 
+@EACH_COLUMN
+@EACH_SCENARIO
+def test_command_survives_fault(matrix: Matrix, page: str, server: Server, name: str, column: str) -> None:
+    """Wherever a fault comes up, once or for good: the right end, the right words, and again the right state."""
+    outcomes = matrix.outcomes(name, column, None)
+    assert_right(matrix, outcomes)
+    assert_page(page, server, name, outcomes)
+    assert {each.case.way.asked.kind for each in outcomes} == {*by_kind(matrix.reference(MODEL, name).asked)}
+
+
+@THOROUGH
+@EACH_PATH
+@EACH_SCENARIO
+def test_command_survives_every_failure(matrix: Matrix, page: str, server: Server, name: str, path: str) -> None:
+    """The failures that each kind of request does not meet in ``test_command_survives_fault``."""
+    outcomes = matrix.outcomes(name, FAILURE, path)
+    assert_right(matrix, outcomes)
+    assert_page(page, server, name, outcomes)
+
+
+@THOROUGH
 @pytest.mark.parametrize("model", [name for name in model_names() if name != MODEL])
 @EACH_SCENARIO
-def test_a_fault_loses_nothing_with_another_model(matrix: Matrix, model: str, name: str) -> None:
+def test_command_survives_faults_with_another_model(matrix: Matrix, model: str, name: str) -> None:
     """Each kind of request meets some faults there, too."""
     some = list(FAULTS)
     cases = []

@@ -24,7 +24,7 @@ def main() -> int:
     try:
         import atheris  # noqa: F401 - it may not be there, or not work here
     except ImportError as error:
-        print(f"atheris can't be used here, so that the fuzzers of hypothesis are all: {error}")
+        print(f"atheris does not work here ({error}); only hypothesis searched")
         return 0
     if options.child:
         fuzz(options.subjects[0], options.seconds)

@@ -26,9 +26,12 @@ from dataloader.records.models import DEFAULT_MODEL
 from dataloader.target import Target
 from tests.fuzz.changes import Choices, change, edit
 from tests.support.command import Command
+from tests.support.marks import THOROUGH
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.raw_server import RawServer
 from tests.support.registry import SERVER_COMMANDS, arguments
+
+pytestmark = THOROUGH
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 EXAMPLES = 12

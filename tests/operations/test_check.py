@@ -13,7 +13,7 @@ from dataloader.records import Snapsets
 from dataloader.replication import State
 from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.models import KEY_MODEL, TOKEN_MODEL
+from tests.support.marks import KEY_MODEL, TOKEN_MODEL
 from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
 from tests.support.records import digest
 from tests.support.server import databases, delete, get, put, sequences

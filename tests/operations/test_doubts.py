@@ -14,7 +14,7 @@ from dataloader.operations.status import count_encoded
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.models import ONE_MODEL
+from tests.support.marks import ONE_MODEL
 from tests.support.records import FONT_SIZE, flat, preferences_of, write_snapsets
 from tests.support.returned_files import TITLES, came_back, chip_of, good_rows, row_of, write_csv
 from tests.support.server import agreed, databases, delete, get, put

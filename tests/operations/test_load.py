@@ -18,7 +18,7 @@ from dataloader.records import Snapsets, read_snapsets
 from dataloader.replication import Finding, State
 from dataloader.target import Environment, Target
 from tests.support.command import Command
-from tests.support.models import KEY_MODEL, TOKEN_MODEL
+from tests.support.marks import KEY_MODEL, TOKEN_MODEL
 from tests.support.proxy import Forward, Hook, Reply, Request, pass_on
 from tests.support.records import (
     FONT_SIZE,

@@ -14,7 +14,7 @@ from dataloader.records import Snapsets
 from dataloader.replication import Finding, State
 from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.models import KEY_MODEL, TOKEN_MODEL
+from tests.support.marks import KEY_MODEL, TOKEN_MODEL
 from tests.support.records import FONT_SIZE, Place, access_of, digest, documents, flat, preferences_of, write_snapsets
 from tests.support.server import databases, delete, get, put, sequences, snapshot
 

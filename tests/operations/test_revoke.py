@@ -34,7 +34,7 @@ from dataloader.records import Snapsets
 from dataloader.records.models import get_model
 from dataloader.target import Environment, Target, remembered
 from tests.support.command import Command
-from tests.support.models import KEY_MODEL, TOKEN_MODEL
+from tests.support.marks import KEY_MODEL, TOKEN_MODEL
 from tests.support.proxy import Forward, Hangup, Hook, Reply, Request
 from tests.support.records import FONT_SIZE, Json, Place, access_of, flat, preferences_of, write_snapsets
 from tests.support.server import Proxied, agreed, databases, delete, get, put, sequences, snapshot

@@ -19,7 +19,7 @@ from dataloader.records import Snapsets, read_snapsets
 from dataloader.records.models import Role
 from dataloader.target import Environment, Target
 from tests.support.command import Command
-from tests.support.models import ONE_MODEL
+from tests.support.marks import ONE_MODEL
 from tests.support.registry import SERVER_COMMANDS, arguments
 from tests.support.server import databases, snapshot
 

@@ -14,7 +14,7 @@ from dataloader.operations import LoadResult, Outcome, all_sources, generate, lo
 from dataloader.records import Snapsets
 from dataloader.target import Environment, Target
 from tests.support.command import Command
-from tests.support.models import KEY_MODEL, TOKEN_MODEL
+from tests.support.marks import KEY_MODEL, TOKEN_MODEL
 from tests.support.records import Contents, documents, expected, merge, snapset_file, write_snapsets
 from tests.support.server import databases, get, sequences, snapshot
 

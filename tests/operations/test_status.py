@@ -13,7 +13,7 @@ from dataloader.operations.status import count_encoded
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.models import TOKEN_MODEL
+from tests.support.marks import TOKEN_MODEL
 from tests.support.records import FONT_SIZE, access_of, flat, preferences_of, write_snapsets
 from tests.support.returned_files import came_back
 from tests.support.server import agreed, databases, get, put, sequences

@@ -15,7 +15,7 @@ from dataloader.operations import CardVerdict, Source, VerifyVerdict, all_source
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.models import KEY_MODEL, TOKEN_MODEL
+from tests.support.marks import KEY_MODEL, TOKEN_MODEL
 from tests.support.proxy import pass_on
 from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of
 from tests.support.server import Proxied, databases, delete, get, put, sequences, snapshot

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.marks import THOROUGH
 from tests.support.supply_chain import EMBEDDED, ROOT, npm_bill, python_bill, read_npm_audit, read_pip_audit
 
 
@@ -19,6 +20,7 @@ def components(bill: Path) -> set[str]:
     return {re.sub(r"[-_.]+", "-", each["name"]).lower() for each in data["components"]}
 
 
+@THOROUGH
 def test_the_bill_of_the_wheel_names_what_it_depends_on(tmp_path: Path) -> None:
     """Each dependency of pyproject.toml stands in it, and so does what those bring along."""
     python_bill(Path(sys.executable), tmp_path / "python.cdx.json")
@@ -28,6 +30,7 @@ def test_the_bill_of_the_wheel_names_what_it_depends_on(tmp_path: Path) -> None:
     assert components(tmp_path / "python.cdx.json") >= {*names, "rpds-py", "markupsafe"}
 
 
+@THOROUGH
 def test_the_bill_of_the_embedded_server_names_its_packages(tmp_path: Path) -> None:
     """Each package that package.json names, and those that they bring along."""
     npm_bill(EMBEDDED, tmp_path / "npm.cdx.json")

@@ -20,7 +20,10 @@ from dataloader.couch import Address, Server
 from dataloader.records.models import model_names
 from dataloader.target import Target
 from tests.support.command import Completed
+from tests.support.marks import THOROUGH
 from tests.support.server import get, snapshot
+
+pytestmark = THOROUGH
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_SHIPPED = {"__pycache__", "node_modules"}

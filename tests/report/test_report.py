@@ -31,7 +31,7 @@ from dataloader.report.render import percent, segments
 from dataloader.target import Environment, Target
 from dataloader.vendor.returned import Reading
 from tests.support.command import Command, Completed, Process
-from tests.support.models import ONE_MODEL
+from tests.support.marks import ONE_MODEL
 from tests.support.proxy import Forward, Hangup, Proxy, Reply, Request
 from tests.support.records import access_of
 from tests.support.report_samples import (

@@ -11,10 +11,14 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from dataloader.report import render
+from tests.support.marks import THOROUGH
 from tests.support.report_samples import KINDS, every_kind
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)")
+pytestmark = [
+    THOROUGH,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (Debian: apt install chromium)"),
+]
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),

@@ -15,7 +15,7 @@ from dataloader.operations import LoadResult, all_sources, load, plan
 from dataloader.records import Snapsets
 from dataloader.target import Environment, Target, guard
 from tests.support.command import Command
-from tests.support.models import ONE_MODEL
+from tests.support.marks import ONE_MODEL
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request
 from tests.support.registry import SERVER_COMMANDS, arguments
 from tests.support.server import agreed, databases, get, put, sequences, snapshot

@@ -1,9 +1,13 @@
-"""Marks for tests that run for one document model only; the others run for each."""
+"""Marks that say when a test runs, and for which document models."""
 
 import pytest
 
 from dataloader.records.models import DEFAULT_MODEL
 
+THOROUGH = pytest.mark.thorough
+"""The test takes long and seldom finds what others miss: `make test-all` runs it, `make test` does not."""
+EACH_MODEL = pytest.mark.each_model
+"""The test depends on the model: `make test` runs it for each one. Others run there for the default model only."""
 ONE_MODEL = pytest.mark.parametrize("model_name", [DEFAULT_MODEL])
 """The test does not depend on the model."""
 TOKEN_MODEL = pytest.mark.parametrize("model_name", ["gpii-token"])
