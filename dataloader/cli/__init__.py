@@ -26,6 +26,8 @@ COMMANDS = (
     "verify",
     "revoke",
     "status",
+    "backup",
+    "restore",
     "seed",
     "serve",
     "demo",

@@ -67,11 +67,15 @@ def succeed(
             "verify": (manifest, *snapsets, *on_target),
             "revoke": (manifest, *on_target, "--card", "1", "--reason", "lost", "--yes"),
             "status": (manifest, *snapsets, *on_target),
+            "backup": (tmp_path / f"{next(numbers)}.backup.zst", *on_target),
+            "restore": (tmp_path / "small.backup.zst", *on_target, "--merge"),
             "seed": (*snapsets, *on_target, "--users", "2"),
             "help": ("load",),
         }[name]
-        if name in {"verify", "revoke"} and not server.database(target.database(target.model.databases[0])).exists():
+        first = server.database(target.database(target.model.databases[0]))
+        if name in {"verify", "revoke", "backup", "restore"} and not first.exists():
             assert here("load", manifest, *snapsets, *on_target).code == ExitCode.OK
+            assert here("backup", tmp_path / "small.backup.zst", *on_target).code == ExitCode.OK
         return here(*before, name, *arguments, *behind)
 
     return succeed
@@ -143,6 +147,7 @@ def test_every_command_is_tested() -> None:
     with_files_or_a_target = {
         *("generate", "export", "validate", "reconcile", "check", "plan", "load", "verify", "revoke", "status", "seed"),
         "help",
+        *("backup", "restore"),
     }
     assert {*COMMANDS} == with_files_or_a_target | WITH_EMBEDDED_SERVER
 
