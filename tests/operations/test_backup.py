@@ -26,7 +26,7 @@ from tests.support.backups import (
     settings,
 )
 from tests.support.command import Command
-from tests.support.models import ONE_MODEL
+from tests.support.marks import ONE_MODEL, THOROUGH
 from tests.support.proxy import Forward, Hangup, Reply, Request
 from tests.support.server import Proxied, agreed, databases, delete, get, put
 
@@ -148,6 +148,7 @@ def test_backup_of_a_missing_database_is_an_error(server: Server, target: Target
     assert list(tmp_path.iterdir()) == []
 
 
+@THOROUGH
 @ONE_MODEL
 def test_backup_into_a_folder_is_named_after_model_and_time(server: Server, varied: Target, tmp_path: Path) -> None:
     """A folder gets a file with a name of its own."""
@@ -225,6 +226,7 @@ def test_encrypted_backup_needs_its_password(server: Server, varied: Target, cop
     assert agreed(server, lambda: everything(server, copy)) == everything(server, varied)
 
 
+@THOROUGH
 @ONE_MODEL
 def test_encrypted_backup_cannot_be_edited(server: Server, varied: Target, tmp_path: Path) -> None:
     """A frame that is changed, left out or repeated is found, without any digest that somebody could compute anew."""
@@ -272,8 +274,14 @@ def _damaged(frames: list[bytes], foreign: list[bytes]) -> dict[str, tuple[bytes
     }
 
 
+_QUICK = {"cut off within a block", "reordered", "foreign block", "edited"}
+
+
 @ONE_MODEL
-@pytest.mark.parametrize("how", list(_damaged([b"x"] * 5, [b"y"] * 5)))
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(how, marks=[] if how in _QUICK else THOROUGH) for how in _damaged([b"x"] * 5, [b"y"] * 5)],
+)
 def test_restore_refuses_a_damaged_file_before_writing(
     server: Server, varied: Target, copy: Target, tmp_path: Path, how: str
 ) -> None:
@@ -294,7 +302,7 @@ def test_restore_refuses_a_damaged_file_before_writing(
 
 
 @ONE_MODEL
-@pytest.mark.parametrize("where", [Environment.DEVELOPMENT, Environment.CI, Environment.STAGING])
+@pytest.mark.parametrize("where", [pytest.param(Environment.CI, marks=THOROUGH), Environment.STAGING])
 def test_restore_refuses_a_less_protected_target(
     server: Server, varied: Target, copy: Target, tmp_path: Path, where: Environment
 ) -> None:
@@ -305,6 +313,7 @@ def test_restore_refuses_a_less_protected_target(
     assert not any(database.exists() for database in databases(server, copy).values())
 
 
+@THOROUGH
 @ONE_MODEL
 def test_restore_refuses_development_data_in_production(
     server: Server, varied: Target, copy: Target, tmp_path: Path
@@ -353,6 +362,7 @@ def test_merge_overwrites_nothing_newer(server: Server, varied: Target, tmp_path
     assert {"torn"} <= {each.id for each in result.kept} <= {"torn", "plain", "edited"}
 
 
+@THOROUGH
 @ONE_MODEL
 def test_merge_brings_an_older_document_up_to_the_backup(server: Server, varied: Target, tmp_path: Path) -> None:
     """A living document that is an ancestor of the backup's grows into it, without a conflict."""
@@ -416,7 +426,7 @@ def _killing(after: int) -> Iterator[None]:
 
 
 @ONE_MODEL
-@pytest.mark.parametrize("after", [3, 6, 9])
+@pytest.mark.parametrize("after", [pytest.param(3, marks=THOROUGH), 6])
 def test_backup_continues_after_an_interruption(
     server: Server, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -443,7 +453,7 @@ def test_backup_continues_after_an_interruption(
 
 
 @ONE_MODEL
-@pytest.mark.parametrize("after", [0, 1, 3])
+@pytest.mark.parametrize("after", [pytest.param(0, marks=THOROUGH), 1])
 def test_restore_continues_after_an_interruption(
     server: Server, varied: Target, copy: Target, tmp_path: Path, after: int
 ) -> None:
@@ -464,6 +474,7 @@ def test_restore_continues_after_an_interruption(
     assert agreed(server, lambda: everything(server, copy)) == everything(server, varied)
 
 
+@THOROUGH
 @ONE_MODEL
 def test_two_backups_to_one_file_at_once_are_refused(server: Server, varied: Target, tmp_path: Path) -> None:
     """The second one says so, and the first one ends well."""
@@ -556,6 +567,7 @@ def test_backup_never_loses_a_document_that_the_server_withholds(
     assert not (tmp_path / "a.backup.zst").exists()
 
 
+@THOROUGH
 @ONE_MODEL
 def test_backup_reads_the_changes_feed_to_its_end(
     server: Server, varied: Target, tmp_path: Path, proxied: Proxied
@@ -617,6 +629,7 @@ def test_document_too_large_is_named(
     assert others == {each["_id"] for each in VARIED} - {"picture"}
 
 
+@THOROUGH
 @ONE_MODEL
 def test_reply_too_large_is_asked_for_in_parts(
     server: Server, varied: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
