@@ -92,7 +92,7 @@ def show_plan(
         )
         output.warnings(raised_text(target, result.raised))
         for line in findings.lines:
-            output.warn(line)
+            output.warn(line, in_report=True)
         report(lambda: plan_report(target, manifests, sources, result, findings.noted), ExitCode.OK)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataloader.batch import Manifest
-from dataloader.common import InputError
+from dataloader.common import InputError, shorten_uuids
 from dataloader.couch import Server
 from dataloader.operations import Outcome, Plan, Source, all_sources, generate, load, plan
 from dataloader.records import Snapsets
@@ -213,7 +213,10 @@ def test_the_command_tells_what_a_load_would_do(
     )
     assert set(data["databases"]) == {target.database(name) for name in target.model.databases}
     for state in ("foreign", "conflicted"):
-        assert f"{target.database(places[state].database)}, document {places[state].id}: {state} (" in done.stderr
+        assert (
+            f"{target.database(places[state].database)}, document {shorten_uuids(places[state].id)}: {state} ("
+            in done.stderr
+        )
     assert done.stderr.count(": outdated (an earlier load's, untouched since; `load --update` replaces it)") == 3
     assert len(done.stderr.splitlines()) == 5
 
