@@ -55,13 +55,13 @@ if TYPE_CHECKING:
     from dataloader.couch import Server
     from dataloader.operations.card_verdicts import VerifyVerdict
     from dataloader.operations.generate import generate as mint
-    from dataloader.operations.load import LoadResult, Outcome, load
+    from dataloader.operations.load import LoadResult, load
     from dataloader.operations.plan import Plan, plan
     from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
     from dataloader.operations.sources import Source, all_sources
     from dataloader.operations.verify import VerifyResult, verify
     from dataloader.records import Snapsets, read_snapsets
-    from dataloader.replication import State
+    from dataloader.replication import Outcome, State
     from dataloader.target import Environment, Target, resolve
     from dataloader.vendor.returned import Reading
 

@@ -13,7 +13,7 @@ import click
 
 from dataloader.cli._command import Context, no_such_command, usage_error
 from dataloader.cli._output import Output, global_options
-from dataloader.common import VERSION, DataloaderError, ExitCode, FileError
+from dataloader.common import VERSION, DataloaderError, ExitCode
 
 COMMANDS = (
     "generate",
@@ -26,8 +26,6 @@ COMMANDS = (
     "verify",
     "revoke",
     "status",
-    "backup",
-    "restore",
     "seed",
     "serve",
     "demo",
@@ -88,16 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code; without any arguments, show the help."""
     output = Output()
-    code = _run(output, arguments)
-    try:
-        output.finish(code)
-    except FileError as error:
-        output.error(str(error), error.exit_code)
-        return error.exit_code
-    return code
-
-
-def _run(output: Output, arguments: list[str]) -> int:
     try:
         code = cli.main(arguments or ["--help"], prog_name="dataloader", standalone_mode=False, obj=output)
     except click.ClickException as error:

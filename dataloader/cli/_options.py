@@ -108,6 +108,8 @@ class WriteOptions:
 
     update: bool
     replace_views: bool
+    replace_snapsets: bool
+    older_snapsets: bool
     shards: int | None
     replicas: int | None
 
@@ -171,6 +173,14 @@ write_options = _group(
         click.option(
             "--replace-views", is_flag=True, help="Also replace design documents that dataloader did not write."
         ),
+        click.option(
+            "--replace-snapsets",
+            is_flag=True,
+            help="Also replace snapsets' own documents that others changed, deleted or wrote.",
+        ),
+        click.option(
+            "--older-snapsets", is_flag=True, help="Allow --update to go back to older snapsets than those loaded last."
+        ),
         click.option("--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards of new databases."),
         click.option(
             "--replicas",
@@ -188,7 +198,9 @@ report_options = _group(
         click.option(
             "--report", type=PATH, metavar="FILE", help="Write a report to a new file: one HTML page, for people."
         ),
-        click.option("--full", is_flag=True, help="Show whole UUIDs instead of their first 8 characters."),
+        click.option(
+            "--full", is_flag=True, help="With --report: show whole UUIDs instead of their first 8 characters."
+        ),
     ),
 )
 """Add the options for the report."""

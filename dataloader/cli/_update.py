@@ -12,7 +12,7 @@ from dataloader.common import UsageError, many
 from dataloader.couch import Server
 from dataloader.operations import Source
 from dataloader.operations import plan as plan_sources
-from dataloader.replication import Finding, State
+from dataloader.replication import Finding, Outcome, State
 from dataloader.target import Target
 
 
@@ -38,8 +38,8 @@ def confirm_update(output: Output, server: Server, target: Target, sources: Sequ
     """
     replaced: Counter[tuple[str, str, str]] = Counter()
 
-    def note(source: Source, finding: Finding) -> None:
-        if finding.state is State.OUTDATED:
+    def note(source: Source, _: Finding, what: State | Outcome) -> None:
+        if what is State.OUTDATED:
             replaced[target.database(source.database), source.kind, source.origin] += 1
 
     progress = Progress(output)

@@ -13,21 +13,14 @@ from dataloader.cli._output import Output, table, tell_of_copies
 from dataloader.cli._progress import Progress
 from dataloader.common import ExitCode, new_files
 from dataloader.couch import Server
-from dataloader.operations import DESIGN_KIND, LoadResult, Outcome, Source
+from dataloader.operations import LoadResult, Outcome, Source
 from dataloader.operations import load as load_sources
-from dataloader.replication import Finding, State
+from dataloader.replication import OUTCOMES, STATES, Finding, Severity, State
 from dataloader.report import Noted, NotedDocument, matter
 from dataloader.target import Target
 
 SHOWN_FINDINGS = 20
 """Documents that are named on the screen; --details names all."""
-
-
-_ADVICE = {
-    State.OUTDATED: "an earlier load's, untouched since; `load --update` replaces it",
-    State.FOREIGN: "not written by this tool, and left as it is; find out whose it is",
-    State.CONFLICTED: "several versions stand side by side; a person has to choose one",
-}
 
 
 load_details = details_option("document that is neither absent nor unchanged")
@@ -36,53 +29,42 @@ load_details = details_option("document that is neither absent nor unchanged")
 class _Findings:
     """Collects what is to be told of documents: the first few for the screen, more for the report, all for the file."""
 
-    def __init__(
-        self, output: Output, target: Target, stream: Any = None, *, update: bool = False, replace_views: bool = False
-    ) -> None:
+    def __init__(self, output: Output, target: Target, stream: Any = None) -> None:
         self._output = output
         self._target = target
         self._stream = stream
-        self._update = update
-        self._replace_views = replace_views
         self.lines: list[str] = []
         self.noted: Noted[NotedDocument] = Noted()
 
-    def __call__(self, source: Source, finding: Finding) -> None:
+    def __call__(self, source: Source, finding: Finding, what: State | Outcome) -> None:
         database = self._target.database(source.database)
         if self._stream is not None:
             record = {
                 "database": database,
                 "kind": source.kind,
                 "_id": finding.document.id,
-                "state": finding.state.value,
+                "state": what.value,
                 "revision": finding.document.rev,
                 "leaves": [leaf["_rev"] for leaf in finding.leaves],
             }
             self._stream.write(orjson.dumps(self._output.cleaned(record)) + b"\n")
-        if finding.state not in _ADVICE or self._is_replaced(source, finding):
+        said = STATES[what] if isinstance(what, State) else OUTCOMES[what]
+        if said.severity not in {Severity.ATTENTION, Severity.BAD}:
             return
-        self.noted(matter(source.kind, finding.state), NotedDocument(database, finding.document.id))
+        self.noted(matter(source.kind, what), NotedDocument(database, finding.document.id))
         if len(self.lines) < SHOWN_FINDINGS:
             self.lines.append(
-                f"{database}, document {finding.document.id}: {finding.state.value} ({_ADVICE[finding.state]})"
+                f"{database}, document {finding.document.id}: {what.value} ({said.meaning}; {said.advice})"
             )
-
-    def _is_replaced(self, source: Source, finding: Finding) -> bool:
-        """Tell whether this very load replaces a document."""
-        if self._update and finding.state is State.OUTDATED:
-            return True
-        return self._replace_views and source.kind == DESIGN_KIND and finding.state is State.FOREIGN
 
 
 @contextmanager
-def collect_findings(
-    output: Output, target: Target, details: Path | None, *, update: bool = False, replace_views: bool = False
-) -> Iterator[_Findings]:
+def collect_findings(output: Output, target: Target, details: Path | None) -> Iterator[_Findings]:
     with ExitStack() as stack:
         stream = None
         if details is not None:
             (stream,) = stack.enter_context(new_files(details))
-        yield _Findings(output, target, stream, update=update, replace_views=replace_views)
+        yield _Findings(output, target, stream)
 
 
 def carry_out(
@@ -100,9 +82,7 @@ def carry_out(
         What came of it, the documents that need attention, and the exit code.
     """
     progress = Progress(output)
-    with collect_findings(
-        output, target, details, update=write_options.update, replace_views=write_options.replace_views
-    ) as findings:
+    with collect_findings(output, target, details) as findings:
         try:
             result = load_sources(
                 server,
@@ -110,6 +90,8 @@ def carry_out(
                 sources,
                 update=write_options.update,
                 replace_views=write_options.replace_views,
+                replace_snapsets=write_options.replace_snapsets,
+                older_snapsets=write_options.older_snapsets,
                 layout=write_options.layout,
                 on_progress=progress,
                 on_finding=findings,
@@ -121,10 +103,11 @@ def carry_out(
         [*left_out_text(manifests), *load_text(target, result)],
     )
     output.warnings(raised_text(target, result.raised))
+    output.warnings(older_text(result.older_snapsets))
     for line in findings.lines if result.needs_attention else ():
-        output.warn(line, in_report=True)
+        output.warn(line)
     for failure in result.failures:
-        output.warn(f"document {failure.id}: not taken by the server: {failure.reason}", in_report=True)
+        output.warn(f"document {failure.id}: not accepted by the server: {failure.reason}")
     return result, findings.noted, _load_code(output, result, details)
 
 
@@ -134,9 +117,17 @@ def _load_code(output: Output, result: LoadResult, details: Path | None) -> Exit
         hint = "" if details else "; --details FILE lists all"
         one = result.needs_attention == 1
         which = "1 document needs" if one else f"{result.needs_attention:,} documents need"
-        output.error(f"{which} a person's attention{hint}", ExitCode.ATTENTION)
+        output.error(f"{which} a decision{hint}", ExitCode.ATTENTION)
     code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
     return ExitCode.ATTENTION if result.needs_attention else code
+
+
+def older_text(names: Sequence[str]) -> list[str]:
+    """Return a warning where snapsets are older than those that were loaded last."""
+    if not names:
+        return []
+    which = f"snapset {names[0]} is" if len(names) == 1 else f"snapsets {', '.join(names)} are"
+    return [f"{which} older than the version that was loaded last; get the newest snapsets before you load"]
 
 
 def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
@@ -148,6 +139,8 @@ def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
         "seconds_indexing": round(result.seconds_indexing, 3),
         "created_databases": result.created_databases,
         "raised": {name: environment.value for name, environment in result.raised.items()},
+        "older_snapsets": result.older_snapsets,
+        "repaired": result.repaired,
         "views_built": result.views_built,
         "nodes_away": list(result.nodes_away),
         "short_of_copies": result.short_of_copies,
@@ -173,6 +166,8 @@ def load_text(target: Target, result: LoadResult) -> Iterator[str]:
         if count
     ]
     yield from table(rows)
+    if result.repaired:
+        yield f"repaired {result.repaired:,} documents that an interrupted load had left in conflict"
     parts = [f"{result.count(outcome):,} {outcome.value}" for outcome in Outcome if result.count(outcome)]
     yield (
         f"{result.documents:,} documents in {result.seconds:.1f} s: {', '.join(parts) or 'nothing to do'}; "

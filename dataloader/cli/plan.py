@@ -28,7 +28,7 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options, table
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
-from dataloader.cli._write import collect_findings, load_details
+from dataloader.cli._write import collect_findings, load_details, older_text
 from dataloader.common import ExitCode
 from dataloader.operations import Plan, Source, all_sources
 from dataloader.operations import plan as plan_sources
@@ -91,8 +91,9 @@ def show_plan(
             [*left_out_text(manifests), *_plan_text(target, result)],
         )
         output.warnings(raised_text(target, result.raised))
+        output.warnings(older_text(result.older_snapsets))
         for line in findings.lines:
-            output.warn(line, in_report=True)
+            output.warn(line)
         report(lambda: plan_report(target, manifests, sources, result, findings.noted), ExitCode.OK)
 
 
@@ -101,6 +102,7 @@ def _plan_json(target: Target, result: Plan) -> dict[str, Any]:
         **{state.value: result.count(state) for state in State},
         "documents": result.documents,
         "missing_databases": result.missing_databases,
+        "older_snapsets": result.older_snapsets,
         "raised": {name: environment.value for name, environment in result.raised.items()},
         "databases": {
             target.database(database): {

@@ -15,7 +15,6 @@ from dataloader.common import (
     ENV_PASSWORD_FILE,
     ENV_USER,
     EmbeddedServerError,
-    ExitCode,
     UsageError,
 )
 from dataloader.embedded import EmbeddedServer, install
@@ -54,7 +53,6 @@ def serve(output: Output, /, port: int, data: Path | None, *, memory: bool, admi
         server = stack.enter_context(EmbeddedServer(folder, port=port, admin=_admin(output, admin)))
         where = "memory" if folder is None else str(folder)
         output.result({"url": server.url, "data": where}, [f"serving {where} at {server.url}  (Ctrl-C ends it)"])
-        output.finish(ExitCode.OK)
         server.wait()
         raise EmbeddedServerError(server.url, rule="the server has ended by itself", todo="start it again")
 

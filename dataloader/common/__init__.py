@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dataloader.common.json5 import read_json5
     from dataloader.common.progress import OnProgress, no_progress
     from dataloader.common.revision import (
+        DIGITS,
         IMPOSSIBLE,
         MAX_SAFE_INTEGER,
         Document,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         INDEX_WAIT,
         MAX_CARDS,
         NODES_LOOK,
+        NODES_WAIT,
         RETRY_AFTER_MAX,
         RETRY_JITTER,
         RETRY_WAIT_MAX,
@@ -77,12 +79,13 @@ if TYPE_CHECKING:
     )
     from dataloader.common.validation import explain, is_valid
     from dataloader.common.version import VERSION
-    from dataloader.common.words import are, card_numbers, did_you_mean, listed, many, shorten_uuids, without_uuids
+    from dataloader.common.words import are, did_you_mean, listed, many
 
 __all__ = [
     "BATCH_DOCUMENTS",
     "CONFIG_FILE",
     "CONNECTIONS",
+    "DIGITS",
     "ENV_CACHE_DIR",
     "ENV_CONFIG",
     "ENV_JOB_INDEX",
@@ -98,6 +101,7 @@ __all__ = [
     "MAX_CARDS",
     "MAX_SAFE_INTEGER",
     "NODES_LOOK",
+    "NODES_WAIT",
     "RETRY_AFTER_MAX",
     "RETRY_JITTER",
     "RETRY_WAIT_MAX",
@@ -123,7 +127,6 @@ __all__ = [
     "VerifyError",
     "are",
     "canonical",
-    "card_numbers",
     "certifies_itself",
     "content",
     "content_hash",
@@ -151,10 +154,8 @@ __all__ = [
     "require_file",
     "says",
     "short",
-    "shorten_uuids",
     "tell_how_far",
     "views_dir",
-    "without_uuids",
 ]
 
 _NAMES = {
@@ -183,6 +184,7 @@ _NAMES = {
     "json5": ("read_json5",),
     "progress": ("OnProgress", "no_progress"),
     "revision": (
+        "DIGITS",
         "IMPOSSIBLE",
         "MAX_SAFE_INTEGER",
         "Document",
@@ -216,6 +218,8 @@ _NAMES = {
         "INDEX_WAIT",
         "MAX_CARDS",
         "NODES_LOOK",
+        "NODES_WAIT",
+        "NODES_WAIT",
         "RETRY_AFTER_MAX",
         "RETRY_JITTER",
         "RETRY_WAIT_MAX",
@@ -227,7 +231,7 @@ _NAMES = {
     ),
     "validation": ("explain", "is_valid"),
     "version": ("VERSION",),
-    "words": ("are", "card_numbers", "did_you_mean", "listed", "many", "shorten_uuids", "without_uuids"),
+    "words": ("are", "did_you_mean", "listed", "many"),
 }
 """The names of each module."""
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}

@@ -43,7 +43,7 @@ class ExitCode(IntEnum):
         8,
         "refused, to protect the target (sample data, seeded batch, environment not said or less than before)",
     )
-    ATTENTION = 9, "documents need a person's attention (outdated, foreign, conflicted, failed)"
+    ATTENTION = 9, "documents need a decision (outdated, foreign, conflict, failed)"
     VERIFY = 10, "what the server answers is not what the batch says"
     NODES = 11, "a node of the cluster is away; copies may be short until it is back"
     EMBEDDED = 12, "the embedded server cannot be installed or started"
@@ -174,7 +174,7 @@ class ProtectedError(DataloaderError):
 
 
 class AttentionError(DataloaderError):
-    """The load went through, but some documents need a person's attention."""
+    """The load went through, but some documents need a decision."""
 
     exit_code = ExitCode.ATTENTION
 

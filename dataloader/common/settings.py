@@ -60,6 +60,8 @@ INDEX_STILL = 1800.0
 """Seconds after which an index that has not grown is given up; some servers never tell of its growth."""
 NODES_LOOK = 5.0
 """Seconds between looks at whether all nodes of a cluster are there, while it is written to."""
+NODES_WAIT = 30.0
+"""Seconds that a change to existing documents waits for nodes of the cluster that are away."""
 MAX_CARDS = 1_000_000
 """Cards in a batch; an .xlsx sheet holds 1,048,576 rows."""
 

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from dataloader.common import ExitCode, prepare
 from dataloader.couch import Nodes, Server, Welcome
+from dataloader.operations.plan import rules_of
 from dataloader.operations.sources import Source, design_sources
 from dataloader.replication import State, classify
-from dataloader.target import Environment, Target, less_protected, remembered
+from dataloader.target import Environment, Target, less_protected, read_marker
 
-_STUCK = (State.EDITED, State.FOREIGN, State.CONFLICTED)
+_STUCK = (State.EDITED, State.FOREIGN, State.CONFLICT)
 """States of views that a load leaves as they are."""
 
 
@@ -74,21 +75,17 @@ def check(server: Server, target: Target) -> CheckResult:
         result.databases.append(found)
         if info is not None:
             found.documents = int(info.get("doc_count", 0))
-            found.remembers = remembered(database)
+            found.remembers = read_marker(database).environment
         if name in designs:
-            found.views = State.ABSENT if info is None else _views(server, target, designs[name], welcome)
+            found.views = State.ABSENT if info is None else _views(server, target, designs[name])
     _judge(result, target)
     return result
 
 
-def _views(server: Server, target: Target, source: Source, welcome: Welcome) -> State:
+def _views(server: Server, target: Target, source: Source) -> State:
+    database = server.database(target.database(source.database))
     documents = [prepare(document) for document in source.documents()]
-    found = classify(
-        server.database(target.database(source.database)),
-        documents,
-        source.schema,
-        names_leaves=welcome.names_leaves,
-    )
+    found = classify(database, documents, rules_of(source, read_marker(database)))
     states = [finding.state for finding in found if finding.state is not State.UNCHANGED]
     return states[0] if states else State.UNCHANGED
 
@@ -135,10 +132,10 @@ def _memories(result: CheckResult, target: Target) -> Iterator[CheckProblem]:
 
 def _views_found(result: CheckResult) -> Iterator[CheckProblem]:
     for database in result.databases:
-        if database.views is State.CONFLICTED:
+        if database.views is State.CONFLICT:
             yield CheckProblem(
                 ExitCode.ATTENTION,
-                f"the views of {database.name} are there in several versions, side by side; "
+                f"the views of {database.name} are in conflict; "
                 "look at the conflicts of _design/views there and delete all but one",
             )
         elif database.views in _STUCK:

@@ -1,59 +1,94 @@
 """Loads: bringing a target to the state that the input describes.
 
-A load is replication from a batch on disk: nothing is written before it is known to be absent, each
-document has the revision that its content gives it, and so a load can be repeated, interrupted, or run
-twice at once, and comes to the same end.
+What is absent is created by replication from a batch on disk: each document has the revision that its content gives
+it, and so a load can be repeated, interrupted, or run twice at once, and comes to the same end. What exists is changed
+by compare-and-swap only, so that no acknowledged edit is lost.
 """
 
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
+from threading import Lock
 
-from dataloader.common import DataloaderError, Document, OnProgress, Prepared, history, no_progress, rank, tell_how_far
-from dataloader.couch import Database, Rejection, Server
-from dataloader.operations.plan import OnFinding, findings, no_finding, step_name
+from dataloader.common import (
+    NODES_WAIT,
+    DataloaderError,
+    OnProgress,
+    Prepared,
+    ProtocolError,
+    UsageError,
+    no_progress,
+    tell_how_far,
+)
+from dataloader.couch import Database, NotFoundError, Rejection, Server
+from dataloader.operations.plan import OnFinding, find_older_snapsets, findings, no_finding, rules_of, step_name
 from dataloader.operations.sources import DESIGN_KIND, Source
+from dataloader.records.models import Role
 from dataloader.replication import (
+    NEEDS_ATTENTION,
     Finding,
+    KindRules,
+    Outcome,
     State,
     batches,
     build_views,
     classify,
-    give_way,
     in_parallel,
-    is_loaders,
-    look_again,
+    outcome_of,
+    repair,
     stage,
     unstage,
+    update,
 )
-from dataloader.target import DEFAULT_LAYOUT, DatabaseLayout, Environment, Target, guard, remember, sensible_shards
+from dataloader.target import (
+    DEFAULT_LAYOUT,
+    DatabaseLayout,
+    Environment,
+    Marker,
+    Memory,
+    Target,
+    Versions,
+    check_marker,
+    guard,
+    remember,
+    sensible_shards,
+)
 
 KEPT_FAILURES = 100
 """Rejected documents that are kept with their reasons; all are counted."""
-
-
 FEW = 1_000
-"""Documents of a source that are looked at again in no time; more than these can't all meet another's in one write."""
+"""Documents of a source that are read again in no time; more than these can't all meet another's in one write."""
+TURNS = 3
+"""How often a load begins again where a database was recreated or restored meanwhile."""
+LAG_LOOKS, LAG_WAIT = 5, 0.2
+"""How often a cluster's update sequence is read again before it counts as gone back, and seconds between."""
+_AWAY_LOOK = 1.0
+"""Seconds between looks at whether a node is back."""
 
 
-class Outcome(StrEnum):
-    """What became of a document; each has one."""
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What a load may change of documents that exist, as :func:`load` has it."""
 
-    CREATED = "created"
-    UNCHANGED = "unchanged"
-    EDITED = "edited"
-    DELETED = "deleted"
-    OUTDATED = "outdated"
-    UPDATED = "updated"
-    FOREIGN = "foreign"
-    CONFLICTED = "conflicted"
-    FAILED = "failed"
+    update: bool
+    replace_views: bool
+    replace_snapsets: bool
+    older_snapsets: bool
+
+    def replaced(self, target: Target, source: Source) -> frozenset[State]:
+        """Return the states in which a document of a source is replaced."""
+        states = {State.OUTDATED} if self.update else set()
+        if source.kind == DESIGN_KIND:
+            # A design document is not a person's: one that was deleted comes back.
+            states |= {State.DELETED} | (_OTHERS if self.replace_views else set())
+        elif source.role is Role.SNAPSET and (self.replace_snapsets or target.model.fixes_snapsets):
+            states |= {State.DELETED} | _OTHERS
+        return frozenset(states)
 
 
-NEEDS_ATTENTION = (Outcome.OUTDATED, Outcome.FOREIGN, Outcome.CONFLICTED, Outcome.FAILED)
-"""Outcomes after which the document is not there, nor changed by its owner."""
+_OTHERS = {State.EDITED, State.FOREIGN, State.CONFLICT}
 
 
 @dataclass
@@ -66,6 +101,10 @@ class LoadResult:
     failures: list[Rejection] = field(default_factory=list)
     raised: dict[str, Environment] = field(default_factory=dict)
     """Databases that were loaded as something less protected before, and as what."""
+    older_snapsets: list[str] = field(default_factory=list)
+    """Snapsets of which a newer version was loaded last."""
+    repaired: int = 0
+    """Leaves that interrupted loads had left beside others, and that were deleted."""
     nodes_away: tuple[str, ...] = ()
     """Nodes of the cluster that were away before the load, during it, or after it."""
     short_of_copies: bool = False
@@ -86,17 +125,19 @@ class LoadResult:
 
     @property
     def needs_attention(self) -> int:
-        """How many documents a person has to look at."""
+        """How many documents need a decision."""
         return sum(self.count(outcome) for outcome in NEEDS_ATTENTION)
 
 
-def load(
+def load(  # noqa: PLR0913 - each is a choice of its own
     server: Server,
     target: Target,
     sources: Sequence[Source],
     *,
     update: bool = False,
     replace_views: bool = False,
+    replace_snapsets: bool = False,
+    older_snapsets: bool = False,
     layout: DatabaseLayout = DEFAULT_LAYOUT,
     on_progress: OnProgress = no_progress,
     on_finding: OnFinding = no_finding,
@@ -108,7 +149,10 @@ def load(
         target: the target.
         sources: what to bring, in this order.
         update: whether to replace what is outdated.
-        replace_views: whether to replace design documents that are not ours, too; never anything else.
+        replace_views: whether to replace design documents that are not ours, too.
+        replace_snapsets: whether to replace snapsets' own documents that somebody else has changed, deleted or
+            written, too; in a model whose servers refuse to change a snapset they are replaced anyway.
+        older_snapsets: whether to update to older versions of snapsets than those that were loaded last.
         layout: how databases are laid out that have to be created.
         on_progress: told of each batch.
         on_finding: told of each document that was neither absent nor unchanged.
@@ -116,45 +160,22 @@ def load(
     Raises:
         DataloaderError: the server failed to the last retry, or refused; what was written stays, and
             running the load again goes on from there.
+        ProtocolError: a database was recreated or restored again and again while it was loaded.
         ProtectedError: a database was loaded as something more protected, or sample data for a target that
             never gets any.
+        UsageError: an update to older versions of snapsets than those loaded last, unless that is wanted.
     """
     start = time.monotonic()
     for source in sources:
         if source.is_sample:
             target.refuse(f"sample data ({source.kind} of {source.origin})", "load manifests and snapsets only")
-    replaced = frozenset({State.OUTDATED} if update else ())
-    # A design document is not a person's: one that was deleted comes back.
-    views_replaced = replaced | {State.DELETED} | ({State.EDITED, State.FOREIGN} if replace_views else set())
-    result = LoadResult()
-    total = sum(source.count for source in sources)
+    changes = _Changes(update, replace_views, replace_snapsets, older_snapsets)
+    run = _Run(server, target, sources, changes, on_progress, on_finding)
+    result = run.result
     try:
-        names_leaves = server.welcome().names_leaves
-        memory = guard(server, target)
-        result.raised = memory.raised(target)
-        run = _Load(
-            server,
-            target,
-            (replaced, views_replaced),
-            result,
-            names_leaves=names_leaves,
-            one_node=len(server.nodes().expected) <= 1,
-            on_progress=on_progress,
-            on_finding=on_finding,
-        )
-        run.create_databases(layout, total)
-        remembers_anew = remember(server, target, memory)
-        run.bring(sources)
-        run.settle(sources)
-        if remembers_anew:
-            # Another first load, which began at the same moment, may have had the last word.
-            remember(server, target, guard(server, target))
-        documents_done = time.monotonic()
-        result.views_built = build_views(server, target, on_progress)
-        result.seconds_indexing = time.monotonic() - documents_done
-        server.nodes()
+        run.carry_out(layout)
     except DataloaderError as error:
-        tell_how_far(error, result.documents, total, "documents")
+        tell_how_far(error, result.documents, run.total, "documents")
         raise
     result.nodes_away = tuple(sorted(server.seen_away))
     result.short_of_copies = server.short_of_copies
@@ -162,65 +183,156 @@ def load(
     return result
 
 
-class _Load:
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What tells a database from one that has taken its place."""
+
+    created: str
+    sequence: int
+
+
+class _Run:
     """One run of a load."""
 
     def __init__(
         self,
         server: Server,
         target: Target,
-        replaced: tuple[frozenset[State], frozenset[State]],
-        result: LoadResult,
-        *,
-        names_leaves: bool,
-        one_node: bool,
+        sources: Sequence[Source],
+        changes: _Changes,
         on_progress: OnProgress,
         on_finding: OnFinding,
     ) -> None:
-        self.result = result
-        self._one_node = one_node
+        self.result = LoadResult()
+        self.total = sum(source.count for source in sources)
         self._server = server
-        self._names_leaves = names_leaves
         self._target = target
-        self._replaced, self._views_replaced = replaced
+        self._sources = sources
+        self._changes = changes
         self._on_progress = on_progress
         self._on_finding = on_finding
         self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
-        self._start_seq: dict[str, int] = {}
+        self._versions: dict[str, dict[str, str]] = {name: {} for name in self._databases}
+        for source in sources:
+            self._versions[source.database] |= source.versions()
+        self._tallies = {source: _Tally() for source in sources}
+        self._nodes = _AllNodes(server)
+        self._begun: dict[str, _Identity] = {}
         self._fresh: set[str] = set()
         self._written: Counter[str] = Counter()
-        self._wrote: set[Source] = set()
-        self._known_conflicts: set[str] = set()
+        self._lost: set[str] = set()
 
-    def create_databases(self, layout: DatabaseLayout, documents: int) -> None:
-        shards = layout.shards or sensible_shards(documents)
+    def carry_out(self, layout: DatabaseLayout) -> None:
+        """Do it all, and again where a database was recreated or restored meanwhile."""
+        self._server.welcome()
+        for turn in range(TURNS):
+            memory = guard(self._server, self._target)
+            if turn == 0:
+                self._see_memory(memory)
+            self._open_databases(layout, fresh=turn == 0)
+            remembers_anew = self._remember(memory)
+            self._bring()
+            self._settle()
+            if remembers_anew:
+                # Another load, which began at the same moment, may have had the last word.
+                self._remember(guard(self._server, self._target))
+            documents_done = time.monotonic()
+            self.result.views_built = build_views(self._server, self._target, self._on_progress)
+            self.result.seconds_indexing += time.monotonic() - documents_done
+            self._server.nodes()
+            if self._is_whole():
+                return
+        names = ", ".join(sorted(database.name for database in self._databases.values()))
+        raise ProtocolError(
+            f"database {names}",
+            rule=f"was recreated or restored while it was loaded, {TURNS} times",
+            todo="find out who does that, then run the load again",
+        )
+
+    def _see_memory(self, memory: Memory) -> None:
+        self.result.raised = memory.raised(self._target)
+        older = find_older_snapsets(self._target, self._sources, memory)
+        if older and self._changes.update and not self._changes.older_snapsets:
+            raise UsageError(
+                f"snapset {', '.join(older)}",
+                rule="is older than the version that was loaded last, which --update would roll back",
+                todo="get the newest snapsets, or add --older-snapsets to go back",
+            )
+        self.result.older_snapsets = older
+        if not self._changes.older_snapsets:
+            for name, versions in self._versions.items():
+                for label in memory.markers[self._target.database(name)].older(versions):
+                    # Brought again, but not the newest.
+                    del versions[label]
+
+    def _remember(self, memory: Memory) -> bool:
+        versions: dict[str, Versions] = {**self._versions}
+        return remember(self._server, self._target, memory, versions)
+
+    def _open_databases(self, layout: DatabaseLayout, *, fresh: bool) -> None:
+        shards = layout.shards or sensible_shards(self.total)
+        one_node = len(self._server.nodes().expected) <= 1
+        self._written.clear()
+        self._fresh.clear()
         for name, database in self._databases.items():
             created = not database.exists() and database.create(shards=shards, replicas=layout.replicas)
-            if created:
+            if created and database.name not in self.result.created_databases:
                 self.result.created_databases.append(database.name)
-            self._start_seq[name] = database.update_seq()
+            self._begun[name] = self._identity(database)
             # In a cluster, a node that was away may not know of updates; there only our own creation is proof.
-            if self._start_seq[name] == 0 and (created or self._one_node):
+            if fresh and self._begun[name].sequence == 0 and (created or one_node):
                 self._fresh.add(name)
 
-    def bring(self, sources: Sequence[Source]) -> None:
+    def _identity(self, database: Database) -> _Identity:
+        info = database.info()
+        if info is None:
+            raise ProtocolError(
+                f"database {database.name}", rule="was deleted while it was loaded", todo="run the load again"
+            )
+        return _Identity(str(info.get("instance_start_time", "")), info["update_seq"])
+
+    def _is_whole(self) -> bool:
+        """Return whether the databases are still those that were loaded, with everything that was written."""
+        return all(self._is_same(name) for name in self._databases)
+
+    def _is_same(self, name: str) -> bool:
+        database, begun = self._databases[name], self._begun[name]
+        if name in self._lost:
+            self._lost.discard(name)
+            return False
+        with suppress(NotFoundError):
+            if check_marker(database, self._target).environment is None:
+                return False
+        for look in range(LAG_LOOKS if database.has_copies else 1):
+            if look:
+                time.sleep(LAG_WAIT)
+            info = database.info()
+            if info is None or str(info.get("instance_start_time", "")) != begun.created:
+                return False
+            # Fewer updates than ours: an older state was restored. (Or another load wrote the same revisions, which
+            # counts once; then asking again finds everything there.)
+            if info["update_seq"] >= begun.sequence + self._written[name]:
+                return True
+        return False
+
+    def _bring(self) -> None:
         """Write what is absent of the sources, and update what is outdated where that is wanted.
 
         All of them go through one pipeline, so that the server has no pause where one ends and the next begins.
         """
         done: Counter[Source] = Counter()
-        for batch in in_parallel(self._see_to, self._shares(sources), waits_for=_waits_for):
+        for source in self._sources:
+            self._counts(source)
+            self._tallies[source].rewind()
+        for batch in in_parallel(self._see_to, self._shares(), waits_for=_waits_for):
             source = batch.source
             counts = self._counts(source)
             for finding, outcome in batch.outcomes:
-                counts[outcome] += 1
-                if finding.state not in {State.ABSENT, State.UNCHANGED}:
-                    self._on_finding(source, finding)
-                if outcome is Outcome.CONFLICTED:
-                    self._known_conflicts.add(finding.document.id)
+                said, is_new = self._tallies[source].add(outcome, counts)
+                if is_new and finding.state not in {State.ABSENT, State.UNCHANGED}:
+                    self._on_finding(source, finding, said)
             self._written[source.database] += batch.written
-            if batch.written:
-                self._wrote.add(source)
+            self.result.repaired += batch.repaired
             self.result.failures += batch.failures[: KEPT_FAILURES - len(self.result.failures)]
             done[source] += len(batch.outcomes)
             self._on_progress(step_name(source), done[source], source.count)
@@ -229,10 +341,9 @@ class _Load:
     def _counts(self, source: Source) -> Counter[Outcome]:
         return self.result.outcomes.setdefault(source.database, {}).setdefault(source.kind, Counter())
 
-    def _shares(self, sources: Sequence[Source]) -> Iterator["_Share"]:
+    def _shares(self) -> Iterator["_Share"]:
         seen: set[tuple[str, object]] = set()
-        for source in sources:
-            self._counts(source)
+        for source in self._sources:
             key = (source.kind, source.role)
             again = key in seen
             seen.add(key)
@@ -246,105 +357,166 @@ class _Load:
 
     def _see_to(self, share: "_Share") -> "_Done":
         source, database = share.source, self._databases[share.source.database]
-        if share.fresh:
+        # With every batch: somebody may have marked the database as something more protected meanwhile.
+        marker = check_marker(database, self._target)
+        if marker.environment is None:
+            # It was recreated; what it is for is said again before anything else is written to it.
+            self._lost.add(source.database)
+            self._remember(Memory({each.name: Marker() for each in self._databases.values()}))
+        rules = rules_of(source, marker)
+        if share.fresh and source.database not in self._lost:
             found = [Finding(document, State.ABSENT) for document in share.documents]
         else:
-            found = classify(database, share.documents, source.schema, names_leaves=self._names_leaves)
-        return self._carry_out(database, source, found)
+            found = classify(database, share.documents, rules)
+        return self._carry_out(database, source, found, rules)
 
-    def _carry_out(self, database: Database, source: Source, found: list[Finding]) -> "_Done":
+    def _carry_out(self, database: Database, source: Source, found: list[Finding], rules: KindRules) -> "_Done":
         done = _Done(source)
-        found = [self._made_one(database, source, finding, done) for finding in found]
+        waits = False
+        if any(finding.state is State.LEFTOVER for finding in found):
+            waits = not self._nodes.are_there()
+            if not waits:
+                found, done.repaired = repair(database, found, rules)
+                done.written += done.repaired
+        outcomes = self._create(database, found, done)
+        replaced = self._changes.replaced(self._target, source)
+        outdated = [finding for finding in found if finding.state in replaced]
+        if outdated and self._nodes.are_there():
+            outcomes |= self._replace(database, outdated, replaced, done)
+        elif outdated:
+            outcomes |= dict.fromkeys((finding.document.id for finding in outdated), Outcome.WAITING)
+        if source.kind == DESIGN_KIND and not waits:
+            there = [each.document.id for each in found if each.state is State.UNCHANGED or each in outdated]
+            done.written += unstage(database, there) if self._nodes.are_there() else 0
+        for finding in found:
+            if waits and finding.state is State.LEFTOVER:
+                outcome = Outcome.WAITING
+            else:
+                outcome = outcomes.get(finding.document.id) or outcome_of(finding.state)
+            done.outcomes.append((finding, outcome))
+        return done
+
+    def _rules(self, source: Source) -> KindRules:
+        return rules_of(source, check_marker(self._databases[source.database], self._target))
+
+    def _create(self, database: Database, found: Sequence[Finding], done: "_Done") -> dict[str, Outcome]:
+        """Create absent documents by replication: another load that does the same writes the same revision."""
         absent = [finding.document for finding in found if finding.state is State.ABSENT]
         rejected = database.write([each.write() for each in absent]) if absent else []
         done.written += len(absent) - len(rejected)
         done.failures += rejected
         refused = {rejection.id for rejection in rejected}
-        replaced = self._views_replaced if source.kind == DESIGN_KIND else self._replaced
-        outdated = [each for each in found if each.state in replaced]
-        if source.kind == DESIGN_KIND:
-            designs = [each.document for each in outdated]
-            done.written += stage(self._server, database, designs, self._on_progress)
-        updated = self._replace(database, source, outdated, done)
-        if source.kind == DESIGN_KIND:
-            there = [each.document.id for each in found if each.state is State.UNCHANGED or each in outdated]
-            done.written += unstage(database, there)
-        for finding in found:
-            if finding.state is State.ABSENT:
-                outcome = Outcome.FAILED if finding.document.id in refused else Outcome.CREATED
-            else:
-                outcome = updated.get(finding.document.id, Outcome(finding.state))
-            done.outcomes.append((finding, outcome))
-        return done
-
-    def _made_one(self, database: Database, source: Source, finding: Finding, done: "_Done") -> Finding:
-        """Leave one of several versions where loaders wrote all of them, and one was killed before it looked again."""
-        if finding.state is not State.CONFLICTED or not all(map(is_loaders, finding.leaves)):
-            return finding
-        _, deletions = give_way(database, finding, source.schema, names_leaves=self._names_leaves)
-        done.written += deletions
-        [again] = look_again(database, [finding.document], source.schema, names_leaves=self._names_leaves)
-        return again
+        return {each.id: Outcome.FAILED if each.id in refused else Outcome.CREATED for each in absent}
 
     def _replace(
-        self, database: Database, source: Source, outdated: list[Finding], done: "_Done"
+        self,
+        database: Database,
+        outdated: Sequence[Finding],
+        replaced: frozenset[State],
+        done: "_Done",
     ) -> dict[str, Outcome]:
-        """Write children of outdated documents, then look again: an edit may have come in between."""
-        if not outdated:
-            return {}
-        bodies = {
-            finding.document.id: finding.document.write_child(history(_newest(finding)))[1] for finding in outdated
-        }
-        rejected = database.write([bodies[finding.document.id] for finding in outdated])
-        done.failures += rejected
-        done.written += len(outdated) - len(rejected)
-        outcomes = dict.fromkeys(bodies, Outcome.UPDATED) | {each.id: Outcome.FAILED for each in rejected}
-        written = [finding.document for finding in outdated if outcomes[finding.document.id] is Outcome.UPDATED]
-        known = {finding.document.id: {leaf["_rev"] for leaf in finding.leaves} for finding in outdated}
-        for finding in look_again(database, written, source.schema, names_leaves=self._names_leaves):
-            new = [leaf for leaf in finding.leaves if leaf["_rev"] not in known[finding.document.id]]
-            if finding.state is State.CONFLICTED or (finding.live and not all(map(is_loaders, new))):
-                outcomes[finding.document.id] = self._give_way(database, source, finding, new)
-            elif finding.state is not State.UNCHANGED:
-                # Changed or deleted on top of ours already: the edit stands, and ours is beneath it.
-                outcomes[finding.document.id] = Outcome(finding.state)
-        return outcomes
+        if done.source.kind == DESIGN_KIND:
+            designs = [each.document for each in outdated]
+            done.written += stage(self._server, database, designs, self._on_progress)
+        updated = update(database, outdated, lambda: self._rules(done.source), replaced)
+        done.written += updated.written
+        done.failures += updated.rejections
+        return {finding.document.id: outcome for finding, outcome in zip(outdated, updated.outcomes, strict=True)}
 
-    def _give_way(
-        self, database: Database, source: Source, finding: Finding, new: Sequence[Document] | None = None
-    ) -> Outcome:
-        state, deletions = give_way(database, finding, source.schema, names_leaves=self._names_leaves, new=new)
-        self._written[source.database] += deletions
-        return Outcome.UPDATED if state is State.UNCHANGED else Outcome(state)
+    def _settle(self) -> None:
+        """Look again at what was created where somebody else wrote to a database during the load.
 
-    def settle(self, sources: Sequence[Source]) -> None:
-        """Look again where somebody else wrote to a database during the load.
-
-        Between the question and the write another loader, with other input, or a person may have written
-        the same document; then two versions stand side by side, and ours has to give way. A database that
-        counts no more updates than ours hardly has any of that: CouchDB counts two writes of a document as
-        one only where they reach it together. So what takes no time is looked at all the same.
+        Between the question and the write another load, with other input, or a person may have created the same
+        document; then ours has to give way. A database that counts no more updates than ours hardly has any of that:
+        CouchDB counts two writes of a document as one only where they reach it together. So what takes no time is
+        looked at all the same.
         """
         for name, database in self._databases.items():
-            quiet = database.update_seq() == self._start_seq[name] + self._written[name]
-            for source in sources:
-                if source.database == name and not (quiet and (source not in self._wrote or source.count > FEW)):
-                    self._settle(database, source)
+            quiet = database.update_seq() == self._begun[name].sequence + self._written[name]
+            for source in self._sources:
+                tally = self._tallies[source]
+                if source.database == name and tally.has(Outcome.CREATED) and not (quiet and source.count > FEW):
+                    self._settle_source(database, source)
 
-    def _settle(self, database: Database, source: Source) -> None:
-        counts = self._counts(source)
+    def _settle_source(self, database: Database, source: Source) -> None:
+        rules = self._rules(source)
+        tally, counts = self._tallies[source], self._counts(source)
         done = 0
-        for batch in findings(database, source, names_leaves=self._names_leaves):
-            for finding in batch:
-                if finding.state is not State.CONFLICTED or finding.document.id in self._known_conflicts:
-                    continue
-                outcome = self._give_way(database, source, finding)
-                if outcome is not Outcome.UPDATED:
-                    counts[outcome] += 1
-                    counts[_written_as(counts)] -= 1
-                    self._on_finding(source, finding)
+        for batch in findings(database, source, rules):
+            created = [finding for at, finding in enumerate(batch, done) if tally.at(at) is Outcome.CREATED]
+            doubtful = [each for each in created if each.state in {State.LEFTOVER, State.CONFLICT}]
+            repaired, deleted = repair(database, doubtful, rules) if self._nodes.are_there() else (doubtful, 0)
+            self._written[source.database] += deleted
+            found = {finding.document.id: finding for finding in repaired}
+            for at, finding in enumerate(batch, done):
+                after = found.get(finding.document.id)
+                if after is not None and after.state is not State.UNCHANGED:
+                    outcome = Outcome.WAITING if after.state is State.LEFTOVER else outcome_of(after.state)
+                    tally.correct(at, outcome, counts)
+                    self._on_finding(source, after, outcome)
             done += len(batch)
             self._on_progress(f"{step_name(source)}, looking again", done, source.count)
+
+
+class _Tally:
+    """The outcome of each document of a source, in their order, so that every count can be corrected exactly."""
+
+    _ALL = tuple(Outcome)
+
+    def __init__(self) -> None:
+        self._outcomes = bytearray()
+        self._next = 0
+
+    def rewind(self) -> None:
+        """Begin again with the first document."""
+        self._next = 0
+
+    def add(self, outcome: Outcome, counts: Counter[Outcome]) -> tuple[Outcome, bool]:
+        """Note the outcome of the next document; return what is said of it, and whether that is new."""
+        at = self._next
+        self._next += 1
+        if at == len(self._outcomes):
+            self._outcomes.append(self._ALL.index(outcome))
+            counts[outcome] += 1
+            return outcome, True
+        before = self.at(at)
+        if outcome is before or (outcome is Outcome.UNCHANGED and before in {Outcome.CREATED, Outcome.UPDATED}):
+            return before, False
+        self.correct(at, outcome, counts)
+        return outcome, True
+
+    def at(self, at: int) -> Outcome:
+        """Return the outcome of a document by its place."""
+        return self._ALL[self._outcomes[at]]
+
+    def has(self, outcome: Outcome) -> bool:
+        """Return whether any document came to an outcome."""
+        return self._ALL.index(outcome) in self._outcomes
+
+    def correct(self, at: int, outcome: Outcome, counts: Counter[Outcome]) -> None:
+        """Count a document under another outcome."""
+        counts[self.at(at)] -= 1
+        counts[outcome] += 1
+        self._outcomes[at] = self._ALL.index(outcome)
+
+
+class _AllNodes:
+    """Whether all nodes of a cluster are there, without which nothing that exists is changed."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._lock = Lock()
+        self._given_up = False
+
+    def are_there(self) -> bool:
+        """Return whether they are; waits a while for those that are not, once a run."""
+        with self._lock:
+            end = time.monotonic() + NODES_WAIT
+            while not self._given_up and self._server.nodes().away:
+                self._given_up = time.monotonic() >= end
+                if not self._given_up:
+                    time.sleep(_AWAY_LOOK)
+            return not self._given_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +534,7 @@ class _Share:
 
 
 def _waits_for(earlier: _Share, later: _Share) -> bool:
-    """Tell whether documents have to be there before others: those of the same cards that these refer to.
+    """Return whether documents have to be there before others: those of the same cards that these refer to.
 
     Each source of a batch has its cards in the same order, so that the same places are the same cards.
     """
@@ -378,14 +550,5 @@ class _Done:
     source: Source
     outcomes: list[tuple[Finding, Outcome]] = field(default_factory=list)
     written: int = 0
+    repaired: int = 0
     failures: list[Rejection] = field(default_factory=list)
-
-
-def _written_as(counts: Counter[Outcome]) -> Outcome:
-    """Return the outcome under which a document was counted that has turned out to be another's."""
-    return next(each for each in (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED) if counts[each] > 0)
-
-
-def _newest(finding: Finding) -> Document:
-    """Return the leaf that a child is put on: the live one, or else the winning deletion."""
-    return max(finding.live or finding.leaves, key=rank)

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from dataloader.common import OnProgress, no_progress
 from dataloader.couch import Database, Server
 from dataloader.operations.sources import Source
-from dataloader.replication import Finding, State, batches, classify, in_parallel
-from dataloader.target import Environment, Target, guard
+from dataloader.records.models import Role
+from dataloader.replication import Finding, KindRules, Outcome, State, batches, classify, in_parallel
+from dataloader.target import Environment, Marker, Memory, Target, guard
 
-OnFinding = Callable[[Source, Finding], None]
-"""Called for each document that is neither absent nor unchanged."""
+OnFinding = Callable[[Source, Finding, State | Outcome], None]
+"""Called for each document that was neither absent nor unchanged, with what is said of it: in a plan its state, in a
+load what became of it."""
 
 
-def no_finding(source: Source, finding: Finding) -> None:
+def no_finding(source: Source, finding: Finding, what: State | Outcome) -> None:
     """Note nothing."""
 
 
@@ -31,6 +33,8 @@ class Plan:
     """With the target's prefix."""
     raised: dict[str, Environment] = field(default_factory=dict)
     """Databases that were loaded as something less protected before, and as what."""
+    older_snapsets: list[str] = field(default_factory=list)
+    """Snapsets of which a newer version was loaded last."""
     states: dict[str, dict[str, Counter[State]]] = field(default_factory=dict)
 
     def count(self, state: State) -> int:
@@ -43,12 +47,26 @@ class Plan:
         return sum(counts.total() for kinds in self.states.values() for counts in kinds.values())
 
 
-def findings(database: Database, source: Source, *, names_leaves: bool) -> Iterator[list[Finding]]:
+def rules_of(source: Source, marker: Marker) -> KindRules:
+    """Return how the documents of a source are judged, in a database that remembers what was brought to it."""
+    return KindRules(source.schema, marker.brought, is_personal=source.is_personal)
+
+
+def find_older_snapsets(target: Target, sources: Sequence[Source], memory: Memory) -> list[str]:
+    """Return the names of snapsets of which a newer version was loaded last, in their order."""
+    found: set[str] = set()
+    for source in sources:
+        if source.role is not Role.SNAPSET:
+            continue
+        names = {label.removeprefix(f"{Role.SNAPSET.value} {source.kind} "): label for label in source.versions()}
+        older = set(memory.markers[target.database(source.database)].older(source.versions()))
+        found.update(name for name, label in names.items() if label in older)
+    return sorted(found)
+
+
+def findings(database: Database, source: Source, rules: KindRules) -> Iterator[list[Finding]]:
     """Yield the states of a source's documents, a list a batch, in their order."""
-    return in_parallel(
-        lambda batch: classify(database, batch, source.schema, names_leaves=names_leaves),
-        batches(source.prepared()),
-    )
+    return in_parallel(lambda batch: classify(database, batch, rules), batches(source.prepared()))
 
 
 def plan(
@@ -65,13 +83,12 @@ def plan(
         DataloaderError: the server can't be asked, or a document breaks its schema.
         ProtectedError: a database was loaded as something more protected.
     """
-    names_leaves = server.welcome().names_leaves
+    server.welcome()
     memory = guard(server, target)
-    result = Plan(raised=memory.raised(target))
+    result = Plan(raised=memory.raised(target), older_snapsets=find_older_snapsets(target, sources, memory))
     databases = {name: server.database(target.database(name)) for name in target.model.databases}
-    if names_leaves:
-        # What tells copies apart is asked for once, and not by several threads in the middle.
-        server.nodes()
+    # Asked once here, and not by several threads later.
+    server.nodes()
     missing = {name for name, database in databases.items() if not database.exists()}
     result.missing_databases = [databases[name].name for name in target.model.databases if name in missing]
     for source in sources:
@@ -81,12 +98,13 @@ def plan(
         if source.database in missing:
             found = ([Finding(each, State.ABSENT) for each in batch] for batch in batches(source.prepared()))
         else:
-            found = findings(databases[source.database], source, names_leaves=names_leaves)
+            rules = rules_of(source, memory.markers[target.database(source.database)])
+            found = findings(databases[source.database], source, rules)
         for batch in found:
             for finding in batch:
                 counts[finding.state] += 1
                 if finding.state not in {State.ABSENT, State.UNCHANGED}:
-                    on_finding(source, finding)
+                    on_finding(source, finding, finding.state)
             done += len(batch)
             on_progress(step_name(source), done, source.count)
     return result

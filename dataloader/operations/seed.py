@@ -39,6 +39,7 @@ def sample_sources(model: Model, folder: Path | None = None) -> list[Source]:
                     str(path),
                     len(documents),
                     _again(documents),
+                    examples=_examples(documents),
                 )
             )
     return sources
@@ -46,6 +47,10 @@ def sample_sources(model: Model, folder: Path | None = None) -> list[Source]:
 
 def _again(documents: list[Document]) -> Callable[[], Iterator[Document]]:
     return lambda: iter(documents)
+
+
+def _examples(documents: list[Document]) -> Callable[[], Iterator[tuple[str, Document]]]:
+    return lambda: ((document["_id"], document) for document in documents)
 
 
 def read_personas(model: Model) -> list[Entry]:
@@ -117,5 +122,6 @@ def seed_sources(target: Target, snapsets: Snapsets, *, users: int = 0, seed: in
         *sample_sources(target.model),
     ]
     if users:
-        sources += entry_sources(target.model, people, users, Role.PERSON, f"people invented from seed {seed}")
+        sets = {snapset.name: snapset.preferences for snapset in snapsets}
+        sources += entry_sources(target.model, people, users, Role.PERSON, f"people invented from seed {seed}", sets)
     return sources + design_sources(target.model)

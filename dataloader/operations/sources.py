@@ -1,7 +1,8 @@
 """What there is to load: sources of documents, each a sorted run that can be read again and again."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dataloader.batch import WHOLE, CardFile, Part
 from dataloader.common import (
@@ -18,9 +19,12 @@ from dataloader.common import (
 from dataloader.records import Snapsets
 from dataloader.records.models import Entry, Kind, Model, Role
 from dataloader.records.views import DESIGN_SCHEMA, design_documents
-from dataloader.target import Target
+from dataloader.replication import version_digest
+from dataloader.target import Target, Versions
 
 DESIGN_KIND = "design document"
+_ANY_CARD = "00000000-0000-4000-8000-000000000000"
+"""The key of an example: what is a card's own does not count for a version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,22 @@ class Source:
     documents: Callable[[], Iterator[Document]]
     role: Role | None = None
     """Whose documents they are; no two roles share an ``_id``."""
+    examples: Callable[[], Iterable[tuple[str, Document]]] = tuple
+    """A document of each version that the source brings, and what it is a version of, such as a snapset's name."""
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether a document is somebody's own, and not a snapset or a design document, which are nobody's."""
+        return self.role is not Role.SNAPSET and self.kind != DESIGN_KIND
+
+    def versions(self) -> Versions:
+        """Return the digests of the versions that the source brings, by what they are versions of."""
+        whose = self.role.value if self.role else "sample"
+        found = {name: version_digest(document) for name, document in self.examples()}
+        if self.role is Role.CARD and len(set(found.values())) == 1:
+            # A kind of document that does not depend on the snapset.
+            return {f"{whose} {self.kind}": next(iter(found.values()))}
+        return {f"{whose} {self.kind} {name}": digest for name, digest in found.items()}
 
     @property
     def is_sample(self) -> bool:
@@ -60,15 +80,45 @@ class Source:
 
 
 def entry_sources(
-    model: Model, entries: Callable[[], Iterable[Entry]], count: int, role: Role, origin: str
+    model: Model,
+    entries: Callable[[], Iterable[Entry]],
+    count: int,
+    role: Role,
+    origin: str,
+    snapsets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Source]:
-    """Return the sources that entries of one role become, one a kind of document."""
+    """Return the sources that entries of one role become, one a kind of document.
+
+    Args:
+        model: the document model.
+        entries: makes the entries, in the order of their keys.
+        count: how many there are.
+        role: whose they are.
+        origin: where they come from, for people.
+        snapsets: the preference sets that the entries start with, by name; None where each entry is a set of its own.
+    """
 
     def documents(kind: Kind) -> Callable[[], Iterator[Document]]:
         return lambda: map(kind.document, entries())
 
+    def examples(kind: Kind) -> Callable[[], Iterable[tuple[str, Document]]]:
+        if snapsets is None:
+            return lambda: ((entry.key, kind.document(entry)) for entry in entries())
+        return lambda: (
+            (name, kind.document(Entry(_ANY_CARD, preferences, "", role))) for name, preferences in snapsets.items()
+        )
+
     return [
-        Source(kind.database, kind.name, f"{model.name}/{kind.name}", origin, count, documents(kind), role)
+        Source(
+            kind.database,
+            kind.name,
+            f"{model.name}/{kind.name}",
+            origin,
+            count,
+            documents(kind),
+            role,
+            examples(kind),
+        )
         for kind in model.kinds
         if role in kind.roles
     ]
@@ -86,12 +136,17 @@ def card_entries(manifest: CardFile, snapsets: Snapsets, part: Part = WHOLE) -> 
         InputError: the batch names a snapset that can't be used.
     """
     raise_problems(_snapset_problems(manifest, snapsets))
-    preferences = {
-        name: snapset.preferences for name in manifest.header.snapsets if (snapset := snapsets.get(name)) is not None
-    }
+    preferences = _preferences(manifest, snapsets)
     created = manifest.header.created
     for card in manifest.cards(part):
         yield Entry(card.uuid, preferences[card.snapset], created, Role.CARD)
+
+
+def _preferences(manifest: CardFile, snapsets: Snapsets) -> dict[str, Mapping[str, Any]]:
+    """Return the preference sets that a batch's cards start with, by the names of their snapsets."""
+    return {
+        name: snapset.preferences for name in manifest.header.snapsets if (snapset := snapsets.get(name)) is not None
+    }
 
 
 def _snapset_problems(manifest: CardFile, snapsets: Snapsets) -> Iterator[Problem]:
@@ -131,7 +186,14 @@ def batch_sources(
     sources = []
     for manifest in manifests:
         begin, end = part.bounds(manifest.count)
-        sources += entry_sources(target.model, entries(manifest), end - begin, Role.CARD, str(manifest.path))
+        sources += entry_sources(
+            target.model,
+            entries(manifest),
+            end - begin,
+            Role.CARD,
+            str(manifest.path),
+            _preferences(manifest, of_model),
+        )
     return sources
 
 
@@ -174,10 +236,22 @@ def design_sources(model: Model) -> list[Source]:
         return lambda: iter(design_documents(model, database))
 
     return [
-        Source(database, DESIGN_KIND, DESIGN_SCHEMA, "the views", len(found), documents(database))
+        Source(
+            database,
+            DESIGN_KIND,
+            DESIGN_SCHEMA,
+            "the views",
+            len(found),
+            documents(database),
+            examples=_examples(found),
+        )
         for database in model.databases
         if (found := design_documents(model, database))
     ]
+
+
+def _examples(documents: Sequence[Document]) -> Callable[[], Iterable[tuple[str, Document]]]:
+    return lambda: ((document["_id"], document) for document in documents)
 
 
 def all_sources(target: Target, manifests: Sequence[CardFile], snapsets: Snapsets, part: Part = WHOLE) -> list[Source]:

@@ -1,30 +1,55 @@
 """States of documents on a target, and how documents are written."""
 
-from dataloader.replication.conflicts import give_way, is_loaders, look_again
+from dataloader.replication.conflicts import repair, superseded
 from dataloader.replication.indexes import build_views
 from dataloader.replication.pipeline import batches, chunks, in_parallel
 from dataloader.replication.staged_views import stage, unstage
-from dataloader.replication.states import Finding, State, classify
+from dataloader.replication.states import (
+    NEEDS_ATTENTION,
+    OUTCOMES,
+    STATES,
+    Explanation,
+    Finding,
+    KindRules,
+    Outcome,
+    Severity,
+    State,
+    classify,
+    judge,
+)
 from dataloader.replication.tombstones import MAX_REASON, Change, restored, revoked
+from dataloader.replication.updates import Updated, outcome_of, update
+from dataloader.replication.versions import version_digest
 from dataloader.replication.writes import Written, write_over
 
 __all__ = [
     "MAX_REASON",
+    "NEEDS_ATTENTION",
+    "OUTCOMES",
+    "STATES",
     "Change",
+    "Explanation",
     "Finding",
+    "KindRules",
+    "Outcome",
+    "Severity",
     "State",
+    "Updated",
     "Written",
     "batches",
     "build_views",
     "chunks",
     "classify",
-    "give_way",
     "in_parallel",
-    "is_loaders",
-    "look_again",
+    "judge",
+    "outcome_of",
+    "repair",
     "restored",
     "revoked",
     "stage",
+    "superseded",
     "unstage",
+    "update",
+    "version_digest",
     "write_over",
 ]

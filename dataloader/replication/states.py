@@ -1,12 +1,12 @@
-"""What is the matter with a document on the server: one question for a whole batch.
+"""States of documents on the server: one question for a whole batch.
 
-``_revs_diff`` is asked about our revision and one that can't exist, to which CouchDB answers with the
-document's leaves (https://docs.couchdb.org/en/3.5.0/api/database/misc.html#post--db-_revs_diff). Only the
-few documents that this leaves open are fetched. PouchDB Server does not name leaves; it is asked for the
-documents themselves.
+``_revs_diff`` is asked about our revision and one that can't exist, to which CouchDB answers with the document's
+leaves (https://docs.couchdb.org/en/3.5.0/api/database/misc.html#post--db-_revs_diff). Only the documents that this
+leaves open are fetched, with all their leaves. PouchDB Server does not name leaves; there, all are fetched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -18,8 +18,11 @@ from dataloader.common import (
     content_hash,
     history,
     is_valid,
+    prepare,
+    rank,
 )
 from dataloader.couch import Database
+from dataloader.replication.versions import version_digest
 
 
 class State(StrEnum):
@@ -28,14 +31,119 @@ class State(StrEnum):
     ABSENT = "absent"
     UNCHANGED = "unchanged"
     EDITED = "edited"
-    """Changed by somebody since a loader wrote it."""
     DELETED = "deleted"
     OUTDATED = "outdated"
-    """What a loader wrote, untouched, from other input."""
     FOREIGN = "foreign"
-    """Not written by a loader."""
-    CONFLICTED = "conflicted"
-    """Several versions stand side by side."""
+    LEFTOVER = "leftover"
+    CONFLICT = "conflict"
+
+
+class Outcome(StrEnum):
+    """What a load did with a document; each has one."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    EDITED = "edited"
+    DELETED = "deleted"
+    OUTDATED = "outdated"
+    WAITING = "waiting"
+    FOREIGN = "foreign"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+
+
+class Severity(StrEnum):
+    """How much a state or an outcome asks of a person."""
+
+    GOOD = "good"
+    QUIET = "quiet"
+    """Neither good nor bad: as somebody wanted it."""
+    ATTENTION = "attention"
+    """Somebody has to decide something."""
+    BAD = "bad"
+    """It does not work, or nobody knows."""
+
+
+class Explanation(NamedTuple):
+    """What people are told of a state or an outcome."""
+
+    meaning: str
+    severity: Severity
+    advice: str = ""
+    """What to do; empty where there is nothing."""
+
+
+_OUTDATED_ADVICE = "load with --update to replace them, or leave them as they are"
+_FOREIGN_ADVICE = (
+    "find out whose they are; what is wrong has to be purged (POST /DATABASE/_purge; deleting is not enough), then "
+    "load again"
+)
+_CONFLICT_ADVICE = (
+    "decide which revision is right and delete the others (GET /DATABASE/DOCUMENT?conflicts=true names them), then "
+    "load again"
+)
+
+STATES: Mapping[State, Explanation] = {
+    State.ABSENT: Explanation("not there yet; a load creates them", Severity.GOOD),
+    State.UNCHANGED: Explanation("already there, exactly as they should be", Severity.QUIET),
+    State.EDITED: Explanation("changed by their owners since they were loaded; kept", Severity.QUIET),
+    State.DELETED: Explanation("deleted since they were loaded; kept deleted", Severity.QUIET),
+    State.OUTDATED: Explanation(
+        "written by an earlier load from another snapset version, not edited", Severity.ATTENTION, _OUTDATED_ADVICE
+    ),
+    State.LEFTOVER: Explanation(
+        "left beside another revision by a load that was interrupted or cut off",
+        Severity.ATTENTION,
+        "run the load again, which repairs them",
+    ),
+    State.FOREIGN: Explanation("not written by this tool", Severity.BAD, _FOREIGN_ADVICE),
+    State.CONFLICT: Explanation("several live revisions, each changed by a person", Severity.BAD, _CONFLICT_ADVICE),
+}
+"""What each state means, in the order in which they are shown."""
+
+OUTCOMES: Mapping[Outcome, Explanation] = {
+    Outcome.CREATED: Explanation("were absent and have been written", Severity.GOOD),
+    Outcome.UPDATED: Explanation("were outdated and have been replaced", Severity.GOOD),
+    Outcome.UNCHANGED: Explanation("already there, exactly as they should be", Severity.QUIET),
+    Outcome.EDITED: Explanation("changed by their owners since they were loaded; kept", Severity.QUIET),
+    Outcome.DELETED: Explanation("deleted since they were loaded; kept deleted", Severity.QUIET),
+    Outcome.OUTDATED: Explanation(
+        "written by an earlier load from another snapset version, not edited; kept",
+        Severity.ATTENTION,
+        _OUTDATED_ADVICE,
+    ),
+    Outcome.WAITING: Explanation(
+        "not changed, because nodes of the cluster were away",
+        Severity.QUIET,
+        "run the load again when all nodes are back",
+    ),
+    Outcome.FOREIGN: Explanation("not written by this tool; kept", Severity.BAD, _FOREIGN_ADVICE),
+    Outcome.CONFLICT: Explanation(
+        "several live revisions, each changed by a person; kept", Severity.BAD, _CONFLICT_ADVICE
+    ),
+    Outcome.FAILED: Explanation(
+        "not accepted by the server", Severity.BAD, "fix what the reason says, then load again"
+    ),
+}
+"""What each outcome means, in the order in which they are shown."""
+
+NEEDS_ATTENTION = tuple(
+    outcome for outcome, said in OUTCOMES.items() if said.severity in {Severity.ATTENTION, Severity.BAD}
+)
+"""Outcomes after which a document is neither as it was wanted nor as its owner wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindRules:
+    """How documents of one kind are judged in one database."""
+
+    schema: str
+    """The name of the schema that they follow."""
+    brought: frozenset[str] = frozenset()
+    """The digests of the versions that loads have brought to the database; see :func:`version_digest`."""
+    is_personal: bool = True
+    """Whether a change or deletion is its owner's; not so for snapsets and design documents, which are nobody's."""
 
 
 class Finding(NamedTuple):
@@ -52,24 +160,21 @@ class Finding(NamedTuple):
         return [leaf for leaf in self.leaves if not leaf.get("_deleted")]
 
 
-def classify(database: Database, batch: Sequence[Prepared], schema: str, *, names_leaves: bool) -> list[Finding]:
+def classify(database: Database, batch: Sequence[Prepared], rules: KindRules) -> list[Finding]:
     """Find the state of each document of a batch.
 
     Args:
         database: where.
         batch: the documents, as they would be loaded; each ``_id`` once.
-        schema: the name of the schema that they follow.
-        names_leaves: whether the server's ``_revs_diff`` names leaves.
+        rules: how they are judged.
 
     Returns:
         A finding a document, in the order of the batch.
     """
-    known = _ask_revisions(database, batch) if names_leaves else _ask_documents(database, batch)
+    known = _ask_revisions(database, batch) if database.names_leaves else [None] * len(batch)
     leaves = database.leaves([document.id for document, state in zip(batch, known, strict=True) if state is None])
     return [
-        Finding(document, state)
-        if state is not None
-        else judge(database, document, leaves.get(document.id, []), schema)
+        Finding(document, state) if state is not None else judge(database, document, leaves[document.id], rules)
         for document, state in zip(batch, known, strict=True)
     ]
 
@@ -84,62 +189,116 @@ def _ask_revisions(database: Database, batch: Sequence[Prepared]) -> list[State 
             # In a cluster one copy answers, and it may be behind; documents are read from most of the copies.
             states.append(None if database.has_copies else State.ABSENT)
         elif len(leaves) == 1 and leaves[0].partition("-")[2] == document.hash:
-            # Of any generation: an update writes the same content as a child.
+            # Of any generation: earlier versions of this tool wrote updates with such revisions.
             states.append(State.UNCHANGED)
         else:
             states.append(None)
     return states
 
 
-def _ask_documents(database: Database, batch: Sequence[Prepared]) -> list[State | None]:
-    states: list[State | None] = []
-    for document, row in zip(batch, database.all_docs([document.id for document in batch]), strict=True):
-        stored = row.get("doc") or {}
-        if "error" in row:
-            states.append(State.ABSENT)
-        elif stored.get("_rev", "").partition("-")[2] == document.hash and not stored.get("_conflicts"):
-            states.append(State.UNCHANGED)
-        else:
-            states.append(None)
-    return states
+def judge(database: Database, document: Prepared, leaves: Sequence[Document], rules: KindRules) -> Finding:
+    """Find the state of one document from all its leaves.
 
-
-def judge(database: Database, document: Prepared, leaves: list[Document], schema: str) -> Finding:
-    """Find the state of one document from all its leaves."""
-    return Finding(document, _judge(database, document, leaves, schema), tuple(leaves))
+    Args:
+        database: where; asked for the first revision of a document that was edited.
+        document: as it would be loaded.
+        leaves: every leaf, deletions included, with ``_rev`` and ``_revisions``.
+        rules: how it is judged.
+    """
+    return Finding(document, _judge(database, document, leaves, rules), tuple(leaves))
 
 
 def _judge(  # noqa: PLR0911 - a decision table, a line a return
-    database: Database, document: Prepared, leaves: list[Document], schema: str
+    database: Database, document: Prepared, leaves: Sequence[Document], rules: KindRules
 ) -> State:
-    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
     if not leaves:
         return State.ABSENT
+    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
     if not live:
         return State.DELETED
-    if len(live) > 1:
-        return State.CONFLICTED
+    theirs = [leaf for leaf in live if not is_ours(leaf, rules, document)]
+    if must_go(document, leaves, rules):
+        return State.LEFTOVER
+    if len(theirs) > 1 or len(live) > 1:
+        return State.CONFLICT
     [leaf] = live
     if content_hash(leaf) == document.hash:
         return State.UNCHANGED
-    if certifies_itself(leaf):
+    if not theirs:
         return State.OUTDATED
     past = history(leaf)
-    if document.rev in past or _descends_from_ours(database, leaf, past, schema):
+    if document.rev in past or _descends_from_ours(database, leaf, past, rules.schema):
         return State.EDITED
     return State.FOREIGN
 
 
-def _descends_from_ours(database: Database, leaf: Document, past: list[str], schema: str) -> bool:
-    """Tell whether a document began as an earlier load's, of other content than this one's.
+def is_ours(leaf: Document, rules: KindRules, document: Prepared | None = None) -> bool:
+    """Return whether a live leaf says what a load brought, and nothing else, whoever wrote it.
 
-    Its first revision tells, as long as the server has it. Once compaction has taken that away, a
+    Args:
+        leaf: the leaf.
+        rules: how it is judged.
+        document: what this load would bring, if known.
+    """
+    if certifies_itself(leaf) or (document is not None and content_hash(leaf) == document.hash):
+        return True
+    return bool(rules.brought) and version_digest(leaf) in rules.brought
+
+
+SUPERSEDED = {"dataloader": "superseded"}
+"""What the deletion of a load's own leaf says, so that it can never be taken for a person's."""
+
+
+def is_persons_deletion(leaf: Document) -> bool:
+    """Return whether a leaf is a deletion that a person made, or ``revoke`` for one; not a load's own."""
+    return bool(leaf.get("_deleted")) and not _is_superseded(leaf)
+
+
+def _is_superseded(leaf: Document) -> bool:
+    if leaf.get("dataloader") == SUPERSEDED["dataloader"]:
+        return True
+    # Earlier versions of this tool deleted with a revision that follows from the one deleted.
+    past = history(leaf)
+    if len(past) < 2:  # noqa: PLR2004
+        return False
+    unlike = prepare({"_id": leaf["_id"], "_deleted": True, "parent": past[1]})
+    return past[0].endswith(f"-{unlike.hash}")
+
+
+def must_go(document: Prepared, leaves: Sequence[Document], rules: KindRules) -> list[Document]:
+    """Return the live leaves that a load has to delete, so that what a person wrote is what the servers show.
+
+    A leaf whose content a load brought gives way to a person's leaf and to a person's deletion. Of several such
+    leaves with nothing of a person's beside them the one that CouchDB shows stays, the same for every load that looks.
+
+    Args:
+        document: as it would be loaded.
+        leaves: every leaf of it, deletions included.
+        rules: how it is judged. A document that is not personal has no owner to give way to.
+    """
+    if len(leaves) < 2:  # noqa: PLR2004
+        return []
+    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
+    ours = [leaf for leaf in live if is_ours(leaf, rules, document)]
+    if rules.is_personal and (len(ours) < len(live) or any(map(is_persons_deletion, leaves))):
+        return ours
+    if len(ours) < len(live):
+        # Views or a snapset that others wrote: which of them the servers are to use is for somebody to decide.
+        return []
+    return [leaf for leaf in ours if leaf is not max(ours, key=rank)]
+
+
+def _descends_from_ours(database: Database, leaf: Document, past: list[str], schema: str) -> bool:
+    """Return whether a document began as an earlier load's, of other content than this one's.
+
+    Its first revision tells, as long as the server has it. Once compaction or ``_revs_limit`` has taken that away, a
     changed document that still has the form of ours is taken for one: nobody else writes under these IDs.
     """
     root = past[-1]
-    if len(past) == 1:
+    is_first = root.startswith("1-")
+    if is_first and len(past) == 1:
         return False
-    first = database.revision(leaf["_id"], root) if root.startswith("1-") else None
+    first = database.revision(leaf["_id"], root) if is_first else None
     if first is None:
         return is_valid(schema)(content(leaf))
     return certifies_itself(first)

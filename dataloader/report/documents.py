@@ -10,6 +10,7 @@ from typing import TypeVar
 from dataloader.batch import CardFile
 from dataloader.common import many
 from dataloader.operations import DESIGN_KIND
+from dataloader.replication import OUTCOMES, STATES, Explanation, Outcome, Severity, State
 from dataloader.report.model import Attention, Table, Tone, table_of
 from dataloader.report.notes import ALL_OF_THEM, Noted, card_names
 from dataloader.target import Target
@@ -17,42 +18,27 @@ from dataloader.target import Target
 What = TypeVar("What", bound=StrEnum)
 """A state or an outcome."""
 
-FAILED = "failed"
+FAILED = Outcome.FAILED.value
 _VIEWS = "views"
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-_MATTERS = {
-    FAILED: ("not taken by the server", "Put right what the reason says, then load again."),
-    "conflicted": (
-        "in several versions",
-        (
-            "A person has to choose: delete the versions that are wrong "
-            "(GET /DATABASE/DOCUMENT?conflicts=true names them), then load again."
-        ),
-    ),
-    "foreign": (
-        "not written by this tool",
-        (
-            "They are left as they are. Find out whose they are. What is wrong has to be purged "
-            "(POST /DATABASE/_purge; deleting it is not enough); then load again."
-        ),
-    ),
-    _VIEWS: (
+_MATTERS: Mapping[str, Explanation] = {
+    **{outcome.value: OUTCOMES[outcome] for outcome in (Outcome.FAILED, Outcome.CONFLICT, Outcome.FOREIGN)},
+    _VIEWS: Explanation(
         "with views that are not ours",
-        (
-            "Other software has made them. Look at them; if they can go, load with --replace-views puts ours in their "
-            "place."
-        ),
+        Severity.BAD,
+        "look at them; if they can go, load with --replace-views to replace them with ours",
     ),
-    "outdated": (
-        "outdated",
-        (
-            "An earlier load wrote them from other input, mostly a snapset that has been changed since; their owners "
-            "have not touched them. Load with --update to replace them, or leave them as they are."
-        ),
-    ),
+    **{state.value: STATES[state] for state in (State.LEFTOVER, State.OUTDATED)},
 }
-"""What may be the matter with documents, the gravest first: in a few words, and what to do."""
+"""What documents may need attention for, the gravest first."""
+_HEADINGS = {
+    FAILED: "not accepted by the server",
+    Outcome.CONFLICT: "in conflict",
+    Outcome.FOREIGN: "not written by this tool",
+    _VIEWS: "with views that are not ours",
+    State.LEFTOVER: "left in conflict by an interrupted load",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +104,9 @@ def attention(found: Sequence[Tally], manifests: Sequence[CardFile], noted: Note
     names = card_names(manifests, {uuid for each in shown.values() for document in each for uuid in _uuids(document)})
     return [
         Attention(
-            f"{many(counts[name], 'document')} {_MATTERS[name][0]}",
-            _MATTERS[name][1],
-            Tone.ATTENTION if name == "outdated" else Tone.BAD,
+            f"{many(counts[name], 'document')} {_HEADINGS.get(name, name)}",
+            _sentences(_MATTERS[name]),
+            Tone(_MATTERS[name].severity),
             table=_table(name, documents, names) if documents else None,
             more=counts[name] - len(documents),
             all_of_them=ALL_OF_THEM,
@@ -129,9 +115,14 @@ def attention(found: Sequence[Tally], manifests: Sequence[CardFile], noted: Note
     ]
 
 
+def _sentences(said: Explanation) -> str:
+    """Return what is said of documents as two sentences."""
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in (said.meaning, said.advice) if text)
+
+
 def _table(name: str, documents: Sequence[NotedDocument], names: Mapping[str, str]) -> Table:
     return table_of(
-        f"Documents {_MATTERS[name][0]}",
+        f"Documents {_HEADINGS.get(name, name)}",
         {
             "Document": [document.id for document in documents],
             "Database": [document.database for document in documents],

@@ -4,34 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dataloader.batch import CardFile
 from dataloader.common import are, listed, many
-from dataloader.operations import LoadResult, Outcome, Plan, Source
+from dataloader.operations import LoadResult, Plan, Source
 from dataloader.records.models import Role
-from dataloader.replication import State
+from dataloader.replication import OUTCOMES, STATES, Outcome, State
 from dataloader.report.documents import FAILED, NotedDocument, attention, by_kind, tallies
 from dataloader.report.model import Attention, Report, Share, Tone
 from dataloader.report.notes import Noted, about, left_out
 from dataloader.target import Environment, Target
-
-_STATES = {
-    State.ABSENT: (Tone.GOOD, "not there yet; a load creates them"),
-    State.UNCHANGED: (Tone.QUIET, "there already, exactly as they should be"),
-    State.EDITED: (Tone.QUIET, "changed by their owners since they were loaded; they stay as they are"),
-    State.DELETED: (Tone.QUIET, "deleted since they were loaded, as a lost card's are; they stay so"),
-    State.OUTDATED: (Tone.ATTENTION, "an earlier load's, from other input"),
-    State.FOREIGN: (Tone.BAD, "not written by this tool"),
-    State.CONFLICTED: (Tone.BAD, "several versions stand side by side"),
-}
-_OUTCOMES = {
-    Outcome.CREATED: (Tone.GOOD, "were not there, and have been written"),
-    Outcome.UPDATED: (Tone.GOOD, "were outdated, and have been replaced"),
-    Outcome.UNCHANGED: (Tone.QUIET, "were there already, exactly as they should be"),
-    Outcome.EDITED: (Tone.QUIET, "changed by their owners since they were loaded; left as they are"),
-    Outcome.DELETED: (Tone.QUIET, "deleted since they were loaded, as a lost card's are; left so"),
-    Outcome.OUTDATED: (Tone.ATTENTION, "an earlier load's, from other input; left as they are"),
-    Outcome.FOREIGN: (Tone.BAD, "not written by this tool; left as they are"),
-    Outcome.CONFLICTED: (Tone.BAD, "several versions stand side by side; left as they are"),
-    Outcome.FAILED: (Tone.BAD, "not taken by the server"),
-}
 
 
 def plan_report(
@@ -46,7 +25,7 @@ def plan_report(
     doubtful = [*attention(found, manifests, noted), *_raised(target, result.raised)]
     absent = result.count(State.ABSENT)
     would = f"load would create {many(absent, 'document')}" if absent else "load would create nothing"
-    need = sum(map(result.count, (State.OUTDATED, State.FOREIGN, State.CONFLICTED)))
+    need = sum(result.count(state) for state, said in STATES.items() if said.advice)
     lead = [f"Nothing has been written. {_seen(target, sources, result.documents)}"]
     lead += left_out(manifests)
     if result.missing_databases:
@@ -57,7 +36,9 @@ def plan_report(
         Tone.ATTENTION if doubtful else Tone.GOOD,
         tuple(lead),
         "documents",
-        tuple(Share(state.value, result.count(state), text, tone) for state, (tone, text) in _STATES.items()),
+        tuple(
+            Share(state.value, result.count(state), said.meaning, Tone(said.severity)) for state, said in STATES.items()
+        ),
         tuple(doubtful),
         (by_kind(found, "state"),),
     )
@@ -93,7 +74,10 @@ def load_report(
         Tone.ATTENTION if doubtful else Tone.GOOD,
         tuple(lead),
         "documents",
-        tuple(Share(outcome.value, result.count(outcome), text, tone) for outcome, (tone, text) in _OUTCOMES.items()),
+        tuple(
+            Share(outcome.value, result.count(outcome), said.meaning, Tone(said.severity))
+            for outcome, said in OUTCOMES.items()
+        ),
         tuple(doubtful),
         (by_kind(found, "outcome"),),
     )

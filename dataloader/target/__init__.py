@@ -1,20 +1,33 @@
 """Which CouchDB a command works on, and what it may do there."""
 
 from dataloader.target.credentials import readable_by_others
-from dataloader.target.environments import MARKER, guard, less_protected, most_protected, remember, remembered
+from dataloader.target.environments import (
+    Marker,
+    Memory,
+    Versions,
+    check_marker,
+    guard,
+    less_protected,
+    read_marker,
+    remember,
+    remembered,
+)
 from dataloader.target.layout import DEFAULT_LAYOUT, DatabaseLayout, sensible_shards
 from dataloader.target.targets import Environment, Target, is_this_machine, read_targets, resolve
 
 __all__ = [
     "DEFAULT_LAYOUT",
-    "MARKER",
     "DatabaseLayout",
     "Environment",
+    "Marker",
+    "Memory",
     "Target",
+    "Versions",
+    "check_marker",
     "guard",
     "is_this_machine",
     "less_protected",
-    "most_protected",
+    "read_marker",
     "read_targets",
     "readable_by_others",
     "remember",

@@ -123,7 +123,7 @@ def test_copies_that_may_be_short_are_told_beside_what_needs_attention(
     done = run("load", manifest, "--snapsets", snapsets, url=proxy.url)
     assert done.code == ExitCode.ATTENTION
     assert done.stderr.splitlines()[-2:] == [
-        "error: 1 document needs a person's attention; --details FILE lists all",
+        "error: 1 document needs a decision; --details FILE lists all",
         (
             "error: couchdb@three: away from the cluster, so copies may be short until it is back "
             "(everything has been written; start the node, and the cluster makes them up by itself)"

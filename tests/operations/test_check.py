@@ -125,10 +125,10 @@ class TestViews:
         assert database.write([json.dumps(branch).encode()]) == []
         done = run("check", "--json")
         assert done.code == 9
-        assert done.data["databases"][database.name]["views"] == "conflicted"
+        assert done.data["databases"][database.name]["views"] == "conflict"
         [problem] = done.data["problems"]
         assert problem == (
-            f"the views of {database.name} are there in several versions, side by side; "
+            f"the views of {database.name} are in conflict; "
             "look at the conflicts of _design/views there and delete all but one"
         )
 

@@ -22,6 +22,7 @@ from dataloader.couch import Database, Server
 from dataloader.operations import LoadResult, Outcome, Source, all_sources, generate, load
 from dataloader.records import Snapsets
 from dataloader.target import Target
+from tests.support.marks import ONE_MODEL
 from tests.support.proxy import Forward, Hook, Reply, Request, pass_on
 from tests.support.records import FONT_SIZE, Place, digest, expected, flat, preferences_of, write_snapsets
 from tests.support.server import Proxied, databases, delete, get, put, sequences, snapshot
@@ -88,9 +89,12 @@ def writes(doc_id: str, generation: int) -> Matches:
     """Match the request that writes a document's revision of a generation."""
 
     def matches(request: Request) -> bool:
-        return request.endpoint == "_bulk_docs" and any(
-            each["_id"] == doc_id and each["_rev"].startswith(f"{generation}-") for each in request.data()["docs"]
-        )
+        if request.endpoint != "_bulk_docs":
+            return False
+        data = request.data()
+        # An ordinary write carries the revision that it replaces.
+        rev = generation - data.get("new_edits", True)
+        return any(each["_id"] == doc_id and each.get("_rev", "0-").startswith(f"{rev}-") for each in data["docs"])
 
     return matches
 
@@ -125,6 +129,7 @@ def counts(result: LoadResult) -> dict[Outcome, int]:
     return {outcome: result.count(outcome) for outcome in Outcome if result.count(outcome)}
 
 
+@ONE_MODEL
 class TestPersonInBetween:
     """A person writes between a load's question and its write."""
 
@@ -191,7 +196,7 @@ class TestPersonInBetween:
         database: Database,
         proxied: Proxied,
     ) -> None:
-        """A person who changes the new version before the load has looked again keeps that change."""
+        """A person who changes the new version at once keeps that change; the update was written before it."""
         load(server, target, documents(target, few, versions[0]))
         through, _ = proxied(once(writes(place.id, 2), after=lambda: change(database, place.id, 30)))
 
@@ -200,7 +205,7 @@ class TestPersonInBetween:
         assert size_of(database, place.id) == 30
         assert len(live(database, place.id)) == 1
         assert get(database, place.id)["_rev"].startswith("3-")
-        assert (result.count(Outcome.EDITED), result.count(Outcome.UPDATED)) == (1, 1 + CARDS - 1)
+        assert (result.count(Outcome.EDITED), result.count(Outcome.UPDATED)) == (0, 1 + CARDS)
 
     @pytest.mark.parametrize("moment", ["before", "after"])
     def test_a_document_revoked_in_between_stays_revoked(
@@ -222,7 +227,8 @@ class TestPersonInBetween:
         result = load(through, target, documents(target, few, versions[1]), update=True)
 
         assert live(database, place.id) == {}
-        assert (result.count(Outcome.DELETED), result.count(Outcome.UPDATED)) == (1, 1 + CARDS - 1)
+        deleted = moment == "before"
+        assert (result.count(Outcome.DELETED), result.count(Outcome.UPDATED)) == (deleted, 1 + CARDS - deleted)
         again = load(server, target, documents(target, few, versions[1]), update=True)
         assert counts(again) == {Outcome.DELETED: 1, Outcome.UNCHANGED: again.documents - 1}
 
@@ -234,23 +240,24 @@ class TestPersonInBetween:
         versions: list[Snapsets],
         place: Place,
         database: Database,
-        proxied: Proxied,
     ) -> None:
-        """Where somebody edits the load's version while it is being taken back, a person chooses: neither is lost."""
+        """Two persons' edits that replication brought together are kept and reported; a leftover beside them goes."""
         load(server, target, documents(target, few, versions[0]))
-        wanted = expected(target.model.name, [few.path], versions[1].folder)[place.database][place.id]
-        ours = f"2-{digest(wanted)}"
-        first = once(writes(place.id, 2), before=lambda: change(database, place.id, 30))
-        second = once(writes(place.id, 3), before=lambda: change(database, place.id, 31, ours))
+        document = get(database, place.id, revs="true")
+        bodies = []
+        for size, digits in ((30, "a" * 32), (31, "b" * 32)):
+            history = {"start": 2, "ids": [digits, *document["_revisions"]["ids"]]}
+            flat(document)[FONT_SIZE] = size
+            bodies.append(json.dumps({**document, "_rev": f"2-{digits}", "_revisions": history}).encode())
+        leftover = expected(target.model.name, [few.path], versions[1].folder)[place.database][place.id]
+        bodies.append(json.dumps({**leftover, "_rev": f"1-{digest(leftover)}"}).encode())
+        assert database.write(bodies) == []
 
-        def hook(request: Request, forward: Forward) -> Reply:
-            return first(request, lambda passed: second(passed, forward))
-
-        through, _ = proxied(hook)
-        result = load(through, target, documents(target, few, versions[1]), update=True)
-
-        assert sorted(flat(leaf)[FONT_SIZE] for leaf in live(database, place.id).values()) == [30, 31]
-        assert result.count(Outcome.CONFLICTED) == result.needs_attention == 1
+        for update in (False, True):
+            result = load(server, target, documents(target, few, versions[1]), update=update)
+            assert sorted(flat(leaf)[FONT_SIZE] for leaf in live(database, place.id).values()) == [30, 31]
+            assert result.count(Outcome.CONFLICT) == 1
+            assert result.repaired == (not update)
 
     def test_an_edit_outlives_two_loaders(
         self,
@@ -262,7 +269,7 @@ class TestPersonInBetween:
         database: Database,
         proxied: Proxied,
     ) -> None:
-        """Beside a person's edit, both of two loaders' versions give way, each with a deletion of its own."""
+        """Beside a person's edit, the version of another load gives way, with a deletion that says so."""
         load(server, target, documents(target, few, versions[0]))
         document = get(database, place.id, revs="true")
         flat(document)[FONT_SIZE] = 30
@@ -272,6 +279,7 @@ class TestPersonInBetween:
 
         def meanwhile() -> None:
             load(server, target, documents(target, few, versions[2]), update=True)
+            assert size_of(database, place.id) == 22
             # On another server of the cluster, somebody has edited the first version; replication brings it.
             assert database.write([body]) == []
 
@@ -280,12 +288,13 @@ class TestPersonInBetween:
 
         assert list(live(database, place.id)) == [edit]
         assert size_of(database, place.id) == 30
-        leaves = [leaf["_rev"] for leaf in database.leaves([place.id])[place.id]]
-        assert len(leaves) == len(set(leaves)) == 3
+        assert [leaf.get("dataloader") for leaf in database.leaves([place.id])[place.id] if "_deleted" in leaf] == [
+            "superseded"
+        ]
         assert result.count(Outcome.EDITED) == 1
-        assert result.count(Outcome.CONFLICTED) == 0
+        assert result.count(Outcome.CONFLICT) == 0
 
-    def test_an_old_deletion_beside_it_does_not_cost_an_update(
+    def test_a_bare_deletion_beside_ours_wins(
         self,
         server: Server,
         target: Target,
@@ -293,22 +302,20 @@ class TestPersonInBetween:
         versions: list[Snapsets],
         place: Place,
         database: Database,
-        proxied: Proxied,
     ) -> None:
-        """Two loaders update a set of which a person had deleted another version long ago: one update stays."""
+        """A person deleted the set on another server: it does not come back, with or without an update."""
         load(server, target, documents(target, few, versions[0]))
         history = {"start": 2, "ids": ["d" * 32, "e" * 32]}
         deleted = {"_id": place.id, "_rev": f"2-{'d' * 32}", "_revisions": history, "_deleted": True}
         assert database.write([json.dumps(deleted).encode()]) == []
-        other = documents(target, few, versions[2])
-        through, _ = proxied(once(writes(place.id, 2), before=lambda: load(server, target, other, update=True)))
 
-        load(through, target, documents(target, few, versions[1]), update=True)
+        result = load(server, target, documents(target, few, versions[1]), update=True)
 
-        assert len(live(database, place.id)) == 1
-        assert size_of(database, place.id) in {20, 22}
+        assert live(database, place.id) == {}
+        assert (result.count(Outcome.DELETED), result.repaired) == (1, 1)
 
 
+@ONE_MODEL
 class TestOtherLoader:
     """Another loader, with other snapsets, at the same time."""
 
@@ -343,7 +350,7 @@ class TestOtherLoader:
         # From here each is a load like any other, and an update brings what it says.
         for snapsets, outdated in zip(versions, lost, strict=False):
             assert load(server, target, documents(target, few, snapsets)).count(Outcome.OUTDATED) == outdated
-        load(server, target, documents(target, few, versions[1]), update=True)
+        load(server, target, documents(target, few, versions[1]), update=True, older_snapsets=True)
         assert _lost(server, target, few, versions)[1] == 0
         assert conflicts(server, target) == []
 
@@ -368,15 +375,18 @@ class TestOtherLoader:
             (proxied(once(matches, before=both.wait))[0], documents(target, few, snapsets)) for snapsets in versions[1:]
         ]
         with ThreadPoolExecutor(2) as executor:
-            runs = [executor.submit(load, through, target, sources, update=update) for through, sources in loaders]
+            runs = [
+                executor.submit(load, through, target, sources, update=update, older_snapsets=True)
+                for through, sources in loaders
+            ]
             results = [run.result() for run in runs]
 
         assert conflicts(server, target) == []
         lost = _lost(server, target, few, versions)
         # The snapset's own document and the cards' sets are all there, each in one of the two versions.
         assert lost[1] + lost[2] == 1 + CARDS
-        assert all(result.count(Outcome.FAILED) == result.count(Outcome.CONFLICTED) == 0 for result in results)
-        final = load(server, target, documents(target, few, versions[1]), update=True)
+        assert all(result.count(Outcome.FAILED) == result.count(Outcome.CONFLICT) == 0 for result in results)
+        final = load(server, target, documents(target, few, versions[1]), update=True, older_snapsets=True)
         assert final.needs_attention == 0
         assert _lost(server, target, few, versions)[1] == 0
 
@@ -392,7 +402,7 @@ class TestOtherLoader:
         theirs = expected(target.model.name, [few.path], versions[1].folder)
 
         def join(request: Request, forward: Forward) -> Reply:
-            if request.endpoint != "_bulk_docs":
+            if request.endpoint != "_bulk_docs" or request.data().get("new_edits", True):
                 return forward(request)
             data = request.data()
             others = theirs[request.database.removeprefix(target.prefix)]
@@ -428,36 +438,40 @@ class TestOtherLoader:
         assert counts(load(server, target, sources)) == {Outcome.UNCHANGED: result.documents}
 
     @pytest.mark.parametrize("beside", ["nothing", "an edit", "a person's deletion"])
-    def test_what_a_killed_loader_left_is_put_right_by_the_next(
+    def test_what_a_killed_loader_left_is_repaired_by_the_next(
         self, server: Server, target: Target, few: Manifest, versions: list[Snapsets], place: Place,
         database: Database, beside: str,
     ) -> None:  # fmt: skip
-        """Of two loaders' versions the one that is shown stays; where a person has had a say, a person chooses."""
+        """Of two loads' versions the one that is shown stays; an edit or a deletion of a person wins over both."""
         load(server, target, documents(target, few, versions[0]))
         of = [expected(target.model.name, [few.path], each.folder)[place.database][place.id] for each in versions]
         leaves = [{**each, "_rev": f"1-{digest(each)}"} for each in of]
         if beside == "an edit":
             flat(leaves[2])[FONT_SIZE] = 30
+            leaves[2]["_rev"] = f"1-{'0' * 32}"
         elif beside == "a person's deletion":
             leaves[2] = {"_id": place.id, "_deleted": True, "_rev": f"1-{'d' * 32}"}
         assert database.write([json.dumps(each).encode() for each in leaves]) == []
         there = live(database, place.id)
         assert len(there) == {"nothing": 3, "an edit": 3, "a person's deletion": 2}[beside]
-        stood = sequences(server, target)
 
         result = load(server, target, documents(target, few, versions[0]))
 
+        assert result.repaired == 2
+        left = list(live(database, place.id))
         if beside == "nothing":
-            [left] = live(database, place.id)
-            assert left == max(there)
-            assert result.count(Outcome.OUTDATED) == (left != leaves[0]["_rev"])
-            assert result.count(Outcome.UNCHANGED) == result.documents - result.count(Outcome.OUTDATED)
-            stood = sequences(server, target)
-            again = load(server, target, documents(target, few, versions[0]))
-            assert counts(again) == counts(result)
+            assert left == [max(there)]
+            assert result.count(Outcome.OUTDATED) == (left != [leaves[0]["_rev"]])
+        elif beside == "an edit":
+            assert left == [leaves[2]["_rev"]]
+            assert result.count(Outcome.FOREIGN) == 1
         else:
-            assert result.count(Outcome.CONFLICTED) == result.needs_attention == 1
-            assert live(database, place.id) == there
+            assert left == []
+            assert result.count(Outcome.DELETED) == 1
+        stood = sequences(server, target)
+        again = load(server, target, documents(target, few, versions[0]))
+        assert counts(again) == counts(result)
+        assert again.repaired == 0
         assert sequences(server, target) == stood
 
 

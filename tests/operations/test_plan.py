@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataloader.batch import Manifest
-from dataloader.common import InputError, shorten_uuids
+from dataloader.common import InputError
 from dataloader.couch import Server
 from dataloader.operations import Outcome, Plan, Source, all_sources, generate, load, plan
 from dataloader.records import Snapsets
@@ -53,7 +53,7 @@ def meddle(server: Server, target: Target, few: Manifest, sizes: Snapsets) -> di
         "foreign": access_of(model, keys[0]),
         "edited": preferences_of(model, keys[1]),
         "deleted": access_of(model, keys[2]),
-        "conflicted": preferences_of(model, keys[3]),
+        "conflict": preferences_of(model, keys[3]),
         "absent": preferences_of(model, keys[4]),
     }
     found = databases(server, target)
@@ -68,9 +68,12 @@ def meddle(server: Server, target: Target, few: Manifest, sizes: Snapsets) -> di
     flat(edited)[FONT_SIZE] = 40
     put(found[places["edited"].database], edited)
     delete(found[places["deleted"].database], places["deleted"].id)
-    document = get(found[places["conflicted"].database], places["conflicted"].id)
+    document = get(found[places["conflict"].database], places["conflict"].id)
+    flat(document)[FONT_SIZE] = 41
+    put(found[places["conflict"].database], document)
+    flat(document)[FONT_SIZE] = 42
     branch = {**document, "_rev": f"1-{'a' * 32}"}
-    assert found[places["conflicted"].database].write([json.dumps(branch).encode()]) == []
+    assert found[places["conflict"].database].write([json.dumps(branch).encode()]) == []
     return places
 
 
@@ -114,7 +117,8 @@ def test_every_state_is_counted_where_it_is(
     places = meddle(server, target, few, sizes)
     named: list[tuple[str, str, str, int]] = []
 
-    def on_finding(source: Source, finding: Finding) -> None:
+    def on_finding(source: Source, finding: Finding, what: State | Outcome) -> None:
+        assert what is finding.state
         named.append((source.database, finding.document.id, finding.state.value, len(finding.leaves)))
 
     result = plan(server, target, all_sources(target, [few], changed), on_finding=on_finding)
@@ -124,7 +128,7 @@ def test_every_state_is_counted_where_it_is(
     assert counts(result) == {
         "absent": 2,
         "outdated": outdated,
-        **dict.fromkeys(("foreign", "edited", "deleted", "conflicted"), 1),
+        **dict.fromkeys(("foreign", "edited", "deleted", "conflict"), 1),
         "unchanged": result.documents - 2 - outdated - 4,
     }
     preferences, access = places["edited"], places["foreign"]
@@ -133,7 +137,7 @@ def test_every_state_is_counted_where_it_is(
         State.ABSENT: 1,
         State.OUTDATED: outdated,
         State.EDITED: 1,
-        State.CONFLICTED: 1,
+        State.CONFLICT: 1,
         State.UNCHANGED: len(SIZES) + 8 - outdated - 3,
     }
     snapset_keys = len(SIZES) if target.model.name == "gpii-key" else 0
@@ -144,7 +148,7 @@ def test_every_state_is_counted_where_it_is(
     }
     by_state = {state: (database, doc_id, leaves) for database, doc_id, state, leaves in named if state != "outdated"}
     assert by_state == {
-        state: (place.database, place.id, 2 if state == "conflicted" else 1)
+        state: (place.database, place.id, 2 if state == "conflict" else 1)
         for state, place in places.items()
         if state != "absent"
     }
@@ -212,17 +216,14 @@ def test_the_command_tells_what_a_load_would_do(
         == (data["documents"])
     )
     assert set(data["databases"]) == {target.database(name) for name in target.model.databases}
-    for state in ("foreign", "conflicted"):
-        assert (
-            f"{target.database(places[state].database)}, document {shorten_uuids(places[state].id)}: {state} ("
-            in done.stderr
-        )
-    assert done.stderr.count(": outdated (an earlier load's, untouched since; `load --update` replaces it)") == 3
+    for state in ("foreign", "conflict"):
+        assert f"{target.database(places[state].database)}, document {places[state].id}: {state} (" in done.stderr
+    assert done.stderr.count(": outdated (written by an earlier load from another snapset version, not edited; ") == 3
     assert len(done.stderr.splitlines()) == 5
 
     lines = {line["_id"]: line for line in map(json.loads, details.read_text("utf-8").splitlines())}
     assert sorted(line["state"] for line in lines.values()) == [
-        *("conflicted", "deleted", "edited", "foreign", "outdated", "outdated", "outdated")
+        *("conflict", "deleted", "edited", "foreign", "outdated", "outdated", "outdated")
     ]
     key = places["foreign"].id.removeprefix("gpiiToken-")
     ours = documents(target.model.name, key, {}, few.header.created, card=True)[places["foreign"].database]
@@ -234,7 +235,7 @@ def test_the_command_tells_what_a_load_would_do(
         "revision": f"1-{digest(ours[places['foreign'].id])}",
         "leaves": [get(databases(server, target)[places["foreign"].database], places["foreign"].id)["_rev"]],
     }
-    assert len(lines[places["conflicted"].id]["leaves"]) == 2
+    assert len(lines[places["conflict"].id]["leaves"]) == 2
 
 
 @KEY_MODEL

@@ -164,20 +164,20 @@ def test_documents_that_need_attention_are_named_with_what_to_do(spring: Manifes
     report = a_bad_load(spring)
     headings = [each.heading for each in report.attention]
     assert headings == [
-        "1 document not taken by the server",
-        "1 document in several versions",
+        "1 document not accepted by the server",
+        "1 document in conflict",
         "1 document not written by this tool",
         "500 documents outdated",
         "1 node of the cluster away",
     ]
     assert all(each.todo for each in report.attention)
-    failed, conflicted, _, outdated, node = report.attention
+    failed, conflict, _, outdated, node = report.attention
     uuids = [card.uuid for card in spring.cards()]
     assert failed.table is not None
     assert failed.table.rows == ((uuids[0], "1", "doc_validation: what stands there is not wanted here"),)
-    assert conflicted.table is not None
-    assert conflicted.table.head == ("Document", "Database", "Card")
-    assert conflicted.table.rows == ((f"user-{uuids[0]}", "pilot-auth", "1"),)
+    assert conflict.table is not None
+    assert conflict.table.head == ("Document", "Database", "Card")
+    assert conflict.table.rows == ((f"user-{uuids[0]}", "pilot-auth", "1"),)
     assert (outdated.more, outdated.all_of_them.startswith("--details FILE")) == (460, True)
     assert node.items == ("couchdb@node2.example.org",)
 
@@ -317,7 +317,7 @@ def test_a_plan_tells_what_a_load_would_do(spring: Manifest) -> None:
     assert doubtful.verdict == "14 documents need attention; a load would create nothing."
     assert doubtful.lead[0].startswith("Nothing has been written.")
     assert [each.heading for each in doubtful.attention] == [
-        "1 document in several versions",
+        "1 document in conflict",
         "4 documents not written by this tool",
         "1 document with views that are not ours",
         "8 documents outdated",

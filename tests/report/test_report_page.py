@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from dataloader.replication import Outcome
 from dataloader.report import render
 from tests.support.marks import THOROUGH
 from tests.support.report_samples import KINDS, every_kind
@@ -199,7 +200,7 @@ def test_the_picture_is_drawn(show: Show, width: int) -> None:
     fills = {part.get_attribute("fill") for part in parts.all()}
     bar = page.locator(".bar").bounding_box()
     assert bar is not None
-    assert len(fills) == len(boxes) == 9
+    assert len(fills) == len(boxes) == len(Outcome)
     assert fills == {f"url(#{each.get_attribute('id')})" for each in page.locator(".bar pattern").all()}
     end = 0.0
     for x, wide in boxes:

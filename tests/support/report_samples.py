@@ -84,7 +84,7 @@ def a_plan(manifest: Manifest, *, clean: bool = True) -> Report:
             "preferences": {
                 "preferences": Counter({State.UNCHANGED: 480, State.EDITED: 20, State.OUTDATED: 8, State.FOREIGN: 4})
             },
-            "auth": {DESIGN_KIND: Counter({State.FOREIGN: 1}), "user": Counter({State.CONFLICTED: 1})},
+            "auth": {DESIGN_KIND: Counter({State.FOREIGN: 1}), "user": Counter({State.CONFLICT: 1})},
         }
         uuids = [card.uuid for card in manifest.cards()]
         for uuid in uuids[:8]:
@@ -92,7 +92,7 @@ def a_plan(manifest: Manifest, *, clean: bool = True) -> Report:
         for uuid in uuids[8:12]:
             noted(State.FOREIGN, NotedDocument("pilot-preferences", uuid))
         noted(matter(DESIGN_KIND, State.FOREIGN), NotedDocument("pilot-auth", "_design/views"))
-        noted(State.CONFLICTED, NotedDocument("pilot-auth", f"user-{uuids[12]}"))
+        noted(State.CONFLICT, NotedDocument("pilot-auth", f"user-{uuids[12]}"))
     return plan_report(TARGET, [manifest], all_sources(TARGET, [manifest], read_snapsets()), result, noted)
 
 
@@ -117,7 +117,7 @@ def a_bad_load(manifest: Manifest) -> Report:
     noted, uuids = Noted[NotedDocument](), [card.uuid for card in manifest.cards()]
     for uuid in uuids[:40]:
         noted(State.OUTDATED, NotedDocument("pilot-preferences", uuid))
-    noted(State.CONFLICTED, NotedDocument("pilot-auth", f"user-{uuids[0]}"))
+    noted(State.CONFLICT, NotedDocument("pilot-auth", f"user-{uuids[0]}"))
     noted(State.FOREIGN, NotedDocument("pilot-auth", f"gpiiToken-{uuids[1]}"))
     outcomes = dict.fromkeys(Outcome, 1) | {Outcome.UNCHANGED: 900, Outcome.OUTDATED: CARDS}
     failures = [Rejection(uuids[0], "doc_validation: what stands there is not wanted here")]

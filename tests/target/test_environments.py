@@ -189,17 +189,17 @@ class TestRemembering:
 
     @pytest.mark.parametrize("call", [("load", "--snapsets-only"), ("seed",)])
     @ONE_MODEL
-    def test_a_second_load_asks_once_and_changes_nothing(
+    def test_a_second_load_changes_nothing(
         self, run_here: Command, server: Server, target: Target, proxied: Through, call: tuple[str, ...]
     ) -> None:
-        """One small request a database; no update sequence moves, and the mark keeps its revision."""
+        """The mark is only read, at the start and with every batch; no update sequence moves."""
         assert run_here(*call).code == ExitCode.OK
         before = sequences(server, target)
         kept = [get(database, MARKER) for database in databases(server, target).values()]
         assert markers(server, target) == {"ci"}
         _, proxy = proxied(lambda request, forward: forward(request))
         assert run_here(*call, url=proxy.url).code == ExitCode.OK
-        assert proxy.count("GET", MARKER) == len(kept)
+        assert proxy.count("GET", MARKER) > len(kept)
         assert proxy.count("PUT", MARKER) == 0
         assert sequences(server, target) == before
         assert [get(database, MARKER) for database in databases(server, target).values()] == kept

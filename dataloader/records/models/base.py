@@ -108,6 +108,8 @@ class Model:
     """What ``verify`` asks the views for each card."""
     revoking: tuple[Revoking, ...]
     """What ``revoke`` does, in this order: what lets a card in comes first. Undone in the reverse order."""
+    fixes_snapsets: bool = False
+    """Whether the servers refuse to change a snapset's own documents, so that no change of one is a person's."""
 
     def kind(self, name: str) -> Kind:
         """Return a kind by its name.

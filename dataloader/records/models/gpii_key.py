@@ -76,4 +76,5 @@ MODEL = Model(
         ),
     ),
     revoking=(Revoking("gpiiKey", Marking(_is_revoked, _revoked, _not_revoked)),),
+    fixes_snapsets=True,
 )
