@@ -20,8 +20,10 @@ import openpyxl
 
 from bench import couchimport
 from bench.ceiling import SETTINGS, ceiling, one_by_one
+from bench.indexing import write_and_index
 from bench.measure import Measured, python, run
 from bench.returned import reconcile_and_write, write_returned
+from bench.verifying import by_keys, by_ranges
 from dataloader.batch import Manifest, mint, read_manifest
 from dataloader.couch import Address, Database, Server
 from dataloader.embedded import EmbeddedServer
@@ -105,6 +107,10 @@ class Bench:
         """Run ``dataloader plan``, likewise."""
         return self._on_target("plan", target, manifest)
 
+    def verify(self, target: Target, manifest: Manifest) -> tuple[Measured, dict[str, Any]]:
+        """Run ``dataloader verify``, likewise."""
+        return self._on_target("verify", target, manifest)
+
     def _on_target(self, command: str, target: Target, manifest: Manifest) -> tuple[Measured, dict[str, Any]]:
         options = ["--url", self.address.url, "--model", MODEL, "--environment", "ci", "--prefix", target.prefix]
         env = {"COUCHDB_USER": self.address.user or "", "COUCHDB_PASSWORD": self.address.password or ""}
@@ -150,14 +156,29 @@ def writing(bench: Bench, manifest: Manifest) -> None:
         with bench.databases(create=False) as (target, database):
             measured, result = bench.load(target, manifest)
             note_load(bench, "cold load", measured, result)
+            bench.rows.add("cold load: whole command", measured.wall, "s")
             before = database.update_seq()
             measured, result = bench.load(target, manifest)
             note_load(bench, "load again", measured, result)
             bench.rows.add("updates by load again", database.update_seq() - before, "updates")
+            verifying(bench, target, manifest, database)
+        with bench.databases(create=True) as (target, database):
+            seconds = write_and_index(bench.address, database, documents, best, target.model)
+            bench.rows.add("ceiling and bare index building", seconds, "s")
         if import_in is not None:
             bench.rows.add("couchimport", _with_database(bench, import_in), "documents/s")
         rate = _with_database(bench, lambda db: one_by_one(bench.address, db, documents[:SINGLE]))
         bench.rows.add("one POST a document", rate, "documents/s")
+
+
+def verifying(bench: Bench, target: Target, manifest: Manifest, database: Database) -> None:
+    """Measure verifying cards that are there against reading the same rows, in ranges and by keys."""
+    keys = [card.uuid for card in manifest.cards()]
+    bench.rows.add("bare range reads", by_ranges(bench.address, database, target.model, keys), "cards/s")
+    measured, result = bench.verify(target, manifest)
+    bench.rows.add("verify", result["ok"] / result["seconds"], "cards/s")
+    bench.rows.add("verify: peak memory", measured.peak, "MB")
+    bench.rows.add("bare key reads", by_keys(bench.address, database, target.model, keys), "cards/s")
 
 
 def writing_beside_others(bench: Bench, manifest: Manifest, others: int) -> None:
@@ -192,6 +213,7 @@ def writing_many(bench: Bench, cards: int) -> None:
         bench.rows.add("many, plan: peak memory", bench.plan(target, manifest)[0].peak, "MB")
         measured, result = bench.load(target, manifest)
         note_load(bench, "many, cold load", measured, result)
+        bench.rows.add("many, verify: peak memory", bench.verify(target, manifest)[0].peak, "MB")
 
 
 def note_load(bench: Bench, name: str, measured: Measured, result: dict[str, Any]) -> None:
@@ -296,11 +318,15 @@ RATIOS = {
     "cold load between others / bare writing": ("cold load between others", "bare writing between others"),
     "cold load / couchimport": ("cold load", "couchimport"),
     "cold load / one POST a document": ("cold load", "one POST a document"),
+    "whole cold load / ceiling and bare index": ("ceiling and bare index building", "cold load: whole command"),
     "load again / cold load": ("load again", "cold load"),
+    "verify / bare range reads": ("verify", "bare range reads"),
+    "verify / bare key reads": ("verify", "bare key reads"),
     "cold load of many / cold load": ("many, cold load", "cold load"),
     "memory: generate, many / few": ("many, generate: peak memory", "generate: peak memory"),
     "memory: plan, many / few": ("many, plan: peak memory", "plan: peak memory"),
     "memory: cold load, many / few": ("many, cold load: peak memory", "cold load: peak memory"),
+    "memory: verify, many / few": ("many, verify: peak memory", "verify: peak memory"),
     "workbook written / openpyxl": ("workbook written", "openpyxl written"),
     "workbook read / openpyxl": ("workbook read and checked", "openpyxl read"),
     "reconcile / openpyxl read": ("reconcile", "openpyxl read, of what came back"),

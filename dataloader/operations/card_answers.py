@@ -6,13 +6,13 @@ So ranges are read, and the documents joined to their rows here. Where the join 
 the cards, the servers' own question is asked.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from dataloader.common import BATCH_DOCUMENTS, Document, VerifyError, rank
 from dataloader.couch import Database, NotFoundError, Server
-from dataloader.operations.card_verdicts import CardAnswers, Row, absent_kind
+from dataloader.operations.card_verdicts import Answer, CardAnswers
 from dataloader.records.models import Entry, Kind, Lookup
 from dataloader.records.views import DESIGN
 from dataloader.replication import chunks
@@ -23,6 +23,8 @@ SPARSE = 4
 FEW = 50
 """Rows that a range may always hold, however few the cards are."""
 
+Row: TypeAlias = dict[str, Any]
+"""A row of a view; a document that is asked for by itself makes a row ``{"doc": …}``."""
 Found = TypeVar("Found")
 
 
@@ -45,8 +47,8 @@ class CardReader:
         Raises:
             VerifyError: a database or a view does not exist.
         """
-        rows = [self._rows(lookup, entries, exactly) for lookup in self._model.lookups]
-        answers = [CardAnswers(entry, [each.get(entry.key, []) for each in rows], {}) for entry in entries]
+        found = [_answers(lookup, self._rows(lookup, entries, exactly)) for lookup in self._model.lookups]
+        answers = [CardAnswers(entry, [each.get(entry.key, []) for each in found], {}) for entry in entries]
         self._add_leaves(answers)
         yield from answers
 
@@ -134,9 +136,10 @@ class CardReader:
         """Read every leaf of the documents that should be in the rows and are not."""
         wanted: dict[str, list[CardAnswers]] = {}
         for answer in answers:
-            absent = {absent_kind(*each) for each in zip(self._model.lookups, answer.rows, strict=True)}
-            for name in absent - {None}:
-                wanted.setdefault(str(name), []).append(answer)
+            for lookup, rows in zip(self._model.lookups, answer.found, strict=True):
+                name = answer.absent(lookup, rows)
+                if name is not None:
+                    wanted.setdefault(name, []).append(answer)
         for name, without in wanted.items():
             kind = self._model.kind(name)
             database = self._databases[kind.database]
@@ -163,6 +166,19 @@ def _as_servers_ask(lookup: Lookup, database: Database, key: str) -> list[Row]:
         return database.view_by_key(DESIGN, lookup.view, key, include_docs=lookup.include_docs)
     document = database.shown(key)
     return [] if document is None else [{"doc": document}]
+
+
+def _answers(lookup: Lookup, rows: Mapping[str, list[Row]]) -> dict[str, list[Answer]]:
+    """Take out of rows the documents that stand in them."""
+    places = [(tuple(place.split(".")), kind) for place, kind in lookup.kinds.items()]
+    return {key: [{kind: _at(row, place) for place, kind in places} for row in found] for key, found in rows.items()}
+
+
+def _at(row: Row, place: tuple[str, ...]) -> Document | None:
+    found: Any = row
+    for part in place:
+        found = found.get(part) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and not found.get("_deleted") else None
 
 
 def _leads_to(row: Row) -> object:

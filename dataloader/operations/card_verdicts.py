@@ -6,13 +6,13 @@ This is the only place that decides it; ``card_answers`` finds the answers.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TypeAlias
 
-from dataloader.common import Document, canonical, certifies_itself, content, explain, is_valid, says
+from dataloader.common import Document, certifies_itself, content, explain, is_valid, says
 from dataloader.records.models import Entry, Kind, Lookup, Model
 
-Row = dict[str, Any]
-"""A row of a view; a document that is asked for itself is a row ``{"doc": …}``."""
+Answer: TypeAlias = dict[str, Document | None]
+"""What one row of a lookup gives the servers: a document of each kind that it should hold, None for one it does not."""
 
 
 class VerifyVerdict(StrEnum):
@@ -51,30 +51,26 @@ class CardAnswers:
     """Everything that was asked about one card."""
 
     entry: Entry
-    rows: list[list[Row]]
-    """For each lookup of the model, the rows with the card's key."""
+    found: list[list[Answer]]
+    """For each lookup of the model, the rows with the card's key: one, if all is well."""
     leaves: dict[str, list[Document]]
-    """By kind, every leaf of each document that a row should hold and does not: none if it never existed."""
+    """By kind, every leaf of each document that should have been found and was not: none if it never existed."""
 
-
-def absent_kind(lookup: Lookup, rows: list[Row]) -> str | None:
-    """Return the kind of the first document that a lookup should find and does not; None if it finds all.
-
-    Args:
-        lookup: the lookup.
-        rows: its rows with the card's key.
-    """
-    if not rows:
-        return next(iter(lookup.kinds.values()))
-    if len(rows) > 1:
+    def absent(self, lookup: Lookup, rows: list[Answer]) -> str | None:
+        """Return the kind of the first document that a lookup should find and does not; None if it finds all."""
+        if not rows:
+            return next(iter(lookup.kinds.values()))
+        if len(rows) == 1:
+            for kind, document in rows[0].items():
+                if document is None:
+                    return kind
         return None
-    return next((kind for place, kind in lookup.kinds.items() if _at(rows[0], place) is None), None)
 
 
 def judge(model: Model, answers: CardAnswers) -> CardVerdict:
     """Return the verdict on a card, the worst of what its answers come to."""
     worst = CardVerdict(answers.entry.key, VerifyVerdict.OK)
-    for lookup, rows in zip(model.lookups, answers.rows, strict=True):
+    for lookup, rows in zip(model.lookups, answers.found, strict=True):
         # A card without its token has nothing that the token leads to, either: once is enough.
         is_explained = worst.verdict in {VerifyVerdict.REVOKED, VerifyVerdict.MISSING}
         for found in _judge_lookup(model, lookup, answers, rows, is_explained=is_explained):
@@ -84,21 +80,20 @@ def judge(model: Model, answers: CardAnswers) -> CardVerdict:
 
 
 def _judge_lookup(
-    model: Model, lookup: Lookup, answers: CardAnswers, rows: list[Row], *, is_explained: bool
+    model: Model, lookup: Lookup, answers: CardAnswers, rows: list[Answer], *, is_explained: bool
 ) -> Iterator[CardVerdict]:
     if len(rows) > 1:
         reason = f"{_name(lookup)} has {len(rows)} answers, not one"
         yield CardVerdict(answers.entry.key, VerifyVerdict.WRONG, reason)
         return
     for row in rows:
-        for place, kind in lookup.kinds.items():
-            document = _at(row, place)
+        for kind, document in row.items():
             if document is None:
                 break
             found = _judge_document(model, lookup, model.kind(kind), answers.entry, document)
             if found is not None:
                 yield found
-    absent = absent_kind(lookup, rows)
+    absent = answers.absent(lookup, rows)
     if absent is not None:
         yield from _judge_absence(model, lookup, model.kind(absent), answers, is_explained=is_explained)
 
@@ -110,7 +105,7 @@ def _judge_document(model: Model, lookup: Lookup, kind: Kind, entry: Entry, docu
     if document.get("_id") != doc_id:
         reason = f"{_name(lookup)} leads to document {document.get('_id')}, not {doc_id}"
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason)
-    if says(document, canonical(expected)):
+    if says(document, expected):
         return None
     said = content(document)
     schema = f"{model.name}/{kind.name}"
@@ -145,10 +140,3 @@ def _judge_absence(
 
 def _name(lookup: Lookup) -> str:
     return f"view {lookup.view}" if lookup.view else f"database {lookup.database}"
-
-
-def _at(row: Row, place: str) -> Document | None:
-    found: Any = row
-    for part in place.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) and not found.get("_deleted") else None
