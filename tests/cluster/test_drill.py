@@ -36,7 +36,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name.startsw
 NEEDED = ("COUCHDB_NODES", "COUCHDB_STOP_NODE", "COUCHDB_HANG_NODE", "COUCHDB_START_NODE")
 MISSING = [name for name in NEEDED if not ENVIRONMENT.get(name)]
 pytestmark = pytest.mark.skipif(
-    bool(MISSING), reason=f"NO CLUSTER DRILL: {', '.join(MISSING)} not set (docs/development.md says what they are)"
+    bool(MISSING), reason=f"NO CLUSTER DRILL: {', '.join(MISSING)} not set (CONTRIBUTING.md says what they are)"
 )
 
 BATCHES = 12
