@@ -4,9 +4,12 @@ The commands are loaded when they are called, so that each starts as quickly as 
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
+from types import FrameType
 from typing import Any
 
 import click
@@ -76,11 +79,41 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; the one place where errors are caught."""
+    _prepare_process()
     code = run(sys.argv[1:] if arguments is None else list(arguments))
+    _flush()
     if code == ExitCode.INTERRUPTED:
         # Requests may still be under way, each in a thread that an ordinary exit waits for.
         os._exit(code)
     sys.exit(code)
+
+
+def _prepare_process() -> None:
+    """Have SIGTERM and SIGHUP end a command as Ctrl-C does, and streams escape what they can't encode."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # One that is ignored, as by nohup, stays so.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form of a handler
+    # A second one must not disturb what the first one has begun to clean up.
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _flush() -> None:
+    """Write out what is left; where that is impossible, drop it, or Python would complain as it exits."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def run(arguments: list[str]) -> int:
@@ -94,7 +127,7 @@ def run(arguments: list[str]) -> int:
         output.error(usage_error(error), ExitCode.USAGE)
         return ExitCode.USAGE
     except (KeyboardInterrupt, click.Abort):
-        output.error("interrupted: what was written stays written; run it again and it goes on", ExitCode.INTERRUPTED)
+        output.error("interrupted: what was written stays; run it again to continue", ExitCode.INTERRUPTED)
         return ExitCode.INTERRUPTED
     except DataloaderError as error:
         output.traceback()

@@ -16,6 +16,7 @@ import click
 from dataloader.batch import CardFile, Reconciled, Verdict, find_reconciled, read_cards
 from dataloader.cli._completion import complete_target
 from dataloader.cli._output import Output
+from dataloader.cli._requests import Requests
 from dataloader.common import DataloaderError, FileError, InputError, Problem, ProtectedError, are, many
 from dataloader.couch import Server, Tls
 from dataloader.records import Snapsets, read_snapsets
@@ -62,6 +63,12 @@ _TARGET_OPTIONS = (
         help="With --url: do not verify the server's certificate; refused for staging and production.",
     ),
     click.option("--config", type=PATH, metavar="FILE", help="The target file (default: dataloader.toml)."),
+    click.option(
+        "--wait",
+        type=click.FloatRange(0, 100_000),
+        metavar="SECONDS",
+        help="Wait up to this long for a server that is not up yet.",
+    ),
 )
 
 
@@ -79,6 +86,7 @@ class TargetOptions:
     client_key: Path | None
     insecure: bool
     config: Path | None
+    wait: float | None
 
     def resolve(self) -> Target:
         """Find the target; raises what :func:`dataloader.target.resolve` does."""
@@ -227,6 +235,7 @@ def get_target(output: Output, options: TargetOptions) -> Target:
     """Resolve the target, and show its warnings."""
     target = options.resolve()
     output.secrets = target.address.secrets
+    output.wait = options.wait
     for warning in target.warnings:
         output.warn(warning)
     return target
@@ -339,5 +348,13 @@ def raised_text(target: Target, raised: Mapping[str, Environment]) -> Iterator[s
 
 
 def get_server(target: Target) -> Server:
-    """Return the target's server."""
-    return Server(target.address)
+    """Return the target's server, once it is up if the command was told to wait; retries are shown.
+
+    Raises:
+        UnreachableError: it is not up after the time to wait.
+    """
+    output = click.get_current_context().ensure_object(Output)
+    server = Server(target.address, watcher=Requests(output))
+    if output.wait is not None:
+        server.wait(output.wait)
+    return server

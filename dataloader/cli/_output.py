@@ -1,12 +1,14 @@
 """What every command shares in printing: results to stdout, everything else to stderr."""
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dataloader.common import SHOWN_PROBLEMS, ExitCode, FileError
+from dataloader.common import SHOWN_PROBLEMS, ExitCode, FileError, printable, printable_json
 
 if TYPE_CHECKING:
     from dataloader.common import Secrets
@@ -28,12 +30,14 @@ class Output:
         self.log_json = False
         self.secrets: Secrets | None = None
         """What is to be in nothing that is printed, once it is known."""
+        self.wait: float | None = None
+        """Seconds to wait for a server that is not up yet."""
         self._has_result = False
 
     def result(self, data: dict[str, Any], text: Iterable[str]) -> None:
         """Print a command's result: the data as JSON, or else the lines of text."""
         if self.json:
-            _print(_as_json(self.cleaned(data)))
+            _print(_as_json(self.cleaned(data)), is_json=True)
         elif not self.quiet:
             for line in text:
                 _print(self.cleaned(line))
@@ -46,7 +50,8 @@ class Output:
             from datetime import UTC, datetime  # noqa: PLC0415 - keeps --version quick
 
             time = datetime.now(UTC).isoformat(timespec="milliseconds")
-            _print(_as_json({"time": time, "level": level, "message": message, **self.cleaned(fields)}), err=True)
+            line = _as_json({"time": time, "level": level, "message": message, **self.cleaned(fields)})
+            _print(line, err=True, is_json=True)
         else:
             _print(message if level == "info" else f"{level}: {message}", err=True)
 
@@ -83,35 +88,36 @@ class Output:
         if self.debug:
             import traceback  # noqa: PLC0415 - keeps --version quick
 
-            _print(self.masked(traceback.format_exc()), err=True)
+            for line in self.masked(traceback.format_exc()).splitlines():
+                _print(line, err=True)
 
     def error(self, message: str, code: ExitCode) -> None:
         """Print an error; with --json as the one object on stdout, too, unless a result stands there."""
         for line in message.splitlines():
             self.log("error", line, exit_code=int(code))
         if self.json and not self._has_result:
-            self.result({"error": self.masked(message), "exit_code": int(code)}, ())
+            # Where it can't be written, that may be the error.
+            with suppress(FileError):
+                self.result({"error": self.masked(message), "exit_code": int(code)}, ())
 
 
 def _as_json(data: dict[str, Any]) -> str:
     import json  # noqa: PLC0415 - keeps --version quick
 
-    try:
-        text = json.dumps(data, ensure_ascii=False)
-        text.encode()
-    except UnicodeEncodeError:
-        # A file's name need not be text; what is none is escaped.
-        return json.dumps(data)
-    return text
+    return json.dumps(data, ensure_ascii=False)
 
 
-def _print(line: str, *, err: bool = False) -> None:
+def _print(line: str, *, err: bool = False, is_json: bool = False) -> None:
+    """Print a line; the one place where text from outside reaches a terminal, with its control characters escaped."""
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    shown = printable_json(line, encoding) if is_json else printable(line)
     try:
-        click.echo(line, err=err)
+        click.echo(shown.encode(encoding, "backslashreplace").decode(encoding), err=err)
     except OSError as error:
-        # Where whoever read our output has had enough, the command goes on to its own end and exit code.
+        # Where the reader of our output has gone, the command goes on to its own end and exit code.
         if not err and not isinstance(error, BrokenPipeError):
-            raise FileError.of(error, "standard output", "send it where there is room") from error
+            raise FileError.of(error, "standard output", "send it to a place with room") from error
 
 
 def _switch(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
@@ -138,7 +144,7 @@ def global_options(function: Function) -> Function:
         help="How stderr is written: for people (the default), or a JSON object a line, for machines.",
     )(function)
     for name, text in (
-        ("debug", "Print tracebacks."),
+        ("debug", "Print a line for each request, and tracebacks."),
         ("quiet", "Print results and errors only as an exit code and on stderr."),
         ("json", "Print one JSON object on stdout and nothing else there."),
     ):

@@ -1,9 +1,7 @@
 """The command ``serve``: run the embedded server."""
 
-import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -44,21 +42,18 @@ def serve(output: Output, /, port: int, data: Path | None, *, memory: bool, admi
       dataloader serve --port 5984 --memory
     """
     if memory and data is not None:
-        raise UsageError("--memory --data", rule="exclude each other", todo="leave one out")
+        raise UsageError("--memory --data", rule="cannot be combined", todo="leave one out")
     with ExitStack() as stack:
-        signal.signal(signal.SIGTERM, _stop)
         output.say("setting up the embedded server, once, if it is not yet there …")
         install()
         folder = None if memory else data or Path("couchdb-data")
         server = stack.enter_context(EmbeddedServer(folder, port=port, admin=_admin(output, admin)))
         where = "memory" if folder is None else str(folder)
-        output.result({"url": server.url, "data": where}, [f"serving {where} at {server.url}  (Ctrl-C ends it)"])
-        server.wait()
-        raise EmbeddedServerError(server.url, rule="the server has ended by itself", todo="start it again")
-
-
-def _stop(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
+        stored = "in memory" if folder is None else f"data in {folder}"
+        output.result({"url": server.url, "data": where}, [f"ready at {server.url} ({stored}; Ctrl-C stops it)"])
+        with suppress(KeyboardInterrupt):
+            server.wait()
+            raise EmbeddedServerError(server.url, rule="the server ended by itself", todo="start it again")
 
 
 def _admin(output: Output, name: str | None) -> tuple[str, str] | None:

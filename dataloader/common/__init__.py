@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         tell_how_far,
     )
     from dataloader.common.escaping import printable, printable_json
-    from dataloader.common.files import new_files, read_password_file, require_file
+    from dataloader.common.files import bare_password, new_files, read_file, read_password_file, read_text, require_file
     from dataloader.common.json5 import read_json5
     from dataloader.common.progress import OnProgress, no_progress
     from dataloader.common.revision import (
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         RETRY_AFTER_MAX,
         RETRY_JITTER,
         RETRY_WAIT_MAX,
+        UP_LOOK,
         Patience,
         data_dir,
         layouts_dir,
@@ -106,6 +107,7 @@ __all__ = [
     "RETRY_JITTER",
     "RETRY_WAIT_MAX",
     "SHOWN_PROBLEMS",
+    "UP_LOOK",
     "VERSION",
     "CredentialsError",
     "DataloaderError",
@@ -126,6 +128,7 @@ __all__ = [
     "UsageError",
     "VerifyError",
     "are",
+    "bare_password",
     "canonical",
     "certifies_itself",
     "content",
@@ -149,8 +152,10 @@ __all__ = [
     "progress_interval",
     "raise_problems",
     "rank",
+    "read_file",
     "read_json5",
     "read_password_file",
+    "read_text",
     "require_file",
     "says",
     "short",
@@ -180,7 +185,7 @@ _NAMES = {
         "tell_how_far",
     ),
     "escaping": ("printable", "printable_json"),
-    "files": ("new_files", "read_password_file", "require_file"),
+    "files": ("bare_password", "new_files", "read_file", "read_password_file", "read_text", "require_file"),
     "json5": ("read_json5",),
     "progress": ("OnProgress", "no_progress"),
     "revision": (
@@ -223,6 +228,7 @@ _NAMES = {
         "RETRY_AFTER_MAX",
         "RETRY_JITTER",
         "RETRY_WAIT_MAX",
+        "UP_LOOK",
         "Patience",
         "data_dir",
         "layouts_dir",

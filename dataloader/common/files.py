@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from dataloader.common.errors import FileError
 MODE = 0o600
 """What is minted is a secret of a kind: whoever has a UUID has that person's preferences."""
 
+
+MAX_PASSWORD_FILE = 10_000
+"""Bytes of a file that contains a password."""
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 """What a file system answers that knows no hard links (link(2))."""
@@ -30,18 +34,51 @@ def require_file(path: Path) -> None:
         raise FileError(str(path), rule="is not a regular file", todo="save it as a file first")
 
 
-def read_password_file(path: Path) -> str:
-    """Read a password from a file that holds nothing else but perhaps an end of line.
+def read_file(path: Path, most: int, todo: str) -> bytes:
+    """Read a whole file: a regular one of a limited size, so that nothing waits for a pipe or fills the memory.
+
+    Args:
+        path: the file.
+        most: the bytes that it may have.
+        todo: what the user can do where it can't be read.
 
     Raises:
-        FileError: the file can't be read, or is no text.
+        FileError: it can't be read, is not a regular file, or is larger.
     """
     try:
-        return path.read_text("utf-8").strip("\r\n")
+        # Opening a pipe would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileError(str(path), rule="is not a regular file", todo=todo)
+            data = stream.read(most + 1)
     except OSError as error:
-        raise FileError.of(error, path, "name the file that holds the password") from error
+        raise FileError.of(error, path, todo) from error
+    if len(data) > most:
+        raise FileError(str(path), rule=f"is larger than {most:,} bytes", todo=todo)
+    return data
+
+
+def read_text(path: Path, most: int, todo: str) -> str:
+    """Read a whole text file in UTF-8, without its byte order mark; otherwise like ``read_file``."""
+    try:
+        return read_file(path, most, todo).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FileError(str(path), rule="is not UTF-8 text", todo="name the file that holds the password") from error
+        raise FileError(str(path), rule="is not UTF-8 text", todo=todo) from error
+
+
+def read_password_file(path: Path) -> str:
+    """Read a password from a file that contains nothing else but perhaps a byte order mark and line ends.
+
+    Raises:
+        FileError: the file can't be read, or is not text.
+    """
+    return bare_password(read_text(path, MAX_PASSWORD_FILE, "name the file that holds the password"))
+
+
+def bare_password(text: str) -> str:
+    """Return a password without what editors and shells put around it: a byte order mark, line ends."""
+    return text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}").strip("\r\n")
 
 
 @contextmanager

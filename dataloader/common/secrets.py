@@ -1,18 +1,23 @@
-"""What must not get out, and how it is taken out of what others say.
+"""Masking secrets in text from outside.
 
-Nothing of ours prints a password. But a server, or a proxy before it, may repeat what it was sent, in an error or
-in the middle of an answer.
+Nothing of ours prints a password. But a server, or a proxy in front of it, may repeat what it was sent, in any
+encoding.
 """
 
 import re
 from base64 import b64encode
-from html import escape
 from typing import Any
-from urllib.parse import quote
 
 STAR = "***"
 _DISTINCT = 8
-"""Characters from which on a password that is not all letters stands nowhere by chance."""
+"""Characters from which on a password that is not all letters is nowhere by chance."""
+_FEW = 4
+"""Bytes from which on their numbers, one after the other, are nowhere by chance."""
+_BYTE = 255
+_NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos", "/": "sol", " ": "nbsp"}
+"""HTML's names of characters."""
+_LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
+"""The letters that JSON and most languages escape characters with."""
 
 
 class Secrets:
@@ -28,22 +33,14 @@ class Secrets:
         self._words: re.Pattern[str] | None = None
         if not password:
             return
-        from json import dumps  # noqa: PLC0415 - keeps --version quick
-
         pair = f"{user}:{password}".encode(errors="surrogateescape")
         raw = password.encode(errors="surrogateescape")
-        encoded = {b64encode(pair).decode(), b64encode(raw).decode()}
-        plain = {
-            *(password, quote(raw), quote(raw, safe="")),
-            *(dumps(password)[1:-1], repr(password)[1:-1], repr(raw)[2:-1]),
-            *(escape(password), escape(password).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")),
-            # HTTP's own lines are read so.
-            raw.decode("latin-1"),
-        }
-        self._words = _any_of(encoded | plain, as_words=len(password) < _DISTINCT)
-        # "admin" may stand in any text of ours, and a gap in its place would tell it.
+        encoded = [_base64(pair), _base64(raw), _hex(pair), *([_numbers(raw)] if len(raw) >= _FEW else [])]
+        plain = [_plain(password), *(re.escape(form) for form in _misread(raw))]
+        self._words = _any_of(encoded + plain, as_words=len(password) < _DISTINCT)
+        # "admin" may be in any text of ours, and a gap in its place would tell it.
         distinct = len(password) >= _DISTINCT and not password.isalpha()
-        self._everywhere = _any_of(encoded | plain if distinct else encoded)
+        self._everywhere = _any_of(encoded + plain if distinct else encoded)
 
     def hide(self, text: str) -> str:
         """Return a text of ours, which may quote another's, without what is secret."""
@@ -64,7 +61,59 @@ class Secrets:
         return [self.hide_in_data(each) for each in data] if isinstance(data, list | tuple) else data
 
 
-def _any_of(forms: set[str], *, as_words: bool = False) -> re.Pattern[str]:
+def _any_of(patterns: list[str], *, as_words: bool = False) -> re.Pattern[str]:
     # The longer one first, of which the shorter may be the beginning.
-    either = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+    either = "|".join(sorted(patterns, key=len, reverse=True))
     return re.compile(rf"(?<!\w)(?:{either})(?!\w)" if as_words else either)
+
+
+def _plain(password: str) -> str:
+    """Return a pattern for a password in which any character may be written in any way, one unlike another."""
+    return "".join(map(_character, password))
+
+
+def _character(character: str) -> str:
+    """Return a pattern for the ways in which URLs, HTML, JSON, JavaScript, Python and Erlang write a character."""
+    point = ord(character)
+    raw = character.encode(errors="surrogateescape")
+    # "%252F" is "/" that was encoded twice.
+    percent = "".join(rf"%(?:25)*{_cased(f'{byte:02x}')}" for byte in raw)
+    html = rf"&(?:amp;)*#(?:0*{point}|[xX]0*{_cased(f'{point:x}')});?"
+    named = _NAMED.get(character)
+    units = character.encode("utf-16-be", "surrogatepass")
+    escaped = "".join(rf"\\+u{_cased(units[at : at + 2].hex())}" for at in range(0, len(units), 2))
+    in_bytes = "".join(rf"\\+x{_cased(f'{byte:02x}')}" for byte in raw)
+    forms = [rf"\\*{re.escape(character)}", percent, html, escaped, in_bytes]
+    forms += [rf"\\+x{_cased(f'{point:02x}')}"] if point <= _BYTE else []
+    forms += [rf"\\+U{_cased(f'{point:08x}')}", rf"\\+[ux]\{{{_cased(f'{point:x}')}\}}"]
+    forms += [rf"&(?:amp;)*{named};"] if named else []
+    # In a form that was sent, a blank is "+"; what escapes a line end has a letter for it.
+    forms += [r"\+"] if character == " " else []
+    forms += [rf"\\+{_LETTERS[character]}"] if character in _LETTERS else []
+    return f"(?:{'|'.join(forms)})"
+
+
+def _cased(digits: str) -> str:
+    return "".join(f"[{each}{each.upper()}]" if each.isalpha() else each for each in digits)
+
+
+def _base64(raw: bytes) -> str:
+    """Return a pattern for bytes in base64, of either alphabet, padded or not."""
+    text = b64encode(raw).decode()
+    # A few letters without their padding may be part of any word.
+    body, padding = (text.rstrip("="), "={0,2}") if len(raw) >= _DISTINCT else (text, "")
+    return "".join({"+": "[+-]", "/": "[/_]"}.get(each, each) for each in body) + padding
+
+
+def _numbers(raw: bytes) -> str:
+    """Return a pattern for bytes as Erlang prints them: ``[112,97,115]``, ``<<112,97,115>>``."""
+    return r"(?<![0-9])" + r",\s*".join(map(str, raw)) + r"(?![0-9])"
+
+
+def _hex(raw: bytes) -> str:
+    return _cased(raw.hex())
+
+
+def _misread(raw: bytes) -> set[str]:
+    """Return the texts that bytes become in another encoding: HTTP's own lines are read in Latin-1."""
+    return {raw.decode("latin-1"), raw.decode("cp1252", "replace")}

@@ -62,6 +62,10 @@ NODES_LOOK = 5.0
 """Seconds between looks at whether all nodes of a cluster are there, while it is written to."""
 NODES_WAIT = 30.0
 """Seconds that a change to existing documents waits for nodes of the cluster that are away."""
+MAX_SETTING = 100_000
+"""The largest number that a variable may set: seconds (a day and more) or retries."""
+UP_LOOK = 0.5
+"""Seconds between looks at whether a server is up, with ``--wait``."""
 MAX_CARDS = 1_000_000
 """Cards in a batch; an .xlsx sheet holds 1,048,576 rows."""
 
@@ -95,8 +99,8 @@ def _number(name: str, default: float, *, zero: bool = True) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf") or not (value or zero):
-        rule = f"must be a number, {'0 or more' if zero else 'more than 0'}"
+    if not 0 <= value <= MAX_SETTING or not (value or zero):
+        rule = f"must be a number, {'0 or more' if zero else 'more than 0'} and at most {MAX_SETTING:,}"
         raise UsageError(f"{name}={text}", rule=rule, todo="correct or unset it")
     return value
 

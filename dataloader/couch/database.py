@@ -66,6 +66,11 @@ class Database:
         self._copies: int | None = None
 
     @property
+    def url(self) -> str:
+        """The database's URL, without credentials."""
+        return f"{self._address.url}/{quote(self.name, safe='')}"
+
+    @property
     def copies(self) -> int:
         """The number of copies that a document has (``n``); 1 where the server is no cluster.
 

@@ -89,16 +89,20 @@ class Repeats:
         # Beyond a few doublings it is the longest one anyway, and the power would not fit a float.
         return min(self._patience.wait * 2.0 ** min(waits, 32), RETRY_WAIT_MAX)
 
-    def gives_up(self, wait: float, attempt: float) -> float:
-        """Return the seconds after which the request fails for good, if it goes on failing.
+    def gives_up(self, wait: float, attempt: float, *, connecting: bool, timed_out: bool) -> float:
+        """Return the seconds after which the request fails for good, if it goes on failing as it did.
 
         Args:
             wait: the seconds to wait now.
             attempt: the seconds that each attempt takes.
+            connecting: whether it fails to connect.
+            timed_out: whether it times out.
         """
-        waits = range(self._waits, self._waits + self._left)
+        left = [self._left, *([self._connects] if connecting else []), *([self._timeouts] if timed_out else [])]
+        retries = max(0, min(left))
+        waits = range(self._waits, self._waits + retries)
         more = sum(map(self._own_wait, waits)) if self._patience.wait > 0 else 0.0
-        return min(wait + more + attempt * (self._left + 1), self._deadline.left())
+        return min(wait + more + attempt * (retries + 1), self._deadline.left())
 
     def sleep(self, wait: float) -> None:
         """Wait."""

@@ -4,11 +4,21 @@ API facts: https://docs.couchdb.org/en/3.5.0/api/.
 """
 
 import time
+from dataclasses import replace
+from http import HTTPStatus
 
 import couchdb
 import couchdb.http
 
-from dataloader.common import NODES_LOOK, CredentialsError, Patience, ProtocolError, TooLargeError
+from dataloader.common import (
+    NODES_LOOK,
+    UP_LOOK,
+    CredentialsError,
+    Patience,
+    ProtocolError,
+    TooLargeError,
+    UnreachableError,
+)
 from dataloader.couch import parsing
 from dataloader.couch.address import Address
 from dataloader.couch.database import Database
@@ -87,17 +97,29 @@ class Server:
         """The URL without a path."""
         return "/".join(self.address.url.split("/")[:3])
 
-    def is_up(self) -> bool:
-        """Return whether the server says that it is ready to be used (``_up``).
+    def wait(self, seconds: float) -> None:
+        """Wait until the server is up: it answers, and says at ``_up`` that it is ready.
+
+        Args:
+            seconds: how long at most.
 
         Raises:
-            UnreachableError: it does not answer, or says that it is in trouble.
+            UnreachableError: it is not up after that time.
+            ProtocolError: what answers is not a CouchDB.
         """
-        try:
-            return read(self._get("_up"), parsing.mapping).get("status") == "ok"
-        except (NotFoundError, CredentialsError):
-            # Only CouchDB 2 and later know of it, and some ask for a log-in.
-            return True
+        end = time.monotonic() + seconds
+        # Each look is a single request: a server that is not there yet is what this is about.
+        session = Session(self.address, replace(self.patience, retries=0, total=max(seconds, 1.0)))
+        while True:
+            why = _not_up(session)
+            if why is None:
+                return
+            if time.monotonic() >= end:
+                todo = f"start it, or wait longer; check with: curl {self.address.url}/_up"
+                raise UnreachableError(
+                    self.address.url, rule=f"the server is not up after {seconds:g} seconds: {why}", todo=todo
+                )
+            time.sleep(min(UP_LOOK, max(0.0, end - time.monotonic())))
 
     def user(self) -> tuple[str | None, bool]:
         """Return the user that the server takes us for, and whether it is a server admin.
@@ -164,3 +186,18 @@ class Server:
 
     def _get(self, path: str) -> Body:
         return self.session.send(Request("GET", f"/{path}"))[2]
+
+
+def _not_up(session: Session) -> str | None:
+    """Return why a server is not up; None if it is."""
+    try:
+        # In maintenance mode, it is 404 with a status; servers that do not know of it say 404 with an error.
+        _, _, data = session.send(Request("GET", "/_up", accepts=frozenset({HTTPStatus.NOT_FOUND})))
+    except UnreachableError as error:
+        return error.rule
+    except CredentialsError:
+        # Where even this asks for a log-in, it is up.
+        return None
+    said = read(data, parsing.mapping)
+    status = said.get("status")
+    return None if status == "ok" or "error" in said else f"_up says {status}"

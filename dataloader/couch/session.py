@@ -46,6 +46,8 @@ class Request:
     """Whether it is the first request, by which a wrong address shows: where nobody answers, it is made again once."""
     timeout: float | None = None
     """Seconds to wait for the reply, if not as long as set; a request that runs out of them is not made again."""
+    accepts: frozenset[int] = frozenset()
+    """Statuses that are an answer to this request, though they are errors elsewhere."""
     unreadable: Callable[[Body], str | None] | None = None
     """Returns which document in a reply the server has and cannot read, and why. In a cluster that passes like a
     failure of the whole request, which it is not."""
@@ -151,7 +153,7 @@ class Session:
                 raise_failures(failures, attempts)
             wait = repeats.next_wait(failure.retry_after)
         if self._watcher is not None:
-            gives_up = repeats.gives_up(wait, lost)
+            gives_up = repeats.gives_up(wait, lost, connecting=failure.connecting, timed_out=failure.timed_out)
             self._watcher.retry(Retry(self._names[node], failure.brief or failure.rule, wait, gives_up, lost))
         if fresh is not None:
             return fresh
@@ -281,7 +283,7 @@ class Session:
                 busy=status in _BUSY,
                 retry_after=response.headers.get("Retry-After"),
             )
-        if status >= 300:  # noqa: PLR2004
+        if status >= 300 and status not in request.accepts:  # noqa: PLR2004
             self._turns.answered(data.node)
             raise refusal(self._address, request.method, request.path, response, data)
         if request.unreadable is not None and (document := request.unreadable(data)) is not None:

@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from dataloader.common import CredentialsError, DataloaderError, FileError, UnreachableError
+from dataloader.common import CredentialsError, DataloaderError, FileError, UnreachableError, read_file
 from dataloader.couch.address import Tls
 
 _PROBE_TIMEOUT = 2.0
 """Seconds to wait for a port to show which protocol it speaks."""
+MAX_PEM = 10_000_000
+"""Bytes of a file of certificates; all authorities of a system have less than one million."""
 _PORTS = {"http": 80, "https": 443}
 
 Explanation = tuple[type[DataloaderError], str, str]
@@ -63,36 +65,40 @@ def context(how: Tls) -> ssl.SSLContext:
 
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    if ca_file is None:
+        return ssl.create_default_context()
     todo = "name the authority's certificate"
+    data = read_file(ca_file, MAX_PEM, todo)
+    wrong = FileError(str(ca_file), rule="contains no certificate in PEM form", todo=todo)
+    # Without one, the system's authorities would be trusted.
+    if b"BEGIN" not in data:
+        raise wrong
     try:
-        return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+        # Comments between the certificates may be in any encoding.
+        return ssl.create_default_context(cadata=data.decode("ascii", "ignore"))
     except ssl.SSLError as error:
-        raise FileError(str(ca_file), rule="holds no certificate in PEM form", todo=todo) from error
-    except OSError as error:
-        raise FileError.of(error, ca_file, todo) from error
+        raise wrong from error
 
 
 def _show(made: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     for path, todo in ((certificate, "name the client certificate"), (key or certificate, "name its key")):
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise FileError.of(error, path, todo) from error
+        # OpenSSL reads it by its name; this sees that it can be read, and is not a pipe.
+        read_file(path, MAX_PEM, todo)
     where = str(key or certificate)
 
     def passphrase() -> str:
         # Nobody may be there to be asked.
-        raise FileError(where, rule="holds a key that is encrypted", todo="give it without a passphrase, in mode 0600")
+        raise FileError(where, rule="contains an encrypted key", todo="give it without a passphrase, in mode 0600")
 
     try:
         made.load_cert_chain(certificate, key, passphrase)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise FileError(
-                where, rule=f"does not hold the key of {certificate}", todo="name the two that belong together"
+                where, rule=f"does not contain the key of {certificate}", todo="name the two that belong together"
             ) from error
         with_key = "" if key else " with its key"
-        rule = f"holds no certificate{with_key} in PEM form" if key is None else "one of them is not in PEM form"
+        rule = f"contains no certificate{with_key} in PEM form" if key is None else "one of them is not in PEM form"
         what = str(certificate) if key is None else f"{certificate} and {key}"
         raise FileError(what, rule=rule, todo="name a client certificate and its key") from error
 

@@ -128,7 +128,7 @@ def install(node: Node | None = None) -> Path:
     node = node or find_node()
     contents = {name: files(__name__).joinpath(name).read_bytes() for name in _FILES}
     digest = sha256(b"\0".join(contents.values())).hexdigest()[:16]
-    cache = Path(os.environ.get(ENV_CACHE_DIR) or user_cache_path("dataloader")).absolute()
+    cache = _cache()
     folder = cache / f"embedded-{digest}-node{node.major}"
     if folder.is_dir():
         return folder
@@ -148,6 +148,22 @@ def install(node: Node | None = None) -> Path:
             todo=f"set {ENV_CACHE_DIR} to a folder that can be written to",
         ) from error
     return folder
+
+
+def _cache() -> Path:
+    """Return the folder that the server is installed in.
+
+    Raises:
+        EmbeddedServerError: nobody says where it is.
+    """
+    folder = Path(os.environ.get(ENV_CACHE_DIR) or user_cache_path("dataloader"))
+    if "~" in folder.parts:
+        raise EmbeddedServerError(
+            "the embedded server",
+            rule="can't be installed: HOME is not set, and this user has no home folder",
+            todo=f"set HOME, or {ENV_CACHE_DIR} to a folder that can be written to",
+        )
+    return folder.absolute()
 
 
 def _npm_ci(node: Node, folder: Path) -> None:

@@ -176,6 +176,11 @@ function bodies() {
     if (multipart || (req.method !== 'POST' && (req.method !== 'PUT' || attachment))) {
       return next();
     }
+    // A proxy may pass on as empty what a killed client had begun to send; it was stored as {}.
+    const needsNone = !first ? req.method === 'PUT' : ['_compact', '_ensure_full_commit', '_view_cleanup'].includes(first);
+    if (!needsNone && (req.headers['content-length'] ?? '0') === '0' && !req.headers['transfer-encoding']) {
+      return refuse(res, 400, 'bad_request', 'Request body must be a JSON object');
+    }
     parse(req, res, (error) => {
       if (error || Array.isArray(req.body)) {
         return error ? next(error) : refuse(res, 400, 'bad_request', 'Request body must be a JSON object');

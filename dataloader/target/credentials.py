@@ -1,5 +1,6 @@
 """Credentials: who to log in as, from where they are kept safe, without telling them to anybody else."""
 
+import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,13 @@ from dataloader.common import (
     InputError,
     Problem,
     UsageError,
+    bare_password,
+    read_file,
     read_password_file,
 )
+
+MAX_NETRC = 1_000_000
+"""Bytes of a ``.netrc`` file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,10 @@ def from_environment(environ: Mapping[str, str], hosts: Sequence[str], user: str
     if found.password is not None:
         return found
     path = netrc_path(environ)
-    # Only a file that was named has to be there.
+    if path == Path(os.devnull):
+        # That is how it is switched off.
+        return found
+    # Only a file that was named has to exist.
     entry = from_netrc(path, hosts, found.user) if path and (environ.get(ENV_NETRC) or path.is_file()) else None
     return entry or found
 
@@ -93,7 +102,7 @@ def from_variables(environ: Mapping[str, str], user: str, password: str) -> Cred
         FileError: the password file can't be read.
     """
     name = environ.get(user) or None
-    found = Credentials(name, environ.get(password) or None)
+    found = Credentials(name, bare_password(environ.get(password, "")) or None)
     if found.password is None and password == ENV_PASSWORD and environ.get(ENV_PASSWORD_FILE):
         found = from_password_file(name, Path(environ[ENV_PASSWORD_FILE]))
     if found.password is not None and name is None and user == ENV_USER:
@@ -137,6 +146,8 @@ def from_netrc(path: Path, hosts: Sequence[str], user: str | None = None) -> Cre
     """
     from netrc import NetrcParseError, netrc  # noqa: PLC0415 - hardly ever needed
 
+    # It is read by its name below; this sees that it can be read, and is not a pipe.
+    read_file(path, MAX_NETRC, f"correct or unset {ENV_NETRC}")
     try:
         entries = netrc(path).hosts
     except OSError as error:

@@ -190,9 +190,20 @@ def _environment(database: Database, marker: Mapping[str, object]) -> Environmen
     except ValueError as error:
         raise ProtectedError(
             f"database {database.name}",
-            rule=f"its _local/{MARKER} holds no environment that this program knows",
-            todo="use the newest version of this program, or look at that document and correct it",
+            rule=f"its record _local/{MARKER} says environment {said!r}, which this version does not know"
+            if _ENVIRONMENT in marker
+            else f"its record _local/{MARKER} is damaged: it names no environment",
+            todo="use the newest version of dataloader; if the record is damaged, write it again with what the "
+            f"database is for ({', '.join(Environment)}): {_repair(database, marker)}",
         ) from error
+
+
+def _repair(database: Database, marker: Mapping[str, object]) -> str:
+    """Return the command that writes a record again."""
+    rev = marker.get("_rev")
+    revision = f'"_rev": "{rev}", ' if isinstance(rev, str) else ""
+    document = f'{{{revision}"{_ENVIRONMENT}": "ENVIRONMENT"}}'
+    return f"curl -u ADMIN -X PUT {database.url}/_local/{MARKER} -H 'Content-Type: application/json' -d '{document}'"
 
 
 def _marker(database: Database, marker: Mapping[str, object]) -> Marker:

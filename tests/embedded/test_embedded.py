@@ -663,6 +663,22 @@ def test_a_body_that_is_no_document_is_not_stored(
     assert ask("GET", db)[1]["doc_count"] == 0
 
 
+@pytest.mark.parametrize("endpoint", ["one", "_local/one", "_design/one"])
+def test_an_empty_body_is_not_stored_as_an_empty_document(
+    running: EmbeddedServer, ask: Ask, db: str, endpoint: str
+) -> None:
+    """A client that was killed as it wrote leaves nothing; a request that needs no body goes on without one."""
+
+    def send(method: str, path: str) -> int:
+        headers = {"Content-Type": "application/json"}
+        return urllib3.request(method, f"{running.url}{db}/{path}", body=b"", headers=headers).status
+
+    assert send("PUT", endpoint) == 400
+    assert ask("GET", f"{db}/{endpoint}")[0] == 404
+    assert send("POST", "_bulk_docs") == 400
+    assert send("POST", "_compact") in {200, 202}
+
+
 def test_a_document_needs_no_content_type(running: EmbeddedServer, ask: Ask, db: str) -> None:
     """It is JSON all the same, and stored whole."""
     reply = urllib3.request("PUT", f"{running.url}{db}/x", body=b'{"n":1}')

@@ -268,7 +268,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Transfer-Encoding"):
             self.send_error(HTTPStatus.LENGTH_REQUIRED)
             return
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # The client was killed as it sent it; nothing of that may reach the server.
+            self._reset()
+            return
         request = Request(self.command, self.path, dict(self.headers.items()), body)
         try:
             reply = self.server.proxy.answer(request)

@@ -1,5 +1,7 @@
 """Databases remember what they were first loaded as, and nobody can say something less protected."""
 
+import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +15,7 @@ from dataloader.common import ExitCode, ProtectedError, UnreachableError
 from dataloader.couch import Server
 from dataloader.operations import LoadResult, all_sources, load, plan
 from dataloader.records import Snapsets
-from dataloader.target import Environment, Target, guard
+from dataloader.target import Environment, Target, guard, remembered
 from tests.support.command import Command
 from tests.support.marks import ONE_MODEL
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request
@@ -154,7 +156,25 @@ class TestRefusing:
             put(database, {"_id": MARKER, "environment": environment})
         done = run_here("load", "--snapsets-only", "--environment", "production")
         assert done.code == ExitCode.PROTECTED
-        assert "its _local/dataloader holds no environment that this program knows" in done.stderr
+        assert f"its record _local/dataloader says environment {environment!r}, which this version" in done.stderr
+
+    @ONE_MODEL
+    def test_a_damaged_record_is_refused_with_the_command_that_repairs_it(
+        self, run_here: Command, server: Server, target: Target
+    ) -> None:
+        """A record without an environment is what a writer leaves whose request was cut off."""
+        for database in databases(server, target).values():
+            database.create()
+            put(database, {"_id": MARKER})
+        done = run_here("load", "--environment", "production")
+        assert done.code == ExitCode.PROTECTED
+        assert "its record _local/dataloader is damaged: it names no environment" in done.stderr
+        url = re.escape(f"{target.address.url}/{target.prefix}")
+        command = re.search(rf"curl -u ADMIN -X PUT {url}(\w+)/_local/dataloader .* -d '(.*)'", done.stderr)
+        assert command is not None
+        repaired = json.loads(command[2].replace("ENVIRONMENT", "production"))
+        databases(server, target)[command[1]].put_local("dataloader", repaired)
+        assert remembered(databases(server, target)[command[1]]) is Environment.PRODUCTION
 
     @ONE_MODEL
     def test_who_may_not_read_is_told_that_and_no_more(

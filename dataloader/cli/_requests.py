@@ -1,0 +1,66 @@
+"""What a command shows of its requests: each retry, and with --debug each request."""
+
+import re
+import time
+from threading import Lock
+
+from dataloader.cli._output import Output
+from dataloader.couch import Attempt, Retry
+
+_UUID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SILENCE = 1.0
+"""Seconds in which the same retry of another of the requests under way is not shown again."""
+
+
+class Requests:
+    """Shows retries on stderr, and with --debug a line for each request.
+
+    Args:
+        output: how the command prints.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._shown: dict[tuple[str, str], float] = {}
+        self._lock = Lock()
+
+    def retry(self, retry: Retry) -> None:
+        """Show a retry that somebody has to wait for."""
+        if self._output.quiet or (not retry.wait and retry.lost < _SILENCE):
+            return
+        now = time.monotonic()
+        with self._lock:
+            if now - self._shown.get((retry.node, retry.why), -_SILENCE) < _SILENCE:
+                return
+            self._shown[retry.node, retry.why] = now
+        self._output.log(
+            "info",
+            f"{retry.node}: {retry.why}, retrying {_in(retry.wait)}, giving up in {_seconds(retry.gives_up)}",
+            node=retry.node,
+            why=retry.why,
+            wait=round(retry.wait, 1),
+            gives_up=round(retry.gives_up, 1),
+        )
+
+    def attempt(self, attempt: Attempt) -> None:
+        """Show a request, with --debug; of UUIDs in its path the beginnings only."""
+        if not self._output.debug:
+            return
+        path = _UUID.sub(r"\1…", attempt.path)
+        self._output.log(
+            "info",
+            f"{attempt.method} {path} {attempt.outcome} {attempt.milliseconds:,} ms {attempt.received:,} bytes",
+            method=attempt.method,
+            path=path,
+            outcome=attempt.outcome,
+            milliseconds=attempt.milliseconds,
+            bytes=attempt.received,
+        )
+
+
+def _in(seconds: float) -> str:
+    return f"in {_seconds(seconds)}" if seconds else "now"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s".replace(".0 s", " s")  # noqa: PLR2004 - two digits
