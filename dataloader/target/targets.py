@@ -19,18 +19,20 @@ from dataloader.common import (
     CONFIG_FILE,
     ENV_CONFIG,
     ENV_URL,
-    FileError,
     InputError,
     Problem,
     ProtectedError,
     UsageError,
     explain,
+    read_file,
 )
 from dataloader.couch import Address, Tls
 from dataloader.records.models import DEFAULT_MODEL, Model, get_model, model_names
 from dataloader.target.credentials import Credentials, from_environment, readable_by_others, referred_to
 
 TARGETS_SCHEMA = "files/target-file"
+MAX_FILE = 1_000_000
+"""Bytes of a target file."""
 
 # https://docs.couchdb.org/en/3.5.0/api/database/common.html#put--db; a slash would need care in every path.
 _PREFIX = re.compile(r"[a-z][a-z0-9_$()+-]*\Z")
@@ -89,9 +91,8 @@ def read_targets(path: Path) -> dict[str, dict[str, Any]]:
         InputError: with every problem found.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise FileError.of(error, path, "name the target file with --config, or give --url") from error
+        text = read_file(path, MAX_FILE, "name the target file with --config, or give --url").decode("utf-8-sig")
+        data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(Problem(str(path), f"is not TOML: {error}", "correct the syntax")) from error
     except RecursionError as error:

@@ -363,13 +363,13 @@ def test_files_that_do_not_hold_what_they_should_are_told(
     empty.chmod(0o600)
     cases: list[tuple[list[object], str]] = [
         (["--ca-file", missing], f"{missing}: no such file or directory (name the authority's certificate)"),
-        (["--ca-file", empty], f"{empty}: holds no certificate in PEM form (name the authority's certificate)"),
-        (["--ca-file", key], f"{key}: holds no certificate in PEM form (name the authority's certificate)"),
+        (["--ca-file", empty], f"{empty}: contains no certificate in PEM form (name the authority's certificate)"),
+        (["--ca-file", key], f"{key}: contains no certificate in PEM form (name the authority's certificate)"),
         (["--client-cert", missing], f"{missing}: no such file or directory (name the client certificate)"),
         (["--client-cert", cert, "--client-key", missing], f"{missing}: no such file or directory (name its key)"),
         (
             ["--client-cert", cert],
-            f"{cert}: holds no certificate with its key in PEM form (name a client certificate and its key)",
+            f"{cert}: contains no certificate with its key in PEM form (name a client certificate and its key)",
         ),
         (
             ["--client-cert", cert, "--client-key", empty],
@@ -377,11 +377,11 @@ def test_files_that_do_not_hold_what_they_should_are_told(
         ),
         (
             ["--client-cert", cert, "--client-key", other],
-            f"{other}: does not hold the key of {cert} (name the two that belong together)",
+            f"{other}: does not contain the key of {cert} (name the two that belong together)",
         ),
         (
             ["--client-cert", cert, "--client-key", locked],
-            f"{locked}: holds a key that is encrypted (give it without a passphrase, in mode 0600)",
+            f"{locked}: contains an encrypted key (give it without a passphrase, in mode 0600)",
         ),
     ]
     for options, says in cases:

@@ -229,15 +229,37 @@ def test_a_warning_does_not_stop_a_command(write: Write, here: Command, monkeypa
     assert SECRET not in completed.stderr
 
 
-def test_what_is_no_file_is_not_warned_of() -> None:
-    """A secret that comes through a pipe is as safe as the pipe."""
+@pytest.mark.parametrize("kind", ["pipe", "named pipe", "device", "folder"])
+@pytest.mark.parametrize("name", ["COUCHDB_PASSWORD_FILE", "NETRC", "DATALOADER_CONFIG"])
+def test_only_regular_files_are_read(tmp_path: Path, kind: str, name: str) -> None:
+    """A pipe without a writer would be waited for, and /dev/zero fills the memory."""
     reading, writing = os.pipe()
-    os.write(writing, SECRET.encode())
-    os.close(writing)
-    environ = {"COUCHDB_USER": "admin", "COUCHDB_PASSWORD_FILE": f"/dev/fd/{reading}"}
-    target = found(environ=environ)
+    path = {"pipe": f"/dev/fd/{reading}", "named pipe": str(tmp_path / "fifo"), "device": "/dev/zero"}.get(
+        kind, str(tmp_path)
+    )
+    if kind == "named pipe":
+        os.mkfifo(path)
+    environ = {"COUCHDB_USER": "admin", name: path}
+    options: dict[str, Any] = {"target": "any"} if name == "DATALOADER_CONFIG" else {"url": LOCAL}
+    with pytest.raises(FileError, match="is not a regular file"):
+        resolve(environ=environ, **options)
     os.close(reading)
-    assert (who(target), target.warnings) == (("admin", SECRET), ())
+    os.close(writing)
+
+
+@pytest.mark.parametrize("name", ["COUCHDB_PASSWORD_FILE", "NETRC"])
+def test_a_file_that_is_too_large_is_refused(write: Write, name: str) -> None:
+    """What cannot be meant is not read whole."""
+    path = write("x" * 2_000_000, "large")
+    says = refused(FileError, environ={"COUCHDB_USER": "admin", name: str(path)})
+    assert f"{path}: is larger than " in says
+
+
+def test_a_byte_order_mark_and_line_ends_are_no_part_of_a_password(write: Write) -> None:
+    """Editors and shells add them, in files and in variables."""
+    path = write(f"\ufeff{SECRET}\r\n", "password")
+    for environ in ({"COUCHDB_PASSWORD_FILE": str(path)}, {"COUCHDB_PASSWORD": f"\ufeff{SECRET}\r\n"}):
+        assert who(found(environ={"COUCHDB_USER": "admin", **environ})) == ("admin", SECRET)
 
 
 def test_an_empty_password_file_is_told(write: Write) -> None:
@@ -265,6 +287,6 @@ def test_credentials_never_follow_a_redirect() -> None:
         Proxy("http://127.0.0.1:9", lambda *_: Reply(307, b"", {"Location": f"{elsewhere.url}/"})) as proxy,
     ):
         address = found(proxy.url.replace("http://", f"http://admin:{SECRET}@")).address
-        with pytest.raises(DataloaderError, match="a redirect"):
+        with pytest.raises(DataloaderError, match="redirects to"):
             Session(address, Patience()).request("POST", f"{proxy.url}/db", {})
     assert elsewhere.requests == []

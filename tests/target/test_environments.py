@@ -166,7 +166,7 @@ class TestRefusing:
         for database in databases(server, target).values():
             database.create()
             put(database, {"_id": MARKER})
-        done = run_here("load", "--environment", "production")
+        done = run_here("load", "--snapsets-only", "--environment", "production")
         assert done.code == ExitCode.PROTECTED
         assert "its record _local/dataloader is damaged: it names no environment" in done.stderr
         url = re.escape(f"{target.address.url}/{target.prefix}")
