@@ -241,7 +241,7 @@ def test_only_regular_files_are_read(tmp_path: Path, kind: str, name: str) -> No
         os.mkfifo(path)
     environ = {"COUCHDB_USER": "admin", name: path}
     options: dict[str, Any] = {"target": "any"} if name == "DATALOADER_CONFIG" else {"url": LOCAL}
-    with pytest.raises(FileError, match="is (not a regular file|a directory)"):
+    with pytest.raises(FileError, match=r"is (not a regular file|a directory)"):
         resolve(environ=environ, **options)
     os.close(reading)
     os.close(writing)
