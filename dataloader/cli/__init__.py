@@ -18,6 +18,8 @@ from dataloader.cli._command import Context, no_such_command, usage_error
 from dataloader.cli._output import Output, global_options
 from dataloader.common import VERSION, DataloaderError, ExitCode
 
+__all__ = ["COMMANDS", "cli", "main", "run"]
+
 COMMANDS = (
     "generate",
     "export",

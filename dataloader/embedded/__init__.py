@@ -28,6 +28,8 @@ from platformdirs import user_cache_path
 
 from dataloader.common import ENV_CACHE_DIR, EmbeddedServerError
 
+__all__ = ["NODE_MINIMUM", "EmbeddedServer", "Node", "find_node", "install"]
+
 NODE_MINIMUM = 18
 """The oldest major version of Node.js that the server runs on."""
 INSTALL_LIMIT = 600.0

@@ -10,6 +10,8 @@ from pathlib import Path
 from dataloader.common import Document, views_dir
 from dataloader.records.models import Model
 
+__all__ = ["DESIGN", "DESIGN_SCHEMA", "design_documents", "map_function"]
+
 DESIGN = "views"
 """The design document that the servers ask; a contract with them."""
 DESIGN_SCHEMA = "files/design-document"

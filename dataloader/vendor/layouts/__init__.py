@@ -12,6 +12,8 @@ from typing import Any
 
 from dataloader.common import Problem, explain, layouts_dir, raise_problems, read_json5
 
+__all__ = ["SUFFIX", "Layout", "LayoutColumn", "get_layout", "layout_names", "layout_of", "uuid_titles"]
+
 SCHEMA = "files/layout"
 SUFFIX = ".json5"
 

@@ -1,0 +1,95 @@
+"""The layout of the code: packages are used through their faces, and a command is where one looks for it."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dataloader.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "dataloader"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+OPERATIONS = {"serve": "embedded/__init__.py", "demo": "cli/demo.py", "help": "cli/help.py"}
+"""Where the work of a command is, if it is not a file of the same name in operations/."""
+
+
+def imports(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each module of the project that a file imports, with the names it takes."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            if node.module and node.module.partition(".")[0] == "dataloader":
+                yield node.module, [each.name for each in node.names]
+        elif isinstance(node, ast.Import):
+            yield from ((each.name, []) for each in node.names if each.name.partition(".")[0] == "dataloader")
+
+
+def room(module: str) -> str:
+    """Return the package at the top that a module is in."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def private(path: Path) -> list[str]:
+    """Return what a file imports of other packages behind their faces."""
+    here = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+    found = []
+    if path == PACKAGE / "__init__.py":
+        # The face of all of them: it names modules, to load each when it is first used.
+        return []
+    for module, names in imports(path):
+        if room(module) in {"", room(here)}:
+            continue
+        target = ROOT.joinpath(*module.split("."))
+        if not target.is_dir():
+            found.append(module)
+            continue
+        face = getattr(importlib.import_module(module), "__all__", ())
+        found += [f"{module}.{name}" for name in names if name not in face and not (target / name).is_dir()]
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_packages_are_imported_through_their_faces(path: Path) -> None:
+    """Another package is imported as a package, and only names of its ``__all__``."""
+    assert private(path) == []
+
+
+def test_private_imports_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The walk sees modules behind a face and names that a face does not export."""
+    path = PACKAGE / "cli" / "not_there.py"
+    text = "import dataloader.couch.session\nfrom dataloader.couch import Database, Session_\nimport click\n"
+    monkeypatch.setattr(Path, "read_text", lambda *_: text)
+    assert private(path) == ["dataloader.couch.session", "dataloader.couch.Session_"]
+
+
+@pytest.mark.parametrize("package", sorted(each.name for each in PACKAGE.iterdir() if (each / "__init__.py").exists()))
+def test_package_has_a_face(package: str) -> None:
+    """``__all__`` lists what others may use, and all of it is there."""
+    module = importlib.import_module(f"dataloader.{package}")
+    assert module.__all__
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_is_where_one_looks_for_it(name: str) -> None:
+    """``cli/NAME.py``, its operation, and tests of that name."""
+    assert (PACKAGE / "cli" / f"{name}.py").exists()
+    operation = PACKAGE / OPERATIONS.get(name, f"operations/{name}.py")
+    assert operation.exists() or (operation.with_suffix("") / "__init__.py").exists(), operation
+
+
+def test_every_command_file_is_registered() -> None:
+    """A file in cli/ that is no helper is a command of the registry."""
+    files = {path.stem for path in (PACKAGE / "cli").glob("[!_]*.py")}
+    assert files == {*COMMANDS}
+
+
+def test_test_folders_mirror_the_packages() -> None:
+    """A folder of tests is named after a package, or is about the project as a whole."""
+    folders = {path.name for path in (ROOT / "tests").iterdir() if (path / "__init__.py").exists()}
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert folders - packages == {"cluster", "faults", "fuzz", "project", "support"}
+    assert packages <= folders
