@@ -27,12 +27,21 @@ from dataloader.batch.reconciled import (
     read_reconciled,
     write_reconciled,
 )
+from dataloader.batch.revocations import (
+    REVOKED_SUFFIX,
+    Revocation,
+    note_restored,
+    note_revoked,
+    read_revocations,
+    revocations_path,
+)
 from dataloader.batch.selection import choose
 
 __all__ = [
     "CARD_SCHEMA",
     "MANIFEST_SUFFIX",
     "RECONCILED_SUFFIX",
+    "REVOKED_SUFFIX",
     "SEEDED_TIME",
     "WHOLE",
     "Card",
@@ -43,6 +52,7 @@ __all__ = [
     "Part",
     "Reconciled",
     "ReturnedCard",
+    "Revocation",
     "Verdict",
     "check_count",
     "choose",
@@ -50,9 +60,13 @@ __all__ = [
     "find_reconciled",
     "is_reconciled",
     "mint",
+    "note_restored",
+    "note_revoked",
     "read_cards",
     "read_manifest",
     "read_reconciled",
+    "read_revocations",
+    "revocations_path",
     "seeded_bytes",
     "write_manifest",
     "write_reconciled",

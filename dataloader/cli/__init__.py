@@ -16,7 +16,7 @@ import click
 
 from dataloader.cli._command import Context, no_such_command, usage_error
 from dataloader.cli._output import Output, global_options
-from dataloader.common import VERSION, DataloaderError, ExitCode
+from dataloader.common import VERSION, DataloaderError, ExitCode, FileError
 
 __all__ = ["COMMANDS", "cli", "main", "run"]
 
@@ -31,6 +31,8 @@ COMMANDS = (
     "verify",
     "revoke",
     "status",
+    "backup",
+    "restore",
     "seed",
     "serve",
     "demo",
@@ -121,6 +123,16 @@ def _flush() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code; without any arguments, show the help."""
     output = Output()
+    code = _run(output, arguments)
+    try:
+        output.finish(code)
+    except FileError as error:
+        output.error(str(error), error.exit_code)
+        return error.exit_code
+    return code
+
+
+def _run(output: Output, arguments: list[str]) -> int:
     try:
         code = cli.main(arguments or ["--help"], prog_name="dataloader", standalone_mode=False, obj=output)
     except click.ClickException as error:

@@ -206,9 +206,7 @@ report_options = _group(
         click.option(
             "--report", type=PATH, metavar="FILE", help="Write a report to a new file: one HTML page, for people."
         ),
-        click.option(
-            "--full", is_flag=True, help="With --report: show whole UUIDs instead of their first 8 characters."
-        ),
+        click.option("--full", is_flag=True, help="Show whole UUIDs instead of their first 8 characters."),
     ),
 )
 """Add the options for the report."""

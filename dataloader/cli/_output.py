@@ -3,18 +3,20 @@
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dataloader.common import SHOWN_PROBLEMS, ExitCode, FileError, printable, printable_json
+from dataloader.common import SHOWN_PROBLEMS, ExitCode, FileError, printable, printable_json, shorten_uuids
 
 if TYPE_CHECKING:
     from dataloader.common import Secrets
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Data = TypeVar("Data")
+
+FORMAT = 1
+"""The version of the JSON that commands print: a member's meaning does not change within it."""
 
 # A path that was made of a URL has one slash left.
 _CREDENTIALS = re.compile(r"(?<=:/)(?P<slash>/?)\S*(?=@)")
@@ -32,20 +34,43 @@ class Output:
         """What is to be in nothing that is printed, once it is known."""
         self.wait: float | None = None
         """Seconds to wait for a server that is not up yet."""
-        self._has_result = False
+        self.full = False
+        """Whether UUIDs are shown whole."""
+        self.warned: list[str] = []
+        """The warnings so far."""
+        self.noticed: list[str] = []
+        """Those of them that a report does not show elsewhere."""
+        self._errors: list[str] = []
+        self._result: dict[str, Any] | None = None
 
     def result(self, data: dict[str, Any], text: Iterable[str]) -> None:
-        """Print a command's result: the data as JSON, or else the lines of text."""
-        if self.json:
-            _print(_as_json(self.cleaned(data)), is_json=True)
-        elif not self.quiet:
+        """Take a command's result: print the lines of text, or keep the data for :meth:`finish`."""
+        self._result = data
+        if not self.json and not self.quiet:
             for line in text:
-                _print(self.cleaned(line))
-        self._has_result = True
+                _print(self.shown(self.cleaned(line)))
+
+    def finish(self, code: int) -> None:
+        """Print the one JSON object of a run, with --json; nothing after the first call.
+
+        Raises:
+            FileError: it can't be written.
+        """
+        if not self.json:
+            return
+        self.json, self.quiet = False, True
+        envelope: dict[str, Any] = {"format": FORMAT, "ok": code == ExitCode.OK, "warnings": self.warned}
+        if self._errors:
+            envelope |= {"error": "\n".join(self._errors), "exit_code": int(code)}
+        _print(_as_json({**envelope, **self.cleaned(self._result or {})}), is_json=True)
+
+    def shown(self, text: str) -> str:
+        """Return a text as people see it: without whole UUIDs, unless they are asked for."""
+        return text if self.full else shorten_uuids(text)
 
     def log(self, level: str, message: str, **fields: object) -> None:
         """Print a line on stderr: the message, or all of it as JSON for machines."""
-        message = self.masked(message)
+        message = self.shown(self.masked(message))
         if self.log_json:
             from datetime import UTC, datetime  # noqa: PLC0415 - keeps --version quick
 
@@ -71,17 +96,25 @@ class Output:
         if not self.quiet and not self.json:
             self.log("info", line)
 
-    def warn(self, line: str) -> None:
-        """Warn, in every mode."""
+    def warn(self, line: str, *, in_report: bool = False) -> None:
+        """Warn, in every mode.
+
+        Args:
+            line: the warning.
+            in_report: whether a report shows it elsewhere, such as in a table.
+        """
+        self.warned.append(self.shown(self.masked(line)))
+        if not in_report:
+            self.noticed.append(line)
         self.log("warning", line)
 
-    def warnings(self, lines: Iterable[object]) -> None:
+    def warnings(self, lines: Iterable[object], *, in_report: bool = False) -> None:
         """Warn of many things, the first few in full."""
         found = [str(line) for line in lines]
         for line in found[:SHOWN_PROBLEMS]:
-            self.warn(line)
+            self.warn(line, in_report=in_report)
         if len(found) > SHOWN_PROBLEMS:
-            self.warn(f"and {len(found) - SHOWN_PROBLEMS} more")
+            self.warn(f"and {len(found) - SHOWN_PROBLEMS} more", in_report=in_report)
 
     def traceback(self) -> None:
         """Print where the present error came from, with --debug."""
@@ -92,13 +125,10 @@ class Output:
                 _print(line, err=True)
 
     def error(self, message: str, code: ExitCode) -> None:
-        """Print an error; with --json as the one object on stdout, too, unless a result stands there."""
+        """Print an error; with --json, it is in the object on stdout, too."""
         for line in message.splitlines():
             self.log("error", line, exit_code=int(code))
-        if self.json and not self._has_result:
-            # Where it can't be written, that may be the error.
-            with suppress(FileError):
-                self.result({"error": self.masked(message), "exit_code": int(code)}, ())
+            self._errors.append(self.shown(self.masked(line)))
 
 
 def _as_json(data: dict[str, Any]) -> str:

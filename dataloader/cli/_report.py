@@ -62,12 +62,11 @@ def reporting(
 
     Raises:
         FileError: the page stands already, or can't be written.
-        UsageError: an option is given that needs a report, without one.
+        UsageError: the report and the details are the same file.
     """
     path, full = options.report, options.full
+    output.full = full
     if path is None:
-        if full:
-            raise UsageError("--full", rule="is about the report", todo="give --report FILE, too, or leave it out")
         yield Reporter(wanted=False)
         return
     details = click.get_current_context().params.get("details")
@@ -95,7 +94,8 @@ def reporting(
                     time.monotonic() - start,
                     reporter.code,
                 )
-                page = render(reporter.report.with_facts(facts(run)), full=full)
+                report = reporter.report.with_warnings(output.noticed).with_facts(facts(run))
+                page = render(report, full=full)
                 stream.write(output.cleaned(page.decode()).encode())
     except FileError as error:
         if failure is None:

@@ -105,9 +105,9 @@ def carry_out(
     output.warnings(raised_text(target, result.raised))
     output.warnings(older_text(result.older_snapsets))
     for line in findings.lines if result.needs_attention else ():
-        output.warn(line)
+        output.warn(line, in_report=True)
     for failure in result.failures:
-        output.warn(f"document {failure.id}: not accepted by the server: {failure.reason}")
+        output.warn(f"document {failure.id}: not accepted by the server: {failure.reason}", in_report=True)
     return result, findings.noted, _load_code(output, result, details)
 
 

@@ -93,7 +93,7 @@ def show_plan(
         output.warnings(raised_text(target, result.raised))
         output.warnings(older_text(result.older_snapsets))
         for line in findings.lines:
-            output.warn(line)
+            output.warn(line, in_report=True)
         report(lambda: plan_report(target, manifests, sources, result, findings.noted), ExitCode.OK)
 
 

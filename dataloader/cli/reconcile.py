@@ -160,7 +160,6 @@ def reconcile_json(found: Reconciliation, results: Results, *, has_reencode: boo
         "to_encode": found.to_encode,
         "rows": found.rows,
         "set_aside": len(found.ledger.set_aside),
-        "warnings": len(found.warnings),
         "name": found.manifest.header.name,
         "digest": found.manifest.header.digest,
         "reconciled": str(results.reconciled),
@@ -194,12 +193,12 @@ def _tell(output: Output, found: Reconciliation, path: Path | None) -> None:
     shown = 0
     for each in found.ledger:
         if each.is_to_encode:
-            output.warn(f"card {each.card.number}: {each.verdict.value}: {each.reason}")
+            output.warn(f"card {each.card.number}: {each.verdict.value}: {each.reason}", in_report=True)
             shown += 1
         if shown == SHOWN_PROBLEMS:
             break
     output.warnings(f"{stray.row.where}: unknown: {stray.why}" for stray in found.ledger.strays)
-    output.warnings(found.warnings)
+    output.warnings(found.warnings, in_report=True)
     if aside := found.ledger.chips_aside:
         chips = (
             "1 chip of a card that was encoded again is"

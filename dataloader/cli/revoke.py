@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dataloader.batch import Card, CardFile, choose
+from dataloader.batch import Card, CardFile, choose, note_restored, note_revoked
 from dataloader.cli._command import command
 from dataloader.cli._options import (
     PATH,
@@ -93,7 +93,9 @@ def revoke(
     try:
         if undo:
             result = restore(server, target, manifest, cards, **hooks)
+            note_restored(manifest, cards, target.environment)
         else:
+            note_revoked(manifest, cards, reason, target.environment)
             result = revoke_cards(server, target, manifest, cards, reason, **hooks)
     finally:
         progress.close()

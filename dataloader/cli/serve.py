@@ -13,6 +13,7 @@ from dataloader.common import (
     ENV_PASSWORD_FILE,
     ENV_USER,
     EmbeddedServerError,
+    ExitCode,
     UsageError,
 )
 from dataloader.embedded import EmbeddedServer, install
@@ -51,6 +52,7 @@ def serve(output: Output, /, port: int, data: Path | None, *, memory: bool, admi
         where = "memory" if folder is None else str(folder)
         stored = "in memory" if folder is None else f"data in {folder}"
         output.result({"url": server.url, "data": where}, [f"ready at {server.url} ({stored}; Ctrl-C stops it)"])
+        output.finish(ExitCode.OK)
         with suppress(KeyboardInterrupt):
             server.wait()
             raise EmbeddedServerError(server.url, rule="the server ended by itself", todo="start it again")

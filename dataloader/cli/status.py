@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dataloader.batch import CardFile
+from dataloader.cli._cards import CardLines
 from dataloader.cli._command import command
 from dataloader.cli._options import (
     ReportOptions,
@@ -24,7 +25,6 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
-from dataloader.cli.revoke import SHOWN_CARDS
 from dataloader.common import ExitCode
 from dataloader.operations import BatchStatus, CardVerdict, StatusResult, VerifyVerdict
 from dataloader.operations import status as status_of
@@ -59,14 +59,13 @@ def status(
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target.model)
     read = get_manifests(manifests)
-    lines: list[str] = []
+    cards = CardLines(report_options.full)
     noted: Noted[CardVerdict] = Noted()
 
     def note(manifest: CardFile, card: CardVerdict) -> None:
         if card.verdict is VerifyVerdict.WRONG:
             noted(VerifyVerdict.WRONG, card)
-        if len(lines) < SHOWN_CARDS:
-            lines.append(f"batch {manifest.header.name}, card {card.uuid}: {card.verdict.value}: {card.reason}")
+        cards(manifest, card.uuid, f"{card.verdict.value}: {card.reason}")
 
     server = get_server(target)
     progress = Progress(output, "cards")
@@ -76,12 +75,11 @@ def status(
         finally:
             progress.close()
         output.result(_status_json(result), _status_text(result))
-        for line in lines:
-            output.warn(line)
+        output.warnings(cards.lines(), in_report=True)
         for batch in result.batches:
             if batch.encoded is not None and batch.loaded > batch.encoded:
-                rest = f"of which {batch.encoded:,} have come back encoded"
-                output.warn(f"batch {batch.name}: {batch.loaded:,} cards are loaded, {rest}; revoke those in doubt")
+                rest = f"but only {batch.encoded:,} came back encoded"
+                output.warn(f"batch {batch.name}: {batch.loaded:,} cards are loaded, {rest}; revoke the others")
         wrong = result.total.wrong
         code = ExitCode.VERIFY if wrong else ExitCode.OK
         report(lambda: status_report(read, result, noted), code)

@@ -1,6 +1,6 @@
 """The command ``verify``: check that every card works."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -8,7 +8,8 @@ from typing import IO, Any
 import click
 import orjson
 
-from dataloader.batch import CardFile
+from dataloader.batch import CardFile, Reconciled
+from dataloader.cli._cards import CardLines
 from dataloader.cli._command import command
 from dataloader.cli._options import (
     ReportOptions,
@@ -38,9 +39,6 @@ from dataloader.operations import (
 )
 from dataloader.operations import verify as verify_cards
 from dataloader.report import Noted, verify_report
-
-SHOWN_VERDICTS = 20
-"""Cards that are named on the screen."""
 
 
 @command(short_help="Ask as the real servers do for every card.")
@@ -90,16 +88,25 @@ def verify(
         output.result(
             {**verify_json(result), "left_out": left_out_json(read)}, [*left_out_text(read), *verify_text(result)]
         )
-        for line in verdicts.lines:
-            output.warn(line)
+        output.warnings(verdicts.cards.lines(), in_report=True)
         code = ExitCode.OK if result.good else ExitCode.VERIFY
         report(lambda: verify_report(read, result, verdicts.noted), code)
     if code is not ExitCode.OK:
         bad = result.verdicts[VerifyVerdict.MISSING] + result.verdicts[VerifyVerdict.WRONG]
-        output.error(
-            f"{many(bad, 'card')} would not work (load the batch; what is wrong then, a person has to look at)", code
-        )
+        output.error(f"{many(bad, 'card')} would not work ({_advice(read, result)})", code)
     return code
+
+
+def _advice(manifests: Sequence[CardFile], result: VerifyResult) -> str:
+    """Return what to do about cards that would not work."""
+    parts = []
+    if result.verdicts[VerifyVerdict.MISSING]:
+        in_doubt = any(not isinstance(each, Reconciled) for each in manifests)
+        which = "the missing cards that came back encoded" if in_doubt else "the batch, for the missing cards"
+        parts.append(f"load {which}")
+    if result.verdicts[VerifyVerdict.WRONG]:
+        parts.append("inspect the documents named for the wrong ones")
+    return "; ".join(parts)
 
 
 class _Verdicts:
@@ -108,7 +115,7 @@ class _Verdicts:
     def __init__(self, output: Output, stream: IO[bytes] | None) -> None:
         self._output = output
         self._stream = stream
-        self.lines: list[str] = []
+        self.cards = CardLines(output.full)
         self.noted: Noted[CardVerdict] = Noted()
 
     def __call__(self, manifest: CardFile, card: CardVerdict) -> None:
@@ -120,8 +127,7 @@ class _Verdicts:
             self.noted(card.verdict, card)
         elif not card.is_odd:
             return
-        if len(self.lines) < SHOWN_VERDICTS:
-            self.lines.append(f"batch {batch}, card {card.uuid}: {card.verdict.value}: {card.reason}")
+        self.cards(manifest, card.uuid, f"{card.verdict.value}: {card.reason}")
 
 
 @contextmanager
@@ -136,7 +142,7 @@ def _verdicts(output: Output, details: Path | None) -> Iterator[_Verdicts]:
 def verify_json(result: VerifyResult) -> dict[str, Any]:
     """Return the verdicts as data."""
     return {
-        **{verdict.value: result.verdicts[verdict] for verdict in VerifyVerdict},
+        "verdicts": {verdict.value: result.verdicts[verdict] for verdict in VerifyVerdict},
         "cards": result.verdicts.total(),
         "answers": result.answers,
         "seconds": round(result.seconds, 3),

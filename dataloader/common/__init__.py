@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     )
     from dataloader.common.validation import explain, is_valid
     from dataloader.common.version import VERSION
-    from dataloader.common.words import are, did_you_mean, listed, many
+    from dataloader.common.words import are, card_numbers, did_you_mean, listed, many, shorten_uuids, without_uuids
 
 __all__ = [
     "BATCH_DOCUMENTS",
@@ -130,6 +130,7 @@ __all__ = [
     "are",
     "bare_password",
     "canonical",
+    "card_numbers",
     "certifies_itself",
     "content",
     "content_hash",
@@ -159,8 +160,10 @@ __all__ = [
     "require_file",
     "says",
     "short",
+    "shorten_uuids",
     "tell_how_far",
     "views_dir",
+    "without_uuids",
 ]
 
 _NAMES = {
@@ -237,7 +240,7 @@ _NAMES = {
     ),
     "validation": ("explain", "is_valid"),
     "version": ("VERSION",),
-    "words": ("are", "did_you_mean", "listed", "many"),
+    "words": ("are", "card_numbers", "did_you_mean", "listed", "many", "shorten_uuids", "without_uuids"),
 }
 """The names of each module."""
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}

@@ -1,6 +1,9 @@
 """Counts and lists in sentences."""
 
+import re
 from collections.abc import Iterable, Sequence
+
+_UUID = re.compile(r"(?<![0-9A-Fa-f])([0-9A-Fa-f]{8})(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Fa-f])")
 
 
 def many(count: int, one: str, more: str = "") -> str:
@@ -34,3 +37,29 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     likeness = {each: SequenceMatcher(None, each, lower).ratio() for each in near}
     nearest = [by_lower[each] for each in sorted(near) if likeness[each] == max(likeness.values())]
     return f"did you mean {' or '.join(nearest)}?" if nearest else ""
+
+
+def shorten_uuids(text: str) -> str:
+    """Return a text whose UUIDs are cut to their first 8 digits: whoever has a whole one has that person's card."""
+    return _UUID.sub("\\1…", text)
+
+
+def without_uuids(text: str) -> str:
+    """Return a text whose UUIDs are all the same, ``…``, so that equal texts about several cards can be grouped."""
+    return _UUID.sub("…", text)
+
+
+def card_numbers(numbers: Iterable[int]) -> str:
+    """Return card numbers in ascending order, runs of them folded: ``card 17``, ``cards 6 to 300, 305``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    parts = [
+        f"{first:,}" if first == last else f"{first:,} to {last:,}" if last > first + 1 else f"{first:,}, {last:,}"
+        for first, last in runs
+    ]
+    one = len(runs) == 1 and runs[0][0] == runs[0][1]
+    return f"card{'' if one else 's'} {', '.join(parts)}"

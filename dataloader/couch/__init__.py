@@ -7,6 +7,7 @@ replaced by :class:`Session`, for a connection pool, timeouts, retries, TLS and 
 from dataloader.couch.address import Address, Tls
 from dataloader.couch.database import Database, Rejection
 from dataloader.couch.facts import Nodes, Welcome
+from dataloader.couch.feed import Change, Changes, RawLeaf
 from dataloader.couch.replies import ConflictError, NotFoundError
 from dataloader.couch.server import Server
 from dataloader.couch.session import Request, Session
@@ -15,10 +16,13 @@ from dataloader.couch.watching import Attempt, Retry, Watcher
 __all__ = [
     "Address",
     "Attempt",
+    "Change",
+    "Changes",
     "ConflictError",
     "Database",
     "Nodes",
     "NotFoundError",
+    "RawLeaf",
     "Rejection",
     "Request",
     "Retry",

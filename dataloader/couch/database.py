@@ -4,6 +4,7 @@ API facts: https://docs.couchdb.org/en/3.5.0/api/database/.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
@@ -13,13 +14,14 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from dataloader.common import IMPOSSIBLE, CredentialsError, Document, ProtocolError, TooLargeError
-from dataloader.couch import parsing
+from dataloader.couch import feed, parsing
 from dataloader.couch.address import Address
 from dataloader.couch.facts import Facts, Nodes
 from dataloader.couch.failures import TimedOutError
+from dataloader.couch.feed import Changes, RawLeaf
 from dataloader.couch.halving import in_halves
 from dataloader.couch.parsing import WriteReply
-from dataloader.couch.replies import Body, NotFoundError, PreconditionError, read
+from dataloader.couch.replies import MAX_WITH_ATTACHMENTS, Body, NotFoundError, PreconditionError, read
 from dataloader.couch.session import Answer, Request, Session
 
 Row = TypeVar("Row")
@@ -318,6 +320,98 @@ class Database:
             ConflictError: it has another revision by now; CouchDB never says so, and takes the last write.
         """
         self._note_copies(self._resource.put(["_local", name], body=document))
+
+    def delete_local(self, name: str) -> None:
+        """Delete a ``_local`` document, if it exists."""
+        with suppress(NotFoundError):
+            self._resource.delete(["_local", name], rev=self.local(name)["_rev"])
+
+    def changes(self, since: str, limit: int) -> Changes:
+        """Fetch a page of the changes feed with every leaf (``_changes?style=all_docs``).
+
+        Args:
+            since: the sequence after which to begin, ``0`` for the first.
+            limit: the most rows.
+        """
+        # A sequence for each row costs the server more than the row: one for each page is enough.
+        query = urlencode({"style": "all_docs", "since": since, "limit": limit, "seq_interval": limit})
+        return self._ask("GET", f"_changes?{query}", None, feed.changes)
+
+    def raw_leaves(self, ids: Sequence[str]) -> dict[str, list[RawLeaf]]:
+        """Fetch every leaf of documents as the bytes that the server sends, with history and attachments.
+
+        Args:
+            ids: the documents, each once.
+
+        Returns:
+            The leaves by ID, in the order of their revisions; an empty list for a document that is absent.
+
+        Raises:
+            UnreachableError: after all retries, there is a document that the server can't read.
+            TooLargeError: a document with its attachments is larger than a reply may be.
+        """
+        found: dict[str, list[RawLeaf]] = {}
+
+        def ask(some: Sequence[str]) -> None:
+            asked = set(some)
+
+            def unreadable(reply: Body) -> str | None:
+                leaves, problem = read(reply, lambda data: feed.raw_leaves(data, asked))
+                found.update(leaves)
+                return problem
+
+            body = {"docs": [{"id": each} for each in some]}
+            path = self._path("_bulk_get?revs=true&attachments=true")
+            most = None if len(some) > 1 else MAX_WITH_ATTACHMENTS
+            self._session.send(Request("POST", path, body, unreadable=unreadable, most=most))
+
+        for _ in in_halves(ask, ids):
+            pass
+        for doc_id, leaves in found.items():
+            if any(leaf.lacks_attachments for leaf in leaves):
+                # PouchDB gives the content of attachments for one revision of one document only.
+                found[doc_id] = [self._raw_leaf(doc_id, leaf.rev) for leaf in leaves]
+        return found
+
+    def _raw_leaf(self, doc_id: str, rev: str) -> RawLeaf:
+        query = urlencode({"rev": rev, "revs": "true", "attachments": "true"})
+        path = self._path(f"{quote(doc_id, safe='')}?{query}")
+        reply = self._session.send(Request("GET", path, most=MAX_WITH_ATTACHMENTS))[2]
+        return read(reply, lambda data: feed.raw_leaf(bytes(data).strip(), doc_id))
+
+    def lacks(self, revisions: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+        """Ask which of some revisions are missing (``POST _revs_diff``).
+
+        Args:
+            revisions: the revisions of each document, by ``_id``.
+
+        Returns:
+            The missing ones of each document that lacks some; a reply that leaves a document out is an error.
+        """
+
+        def ask(ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+            # One that is always missing, so that the reply has to name each document.
+            questions = {doc_id: [*revisions[doc_id], IMPOSSIBLE] for doc_id in ids}
+            return self._ask("POST", "_revs_diff", questions, lambda data: parsing.differences(data, questions))
+
+        answers = chain.from_iterable(each.items() for each in in_halves(ask, list(revisions)))
+        lacking = {doc_id: set(answer["missing"]) - {IMPOSSIBLE} for doc_id, answer in answers}
+        return {doc_id: missing for doc_id, missing in lacking.items() if missing}
+
+    def revs_limit(self) -> int | None:
+        """Return how many revisions of a branch are kept (``_revs_limit``), None where the server has no such thing."""
+        try:
+            return self._ask("GET", "_revs_limit", None, feed.number)
+        except NotFoundError:
+            return None
+
+    def set_revs_limit(self, limit: int) -> None:
+        """Set how many revisions of a branch are kept."""
+        self._session.send(Request("PUT", self._path("_revs_limit"), limit))
+
+    def put_security(self, security: Mapping[str, object]) -> None:
+        """Set who may do what (``_security``)."""
+        self._session.send(Request("PUT", self._path("_security"), security))
 
     def edit(self, documents: Sequence[Document]) -> list[Rejection]:
         """Write documents as people do (``_bulk_docs``), each on top of the ``_rev`` that it carries.

@@ -27,6 +27,8 @@ MAX_REPLIES = {
 """Bytes that a reply may have, by kind of request: a batch of documents, a line a document, a few facts."""
 MAX_DOCUMENT = 16 * MEGABYTE
 """Bytes of a reply to any other request; CouchDB accepts documents of 8 MB."""
+MAX_WITH_ATTACHMENTS = 512 * MEGABYTE
+"""Bytes of a reply about one document with the content of its attachments."""
 _PART = 1_000_000
 """Bytes of a reply that are read at once."""
 _TITLE = re.compile(rb"<title>([^<]{1,200})</title>", re.IGNORECASE)

@@ -51,6 +51,8 @@ class Request:
     unreadable: Callable[[Body], str | None] | None = None
     """Returns which document in a reply the server has and cannot read, and why. In a cluster that passes like a
     failure of the whole request, which it is not."""
+    most: int | None = None
+    """Bytes that the reply may have, if not as many as is usual for the path."""
 
     @property
     def asked(self) -> str:
@@ -223,7 +225,7 @@ class Session:
     def _try(self, node: str, request: Request) -> Answer | Failure:
         """Make a request once, and tell the watcher."""
         read = request.timeout or self._patience.timeout
-        exchange = Exchange(read, max(self._patience.total, read), most_bytes(request.path))
+        exchange = Exchange(read, max(self._patience.total, read), request.most or most_bytes(request.path))
         start = time.monotonic()
         outcome = _NOT_MADE
         try:

@@ -1,11 +1,14 @@
 """The operations behind the commands: a function from data to a result, one file each."""
 
+from dataloader.operations.backup import BackupResult, back_up
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.check import CheckResult, check
 from dataloader.operations.export import STANDARD, all_layouts, export, export_path
 from dataloader.operations.generate import check_name, generate, share_out, spares_of
 from dataloader.operations.load import LoadResult, load
 from dataloader.operations.plan import Plan, plan
+from dataloader.operations.restore import RestoreResult, check_chain, restore_backup
+from dataloader.operations.revocations import manifests_with_revocations, revocations_of, revoke_again
 from dataloader.operations.revoke import CardOutcome, RevokeOutcome, RevokeResult, check_reason, restore, revoke
 from dataloader.operations.security import Circle, SecurityResult, check_security
 from dataloader.operations.seed import DEFAULT_SEED, seed_sources
@@ -26,6 +29,7 @@ __all__ = [
     "DEFAULT_SEED",
     "DESIGN_KIND",
     "STANDARD",
+    "BackupResult",
     "BatchStatus",
     "CardOutcome",
     "CardVerdict",
@@ -34,6 +38,7 @@ __all__ = [
     "LoadResult",
     "Outcome",
     "Plan",
+    "RestoreResult",
     "RevokeOutcome",
     "RevokeResult",
     "SecurityResult",
@@ -43,7 +48,9 @@ __all__ = [
     "VerifyVerdict",
     "all_layouts",
     "all_sources",
+    "back_up",
     "check",
+    "check_chain",
     "check_name",
     "check_reason",
     "check_security",
@@ -53,9 +60,13 @@ __all__ = [
     "export_path",
     "generate",
     "load",
+    "manifests_with_revocations",
     "plan",
     "restore",
+    "restore_backup",
+    "revocations_of",
     "revoke",
+    "revoke_again",
     "seed_sources",
     "share_out",
     "snapset_sources",

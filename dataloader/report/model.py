@@ -93,6 +93,14 @@ class Report:
         """The whole that the shares are parts of."""
         return sum(share.count for share in self.shares)
 
+    def with_warnings(self, warnings: Sequence[str]) -> Self:
+        """Return the report with the warnings of the run, each once."""
+        if not warnings:
+            return self
+        found = tuple(dict.fromkeys(warnings))
+        heading = f"{len(found):,} warnings" if len(found) > 1 else "1 warning"
+        return replace(self, attention=(*self.attention, Attention(heading, tone=Tone.QUIET, items=found)))
+
     def with_facts(self, facts: Iterable[Fact]) -> Self:
         """Return the report with facts of the run."""
         return replace(self, facts=(*self.facts, *facts))

@@ -2,12 +2,14 @@
 
 from dataloader.target.credentials import readable_by_others
 from dataloader.target.environments import (
+    MARKER,
     Marker,
     Memory,
     Versions,
     check_marker,
     guard,
     less_protected,
+    most_protected,
     read_marker,
     remember,
     remembered,
@@ -17,6 +19,7 @@ from dataloader.target.targets import Environment, Target, is_this_machine, read
 
 __all__ = [
     "DEFAULT_LAYOUT",
+    "MARKER",
     "DatabaseLayout",
     "Environment",
     "Marker",
@@ -27,6 +30,7 @@ __all__ = [
     "guard",
     "is_this_machine",
     "less_protected",
+    "most_protected",
     "read_marker",
     "read_targets",
     "readable_by_others",

@@ -160,6 +160,11 @@ def less_protected(target: Target, environment: Environment | None) -> bool:
     return environment is not None and _order(target.environment) < _order(environment)
 
 
+def most_protected(*environments: str) -> Environment:
+    """Return the most protected of some environments."""
+    return max(map(Environment, environments), key=_order)
+
+
 def _order(environment: Environment) -> int:
     # They are listed in this order.
     return list(Environment).index(environment)

@@ -270,7 +270,7 @@ def test_commands_take_a_reconciled_file_in_a_manifests_place(
     kinds = sum(Role.CARD in kind.roles for kind in target.model.kinds)
     assert (planned["absent"], planned["left_out"]) == (30 * kinds, dict.fromkeys(left_out, 0))
     verified = run("verify", path, "--json")
-    assert (verified.code, verified.data["ok"], verified.data["left_out"]) == (ExitCode.OK, 30, left_out)
+    assert (verified.code, verified.data["verdicts"]["ok"], verified.data["left_out"]) == (ExitCode.OK, 30, left_out)
     assert told in run("verify", path).stdout.splitlines()
     assert run("plan", path, "--json").data["left_out"] == left_out
     both = run("load", path, batch.manifest.path)

@@ -20,7 +20,7 @@ from dataloader.common import ExitCode
 from dataloader.couch import Server
 from dataloader.operations.generate import Batch
 from dataloader.target import Target
-from tests.support.command import Command, Completed, Process
+from tests.support.command import Command, Completed, Process, failed
 from tests.support.marks import ONE_MODEL, THOROUGH
 from tests.support.proxy import Forward, Hangup, Proxy, Reply, Request
 from tests.support.returned_files import fill_in, good_rows, write_csv
@@ -67,11 +67,15 @@ def succeed(
             "verify": (manifest, *snapsets, *on_target),
             "revoke": (manifest, *on_target, "--card", "1", "--reason", "lost", "--yes"),
             "status": (manifest, *snapsets, *on_target),
+            "backup": (tmp_path / f"{next(numbers)}.backup.zst", *on_target),
+            "restore": (tmp_path / "small.backup.zst", *on_target, "--merge"),
             "seed": (*snapsets, *on_target, "--users", "2"),
             "help": ("load",),
         }[name]
-        if name in {"verify", "revoke"} and not server.database(target.database(target.model.databases[0])).exists():
+        first = server.database(target.database(target.model.databases[0]))
+        if name in {"verify", "revoke", "backup", "restore"} and not first.exists():
             assert here("load", manifest, *snapsets, *on_target).code == ExitCode.OK
+            assert here("backup", tmp_path / "small.backup.zst", *on_target).code == ExitCode.OK
         return here(*before, name, *arguments, *behind)
 
     return succeed
@@ -99,7 +103,7 @@ def test_the_whole_main_job_goes_through_as_processes(
     assert (planned["absent"], planned["documents"]) == (planned["documents"], planned["absent"])
     loaded = run("load", manifest)
     assert (loaded.code, loaded.stderr) == (ExitCode.OK, "")
-    assert run("verify", manifest, "--json").data["ok"] == 20
+    assert run("verify", manifest, "--json").data["verdicts"]["ok"] == 20
     before = sequences(server, target)
     again = run("load", manifest, "--json")
     assert (again.code, again.data["unchanged"], again.data["created"]) == (ExitCode.OK, planned["absent"], 0)
@@ -146,6 +150,7 @@ def test_every_command_is_tested() -> None:
     with_files_or_a_target = {
         *("generate", "export", "validate", "reconcile", "check", "plan", "load", "verify", "revoke", "status", "seed"),
         "help",
+        *("backup", "restore"),
     }
     assert {*COMMANDS} == with_files_or_a_target | WITH_EMBEDDED_SERVER
 
@@ -228,7 +233,7 @@ def test_a_fault_of_ours_is_one_line_too(here: Command, monkeypatch: pytest.Monk
     completed = here(*arguments)
     says = "internal error: ZeroDivisionError: by nothing (run again with --debug and report what it prints)"
     assert completed == Completed(ExitCode.INTERNAL, "", f"error: {says}\n")
-    assert here(*arguments, "--json").data == {"error": says, "exit_code": 1}
+    assert here(*arguments, "--json").data == failed(says, ExitCode.INTERNAL)
     with_traceback = here(*arguments, "--debug").stderr
     assert with_traceback.startswith("Traceback (most recent call last):\n")
     assert with_traceback.endswith(f"error: {says}\n")
@@ -237,7 +242,7 @@ def test_a_fault_of_ours_is_one_line_too(here: Command, monkeypatch: pytest.Monk
 def test_errors_go_to_stderr_with_json_on_stdout(here: Command) -> None:
     """A failure with ``--json`` is one object on stdout, with the same text as the line on stderr."""
     completed = here("--json", "validate", "nowhere.batch.jsonl")
-    assert completed.data == {"error": completed.stderr.removeprefix("error: ").rstrip(), "exit_code": ExitCode.FILE}
+    assert completed.data == failed(completed.stderr.removeprefix("error: ").rstrip(), ExitCode.FILE)
     assert completed.code == ExitCode.FILE
 
 
@@ -281,10 +286,10 @@ def test_ctrl_c_ends_a_load_at_once(
             over.set()
     says = "interrupted: what was written stays; run it again to continue"
     assert (started.returncode, stderr) == (ExitCode.INTERRUPTED, f"error: {says}\n")
-    assert (json.loads(stdout) if flag else stdout) == ({"error": says, "exit_code": 130} if flag else "")
+    assert (json.loads(stdout) if flag else stdout) == (failed(says, ExitCode.INTERRUPTED) if flag else "")
     again = run("load", batch.manifest.path, "--json").data
     assert (again["created"] > 0, again["unchanged"] > 0) == (at == "tokens", True)
-    assert run("verify", batch.manifest.path, "--json").data["ok"] == 60
+    assert run("verify", batch.manifest.path, "--json").data["verdicts"]["ok"] == 60
 
 
 @THOROUGH

@@ -15,7 +15,7 @@ from dataloader.batch import read_manifest
 from dataloader.common import CredentialsError, ExitCode, UnreachableError
 from dataloader.couch import Address, Server
 from dataloader.embedded import EmbeddedServer
-from tests.support.command import Command, Process
+from tests.support.command import Command, Process, failed
 from tests.support.server import QUICK
 
 PASSWORD = "a pässword: 100%"
@@ -95,7 +95,7 @@ def test_a_port_in_use_is_an_error(command: Command, taken_port: int) -> None:
     [line] = completed.stderr.splitlines()
     assert line.startswith("error: the embedded server did not start: ")
     assert str(taken_port) in line
-    assert completed.data == {"error": line.removeprefix("error: "), "exit_code": ExitCode.EMBEDDED}
+    assert completed.data == failed(line.removeprefix("error: "), ExitCode.EMBEDDED)
 
 
 @pytest.mark.parametrize(

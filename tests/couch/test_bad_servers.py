@@ -24,7 +24,7 @@ from dataloader.couch import Database, Server
 from dataloader.operations import Outcome, Source, all_sources, load
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.target import Target
-from tests.support.command import Command, Completed
+from tests.support.command import Command, Completed, failed
 from tests.support.marks import ONE_MODEL
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request, pass_on
 from tests.support.raw_server import RawServer
@@ -195,7 +195,7 @@ def test_a_bad_server_is_told_in_one_line(ask: Call, name: str, case: str) -> No
     bad = BAD[case]
     with Proxy(NOBODY, bad.hook) as proxy:
         completed = ask(name, "--url", proxy.url, "--json")
-    assert completed.data == {"error": completed.stderr.removeprefix("error: ").rstrip(), "exit_code": bad.code}
+    assert completed.data == failed(completed.stderr.removeprefix("error: ").rstrip(), bad.code)
     assert_fails(replace(completed, stdout=""), bad.code, bad.says)
 
 

@@ -29,6 +29,7 @@ from tests.faults.injection import COLUMNS, FAILURE, FAULTS, PATHS, Asked, Way
 from tests.faults.matrix import Case, Outcome, Reference, Scenario, new_prefix, outcome, planted, prepare, reference
 from tests.faults.page import PAGE, cells, legend, part, read_tables, tables, title, with_part
 from tests.faults.scenarios import Situation
+from tests.support.command import failed
 from tests.support.marks import THOROUGH
 
 WORKERS = 3
@@ -186,7 +187,7 @@ def _wrongs_of_rejections(case: Case, found: Outcome, without: Reference) -> Ite
 def _wrongs_of_error(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
     ran = found.first
     said = re.fullmatch(r"error: ([^\n]+)\n", ran.stderr)
-    if said is None or json.loads(ran.stdout) != {"error": said[1], "exit_code": ran.code}:
+    if said is None or json.loads(ran.stdout) != failed(said[1], ran.code):
         yield f"not one line, on both streams: {ran}"
     elif case.scenario in WRITING and not re.search(r"\d+ of \d+ (documents|cards) were seen to", said[1]):
         yield f"it does not say what was done: {said[1]}"

@@ -7,7 +7,7 @@ import openpyxl
 import pytest
 
 from dataloader.batch import Card, Manifest
-from dataloader.common import ExitCode, InputError
+from dataloader.common import ExitCode, InputError, shorten_uuids
 from dataloader.couch import Server
 from dataloader.operations import VerifyVerdict, all_sources, generate, load, status, verify
 from dataloader.operations.status import count_encoded
@@ -69,7 +69,7 @@ def test_cards_in_doubt_are_told_where_the_manifest_is_given(
         done = run_here(name, spring.path, "--snapsets", sets.folder)
         assert (done.code, done.stderr) == (ExitCode.OK, warning)
     done = run_here("status", spring.path, "--snapsets", sets.folder)
-    told = "warning: batch spring: 8 cards are loaded, of which 5 have come back encoded; revoke those in doubt\n"
+    told = "warning: batch spring: 8 cards are loaded, but only 5 came back encoded; revoke the others\n"
     assert (done.code, done.stderr) == (ExitCode.OK, told)
     assert run_here("verify", reconciled, "--snapsets", sets.folder).stderr == ""
     reconciled.write_text("{}")
@@ -139,7 +139,8 @@ def test_a_lone_deleted_set_is_told(
     place = preferences_of(target.model.name, cards[2].uuid)
     delete(databases(server, target)[place.database], place.id)
     warning = (
-        f"warning: batch spring, card {cards[2].uuid}: revoked: document {place.id} has been deleted, and the card "
+        f"warning: batch spring, card {cards[2].number} ({cards[2].uuid[:8]}…): revoked: "
+        f"document {shorten_uuids(place.id)} has been deleted, and the card "
         "itself is not revoked\n"
     )
     for name in ("verify", "status"):

@@ -20,7 +20,7 @@ from dataloader.operations.export import check_export
 from dataloader.operations.generate import Batch
 from dataloader.vendor import COLUMNS, check_value, check_workbook, layouts
 from dataloader.vendor.layouts import get_layout, layout_names, layout_of, uuid_titles
-from tests.support.command import Command
+from tests.support.command import GOOD, Command
 from tests.support.office import Office
 
 SHARES = {"snapset_1a": 3, "empty": 2}
@@ -304,6 +304,7 @@ def test_the_command_says_what_it_wrote(batch: Batch, here: Command, layout: str
         "chip      MIFARE Ultralight: a card takes 46 of its 48 bytes, 2 are left",
     ]
     assert here(*arguments, "other", "--json").data == {
+        **GOOD,
         "name": "spring",
         "cards": 7,
         "spares": SPARES,

@@ -24,7 +24,7 @@ from dataloader.operations.generate import Batch
 from dataloader.records import Snapsets
 from dataloader.vendor import check_workbook
 from dataloader.vendor.encryption import is_encrypted
-from tests.support.command import Command
+from tests.support.command import GOOD, Command
 
 SHARES = {"snapset_1a": 4, "empty": 3}
 TAKEN = "stands already and is never overwritten (choose another name or folder, or move it away)"
@@ -479,6 +479,7 @@ def test_the_command_tells_programs_as_json(tmp_path: Path, command: Command) ->
     header = read_header(tmp_path / "ci.batch.jsonl")
     assert (done.code, done.stderr, header.seed) == (ExitCode.OK, "", 7)
     assert done.data == {
+        **GOOD,
         "name": "ci",
         "cards": 3,
         "snapsets": {"empty": 3},

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dataloader.batch import Manifest, read_manifest
-from dataloader.common import InputError, ProtectedError, UsageError, data_dir
+from dataloader.common import InputError, ProtectedError, UsageError, data_dir, shorten_uuids
 from dataloader.couch import Database, Rejection, Server
 from dataloader.operations import LoadResult, Outcome, Source, all_sources, generate, load, snapset_sources
 from dataloader.operations.load import KEPT_FAILURES
@@ -496,7 +496,8 @@ class TestWhatOthersWrote:
         done = run(*arguments, "--details", details, "--json")
         assert done.code == 9
         assert (
-            f"{target.database(place.database)}, document {place.id}: foreign (not written by this tool" in done.stderr
+            f"{target.database(place.database)}, document {shorten_uuids(place.id)}: foreign (not written by this tool"
+            in done.stderr
         )
         assert "error: 1 document needs a decision\n" in done.stderr
         assert (done.data["foreign"], done.data["created"]) == (1, done.data["documents"] - 1)
@@ -673,7 +674,7 @@ class TestOtherInput:
         done = run("load", few.path, "--snapsets", changed.folder, "--update", "--yes", "--json")
         assert (done.code, done.data["updated"], done.data["foreign"]) == (9, CHANGED, 1)
         warning, error = done.stderr.splitlines()
-        assert f"document {place.id}: foreign (" in warning
+        assert f"document {shorten_uuids(place.id)}: foreign (" in warning
         assert error.startswith("error: 1 document needs a decision")
 
     def test_an_update_can_be_taken_back(
@@ -896,7 +897,7 @@ class TestWriting:
 
         assert done.code == 9
         assert (done.data["failed"], done.data["created"]) == (1, done.data["documents"] - 1)
-        assert f"warning: document {place.id}: not accepted by the server: " in done.stderr
+        assert f"warning: document {shorten_uuids(place.id)}: not accepted by the server: " in done.stderr
         assert "the request is too large: the server answers 413 too_large" in done.stderr
         assert "error: 1 document needs a decision" in done.stderr
         wanted = expected(target.model.name, [few.path], sizes.folder)

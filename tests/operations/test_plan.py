@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataloader.batch import Manifest
-from dataloader.common import InputError
+from dataloader.common import InputError, shorten_uuids
 from dataloader.couch import Server
 from dataloader.operations import Outcome, Plan, Source, all_sources, generate, load, plan
 from dataloader.records import Snapsets
@@ -217,7 +217,8 @@ def test_the_command_tells_what_a_load_would_do(
     )
     assert set(data["databases"]) == {target.database(name) for name in target.model.databases}
     for state in ("foreign", "conflict"):
-        assert f"{target.database(places[state].database)}, document {places[state].id}: {state} (" in done.stderr
+        shown = shorten_uuids(places[state].id)
+        assert f"{target.database(places[state].database)}, document {shown}: {state} (" in done.stderr
     assert done.stderr.count(": outdated (written by an earlier load from another snapset version, not edited; ") == 3
     assert len(done.stderr.splitlines()) == 5
 

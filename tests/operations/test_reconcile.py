@@ -218,7 +218,7 @@ def test_no_more_than_the_first_cards_are_named(here: Command, small: Batch, tmp
     assert completed.stderr.endswith(
         "error: 40 of 40 cards are to be encoded again (docs/reconcile.md says what to do about each)\n"
     )
-    assert len((tmp_path / "details.jsonl").read_text().splitlines()) == 40 + completed.data["warnings"] == 41
+    assert len((tmp_path / "details.jsonl").read_text().splitlines()) == 41
 
 
 # Where the files do not fit.
@@ -461,7 +461,7 @@ def test_only_what_is_encoded_is_loaded(run: Command, here: Command, small: Batc
     loaded = run("load", reconciled, "--json")
     assert (loaded.code, loaded.data["left_out"]["altered"]) == (ExitCode.OK, 1)
     checked = run("verify", small.manifest.path, "--json")
-    assert (checked.data["ok"], checked.data["missing"]) == (17, 3)
+    assert (checked.data["verdicts"]["ok"], checked.data["verdicts"]["missing"]) == (17, 3)
     assert run("verify", reconciled).code == ExitCode.OK
 
 

@@ -443,7 +443,7 @@ class TestAsking:
         """Exit code 0 and the counts."""
         done = run("verify", manifest.path, "--json")
         assert (done.code, done.stderr) == (0, "")
-        assert {verdict.value: done.data[verdict.value] for verdict in VerifyVerdict} == {
+        assert done.data["verdicts"] == {
             **dict.fromkeys((verdict.value for verdict in VerifyVerdict), 0),
             "ok": CARDS,
         }
@@ -467,8 +467,8 @@ class TestAsking:
         assert f"{CARDS} cards asked for in " in done.stdout
         assert f" s: {CARDS - 3} ok, 1 changed, 1 revoked, 1 wrong\n" in done.stdout
         first, last = done.stderr.splitlines()
-        assert first.startswith(f"warning: batch spring, card {keys[0]}: wrong: ")
-        assert last == "error: 1 card would not work (load the batch; what is wrong then, a person has to look at)"
+        assert first.startswith(f"warning: batch spring, card 1 ({keys[0][:8]}…): wrong: ")
+        assert last == "error: 1 card would not work (inspect the documents named for the wrong ones)"
 
     @KEY_MODEL
     def test_a_revoked_card_is_no_failure(
@@ -478,4 +478,4 @@ class TestAsking:
         remove(server, target, access_of(target.model.name, keys[1]))
         done = run("verify", manifest.path, "--json")
         assert (done.code, done.stderr) == (0, "")
-        assert (done.data["ok"], done.data["revoked"]) == (CARDS - 1, 1)
+        assert (done.data["verdicts"]["ok"], done.data["verdicts"]["revoked"]) == (CARDS - 1, 1)

@@ -140,7 +140,7 @@ def test_the_operators_page_can_be_followed(
         completed = here(*arguments)
         assert (completed.code, completed.stderr) == (ExitCode.OK, ""), arguments
     [manifest] = (tmp_path / "batches").glob("*.batch.jsonl")
-    assert here("verify", manifest, "--target", "production", "--json").data["ok"] == 500
+    assert here("verify", manifest, "--target", "production", "--json").data["verdicts"]["ok"] == 500
 
 
 @EACH_PAGE

@@ -139,7 +139,12 @@ def test_an_installed_wheel_does_the_whole_main_job(
     documents = sum(len(each) for each in snapshot(server, target).values())
     assert loaded.data["created"] == documents
     report = ("--report", "verify.html")
-    assert installed("dataloader", "verify", manifest, *on_target, *report, "--json", env=credentials).data["ok"] == 20
+    assert (
+        installed("dataloader", "verify", manifest, *on_target, *report, "--json", env=credentials).data["verdicts"][
+            "ok"
+        ]
+        == 20
+    )
     assert "All 20 cards are ready." in (tmp_path / "verify.html").read_text("utf-8")
     seeded = installed("dataloader", "seed", *on_target, "--json", env=credentials)
     assert (seeded.code, seeded.stderr) == (0, "")
@@ -228,7 +233,7 @@ def test_a_third_model_is_a_new_file(
         assert (loaded.code, loaded.data["failed"]) == (0, 0)
         [*_, card] = read_manifest(manifest).cards()
         assert get(tickets, f"ticket-{card.uuid}")["number"] == card.uuid
-        assert installed("dataloader", "verify", manifest, *options, env=credentials).data["ok"] == 5
+        assert installed("dataloader", "verify", manifest, *options, env=credentials).data["verdicts"]["ok"] == 5
         assert installed("dataloader", "load", manifest, *options, env=credentials).data["created"] == 0
         revoke = ("revoke", manifest, *options, "--card", "5", "--reason", "lost", "--yes")
         assert installed("dataloader", *revoke, env=credentials).data["revoked"] == 1

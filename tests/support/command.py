@@ -22,6 +22,15 @@ class Completed:
         return data
 
 
+GOOD = {"format": 1, "ok": True, "warnings": []}
+"""What the JSON of every command holds besides its result, if all is well."""
+
+
+def failed(message: str, code: int) -> dict[str, Any]:
+    """Return the JSON of a command that ended with an error and no result."""
+    return {"format": 1, "ok": False, "warnings": [], "error": message, "exit_code": int(code)}
+
+
 Command = Callable[..., Completed]
 """Runs a command to its end: ``command("load", path, env={…})``."""
 Process = Callable[..., "subprocess.Popen[str]"]

@@ -1,0 +1,31 @@
+"""Backup files, and the folder in which one is being made."""
+
+from dataloader.archive.backup_file import (
+    SUFFIX,
+    Backup,
+    BodyWriter,
+    DatabaseState,
+    Group,
+    Header,
+    Key,
+    Section,
+    finish,
+    sort_key,
+)
+from dataloader.archive.encryption import Lock
+from dataloader.archive.spool import Spool
+
+__all__ = [
+    "SUFFIX",
+    "Backup",
+    "BodyWriter",
+    "DatabaseState",
+    "Group",
+    "Header",
+    "Key",
+    "Lock",
+    "Section",
+    "Spool",
+    "finish",
+    "sort_key",
+]

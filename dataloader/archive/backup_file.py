@@ -1,0 +1,329 @@
+"""Backup files: a header, blocks of lines each with its digest, and a seal.
+
+    header   {"format": "dataloader-backup", "version": 1, "created": …, "databases": […], "seal": …, "digest": …}
+    block    {"block": 1, "database": "auth", "kind": "database", "lines": 1, "sha256": …}, and its lines
+    block    {"block": 2, "database": "auth", "kind": "documents", "lines": 2113, "sha256": …}, and its lines
+    …
+    end      {"end": true, "blocks": 2, "documents": 2113, "leaves": 2113, "seal": …}
+
+Each is a frame of its own. A line of documents is one leaf, exactly as the server stores it and takes it back; the
+leaves are in the order of ``_id``, design documents last. The seal is a digest of the blocks' first lines, so that
+blocks that are missing, repeated, in another order or from another file are found. Nothing in the blocks depends on
+when or whence they were read: two backups of an unchanged database differ in their headers only.
+
+The digests find accidents. Somebody who edits a backup can compute them anew; an encrypted one can't be edited.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from shutil import copyfileobj
+from typing import IO, Any
+
+import msgspec
+import orjson
+
+from dataloader.archive.encryption import Lock
+from dataloader.archive.frames import RESTORE_OTHER, FrameWriter, damaged, read_frames
+from dataloader.common import FileError, InputError, Problem, require_file
+
+FORMAT = "dataloader-backup"
+VERSION = 1
+SUFFIX = ".backup.zst"
+BLOCK_BYTES = 1_000_000
+"""Bytes of lines after which a block ends."""
+
+Key = tuple[bool, str]
+"""What documents are sorted by: whether it is a design document, and the ID."""
+Group = tuple[Key, list[bytes]]
+"""A document: its key, and a line for each leaf."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """A database at the time of its backup."""
+
+    name: str
+    """Without the target's prefix."""
+    sequence: str
+    """Where the changes feed was read to; an incremental backup begins here."""
+    identity: str
+    """Tells a database from one of the same name that was created later; empty where the server does not say."""
+    documents: int = 0
+    """Documents in the file, deleted ones too."""
+    leaves: int = 0
+    environment: str = ""
+    """The environment that the database remembers; empty where it remembers none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a backup says of itself."""
+
+    created: str
+    """The time at which its content was the databases', ISO 8601 in UTC with milliseconds and Z."""
+    model: str
+    environment: str
+    """The most protected environment of the target and its databases."""
+    url: str
+    prefix: str
+    server: str
+    tool: str
+    databases: tuple[DatabaseState, ...]
+    base: str | None = None
+    """The digest of the backup that this one continues; None for a full backup."""
+    base_created: str | None = None
+    blocks: int = 0
+    seal: str = ""
+    digest: str = ""
+    """The digest of this header, by which an incremental backup names its base."""
+
+    @property
+    def documents(self) -> int:
+        """Documents in the file, deleted ones too."""
+        return sum(each.documents for each in self.databases)
+
+    @property
+    def leaves(self) -> int:
+        """Leaves in the file."""
+        return sum(each.leaves for each in self.databases)
+
+    def state(self, name: str) -> DatabaseState | None:
+        """Return what it says of a database."""
+        return next((each for each in self.databases if each.name == name), None)
+
+
+@dataclass(slots=True)
+class Section:
+    """What a database has besides documents; None for what its server does not have."""
+
+    settings: dict[str, int] = field(default_factory=dict)
+    """``q``, ``n`` and ``revs_limit``."""
+    security: dict[str, Any] | None = None
+    local: dict[str, Any] | None = None
+    """``_local/dataloader``, without its revision."""
+
+
+class _Id(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+
+
+_ID = msgspec.json.Decoder(_Id)
+
+
+def sort_key(doc_id: str) -> Key:
+    """Return what a document is sorted by."""
+    return doc_id.startswith("_design/"), doc_id
+
+
+def grouped(lines: Iterable[bytes]) -> Iterator[Group]:
+    """Put the leaves of each document together.
+
+    Raises:
+        msgspec.MsgspecError: a line is not a document.
+    """
+    current: str | None = None
+    leaves: list[bytes] = []
+    for line in lines:
+        doc_id = _ID.decode(line).id
+        if doc_id != current:
+            if current is not None:
+                yield sort_key(current), leaves
+            current, leaves = doc_id, []
+        leaves.append(line)
+    if current is not None:
+        yield sort_key(current), leaves
+
+
+class BodyWriter:
+    """Writes the blocks of a backup, and counts them.
+
+    Args:
+        stream: where to; the header is put before it later.
+        lock: encrypts them, if given.
+    """
+
+    def __init__(self, stream: IO[bytes], lock: Lock | None) -> None:
+        # Frame 0 is the header.
+        self._frames = FrameWriter(stream, lock, start=1)
+        self._number = 1
+        self._seal = sha256()
+        self.documents = self.leaves = 0
+
+    def section(self, database: str, section: Section) -> None:
+        """Write what a database has besides documents."""
+        self._block(database, "database", [orjson.dumps(asdict(section), option=orjson.OPT_SORT_KEYS)])
+
+    def write(self, database: str, groups: Iterable[Group]) -> tuple[int, int]:
+        """Write documents, which are sorted.
+
+        Returns:
+            How many documents and leaves there were.
+        """
+        documents = leaves = weight = 0
+        lines: list[bytes] = []
+        for _, group in groups:
+            documents += 1
+            leaves += len(group)
+            lines += group
+            weight += sum(map(len, group))
+            if weight >= BLOCK_BYTES:
+                self._block(database, "documents", lines)
+                lines, weight = [], 0
+        if lines:
+            self._block(database, "documents", lines)
+        self.documents += documents
+        self.leaves += leaves
+        return documents, leaves
+
+    def end(self) -> tuple[int, str]:
+        """Write the end; return the number of blocks and the seal."""
+        blocks, seal = self._number - 1, self._seal.hexdigest()
+        end = {"end": True, "blocks": blocks, "documents": self.documents, "leaves": self.leaves, "seal": seal}
+        self._frames.write(orjson.dumps(end) + b"\n")
+        return blocks, seal
+
+    def _block(self, database: str, kind: str, lines: list[bytes]) -> None:
+        content = b"\n".join(lines) + b"\n"
+        first = orjson.dumps(
+            {
+                "block": self._number,
+                "database": database,
+                "kind": kind,
+                "lines": len(lines),
+                "sha256": sha256(content).hexdigest(),
+            }
+        )
+        self._seal.update(first)
+        self._frames.write(first + b"\n" + content)
+        self._number += 1
+
+
+def _header_line(header: Header) -> bytes:
+    data = {"format": FORMAT, "version": VERSION, **asdict(header), "digest": ""}
+    data["digest"] = sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return orjson.dumps(data) + b"\n"
+
+
+def finish(stream: IO[bytes], header: Header, body: IO[bytes], lock: Lock | None) -> None:
+    """Write a whole backup: the header, whose digest is computed here, and the body behind it."""
+    FrameWriter(stream, lock).write(_header_line(header))
+    body.seek(0)
+    copyfileobj(body, stream, 1_000_000)
+
+
+class Backup:
+    """A backup file; opening it reads the header only.
+
+    Args:
+        path: the file.
+        password: decrypts it.
+
+    Raises:
+        FileError: it can't be read.
+        InputError: it is no backup, its header is damaged, or it is encrypted and the password is not right.
+    """
+
+    def __init__(self, path: Path, password: str | None = None) -> None:
+        self.path = path
+        self._password = password
+        try:
+            self.header = self._read_header()
+            self.size = path.stat().st_size
+        except OSError as error:
+            raise FileError.of(error, path, "name a backup file that can be read") from error
+
+    def _read_header(self) -> Header:
+        require_file(self.path)
+        with self.path.open("rb") as stream:
+            line = next(read_frames(self.path, stream, self._password), b"")
+        try:
+            data = orjson.loads(line)
+            if data.pop("format") != FORMAT:
+                raise ValueError(FORMAT)
+            if (version := data.pop("version")) != VERSION:
+                problem = Problem(
+                    str(self.path), f"has format version {version}", "use the version of dataloader that wrote it"
+                )
+                raise InputError(problem)
+            databases = tuple(DatabaseState(**each) for each in data.pop("databases"))
+            header = Header(databases=databases, **data)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                Problem(str(self.path), "is not a backup of dataloader", "name a file that `dataloader backup` wrote")
+            ) from error
+        if orjson.loads(_header_line(header))["digest"] != header.digest:
+            raise damaged(self.path, 0, "is not as it was written")
+        return header
+
+    def check(self) -> Iterator[int]:
+        """Read the file to its end and check every digest and the seal; yield the leaves of each block.
+
+        Raises:
+            FileError: it can't be read.
+            InputError: naming the first block that is not as it was written.
+        """
+        for first, content in self._blocks():
+            yield first["lines"] if first["kind"] == "documents" else 0
+            del content
+
+    def sections(self) -> dict[str, Section]:
+        """Return what each database has besides documents."""
+        return {
+            first["database"]: Section(**orjson.loads(content))
+            for first, content in self._blocks()
+            if first["kind"] == "database"
+        }
+
+    def documents(self, database: str) -> Iterator[Group]:
+        """Yield the documents of a database, in their order."""
+
+        def lines() -> Iterator[bytes]:
+            for first, content in self._blocks():
+                if first["database"] == database and first["kind"] == "documents":
+                    # A text may hold U+2028 and the like, so only the line feeds count.
+                    yield from content[:-1].split(b"\n")
+
+        return grouped(lines())
+
+    def _blocks(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Yield each block's first line and its lines, checked; then check the end."""
+        try:
+            with self.path.open("rb") as stream:
+                frames = read_frames(self.path, stream, self._password)
+                next(frames)
+                yield from self._checked(frames)
+        except OSError as error:
+            raise FileError.of(error, self.path, "see that the disk is sound; " + RESTORE_OTHER) from error
+
+    def _checked(self, frames: Iterator[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
+        seal = sha256()
+        number = 0
+        for number, frame in enumerate(frames, 1):
+            line, _, content = frame.partition(b"\n")
+            try:
+                first = orjson.loads(line)
+                if first.get("end") is True:
+                    self._check_end(number, first, seal.hexdigest())
+                    if next(frames, None) is not None:
+                        raise damaged(self.path, number + 1, "comes after the end of the backup")
+                    return
+                if first["block"] != number:
+                    raise damaged(self.path, number, f"is at the place of another (it is block {first['block']})")
+                good = first["sha256"] == sha256(content).hexdigest() and first["lines"] == content.count(b"\n")
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise damaged(self.path, number, "is damaged") from error
+            if not good:
+                raise damaged(self.path, number, "is not as it was written (its digest differs)")
+            seal.update(line)
+            yield first, content
+        raise damaged(self.path, number + 1, f"is missing: the file ends after {number} of {self.header.blocks} blocks")
+
+    def _check_end(self, number: int, end: dict[str, Any], seal: str) -> None:
+        expected = (self.header.blocks, self.header.documents, self.header.leaves, self.header.seal)
+        found = (number - 1, end["documents"], end["leaves"], seal)
+        if found != expected or end["seal"] != seal or end["blocks"] != number - 1:
+            raise damaged(
+                self.path, number, "does not match the header: blocks are missing, or come from another backup"
+            )

@@ -1,0 +1,96 @@
+"""Encryption of backups with a password: scrypt makes the key, ChaCha20-Poly1305 seals each frame.
+
+Both are those of the package ``cryptography``. The construction is STREAM (https://eprint.iacr.org/2015/189): the nonce
+is the number of the frame, so that frames cannot be left out, repeated or put into another order, and each file has a
+key of its own, so that no frame can come from another file.
+"""
+
+import os
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Self
+
+import orjson
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+MAGIC = b"dataloader-backup-encrypted 1 "
+"""What an encrypted file begins with; the parameters follow as JSON, to the end of the line."""
+_COST = 2**16
+"""scrypt's N: 64 MiB and some tenths of a second a password (https://www.rfc-editor.org/rfc/rfc7914)."""
+_MOST_COST = 2**20
+"""The most that a file may ask for, so that a forged one cannot take all memory."""
+_R, _P = 8, 1
+_SALT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What seals and opens the frames of one file."""
+
+    line: bytes
+    """The file's first line, with the parameters."""
+    key: bytes
+
+    @classmethod
+    def new(cls, password: str) -> Self:
+        """Make the lock of a new file."""
+        return cls._of(password, {"salt": _random(), "file": _random(), "n": _COST})
+
+    def sibling(self, password: str) -> Self:
+        """Make the lock of another new file, without the time that a new salt takes."""
+        return self._of(password, {**orjson.loads(self.line.removeprefix(MAGIC)), "file": _random()})
+
+    @classmethod
+    def read(cls, line: bytes, password: str) -> Self:
+        """Make the lock of a file from its first line.
+
+        Raises:
+            ValueError: the line has another form.
+        """
+        parameters = orjson.loads(line.removeprefix(MAGIC))
+        return cls._of(password, {name: parameters[name] for name in ("salt", "file", "n")})
+
+    @classmethod
+    def _of(cls, password: str, parameters: dict[str, str | int]) -> Self:
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - few files are encrypted
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
+        cost = parameters["n"]
+        if not isinstance(cost, int) or not 2**10 <= cost <= _MOST_COST or cost & (cost - 1):
+            raise ValueError("n")
+        master = _master(password, b64decode(str(parameters["salt"])), cost)
+        info = b64decode(str(parameters["file"]))
+        key = HKDF(SHA256(), 32, salt=None, info=b"dataloader backup " + info).derive(master)
+        return cls(MAGIC + orjson.dumps(parameters) + b"\n", key)
+
+    def seal(self, number: int, frame: bytes) -> bytes:
+        """Encrypt a frame."""
+        return self._cipher().encrypt(number.to_bytes(12), frame, self.line)
+
+    def open(self, number: int, sealed: bytes) -> bytes | None:
+        """Decrypt a frame; None where the password is another, or the frame is not the file's own at this place."""
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+
+        try:
+            return self._cipher().decrypt(number.to_bytes(12), sealed, self.line)
+        except InvalidTag:
+            return None
+
+    def _cipher(self) -> "ChaCha20Poly1305":
+        from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305  # noqa: PLC0415
+
+        return ChaCha20Poly1305(self.key)
+
+
+@lru_cache(maxsize=8)
+def _master(password: str, salt: bytes, cost: int) -> bytes:
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt  # noqa: PLC0415
+
+    return Scrypt(salt, 32, cost, _R, _P).derive(password.encode())
+
+
+def _random() -> str:
+    return b64encode(os.urandom(_SALT)).decode()

@@ -1,0 +1,130 @@
+"""Frames: the pieces of a backup file, each compressed, and encrypted where a password was given.
+
+Without a password the file is a row of zstd frames (RFC 8878), so that ``zstd -dc FILE`` shows all of it. With one,
+each frame is encrypted and comes after its length in four bytes, the most significant first.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import zstandard
+
+from dataloader.archive.encryption import MAGIC, Lock
+from dataloader.common import InputError, Problem
+
+MAX_FRAME = 512_000_000
+"""Bytes of a frame, decompressed: a block, or a document with its attachments that is larger than a block."""
+_PART = 256_000
+"""Bytes that are read at once."""
+_LEVEL = 3
+_MAX_LINE = 1_000
+_LENGTH = 4
+RESTORE_OTHER = "restore from another copy of this backup, or from an older backup"
+
+
+class FrameWriter:
+    """Writes frames to a stream.
+
+    Args:
+        stream: where to.
+        lock: encrypts them, if given.
+        start: the number of the first frame; 0 where the stream begins with it.
+    """
+
+    def __init__(self, stream: IO[bytes], lock: Lock | None = None, start: int = 0) -> None:
+        self._stream = stream
+        self._lock = lock
+        self._number = start
+        self._compressor = zstandard.ZstdCompressor(_LEVEL)
+        if lock is not None and start == 0:
+            stream.write(lock.line)
+
+    def write(self, content: bytes) -> None:
+        """Write the next frame."""
+        frame = self._compressor.compress(content)
+        if self._lock is not None:
+            frame = self._lock.seal(self._number, frame)
+            self._stream.write(len(frame).to_bytes(_LENGTH))
+        self._stream.write(frame)
+        self._number += 1
+
+
+def read_frames(path: Path, stream: IO[bytes], password: str | None) -> Iterator[bytes]:
+    """Yield the contents of a file's frames.
+
+    Args:
+        path: the file, for errors.
+        stream: the file, at its beginning.
+        password: decrypts them.
+
+    Raises:
+        InputError: a frame is damaged or cut off, the file is encrypted and there is no password, or it is another.
+    """
+    start = stream.read(len(MAGIC))
+    if start != MAGIC:
+        yield from _plain(path, stream, start)
+        return
+    if password is None:
+        raise InputError(Problem(str(path), "is encrypted", "name the file with its password with --password-file"))
+    line = start + stream.readline(_MAX_LINE)
+    try:
+        lock = Lock.read(line, password)
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(Problem(f"{path}, first line", "is damaged", RESTORE_OTHER)) from error
+    yield from _encrypted(path, stream, lock)
+
+
+def _plain(path: Path, stream: IO[bytes], start: bytes) -> Iterator[bytes]:
+    decompressor = zstandard.ZstdDecompressor()
+    data = start
+    number = 0
+    while data := data or stream.read(_PART):
+        one = decompressor.decompressobj()
+        parts, size = [], 0
+        try:
+            while True:
+                parts.append(one.decompress(data))
+                size += len(parts[-1])
+                if size > MAX_FRAME:
+                    raise damaged(path, number, f"is larger than {MAX_FRAME:,} bytes")
+                if one.eof:
+                    data = one.unused_data
+                    break
+                data = stream.read(_PART)
+                if not data:
+                    raise damaged(path, number, "is cut off")
+        except zstandard.ZstdError as error:
+            raise damaged(path, number, "is damaged" if number else "is not a backup of dataloader") from error
+        yield b"".join(parts)
+        number += 1
+
+
+def _encrypted(path: Path, stream: IO[bytes], lock: Lock) -> Iterator[bytes]:
+    decompressor = zstandard.ZstdDecompressor()
+    number = 0
+    while length := stream.read(_LENGTH):
+        sealed = stream.read(min(int.from_bytes(length), MAX_FRAME))
+        if len(length) < _LENGTH or len(sealed) < int.from_bytes(length):
+            raise damaged(path, number, "is cut off")
+        frame = lock.open(number, sealed)
+        if frame is None:
+            rule = "is damaged, or not at its own place"
+            if number == 0:
+                raise InputError(
+                    Problem(
+                        str(path), "cannot be decrypted", "give the right --password-file; else the file is damaged"
+                    )
+                )
+            raise damaged(path, number, rule)
+        try:
+            yield decompressor.decompress(frame, max_output_size=MAX_FRAME)
+        except zstandard.ZstdError as error:
+            raise damaged(path, number, "is damaged") from error
+        number += 1
+
+
+def damaged(path: Path, number: int, rule: str) -> InputError:
+    """Return the error for a block that is not as it was written; block 0 is the header."""
+    where = f"{path}, block {number}" if number else f"{path}, header"
+    return InputError(Problem(where, rule, RESTORE_OTHER))

@@ -1,0 +1,205 @@
+"""The folder in which a backup is being made: what has been read so far, and where reading goes on.
+
+Documents come in the order of the changes feed and leave in the order of ``_id``. Memory holds a run of them; full runs
+are sorted and written to files, and merged at the end. A document that was read twice is in two runs, and the later
+one counts. So a backup that was interrupted goes on after the last run, however long ago that was.
+"""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from heapq import merge
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import msgspec
+import orjson
+
+from dataloader.archive.backup_file import Group, Key, grouped
+from dataloader.archive.encryption import Lock
+from dataloader.archive.frames import FrameWriter, read_frames
+from dataloader.common import FileError, InputError
+
+RUN_BYTES = 24_000_000
+"""Bytes of documents in memory before they are written to a file."""
+RUN_DOCUMENTS = 100_000
+RUN_SECONDS = 20.0
+"""Seconds after which they are, so that an interruption costs no more than that."""
+_FRAME_BYTES = 256_000
+_STATE = "state.json"
+
+
+class Spool:
+    """The folder of one backup; only one process works in it at a time.
+
+    Args:
+        folder: the folder, made if need be.
+        of: what is being backed up; a folder of something else is begun anew.
+        password: encrypts what is written, if given.
+
+    Raises:
+        FileError: another process is at work in it, or it can't be written.
+    """
+
+    def __init__(self, folder: Path, of: Mapping[str, Any], password: str | None = None) -> None:
+        self.folder = folder
+        self._of = dict(of)
+        self._password = password
+        self.lock = None if password is None else Lock.new(password)
+        self._buffer: dict[Key, list[bytes]] = {}
+        self._weight = 0
+        self._reading = ""
+        self._since: dict[str, str] = {}
+        self._runs: dict[str, list[str]] = {}
+        self._last = time.monotonic()
+        self._held: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._held = (self.folder / "lock").open("wb")
+            self._only_one(self._held)
+            self._take_up()
+        except OSError as error:
+            raise FileError.of(error, self.folder, "choose a folder that can be written to") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._held is not None:
+            if kind is None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self._held.close()
+
+    def _only_one(self, held: IO[bytes]) -> None:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            held.close()
+            self._held = None
+            raise FileError(
+                str(self.folder),
+                rule="another backup to this file is running",
+                todo="wait for it, or choose another file",
+            ) from error
+
+    def _take_up(self) -> None:
+        with suppress(FileNotFoundError, ValueError, LookupError, TypeError):
+            state = orjson.loads((self.folder / _STATE).read_bytes())
+            if state["of"] == self._of and self._can_read(state["runs"]):
+                self._runs, self._since = state["runs"], state["since"]
+        kept = {name for runs in self._runs.values() for name in runs} | {_STATE, "lock"}
+        for path in self.folder.iterdir():
+            if path.name not in kept:
+                path.unlink()
+
+    def _can_read(self, runs: Mapping[str, list[str]]) -> bool:
+        """Return whether the runs are there, and of the same password."""
+        try:
+            for names in runs.values():
+                for name in names:
+                    next(self._frames(name))
+        except (OSError, InputError, StopIteration):
+            return False
+        return True
+
+    def since(self, database: str) -> str | None:
+        """Return the sequence to which a database has been read before; None where this is the first run."""
+        return self._since.get(database)
+
+    def add(self, database: str, key: Key, leaves: list[bytes]) -> None:
+        """Keep a document, in the place of what was read of it before; one database comes after another."""
+        self._reading = database
+        self._buffer[key] = leaves
+        self._weight += sum(map(len, leaves))
+
+    def reached(self, database: str, since: str, *, end: bool = False) -> None:
+        """Note that a database has been read to a sequence; write what memory holds if that is enough.
+
+        Args:
+            database: the database.
+            since: the sequence.
+            end: whether another database is next.
+
+        Raises:
+            FileError: there is no room.
+        """
+        full = self._weight >= RUN_BYTES or len(self._buffer) >= RUN_DOCUMENTS
+        if not (full or end or time.monotonic() - self._last >= RUN_SECONDS):
+            return
+        try:
+            if self._buffer:
+                self._write_run(database)
+            self._since[database] = since
+            self._write_state()
+        except OSError as error:
+            raise FileError.of(error, self.folder, "make room there, then run it again and it goes on") from error
+        self._last = time.monotonic()
+
+    def _write_run(self, database: str) -> None:
+        name = f"{database}-{len(self._runs.get(database, [])):06}"
+        lock = None if self.lock is None else self.lock.sibling(self._password or "")
+        with _private(self.folder / name, "wb") as stream:
+            frames = FrameWriter(stream, lock)
+            lines: list[bytes] = []
+            weight = 0
+            for _, leaves in sorted(self._buffer.items()):
+                lines += leaves
+                weight += sum(map(len, leaves))
+                if weight >= _FRAME_BYTES:
+                    frames.write(b"\n".join(lines))
+                    lines, weight = [], 0
+            if lines:
+                frames.write(b"\n".join(lines))
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._runs.setdefault(database, []).append(name)
+        self._buffer, self._weight = {}, 0
+
+    def _write_state(self) -> None:
+        new = self.folder / f"{_STATE}.new"
+        with _private(new, "wb") as stream:
+            stream.write(orjson.dumps({"of": self._of, "since": self._since, "runs": self._runs}))
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.rename(self.folder / _STATE)
+
+    def merged(self, database: str) -> Iterator[Group]:
+        """Yield the documents of a database in their order, each as it was read last."""
+        runs = [self._read_run(name, age) for age, name in enumerate(reversed(self._runs.get(database, [])), 1)]
+        # What memory holds is the newest.
+        buffer = self._buffer if self._reading == database else {}
+        newest = ((key, 0, leaves) for key, leaves in sorted(buffer.items()))
+        previous: Key | None = None
+        for key, _, leaves in merge(newest, *runs):
+            if key != previous:
+                yield key, leaves
+                previous = key
+
+    def _read_run(self, name: str, age: int) -> Iterator[tuple[Key, int, list[bytes]]]:
+        lines = (line for frame in self._frames(name) for line in frame.split(b"\n"))
+        try:
+            for key, leaves in grouped(lines):
+                yield key, age, leaves
+        except (OSError, InputError, msgspec.MsgspecError) as error:
+            raise FileError(
+                str(self.folder / name), rule="is damaged", todo=f"delete {self.folder} and run the backup again"
+            ) from error
+
+    def _frames(self, name: str) -> Iterator[bytes]:
+        path = self.folder / name
+        with path.open("rb") as stream:
+            yield from read_frames(path, stream, self._password)
+
+    def body(self) -> IO[bytes]:
+        """Return a new file in the folder for the blocks of the backup."""
+        return _private(self.folder / "body", "w+b")
+
+
+def _private(path: Path, mode: str) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), mode)

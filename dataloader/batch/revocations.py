@@ -1,0 +1,132 @@
+"""The list of a batch's revoked cards, ``NAME.revoked.jsonl`` beside the manifest.
+
+A database that is lost and loaded again, or restored from before a revocation, no longer knows that a card was revoked.
+The list does. A line is added before a card is revoked and after one is restored, so that whatever is interrupted, the
+card stays out.
+"""
+
+import fcntl
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from dataloader.batch.manifest import MANIFEST_SUFFIX, Card, CardFile
+from dataloader.batch.reconciled import RECONCILED_SUFFIX
+from dataloader.common import FileError, InputError, Problem, now
+
+REVOKED_SUFFIX = ".revoked.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A card that is revoked."""
+
+    card: Card
+    reason: str
+    time: str
+    """When it was revoked, ISO 8601 in UTC with milliseconds and Z."""
+    environment: str
+    """Of the target where it was revoked: a card that was revoked in a test still works in production."""
+
+
+def revocations_path(manifest: CardFile) -> Path:
+    """Return where the list of a batch is, whether it exists or not."""
+    name = manifest.path.name
+    for suffix in (MANIFEST_SUFFIX, RECONCILED_SUFFIX):
+        name = name.removesuffix(suffix)
+    return manifest.path.with_name(name + REVOKED_SUFFIX)
+
+
+def note_revoked(manifest: CardFile, cards: Sequence[Card], reason: str, environment: str) -> None:
+    """Add cards to the list; called before they are revoked.
+
+    Raises:
+        FileError: the list can't be written.
+    """
+    _append(manifest, [_event(card, reason, environment, revoked=True) for card in cards])
+
+
+def note_restored(manifest: CardFile, cards: Sequence[Card], environment: str) -> None:
+    """Take cards off the list; called after they have been made to work again.
+
+    Raises:
+        FileError: the list can't be written.
+    """
+    if revocations_path(manifest).exists():
+        _append(manifest, [_event(card, "", environment, revoked=False) for card in cards])
+
+
+def _event(card: Card, reason: str, environment: str, *, revoked: bool) -> dict[str, object]:
+    said = {"revoked": revoked, "reason": reason, "time": now(), "environment": environment}
+    return {"number": card.number, "uuid": card.uuid, "snapset": card.snapset, **said}
+
+
+def _append(manifest: CardFile, events: Sequence[dict[str, object]]) -> None:
+    path = revocations_path(manifest)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "r+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            size = stream.seek(0, os.SEEK_END)
+            if size:
+                stream.seek(size - 1)
+                if stream.read(1) != b"\n":
+                    # An earlier write was cut off; its line does not count.
+                    stream.write(b"\n")
+            stream.write(b"".join(orjson.dumps(event) + b"\n" for event in events))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise FileError.of(error, path, "the list of revoked cards must be writable, beside the manifest") from error
+
+
+def read_revocations(manifest: CardFile) -> list[Revocation]:
+    """Return the cards of a batch that are revoked, by the list beside it; none where there is no list.
+
+    Raises:
+        FileError: the list can't be read.
+        InputError: a line is damaged.
+    """
+    path = revocations_path(manifest)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise FileError.of(error, path, "the list of revoked cards must be readable") from error
+    found: dict[tuple[str, str], Revocation] = {}
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines, 1):
+        # The last line may have been cut off by a crash, before the card was revoked.
+        if not line or (number == len(lines) and not _is_json(line)):
+            continue
+        try:
+            revocation, revoked = _read(orjson.loads(line))
+        except (ValueError, TypeError, LookupError) as error:
+            where = f"{path}, line {number}"
+            raise InputError(Problem(where, "is damaged", "correct it, or take the list from a backup")) from error
+        key = revocation.card.uuid, revocation.environment
+        found.pop(key, None)
+        if revoked:
+            found[key] = revocation
+    return list(found.values())
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _read(event: Any) -> tuple[Revocation, bool]:
+    texts = [event[name] for name in ("uuid", "snapset", "reason", "time", "environment")]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(event["revoked"], bool):
+        raise TypeError
+    uuid, snapset, reason, time, environment = texts
+    return Revocation(Card(int(event["number"]), uuid, snapset), reason, time, environment), event["revoked"]

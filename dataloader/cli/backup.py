@@ -1,0 +1,121 @@
+"""The command ``backup``: write every document of a target into a file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.archive import Backup
+from dataloader.cli._command import command
+from dataloader.cli._options import PATH, TargetOptions, get_server, get_target, target_options
+from dataloader.cli._output import Output, global_options
+from dataloader.cli._progress import Progress
+from dataloader.common import ExitCode, UsageError, listed, many, read_password_file
+from dataloader.operations import BackupResult, back_up
+
+password_option = click.option(
+    "--password-file", type=PATH, metavar="FILE", help="A file with the password that encrypts backups."
+)
+
+
+def get_password(path: Path | None) -> str | None:
+    """Read the password of backups, if one is given.
+
+    Raises:
+        FileError: the file can't be read.
+        UsageError: it is empty.
+    """
+    if path is None:
+        return None
+    password = read_password_file(path)
+    if not password:
+        raise UsageError(f"--password-file {path}", rule="holds no password", todo="write one into it")
+    return password
+
+
+@command(short_help="Back up every document of a target.")
+@click.argument("where", type=PATH, metavar="FILE|DIR")
+@target_options
+@password_option
+@click.option("--since", type=PATH, metavar="FILE", help="Write only what has changed since this backup.")
+@global_options
+@click.pass_obj
+def backup(
+    output: Output,
+    /,
+    *,
+    target_options: TargetOptions,
+    where: Path,
+    password_file: Path | None,
+    since: Path | None,
+) -> ExitCode:
+    """Back up every document of a target's databases into one new file, readable only by you.
+
+    It holds all revisions at the ends of branches (current, conflicting, deleted) with their histories, attachments,
+    design documents, security objects and settings. In a folder, the file is named after the model and the time. An
+    interrupted backup continues when the command is run again.
+
+    \b
+    Example:
+      dataloader backup backups/ --target production
+      dataloader backup backups/ --target production --since backups/gpii-key-20180301T020000Z.backup.zst
+    """
+    password = get_password(password_file)
+    base = None if since is None else Backup(since, password)
+    target = get_target(output, target_options)
+    server = get_server(target)
+    progress = Progress(output)
+    try:
+        result = back_up(server, target, where, password=password, base=base, on_progress=progress)
+    finally:
+        progress.close()
+    output.result(backup_json(result), _text(result))
+    if result.nodes_away:
+        output.error(
+            f"{', '.join(result.nodes_away)}: away from the cluster; the backup may lack what only they have "
+            "(start the nodes, then make another backup)",
+            ExitCode.NODES,
+        )
+        return ExitCode.NODES
+    return ExitCode.OK
+
+
+def backup_json(result: BackupResult) -> dict[str, Any]:
+    """Return what a backup came to as data."""
+    header = result.header
+    return {
+        "file": str(result.path),
+        "bytes": result.size,
+        "created": header.created,
+        "documents": header.documents,
+        "leaves": header.leaves,
+        "databases": {each.name: {"documents": each.documents, "leaves": each.leaves} for each in header.databases},
+        "incremental": header.base is not None,
+        "resumed": result.resumed,
+        "digest": header.digest,
+        "seal": header.seal,
+        "not_kept": list(result.not_kept),
+        "nodes_away": list(result.nodes_away),
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def _text(result: BackupResult) -> Iterator[str]:
+    header = result.header
+    for each in header.databases:
+        yield f"{header.prefix}{each.name}: {many(each.documents, 'document')}, {many(each.leaves, 'leaf', 'leaves')}"
+    if result.not_kept:
+        yield f"not in the backup, because this server does not tell it: {listed(result.not_kept)}"
+    kind = "" if header.base is None else f", changes since {header.base_created}"
+    yield f"{result.path}: {size_of(result.size)}, as of {header.created}{kind}, in {result.seconds:.1f} s"
+
+
+def size_of(size: int) -> str:
+    """Return a number of bytes as people say it."""
+    number = float(size)
+    for unit in ("bytes", "kB", "MB"):
+        if number < 1000:  # noqa: PLR2004 - the next unit
+            return f"{number:,.0f} {unit}" if unit == "bytes" else f"{number:,.1f} {unit}"
+        number /= 1000
+    return f"{number:,.1f} GB"

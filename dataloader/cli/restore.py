@@ -1,0 +1,176 @@
+"""The command ``restore``: bring backups back into a target."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.archive import Backup
+from dataloader.cli._command import command
+from dataloader.cli._confirm import confirmed
+from dataloader.cli._options import PATH, TargetOptions, get_server, get_target, raised_text, target_options
+from dataloader.cli._output import Output, global_options, tell_of_copies
+from dataloader.cli._progress import Progress
+from dataloader.cli.backup import get_password, password_option
+from dataloader.common import ExitCode, UsageError, listed, many
+from dataloader.operations import (
+    RestoreResult,
+    check_chain,
+    manifests_with_revocations,
+    restore_backup,
+    revocations_of,
+    revoke_again,
+)
+from dataloader.target import DatabaseLayout, Environment, Target
+
+SHOWN_DOCUMENTS = 20
+"""Documents that are named on the screen."""
+
+
+@command(short_help="Restore backups into a target.")
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
+@target_options
+@password_option
+@click.option("--merge", is_flag=True, help="Add what is missing to databases that hold documents.")
+@click.option(
+    "--batches", type=PATH, metavar="DIR", help="The folder of the manifests and their lists of revoked cards."
+)
+@click.option("--no-revocations", is_flag=True, help="Let cards work that were revoked since the backup.")
+@click.option("--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards, if not as they were.")
+@click.option("--replicas", type=click.IntRange(1, 16), metavar="N", help="Copies of each shard, if not as they were.")
+@click.option("--yes", is_flag=True, help="Do not ask before restoring into production.")
+@global_options
+@click.pass_obj
+def restore(
+    output: Output,
+    /,
+    *,
+    target_options: TargetOptions,
+    files: tuple[Path, ...],
+    password_file: Path | None,
+    merge: bool,
+    batches: Path | None,
+    no_revocations: bool,
+    shards: int | None,
+    replicas: int | None,
+    yes: bool,
+) -> ExitCode:
+    """Restore a backup, and the incremental ones that follow it, then check that every leaf is there.
+
+    The databases must be empty or missing, or partly restored from the same files. With --merge they may be in use:
+    documents that are newer there than in the backup stay as they are. Cards that were revoked since the backup stay
+    revoked: --batches names the folder with the lists that `revoke` keeps beside the manifests.
+
+    \b
+    Example:
+      dataloader restore backups/gpii-key-20180301T020000Z.backup.zst --target production --batches batches/
+    """
+    password = get_password(password_file)
+    backups = [Backup(path, password) for path in files]
+    target = get_target(output, target_options)
+    check_chain(backups, target)
+    if batches is not None and no_revocations:
+        raise UsageError("--batches --no-revocations", rule="cannot be combined", todo="leave one out")
+    if target.environment.protected and batches is None and not no_revocations:
+        raise UsageError(
+            f"restore into {target.environment}",
+            rule="cards that were revoked since the backup would work again",
+            todo="name the folder of the manifests with --batches, or add --no-revocations",
+        )
+    revocations = revocations_of(target, [] if batches is None else manifests_with_revocations(batches))
+    server = get_server(target)
+    if target.environment is Environment.PRODUCTION and not yes and not confirmed(_question(target, backups, merge)):
+        output.error("not confirmed: nothing has been written", ExitCode.INTERRUPTED)
+        return ExitCode.INTERRUPTED
+    progress = Progress(output)
+    revoked = [0, 0]
+
+    def apply_revocations() -> None:
+        revoked[:] = revoke_again(server, target, revocations)
+
+    try:
+        result = restore_backup(
+            server,
+            target,
+            backups,
+            merge=merge,
+            layout=DatabaseLayout(shards, replicas),
+            on_ready=apply_revocations,
+            on_progress=progress,
+        )
+    finally:
+        progress.close()
+    output.result({**restore_json(result), "revoked_again": revoked[0]}, _text(result, backups, revoked[0]))
+    output.warnings(raised_text(target, result.raised))
+    return _code(output, result, revoked[1])
+
+
+def _question(target: Target, backups: Sequence[Backup], merge: bool) -> str:  # noqa: FBT001 - as it was typed
+    newest = backups[-1].header
+    documents = many(sum(each.header.documents for each in backups), "document")
+    how = "merge" if merge else "restore"
+    return f"{how} {documents} of {newest.created} into {target.address.url}, {target.environment}"
+
+
+def restore_json(result: RestoreResult) -> dict[str, Any]:
+    """Return what a restore did as data."""
+    return {
+        "complete": result.good,
+        "documents": result.documents,
+        "leaves": result.leaves,
+        "written": result.written,
+        "missing": result.missing_count,
+        "kept": result.kept_count,
+        "failed": result.failed,
+        "created_databases": result.created_databases,
+        "not_restored": list(result.not_restored),
+        "views_built": result.views_built,
+        "nodes_away": list(result.nodes_away),
+        "short_of_copies": result.short_of_copies,
+        "raised": {name: environment.value for name, environment in result.raised.items()},
+        "seconds": round(result.seconds, 3),
+        "seconds_checking": round(result.seconds_checking, 3),
+        "seconds_writing": round(result.seconds_writing, 3),
+        "seconds_comparing": round(result.seconds_comparing, 3),
+        "seconds_indexing": round(result.seconds_indexing, 3),
+    }
+
+
+def _text(result: RestoreResult, backups: Sequence[Backup], revoked: int) -> Iterator[str]:
+    for name in result.created_databases:
+        yield f"created database {name}"
+    if result.not_restored:
+        yield f"not restored, because this server has no place for it: {listed(result.not_restored)}"
+    if revoked:
+        yield f"revoked again, by the lists beside the manifests: {many(revoked, 'card')}"
+    if result.kept_count:
+        yield f"kept {many(result.kept_count, 'document')} that changed since the backup"
+    leaves = many(result.leaves, "leaf", "leaves")
+    found = "every leaf is there" if result.good and not result.kept_count else "nothing else is missing"
+    end = found if result.good else f"{many(result.missing_count + result.failed, 'document')} missing"
+    yield f"restored {many(result.documents, 'document')} ({leaves}) of {backups[-1].header.created}: {end}"
+    yield (
+        f"took {result.seconds:.1f} s: checking {result.seconds_checking:.1f} s, writing {result.seconds_writing:.1f} "
+        f"s, comparing {result.seconds_comparing:.1f} s, building {many(result.views_built, 'view')} "
+        f"{result.seconds_indexing:.1f} s"
+    )
+
+
+def _code(output: Output, result: RestoreResult, undecided: int) -> ExitCode:
+    for each in result.kept[:SHOWN_DOCUMENTS]:
+        output.warn(f"{each.database}, document {each.id}: kept, because it changed since the backup")
+    if undecided:
+        output.error(
+            f"{many(undecided, 'card')} could not be revoked again; use `dataloader revoke`", ExitCode.ATTENTION
+        )
+    for rejection in result.failures[:SHOWN_DOCUMENTS]:
+        output.warn(f"document {rejection.id}: not accepted by the server: {rejection.reason}")
+    for lost in result.missing[:SHOWN_DOCUMENTS]:
+        output.warn(f"{lost.database}, document {lost.id}: not there after the restore")
+    if not result.good:
+        count = many(max(result.missing_count, result.failed), "document")
+        output.error(f"{count} of the backup missing after the restore (run it again)", ExitCode.VERIFY)
+        return ExitCode.VERIFY
+    code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
+    return ExitCode.ATTENTION if undecided else code

@@ -1,0 +1,175 @@
+"""Replies read for a backup: the changes feed, and leaves as the exact bytes that the server sent.
+
+A backup must not alter a document: a number such as ``1.0`` or one of thirty digits would come out of a JSON library
+as another. So the documents are cut out of the reply and never decoded.
+API facts: https://docs.couchdb.org/en/3.5.0/api/database/changes.html and ``bulk-api.html#post--db-_bulk_get``.
+"""
+
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from dataloader.couch.failures import shown
+from dataloader.couch.parsing import FormError
+
+T = TypeVar("T")
+
+_NOTHING = msgspec.Raw()
+
+
+class Change(NamedTuple):
+    """A row of the changes feed (``style=all_docs``)."""
+
+    id: str
+    leaves: tuple[str, ...]
+    """The document's leaf revisions, deleted ones too."""
+
+
+class Changes(NamedTuple):
+    """A page of the changes feed."""
+
+    rows: list[Change]
+    last_seq: str
+    """Where the next page begins."""
+    pending: int | None
+    """Rows that follow this page; None where the server does not say."""
+
+
+class RawLeaf(NamedTuple):
+    """One leaf of a document, with its history and attachments."""
+
+    rev: str
+    json: bytes
+    """The document as one line of JSON."""
+    ancestors: frozenset[str]
+    """The revisions of its branch, its own included."""
+    lacks_attachments: bool
+    """Whether an attachment is named without its content."""
+
+
+class _Revision(msgspec.Struct):
+    rev: str
+
+
+class _Row(msgspec.Struct):
+    id: str
+    changes: list[_Revision]
+
+
+class _Page(msgspec.Struct):
+    results: list[_Row]
+    last_seq: str | int
+    pending: int | None = None
+
+
+class _Item(msgspec.Struct):
+    ok: msgspec.Raw = _NOTHING
+    error: msgspec.Raw = _NOTHING
+
+
+class _Result(msgspec.Struct):
+    id: str
+    docs: list[_Item]
+
+
+class _Reply(msgspec.Struct):
+    results: list[_Result]
+
+
+class _Revisions(msgspec.Struct):
+    start: int
+    ids: list[str]
+
+
+class _Meta(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    rev: str = msgspec.field(name="_rev")
+    revisions: _Revisions | None = msgspec.field(name="_revisions", default=None)
+    attachments: dict[str, dict[str, Any]] = msgspec.field(name="_attachments", default_factory=dict)
+
+
+_PAGE = msgspec.json.Decoder(_Page)
+_REPLY = msgspec.json.Decoder(_Reply)
+_META = msgspec.json.Decoder(_Meta)
+_NUMBER = msgspec.json.Decoder(int)
+
+
+def changes(data: memoryview) -> Changes:
+    """Return a page of the changes feed.
+
+    Raises:
+        FormError: the reply has another form.
+    """
+    page = _decoded(_PAGE, data, "a page of changes")
+    rows = [Change(row.id, tuple(each.rev for each in row.changes)) for row in page.results]
+    return Changes(rows, str(page.last_seq), page.pending)
+
+
+def raw_leaves(data: memoryview, ids: set[str]) -> tuple[dict[str, list[RawLeaf]], str | None]:
+    """Return the leaves that ``_bulk_get`` sent, by ID and in the order of their revisions.
+
+    Args:
+        data: the reply.
+        ids: the documents asked for.
+
+    Returns:
+        The leaves, and an error about a document that the server has and cannot read now, if there is one.
+
+    Raises:
+        FormError: the reply has another form, or is about another document.
+    """
+    found: dict[str, list[RawLeaf]] = {each: [] for each in ids}
+    problem = None
+    for result in _decoded(_REPLY, data, "the leaves of documents").results:
+        if result.id not in found:
+            raise FormError(f"a document that was not asked for: {shown(result.id)}")
+        for item in result.docs:
+            if item.ok == _NOTHING:
+                problem = problem or _problem(result.id, item)
+            else:
+                found[result.id].append(raw_leaf(bytes(item.ok), result.id))
+    for leaves in found.values():
+        leaves.sort(key=lambda leaf: leaf.rev)
+    return found, problem
+
+
+def raw_leaf(data: bytes, doc_id: str) -> RawLeaf:
+    """Return one leaf from its JSON.
+
+    Raises:
+        FormError: it is not a document, or another one.
+    """
+    meta = _decoded(_META, data, "a document")
+    if meta.id != doc_id:
+        raise FormError(f"another document than {shown(doc_id)}")
+    past = meta.revisions
+    ancestors = {meta.rev}
+    if past is not None:
+        ancestors.update(f"{past.start - depth}-{digits}" for depth, digits in enumerate(past.ids))
+    lacks = any("data" not in each for each in meta.attachments.values())
+    # A line break can only stand between JSON's tokens: inside a text it is escaped.
+    line = data.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in data else data
+    return RawLeaf(meta.rev, line, frozenset(ancestors), lacks)
+
+
+def number(data: memoryview) -> int:
+    """Return a reply that is a number.
+
+    Raises:
+        FormError: it is something else.
+    """
+    return _decoded(_NUMBER, data, "a number")
+
+
+def _decoded(decoder: "msgspec.json.Decoder[T]", data: bytes | memoryview, what: str) -> T:
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise FormError(f"expected {what}: {error}") from error
+
+
+def _problem(doc_id: str, item: _Item) -> str | None:
+    said = {} if item.error == _NOTHING else msgspec.json.decode(item.error)
+    # CouchDB nests it, PouchDB may not.
+    error = str(said.get("error") if isinstance(said, dict) else said)
+    return None if error == "not_found" else f"document {doc_id}: {error}"

@@ -1,0 +1,340 @@
+"""Backups: every document of a target's databases, with all leaves, in one file.
+
+The changes feed says which documents there are and which leaves they have; the documents are fetched while it is read,
+and read again where it says so, until it has no more to say. What a document's leaves are is checked against the feed.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dataloader.archive import (
+    SUFFIX,
+    Backup,
+    BodyWriter,
+    DatabaseState,
+    Header,
+    Lock,
+    Section,
+    Spool,
+    finish,
+    sort_key,
+)
+from dataloader.common import (
+    VERSION,
+    FileError,
+    InputError,
+    OnProgress,
+    Problem,
+    ProtocolError,
+    UnreachableError,
+    new_files,
+    no_progress,
+    now,
+)
+from dataloader.couch import Change, Database, NotFoundError, RawLeaf, Server
+from dataloader.replication import chunks, in_parallel
+from dataloader.target import MARKER, Target, guard, most_protected
+
+PAGE_ROWS = 10_000
+"""Rows of the changes feed a request."""
+FETCHED = 500
+"""Documents a request."""
+_ROUNDS = 6
+"""How often a document is fetched whose leaves are not those that the feed names: a copy may lag behind."""
+_WAIT = 0.2
+"""Seconds before the first of these, doubled each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult:
+    """What a backup came to."""
+
+    path: Path
+    header: Header
+    size: int
+    """Bytes of the file."""
+    not_kept: tuple[str, ...]
+    """What the server has no way to tell, and the backup does not hold."""
+    nodes_away: tuple[str, ...]
+    resumed: bool
+    """Whether an interrupted backup was continued."""
+    seconds: float
+
+
+def backup_path(where: Path, target: Target, *, incremental: bool) -> Path:
+    """Return the file to write: ``where`` itself, or a new name in it where it is a folder."""
+    if not where.is_dir():
+        return where
+    stamp = now().replace("-", "").replace(":", "").partition(".")[0]
+    return where / f"{_stem(target)}-{stamp}Z{'-incremental' if incremental else ''}{SUFFIX}"
+
+
+def _stem(target: Target) -> str:
+    return f"{target.prefix}{target.model.name}"
+
+
+def back_up(
+    server: Server,
+    target: Target,
+    where: Path,
+    *,
+    password: str | None = None,
+    base: Backup | None = None,
+    on_progress: OnProgress = no_progress,
+) -> BackupResult:
+    """Write a backup of a target's databases.
+
+    Args:
+        server: the target's server.
+        target: the target.
+        where: the new file, or a folder for it. An interrupted backup to the same place is continued.
+        password: encrypts the file, if given.
+        base: an earlier backup; only what has changed since is written.
+        on_progress: told of each batch of documents.
+
+    Raises:
+        FileError: the file exists, or can't be written.
+        InputError: the base is a backup of something else.
+        ProtocolError: a database does not exist.
+        ProtectedError: a database holds data of a more protected environment than the target is said to be.
+        DataloaderError: the server failed after all retries, or refused; running it again continues.
+    """
+    start = time.monotonic()
+    path = backup_path(where, target, incremental=base is not None)
+    if path.exists() or path.is_symlink():
+        raise FileError(
+            str(path), rule="already exists; dataloader never overwrites files", todo="choose another name or folder"
+        )
+    is_couchdb = server.welcome().names_leaves
+    memory = guard(server, target)
+    databases = {name: server.database(target.database(name)) for name in target.model.databases}
+    infos = {name: _info(database) for name, database in databases.items()}
+    identities = {name: str(info.get("instance_start_time", "")) if is_couchdb else "" for name, info in infos.items()}
+    if base is not None:
+        _check_base(base, target, identities)
+    folder = path.with_name(f".{path.name if where == path else _stem(target)}.partial")
+    of = {
+        "url": target.address.url,
+        "prefix": target.prefix,
+        "model": target.model.name,
+        "base": None if base is None else base.header.digest,
+        "identities": identities,
+    }
+    with Spool(folder, of, password) as spool:
+        _remove_leftovers(path)
+        resumed = any(spool.since(name) is not None for name in databases)
+        states = []
+        moments = []
+        for name, database in databases.items():
+            known = None if base is None else base.header.state(name)
+            since = spool.since(name) or ("0" if known is None else known.sequence)
+            reading = _Reading(database, spool, on_progress)
+            total = infos[name]["doc_count"] + infos[name].get("doc_del_count", 0)
+            last = name == target.model.databases[-1]
+            sequence, moment = reading.read(name, since, total if known is None else 0, last=last)
+            moments.append(moment)
+            environment = memory.environments[database.name]
+            states.append(DatabaseState(name, sequence, identities[name], environment=str(environment or "")))
+        with spool.body() as body:
+            lock = None if spool.lock is None or password is None else spool.lock.sibling(password)
+            header, lacks = _write_body(body, lock, spool, databases, infos, states)
+            server.nodes()
+            header = _complete(header, server, target, base, min(moments))
+            with new_files(path) as (stream,):
+                finish(stream, header, body, lock)
+    # Read back, so that the digest is the one in the file.
+    written = Backup(path, password)
+    return BackupResult(
+        path,
+        written.header,
+        written.size,
+        lacks,
+        tuple(sorted(server.seen_away)),
+        resumed,
+        time.monotonic() - start,
+    )
+
+
+def _info(database: Database) -> dict[str, Any]:
+    info = database.info()
+    if info is None:
+        raise ProtocolError(
+            f"database {database.name}", rule="does not exist", todo="correct --prefix or --model, or load the target"
+        )
+    return info
+
+
+def _check_base(base: Backup, target: Target, identities: dict[str, str]) -> None:
+    header = base.header
+    if header.model != target.model.name or any(header.state(name) is None for name in target.model.databases):
+        raise InputError(Problem(str(base.path), f"is a backup of model {header.model}", "make a full backup"))
+    for name, identity in identities.items():
+        state = header.state(name)
+        if state is not None and state.identity != identity:
+            rule = f"is of another database: {target.database(name)} has been created anew since"
+            raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what a backup left that was killed while it gave the file its name."""
+    for each in path.parent.iterdir():
+        if each.name.startswith(f".{path.name}.") and each.is_file():
+            each.unlink()
+
+
+class _Page(NamedTuple):
+    """The end of a page of the changes feed."""
+
+    sequence: str
+    moment: str
+    """A time before it was asked for."""
+    end: bool
+
+
+class _Reading:
+    """Reads one database into the spool."""
+
+    def __init__(self, database: Database, spool: Spool, on_progress: OnProgress) -> None:
+        self._database = database
+        self._spool = spool
+        self._on_progress = on_progress
+
+    def read(self, name: str, since: str, total: int, *, last: bool) -> tuple[str, str]:
+        """Read the changes feed to its end, and the documents.
+
+        Returns:
+            The sequence, and the time at which that was the database's.
+        """
+        done = 0
+        page = _Page(since, now(), end=False)
+        for fetched in in_parallel(self._fetch, self._requests(since)):
+            if isinstance(fetched, _Page):
+                page = fetched
+                self._spool.reached(name, page.sequence, end=page.end and not last)
+                continue
+            for doc_id, leaves in fetched.items():
+                self._spool.add(name, sort_key(doc_id), [leaf.json for leaf in leaves])
+            done += len(fetched)
+            self._on_progress(f"reading {self._database.name}", done, max(total, done) if total else 0)
+        return page.sequence, page.moment
+
+    def _requests(self, since: str) -> Iterator[list[Change] | _Page]:
+        while True:
+            moment = now()
+            changes = self._database.changes(since, PAGE_ROWS)
+            yield from chunks(changes.rows, FETCHED)
+            # A server that does not say how many follow has sent all if the page is not full.
+            end = changes.pending == 0 or (changes.pending is None and len(changes.rows) < PAGE_ROWS)
+            if not end and changes.last_seq == since:
+                raise ProtocolError(
+                    f"database {self._database.name}",
+                    rule="its changes feed does not go on, and says that more follows",
+                    todo="run it again; see the server's log",
+                )
+            yield _Page(changes.last_seq, moment, end)
+            if end:
+                return
+            since = changes.last_seq
+
+    def _fetch(self, request: list[Change] | _Page) -> dict[str, list[RawLeaf]] | _Page:
+        if isinstance(request, _Page):
+            return request
+        # In a cluster, one page may name a document twice; what it named last counts.
+        wanted = {change.id: change.leaves for change in request}
+        found = self._database.raw_leaves(list(wanted))
+        for attempt in range(_ROUNDS):
+            lacking = [doc_id for doc_id, revs in wanted.items() if _lacking(revs, found[doc_id])]
+            if not lacking:
+                break
+            time.sleep(_WAIT * 2**attempt)
+            found.update(self._database.raw_leaves(lacking))
+        for doc_id, revs in wanted.items():
+            if lost := _lacking(revs, found[doc_id]):
+                raise UnreachableError(
+                    f"database {self._database.name}, document {doc_id}",
+                    rule=f"the server lists revision {lost[0]} and does not give it",
+                    todo="check that all nodes are up, then run it again; it continues from there",
+                )
+        return found
+
+
+def _lacking(revs: Sequence[str], leaves: Sequence[RawLeaf]) -> list[str]:
+    """Return the revisions that the feed named and that no leaf is, or has grown from."""
+    return [rev for rev in revs if not any(rev in leaf.ancestors or _has_forgotten(leaf, rev) for leaf in leaves)]
+
+
+def _has_forgotten(leaf: RawLeaf, rev: str) -> bool:
+    """Return whether a leaf's history no longer reaches back to a revision (``_revs_limit``)."""
+    return min(map(_generation, leaf.ancestors)) > _generation(rev)
+
+
+def _generation(rev: str) -> int:
+    return int(rev.partition("-")[0])
+
+
+def _write_body(
+    body: Any,
+    lock: Lock | None,
+    spool: Spool,
+    databases: dict[str, Database],
+    infos: dict[str, dict[str, Any]],
+    states: Sequence[DatabaseState],
+) -> tuple[Header, tuple[str, ...]]:
+    writer = BodyWriter(body, lock)
+    lacks: set[str] = set()
+    counted = []
+    for state in states:
+        section = read_section(databases[state.name], infos[state.name])
+        lacks |= set(not_kept(section))
+        writer.section(state.name, section)
+        documents, leaves = writer.write(state.name, spool.merged(state.name))
+        counted.append(DatabaseState(state.name, state.sequence, state.identity, documents, leaves, state.environment))
+    blocks, seal = writer.end()
+    header = Header("", "", "", "", "", "", VERSION, tuple(counted), blocks=blocks, seal=seal)
+    return header, tuple(sorted(lacks))
+
+
+def read_section(database: Database, info: dict[str, Any]) -> Section:
+    """Read what a database has besides documents."""
+    cluster = info.get("cluster", {})
+    settings = {name: int(cluster[name]) for name in ("q", "n") if name in cluster}
+    limit = database.revs_limit()
+    if limit is not None:
+        settings["revs_limit"] = limit
+    try:
+        security = database.security()
+    except NotFoundError:
+        security = None
+    try:
+        local = {key: value for key, value in database.local(MARKER).items() if key not in {"_id", "_rev"}}
+    except NotFoundError:
+        local = None
+    return Section(settings, security, local)
+
+
+def not_kept(section: Section) -> list[str]:
+    """Return what a server had no way to tell of a database; PouchDB Server has none of these."""
+    lacks = [name for name in ("q", "n", "revs_limit") if name not in section.settings]
+    return lacks + (["_security"] if section.security is None else [])
+
+
+def _complete(header: Header, server: Server, target: Target, base: Backup | None, moment: str) -> Header:
+    remembered = [each.environment for each in header.databases if each.environment]
+    greeting = server.greeting
+    return Header(
+        created=moment,
+        model=target.model.name,
+        environment=most_protected(target.environment, *remembered).value,
+        url=target.address.url,
+        prefix=target.prefix,
+        server="" if greeting is None else f"{greeting.product} {greeting.version}".strip(),
+        tool=VERSION,
+        databases=header.databases,
+        base=None if base is None else base.header.digest,
+        base_created=None if base is None else base.header.created,
+        blocks=header.blocks,
+        seal=header.seal,
+    )

@@ -1,0 +1,478 @@
+"""Restoring backups: by replication into empty databases, or into living ones where nothing newer is overwritten.
+
+Documents are written with their revisions and histories (``"new_edits": false``), in the order of ``_id``, whatever the
+order in which the database was written. So a restore can be repeated, and one that was killed goes on when it is run
+again; ``_local/dataloader-restore`` says of an unfinished database which backup it is from. Afterwards the server is
+asked for every leaf of the backup (``_revs_diff``).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from heapq import merge as merged_in_order
+
+import msgspec
+import orjson
+
+from dataloader.archive import Backup, DatabaseState, Group, Key, Section
+from dataloader.common import (
+    DataloaderError,
+    Document,
+    InputError,
+    OnProgress,
+    Problem,
+    ProtectedError,
+    ProtocolError,
+    history,
+    no_progress,
+    tell_how_far,
+)
+from dataloader.couch import ConflictError, Database, NotFoundError, Rejection, Server
+from dataloader.replication import build_views, in_parallel, write_over
+from dataloader.target import (
+    DEFAULT_LAYOUT,
+    MARKER,
+    DatabaseLayout,
+    Environment,
+    Target,
+    guard,
+    less_protected,
+    most_protected,
+    remember,
+)
+
+WRITTEN = 1_000
+"""Documents a request; the best of those measured for sorted writes."""
+MAX_REQUEST = 4_000_000
+"""Bytes of documents in a request."""
+KEPT = 100
+"""Documents that are named; all are counted."""
+RESTORE_MARKER = "dataloader-restore"
+"""The ``_local`` document that says of a database that its restore is not finished."""
+
+_ATTEMPTS = 5
+
+OnReady = Callable[[], None]
+"""Called when all documents are there but the design documents, before any view can answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDocument:
+    """A document of a living database that a merge left as it is."""
+
+    database: str
+    id: str
+
+
+@dataclass
+class RestoreResult:
+    """What a restore did."""
+
+    created_databases: list[str] = field(default_factory=list)
+    documents: int = 0
+    """Documents in the backup."""
+    leaves: int = 0
+    written: int = 0
+    """Leaves that were written."""
+    present: int = 0
+    """Leaves of the backup that the server was found to have afterwards."""
+    missing: list[KeptDocument] = field(default_factory=list)
+    missing_count: int = 0
+    kept: list[KeptDocument] = field(default_factory=list)
+    """Documents that a merge left as they are, because they were changed on another branch."""
+    kept_count: int = 0
+    failures: list[Rejection] = field(default_factory=list)
+    failed: int = 0
+    not_restored: tuple[str, ...] = ()
+    """What the backup holds and the server has no place for."""
+    raised: dict[str, Environment] = field(default_factory=dict)
+    nodes_away: tuple[str, ...] = ()
+    short_of_copies: bool = False
+    views_built: int = 0
+    seconds: float = 0.0
+    seconds_checking: float = 0.0
+    """Of these, how many it took to check the files."""
+    seconds_writing: float = 0.0
+    seconds_comparing: float = 0.0
+    seconds_indexing: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether every leaf of the backup is there, but for those that were kept on purpose."""
+        return not self.missing_count and not self.failed
+
+
+def check_chain(backups: Sequence[Backup], target: Target) -> None:
+    """Check that backups belong together, and into this target.
+
+    Args:
+        backups: a full backup, and the incremental ones made since, each from the one before it.
+        target: where they are to go.
+
+    Raises:
+        InputError: one is missing, or of another model.
+        ProtectedError: the target is less protected than the data, or holds no data of this kind.
+    """
+    for before, backup in zip([None, *backups], backups, strict=False):
+        header = backup.header
+        expected = None if before is None else before.header.digest
+        if header.base != expected:
+            rule = (
+                "is a full backup, and comes after another"
+                if header.base is None
+                else (f"continues the backup of {header.base_created}, which does not come before it")
+            )
+            raise InputError(Problem(str(backup.path), rule, "give the full backup first, then each one that follows"))
+        if header.model != target.model.name:
+            raise InputError(
+                Problem(str(backup.path), f"is of model {header.model}, not {target.model.name}", "correct --model")
+            )
+        environment = Environment(header.environment)
+        if less_protected(target, environment):
+            raise ProtectedError(
+                str(backup.path),
+                rule=f"holds {environment} data; refusing to restore it as {target.environment}",
+                todo=f"restore it into a {environment} target",
+            )
+        if not environment.protected:
+            target.refuse(
+                f"{backup.path}, a backup of {environment} data (it may hold sample data and log-ins),",
+                "restore it into a development or ci target",
+            )
+
+
+def restore_backup(
+    server: Server,
+    target: Target,
+    backups: Sequence[Backup],
+    *,
+    merge: bool = False,
+    layout: DatabaseLayout = DEFAULT_LAYOUT,
+    on_ready: OnReady | None = None,
+    on_progress: OnProgress = no_progress,
+) -> RestoreResult:
+    """Restore a backup, and compare afterwards.
+
+    Args:
+        server: the target's server.
+        target: the target.
+        backups: a full backup, and the incremental ones made since, oldest first.
+        merge: whether the databases may hold documents; nothing newer than the backup is overwritten.
+        layout: how databases are laid out that have to be created, if not as they were.
+        on_ready: called before the design documents are written.
+        on_progress: told of each batch of documents.
+
+    Raises:
+        InputError: a file is damaged, or the files do not belong together; nothing has been written.
+        ProtectedError: the target is less protected than the data, or a database is not empty.
+        DataloaderError: the server failed after all retries, or refused; running it again continues.
+    """
+    start = time.monotonic()
+    check_chain(backups, target)
+    result = RestoreResult()
+    for backup in backups:
+        done = 0
+        for leaves in backup.check():
+            done += leaves
+            on_progress(f"checking {backup.path.name}", done, backup.header.leaves)
+    result.seconds_checking = time.monotonic() - start
+    try:
+        server.welcome()
+        memory = guard(server, target)
+        result.raised = memory.raised(target)
+        run = _Restore(server, target, backups, result, merge=merge, on_progress=on_progress)
+        run.prepare(layout)
+        remember(server, target, memory)
+        run.bring(designs=False)
+        if on_ready is not None:
+            on_ready()
+        run.bring(designs=True)
+        indexing = time.monotonic()
+        result.views_built = build_views(server, target, on_progress)
+        result.seconds_indexing = time.monotonic() - indexing
+        run.end()
+        server.nodes()
+    except DataloaderError as error:
+        tell_how_far(error, result.written, sum(each.header.leaves for each in backups), "leaves")
+        raise
+    result.nodes_away = tuple(sorted(server.seen_away))
+    result.short_of_copies = server.short_of_copies
+    result.seconds = time.monotonic() - start
+    return result
+
+
+class _Leaf(msgspec.Struct):
+    rev: str = msgspec.field(name="_rev")
+
+
+_LEAF = msgspec.json.Decoder(_Leaf)
+
+
+def revision_of(line: bytes) -> str:
+    """Return the revision of a leaf."""
+    return _LEAF.decode(line).rev
+
+
+def documents_of(backups: Sequence[Backup], database: str) -> Iterator[Group]:
+    """Yield the documents of a database, in their order, each as the newest backup has it."""
+    runs = [_aged(backup.documents(database), -age) for age, backup in enumerate(backups)]
+    previous: Key | None = None
+    for key, _, leaves in merged_in_order(*runs):
+        if key != previous:
+            yield key, leaves
+            previous = key
+
+
+def _aged(groups: Iterator[Group], age: int) -> Iterator[tuple[Key, int, list[bytes]]]:
+    return ((key, age, leaves) for key, leaves in groups)
+
+
+class _Restore:
+    """One run of a restore."""
+
+    def __init__(
+        self,
+        server: Server,
+        target: Target,
+        backups: Sequence[Backup],
+        result: RestoreResult,
+        *,
+        merge: bool,
+        on_progress: OnProgress,
+    ) -> None:
+        self._backups = backups
+        self._target = target
+        self._server = server
+        self._result = result
+        self._merge = merge
+        self._on_progress = on_progress
+        self._states = backups[-1].header.databases
+        self._sections = backups[-1].sections()
+        self._of = backups[-1].header.digest
+        self._databases = {each.name: server.database(target.database(each.name)) for each in self._states}
+        self._totals = {
+            each.name: sum(state.documents for backup in backups if (state := backup.header.state(each.name)))
+            for each in self._states
+        }
+
+    def prepare(self, layout: DatabaseLayout) -> None:
+        """Create the databases with their settings, or see that they may be written to; mark them as unfinished."""
+        infos = {name: database.info() for name, database in self._databases.items()}
+        for name, database in self._databases.items():
+            if infos[name] is not None and not self._merge:
+                self._refuse_full(database)
+        for state in self._states:
+            database = self._databases[state.name]
+            section = self._sections[state.name]
+            if infos[state.name] is None:
+                settings = section.settings
+                database.create(
+                    shards=layout.shards or settings.get("q"), replicas=layout.replicas or settings.get("n")
+                )
+                self._result.created_databases.append(database.name)
+            if not self._merge:
+                self._restore_section(database, section, state)
+            _put_local(database, RESTORE_MARKER, {"backup": self._of, "merge": self._merge})
+
+    def _refuse_full(self, database: Database) -> None:
+        if database.update_seq() == 0:
+            return
+        marker = _local(database, RESTORE_MARKER)
+        if not marker:
+            raise ProtectedError(
+                f"database {database.name}",
+                rule="is not empty",
+                todo="restore under another --prefix, or use --merge to add what is missing",
+            )
+        if marker.get("backup") != self._of:
+            raise ProtectedError(
+                f"database {database.name}",
+                rule="holds part of another backup, whose restore was not finished",
+                todo="finish that restore, or drop the database",
+            )
+
+    def _restore_section(self, database: Database, section: Section, state: DatabaseState) -> None:
+        """Restore what a database has besides documents; who may read it comes first."""
+        lacks = set(self._result.not_restored)
+        try:
+            if section.security:
+                database.put_security(section.security)
+        except ProtocolError:
+            lacks.add("_security")
+        try:
+            if "revs_limit" in section.settings:
+                database.set_revs_limit(section.settings["revs_limit"])
+        except ProtocolError:
+            lacks.add("revs_limit")
+        if section.local is not None:
+            environment = most_protected(self._target.environment, state.environment or self._target.environment)
+            _put_local(database, MARKER, {**section.local, "environment": environment.value})
+        self._result.not_restored = tuple(sorted(lacks))
+
+    def bring(self, *, designs: bool) -> None:
+        """Write the documents, or the design documents, and compare."""
+        for state in self._states:
+            database = self._databases[state.name]
+            start = time.monotonic()
+            self._write(state.name, database, designs=designs)
+            written = time.monotonic()
+            self._compare(state.name, database, designs=designs)
+            self._result.seconds_writing += written - start
+            self._result.seconds_comparing += time.monotonic() - written
+
+    def _groups(self, name: str, *, designs: bool) -> Iterator[Group]:
+        return (group for group in documents_of(self._backups, name) if group[0][0] is designs)
+
+    def _write(self, name: str, database: Database, *, designs: bool) -> None:
+        work = self._write_missing if self._merge else self._write_all
+        done = 0
+        batches = _batches(self._groups(name, designs=designs))
+        for batch in in_parallel(lambda batch: work(database, batch), batches):
+            result = self._result
+            result.documents += batch.documents
+            result.leaves += batch.leaves
+            result.written += batch.written
+            result.failed += len(batch.failures)
+            result.failures += batch.failures[: KEPT - len(result.failures)]
+            result.kept_count += len(batch.kept)
+            result.kept += [KeptDocument(database.name, each) for each in batch.kept][: KEPT - len(result.kept)]
+            done += batch.documents
+            self._on_progress(f"writing {database.name}", done, max(done, self._totals[name]))
+            self._server.watch_nodes()
+
+    def _write_all(self, database: Database, groups: Sequence[Group]) -> "_Batch":
+        lines = [line for _, leaves in groups for line in leaves]
+        failures = database.write(lines)
+        return _Batch(len(groups), len(lines), len(lines) - len(failures), failures)
+
+    def _write_missing(self, database: Database, groups: Sequence[Group]) -> "_Batch":
+        """Write the leaves that a living database lacks, where what it has is not newer."""
+        batch = _Batch(len(groups), sum(len(leaves) for _, leaves in groups))
+        missing = _missing(database, groups)
+        wanted = [(key, leaves) for key, leaves in groups if key[1] in missing]
+        living = database.leaves([key[1] for key, _ in wanted])
+        lines: list[bytes] = []
+        grown: dict[str, set[str]] = {}
+        for (_, doc_id), leaves in wanted:
+            if _is_newer(living[doc_id], leaves):
+                batch.kept.append(doc_id)
+                continue
+            lines += [line for line in leaves if revision_of(line) in missing[doc_id]]
+            if living[doc_id]:
+                grown[doc_id] = {revision_of(line) for line in leaves} | {leaf["_rev"] for leaf in living[doc_id]}
+        if lines:
+            batch.failures = database.write(lines)
+        batch.written = len(lines) - len(batch.failures)
+        batch.kept += _give_way(database, grown, missing)
+        return batch
+
+    def _compare(self, name: str, database: Database, *, designs: bool) -> None:
+        """Ask the server for every leaf of the backup."""
+        result = self._result
+        done = 0
+        for groups, missing in in_parallel(
+            lambda groups: (groups, self._lacks(database, groups)), _batches(self._groups(name, designs=designs))
+        ):
+            for (_, doc_id), leaves in groups:
+                lacking = missing.get(doc_id, set())
+                result.present += len(leaves) - len(lacking)
+                if lacking:
+                    result.missing_count += 1
+                    result.missing += [KeptDocument(database.name, doc_id)][: KEPT - len(result.missing)]
+            done += len(groups)
+            self._on_progress(f"comparing {database.name}", done, max(done, self._totals[name]))
+
+    def _lacks(self, database: Database, groups: Sequence[Group]) -> dict[str, set[str]]:
+        """Return the leaves that are missing, but for those that a merge left out on purpose."""
+        missing = _missing(database, groups)
+        if missing and self._merge:
+            living = database.leaves(list(missing))
+            wanted = {key[1]: leaves for key, leaves in groups}
+            missing = {each: revs for each, revs in missing.items() if not _is_newer(living[each], wanted[each])}
+        return missing
+
+    def end(self) -> None:
+        """Take the mark off databases whose restore is finished."""
+        if self._result.good:
+            for database in self._databases.values():
+                database.delete_local(RESTORE_MARKER)
+
+
+@dataclass
+class _Batch:
+    """What became of some documents."""
+
+    documents: int
+    leaves: int
+    written: int = 0
+    failures: list[Rejection] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+
+def _batches(groups: Iterable[Group]) -> Iterator[list[Group]]:
+    batch: list[Group] = []
+    weight = 0
+    for group in groups:
+        size = sum(map(len, group[1]))
+        if batch and (len(batch) >= WRITTEN or weight + size > MAX_REQUEST):
+            yield batch
+            batch, weight = [], 0
+        batch.append(group)
+        weight += size
+    if batch:
+        yield batch
+
+
+def _missing(database: Database, groups: Sequence[Group]) -> dict[str, set[str]]:
+    """Return the leaves of a backup that a database does not know, by document."""
+    return database.lacks({key[1]: [revision_of(line) for line in leaves] for key, leaves in groups})
+
+
+def _is_newer(living: Sequence[Document], leaves: Sequence[bytes]) -> bool:
+    """Return whether a living document has a leaf that no leaf of the backup has grown from."""
+    known = {rev for line in leaves for rev in history(orjson.loads(line))}
+    return not {leaf["_rev"] for leaf in living} <= known
+
+
+def _give_way(database: Database, grown: dict[str, set[str]], missing: dict[str, set[str]]) -> list[str]:
+    """Delete the leaves that were put beside an edit of the same moment; the edit is newer.
+
+    Args:
+        database: where.
+        grown: the leaves that are expected of documents that were there before.
+        missing: the leaves that were written.
+
+    Returns:
+        The documents.
+    """
+    gave_way = []
+    deletions: list[Document] = []
+    for doc_id, leaves in database.leaves(list(grown), all_copies=True).items() if grown else ():
+        if any(leaf["_rev"] not in grown[doc_id] for leaf in leaves):
+            gave_way.append(doc_id)
+            deletions += [
+                {"_id": doc_id, "_rev": leaf["_rev"], "_deleted": True, "dataloader": "superseded"}
+                for leaf in leaves
+                if leaf["_rev"] in missing[doc_id] and not leaf.get("_deleted")
+            ]
+    if deletions:
+        write_over(database, deletions)
+    return gave_way
+
+
+def _local(database: Database, name: str) -> dict[str, object]:
+    try:
+        return database.local(name)
+    except NotFoundError:
+        return {}
+
+
+def _put_local(database: Database, name: str, fields: dict[str, object]) -> None:
+    """Write fields of a ``_local`` document, whoever else writes it, or has been answered and did not hear it."""
+    for _ in range(_ATTEMPTS):
+        stored = _local(database, name)
+        if stored.items() >= fields.items():
+            return
+        with suppress(ConflictError):
+            database.put_local(name, {**stored, **fields})

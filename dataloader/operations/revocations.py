@@ -1,0 +1,82 @@
+"""Revoking again what the lists of revoked cards name, after a load or a restore.
+
+The lists lie beside the manifests (:mod:`dataloader.batch.revocations`).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataloader.batch import (
+    MANIFEST_SUFFIX,
+    CardFile,
+    Revocation,
+    read_cards,
+    read_revocations,
+    revocations_path,
+)
+from dataloader.common import FileError
+from dataloader.couch import Server
+from dataloader.operations.revoke import RevokeOutcome, revoke
+from dataloader.target import Environment, Target, less_protected
+
+Revocations = Sequence[tuple[CardFile, Sequence[Revocation]]]
+"""The revoked cards of each batch that has some."""
+
+
+def revocations_of(target: Target, manifests: Sequence[CardFile]) -> Revocations:
+    """Read the lists beside manifests.
+
+    Returns:
+        The cards that must not work in the target: revoked in a target that is at least as protected.
+
+    Raises:
+        FileError: a list can't be read.
+        InputError: a list is damaged.
+    """
+    found = []
+    for manifest in manifests:
+        listed = [
+            each
+            for each in read_revocations(manifest)
+            if target.environment.value == each.environment or less_protected(target, Environment(each.environment))
+        ]
+        if listed:
+            found.append((manifest, list({each.card.uuid: each for each in listed}.values())))
+    return found
+
+
+def manifests_with_revocations(folder: Path) -> list[CardFile]:
+    """Return the manifests of a folder that have a list of revoked cards beside them.
+
+    Raises:
+        FileError: the folder can't be read.
+        InputError: a manifest is wrong.
+    """
+    try:
+        paths = sorted(each for each in folder.iterdir() if each.name.endswith(MANIFEST_SUFFIX))
+    except OSError as error:
+        raise FileError.of(error, folder, "name the folder that holds the manifests") from error
+    if not paths:
+        raise FileError(str(folder), rule="holds no manifest", todo="name the folder that holds the manifests")
+    return [manifest for manifest in map(read_cards, paths) if revocations_path(manifest).exists()]
+
+
+def revoke_again(server: Server, target: Target, revocations: Revocations) -> tuple[int, int]:
+    """Revoke the cards that lists name.
+
+    Returns:
+        How many cards were revoked again, and how many need a decision.
+
+    Raises:
+        DataloaderError: as :func:`revoke`.
+    """
+    again = failed = 0
+    for manifest, listed in revocations:
+        reasons: dict[str, list[Revocation]] = {}
+        for each in listed:
+            reasons.setdefault(each.reason, []).append(each)
+        for reason, revoked in reasons.items():
+            result = revoke(server, target, manifest, [each.card for each in revoked], reason)
+            again += result.outcomes[RevokeOutcome.REVOKED] + result.outcomes[RevokeOutcome.BARRED]
+            failed += result.needs_attention
+    return again, failed

@@ -1,0 +1,678 @@
+"""Backups and restores: everything comes back, nothing newer is lost, and a damaged file is refused."""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dataloader.archive import Backup
+from dataloader.common import DataloaderError, ExitCode, FileError, InputError, ProtectedError, UnreachableError
+from dataloader.couch import Server
+from dataloader.operations import Outcome, Source, back_up, load, restore_backup
+from dataloader.operations import backup as backup_module
+from dataloader.target import Environment, Target
+from tests.support.backups import (
+    VARIED,
+    copy,
+    everything,
+    frames_of,
+    leaves_in,
+    lines_of,
+    plant,
+    settings,
+)
+from tests.support.command import Command
+from tests.support.marks import ONE_MODEL, THOROUGH
+from tests.support.proxy import Forward, Hangup, Reply, Request
+from tests.support.server import Proxied, agreed, databases, delete, get, put
+
+__all__ = ["copy"]
+
+
+@pytest.fixture
+def varied(server: Server, target: Target) -> Target:
+    """A target whose databases hold every kind of document, deleted and conflicting ones too."""
+    for database in databases(server, target).values():
+        database.create(shards=4)
+        plant(database, VARIED)
+        database.put_local("dataloader", {"environment": "ci", "snapsets": ["abc"]})
+        if server.greeting is None:
+            server.welcome()
+        if server.greeting is not None and server.greeting.names_leaves:
+            database.put_security({"members": {"names": ["reader"], "roles": []}, "admins": {"names": [], "roles": []}})
+            database.set_revs_limit(77)
+    return target
+
+
+def test_restore_brings_everything_back(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
+    """All leaves with histories and attachments, design documents, settings, and what the database remembers."""
+    result = back_up(server, varied, tmp_path / "all.backup.zst")
+    restored = restore_backup(server, copy, [Backup(result.path)])
+    assert agreed(server, lambda: everything(server, copy)) == everything(server, varied)
+    for name, database in databases(server, copy).items():
+        assert settings(database) == settings(databases(server, varied)[name])
+        assert get(database, "_local/dataloader")["snapsets"] == ["abc"]
+        assert get(database, "_local/dataloader")["environment"] == "ci"
+    assert restored.good
+    assert restored.leaves == result.header.leaves == len(VARIED) * len(varied.model.databases)
+
+
+def test_restore_of_a_load_works_for_every_card(
+    server: Server, target: Target, copy: Target, sources: list[Source], tmp_path: Path
+) -> None:
+    """A loaded target is the same after a restore, and a load into the copy has nothing to do."""
+    load(server, target, sources)
+    restore_backup(server, copy, [Backup(back_up(server, target, tmp_path / "a.backup.zst").path)])
+    assert agreed(server, lambda: everything(server, copy)) == everything(server, target)
+    again = load(server, copy, sources)
+    assert again.count(Outcome.UNCHANGED) == again.documents
+
+
+@ONE_MODEL
+def test_backup_can_be_read_with_zstd_and_is_private(server: Server, varied: Target, tmp_path: Path) -> None:
+    """The file is JSON Lines in zstd with mode 0600, the documents in the order of their IDs, design documents last."""
+    path = tmp_path / "all.backup.zst"
+    back_up(server, varied, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    header, *lines = lines_of(path)
+    assert header["format"] == "dataloader-backup"
+    ids = [line["_id"] for line in lines if "_id" in line]
+    per_database = ["edited", "gone", "picture", "plain", "torn", "torn", "torn", "_design/own"]
+    assert ids == per_database * len(varied.model.databases)
+    assert lines[-1]["end"] is True
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@ONE_MODEL
+def test_backups_of_an_unchanged_database_differ_in_the_header_only(
+    server: Server, varied: Target, tmp_path: Path
+) -> None:
+    """All bytes behind the header are the same."""
+    one, other = (back_up(server, varied, tmp_path / f"{name}.backup.zst").path for name in ("one", "other"))
+    assert frames_of(one)[1:] == frames_of(other)[1:]
+    assert frames_of(one)[0] != frames_of(other)[0]
+
+
+@ONE_MODEL
+def test_backup_keeps_numbers_as_they_are(server: Server, target: Target, tmp_path: Path) -> None:
+    """A backup holds the bytes of the server, whatever a JSON library would make of them."""
+    for database in databases(server, target).values():
+        database.create()
+        database.write([b'{"_id":"a","_rev":"1-a","n":[1.0,1e3,12345678901234567890,0.1]}'])
+    path = back_up(server, target, tmp_path / "a.backup.zst").path
+    database = databases(server, target)[target.model.databases[0]]
+    stored = database._resource.get("a")[2].read().decode()
+    numbers = stored[stored.index("[") : stored.index("]") + 1]
+    [*_, lines] = [list(Backup(path).documents(target.model.databases[0]))]
+    assert numbers in lines[0][1][0].decode()
+
+
+@ONE_MODEL
+def test_backup_of_many_runs_is_merged_in_order(
+    server: Server, target: Target, copy: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents that come in several pages and runs, some of them changed in between, are there once, in order."""
+    monkeypatch.setattr("dataloader.archive.spool.RUN_DOCUMENTS", 20)
+    monkeypatch.setattr(backup_module, "PAGE_ROWS", 30)
+    monkeypatch.setattr(backup_module, "FETCHED", 7)
+    for database in databases(server, target).values():
+        database.create()
+        # The order in which they are written is not that of their IDs.
+        plant(database, [{"_id": f"{(at * 37) % 101:03}", "_rev": "1-a", "at": at} for at in range(101)])
+    path = back_up(server, target, tmp_path / "a.backup.zst").path
+    ids = [line["_id"] for line in lines_of(path) if "_id" in line]
+    assert ids == [f"{at:03}" for at in range(101)] * len(target.model.databases)
+    restore_backup(server, copy, [Backup(path)])
+    assert agreed(server, lambda: everything(server, copy)) == everything(server, target)
+
+
+@ONE_MODEL
+def test_backup_refuses_to_overwrite(server: Server, varied: Target, tmp_path: Path) -> None:
+    """A file that exists stays as it is."""
+    path = tmp_path / "all.backup.zst"
+    path.write_text("mine")
+    with pytest.raises(FileError, match="already exists"):
+        back_up(server, varied, path)
+    assert path.read_text() == "mine"
+
+
+@ONE_MODEL
+def test_backup_of_a_missing_database_is_an_error(server: Server, target: Target, tmp_path: Path) -> None:
+    """Nothing is written for a target that is not there."""
+    with pytest.raises(DataloaderError, match="does not exist"):
+        back_up(server, target, tmp_path / "a.backup.zst")
+    assert list(tmp_path.iterdir()) == []
+
+
+@THOROUGH
+@ONE_MODEL
+def test_backup_into_a_folder_is_named_after_model_and_time(server: Server, varied: Target, tmp_path: Path) -> None:
+    """A folder gets a file with a name of its own."""
+    result = back_up(server, varied, tmp_path)
+    assert result.path.parent == tmp_path
+    assert result.path.name.startswith(f"{varied.prefix}{varied.model.name}-")
+    assert result.path.name.endswith("Z.backup.zst")
+
+
+# Incremental backups
+
+
+@ONE_MODEL
+def test_incremental_backups_restore_the_last_state(
+    server: Server, varied: Target, copy: Target, tmp_path: Path
+) -> None:
+    """A full backup and two increments together are the databases as they are now; an increment holds changes only."""
+    full = back_up(server, varied, tmp_path / "full.backup.zst").path
+    for database in databases(server, varied).values():
+        put(database, {**get(database, "plain"), "value": "new"})
+        delete(database, "edited")
+    first = back_up(server, varied, tmp_path / "first.backup.zst", base=Backup(full)).path
+    for database in databases(server, varied).values():
+        put(database, {"_id": "late"})
+        put(database, {**get(database, "plain"), "value": "newer"})
+    second = back_up(server, varied, tmp_path / "second.backup.zst", base=Backup(first))
+    assert {line["_id"] for line in lines_of(second.path) if "_id" in line} == {"late", "plain"}
+    result = restore_backup(server, copy, [Backup(full), Backup(first), Backup(second.path)])
+    assert agreed(server, lambda: everything(server, copy)) == everything(server, varied)
+    assert result.good
+
+
+@ONE_MODEL
+def test_restore_refuses_a_chain_with_a_gap(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
+    """An increment without its full backup, or after another, restores nothing."""
+    full = back_up(server, varied, tmp_path / "full.backup.zst").path
+    first = back_up(server, varied, tmp_path / "first.backup.zst", base=Backup(full)).path
+    second = back_up(server, varied, tmp_path / "second.backup.zst", base=Backup(first)).path
+    for files in ([first], [full, second], [full, full], [full, second, first]):
+        with pytest.raises(InputError, match=r"give the full backup first"):
+            restore_backup(server, copy, [Backup(path) for path in files])
+    assert not any(database.exists() for database in databases(server, copy).values())
+
+
+@ONE_MODEL
+def test_increment_of_a_recreated_database_is_refused(server: Server, varied: Target, tmp_path: Path) -> None:
+    """The sequence of a database that is gone means nothing in its successor."""
+    server.welcome()
+    if server.greeting is None or not server.greeting.names_leaves:
+        pytest.skip("PouchDB Server does not tell one database from its successor")
+    full = Backup(back_up(server, varied, tmp_path / "full.backup.zst").path)
+    header = replace(full.header, databases=tuple(replace(each, identity="1") for each in full.header.databases))
+    full.header = header
+    with pytest.raises(InputError, match="created anew since"):
+        back_up(server, varied, tmp_path / "first.backup.zst", base=full)
+
+
+# Encryption
+
+
+@ONE_MODEL
+def test_encrypted_backup_needs_its_password(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
+    """Nothing of the content stands in the file, another password opens nothing, the right one restores all."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst", password="sesame").path
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    data = path.read_bytes()
+    assert data.startswith(b"dataloader-backup-encrypted 1 ")
+    assert b"torn" not in data
+    assert b"\x28\xb5\x2f\xfd" not in data, "a zstd frame shows"
+    with pytest.raises(InputError, match="is encrypted"):
+        Backup(path)
+    with pytest.raises(InputError, match="cannot be decrypted"):
+        Backup(path, "open")
+    restore_backup(server, copy, [Backup(path, "sesame")])
+    assert agreed(server, lambda: everything(server, copy)) == everything(server, varied)
+
+
+@THOROUGH
+@ONE_MODEL
+def test_encrypted_backup_cannot_be_edited(server: Server, varied: Target, tmp_path: Path) -> None:
+    """A frame that is changed, left out or repeated is found, without any digest that somebody could compute anew."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst", password="sesame").path
+    data = path.read_bytes()
+    start = data.index(b"\n") + 1
+    frames = []
+    at = start
+    while at < len(data):
+        end = at + 4 + int.from_bytes(data[at : at + 4])
+        frames.append(data[at:end])
+        at = end
+    for edited in (
+        [*frames[:2], frames[1], *frames[2:]],
+        [frames[0], *frames[2:]],
+        [frames[0], frames[2], frames[1], *frames[3:]],
+        [*frames[:2], frames[2][:9] + bytes([frames[2][9] ^ 1]) + frames[2][10:], *frames[3:]],
+        frames[:-1],
+    ):
+        path.unlink()
+        path.write_bytes(data[:start] + b"".join(edited))
+        with pytest.raises(InputError, match="block"):
+            list(Backup(path, "sesame").check())
+
+
+# Damaged files
+
+
+def _damaged(frames: list[bytes], foreign: list[bytes]) -> dict[str, tuple[bytes, str]]:
+    whole = b"".join(frames)
+    middle = len(b"".join(frames[:3]))
+    return {
+        "cut off within a block": (whole[: middle - 3], r"block 2: is cut off"),
+        "cut off between blocks": (b"".join(frames[:-1]), r"block \d+: is missing"),
+        "only a header": (frames[0], r"block 1: is missing"),
+        "reordered": (b"".join([*frames[:1], frames[2], frames[1], *frames[3:]]), r"block 1: is at the place of"),
+        "left out": (b"".join([*frames[:2], *frames[3:]]), r"block 2: is at the place of another"),
+        "repeated": (b"".join([*frames[:2], frames[1], *frames[2:]]), r"block 2: is at the place of another"),
+        "foreign block": (b"".join([*frames[:2], foreign[2], *frames[3:]]), r"block \d+: does not match the header"),
+        "foreign header": (b"".join([foreign[0], *frames[1:]]), r"block \d+: does not match the header"),
+        "edited": (whole[: middle - 20] + b"\0\0\0" + whole[middle - 17 :], r"block 2: is damaged"),
+        "appended": (whole + frames[1], r"block \d+: comes after the end"),
+        "another file": (b'{"name": "not a backup"}\n' * 20, r"is not a backup"),
+        "empty": (b"", r"is not a backup"),
+    }
+
+
+_QUICK = {"cut off within a block", "reordered", "foreign block", "edited"}
+
+
+@ONE_MODEL
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(how, marks=[] if how in _QUICK else THOROUGH) for how in _damaged([b"x"] * 5, [b"y"] * 5)],
+)
+def test_restore_refuses_a_damaged_file_before_writing(
+    server: Server, varied: Target, copy: Target, tmp_path: Path, how: str
+) -> None:
+    """The block is named, and no database is created."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    for database in databases(server, varied).values():
+        put(database, {"_id": "other"})
+    foreign = back_up(server, varied, tmp_path / "b.backup.zst").path
+    data, message = _damaged(frames_of(path), frames_of(foreign))[how]
+    path.unlink()
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        restore_backup(server, copy, [Backup(path)])
+    assert not any(database.exists() for database in databases(server, copy).values())
+
+
+# Where it may go
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("where", [pytest.param(Environment.CI, marks=THOROUGH), Environment.STAGING])
+def test_restore_refuses_a_less_protected_target(
+    server: Server, varied: Target, copy: Target, tmp_path: Path, where: Environment
+) -> None:
+    """Production data goes into production only."""
+    path = back_up(server, replace(varied, environment=Environment.PRODUCTION), tmp_path / "a.backup.zst").path
+    with pytest.raises(ProtectedError, match=f"refusing to restore it as {where}"):
+        restore_backup(server, replace(copy, environment=where), [Backup(path)])
+    assert not any(database.exists() for database in databases(server, copy).values())
+
+
+@THOROUGH
+@ONE_MODEL
+def test_restore_refuses_development_data_in_production(
+    server: Server, varied: Target, copy: Target, tmp_path: Path
+) -> None:
+    """What may hold sample data and passwords stays out of production."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    with pytest.raises(ProtectedError, match="never in production"):
+        restore_backup(server, replace(copy, environment=Environment.PRODUCTION), [Backup(path)])
+
+
+@ONE_MODEL
+def test_restore_refuses_a_database_in_use(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
+    """Without --merge nothing is written where documents are."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    last = databases(server, copy)[copy.model.databases[-1]]
+    last.create()
+    put(last, {"_id": "mine"})
+    with pytest.raises(ProtectedError, match="is not empty"):
+        restore_backup(server, copy, [Backup(path)])
+    assert list(leaves_in(last)) == ["mine"]
+
+
+# Merging
+
+
+@ONE_MODEL
+def test_merge_overwrites_nothing_newer(server: Server, varied: Target, tmp_path: Path) -> None:
+    """What is lost comes back; an edit, a deletion and a document made anew since the backup stay."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    database = databases(server, varied)[varied.model.databases[0]]
+    put(database, {**get(database, "plain"), "value": "newer"})
+    delete(database, "edited")
+    before = leaves_in(database)
+    database.delete()
+    database.create()
+    # As after a disaster in which some documents came to life again, by other writers.
+    plant(database, [*before["plain"], *before["edited"], {"_id": "torn", "_rev": f"1-{'0' * 32}", "value": "own"}])
+    result = restore_backup(server, varied, [Backup(path)], merge=True)
+    after = agreed(server, lambda: leaves_in(database))
+    assert {key: after[key] for key in ("plain", "edited", "gone", "picture")} == {
+        key: before[key] for key in ("plain", "edited", "gone", "picture")
+    }
+    assert [leaf["value"] for leaf in after["torn"]] == ["own"]
+    assert result.good
+    # PouchDB takes an ancestor for missing, and then it is kept, too.
+    assert {"torn"} <= {each.id for each in result.kept} <= {"torn", "plain", "edited"}
+
+
+@THOROUGH
+@ONE_MODEL
+def test_merge_brings_an_older_document_up_to_the_backup(server: Server, varied: Target, tmp_path: Path) -> None:
+    """A living document that is an ancestor of the backup's grows into it, without a conflict."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    database = databases(server, varied)[varied.model.databases[0]]
+    wanted = leaves_in(database)["edited"]
+    database.delete()
+    database.create()
+    plant(database, [{"_id": "edited", "_rev": f"1-{'a' * 32}", "value": 1}])
+    restore_backup(server, varied, [Backup(path)], merge=True)
+    assert agreed(server, lambda: leaves_in(database)["edited"]) == wanted
+
+
+@ONE_MODEL
+def test_merge_gives_way_to_an_edit_of_the_same_moment(
+    server: Server, varied: Target, tmp_path: Path, proxied: Proxied
+) -> None:
+    """An edit between the look and the write wins over the backup."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    database = databases(server, varied)[varied.model.databases[0]]
+    database.delete()
+    database.create()
+    plant(database, [{"_id": "edited", "_rev": f"1-{'a' * 32}", "value": 1}])
+    edited: list[str] = []
+
+    def edit_first(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs" and b'"edited"' in request.body and not edited:
+            edited.append(put(database, {"_id": "edited", "_rev": f"1-{'a' * 32}", "value": "the owner's"}))
+        return forward(request)
+
+    through, _ = proxied(edit_first)
+    result = restore_backup(through, replace(varied, address=through.address), [Backup(path)], merge=True)
+    assert edited
+    assert get(database, "edited")["value"] == "the owner's"
+    assert [each.id for each in result.kept] == ["edited"]
+
+
+@ONE_MODEL
+def test_restore_twice_writes_nothing_new(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
+    """A finished restore is not an empty database any more; merged again, everything is as it was."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    restore_backup(server, copy, [Backup(path)])
+    stood = agreed(server, lambda: everything(server, copy))
+    with pytest.raises(ProtectedError, match="is not empty"):
+        restore_backup(server, copy, [Backup(path)])
+    assert restore_backup(server, copy, [Backup(path)], merge=True).written == 0
+    assert agreed(server, lambda: everything(server, copy)) == stood
+
+
+# Interruptions
+
+
+class _Killed(BaseException):
+    """What a kill is to the process."""
+
+
+def _killing(after: int) -> Iterator[None]:
+    for _ in range(after):
+        yield None
+    raise _Killed
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("after", [pytest.param(3, marks=THOROUGH), 6])
+def test_backup_continues_after_an_interruption(
+    server: Server, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """A killed backup goes on where it was, also with what has changed meanwhile, and ends complete."""
+    monkeypatch.setattr("dataloader.archive.spool.RUN_DOCUMENTS", 1)
+    monkeypatch.setattr(backup_module, "PAGE_ROWS", 20)
+    for database in databases(server, target).values():
+        database.create()
+        plant(database, [{"_id": f"{at:03}", "_rev": "1-a"} for at in range(100)])
+    steps = _killing(after)
+    path = tmp_path / "a.backup.zst"
+    with pytest.raises(_Killed):
+        back_up(server, target, path, on_progress=lambda *_: next(steps))
+    assert not path.exists()
+    for database in databases(server, target).values():
+        put(database, {"_id": "late"})
+        put(database, {**get(database, "001"), "value": "new"})
+    result = back_up(server, target, path)
+    assert result.resumed
+    lines = [line for line in lines_of(path) if "_id" in line]
+    assert len(lines) == 101 * len(target.model.databases)
+    assert {line.get("value") for line in lines if line["_id"] == "001"} == {"new"}
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("after", [pytest.param(0, marks=THOROUGH), 1])
+def test_restore_continues_after_an_interruption(
+    server: Server, varied: Target, copy: Target, tmp_path: Path, after: int
+) -> None:
+    """A killed restore is finished by the same command; another backup is refused until then."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    other = back_up(server, varied, tmp_path / "b.backup.zst").path
+    steps = _killing(after)
+
+    def progress(step: str, *_: object) -> None:
+        if not step.startswith("checking"):
+            next(steps)
+
+    with pytest.raises(_Killed):
+        restore_backup(server, copy, [Backup(path)], on_progress=progress)
+    with pytest.raises(ProtectedError, match="part of another backup"):
+        restore_backup(server, copy, [Backup(other)])
+    assert restore_backup(server, copy, [Backup(path)]).good
+    assert agreed(server, lambda: everything(server, copy)) == everything(server, varied)
+
+
+@THOROUGH
+@ONE_MODEL
+def test_two_backups_to_one_file_at_once_are_refused(server: Server, varied: Target, tmp_path: Path) -> None:
+    """The second one says so, and the first one ends well."""
+    path = tmp_path / "a.backup.zst"
+    refused: list[str] = []
+
+    def second(*_: object) -> None:
+        if not refused:
+            with pytest.raises(FileError, match="another backup") as error:
+                back_up(server, varied, path)
+            refused.append(str(error.value))
+
+    assert back_up(server, varied, path, on_progress=second).header.documents
+    assert refused
+
+
+@ONE_MODEL
+def test_full_disk_leaves_no_half_backup(
+    server: Server, varied: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room is one clear error, and nothing stands under the final name."""
+    real = os.fsync
+
+    def no_room(descriptor: int) -> None:
+        real(descriptor)
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "a.backup.zst"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_room)
+        with pytest.raises(FileError, match="no space left"):
+            back_up(server, varied, path)
+    assert not path.exists()
+    assert back_up(server, varied, path).header.documents
+
+
+# Faults of server and network
+
+
+@ONE_MODEL
+def test_faults_on_the_way_change_nothing(
+    server: Server, varied: Target, copy: Target, tmp_path: Path, proxied: Proxied
+) -> None:
+    """Every second request fails in one way or another, and both backup and restore come out whole."""
+    count = iter(range(1_000_000))
+
+    def fail_often(request: Request, forward: Forward) -> Reply:
+        at = next(count)
+        if at % 2 == 0 or request.endpoint == "":
+            return forward(request)
+        kind = (at // 2) % 4
+        if kind == 0:
+            raise Hangup
+        if kind == 1:
+            return Reply.json(503, {"error": "busy"})
+        if kind == 2:
+            forward(request)
+            return Reply.json(500, {"error": "timeout"})
+        reply = forward(request)
+        return replace(reply, cut=len(reply.body) // 2)
+
+    through, proxy = proxied(fail_often)
+    path = back_up(through, replace(varied, address=through.address), tmp_path / "a.backup.zst").path
+    result = restore_backup(through, replace(copy, address=through.address), [Backup(path)])
+    assert result.good
+    assert len(proxy.requests) > 20
+    assert agreed(server, lambda: everything(server, copy)) == everything(server, varied)
+
+
+@ONE_MODEL
+def test_backup_never_loses_a_document_that_the_server_withholds(
+    server: Server, varied: Target, tmp_path: Path, proxied: Proxied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leaf that the changes feed names and _bulk_get does not give is asked for again, and then is an error."""
+    monkeypatch.setattr(backup_module, "_WAIT", 0)
+
+    def withhold(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if request.endpoint != "_bulk_get":
+            return reply
+        results = [
+            {**each, "docs": [doc for doc in each["docs"] if "value" not in doc.get("ok", {}) or each["id"] != "plain"]}
+            for each in reply.data()["results"]
+        ]
+        return Reply.json(200, {"results": results})
+
+    through, _ = proxied(withhold)
+    with pytest.raises(UnreachableError, match="document plain"):
+        back_up(through, replace(varied, address=through.address), tmp_path / "a.backup.zst")
+    assert not (tmp_path / "a.backup.zst").exists()
+
+
+@THOROUGH
+@ONE_MODEL
+def test_backup_reads_the_changes_feed_to_its_end(
+    server: Server, varied: Target, tmp_path: Path, proxied: Proxied
+) -> None:
+    """A page that says more follows is not the last one, however short it is."""
+
+    def one_at_a_time(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_changes":
+            request = replace(request, target=request.target.replace("limit=10000", "limit=1"))
+            reply = forward(request)
+            data = reply.data()
+            # PouchDB does not say how many follow.
+            data.setdefault("pending", len(data["results"]))
+            return Reply.json(200, data)
+        return forward(request)
+
+    through, _ = proxied(one_at_a_time)
+    result = back_up(through, replace(varied, address=through.address), tmp_path / "a.backup.zst")
+    assert result.header.leaves == len(VARIED) * len(varied.model.databases)
+
+
+@ONE_MODEL
+def test_restore_finds_a_leaf_that_the_server_lost(
+    server: Server, varied: Target, copy: Target, tmp_path: Path, proxied: Proxied
+) -> None:
+    """A server that says it wrote a document and did not is found out by the comparison."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+
+    def lose(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs":
+            body = request.data()
+            body["docs"] = [each for each in body["docs"] if each["_id"] != "torn" or each.get("value") != "d"]
+            request = replace(request, body=json.dumps(body).encode())
+        return forward(request)
+
+    through, _ = proxied(lose)
+    result = restore_backup(through, replace(copy, address=through.address), [Backup(path)])
+    assert not result.good
+    assert {each.id for each in result.missing} == {"torn"}
+
+
+@ONE_MODEL
+def test_document_too_large_is_named(
+    server: Server, varied: Target, copy: Target, tmp_path: Path, proxied: Proxied
+) -> None:
+    """A document that the server refuses for its size does not stop the others, and is named."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+
+    def refuse(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs" and b'"picture"' in request.body:
+            return Reply.json(413, {"error": "too_large", "reason": "the request entity is too large"})
+        return forward(request)
+
+    through, _ = proxied(refuse)
+    result = restore_backup(through, replace(copy, address=through.address), [Backup(path)])
+    assert {each.id for each in result.failures} == {"picture"}
+    assert result.missing_count == len(copy.model.databases)
+    others = set(leaves_in(databases(server, copy)[copy.model.databases[0]]))
+    assert others == {each["_id"] for each in VARIED} - {"picture"}
+
+
+@THOROUGH
+@ONE_MODEL
+def test_reply_too_large_is_asked_for_in_parts(
+    server: Server, varied: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where documents are large, fewer are asked for at once, so that memory stays small."""
+    monkeypatch.setattr("dataloader.couch.session.most_bytes", lambda _: 900)
+    result = back_up(server, varied, tmp_path / "a.backup.zst")
+    assert result.header.leaves == len(VARIED) * len(varied.model.databases)
+
+
+# The command line
+
+
+@ONE_MODEL
+def test_backup_and_restore_on_the_command_line(
+    run: Command, server: Server, varied: Target, copy: Target, tmp_path: Path
+) -> None:
+    """Each says what it did, in words and as JSON."""
+    password = tmp_path / "password"
+    password.write_text("sesame\n")
+    password.chmod(0o600)
+    made = run("backup", tmp_path / "a.backup.zst", "--password-file", password, "--json")
+    assert made.code == ExitCode.OK, made.stderr
+    assert made.data["leaves"] == len(VARIED) * len(varied.model.databases)
+    restored = run("restore", tmp_path / "a.backup.zst", "--password-file", password, "--prefix", copy.prefix)
+    assert restored.code == ExitCode.OK, restored.stderr
+    assert "every leaf is there" in restored.stdout
+    assert everything(server, copy) == everything(server, varied)
+
+
+@ONE_MODEL
+def test_restore_into_production_asks(
+    run_here: Command, server: Server, varied: Target, copy: Target, tmp_path: Path
+) -> None:
+    """Without a terminal it is refused, and nothing is written; so is one that may bring revoked cards back."""
+    path = back_up(server, replace(varied, environment=Environment.PRODUCTION), tmp_path / "a.backup.zst").path
+    there = ["--prefix", copy.prefix, "--environment", "production"]
+    bare = run_here("restore", path, *there)
+    assert bare.code == ExitCode.USAGE
+    assert "revoked since the backup would work again" in bare.stderr
+    refused = run_here("restore", path, *there, "--no-revocations")
+    assert refused.code == ExitCode.USAGE
+    assert "refusing to continue without confirmation" in refused.stderr
+    assert not any(database.exists() for database in databases(server, copy).values())
+    done = run_here("restore", path, *there, "--no-revocations", "--yes")
+    assert done.code == ExitCode.OK, done.stderr
