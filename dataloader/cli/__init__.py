@@ -21,6 +21,9 @@ from dataloader.common import VERSION, DataloaderError, ExitCode, FileError
 __all__ = ["COMMANDS", "cli", "main", "run"]
 
 COMMANDS = (
+    "init",
+    "targets",
+    "config",
     "generate",
     "export",
     "validate",
@@ -31,6 +34,8 @@ COMMANDS = (
     "verify",
     "revoke",
     "status",
+    "batches",
+    "card",
     "backup",
     "restore",
     "seed",

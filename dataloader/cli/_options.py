@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
+from os import environ
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from dataloader.batch import CardFile, Reconciled, Verdict, find_reconciled, rea
 from dataloader.cli._completion import complete_target
 from dataloader.cli._output import Output
 from dataloader.cli._requests import Requests
-from dataloader.common import DataloaderError, FileError, InputError, Problem, ProtectedError, are, many
+from dataloader.common import ENV_URL, DataloaderError, FileError, InputError, Problem, ProtectedError, are, many
 from dataloader.couch import Server, Tls
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.records.models import Model, model_names
@@ -87,6 +88,11 @@ class TargetOptions:
     insecure: bool
     config: Path | None
     wait: float | None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a target is named, by an option or by the environment."""
+        return bool(self.target or self.url or environ.get(ENV_URL))
 
     def resolve(self) -> Target:
         """Find the target; raises what :func:`dataloader.target.resolve` does."""

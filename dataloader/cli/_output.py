@@ -96,6 +96,11 @@ class Output:
         if not self.quiet and not self.json:
             self.log("info", line)
 
+    def next(self, *commands: str) -> None:
+        """Say what to type next, in one line, if a person is at the terminal."""
+        if not self.quiet and not self.json and not self.log_json and sys.stderr is not None and sys.stderr.isatty():
+            self.log("info", f"next: {'; or '.join(commands)}")
+
     def warn(self, line: str, *, in_report: bool = False) -> None:
         """Warn, in every mode.
 
@@ -205,17 +210,3 @@ def tell_of_copies(output: Output, nodes_away: Sequence[str], *, short: bool) ->
             ExitCode.NODES,
         )
     return ExitCode.NODES if nodes_away or short else ExitCode.OK
-
-
-def table(rows: Iterable[tuple[object, ...]]) -> list[str]:
-    """Return rows as lines with aligned columns; numbers to the right."""
-    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    numeric = [isinstance(cell, int) for row in [*rows][:1] for cell in row] if isinstance(rows, list) else []
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))] if cells else []
-    return [
-        "  ".join(
-            cell.rjust(width) if column < len(numeric) and numeric[column] else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import click
 
-from dataloader.cli._output import Output, table
+from dataloader.cli._output import Output
 from dataloader.cli._progress import Progress
+from dataloader.cli._table import table
 from dataloader.common import UsageError, many
 from dataloader.couch import Server
 from dataloader.operations import Source

@@ -9,8 +9,9 @@ import orjson
 
 from dataloader.batch import CardFile
 from dataloader.cli._options import WriteOptions, details_option, left_out_json, left_out_text, raised_text
-from dataloader.cli._output import Output, table, tell_of_copies
+from dataloader.cli._output import Output, tell_of_copies
 from dataloader.cli._progress import Progress
+from dataloader.cli._table import table
 from dataloader.common import ExitCode, new_files
 from dataloader.couch import Server
 from dataloader.operations import LoadResult, Outcome, Source

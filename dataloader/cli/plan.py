@@ -25,9 +25,10 @@ from dataloader.cli._options import (
     target_options,
     tell_of_reconciled,
 )
-from dataloader.cli._output import Output, global_options, table
+from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
+from dataloader.cli._table import table
 from dataloader.cli._write import collect_findings, load_details, older_text
 from dataloader.common import ExitCode
 from dataloader.operations import Plan, Source, all_sources

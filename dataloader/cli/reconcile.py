@@ -10,9 +10,10 @@ import orjson
 from dataloader.batch import Verdict, read_manifest
 from dataloader.cli._command import command
 from dataloader.cli._options import PATH, ReportOptions, report_options
-from dataloader.cli._output import Output, global_options, table
+from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
+from dataloader.cli._table import table
 from dataloader.cli._vendor import ENCRYPTED, get_password, password_option
 from dataloader.common import SHOWN_PROBLEMS, ExitCode, UsageError, many, new_files
 from dataloader.operations import check_name

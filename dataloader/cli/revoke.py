@@ -18,8 +18,9 @@ from dataloader.cli._options import (
     raised_text,
     target_options,
 )
-from dataloader.cli._output import Output, global_options, table, tell_of_copies
+from dataloader.cli._output import Output, global_options, tell_of_copies
 from dataloader.cli._progress import Progress
+from dataloader.cli._table import table
 from dataloader.common import ExitCode, UsageError, many
 from dataloader.operations import (
     CardOutcome,

@@ -25,6 +25,7 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
+from dataloader.cli._table import table
 from dataloader.common import ExitCode
 from dataloader.operations import BatchStatus, CardVerdict, StatusResult, VerifyVerdict
 from dataloader.operations import status as status_of
@@ -109,9 +110,6 @@ def _counts(batch: BatchStatus) -> dict[str, int | None]:
 def _status_text(result: StatusResult) -> Iterator[str]:
     rows = [*result.batches, *([result.total] if len(result.batches) > 1 else [])]
     heads = ["batch", *(column.replace("_", " ") for column in _COLUMNS)]
-    cells = [heads, *([each.name, *("?" if n is None else f"{n:,}" for n in _counts(each).values())] for each in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
-    for name, *numbers in cells:
-        yield "  ".join(
-            [name.ljust(widths[0]), *(n.rjust(width) for n, width in zip(numbers, widths[1:], strict=True))]
-        )
+    yield from table(
+        [(each.name, *("?" if number is None else number for number in _counts(each).values())) for each in rows], heads
+    )

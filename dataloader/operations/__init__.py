@@ -1,6 +1,8 @@
 """The operations behind the commands: a function from data to a result, one file each."""
 
 from dataloader.operations.backup import BackupResult, back_up
+from dataloader.operations.batches import Folder, FoundBatch, find_batches, next_step
+from dataloader.operations.card import CardState, FoundCard, card_state, find_card
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.check import CheckResult, check
 from dataloader.operations.export import STANDARD, all_layouts, export, export_path
@@ -32,9 +34,13 @@ __all__ = [
     "BackupResult",
     "BatchStatus",
     "CardOutcome",
+    "CardState",
     "CardVerdict",
     "CheckResult",
     "Circle",
+    "Folder",
+    "FoundBatch",
+    "FoundCard",
     "LoadResult",
     "Outcome",
     "Plan",
@@ -49,6 +55,7 @@ __all__ = [
     "all_layouts",
     "all_sources",
     "back_up",
+    "card_state",
     "check",
     "check_chain",
     "check_name",
@@ -58,9 +65,12 @@ __all__ = [
     "entry_sources",
     "export",
     "export_path",
+    "find_batches",
+    "find_card",
     "generate",
     "load",
     "manifests_with_revocations",
+    "next_step",
     "plan",
     "restore",
     "restore_backup",

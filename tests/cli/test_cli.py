@@ -55,6 +55,9 @@ def succeed(
     numbers = count()
     returned = write_csv(tmp_path / "returned.csv", good_rows(read_manifest(manifest)))
 
+    target_file = tmp_path / "targets.toml"
+    target_file.write_text(f'[target.here]\nurl = "{target.address.url}"\nenvironment = "ci"\n')
+
     def succeed(name: str, before: tuple[str, ...] = (), behind: tuple[str, ...] = ()) -> Completed:
         arguments = {
             "generate": (f"batch-{next(numbers)}", "--cards", "3", "--out", tmp_path / "new"),
@@ -71,6 +74,11 @@ def succeed(
             "restore": (tmp_path / "small.backup.zst", *on_target, "--merge"),
             "seed": (*snapsets, *on_target, "--users", "2"),
             "help": ("load",),
+            "batches": (manifest.parent, *snapsets, *on_target),
+            "card": ("1", "--in", manifest.parent, *snapsets, *on_target),
+            "targets": ("--config", target_file),
+            "config": ("show", *on_target),
+            "init": ("--url", target.address.url, "--environment", "ci", "--out", tmp_path / f"{next(numbers)}.toml"),
         }[name]
         first = server.database(target.database(target.model.databases[0]))
         if name in {"verify", "revoke", "backup", "restore"} and not first.exists():
@@ -149,7 +157,7 @@ def test_every_command_is_tested() -> None:
     """A command that is added to the registry has to be added to these tests."""
     with_files_or_a_target = {
         *("generate", "export", "validate", "reconcile", "check", "plan", "load", "verify", "revoke", "status", "seed"),
-        "help",
+        *("batches", "card", "targets", "config", "init", "help"),
         *("backup", "restore"),
     }
     assert {*COMMANDS} == with_files_or_a_target | WITH_EMBEDDED_SERVER

@@ -458,6 +458,10 @@ BATCH = RETURNED / "library.batch.jsonl"
 OTHERS: dict[str, list[list[object]]] = {
     "generate": [["spring", "--cards", "3"], ["bad/name", "--cards", "3"], ["spring", "--cards", "3"]],
     "validate": [["."], ["nowhere"]],
+    "targets": [[], ["--config", "nowhere.toml"]],
+    "config": [["show"], ["show", "--target", "nowhere"]],
+    "init": [["--environment", "ci"], ["--url", "nowhere", "--environment", "ci"]],
+    "help": [["load"], ["nowhere"]],
     "serve": [["--admin", USER, "--data", "/dev/null/nowhere"], ["--memory", "--data", "."]],
     "demo": [["--cards", "4"]],
     "export": [[BATCH], [BATCH, "--layout", "csv"], ["nowhere"]],

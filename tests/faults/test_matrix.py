@@ -271,13 +271,13 @@ def test_command_survives_faults_with_another_model(matrix: Matrix, model: str, 
 
 
 def test_every_command_that_needs_a_server_meets_the_faults() -> None:
-    """The scenarios have every command of the registry that has a target."""
+    """The scenarios have every command that has a target, but for those that ask as verify and status do."""
     context = click.Context(cli)
     commands = {name: cli.get_command(context, name) for name in COMMANDS}
     with_target = {
         name for name, command in commands.items() if command and "url" in {each.name for each in command.params}
     }
-    assert {re.split(r"[ ,]", name)[0] for name in SCENARIOS} == with_target
+    assert {re.split(r"[ ,]", name)[0] for name in SCENARIOS} == with_target - {"batches", "card", "config", "init"}
 
 
 def test_the_page_tells_of_every_fault_and_every_command() -> None:

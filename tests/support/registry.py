@@ -15,9 +15,9 @@ def parameters(name: str) -> set[str | None]:
     return {parameter.name for parameter in command.params}
 
 
-SERVER_COMMANDS = [name for name in COMMANDS if "url" in parameters(name)]
-"""Every command that needs a server."""
-REQUIRED: dict[str, Sequence[object]] = {"revoke": ("--card", "1", "--reason", "lost", "--yes")}
+SERVER_COMMANDS = [name for name in COMMANDS if "url" in parameters(name) and name not in {"config", "init"}]
+"""Every command that needs a server; config and init only name one."""
+REQUIRED: dict[str, Sequence[object]] = {"revoke": ("--card", "1", "--reason", "lost", "--yes"), "card": ("1",)}
 """What a command has to be given besides its server, its manifests and its snapsets."""
 
 
@@ -26,6 +26,8 @@ def arguments(name: str, manifest: Path, snapsets: Path) -> list[object]:
     taken = parameters(name)
     return [
         *([manifest] if {"manifests", "manifest_path"} & taken else []),
+        *(["--in", manifest.parent] if name == "card" else []),
+        *([manifest.parent] if name == "batches" else []),
         *(["--snapsets", snapsets] if "snapsets_dir" in taken else []),
         *REQUIRED.get(name, ()),
     ]

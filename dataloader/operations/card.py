@@ -1,0 +1,162 @@
+"""One card: what a help desk wants to know of it, by its number, its UUID or the UID of its chip."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataloader.batch import WHOLE, Card, Header, Manifest, Part, Reconciled, ReturnedCard
+from dataloader.common import Document, InputError, Problem
+from dataloader.couch import Server
+from dataloader.operations.batches import FoundBatch
+from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
+from dataloader.operations.verify import verify
+from dataloader.records import Snapsets
+from dataloader.target import Target
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,6}\Z")
+_PREFIX = re.compile(r"[0-9a-f]{4}[0-9a-f-]{0,32}\Z")
+_SEPARATORS = re.compile(r"[\s:._-]")
+_CHIP = re.compile(r"(?:[0-9A-F]{8}|[0-9A-F]{14}|[0-9A-F]{20})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCard:
+    """A card and what became of it at the vendor."""
+
+    batch: FoundBatch
+    card: Card
+    rounds: tuple[tuple[Reconciled, ReturnedCard], ...]
+    """What each round said of it, the oldest first."""
+
+    @property
+    def chip(self) -> str:
+        """The UID of its chip in the newest round that knows one; empty if none does."""
+        return next((returned.chip for _, returned in reversed(self.rounds) if returned.chip), "")
+
+
+@dataclass(frozen=True, slots=True)
+class CardState:
+    """A card on a target."""
+
+    verdict: VerifyVerdict
+    reason: str = ""
+    revoked_at: str = ""
+    """When it was revoked, ISO 8601 in UTC; empty if it is not revoked, or nobody knows."""
+    revoked_reason: str = ""
+
+
+def find_card(batches: Sequence[FoundBatch], what: str) -> list[FoundCard]:
+    """Find a card by its number, its UUID or the beginning of it, or the UID of its chip.
+
+    Args:
+        batches: where to look.
+        what: a number, at least 4 characters of a UUID, or a chip UID with or without separators.
+
+    Returns:
+        The card; or the cards of this number, one a batch.
+
+    Raises:
+        InputError: there is no such card, or the beginning of the UUID is that of several.
+        FileError: a file can't be read any more.
+    """
+    text = what.strip().lower()
+    if _NUMBER.match(text):
+        found = [(batch, card) for batch in batches for card in batch.manifest.cards() if card.number == int(text)]
+        if found:
+            return [_with_rounds(batch, card) for batch, card in found]
+    found = []
+    if _PREFIX.match(text):
+        found = [(batch, card) for batch in batches for card in batch.manifest.cards() if card.uuid.startswith(text)]
+    chip = _SEPARATORS.sub("", text).removeprefix("0x").upper()
+    if not found and _CHIP.match(chip):
+        found = [(batch, card) for batch in batches for card in _with_chip(batch, chip)]
+    if not found:
+        rule = f"no card has this number, UUID or chip UID in {_batches(batches)}"
+        raise InputError(Problem(what, rule, "give the folder of its manifest with --in"))
+    if len(found) > 1:
+        rule = f"{len(found)} cards match"
+        raise InputError(Problem(what, rule, "give more of the UUID"))
+    return [_with_rounds(batch, card) for batch, card in found]
+
+
+def _batches(batches: Sequence[FoundBatch]) -> str:
+    return "1 batch" if len(batches) == 1 else f"{len(batches):,} batches"
+
+
+def _with_chip(batch: FoundBatch, chip: str) -> list[Card]:
+    found = {
+        returned.card.number: returned.card
+        for each in batch.rounds
+        for returned in each.verdicts()
+        if returned.chip == chip
+    }
+    return list(found.values())
+
+
+def _with_rounds(batch: FoundBatch, card: Card) -> FoundCard:
+    rounds = [
+        (each, returned) for each in batch.rounds for returned in each.verdicts() if returned.card.uuid == card.uuid
+    ]
+    return FoundCard(batch, card, tuple(rounds))
+
+
+@dataclass(frozen=True, slots=True)
+class _OneCard:
+    """A batch of which one card is asked for."""
+
+    manifest: Manifest
+    card: Card
+
+    @property
+    def path(self) -> Path:
+        return self.manifest.path
+
+    @property
+    def header(self) -> Header:
+        return self.manifest.header
+
+    @property
+    def count(self) -> int:
+        return 1
+
+    def cards(self, part: Part = WHOLE) -> Iterator[Card]:
+        begin, end = part.bounds(1)
+        yield from [self.card][begin:end]
+
+
+def card_state(server: Server, target: Target, found: FoundCard, snapsets: Snapsets) -> CardState:
+    """Return a card's state on a target; writes nothing.
+
+    Raises:
+        DataloaderError: the server can't be asked.
+        ProtectedError: a database was loaded as something more protected.
+    """
+    if not all(server.database(target.database(name)).exists() for name in target.model.databases):
+        return CardState(VerifyVerdict.MISSING, "the target has not been loaded")
+    told: list[CardVerdict] = []
+    verify(
+        server,
+        target,
+        [_OneCard(found.batch.manifest, found.card)],
+        snapsets,
+        on_verdict=lambda _, verdict: told.append(verdict),
+    )
+    if not told:
+        return CardState(VerifyVerdict.OK)
+    [verdict] = told
+    at, why = _revoked(server, target, found.card) if verdict.verdict is VerifyVerdict.REVOKED else ("", "")
+    return CardState(verdict.verdict, verdict.reason, at, why)
+
+
+def _revoked(server: Server, target: Target, card: Card) -> tuple[str, str]:
+    """Return when a card was revoked, and why, as far as its documents say it."""
+    for revoking in target.model.revoking:
+        kind = target.model.kind(revoking.kind)
+        doc_id = kind.id(card.uuid)
+        leaves: list[Document] = server.database(target.database(kind.database)).leaves([doc_id])[doc_id]
+        for leaf in leaves:
+            if leaf.get("revokedReason"):
+                at = leaf.get("timestampRevoked") or leaf.get("timestampUpdated") or ""
+                return str(at), str(leaf["revokedReason"])
+    return "", ""

@@ -1,0 +1,174 @@
+"""The commands ``card`` and ``batches``: what a folder of manifests says of one card, and of every batch."""
+
+from pathlib import Path
+
+import pytest
+
+from dataloader.batch import Card, Counts, Manifest, ReturnedCard, Verdict, write_reconciled
+from dataloader.common import ExitCode
+from dataloader.operations import find_batches, generate
+from dataloader.records import Snapsets
+from tests.support.command import Command
+from tests.support.marks import ONE_MODEL
+from tests.support.records import write_snapsets
+from tests.support.returned_files import chip_of
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Snapsets:
+    """One snapset."""
+    return write_snapsets(tmp_path / "snapsets", {"large": 18})
+
+
+@pytest.fixture
+def spring(tmp_path: Path) -> Manifest:
+    """A batch of eight cards, of which two are spares."""
+    return generate("spring", {"large": 6}, tmp_path / "batches", spares={"large": 2}).manifest
+
+
+@pytest.fixture
+def cards(spring: Manifest) -> list[Card]:
+    """Its cards."""
+    return list(spring.cards())
+
+
+def round_of(spring: Manifest, name: str, failed: set[int]) -> Path:
+    """Write what came back in a round: some cards failed, the two spares were not needed."""
+    returned = [
+        ReturnedCard(card, Verdict.FAILED, reason="row 4: the result is failed")
+        if card.number in failed
+        else ReturnedCard(card, Verdict.MISSING, reason="nothing came back", unused_spare=True)
+        if spring.header.is_spare(card.number)
+        else ReturnedCard(card, Verdict.ENCODED, chip_of(card.number))
+        for card in spring.cards()
+    ]
+    verdicts = {verdict: sum(each.verdict is verdict for each in returned) for verdict in Verdict}
+    path = spring.path.with_name(name)
+    with path.open("w+b") as stream:
+        write_reconciled(stream, spring.header, Counts(verdicts, 2), returned)
+    return path
+
+
+def test_batches_shows_the_next_step(here: Command, spring: Manifest) -> None:
+    """Reconcile first, then have cards encoded again, then load."""
+    folder = spring.path.parent
+    [batch] = here("batches", folder, "--json").data["batches"]
+    assert (batch["name"], batch["cards"], batch["spares"], batch["rounds"], batch["ready"]) == (
+        "spring",
+        8,
+        2,
+        [],
+        None,
+    )
+    assert batch["next"] == f"dataloader reconcile {spring.path} RETURNED"
+    first = round_of(spring, "spring.reconciled.jsonl", {3, 4})
+    [batch] = here("batches", folder, "--json").data["batches"]
+    assert (batch["ready"], batch["to_encode"]) == (4, 2)
+    assert batch["next"].startswith("have 2 cards encoded again, then dataloader reconcile ")
+    second = round_of(spring, "spring.reconciled.2.jsonl", set())
+    done = here("batches", folder, "--json")
+    assert (done.code, done.stderr) == (ExitCode.OK, "")
+    [batch] = done.data["batches"]
+    assert [(each["file"], each["encoded"]) for each in batch["rounds"]] == [(str(first), 4), (str(second), 6)]
+    assert (batch["ready"], batch["to_encode"], batch["next"]) == (6, 0, f"dataloader load {second}")
+
+
+@ONE_MODEL
+def test_batches_shows_the_state_on_a_target(run_here: Command, spring: Manifest, sets: Snapsets) -> None:
+    """With a target, the cards that are loaded there are counted, and the next step goes by it."""
+    reconciled = round_of(spring, "spring.reconciled.jsonl", set())
+    options = ("--snapsets", sets.folder)
+    call = ("batches", spring.path.parent, *options)
+    [batch] = run_here(*call, "--json").data["batches"]
+    assert (batch["loaded"], batch["next"]) == (0, f"dataloader load {reconciled}")
+    assert run_here("load", reconciled, *options).code == ExitCode.OK
+    assert run_here("revoke", spring.path, "--card", "1", "--reason", "lost", "--yes").code == ExitCode.OK
+    [batch] = run_here(*call, "--json").data["batches"]
+    assert (batch["loaded"], batch["revoked"], batch["edited"]) == (6, 1, 0)
+    assert batch["next"] == "none: every card is loaded"
+    text = run_here(*call).stdout.splitlines()
+    assert text[0].split() == ["batch", "cards", "rounds", "ready", "again", "loaded", "edited", "revoked"]
+    assert text[1].split() == ["spring", "8", "1", "6", "0", "6", "0", "1"]
+
+
+def test_batches_of_a_folder_without_any(here: Command, tmp_path: Path) -> None:
+    """An empty folder has none; a missing one is an error."""
+    assert here("batches", tmp_path).stdout == "no batches here\n"
+    done = here("batches", tmp_path / "nowhere")
+    assert (done.code, "no such folder" in done.stderr) == (ExitCode.FILE, True)
+
+
+def test_batches_warns_of_files_that_cannot_be_used(here: Command, spring: Manifest) -> None:
+    """A broken file is named; the others are listed nevertheless."""
+    broken = spring.path.with_name("autumn.batch.jsonl")
+    broken.write_text("{}\n")
+    done = here("batches", spring.path.parent)
+    assert done.code == ExitCode.OK
+    assert f"warning: {broken}" in done.stderr
+    assert "spring" in done.stdout
+
+
+def test_rounds_without_their_manifest_are_named(spring: Manifest) -> None:
+    """A reconciled file whose manifest is elsewhere is not passed over in silence."""
+    round_of(spring, "spring.reconciled.jsonl", set())
+    spring.path.unlink()
+    found = find_batches(spring.path.parent)
+    assert found.batches == ()
+    [problem] = found.problems
+    assert "the manifest of batch spring is not in" in str(problem)
+
+
+@pytest.mark.parametrize("how", ["number", "uuid", "prefix", "chip", "chip with separators"])
+def test_card_is_found_by_any_of_its_names(here: Command, spring: Manifest, cards: list[Card], how: str) -> None:
+    """The number, the UUID or its beginning, or the chip's UID lead to the same card."""
+    round_of(spring, "spring.reconciled.jsonl", {3})
+    round_of(spring, "spring.reconciled.2.jsonl", set())
+    chip = chip_of(3)
+    what = {
+        "number": "3",
+        "uuid": cards[2].uuid.upper(),
+        "prefix": cards[2].uuid[:8] + "-",
+        "chip": chip.lower(),
+        "chip with separators": ":".join(chip[at : at + 2] for at in range(0, len(chip), 2)),
+    }[how]
+    done = here("card", what, "--in", spring.path.parent, "--json")
+    assert (done.code, done.stderr) == (ExitCode.OK, "")
+    [card] = done.data["cards"]
+    assert (card["batch"], card["number"], card["snapset"], card["chip"]) == ("spring", 3, "large", chip)
+    assert [each["verdict"] for each in card["rounds"]] == ["failed", "encoded"]
+    assert card["rounds"][0]["reason"] == "row 4: the result is failed"
+    assert card["uuid"] == f"{cards[2].uuid[:8]}…"
+    assert here("card", what, "--in", spring.path.parent, "--full", "--json").data["cards"][0]["uuid"] == cards[2].uuid
+
+
+def test_a_number_is_looked_for_in_every_batch(here: Command, spring: Manifest) -> None:
+    """Two batches have a card 3 each: both are shown."""
+    generate("autumn", {"empty": 4}, spring.path.parent)
+    done = here("card", "3", "--in", spring.path.parent, "--json")
+    assert [each["batch"] for each in done.data["cards"]] == ["autumn", "spring"]
+    text = here("card", "3", "--in", spring.path.parent).stdout
+    assert (text.count(" of batch autumn\n"), text.count(" of batch spring\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("what", ["99", "ffff0000", "card three", ""])
+def test_a_card_that_is_not_there(here: Command, spring: Manifest, what: str) -> None:
+    """The message says where it was looked for."""
+    done = here("card", what, "--in", spring.path.parent)
+    assert done.code == ExitCode.INPUT
+    assert "no card has this number, UUID or chip UID in 1 batch (" in done.stderr
+
+
+@ONE_MODEL
+def test_card_shows_when_and_why_it_was_revoked(run_here: Command, spring: Manifest, sets: Snapsets) -> None:
+    """The state on the target is that of verify."""
+    options = ("--snapsets", sets.folder)
+    call = ("card", "1", "--in", spring.path.parent, *options, "--json")
+    assert run_here(*call).data["cards"][0]["state"] == "missing"
+    assert run_here("load", spring.path, *options).code == ExitCode.OK
+    assert run_here(*call).data["cards"][0]["state"] == "ok"
+    assert run_here("revoke", spring.path, "--card", "1", "--reason", "left on a bus", "--yes").code == ExitCode.OK
+    [card] = run_here(*call).data["cards"]
+    assert (card["state"], card["revoked_reason"]) == ("revoked", "left on a bus")
+    assert card["revoked_at"].endswith("Z")
+    text = run_here("card", "1", "--in", spring.path.parent, *options).stdout
+    assert f"revoked   {card['revoked_at']}: left on a bus\n" in text

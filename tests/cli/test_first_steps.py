@@ -1,0 +1,98 @@
+"""The commands of the first minutes: ``init``, ``targets`` and ``config show``."""
+
+from pathlib import Path
+
+import pytest
+
+from dataloader.common import ExitCode
+from dataloader.couch import Address
+from dataloader.target import read_targets
+from tests.support.command import Command
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def written(here: Command, address: Address, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A target file that ``init`` wrote for the test's server."""
+    for variable, value in credentials.items():
+        monkeypatch.setenv(variable, value)
+    done = here("init", "--url", address.url, "--environment", "ci", "--json")
+    assert (done.code, done.data["ready"], done.data["target"]) == (ExitCode.OK, True, "ci")
+    return Path("dataloader.toml")
+
+
+def test_init_writes_a_target_file_that_works(here: Command, written: Path, address: Address) -> None:
+    """Every command takes the file; it explains itself in comments."""
+    assert read_targets(written) == {"ci": {"url": address.url, "environment": "ci", "model": "gpii-token"}}
+    assert written.read_text("utf-8").count("\n# ") > 5
+    assert here("check", "--target", "ci").code == ExitCode.OK
+
+
+def test_init_never_overwrites(here: Command, written: Path) -> None:
+    """A file that is there stays."""
+    before = written.read_bytes()
+    done = here("init", "--url", NOBODY, "--environment", "ci")
+    assert (done.code, written.read_bytes()) == (ExitCode.FILE, before)
+    assert "already exists" in done.stderr
+
+
+def test_init_warns_of_a_target_that_is_not_ready(here: Command) -> None:
+    """The file is written, and what is wrong with the server is said."""
+    done = here("init", "--url", NOBODY, "--environment", "staging", "--name", "rehearsal", "--model", "gpii-key")
+    assert done.code == ExitCode.OK
+    assert f"warning: {NOBODY}" in done.stderr
+    assert [*read_targets(Path("dataloader.toml"))] == ["rehearsal"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "--url: is missing"),
+        (("--url", NOBODY), "--environment: is missing"),
+        (("--url", "ftp://host", "--environment", "ci"), "the server's URL"),
+    ],
+)
+def test_init_without_a_terminal_needs_options(here: Command, arguments: tuple[str, ...], says: str) -> None:
+    """Nothing is written then."""
+    done = here("init", *arguments)
+    assert (done.code, says in done.stderr, Path("dataloader.toml").exists()) == (ExitCode.USAGE, True, False)
+
+
+def test_targets_says_which_can_be_reached(here: Command, written: Path, address: Address) -> None:
+    """One answers, the other one does not; with --offline, nobody is asked."""
+    with written.open("a", encoding="utf-8") as stream:
+        stream.write(f'[target.gone]\nurl = "{NOBODY}"\nenvironment = "staging"\nmodel = "gpii-key"\n')
+    here_it_is, gone = here("targets", "--json").data["targets"]
+    assert (here_it_is["name"], here_it_is["reachable"], here_it_is["urls"]) == ("ci", True, [address.url])
+    assert (gone["name"], gone["environment"], gone["model"]) == ("gone", "staging", "gpii-key")
+    assert (gone["reachable"], bool(gone["problem"])) == (False, True)
+    offline = here("targets", "--offline", "--json").data["targets"]
+    assert [sorted(each) for each in offline] == [["environment", "model", "name", "urls"]] * 2
+    lines = here("targets").stdout.splitlines()
+    assert lines[0].split() == ["target", "environment", "model", "server"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_config_show_says_where_each_value_comes_from(
+    here: Command, written: Path, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options, the target file, the environment and defaults; the password never."""
+
+    def shown(*arguments: str) -> dict[str, tuple[str, str]]:
+        done = here("config", "show", *arguments, "--json")
+        assert done.code == ExitCode.OK
+        assert (address.password or "nothing") not in done.stdout
+        return {each["name"]: (each["value"], each["source"]) for each in done.data["settings"]}
+
+    found = shown("--target", "ci")
+    assert found["url"] == (address.url, "dataloader.toml, target ci")
+    assert found["prefix"] == ("none", "default")
+    assert found["password"] == ("set (not shown)", "COUCHDB_PASSWORD")
+    found = shown("--url", NOBODY, "--model", "gpii-key")
+    assert found["model"] == ("gpii-key", "--model")
+    assert found["environment"] == ("development", "default on this machine")
+    monkeypatch.setenv("COUCHDB_URL", NOBODY)
+    monkeypatch.setenv("DATALOADER_RETRIES", "2")
+    found = shown()
+    assert (found["url"], found["retries"]) == ((NOBODY, "COUCHDB_URL"), ("2", "DATALOADER_RETRIES"))
