@@ -138,7 +138,7 @@ def load(
         show_plan(output, target, read, sources, details, report_options)
         return ExitCode.OK
     server = get_server(target)
-    if write_options.update and not yes and not confirm_update(output, server, target, sources):
+    if write_options.update and not yes and not confirm_update(output, server, target, sources, snapsets):
         output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
         return ExitCode.INTERRUPTED
     with reporting(output, report_options, "Load", read, target, server, writes=True) as report:

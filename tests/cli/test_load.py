@@ -156,7 +156,7 @@ def test_update_is_refused_without_a_terminal_to_ask_on(
     call = ("load", spring.path, "--snapsets", newer.folder, "--update")
     done = run_here(*call)
     assert done.code == ExitCode.USAGE
-    assert "refusing to continue without confirmation (add --yes" in done.stderr
+    assert "refusing to continue without confirmation (add --yes)" in done.stderr
     assert sequences(server, target) == before
     assert run_here(*call, "--yes", "--json").data["updated"] > 0
     assert run_here(*call).code == ExitCode.OK, "nothing is asked where nothing would change"
@@ -196,7 +196,7 @@ def test_update_shows_what_would_change_and_asks(
         os.close(ours)
         os.close(theirs)
     assert process.returncode == code
-    assert "large" in stderr or str(spring.path) in stderr
-    assert f"at {target.address.url} (ci)? [y/N]" in stderr
+    assert "large  8 cards  1 term: fontSize\n" in stderr
+    assert f" at {target.address.url} (ci). Continue? [y/N]" in stderr
     assert ("updated" in stdout) == (answer == "y")
     assert (sequences(server, target) == before) == (answer == "n")
