@@ -15,7 +15,8 @@ from dataloader.target.environments import (
     remembered,
 )
 from dataloader.target.layout import DEFAULT_LAYOUT, DatabaseLayout, sensible_shards
-from dataloader.target.targets import Environment, Target, is_this_machine, read_targets, resolve
+from dataloader.target.targets import Environment, Target, read_targets, resolve
+from dataloader.target.urls import is_this_machine
 
 __all__ = [
     "DEFAULT_LAYOUT",

@@ -1,19 +1,17 @@
 """Targets: the CouchDB to load, and what may be done to it.
 
-A target comes from ``dataloader.toml`` by its name, or from a URL with the rest said beside it. The
-credentials never stand in the file; it says where they come from.
+A target comes from ``dataloader.toml`` by its name, or from a URL with the rest of the options. Credentials are never
+in the file; it says where they come from.
 """
 
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from dataloader.common import (
     CONFIG_FILE,
@@ -23,12 +21,14 @@ from dataloader.common import (
     Problem,
     ProtectedError,
     UsageError,
+    did_you_mean,
     explain,
     read_file,
 )
 from dataloader.couch import Address, Tls
 from dataloader.records.models import DEFAULT_MODEL, Model, get_model, model_names
 from dataloader.target.credentials import Credentials, from_environment, readable_by_others, referred_to
+from dataloader.target.urls import hosts_of, is_this_machine, split_urls
 
 TARGETS_SCHEMA = "files/target-file"
 MAX_FILE = 1_000_000
@@ -36,8 +36,10 @@ MAX_FILE = 1_000_000
 
 # https://docs.couchdb.org/en/3.5.0/api/database/common.html#put--db; a slash would need care in every path.
 _PREFIX = re.compile(r"[a-z][a-z0-9_$()+-]*\Z")
-# Without credentials; as the schema of the target file has it.
-_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/+-]*)?\Z")
+_OPTIONS = (
+    *("url", "model", "environment", "prefix", "ca_file", "client_cert", "client_key", "insecure", "credentials"),
+)
+"""The options of a target in the file."""
 _TLS_FILES = ("ca_file", "client_cert", "client_key")
 
 
@@ -97,31 +99,54 @@ def read_targets(path: Path) -> dict[str, dict[str, Any]]:
         raise InputError(Problem(str(path), f"is not TOML: {error}", "correct the syntax")) from error
     except RecursionError as error:
         raise InputError(Problem(str(path), "is nested too deeply", "correct the syntax")) from error
-    problems = [
+    problems = [*_slips(path, data)] or [
         Problem(str(path), rule, "see samples/dataloader.toml") for rule in explain(TARGETS_SCHEMA, data, secrets=True)
     ]
-    for name, table in data["target"].items() if not problems else ():
-        where = f"{path}, target {name}"
-        if table.get("model", DEFAULT_MODEL) not in model_names():
-            problems.append(Problem(where, f"there is no model {table['model']!r}", f"choose of {_models()}"))
-        try:
-            urls, _, _ = _split_all(_listed(table["url"]))
-        except UsageError as error:
-            problems.append(Problem(where, f"its url {error.rule}", error.todo))
-            continue
-        problems += [
-            Problem(where, f"its {option} is for a server with https", "write the url with https://")
-            for option in (*_TLS_FILES, "insecure")
-            if table.get(option) and not urls[0].startswith("https:")
-        ]
+    if not problems:
+        problems = [each for name, table in data["target"].items() for each in _wrong(f"{path}, target {name}", table)]
     if problems:
         raise InputError(problems)
     targets: dict[str, dict[str, Any]] = data["target"]
     return targets
 
 
-def _models() -> str:
-    return ", ".join(model_names())
+def _slips(path: Path, data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what a person most likely meant otherwise, in words that say what to do."""
+    for name in data:
+        if name != "target":
+            yield Problem(str(path), f'unknown table "{name}"', "write each target as [target.NAME]")
+    targets = data.get("target")
+    for name, table in targets.items() if isinstance(targets, dict) else ():
+        where = f"{path}, target {name}"
+        for option in table if isinstance(table, dict) else ():
+            if option not in _OPTIONS:
+                yield Problem(where, f'unknown option "{option}"', _meant(option))
+        urls = table.get("url") if isinstance(table, dict) else None
+        given = urls if isinstance(urls, list) else [urls]
+        if any("@" in url for url in given if isinstance(url, str)):
+            yield Problem(where, "its url contains a user or password", "take them out, and use `credentials`")
+
+
+def _meant(option: str) -> str:
+    if option in {"user", "username", "password"}:
+        return "use `credentials`; see samples/dataloader.toml"
+    return did_you_mean(option, _OPTIONS) or f"must be one of: {', '.join(_OPTIONS)}"
+
+
+def _wrong(where: str, table: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with a target that follows the schema."""
+    model = table.get("model", DEFAULT_MODEL)
+    if model not in model_names():
+        todo = did_you_mean(model, model_names()) or f"must be one of: {', '.join(model_names())}"
+        yield Problem(where, f'no model "{model}"', todo)
+    try:
+        urls, _, _ = split_urls(_listed(table["url"]))
+    except UsageError as error:
+        yield Problem(where, f"its url {error.rule}", error.todo)
+        return
+    for option in (*_TLS_FILES, "insecure"):
+        if table.get(option) and not urls[0].startswith("https:"):
+            yield Problem(where, f"its {option} is for a server with https", "write the url with https://")
 
 
 def resolve(
@@ -141,8 +166,8 @@ def resolve(
         target: a name in the target file.
         url: a URL, instead; or those of several nodes of one cluster.
         model: the document model, with a URL.
-        environment: what the target is for, with a URL; must be said for another machine.
-        prefix: what stands before database names, with a URL.
+        environment: what the target is for, with a URL; required for another machine.
+        prefix: what comes before database names, with a URL.
         tls: whom to trust and what to show, with a URL.
         config: the target file.
         environ: the environment's variables.
@@ -157,8 +182,8 @@ def resolve(
         if any(each is not None for each in (url, model, environment, prefix, tls)):
             raise UsageError(
                 f"--target {target}",
-                rule="stands alone: its URL, model, environment, prefix and TLS are in the target file",
-                todo="leave the others out, or use --url",
+                rule="cannot be combined with --url, --model, --environment, --prefix or TLS options",
+                todo="leave them out, as they are in the target file; or use --url",
             )
         return _from_file(target, config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE), environ)
     given = environ.get(ENV_URL, "").split() if url is None else _listed(url)
@@ -166,48 +191,65 @@ def resolve(
         raise UsageError(
             "no target", rule="a command needs to know its server", todo=f"give --target, --url or {ENV_URL}"
         )
-    urls, user, password = _split_all(given)
-    found = Credentials(user, password)
-    if password is None:
-        found = from_environment(environ, _hosts(urls), user)
-    elif url is not None:
-        warning = "the password in --url can be seen by everybody on this machine; use COUCHDB_PASSWORD_FILE"
-        found = replace(found, warnings=(warning,))
-    if environment is None:
-        elsewhere = next((each for each in urls if not is_this_machine(each)), None)
-        if elsewhere is not None:
-            raise ProtectedError(
-                elsewhere,
-                rule="is another machine, so what it is for must be said",
-                todo=f"add --environment {'|'.join(Environment)}",
-            )
-        environment = Environment.DEVELOPMENT
+    urls, user, password = split_urls(given)
     if prefix and not _PREFIX.match(prefix):
         raise UsageError(
             f"--prefix {prefix}",
-            rule="database names begin with a lower-case letter and hold those, digits and _ $ ( ) + -",
+            rule="database names begin with a lower-case letter and contain only those, digits and _ $ ( ) + -",
             todo="choose another",
         )
     how = tls or Tls()
     _check_tls(how, urls)
+    found = _credentials(urls, Credentials(user, password), environ, in_option=url is not None)
     resolved = Target(
         Address(urls[0], found.user, found.password, how, urls[1:]),
         get_model(model or DEFAULT_MODEL),
-        Environment(environment),
+        _environment(urls, environment),
         prefix or "",
         found.warnings,
     )
     return _warned(resolved, "--insecure")
 
 
+def _credentials(
+    urls: Sequence[str], given: Credentials, environ: Mapping[str, str], *, in_option: bool
+) -> Credentials:
+    """Return the credentials of a URL, or else those of the environment."""
+    if given.password is None:
+        return from_environment(environ, hosts_of(urls), given.user)
+    if not in_option:
+        return given
+    warning = "the password in --url can be seen by everybody on this machine; use COUCHDB_PASSWORD_FILE"
+    return replace(given, warnings=(warning,))
+
+
+def _environment(urls: Sequence[str], environment: str | None) -> Environment:
+    """Return what a URL is for; only this machine has a default.
+
+    Raises:
+        ProtectedError: it is another machine's, and nothing is said.
+    """
+    if environment is not None:
+        return Environment(environment)
+    elsewhere = next((each for each in urls if not is_this_machine(each)), None)
+    if elsewhere is not None:
+        raise ProtectedError(
+            elsewhere,
+            rule="remote server, so say what it is for",
+            todo=f"add --environment {'|'.join(Environment)}",
+        )
+    return Environment.DEVELOPMENT
+
+
 def _from_file(name: str, path: Path, environ: Mapping[str, str]) -> Target:
     targets = read_targets(path)
     if name not in targets:
-        raise InputError(Problem(str(path), f"there is no target {name!r}", f"choose of {', '.join(sorted(targets))}"))
+        todo = did_you_mean(name, targets) or f"must be one of: {', '.join(sorted(targets))}"
+        raise InputError(Problem(str(path), f'no target "{name}"', todo))
     table = targets[name]
     where = f"{path}, target {name}"
-    urls, _, _ = _split_all(_listed(table["url"]))
-    found = referred_to(table.get("credentials", {}), path.parent, where, _hosts(urls), environ)
+    urls, _, _ = split_urls(_listed(table["url"]))
+    found = referred_to(table.get("credentials", {}), path.parent, where, hosts_of(urls), environ)
     files = {option: path.parent / table[option] for option in _TLS_FILES if option in table}
     target = Target(
         Address(urls[0], found.user, found.password, Tls(**files, insecure=table.get("insecure", False)), urls[1:]),
@@ -248,62 +290,8 @@ def _check_tls(tls: Tls, urls: Sequence[str]) -> None:
         if value and not urls[0].startswith("https:"):
             raise UsageError(name, rule="is for a server with https", todo="write the URL with https://")
         if value and option == "client_key" and tls.client_cert is None:
-            raise UsageError(name, rule="stands without its certificate", todo="give --client-cert, too")
+            raise UsageError(name, rule="needs its certificate", todo="add --client-cert")
 
 
 def _listed(urls: str | Sequence[str]) -> list[str]:
     return [urls] if isinstance(urls, str) else [*urls]
-
-
-def _split_all(urls: Sequence[str]) -> tuple[tuple[str, ...], str | None, str | None]:
-    """Return the URLs of a cluster's nodes without their credentials, each once; and these, the same for all."""
-    split = [_split(url) for url in urls]
-    bare = tuple(dict.fromkeys(url for url, _, _ in split))
-    if len({urlsplit(url).scheme for url in bare}) > 1:
-        rule = "is http for one node and https for another"
-        raise UsageError("the server's URL", rule=rule, todo="give all nodes of a cluster in the same way")
-    users = dict.fromkeys((user, password) for _, user, password in split if user)
-    if len(users) > 1:
-        rule = "has one user or password for one node and another for another"
-        raise UsageError("the server's URL", rule=rule, todo="say it once; it is the same for all nodes of a cluster")
-    user, password = next(iter(users), (None, None))
-    return bare, user, password
-
-
-def _split(url: str) -> tuple[str, str | None, str | None]:
-    """Return a URL without its credentials, and these."""
-    todo = "write it as http://HOST:PORT or https://HOST"
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError:
-        raise UsageError("the server's URL", rule="is not a URL", todo=todo) from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        # It is not repeated, since it may hold a password.
-        raise UsageError("the server's URL", rule="is not the http or https URL of a server", todo=todo)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    bare = urlunsplit((parts.scheme, host if port is None else f"{host}:{port}", parts.path.rstrip("/"), "", ""))
-    if not _URL.match(bare):
-        # A slash in a password that is not percent-encoded puts the rest of it into the path.
-        raise UsageError(
-            "the server's URL", rule="is not the URL of a server", todo=f"{todo}; a / in a password is %2F"
-        )
-    if parts.password and not parts.username:
-        raise UsageError("the server's URL", rule="has a password but no user", todo="put the user before the colon")
-    user = unquote(parts.username) if parts.username else None
-    return bare, user, unquote(parts.password) if parts.password else None
-
-
-def _hosts(urls: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(urlsplit(url).hostname or "" for url in urls))
-
-
-def is_this_machine(url: str) -> bool:
-    """Tell whether a URL leads back to the machine that it is used on."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -209,7 +209,7 @@ def test_the_version_is_told(command: Command) -> None:
         (("check", "--environment", "home"), "'home' must be one of: development"),
         (("check", "--model", "gpi-key"), r"; did you mean gpii-key\?"),
         (("check",), "no target: a command needs to know its server"),
-        (("check", "--target", "a", "--url", "http://127.0.0.1"), "--target a: stands alone"),
+        (("check", "--target", "a", "--url", "http://127.0.0.1"), "--target a: cannot be combined"),
         (("check", "--url", "http://127.0.0.1", "--prefix", "Big/"), "database names begin with a lower-case letter"),
         (("verify",), "missing argument 'MANIFEST...'"),
         (("--json",), "missing command"),

@@ -151,7 +151,8 @@ def test_a_url_that_is_none_is_refused_without_its_password(url: str, environmen
     for options in ({"url": url}, {"environ": {"COUCHDB_URL": url}}):
         message = refused(UsageError, environment=environment, **options)
         assert message.startswith("the server's URL: ")
-        assert FORM in message or message.endswith("has a password but no user (put the user before the colon)")
+        known = (FORM, "has a password but no user (put the user before the colon)", "/ as %2F, ? as %3F, [ as %5B")
+        assert any(each in message for each in known)
 
 
 @settings(deadline=None, max_examples=200)
@@ -205,7 +206,7 @@ def test_several_urls_that_do_not_belong_together_are_refused() -> None:
 def test_one_node_on_another_machine_is_enough_to_have_to_say_what_it_is_for() -> None:
     """The rule holds for each node."""
     assert refused(ProtectedError, url=[LOCAL, "http://couchdb2:5984"]).startswith(
-        "http://couchdb2:5984: is another machine, so what it is for must be said"
+        "http://couchdb2:5984: remote server, so say what it is for"
     )
     assert found(url=[LOCAL, "http://couchdb2:5984"], environment="staging").address.others == ("http://couchdb2:5984",)
 
@@ -217,7 +218,7 @@ def test_a_target_file_may_list_nodes(write: WriteTargets) -> None:
     for urls, says in (
         ("[]", "should be non-empty"),
         ("[1]", "is not of type 'string'"),
-        (f'["http://admin:{SECRET}@a"]', "does not match"),
+        (f'["http://admin:{SECRET}@a"]', "its url contains a user or password (take them out, and use `credentials`)"),
         ('["http://a", "https://b"]', "its url is http for one node and https for another"),
     ):
         assert says in refused(InputError, target="a", config=write(f"[target.a]\nurl = {urls}\n{ENVIRONMENT}"))
@@ -255,7 +256,7 @@ def test_another_machine_is_never_guessed_to_be_harmless(host: str) -> None:
     """What another machine is for must be said, so that production is never taken for something else."""
     url = f"http://admin:{SECRET}@{host}:5984"
     assert refused(ProtectedError, url=url) == (
-        f"http://{host}:5984: is another machine, so what it is for must be said "
+        f"http://{host}:5984: remote server, so say what it is for "
         "(add --environment development|ci|staging|production)"
     )
     assert refused(ProtectedError, environ={"COUCHDB_URL": url}).startswith(f"http://{host}:5984: ")
@@ -290,7 +291,7 @@ def test_a_prefix_that_no_database_can_have_is_refused(prefix: str) -> None:
     with pytest.raises(UsageError) as caught:
         found(url=LOCAL, prefix=prefix)
     assert str(caught.value) == (
-        f"--prefix {prefix.strip()}: database names begin with a lower-case letter and hold those, digits and "
+        f"--prefix {prefix.strip()}: database names begin with a lower-case letter and contain only those, digits and "
         "_ $ ( ) + - (choose another)"
     )
 
@@ -464,17 +465,24 @@ def test_a_target_stands_alone(write: WriteTargets, option: str) -> None:
     for value in ("x", ""):
         options: dict[str, Any] = {option: value}
         assert refused(UsageError, target="local", config=write(FILE), **options) == (
-            "--target local: stands alone: its URL, model, environment, prefix and TLS are in the target file "
-            "(leave the others out, or use --url)"
+            "--target local: cannot be combined with --url, --model, --environment, --prefix or TLS options "
+            "(leave them out, as they are in the target file; or use --url)"
         )
 
 
-@pytest.mark.parametrize("name", ["prod", "Local", ""])
-def test_an_unknown_target_is_told_with_those_there_are(write: WriteTargets, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "todo"),
+    [
+        ("prod", "must be one of: local, production, secrets"),
+        ("Local", "did you mean local?"),
+        ("", "must be one of: local, production, secrets"),
+    ],
+)
+def test_an_unknown_target_is_told_with_those_there_are(write: WriteTargets, name: str, todo: str) -> None:
     """A slip in a target's name never leads to another server."""
     path = write(FILE)
     assert refused(InputError, target=name, config=path, environ={"COUCHDB_URL": LOCAL}) == (
-        f"{path}: there is no target {name!r} (choose of local, production, secrets)"
+        f'{path}: no target "{name}" ({todo})'
     )
 
 
@@ -498,17 +506,11 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "no targets": ("[target]\n", [f": target: what stands there should be non-empty {SEE}"]),
     "a misspelt option": (
         f'[target.a]\n{URL}enviroment = "ci"\n',
-        [
-            f": target.a: 'environment' is a required property {SEE}",
-            f": target.a: Additional properties are not allowed ('enviroment' was unexpected) {SEE}",
-        ],
+        ['target a: unknown option "enviroment" (did you mean environment?)'],
     ),
     "a misspelt table": (
         f"[targets.a]\n{URL}{ENVIRONMENT}",
-        [
-            f": 'target' is a required property {SEE}",
-            f": Additional properties are not allowed ('targets' was unexpected) {SEE}",
-        ],
+        [': unknown table "targets" (write each target as [target.NAME])'],
     ),
     "no environment": (f"[target.a]\n{URL}", [f": target.a: 'environment' is a required property {SEE}"]),
     "a misspelt environment": (
@@ -517,11 +519,11 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "a misspelt model": (
         f'[target.a]\n{URL}{ENVIRONMENT}model = "gpii"\n',
-        ["target a: there is no model 'gpii' (choose of gpii-token, gpii-key)"],
+        ['target a: no model "gpii" (did you mean gpii-key?)'],
     ),
     "a password": (
         f'[target.a]\n{URL}{ENVIRONMENT}password = "{SECRET}"\n',
-        [f": target.a: Additional properties are not allowed ('password' was unexpected) {SEE}"],
+        ['target a: unknown option "password" (use `credentials`; see samples/dataloader.toml)'],
     ),
     "credentials in one": (
         f'[target.a]\n{URL}{ENVIRONMENT}credentials = "admin:{SECRET}"\n',
@@ -583,8 +585,8 @@ def test_what_is_wrong_in_a_target_file_is_told(write: WriteTargets, text: str, 
 def test_a_url_with_a_password_in_a_target_file_is_refused_without_it(write: WriteTargets) -> None:
     """Credentials never stand in the file; who puts them there is told, and they are not repeated."""
     path = write(f'[target.a]\nurl = "http://admin:{SECRET}@localhost:5984"\n{ENVIRONMENT}')
-    assert refused(InputError, target="a", config=path).startswith(
-        f"{path}: target.a.url: what stands there does not match '^https?://"
+    assert refused(InputError, target="a", config=path) == (
+        f"{path}, target a: its url contains a user or password (take them out, and use `credentials`)"
     )
 
 
@@ -630,20 +632,20 @@ def test_the_sample_target_file_can_be_copied() -> None:
             ["--url", f"http://admin:{SECRET}@example.org"],
             {},
             ExitCode.PROTECTED,
-            "http://example.org: is another machine",
+            "http://example.org: remote server",
         ),
         (
             [],
             {"COUCHDB_URL": f"http://admin:{SECRET}@example.org"},
             ExitCode.PROTECTED,
-            "http://example.org: is another",
+            "http://example.org: remote server",
         ),
         (["--url", f"http://a:{SECRET}@b:c"], {}, ExitCode.USAGE, "the server's URL: is not a URL"),
         (["--url", LOCAL, "--environment", "prod"], {}, ExitCode.USAGE, "'prod' must be one of: development, ci"),
         (["--url", LOCAL, "--model", "gpii"], {}, ExitCode.USAGE, "'gpii' must be one of: gpii-token, gpii-key"),
         (["--url", LOCAL, "--prefix", "A"], {}, ExitCode.USAGE, "--prefix A: database names begin with"),
         (["--target", "a"], {}, ExitCode.FILE, "dataloader.toml: no such file or directory"),
-        (["--target", "a", "--url", LOCAL], {}, ExitCode.USAGE, "--target a: stands alone"),
+        (["--target", "a", "--url", LOCAL], {}, ExitCode.USAGE, "--target a: cannot be combined"),
         (["--url", LOCAL], {"COUCHDB_PASSWORD": SECRET}, ExitCode.USAGE, "COUCHDB_PASSWORD: is set without a user"),
     ],
 )
