@@ -21,7 +21,7 @@ from dataloader.cli._requests import Requests
 from dataloader.common import ENV_URL, DataloaderError, FileError, InputError, Problem, ProtectedError, are, many
 from dataloader.couch import Server, Tls
 from dataloader.records import Snapsets, read_snapsets
-from dataloader.records.models import Model, model_names
+from dataloader.records.models import model_names
 from dataloader.target import DatabaseLayout, Environment, Target, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -245,9 +245,13 @@ def get_target(output: Output, options: TargetOptions) -> Target:
     return target
 
 
-def get_snapsets(output: Output, options: SnapsetOptions, model: Model | None = None) -> Snapsets:
-    """Read the snapsets of a model, or of all models, and show what was noticed in them."""
-    snapsets = read_snapsets(options.snapsets_dir, None if model is None else model.name, strict=options.strict)
+def get_snapsets(output: Output, options: SnapsetOptions, target: Target | None = None) -> Snapsets:
+    """Read the snapsets for a target, or of all models, and show what was noticed in them.
+
+    The folder is that of --snapsets, else the one that the target file names, else the built-in one.
+    """
+    folder = options.snapsets_dir or (None if target is None else target.snapsets)
+    snapsets = read_snapsets(folder, None if target is None else target.model.name, strict=options.strict)
     output.warnings(snapsets.warnings)
     return snapsets
 

@@ -51,7 +51,7 @@ def batches(
     states: dict[str, BatchStatus] = {}
     if target_options.is_named:
         target = get_target(output, target_options)
-        snapsets = get_snapsets(output, snapset_options, target.model)
+        snapsets = get_snapsets(output, snapset_options, target)
         server = get_server(target)
         progress = Progress(output, "cards")
         try:

@@ -59,7 +59,7 @@ def card(
     target: Target | None = None
     if target_options.is_named:
         target = get_target(output, target_options)
-        snapsets = get_snapsets(output, snapset_options, target.model)
+        snapsets = get_snapsets(output, snapset_options, target)
         server = get_server(target)
         states = [card_state(server, target, each, snapsets) for each in found]
     output.result(

@@ -23,7 +23,7 @@ from dataloader.common import (
 )
 from dataloader.target import Target, is_this_machine, read_targets
 
-_FROM_OPTIONS = ("url", "model", "environment", "prefix", "ca_file", "client_cert", "client_key", "insecure")
+_SHOWN = ("url", "model", "environment", "prefix", "snapsets", "ca_file", "client_cert", "client_key", "insecure")
 _UNSET = "default"
 
 
@@ -74,6 +74,7 @@ def _of_target(
         "model": target.model.name,
         "environment": target.environment.value,
         "prefix": target.prefix or "none",
+        **({} if target.snapsets is None else {"snapsets": str(target.snapsets)}),
         **{
             name: str(value)
             for name in ("ca_file", "client_cert", "client_key", "insecure")
@@ -81,9 +82,7 @@ def _of_target(
         },
     }
     where = f"{path}, target {options.target}"
-    rows = [
-        (name, value, _source(name, target, entry, where)) for name, value in values.items() if name in _FROM_OPTIONS
-    ]
+    rows = [(name, value, _source(name, target, entry, where)) for name, value in values.items() if name in _SHOWN]
     rows.append(("user", target.address.user or "none", _who(target, entry, where)))
     rows.append(("password", "set (not shown)" if target.address.password else "none", _who(target, entry, where)))
     return rows

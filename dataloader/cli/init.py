@@ -27,6 +27,8 @@ model = "{model}"
 environment = "{environment}"
 # A prefix of the databases' names, if several targets share a server.
 # prefix = "pilot_"
+# The folder of the snapsets, if not the built-in ones; from the folder of this file.
+# snapsets = "snapsets"
 # The certificates of the authority that signed the server's, if the system does not know it.
 # ca_file = "/etc/ssl/example-ca.pem"
 # Who to log in as: one of these. Without it, COUCHDB_USER and COUCHDB_PASSWORD are used, or else ~/.netrc.

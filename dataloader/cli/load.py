@@ -128,7 +128,7 @@ def load(
     """
     _check_what(manifests, snapsets_only=snapsets_only, all_cards=all_cards)
     target = get_target(output, target_options)
-    snapsets = get_snapsets(output, snapset_options, target.model)
+    snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     sources = all_sources(target, read, snapsets, _get_part(part, parts))

@@ -63,7 +63,7 @@ def plan(
       dataloader plan batches/spring.batch.jsonl --target staging --report plan.html
     """
     target = get_target(output, target_options)
-    snapsets = get_snapsets(output, snapset_options, target.model)
+    snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     sources = all_sources(target, read, snapsets)

@@ -51,7 +51,7 @@ def seed(
       dataloader seed --url http://127.0.0.1:5984 --users 50
     """
     target = get_target(output, target_options)
-    snapsets = get_snapsets(output, snapset_options, target.model)
+    snapsets = get_snapsets(output, snapset_options, target)
     sources = seed_sources(target, snapsets, users=users, seed=seed)
     _, _, code = carry_out(output, get_server(target), target, sources, details, write_options)
     return code

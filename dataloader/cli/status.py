@@ -58,7 +58,7 @@ def status(
       dataloader status batches/spring.batch.jsonl --target production
     """
     target = get_target(output, target_options)
-    snapsets = get_snapsets(output, snapset_options, target.model)
+    snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
     cards = CardLines(report_options.full)
     noted: Noted[CardVerdict] = Noted()

@@ -70,7 +70,7 @@ def verify(
       dataloader verify batches/spring.batch.jsonl --target production --sample 200
     """
     target = get_target(output, target_options)
-    snapsets = get_snapsets(output, snapset_options, target.model)
+    snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     server = get_server(target)

@@ -67,6 +67,8 @@ class Target:
     prefix: str = ""
     """Stands before the name of each database."""
     warnings: tuple[str, ...] = ()
+    snapsets: Path | None = None
+    """The folder of the snapsets that the target file names, if it names one."""
 
     def database(self, name: str) -> str:
         """Return the name of one of the model's databases on this server."""
@@ -257,6 +259,7 @@ def _from_file(name: str, path: Path, environ: Mapping[str, str]) -> Target:
         Environment(table["environment"]),
         table.get("prefix", ""),
         found.warnings,
+        path.parent / table["snapsets"] if "snapsets" in table else None,
     )
     return _warned(target, f"{where}: insecure")
 

@@ -137,6 +137,25 @@ def test_load_dry_run_is_plan(
     assert is_untouched(server, target)
 
 
+@ONE_MODEL
+def test_the_target_file_names_the_folder_of_snapsets(
+    here: Command, target: Target, sets: Snapsets, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is found from the file's own; --snapsets comes before it."""
+    for variable, value in credentials.items():
+        monkeypatch.setenv(variable, value)
+    Path("sub").mkdir()
+    Path("sub/targets.toml").write_text(
+        f'[target.here]\nurl = "{target.address.url}"\nenvironment = "ci"\nprefix = "{target.prefix}"\n'
+        f'model = "{target.model.name}"\nsnapsets = "../{sets.folder.name}"\n'
+    )
+    call = ("plan", "--target", "here", "--config", "sub/targets.toml", "--json")
+    [kinds] = [kinds for name, kinds in here(*call).data["databases"].items() if "preferences" in kinds]
+    assert sum(kinds["preferences"].values()) == 1
+    with_other = here(*call, "--snapsets", "nowhere")
+    assert (with_other.code, "nowhere" in with_other.stderr) == (ExitCode.FILE, True)
+
+
 # Updates.
 
 
