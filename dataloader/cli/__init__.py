@@ -38,6 +38,8 @@ COMMANDS = (
     "card",
     "backup",
     "restore",
+    "backups",
+    "drill",
     "seed",
     "serve",
     "demo",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dataloader.batch import WHOLE, Part
+from dataloader.batch import WHOLE, CardFile, Part
 from dataloader.cli._command import command
 from dataloader.cli._options import (
     ReportOptions,
@@ -31,9 +31,11 @@ from dataloader.cli._report import reporting
 from dataloader.cli._update import confirm_update
 from dataloader.cli._write import carry_out, load_details
 from dataloader.cli.plan import show_plan
-from dataloader.common import ENV_JOB_INDEX, ExitCode, UsageError
-from dataloader.operations import all_sources
+from dataloader.common import ENV_JOB_INDEX, ExitCode, UsageError, many
+from dataloader.couch import Server
+from dataloader.operations import Source, all_sources, revocations_of, revoke_before_load
 from dataloader.report import load_report
+from dataloader.target import Target
 
 _PART = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 
@@ -142,6 +144,29 @@ def load(
         output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
         return ExitCode.INTERRUPTED
     with reporting(output, report_options, "Load", read, target, server, writes=True) as report:
+        undecided = _revoke_first(output, server, target, read, sources, write_options)
         result, noted, code = carry_out(output, server, target, sources, details, write_options, read)
+        if undecided and code is ExitCode.OK:
+            code = ExitCode.ATTENTION
         report(lambda: load_report(target, read, sources, result, noted), code)
     return code
+
+
+def _revoke_first(
+    output: Output,
+    server: Server,
+    target: Target,
+    manifests: Sequence[CardFile],
+    sources: Sequence[Source],
+    write_options: WriteOptions,
+) -> int:
+    """Revoke again what the lists beside the manifests name, and return how many cards need a decision."""
+    documents = sum(source.count for source in sources)
+    revocations = revocations_of(target, manifests)
+    again, undecided = revoke_before_load(server, target, revocations, write_options.layout, documents)
+    if again:
+        output.say(f"revoked again, by the list beside the manifest: {many(again, 'card')}")
+    if undecided:
+        cards = many(undecided, "card")
+        output.error(f"{cards} could not be revoked again (use `dataloader revoke`)", ExitCode.ATTENTION)
+    return undecided

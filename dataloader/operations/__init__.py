@@ -1,16 +1,30 @@
 """The operations behind the commands: a function from data to a result, one file each."""
 
 from dataloader.operations.backup import BackupResult, back_up
+from dataloader.operations.backups import (
+    KeepRules,
+    Kept,
+    StoredBackup,
+    choose_kept,
+    prune,
+    read_backups,
+)
 from dataloader.operations.batches import Folder, FoundBatch, find_batches, next_step
 from dataloader.operations.card import CardState, FoundCard, card_state, find_card
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.check import CheckResult, check
+from dataloader.operations.drill import DrillResult, drill
 from dataloader.operations.export import STANDARD, all_layouts, export, export_path
 from dataloader.operations.generate import check_name, generate, share_out, spares_of
 from dataloader.operations.load import LoadResult, load
 from dataloader.operations.plan import Plan, plan
 from dataloader.operations.restore import RestoreResult, check_chain, restore_backup
-from dataloader.operations.revocations import manifests_with_revocations, revocations_of, revoke_again
+from dataloader.operations.revocations import (
+    manifests_with_revocations,
+    revocations_of,
+    revoke_again,
+    revoke_before_load,
+)
 from dataloader.operations.revoke import CardOutcome, RevokeOutcome, RevokeResult, check_reason, restore, revoke
 from dataloader.operations.security import Circle, SecurityResult, check_security
 from dataloader.operations.seed import DEFAULT_SEED, seed_sources
@@ -38,9 +52,12 @@ __all__ = [
     "CardVerdict",
     "CheckResult",
     "Circle",
+    "DrillResult",
     "Folder",
     "FoundBatch",
     "FoundCard",
+    "KeepRules",
+    "Kept",
     "LoadResult",
     "Outcome",
     "Plan",
@@ -50,6 +67,7 @@ __all__ = [
     "SecurityResult",
     "Source",
     "StatusResult",
+    "StoredBackup",
     "VerifyResult",
     "VerifyVerdict",
     "all_layouts",
@@ -61,7 +79,9 @@ __all__ = [
     "check_name",
     "check_reason",
     "check_security",
+    "choose_kept",
     "design_sources",
+    "drill",
     "entry_sources",
     "export",
     "export_path",
@@ -72,11 +92,14 @@ __all__ = [
     "manifests_with_revocations",
     "next_step",
     "plan",
+    "prune",
+    "read_backups",
     "restore",
     "restore_backup",
     "revocations_of",
     "revoke",
     "revoke_again",
+    "revoke_before_load",
     "seed_sources",
     "share_out",
     "snapset_sources",

@@ -17,7 +17,7 @@ from dataloader.batch import (
 from dataloader.common import FileError
 from dataloader.couch import Server
 from dataloader.operations.revoke import RevokeOutcome, revoke
-from dataloader.target import Environment, Target, less_protected
+from dataloader.target import DatabaseLayout, Environment, Target, guard, less_protected, sensible_shards
 
 Revocations = Sequence[tuple[CardFile, Sequence[Revocation]]]
 """The revoked cards of each batch that has some."""
@@ -59,6 +59,35 @@ def manifests_with_revocations(folder: Path) -> list[CardFile]:
     if not paths:
         raise FileError(str(folder), rule="holds no manifest", todo="name the folder that holds the manifests")
     return [manifest for manifest in map(read_cards, paths) if revocations_path(manifest).exists()]
+
+
+def revoke_before_load(
+    server: Server, target: Target, revocations: Revocations, layout: DatabaseLayout, documents: int
+) -> tuple[int, int]:
+    """Revoke the cards that lists name before a load, so that it does not bring them back even for a moment.
+
+    Args:
+        server: the target's server.
+        target: the target.
+        revocations: the cards.
+        layout: how databases are laid out that have to be created.
+        documents: how many documents will be loaded.
+
+    Returns:
+        How many cards were revoked again, and how many need a decision.
+
+    Raises:
+        DataloaderError: as :func:`revoke`.
+    """
+    if not revocations:
+        return 0, 0
+    server.welcome()
+    guard(server, target)
+    for name in target.model.databases:
+        database = server.database(target.database(name))
+        if not database.exists():
+            database.create(shards=layout.shards or sensible_shards(documents), replicas=layout.replicas)
+    return revoke_again(server, target, revocations)
 
 
 def revoke_again(server: Server, target: Target, revocations: Revocations) -> tuple[int, int]:

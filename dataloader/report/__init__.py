@@ -1,6 +1,8 @@
 """Reports: what came of a run, as one HTML page."""
 
 from dataloader.report.documents import NotedDocument, matter
+from dataloader.report.drill import answers as drill_answers
+from dataloader.report.drill import drill_report
 from dataloader.report.facts import Run, facts, stopped
 from dataloader.report.load import load_report, plan_report
 from dataloader.report.model import Attention, Fact, Report, Share, Table, Tone
@@ -21,6 +23,8 @@ __all__ = [
     "Table",
     "Tone",
     "about",
+    "drill_answers",
+    "drill_report",
     "facts",
     "load_report",
     "matter",

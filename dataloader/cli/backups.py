@@ -1,0 +1,145 @@
+"""The command ``backups``: list the backups in a folder, and delete old ones."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.cli._command import command
+from dataloader.cli._options import PATH
+from dataloader.cli._output import Output, global_options
+from dataloader.cli._table import table
+from dataloader.cli.backup import get_password, password_option, size_of
+from dataloader.common import ExitCode, UsageError, many
+from dataloader.operations import (
+    KeepRules,
+    Kept,
+    StoredBackup,
+    choose_kept,
+    prune,
+    read_backups,
+)
+
+_RULES = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+
+
+def _keep_options(function: Any) -> Any:
+    for rule in reversed(_RULES):
+        what = "newest backups" if rule == "last" else f"newest {rule} backups"
+        function = click.option(
+            f"--keep-{rule}", type=click.IntRange(min=0), default=0, metavar="N", help=f"With prune: keep the N {what}."
+        )(function)
+    return function
+
+
+@command(short_help="List backups, or delete old ones.")
+@click.argument("action", type=click.Choice(["list", "prune"]), metavar="list|prune")
+@click.argument("folder", type=PATH, metavar="DIR")
+@password_option
+@_keep_options
+@click.option("--dry-run", is_flag=True, help="With prune: only say what would be deleted.")
+@global_options
+@click.pass_obj
+def backups(
+    output: Output, /, *, action: str, folder: Path, password_file: Path | None, dry_run: bool, **keep: int
+) -> ExitCode:
+    """List the backups in a folder: how old, how large, when a drill restored them. Or delete those that no rule keeps.
+
+    The rules are restic's: --keep-daily 7 keeps the newest backup of each of the last 7 days that have one. Backups
+    that a kept incremental backup continues are kept with it.
+
+    \b
+    Example:
+      dataloader backups list backups/
+      dataloader backups prune backups/ --keep-hourly 24 --keep-daily 7 --keep-weekly 8
+    """
+    stored, unreadable = read_backups(folder, get_password(password_file))
+    if action == "list":
+        if dry_run or any(keep.values()):
+            raise UsageError("backups list", rule="takes no rules", todo="use `dataloader backups prune`")
+        output.result({"backups": [_json(each) for each in stored]}, _listing(stored))
+    else:
+        rules = KeepRules(**{rule: keep[f"keep_{rule}"] for rule in _RULES})
+        kept = choose_kept(stored, rules)
+        if not dry_run:
+            prune(kept)
+        output.result(_pruned_json(kept, dry_run=dry_run), _pruned_text(kept, dry_run=dry_run))
+    for each in unreadable:
+        output.warn(each.reason)
+    if unreadable:
+        output.error(f"{many(len(unreadable), 'backup')} in {folder} cannot be read", ExitCode.ATTENTION)
+        return ExitCode.ATTENTION
+    return ExitCode.OK
+
+
+def _json(backup: StoredBackup) -> dict[str, Any]:
+    header, verified = backup.header, backup.verified
+    return {
+        "file": str(backup.path),
+        "created": header.created,
+        "age_seconds": round(_age(backup)),
+        "bytes": backup.size,
+        "prefix": header.prefix,
+        "model": header.model,
+        "environment": header.environment,
+        "documents": header.documents,
+        "incremental": header.base is not None,
+        "verified": None if verified is None else verified.time,
+        "seconds_to_restore": None if verified is None else verified.seconds,
+    }
+
+
+def _age(backup: StoredBackup) -> float:
+    return (datetime.now(UTC) - backup.created).total_seconds()
+
+
+def age_of(seconds: float) -> str:
+    """Return an age as people say it: ``40 s``, ``5 min``, ``3 h``, ``12 days``."""
+    for unit, size, limit in (("s", 1, 60), ("min", 60, 3_600), ("h", 3_600, 172_800)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"
+
+
+def _listing(stored: Sequence[StoredBackup]) -> Iterator[str]:
+    if not stored:
+        yield "no backups"
+        return
+    heads = ("backup", "as of", "age", "size", "documents", "kind", "verified by a drill")
+    yield from table(
+        (
+            (
+                each.path.name,
+                f"{each.created:%Y-%m-%d %H:%M} UTC",
+                age_of(_age(each)),
+                size_of(each.size),
+                each.header.documents,
+                "full" if each.header.base is None else "incremental",
+                "never" if each.verified is None else f"{each.verified.time[:16].replace('T', ' ')} UTC",
+            )
+            for each in stored
+        ),
+        heads,
+    )
+
+
+def _pruned_json(kept: Sequence[Kept], *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "kept": [{"file": str(each.backup.path), "reasons": list(each.reasons)} for each in kept if each.reasons],
+        "deleted": [str(each.backup.path) for each in kept if not each.reasons],
+        "dry_run": dry_run,
+    }
+
+
+def _pruned_text(kept: Sequence[Kept], *, dry_run: bool) -> Iterator[str]:
+    for each in kept:
+        if each.reasons:
+            yield f"keep    {each.backup.path.name} ({', '.join(each.reasons)})"
+        else:
+            yield f"{'delete ' if dry_run else 'deleted'} {each.backup.path.name}"
+    gone = [each.backup for each in kept if not each.reasons]
+    verb = "would delete" if dry_run else "deleted"
+    freed = size_of(sum(each.size for each in gone))
+    yield f"{verb} {many(len(gone), 'backup')} of {len(kept):,}, {freed}"

@@ -1,0 +1,123 @@
+"""The command ``drill``: prove that a backup can be restored."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.cli._command import command
+from dataloader.cli._options import (
+    PATH,
+    ReportOptions,
+    SnapsetOptions,
+    TargetOptions,
+    get_manifests,
+    get_server,
+    get_snapsets,
+    get_target,
+    manifest_argument,
+    report_options,
+    snapset_options,
+    target_options,
+)
+from dataloader.cli._output import Output, global_options
+from dataloader.cli._progress import Progress
+from dataloader.cli._report import reporting
+from dataloader.cli.backup import get_password, password_option, size_of
+from dataloader.common import ExitCode, many
+from dataloader.operations import DrillResult
+from dataloader.operations import drill as run_drill
+from dataloader.report import drill_answers, drill_report
+
+
+@command(short_help="Prove that a backup can be restored.")
+@manifest_argument(required=False)
+@target_options
+@snapset_options
+@password_option
+@click.option("--backups", type=PATH, metavar="DIR", help="Where backups are kept; the drill's is kept there, too.")
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Check N cards of each batch, chosen at random."
+)
+@report_options
+@global_options
+@click.pass_obj
+def drill(
+    output: Output,
+    /,
+    *,
+    target_options: TargetOptions,
+    snapset_options: SnapsetOptions,
+    report_options: ReportOptions,
+    manifests: tuple[Path, ...],
+    password_file: Path | None,
+    backups: Path | None,
+    sample: int | None,
+) -> ExitCode:
+    """Back up a target, restore it under another prefix, compare every leaf, check the cards, and remove the copy.
+
+    Says how much would be lost if the databases were lost now, and how long it takes until they are back. The target
+    is only read. For a cron job: the exit code is 0 only if the copy is complete and every card works in it.
+
+    \b
+    Example:
+      dataloader drill batches/spring.batch.jsonl --target production --backups backups/
+    """
+    password = get_password(password_file)
+    target = get_target(output, target_options)
+    read = get_manifests(manifests)
+    snapsets = get_snapsets(output, snapset_options, target.model) if read else None
+    server = get_server(target)
+    progress = Progress(output)
+    with reporting(output, report_options, "Drill", read, target, server) as report:
+        try:
+            result = run_drill(
+                server,
+                target,
+                folder=backups,
+                password=password,
+                manifests=read,
+                snapsets=snapsets,
+                sample=sample,
+                on_progress=progress,
+            )
+        finally:
+            progress.close()
+        output.result(_json(result), _text(result))
+        code = ExitCode.OK if result.good else ExitCode.VERIFY
+        report(lambda: drill_report(result), code)
+    for each in result.differences:
+        output.warn(each)
+    if not result.good:
+        what = many(result.difference_count, "difference") if result.difference_count else ""
+        cards = many(result.cards_not_working, "card") + " not working" if result.cards_not_working else ""
+        todo = "keep the older backups, and find the cause before you rely on new ones"
+        output.error(f"the restored copy is not the backup: {' and '.join(filter(None, (what, cards)))} ({todo})", code)
+    return code
+
+
+def _json(result: DrillResult) -> dict[str, Any]:
+    return {
+        "good": result.good,
+        "backup": None if result.path is None else str(result.path),
+        "bytes": result.size,
+        "leaves": result.leaves,
+        "differences": result.difference_count,
+        "cards": result.cards,
+        "cards_not_working": result.cards_not_working,
+        "last_backup": result.last_backup,
+        "changes_at_risk": result.changes_at_risk,
+        "seconds_to_restore": result.seconds_to_restore,
+        "steps": result.steps,
+    }
+
+
+def _text(result: DrillResult) -> Iterator[str]:
+    yield from (f"{name}: {seconds:.1f} s" for name, seconds in result.steps.items())
+    kept = "not kept" if result.path is None else str(result.path)
+    yield f"backup: {size_of(result.size)}, {many(result.leaves, 'leaf', 'leaves')}, {kept}"
+    if result.good:
+        cards = f", and {many(result.cards, 'card')} checked in it" if result.cards else ""
+        yield f"the restored copy is the backup, leaf by leaf{cards}"
+    yield from drill_answers(result)

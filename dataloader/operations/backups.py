@@ -1,0 +1,211 @@
+"""The backups in a folder: what there is, and which of them to keep.
+
+The rules are those of restic (https://restic.readthedocs.io/en/stable/060_forget.html): ``keep_daily=7`` keeps the
+newest backup of each of the last seven days that have one. An incremental backup needs the backups that it continues,
+so these are kept with it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from dataloader.archive import SUFFIX, Backup, Header
+from dataloader.common import DataloaderError, FileError, UsageError, now
+from dataloader.target import Target
+
+VERIFIED_SUFFIX = ".verified.json"
+"""Beside a backup: when a drill restored it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a drill found of a backup."""
+
+    digest: str
+    time: str
+    """ISO 8601 in UTC with milliseconds and Z."""
+    seconds: float
+    """How long the restore took."""
+    leaves: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBackup:
+    """A backup in a folder."""
+
+    path: Path
+    size: int
+    header: Header
+    verified: Verified | None
+
+    @property
+    def created(self) -> datetime:
+        """When its content was the databases'."""
+        return datetime.fromisoformat(self.header.created)
+
+    @property
+    def source(self) -> tuple[str, str]:
+        """What it is a backup of: the prefix and the model."""
+        return self.header.prefix, self.header.model
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file in a folder of backups that is none, is damaged, or is encrypted with another password."""
+
+    path: Path
+    reason: str
+
+
+def read_backups(folder: Path, password: str | None = None) -> tuple[list[StoredBackup], list[Unreadable]]:
+    """Read the headers of the backups in a folder, oldest first.
+
+    Raises:
+        FileError: the folder can't be read.
+    """
+    found, unreadable = [], []
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
+    except OSError as error:
+        raise FileError.of(error, folder, "name the folder that holds the backups") from error
+    for path in paths:
+        try:
+            backup = Backup(path, password)
+        except DataloaderError as error:
+            unreadable.append(Unreadable(path, str(error)))
+        else:
+            found.append(StoredBackup(path, backup.size, backup.header, _verified(path, backup.header)))
+    return sorted(found, key=lambda each: (each.created, each.path.name)), unreadable
+
+
+def newest_of(backups: Sequence[StoredBackup], target: Target) -> StoredBackup | None:
+    """Return the newest backup of a target, None where there is none."""
+    mine = [each for each in backups if each.source == (target.prefix, target.model.name)]
+    return mine[-1] if mine else None
+
+
+def _verified(path: Path, header: Header) -> Verified | None:
+    try:
+        verified = Verified(**orjson.loads(verified_path(path).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return verified if verified.digest == header.digest else None
+
+
+def verified_path(path: Path) -> Path:
+    """Return where it is noted that a drill restored a backup."""
+    return path.with_name(path.name + VERIFIED_SUFFIX)
+
+
+def note_verified(backup: Backup, seconds: float) -> None:
+    """Note beside a backup that a drill restored it.
+
+    Raises:
+        FileError: the note can't be written.
+    """
+    path = verified_path(backup.path)
+    noted = Verified(backup.header.digest, now(), round(seconds, 3), backup.header.leaves)
+    try:
+        path.write_bytes(orjson.dumps(asdict(noted)) + b"\n")
+        path.chmod(0o600)
+    except OSError as error:
+        raise FileError.of(error, path, "choose a folder that can be written to") from error
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRules:
+    """How many backups to keep of each kind; 0 keeps none for this reason."""
+
+    last: int = 0
+    hourly: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+
+
+_BUCKETS: dict[str, Callable[[datetime], object]] = {
+    "last": lambda time: time,
+    "hourly": lambda time: (time.year, time.month, time.day, time.hour),
+    "daily": lambda time: (time.year, time.month, time.day),
+    "weekly": lambda time: time.isocalendar()[:2],
+    "monthly": lambda time: (time.year, time.month),
+    "yearly": lambda time: time.year,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A backup, and why it is kept; no reason means that it goes."""
+
+    backup: StoredBackup
+    reasons: tuple[str, ...]
+
+
+def choose_kept(backups: Sequence[StoredBackup], rules: KeepRules) -> list[Kept]:
+    """Apply rules to backups, those of each target by themselves.
+
+    Args:
+        backups: the backups.
+        rules: what to keep.
+
+    Returns:
+        Each backup, oldest first, with the reasons to keep it.
+
+    Raises:
+        UsageError: the rules keep nothing.
+    """
+    if not any(asdict(rules).values()):
+        raise UsageError(
+            "prune", rule="these rules keep no backup", todo="give --keep-daily 7 or another --keep- option"
+        )
+    reasons: dict[str, list[str]] = {each.header.digest: [] for each in backups}
+    for source in {each.source for each in backups}:
+        mine = sorted((each for each in backups if each.source == source), key=lambda each: each.created, reverse=True)
+        for rule, wanted in asdict(rules).items():
+            _keep(mine, rule, wanted, reasons)
+    _keep_bases(backups, reasons)
+    return [Kept(each, tuple(reasons[each.header.digest])) for each in backups]
+
+
+def _keep(newest_first: Sequence[StoredBackup], rule: str, wanted: int, reasons: dict[str, list[str]]) -> None:
+    last: object = None
+    for at, each in enumerate(newest_first):
+        bucket = (rule, at) if rule == "last" else _BUCKETS[rule](each.created.astimezone(UTC))
+        if wanted and bucket != last:
+            reasons[each.header.digest].append(rule)
+            last = bucket
+            wanted -= 1
+
+
+def _keep_bases(backups: Sequence[StoredBackup], reasons: dict[str, list[str]]) -> None:
+    """Keep what a kept incremental backup needs."""
+    by_digest = {each.header.digest: each for each in backups}
+    for each in backups:
+        if not reasons[each.header.digest]:
+            continue
+        base = each.header.base
+        while base is not None and base in by_digest:
+            if "base" not in reasons[base]:
+                reasons[base].append("base")
+            base = by_digest[base].header.base
+
+
+def prune(kept: Sequence[Kept]) -> list[StoredBackup]:
+    """Delete the backups that no rule keeps; return them.
+
+    Raises:
+        FileError: one can't be deleted; those before it are gone.
+    """
+    gone = [each.backup for each in kept if not each.reasons]
+    # An incremental backup goes before what it continues.
+    for backup in reversed(gone):
+        try:
+            backup.path.unlink(missing_ok=True)
+            verified_path(backup.path).unlink(missing_ok=True)
+        except OSError as error:
+            raise FileError.of(error, backup.path, "make the folder writable, then run it again") from error
+    return gone

@@ -1,0 +1,243 @@
+"""Drills: backing up, restoring elsewhere, comparing leaf by leaf, checking cards, and removing the copy.
+
+A backup that was never restored proves nothing. A drill answers what a pilot asks: how much would be lost if the
+databases were lost now, and how long it takes until they are back.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import orjson
+
+from dataloader.archive import Backup, Group, Header, Section
+from dataloader.batch import CardFile
+from dataloader.common import OnProgress, no_progress
+from dataloader.couch import Server
+from dataloader.operations.backup import back_up
+from dataloader.operations.backups import newest_of, note_verified, read_backups
+from dataloader.operations.card_verdicts import VerifyVerdict
+from dataloader.operations.restore import restore_backup
+from dataloader.operations.verify import verify
+from dataloader.records import Snapsets
+from dataloader.target import Target
+
+PAGE_ROWS = 10_000
+"""Rows of the changes feed a request."""
+NAMED = 20
+"""Differences that are named; all are counted."""
+_STORAGE_FIELDS = ("digest", "revpos", "length", "encoding", "encoded_length")
+"""What a server says of an attachment besides its content."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class DrillResult:
+    """What a drill found."""
+
+    header: Header
+    path: Path | None
+    """The backup, where it is kept."""
+    size: int
+    steps: dict[str, float] = field(default_factory=dict)
+    """Seconds of each step, in their order."""
+    last_backup: str | None = None
+    """When the newest backup before this drill was made; None where there is none."""
+    changes_at_risk: int = 0
+    """Documents that have changed since then: what would have been lost."""
+    leaves: int = 0
+    """Leaves that were compared."""
+    differences: list[str] = field(default_factory=list)
+    difference_count: int = 0
+    cards: int = 0
+    """Cards that were checked in the copy."""
+    cards_not_working: int = 0
+    """Cards that would not work in the copy, though they do in the target."""
+
+    @property
+    def seconds_to_restore(self) -> float:
+        """How long it took from the backup file to databases that answer."""
+        return self.steps.get("restore", 0.0)
+
+    @property
+    def good(self) -> bool:
+        """Whether the copy is the backup, and every card works in it that works in the target."""
+        return not self.difference_count and not self.cards_not_working
+
+
+def drill(
+    server: Server,
+    target: Target,
+    *,
+    folder: Path | None = None,
+    password: str | None = None,
+    manifests: Sequence[CardFile] = (),
+    snapsets: Snapsets | None = None,
+    sample: int | None = None,
+    on_progress: OnProgress = no_progress,
+) -> DrillResult:
+    """Back up a target, restore it under another prefix, compare, check cards, and remove the copy.
+
+    Args:
+        server: the target's server.
+        target: the target; it is only read.
+        folder: where backups are kept; the drill's own is kept there, too. None keeps none.
+        password: encrypts and decrypts backups.
+        manifests: batches whose cards are checked in the copy.
+        snapsets: what their cards start with.
+        sample: how many cards of each batch to check; None for all.
+        on_progress: told how far each step has come.
+
+    Raises:
+        DataloaderError: a step failed; the copy has been removed.
+    """
+    copy = replace(target, prefix=f"drill-{uuid4().hex[:8]}-{target.prefix}")
+    server.welcome()
+    stored = [] if folder is None else read_backups(folder, password)[0]
+    last = newest_of(stored, target)
+    with TemporaryDirectory(prefix="dataloader-drill-") as temporary:
+        changes = _changes_since(server, target, None if last is None else last.header)
+        steps: dict[str, float] = {}
+        where = Path(temporary) / "drill.backup.zst" if folder is None else folder
+        made = _timed(
+            steps, "backup", lambda: back_up(server, target, where, password=password, on_progress=on_progress)
+        )
+        backup = Backup(made.path, password)
+        result = DrillResult(
+            made.header,
+            None if folder is None else made.path,
+            made.size,
+            steps,
+            None if last is None else last.header.created,
+            changes,
+        )
+        try:
+            restored = _timed(steps, "restore", lambda: restore_backup(server, copy, [backup], on_progress=on_progress))
+            for lost in restored.missing:
+                _differ(result, f"{lost.database}, document {lost.id}: missing")
+            back = _timed(
+                steps,
+                "read back",
+                lambda: back_up(server, copy, Path(temporary) / "copy.backup.zst", password=password),
+            )
+            _timed(steps, "compare", lambda: _compare(result, backup, Backup(back.path, password)))
+            if manifests and snapsets is not None:
+                _timed(
+                    steps,
+                    "verify cards",
+                    lambda: _check_cards(result, server, (target, copy), manifests, snapsets, sample, on_progress),
+                )
+        finally:
+            _timed(steps, "remove", lambda: _remove(server, copy))
+    if folder is not None and result.good:
+        note_verified(backup, result.seconds_to_restore)
+    return result
+
+
+def _timed(steps: dict[str, float], name: str, work: Callable[[], T]) -> T:
+    start = time.monotonic()
+    try:
+        return work()
+    finally:
+        steps[name] = round(time.monotonic() - start, 3)
+
+
+def _remove(server: Server, copy: Target) -> None:
+    for name in copy.model.databases:
+        server.database(copy.database(name)).delete()
+
+
+def _changes_since(server: Server, target: Target, header: Header | None) -> int:
+    """Return how many documents have changed since a backup; all of them where there is none."""
+    changed = 0
+    for name in target.model.databases:
+        database = server.database(target.database(name))
+        state = None if header is None else header.state(name)
+        since = "0" if state is None else state.sequence
+        while database.exists():
+            page = database.changes(since, PAGE_ROWS)
+            changed += len(page.rows)
+            if not page.pending and len(page.rows) < PAGE_ROWS:
+                break
+            since = page.last_seq
+    return changed
+
+
+def _compare(result: DrillResult, backup: Backup, back: Backup) -> None:
+    """Compare what was read back with the backup, leaf by leaf."""
+    result.leaves = backup.header.leaves
+    if backup.header.seal == back.header.seal:
+        # Every byte of every leaf and of the settings is the same.
+        return
+    for state in backup.header.databases:
+        wanted, found = backup.documents(state.name), back.documents(state.name)
+        for difference in _differences(wanted, found):
+            _differ(result, f"{state.name}, {difference}")
+    theirs = back.sections()
+    for name, section in backup.sections().items():
+        if section.security != theirs[name].security or _remembered(section) != _remembered(theirs[name]):
+            _differ(result, f"{name}: _security or _local/dataloader differ")
+        if (limits := (section.settings.get("revs_limit"), theirs[name].settings.get("revs_limit")))[0] != limits[1]:
+            _differ(result, f"{name}: _revs_limit is {limits[1]}, not {limits[0]}")
+
+
+def _remembered(section: Section) -> dict[str, Any]:
+    """Return what a database remembers of loads; its environment is the drill's own where it had none."""
+    return {key: value for key, value in (section.local or {}).items() if key != "environment" and value}
+
+
+def _differ(result: DrillResult, difference: str) -> None:
+    result.difference_count += 1
+    result.differences += [difference][: NAMED - len(result.differences)]
+
+
+def _differences(wanted: Iterator[Group], found: Iterator[Group]) -> Iterator[str]:
+    for one, other in zip_longest(wanted, found):
+        if one is None or other is None or one[0] != other[0]:
+            # From here on nothing is at the same place.
+            key = min(each[0] for each in (one, other) if each is not None)
+            yield f"document {key[1]}: only in {'the copy' if one is None or one[0] != key else 'the backup'}"
+            return
+        if one[1] != other[1] and list(map(_content, one[1])) != list(map(_content, other[1])):
+            yield f"document {one[0][1]}: differs"
+
+
+def _content(line: bytes) -> Any:
+    """Return a leaf without what a server says of how it stores attachments."""
+    document = orjson.loads(line)
+    for attachment in document.get("_attachments", {}).values():
+        for name in _STORAGE_FIELDS:
+            attachment.pop(name, None)
+    return document
+
+
+def _check_cards(
+    result: DrillResult,
+    server: Server,
+    targets: tuple[Target, Target],
+    manifests: Sequence[CardFile],
+    snapsets: Snapsets,
+    sample: int | None,
+    on_progress: OnProgress,
+) -> None:
+    target, copy = targets
+    not_working: set[tuple[str, str]] = set()
+
+    def note(manifest: CardFile, verdict: Any) -> None:
+        if verdict.verdict in {VerifyVerdict.MISSING, VerifyVerdict.WRONG}:
+            not_working.add((manifest.header.name, verdict.uuid))
+
+    checked = verify(server, copy, manifests, snapsets, sample=sample, on_progress=on_progress, on_verdict=note)
+    result.cards = checked.verdicts.total()
+    if not_working:
+        # A card that was never loaded cannot work in a copy either.
+        in_copy = set(not_working)
+        not_working.clear()
+        verify(server, target, manifests, snapsets, on_progress=on_progress, on_verdict=note)
+        result.cards_not_working = len(in_copy - not_working)

@@ -1,0 +1,121 @@
+"""Backups in a folder: what there is, and which are kept."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dataloader.archive import BodyWriter, DatabaseState, Header, Section, finish
+from dataloader.common import ExitCode, UsageError
+from dataloader.operations import KeepRules, choose_kept, read_backups
+from tests.support.command import Command
+
+Make = Callable[..., str]
+NOON = datetime(2018, 3, 28, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of backups."""
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def make(folder: Path) -> Make:
+    """Write an empty backup of a time; returns its digest: ``make("a", NOON, base=digest)``."""
+
+    def make(name: str, created: datetime, *, base: str | None = None, prefix: str = "") -> str:
+        path = folder / f"{name}.backup.zst"
+        with path.open("wb") as stream, (folder / "body").open("w+b") as body:
+            writer = BodyWriter(body, None)
+            writer.section("gpii", Section())
+            blocks, seal = writer.end()
+            time = created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            header = Header(
+                created=time,
+                model="gpii-key",
+                environment="ci",
+                url="http://localhost",
+                prefix=prefix,
+                server="CouchDB 3.5.0",
+                tool="1",
+                databases=(DatabaseState("gpii", "1", "x"),),
+                base=base,
+                blocks=blocks,
+                seal=seal,
+            )
+            finish(stream, header, body, None)
+        (folder / "body").unlink()
+        return next(each.header.digest for each in read_backups(folder)[0] if each.path == path)
+
+    return make
+
+
+def kept(folder: Path, rules: KeepRules) -> dict[str, tuple[str, ...]]:
+    """Return the reasons by name of what rules keep."""
+    found = choose_kept(read_backups(folder)[0], rules)
+    return {each.backup.path.name.partition(".")[0]: each.reasons for each in found if each.reasons}
+
+
+def test_prune_keeps_the_newest_of_each_period(folder: Path, make: Make) -> None:
+    """As restic does: the newest of each hour, day and week that has one; gaps don't count."""
+    for hours in (0, 1, 2, 3, 30, 31, 24 * 9, 24 * 20):
+        make(f"h{hours}", NOON - timedelta(hours=hours))
+    make("half", NOON - timedelta(minutes=30))
+    assert kept(folder, KeepRules(hourly=3, daily=2, weekly=3)) == {
+        # 11:30 and 11:00 are of one hour.
+        "h0": ("hourly", "daily", "weekly"),
+        "half": ("hourly",),
+        "h2": ("hourly",),
+        "h30": ("daily",),
+        "h216": ("weekly",),
+        "h480": ("weekly",),
+    }
+
+
+def test_prune_keeps_what_a_kept_increment_continues(folder: Path, make: Make) -> None:
+    """A chain is kept from its full backup on."""
+    full = make("full", NOON - timedelta(days=3))
+    first = make("first", NOON - timedelta(days=2), base=full)
+    make("second", NOON - timedelta(days=1), base=first)
+    make("old", NOON - timedelta(days=9))
+    assert kept(folder, KeepRules(last=1)) == {"full": ("base",), "first": ("base",), "second": ("last",)}
+
+
+def test_prune_counts_each_target_by_itself(folder: Path, make: Make) -> None:
+    """The backups of one target never push out those of another."""
+    make("ours", NOON - timedelta(days=300))
+    for days in range(5):
+        make(f"theirs{days}", NOON - timedelta(days=days), prefix="other-")
+    assert set(kept(folder, KeepRules(daily=2))) == {"ours", "theirs0", "theirs1"}
+
+
+def test_prune_without_rules_is_refused(folder: Path, make: Make) -> None:
+    """Nothing is deleted because an option was forgotten."""
+    make("a", NOON)
+    with pytest.raises(UsageError, match="keep no backup"):
+        kept(folder, KeepRules())
+
+
+def test_backups_on_the_command_line(here: Command, folder: Path, make: Make) -> None:
+    """List tells what is there; prune says what it would do, and does it."""
+    for days in range(3):
+        make(f"day{days}", NOON - timedelta(days=days))
+    listing = here("backups", "list", folder)
+    assert listing.code == ExitCode.OK
+    assert "day2.backup.zst" in listing.stdout
+    assert "never" in listing.stdout
+    would = here("backups", "prune", folder, "--keep-daily", "2", "--dry-run")
+    assert "would delete 1 backup of 3" in would.stdout
+    assert len(list(folder.iterdir())) == 3
+    done = here("backups", "prune", folder, "--keep-daily", "2", "--json")
+    assert done.data["deleted"] == [str(folder / "day2.backup.zst")]
+    assert sorted(path.name for path in folder.iterdir()) == ["day0.backup.zst", "day1.backup.zst"]
+    assert here("backups", "list", folder, "--keep-daily", "2").code == ExitCode.USAGE
+    (folder / "bad.backup.zst").write_bytes(b"no backup")
+    odd = here("backups", "prune", folder, "--keep-last", "1")
+    assert odd.code == ExitCode.ATTENTION
+    assert (folder / "bad.backup.zst").exists()

@@ -1,0 +1,209 @@
+"""The two people of a disaster: who logged in an hour ago, and who logged in a minute ago.
+
+The documents are those that an authorization server writes at run time.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataloader.archive import Backup
+from dataloader.batch import Card, Manifest, note_revoked, read_revocations
+from dataloader.common import ExitCode
+from dataloader.couch import Database, Server
+from dataloader.operations import Source, back_up, load, restore_backup, revocations_of, revoke_again
+from dataloader.target import Environment, Target
+from tests.support.command import Command
+from tests.support.marks import EACH_MODEL
+from tests.support.server import agreed, databases, put
+
+CLIENT: dict[str, dict[str, Any]] = {
+    "gpii-token": {
+        "_id": "gpiiAppInstallationClient-1",
+        "type": "gpiiAppInstallationClient",
+        "name": "Library",
+        "oauth2ClientId": "library",
+        "oauth2ClientSecret": "secret",
+        "userId": None,
+    },
+    "gpii-key": {
+        "_id": "clientCredential-1",
+        "type": "clientCredential",
+        "schemaVersion": "0.2",
+        "clientId": "gpiiAppInstallationClient-1",
+        "oauth2ClientId": "library",
+        "oauth2ClientSecret": "secret",
+        "revoked": False,
+    },
+}
+FIND_CARD = {"gpii-token": "findGpiiToken", "gpii-key": "findPrefsSafeByGpiiKey"}
+FIND_TOKEN = {"gpii-token": "findAuthorizationByAccessToken", "gpii-key": "findInfoByAccessToken"}
+
+
+def token(target: Target, name: str, card: Card) -> dict[str, Any]:
+    """Return the document that a log-in writes."""
+    key = {"gpiiToken": card.uuid} if target.model.name == "gpii-token" else {"gpiiKey": card.uuid}
+    return {
+        "_id": f"gpiiAppInstallationAuthorization-{name}",
+        "type": "gpiiAppInstallationAuthorization",
+        "clientId": "gpiiAppInstallationClient-1",
+        "clientCredentialId": "clientCredential-1",
+        **key,
+        "accessToken": name,
+        "revoked": False,
+        "timestampExpires": "2018-03-28T13:00:00.000Z",
+    }
+
+
+def login_database(server: Server, target: Target) -> Database:
+    """Return the database that the authorization server writes to."""
+    return databases(server, target)["auth" if target.model.name == "gpii-token" else "gpii"]
+
+
+def find(server: Server, target: Target, view: str, key: str) -> list[Any]:
+    """Ask as the authorization server does."""
+    path = ["_design", "views", "_view", view]
+
+    def ask() -> list[Any]:
+        reply = login_database(server, target)._resource.get(path, key=json.dumps(key))
+        return list(json.loads(reply[2].read())["rows"])
+
+    return agreed(server, ask)
+
+
+def lose(server: Server, target: Target) -> None:
+    """Lose the databases."""
+    for database in databases(server, target).values():
+        database.delete()
+
+
+def lose_card(run_here: Command, manifest: Manifest, card: Card) -> None:
+    """Revoke a card on the command line."""
+    done = run_here("revoke", manifest.path, "--card", str(card.number), "--reason", "lost", "--yes")
+    assert done.code == ExitCode.OK, done.stderr
+
+
+@pytest.fixture
+def loaded(server: Server, target: Target, sources: list[Source]) -> Target:
+    """A target with a batch and a site's client."""
+    load(server, target, sources)
+    put(login_database(server, target), CLIENT[target.model.name])
+    return target
+
+
+@EACH_MODEL
+def test_who_logged_in_an_hour_ago_is_still_logged_in(
+    server: Server, loaded: Target, manifest: Manifest, tmp_path: Path
+) -> None:
+    """Logged in, then the backup, then the loss: after the restore the token works, and nobody notices anything."""
+    card = next(iter(manifest.cards()))
+    put(login_database(server, loaded), token(loaded, "an-hour-ago", card))
+    backup = Backup(back_up(server, loaded, tmp_path / "a.backup.zst").path)
+    lose(server, loaded)
+    restore_backup(server, loaded, [backup])
+    [row] = find(server, loaded, FIND_TOKEN[loaded.model.name], "an-hour-ago")
+    assert row["value"]["authorization"]["accessToken"] == "an-hour-ago"
+
+
+@EACH_MODEL
+def test_who_logged_in_a_minute_ago_logs_in_again(
+    server: Server, loaded: Target, manifest: Manifest, tmp_path: Path
+) -> None:
+    """The backup, then logged in, then the loss: the token is gone; card and client are found, a new token is taken."""
+    card = next(iter(manifest.cards()))
+    backup = Backup(back_up(server, loaded, tmp_path / "a.backup.zst").path)
+    put(login_database(server, loaded), token(loaded, "a-minute-ago", card))
+    lose(server, loaded)
+    restore_backup(server, loaded, [backup])
+    assert find(server, loaded, FIND_TOKEN[loaded.model.name], "a-minute-ago") == []
+    assert len(find(server, loaded, FIND_CARD[loaded.model.name], card.uuid)) == 1
+    assert len(find(server, loaded, "findClientByOauth2ClientId", "library")) == 1
+    put(login_database(server, loaded), token(loaded, "anew", card))
+    assert len(find(server, loaded, FIND_TOKEN[loaded.model.name], "anew")) == 1
+
+
+# Revoked cards
+
+
+@EACH_MODEL
+def test_restore_lets_no_lost_card_back_in(
+    run_here: Command, server: Server, loaded: Target, manifest: Manifest, tmp_path: Path
+) -> None:
+    """A card that was revoked after the backup is revoked again, by the list beside the manifest."""
+    lost, other, *_ = manifest.cards()
+    path = tmp_path / "a.backup.zst"
+    back_up(server, loaded, path)
+    view = FIND_CARD[loaded.model.name]
+    lose_card(run_here, manifest, lost)
+    revoked = find(server, loaded, view, lost.uuid)
+    assert [each.card for each in read_revocations(manifest)] == [lost]
+    lose(server, loaded)
+    done = run_here("restore", path, "--batches", manifest.path.parent)
+    assert done.code == ExitCode.OK, done.stderr
+    assert "revoked again, by the lists beside the manifests: 1 card" in done.stdout
+    after = find(server, loaded, view, lost.uuid)
+    assert [row["value"] for row in after if loaded.model.name == "gpii-token"] == []
+    assert len(after) == len(revoked)
+    assert len(find(server, loaded, view, other.uuid)) == 1
+    undone = run_here("revoke", manifest.path, "--card", str(lost.number), "--undo", "--yes")
+    assert undone.code == ExitCode.OK
+    assert read_revocations(manifest) == []
+
+
+@EACH_MODEL
+def test_revoked_again_before_any_view_can_answer(
+    server: Server, loaded: Target, manifest: Manifest, tmp_path: Path
+) -> None:
+    """While the documents of a lost card are there and live, the design document is not."""
+    lost = next(iter(manifest.cards()))
+    backup = Backup(back_up(server, loaded, tmp_path / "a.backup.zst").path)
+    note_revoked(manifest, [lost], "lost", loaded.environment)
+    lose(server, loaded)
+    seen: list[bool] = []
+
+    def ready() -> None:
+        seen.append("_design/views" in _ids(login_database(server, loaded)))
+        assert revoke_again(server, loaded, revocations_of(loaded, [manifest])) == (1, 0)
+
+    restore_backup(server, loaded, [backup], on_ready=ready)
+    assert seen == [False]
+    assert "_design/views" in _ids(login_database(server, loaded))
+
+
+def _ids(database: Database) -> set[str]:
+    return {row["id"] for row in json.loads(database._resource.get("_all_docs")[2].read())["rows"]}
+
+
+@EACH_MODEL
+def test_revocation_in_a_test_does_not_reach_production(target: Target, manifest: Manifest) -> None:
+    """A card that was revoked in a ci target is revoked in ci targets, and works in production."""
+    card, other, *_ = manifest.cards()
+    note_revoked(manifest, [card], "a test", "ci")
+    note_revoked(manifest, [other], "lost", "production")
+
+    def listed(environment: Environment) -> list[Card]:
+        found = revocations_of(replace(target, environment=environment), [manifest])
+        return [each.card for _, revocations in found for each in revocations]
+
+    assert listed(Environment.PRODUCTION) == [other]
+    assert listed(Environment.CI) == [card, other]
+
+
+@EACH_MODEL
+def test_load_of_a_lost_database_leaves_revoked_cards_out(
+    run_here: Command, server: Server, loaded: Target, manifest: Manifest
+) -> None:
+    """Loading the manifest again after a loss does not bring a revoked card back."""
+    lost = next(iter(manifest.cards()))
+    lose_card(run_here, manifest, lost)
+    revoked = find(server, loaded, FIND_CARD[loaded.model.name], lost.uuid)
+    lose(server, loaded)
+    done = run_here("load", manifest.path)
+    assert done.code == ExitCode.OK, done.stderr
+    after = find(server, loaded, FIND_CARD[loaded.model.name], lost.uuid)
+    assert len(after) == len(revoked)
+    checked = run_here("verify", manifest.path, "--json")
+    assert checked.data["verdicts"]["revoked"] == 1
