@@ -67,7 +67,7 @@ def drill(
     password = get_password(password_file)
     target = get_target(output, target_options)
     read = get_manifests(manifests)
-    snapsets = get_snapsets(output, snapset_options, target.model) if read else None
+    snapsets = get_snapsets(output, snapset_options, target) if read else None
     server = get_server(target)
     progress = Progress(output)
     with reporting(output, report_options, "Drill", read, target, server) as report:
