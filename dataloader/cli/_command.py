@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dataloader.cli._output import Output
 from dataloader.common import did_you_mean
 
 GROUPS = {
@@ -50,6 +51,18 @@ class Command(click.Command):
     """A command whose help shows its own options first, then those of the target, the connection and the output."""
 
     context_class = Context
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; one that went well ends with what to type next."""
+        code = super().invoke(ctx)
+        output = ctx.find_object(Output)
+        if output is not None and not code and not output.has_next:
+            from dataloader.cli._next import next_after  # noqa: PLC0415 - it needs this module's groups
+
+            following = next_after(ctx)
+            if following is not None:
+                output.next(following)
+        return code
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in their groups."""

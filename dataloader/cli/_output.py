@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from os import environ
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,6 +19,13 @@ Data = TypeVar("Data")
 FORMAT = 1
 """The version of the JSON that commands print: a member's meaning does not change within it."""
 
+_STYLES: dict[str, dict[str, Any]] = {
+    "error": {"fg": "red", "bold": True},
+    "warning": {"fg": "yellow", "bold": True},
+    "next": {"fg": "green", "bold": True},
+}
+"""How labels look in colour."""
+
 # A path that was made of a URL has one slash left.
 _CREDENTIALS = re.compile(r"(?<=:/)(?P<slash>/?)\S*(?=@)")
 
@@ -30,6 +38,9 @@ class Output:
         self.quiet = False
         self.debug = False
         self.log_json = False
+        self.no_color = False
+        self.has_next = False
+        """Whether it has been said what to type next."""
         self.secrets: Secrets | None = None
         """What is to be in nothing that is printed, once it is known."""
         self.wait: float | None = None
@@ -78,7 +89,17 @@ class Output:
             line = _as_json({"time": time, "level": level, "message": message, **self.cleaned(fields)})
             _print(line, err=True, is_json=True)
         else:
-            _print(message if level == "info" else f"{level}: {message}", err=True)
+            _print(message, err=True, label="" if level == "info" else level, in_colour=self.in_colour)
+
+    @property
+    def in_colour(self) -> bool:
+        """Whether stderr is shown in colour: on a terminal, unless ``--no-color``, ``NO_COLOR`` or ``TERM=dumb``.
+
+        See https://no-color.org.
+        """
+        if self.no_color or environ.get("NO_COLOR") or environ.get("TERM") == "dumb":
+            return False
+        return sys.stderr is not None and sys.stderr.isatty()
 
     def cleaned(self, data: Data) -> Data:
         """Return a text, or JSON data with texts in it, without the password, which others may have put there."""
@@ -98,8 +119,9 @@ class Output:
 
     def next(self, *commands: str) -> None:
         """Say what to type next, in one line, if a person is at the terminal."""
+        self.has_next = True
         if not self.quiet and not self.json and not self.log_json and sys.stderr is not None and sys.stderr.isatty():
-            self.log("info", f"next: {'; or '.join(commands)}")
+            self.log("next", "; or ".join(commands))
 
     def warn(self, line: str, *, in_report: bool = False) -> None:
         """Warn, in every mode.
@@ -142,13 +164,24 @@ def _as_json(data: dict[str, Any]) -> str:
     return json.dumps(data, ensure_ascii=False)
 
 
-def _print(line: str, *, err: bool = False, is_json: bool = False) -> None:
-    """Print a line; the one place where text from outside reaches a terminal, with its control characters escaped."""
+def _print(line: str, *, err: bool = False, is_json: bool = False, label: str = "", in_colour: bool = False) -> None:
+    """Print a line; the one place where text from outside reaches a terminal, with its control characters escaped.
+
+    Args:
+        line: the line.
+        err: whether it goes to stderr.
+        is_json: whether it is JSON.
+        label: what comes before it: ``error``.
+        in_colour: whether the label is shown in its colour.
+    """
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
     shown = printable_json(line, encoding) if is_json else printable(line)
     try:
-        click.echo(shown.encode(encoding, "backslashreplace").decode(encoding), err=err)
+        shown = shown.encode(encoding, "backslashreplace").decode(encoding)
+        if label:
+            shown = f"{click.style(f'{label}:', **_STYLES[label]) if in_colour else f'{label}:'} {shown}"
+        click.echo(shown, err=err)
     except OSError as error:
         # Where the reader of our output has gone, the command goes on to its own end and exit code.
         if not err and not isinstance(error, BrokenPipeError):
@@ -180,11 +213,17 @@ def global_options(function: Function) -> Function:
     )(function)
     for name, text in (
         ("debug", "Print a line for each request, and tracebacks."),
-        ("quiet", "Print results and errors only as an exit code and on stderr."),
-        ("json", "Print one JSON object on stdout and nothing else there."),
+        ("quiet", "Print no results; errors go to stderr."),
+        ("no-color", "Print no colours; NO_COLOR in the environment does the same."),
+        ("json", "Print one JSON object on stdout, and nothing else there."),
     ):
         function = click.option(
-            f"--{name}", is_flag=True, expose_value=False, is_eager=True, callback=_switch(name), help=text
+            f"--{name}",
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_switch(name.replace("-", "_")),
+            help=text,
         )(function)
     return function
 

@@ -1,4 +1,4 @@
-"""How far a step has come: a bar on a terminal, a line now and then elsewhere."""
+"""How far a run has come: one bar on a terminal, a line now and then elsewhere."""
 
 import sys
 import time
@@ -11,38 +11,58 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 BAR_DELAY = 1.0
-"""Seconds that a step has to take before it gets a bar."""
+"""Seconds that a run has to take before it gets a bar."""
+_BAR = "{desc} |{bar:12}| {unit}"
 
 
 class Progress:
-    """Progress of one step after another, on stderr.
+    """Progress of a run's steps, one after another, on stderr.
 
     Args:
         output: how the command prints.
-        unit: what is counted.
+        unit: what is counted, as people call it: documents, cards.
+        whole: how many all steps have together; None if that is not known, and then each step is a whole of its own.
     """
 
-    def __init__(self, output: Output, unit: str = "documents") -> None:
+    def __init__(self, output: Output, unit: str = "documents", whole: int | None = None) -> None:
         self._output = output
         self._unit = unit
+        self._whole = whole
         self._shows_bar = sys.stderr is not None and sys.stderr.isatty() and not output.log_json
         self._interval = progress_interval()
         self._step = ""
+        self._steps: dict[str, int] = {}
+        """How far each step has come, by its name."""
         self._start = self._last = time.monotonic()
         self._bar: tqdm[Any] | None = None
 
     def __call__(self, step: str, done: int, total: int) -> None:
-        """Show how far a step has come."""
+        """Show how far a step has come.
+
+        Args:
+            step: its name: ``auth: gpiiToken``.
+            done: how many it has done.
+            total: of how many; 0 if nobody knows.
+        """
         if self._output.quiet:
             return
-        if step != self._step:
-            self.close()
-            self._step = step
+        database, _, kind = step.partition(": ")
+        if database == kind:
+            step = kind
+        if step != self._step and not self._counts(total):
             self._start = time.monotonic()
+        self._step = step
+        if self._counts(total):
+            self._steps[step] = done
+            done, total = min(sum(self._steps.values()), self._whole or 0), self._whole or 0
         if self._shows_bar:
             self._draw(done, total)
         elif time.monotonic() - self._last >= self._interval:
             self._tell(done, total)
+
+    def _counts(self, total: int) -> bool:
+        """Return whether a step is one of those that the whole is made of; building an index is not."""
+        return self._whole is not None and 0 < total <= self._whole and "index" not in self._step
 
     def close(self) -> None:
         """Take the bar away."""
@@ -54,25 +74,41 @@ class Progress:
         if self._bar is None:
             from tqdm import tqdm  # noqa: PLC0415 - keeps --version quick
 
-            self._bar = tqdm(total=total or None, desc=self._step, unit=f" {self._unit}", delay=BAR_DELAY, leave=False)
+            self._bar = tqdm(total=total or None, bar_format=_BAR, delay=BAR_DELAY, leave=False, dynamic_ncols=True)
         # An index grows while documents come in.
         self._bar.total = total or None
-        self._bar.update(done - self._bar.n)
+        percent = f" {100 * done // total} %" if total else ""
+        self._bar.set_description_str(f"{self._step}{percent}", refresh=False)
+        self._bar.unit = self._how_far(done, total)
+        self._bar.n = done
+        self._bar.update(0)
+
+    def _rate(self, done: int) -> float:
+        return done / max(time.monotonic() - self._start, 0.001)
+
+    def _how_far(self, done: int, total: int) -> str:
+        # A server may not tell how far it has come.
+        if not total:
+            return "under way"
+        rate = self._rate(done)
+        left = f", {_duration((total - done) / rate)} left" if rate else ""
+        return f"{done:,} of {total:,} {self._unit}, {rate:,.0f} a second{left}"
 
     def _tell(self, done: int, total: int) -> None:
         self._last = time.monotonic()
-        rate = done / max(self._last - self._start, 0.001)
-        left = (total - done) / rate if rate else None
-        time_left = "" if left is None else f", {left:,.0f} s left"
-        # A server may not tell how far it has come.
-        how_far = f"{done:,} of {total:,} {self._unit}, {rate:,.0f} a second{time_left}" if total else "under way"
+        rate = self._rate(done)
         self._output.log(
             "info",
-            f"{self._step}: {how_far}",
+            f"{self._step}: {self._how_far(done, total)}",
             step=self._step,
             done=done,
             total=total,
             unit=self._unit,
             rate=round(rate, 1),
-            seconds_left=None if left is None else round(left, 1),
+            seconds_left=round((total - done) / rate, 1) if rate and total else None,
         )
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as people say it: ``40 s``, ``3 min``."""
+    return f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"  # noqa: PLR2004 - two minutes

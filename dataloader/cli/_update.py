@@ -103,7 +103,7 @@ def confirm_update(
         DataloaderError: what :func:`dataloader.operations.plan` raises.
     """
     changes = _Changes(snapsets)
-    progress = Progress(output)
+    progress = Progress(output, whole=sum(each.count for each in sources))
     try:
         plan_sources(server, target, sources, on_progress=progress, on_finding=changes)
     finally:

@@ -82,7 +82,7 @@ def carry_out(
     Returns:
         What came of it, the documents that need attention, and the exit code.
     """
-    progress = Progress(output)
+    progress = Progress(output, whole=sum(each.count for each in sources))
     with collect_findings(output, target, details) as findings:
         try:
             result = load_sources(

@@ -64,7 +64,7 @@ def export(
     fit = get_fit(chip)
     password = get_password(output, password_file)
     batch = read_manifest(manifest)
-    progress = Progress(output, "rows")
+    progress = Progress(output, "cards")
     rows = 0
 
     def on_card() -> None:

@@ -3,11 +3,13 @@
 import re
 from fractions import Fraction
 from pathlib import Path
+from shlex import quote
 
 import click
 
 from dataloader.batch import Header
 from dataloader.cli._command import command
+from dataloader.cli._completion import complete_snapset
 from dataloader.cli._options import PATH, SnapsetOptions, get_snapsets, snapset_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
@@ -70,6 +72,7 @@ def _order(
     "wanted",
     multiple=True,
     metavar="S[=COUNT]",
+    shell_complete=complete_snapset,
     help="The snapset that the cards start with; several with counts, one of them may do without. Default: empty.",
 )
 @click.option(
@@ -119,14 +122,16 @@ def generate(
     shares, spare_shares = _order(output, cards, wanted, spares, snapset_options)
     fit = get_fit(chip)
     password = get_password(output, password_file)
-    progress = Progress(output, "rows")
+    count = sum((*shares.values(), *spare_shares.values()))
+    progress = Progress(output, "cards")
     rows = 0
 
     def on_card() -> None:
+        # Each card is written twice: to the manifest and to the workbook.
         nonlocal rows
         rows += 1
-        if rows % 1000 == 0:
-            progress("writing", rows, 2 * sum((*shares.values(), *spare_shares.values())))
+        if rows % 2000 == 0:
+            progress("writing", rows // 2, count)
 
     batch = generate_batch(name, shares, out, spares=spare_shares, seed=seed, password=password, on_card=on_card)
     progress.close()
@@ -150,6 +155,9 @@ def generate(
             f"workbook  {batch.workbook}  (for the vendor{'' if password is None else ENCRYPTED})",
             *fit_lines(fit),
         ],
+    )
+    output.next(
+        f"send {batch.workbook} to the vendor, then dataloader reconcile {quote(str(batch.manifest.path))} RETURNED"
     )
 
 

@@ -80,7 +80,7 @@ def show_plan(
 ) -> None:
     """Find out what a load of sources would do, and print it; writes nothing to the target."""
     server = get_server(target)
-    progress = Progress(output)
+    progress = Progress(output, whole=sum(each.count for each in sources))
     with (
         reporting(output, report_options, "Plan", manifests, target, server) as report,
         collect_findings(output, target, details) as findings,

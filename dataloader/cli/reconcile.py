@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -142,6 +143,13 @@ def reconcile(
         code = ExitCode.OK if found.good else ExitCode.RETURNED
         report(lambda: reconcile_report(found, len(files), results.reconciled, reencode), code)
     _tell(output, found, details)
+    output.next(
+        f"dataloader load {quote(str(results.reconciled))} --target NAME"
+        if found.good
+        else f"send {results.reencode} to the vendor, then dataloader reconcile again with what comes back"
+        if has_reencode
+        else f"dataloader reconcile {quote(str(manifest))} with a corrected file"
+    )
     return code
 
 

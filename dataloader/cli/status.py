@@ -69,7 +69,7 @@ def status(
         cards(manifest, card.uuid, f"{card.verdict.value}: {card.reason}")
 
     server = get_server(target)
-    progress = Progress(output, "cards")
+    progress = Progress(output, "cards", whole=sum(each.count for each in read))
     with reporting(output, report_options, "Status", read, target, server) as report:
         try:
             result = status_of(server, target, read, snapsets, on_progress=progress, on_wrong=note)

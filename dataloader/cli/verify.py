@@ -74,7 +74,7 @@ def verify(
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     server = get_server(target)
-    progress = Progress(output, "cards")
+    progress = Progress(output, "cards", whole=sum(min(each.count, sample or each.count) for each in read))
     with (
         reporting(output, report_options, "Verification", read, target, server) as report,
         _verdicts(output, details) as verdicts,

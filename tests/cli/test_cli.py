@@ -310,7 +310,7 @@ def test_ctrl_c_leaves_no_half_a_batch(process: Process, tmp_path: Path) -> None
         env={"DATALOADER_PROGRESS_INTERVAL": "0"},
     )
     assert started.stderr is not None
-    assert started.stderr.readline().startswith("writing: 1,000 of 2,000,000 rows")
+    assert started.stderr.readline().startswith("writing: 1,000 of 1,000,000 cards")
     assert list((tmp_path / "batches").iterdir())
     started.send_signal(signal.SIGINT)
     _, stderr = started.communicate(timeout=30)

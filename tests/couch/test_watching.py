@@ -115,6 +115,6 @@ def test_a_long_step_has_a_bar_on_a_terminal() -> None:
     shown = os.read(leader, 65536).decode() if readable else ""
     os.close(follower)
     os.close(leader)
-    assert "auth: user:" in shown
-    assert "/100" in shown
-    assert "documents/s" in shown
+    assert "auth: user 1" in shown
+    assert " of 100 documents, " in shown
+    assert " a second, " in shown

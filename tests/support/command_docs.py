@@ -12,9 +12,11 @@ import click
 
 from dataloader.cli import COMMANDS, cli
 from dataloader.common import ExitCode, settings
+from tests.support.man_page import man_page
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS_PAGE = ROOT / "docs" / "commands.md"
+MAN_PAGE = ROOT / "docs" / "dataloader.1"
 README = ROOT / "README.md"
 WIDTH = 100
 """Columns of the help texts."""
@@ -101,7 +103,7 @@ def readme(text: str) -> str:
 
 def documents() -> dict[Path, str]:
     """Return every file that is written, and what belongs in it."""
-    return {COMMANDS_PAGE: commands_page(), README: readme(README.read_text("utf-8"))}
+    return {COMMANDS_PAGE: commands_page(), MAN_PAGE: man_page(commands()), README: readme(README.read_text("utf-8"))}
 
 
 def main() -> None:

@@ -1,0 +1,51 @@
+"""What people type next after a command that went well: one line, on a terminal."""
+
+from shlex import quote
+
+import click
+from click.core import ParameterSource
+
+from dataloader.cli._command import GROUPS
+
+FOLLOWING = {
+    "export": "send the file to the vendor, then dataloader reconcile {manifest} RETURNED",
+    "validate": "dataloader help",
+    "check": "dataloader plan MANIFEST{target}",
+    "plan": "dataloader load {manifest}{target}",
+    "load": "dataloader verify {manifest}{target}",
+    "verify": "dataloader status {manifest}{target}",
+    "status": "dataloader batches{target}",
+    "revoke": "dataloader status {manifest}{target}",
+    "batches": "dataloader card NUMBER{target}",
+    "card": "dataloader revoke MANIFEST --card NUMBER --reason TEXT{target}",
+    "backup": "dataloader check{target}",
+    "restore": "dataloader check{target}",
+    "targets": "dataloader check --target NAME",
+    "config": "dataloader check{target}",
+    "seed": "dataloader check{target}",
+    "help": "dataloader demo",
+}
+"""The next step after each command that does not say it itself."""
+_SHARED = (*GROUPS["Target"], *GROUPS["Connection"], "snapsets_dir")
+
+
+def next_after(context: click.Context) -> str | None:
+    """Return what is typed next after a command, with the options that say which target is meant."""
+    following = FOLLOWING.get(context.info_name or "")
+    if following is None:
+        return None
+    values = context.params.get("manifests") or context.params.get("manifest_path") or context.params.get("manifest")
+    paths = values if isinstance(values, tuple) else () if values is None else (values,)
+    words = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name in _SHARED and given and isinstance(parameter, click.Option):
+            option = max(parameter.opts, key=len)
+            value = context.params[name]
+            if parameter.is_flag:
+                words.append(option)
+            else:
+                words += [f"{option} {quote(str(each))}" for each in (value if isinstance(value, tuple) else (value,))]
+    manifest = " ".join(quote(str(each)) for each in paths) or "MANIFEST"
+    return following.format(manifest=manifest, target="".join(f" {word}" for word in words))

@@ -1,0 +1,184 @@
+"""What commands look like on a terminal: colour, the next step, help without broken words, tables."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from dataloader.cli import COMMANDS, cli
+from dataloader.cli._command import Command as OurCommand
+from dataloader.cli._command import group_of
+from dataloader.cli._next import FOLLOWING
+from dataloader.cli._table import table
+from dataloader.common import ExitCode
+from dataloader.operations import generate
+from tests.support.command import Command
+from tests.support.command_docs import commands, help_text
+
+OnTerminal = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def on_terminal(tmp_path: Path) -> OnTerminal:
+    """Run a command whose stderr is a terminal; returns its exit code and what the terminal shows."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> tuple[int, str]:
+        leader, follower = pty.openpty()
+        try:
+            process = subprocess.run(
+                [sys.executable, "-m", "dataloader", *map(str, arguments)],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=follower,
+                cwd=tmp_path,
+                env={**os.environ, "TERM": "xterm", **(env or {})},
+                timeout=60,
+            )
+            readable, _, _ = select.select([leader], [], [], 0)
+            return process.returncode, os.read(leader, 65536).decode() if readable else ""
+        finally:
+            os.close(leader)
+            os.close(follower)
+
+    return run
+
+
+def test_labels_are_coloured_on_a_terminal(on_terminal: OnTerminal) -> None:
+    """An error's label is red, and only its label."""
+    code, shown = on_terminal("validate", "nowhere.toml")
+    assert code == ExitCode.FILE
+    assert shown.startswith("\x1b[31m\x1b[1merror:\x1b[0m nowhere.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "env"), [(("--no-color",), {}), ((), {"NO_COLOR": "1"}), ((), {"TERM": "dumb"}), (("--json",), {})]
+)
+def test_colour_can_be_switched_off(on_terminal: OnTerminal, options: tuple[str, ...], env: dict[str, str]) -> None:
+    """By the option, and as https://no-color.org says; JSON on stdout does not change stderr."""
+    _, shown = on_terminal("validate", "nowhere.toml", *options, env=env)
+    assert ("\x1b" in shown) == (options == ("--json",))
+    assert "nowhere.toml" in shown
+
+
+def test_pipes_get_no_colour(command: Command) -> None:
+    """What is read by a program holds no escape codes."""
+    assert "\x1b" not in command("validate", "nowhere.toml").stderr
+
+
+def test_a_command_ends_with_the_next_step(on_terminal: OnTerminal, tmp_path: Path) -> None:
+    """On a terminal, one line says what to type next; not with --quiet or --json, and not after an error."""
+    call = ("generate", "spring", "--cards", "3")
+    code, shown = on_terminal(*call, "--no-color")
+    assert code == ExitCode.OK
+    [line] = shown.splitlines()
+    assert line == "next: send spring.xlsx to the vendor, then dataloader reconcile spring.batch.jsonl RETURNED"
+    assert "next:" not in on_terminal(*call)[1], "the batch exists"
+    for flag in ("--quiet", "--json"):
+        assert on_terminal("generate", f"spring{flag}", "--cards", "3", flag) == (ExitCode.OK, "")
+
+
+def test_every_command_has_a_next_step() -> None:
+    """Those that do not say it themselves are in the table."""
+    own = {"generate", "reconcile", "init", "demo", "serve"}
+    assert set(FOLLOWING) | own >= {*COMMANDS}
+    assert {re.split(r"[ {]", text.partition("dataloader ")[2])[0] for text in FOLLOWING.values()} <= {*COMMANDS}
+
+
+# Help.
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_never_breaks_a_word(name: str) -> None:
+    """No line of help ends within an option or a file's name, at any width."""
+    command = commands()[name]
+    for width in (60, 80, 100):
+        context = click.Context(command, info_name=name, terminal_width=width)
+        context.formatter_class = OurCommand.context_class.formatter_class
+        shown = context.get_help()
+        assert not re.search(r"[a-z]-$", shown, re.MULTILINE), shown
+        assert "\N{NON-BREAKING HYPHEN}" not in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_groups_the_options(name: str) -> None:
+    """A command's own options come first, then those of the target, the connection and the output."""
+    command = commands()[name]
+    assert isinstance(command, OurCommand)
+    shown = help_text(command, name)
+    at = [shown.find(f"\n{group}:\n") for group in ("Options", "Target", "Connection", "Output")]
+    there = [each for each in at if each >= 0]
+    assert there == sorted(there)
+    assert shown.find("\nOutput:\n") > 0
+    groups = {each.name: group_of(command, each) for each in command.params}
+    assert groups["json"] == groups["no_color"] == "Output"
+    assert groups.get("url", "Target") in {"Target", "Options"}
+
+
+# Tables.
+
+
+def test_tables_align_and_wrap_between_words() -> None:
+    """Numbers stand to the right; a long last column goes on in the next line, below its beginning."""
+    rows = [("spring", 1200, "a note " * 12), ("a", 3, "short")]
+    lines = table(rows, ("batch", "cards", "note"))
+    assert lines[0] == "batch   cards  note"
+    assert lines[1].startswith("spring  1,200  a note a note")
+    assert lines[2].startswith("               ")
+    assert lines[-1] == "a           3  short"
+    assert max(map(len, lines)) <= 80
+    assert " ".join(" ".join(lines[1:-1]).split()).endswith("a note")
+    assert table([]) == []
+
+
+# Completion.
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_printed(command: Command, shell: str) -> None:
+    """Each shell gets its script by the variable that docs/completion.md names."""
+    done = command(env={"_DATALOADER_COMPLETE": f"{shell}_source"})
+    assert done.code == ExitCode.OK
+    assert "_DATALOADER_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "finds"),
+    [
+        (["dataloader", "gen"], "generate"),
+        (["dataloader", "help", "rev"], "revoke"),
+        (["dataloader", "load", "--target", "pro"], "production"),
+        (["dataloader", "generate", "x", "--snapset", "snapset_1"], "snapset_1a"),
+        (["dataloader", "load", "--dry"], "--dry-run"),
+    ],
+)
+def test_the_shell_completes(command: Command, tmp_path: Path, words: list[str], finds: str) -> None:
+    """Commands, options, targets of the target file and snapsets are completed."""
+    (tmp_path / "dataloader.toml").write_text(
+        '[target.production]\nurl = "http://127.0.0.1:1"\nenvironment = "production"\n'
+    )
+    env = {
+        "_DATALOADER_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    assert finds in [line.partition(",")[2] for line in command(env=env).stdout.splitlines()]
+
+
+def test_the_shell_completes_files(command: Command, tmp_path: Path) -> None:
+    """Where a file is wanted, the shell completes files itself."""
+    generate("spring", {"empty": 1}, tmp_path)
+    env = {"_DATALOADER_COMPLETE": "bash_complete", "COMP_WORDS": "dataloader load spr", "COMP_CWORD": "2"}
+    assert command(env=env).stdout.splitlines() == ["file,spr"]
+
+
+def test_the_command_line_is_a_group_of_ours() -> None:
+    """The help of the group does not break words either."""
+    assert cli.context_class is OurCommand.context_class

@@ -1,0 +1,63 @@
+"""The man page, made from the help of the commands; ``make docs`` writes it to docs/dataloader.1."""
+
+import click
+
+from dataloader.cli import cli
+from dataloader.cli._command import group_of
+from dataloader.common import VERSION, ExitCode
+
+
+def _escaped(text: str) -> str:
+    """Return a text as roff takes it: see groff_char(7) and man(7)."""
+    lines = [" ".join(line.split()) for line in text.replace("\\", "\\e").replace("-", "\\-").splitlines()]
+    return "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in lines)
+
+
+def _help(text: str | None) -> list[str]:
+    """Return a command's help as roff: paragraphs, and examples as they are."""
+    found: list[str] = []
+    for paragraph in (text or "").split("\n\n"):
+        lines = paragraph.strip("\n").splitlines()
+        if lines and lines[0].strip() == "\b":
+            found += [".PP", ".nf", *(_escaped(line) for line in lines[1:]), ".fi"]
+        elif lines:
+            found += [".PP", _escaped(" ".join(lines))]
+    return found
+
+
+def man_page(commands: dict[str, click.Command]) -> str:
+    """Return the man page of all commands."""
+    parts = [
+        f'.TH DATALOADER 1 "" "dataloader {VERSION}" "User Commands"',
+        ".SH NAME",
+        "dataloader \\- prepare batches of GPII cards and load their records into CouchDB",
+        ".SH SYNOPSIS",
+        ".B dataloader",
+        ".I COMMAND",
+        "[OPTIONS] [ARGUMENTS]",
+        ".SH DESCRIPTION",
+        *_help(cli.help)[1:],
+        ".SH COMMANDS",
+    ]
+    for name, command in commands.items():
+        context = click.Context(command, info_name=f"dataloader {name}")
+        usage = " ".join(command.collect_usage_pieces(context))
+        parts += [f".SS dataloader {name} {_escaped(usage)}", *_help(command.help)]
+        for parameter in command.get_params(context):
+            record = parameter.get_help_record(context)
+            if isinstance(parameter, click.Option) and record is not None and group_of(command, parameter) == "Options":
+                parts += [".TP", f".B {_escaped(record[0])}", _escaped(record[1])]
+    parts += [".SH OPTIONS OF SEVERAL COMMANDS"]
+    seen: dict[str, tuple[str, str]] = {}
+    for command in commands.values():
+        context = click.Context(command)
+        for parameter in command.get_params(context):
+            record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
+            if record is not None and group_of(command, parameter) != "Options":
+                seen.setdefault(str(parameter.name), record)
+    for first, second in seen.values():
+        parts += [".TP", f".B {_escaped(first)}", _escaped(second)]
+    parts += [".SH EXIT STATUS"]
+    for code in ExitCode:
+        parts += [".TP", f".B {int(code)}", _escaped(code.meaning)]
+    return "\n".join(parts) + "\n"
