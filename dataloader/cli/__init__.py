@@ -40,6 +40,7 @@ COMMANDS = (
     "restore",
     "backups",
     "drill",
+    "taps",
     "seed",
     "serve",
     "demo",

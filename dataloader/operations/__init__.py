@@ -37,6 +37,7 @@ from dataloader.operations.sources import (
     snapset_sources,
 )
 from dataloader.operations.status import BatchStatus, StatusResult, status
+from dataloader.operations.taps import QUANTILES, TapsResult, check_bounds, parse_part, parse_time, tap_cards
 from dataloader.operations.validate import validate
 from dataloader.operations.verify import VerifyResult, verify
 from dataloader.replication import Outcome
@@ -44,6 +45,7 @@ from dataloader.replication import Outcome
 __all__ = [
     "DEFAULT_SEED",
     "DESIGN_KIND",
+    "QUANTILES",
     "STANDARD",
     "BackupResult",
     "BatchStatus",
@@ -68,6 +70,7 @@ __all__ = [
     "Source",
     "StatusResult",
     "StoredBackup",
+    "TapsResult",
     "VerifyResult",
     "VerifyVerdict",
     "all_layouts",
@@ -75,6 +78,7 @@ __all__ = [
     "back_up",
     "card_state",
     "check",
+    "check_bounds",
     "check_chain",
     "check_name",
     "check_reason",
@@ -91,6 +95,8 @@ __all__ = [
     "load",
     "manifests_with_revocations",
     "next_step",
+    "parse_part",
+    "parse_time",
     "plan",
     "prune",
     "read_backups",
@@ -105,6 +111,7 @@ __all__ = [
     "snapset_sources",
     "spares_of",
     "status",
+    "tap_cards",
     "validate",
     "verify",
 ]

@@ -5,15 +5,18 @@ from dataloader.report.drill import answers as drill_answers
 from dataloader.report.drill import drill_report
 from dataloader.report.facts import Run, facts, stopped
 from dataloader.report.load import load_report, plan_report
-from dataloader.report.model import Attention, Fact, Report, Share, Table, Tone
+from dataloader.report.model import Attention, Bar, Chart, Fact, Report, Share, Table, Tone
 from dataloader.report.notes import Noted, about
 from dataloader.report.reconcile import reconcile_report
 from dataloader.report.render import render
 from dataloader.report.status import status_report
+from dataloader.report.taps import taps_report
 from dataloader.report.verify import verify_report
 
 __all__ = [
     "Attention",
+    "Bar",
+    "Chart",
     "Fact",
     "Noted",
     "NotedDocument",
@@ -33,5 +36,6 @@ __all__ = [
     "render",
     "status_report",
     "stopped",
+    "taps_report",
     "verify_report",
 ]

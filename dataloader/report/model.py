@@ -42,6 +42,33 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a chart."""
+
+    label: str
+    """What it says, in words."""
+    value: float
+    tone: Tone
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Bars over time, drawn as a picture; its labels say the same in words."""
+
+    caption: str
+    unit: str
+    """Of the values."""
+    axis: str
+    """What the bars are: ``seconds``."""
+    bars: tuple[Bar, ...]
+
+    @property
+    def highest(self) -> float:
+        """The highest value, more than 0."""
+        return max((bar.value for bar in self.bars), default=0) or 1
+
+
+@dataclass(frozen=True, slots=True)
 class Attention:
     """Things that need attention for one reason, and what to do about all of them."""
 
@@ -87,6 +114,7 @@ class Report:
     tables: tuple[Table, ...] = ()
     """What else there is to know."""
     facts: tuple[Fact, ...] = ()
+    charts: tuple[Chart, ...] = ()
 
     @property
     def total(self) -> int:

@@ -1,0 +1,127 @@
+"""The command ``taps``: tap cards at a steady rate, and see how quickly they are served."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.cli._command import command
+from dataloader.cli._options import (
+    ReportOptions,
+    TargetOptions,
+    get_manifests,
+    get_server,
+    get_target,
+    manifest_argument,
+    report_options,
+    target_options,
+)
+from dataloader.cli._output import Output, global_options
+from dataloader.cli._progress import Progress
+from dataloader.cli._report import reporting
+from dataloader.common import ExitCode, UsageError, many
+from dataloader.operations import QUANTILES, TapsResult, check_bounds, parse_part, parse_time, tap_cards
+from dataloader.report import taps_report
+
+
+@command(short_help="Measure how quickly and reliably cards are served.")
+@manifest_argument(required=True)
+@target_options
+@click.option(
+    "--rate", type=click.FloatRange(min=0.1, max=10_000), default=20, show_default=True, help="Taps a second."
+)
+@click.option("--for", "duration", default="60s", show_default=True, metavar="TIME", help="How long, as in 90s or 5m.")
+@click.option("--max-p99", metavar="TIME", help="Fail if 99 % of the taps take longer, as in 500ms.")
+@click.option("--min-available", metavar="PERCENT", help="Fail if fewer taps are served, as in 99.9%.")
+@click.option("--run", "fault", metavar="COMMAND", help="Run this command meanwhile, such as one that stops a node.")
+@report_options
+@global_options
+@click.pass_obj
+def taps(
+    output: Output,
+    /,
+    *,
+    target_options: TargetOptions,
+    report_options: ReportOptions,
+    manifests: tuple[Path, ...],
+    rate: float,
+    duration: str,
+    max_p99: str | None,
+    min_available: str | None,
+    fault: str | None,
+) -> ExitCode:
+    """Ask what the real servers ask when cards are tapped, at a steady rate, from several connections.
+
+    Reports latency and availability over time, and fails beyond the bounds, so that it can fail a build. With --run,
+    a command is run after a tenth of the time: a node is stopped, a batch is loaded, a view is changed. Each tap is
+    tried once and nothing is written.
+
+    \b
+    Example:
+      dataloader taps batches/spring.batch.jsonl --target staging --rate 20 --for 60s --max-p99 500ms
+    """
+    seconds = parse_time(duration, "--for")
+    bounds = (
+        None if max_p99 is None else parse_time(max_p99, "--max-p99"),
+        None if min_available is None else parse_part(min_available, "--min-available"),
+    )
+    try:
+        words = [] if fault is None else shlex.split(fault)
+    except ValueError as error:
+        raise UsageError(f"--run {fault}", rule=f"is not a command: {error}", todo="correct the quotes") from error
+    target = get_target(output, target_options)
+    read = get_manifests(manifests)
+    progress = Progress(output, "taps")
+    with reporting(output, report_options, "Tap test", read, target, get_server(target)) as report:
+        try:
+            result = tap_cards(target, read, rate=rate, duration=seconds, command=words, on_progress=progress)
+        finally:
+            progress.close()
+        broken = check_bounds(result, *bounds)
+        output.result(_json(result, rate, broken), _text(result))
+        code = ExitCode.BOUNDS if broken else ExitCode.OK
+        report(lambda: taps_report(result, rate, broken), code)
+    if result.skipped:
+        output.warn(f"{many(result.skipped, 'card')} not served before the test began, and left out of it")
+    if result.command_code:
+        output.warn(f"the command ended with exit code {result.command_code}")
+    for each in broken:
+        output.error(f"{each} (see the report for when, and the server's log for why)", code)
+    return code
+
+
+def _json(result: TapsResult, rate: float, broken: Sequence[str]) -> dict[str, Any]:
+    return {
+        "taps": len(result.taps),
+        "failed": len(result.failed),
+        "available": round(result.available, 6),
+        "milliseconds": {name: round(result.quantile(part) * 1000, 1) for name, part in QUANTILES.items()},
+        "longest_outage_seconds": round(result.longest_outage, 3),
+        "rate": rate,
+        "cards": result.cards,
+        "skipped": result.skipped,
+        "seconds": round(result.seconds, 3),
+        "by_second": [
+            {"taps": each.taps, "failed": each.failed, "slowest_milliseconds": round(each.slowest * 1000, 1)}
+            for each in result.by_second()
+        ],
+        "command": None
+        if not result.command
+        else {
+            "began": None if result.command_began is None else round(result.command_began, 3),
+            "ended": None if result.command_ended is None else round(result.command_ended, 3),
+            "exit_code": result.command_code,
+        },
+        "broken": list(broken),
+    }
+
+
+def _text(result: TapsResult) -> Iterator[str]:
+    yield f"{many(len(result.taps), 'tap')} on {many(result.cards, 'card')} in {result.seconds:.1f} s"
+    yield f"served: {result.available:.3%}, {many(len(result.failed), 'tap')} not served"
+    yield "latency: " + ", ".join(f"{name} {result.quantile(part) * 1000:,.0f} ms" for name, part in QUANTILES.items())
+    if result.failed:
+        yield f"longest time without a served tap: {result.longest_outage:.1f} s"
+        yield f"first failure: {result.failed[0].failure} (after {result.failed[0].due:.1f} s)"

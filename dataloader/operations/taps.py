@@ -1,0 +1,319 @@
+"""Taps: asking what the real servers ask when cards are tapped, at a steady rate, while something happens or nothing.
+
+The taps have a timetable. One that has to wait for a connection counts from the moment when it was due, as a person who
+waits would count, so that a server that hangs for two seconds shows as two seconds for everybody who came meanwhile.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from random import Random
+from threading import Thread
+
+from dataloader.batch import CardFile
+from dataloader.common import (
+    DataloaderError,
+    FileError,
+    InputError,
+    OnProgress,
+    Patience,
+    Problem,
+    UsageError,
+    VerifyError,
+    no_progress,
+)
+from dataloader.couch import Database, Server
+from dataloader.records.models import Lookup
+from dataloader.records.views import DESIGN
+from dataloader.replication import in_parallel
+from dataloader.target import Target, guard
+
+CONNECTIONS = 8
+"""Taps under way at once."""
+TAPPED = 1_000
+"""Cards that are tapped, chosen at random."""
+QUIET = 0.1
+"""The part of the time that passes before the command is run, so that it shows what it changes."""
+TIMEOUT = 10.0
+"""Seconds after which a person who tapped a card has gone."""
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """One tap."""
+
+    due: float
+    """Seconds from the beginning to the moment when it was due."""
+    latency: float
+    """Seconds from then to the last answer, or to the failure."""
+    failure: str = ""
+    """Why the card was not served; empty where it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """What happened in one second."""
+
+    taps: int
+    failed: int
+    slowest: float
+    """Seconds."""
+
+
+@dataclass
+class TapsResult:
+    """What came of all taps."""
+
+    taps: list[Tap] = field(default_factory=list)
+    cards: int = 0
+    """Cards that were tapped."""
+    skipped: int = 0
+    """Cards that were not served before the test began, and were left out of it."""
+    seconds: float = 0.0
+    command: str = ""
+    command_began: float | None = None
+    command_ended: float | None = None
+    """Seconds from the beginning; None where it had to be stopped."""
+    command_code: int | None = None
+
+    @property
+    def failed(self) -> list[Tap]:
+        """The taps whose card was not served."""
+        return [tap for tap in self.taps if tap.failure]
+
+    @property
+    def available(self) -> float:
+        """The part of the taps that was served, from 0 to 1."""
+        return 1 - len(self.failed) / len(self.taps) if self.taps else 0.0
+
+    def quantile(self, part: float) -> float:
+        """Return the latency, in seconds, that this part of all taps did not exceed."""
+        latencies = sorted(tap.latency for tap in self.taps)
+        return latencies[max(0, -int(-part * len(latencies) // 1) - 1)] if latencies else 0.0
+
+    @property
+    def longest_outage(self) -> float:
+        """The longest time, in seconds, in which no tap was served though one was due."""
+        longest, began = 0.0, None
+        for tap in self.taps:
+            if not tap.failure:
+                began = None
+                continue
+            began = tap.due if began is None else began
+            longest = max(longest, tap.due + tap.latency - began)
+        return longest
+
+    def by_second(self) -> list[Second]:
+        """Return what happened in each second, by the moments when the taps were due."""
+        found: list[list[Tap]] = [[] for _ in range(int(max((tap.due for tap in self.taps), default=-1)) + 1)]
+        for tap in self.taps:
+            found[int(tap.due)].append(tap)
+        return [
+            Second(len(taps), sum(bool(tap.failure) for tap in taps), max((tap.latency for tap in taps), default=0.0))
+            for taps in found
+        ]
+
+
+def tap_cards(
+    target: Target,
+    manifests: Sequence[CardFile],
+    *,
+    rate: float,
+    duration: float,
+    command: Sequence[str] = (),
+    timeout: float = TIMEOUT,
+    on_progress: OnProgress = no_progress,
+    random: Random | None = None,
+) -> TapsResult:
+    """Tap cards at a steady rate.
+
+    Args:
+        target: the target.
+        manifests: the batches whose cards are tapped.
+        rate: taps a second.
+        duration: seconds.
+        command: a program with its arguments that is run meanwhile.
+        timeout: seconds after which a tap has failed.
+        on_progress: told of the taps that are done.
+        random: chooses the cards.
+
+    Raises:
+        VerifyError: no card is served before the test begins.
+        DataloaderError: the server can't be asked at all.
+        FileError: the command can't be run.
+    """
+    # A tap is asked once: a retry would hide what a person sees.
+    server = Server(target.address, Patience(timeout=timeout, retries=0, wait=0, total=timeout, connect=timeout))
+    server.welcome()
+    guard(server, target)
+    random = random or Random()  # noqa: S311 - a sample, not a secret
+    uuids = _some(manifests, random)
+    asker = _Asker(server, target)
+    served = [
+        uuid for uuid, failure in in_parallel(lambda uuid: (uuid, asker.ask(uuid)), uuids, CONNECTIONS) if not failure
+    ]
+    if not served:
+        raise VerifyError(
+            f"{target.address.url}", rule="serves none of the cards that were tried", todo="load the batch, then verify"
+        )
+    result = TapsResult(cards=len(served), skipped=len(uuids) - len(served), command=" ".join(command))
+    start = time.monotonic()
+    fault = _Fault(command, start + QUIET * duration, start, result) if command else None
+    if fault is not None:
+        fault.start()
+    try:
+        total = max(1, round(rate * duration))
+        dues = (at / rate for at in range(total))
+        for tap in in_parallel(lambda due: _tap(asker, random.choice(served), start, due), dues, CONNECTIONS):
+            result.taps.append(tap)
+            on_progress("tapping", len(result.taps), total)
+    finally:
+        if fault is not None:
+            fault.stop()
+    result.seconds = time.monotonic() - start
+    if fault is not None and fault.error is not None:
+        raise fault.error
+    return result
+
+
+def _some(manifests: Sequence[CardFile], random: Random) -> list[str]:
+    """Return cards of the batches, chosen at random in one pass."""
+    chosen: list[str] = []
+    seen = 0
+    for manifest in manifests:
+        for card in manifest.cards():
+            seen += 1
+            if len(chosen) < TAPPED:
+                chosen.append(card.uuid)
+            elif (at := random.randrange(seen)) < TAPPED:
+                chosen[at] = card.uuid
+    if not chosen:
+        raise InputError(Problem(str(manifests[0].path), "holds no card", "name a manifest with cards"))
+    return chosen
+
+
+def _tap(asker: "_Asker", uuid: str, start: float, due: float) -> Tap:
+    if (wait := start + due - time.monotonic()) > 0:
+        time.sleep(wait)
+    failure = asker.ask(uuid)
+    return Tap(due, time.monotonic() - start - due, failure)
+
+
+class _Asker:
+    """Asks for a card as the authorization server and the Preferences Server do."""
+
+    def __init__(self, server: Server, target: Target) -> None:
+        self._lookups = [(lookup, server.database(target.database(lookup.database))) for lookup in target.model.lookups]
+
+    def ask(self, uuid: str) -> str:
+        """Return why a card is not served; empty where it is."""
+        try:
+            for lookup, database in self._lookups:
+                if not _finds(lookup, database, uuid):
+                    return f"not found: {lookup.view or lookup.database}"
+        except DataloaderError as error:
+            return type(error).__name__.removesuffix("Error").lower() + f": {error.rule or error.what}"
+        return ""
+
+
+def _finds(lookup: Lookup, database: Database, uuid: str) -> bool:
+    if lookup.view is None:
+        return database.shown(uuid) is not None
+    rows = database.view_by_key(DESIGN, lookup.view, uuid, include_docs=lookup.include_docs)
+    return len(rows) == 1 and (not lookup.include_docs or rows[0].get("doc") is not None)
+
+
+class _Fault(Thread):
+    """Runs the command while cards are tapped, and stops it at the end."""
+
+    def __init__(self, command: Sequence[str], at: float, start: float, result: TapsResult) -> None:
+        super().__init__(daemon=True)
+        self._command = command
+        self._at = at
+        self._start = start
+        self._result = result
+        self._process: subprocess.Popen[bytes] | None = None
+        self.error: FileError | None = None
+
+    def run(self) -> None:
+        time.sleep(max(0.0, self._at - time.monotonic()))
+        self._result.command_began = time.monotonic() - self._start
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the operator's own command
+                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+            )
+        except OSError as error:
+            self.error = FileError.of(error, self._command[0], "give a program that can be run with --run")
+            return
+        self._result.command_code = self._process.wait()
+        self._result.command_ended = time.monotonic() - self._start
+
+    def stop(self) -> None:
+        """End the command if it has not ended by itself, with what it has started."""
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGTERM)
+        self.join(timeout=5)
+
+
+def check_bounds(result: TapsResult, max_p99: float | None, min_available: float | None) -> list[str]:
+    """Return the bounds that a result breaks, each in words.
+
+    Args:
+        result: the result.
+        max_p99: seconds that 99 % of the taps may take.
+        min_available: the part of the taps that must be served, from 0 to 1.
+    """
+    broken = []
+    if max_p99 is not None and (p99 := result.quantile(QUANTILES["p99"])) > max_p99:
+        broken.append(f"99 % of the taps took up to {p99 * 1000:,.0f} ms, more than {max_p99 * 1000:,.0f} ms")
+    if min_available is not None and result.available < min_available:
+        broken.append(f"{result.available:.3%} of the taps were served, fewer than {min_available:.3%}")
+    return broken
+
+
+_UNITS: dict[str, float] = {"ms": 0.001, "s": 1, "min": 60, "m": 60, "h": 3_600}
+
+
+def parse_time(text: str, option: str) -> float:
+    """Return a time in seconds: ``500ms``, ``60s``, ``5m``, ``1h``; a bare number is seconds.
+
+    Raises:
+        UsageError: it is not a time above 0.
+    """
+    number = text.strip().rstrip("hminsu")
+    unit = text.strip()[len(number) :] or "s"
+    return _positive(number, option, text, "a time above 0, such as 500ms, 60s or 5m") * _unit(unit, option, text)
+
+
+def _unit(unit: str, option: str, text: str) -> float:
+    if unit not in _UNITS:
+        raise UsageError(f"{option} {text}", rule="unit must be one of: ms, s, m, h", todo="correct it, as in 60s")
+    return _UNITS[unit]
+
+
+def parse_part(text: str, option: str) -> float:
+    """Return a percentage as a part of 1: ``99.9%``.
+
+    Raises:
+        UsageError: it is not a percentage above 0 and up to 100.
+    """
+    part = _positive(text.strip().removesuffix("%"), option, text, "a percentage, such as 99.9%") / 100
+    if part > 1:
+        raise UsageError(f"{option} {text}", rule="must be at most 100%", todo="correct it, as in 99.9%")
+    return part
+
+
+def _positive(number: str, option: str, text: str, what: str) -> float:
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{option} {text}", rule=f"must be {what}", todo="correct it")
+    return value

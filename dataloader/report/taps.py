@@ -1,0 +1,71 @@
+"""Reports of tap tests: how quickly cards were served, and when they were not."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from dataloader.common import many
+from dataloader.operations import QUANTILES, TapsResult
+from dataloader.report.model import Attention, Bar, Chart, Fact, Report, Share, Table, Tone
+
+SHOWN_FAILURES = 10
+
+
+def taps_report(result: TapsResult, rate: float, broken: Sequence[str]) -> Report:
+    """Return the report of a tap test.
+
+    Args:
+        result: what came of it.
+        rate: taps a second.
+        broken: the bounds that it broke, in words.
+    """
+    failed = len(result.failed)
+    attention = [Attention("Bounds that were not kept", tone=Tone.BAD, items=tuple(broken))] if broken else []
+    if failed:
+        reasons = Counter(tap.failure for tap in result.failed).most_common()
+        items = tuple(f"{reason} ({many(count, 'tap')})" for reason, count in reasons)
+        heading = f"{many(failed, 'tap')} not served"
+        attention.append(Attention(heading, tone=Tone.BAD, items=items[:SHOWN_FAILURES]))
+    quantiles = tuple((name, f"{result.quantile(part) * 1000:,.0f} ms") for name, part in QUANTILES.items())
+    return Report(
+        "Tap test",
+        f"{result.available:.2%} of {many(len(result.taps), 'tap')} were served, 99 % of them within "
+        f"{result.quantile(QUANTILES['p99']) * 1000:,.0f} ms.",
+        Tone.BAD if broken else Tone.ATTENTION if failed else Tone.GOOD,
+        tuple(_lead(result)),
+        "taps",
+        (
+            Share("served", len(result.taps) - failed, "the card's documents came", Tone.GOOD),
+            Share("not served", failed, "an error, no answer in time, or no such card", Tone.BAD),
+        ),
+        tuple(attention),
+        (Table("Latency", ("Of all taps", "At most"), quantiles),),
+        (
+            Fact("Rate", f"{rate:g} taps a second"),
+            Fact("Cards", f"{result.cards:,}"),
+            *([Fact("Command", result.command, typed=True)] if result.command else []),
+        ),
+        charts=(_chart(result),),
+    )
+
+
+def _lead(result: TapsResult) -> list[str]:
+    lines = []
+    if result.failed:
+        lines.append(f"The longest time without a served tap was {result.longest_outage:.1f} s.")
+    if result.command_began is not None:
+        ended = "did not end by itself" if result.command_ended is None else f"ended after {result.command_ended:.1f} s"
+        lines.append(f"The command began after {result.command_began:.1f} s and {ended}.")
+    return lines
+
+
+def _chart(result: TapsResult) -> Chart:
+    bars = tuple(
+        Bar(
+            f"second {at}: {second.slowest * 1000:,.0f} ms"
+            + (f", {second.failed:,} of {second.taps:,} not served" if second.failed else ""),
+            second.slowest * 1000,
+            Tone.BAD if second.failed else Tone.GOOD,
+        )
+        for at, second in enumerate(result.by_second())
+    )
+    return Chart("The slowest tap of each second", "ms", "seconds", bars)

@@ -1,0 +1,140 @@
+"""Taps: latency and availability of cards, and bounds that fail."""
+
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from dataloader.batch import Manifest
+from dataloader.common import ExitCode, UsageError, VerifyError
+from dataloader.couch import Server
+from dataloader.operations import Source, load, tap_cards
+from dataloader.operations.taps import Tap, TapsResult, check_bounds, parse_part, parse_time
+from dataloader.target import Target
+from tests.support.command import Command
+from tests.support.marks import EACH_MODEL, ONE_MODEL
+from tests.support.proxy import Forward, Proxy, Reply, Request
+from tests.support.records import access_of
+from tests.support.server import databases, delete
+
+
+@pytest.fixture
+def loaded(server: Server, target: Target, sources: list[Source]) -> Target:
+    """A target with a batch."""
+    load(server, target, sources)
+    return target
+
+
+@EACH_MODEL
+def test_taps_ask_what_the_servers_ask(server: Server, loaded: Target, manifest: Manifest) -> None:
+    """Each tap is served; a card that was deleted before the test is left out of it."""
+    lost, *_ = manifest.cards()
+    place = access_of(loaded.model.name, lost.uuid)
+    delete(databases(server, loaded)[place.database], place.id)
+    result = tap_cards(loaded, [manifest], rate=200, duration=0.2, random=Random(1))
+    assert (len(result.taps), len(result.failed), result.available) == (40, 0, 1.0)
+    assert (result.cards, result.skipped) == (manifest.count - 1, 1)
+    assert 0 < result.quantile(0.5) <= result.quantile(0.99) <= result.quantile(1)
+
+
+@ONE_MODEL
+def test_taps_need_a_card_that_is_served(server: Server, target: Target, manifest: Manifest) -> None:
+    """A target without the batch is an error, not an availability of nothing."""
+    with pytest.raises(VerifyError, match="serves none of the cards"):
+        tap_cards(target, [manifest], rate=10, duration=0.1)
+
+
+@ONE_MODEL
+def test_failing_taps_break_the_bounds(run_here: Command, loaded: Target, manifest: Manifest, tmp_path: Path) -> None:
+    """Errors and wrong answers count as not served, once each, and the exit code says that a bound is broken."""
+    asked: list[str] = []
+
+    def fail(request: Request, forward: Forward) -> Reply:
+        if "findGpiiToken" in request.path:
+            asked.append(request.target)
+            # The first are the look at which cards are served at all.
+            if len(asked) > manifest.count and len(asked) % 4 == 0:
+                return Reply.json(500, {"error": "timeout", "reason": "the request could not be processed"})
+            if len(asked) > manifest.count and len(asked) % 4 == 1:
+                return Reply.json(200, {"total_rows": 0, "offset": 0, "rows": []})
+        return forward(request)
+
+    page = tmp_path / "taps.html"
+    with Proxy(loaded.address.url, fail) as proxy:
+        done = run_here(
+            *("taps", manifest.path, "--rate", "100", "--for", "400ms", "--min-available", "99.9%", "--json"),
+            *("--report", page),
+            url=proxy.url,
+        )
+    assert done.code == ExitCode.BOUNDS
+    assert done.data["taps"] == 40
+    # No retry hides what a person would see.
+    assert len(asked) == manifest.count + 40
+    assert done.data["failed"] == 20
+    assert done.data["available"] == 0.5
+    assert "fewer than 99.900%" in done.stderr
+    text = page.read_text()
+    assert '<svg class="chart" role="img"' in text
+    assert "not found: findGpiiToken (10 taps)" in text
+
+
+@ONE_MODEL
+def test_taps_run_a_command_meanwhile(run_here: Command, loaded: Target, manifest: Manifest, tmp_path: Path) -> None:
+    """The command begins after the test has, and its exit code is told; one that goes on is stopped at the end."""
+    flag = tmp_path / "flag"
+    script = f"open({str(flag)!r}, 'w'); raise SystemExit(3)"
+    done = run_here(
+        "taps", manifest.path, "--for", "1s", "--rate", "50", "--json", "--run", f'{sys.executable} -c "{script}"'
+    )
+    assert done.code == ExitCode.OK, done.stderr
+    assert flag.exists()
+    assert done.data["command"]["exit_code"] == 3
+    assert done.data["command"]["began"] >= 0.1
+    assert "the command ended with exit code 3" in done.stderr
+    waits = f'{sys.executable} -c "import time; time.sleep(600)"'
+    stopped = run_here("taps", manifest.path, "--for", "300ms", "--json", "--run", waits)
+    assert stopped.code == ExitCode.OK
+    assert stopped.data["command"]["exit_code"] != 0
+    missing = run_here("taps", manifest.path, "--for", "300ms", "--run", "no-such-program")
+    assert missing.code == ExitCode.FILE
+
+
+def test_waiting_counts_from_the_moment_when_a_tap_was_due() -> None:
+    """Percentiles, outages and seconds are of what people would see."""
+    taps = [Tap(at / 10, 0.010) for at in range(97)]
+    taps += [Tap(9.7, 0.5), Tap(9.8, 2.0, "unreachable"), Tap(9.9, 3.0, "unreachable")]
+    result = TapsResult(taps)
+    assert result.quantile(0.5) == 0.010
+    assert result.quantile(0.99) == 2.0
+    assert result.quantile(1) == 3.0
+    assert result.available == 0.98
+    assert result.longest_outage == pytest.approx(3.1)
+    last = result.by_second()[-1]
+    assert (last.taps, last.failed, last.slowest) == (10, 2, 3.0)
+    assert check_bounds(result, 2.0, 0.98) == []
+    assert len(check_bounds(result, 1.9, 0.981)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("500ms", 0.5), ("60s", 60), ("5m", 300), ("2min", 120), ("1h", 3600), ("7", 7)]
+)
+def test_times_are_read(text: str, seconds: float) -> None:
+    """A number with its unit, or seconds."""
+    assert parse_time(text, "--for") == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "0s", "-1s", "5 parsecs", "nan", "inf", "s", "1e999s"])
+def test_bad_times_are_refused(text: str) -> None:
+    """Each with the option and an example."""
+    with pytest.raises(UsageError, match="--for"):
+        parse_time(text, "--for")
+
+
+def test_percentages_are_read() -> None:
+    """With or without the sign."""
+    assert parse_part("99.9%", "--min-available") == pytest.approx(0.999)
+    assert parse_part("50", "--min-available") == pytest.approx(0.5)
+    for text in ("0%", "101%", "all"):
+        with pytest.raises(UsageError, match="--min-available"):
+            parse_part(text, "--min-available")
