@@ -176,7 +176,7 @@ def verifying(bench: Bench, target: Target, manifest: Manifest, database: Databa
     keys = [card.uuid for card in manifest.cards()]
     bench.rows.add("bare range reads", by_ranges(bench.address, database, target.model, keys), "cards/s")
     measured, result = bench.verify(target, manifest)
-    bench.rows.add("verify", result["ok"] / result["seconds"], "cards/s")
+    bench.rows.add("verify", result["verdicts"]["ok"] / result["seconds"], "cards/s")
     bench.rows.add("verify: peak memory", measured.peak, "MB")
     bench.rows.add("bare key reads", by_keys(bench.address, database, target.model, keys), "cards/s")
 

@@ -18,7 +18,7 @@ from dataloader.records.views import DESIGN
 from dataloader.replication import chunks
 from dataloader.target import Target
 
-SPARSE = 4
+SPARSE = 3
 """How many times as many rows as cards a range may hold; beyond, reading by keys is quicker."""
 FEW = 50
 """Rows that a range may always hold, however few the cards are."""

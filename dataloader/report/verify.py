@@ -54,4 +54,4 @@ def _verdict(result: VerifyResult, bad: int) -> str:
 def _asked(manifests: Sequence[CardFile], result: VerifyResult) -> str:
     cards, every = result.verdicts.total(), sum(manifest.count for manifest in manifests)
     which = "every card" if cards == every else f"{many(cards, 'card')}, chosen at random from {every:,},"
-    return f"The target was asked for {which} as the real servers ask when somebody taps it."
+    return f"Checked what the real servers find for {which} when a card is tapped."
