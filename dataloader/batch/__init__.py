@@ -25,7 +25,6 @@ from dataloader.batch.reconciled import (
     is_reconciled,
     read_cards,
     read_reconciled,
-    reconciled_name,
     write_reconciled,
 )
 from dataloader.batch.revocations import (
@@ -36,7 +35,7 @@ from dataloader.batch.revocations import (
     read_revocations,
     revocations_path,
 )
-from dataloader.batch.selection import Named, choose
+from dataloader.batch.selection import choose
 
 __all__ = [
     "CARD_SCHEMA",
@@ -50,7 +49,6 @@ __all__ = [
     "Counts",
     "Header",
     "Manifest",
-    "Named",
     "Part",
     "Reconciled",
     "ReturnedCard",
@@ -68,7 +66,6 @@ __all__ = [
     "read_manifest",
     "read_reconciled",
     "read_revocations",
-    "reconciled_name",
     "revocations_path",
     "seeded_bytes",
     "write_manifest",

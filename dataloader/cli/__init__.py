@@ -28,7 +28,6 @@ COMMANDS = (
     "export",
     "validate",
     "reconcile",
-    "recover",
     "check",
     "plan",
     "load",

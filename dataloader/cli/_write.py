@@ -104,7 +104,7 @@ def carry_out(
         [*left_out_text(manifests), *load_text(target, result)],
     )
     output.warnings(raised_text(target, result.raised))
-    output.warnings(older_text(result.older_snapsets))
+    output.warnings(snapset_warnings(result.older_snapsets, result.unlisted_snapsets))
     for line in findings.lines if result.needs_attention else ():
         output.warn(line, in_report=True)
     for failure in result.failures:
@@ -123,12 +123,16 @@ def _load_code(output: Output, result: LoadResult, details: Path | None) -> Exit
     return ExitCode.ATTENTION if result.needs_attention else code
 
 
-def older_text(names: Sequence[str]) -> list[str]:
-    """Return a warning where snapsets are older than those that were loaded last."""
-    if not names:
-        return []
-    which = f"snapset {names[0]} is" if len(names) == 1 else f"snapsets {', '.join(names)} are"
-    return [f"{which} older than the version that was loaded last; get the newest snapsets before you load"]
+def snapset_warnings(older: Sequence[str], unlisted: Sequence[str]) -> list[str]:
+    """Return warnings about snapsets: older than those loaded last, or on the target and not in the folder."""
+    found = []
+    if older:
+        which = f"snapset {older[0]} is" if len(older) == 1 else f"snapsets {', '.join(older)} are"
+        found.append(f"{which} older than the version that was loaded last; get the newest snapsets before you load")
+    if unlisted:
+        which = f"snapset {unlisted[0]} is" if len(unlisted) == 1 else f"snapsets {', '.join(unlisted)} are"
+        found.append(f"{which} on the target but not in the folder; loads leave them as they are")
+    return found
 
 
 def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
@@ -141,6 +145,7 @@ def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
         "created_databases": result.created_databases,
         "raised": {name: environment.value for name, environment in result.raised.items()},
         "older_snapsets": result.older_snapsets,
+        "unlisted_snapsets": result.unlisted_snapsets,
         "repaired": result.repaired,
         "views_built": result.views_built,
         "nodes_away": list(result.nodes_away),

@@ -29,7 +29,7 @@ from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli._table import table
-from dataloader.cli._write import collect_findings, load_details, older_text
+from dataloader.cli._write import collect_findings, load_details, snapset_warnings
 from dataloader.common import ExitCode
 from dataloader.operations import Plan, Source, all_sources
 from dataloader.operations import plan as plan_sources
@@ -92,7 +92,7 @@ def show_plan(
             [*left_out_text(manifests), *_plan_text(target, result)],
         )
         output.warnings(raised_text(target, result.raised))
-        output.warnings(older_text(result.older_snapsets))
+        output.warnings(snapset_warnings(result.older_snapsets, result.unlisted_snapsets))
         for line in findings.lines:
             output.warn(line, in_report=True)
         report(lambda: plan_report(target, manifests, sources, result, findings.noted), ExitCode.OK)
@@ -104,6 +104,7 @@ def _plan_json(target: Target, result: Plan) -> dict[str, Any]:
         "documents": result.documents,
         "missing_databases": result.missing_databases,
         "older_snapsets": result.older_snapsets,
+        "unlisted_snapsets": result.unlisted_snapsets,
         "raised": {name: environment.value for name, environment in result.raised.items()},
         "databases": {
             target.database(database): {

@@ -31,7 +31,6 @@ from dataloader.operations import (
 )
 from dataloader.operations import revoke as revoke_cards
 from dataloader.target import Target
-from dataloader.vendor.returned import read_named
 
 SHOWN_CARDS = 20
 """Cards that are named on the screen."""
@@ -54,12 +53,7 @@ _SAID = {
 @target_options
 @click.option("--card", "numbers", type=int, multiple=True, metavar="N", help="A card's number; may be repeated.")
 @click.option("--uuid", "uuids", multiple=True, metavar="UUID", help="A card's UUID; may be repeated.")
-@click.option(
-    "--file",
-    type=PATH,
-    metavar="FILE",
-    help="A file that lists cards by number, range or UUID: text, CSV or a workbook.",
-)
+@click.option("--file", type=PATH, metavar="FILE", help="A text or CSV file with a card number or a UUID a line.")
 @click.option("--reason", metavar="TEXT", help="Why; is kept with what is revoked. Needed unless --undo is given.")
 @click.option("--undo", is_flag=True, help="Have the cards work again, with everything that they had.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
@@ -89,7 +83,7 @@ def revoke(
     reason = _reason(reason, undo=undo)
     target = get_target(output, target_options)
     [manifest] = get_manifests([manifest_path])
-    cards = choose(manifest, numbers, uuids, read_named(file) if file else ())
+    cards = choose(manifest, numbers, uuids, file)
     server = get_server(target)
     if not yes and not _confirmed(_question(target, manifest, cards, undo=undo)):
         output.error("not confirmed: nothing has been written", ExitCode.INTERRUPTED)

@@ -7,9 +7,9 @@ by compare-and-swap only, so that no acknowledged edit is lost.
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from dataloader.common import (
@@ -20,12 +20,21 @@ from dataloader.common import (
     ProtocolError,
     UsageError,
     no_progress,
+    prepare,
     tell_how_far,
 )
 from dataloader.couch import Database, NotFoundError, Rejection, Server
-from dataloader.operations.plan import OnFinding, find_older_snapsets, findings, no_finding, rules_of, step_name
+from dataloader.operations.plan import (
+    OnFinding,
+    find_older_snapsets,
+    find_unlisted_snapsets,
+    findings,
+    no_finding,
+    rules_of,
+    step_name,
+)
 from dataloader.operations.sources import DESIGN_KIND, Source
-from dataloader.records.models import Role
+from dataloader.records.models import Entry, Role
 from dataloader.replication import (
     NEEDS_ATTENTION,
     Finding,
@@ -39,8 +48,10 @@ from dataloader.replication import (
     outcome_of,
     repair,
     stage,
+    superseded,
     unstage,
     update,
+    write_over,
 )
 from dataloader.target import (
     DEFAULT_LAYOUT,
@@ -64,6 +75,7 @@ TURNS = 3
 """How often a load begins again where a database was recreated or restored meanwhile."""
 LAG_LOOKS, LAG_WAIT = 5, 0.2
 """How often a cluster's update sequence is read again before it counts as gone back, and seconds between."""
+_UUID_LENGTH = 36
 _AWAY_LOOK = 1.0
 """Seconds between looks at whether a node is back."""
 
@@ -103,6 +115,8 @@ class LoadResult:
     """Databases that were loaded as something less protected before, and as what."""
     older_snapsets: list[str] = field(default_factory=list)
     """Snapsets of which a newer version was loaded last."""
+    unlisted_snapsets: list[str] = field(default_factory=list)
+    """Snapsets on the target that are not in the folder."""
     repaired: int = 0
     """Leaves that interrupted loads had left beside others, and that were deleted."""
     nodes_away: tuple[str, ...] = ()
@@ -226,20 +240,13 @@ class _Run:
         """Do it all, and again where a database was recreated or restored meanwhile."""
         self._server.welcome()
         for turn in range(TURNS):
-            memory = guard(self._server, self._target)
-            if turn == 0:
-                self._see_memory(memory)
-            self._open_databases(layout, fresh=turn == 0)
-            remembers_anew = self._remember(memory)
-            self._bring()
-            self._settle()
-            if remembers_anew:
-                # Another load, which began at the same moment, may have had the last word.
-                self._remember(guard(self._server, self._target))
-            documents_done = time.monotonic()
-            self.result.views_built = build_views(self._server, self._target, self._on_progress)
-            self.result.seconds_indexing += time.monotonic() - documents_done
-            self._server.nodes()
+            try:
+                self._take_turn(layout, is_first=turn == 0)
+            except NotFoundError:
+                # A database may not exist for a moment while somebody recreates it.
+                if not self._begun or self._is_whole():
+                    raise
+                continue
             if self._is_whole():
                 return
         names = ", ".join(sorted(database.name for database in self._databases.values()))
@@ -248,6 +255,24 @@ class _Run:
             rule=f"was recreated or restored while it was loaded, {TURNS} times",
             todo="find out who does that, then run the load again",
         )
+
+    def _take_turn(self, layout: DatabaseLayout, *, is_first: bool) -> None:
+        memory = guard(self._server, self._target)
+        if is_first:
+            self._see_memory(memory)
+        self._open_databases(layout, fresh=is_first)
+        if is_first and not self.result.created_databases:
+            self.result.unlisted_snapsets = find_unlisted_snapsets(self._target, self._databases, self._sources, memory)
+        remembers_anew = self._remember(memory)
+        self._bring()
+        self._settle()
+        if remembers_anew:
+            # Another load, which began at the same moment, may have had the last word.
+            self._remember(guard(self._server, self._target))
+        documents_done = time.monotonic()
+        self.result.views_built = build_views(self._server, self._target, self._on_progress)
+        self.result.seconds_indexing += time.monotonic() - documents_done
+        self._server.nodes()
 
     def _see_memory(self, memory: Memory) -> None:
         self.result.raised = memory.raised(self._target)
@@ -288,6 +313,12 @@ class _Run:
         if info is None:
             raise ProtocolError(
                 f"database {database.name}", rule="was deleted while it was loaded", todo="run the load again"
+            )
+        if info["partitioned"]:
+            raise ProtocolError(
+                f"database {database.name}",
+                rule="is partitioned, and the IDs of our documents name no partition",
+                todo="use databases that are not partitioned, with another prefix",
             )
         return _Identity(str(info.get("instance_start_time", "")), info["update_seq"])
 
@@ -331,6 +362,9 @@ class _Run:
                 said, is_new = self._tallies[source].add(outcome, counts)
                 if is_new and finding.state not in {State.ABSENT, State.UNCHANGED}:
                     self._on_finding(source, finding, said)
+            for kind, finding, outcome in batch.former:
+                self.result.outcomes[source.database].setdefault(kind, Counter())[outcome] += 1
+                self._on_finding(replace(source, kind=kind), finding, outcome)
             self._written[source.database] += batch.written
             self.result.repaired += batch.repaired
             self.result.failures += batch.failures[: KEPT_FAILURES - len(self.result.failures)]
@@ -388,6 +422,7 @@ class _Run:
         if source.kind == DESIGN_KIND and not waits:
             there = [each.document.id for each in found if each.state is State.UNCHANGED or each in outdated]
             done.written += unstage(database, there) if self._nodes.are_there() else 0
+        self._remove_former(database, source, found, outcomes, done)
         for finding in found:
             if waits and finding.state is State.LEFTOVER:
                 outcome = Outcome.WAITING
@@ -422,6 +457,50 @@ class _Run:
         done.written += updated.written
         done.failures += updated.rejections
         return {finding.document.id: outcome for finding, outcome in zip(outdated, updated.outcomes, strict=True)}
+
+    def _remove_former(
+        self,
+        database: Database,
+        source: Source,
+        found: Sequence[Finding],
+        outcomes: Mapping[str, Outcome],
+        done: "_Done",
+    ) -> None:
+        """Delete what earlier versions wrote beside documents that have been updated since; keep what was edited."""
+        former = self._target.model.former.get(source.kind)
+        if former is None or source.role is not Role.CARD:
+            return
+        # A document that has its first revision was written by this version, and so has nothing beside it.
+        is_ours = {State.UNCHANGED, State.OUTDATED}
+        keys = [_key(finding.document.id) for finding in found if finding.leaves and finding.state in is_ours]
+        documents = [prepare(former.document(Entry(key, {}, "", Role.CARD))) for key in keys]
+        rules = KindRules(f"{self._target.model.name}/{former.name}")
+        there = [
+            each for each in classify(database, documents, rules) if each.state not in {State.ABSENT, State.DELETED}
+        ]
+        ready = {
+            _key(finding.document.id)
+            for finding in found
+            if outcomes.get(finding.document.id, finding.state) in {Outcome.UPDATED, State.UNCHANGED}
+        }
+        gone = [each for each in there if each.state is State.UNCHANGED and _key(each.document.id) in ready]
+        removed: set[str] = set()
+        if gone and self._changes.update and self._nodes.are_there():
+            leaves = database.leaves([each.document.id for each in gone], all_copies=True)
+            written = write_over(
+                database,
+                [superseded(leaf) for each in gone for leaf in leaves[each.document.id] if not leaf.get("_deleted")],
+            )
+            done.written += sum(bool(each.rev) for each in written)
+            removed = {each.document["_id"] for each in written if each.is_plain}
+        for each in there:
+            if each.document.id in removed:
+                outcome = Outcome.REMOVED
+            elif each.state is State.UNCHANGED:
+                outcome = Outcome.OUTDATED
+            else:
+                outcome = outcome_of(each.state)
+            done.former.append((former.name, each, outcome))
 
     def _settle(self) -> None:
         """Look again at what was created where somebody else wrote to a database during the load.
@@ -552,3 +631,10 @@ class _Done:
     written: int = 0
     repaired: int = 0
     failures: list[Rejection] = field(default_factory=list)
+    former: list[tuple[str, Finding, Outcome]] = field(default_factory=list)
+    """What earlier versions wrote beside the documents: the kind, the document, and what became of it."""
+
+
+def _key(doc_id: str) -> str:
+    """Return the UUID that a card's document's ID ends with."""
+    return doc_id[-_UUID_LENGTH:]

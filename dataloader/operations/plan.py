@@ -1,12 +1,12 @@
 """Plans: what a load would do to each document, found without writing."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dataloader.common import OnProgress, no_progress
+from dataloader.common import OnProgress, content, is_valid, no_progress
 from dataloader.couch import Database, Server
-from dataloader.operations.sources import Source
+from dataloader.operations.sources import Source, personas
 from dataloader.records.models import Role
 from dataloader.replication import Finding, KindRules, Outcome, State, batches, classify, in_parallel
 from dataloader.target import Environment, Marker, Memory, Target, guard
@@ -35,6 +35,8 @@ class Plan:
     """Databases that were loaded as something less protected before, and as what."""
     older_snapsets: list[str] = field(default_factory=list)
     """Snapsets of which a newer version was loaded last."""
+    unlisted_snapsets: list[str] = field(default_factory=list)
+    """Snapsets on the target that are not in the folder."""
     states: dict[str, dict[str, Counter[State]]] = field(default_factory=dict)
 
     def count(self, state: State) -> int:
@@ -64,6 +66,41 @@ def find_older_snapsets(target: Target, sources: Sequence[Source], memory: Memor
     return sorted(found)
 
 
+LISTED = 1_000
+"""Documents in a range that are read to find snapsets; a target with more has no such list."""
+
+
+def find_unlisted_snapsets(
+    target: Target, databases: Mapping[str, Database], sources: Sequence[Source], memory: Memory
+) -> list[str]:
+    """Return the names of snapsets on the target that are not among the sources, in their order.
+
+    A snapset is found by its document, if its name is not one that a UUID could begin with, or if a load of this tool
+    brought it. Nothing is found where no source brings snapsets.
+    """
+    own = [source for source in sources if source.role is Role.SNAPSET]
+    if not own:
+        return []
+    kind = target.model.kinds[0] if len(own) == 1 else target.model.kind(own[-1].kind)
+    database = databases[kind.database]
+    known = {document["_id"] for source in own if source.kind == kind.name for document in source.documents()}
+    prefix = f"{Role.SNAPSET.value} {kind.name} "
+    brought = {
+        label.removeprefix(prefix) for label in memory.markers[database.name].versions if label.startswith(prefix)
+    }
+    found = {
+        doc_id
+        for doc_id, leaves in database.leaves(sorted({kind.id(name) for name in brought} - known)).items()
+        if any(not leaf.get("_deleted") for leaf in leaves)
+    }
+    valid = is_valid(f"{target.model.name}/{kind.name}")
+    # Between a UUID's digits and the IDs of other kinds, and behind those.
+    for start, end in (("g", "prefsSafe-"), ("prefsSafe.", "\uffff")):
+        there = database.documents_range(start, end, limit=LISTED) or []
+        found |= {each["_id"] for each in there if valid(content(each))}
+    return sorted(found - known - personas())
+
+
 def findings(database: Database, source: Source, rules: KindRules) -> Iterator[list[Finding]]:
     """Yield the states of a source's documents, a list a batch, in their order."""
     return in_parallel(lambda batch: classify(database, batch, rules), batches(source.prepared()))
@@ -91,6 +128,8 @@ def plan(
     server.nodes()
     missing = {name for name, database in databases.items() if not database.exists()}
     result.missing_databases = [databases[name].name for name in target.model.databases if name in missing]
+    if not missing:
+        result.unlisted_snapsets = find_unlisted_snapsets(target, databases, sources, memory)
     for source in sources:
         counts = result.states.setdefault(source.database, {}).setdefault(source.kind, Counter())
         done = 0

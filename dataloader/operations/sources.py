@@ -154,7 +154,8 @@ def _snapset_problems(manifest: CardFile, snapsets: Snapsets) -> Iterator[Proble
         yield from snapsets.problems_of(name, str(manifest.path))
 
 
-def _personas() -> set[str]:
+def personas() -> set[str]:
+    """Return the names of the personas of the samples, whose sets are not snapsets."""
     return {path.stem for path in (data_dir("samples") / "personas").glob("*/*.json5")}
 
 
@@ -267,7 +268,7 @@ def all_sources(target: Target, manifests: Sequence[CardFile], snapsets: Snapset
         ProtectedError: a reproducible batch or a persona's preference set, for a staging or production target.
     """
     snapsets = snapsets.of(target.model.name)
-    for name in sorted(_personas() & set(snapsets.by_name)):
+    for name in sorted(personas() & set(snapsets.by_name)):
         target.refuse(
             f"snapset {name} of {snapsets.folder}, which has the name of a persona of the samples,",
             "rename it if it is a snapset, or take it out",

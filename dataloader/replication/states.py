@@ -47,6 +47,7 @@ class Outcome(StrEnum):
     EDITED = "edited"
     DELETED = "deleted"
     OUTDATED = "outdated"
+    REMOVED = "removed"
     WAITING = "waiting"
     FOREIGN = "foreign"
     CONFLICT = "conflict"
@@ -113,6 +114,7 @@ OUTCOMES: Mapping[Outcome, Explanation] = {
         Severity.ATTENTION,
         _OUTDATED_ADVICE,
     ),
+    Outcome.REMOVED: Explanation("superfluous documents of an earlier version, deleted", Severity.GOOD),
     Outcome.WAITING: Explanation(
         "not changed, because nodes of the cluster were away",
         Severity.QUIET,
@@ -172,7 +174,9 @@ def classify(database: Database, batch: Sequence[Prepared], rules: KindRules) ->
         A finding a document, in the order of the batch.
     """
     known = _ask_revisions(database, batch) if database.names_leaves else [None] * len(batch)
-    leaves = database.leaves([document.id for document, state in zip(batch, known, strict=True) if state is None])
+    unknown = [document.id for document, state in zip(batch, known, strict=True) if state is None]
+    # All copies: where two writers met on different ones, each of these may have a leaf that the others have not yet.
+    leaves = database.leaves(unknown, all_copies=database.has_copies)
     return [
         Finding(document, state) if state is not None else judge(database, document, leaves[document.id], rules)
         for document, state in zip(batch, known, strict=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dataloader.common import Document, content_hash, rank
 from dataloader.couch import Database
+from dataloader.replication.pipeline import chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,14 @@ def write_over(database: Database, documents: Sequence[Document]) -> list[Writte
         for at in left:
             turn.setdefault(documents[at]["_id"], at)
         left = [at for at in left if turn[documents[at]["_id"]] != at]
-        for at, written in zip(turn.values(), _write(database, [documents[at] for at in turn.values()]), strict=True):
-            found[at] = written
+        for some in chunks(turn.values(), CLUSTER_BATCH if database.copies > 1 else len(documents)):
+            for at, written in zip(some, _write(database, [documents[at] for at in some]), strict=True):
+                found[at] = written
     return [each for each in found if each is not None]
+
+
+CLUSTER_BATCH = 100
+"""Documents a request where documents have copies: what is in doubt is read the sooner, before anybody builds on it."""
 
 
 def _write(database: Database, documents: Sequence[Document]) -> list[Written]:

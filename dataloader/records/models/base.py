@@ -6,7 +6,7 @@ revoked), which views. A model is one file in this folder that holds a ``MODEL``
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -108,6 +108,11 @@ class Model:
     """What ``verify`` asks the views for each card."""
     revoking: tuple[Revoking, ...]
     """What ``revoke`` does, in this order: what lets a card in comes first. Undone in the reverse order."""
+    former: Mapping[str, Kind] = field(default_factory=dict)
+    """Kinds that earlier versions of this tool wrote beside a card's document of another kind, by that kind's name.
+
+    They are superfluous once that document is as it is now.
+    """
     fixes_snapsets: bool = False
     """Whether the servers refuse to change a snapset's own documents, so that no change of one is a person's."""
 

@@ -46,6 +46,9 @@ def _token(entry: Entry) -> Document:
     }
 
 
+_CARD_USER = Kind("user", "auth", _user_id, _user, frozenset({Role.CARD}))
+"""What cards had until the servers of 2017 were seen to filter by it."""
+
 MODEL = Model(
     name="gpii-token",
     databases=("preferences", "auth"),
@@ -60,5 +63,6 @@ MODEL = Model(
         Lookup("preferences", None, include_docs=True, kinds={"doc": "preferences"}),
     ),
     # The token is what lets a card in: once it has gone, the card no longer works.
+    former={"gpiiToken": _CARD_USER},
     revoking=(Revoking("gpiiToken"),),
 )

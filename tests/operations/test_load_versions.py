@@ -1,0 +1,263 @@
+"""Which stored content a load may replace: what loads brought, whatever its revision, and nothing of a person's."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dataloader.batch import Manifest
+from dataloader.common import UsageError
+from dataloader.couch import Database, Server
+from dataloader.operations import LoadResult, Outcome, all_sources, generate, load, plan
+from dataloader.records import Snapsets
+from dataloader.replication import version_digest
+from dataloader.target import Target
+from tests.support.marks import EACH_MODEL, KEY_MODEL, ONE_MODEL, TOKEN_MODEL
+from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
+from tests.support.server import databases, delete, get, put
+
+CARDS = 3
+Bring = Callable[..., LoadResult]
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Snapsets]:
+    """Three versions of a snapset, the newest last."""
+    folder = tmp_path_factory.mktemp("snapsets")
+    return [write_snapsets(folder / f"version-{size}", {"large": size}) for size in (18, 20, 22)]
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A batch of three cards that start with the snapset."""
+    return generate("few", {"large": CARDS}, tmp_path_factory.mktemp("batch")).manifest
+
+
+@pytest.fixture
+def place(target: Target, few: Manifest) -> Place:
+    """Where the preference set of the batch's first card is."""
+    return preferences_of(target.model.name, next(few.cards()).uuid)
+
+
+@pytest.fixture
+def database(server: Server, target: Target, place: Place) -> Database:
+    """The database that the preference sets are in."""
+    return databases(server, target)[place.database]
+
+
+@pytest.fixture
+def bring(server: Server, target: Target, few: Manifest) -> Bring:
+    """Load the cards with a version of the snapset, without the views."""
+
+    def bring(snapsets: Snapsets, **options: Any) -> LoadResult:
+        *sources, _ = all_sources(target, [few], snapsets)
+        return load(server, target, sources, **options)
+
+    return bring
+
+
+def change(database: Database, doc_id: str, size: float) -> None:
+    """Change a preference set as a Preferences Server does."""
+    document = get(database, doc_id)
+    flat(document)[FONT_SIZE] = size
+    put(database, document)
+
+
+def truncate(database: Database, doc_id: str, size: float | None = None) -> None:
+    """Make a document what it is with ``_revs_limit`` 1: a leaf of a later generation, without a history."""
+    document = get(database, doc_id)
+    if size is not None:
+        flat(document)[FONT_SIZE] = size
+    for leaf in database.leaves([doc_id])[doc_id]:
+        database._resource.post("_purge", body={doc_id: [leaf["_rev"]]})
+    generation = int(document["_rev"].partition("-")[0]) + 1
+    document |= {"_rev": f"{generation}-{'c' * 32}", "_revisions": {"start": generation, "ids": ["c" * 32]}}
+    assert database.write([json.dumps(document).encode()]) == []
+
+
+@EACH_MODEL
+def test_updates_go_on_after_an_update(
+    bring: Bring, versions: list[Snapsets], database: Database, place: Place
+) -> None:
+    """The revision of an update is the server's, and proves nothing; the content is recognised all the same."""
+    bring(versions[0])
+    for version, size in zip(versions[1:], (20, 22), strict=True):
+        assert bring(version, update=True).count(Outcome.UPDATED) == 1 + CARDS
+        assert flat(get(database, place.id))[FONT_SIZE] == size
+        again = bring(version)
+        assert again.count(Outcome.UNCHANGED) == again.documents
+
+
+@ONE_MODEL
+def test_without_a_history_content_decides(
+    server: Server, bring: Bring, versions: list[Snapsets], database: Database, few: Manifest, target: Target
+) -> None:
+    """With ``_revs_limit`` 1 an edited set is edited, not foreign, and one that nobody edited is updated."""
+    if server.welcome().product != "CouchDB":
+        pytest.skip("this server can't purge")
+    bring(versions[0])
+    bring(versions[1], update=True)
+    edited, untouched, _ = (preferences_of(target.model.name, card.uuid).id for card in few.cards())
+    truncate(database, edited, 40)
+    truncate(database, untouched)
+
+    result = bring(versions[2], update=True)
+
+    assert (result.count(Outcome.EDITED), result.count(Outcome.FOREIGN)) == (1, 0)
+    assert result.count(Outcome.UPDATED) == 1 + CARDS - 1
+    assert flat(get(database, edited))[FONT_SIZE] == 40
+    assert flat(get(database, untouched))[FONT_SIZE] == 22
+
+
+@ONE_MODEL
+def test_a_set_that_was_changed_back_is_updated(
+    bring: Bring, versions: list[Snapsets], database: Database, place: Place
+) -> None:
+    """Its owner loses nothing: it says exactly what a load brought."""
+    bring(versions[0])
+    change(database, place.id, 40)
+    assert bring(versions[1], update=True).count(Outcome.EDITED) == 1
+    change(database, place.id, 18)
+    assert bring(versions[1], update=True).count(Outcome.UPDATED) == 1
+
+
+@ONE_MODEL
+def test_a_database_without_memory_keeps_what_it_can_not_prove(
+    bring: Bring, versions: list[Snapsets], database: Database, place: Place
+) -> None:
+    """On a replica the memory is missing: first revisions prove themselves, everything else counts as edited."""
+    bring(versions[0])
+    change(database, place.id, 20)
+    database._resource.delete(["_local", "dataloader"], rev=get(database, "_local/dataloader")["_rev"])
+    result = bring(versions[2], update=True)
+    assert (result.count(Outcome.EDITED), result.count(Outcome.UPDATED)) == (1, 1 + CARDS - 1)
+    assert flat(get(database, place.id))[FONT_SIZE] == 20
+
+
+@ONE_MODEL
+def test_an_older_snapset_does_not_roll_back(
+    server: Server, target: Target, few: Manifest, bring: Bring, versions: list[Snapsets]
+) -> None:
+    """A colleague's older folder is reported by plan and load, and refused with --update unless that is wanted."""
+    bring(versions[0])
+    bring(versions[1], update=True)
+    old = all_sources(target, [few], versions[0])
+    assert plan(server, target, old).older_snapsets == ["large"]
+    assert bring(versions[0]).older_snapsets == ["large"]
+    with pytest.raises(UsageError, match=r"snapset large: is older .*--older-snapsets"):
+        bring(versions[0], update=True)
+    assert bring(versions[1]).older_snapsets == []
+
+    result = bring(versions[0], update=True, older_snapsets=True)
+
+    assert result.count(Outcome.UPDATED) == 1 + CARDS
+    # From now on it is the version that was loaded last.
+    assert bring(versions[0], update=True).older_snapsets == []
+    assert bring(versions[1]).older_snapsets == ["large"]
+
+
+class TestSnapsetsOfOthers:
+    """A snapset's own document, which GPII's loader or somebody else has deleted or overwritten."""
+
+    @pytest.mark.parametrize("how", ["deleted", "overwritten", "made anew"])
+    @KEY_MODEL
+    def test_comes_back_where_servers_refuse_edits(
+        self, bring: Bring, versions: list[Snapsets], database: Database, target: Target, how: str
+    ) -> None:
+        """In gpii-key no change of a snapset is a person's, so every load brings ours back; exit code 0."""
+        meddle(bring, versions, database, target, how)
+        result = bring(versions[0])
+        assert (result.count(Outcome.UPDATED), result.needs_attention) == (1, 0)
+        assert flat(get(database, preferences_of(target.model.name, "large").id))[FONT_SIZE] == 18
+
+    @pytest.mark.parametrize("how", ["deleted", "overwritten", "made anew"])
+    @TOKEN_MODEL
+    def test_waits_for_replace_snapsets_elsewhere(
+        self, bring: Bring, versions: list[Snapsets], database: Database, target: Target, how: str
+    ) -> None:
+        """In gpii-token it is kept until --replace-snapsets; cards and people are left alone."""
+        meddle(bring, versions, database, target, how)
+        assert bring(versions[0]).count(Outcome.UPDATED) == 0
+        result = bring(versions[0], replace_snapsets=True)
+        assert (result.count(Outcome.UPDATED), result.needs_attention) == (1, 0)
+        assert result.count(Outcome.UNCHANGED) == result.documents - 1
+        assert flat(get(database, "large"))[FONT_SIZE] == 18
+
+
+def meddle(bring: Bring, versions: list[Snapsets], database: Database, target: Target, how: str) -> None:
+    """Load, then do to the snapset's own document what another loader does."""
+    doc_id = preferences_of(target.model.name, "large").id
+    if how == "made anew":
+        database.create()
+        wanted = flat_document(target, 14)
+        put(database, {**wanted, "_id": doc_id})
+        return
+    bring(versions[0])
+    if how == "deleted":
+        delete(database, doc_id)
+    else:
+        change(database, doc_id, 14)
+
+
+def flat_document(target: Target, size: float) -> dict[str, Any]:
+    """Return a snapset's document as another loader may have written it."""
+    preferences = {"flat": {"contexts": {"gpii-default": {"name": "Default", "preferences": {FONT_SIZE: size}}}}}
+    return {"value": preferences} if target.model.name == "gpii-token" else {"preferences": preferences}
+
+
+@EACH_MODEL
+def test_snapsets_that_are_not_in_the_folder_are_reported(
+    server: Server, target: Target, few: Manifest, bring: Bring, versions: list[Snapsets], tmp_path: Any
+) -> None:
+    """One that an earlier load brought, and that the folder no longer has, is named by plan and load."""
+    more = write_snapsets(tmp_path / "more", {"large": 18, "retired": 30})
+    bring(more)
+    sources = all_sources(target, [few], versions[0])
+    assert plan(server, target, sources).unlisted_snapsets == ["retired"]
+    assert bring(versions[0]).unlisted_snapsets == ["retired"]
+    assert bring(more).unlisted_snapsets == []
+
+
+class TestEarlierVersion:
+    """A database that an earlier version of this tool loaded: a token that names a user, and the user."""
+
+    @pytest.fixture
+    def users(self, server: Server, target: Target, few: Manifest, bring: Bring, versions: list[Snapsets]) -> Database:
+        """The database of tokens and users; one user has been edited."""
+        bring(versions[0])
+        database = databases(server, target)["auth"]
+        for number, card in enumerate(few.cards()):
+            token = get(database, access_of(target.model.name, card.uuid).id)
+            put(database, {**token, "userId": f"user-{card.uuid}"})
+            user = {"_id": f"user-{card.uuid}", "type": "user", "defaultGpiiToken": card.uuid}
+            put(database, {**user, "name": "carla"} if number == 0 else user)
+        return database
+
+    @TOKEN_MODEL
+    def test_is_migrated_by_an_update(
+        self, users: Database, few: Manifest, bring: Bring, versions: list[Snapsets], target: Target
+    ) -> None:
+        """Tokens are outdated until --update; then users go, but for one that somebody edited, which is reported."""
+        marker = get(users, "_local/dataloader")
+        # An earlier version remembered the environment only; its tokens' revisions proved themselves.
+        old = {**get(users, access_of(target.model.name, next(few.cards()).uuid).id)}
+        digests = [version_digest({key: value for key, value in old.items() if key != "_rev"})]
+        put(users, {**marker, "versions": {"card gpiiToken": [*digests, *marker["versions"]["card gpiiToken"]]}})
+
+        before = bring(versions[0])
+        assert before.outcomes["auth"]["gpiiToken"] == {Outcome.OUTDATED: CARDS}
+        assert before.outcomes["auth"]["user"] == {Outcome.OUTDATED: CARDS - 1, Outcome.FOREIGN: 1}
+
+        result = bring(versions[0], update=True)
+
+        assert result.outcomes["auth"]["gpiiToken"][Outcome.UPDATED] == CARDS
+        assert result.outcomes["auth"]["user"][Outcome.REMOVED] == CARDS - 1
+        for number, card in enumerate(few.cards()):
+            assert get(users, access_of(target.model.name, card.uuid).id)["userId"] is None
+            there = [
+                leaf for leaf in users.leaves([f"user-{card.uuid}"])[f"user-{card.uuid}"] if "_deleted" not in leaf
+            ]
+            assert len(there) == (number == 0)
+        again = bring(versions[0], update=True)
+        assert again.outcomes["auth"]["gpiiToken"][Outcome.UNCHANGED] == CARDS
