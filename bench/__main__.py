@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import openpyxl
 
-from bench import couchimport
+from bench import backing_up, couchimport
 from bench.ceiling import SETTINGS, ceiling, one_by_one
 from bench.indexing import write_and_index
 from bench.measure import Measured, python, run
@@ -203,6 +203,55 @@ def writing_beside_others(bench: Bench, manifest: Manifest, others: int) -> None
                 note_load(bench, f"cold load {name} others", measured, result)
 
 
+def backups(bench: Bench, manifest: Manifest) -> None:
+    """Measure backups and restores of a database that was written in random order, against couchbackup."""
+    documents = documents_of(bench.target(), manifest)
+    ids = sorted(json.loads(each)["_id"] for each in documents)
+    for number in range(bench.runs):
+        say(f"backing up, run {number + 1} of {bench.runs}")
+        with bench.databases(create=True) as (target, database):
+            backing_up.fill(bench.address, database, documents)
+            folder = bench.folder / f"backups-{number}"
+            folder.mkdir()
+            _back_up(bench, target, database, ids, folder)
+            changed = backing_up.change_some(bench.address, database, documents)
+            full, since = folder / "full.backup.zst", folder / "since.backup.zst"
+            _, result = backing_up.ours(bench.address, folder, "backup", target.prefix, since, "--since", full)
+            bench.rows.add("incremental backup of 1 %", result["seconds"], "s")
+            if result["documents"] != changed:
+                raise ValueError(f"{changed} documents changed, and {result['documents']} are in the backup")
+        _restore(bench, documents, folder)
+
+
+def _back_up(bench: Bench, target: Target, database: Database, ids: list[str], folder: Path) -> None:
+    rate = backing_up.bare_reading(bench.address, database, ids, backing_up.READERS)
+    bench.rows.add("_bulk_get, eight connections", rate, "documents/s")
+    measured, result = backing_up.ours(bench.address, folder, "backup", target.prefix, folder / "full.backup.zst")
+    bench.rows.add("backup", result["documents"] / result["seconds"], "documents/s")
+    bench.rows.add("full backup", result["seconds"], "s")
+    bench.rows.add("backup: whole command", measured.wall, "s")
+    bench.rows.add("backup: peak memory", measured.peak, "MB")
+    their = backing_up.theirs(bench.address, folder, "couchbackup", database, folder / "couchbackup.txt")
+    if their is not None:
+        bench.rows.add("couchbackup", len(ids) / their.wall, "documents/s")
+
+
+def _restore(bench: Bench, documents: list[bytes], folder: Path) -> None:
+    rate = _with_database(bench, lambda db: ceiling(bench.address, db, documents, 1000, 8))
+    bench.rows.add("bare writing in order", rate, "documents/s")
+    with bench.databases(create=False) as (target, _):
+        file = folder / "full.backup.zst"
+        measured, result = backing_up.ours(bench.address, folder, "restore", target.prefix, file)
+        bench.rows.add("restore", result["documents"] / result["seconds_writing"], "documents/s")
+        bench.rows.add("restore and compare", result["documents"] / result["seconds"], "documents/s")
+        bench.rows.add("restore: peak memory", measured.peak, "MB")
+    if (folder / "couchbackup.txt").exists():
+        with bench.databases(create=True) as (_, database):
+            their = backing_up.theirs(bench.address, folder, "couchrestore", database, folder / "couchbackup.txt")
+            if their is not None:
+                bench.rows.add("couchrestore", len(documents) / their.wall, "documents/s")
+
+
 def writing_many(bench: Bench, cards: int) -> None:
     """Measure once what a large batch takes: its cold load's rate, and the memory of each step."""
     say(f"generating, planning and loading {cards:,} cards, once")
@@ -311,6 +360,11 @@ def planning(bench: Bench, manifest: Manifest) -> None:
 
 
 RATIOS = {
+    "backup / _bulk_get": ("backup", "_bulk_get, eight connections"),
+    "backup / couchbackup": ("backup", "couchbackup"),
+    "restore / bare writing": ("restore", "bare writing in order"),
+    "restore / couchrestore": ("restore", "couchrestore"),
+    "incremental / full backup": ("incremental backup of 1 %", "full backup"),
     "cold load / ceiling": ("cold load", "ceiling"),
     "cold load beside others / ceiling": ("cold load beside others", "ceiling"),
     "cold load beside others / bare writing": ("cold load beside others", "bare writing beside others"),
@@ -394,6 +448,7 @@ def main() -> int:
         "--many", type=int, help=f"cards of a large batch, 0 to leave its rows out; {MANY:,} on CouchDB, else none"
     )
     parser.add_argument("--no-writing", action="store_true", help="generating, planning and memory only")
+    parser.add_argument("--backups-only", action="store_true", help="backups and restores only")
     parser.add_argument("--floors", action="store_true", help="fail when a ratio is far under what is measured")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
     options = parser.parse_args()
@@ -404,8 +459,13 @@ def main() -> int:
         bench = Bench(address, options.cards, options.runs, Path(folder))
         welcome = Server(address).welcome()
         manifest = generate("bench", {"snapset_1a": options.cards}, bench.folder).manifest
+        if options.backups_only:
+            backups(bench, manifest)
+            report(bench, f"{welcome.product} {welcome.version}", options.json)
+            return 0
         if not options.no_writing:
             writing(bench, manifest)
+            backups(bench, manifest)
             if options.others:
                 writing_beside_others(bench, manifest, options.others)
             # The embedded server, which development and CI use, would take half an hour for it.

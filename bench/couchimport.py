@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -59,19 +60,23 @@ def contestants(address: Address, folder: Path, source: Path, count: int) -> lis
         source: a file of documents, one a line.
         count: how many.
     """
-    program = _install()
+    program = peer("couchimport")
     if program is None:
         return []
     return [Contestant(program, address, folder, source, count, *setting) for setting in SETTINGS]
 
 
-def _install() -> Path | None:
-    folder = Path(os.environ.get(ENV_CACHE_DIR) or user_cache_path("dataloader")) / "bench-peers"
-    program = folder / "node_modules" / ".bin" / "couchimport"
+def peer(name: str) -> Path | None:
+    """Return a program of npm that is compared with, installed at the first call; None where there is no npm."""
     npm = shutil.which("npm")
-    if not program.exists() and npm is not None:
+    if npm is None:
+        return None
+    lock = (HERE / "package-lock.json").read_bytes()
+    cache = Path(os.environ.get(ENV_CACHE_DIR) or user_cache_path("dataloader"))
+    folder = cache / f"bench-peers-{sha256(lock).hexdigest()[:16]}"
+    if not (folder / "node_modules" / ".bin" / name).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, folder)
+        for each in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / each, folder)
         subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit"], cwd=folder, check=True, capture_output=True)  # noqa: S603
-    return program if program.exists() else None
+    return folder / "node_modules" / ".bin" / name

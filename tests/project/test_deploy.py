@@ -1,0 +1,89 @@
+"""The examples in ``deploy/``: their script does what it says, and their files are what systemd reads."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataloader.archive import Backup
+from dataloader.cli import COMMANDS
+from dataloader.couch import Server
+from dataloader.operations import read_backups, restore_backup
+from dataloader.target import Target
+from tests.support.backups import copy, everything
+from tests.support.marks import ONE_MODEL, THOROUGH
+from tests.support.server import agreed, databases, put
+
+__all__ = ["copy"]
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+
+
+@ONE_MODEL
+def test_backup_script_makes_a_chain_that_restores(
+    server: Server, target: Target, copy: Target, credentials: dict[str, str], tmp_path: Path
+) -> None:
+    """A full backup first, then incremental ones that continue it; encrypted where a password file is named."""
+    for database in databases(server, target).values():
+        database.create()
+        put(database, {"_id": "one"})
+    password = tmp_path / "password"
+    password.write_text("sesame")
+    password.chmod(0o600)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "dataloader").write_text(f'#!/bin/sh\nexec {sys.executable} -m dataloader "$@"\n')
+    (programs / "dataloader").chmod(0o755)
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    environment = {
+        **os.environ,
+        **credentials,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "COUCHDB_URL": target.address.url,
+        "DATALOADER_OPTIONS": f"--model {target.model.name} --environment ci --prefix {target.prefix}",
+        "BACKUP_DIR": str(folder),
+        "BACKUP_PASSWORD_FILE": str(password),
+    }
+    for kind in ("incremental", "incremental"):
+        subprocess.run([DEPLOY / "backup.sh", kind], env=environment, cwd=tmp_path, check=True, capture_output=True)
+        for database in databases(server, target).values():
+            put(database, {"_id": f"after-{len(list(folder.iterdir()))}"})
+    # The first one found nothing to continue; prune keeps what the second one needs.
+    full, increment = read_backups(folder, "sesame")[0]
+    assert full.header.base is None
+    assert increment.header.base == full.header.digest
+    for database in databases(server, target).values():
+        database._resource.delete("after-2", rev=database.raw_leaves(["after-2"])["after-2"][0].rev)
+    restore_backup(server, copy, [Backup(each.path, "sesame") for each in (full, increment)])
+    restored = agreed(server, lambda: everything(server, copy))
+    assert {*restored[target.model.databases[0]]} == {"one", "after-1"}
+
+
+@THOROUGH
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_units_are_valid(tmp_path: Path) -> None:
+    """Systemd itself reads the units, but for the program, which is installed elsewhere."""
+    for path in (DEPLOY / "systemd").iterdir():
+        text = path.read_text().replace("/usr/local/lib/dataloader/backup.sh", "/bin/true")
+        (tmp_path / path.name).write_text(text)
+    units = [tmp_path / f"dataloader-backup@{kind}.{unit}" for kind in ("full", "incremental") for unit in ("timer",)]
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units, tmp_path / "dataloader-backup@.service"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+    )
+    assert "dataloader-backup" not in checked.stderr, checked.stderr
+
+
+def test_examples_call_commands_that_exist() -> None:
+    """Every ``dataloader COMMAND`` of the examples is one."""
+    for path in [*DEPLOY.rglob("*.yaml"), *DEPLOY.rglob("*.sh"), *DEPLOY.rglob("*.service")]:
+        for name in re.findall(r"dataloader ([a-z]+) [\"/$]", path.read_text()):
+            assert name in COMMANDS
