@@ -12,7 +12,7 @@ from dataloader.common import did_you_mean
 
 GROUPS = {
     "Target": ("target", "url", "model", "environment", "prefix", "config"),
-    "Connection": ("ca_file", "client_cert", "client_key", "insecure"),
+    "Connection": ("ca_file", "client_cert", "client_key", "insecure", "wait"),
     "Output": ("report", "full", "history", "details", "json", "quiet", "no_color", "log_format", "debug"),
 }
 """The groups of options that help shows after a command's own, by the names of their parameters."""

@@ -10,6 +10,7 @@ import click
 from dataloader.batch import WHOLE, CardFile, Part
 from dataloader.cli._command import command
 from dataloader.cli._options import (
+    PATH,
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
@@ -33,7 +34,15 @@ from dataloader.cli._write import carry_out, load_details
 from dataloader.cli.plan import show_plan
 from dataloader.common import ENV_JOB_INDEX, ExitCode, UsageError, many
 from dataloader.couch import Server
-from dataloader.operations import Source, all_sources, revocations_of, revoke_before_load
+from dataloader.operations import (
+    DESIGN_KIND,
+    Source,
+    all_sources,
+    design_sources,
+    document_sources,
+    revocations_of,
+    revoke_before_load,
+)
 from dataloader.report import load_report
 from dataloader.target import Target
 
@@ -61,19 +70,25 @@ def _get_part(part: str | None, parts: int | None) -> Part:
     return Part(int(match[1]), int(match[2]))
 
 
-def _check_what(manifests: Sequence[Path], *, snapsets_only: bool, all_cards: bool) -> None:
+def _check_what(manifests: Sequence[Path], documents: Sequence[Path], *, snapsets_only: bool, all_cards: bool) -> None:
     """See that the command says what to load.
 
     Raises:
-        UsageError: neither manifests nor --snapsets-only is given, or both.
+        UsageError: neither manifests nor --documents nor --snapsets-only is given, or manifests and the last.
     """
-    if not manifests and not snapsets_only:
+    if not manifests and not documents and not snapsets_only:
         raise UsageError(
             "no manifest", rule="nothing says which cards to load", todo="name a manifest, or add --snapsets-only"
         )
     if snapsets_only and (manifests or all_cards):
         other = str(manifests[0]) if manifests else "--all-cards"
         raise UsageError(f"--snapsets-only {other}", rule="exclude each other", todo="leave one out")
+
+
+def _with_documents(sources: list[Source], documents: list[Source]) -> list[Source]:
+    """Return sources with those of documents before the views, which come last."""
+    at = next((at for at, source in enumerate(sources) if source.kind == DESIGN_KIND), len(sources))
+    return [*sources[:at], *documents, *sources[at:]]
 
 
 @command(short_help="Bring a target to the state that manifests and snapsets describe.")
@@ -89,6 +104,13 @@ def _check_what(manifests: Sequence[Path], *, snapsets_only: bool, all_cards: bo
     "--all-cards",
     is_flag=True,
     help="Load every card of a manifest to staging or production, also cards that have not come back encoded.",
+)
+@click.option(
+    "--documents",
+    type=PATH,
+    multiple=True,
+    metavar="FILE|DIR",
+    help="Load the documents of a file of JSON, or of a folder of them; alone, no snapsets are loaded.",
 )
 @click.option("--snapsets-only", is_flag=True, help="Load the snapsets and views without any cards.")
 @click.option("--dry-run", is_flag=True, help="Show what would change and write nothing, as plan does.")
@@ -110,6 +132,7 @@ def load(
     part: str | None,
     parts: int | None,
     all_cards: bool,
+    documents: tuple[Path, ...],
     snapsets_only: bool,
     dry_run: bool,
     yes: bool,
@@ -128,12 +151,17 @@ def load(
     Example:
       dataloader load batches/spring.batch.jsonl --target production
     """
-    _check_what(manifests, snapsets_only=snapsets_only, all_cards=all_cards)
+    _check_what(manifests, documents, snapsets_only=snapsets_only, all_cards=all_cards)
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
-    sources = all_sources(target, read, snapsets, _get_part(part, parts))
+    sources = (
+        all_sources(target, read, snapsets, _get_part(part, parts))
+        if manifests or snapsets_only
+        else design_sources(target.model)
+    )
+    sources = _with_documents(sources, document_sources(target, documents))
     if not all_cards:
         refuse_doubtful(target, read)
     if dry_run:

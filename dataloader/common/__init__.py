@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dataloader.common.clock import now
     from dataloader.common.errors import (
         SHOWN_PROBLEMS,
+        AttentionError,
         CredentialsError,
         DataloaderError,
         EmbeddedServerError,
@@ -109,6 +110,7 @@ __all__ = [
     "SHOWN_PROBLEMS",
     "UP_LOOK",
     "VERSION",
+    "AttentionError",
     "CredentialsError",
     "DataloaderError",
     "Document",
@@ -170,6 +172,7 @@ _NAMES = {
     "clock": ("now",),
     "errors": (
         "SHOWN_PROBLEMS",
+        "AttentionError",
         "CredentialsError",
         "DataloaderError",
         "EmbeddedServerError",

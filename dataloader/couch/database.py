@@ -524,6 +524,25 @@ class Database:
         except NotFoundError:
             return None
 
+    def view_page(
+        self, design: str, view: str, *, limit: int, start: object = None, end: object = None
+    ) -> list[dict[str, Any]]:
+        """Read a page of the rows of a view, in the order of their keys.
+
+        Args:
+            design: the design document's name.
+            view: the view's name.
+            limit: how many rows at most.
+            start: the first key; None for the beginning.
+            end: the last key, included; None for the end.
+
+        Raises:
+            NotFoundError: there is no such view.
+        """
+        keys = {"start_key": start, "end_key": end}
+        query = _query(limit=limit, **{name: key for name, key in keys.items() if key is not None})
+        return self._ask("GET", f"_design/{design}/_view/{view}?{query}", None, parsing.any_rows)
+
     def build_view(self, design: str, view: str, patience: float) -> bool:
         """Ask a view for one row, which has its index built; return whether that is done.
 

@@ -326,6 +326,15 @@ def rows_of_documents(data: memoryview, ids: Sequence[str]) -> list[dict[str, An
     return rows
 
 
+def any_rows(data: memoryview) -> list[dict[str, Any]]:
+    """Return the rows of a view, whatever their keys are; each has one, and an ``id``."""
+    found: list[dict[str, Any]] = _decode(data, _Rows).rows
+    for row in found:
+        if not isinstance(row.get("id"), str) or "key" not in row:
+            raise FormError("a row without id or key")
+    return found
+
+
 def rows(data: memoryview, keys: Sequence[object]) -> list[dict[str, Any]]:
     """Return the rows of a view, whose keys are among those that were asked for."""
     found: list[dict[str, Any]] = _decode(data, _Rows).rows

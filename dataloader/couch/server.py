@@ -5,6 +5,8 @@ API facts: https://docs.couchdb.org/en/3.5.0/api/.
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import couchdb
@@ -120,6 +122,14 @@ class Server:
                     self.address.url, rule=f"the server is not up after {seconds:g} seconds: {why}", todo=todo
                 )
             time.sleep(min(UP_LOOK, max(0.0, end - time.monotonic())))
+
+    def time(self) -> datetime | None:
+        """Return the server's time, to the second; None where it does not say."""
+        _, headers, _ = self.session.send(Request("GET", "/"))
+        try:
+            return parsedate_to_datetime(headers.get("Date", "")).astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            return None
 
     def user(self) -> tuple[str | None, bool]:
         """Return the user that the server takes us for, and whether it is a server admin.

@@ -13,7 +13,20 @@ from dataloader.operations.batches import Folder, FoundBatch, find_batches, next
 from dataloader.operations.card import CardState, FoundCard, card_state, find_card
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.check import CheckResult, check
+from dataloader.operations.credentials import (
+    FoundClient,
+    check_site,
+    create_files,
+    find_clients,
+    free_client_id,
+    prepare_rotation,
+    revoke_site,
+    rotate,
+    site_sources,
+)
+from dataloader.operations.documents import document_sources
 from dataloader.operations.drill import DrillResult, drill
+from dataloader.operations.drop import DropPlan, drop, plan_drop
 from dataloader.operations.export import STANDARD, all_layouts, export, export_path
 from dataloader.operations.generate import check_name, generate, share_out, spares_of
 from dataloader.operations.load import LoadResult, load
@@ -38,6 +51,7 @@ from dataloader.operations.sources import (
 )
 from dataloader.operations.status import BatchStatus, StatusResult, status
 from dataloader.operations.taps import QUANTILES, TapsResult, check_bounds, parse_part, parse_time, tap_cards
+from dataloader.operations.tokens import PruneResult, prune_tokens
 from dataloader.operations.validate import validate
 from dataloader.operations.verify import VerifyResult, verify
 from dataloader.replication import Outcome
@@ -55,14 +69,17 @@ __all__ = [
     "CheckResult",
     "Circle",
     "DrillResult",
+    "DropPlan",
     "Folder",
     "FoundBatch",
     "FoundCard",
+    "FoundClient",
     "KeepRules",
     "Kept",
     "LoadResult",
     "Outcome",
     "Plan",
+    "PruneResult",
     "RestoreResult",
     "RevokeOutcome",
     "RevokeResult",
@@ -83,14 +100,20 @@ __all__ = [
     "check_name",
     "check_reason",
     "check_security",
+    "check_site",
     "choose_kept",
+    "create_files",
     "design_sources",
+    "document_sources",
     "drill",
+    "drop",
     "entry_sources",
     "export",
     "export_path",
     "find_batches",
     "find_card",
+    "find_clients",
+    "free_client_id",
     "generate",
     "load",
     "manifests_with_revocations",
@@ -98,7 +121,10 @@ __all__ = [
     "parse_part",
     "parse_time",
     "plan",
+    "plan_drop",
+    "prepare_rotation",
     "prune",
+    "prune_tokens",
     "read_backups",
     "restore",
     "restore_backup",
@@ -106,8 +132,11 @@ __all__ = [
     "revoke",
     "revoke_again",
     "revoke_before_load",
+    "revoke_site",
+    "rotate",
     "seed_sources",
     "share_out",
+    "site_sources",
     "snapset_sources",
     "spares_of",
     "status",

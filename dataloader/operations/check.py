@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from dataloader.common import ExitCode, prepare
 from dataloader.couch import Nodes, Server, Welcome
+from dataloader.operations.credentials import clients_of
 from dataloader.operations.plan import rules_of
 from dataloader.operations.sources import Source, design_sources
+from dataloader.records.sites import client_database
 from dataloader.replication import State, classify
 from dataloader.target import Environment, Target, less_protected, read_marker
 
@@ -34,6 +36,10 @@ class DatabaseCheck:
     documents: int = 0
     remembers: Environment | None = None
     """The environment that it was first loaded as; None where no load of this tool has been."""
+    partitioned: bool = False
+    """Whether it only takes IDs with a partition in them, which no record has."""
+    clients: int | None = None
+    """How many clients of pilot computers it lets in; None where it is not the database of clients, or has no views."""
     views: State | None = None
     """The state of its design documents, the worst of them; None where the model gives it none."""
 
@@ -76,8 +82,11 @@ def check(server: Server, target: Target) -> CheckResult:
         if info is not None:
             found.documents = int(info.get("doc_count", 0))
             found.remembers = read_marker(database).environment
+            found.partitioned = bool(info.get("partitioned"))
         if name in designs:
             found.views = State.ABSENT if info is None else _views(server, target, designs[name])
+        if name == client_database(target.model) and found.views is State.UNCHANGED:
+            found.clients = len(clients_of(database, target.model))
     _judge(result, target)
     return result
 
@@ -95,7 +104,9 @@ def _judge(result: CheckResult, target: Target) -> None:
     for code, problem in (
         *_rights(result),
         *_memories(result, target),
+        *_partitions(result),
         *_views_found(result),
+        *_clients(result),
         *_nodes(result),
         *_urls(result),
     ):
@@ -127,6 +138,26 @@ def _memories(result: CheckResult, target: Target) -> Iterator[CheckProblem]:
                 ExitCode.OK,
                 f"{database.name} was loaded as {database.remembers}, and may hold sample data and log-ins from then; "
                 f"a load makes it {target.environment} for good",
+            )
+
+
+def _partitions(result: CheckResult) -> Iterator[CheckProblem]:
+    for database in result.databases:
+        if database.partitioned:
+            yield CheckProblem(
+                ExitCode.PROTOCOL,
+                f"{database.name} is partitioned, and takes no document whose _id has no partition in it; "
+                "delete it, and a load creates it without partitions",
+            )
+
+
+def _clients(result: CheckResult) -> Iterator[CheckProblem]:
+    for database in result.databases:
+        if database.clients == 0:
+            yield CheckProblem(
+                ExitCode.OK,
+                f"{database.name} has no client, so that no pilot computer gets a token; "
+                "`dataloader credentials create SITE` makes one",
             )
 
 

@@ -61,7 +61,7 @@ class Source:
     @property
     def is_sample(self) -> bool:
         """Whether these are development data; whatever is not known to be something else is."""
-        return self.role not in {Role.CARD, Role.SNAPSET} and self.kind != DESIGN_KIND
+        return self.role not in {Role.CARD, Role.SNAPSET, Role.GIVEN} and self.kind != DESIGN_KIND
 
     def prepared(self) -> Iterator[Prepared]:
         """Yield the documents, checked and ready to be asked about and written.

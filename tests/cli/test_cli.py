@@ -75,6 +75,9 @@ def succeed(
             "backups": ("list", tmp_path),
             "drill": on_target,
             "taps": (manifest, *on_target, "--for", "100ms"),
+            "credentials": ("list", *on_target),
+            "tokens": ("prune", *on_target),
+            "drop": (*on_target, "--yes"),
             "seed": (*snapsets, *on_target, "--users", "2"),
             "help": ("load",),
             "batches": (manifest.parent, *snapsets, *on_target),
@@ -84,7 +87,8 @@ def succeed(
             "init": ("--url", target.address.url, "--environment", "ci", "--out", tmp_path / f"{next(numbers)}.toml"),
         }[name]
         first = server.database(target.database(target.model.databases[0]))
-        if name in {"verify", "revoke", "backup", "restore", "drill", "taps"} and not first.exists():
+        after_load = {"verify", "revoke", "backup", "restore", "drill", "taps", "credentials", "tokens", "drop"}
+        if name in after_load and not first.exists():
             assert here("load", manifest, *snapsets, *on_target).code == ExitCode.OK
             assert here("backup", tmp_path / "small.backup.zst", *on_target).code == ExitCode.OK
         return here(*before, name, *arguments, *behind)
@@ -161,7 +165,7 @@ def test_every_command_is_tested() -> None:
     with_files_or_a_target = {
         *("generate", "export", "validate", "reconcile", "check", "plan", "load", "verify", "revoke", "status", "seed"),
         *("batches", "card", "targets", "config", "init", "help"),
-        *("backup", "restore", "backups", "drill", "taps"),
+        *("backup", "restore", "backups", "drill", "taps", "credentials", "tokens", "drop"),
     }
     assert {*COMMANDS} == with_files_or_a_target | WITH_EMBEDDED_SERVER
 

@@ -17,7 +17,13 @@ def parameters(name: str) -> set[str | None]:
 
 SERVER_COMMANDS = [name for name in COMMANDS if "url" in parameters(name) and name not in {"config", "init"}]
 """Every command that needs a server; config and init only name one."""
-REQUIRED: dict[str, Sequence[object]] = {"revoke": ("--card", "1", "--reason", "lost", "--yes"), "card": ("1",)}
+REQUIRED: dict[str, Sequence[object]] = {
+    "revoke": ("--card", "1", "--reason", "lost", "--yes"),
+    "card": ("1",),
+    "credentials": ("list",),
+    "tokens": ("prune",),
+    "drop": ("--prefix", "ci-42-", "--yes"),
+}
 """What a command has to be given besides its server, its manifests and its snapsets."""
 
 

@@ -22,6 +22,8 @@ class Role(StrEnum):
     """A made-up person of ``samples/personas``."""
     PERSON = "person"
     """A person that ``seed`` invents, with a log-in."""
+    GIVEN = "given"
+    """A document that an operator gives as it is, or a site's credentials."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,165 @@
+"""The command ``credentials``: let a site's pilot computers in, or keep them out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.cli._command import command
+from dataloader.cli._confirm import confirmed
+from dataloader.cli._options import PATH, TargetOptions, WriteOptions, get_server, get_target, target_options
+from dataloader.cli._output import Output, global_options
+from dataloader.cli._table import table
+from dataloader.cli._write import carry_out
+from dataloader.common import ExitCode, UsageError, now
+from dataloader.operations import (
+    FoundClient,
+    check_site,
+    create_files,
+    find_clients,
+    free_client_id,
+    prepare_rotation,
+    revoke_site,
+    rotate,
+    site_sources,
+)
+from dataloader.records.models import get_model
+from dataloader.records.sites import Site
+
+_ACTIONS = ("create", "list", "revoke", "rotate")
+_ADDING = WriteOptions(update=False, replace_views=False, replace_snapsets=False, older_snapsets=False, shards=None,
+                       replicas=None)  # fmt: skip
+
+
+@command(short_help="Let a site's pilot computers in, or keep them out.")
+@click.argument("action", type=click.Choice(_ACTIONS), metavar="create|list|revoke|rotate")
+@click.argument("site", required=False)
+@click.option("--name", metavar="TEXT", help="With create: the name that people see.")
+@click.option(
+    "--allow-ip", multiple=True, metavar="BLOCK", help="With create: an address block to ask from; default any."
+)
+@click.option(
+    "--allow-pref", multiple=True, metavar="TERM", help="With create: a term that may be written; default any."
+)
+@click.option("--out", type=PATH, metavar="DIR", help="With create and rotate: the folder of the new secret file.")
+@click.option("--reason", default="revoked", metavar="TEXT", help="With revoke: why; kept with what is deleted.")
+@click.option("--yes", is_flag=True, help="With revoke: do not ask first.")
+@target_options
+@global_options
+@click.pass_obj
+def credentials(
+    output: Output,
+    /,
+    *,
+    target_options: TargetOptions,
+    action: str,
+    site: str | None,
+    name: str | None,
+    allow_ip: tuple[str, ...],
+    allow_pref: tuple[str, ...],
+    out: Path | None,
+    reason: str,
+    yes: bool,
+) -> ExitCode:
+    """Make, list, revoke or rotate the credentials that let a site's pilot computers in.
+
+    create writes SITE.secret.json, for the installer of the site's computers, and SITE.documents.json, which is loaded
+    to the target; without a target, load it later with `load --documents`. The secret is never printed.
+    rotate makes a new secret, and ends the old one. revoke keeps the site's computers out, at once.
+
+    \b
+    Example:
+      dataloader credentials create library --name "Example Library" --out secrets --target production
+    """
+    if action == "list":
+        return _list(output, target_options)
+    if site is None:
+        raise UsageError(f"credentials {action}", rule="needs a site", todo="name it, as in: credentials list")
+    if action == "revoke":
+        return _revoke(output, target_options, site, reason, yes=yes)
+    if out is None:
+        raise UsageError(f"credentials {action}", rule="needs a folder for the secret file", todo="add --out DIR")
+    if action == "rotate":
+        return _rotate(output, target_options, site, out)
+    if name is None:
+        raise UsageError("credentials create", rule="needs the name that people see", todo='add --name "TEXT"')
+    return _create(output, target_options, site, Site(name, now(), allow_ip, allow_pref), out)
+
+
+def _create(output: Output, options: TargetOptions, site: str, what: Site, folder: Path) -> ExitCode:
+    if not options.is_named and options.model is not None:
+        model = get_model(options.model)
+        files, _ = create_files(model, site, check_site(model, site, what), folder)
+        output.result(
+            {"secret_file": str(files.secret), "documents_file": str(files.documents), "loaded": False},
+            [f"wrote {files.secret} and {files.documents}", f"next: dataloader load --documents {files.documents}"],
+        )
+        return ExitCode.OK
+    target = get_target(output, options)
+    what = check_site(target.model, site, what)
+    server = get_server(target)
+    files, documents = create_files(target.model, site, what, folder, free_client_id(server, target, site))
+    output.say(f"wrote {files.secret} and {files.documents}")
+    sources = site_sources(target.model, site, documents)
+    _, _, code = carry_out(output, server, target, sources, None, _ADDING)
+    return code
+
+
+def _list(output: Output, options: TargetOptions) -> ExitCode:
+    target = get_target(output, options)
+    found = find_clients(get_server(target), target)
+    output.result({"clients": [_client_json(each) for each in found]}, _client_text(found))
+    return ExitCode.OK
+
+
+def _client_json(client: FoundClient) -> dict[str, Any]:
+    return {
+        "id": client.id,
+        "name": client.name,
+        "created": client.created or None,
+        "allowed_ips": list(client.allowed_ips) or None,
+        "allowed_prefs": list(client.allowed_terms) or None,
+    }
+
+
+def _client_text(found: Sequence[FoundClient]) -> Iterator[str]:
+    if not found:
+        yield "no site is let in"
+        return
+    rows = [
+        (
+            each.name or "(no name)",
+            each.id,
+            each.created[:10] or "-",
+            ", ".join(each.allowed_ips) or "any address",
+            ", ".join(each.allowed_terms) or "any term",
+        )
+        for each in found
+    ]
+    yield from table(rows)
+
+
+def _revoke(output: Output, options: TargetOptions, site: str, reason: str, *, yes: bool) -> ExitCode:
+    target = get_target(output, options)
+    server = get_server(target)
+    where = f"{target.address.url} (environment {target.environment})"
+    if not yes and not confirmed(f"the pilot computers of site {site} will get no card's settings from {where}"):
+        output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
+        return ExitCode.INTERRUPTED
+    count = revoke_site(server, target, site, reason)
+    output.result({"site": site, "deleted": count}, [f"revoked site {site}: {count} documents deleted"])
+    return ExitCode.OK
+
+
+def _rotate(output: Output, options: TargetOptions, site: str, folder: Path) -> ExitCode:
+    target = get_target(output, options)
+    server = get_server(target)
+    rotation = prepare_rotation(server, target, site, folder)
+    rotate(server, target, rotation)
+    files = rotation.files
+    output.result(
+        {"site": site, "secret_file": str(files.secret), "documents_file": str(files.documents)},
+        [f"wrote {files.secret}; the old secret no longer works", "next: give the new one to the site's installer"],
+    )
+    return ExitCode.OK

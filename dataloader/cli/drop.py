@@ -1,0 +1,45 @@
+"""The command ``drop``: delete the databases of a prefix, of development and CI only."""
+
+import click
+
+from dataloader.cli._command import command
+from dataloader.cli._confirm import confirmed
+from dataloader.cli._options import TargetOptions, get_server, get_target, target_options
+from dataloader.cli._output import Output, global_options
+from dataloader.common import ExitCode, listed, many
+from dataloader.operations import drop as drop_databases
+from dataloader.operations import plan_drop
+
+
+@command(short_help="Delete the databases of a prefix; development and CI only.")
+@target_options
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@global_options
+@click.pass_obj
+def drop(output: Output, /, *, target_options: TargetOptions, yes: bool) -> ExitCode:
+    """Delete every database whose name begins with a prefix, as a CI job does at its end.
+
+    What the databases remember decides: all that were loaded as development or CI are deleted. One that was loaded as
+    staging or production stops the command before anything is deleted, and one that remembers nothing is kept.
+
+    \b
+    Example:
+      dataloader drop --prefix ci-42- --url http://127.0.0.1:5984 --yes
+    """
+    target = get_target(output, target_options)
+    server = get_server(target)
+    plan = plan_drop(server, target)
+    if plan.dropped and not yes:
+        what = many(len(plan.dropped), "database")
+        if not confirmed(f"{what} at {target.address.url} will be deleted: {listed(list(plan.dropped))}"):
+            output.error("cancelled: nothing was deleted", ExitCode.INTERRUPTED)
+            return ExitCode.INTERRUPTED
+    dropped = drop_databases(server, plan)
+    output.result({"dropped": dropped, "kept": plan.kept}, [f"deleted {many(len(dropped), 'database')}", *dropped])
+    if plan.kept:
+        output.error(
+            f"kept {listed(plan.kept)}, which remember no environment (delete them by hand if they are of no use)",
+            ExitCode.ATTENTION,
+        )
+        return ExitCode.ATTENTION
+    return ExitCode.OK

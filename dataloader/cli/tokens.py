@@ -1,0 +1,42 @@
+"""The command ``tokens``: delete access tokens that have expired."""
+
+import click
+
+from dataloader.cli._command import command
+from dataloader.cli._options import TargetOptions, get_server, get_target, target_options
+from dataloader.cli._output import Output, global_options
+from dataloader.cli._progress import Progress
+from dataloader.common import ExitCode, many
+from dataloader.operations import prune_tokens
+
+
+@command(short_help="Delete access tokens that have expired; for a cron job.")
+@click.argument("action", type=click.Choice(["prune"]), metavar="prune")
+@target_options
+@global_options
+@click.pass_obj
+def tokens(output: Output, /, *, target_options: TargetOptions, action: str) -> ExitCode:  # noqa: ARG001 - the only one
+    """Delete the access tokens that have expired, which every log-in leaves behind; never one that has not.
+
+    It asks nothing, so that a cron job can run it, such as every hour.
+
+    \b
+    Example:
+      dataloader tokens prune --target production --quiet
+    """
+    target = get_target(output, target_options)
+    progress = Progress(output, "tokens")
+    try:
+        result = prune_tokens(get_server(target), target, on_progress=progress)
+    finally:
+        progress.close()
+    output.result(
+        {"deleted": result.deleted, "valid": result.valid, "undated": result.undated, "failed": result.failed},
+        [f"deleted {many(result.deleted, 'expired access token')}"],
+    )
+    if result.undated:
+        output.warn(f"kept {many(result.undated, 'access token')} that do not say when they expire")
+    if result.failed:
+        output.error(f"the server did not delete {many(result.failed, 'token')} (run it again)", ExitCode.ATTENTION)
+        return ExitCode.ATTENTION
+    return ExitCode.OK

@@ -1,0 +1,347 @@
+"""Credentials: letting a site's pilot computers in, and keeping them out again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from dataloader.common import (
+    BATCH_DOCUMENTS,
+    AttentionError,
+    Document,
+    InputError,
+    Problem,
+    ProtocolError,
+    UsageError,
+    explain,
+    new_files,
+    now,
+    raise_problems,
+)
+from dataloader.couch import Database, NotFoundError, Server
+from dataloader.operations.documents import sources_of
+from dataloader.operations.sources import Source, design_sources
+from dataloader.records.models import Model
+from dataloader.records.sites import (
+    CLIENT,
+    CREDENTIAL,
+    Secret,
+    Site,
+    client_database,
+    client_ids_of,
+    credential_document,
+    has_credentials_apart,
+    new_secret,
+    site_documents,
+)
+from dataloader.target import Target, guard
+
+SECRET_SCHEMA = "files/site-credentials"  # noqa: S105 - the name of a schema
+_VIEW = "findClientByOauth2ClientId"
+_COMMON = "http://registry.gpii.net/common/"
+_ROUNDS = 20
+"""How often a document that others go on changing is read and written."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFiles:
+    """What was written for a site."""
+
+    secret: Path
+    """For the installer of its computers."""
+    documents: Path
+    """For ``load --documents``; holds the secret, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundClient:
+    """A client that is let in."""
+
+    id: str
+    """The ``_id`` of the client's document."""
+    name: str
+    created: str
+    """Empty where the model does not keep it."""
+    allowed_ips: tuple[str, ...]
+    """Empty for any."""
+    allowed_terms: tuple[str, ...]
+    """Empty for any."""
+    document: Document
+    """What lets it in: the client itself, or its credential; with ``_rev``."""
+
+
+def check_site(model: Model, site: str, what: Site) -> Site:
+    """Check what a site is to be, and return it with whole terms.
+
+    Raises:
+        UsageError: the model has no address blocks or terms for sites.
+        InputError: the site's name can't be part of a file's name, or an address block or a term is none.
+    """
+    if not has_credentials_apart(model) and (what.allowed_ips or what.allowed_terms):
+        raise UsageError(
+            "--allow-ip --allow-pref",
+            rule=f"model {model.name} can't limit what a site's computers do",
+            todo="leave them out",
+        )
+    problems = []
+    if not site or not all(each.isascii() and (each.isalnum() or each in "-_.") for each in site) or site[0] in "-.":
+        problems.append(Problem(f"site {site}", "has a name of other than letters, digits, - _ .", "choose another"))
+    if not what.name.strip():
+        problems.append(Problem("--name", "is empty", "give the name that people see"))
+    terms = tuple(each if each.startswith("http") else f"{_COMMON}{each}" for each in what.allowed_terms)
+    for option, schema, values in (
+        ("--allow-ip", "common/ip-block", what.allowed_ips),
+        ("--allow-pref", "common/term", terms),
+    ):
+        problems += [
+            Problem(f"{option} {value}", rule.removeprefix(": "), "correct it")
+            for value in values
+            for rule in explain(schema, value)
+        ]
+    raise_problems(problems)
+    return replace(what, allowed_terms=terms)
+
+
+def free_client_id(server: Server, target: Target, site: str) -> str:
+    """Return the ``_id`` that a new client of a site gets on a target.
+
+    Raises:
+        InputError: the site is let in already, or has been created too often.
+    """
+    server.welcome()
+    guard(server, target)
+    database = _database(server, target)
+    ids = client_ids_of(site)
+    leaves = database.leaves(ids) if database.exists() else {}
+    if any(not leaf.get("_deleted") for found in leaves.values() for leaf in found):
+        todo = "use `credentials rotate` for a new secret, or choose another name"
+        raise InputError(Problem(f"site {site}", "already exists on this target", todo))
+    for client_id in ids:
+        if not leaves.get(client_id):
+            return client_id
+    raise InputError(Problem(f"site {site}", "was revoked and created too often", "choose another name"))
+
+
+def create_files(
+    model: Model, site: str, what: Site, folder: Path, client_id: str | None = None
+) -> tuple[SiteFiles, list[Document]]:
+    """Make the credentials of a site, and write them to two new files that only their owner can read.
+
+    Args:
+        model: the document model.
+        site: the site's short name.
+        what: what its computers are; see ``check_site``.
+        folder: where the files go.
+        client_id: the ``_id`` of its client, from ``free_client_id``; None for the first one.
+
+    Returns:
+        The files, and the documents.
+
+    Raises:
+        FileError: a file exists already, or can't be written.
+    """
+    secret = new_secret()
+    documents = site_documents(model, client_id or client_ids_of(site)[0], what, secret)
+    return _write(site, site, secret, documents, folder), documents
+
+
+def _write(site: str, file_name: str, secret: Secret, documents: Sequence[Document], folder: Path) -> SiteFiles:
+    files = SiteFiles(folder / f"{file_name}.secret.json", folder / f"{file_name}.documents.json")
+    installer = {
+        "site": site,
+        "clientCredentials": {"client_id": secret.client_id, "client_secret": secret.client_secret},
+    }
+    with new_files(files.secret, files.documents) as streams:
+        for stream, data in zip(streams, (installer, {"docs": documents}), strict=True):
+            stream.write(orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n")
+    return files
+
+
+def site_sources(model: Model, site: str, documents: Sequence[Document]) -> list[Source]:
+    """Return the sources that bring a site's documents to a target, and the views that they are found by."""
+    return [*sources_of(model, documents, f"credentials of site {site}"), *design_sources(model)]
+
+
+def find_clients(server: Server, target: Target) -> list[FoundClient]:
+    """Return the clients of pilot computers that a target lets in, by name; those that were revoked are not among them.
+
+    Raises:
+        ProtocolError: the database or its views do not exist.
+        ProtectedError: a database was loaded as something more protected.
+    """
+    server.welcome()
+    guard(server, target)
+    return clients_of(_database(server, target), target.model)
+
+
+def clients_of(database: Database, model: Model) -> list[FoundClient]:
+    """Return the clients that a database lets in; see ``find_clients``."""
+    found: dict[str, FoundClient] = {}
+    start: object = None
+    apart = has_credentials_apart(model)
+    names: dict[str, Any] = {}
+    try:
+        while True:
+            rows = database.view_page("views", _VIEW, limit=BATCH_DOCUMENTS, start=start)
+            new = [row for row in rows if row["id"] not in found]
+            documents = [_client(row, apart=apart) for row in new]
+            if apart:
+                ids = sorted({str(each["clientId"]) for each in documents if each and "clientId" in each})
+                names |= {row["key"]: (row.get("doc") or {}).get("name", "") for row in database.all_docs(ids)}
+            for row, document in zip(new, documents, strict=True):
+                found[row["id"]] = _found(row["id"], document, names, apart=apart)
+            if len(rows) < BATCH_DOCUMENTS or not new:
+                break
+            start = rows[-1]["key"]
+    except NotFoundError as error:
+        todo = "load the target first: dataloader load --snapsets-only"
+        raise ProtocolError(f"database {database.name}", rule="has no views of ours", todo=todo) from error
+    wanted = (each for each in found.values() if apart or each.document.get("type") == CLIENT)
+    return sorted(wanted, key=lambda each: (each.name, each.id, each.created))
+
+
+def _client(row: dict[str, Any], *, apart: bool) -> Document:
+    value = row.get("value")
+    found = value.get("clientCredential") if apart and isinstance(value, dict) else value
+    return found if isinstance(found, dict) else {}
+
+
+def _found(doc_id: str, document: Document, names: dict[str, Any], *, apart: bool) -> FoundClient:
+    client = str(document.get("clientId", "")) if apart else doc_id
+    name = names.get(client, "") if apart else document.get("name", "")
+    ips, terms = (document.get(member) or () for member in ("allowedIPBlocks", "allowedPrefsToWrite"))
+    created = str(document.get("timestampCreated") or "")
+    return FoundClient(client, str(name), created, tuple(map(str, ips)), tuple(map(str, terms)), document)
+
+
+def _database(server: Server, target: Target) -> Database:
+    return server.database(target.database(client_database(target.model)))
+
+
+def find_site(server: Server, target: Target, site: str) -> list[FoundClient]:
+    """Return what lets a site in: found by its short name, else by the client's ``_id`` or the name that people see.
+
+    Raises:
+        InputError: there is none, or several sites have the name.
+        ProtocolError: the database or its views do not exist.
+    """
+    clients = find_clients(server, target)
+    for same in (
+        [each for each in clients if each.id in {*client_ids_of(site), site}],
+        [each for each in clients if each.name == site],
+    ):
+        if len({each.id for each in same}) > 1:
+            ids = ", ".join(sorted({each.id for each in same}))
+            raise InputError(Problem(f"site {site}", "is the name of several clients", f"give one's ID: {ids}"))
+        if same:
+            return same
+    names = ", ".join(sorted({each.name or each.id for each in clients})) or "none"
+    raise InputError(Problem(f"site {site}", "is not let in by this target", f"known: {names}"))
+
+
+def revoke_site(server: Server, target: Target, site: str, reason: str) -> int:
+    """Keep a site's computers out, at once: what lets them in is deleted, so that tokens it was given fail, too.
+
+    (The servers of 2017-11-01 look at no token; see docs/servers.md.)
+
+    Returns:
+        How many documents were deleted.
+
+    Raises:
+        InputError: there is no such site.
+        AttentionError: somebody changes its documents again and again.
+    """
+    found = find_site(server, target, site)
+    # What lets in comes first.
+    ids = [*dict.fromkeys([client.document["_id"] for client in found] + [client.id for client in found])]
+    for doc_id in ids:
+        _delete(_database(server, target), doc_id, reason)
+    return len(ids)
+
+
+def _delete(database: Database, doc_id: str, reason: str) -> None:
+    for _ in range(_ROUNDS):
+        live = [leaf for leaf in database.leaves([doc_id])[doc_id] if not leaf.get("_deleted")]
+        if not live:
+            return
+        # All leaves: one that stays would be shown again. The secret is not kept.
+        database.edit([_tombstone(leaf, reason) for leaf in live[:1]])
+    raise AttentionError(f"document {doc_id}", rule="is changed again and again by others", todo="run it again")
+
+
+def _tombstone(leaf: Document, reason: str) -> Document:
+    kept: Document = {name: leaf[name] for name in ("_id", "_rev", "type", "name", "clientId") if name in leaf}
+    return {**kept, "_deleted": True, "revoked": True, "revokedReason": reason, "timestampRevoked": now()}
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What rotating a site's secret takes, once the new one is on disk."""
+
+    site: str
+    files: SiteFiles
+    documents: list[Document]
+    """With ``_rev`` where a document is to be replaced."""
+    old: list[FoundClient]
+
+
+def prepare_rotation(server: Server, target: Target, site: str, folder: Path) -> Rotation:
+    """Make a new secret for a site, and write it to two new files; nothing changes on the target yet.
+
+    Raises:
+        InputError: there is no such site.
+        FileError: a file exists already, or can't be written.
+    """
+    old = find_site(server, target, site)
+    created = now()
+    secret = new_secret()
+    newest = max(old, key=lambda each: each.created)
+    if has_credentials_apart(target.model):
+        what = Site(newest.name, created, newest.allowed_ips, newest.allowed_terms)
+        documents = [credential_document(newest.id, what, secret)]
+    else:
+        changed = {"oauth2ClientId": secret.client_id, "oauth2ClientSecret": secret.client_secret}
+        documents = [{**newest.document, **changed}]
+    digits = "".join(each for each in created if each.isdigit())[:14]
+    bare = [{name: value for name, value in each.items() if name != "_rev"} for each in documents]
+    files = _write(site, f"{site}.rotated-{digits}", secret, bare, folder)
+    return Rotation(site, files, documents, old)
+
+
+def rotate(server: Server, target: Target, rotation: Rotation) -> None:
+    """Let a site in with its new secret, and then no longer with the old one.
+
+    Raises:
+        AttentionError: the server did not accept the new one; the old one still works.
+    """
+    database = _database(server, target)
+    rejected = [reply for reply in database.swap(rotation.documents) if reply.error]
+    if rejected:
+        raise AttentionError(
+            f"site {rotation.site}",
+            rule=f"its new secret was not accepted ({rejected[0].error}), so the old one still works",
+            todo="run it again; the new files are of no use",
+        )
+    if has_credentials_apart(target.model):
+        for client in rotation.old:
+            _delete(database, client.document["_id"], "rotated")
+
+
+__all__ = [
+    "CREDENTIAL",
+    "FoundClient",
+    "Rotation",
+    "SiteFiles",
+    "check_site",
+    "clients_of",
+    "create_files",
+    "find_clients",
+    "find_site",
+    "free_client_id",
+    "prepare_rotation",
+    "revoke_site",
+    "rotate",
+    "site_sources",
+]

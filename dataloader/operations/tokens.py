@@ -1,0 +1,133 @@
+"""Access tokens: deleting those that have expired, which every log-in leaves behind.
+
+The servers write an access token document at each log-in; GPII's own deployment deleted expired ones with an hourly
+job.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dataloader.common import (
+    BATCH_DOCUMENTS,
+    DataloaderError,
+    Document,
+    OnProgress,
+    ProtocolError,
+    no_progress,
+    tell_how_far,
+)
+from dataloader.couch import Database, NotFoundError, Server
+from dataloader.records.models import Model
+from dataloader.records.sites import client_database
+from dataloader.target import Target, guard
+
+TOKEN_TYPE = "gpiiAppInstallationAuthorization"  # noqa: S105 - a type of document
+_DESIGN = "views"
+
+
+@dataclass
+class PruneResult:
+    """What became of the access tokens."""
+
+    deleted: int = 0
+    valid: int = 0
+    """Tokens that have not expired, as far as they were read; they are left as they are."""
+    undated: int = 0
+    """Tokens that don't say when they expire; these are kept, too."""
+    failed: int = 0
+    """Tokens that the server did not delete; the next run tries again."""
+
+
+def prune_tokens(server: Server, target: Target, *, on_progress: OnProgress = no_progress) -> PruneResult:
+    """Delete the access tokens that have expired, in batches; never one that has not.
+
+    A token has expired if both this machine's clock and the server's are past its time.
+
+    Args:
+        server: the target's server.
+        target: the target.
+        on_progress: told of each batch.
+
+    Raises:
+        ProtocolError: the database or its views do not exist.
+        ProtectedError: a database was loaded as something more protected.
+        DataloaderError: the server failed after all retries, or refused; running it again continues.
+    """
+    server.welcome()
+    guard(server, target)
+    database = server.database(target.database(client_database(target.model)))
+    now = datetime.now(UTC)
+    now = min(now, server.time() or now)
+    result = PruneResult()
+    try:
+        for page in _pages(database, target.model, now):
+            _prune(database, page, now, result)
+            on_progress("access tokens", result.deleted, 0)
+    except NotFoundError as error:
+        todo = "load the target first: dataloader load --snapsets-only"
+        raise ProtocolError(f"database {database.name}", rule="has no views of ours", todo=todo) from error
+    except DataloaderError as error:
+        tell_how_far(error, result.deleted, result.deleted, "tokens")
+        raise
+    return result
+
+
+def _pages(database: Database, model: Model, now: datetime) -> Iterator[list[Document]]:
+    """Yield the access tokens a page at a time; where the view is by their time, the expired ones only."""
+    by_time = model.name == "gpii-key"
+    # With gpii-token no view is by time; that of all tokens is read.
+    view = "findAccessTokenByExpires" if by_time else "findAuthorizationByAccessToken"
+    end = int(now.timestamp() * 1000) if by_time else None
+    start: object = None
+    seen: set[str] = set()
+    limit = BATCH_DOCUMENTS
+    while True:
+        rows = database.view_page(_DESIGN, view, limit=limit, start=start, end=end)
+        new = [row for row in rows if row["id"] not in seen]
+        yield [_token(row, by_time=by_time) for row in new]
+        if len(rows) < limit:
+            return
+        if not new:
+            # As many with one key as fit on a page.
+            limit *= 2
+            continue
+        start = rows[-1]["key"]
+        seen = {row["id"] for row in rows}
+
+
+def _token(row: dict[str, Any], *, by_time: bool) -> Document:
+    value = row.get("value")
+    found = value if by_time else value.get("authorization") if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _prune(database: Database, tokens: list[Document], now: datetime, result: PruneResult) -> None:
+    expired = []
+    for token in tokens:
+        if token.get("type") != TOKEN_TYPE or "_rev" not in token:
+            continue
+        time = _time(token.get("timestampExpires"))
+        if time is None:
+            result.undated += 1
+        elif time < now:
+            expired.append({"_id": token["_id"], "_rev": token["_rev"], "_deleted": True})
+        else:
+            result.valid += 1
+    if not expired:
+        return
+    replies = database.swap(expired)
+    # A conflict: somebody has changed it or deleted it meanwhile, or this is a repeat that was already done.
+    result.deleted += sum(not reply.error for reply in replies)
+    result.failed += sum(bool(reply.error) and reply.error != "conflict" for reply in replies)
+
+
+def _time(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

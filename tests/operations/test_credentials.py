@@ -1,0 +1,159 @@
+"""Credentials of sites: what lets their pilot computers in, in the shape of each model, and keeps them out again."""
+
+import json
+import stat
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from dataloader.common import ExitCode, explain
+from dataloader.couch import Server
+from dataloader.records.sites import client_database
+from dataloader.target import Target
+from tests.support.command import Command
+from tests.support.marks import ONE_MODEL
+from tests.support.server import databases, snapshot
+
+NAME = "Example Library"
+
+
+@pytest.fixture
+def create(run_here: Command, tmp_path: Path) -> Command:
+    """Create the credentials of a site on the target: ``create("library", …)``."""
+
+    def create(site: str, *options: object) -> object:
+        return run_here("credentials", "create", site, "--name", NAME, "--out", tmp_path / "secrets", *options)
+
+    return create  # type: ignore[return-value]
+
+
+def secret_of(path: Path) -> dict[str, str]:
+    """Return the secret that an installer is given."""
+    data = json.loads(path.read_text())
+    assert explain("files/site-credentials", data) == []
+    found: dict[str, str] = data["clientCredentials"]
+    return found
+
+
+def clients(server: Server, target: Target) -> list[dict[str, object]]:
+    """Return the documents that let pilot computers in."""
+    stored = snapshot(server, target)[client_database(target.model)].values()
+    kind = "clientCredential" if target.model.name == "gpii-key" else "gpiiAppInstallationClient"
+    return [each for each in stored if each.get("type") == kind]
+
+
+def test_create_lets_a_site_in(
+    create: Command, run_here: Command, server: Server, target: Target, tmp_path: Path
+) -> None:
+    """The documents follow their schemas, the installer's file is its owner's only, and the secret is not printed."""
+    done = create("library")
+    assert done.code == ExitCode.OK
+    path = tmp_path / "secrets" / "library.secret.json"
+    secret = secret_of(path)
+    assert all(str(UUID(value, version=4)) == value for value in secret.values())
+    for each in path.parent.iterdir():
+        assert stat.S_IMODE(each.stat().st_mode) == 0o600
+    [client] = clients(server, target)
+    assert (client["oauth2ClientId"], client["oauth2ClientSecret"]) == (secret["client_id"], secret["client_secret"])
+    assert secret["client_secret"] not in done.stdout + done.stderr
+    stored = snapshot(server, target)[client_database(target.model)].values()
+    for document in (each for each in stored if not each["_id"].startswith("_")):
+        bare = {name: value for name, value in document.items() if name != "_rev"}
+        assert explain(f"{target.model.name}/{bare['type']}", bare) == []
+    listed = run_here("credentials", "list", "--json")
+    assert [each["name"] for each in listed.data["clients"]] == [NAME]
+    assert secret["client_secret"] not in listed.stdout
+
+
+def test_create_again_is_refused(create: Command, server: Server, target: Target) -> None:
+    """A site has one secret; a new one is what rotate is for."""
+    assert create("library").code == ExitCode.OK
+    before = clients(server, target)
+    done = create("library", "--out", "elsewhere")
+    assert done.code == ExitCode.INPUT
+    assert "site library: already exists on this target (use `credentials rotate`" in done.stderr
+    assert clients(server, target) == before
+    assert not Path("elsewhere").exists()
+
+
+def test_what_was_created_offline_is_loaded_like_a_batch(
+    here: Command, run_here: Command, server: Server, target: Target, tmp_path: Path
+) -> None:
+    """Without a target the files are written only; ``load --documents`` brings them, as often as it runs."""
+    done = here("credentials", "create", "library", "--name", NAME, "--model", target.model.name, "--out", tmp_path)
+    assert done.code == ExitCode.OK, done.stderr
+    path = tmp_path / "library.documents.json"
+    first = run_here("load", "--documents", path, "--environment", "production", "--json")
+    assert first.code == ExitCode.OK, first.stderr
+    assert len(clients(server, target)) == 1
+    again = run_here("load", "--documents", path, "--environment", "production", "--json")
+    assert (again.code, again.data["created"]) == (ExitCode.OK, 0)
+
+
+def test_revoke_keeps_a_site_out_and_it_can_be_created_again(
+    create: Command, run_here: Command, server: Server, target: Target
+) -> None:
+    """Nothing that lets it in is left, nor its secret; a new one is another client."""
+    create("library")
+    [old] = clients(server, target)
+    done = run_here("credentials", "revoke", "library", "--yes", "--reason", "closed")
+    assert done.code == ExitCode.OK
+    assert clients(server, target) == []
+    database = databases(server, target)[client_database(target.model)]
+    for leaf in database.leaves([str(old["_id"])])[str(old["_id"])]:
+        assert (leaf["_deleted"], leaf["revokedReason"]) == (True, "closed")
+        assert "oauth2ClientSecret" not in leaf
+    assert run_here("credentials", "revoke", "library", "--yes").code == ExitCode.INPUT
+    assert create("library", "--out", "again").code == ExitCode.OK
+    [new] = clients(server, target)
+    assert new["_id"] != old["_id"]
+
+
+def test_rotate_ends_the_old_secret(
+    create: Command, run_here: Command, server: Server, target: Target, tmp_path: Path
+) -> None:
+    """The new one is on disk before the target has it, and what the site may do stays."""
+    limits = ("--allow-ip", "10.1.0.0/16", "--allow-pref", "fontSize") if target.model.name == "gpii-key" else ()
+    create("library", *limits)
+    [old] = clients(server, target)
+    done = run_here("credentials", "rotate", "library", "--out", tmp_path / "secrets", "--json")
+    assert done.code == ExitCode.OK, done.stderr
+    secret = secret_of(Path(done.data["secret_file"]))
+    [new] = clients(server, target)
+    assert new["oauth2ClientSecret"] == secret["client_secret"] != old["oauth2ClientSecret"]
+    assert new["oauth2ClientId"] != old["oauth2ClientId"]
+    if limits:
+        assert new["allowedIPBlocks"] == ["10.1.0.0/16"]
+        assert new["allowedPrefsToWrite"] == ["http://registry.gpii.net/common/fontSize"]
+    assert len(run_here("credentials", "list", "--json").data["clients"]) == 1
+
+
+@ONE_MODEL
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("create",), ExitCode.USAGE, "needs a site"),
+        (("create", "a"), ExitCode.USAGE, "needs a folder for the secret file (add --out DIR)"),
+        (("create", "a", "--out", "x"), ExitCode.USAGE, "needs the name that people see"),
+        (("create", "../a", "--name", "A", "--out", "x"), ExitCode.INPUT, "choose another"),
+        (("create", "a", "--name", "A", "--out", "x", "--allow-ip", "10.0.0.0/8"), ExitCode.USAGE, "can't limit"),
+        (("revoke", "nowhere", "--yes"), ExitCode.PROTOCOL, "has no views of ours"),
+    ],
+)
+def test_what_is_missing_is_told(run_here: Command, arguments: tuple[str, ...], code: ExitCode, says: str) -> None:
+    """In one line, and before any file is written."""
+    done = run_here("credentials", *arguments)
+    assert done.code == code
+    assert says in done.stderr
+    assert not Path("x").exists()
+
+
+def test_check_warns_where_nobody_can_log_in(create: Command, run_here: Command) -> None:
+    """A target without a client gives no token to any pilot computer."""
+    run_here("load", "--snapsets-only")
+    warned = run_here("check")
+    assert warned.code == ExitCode.OK
+    assert "has no client, so that no pilot computer gets a token" in warned.stderr
+    create("library")
+    assert "has no client" not in run_here("check").stderr

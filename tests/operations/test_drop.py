@@ -1,0 +1,70 @@
+"""Dropping: what the databases remember decides, and nothing else is deleted."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from dataloader.common import ExitCode
+from dataloader.couch import Server
+from dataloader.target import Target
+from tests.support.command import Command
+from tests.support.marks import ONE_MODEL
+from tests.support.server import put
+
+pytestmark = ONE_MODEL
+MARKER = "_local/dataloader"
+
+
+@pytest.fixture
+def names(server: Server, target: Target) -> Iterator[dict[str, str]]:
+    """Databases with the target's prefix, by what they remember; deleted afterwards."""
+    made = {each: f"{target.prefix}x-{each}" for each in ("development", "ci", "staging", "production", "nothing")}
+    yield made
+    for name in made.values():
+        server.database(name).delete()
+
+
+def make(server: Server, names: dict[str, str], *environments: str) -> None:
+    """Create databases that remember environments."""
+    for environment in environments:
+        database = server.database(names[environment])
+        database.create()
+        if environment != "nothing":
+            put(database, {"_id": MARKER, "environment": environment})
+
+
+def test_development_and_ci_are_dropped(
+    run_here: Command, server: Server, names: dict[str, str], target: Target
+) -> None:
+    """Those of the prefix; what remembers nothing is kept and reported."""
+    make(server, names, "development", "ci", "nothing")
+    done = run_here("drop", "--yes", "--json")
+    assert done.code == ExitCode.ATTENTION
+    assert sorted(done.data["dropped"]) == sorted([names["ci"], names["development"]])
+    assert done.data["kept"] == [names["nothing"]]
+    assert [server.database(names[each]).exists() for each in ("development", "ci", "nothing")] == [False, False, True]
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_a_protected_database_stops_it(
+    run_here: Command, server: Server, names: dict[str, str], environment: str
+) -> None:
+    """Nothing is deleted, whatever the target is said to be."""
+    make(server, names, "development", environment)
+    done = run_here("drop", "--yes")
+    assert done.code == ExitCode.PROTECTED
+    assert f"holds {environment} data, so nothing with this prefix is deleted" in done.stderr
+    assert server.database(names["development"]).exists()
+    assert run_here("drop", "--yes", "--environment", environment).code == ExitCode.PROTECTED
+
+
+def test_it_asks_first_and_wants_a_prefix(
+    here: Command, run_here: Command, server: Server, names: dict[str, str], target: Target
+) -> None:
+    """Without a terminal and without --yes nothing is deleted; without a prefix everything would be."""
+    make(server, names, "ci")
+    done = run_here("drop")
+    assert done.code == ExitCode.USAGE
+    assert "refusing to continue without confirmation (add --yes)" in done.stderr
+    assert server.database(names["ci"]).exists()
+    assert here("drop", "--url", target.address.url, "--yes").code == ExitCode.USAGE

@@ -1,0 +1,108 @@
+"""Access tokens: those that have expired are deleted, and no other document ever."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dataloader.common import ExitCode
+from dataloader.couch import Server
+from dataloader.operations import prune_tokens
+from dataloader.records.sites import client_database
+from dataloader.target import Target
+from tests.support.command import Command
+from tests.support.marks import ONE_MODEL
+from tests.support.proxy import Forward, Reply, Request
+from tests.support.server import Proxied, snapshot
+
+
+def token(number: int, expires: object, **more: object) -> dict[str, Any]:
+    """Return an access token as the servers write it."""
+    return {
+        "_id": f"token-{number:05}",
+        "type": "gpiiAppInstallationAuthorization",
+        "accessToken": f"secret-{number}",
+        "clientId": "client",
+        "revoked": False,
+        "timestampExpires": expires,
+        **more,
+    }
+
+
+def at(seconds: float) -> str:
+    """Return a time as JavaScript writes it, so many seconds from now."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@pytest.fixture
+def plant(run_here: Command, server: Server, target: Target) -> Any:
+    """Put documents beside the views of a target."""
+    assert run_here("load", "--snapsets-only").code == ExitCode.OK
+
+    def plant(*documents: dict[str, Any]) -> None:
+        database = server.database(target.database(client_database(target.model)))
+        assert database.edit(documents) == []
+
+    return plant
+
+
+def tokens(server: Server, target: Target) -> set[str]:
+    """Return the IDs of the tokens that are there."""
+    return {each for each in snapshot(server, target)[client_database(target.model)] if each.startswith("token-")}
+
+
+def test_expired_tokens_are_deleted_and_no_others(
+    plant: Any, run_here: Command, server: Server, target: Target
+) -> None:
+    """Also where there are more than fit on a page, many with one time; what does not say when it expires is kept."""
+    same = at(-60)
+    other_type = token(9_000, at(-60), type="webPrefsConsumerAuthorization")
+    plant(
+        *(token(number, same if number % 2 else at(-number)) for number in range(1, 1_201)),
+        *(token(number, at(3_600)) for number in range(2_000, 2_020)),
+        token(3_000, "soon"),
+        other_type,
+    )
+    done = run_here("tokens", "prune", "--json")
+    assert done.code == ExitCode.OK, done.stderr
+    assert done.data["deleted"] == 1_200
+    kept = {f"token-{number:05}" for number in [*range(2_000, 2_020), 3_000, 9_000]}
+    assert tokens(server, target) == kept
+    assert run_here("tokens", "prune", "--json").data["deleted"] == 0
+
+
+@ONE_MODEL
+def test_a_clock_that_is_ahead_deletes_nothing_too_early(
+    plant: Any, proxied: Proxied, server: Server, target: Target
+) -> None:
+    """A token has to have expired by the server's clock, too."""
+    plant(token(1, at(-60)))
+
+    def an_hour_behind(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        time = (datetime.now(UTC) - timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        return Reply(reply.status, reply.body, {**reply.headers, "Date": time})
+
+    behind, _ = proxied(an_hour_behind)
+    assert prune_tokens(behind, target).deleted == 0
+    assert prune_tokens(server, target).deleted == 1
+
+
+@ONE_MODEL
+def test_a_token_that_is_prolonged_meanwhile_is_kept(
+    plant: Any, proxied: Proxied, server: Server, target: Target
+) -> None:
+    """Somebody writes it between the question and the deletion: the deletion is refused."""
+    plant(token(1, at(-60)), token(2, at(-60)))
+    database = server.database(target.database(client_database(target.model)))
+
+    def prolong(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs":
+            [leaf] = database.leaves(["token-00001"])["token-00001"]
+            database.edit([{**token(1, at(3_600)), "_rev": leaf["_rev"]}])
+        return forward(request)
+
+    through, _ = proxied(prolong)
+    result = prune_tokens(through, target)
+    assert (result.deleted, result.failed) == (1, 0)
+    assert tokens(server, target) == {"token-00001"}
