@@ -34,8 +34,18 @@ def next_after(context: click.Context) -> str | None:
     following = FOLLOWING.get(context.info_name or "")
     if following is None:
         return None
+    return following.format(manifest=manifest_words(context), target=target_words(context))
+
+
+def manifest_words(context: click.Context) -> str:
+    """Return the manifests that a command was given, as they are typed."""
     values = context.params.get("manifests") or context.params.get("manifest_path") or context.params.get("manifest")
     paths = values if isinstance(values, tuple) else () if values is None else (values,)
+    return " ".join(quote(str(each)) for each in paths) or "MANIFEST"
+
+
+def target_words(context: click.Context) -> str:
+    """Return the options that a command was given to say which target is meant, each after a blank."""
     words = []
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -47,5 +57,4 @@ def next_after(context: click.Context) -> str | None:
                 words.append(option)
             else:
                 words += [f"{option} {quote(str(each))}" for each in (value if isinstance(value, tuple) else (value,))]
-    manifest = " ".join(quote(str(each)) for each in paths) or "MANIFEST"
-    return following.format(manifest=manifest, target="".join(f" {word}" for word in words))
+    return "".join(f" {word}" for word in words)

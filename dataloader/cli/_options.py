@@ -141,6 +141,13 @@ class ReportOptions:
     full: bool
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryOptions:
+    """Which earlier runs a report takes into account."""
+
+    history: tuple[Path, ...]
+
+
 def _group(
     group: type[Any], keyword: str, options: Sequence[Callable[[Callable[..., Any]], Callable[..., Any]]]
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -216,6 +223,22 @@ report_options = _group(
     ),
 )
 """Add the options for the report."""
+
+
+history_options = _group(
+    HistoryOptions,
+    "history_options",
+    (
+        click.option(
+            "--history",
+            type=PATH,
+            multiple=True,
+            metavar="FILE",
+            help="With --report: what --json of an earlier run printed, to draw how the numbers changed; repeatable.",
+        ),
+    ),
+)
+"""Add the option for the JSON of earlier runs."""
 
 
 def details_option(what: str) -> Callable[[Function], Function]:

@@ -11,11 +11,12 @@ import click
 from click.core import ParameterSource
 
 from dataloader.batch import CardFile
+from dataloader.cli._next import manifest_words, target_words
 from dataloader.cli._options import ReportOptions
 from dataloader.cli._output import Output
 from dataloader.common import DataloaderError, ExitCode, FileError, UsageError, new_files
 from dataloader.couch import Server
-from dataloader.report import Report, Run, about, facts, stopped
+from dataloader.report import Report, Run, about, described, stopped
 from dataloader.target import Target
 
 
@@ -72,6 +73,7 @@ def reporting(
     details = click.get_current_context().params.get("details")
     if details is not None and details.absolute() == path.absolute():
         raise UsageError(f"--report --details {path}", rule="are two files", todo="give each a name of its own")
+    context = click.get_current_context()
     reporter = Reporter(wanted=True)
     started, start = datetime.now(UTC), time.monotonic()
     failure: DataloaderError | KeyboardInterrupt | None = None
@@ -93,8 +95,11 @@ def reporting(
                     started,
                     time.monotonic() - start,
                     reporter.code,
+                    str(context.params.get("target") or ""),
+                    manifest_words(context),
+                    output.masked(target_words(context)),
                 )
-                report = reporter.report.with_warnings(output.noticed).with_facts(facts(run))
+                report = described(reporter.report.with_warnings(output.noticed), run)
                 page = render(report, full=full)
                 stream.write(output.cleaned(page.decode()).encode())
     except FileError as error:

@@ -76,8 +76,19 @@ def carry_out(
     details: Path | None,
     write_options: WriteOptions,
     manifests: Sequence[CardFile] = (),
+    more: tuple[dict[str, Any], Sequence[str]] = ({}, ()),
 ) -> tuple[LoadResult, Noted[NotedDocument], ExitCode]:
     """Load sources, print what came of it, and what the manifests left out.
+
+    Args:
+        output: how the command prints.
+        server: the target's server.
+        target: the target.
+        sources: what to load.
+        details: a new file for a line a document, if one is wanted.
+        write_options: how to write.
+        manifests: the batches.
+        more: what the command has to say besides, as data and as lines.
 
     Returns:
         What came of it, the documents that need attention, and the exit code.
@@ -100,8 +111,8 @@ def carry_out(
         finally:
             progress.close()
     output.result(
-        {**load_json(target, result), "left_out": left_out_json(manifests)},
-        [*left_out_text(manifests), *load_text(target, result)],
+        {**load_json(target, result), "left_out": left_out_json(manifests), **more[0]},
+        [*left_out_text(manifests), *load_text(target, result), *more[1]],
     )
     output.warnings(raised_text(target, result.raised))
     output.warnings(snapset_warnings(result.older_snapsets, result.unlisted_snapsets))

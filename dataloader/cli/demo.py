@@ -1,103 +1,160 @@
 """The command ``demo``: the whole main job on the embedded server."""
 
+import csv
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
+from typing import IO
 
 import click
 
+from dataloader.batch import Manifest, Verdict, read_reconciled
 from dataloader.cli._command import command
 from dataloader.cli._options import PATH, get_server
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._write import load_json
-from dataloader.common import ExitCode, VerifyError
+from dataloader.common import ExitCode, VerifyError, many, new_files
 from dataloader.embedded import EmbeddedServer, install
-from dataloader.operations import LoadResult, Outcome, VerifyVerdict, all_sources, generate, load, verify
+from dataloader.operations import Outcome, VerifyVerdict, all_sources, generate, load, verify
+from dataloader.operations.reconcile import ReturnedFile, reconcile, results_in, write_results
 from dataloader.records import read_snapsets
 from dataloader.records.models import DEFAULT_MODEL, model_names
+from dataloader.report import Noted, Run, described, render, verify_report
 from dataloader.target import Environment, resolve
+from dataloader.vendor import check_value
+from dataloader.vendor.returned import Reading
 
 DEMO_CARDS = 500
 
 
 DEMO_SNAPSETS = ("snapset_1a", "snapset_2b", "snapset_3", "snapset_4c", "snapset_4d")
+DEMO_FAILED = 2
+"""Cards that the vendor of the demo fails to encode."""
 
 
 @command(short_help="See the whole main job happen, on the embedded server.")
 @click.option(
-    "--cards", type=click.IntRange(len(DEMO_SNAPSETS), 100_000), default=DEMO_CARDS, metavar="N", help="Default 500."
+    "--cards",
+    type=click.IntRange(len(DEMO_SNAPSETS), 100_000),
+    default=DEMO_CARDS,
+    metavar="N",
+    help="How many cards (default: 500).",
 )
-@click.option("--model", type=click.Choice(model_names()), default=DEFAULT_MODEL, help="Default gpii-token.")
-@click.option("--out", type=PATH, metavar="DIR", help="Where the files go; default demo/ and the time.")
+@click.option("--model", type=click.Choice(model_names()), default=DEFAULT_MODEL, help=f"Default: {DEFAULT_MODEL}.")
+@click.option("--out", type=PATH, metavar="DIR", help="Where the files go (default: demo/ and the time).")
+@click.option("--serve", is_flag=True, help="Leave the server running afterwards, until Ctrl-C.")
 @global_options
 @click.pass_obj
-def demo(output: Output, /, cards: int, model: str, out: Path | None) -> ExitCode:
-    """Mint a batch, write its workbook, load it, verify it, and load it again, on the embedded server.
+def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: bool) -> ExitCode:
+    """Mint a batch, play its vendor, load what came back, verify it, and load it again, on the embedded server.
+
+    Leaves the batch's files and a report to open.
 
     \b
     Example:
       dataloader demo --cards 1000
     """
-    now = datetime.now(UTC)
-    folder = Path("demo") / now.strftime("%Y%m%d-%H%M%S") if out is None else out
+    started, start = datetime.now(UTC), time.monotonic()
+    folder = Path("demo") / started.strftime("%Y%m%d-%H%M%S") if out is None else out
     progress = Progress(output)
     snapsets = read_snapsets()
     share = cards // len(DEMO_SNAPSETS)
     shares = dict.fromkeys(DEMO_SNAPSETS, share) | {DEMO_SNAPSETS[-1]: cards - share * (len(DEMO_SNAPSETS) - 1)}
-    output.say("setting up the embedded server, once, if it is not yet there …")
+    output.say("setting up the embedded server (the first time only) …")
     install()
     with TemporaryDirectory(prefix="dataloader-demo-") as data, EmbeddedServer(Path(data)) as embedded:
         target = resolve(url=embedded.url, model=model, environment=Environment.DEVELOPMENT, environ={})
         server = get_server(target)
-        output.say(f"server     PouchDB Server at {embedded.url}, in a temporary folder")
-        batch = generate(f"demo-{now:%Y%m%d-%H%M%S}", shares, folder)
-        output.say(f"generate   {cards:,} cards minted over {len(shares)} snapsets")
-        sources = all_sources(target, [batch.manifest], snapsets)
+        output.say(f"server      PouchDB Server at {embedded.url}, in a temporary folder")
+        batch = generate(f"demo-{started:%Y%m%d-%H%M%S}", shares, folder)
+        output.say(f"generate    {cards:,} cards over {len(shares)} snapsets, in a workbook for the vendor")
+        returned = folder / f"{batch.manifest.header.name}.returned.csv"
+        _encode(batch.manifest, returned)
+        found = reconcile(batch.manifest, [ReturnedFile(returned)], Reading(cards=cards))
+        results = results_in(folder, batch.manifest.header.name)
+        write_results(found, results)
+        encoded = read_reconciled(results.reconciled)
+        output.say(f"vendor      fails to encode {many(DEMO_FAILED, 'card')}, and sends back a list")
+        output.say(f"reconcile   {encoded.count:,} cards are encoded; the others are in a new workbook for the vendor")
+        sources = all_sources(target, [encoded], snapsets)
         first = load(server, target, sources, on_progress=progress)
-        output.say(f"load       {_told(first)}")
-        checked = verify(server, target, [batch.manifest], snapsets, on_progress=progress)
         progress.close()
-        output.say(
-            f"verify     {checked.verdicts[VerifyVerdict.OK]:,} of {cards:,} cards answer as the real servers will ask"
-        )
+        output.say(f"load        {first.count(Outcome.CREATED):,} documents created in {first.seconds:.1f} s")
+        checked = verify(server, target, [encoded], snapsets, on_progress=progress)
+        progress.close()
+        good = checked.verdicts[VerifyVerdict.OK] == encoded.count
+        output.say(f"verify      {'every encoded card works' if good else 'some cards would not work'}")
         before = [server.database(target.database(name)).update_seq() for name in target.model.databases]
         second = load(server, target, sources, on_progress=progress)
         after = [server.database(target.database(name)).update_seq() for name in target.model.databases]
         progress.close()
-        output.say(f"load again {_told(second)}")
-    output.result(
-        {
-            "manifest": str(batch.manifest.path),
-            "workbook": str(batch.workbook),
-            "cards": cards,
-            "load": load_json(target, first),
-            "verified": checked.verdicts[VerifyVerdict.OK],
-            "load_again": load_json(target, second),
-            "update_sequences_unchanged": before == after,
-        },
-        [
-            "",
-            f"The workbook for the card vendor:  {batch.workbook}",
-            f"The batch's record, to be kept:    {batch.manifest.path}",
-            f"1. minted   {cards:,} cards, each with its own UUID and one of {len(shares)} snapsets",
-            (
-                f"2. loaded   {first.count(Outcome.CREATED):,} documents into "
-                f"{len(first.created_databases)} new databases, and built {first.views_built} views"
-            ),
-            f"3. verified {checked.verdicts[VerifyVerdict.OK]:,} of {cards:,} cards",
-            (
-                f"4. loaded again: {second.count(Outcome.CREATED)} created, "
-                f"{second.count(Outcome.UNCHANGED):,} unchanged, "
-                f"update sequences {'unchanged' if before == after else 'CHANGED'}"
-            ),
-        ],
-    )
-    if not checked.good or before != after or first.needs_attention or second.needs_attention:
-        raise VerifyError("demo", rule="did not come out as it should", todo="run it again with --debug")
+        output.say(f"load again  {'nothing to change' if before == after else 'CHANGED SOMETHING'}")
+        report = folder / "report.html"
+        run = Run(
+            *("dataloader demo", [encoded], target, server.greeting, started, time.monotonic() - start, ExitCode.OK)
+        )
+        with new_files(report) as (stream,):
+            stream.write(render(described(verify_report([encoded], checked, Noted()), run)))
+        if not good or before != after or first.needs_attention or second.needs_attention:
+            raise VerifyError("demo", rule="did not come out as it should", todo="run it again with --debug")
+        where = f" --url {embedded.url} --model {model}" if serve else ""
+        output.result(
+            {
+                "manifest": str(batch.manifest.path),
+                "workbook": str(batch.workbook),
+                "returned": str(returned),
+                "reconciled": str(results.reconciled),
+                "reencode": str(results.reencode),
+                "report": str(report),
+                "url": embedded.url if serve else None,
+                "cards": cards,
+                "encoded": found.counts[Verdict.ENCODED],
+                "load": load_json(target, first),
+                "verified": checked.verdicts[VerifyVerdict.OK],
+                "load_again": load_json(target, second),
+                "update_sequences_unchanged": before == after,
+            },
+            [
+                "",
+                f"The files are in {folder}. Open {report} in a browser.",
+                "",
+                "Three commands to try:",
+                f"  dataloader batches {quote(str(folder))}{where}",
+                f"  dataloader card 1 --in {quote(str(folder))}{where}",
+                f"  dataloader status {quote(str(results.reconciled))}{where}"
+                if serve
+                else "  dataloader demo --serve",
+            ],
+        )
+        if serve:
+            output.say(f"serving at {embedded.url} until Ctrl-C")
+            output.finish(ExitCode.OK)
+            with suppress(KeyboardInterrupt):
+                embedded.wait()
     return ExitCode.OK
 
 
-def _told(result: LoadResult) -> str:
-    parts = [f"{result.count(outcome):,} {outcome.value}" for outcome in Outcome if result.count(outcome)]
-    return f"{result.documents:,} documents: {', '.join(parts)} ({result.seconds:.1f} s)"
+def _encode(manifest: Manifest, path: Path) -> None:
+    """Write what a vendor sends back who fails to encode the first cards."""
+    with new_files(path) as (stream,):
+        lines = csv.writer(_Text(stream))
+        lines.writerow(["Card number", "UUID", "Check", "Snapset", "Chip UID", "Result"])
+        for card in manifest.cards():
+            failed = card.number <= DEMO_FAILED
+            chip = "" if failed else f"04{card.number:08X}5A80"
+            result = "failed" if failed else "ok"
+            lines.writerow([card.number, card.uuid, check_value(card.uuid), card.snapset, chip, result])
+
+
+class _Text:
+    """Writes text to a stream of bytes."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text.encode())

@@ -1,11 +1,15 @@
 """The command for development data: seed."""
 
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
 
 import click
 
 from dataloader.cli._command import command
 from dataloader.cli._options import (
+    PATH,
     SnapsetOptions,
     TargetOptions,
     WriteOptions,
@@ -17,9 +21,15 @@ from dataloader.cli._options import (
     write_options,
 )
 from dataloader.cli._output import Output, global_options
+from dataloader.cli._table import table
 from dataloader.cli._write import carry_out, load_details
-from dataloader.common import ExitCode
-from dataloader.operations import DEFAULT_SEED, seed_sources
+from dataloader.common import ExitCode, new_files
+from dataloader.operations import DEFAULT_SEED, invented_people, seed_sources
+from dataloader.records import Snapsets
+from dataloader.target import Target
+
+SHOWN_PEOPLE = 20
+"""Log-ins that are shown on the screen."""
 
 
 @command(short_help="Load development data; never into staging or production.")
@@ -27,6 +37,12 @@ from dataloader.operations import DEFAULT_SEED, seed_sources
 @snapset_options
 @click.option("--users", type=int, default=0, metavar="N", help="How many people with log-ins to invent; default none.")
 @click.option("--seed", type=int, default=DEFAULT_SEED, metavar="S", help="What they are invented from; default 0.")
+@click.option(
+    "--env-file",
+    type=PATH,
+    metavar="FILE",
+    help="Write the log-ins to a new file, as lines GPII_USER_1_NAME=… for a shell or for Docker.",
+)
 @write_options
 @load_details
 @global_options
@@ -40,11 +56,13 @@ def seed(
     write_options: WriteOptions,
     users: int,
     seed: int,
+    env_file: Path | None,
     details: Path | None,
 ) -> ExitCode:
     """Seed a development or CI target: views, snapsets, the sample data, and invented users.
 
-    The same seed gives the same users. Staging and production targets refuse it, whatever the flags.
+    Prints the log-ins of the invented users. The same seed gives the same users. Staging and production targets
+    refuse it, whatever the options.
 
     \b
     Example:
@@ -53,5 +71,51 @@ def seed(
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target)
     sources = seed_sources(target, snapsets, users=users, seed=seed)
-    _, _, code = carry_out(output, get_server(target), target, sources, details, write_options)
+    people = log_ins(target, snapsets, users, seed)
+    with ExitStack() as stack:
+        stream = None if env_file is None else stack.enter_context(new_files(env_file))[0]
+        _, _, code = carry_out(
+            output,
+            get_server(target),
+            target,
+            sources,
+            details,
+            write_options,
+            more=({"users": people}, log_in_text(people)),
+        )
+        if stream is not None:
+            stream.write(env_text(people).encode())
     return code
+
+
+def log_ins(target: Target, snapsets: Snapsets, users: int, seed: int) -> list[dict[str, str]]:
+    """Return the log-ins of the people that a target was seeded with; in a model without log-ins, their keys."""
+    has_users = any(kind.name == "user" for kind in target.model.kinds)
+    return [
+        {
+            "key": entry.key,
+            **(
+                {"name": entry.login.name, "password": entry.login.password, "email": entry.login.email}
+                if has_users and entry.login is not None
+                else {}
+            ),
+        }
+        for entry in invented_people(users, seed, snapsets.of(target.model.name))
+    ]
+
+
+def log_in_text(people: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the log-ins as a table."""
+    heads = [each for each in ("name", "password", "email", "key") if people and each in people[0]]
+    lines = table([tuple(each[head] for head in heads) for each in people[:SHOWN_PEOPLE]], heads)
+    more = len(people) - SHOWN_PEOPLE
+    return [*lines, *([f"and {more:,} more (--json lists all)"] if more > 0 else [])]
+
+
+def env_text(people: Sequence[Mapping[str, str]]) -> str:
+    """Return the log-ins as lines for an environment file: ``GPII_USER_1_NAME=…``."""
+    return "".join(
+        f"GPII_USER_{number}_{member.upper()}={quote(value)}\n"
+        for number, each in enumerate(people, 1)
+        for member, value in each.items()
+    )

@@ -2,12 +2,15 @@
 
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from dataloader.cli._command import command
 from dataloader.cli._options import PATH
 from dataloader.cli._output import Output, global_options
+from dataloader.cli.seed import log_in_text, log_ins
 from dataloader.common import (
     ENV_PASSWORD,
     ENV_PASSWORD_FILE,
@@ -16,8 +19,12 @@ from dataloader.common import (
     ExitCode,
     UsageError,
 )
+from dataloader.couch import Server
 from dataloader.embedded import EmbeddedServer, install
-from dataloader.target import resolve
+from dataloader.operations import DEFAULT_SEED, load, seed_sources
+from dataloader.records import read_snapsets
+from dataloader.records.models import DEFAULT_MODEL, model_names
+from dataloader.target import Environment, resolve
 
 DEFAULT_PORT = 5984
 """CouchDB's own."""
@@ -25,18 +32,45 @@ DEFAULT_PORT = 5984
 
 @command(short_help="Run the embedded server, for trying out, development and CI.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, metavar="N", help="0 for any; default 5984."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    metavar="N",
+    help="The port; 0 takes a free one (default: 5984).",
 )
-@click.option("--data", type=PATH, metavar="DIR", help="Where the databases are kept; default ./couchdb-data.")
+@click.option("--data", type=PATH, metavar="DIR", help="Where the databases are kept (default: ./couchdb-data).")
 @click.option("--memory", is_flag=True, help="Keep the databases in memory only.")
-@click.option("--admin", metavar="NAME", help="Want a log-in: this user, with the password of COUCHDB_PASSWORD(_FILE).")
+@click.option(
+    "--admin", metavar="NAME", help="Require a log-in: this user, with the password in COUCHDB_PASSWORD(_FILE)."
+)
+@click.option("--seed", is_flag=True, help="Load snapsets, views, sample data and invented users before it is ready.")
+@click.option(
+    "--users", type=int, default=0, metavar="N", help="With --seed: how many people to invent (default: none)."
+)
+@click.option(
+    "--model", type=click.Choice(model_names()), help=f"With --seed: the document model (default: {DEFAULT_MODEL})."
+)
 @global_options
 @click.pass_obj
-def serve(output: Output, /, port: int, data: Path | None, *, memory: bool, admin: str | None) -> None:
+def serve(
+    output: Output,
+    /,
+    *,
+    port: int,
+    data: Path | None,
+    memory: bool,
+    admin: str | None,
+    seed: bool,
+    users: int,
+    model: str | None,
+) -> None:
     """Run the embedded server until Ctrl-C: a PouchDB Server, which speaks CouchDB's protocol.
 
     It is for trying out, development and CI; production is Apache CouchDB. It listens on this machine
     only. With COUCHDB_USER and a password set, or with --admin, it wants these.
+
+    With --seed, it is filled with development data first; --json then prints the connection facts when it is ready,
+    which makes it one command for CI.
 
     \b
     Example:
@@ -44,18 +78,47 @@ def serve(output: Output, /, port: int, data: Path | None, *, memory: bool, admi
     """
     if memory and data is not None:
         raise UsageError("--memory --data", rule="cannot be combined", todo="leave one out")
+    if (users or model) and not seed:
+        raise UsageError("--users, --model", rule="say what to seed with", todo="add --seed, or leave them out")
     with ExitStack() as stack:
-        output.say("setting up the embedded server, once, if it is not yet there …")
+        output.say("setting up the embedded server (the first time only) …")
         install()
         folder = None if memory else data or Path("couchdb-data")
-        server = stack.enter_context(EmbeddedServer(folder, port=port, admin=_admin(output, admin)))
+        account = _admin(output, admin)
+        server = stack.enter_context(EmbeddedServer(folder, port=port, admin=account))
         where = "memory" if folder is None else str(folder)
         stored = "in memory" if folder is None else f"data in {folder}"
-        output.result({"url": server.url, "data": where}, [f"ready at {server.url} ({stored}; Ctrl-C stops it)"])
+        facts: dict[str, Any] = {"url": server.url, "data": where}
+        lines = [f"ready at {server.url} ({stored}; Ctrl-C stops it)"]
+        if seed:
+            more, text = _seed(server.url, account, model or DEFAULT_MODEL, users)
+            facts |= more
+            lines = [*text, *lines]
+        output.result(facts, lines)
         output.finish(ExitCode.OK)
         with suppress(KeyboardInterrupt):
             server.wait()
             raise EmbeddedServerError(server.url, rule="the server ended by itself", todo="start it again")
+
+
+def _seed(url: str, account: tuple[str, str] | None, model: str, users: int) -> tuple[dict[str, Any], list[str]]:
+    """Fill the server with development data; return what a client has to know, as data and as lines."""
+    environ = {} if account is None else {ENV_USER: account[0], ENV_PASSWORD: account[1]}
+    target = resolve(url=url, model=model, environment=Environment.CI, environ=environ)
+    snapsets = read_snapsets(None, model)
+    result = load(Server(target.address), target, seed_sources(target, snapsets, users=users))
+    people = log_ins(target, snapsets, users, DEFAULT_SEED)
+    facts = {
+        "host": urlsplit(url).hostname,
+        "port": urlsplit(url).port,
+        "user": None if account is None else account[0],
+        "model": model,
+        "environment": target.environment.value,
+        "databases": [target.database(name) for name in target.model.databases],
+        "documents": result.documents,
+        "users": people,
+    }
+    return facts, [f"seeded {result.documents:,} documents (model {model})", *log_in_text(people)]
 
 
 def _admin(output: Output, name: str | None) -> tuple[str, str] | None:

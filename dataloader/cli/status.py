@@ -1,6 +1,7 @@
 """The command ``status``: the state of batches at a glance."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import click
 from dataloader.batch import CardFile
 from dataloader.cli._cards import CardLines
 from dataloader.cli._command import command
+from dataloader.cli._history import read_history
 from dataloader.cli._options import (
+    HistoryOptions,
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
@@ -17,6 +20,7 @@ from dataloader.cli._options import (
     get_server,
     get_snapsets,
     get_target,
+    history_options,
     manifest_argument,
     report_options,
     snapset_options,
@@ -26,10 +30,10 @@ from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli._table import table
-from dataloader.common import ExitCode
+from dataloader.common import ExitCode, now
 from dataloader.operations import BatchStatus, CardVerdict, StatusResult, VerifyVerdict
 from dataloader.operations import status as status_of
-from dataloader.report import Noted, status_report
+from dataloader.report import Moment, Noted, status_report
 
 
 @command(short_help="See batches at a glance: loaded, in use, revoked, wrong.")
@@ -37,6 +41,7 @@ from dataloader.report import Noted, status_report
 @target_options
 @snapset_options
 @report_options
+@history_options
 @global_options
 @click.pass_obj
 def status(
@@ -46,6 +51,7 @@ def status(
     target_options: TargetOptions,
     snapset_options: SnapsetOptions,
     report_options: ReportOptions,
+    history_options: HistoryOptions,
     manifests: tuple[Path, ...],
 ) -> ExitCode:
     """Show how batches stand: cards minted, encoded, loaded, in use, revoked, missing, and wrong.
@@ -69,13 +75,14 @@ def status(
         cards(manifest, card.uuid, f"{card.verdict.value}: {card.reason}")
 
     server = get_server(target)
+    time = now()
     progress = Progress(output, "cards", whole=sum(each.count for each in read))
     with reporting(output, report_options, "Status", read, target, server) as report:
         try:
             result = status_of(server, target, read, snapsets, on_progress=progress, on_wrong=note)
         finally:
             progress.close()
-        output.result(_status_json(result), _status_text(result))
+        output.result({"time": time, **_status_json(result)}, _status_text(result))
         output.warnings(cards.lines(), in_report=True)
         for batch in result.batches:
             if batch.encoded is not None and batch.loaded > batch.encoded:
@@ -83,13 +90,25 @@ def status(
                 output.warn(f"batch {batch.name}: {batch.loaded:,} cards are loaded, {rest}; revoke the others")
         wrong = result.total.wrong
         code = ExitCode.VERIFY if wrong else ExitCode.OK
-        report(lambda: status_report(read, result, noted), code)
+        moment = Moment(time, {_word(column): getattr(result.total, column) for column in _DRAWN})
+        history = read_history(
+            history_options.history, lambda data: {_word(column): data[column] for column in _DRAWN}, moment
+        )
+        report(lambda: replace(status_report(read, result, noted), history=history), code)
     if wrong:
         which = "1 card would not work (a person has to look at it)"
         if wrong > 1:
             which = f"{wrong:,} cards would not work (a person has to look at them)"
         output.error(which, code)
     return code
+
+
+_DRAWN = ("loaded", "in_use", "revoked", "missing", "wrong")
+"""What a report draws over time."""
+
+
+def _word(column: str) -> str:
+    return column.replace("_", " ")
 
 
 _COLUMNS = ("minted", "encoded", "loaded", "in_use", "revoked", "missing", "wrong")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,7 +12,9 @@ import orjson
 from dataloader.batch import CardFile, Reconciled
 from dataloader.cli._cards import CardLines
 from dataloader.cli._command import command
+from dataloader.cli._history import read_history
 from dataloader.cli._options import (
+    HistoryOptions,
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
@@ -20,6 +23,7 @@ from dataloader.cli._options import (
     get_server,
     get_snapsets,
     get_target,
+    history_options,
     left_out_json,
     left_out_text,
     manifest_argument,
@@ -31,14 +35,14 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
-from dataloader.common import ExitCode, many, new_files
+from dataloader.common import ExitCode, many, new_files, now
 from dataloader.operations import (
     CardVerdict,
     VerifyResult,
     VerifyVerdict,
 )
 from dataloader.operations import verify as verify_cards
-from dataloader.report import Noted, verify_report
+from dataloader.report import Moment, Noted, verify_report
 
 
 @command(short_help="Ask as the real servers do for every card.")
@@ -50,6 +54,7 @@ from dataloader.report import Noted, verify_report
 )
 @details_option("card that is not as it was minted")
 @report_options
+@history_options
 @global_options
 @click.pass_obj
 def verify(
@@ -59,6 +64,7 @@ def verify(
     target_options: TargetOptions,
     snapset_options: SnapsetOptions,
     report_options: ReportOptions,
+    history_options: HistoryOptions,
     manifests: tuple[Path, ...],
     sample: int | None,
     details: Path | None,
@@ -74,6 +80,7 @@ def verify(
     read = get_manifests(manifests)
     tell_of_reconciled(output, read)
     server = get_server(target)
+    time = now()
     progress = Progress(output, "cards", whole=sum(min(each.count, sample or each.count) for each in read))
     with (
         reporting(output, report_options, "Verification", read, target, server) as report,
@@ -86,11 +93,14 @@ def verify(
         finally:
             progress.close()
         output.result(
-            {**verify_json(result), "left_out": left_out_json(read)}, [*left_out_text(read), *verify_text(result)]
+            {"time": time, **verify_json(result), "left_out": left_out_json(read)},
+            [*left_out_text(read), *verify_text(result)],
         )
         output.warnings(verdicts.cards.lines(), in_report=True)
         code = ExitCode.OK if result.good else ExitCode.VERIFY
-        report(lambda: verify_report(read, result, verdicts.noted), code)
+        moment = Moment(time, {each.value: result.verdicts[each] for each in VerifyVerdict})
+        history = read_history(history_options.history, lambda data: data["verdicts"], moment)
+        report(lambda: replace(verify_report(read, result, verdicts.noted), history=history), code)
     if code is not ExitCode.OK:
         bad = result.verdicts[VerifyVerdict.MISSING] + result.verdicts[VerifyVerdict.WRONG]
         output.error(f"{many(bad, 'card')} would not work ({_advice(read, result)})", code)

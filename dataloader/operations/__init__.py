@@ -40,7 +40,7 @@ from dataloader.operations.revocations import (
 )
 from dataloader.operations.revoke import CardOutcome, RevokeOutcome, RevokeResult, check_reason, restore, revoke
 from dataloader.operations.security import Circle, SecurityResult, check_security
-from dataloader.operations.seed import DEFAULT_SEED, seed_sources
+from dataloader.operations.seed import DEFAULT_SEED, invented_people, seed_sources
 from dataloader.operations.sources import (
     DESIGN_KIND,
     Source,
@@ -115,6 +115,7 @@ __all__ = [
     "find_clients",
     "free_client_id",
     "generate",
+    "invented_people",
     "load",
     "manifests_with_revocations",
     "next_step",

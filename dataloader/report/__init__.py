@@ -3,9 +3,9 @@
 from dataloader.report.documents import NotedDocument, matter
 from dataloader.report.drill import answers as drill_answers
 from dataloader.report.drill import drill_report
-from dataloader.report.facts import Run, facts, stopped
+from dataloader.report.facts import Run, described, facts, stopped
 from dataloader.report.load import load_report, plan_report
-from dataloader.report.model import Attention, Bar, Chart, Fact, Report, Share, Table, Tone
+from dataloader.report.model import Attention, Bar, Chart, Fact, Moment, Report, Share, Table, Tone
 from dataloader.report.notes import Noted, about
 from dataloader.report.reconcile import reconcile_report
 from dataloader.report.render import render
@@ -18,6 +18,7 @@ __all__ = [
     "Bar",
     "Chart",
     "Fact",
+    "Moment",
     "Noted",
     "NotedDocument",
     "Report",
@@ -26,6 +27,7 @@ __all__ = [
     "Table",
     "Tone",
     "about",
+    "described",
     "drill_answers",
     "drill_report",
     "facts",

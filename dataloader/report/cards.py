@@ -4,14 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dataloader.batch import CardFile
-from dataloader.common import many
+from dataloader.common import many, without_uuids
 from dataloader.operations import CardVerdict, VerifyVerdict
-from dataloader.report.model import Attention, Table, Tone
-from dataloader.report.notes import Noted, card_names
+from dataloader.report.model import Attention, Table, Tone, table_of
+from dataloader.report.notes import Noted, card_names, folded_names
 
 _TODO = {
-    VerifyVerdict.WRONG: "Have somebody look at the document that is named, then verify again.",
-    VerifyVerdict.MISSING: "Load the batch, then verify again.",
+    VerifyVerdict.WRONG: "Inspect the documents named here, then verify again.",
+    VerifyVerdict.MISSING: "Load those that came back encoded, then verify again.",
+}
+_COMMANDS = {
+    VerifyVerdict.WRONG: "dataloader verify {batch}{target}",
+    VerifyVerdict.MISSING: "dataloader load {batch}{target}",
 }
 NOT_WORKING = tuple(_TODO)
 """The verdicts on cards that would not work, the gravest first."""
@@ -40,13 +44,29 @@ def attention(
             f"{many(counts[verdict], 'card')} {verdict}",
             _TODO[verdict],
             Tone.BAD,
-            table=Table(
-                f"Cards with the verdict {verdict}",
-                ("Card", "UUID", "What was found"),
-                tuple((names.get(card.uuid, ""), card.uuid, card.reason) for card in noted.of(verdict)),
-            ),
+            table=_table(verdict, noted.of(verdict), names),
             more=counts[verdict] - len(noted.of(verdict)),
             all_of_them=all_of_them,
+            command=_COMMANDS[verdict],
         )
         for verdict in found
     ]
+
+
+def _table(verdict: VerifyVerdict, cards: Sequence[CardVerdict], names: dict[str, str]) -> Table:
+    """Return cards as a table; those of which the same was found are one row."""
+    groups: dict[str, list[CardVerdict]] = {}
+    for card in cards:
+        groups.setdefault(without_uuids(card.reason), []).append(card)
+    rows = [
+        (names.get(same[0].uuid, ""), same[0].uuid, same[0].reason)
+        if len(same) == 1
+        else (folded_names([names.get(card.uuid, "") for card in same]), "", reason)
+        for reason, same in groups.items()
+    ]
+    columns = {
+        "Card": [number for number, _, _ in rows],
+        "UUID": [uuid for _, uuid, _ in rows],
+        "What was found": [reason for _, _, reason in rows],
+    }
+    return table_of(f"Cards with the verdict {verdict}", columns)

@@ -40,6 +40,14 @@ _HEADINGS = {
     State.LEFTOVER: "left in conflict by an interrupted load",
 }
 
+_COMMANDS = {
+    FAILED: "dataloader load {batch}{target}",
+    _VIEWS: "dataloader load {batch}{target} --replace-views",
+    State.LEFTOVER: "dataloader load {batch}{target}",
+    State.OUTDATED: "dataloader load {batch}{target} --update",
+}
+"""What to type about each; of the others, what shows all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class NotedDocument:
@@ -110,6 +118,7 @@ def attention(found: Sequence[Tally], manifests: Sequence[CardFile], noted: Note
             table=_table(name, documents, names) if documents else None,
             more=counts[name] - len(documents),
             all_of_them=ALL_OF_THEM,
+            command=_COMMANDS.get(name, "dataloader plan {batch}{target} --details documents.jsonl"),
         )
         for name, documents in shown.items()
     ]

@@ -1,13 +1,15 @@
 """What every report says of its run, and the report of a run that stopped half-way."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from dataloader.batch import CardFile
 from dataloader.common import VERSION, ExitCode, many
 from dataloader.couch import Welcome
-from dataloader.report.model import Attention, Fact, Report, Tone
+from dataloader.report.model import Attention, Fact, Figure, Report, Table, Tone
 from dataloader.target import Target
 
 
@@ -25,6 +27,54 @@ class Run:
     seconds: float
     """How long it took; the clock may have been set in the meantime."""
     code: ExitCode
+    target_name: str = ""
+    """What the target file calls the target, if it was named so."""
+    batch: str = "MANIFEST"
+    """The manifests as they were typed."""
+    options: str = ""
+    """The options that say which target is meant, each after a blank."""
+
+
+def described(report: Report, run: Run) -> Report:
+    """Return a report with what there is to say of its run: where and when, facts, figures, commands to copy."""
+    cards = sum(each.count for each in run.manifests)
+    snapsets = Counter[str]()
+    spares = Counter[str]()
+    for each in run.manifests:
+        snapsets.update(each.header.snapsets)
+        spares.update(each.header.spares)
+    shown = [share for share in report.shares if share.count]
+    figures: list[Figure] = []
+    if len(shown) == 1:
+        figures = [Figure(shown[0].count, f"{report.unit} {shown[0].label}")]
+        figures += [Figure(cards, "cards")] if report.unit != "cards" else []
+        figures += [Figure(len(snapsets), "snapset" if len(snapsets) == 1 else "snapsets")]
+        figures += [Figure(len(run.manifests), "batch" if len(run.manifests) == 1 else "batches")]
+    by_snapset = Table(
+        "Cards by snapset, as minted",
+        ("Snapset", "Cards", *(("Spares among them",) if spares else ())),
+        tuple((name, count, *((spares[name],) if spares else ())) for name, count in snapsets.items()),
+    )
+    attention = tuple(
+        replace(each, command=each.command.format(batch=run.batch, target=run.options)) for each in report.attention
+    )
+    return replace(
+        report.with_facts(facts(run)),
+        where=where(run),
+        figures=tuple(figures[:3]),
+        attention=attention,
+        tables=(*report.tables, *((by_snapset,) if run.manifests and figures else ())),
+    )
+
+
+def where(run: Run) -> str:
+    """Return the target, its environment and host, and the date, in one line."""
+    parts = []
+    if run.target is not None:
+        parts += [f"target {run.target_name}"] if run.target_name else []
+        hosts = dict.fromkeys(urlsplit(url).netloc for url in run.target.address.urls)
+        parts += [run.target.environment.value, ", ".join(hosts)]
+    return " · ".join([*parts, f"{run.started.astimezone(UTC):%Y-%m-%d %H:%M} UTC"])
 
 
 def facts(run: Run) -> list[Fact]:

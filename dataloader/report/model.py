@@ -83,6 +83,8 @@ class Attention:
     """How many there are besides."""
     all_of_them: str = ""
     """Where those are to be had."""
+    command: str = ""
+    """What to type, for a person to copy; ``{batch}`` and ``{target}`` stand for the run's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,24 @@ class Fact:
     value: str
     typed: bool = False
     """Whether it is what somebody typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that is shown large."""
+
+    number: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What an earlier run found, or this one."""
+
+    time: str
+    """ISO 8601."""
+    counts: Mapping[str, int]
+    """By what is counted, the same in every run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +135,12 @@ class Report:
     """What else there is to know."""
     facts: tuple[Fact, ...] = ()
     charts: tuple[Chart, ...] = ()
+    where: str = ""
+    """The target, its environment and host, and the date: one line above the verdict."""
+    figures: tuple[Figure, ...] = ()
+    """What is shown in place of the bar where one share is all."""
+    history: tuple[Moment, ...] = ()
+    """How the counts came about, the earliest first; nothing is drawn of fewer than two."""
 
     @property
     def total(self) -> int:

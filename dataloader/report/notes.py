@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from dataloader.batch import CardFile
-from dataloader.common import listed, many
+from dataloader.common import card_numbers, listed, many
 from dataloader.report.model import SHOWN
 
 ALL_OF_THEM = "--details FILE lists all of them, a line of JSON each."
@@ -44,6 +44,19 @@ def card_names(manifests: Sequence[CardFile], uuids: Collection[str]) -> dict[st
         before = f"{manifest.header.name}, " if len(manifests) > 1 else ""
         names |= {card.uuid: f"{before}{card.number:,}" for card in manifest.cards() if card.uuid in wanted}
     return names
+
+
+def folded_names(names: Sequence[str]) -> str:
+    """Return names of cards in one text, runs of their numbers folded: ``6 to 300``, ``spring, 6 to 300``."""
+    by_batch: dict[str, list[int]] = {}
+    for name in names:
+        batch, _, number = name.rpartition(", ")
+        if number.replace(",", "").isdecimal():
+            by_batch.setdefault(batch, []).append(int(number.replace(",", "")))
+    return "; ".join(
+        (f"{batch}, " if batch else "") + card_numbers(sorted(numbers)).partition(" ")[2]
+        for batch, numbers in by_batch.items()
+    )
 
 
 def left_out(manifests: Sequence[CardFile]) -> list[str]:

@@ -10,7 +10,23 @@ from pathlib import Path
 from typing import TypeGuard
 
 from dataloader.report.model import Report, Share
+from dataloader.report.timeline import draw
 
+PATTERNS = {
+    **dict.fromkeys(("created", "absent", "ok", "ready", "encoded", "loaded"), 0),
+    **dict.fromkeys(("unchanged", "unused spares"), 1),
+    **dict.fromkeys(("edited", "changed", "in use"), 2),
+    **dict.fromkeys(("deleted", "revoked"), 3),
+    "outdated": 4,
+    **dict.fromkeys(("missing", "waiting"), 5),
+    **dict.fromkeys(("updated", "leftover"), 6),
+    **dict.fromkeys(("foreign", "altered"), 7),
+    **dict.fromkeys(("conflict", "conflicted", "duplicate", "doubled"), 8),
+    **dict.fromkeys(("failed", "wrong"), 9),
+}
+"""The pattern of each label: what means the same has the same one in every report."""
+COUNT = 10
+"""How many patterns there are."""
 THINNEST = 0.8
 """Per cent of the picture's width; a smaller share is drawn as wide as this, so that it can be seen."""
 
@@ -21,6 +37,7 @@ _UUID = re.compile(
     r"|[0-9A-Fa-f]{8}(?:[ _.:]?[0-9A-Fa-f]{4}){3}[ _.:]?[0-9A-Fa-f]{12}(?![0-9A-Za-z])"
     r")"
 )
+_CHIP = re.compile(r"[0-9A-F]{8}(?:[0-9A-F]{6}){0,2}\Z")
 _SHORT = 8
 """Characters of a UUID that are shown."""
 # Control characters, and those that change the direction of what follows (Unicode Standard Annex 9, section 2).
@@ -33,7 +50,7 @@ class Segment:
 
     share: Share
     pattern: int
-    """From 0, the solid one; a label has the same one in every report of its kind."""
+    """From 0, the solid one; labels without one of their own get one by their place."""
     x: float
     width: float
     percent: str
@@ -58,9 +75,13 @@ def render(report: Report, *, full: bool = False) -> bytes:
         lstrip_blocks=True,
     )
     environment.filters["number"] = "{:,}".format
+    environment.tests["chip"] = lambda cell: isinstance(cell, str) and _CHIP.match(cell) is not None
     parts = segments(report)
     page = environment.get_template("page.html.j2").render(
-        report=report, segments=parts, widened=any(_is_widened(part, report.total) for part in parts)
+        report=report,
+        segments=parts,
+        widened=any(_is_widened(part, report.total) for part in parts),
+        timeline=draw(report.history),
     )
     # A file's name need not be text.
     return page.encode("utf-8", "backslashreplace")
@@ -73,7 +94,8 @@ def segments(report: Report) -> list[Segment]:
     found, x = [], 0.0
     for (at, share), width in zip(drawn, raw, strict=True):
         drawn_width = 100 * width / sum(raw)
-        found.append(Segment(share, at, round(x, 3), round(drawn_width, 3), percent(share.count, report.total)))
+        pattern = PATTERNS.get(share.label, COUNT + at)
+        found.append(Segment(share, pattern, round(x, 3), round(drawn_width, 3), percent(share.count, report.total)))
         x += drawn_width
     return found
 

@@ -8,10 +8,11 @@ import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
-from dataloader.batch import read_manifest
+from dataloader.batch import read_manifest, read_reconciled
 from dataloader.common import CredentialsError, ExitCode, UnreachableError
 from dataloader.couch import Address, Server
 from dataloader.embedded import EmbeddedServer
@@ -163,26 +164,29 @@ def test_a_server_that_ends_by_itself_is_an_error(here: Command, monkeypatch: py
 
 
 def test_the_demo_shows_the_main_job(command: Command, tmp_path: Path, model_name: str) -> None:
-    """Files are there, every card works, the second load changes nothing; server and databases are gone afterwards."""
+    """The files and a report are there, encoded cards work; server and databases are gone afterwards."""
     (tmp_path / "temporary").mkdir()
-    completed = command("demo", "--cards", "20", "--model", model_name, env={"TMPDIR": str(tmp_path / "temporary")})
+    completed = command("demo", "--cards", "23", "--model", model_name, env={"TMPDIR": str(tmp_path / "temporary")})
     assert completed.code == ExitCode.OK
     assert not answers(url_told(completed.stderr))
     assert list((tmp_path / "temporary").iterdir()) == []
     [folder] = (tmp_path / "demo").iterdir()
     [manifest] = folder.glob("*.batch.jsonl")
-    [workbook] = folder.glob("*.xlsx")
-    assert read_manifest(manifest).header.cards == 20
+    [workbook] = folder.glob("demo-*[0-9].xlsx")
+    [reconciled] = folder.glob("*.reconciled.jsonl")
+    assert len([*folder.glob("*.reencode.xlsx")]) == 1
+    assert read_manifest(manifest).header.cards == 23
+    assert read_reconciled(reconciled).count == 21
     assert zipfile.is_zipfile(workbook)
-    summary = completed.stdout
-    assert f"The workbook for the card vendor:  {workbook.relative_to(tmp_path)}\n" in summary
-    assert f"The batch's record, to be kept:    {manifest.relative_to(tmp_path)}\n" in summary
-    assert "\n1. minted   20 cards, each with its own UUID and one of 5 snapsets\n" in summary
-    assert "\n3. verified 20 of 20 cards\n" in summary
-    assert ": 0 created, " in summary
-    assert summary.endswith("update sequences unchanged\n")
+    assert "All 21 cards are ready." in (folder / "report.html").read_text("utf-8")
     assert "error" not in completed.stderr
     assert "warning" not in completed.stderr
+    told = completed.stderr + completed.stdout
+    assert [told.count(f" {number} ") for number in ("23", "21")] == [1, 1], "each number is printed once"
+    tries = [line.split() for line in completed.stdout.splitlines() if line.startswith("  dataloader ")]
+    assert len(tries) == 3
+    for _, *words in tries[:2]:
+        assert command(*words).code == ExitCode.OK
 
 
 def test_the_demo_tells_machines_what_it_did(command: Command, tmp_path: Path) -> None:
@@ -193,11 +197,51 @@ def test_the_demo_tells_machines_what_it_did(command: Command, tmp_path: Path) -
     )
     assert (completed.code, completed.stderr) == (ExitCode.OK, "")
     told = completed.data
-    assert (told["cards"], told["verified"], told["update_sequences_unchanged"]) == (23, 23, True)
+    assert (told["cards"], told["encoded"], told["verified"], told["update_sequences_unchanged"]) == (23, 21, 21, True)
     assert told["load"]["created"] == told["load"]["documents"] == told["load_again"]["unchanged"]
     assert (told["load_again"]["created"], told["load_again"]["created_databases"]) == (0, [])
-    assert {Path(told["manifest"]).parent, Path(told["workbook"]).parent} == {tmp_path / "here"}
+    assert {Path(told[name]).parent for name in ("manifest", "workbook", "report")} == {tmp_path / "here"}
     assert sum(read_manifest(Path(told["manifest"])).header.snapsets.values()) == 23
+
+
+def test_the_demo_can_leave_its_server_running(process: Process, command: Command) -> None:
+    """With ``--serve`` the server answers until Ctrl-C, and the commands to try work on it."""
+    running = process("demo", "--cards", "6", "--serve")
+    assert running.stderr is not None
+    assert running.stdout is not None
+    line = next(line for line in iter(running.stderr.readline, "") if line.startswith("serving at "))
+    assert answers(line.split()[2])
+    tries: list[list[str]] = []
+    while len(tries) < 3:
+        words = running.stdout.readline().split()
+        tries += [words[1:]] if words[:1] == ["dataloader"] else []
+    for words in tries:
+        assert command(*words).code == ExitCode.OK
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert running.returncode == ExitCode.OK
+    assert not answers(line.split()[2])
+
+
+def test_serve_seed_is_one_command_for_ci(process: Process, model_name: str) -> None:
+    """When the one line of JSON comes, the data is there, and the line says how to get at it."""
+    running = process("serve", "--memory", "--port", "0", "--seed", "--users", "2", "--model", model_name, "--json")
+    assert running.stdout is not None
+    told = json.loads(running.stdout.readline())
+    assert (told["ok"], told["model"], told["environment"], len(told["users"])) == (True, model_name, "ci", 2)
+    assert told["url"].endswith(f":{told['port']}")
+    for name in told["databases"]:
+        with urlopen(f"{told['url']}/{name}", timeout=10) as answer:
+            assert json.load(answer)["doc_count"] > 0
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+    assert running.returncode == ExitCode.OK
+
+
+def test_seeding_options_need_seed(here: Command) -> None:
+    """``--users`` alone would do nothing."""
+    done = here("serve", "--memory", "--users", "2")
+    assert (done.code, "add --seed" in done.stderr) == (ExitCode.USAGE, True)
 
 
 def test_ctrl_c_ends_the_demo_and_its_server(process: Process, tmp_path: Path) -> None:

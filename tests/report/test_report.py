@@ -22,12 +22,23 @@ from dataloader.couch import Server
 from dataloader.operations import CardVerdict, LoadResult, Outcome, VerifyResult, VerifyVerdict, generate
 from dataloader.operations.generate import Batch
 from dataloader.operations.reconcile import ReturnedFile, reconcile
-from dataloader.report import Noted, Report, facts, load_report, reconcile_report, render, verify_report
+from dataloader.replication import State
+from dataloader.report import (
+    Moment,
+    Noted,
+    Report,
+    described,
+    facts,
+    load_report,
+    reconcile_report,
+    render,
+    verify_report,
+)
 from dataloader.report import model as report_model
 from dataloader.report.facts import duration
 from dataloader.report.model import SHOWN, Share, Tone
 from dataloader.report.notes import card_names
-from dataloader.report.render import percent, segments
+from dataloader.report.render import PATTERNS, percent, segments
 from dataloader.target import Environment, Target
 from dataloader.vendor.returned import Reading
 from tests.support.command import Command, Completed, Process
@@ -110,13 +121,13 @@ def test_cards_that_would_not_work_are_named_with_what_to_do(spring: Manifest) -
     """The gravest come first; each has its number, its UUID and the reason, and one thing to do stands for all."""
     wrong, missing = a_verification(spring, ok=497, missing=2, wrong=1).attention
     assert (wrong.heading, missing.heading) == ("1 card wrong", "2 cards missing")
-    assert wrong.todo.startswith("Have somebody look at the document")
-    assert missing.todo == "Load the batch, then verify again."
+    assert wrong.todo == "Inspect the documents named here, then verify again."
+    assert missing.todo == "Load those that came back encoded, then verify again."
+    assert missing.command == "dataloader load {batch}{target}"
     assert wrong.table is not None
     assert missing.table is not None
-    cards = list(spring.cards())
-    assert [row[:2] for row in missing.table.rows] == [("1", cards[0].uuid), ("2", cards[1].uuid)]
-    assert [row[0] for row in wrong.table.rows] == ["3"]
+    assert [row[0] for row in missing.table.rows] == ["1, 2"]
+    assert [row[:2] for row in wrong.table.rows] == [("3", [*spring.cards()][2].uuid)]
 
 
 def test_a_sample_is_told_to_be_one(spring: Manifest) -> None:
@@ -365,7 +376,7 @@ def test_a_page_shows_some_and_tells_where_all_are_to_be_had(spring: Manifest) -
     """More than 200 cards of one verdict are counted, not listed."""
     noted, result = Noted[CardVerdict](), VerifyResult(Counter({VerifyVerdict.MISSING: 500}))
     for card in spring.cards():
-        noted(VerifyVerdict.MISSING, CardVerdict(card.uuid, VerifyVerdict.MISSING, "is not there"))
+        noted(VerifyVerdict.MISSING, CardVerdict(card.uuid, VerifyVerdict.MISSING, f"reason {card.number}"))
     report = verify_report([spring], result, noted)
     tree = parsed(render(report))
     assert len(tree.select("article tbody tr")) == SHOWN
@@ -421,7 +432,7 @@ def test_shares_are_drawn_side_by_side() -> None:
     )
     most, some, one = segments(report)
     assert [each.share.label for each in (most, some, one)] == ["most", "some", "one"]
-    assert [each.pattern for each in (most, some, one)] == [0, 2, 3]
+    assert [each.pattern for each in (most, some, one)] == [10, 12, 13]
     assert most.x == 0
     assert some.x == pytest.approx(most.width, abs=0.01)
     assert one.x + one.width == pytest.approx(100, abs=0.01)
@@ -795,13 +806,95 @@ def test_report_and_details_are_two_files(call: Command, manifest: Manifest, tmp
 
 
 @ONE_MODEL
-def test_full_is_about_a_report(call: Command, manifest: Manifest) -> None:
-    """``--full`` alone is a mistake that is told."""
-    done = call("plan", manifest.path, "--full")
-    assert (done.code, done.stderr) == (
-        ExitCode.USAGE,
-        "error: --full: is about the report (give --report FILE, too, or leave it out)\n",
+def test_full_without_a_report_is_about_the_screen(call: Command, manifest: Manifest) -> None:
+    """``--full`` shows whole UUIDs on the screen, too."""
+    assert call("plan", manifest.path, "--full").code == ExitCode.OK
+
+
+def test_equal_rows_are_folded(spring: Manifest) -> None:
+    """Cards of which the same was found are one row, with runs of their numbers."""
+    noted, result = Noted[CardVerdict](), VerifyResult(Counter({VerifyVerdict.MISSING: 150}))
+    for card in spring.cards():
+        if 6 <= card.number <= 155:
+            noted(
+                VerifyVerdict.MISSING, CardVerdict(card.uuid, VerifyVerdict.MISSING, f"document {card.uuid} is absent")
+            )
+    [missing] = verify_report([spring], result, noted).attention
+    assert missing.table is not None
+    assert missing.table.head == ("Card", "What was found")
+    assert missing.table.rows == (("6 to 155", "document … is absent"),)
+
+
+def test_one_share_is_shown_as_numbers(reports: dict[str, Report]) -> None:
+    """Where one share is all, there are three large numbers and a table by snapset, and no bar."""
+    tree = parsed(render(reports["load"]))
+    assert tree.select(".bar") == []
+    assert [each.get_text(" ", strip=True) for each in tree.select(".figures li")] == [
+        "1,513 documents created",
+        "500 cards",
+        "2 snapsets",
+    ]
+    assert "Cards by snapset, as minted" in [each.get_text() for each in tree.select("caption")]
+    other = parsed(render(reports["verify"]))
+    assert (len(other.select(".bar")), other.select(".figures")) == (1, [])
+
+
+def test_a_page_says_where_and_when(reports: dict[str, Report]) -> None:
+    """The line above the verdict has the environment, the host and the date; the run is folded away."""
+    tree = parsed(render(reports["load"]))
+    assert text(tree, "header .where").startswith("production · couchdb.example.org:6984 · 2026-03-02 ")
+    assert not the(tree, "footer details").has_attr("open")
+
+
+def test_what_to_do_has_a_command(reports: dict[str, Report], spring: Manifest) -> None:
+    """The command has the manifests and the target as they were typed."""
+    report = described(
+        a_verification(spring, ok=497, missing=3),
+        replace(a_run([spring]), batch="spring.batch.jsonl", options=" --target production"),
     )
+    [command] = parsed(render(report)).select(".command code")
+    assert command.get_text() == "dataloader load spring.batch.jsonl --target production"
+
+
+def test_the_same_meaning_has_the_same_pattern() -> None:
+    """Each label of each kind of report has a pattern of its own there, and the same in every other."""
+    for labels in (Outcome, State, Returned, VerifyVerdict):
+        patterns = [PATTERNS.get(label.value) for label in labels]
+        assert None not in patterns
+        assert len({*patterns}) == len(patterns)
+    assert PATTERNS["changed"] == PATTERNS["edited"] == PATTERNS["in use"]
+
+
+def test_a_history_is_drawn(reports: dict[str, Report]) -> None:
+    """Each count has a line and a label; a table has the numbers; a single moment is not drawn."""
+    moments = tuple(
+        Moment(f"2026-{month:02}-01T10:00:00.000Z", {"loaded": 500, "in use": used, "wrong": 0})
+        for month, used in ((7, 387), (1, 0), (3, 120))
+    )
+    tree = parsed(render(replace(reports["status"], history=moments)))
+    assert [each.get_text() for each in tree.select(".timeline .label")] == ["loaded 500", "in use 387"]
+    assert len(tree.select(".timeline polyline")) == 2
+    rows = [[cell.get_text() for cell in row.select("th, td")] for row in tree.select("#history ~ figure tbody tr")]
+    assert rows == [
+        ["2026-01-01 10:00", "500", "0"],
+        ["2026-03-01 10:00", "500", "120"],
+        ["2026-07-01 10:00", "500", "387"],
+    ]
+    assert parsed(render(replace(reports["status"], history=moments[:1]))).select(".timeline") == []
+
+
+@ONE_MODEL
+def test_status_takes_the_json_of_earlier_runs(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """What ``--json`` printed is drawn; another file is refused, and no page is left."""
+    earlier = tmp_path / "earlier.json"
+    earlier.write_text(call("status", manifest.path, "--json").stdout)
+    done = call("status", manifest.path, "--report", tmp_path / "status.html", "--history", earlier)
+    assert done.code == ExitCode.OK
+    assert "Over time" in (tmp_path / "status.html").read_text("utf-8")
+    earlier.write_text(call("verify", manifest.path, "--json").stdout or "{}")
+    done = call("status", manifest.path, "--report", tmp_path / "other.html", "--history", earlier)
+    assert done.code == ExitCode.INPUT
+    assert f"{earlier}, line 1: is not what --json of the same command printed" in done.stderr
 
 
 @ONE_MODEL

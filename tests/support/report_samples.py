@@ -30,6 +30,7 @@ from dataloader.report import (
     NotedDocument,
     Report,
     Run,
+    described,
     facts,
     load_report,
     matter,
@@ -204,7 +205,7 @@ def every_kind(folder: Path) -> dict[str, Report]:
         "status": (a_status(manifest, encoded=490, ok=100, changed=387, revoked=3), ExitCode.OK),
         "status-wrong": (a_status(manifest, autumn, ok=400, changed=80, missing=18, wrong=2), ExitCode.VERIFY),
     }
-    pages = {name: report.with_facts(facts(a_run([manifest], code))) for name, (report, code) in reports.items()}
+    pages = {name: described(report, a_run([manifest], code)) for name, (report, code) in reports.items()}
     return {**pages, "hostile": a_hostile_report()}
 
 

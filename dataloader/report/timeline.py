@@ -1,0 +1,86 @@
+"""How counts came about, drawn as a small chart of lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from dataloader.report.model import Moment
+
+WIDTH, HEIGHT = 640, 200
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 130, 14, 30
+_GAP = 15
+"""Points between the labels of two lines, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The line of one count."""
+
+    label: str
+    dashes: int
+    """From 0, the solid one."""
+    points: tuple[tuple[float, float], ...]
+    label_y: float
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A chart of lines."""
+
+    lines: tuple[Line, ...]
+    most: int
+    first: str
+    last: str
+    moments: tuple[Moment, ...]
+    labels: tuple[str, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = _LEFT
+    right: int = WIDTH - _RIGHT
+    top: int = _TOP
+    bottom: int = HEIGHT - _BOTTOM
+
+
+def draw(history: Sequence[Moment]) -> Timeline | None:
+    """Return the chart of a history, None where there is nothing to draw: fewer than two moments.
+
+    Counts that are 0 all the time are left out.
+    """
+    moments = sorted(history, key=lambda each: _seconds(each.time))
+    if len(moments) < 2:  # noqa: PLR2004 - a line has two ends
+        return None
+    labels = [label for label in moments[-1].counts if any(each.counts.get(label) for each in moments)]
+    most = max((each.counts.get(label, 0) for each in moments for label in labels), default=0) or 1
+    begin, end = _seconds(moments[0].time), _seconds(moments[-1].time)
+    span = (end - begin) or 1.0
+    right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    lines = []
+    for at, label in enumerate(labels):
+        points = tuple(
+            (
+                round(_LEFT + (right - _LEFT) * (_seconds(each.time) - begin) / span, 1),
+                round(bottom - (bottom - _TOP) * each.counts.get(label, 0) / most, 1),
+            )
+            for each in moments
+        )
+        lines.append(Line(label, at % 5, points, points[-1][1], moments[-1].counts.get(label, 0)))
+    return Timeline(
+        tuple(_apart(lines)), most, moments[0].time[:10], moments[-1].time[:10], tuple(moments), tuple(labels)
+    )
+
+
+def _apart(lines: Sequence[Line]) -> list[Line]:
+    """Move labels that would lie on each other; the lines stay in their order."""
+    placed: dict[str, float] = {}
+    y = float("-inf")
+    for line in sorted(lines, key=lambda each: each.label_y):
+        y = max(line.label_y, y + _GAP)
+        placed[line.label] = y
+    over = y - (HEIGHT - _BOTTOM)
+    shift = max(over, 0.0)
+    return [replace(each, label_y=round(placed[each.label] - shift, 1)) for each in lines]
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
