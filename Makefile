@@ -28,12 +28,12 @@ test: lint types  ## Run lint, types, and the tests for every change (three minu
 
 test-all: lint types  ## Run lint, types, and every test, and measure coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n auto
+	$(BIN)/coverage run -m pytest -n auto --real-processes
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
 test-rest: setup  # What `make test` leaves out
-	$(BIN)/pytest -n auto -m thorough
+	$(BIN)/pytest -n auto -m thorough --real-processes
 
 fuzz: setup  ## Search for inputs that crash a reader (SECONDS=60 for each)
 	$(PIP) --editable '.[fuzz]'

@@ -28,6 +28,7 @@ from dataloader.records import Snapsets, read_snapsets
 from dataloader.records.models import DEFAULT_MODEL, get_model, model_names
 from dataloader.target import Environment, Target, resolve
 from tests.support.command import Command, Completed, Process
+from tests.support.forks import READ_AT_START, Forks
 from tests.support.marks import THOROUGH
 from tests.support.office import PROGRAM, Office
 from tests.support.proxy import Hook, Proxy
@@ -40,6 +41,7 @@ LONG = {"office", "peak_memory"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the project's own options."""
     parser.addoption("--write-docs", action="store_true", help="write docs/faults.md from what the tests find")
+    parser.addoption("--real-processes", action="store_true", help="start Python anew for each command, do not fork")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -176,19 +178,32 @@ def sources(target: Target, manifest: Manifest, snapsets: Snapsets) -> list[Sour
     return all_sources(target, [manifest], snapsets)
 
 
+@pytest.fixture(scope="session")
+def forks(request: pytest.FixtureRequest) -> Iterator[Forks | None]:
+    """Start commands by forking, unless ``--real-processes`` is given."""
+    if request.config.getoption("--real-processes"):
+        yield None
+        return
+    with Forks() as forks:
+        yield forks
+
+
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    """Run the command line as a real process: ``command("load", path, env={…})``."""
+def command(tmp_path: Path, forks: Forks | None) -> Command:
+    """Run the command line as a process: ``command("load", path, env={…})``."""
 
     def run(
         *arguments: object, env: dict[str, str] | None = None, cwd: Path = tmp_path, timeout: float = 120
     ) -> Completed:
+        variables = {**os.environ, **(env or {})}
+        if forks is not None and not any(name.startswith(READ_AT_START) for name in env or ()):
+            return forks.run([*map(str, arguments)], variables, cwd, timeout)
         process = subprocess.run(
             [sys.executable, "-m", "dataloader", *map(str, arguments)],
             check=False,
             capture_output=True,
             text=True,
-            env={**os.environ, **(env or {})},
+            env=variables,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             timeout=timeout,

@@ -1,0 +1,161 @@
+"""The command line in processes that start at once: a process that has everything imported forks for each command.
+
+Importing takes most of the time of a short command. ``make test`` runs commands this way; ``pytest --real-processes``,
+as ``make test-all`` does, starts Python for each one.
+"""
+
+import json
+import os
+import pkgutil
+import select
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from tests.support.command import Completed
+
+READ_AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE_", "MALLOC_")
+"""Variables that Python reads as it starts: a command that is given one needs a process of its own."""
+
+
+class Forks:
+    """Starts commands, from the beginning of a ``with`` block to its end; several at once if need be."""
+
+    def __enter__(self) -> Self:
+        """Start the process that forks."""
+        self._folder = TemporaryDirectory(prefix="forks-")
+        self._address = str(Path(self._folder.name) / "socket")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self._address)
+            listener.listen(64)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.forks", str(listener.fileno())],
+                pass_fds=[listener.fileno()],
+                stdin=subprocess.PIPE,
+                cwd=Path(__file__).resolve().parents[2],
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._folder.cleanup()
+
+    def run(self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, timeout: float) -> Completed:
+        """Run a command to its end.
+
+        Raises:
+            subprocess.TimeoutExpired: it took longer than ``timeout`` seconds, and was killed.
+        """
+        with TemporaryDirectory(prefix="forked-") as folder, socket.socket(socket.AF_UNIX) as connection:
+            stdout, stderr = Path(folder) / "stdout", Path(folder) / "stderr"
+            connection.settimeout(timeout)
+            connection.connect(self._address)
+            call = {
+                "arguments": list(arguments),
+                "env": dict(env),
+                "cwd": str(cwd),
+                "output": [*map(str, (stdout, stderr))],
+            }
+            with connection.makefile("rw", encoding="utf-8") as stream:
+                stream.write(f"{json.dumps(call)}\n")
+                stream.flush()
+                pid = int(stream.readline())
+                try:
+                    status = int(stream.readline())
+                except TimeoutError:
+                    os.kill(pid, signal.SIGKILL)
+                    raise subprocess.TimeoutExpired(list(arguments), timeout) from None
+            return Completed(os.waitstatus_to_exitcode(status), *map(_text, (stdout, stderr)))
+
+
+def _text(path: Path) -> str:
+    # As subprocess does with text=True: line ends as they are on every system.
+    return path.read_text(errors="strict")
+
+
+def _serve(listener: socket.socket) -> None:
+    """Fork for each call until stdin ends."""
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        if sys.stdin in ready:
+            return
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            with connection:
+                _wait_for(connection)
+            os._exit(0)
+        connection.close()
+        _reap()
+
+
+def _reap() -> None:
+    """Take note of what has ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _wait_for(connection: socket.socket) -> None:
+    """Run what is asked for in a child, and answer with its process ID and then its status."""
+    with connection.makefile("rw", encoding="utf-8") as stream:
+        call = json.loads(stream.readline())
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            _run(call)
+        for number in (pid, os.waitpid(pid, 0)[1]):
+            stream.write(f"{number}\n")
+            stream.flush()
+
+
+def _run(call: dict[str, Any]) -> None:
+    """Become the command; does not return."""
+    code = 1
+    try:
+        os.chdir(call["cwd"])
+        os.environ.clear()
+        os.environ.update(call["env"])
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, path in enumerate(call["output"], 1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        from dataloader.cli import main
+
+        sys.argv = ["dataloader", *call["arguments"]]
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001 - a process ends with a traceback
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    """Import everything, and serve."""
+    import dataloader
+
+    for module in pkgutil.walk_packages(dataloader.__path__, "dataloader."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    with socket.socket(fileno=int(sys.argv[1])) as listener:
+        _serve(listener)
+
+
+if __name__ == "__main__":
+    main()
