@@ -4,6 +4,7 @@ import re
 import shlex
 from itertools import chain
 from pathlib import Path
+from shutil import copytree
 
 import click
 import pytest
@@ -13,7 +14,16 @@ from dataloader.cli import COMMANDS, cli
 from dataloader.common import DataloaderError, ExitCode
 from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.command_docs import COMMANDS_PAGE, README, ROOT, commands, documents, environment, exit_codes, readme
+from tests.support.command_docs import (
+    COMMANDS_PAGE,
+    REFERENCE,
+    ROOT,
+    commands,
+    documents,
+    environment,
+    exit_codes,
+    reference,
+)
 from tests.support.returned_files import fill_in, good_rows
 
 PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "node_modules"} & {*path.relative_to(ROOT).parts})
@@ -27,16 +37,16 @@ _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE |
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
 def test_what_is_taken_from_the_code_is_up_to_date(path: Path) -> None:
-    """``docs/commands.md`` and README.md's tables are what ``make docs`` writes."""
+    """``docs/commands.md`` and REFERENCE.md's tables are what ``make docs`` writes."""
     assert path.read_text("utf-8") == documents()[path], f"{path.name} is stale: run `make docs`"
 
 
 def test_markers_that_are_missing_are_an_error() -> None:
     """A table whose place has gone is not left out silently."""
-    text = README.read_text("utf-8")
+    text = REFERENCE.read_text("utf-8")
     with pytest.raises(ValueError, match="exit codes"):
-        readme(text.replace("<!-- exit codes -->", ""))
-    assert exit_codes() in readme(text.replace(exit_codes(), "an old table"))
+        reference(text.replace("<!-- exit codes -->", ""))
+    assert exit_codes() in reference(text.replace(exit_codes(), "an old table"))
 
 
 @EACH_COMMAND
@@ -103,43 +113,43 @@ def test_every_target_of_make_in_the_docs_is_there(path: Path) -> None:
             assert match["target"] in targets, match[0]
 
 
-def test_the_operators_page_can_be_followed(
+def test_task_pages_can_be_followed(
     here: Command, tmp_path: Path, target: Target, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever types what the page shows, in its order, ends with cards that work; twice, nothing changes."""
+    """Whoever types what the pages show, one page after another, ends with cards that work."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "dataloader.toml").write_text(
         f'[target.production]\nurl = "{target.address.url}"\nenvironment = "production"\n'
         f'model = "{target.model.name}"\nprefix = "{target.prefix}"\n'
     )
-    lines = command_lines(ROOT / "docs" / "operators.md")
-    assert [name for name, *_ in lines] == [
-        *(
-            "generate",
-            "export",
-            "reconcile",
-            "validate",
-            "check",
-            "plan",
-            "load",
-            "verify",
-            "verify",
-            "status",
-            "verify",
-            "revoke",
-        ),
-        "revoke",
+
+    def follow(page: str) -> list[str]:
+        lines = command_lines(ROOT / "docs" / page)
+        for arguments in lines:
+            if arguments[0] == "reconcile":
+                # What the vendor does.
+                (tmp_path / "mail").mkdir()
+                rows = good_rows(read_manifest(tmp_path / "batches" / "spring.batch.jsonl"))
+                fill_in(tmp_path / "batches" / "spring.xlsx", tmp_path / "mail" / "spring.xlsx", rows)
+            # There is no terminal to confirm an update on.
+            completed = here(*arguments, *(["--yes"] if "--update" in arguments else []))
+            assert completed.code == ExitCode.OK, (arguments, completed.stderr)
+        return [name for name, *_ in lines]
+
+    assert follow("first-batch.md") == [
+        *("generate", "export", "reconcile", "validate", "check", "plan", "load"),
+        *("verify", "verify", "status", "verify"),
     ]
-    for arguments in lines:
-        if arguments[0] == "reconcile":
-            # What the vendor does.
-            (tmp_path / "mail").mkdir()
-            rows = good_rows(read_manifest(tmp_path / "batches" / "spring.batch.jsonl"))
-            fill_in(tmp_path / "batches" / "spring.xlsx", tmp_path / "mail" / "spring.xlsx", rows)
-        completed = here(*arguments)
-        assert (completed.code, completed.stderr) == (ExitCode.OK, ""), arguments
     [manifest] = (tmp_path / "batches").glob("*.batch.jsonl")
+    assert here("verify", manifest, "--target", "production", "--json").data["verdicts"]["ok"] == 500
+    assert follow("lost-card.md") == ["card", "revoke", "revoke"]
+    # The page copies the snapsets, and somebody corrects one.
+    for folder in ("snapsets", "corrected"):
+        copytree(ROOT / "snapsets", tmp_path / folder)
+    corrected = tmp_path / "corrected" / target.model.name / "snapset_3.json5"
+    corrected.write_text(corrected.read_text("utf-8").replace("Read To Me", "Read to me"), "utf-8")
+    assert follow("corrected-snapset.md") == ["validate", "plan", "load", "load"]
     assert here("verify", manifest, "--target", "production", "--json").data["verdicts"]["ok"] == 500
 
 

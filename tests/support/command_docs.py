@@ -1,4 +1,4 @@
-"""Writes what the documentation takes from the code: docs/commands.md, and two tables of README.md.
+"""Writes what the documentation takes from the code: docs/commands.md, and two tables of docs/reference.md.
 
 ``make docs`` runs it; a test fails where something is stale.
 """
@@ -17,7 +17,7 @@ from tests.support.man_page import man_page
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS_PAGE = ROOT / "docs" / "commands.md"
 MAN_PAGE = ROOT / "docs" / "dataloader.1"
-README = ROOT / "README.md"
+REFERENCE = ROOT / "docs" / "reference.md"
 WIDTH = 100
 """Columns of the help texts."""
 
@@ -84,11 +84,11 @@ def environment_table() -> str:
 
 
 SECTIONS = {"exit codes": exit_codes, "settings": environment_table}
-"""What stands in README.md between ``<!-- NAME -->`` and the next ``<!-- end -->``."""
+"""The tables in docs/reference.md, between ``<!-- NAME -->`` and the next ``<!-- end -->``."""
 
 
-def readme(text: str) -> str:
-    """Return README.md with its tables written anew.
+def reference(text: str) -> str:
+    """Return docs/reference.md with its tables written anew.
 
     Raises:
         ValueError: the markers of one are not there, or there twice.
@@ -96,14 +96,18 @@ def readme(text: str) -> str:
     for name, table in SECTIONS.items():
         section = re.compile(rf"(?<=<!-- {name} -->\n)(?:(?!<!--).)*(?=<!-- end -->)", re.DOTALL)
         if len(section.findall(text)) != 1:
-            raise ValueError(f"README.md must hold <!-- {name} --> and <!-- end --> once, on lines of their own")
+            raise ValueError(f"{REFERENCE.name} must hold <!-- {name} --> and <!-- end --> once, on lines of their own")
         text = section.sub(lambda _, table=table: f"\n{table()}\n\n", text)  # type: ignore[misc]
     return text
 
 
 def documents() -> dict[Path, str]:
     """Return every file that is written, and what belongs in it."""
-    return {COMMANDS_PAGE: commands_page(), MAN_PAGE: man_page(commands()), README: readme(README.read_text("utf-8"))}
+    return {
+        COMMANDS_PAGE: commands_page(),
+        MAN_PAGE: man_page(commands()),
+        REFERENCE: reference(REFERENCE.read_text("utf-8")),
+    }
 
 
 def main() -> None:
