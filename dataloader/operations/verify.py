@@ -113,7 +113,7 @@ def _choose(
     cards: Sequence[int] = range(manifest.count)
     if sample is not None and sample < len(cards):
         cards = Random().sample(cards, sample)  # noqa: S311 - a sample, not a secret
-    real = frozenset(Random().sample(cards, min(exactly, len(cards))))  # noqa: S311 - likewise
+    real = frozenset(Random().sample(cards, min(exactly, len(cards))))  # noqa: S311 - a sample, not a secret
     wanted = cards if isinstance(cards, range) else frozenset(cards)
     entries = enumerate(card_entries(manifest, snapsets))
     return ((entry, at in real) for at, entry in entries if at in wanted), len(cards)

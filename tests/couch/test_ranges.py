@@ -59,10 +59,10 @@ def test_a_range_with_more_than_the_limit_is_not_cut_short(filled: Database) -> 
 
 def test_conflicts_come_with_the_documents(filled: Database) -> None:
     """A document of which there are other live leaves names them."""
-    assert filled.write([b'{"_id":"%s","_rev":"1-0","name":"other"}' % IDS[9].encode()]) == []
+    assert filled.write([b'{"_id":"%s","_rev":"1-%s","name":"other"}' % (IDS[9].encode(), b"0" * 32)]) == []
     [document] = filled.documents_range(IDS[9], IDS[9], limit=1) or []
     assert document["name"] == "9"
-    assert document["_conflicts"] == ["1-0"]
+    assert document["_conflicts"] == [f"1-{'0' * 32}"]
 
 
 def test_one_key_and_one_document(filled: Database) -> None:
