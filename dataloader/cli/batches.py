@@ -93,7 +93,7 @@ def _json(batch: FoundBatch, status: BatchStatus | None) -> dict[str, Any]:
             if status is None
             else {
                 "loaded": status.loaded,
-                "edited": status.in_use,
+                "edited": status.edited,
                 "revoked": status.revoked,
                 "wrong": status.wrong,
             }
@@ -110,7 +110,7 @@ def _text(found: tuple[FoundBatch, ...], states: dict[str, BatchStatus]) -> Iter
     rows: list[tuple[object, ...]] = []
     for each in found:
         status = states.get(each.manifest.header.digest)
-        on_target = () if status is None else (status.loaded, status.in_use, status.revoked)
+        on_target = () if status is None else (status.loaded, status.edited, status.revoked)
         ready = "?" if each.ready is None else each.ready
         rows.append(
             (each.manifest.header.name, each.manifest.header.cards, len(each.rounds), ready, each.to_encode, *on_target)

@@ -11,11 +11,14 @@ from dataloader.batch import Card, CardFile, choose, note_restored, note_revoked
 from dataloader.cli._command import command
 from dataloader.cli._options import (
     PATH,
+    SnapsetOptions,
     TargetOptions,
     get_manifests,
     get_server,
+    get_snapsets,
     get_target,
     raised_text,
+    snapset_options,
     target_options,
 )
 from dataloader.cli._output import Output, global_options, tell_of_copies
@@ -38,25 +41,26 @@ SHOWN_CARDS = 20
 
 _SAID = {
     RevokeOutcome.REVOKED: "revoked: it no longer works",
-    RevokeOutcome.ALREADY_REVOKED: "was revoked already",
-    RevokeOutcome.BARRED: "revoked: it was not loaded yet, and will not work when it is",
+    RevokeOutcome.ALREADY_REVOKED: "is already revoked",
+    RevokeOutcome.BARRED: "revoked before it is loaded: a load will not make it work",
     RevokeOutcome.RESTORED: "works again, with everything that it had",
     RevokeOutcome.NOT_REVOKED: "was not revoked",
     RevokeOutcome.NOT_LOADED: "was never loaded",
-    RevokeOutcome.FOREIGN: "left as it is",
+    RevokeOutcome.FOREIGN: "not revoked: a document of another type has its ID",
     RevokeOutcome.FAILED: "failed",
 }
 
 
-@command(short_help="Have lost cards stop working, or work again.")
+@command(short_help="Revoke lost cards, or restore them.")
 @click.argument("manifest_path", type=PATH, metavar="MANIFEST")
 @target_options
 @click.option("--card", "numbers", type=int, multiple=True, metavar="N", help="A card's number; may be repeated.")
 @click.option("--uuid", "uuids", multiple=True, metavar="UUID", help="A card's UUID; may be repeated.")
 @click.option("--file", type=PATH, metavar="FILE", help="A text or CSV file with a card number or a UUID a line.")
-@click.option("--reason", metavar="TEXT", help="Why; is kept with what is revoked. Needed unless --undo is given.")
-@click.option("--undo", is_flag=True, help="Have the cards work again, with everything that they had.")
+@click.option("--reason", metavar="TEXT", help="Why; kept with the revoked documents. Required unless --undo is given.")
+@click.option("--undo", is_flag=True, help="Restore the cards, with everything that they had.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
+@snapset_options
 @global_options
 @click.pass_obj
 def revoke(
@@ -64,6 +68,7 @@ def revoke(
     /,
     *,
     target_options: TargetOptions,
+    snapset_options: SnapsetOptions,
     manifest_path: Path,
     numbers: tuple[int, ...],
     uuids: tuple[str, ...],
@@ -72,9 +77,10 @@ def revoke(
     undo: bool,
     yes: bool,
 ) -> ExitCode:
-    """Have cards of a batch stop working: lost, stolen, or given back. Their preference sets are kept.
+    """Make cards of a batch stop working: lost, stolen, or given back. Their preference sets are kept.
 
-    Later loads leave them so. A card that is not loaded yet will not work when it is. With --undo they work again.
+    Later loads do not bring them back. A card that is not loaded yet will not work when it is. With --undo they work
+    again. Running it again repairs cards that an earlier version revoked, or that a server has brought back.
 
     \b
     Example:
@@ -82,15 +88,16 @@ def revoke(
     """
     reason = _reason(reason, undo=undo)
     target = get_target(output, target_options)
+    snapsets = get_snapsets(output, snapset_options, target)
     [manifest] = get_manifests([manifest_path])
     cards = choose(manifest, numbers, uuids, file)
     server = get_server(target)
     if not yes and not _confirmed(_question(target, manifest, cards, undo=undo)):
-        output.error("not confirmed: nothing has been written", ExitCode.INTERRUPTED)
+        output.error("not confirmed: nothing was written", ExitCode.INTERRUPTED)
         return ExitCode.INTERRUPTED
     outcomes: list[CardOutcome] = []
     progress = Progress(output, "cards")
-    hooks: dict[str, Any] = {"on_progress": progress, "on_outcome": outcomes.append}
+    hooks: dict[str, Any] = {"on_progress": progress, "on_outcome": outcomes.append, "snapsets": snapsets}
     try:
         if undo:
             result = restore(server, target, manifest, cards, **hooks)
@@ -119,7 +126,7 @@ def _question(target: Target, manifest: CardFile, cards: Sequence[Card], *, undo
     which = f"card {numbers}" if len(cards) == 1 else f"{len(cards):,} cards ({numbers}{more})"
     will = "will work again" if undo else "will stop working"
     where = f"{target.address.url} (model {target.model.name}, environment {target.environment})"
-    return f"{which} of batch {manifest.header.name} {will}, at {where}. Go on?"
+    return f"{which} of batch {manifest.header.name} {will}, at {where}. Continue?"
 
 
 def _confirmed(question: str) -> bool:
@@ -129,7 +136,7 @@ def _confirmed(question: str) -> bool:
         UsageError: there is none.
     """
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on", rule=question, todo="add --yes to go on without asking")
+        raise UsageError(question, rule="refusing to continue without confirmation", todo="add --yes")
     return click.confirm(question, err=True)
 
 
@@ -150,7 +157,7 @@ def _revoke_json(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> dict[
 def _revoke_text(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> Iterator[str]:
     yield from table([(f"card {each.card.number}", _said(each)) for each in outcomes[:SHOWN_CARDS]])
     if len(outcomes) > SHOWN_CARDS:
-        yield f"and {len(outcomes) - SHOWN_CARDS:,} more cards (--json names all)"
+        yield f"and {len(outcomes) - SHOWN_CARDS:,} more cards (--json lists all)"
     parts = [
         f"{count:,} {outcome.value.replace('_', ' ')}"
         for outcome in RevokeOutcome
@@ -170,6 +177,6 @@ def _revoke_code(output: Output, result: RevokeResult, outcomes: Sequence[CardOu
     if result.needs_attention:
         one = result.needs_attention == 1
         which = "1 card needs" if one else f"{result.needs_attention:,} cards need"
-        output.error(f"{which} a person's attention (see to the documents that are named)", ExitCode.ATTENTION)
+        output.error(f"{which} a decision (inspect the documents named above)", ExitCode.ATTENTION)
     code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
     return ExitCode.ATTENTION if result.needs_attention else code

@@ -30,13 +30,13 @@ from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli._table import table
-from dataloader.common import ExitCode, now
+from dataloader.common import ExitCode, many, now
 from dataloader.operations import BatchStatus, CardVerdict, StatusResult, VerifyVerdict
 from dataloader.operations import status as status_of
 from dataloader.report import Moment, Noted, status_report
 
 
-@command(short_help="See batches at a glance: loaded, in use, revoked, wrong.")
+@command(short_help="See batches at a glance: loaded, edited, revoked, wrong.")
 @manifest_argument(required=True)
 @target_options
 @snapset_options
@@ -54,9 +54,9 @@ def status(
     history_options: HistoryOptions,
     manifests: tuple[Path, ...],
 ) -> ExitCode:
-    """Show how batches stand: cards minted, encoded, loaded, in use, revoked, missing, and wrong.
+    """Show how batches stand: cards minted, encoded, loaded, edited, revoked, missing, and wrong.
 
-    In use are cards whose owners have changed something. Cards that are not loaded yet are no failure here. How many
+    Edited are cards whose owners have changed something. Cards that are not loaded yet are no failure here. How many
     are encoded is known from NAME.reconciled.jsonl, beside the manifest or given in its place.
 
     \b
@@ -72,7 +72,7 @@ def status(
     def note(manifest: CardFile, card: CardVerdict) -> None:
         if card.verdict is VerifyVerdict.WRONG:
             noted(VerifyVerdict.WRONG, card)
-        cards(manifest, card.uuid, f"{card.verdict.value}: {card.reason}")
+        cards(manifest, card.uuid, card.told(manifest))
 
     server = get_server(target)
     time = now()
@@ -96,14 +96,11 @@ def status(
         )
         report(lambda: replace(status_report(read, result, noted), history=history), code)
     if wrong:
-        which = "1 card would not work (a person has to look at it)"
-        if wrong > 1:
-            which = f"{wrong:,} cards would not work (a person has to look at them)"
-        output.error(which, code)
+        output.error(f"{many(wrong, 'card')} wrong (`dataloader verify` says what is wrong with each)", code)
     return code
 
 
-_DRAWN = ("loaded", "in_use", "revoked", "missing", "wrong")
+_DRAWN = ("loaded", "edited", "revoked", "missing", "wrong")
 """What a report draws over time."""
 
 
@@ -111,7 +108,7 @@ def _word(column: str) -> str:
     return column.replace("_", " ")
 
 
-_COLUMNS = ("minted", "encoded", "loaded", "in_use", "revoked", "missing", "wrong")
+_COLUMNS = ("minted", "encoded", "loaded", "edited", "revoked", "missing", "wrong")
 
 
 def _status_json(result: StatusResult) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from dataloader.operations import verify as verify_cards
 from dataloader.report import Moment, Noted, verify_report
 
 
-@command(short_help="Ask as the real servers do for every card.")
+@command(short_help="Check that every card works.")
 @manifest_argument(required=True)
 @target_options
 @snapset_options
@@ -69,7 +69,7 @@ def verify(
     sample: int | None,
     details: Path | None,
 ) -> ExitCode:
-    """Ask the target for every card as the real servers do, and check each answer.
+    """Check that every card works, and that no revoked card is still served.
 
     \b
     Example:
@@ -115,7 +115,7 @@ def _advice(manifests: Sequence[CardFile], result: VerifyResult) -> str:
         which = "the missing cards that came back encoded" if in_doubt else "the batch, for the missing cards"
         parts.append(f"load {which}")
     if result.verdicts[VerifyVerdict.WRONG]:
-        parts.append("inspect the documents named for the wrong ones")
+        parts.append("run the commands named for the wrong ones, or inspect their documents")
     return "; ".join(parts)
 
 
@@ -131,13 +131,19 @@ class _Verdicts:
     def __call__(self, manifest: CardFile, card: CardVerdict) -> None:
         batch = manifest.header.name
         if self._stream is not None:
-            record = {"batch": batch, "uuid": card.uuid, "verdict": card.verdict.value, "reason": card.reason}
+            record = {
+                "batch": batch,
+                "uuid": card.uuid,
+                "verdict": card.verdict.value,
+                "reason": card.reason,
+                "fix": card.fix(manifest),
+            }
             self._stream.write(orjson.dumps(self._output.cleaned(record)) + b"\n")
         if card.verdict in {VerifyVerdict.MISSING, VerifyVerdict.WRONG}:
             self.noted(card.verdict, card)
         elif not card.is_odd:
             return
-        self.cards(manifest, card.uuid, f"{card.verdict.value}: {card.reason}")
+        self.cards(manifest, card.uuid, card.told(manifest))
 
 
 @contextmanager

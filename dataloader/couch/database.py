@@ -213,6 +213,14 @@ class Database:
         )
         return document
 
+    def with_attachments(self, doc_id: str, rev: str) -> Document | None:
+        """Fetch one revision of a document with the data of its attachments (base64); None if it does not exist."""
+        path = f"{quote(doc_id, safe='')}?rev={rev}&attachments=true"
+        try:
+            return self._ask("GET", path, None, parsing.mapping)
+        except NotFoundError:
+            return None
+
     def all_docs(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Fetch the winning revisions of documents with their conflicts (``_all_docs``), a row an ID."""
         if not ids:

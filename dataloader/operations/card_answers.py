@@ -50,6 +50,7 @@ class CardReader:
         found = [_answers(lookup, self._rows(lookup, entries, exactly)) for lookup in self._model.lookups]
         answers = [CardAnswers(entry, [each.get(entry.key, []) for each in found], {}) for entry in entries]
         self._add_leaves(answers)
+        self._add_several(answers)
         yield from answers
 
     def _rows(self, lookup: Lookup, entries: Sequence[Entry], exactly: Collection[str]) -> dict[str, list[Row]]:
@@ -149,6 +150,27 @@ class CardReader:
                 for each in some:
                     each.leaves[name] = leaves[kind.id(each.entry.key)]
 
+    def _add_several(self, answers: Sequence[CardAnswers]) -> None:
+        """Read every leaf of the documents in the rows that have more than one, live or deleted."""
+        wanted: dict[str, dict[str, tuple[CardAnswers, Document]]] = {}
+        for answer in answers:
+            for rows in answer.found:
+                for name, document in (rows[0] if rows else {}).items():
+                    if document is not None:
+                        wanted.setdefault(name, {})[document["_id"]] = answer, document
+        for name, found in wanted.items():
+            database = self._databases[self._model.kind(name).database]
+            for some in chunks(found):
+                several = some
+                if database.names_leaves:
+                    revs = {doc_id: str(found[doc_id][1]["_rev"]) for doc_id in some}
+                    said = database.revs_diff(revs)
+                    # The revision that was read is a leaf; another one that is named is beside it.
+                    several = [doc_id for doc_id in some if {*said[doc_id]["possible_ancestors"]} - {revs[doc_id]}]
+                for doc_id, leaves in database.leaves(several).items():
+                    if len(leaves) > 1:
+                        found[doc_id][0].leaves[name] = leaves
+
 
 @contextmanager
 def _loaded(database: Database, view: str | None = None) -> Iterator[None]:
@@ -156,7 +178,7 @@ def _loaded(database: Database, view: str | None = None) -> Iterator[None]:
     try:
         yield
     except NotFoundError as error:
-        rule = f"has no view {view}" if view is not None and database.exists() else "is not there"
+        rule = f"has no view {view}" if view is not None and database.exists() else "does not exist"
         raise VerifyError(f"database {database.name}", rule=rule, todo="load the target first") from error
 
 

@@ -3,13 +3,15 @@
 This is the only place that decides it; ``card_answers`` finds the answers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from dataloader.batch import CardFile
 from dataloader.common import Document, certifies_itself, content, explain, is_valid, says
 from dataloader.records.models import Entry, Kind, Lookup, Model
+from dataloader.replication import is_revocation
 
 Answer: TypeAlias = dict[str, Document | None]
 """What one row of a lookup gives the servers: a document of each kind that it should hold, None for one it does not."""
@@ -22,14 +24,14 @@ class VerifyVerdict(StrEnum):
     """Exactly what the batch says."""
     OUTDATED = "outdated"
     """All that is needed, as an earlier load brought it from another snapset, untouched since."""
-    CHANGED = "changed"
+    EDITED = "edited"
     """All that is needed, changed by its owner since."""
     REVOKED = "revoked"
-    """Deleted, or marked as revoked: the card no longer works, as somebody wanted."""
+    """Nothing, as somebody wanted: deleted, or marked as revoked so that the servers heed it."""
     MISSING = "missing"
     """Never loaded."""
     WRONG = "wrong"
-    """An answer that the servers can't use."""
+    """An answer that the servers can't use, or must not get: the card is revoked and still served."""
 
 
 _ORDER = {verdict: at for at, verdict in enumerate(VerifyVerdict)}
@@ -43,7 +45,22 @@ class CardVerdict:
     verdict: VerifyVerdict
     reason: str = ""
     is_odd: bool = False
-    """Whether nobody may have meant it: the preference set is deleted, and the card still lets in."""
+    """Whether it has to be reported though the card works, or was stopped."""
+    needs_revoking: bool = False
+    """Whether revoking the card (again) puts it right."""
+    needs_loading: bool = False
+    """Whether a load puts it right."""
+
+    def fix(self, manifest: CardFile) -> str:
+        """Return the command that puts the card right; empty if no command does."""
+        if self.needs_revoking:
+            return f'dataloader revoke {manifest.path} --uuid {self.uuid} --reason "revoked before"'
+        return f"dataloader load {manifest.path}" if self.needs_loading else ""
+
+    def told(self, manifest: CardFile) -> str:
+        """Return the verdict and its reason in one line, with the command that puts the card right."""
+        fix = self.fix(manifest)
+        return f"{self.verdict.value}: {self.reason}{f' (run `{fix}`)' if fix else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +71,8 @@ class CardAnswers:
     found: list[list[Answer]]
     """For each lookup of the model, the rows with the card's key: one, if all is well."""
     leaves: dict[str, list[Document]]
-    """By kind, every leaf of each document that should have been found and was not: none if it never existed."""
+    """By kind, every leaf of each document that should have been found and was not (none if it never existed), and of
+    each that has several."""
 
     def absent(self, lookup: Lookup, rows: list[Answer]) -> str | None:
         """Return the kind of the first document that a lookup should find and does not; None if it finds all."""
@@ -69,33 +87,65 @@ class CardAnswers:
 
 def judge(model: Model, answers: CardAnswers) -> CardVerdict:
     """Return the verdict on a card, the worst of what its answers come to."""
-    worst = CardVerdict(answers.entry.key, VerifyVerdict.OK)
+    uuid = answers.entry.key
+    found: dict[str, Document | None] = {}
     for lookup, rows in zip(model.lookups, answers.found, strict=True):
-        # A card without its token has nothing that the token leads to, either: once is enough.
-        is_explained = worst.verdict in {VerifyVerdict.REVOKED, VerifyVerdict.MISSING}
-        for found in _judge_lookup(model, lookup, answers, rows, is_explained=is_explained):
-            if _ORDER[found.verdict] > _ORDER[worst.verdict]:
-                worst = found
-    return worst
+        if len(rows) > 1:
+            return CardVerdict(uuid, VerifyVerdict.WRONG, f"{_name(lookup)} has {len(rows)} answers, not one")
+        for kind in lookup.kinds.values():
+            found[kind] = rows[0].get(kind) if rows else None
+    stopped = _stopped(model, answers, found)
+    if stopped and model.serves(found):
+        reason = f"{stopped}, and the servers still give the card its settings"
+        return CardVerdict(uuid, VerifyVerdict.WRONG, reason, needs_revoking=True)
+    if stopped:
+        access = model.revoking[-1].kind
+        is_odd = found[access] is not None and access not in _marked(model, found)
+        which = f"{stopped}, and the card itself is not revoked" if is_odd else stopped
+        return CardVerdict(uuid, VerifyVerdict.REVOKED, which, is_odd)
+    verdicts = [CardVerdict(uuid, VerifyVerdict.OK), *_judge_documents(model, answers, found)]
+    return max(verdicts, key=lambda each: (_ORDER[each.verdict], each.is_odd))
 
 
-def _judge_lookup(
-    model: Model, lookup: Lookup, answers: CardAnswers, rows: list[Answer], *, is_explained: bool
-) -> Iterator[CardVerdict]:
-    if len(rows) > 1:
-        reason = f"{_name(lookup)} has {len(rows)} answers, not one"
-        yield CardVerdict(answers.entry.key, VerifyVerdict.WRONG, reason)
-        return
-    for row in rows:
-        for kind, document in row.items():
+def _marked(model: Model, found: Mapping[str, Document | None]) -> list[str]:
+    """Return the kinds whose documents say that the card is revoked."""
+    marked = []
+    for each in model.revoking:
+        document = found.get(each.kind)
+        if each.marking and document is not None and each.marking.is_marked(document):
+            marked.append(each.kind)
+    return marked
+
+
+def _stopped(model: Model, answers: CardAnswers, found: Mapping[str, Document | None]) -> str:
+    """Return how a card was stopped: a document is deleted, or says that the card is revoked. Empty if it was not."""
+    for kind in _marked(model, found):
+        return f"document {model.kind(kind).id(answers.entry.key)} is marked as revoked"
+    # What lets a card in says most of it.
+    for kind in reversed([*found]):
+        leaves = answers.leaves.get(kind, ())
+        deleted = [leaf for leaf in leaves if leaf.get("_deleted")]
+        if found[kind] is None and deleted and len(deleted) == len(leaves):
+            return f"document {model.kind(kind).id(answers.entry.key)} has been deleted"
+        if found[kind] is not None and any(is_revocation(leaf) for leaf in deleted):
+            return f"document {model.kind(kind).id(answers.entry.key)} was revoked"
+    return ""
+
+
+def _judge_documents(model: Model, answers: CardAnswers, found: Mapping[str, Document | None]) -> Iterator[CardVerdict]:
+    for lookup in model.lookups:
+        for name in lookup.kinds.values():
+            document = found[name]
+            kind = model.kind(name)
             if document is None:
+                yield _judge_absence(lookup, kind, answers)
+                # What it leads to is not found either: once is enough.
                 break
-            found = _judge_document(model, lookup, model.kind(kind), answers.entry, document)
-            if found is not None:
-                yield found
-    absent = answers.absent(lookup, rows)
-    if absent is not None:
-        yield from _judge_absence(model, lookup, model.kind(absent), answers, is_explained=is_explained)
+            verdict = _judge_document(model, lookup, kind, answers.entry, document)
+            if verdict is not None:
+                yield verdict
+            if len(leaves := answers.leaves.get(name, ())) > 1:
+                yield _judge_conflict(answers.entry, document, leaves)
 
 
 def _judge_document(model: Model, lookup: Lookup, kind: Kind, entry: Entry, document: Document) -> CardVerdict | None:
@@ -107,35 +157,53 @@ def _judge_document(model: Model, lookup: Lookup, kind: Kind, entry: Entry, docu
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason)
     if says(document, expected):
         return None
-    said = content(document)
+    # Attachments are an owner's own affair; no server reads them.
+    said = {name: value for name, value in content(document).items() if name != "_attachments"}
     schema = f"{model.name}/{kind.name}"
     if not is_valid(schema)(said):
         # A person's preferences, or password, are not for a report.
         rules = explain(schema, said, secrets=True)
         reason = f"{_name(lookup)}, document {doc_id}: {rules[0] if rules else 'breaks its schema'}"
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason)
-    if any(each.kind == kind.name and each.marking and each.marking.is_marked(said) for each in model.revoking):
-        return CardVerdict(entry.key, VerifyVerdict.REVOKED, f"document {doc_id} is marked as revoked")
+    if misleads := model.misleads(kind.name, entry.key, said):
+        return CardVerdict(entry.key, VerifyVerdict.WRONG, f"document {doc_id} {misleads}")
     if certifies_itself(document):
         return CardVerdict(entry.key, VerifyVerdict.OUTDATED, f"document {doc_id} is of an earlier load")
-    return CardVerdict(entry.key, VerifyVerdict.CHANGED, f"document {doc_id} has been changed")
+    return CardVerdict(entry.key, VerifyVerdict.EDITED, f"document {doc_id} was edited")
 
 
-def _judge_absence(
-    model: Model, lookup: Lookup, kind: Kind, answers: CardAnswers, *, is_explained: bool
-) -> Iterator[CardVerdict]:
-    """Tell a card that was never loaded from one that was stopped on purpose, and both from the rest."""
+def _judge_absence(lookup: Lookup, kind: Kind, answers: CardAnswers) -> CardVerdict:
+    """Return the verdict on a card of which a document is not found; one that was stopped has been told before."""
     doc_id = kind.id(answers.entry.key)
-    leaves = answers.leaves[kind.name]
-    if not leaves:
-        yield CardVerdict(answers.entry.key, VerifyVerdict.MISSING, f"document {doc_id} is not there")
-    elif all(leaf.get("_deleted") for leaf in leaves):
-        is_odd = all(each.kind != kind.name for each in model.revoking) and not is_explained
-        which = "has been deleted, and the card itself is not revoked" if is_odd else "has been deleted"
-        yield CardVerdict(answers.entry.key, VerifyVerdict.REVOKED, f"document {doc_id} {which}", is_odd)
-    elif not is_explained:
-        reason = f"{_name(lookup)} does not find document {doc_id}, which is there"
-        yield CardVerdict(answers.entry.key, VerifyVerdict.WRONG, reason)
+    if not answers.leaves[kind.name]:
+        return CardVerdict(answers.entry.key, VerifyVerdict.MISSING, f"document {doc_id} does not exist")
+    reason = f"{_name(lookup)} does not find document {doc_id}, which exists"
+    return CardVerdict(answers.entry.key, VerifyVerdict.WRONG, reason)
+
+
+def _judge_conflict(entry: Entry, document: Document, leaves: Sequence[Document]) -> CardVerdict:
+    """Return what a load would make of a document with several leaves."""
+    doc_id = document["_id"]
+    persons = [leaf for leaf in leaves if not _is_loads(leaf)]
+    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
+    if any(leaf.get("_deleted") for leaf in persons) and all(map(certifies_itself, live)):
+        reason = f"document {doc_id} was deleted, and is still served"
+        return CardVerdict(entry.key, VerifyVerdict.WRONG, reason, needs_loading=True)
+    if len(live) == 1:
+        return CardVerdict(entry.key, VerifyVerdict.OK)
+    if sum(not certifies_itself(leaf) for leaf in live) > 1:
+        reason = f"document {doc_id} is in conflict: {len(live)} live revisions; choose one, delete the others"
+        return CardVerdict(entry.key, VerifyVerdict.EDITED, reason, is_odd=True)
+    if certifies_itself(document) and not all(map(certifies_itself, live)):
+        reason = f"document {doc_id} was edited, and the servers give another revision of it"
+        return CardVerdict(entry.key, VerifyVerdict.WRONG, reason, needs_loading=True)
+    reason = f"document {doc_id} is in conflict: {len(live)} live revisions"
+    return CardVerdict(entry.key, VerifyVerdict.EDITED, reason, is_odd=True, needs_loading=True)
+
+
+def _is_loads(leaf: Document) -> bool:
+    """Return whether a load wrote a leaf, be it a document or the deletion of a superseded one."""
+    return leaf.get("dataloader") == "superseded" or certifies_itself(leaf)
 
 
 def _name(lookup: Lookup) -> str:

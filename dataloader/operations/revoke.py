@@ -1,7 +1,11 @@
 """Revoking: a card that stops working, and one that works again.
 
 A document is read, changed and written on top of what was read, as a person would; where somebody else was
-quicker, it is read again. So it can be repeated, interrupted, or run twice at once, and comes to the same end.
+quicker, it is read again, all leaves from all copies. So it can be repeated, interrupted, or run twice at once, and
+comes to the same end.
+
+A load's update can wait for a copy that is missing; a revocation cannot. It is written as long as most of the nodes
+are up, and says that a copy is missing. ``verify``, or revoking again, checks it once the node is back.
 """
 
 import time
@@ -10,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from typing import Any
 
 from dataloader.batch import Card, CardFile
 from dataloader.common import (
@@ -17,15 +22,30 @@ from dataloader.common import (
     Document,
     OnProgress,
     ProtocolError,
+    UnreachableError,
     UsageError,
     no_progress,
     now,
     tell_how_far,
 )
-from dataloader.couch import Database, Rejection, Server
+from dataloader.couch import Database, Nodes, Server
 from dataloader.operations.sources import refuse_seeded
+from dataloader.records import Snapsets
 from dataloader.records.models import Entry, Kind, Model, Revoking, Role
-from dataloader.replication import MAX_REASON, Change, chunks, in_parallel, restored, revoked
+from dataloader.replication import (
+    MAX_REASON,
+    Change,
+    Revocation,
+    chunks,
+    in_parallel,
+    is_revocation,
+    kept_document,
+    kept_others,
+    restored,
+    restored_set,
+    revoked,
+    write_over,
+)
 from dataloader.target import Environment, Target, guard, remember
 
 ROUNDS = 20
@@ -96,10 +116,11 @@ def revoke(
     cards: Sequence[Card],
     reason: str,
     *,
+    snapsets: Snapsets | None = None,
     on_progress: OnProgress = no_progress,
     on_outcome: OnOutcome = no_outcome,
 ) -> RevokeResult:
-    """Have cards stop working; their preference sets are kept. One that is not loaded yet will not work then either.
+    """Make cards stop working; their preference sets are kept. One that is not loaded yet will not work then either.
 
     Args:
         server: the target's server.
@@ -107,6 +128,7 @@ def revoke(
         manifest: the batch.
         cards: which of its cards.
         reason: why; kept with what is revoked.
+        snapsets: what cards that are not loaded yet start with; None if that is not known.
         on_progress: told of each batch of cards.
         on_outcome: told of each card.
 
@@ -114,20 +136,13 @@ def revoke(
         UsageError: the reason is empty, too long, or more than a line.
         ProtectedError: a reproducible batch, for a staging or production target; or a database was loaded as
             something more protected.
-        ProtocolError: a database is not there.
-        DataloaderError: the server failed to the last retry, or refused; what was done stays done, and
+        ProtocolError: a database does not exist.
+        UnreachableError: most of the cluster's nodes are away.
+        DataloaderError: the server failed after all retries, or refused; what was done stays done, and
             running it again goes on from there.
     """
-    reason = check_reason(reason)
-    moment = now()
-    run = _Run(
-        server,
-        target,
-        target.model.revoking,
-        lambda step, wanted, leaves, _: revoked(wanted, step.marking, leaves, reason, moment),
-        _came_to_revoked,
-    )
-    return run.see_to(manifest, cards, on_progress, on_outcome)
+    revocation = Revocation(check_reason(reason), now())
+    return _Revoking(server, target, manifest, snapsets, revocation).run(cards, on_progress, on_outcome)
 
 
 def restore(
@@ -136,35 +151,30 @@ def restore(
     manifest: CardFile,
     cards: Sequence[Card],
     *,
+    snapsets: Snapsets | None = None,
     on_progress: OnProgress = no_progress,
     on_outcome: OnOutcome = no_outcome,
 ) -> RevokeResult:
-    """Have revoked cards work again, with everything that they had, whoever revoked them and how.
+    """Make revoked cards work again, with everything that they had, whoever revoked them and how.
+
+    What somebody has written while a card was revoked is kept and reported.
 
     Args:
         server: the target's server.
         target: the target.
         manifest: the batch.
         cards: which of its cards.
+        snapsets: what cards start with that were revoked before they were loaded; None if that is not known.
         on_progress: told of each batch of cards.
         on_outcome: told of each card.
 
     Raises:
         ProtectedError: a reproducible batch, for a staging or production target; or a database was loaded as
             something more protected.
-        ProtocolError: a database is not there.
+        ProtocolError: a database does not exist.
         DataloaderError: as with :func:`revoke`.
     """
-    moment = now()
-    run = _Run(
-        server,
-        target,
-        target.model.revoking[::-1],
-        lambda step, wanted, leaves, database: restored(wanted, step.marking, leaves, database.revision, moment),
-        _came_to_restored,
-        looks_at_sets=True,
-    )
-    return run.see_to(manifest, cards, on_progress, on_outcome)
+    return _Restoring(server, target, manifest, snapsets).run(cards, on_progress, on_outcome)
 
 
 def check_reason(reason: str) -> str:
@@ -187,76 +197,55 @@ class _Seen:
 
     card: Card
     there: int = 0
-    """Documents that were there in some form, be it as a deletion."""
+    """Documents that existed in some form, be it as a deletion."""
     edited: int = 0
     """Documents that were changed, or deleted."""
     made: int = 0
     """Documents that were written with a revision made up for them."""
+    kept: dict[str, Document] = field(default_factory=dict)
+    """Documents of the card by their kinds, as tombstones keep them."""
     foreign: str = ""
     failed: str = ""
-    lacks: str = ""
-    """What it needs to work, and has not."""
-
-
-def _came_to_revoked(seen: _Seen) -> RevokeOutcome:
-    if seen.edited:
-        return RevokeOutcome.REVOKED
-    return RevokeOutcome.BARRED if seen.made else RevokeOutcome.ALREADY_REVOKED
-
-
-def _came_to_restored(seen: _Seen) -> RevokeOutcome:
-    if seen.edited or seen.made:
-        return RevokeOutcome.RESTORED
-    return RevokeOutcome.NOT_REVOKED if seen.there else RevokeOutcome.NOT_LOADED
+    note: str = ""
+    """What somebody has to know of the card."""
 
 
 class _Run:
-    """One run of revoking, or of bringing back."""
+    """One run of revoking, or of undoing that."""
 
-    def __init__(
-        self,
-        server: Server,
-        target: Target,
-        steps: Sequence[Revoking],
-        change: Callable[[Revoking, Document, Sequence[Document], Database], Change],
-        came_to: Callable[[_Seen], RevokeOutcome],
-        *,
-        looks_at_sets: bool = False,
-    ) -> None:
+    def __init__(self, server: Server, target: Target, manifest: CardFile, snapsets: Snapsets | None) -> None:
         self._server = server
         self._target = target
         self._model: Model = target.model
-        self._steps = steps
-        self._change = change
-        self._came_to = came_to
-        self._looks_at_sets = looks_at_sets
+        self._manifest = manifest
+        self._snapsets = None if snapsets is None else snapsets.of(target.model.name)
         self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
+        self._short_of_copies = False
 
-    def see_to(
-        self, manifest: CardFile, cards: Sequence[Card], on_progress: OnProgress, on_outcome: OnOutcome
-    ) -> RevokeResult:
+    def run(self, cards: Sequence[Card], on_progress: OnProgress, on_outcome: OnOutcome) -> RevokeResult:
         start = time.monotonic()
-        refuse_seeded(self._target, [manifest])
+        refuse_seeded(self._target, [self._manifest])
         result = RevokeResult()
-        work = partial(self._see_to, manifest.header.created)
         done = 0
         try:
             self._server.welcome()
             memory = guard(self._server, self._target)
-            result.nodes_away, result.raised = self._server.nodes().away, memory.raised(self._target)
+            nodes = self._server.nodes()
+            _require_most(nodes)
+            result.nodes_away, result.raised = nodes.away, memory.raised(self._target)
             self._require_databases()
             remember(self._server, self._target, memory)
-            for outcomes in in_parallel(work, chunks(cards)):
+            for outcomes in in_parallel(self._see_to, chunks(cards)):
                 for each in outcomes:
                     result.outcomes[each.outcome] += 1
                     on_outcome(each)
                 done += len(outcomes)
-                on_progress(f"{manifest.header.name}: cards", done, len(cards))
+                on_progress(f"{self._manifest.header.name}: cards", done, len(cards))
             result.nodes_away = tuple(sorted({*result.nodes_away, *self._server.nodes().away}))
         except DataloaderError as error:
             tell_how_far(error, done, len(cards), "cards")
             raise
-        result.short_of_copies = self._server.short_of_copies
+        result.short_of_copies = self._server.short_of_copies or self._short_of_copies
         result.seconds = time.monotonic() - start
         return result
 
@@ -264,72 +253,205 @@ class _Run:
         for database in self._databases.values():
             if not database.exists():
                 todo = "correct the prefix or the address, or load the target first"
-                raise ProtocolError(f"database {database.name}", rule="is not there", todo=todo)
+                raise ProtocolError(f"database {database.name}", rule="does not exist", todo=todo)
 
-    def _see_to(self, created: str, cards: Sequence[Card]) -> list[CardOutcome]:
+    def _see_to(self, cards: Sequence[Card]) -> list[CardOutcome]:
         seen = {card.uuid: _Seen(card) for card in cards}
-        for step in self._steps:
-            kind = self._model.kind(step.kind)
-            self._settle(step, kind, {kind.id(key): (_document(kind, key, created), seen[key]) for key in seen})
-        if self._looks_at_sets:
-            self._look_at_sets(seen)
+        self._work(seen)
         return [self._outcome(each) for each in seen.values()]
 
-    def _look_at_sets(self, seen: Mapping[str, "_Seen"]) -> None:
-        """Find the cards that are to work again and have no preference set to work with."""
-        revoked_kinds = {step.kind for step in self._steps}
-        for kind in self._model.kinds:
-            if kind.name in revoked_kinds or Role.CARD not in kind.roles:
-                continue
-            leaves = self._databases[kind.database].leaves([kind.id(key) for key in seen])
-            for key, each in seen.items():
-                found = leaves[kind.id(key)]
-                if each.there and not found:
-                    each.lacks = "its preference set is not there; load the batch"
-                elif each.there and all(leaf.get("_deleted") for leaf in found):
-                    each.lacks = "its preference set has been deleted, and does not come back"
+    def _work(self, seen: Mapping[str, _Seen]) -> None:
+        raise NotImplementedError
 
-    def _settle(self, step: Revoking, kind: Kind, documents: dict[str, tuple[Document, _Seen]]) -> None:
-        """Read documents and write what has to be changed, until a reading finds nothing that has to be."""
+    def _came_to(self, seen: _Seen) -> RevokeOutcome:
+        raise NotImplementedError
+
+    def _wanted(self, kind: Kind, seen: _Seen) -> Document:
+        """Return the document that a load makes for a card; with an empty set if its snapset is not known."""
+        return kind.document(Entry(seen.card.uuid, self._minted(seen) or {}, self._manifest.header.created, Role.CARD))
+
+    def _minted(self, seen: _Seen) -> Mapping[str, Any] | None:
+        snapset = None if self._snapsets is None else self._snapsets.get(seen.card.snapset)
+        return None if snapset is None else snapset.preferences
+
+    def _settle(
+        self,
+        kind: Kind,
+        seen: Mapping[str, _Seen],
+        change: Callable[[_Seen, list[Document]], Change],
+        *,
+        with_attachments: bool = False,
+    ) -> dict[str, list[Document]]:
+        """Read a kind's documents and write what has to be changed, until a reading finds nothing that has to be.
+
+        Returns:
+            The leaves of each document, by the card's UUID, as they were last read.
+        """
         database = self._databases[kind.database]
+        ids = {kind.id(key): key for key in seen}
+        last: dict[str, list[Document]] = {}
         for turn in range(ROUNDS):
-            leaves = database.leaves(list(documents))
-            changes = {
-                doc_id: self._change(step, wanted, leaves[doc_id], database)
-                for doc_id, (wanted, _) in documents.items()
-            }
-            for doc_id, (_, seen) in documents.items():
-                seen.there += turn == 0 and bool(leaves[doc_id])
+            leaves = database.leaves(list(ids), all_copies=True)
+            changes: dict[str, Change] = {}
+            for doc_id, key in ids.items():
+                found = leaves[doc_id]
+                if with_attachments:
+                    found = [_with_attachments(database, leaf) for leaf in found]
+                last[key] = found
+                changes[doc_id] = change(seen[key], found)
+                seen[key].there += turn == 0 and bool(found)
+                seen[key].note = seen[key].note or changes[doc_id].note
+                seen[key].failed = seen[key].failed or changes[doc_id].failed
                 if changes[doc_id].foreign:
-                    seen.foreign = f"document {doc_id} is of another type, and left as it is"
-            documents = {each: found for each, found in documents.items() if changes[each].edits or changes[each].made}
-            for rejection in _write(database, [changes[each] for each in documents]):
-                _, seen = documents.pop(rejection.id)
-                seen.failed = f"document {rejection.id} was not taken by the server: {rejection.reason}"
-            for doc_id, (_, seen) in documents.items():
-                seen.edited += bool(changes[doc_id].edits)
-                seen.made += bool(changes[doc_id].made)
-            if not documents:
-                return
-        for doc_id, (_, seen) in documents.items():
-            seen.failed = f"others go on changing document {doc_id}"
+                    seen[key].foreign = f"document {doc_id} is of another type, and was not changed"
+            ids = {doc_id: key for doc_id, key in ids.items() if not changes[doc_id].is_none}
+            for doc_id, reason in self._write(database, [changes[each] for each in ids]).items():
+                seen[ids.pop(doc_id)].failed = f"the server did not accept document {doc_id}: {reason}"
+            for doc_id, key in ids.items():
+                seen[key].edited += bool(changes[doc_id].edits) or bool(last[key])
+                seen[key].made += bool(changes[doc_id].made) and not last[key]
+            if not ids:
+                return last
+        for doc_id, key in ids.items():
+            seen[key].failed = f"others go on changing document {doc_id}"
+        return last
+
+    def _write(self, database: Database, changes: Sequence[Change]) -> dict[str, str]:
+        """Write changes; return why the server did not accept a document, by ``_id``."""
+        edits = [edit for change in changes for edit in change.edits]
+        made = [each for change in changes for each in change.made]
+        refused = {each.id: each.reason for each in database.write(made)} if made else {}
+        for written in write_over(database, edits) if edits else ():
+            if not written.is_plain and not written.is_conflict and not written.rev:
+                refused[written.document["_id"]] = written.reason
+            self._short_of_copies |= not written.is_plain and bool(written.rev)
+        return refused
 
     def _outcome(self, seen: _Seen) -> CardOutcome:
         if seen.failed:
             return CardOutcome(seen.card, RevokeOutcome.FAILED, seen.failed)
         if seen.foreign:
             return CardOutcome(seen.card, RevokeOutcome.FOREIGN, seen.foreign)
-        return CardOutcome(seen.card, self._came_to(seen), seen.lacks)
+        return CardOutcome(seen.card, self._came_to(seen), seen.note)
 
 
-def _document(kind: Kind, key: str, created: str) -> Document:
-    """Return the document that a load makes for a card; a kind that is revoked does not hold the preference set."""
-    return kind.document(Entry(key, {}, created, Role.CARD))
+class _Revoking(_Run):
+    """Makes cards stop working."""
+
+    def __init__(
+        self,
+        server: Server,
+        target: Target,
+        manifest: CardFile,
+        snapsets: Snapsets | None,
+        revocation: Revocation,
+    ) -> None:
+        super().__init__(server, target, manifest, snapsets)
+        self._revocation = revocation
+
+    def _work(self, seen: Mapping[str, _Seen]) -> None:
+        steps = self._model.revoking
+        for step in steps:
+            self._take(step, seen)
+        # Until the token was gone, a server could write the set anew.
+        left = {key: each for key, each in seen.items() if not each.failed}
+        for step in steps[:-1]:
+            if step.holds_set:
+                self._take(step, left)
+
+    def _take(self, step: Revoking, seen: Mapping[str, _Seen]) -> None:
+        kind = self._model.kind(step.kind)
+        leaves = self._settle(kind, seen, partial(self._change, step, kind), with_attachments=step.marking is None)
+        for key, found in leaves.items():
+            document = kept_document(found)
+            if document is not None:
+                seen[key].kept[kind.name] = document
+
+    def _change(self, step: Revoking, kind: Kind, seen: _Seen, leaves: list[Document]) -> Change:
+        kept = {name: seen.kept[name] for name in step.keeps if name in seen.kept}
+        return revoked(self._wanted(kind, seen), step.marking, leaves, self._revocation, kept)
+
+    def _came_to(self, seen: _Seen) -> RevokeOutcome:
+        if seen.edited:
+            return RevokeOutcome.REVOKED
+        return RevokeOutcome.BARRED if seen.made else RevokeOutcome.ALREADY_REVOKED
 
 
-def _write(database: Database, changes: Sequence[Change]) -> list[Rejection]:
-    """Write changes; return a rejection for each document that the server did not take."""
-    edits = [edit for change in changes for edit in change.edits]
-    made = [each for change in changes for each in change.made]
-    rejections = (database.edit(edits) if edits else []) + (database.write(made) if made else [])
-    return list({rejection.id: rejection for rejection in rejections}.values())
+class _Restoring(_Run):
+    """Makes revoked cards work again."""
+
+    def __init__(self, server: Server, target: Target, manifest: CardFile, snapsets: Snapsets | None) -> None:
+        super().__init__(server, target, manifest, snapsets)
+        self._time = now()
+
+    def _work(self, seen: Mapping[str, _Seen]) -> None:
+        for step in self._model.revoking:
+            if step.keeps:
+                kind = self._model.kind(step.kind)
+                leaves = self._databases[kind.database].leaves([kind.id(key) for key in seen], all_copies=True)
+                for key, each in seen.items():
+                    each.kept |= kept_others(leaves[kind.id(key)])
+        for kind in self._model.former.values():
+            self._settle(kind, seen, lambda _, leaves: _undone(leaves))
+        for step in self._model.revoking:
+            kind = self._model.kind(step.kind)
+            # A card must not be let in to a set that is not there.
+            left = {key: each for key, each in seen.items() if not each.failed}
+            self._settle(kind, left, partial(self._change, step, kind))
+        self._look_at_sets(seen)
+
+    def _change(self, step: Revoking, kind: Kind, seen: _Seen, leaves: list[Document]) -> Change:
+        wanted = self._wanted(kind, seen)
+        if step.holds_set:
+            return restored_set(wanted if self._minted(seen) else None, leaves, seen.kept.get(kind.name))
+        return restored(wanted, step.marking, leaves, self._databases[kind.database].revision, self._time)
+
+    def _came_to(self, seen: _Seen) -> RevokeOutcome:
+        if seen.edited or seen.made:
+            return RevokeOutcome.RESTORED
+        return RevokeOutcome.NOT_REVOKED if seen.there else RevokeOutcome.NOT_LOADED
+
+    def _look_at_sets(self, seen: Mapping[str, _Seen]) -> None:
+        """Find the cards that are to work again and have no preference set to work with."""
+        marked = {step.kind for step in self._model.revoking if not step.holds_set}
+        for kind in self._model.kinds:
+            if kind.name in marked or Role.CARD not in kind.roles:
+                continue
+            leaves = self._databases[kind.database].leaves([kind.id(key) for key in seen], all_copies=True)
+            for key, each in seen.items():
+                found = leaves[kind.id(key)]
+                if not each.there or each.note:
+                    continue
+                if not found:
+                    each.note = "its preference set does not exist; load the batch"
+                elif all(leaf.get("_deleted") for leaf in found):
+                    each.note = "its preference set has been deleted, and is not restored"
+
+
+def _undone(leaves: Sequence[Document]) -> Change:
+    """Return what brings back a document that a revocation deleted, and nobody else."""
+    if all(is_revocation(leaf) for leaf in leaves) and kept_document(leaves) is not None:
+        return restored_set(None, leaves, None)
+    return Change()
+
+
+def _require_most(nodes: Nodes) -> None:
+    """Require that most of a cluster's nodes are up.
+
+    Raises:
+        UnreachableError: they are not; what is written now could be overruled by those that are away.
+    """
+    if nodes.expected and 2 * len(nodes.away) >= len(nodes.expected):
+        raise UnreachableError(
+            f"{len(nodes.away)} of {len(nodes.expected)} nodes of the cluster",
+            rule="are away",
+            todo="bring most of them back, then run it again",
+        )
+
+
+def _with_attachments(database: Database, leaf: Document) -> Document:
+    """Return a leaf with the data of its attachments."""
+    if leaf.get("_deleted") or not leaf.get("_attachments"):
+        return leaf
+    whole = database.with_attachments(leaf["_id"], leaf["_rev"])
+    return leaf if whole is None else {**leaf, "_attachments": whole.get("_attachments", {})}

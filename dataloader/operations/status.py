@@ -31,9 +31,9 @@ class BatchStatus:
         return self.verdicts.total() - self.missing
 
     @property
-    def in_use(self) -> int:
+    def edited(self) -> int:
         """Cards whose owners have changed something."""
-        return self.verdicts[VerifyVerdict.CHANGED]
+        return self.verdicts[VerifyVerdict.EDITED]
 
     @property
     def revoked(self) -> int:

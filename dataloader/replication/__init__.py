@@ -17,7 +17,17 @@ from dataloader.replication.states import (
     classify,
     judge,
 )
-from dataloader.replication.tombstones import MAX_REASON, Change, restored, revoked
+from dataloader.replication.tombstones import (
+    MAX_REASON,
+    Change,
+    Revocation,
+    is_revocation,
+    kept_document,
+    kept_others,
+    restored,
+    restored_set,
+    revoked,
+)
 from dataloader.replication.updates import Updated, outcome_of, update
 from dataloader.replication.versions import version_digest
 from dataloader.replication.writes import Written, write_over
@@ -32,6 +42,7 @@ __all__ = [
     "Finding",
     "KindRules",
     "Outcome",
+    "Revocation",
     "Severity",
     "State",
     "Updated",
@@ -41,10 +52,14 @@ __all__ = [
     "chunks",
     "classify",
     "in_parallel",
+    "is_revocation",
     "judge",
+    "kept_document",
+    "kept_others",
     "outcome_of",
     "repair",
     "restored",
+    "restored_set",
     "revoked",
     "stage",
     "superseded",

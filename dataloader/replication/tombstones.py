@@ -1,15 +1,17 @@
-"""Revoked documents: what is written in the place of one, and how that is turned back.
+"""Revoked documents: what is written in the place of one, and how that is undone.
 
 A kind of document that its model marks is changed like any other. One that is deleted leaves a tombstone that
-keeps the document whole: CouchDB takes a deletion with content (``"_deleted": true`` beside other members,
-https://docs.couchdb.org/en/3.5.0/api/document/common.html#delete--db-docid), and keeps it through compaction.
+keeps the document whole: CouchDB accepts a deletion with content (``"_deleted": true`` beside other members,
+https://docs.couchdb.org/en/3.5.0/api/document/common.html#delete--db-docid), and keeps it through compaction, as long
+as nothing is written on top of it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataloader.common import Document, history, is_valid, prepare, rank
+from dataloader.common import Document, content_hash, history, is_valid, prepare, rank
 from dataloader.records.models import Marking
 
 SCHEMA = "common/tombstone"
@@ -19,6 +21,9 @@ MAX_REASON = 500
 GetRevision = Callable[[str, str], Document | None]
 """Fetches a document's revision by ``_id`` and revision, None where the server no longer has it."""
 
+Kept = Mapping[str, Document]
+"""Other documents of the card that a tombstone keeps, by their kinds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -27,36 +32,67 @@ class Change:
     edits: list[Document] = field(default_factory=list)
     """Children of what is there, as a person writes them."""
     made: list[bytes] = field(default_factory=list)
-    """Revisions made up for a document that is not there yet."""
+    """Revisions made up for a document that has none, or only deleted ones."""
     foreign: bool = False
-    """Whether something of another type stands in its place, which is left alone."""
+    """Whether something of another type has its ID; that is left alone."""
+    failed: str = ""
+    """Why the card can't be seen to."""
+    note: str = ""
+    """What somebody has to know of it."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing has to be written."""
+        return not self.edits and not self.made
 
 
-def revoked(wanted: Document, marking: Marking | None, leaves: Sequence[Document], reason: str, time: str) -> Change:
-    """Return what revokes a document: every version of it, so that none comes back to life.
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """Why and when cards are revoked."""
 
-    Of several versions of a document that is marked, the one that the servers show is, and the others are deleted.
+    reason: str
+    time: str
+    """ISO 8601 in UTC with milliseconds and Z."""
+
+
+def revoked(
+    wanted: Document,
+    marking: Marking | None,
+    leaves: Sequence[Document],
+    revocation: Revocation,
+    kept: Kept | None = None,
+) -> Change:
+    """Return what revokes a document: every leaf of it, so that none comes back to life.
+
+    Of several leaves of a document that is marked, the one that the servers show is marked, the others are deleted.
 
     Args:
         wanted: the document that the batch makes, without ``_rev``.
         marking: how the model marks it; None where it is deleted.
-        leaves: its leaves on the server, whole, with ``_rev`` and ``_revisions``.
-        reason: why.
-        time: when, ISO 8601 in UTC with milliseconds and Z.
+        leaves: its leaves on the server, whole, with ``_rev`` and ``_revisions``; of those that are going to be
+            deleted, attachments have their data.
+        revocation: why and when.
+        kept: other documents of the card that the tombstone has to keep.
     """
+    kept = kept or {}
     if not leaves:
-        return Change(made=[_barred(wanted, marking, reason, time)])
+        return Change(made=[_barred(wanted, marking, revocation, kept)])
     live = [leaf for leaf in leaves if not leaf.get("_deleted")]
     ours = [leaf for leaf in live if _is_of_type(leaf, wanted)]
     shown = max(ours, key=rank) if marking and ours else None
-    edits = [_tombstone(leaf, reason, time) for leaf in ours if leaf is not shown]
-    if marking and shown and not marking.is_marked(shown):
-        edits.append({**marking.mark(_plain(shown), reason, time), "_rev": shown["_rev"]})
-    return Change(edits, foreign=len(ours) < len(live))
+    edits = [_tombstone(leaf, revocation, kept) for leaf in ours if leaf is not shown]
+    if marking and shown and not marking.stops(shown):
+        edits.append({**marking.mark(_stored(shown), revocation.reason, revocation.time), "_rev": shown["_rev"]})
+    made = [] if live or marking else _completed(leaves, revocation, kept)
+    return Change(edits, made, foreign=len(ours) < len(live))
 
 
 def restored(
-    wanted: Document, marking: Marking | None, leaves: Sequence[Document], get_revision: GetRevision, time: str
+    wanted: Document,
+    marking: Marking | None,
+    leaves: Sequence[Document],
+    get_revision: GetRevision,
+    time: str,
 ) -> Change:
     """Return what brings a revoked document back with everything it had; nothing for one that is not revoked.
 
@@ -76,12 +112,64 @@ def restored(
     if not leaves:
         return Change()
     leaf, document = _what_it_was(wanted, leaves, get_revision)
-    document = _unmarked(document, marking, [wanted], time)
-    if leaf is max(leaves, key=rank):
-        # Without ``_rev``: CouchDB takes a new version of a deleted document only so, and only while it is deleted.
-        return Change([document])
-    # It would put that on top of the highest deletion, and what that keeps would be lost.
-    return Change(made=[_made(document, history(leaf))])
+    return _over(leaf, leaves, _unmarked(_inline(document), marking, [wanted], time))
+
+
+def restored_set(wanted: Document | None, leaves: Sequence[Document], kept: Document | None) -> Change:
+    """Return what brings back the preference set of a revoked card.
+
+    What somebody has written while the card was revoked is theirs, a set as well as a deletion.
+
+    Args:
+        wanted: the document that the batch makes, without ``_rev``; None where that is not known.
+        leaves: its leaves on the server, whole, with ``_rev`` and ``_revisions``.
+        kept: the document as another tombstone of the card has kept it, None where none has.
+    """
+    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
+    tombstones = [leaf for leaf in leaves if leaf.get("_deleted") and is_revocation(leaf)]
+    own = kept_document(tombstones)
+    if live:
+        shown = max(live, key=rank)
+        before = own or kept
+        theirs = before is not None and not _is_same(shown, before)
+        return Change(note="its preference set was written while the card was revoked, and is kept" if theirs else "")
+    if not leaves or (not tombstones and kept is None):
+        return Change()
+    document = own or kept or wanted
+    if document is None:
+        return Change(failed="its preference set was never loaded; name the folder of its snapset with --snapsets")
+    note = ""
+    if own is not None and kept is not None and not _is_same(own, kept):
+        note = "its preference set was written while the card was revoked; that version is restored"
+    leaf = _newest_keeping(tombstones) or max(tombstones or leaves, key=rank)
+    change = _over(leaf, leaves, document)
+    return Change(change.edits, change.made, note=note)
+
+
+def is_revocation(leaf: Document) -> bool:
+    """Return whether a deletion is a tombstone of a revocation, and not somebody else's."""
+    return bool(leaf.get("_deleted")) and is_valid(SCHEMA)({**_plain(leaf), "_deleted": True})
+
+
+def kept_document(leaves: Sequence[Document]) -> Document | None:
+    """Return the document that the newest of a document's tombstones keeps, None where none keeps it."""
+    leaf = _newest_keeping(leaves)
+    return None if leaf is None else leaf["document"]
+
+
+def _newest_keeping(leaves: Sequence[Document]) -> Document | None:
+    """Return the tombstone that keeps what the servers last showed, None where none keeps anything."""
+    keeping = [leaf for leaf in leaves if is_revocation(leaf) and "document" in leaf]
+    return max(keeping, key=_parents_rank, default=None)
+
+
+def kept_others(leaves: Sequence[Document]) -> dict[str, Document]:
+    """Return the other documents of the card that a document's tombstones keep, by their kinds."""
+    found: dict[str, Document] = {}
+    for leaf in sorted(leaves, key=rank):
+        if is_revocation(leaf):
+            found |= leaf.get("kept", {})
+    return found
 
 
 def _plain(stored: Document) -> Document:
@@ -89,27 +177,87 @@ def _plain(stored: Document) -> Document:
     return {name: value for name, value in stored.items() if name == "_id" or not name.startswith("_")}
 
 
+def _stored(stored: Document) -> Document:
+    """Return what has to be written for a stored document to stay as it is, its attachments included."""
+    attachments = stored.get("_attachments")
+    return _plain(stored) | ({"_attachments": attachments} if attachments else {})
+
+
+def _inline(stored: Document) -> Document:
+    """Return a stored document with its attachments as they can be written again, where their data is known."""
+    kept = {
+        name: {"content_type": each["content_type"], "data": each["data"]}
+        for name, each in stored.get("_attachments", {}).items()
+        if "data" in each
+    }
+    return _plain(stored) | ({"_attachments": kept} if kept else {})
+
+
+def _is_same(stored: Document, kept: Document) -> bool:
+    """Return whether a stored document says what a kept one does; attachments count by name, type and length."""
+
+    def sizes(document: Document) -> dict[str, tuple[str, int]]:
+        return {
+            name: (each["content_type"], each["length"] if "length" in each else len(b64decode(each["data"])))
+            for name, each in document.get("_attachments", {}).items()
+        }
+
+    return content_hash(_plain(stored)) == content_hash(_plain(kept)) and sizes(stored) == sizes(kept)
+
+
 def _is_of_type(document: Any, wanted: Document) -> bool:
-    return isinstance(document, dict) and document.get("type") == wanted.get("type")
+    """Return whether a document is of the wanted one's type; where that has none, its database has one type only."""
+    return isinstance(document, dict) and wanted.get("type") in {None, document.get("type")}
 
 
-def _tombstone(leaf: Document, reason: str, time: str) -> Document:
+def _tombstone(leaf: Document, revocation: Revocation, kept: Kept) -> Document:
     """Return the deletion of a leaf, which keeps it."""
-    return {**_empty_tombstone(leaf["_id"], reason, time), "_rev": leaf["_rev"], "document": _plain(leaf)}
+    empty = _empty_tombstone(leaf["_id"], revocation, kept)
+    return {**empty, "_rev": leaf["_rev"], "document": _inline(leaf)}
 
 
-def _empty_tombstone(doc_id: str, reason: str, time: str) -> Document:
-    return {"_id": doc_id, "_deleted": True, "revokedReason": reason, "timestampRevoked": time}
+def _empty_tombstone(doc_id: str, revocation: Revocation, kept: Kept) -> Document:
+    tombstone: Document = {
+        "_id": doc_id,
+        "_deleted": True,
+        "revokedReason": revocation.reason,
+        "timestampRevoked": revocation.time,
+    }
+    return {**tombstone, "kept": dict(kept)} if kept else tombstone
 
 
-def _barred(wanted: Document, marking: Marking | None, reason: str, time: str) -> bytes:
+def _completed(leaves: Sequence[Document], revocation: Revocation, kept: Kept) -> list[bytes]:
+    """Return the tombstone that takes the place of one that does not keep all that it has to."""
+    if kept.keys() <= kept_others(leaves).keys():
+        return []
+    newest = max(leaves, key=rank)
+    before = _plain(newest) if is_revocation(newest) else _empty_tombstone(newest["_id"], revocation, {})
+    completed = {**before, "_deleted": True, "kept": {**before.get("kept", {}), **kept}}
+    # CouchDB refuses an ordinary write of a deletion on top of one.
+    return [_made(completed, history(newest))]
+
+
+def _barred(wanted: Document, marking: Marking | None, revocation: Revocation, kept: Kept) -> bytes:
     """Return what revokes a document that is not there yet.
 
     It is the child of the revision that a load gives the document. So a load, now or later, writes what the
-    server takes for known, and changed since.
+    server already knows, and takes for changed since.
     """
-    document = marking.mark(wanted, reason, time) if marking else _empty_tombstone(wanted["_id"], reason, time)
+    document = (
+        marking.mark(wanted, revocation.reason, revocation.time)
+        if marking
+        else _empty_tombstone(wanted["_id"], revocation, kept)
+    )
     return _made(document, [prepare(wanted).rev])
+
+
+def _over(leaf: Document, leaves: Sequence[Document], document: Document) -> Change:
+    """Return what brings a document back in the place of one of its deletions."""
+    if leaf is max(leaves, key=rank):
+        # Without ``_rev``: CouchDB accepts a new version of a deleted document only so, and only while it is deleted.
+        return Change([document])
+    # It would put that on top of the highest deletion, and what that keeps would be lost.
+    return Change(made=[_made(document, history(leaf))])
 
 
 def _made(document: Document, ancestors: list[str]) -> bytes:
@@ -123,11 +271,11 @@ def _made(document: Document, ancestors: list[str]) -> bytes:
 
 def _unmarked(document: Document, marking: Marking | None, earlier: Iterable[Document], time: str) -> Document:
     """Return a document without its mark: one of the earlier ones where it differs from that by the mark only."""
-    plain = _plain(document)
+    plain = _stored(document)
     if marking is None or not marking.is_marked(plain):
         return plain
     unmarked = marking.unmark(plain, time)
-    for each in map(_plain, earlier):
+    for each in map(_stored, earlier):
         if not marking.is_marked(each) and marking.unmark(each, time) == unmarked:
             return each
     return unmarked
@@ -135,7 +283,7 @@ def _unmarked(document: Document, marking: Marking | None, earlier: Iterable[Doc
 
 def _what_it_was(wanted: Document, leaves: Sequence[Document], get_revision: GetRevision) -> tuple[Document, Document]:
     """Return a deletion, and the document as the servers last showed it before; as minted, if nobody knows better."""
-    # Of several versions the servers show the one with the highest revision: that was the deletion's parent.
+    # Of several leaves the servers show the one with the highest revision: that was the deletion's parent.
     for leaf in sorted(leaves, key=_parents_rank, reverse=True):
         document = _kept(leaf)
         for found in [document] if _is_of_type(document, wanted) else _earlier(leaf, get_revision):
@@ -146,11 +294,10 @@ def _what_it_was(wanted: Document, leaves: Sequence[Document], get_revision: Get
 
 def _kept(leaf: Document) -> Document:
     """Return the document that a deletion keeps, or else what the deletion itself says."""
-    plain = _plain(leaf)
-    if "document" in plain and is_valid(SCHEMA)({**plain, "_deleted": True}):
-        kept: Document = plain["document"]
+    if "document" in leaf and is_revocation(leaf):
+        kept: Document = leaf["document"]
         return kept
-    return plain
+    return _plain(leaf)
 
 
 def _parents_rank(leaf: Document) -> tuple[int, str]:

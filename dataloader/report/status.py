@@ -11,14 +11,14 @@ from dataloader.report.notes import Noted, about, left_out
 
 _ALL_OF_THEM = "dataloader verify --details FILE lists all of them, a line of JSON each."
 _SHARES = {
-    VerifyVerdict.CHANGED: ("in use", Tone.GOOD, "work; their owners have changed the preferences"),
+    VerifyVerdict.EDITED: ("edited", Tone.GOOD, "work; their owners have changed the preferences"),
     VerifyVerdict.OK: ("ready", Tone.GOOD, "work, exactly as minted"),
     VerifyVerdict.OUTDATED: ("outdated", Tone.GOOD, "work, as an earlier load brought them from another snapset"),
     VerifyVerdict.REVOKED: ("revoked", Tone.QUIET, "no longer work, because somebody deleted or revoked them"),
     VerifyVerdict.MISSING: ("missing", Tone.ATTENTION, "not loaded yet"),
-    VerifyVerdict.WRONG: ("wrong", Tone.BAD, "are there, but a server could not use them"),
+    VerifyVerdict.WRONG: ("wrong", Tone.BAD, "do not work as they should, or are revoked and still work"),
 }
-_COLUMNS = ("minted", "encoded", "loaded", "in_use", "revoked", "missing", "wrong")
+_COLUMNS = ("minted", "encoded", "loaded", "edited", "revoked", "missing", "wrong")
 
 
 def status_report(manifests: Sequence[CardFile], result: StatusResult, noted: Noted[CardVerdict]) -> Report:
@@ -56,7 +56,7 @@ def _verdict(total: BatchStatus) -> str:
         how_many = f"All {many(cards, 'card')} are"
     else:
         how_many = f"{total.loaded:,} of {many(cards, 'card')} {are(total.loaded)}"
-    parts = [f"{how_many} loaded", f"{total.in_use:,} {are(total.in_use)} in use"]
+    parts = [f"{how_many} loaded", f"{total.edited:,} {are(total.edited)} edited"]
     parts += [f"{total.revoked:,} {are(total.revoked)} revoked"] if total.revoked else []
     return f"{'; '.join(parts)}."
 

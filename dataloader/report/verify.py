@@ -12,10 +12,10 @@ from dataloader.report.notes import ALL_OF_THEM, Noted, about, left_out
 _VERDICTS = {
     VerifyVerdict.OK: (Tone.GOOD, "work, exactly as minted"),
     VerifyVerdict.OUTDATED: (Tone.GOOD, "work, as an earlier load brought them from another snapset"),
-    VerifyVerdict.CHANGED: (Tone.GOOD, "work; their owners have changed the preferences"),
+    VerifyVerdict.EDITED: (Tone.GOOD, "work; their owners have changed the preferences"),
     VerifyVerdict.REVOKED: (Tone.QUIET, "no longer work, because somebody deleted or revoked them"),
     VerifyVerdict.MISSING: (Tone.BAD, "were never loaded"),
-    VerifyVerdict.WRONG: (Tone.BAD, "are there, but a server could not use them"),
+    VerifyVerdict.WRONG: (Tone.BAD, "do not work as they should, or are revoked and still work"),
 }
 
 

@@ -62,12 +62,12 @@ def test_each_card_is_counted_once(
         server, lambda: status(server, target, [spring, other], sets, on_wrong=lambda *each: told.append(each)).batches
     )
 
-    verdicts = {VerifyVerdict.OK: CARDS - 4, VerifyVerdict.REVOKED: 2, VerifyVerdict.CHANGED: 1, VerifyVerdict.WRONG: 1}
+    verdicts = {VerifyVerdict.OK: CARDS - 4, VerifyVerdict.REVOKED: 2, VerifyVerdict.EDITED: 1, VerifyVerdict.WRONG: 1}
     assert result == [
         BatchStatus("spring", CARDS, CARDS - 1, Counter(verdicts)),
         BatchStatus("other", 3, None, Counter({VerifyVerdict.MISSING: 3})),
     ]
-    assert [(each.loaded, each.in_use, each.revoked, each.missing, each.wrong) for each in result] == [
+    assert [(each.loaded, each.edited, each.revoked, each.missing, each.wrong) for each in result] == [
         (CARDS, 1, 2, 0, 1),
         (0, 0, 0, 3, 0),
     ]
@@ -107,13 +107,13 @@ def test_the_command_shows_a_table(spring: Manifest, sets: Snapsets, tmp_path: P
     done = run_here("status", returned, other.path, *options)
     assert (done.code, done.stderr) == (ExitCode.OK, "")
     assert done.stdout.splitlines() == [
-        "batch   minted  encoded  loaded  in use  revoked  missing  wrong",
+        "batch   minted  encoded  loaded  edited  revoked  missing  wrong",
         "spring       8        5       0       0        0        5      0",
         "other    1,200        ?       0       0        0    1,200      0",
         "total    1,208        ?       0       0        0    1,205      0",
     ]
     done = run_here("status", returned, *options, "--json")
-    counts = {"minted": 8, "encoded": 5, "loaded": 0, "in_use": 0, "revoked": 0, "missing": 5, "wrong": 0}
+    counts = {"minted": 8, "encoded": 5, "loaded": 0, "edited": 0, "revoked": 0, "missing": 5, "wrong": 0}
     seconds = done.data["seconds"]
     assert done.data == {
         **GOOD,
@@ -137,5 +137,5 @@ def test_what_is_wrong_has_an_exit_code(
     assert done.code == ExitCode.VERIFY
     first, last = done.stderr.splitlines()
     assert first.startswith(f"warning: batch spring, card {cards[3].number} ({cards[3].uuid[:8]}…): wrong: ")
-    assert last == "error: 1 card would not work (a person has to look at it)"
+    assert last == "error: 1 card wrong (`dataloader verify` says what is wrong with each)"
     assert done.stdout.splitlines()[1].split() == ["spring", "8", "?", "8", "0", "0", "0", "1"]

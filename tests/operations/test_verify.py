@@ -11,7 +11,17 @@ import pytest
 from dataloader.batch import Manifest
 from dataloader.common import VerifyError
 from dataloader.couch import Database, Server
-from dataloader.operations import CardVerdict, Source, VerifyVerdict, all_sources, card_answers, generate, load, verify
+from dataloader.operations import (
+    CardVerdict,
+    Source,
+    VerifyVerdict,
+    all_sources,
+    card_answers,
+    generate,
+    load,
+    revoke,
+    verify,
+)
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.command import Command
@@ -125,19 +135,31 @@ class TestCards:
         document = get(at(server, target, place), place.id)
         flat(document)[FONT_SIZE] = 40
         put(at(server, target, place), document)
-        assert verdicts() == {
-            keys[7]: CardVerdict(keys[7], VerifyVerdict.CHANGED, f"document {place.id} has been changed")
-        }
+        assert verdicts() == {keys[7]: CardVerdict(keys[7], VerifyVerdict.EDITED, f"document {place.id} was edited")}
 
-    def test_a_deleted_way_in_is_revoked(
-        self, server: Server, target: Target, keys: list[str], verdicts: Verify
-    ) -> None:
-        """A card whose token or key somebody has deleted does not work any more, as somebody wanted."""
+    @KEY_MODEL
+    def test_a_deleted_key_is_revoked(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
+        """A card whose key somebody has deleted does not work any more, as somebody wanted."""
         place = access_of(target.model.name, keys[3])
         remove(server, target, place)
         assert verdicts() == {
             keys[3]: CardVerdict(keys[3], VerifyVerdict.REVOKED, f"document {place.id} has been deleted")
         }
+
+    @TOKEN_MODEL
+    def test_a_deleted_token_alone_is_wrong(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify, manifest: Manifest
+    ) -> None:
+        """The servers of 2017 give the set to anybody, with a token or without; revoking the card puts it right."""
+        place = access_of(target.model.name, keys[3])
+        remove(server, target, place)
+        found = verdicts()[keys[3]]
+        reason = f"document {place.id} has been deleted, and the servers still give the card its settings"
+        assert found == CardVerdict(keys[3], VerifyVerdict.WRONG, reason, needs_revoking=True)
+        [card] = [card for card in manifest.cards() if card.uuid == keys[3]]
+        assert found.fix(manifest) == f'dataloader revoke {manifest.path} --uuid {keys[3]} --reason "revoked before"'
+        revoke(server, target, manifest, [card], "revoked before")
+        assert verdicts()[keys[3]].verdict is VerifyVerdict.REVOKED
 
     def test_a_deleted_set_is_revoked(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
         """A card whose preference set somebody has deleted leads nowhere; that nobody may have meant it is told."""
@@ -160,20 +182,42 @@ class TestCards:
 
     @KEY_MODEL
     @pytest.mark.parametrize("reason", ["lost", None])
-    def test_a_key_marked_as_revoked_is_revoked(
-        self, server: Server, target: Target, keys: list[str], verdicts: Verify, reason: str | None
+    def test_a_key_that_is_only_marked_as_revoked_is_wrong(
+        self,
+        server: Server,
+        target: Target,
+        keys: list[str],
+        verdicts: Verify,
+        manifest: Manifest,
+        reason: str | None,
     ) -> None:
-        """A key may be revoked without deleting it."""
+        """No server reads ``revoked``, which is all that an earlier version set; revoking again puts it right."""
         change(server, target, Place("gpii", keys[3]), revoked=True, revokedReason=reason)
-        assert verdicts() == {
-            keys[3]: CardVerdict(keys[3], VerifyVerdict.REVOKED, f"document {keys[3]} is marked as revoked")
-        }
+        marked = f"document {keys[3]} is marked as revoked"
+        said = f"{marked}, and the servers still give the card its settings"
+        assert verdicts() == {keys[3]: CardVerdict(keys[3], VerifyVerdict.WRONG, said, needs_revoking=True)}
+        [card] = [card for card in manifest.cards() if card.uuid == keys[3]]
+        revoke(server, target, manifest, [card], "revoked before")
+        assert verdicts() == {keys[3]: CardVerdict(keys[3], VerifyVerdict.REVOKED, marked)}
+        assert get(databases(server, target)["gpii"], keys[3])["revokedReason"] == reason or "revoked before"
+
+    @KEY_MODEL
+    def test_a_revoked_key_whose_safe_somebody_makes_is_wrong(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify, manifest: Manifest
+    ) -> None:
+        """Revoked cards are asked for as the servers do: only what they give nothing for is revoked."""
+        [card] = [card for card in manifest.cards() if card.uuid == keys[3]]
+        revoke(server, target, manifest, [card], "lost")
+        safe = get(databases(server, target)["gpii"], f"prefsSafe-{keys[3]}")
+        del safe["_rev"]
+        put(databases(server, target)["gpii"], {**safe, "_id": f"revoked-prefsSafe-{keys[3]}"})
+        assert verdicts()[keys[3]].verdict is VerifyVerdict.WRONG
 
     def test_a_revoked_card_beside_a_wrong_one(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
     ) -> None:
         """Each card has a verdict of its own."""
-        remove(server, target, access_of(target.model.name, keys[0]))
+        remove(server, target, preferences_of(target.model.name, keys[0]))
         change(server, target, preferences_of(target.model.name, keys[1]), extra=1)
         assert {uuid: each.verdict for uuid, each in verdicts().items()} == {
             keys[0]: VerifyVerdict.REVOKED,
@@ -210,7 +254,7 @@ class TestCards:
         change(server, target, place, type="other")
         found = verdicts()
         assert {uuid: each.verdict for uuid, each in found.items()} == {keys[7]: VerifyVerdict.WRONG}
-        assert f"does not find document {place.id}, which is there" in found[keys[7]].reason
+        assert f"does not find document {place.id}, which exists" in found[keys[7]].reason
 
     @TOKEN_MODEL
     def test_a_second_token_is_wrong(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
@@ -246,20 +290,33 @@ class TestCards:
         change(server, target, Place("gpii", keys[7]), prefsSafeId=None)
         assert {uuid: each.verdict for uuid, each in verdicts().items()} == {keys[7]: VerifyVerdict.WRONG}
 
-    @pytest.mark.parametrize(("shown", "verdict"), [("f", VerifyVerdict.CHANGED), ("0", VerifyVerdict.OK)])
-    def test_of_two_versions_the_one_that_is_shown_counts(
+    @pytest.mark.parametrize(("shown", "verdict"), [("f", VerifyVerdict.EDITED), ("0", VerifyVerdict.WRONG)])
+    def test_a_conflict_is_reported_with_what_a_load_repairs(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify, shown: str, verdict: VerifyVerdict
     ) -> None:
-        """A set of which replication has brought two versions works, with the one that every server shows."""
+        """A person's leaf beside a load's: it works while the person's is shown, and is hidden else."""
         place = preferences_of(target.model.name, keys[7])
         document = get(at(server, target, place), place.id)
         flat(document)[FONT_SIZE] = 40
         other = {**document, "_rev": f"1-{shown * 32}"}
         assert at(server, target, place).write([json.dumps(other).encode()]) == []
-        assert (get(at(server, target, place), place.id)["_rev"] == other["_rev"]) == (verdict is VerifyVerdict.CHANGED)
         found = verdicts()
-        assert found.get(keys[7], CardVerdict(keys[7], VerifyVerdict.OK)).verdict is verdict
-        assert set(found) <= {keys[7]}
+        assert set(found) == {keys[7]}
+        assert found[keys[7]].verdict is verdict
+        assert found[keys[7]].needs_loading
+        assert found[keys[7]].is_odd or verdict is VerifyVerdict.WRONG
+
+    def test_a_deletion_beside_a_loads_leaf_is_reported(
+        self, server: Server, target: Target, keys: list[str], verdicts: Verify
+    ) -> None:
+        """Somebody deleted it on a node that was cut off: it is still served, and a load deletes it."""
+        place = preferences_of(target.model.name, keys[7])
+        digits = "e" * 32
+        theirs = {"_id": place.id, "_rev": f"2-{digits}", "_deleted": True}
+        theirs["_revisions"] = {"start": 2, "ids": [digits, "d" * 32]}
+        assert at(server, target, place).write([json.dumps(theirs).encode()]) == []
+        found = verdicts()[keys[7]]
+        assert (found.verdict, found.needs_loading) == (VerifyVerdict.WRONG, True)
 
 
 @pytest.mark.usefixtures("loaded")
@@ -279,7 +336,7 @@ def test_every_way_of_asking_gives_the_same_verdicts(
     others = generate("others", {"empty": 20}, manifest.path.parent).manifest
     load(server, target, all_sources(target, [others], snapsets))
     for key in keys[:2]:
-        remove(server, target, access_of(model, key))
+        remove(server, target, preferences_of(model, key))
     remove(server, target, preferences_of(model, keys[2]))
     for key in keys[3:5]:
         place = preferences_of(model, key)
@@ -308,9 +365,9 @@ def test_every_way_of_asking_gives_the_same_verdicts(
         exactly=CARDS if way == "exactly" else 0,
         on_verdict=lambda _, each: found.update({each.uuid: each}),
     )
-    revoked, changed, wrong = VerifyVerdict.REVOKED, VerifyVerdict.CHANGED, VerifyVerdict.WRONG
+    revoked, edited, wrong = VerifyVerdict.REVOKED, VerifyVerdict.EDITED, VerifyVerdict.WRONG
     assert [found.pop(key).verdict for key in keys[:9]] == [
-        *(revoked, revoked, revoked, changed, changed, wrong, wrong, wrong, changed)
+        *(revoked, revoked, revoked, edited, edited, wrong, wrong, wrong, edited)
     ]
     assert not found
 
@@ -336,7 +393,7 @@ class TestWhatIsMissing:
         load(server, target, [source for source in sources if source.kind != last])
         found = verdicts()
         assert {uuid: each.reason for uuid, each in found.items()} == {
-            uuid: f"document {access_of(target.model.name, uuid).id} is not there" for uuid in keys
+            uuid: f"document {access_of(target.model.name, uuid).id} does not exist" for uuid in keys
         }
         assert {each.verdict for each in found.values()} == {VerifyVerdict.MISSING}
 
@@ -347,7 +404,7 @@ class TestWhatIsMissing:
         """A target that has not been set up is told as such, not card by card."""
         for name in list(databases(server, target))[:there]:
             server.database(target.database(name)).create()
-        with pytest.raises(VerifyError, match=r"database test-.*: (has no view find.*|is not there) \(load the"):
+        with pytest.raises(VerifyError, match=r"database test-.*: (has no view find.*|does not exist) \(load the"):
             verify(server, target, [manifest], snapsets)
 
     @TOKEN_MODEL
@@ -358,7 +415,7 @@ class TestWhatIsMissing:
         load(server, target, sources)
         name = target.database("preferences")
         server.database(name).delete()
-        with pytest.raises(VerifyError, match=rf"database {name}: is not there \(load the target first\)"):
+        with pytest.raises(VerifyError, match=rf"database {name}: does not exist \(load the target first\)"):
             verify(server, target, [manifest], snapsets)
 
     @KEY_MODEL

@@ -27,7 +27,7 @@ EXAMPLES = [(name, at) for name, schema in SCHEMAS.items() for at in range(len(s
 # What may carry more than is described, by the paths in an example of it.
 TOLERANT = {
     "common/preference-set": {"flat", "flat.contexts.gpii-default", "flat.contexts.turn-down-light"},
-    "common/tombstone": {"document"},
+    "common/tombstone": {"document", "kept.preferences"},
     "files/sample-data": {"0"},
     "files/snapset": {"flat", "flat.contexts.gpii-default"},
     "gpii-key/prefsSafe": {"preferences.flat", "preferences.flat.contexts.gpii-default"},

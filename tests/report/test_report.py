@@ -104,9 +104,9 @@ def text(tree: Tag, selector: str) -> str:
     [
         ({"ok": 500}, "All 500 cards are ready.", Tone.GOOD),
         ({"ok": 1}, "The one card is ready.", Tone.GOOD),
-        ({"ok": 400, "changed": 100}, "All 500 cards are ready.", Tone.GOOD),
+        ({"ok": 400, "edited": 100}, "All 500 cards are ready.", Tone.GOOD),
         ({"ok": 497, "revoked": 3}, "497 cards are ready; 3 are revoked.", Tone.GOOD),
-        ({"changed": 1, "revoked": 1}, "1 card is ready; 1 is revoked.", Tone.GOOD),
+        ({"edited": 1, "revoked": 1}, "1 card is ready; 1 is revoked.", Tone.GOOD),
         ({"ok": 490, "revoked": 3, "missing": 4, "wrong": 3}, "7 of 500 cards would not work.", Tone.BAD),
     ],
 )
@@ -233,11 +233,11 @@ def test_cards_that_are_left_out_are_told(spring: Manifest, tmp_path: Path) -> N
     ("counts", "verdict", "tone"),
     [
         ({"missing": 500}, "None of the 500 cards are loaded yet.", Tone.GOOD),
-        ({"ok": 500}, "All 500 cards are loaded; 0 are in use.", Tone.GOOD),
-        ({"ok": 1}, "The one card is loaded; 0 are in use.", Tone.GOOD),
+        ({"ok": 500}, "All 500 cards are loaded; 0 are edited.", Tone.GOOD),
+        ({"ok": 1}, "The one card is loaded; 0 are edited.", Tone.GOOD),
         ({"missing": 1}, "The one card is not loaded yet.", Tone.GOOD),
-        ({"ok": 464, "changed": 35, "revoked": 1}, "All 500 cards are loaded; 35 are in use; 1 is revoked.", Tone.GOOD),
-        ({"changed": 1, "missing": 499}, "1 of 500 cards is loaded; 1 is in use.", Tone.GOOD),
+        ({"ok": 464, "edited": 35, "revoked": 1}, "All 500 cards are loaded; 35 are edited; 1 is revoked.", Tone.GOOD),
+        ({"edited": 1, "missing": 499}, "1 of 500 cards is loaded; 1 is edited.", Tone.GOOD),
         ({"ok": 490, "missing": 7, "wrong": 3}, "3 of 500 cards would not work.", Tone.BAD),
     ],
 )
@@ -618,7 +618,7 @@ def test_each_command_writes_its_report(call: Command, manifest: Manifest, targe
         "plan": "A load would create",
         "load": "All 60 cards are loaded.",
         "verify": "All 60 cards are ready.",
-        "status": "All 60 cards are loaded; 0 are in use.",
+        "status": "All 60 cards are loaded; 0 are edited.",
     }
     for name, verdict in verdicts.items():
         path = tmp_path / "new folder" / f"{name}.html"

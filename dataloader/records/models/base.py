@@ -78,9 +78,12 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Marking:
-    """How a document says that its card is revoked, in a model whose servers heed that."""
+    """How a document says that its card is revoked, so that the servers give the card nothing."""
 
     is_marked: Callable[[Document], bool]
+    """Whether the document says that its card is revoked."""
+    stops: Callable[[Document], bool]
+    """Whether the servers heed what it says, and so give the card nothing."""
     mark: Callable[[Document, str, str], Document]
     """The document, revoked for a reason at a time (ISO 8601 in UTC with milliseconds and Z)."""
     unmark: Callable[[Document, str], Document]
@@ -92,9 +95,12 @@ class Revoking:
     """What is done to one kind of document when its card is revoked."""
 
     kind: str
-    """The kind; its documents do not hold the preference set, which is kept as it is."""
     marking: Marking | None = None
-    """How they are marked; None where they are deleted."""
+    """How its documents are marked; None where they are deleted."""
+    holds_set: bool = False
+    """Whether they hold the preference set, which is its owner's."""
+    keeps: tuple[str, ...] = ()
+    """Kinds before this one whose documents the tombstones of this one keep, too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +115,11 @@ class Model:
     lookups: tuple[Lookup, ...]
     """What ``verify`` asks the views for each card."""
     revoking: tuple[Revoking, ...]
-    """What ``revoke`` does, in this order: what lets a card in comes first. Undone in the reverse order."""
+    """What ``revoke`` does, and undoes, in this order: what lets a card in comes last, and comes back last."""
+    serves: Callable[[Mapping[str, Document | None]], bool]
+    """Whether some server of the model gives a card settings, by its live documents of each kind; None: not there."""
+    misleads: Callable[[str, str, Document], str]
+    """How a valid document of a kind leads the card of a key to another one's documents; empty if it does not."""
     former: Mapping[str, Kind] = field(default_factory=dict)
     """Kinds that earlier versions of this tool wrote beside a card's document of another kind, by that kind's name.
 

@@ -1,12 +1,21 @@
-"""Model ``gpii-key``: schema version 0.2, 2018 to 2020.
+"""Model ``gpii-key``: schema version 0.2, July 2019 to 2020.
 
 One database, ``gpii``, a key and a preferences safe a card; a snapset is such a pair too.
 """
+
+from collections.abc import Mapping
 
 from dataloader.common import Document
 from dataloader.records.models.base import Entry, Kind, Lookup, Marking, Model, Revoking, Role
 
 SCHEMA_VERSION = "0.2"
+
+REVOKED_PREFIX = "revoked-"
+"""Before the ID of a revoked key's safe: that of a safe that does not exist, from which the old one can be read.
+
+No server reads ``revoked``. With such a safe every client gets an empty set, nothing can be saved, and nobody can take
+the key over (docs/servers.md). A safe ID that is null or left out ends the flow manager's process.
+"""
 
 
 def _same(key: str) -> str:
@@ -48,15 +57,50 @@ def _key(entry: Entry) -> Document:
 
 
 def _is_revoked(key: Document) -> bool:
-    return key.get("revoked") is True
+    return key.get("revoked") is True or _is_diverted(key)
+
+
+def _is_diverted(key: Document) -> bool:
+    return str(key.get("prefsSafeId")).startswith(REVOKED_PREFIX)
+
+
+def _stops(key: Document) -> bool:
+    return key.get("revoked") is True and _is_diverted(key)
 
 
 def _revoked(key: Document, reason: str, time: str) -> Document:
-    return {**key, "revoked": True, "revokedReason": reason, "timestampUpdated": time}
+    safe_id = key.get("prefsSafeId") or _safe_id(key["_id"])
+    revoked: Document = {**key, "revoked": True, "revokedReason": reason, "timestampRevoked": time}
+    if not _is_diverted(key):
+        revoked["prefsSafeId"] = f"{REVOKED_PREFIX}{safe_id}"
+    if key.get("revoked") is True:
+        # An earlier version marked it, which no server heeds; its time is in timestampUpdated.
+        revoked["revokedReason"] = key.get("revokedReason") or reason
+        revoked["timestampRevoked"] = key.get("timestampRevoked") or key.get("timestampUpdated") or time
+    return revoked
 
 
 def _not_revoked(key: Document, time: str) -> Document:
-    return {**key, "revoked": False, "revokedReason": None, "timestampUpdated": time}
+    restored = {**key, "revoked": False, "revokedReason": None}
+    revoked_at = restored.pop("timestampRevoked", None)
+    if _is_diverted(key):
+        restored["prefsSafeId"] = key["prefsSafeId"].removeprefix(REVOKED_PREFIX)
+    if revoked_at in {None, key.get("timestampUpdated")}:
+        # As an earlier version marked it; when its owner last changed it is not known.
+        restored["timestampUpdated"] = time
+    return restored
+
+
+def _serves(found: Mapping[str, Document | None]) -> bool:
+    key = found["gpiiKey"]
+    safe = found["prefsSafe"]
+    return key is not None and safe is not None and safe.get("_id") == key.get("prefsSafeId")
+
+
+def _misleads(kind: str, key: str, document: Document) -> str:
+    if kind == "gpiiKey" and document["prefsSafeId"] != _safe_id(key):
+        return f"leads to document {document['prefsSafeId']}, not {_safe_id(key)}"
+    return ""
 
 
 MODEL = Model(
@@ -75,6 +119,8 @@ MODEL = Model(
             kinds={"value.gpiiKey": "gpiiKey", "doc": "prefsSafe"},
         ),
     ),
-    revoking=(Revoking("gpiiKey", Marking(_is_revoked, _revoked, _not_revoked)),),
+    serves=_serves,
+    misleads=_misleads,
+    revoking=(Revoking("gpiiKey", Marking(_is_revoked, _stops, _revoked, _not_revoked)),),
     fixes_snapsets=True,
 )

@@ -7,6 +7,8 @@ A card has no user document: with one, the servers of 2017 filter the card's set
 which is nothing (docs/servers.md). Only people who log in with a password, in development data, have users.
 """
 
+from collections.abc import Mapping
+
 from dataloader.common import Document
 from dataloader.records.models.base import Entry, Kind, Lookup, Model, Revoking, Role
 
@@ -49,6 +51,18 @@ def _token(entry: Entry) -> Document:
 _CARD_USER = Kind("user", "auth", _user_id, _user, frozenset({Role.CARD}))
 """What cards had until the servers of 2017 were seen to filter by it."""
 
+
+def _serves(found: Mapping[str, Document | None]) -> bool:
+    # /preferences and /UUID/settings/DEVICE are open, and ask for no token.
+    return found["preferences"] is not None
+
+
+def _misleads(kind: str, key: str, document: Document) -> str:
+    if kind == "gpiiToken" and document["gpiiToken"] != key:
+        return f"is the token of {document['gpiiToken']}, not {key}"
+    return ""
+
+
 MODEL = Model(
     name="gpii-token",
     databases=("preferences", "auth"),
@@ -62,7 +76,11 @@ MODEL = Model(
         Lookup("auth", "findGpiiToken", include_docs=False, kinds={"value": "gpiiToken"}),
         Lookup("preferences", None, include_docs=True, kinds={"doc": "preferences"}),
     ),
-    # The token is what lets a card in: once it has gone, the card no longer works.
+    # Without the preference set every path of every server answers 404, without the token there is no access token.
+    # The servers of 2017 let anybody write the set anew (PUT /preferences/UUID), on top of its tombstone, whose content
+    # is then lost in compaction; nobody writes tokens, so the token's tombstone keeps the set, too.
+    revoking=(Revoking("preferences", holds_set=True), Revoking("gpiiToken", keeps=("preferences",))),
+    serves=_serves,
+    misleads=_misleads,
     former={"gpiiToken": _CARD_USER},
-    revoking=(Revoking("gpiiToken"),),
 )

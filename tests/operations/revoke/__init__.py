@@ -1,0 +1,1 @@
+"""Revoking cards and restoring them."""

@@ -1,0 +1,155 @@
+"""The command ``revoke``."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from dataloader.batch import Card, Manifest
+from dataloader.common import ExitCode
+from dataloader.couch import Server
+from dataloader.operations import (
+    VerifyVerdict,
+    all_sources,
+    load,
+    restore,
+    revoke,
+    verify,
+)
+from dataloader.records import Snapsets
+from dataloader.records.models import get_model
+from dataloader.target import Target
+from tests.support.command import Command
+from tests.support.marks import KEY_MODEL, TOKEN_MODEL
+from tests.support.records import Place
+from tests.support.revoking import (
+    CARDS,
+    LIMIT,
+    contents,
+    is_revoked,
+)
+from tests.support.server import agreed, sequences
+
+
+@contextmanager
+def terminal(answer: str) -> Iterator[Any]:
+    """Give a terminal on which somebody has typed an answer."""
+    import os
+    import pty
+
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, answer.encode())
+        yield theirs
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+class TestCommand:
+    """The command line."""
+
+    @TOKEN_MODEL
+    def test_as_the_servers_see_it(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], sets: Snapsets, run_here: Command
+    ) -> None:
+        """Loaded, revoked, loaded again, brought back: verify says at each step what it should."""
+        snapsets = ("--snapsets", sets.folder)
+        assert run_here("load", few.path, *snapsets).code == ExitCode.OK
+
+        def verdicts() -> dict[VerifyVerdict, int]:
+            return agreed(server, lambda: dict(verify(server, target, [few], sets).verdicts))
+
+        done = run_here("revoke", few.path, "--card", "2", "--uuid", cards[2].uuid.upper(), "--reason", "lost", "--yes")
+        assert (done.code, done.stderr) == (ExitCode.OK, "")
+        assert done.stdout.splitlines()[:2] == [
+            "card 2  revoked: it no longer works",
+            "card 3  revoked: it no longer works",
+        ]
+        assert done.stdout.splitlines()[2].endswith(": 2 revoked")
+        assert verdicts() == {VerifyVerdict.OK: CARDS - 2, VerifyVerdict.REVOKED: 2}
+        assert run_here("load", few.path, *snapsets, "--update", "--yes").code == ExitCode.OK
+        assert verdicts() == {VerifyVerdict.OK: CARDS - 2, VerifyVerdict.REVOKED: 2}
+        done = run_here("revoke", few.path, "--card", "2", "--card", "3", "--card", "4", "--undo", "--yes", "--json")
+        assert (done.code, done.stderr) == (ExitCode.OK, "")
+        assert (done.data["restored"], done.data["not_revoked"], done.data["cards"]) == (2, 1, 3)
+        assert done.data["outcomes"][0] == {"number": 2, "outcome": "restored", "reason": ""}
+        assert verdicts() == {VerifyVerdict.OK: CARDS}
+
+    @KEY_MODEL
+    def test_verify_sees_a_key_that_was_revoked(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], sets: Snapsets
+    ) -> None:
+        """Marked, then brought back."""
+        load(server, target, all_sources(target, [few], sets))
+        revoke(server, target, few, cards[:2], "lost")
+        found = agreed(server, lambda: dict(verify(server, target, [few], sets).verdicts))
+        assert found == {VerifyVerdict.OK: CARDS - 2, VerifyVerdict.REVOKED: 2}
+        restore(server, target, few, cards[:2])
+        assert agreed(server, lambda: dict(verify(server, target, [few], sets).verdicts)) == {VerifyVerdict.OK: CARDS}
+
+    @KEY_MODEL
+    @pytest.mark.usefixtures("loaded")
+    @pytest.mark.parametrize(("answer", "code"), [("y\n", ExitCode.OK), ("n\n", 130), ("\n", 130)])
+    def test_it_asks_first(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        places: list[Place],
+        start: Callable[..., Any],
+        answer: str,
+        code: int,
+    ) -> None:
+        """On a terminal it says how many cards, where, and goes on when it is told to."""
+        with terminal(answer) as stdin:
+            asked = start("revoke", few.path, "--card", "2", "--reason", "lost", "--json", stdin=stdin)
+            stdout, stderr = asked.communicate(timeout=LIMIT)
+        assert asked.returncode == code
+        where = f"{target.address.url} (model gpii-key, environment ci)"
+        assert stderr.startswith(f"card 2 of batch few will stop working, at {where}. Continue?")
+        assert is_revoked(server, target, places[0]) == (code == ExitCode.OK)
+        assert ("error" in json.loads(stdout)) == (code != ExitCode.OK)
+
+    @KEY_MODEL
+    @pytest.mark.usefixtures("loaded")
+    def test_without_a_terminal_it_wants_to_be_told(
+        self, server: Server, target: Target, few: Manifest, run_here: Command
+    ) -> None:
+        """Nobody can answer: exit code 2, and what to do."""
+        stood = sequences(server, target)
+        done = run_here("revoke", few.path, "--card", "2", "--card", "4", "--undo")
+        assert (done.code, done.stdout) == (ExitCode.USAGE, "")
+        assert done.stderr.startswith("error: 2 cards (2, 4) of batch few will work again")
+        assert done.stderr.endswith(" Continue?: refusing to continue without confirmation (add --yes)\n")
+        assert sequences(server, target) == stood
+
+    @KEY_MODEL
+    @pytest.mark.parametrize(
+        ("arguments", "code", "says"),
+        [
+            (("--card", "2"), ExitCode.USAGE, "--reason: is missing"),
+            (("--card", "2", "--reason", " "), ExitCode.USAGE, "--reason: is one line"),
+            (("--card", "2", "--reason", "lost", "--undo"), ExitCode.USAGE, "--undo --reason: exclude each other"),
+            (("--reason", "lost"), ExitCode.USAGE, "no card: the cards must be named"),
+            (("--card", "2", "--card", "99", "--reason", "lost"), ExitCode.INPUT, "--card 99: is not a card of "),
+        ],
+    )
+    @pytest.mark.usefixtures("empty")
+    def test_a_wrong_call_writes_nothing(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        run_here: Command,
+        arguments: tuple[str, ...],
+        code: ExitCode,
+        says: str,
+    ) -> None:
+        """Everything is checked before anything is written: not even the card that is right is revoked."""
+        done = run_here("revoke", few.path, *arguments, "--yes")
+        assert (done.code, done.stdout) == (code, "")
+        assert done.stderr.startswith(f"error: {says}")
+        assert contents(server, target) == {name: {} for name in get_model("gpii-key").databases}

@@ -1,0 +1,80 @@
+"""Revoking documents with several live leaves."""
+
+import json
+
+import pytest
+
+from dataloader.batch import Card, Manifest
+from dataloader.couch import Server
+from dataloader.operations import (
+    RevokeOutcome,
+    restore,
+    revoke,
+)
+from dataloader.target import Target
+from tests.support.marks import KEY_MODEL
+from tests.support.records import Json, Place
+from tests.support.revoking import (
+    at,
+    contents,
+    counts,
+    is_revoked,
+    leaves,
+    plain,
+)
+from tests.support.server import get
+
+
+@pytest.mark.usefixtures("loaded")
+class TestConflicts:
+    """Documents of which several versions stand side by side."""
+
+    def versions(self, server: Server, target: Target, place: Place) -> Json:
+        """Bring versions into a document beside the first; return what the servers show of it."""
+        database = at(server, target, place)
+        document = plain(get(database, place.id))
+        bodies = [{**document, "note": note, "_rev": f"1-{rev * 32}"} for note, rev in (("b", "0"), ("c", "f"))]
+        assert database.write([json.dumps(each).encode() for each in bodies]) == []
+        return plain(get(database, place.id))
+
+    def test_every_version_is_revoked_and_the_one_that_was_shown_comes_back(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+    ) -> None:
+        """No losing version comes to life when the one that is shown goes."""
+        shown = [self.versions(server, target, place) for place in places]
+
+        assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.REVOKED: 1}
+
+        for place in places:
+            assert is_revoked(server, target, place)
+        assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.ALREADY_REVOKED: 1}
+        assert counts(restore(server, target, few, cards[1:2])) == {RevokeOutcome.RESTORED: 1}
+        for place, document in zip(places, shown, strict=True):
+            assert plain(get(at(server, target, place), place.id)) == document
+            notes = [leaf["document"].get("note") for leaf in leaves(server, target, place, live=False)]
+            assert {None, "b"} <= {*notes}
+
+    @KEY_MODEL
+    def test_one_of_two_revocations_is_left(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+    ) -> None:
+        """Two people who revoke a key on two nodes leave two versions: the one that is shown stays, revoked."""
+        before = contents(server, target)
+        [place] = places
+        database = at(server, target, place)
+        key = get(database, place.id, revs="true")
+        for name, digit in (("ann", "1"), ("bob", "2")):
+            version = {
+                **plain(key),
+                "revoked": True,
+                "revokedReason": f"lost, says {name}",
+                "_rev": f"2-{digit * 32}",
+                "_revisions": {"start": 2, "ids": [digit * 32, *key["_revisions"]["ids"]]},
+            }
+            assert database.write([json.dumps(version).encode()]) == []
+        assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.REVOKED: 1}
+        [left] = leaves(server, target, place, live=True)
+        assert left["revokedReason"] == "lost, says bob"
+        assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.ALREADY_REVOKED: 1}
+        restore(server, target, few, cards[1:2])
+        assert contents(server, target) == before

@@ -1,0 +1,207 @@
+"""Restored cards work again, with everything that they had."""
+
+from typing import Any
+
+import pytest
+
+from dataloader.batch import Card, Manifest
+from dataloader.couch import Server
+from dataloader.operations import (
+    CardOutcome,
+    RevokeOutcome,
+    Source,
+    load,
+    restore,
+    revoke,
+)
+from dataloader.operations import Outcome as LoadOutcome
+from dataloader.target import Target
+from tests.support.marks import KEY_MODEL, TOKEN_MODEL
+from tests.support.records import FONT_SIZE, Place, flat, preferences_of
+from tests.support.revoking import CARDS, PHOTO, at, attach, attached, change, compact, contents, counts, is_revoked
+from tests.support.server import databases, delete, get, put, sequences
+
+
+@pytest.mark.usefixtures("loaded")
+class TestRestoring:
+    """Cards that have been loaded and revoked."""
+
+    def test_it_comes_back_as_it_was(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], documents: list[Source]
+    ) -> None:
+        """Revoked and brought back, again and again, it is what was loaded; to a load it is unchanged."""
+        before = contents(server, target)
+        for _ in range(2):
+            revoke(server, target, few, cards[:2], "lost")
+            assert contents(server, target) != before
+            result = restore(server, target, few, cards[:3])
+            assert counts(result) == {RevokeOutcome.RESTORED: 2, RevokeOutcome.NOT_REVOKED: 1}
+            assert contents(server, target) == before
+        stood = sequences(server, target)
+        assert counts(restore(server, target, few, cards)) == {RevokeOutcome.NOT_REVOKED: CARDS}
+        again = load(server, target, documents, update=True)
+        assert again.count(LoadOutcome.UNCHANGED) == again.documents
+        assert sequences(server, target) == stood
+
+    @pytest.mark.parametrize("compacted", [False, True])
+    def test_it_comes_back_with_what_people_had_changed(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        cards: list[Card],
+        places: list[Place],
+        *,
+        compacted: bool,
+    ) -> None:
+        """Settings, members and attachments from before the revocation, even if the server has compacted."""
+        own_set = preferences_of(target.model.name, cards[1].uuid)
+        document = get(at(server, target, own_set), own_set.id)
+        flat(document)[FONT_SIZE] = 30
+        put(at(server, target, own_set), {**document, "note": "hers"})
+        members: dict[str, dict[str, Any]] = {
+            "gpii-token": {"number": 1.5},
+            "gpii-key": {"timestampUpdated": "2021-02-03T17:05:09.250Z"},
+        }
+        change(server, target, places[-1], **members[target.model.name])
+        for place in {own_set, places[-1]}:
+            attach(server, target, place, "photo.bin", PHOTO)
+        before = contents(server, target)
+        for _ in range(2):
+            assert counts(revoke(server, target, few, cards[:2], "lost")) == {RevokeOutcome.REVOKED: 2}
+            if compacted:
+                for database in databases(server, target).values():
+                    compact(database)
+            assert counts(restore(server, target, few, cards[:2])) == {RevokeOutcome.RESTORED: 2}
+            assert contents(server, target) == before
+            for place in {own_set, places[-1]}:
+                assert attached(server, target, place) == {"photo.bin": PHOTO}
+
+    @TOKEN_MODEL
+    def test_a_set_written_while_the_card_was_revoked_is_kept(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+    ) -> None:
+        """A server of 2017 lets anybody write it anew; undoing keeps that, and says so."""
+        revoke(server, target, few, cards[1:2], "lost")
+        theirs = {"_id": places[0].id, "value": {"flat": {"contexts": {"gpii-default": {"preferences": {}}}}}}
+        put(at(server, target, places[0]), theirs)
+        told: list[CardOutcome] = []
+        restore(server, target, few, cards[1:2], on_outcome=told.append)
+        assert told == [
+            CardOutcome(
+                cards[1],
+                RevokeOutcome.RESTORED,
+                "its preference set was written while the card was revoked, and is kept",
+            )
+        ]
+        assert contents(server, target)["preferences"][places[0].id] == theirs
+
+    @TOKEN_MODEL
+    def test_a_set_written_while_the_card_was_revoked_is_revoked_again(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+    ) -> None:
+        """Revoking again stops the card; undoing brings back what was written last, and says so."""
+        revoke(server, target, few, cards[1:2], "lost")
+        theirs = {"_id": places[0].id, "value": {"flat": {"contexts": {"gpii-default": {"preferences": {}}}}}}
+        put(at(server, target, places[0]), theirs)
+        assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.REVOKED: 1}
+        assert all(is_revoked(server, target, place) for place in places)
+        told: list[CardOutcome] = []
+        restore(server, target, few, cards[1:2], on_outcome=told.append)
+        assert told[0].reason == "its preference set was written while the card was revoked; that version is restored"
+        assert contents(server, target)["preferences"][places[0].id] == theirs
+
+    @TOKEN_MODEL
+    def test_a_set_whose_tombstone_was_overwritten_comes_back_from_the_tokens(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+    ) -> None:
+        """Written anew, deleted at a console, compacted: only the token's tombstone still has it."""
+        before = contents(server, target)
+        revoke(server, target, few, cards[1:2], "lost")
+        database = at(server, target, places[0])
+        put(database, {"_id": places[0].id, "value": {}})
+        delete(database, places[0].id)
+        compact(database)
+        assert counts(restore(server, target, few, cards[1:2])) == {RevokeOutcome.RESTORED: 1}
+        assert contents(server, target) == before
+
+    @KEY_MODEL
+    def test_what_people_change_meanwhile_stays(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+    ) -> None:
+        """The preference set of a revoked card is its owner's; so is what somebody changes in a revoked key."""
+        revoke(server, target, few, cards[1:2], "lost")
+        place = preferences_of(target.model.name, cards[1].uuid)
+        document = get(at(server, target, place), place.id)
+        flat(document)[FONT_SIZE] = 30
+        put(at(server, target, place), document)
+        change(server, target, places[0], prefsSetId="at-work")
+        assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.ALREADY_REVOKED: 1}
+
+        restore(server, target, few, cards[1:2])
+
+        assert flat(get(at(server, target, place), place.id))[FONT_SIZE] == 30
+        key = get(at(server, target, places[0]), places[0].id)
+        assert (key["prefsSetId"], key["revoked"], key["revokedReason"]) == ("at-work", False, None)
+        assert key["prefsSafeId"] == place.id
+
+    @KEY_MODEL
+    def test_a_safe_that_a_server_has_made_is_found_again(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+    ) -> None:
+        """Its ID is random, so it can't be made from the card's."""
+        change(server, target, places[0], prefsSafeId="5d3bd42c-4a9f-4b8a-9a60-6a3a1fbd6a11")
+        before = contents(server, target)
+        revoke(server, target, few, cards[1:2], "lost")
+        compact(at(server, target, places[0]))
+        restore(server, target, few, cards[1:2])
+        assert contents(server, target) == before
+
+    @pytest.mark.parametrize("compacted", [False, True])
+    def test_a_card_that_was_stopped_by_hand_comes_back(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        cards: list[Card],
+        places: list[Place],
+        *,
+        compacted: bool,
+    ) -> None:
+        """A token or key that was deleted at a console comes back as it was; as minted if nobody knows."""
+        before = contents(server, target)
+        wanted = change(server, target, places[-1], note="hers")
+        delete(at(server, target, places[-1]), places[-1].id)
+        if compacted:
+            compact(at(server, target, places[-1]))
+
+        assert counts(restore(server, target, few, cards[1:2])) == {RevokeOutcome.RESTORED: 1}
+
+        if not compacted:
+            before[places[-1].database][places[-1].id] = wanted
+        assert contents(server, target) == before
+
+    def test_a_deletion_that_keeps_the_document_is_enough(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+    ) -> None:
+        """Some programs delete by setting ``_deleted`` in the whole document; then that is what comes back."""
+        before = contents(server, target)
+        place = places[-1]
+        database = at(server, target, place)
+        deleted = {**get(database, place.id), "_deleted": True, "note": "kept"}
+        assert database.edit([deleted]) == []
+        compact(database)
+        restore(server, target, few, cards[1:2])
+        before[place.database][place.id]["note"] = "kept"
+        assert contents(server, target) == before
+
+    @KEY_MODEL
+    def test_a_key_that_was_marked_and_deleted_comes_back_unmarked(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+    ) -> None:
+        """Whoever stopped it in two ways, it works again."""
+        before = contents(server, target)
+        revoke(server, target, few, cards[1:2], "lost")
+        delete(at(server, target, places[0]), places[0].id)
+        assert counts(restore(server, target, few, cards[1:2])) == {RevokeOutcome.RESTORED: 1}
+        assert contents(server, target) == before
