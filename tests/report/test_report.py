@@ -121,7 +121,7 @@ def test_cards_that_would_not_work_are_named_with_what_to_do(spring: Manifest) -
     """The gravest come first; each has its number, its UUID and the reason, and one thing to do stands for all."""
     wrong, missing = a_verification(spring, ok=497, missing=2, wrong=1).attention
     assert (wrong.heading, missing.heading) == ("1 card wrong", "2 cards missing")
-    assert wrong.todo == "Inspect the documents named here, then verify again."
+    assert wrong.todo.endswith("or inspect the documents; then verify again.")
     assert missing.todo == "Load those that came back encoded, then verify again."
     assert missing.command == "dataloader load {batch}{target}"
     assert wrong.table is not None
