@@ -23,9 +23,10 @@ PATTERNS = {
     **dict.fromkeys(("foreign", "altered"), 7),
     **dict.fromkeys(("conflict", "conflicted", "duplicate", "doubled"), 8),
     **dict.fromkeys(("failed", "wrong"), 9),
+    "removed": 10,
 }
 """The pattern of each label: what means the same has the same one in every report."""
-COUNT = 10
+COUNT = 11
 """How many patterns there are."""
 THINNEST = 0.8
 """Per cent of the picture's width; a smaller share is drawn as wide as this, so that it can be seen."""

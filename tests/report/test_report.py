@@ -432,7 +432,7 @@ def test_shares_are_drawn_side_by_side() -> None:
     )
     most, some, one = segments(report)
     assert [each.share.label for each in (most, some, one)] == ["most", "some", "one"]
-    assert [each.pattern for each in (most, some, one)] == [10, 12, 13]
+    assert [each.pattern for each in (most, some, one)] == [11, 13, 14]
     assert most.x == 0
     assert some.x == pytest.approx(most.width, abs=0.01)
     assert one.x + one.width == pytest.approx(100, abs=0.01)
