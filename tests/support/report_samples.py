@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from dataloader.records import read_snapsets
 from dataloader.records.models import get_model
 from dataloader.replication import State
 from dataloader.report import (
+    Moment,
     Noted,
     NotedDocument,
     Report,
@@ -206,10 +208,16 @@ def every_kind(folder: Path) -> dict[str, Report]:
         "status-wrong": (a_status(manifest, autumn, ok=400, changed=80, missing=18, wrong=2), ExitCode.VERIFY),
     }
     pages = {name: described(report, a_run([manifest], code)) for name, (report, code) in reports.items()}
+    earlier = ((1, 0, 0), (3, 120, 1), (5, 300, 2), (7, 387, 3))
+    history = tuple(
+        Moment(f"2026-{month:02}-01T10:00:00.000Z", {"loaded": 500, "in use": used, "revoked": revoked, "wrong": 0})
+        for month, used, revoked in earlier
+    )
+    pages["status-over-time"] = replace(pages["status"], history=history)
     return {**pages, "hostile": a_hostile_report()}
 
 
 KINDS = (
     *("plan", "plan-attention", "load", "load-attention", "load-stopped", "verify", "verify-bad"),
-    *("reconcile", "reconcile-attention", "status", "status-wrong", "hostile"),
+    *("reconcile", "reconcile-attention", "status", "status-wrong", "status-over-time", "hostile"),
 )
