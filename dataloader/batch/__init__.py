@@ -25,6 +25,7 @@ from dataloader.batch.reconciled import (
     is_reconciled,
     read_cards,
     read_reconciled,
+    reconciled_name,
     write_reconciled,
 )
 from dataloader.batch.revocations import (
@@ -35,7 +36,7 @@ from dataloader.batch.revocations import (
     read_revocations,
     revocations_path,
 )
-from dataloader.batch.selection import choose
+from dataloader.batch.selection import Named, choose
 
 __all__ = [
     "CARD_SCHEMA",
@@ -49,6 +50,7 @@ __all__ = [
     "Counts",
     "Header",
     "Manifest",
+    "Named",
     "Part",
     "Reconciled",
     "ReturnedCard",
@@ -66,6 +68,7 @@ __all__ = [
     "read_manifest",
     "read_reconciled",
     "read_revocations",
+    "reconciled_name",
     "revocations_path",
     "seeded_bytes",
     "write_manifest",

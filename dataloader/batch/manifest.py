@@ -3,7 +3,7 @@
 ``NAME.batch.jsonl`` holds a header line, then a line a card, all JSON. The cards are in the order of
 their UUIDs, so that every kind of document made from them streams to the server in the order of ``_id``,
 and are numbered in that order from 1. The header's digest is the SHA-256 over the bytes of all lines
-behind it, its seal that over its own other fields: no byte of a manifest can change unnoticed.
+after it, its seal that of its own other fields: no byte of a manifest can change unnoticed.
 """
 
 from collections import Counter
@@ -11,22 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import orjson
 
-from dataloader.common import MAX_CARDS, FileError, InputError, Problem, explain, is_valid, raise_problems, require_file
+from dataloader.batch.sealed import MAX_LINE, MAX_PROBLEMS, Kind, parse, sealed, write_sealed
+from dataloader.common import MAX_CARDS, InputError, Problem, explain, is_valid, raise_problems
 
 MANIFEST_SUFFIX = ".batch.jsonl"
-
-
-FORMAT = "dataloader-batch"
-
-
-VERSION = 1
-
-
-HEADER_SCHEMA = "files/manifest-header"
 
 
 CARD_SCHEMA = "files/manifest-card"
@@ -36,18 +28,10 @@ SEEDED_TIME = "2000-01-01T00:00:00.000Z"
 """The time of creation of a seeded batch: a fixed one, so that the same seed gives the same file."""
 
 
-MAX_LINE = 100_000
-"""Bytes; a line beyond this is no line of ours, and is not read into memory."""
+_RESTORE = "restore it from a copy, or with dataloader recover; it must not be edited"
 
 
-MAX_PROBLEMS = 1000
-"""Problems of one manifest that are kept; more are counted."""
-
-
-_NO_DIGEST = f"sha256:{'0' * 64}"
-
-
-_RESTORE = "take the manifest from where it was kept; it is never edited"
+KIND = Kind("manifest", "dataloader-batch", 1, "files/manifest-header", MANIFEST_SUFFIX, "generate", _RESTORE)
 
 
 class Card(NamedTuple):
@@ -85,6 +69,8 @@ class Header:
     """Where the batch is a reproducible one: development and CI only."""
     spares: Mapping[str, int] = field(default_factory=dict)
     """How many of the cards that start with a snapset are spares: the last ones of its run."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """The display names of the snapsets, for those that have one."""
 
     @property
     def spare_runs(self) -> tuple[range, ...]:
@@ -103,8 +89,8 @@ class Header:
     def line(self) -> bytes:
         """Return the header's line in a manifest; one header has one rendering only."""
         fields = {
-            "format": FORMAT,
-            "version": VERSION,
+            "format": KIND.format,
+            "version": KIND.version,
             "name": self.name,
             "created": self.created,
             "cards": self.cards,
@@ -113,31 +99,21 @@ class Header:
         }
         if self.spares:
             fields["spares"] = dict(self.spares)
+        if self.titles:
+            fields["titles"] = dict(self.titles)
         if self.seed is not None:
             fields["seed"] = self.seed
-        fields["seal"] = f"sha256:{sha256(orjson.dumps(fields)).hexdigest()}"
-        return orjson.dumps(fields) + b"\n"
+        return sealed(fields)
 
 
 def write_manifest(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> Header:
-    """Write a manifest; the digest is put into the header when the cards are through.
+    """Write a manifest; the digest goes into the header when the cards are through.
 
     Returns:
         The header as written.
     """
-    start = stream.tell()
-    stream.write(replace(header, digest=_NO_DIGEST).line())
-    digest = sha256()
-    for card in cards:
-        line = card.line()
-        digest.update(line)
-        stream.write(line)
-    end = stream.tell()
-    written = replace(header, digest=f"sha256:{digest.hexdigest()}")
-    stream.seek(start)
-    stream.write(written.line())
-    stream.seek(end)
-    return written
+    lines = (card.line() for card in cards)
+    return replace(header, digest=write_sealed(stream, lambda digest: replace(header, digest=digest).line(), lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,24 +177,13 @@ class Manifest:
             FileError: the file can't be read.
             InputError: the file has changed since it was checked.
         """
-        digest = sha256()
-        try:
-            stream = self.path.open("rb")
-        except OSError as error:
-            raise _unreadable(error, self.path) from error
-        with stream:
-            stream.readline(MAX_LINE)
-            begin, end = part.bounds(self.header.cards)
-            for at, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b"")):
-                digest.update(line)
-                if not begin <= at < end:
-                    continue
+        begin, end = part.bounds(self.header.cards)
+        for at, line in enumerate(KIND.cards(self.path, self.header.digest)):
+            if begin <= at < end:
                 card = self._card(line)
                 if card is None:
-                    break
+                    raise KIND.changed(self.path)
                 yield card
-        if f"sha256:{digest.hexdigest()}" != self.header.digest:
-            raise InputError(Problem(str(self.path), "has changed since it was checked", _RESTORE))
 
     def _card(self, line: bytes) -> Card | None:
         """Return the card of a line, None where it is no line of this batch any more."""
@@ -239,11 +204,10 @@ def read_header(path: Path) -> Header:
         InputError: the first line is no header of a format that this version knows.
     """
     try:
-        require_file(path)
-        with path.open("rb") as stream:
+        with KIND.open(path) as stream:
             header, problems = parse_header(f"{path}, line 1", stream.readline(MAX_LINE))
     except OSError as error:
-        raise _unreadable(error, path) from error
+        raise KIND.unreadable(error, path) from error
     raise_problems(problems)
     return header
 
@@ -256,8 +220,7 @@ def read_manifest(path: Path) -> Manifest:
         InputError: with every problem found.
     """
     try:
-        require_file(path)
-        with path.open("rb") as stream:
+        with KIND.open(path) as stream:
             header, first = parse_header(f"{path}, line 1", stream.readline(MAX_LINE))
             check = _Check(path, header)
             while line := stream.readline(MAX_LINE):
@@ -271,14 +234,10 @@ def read_manifest(path: Path) -> Manifest:
                 named = _name_doubles(path, stream, check.doubtful)
                 problems, total = named + problems, total + len(named)
     except OSError as error:
-        raise _unreadable(error, path) from error
+        raise KIND.unreadable(error, path) from error
     if problems:
         raise InputError(problems, total=total)
     return Manifest(path, header)
-
-
-def _unreadable(error: OSError, path: Path) -> FileError:
-    return FileError.of(error, path, "give the path of a manifest, NAME.batch.jsonl, that can be read")
 
 
 def parse_header(where: str, line: bytes) -> tuple[Header, list[Problem]]:
@@ -291,23 +250,9 @@ def parse_header(where: str, line: bytes) -> tuple[Header, list[Problem]]:
     Raises:
         InputError: it is no header of a format that this version knows.
     """
-    fields = _parse(line)
-    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-        raise InputError(
-            Problem(where, "is not the header of a manifest", f"give a NAME{MANIFEST_SUFFIX} written by generate")
-        )
-    if fields.get("version") != VERSION:
-        raise InputError(
-            Problem(
-                where,
-                f"format version {fields.get('version')!r} is not {VERSION}, the one that this program reads",
-                "use the program that wrote it, or a newer one",
-            )
-        )
-    broken = explain(HEADER_SCHEMA, fields)
-    if broken:
-        raise InputError([Problem(where, rule, _RESTORE) for rule in broken])
-    names = ("name", "created", "cards", "snapsets", "digest", "seed", "spares")
+    broken: list[str] = []
+    fields = KIND.fields(where, line)
+    names = ("name", "created", "cards", "snapsets", "digest", "seed", "spares", "titles")
     header = Header(**{name: fields[name] for name in names if name in fields})
     if sum(header.snapsets.values()) != header.cards:
         broken = [f"the snapsets add up to {sum(header.snapsets.values())} cards, not {header.cards}"]
@@ -319,13 +264,6 @@ def parse_header(where: str, line: bytes) -> tuple[Header, list[Problem]]:
     if header.line() != line:
         broken.append("the seal is not that of the header: the line has been changed or cut off")
     return header, [Problem(where, rule, _RESTORE) for rule in broken]
-
-
-def _parse(line: bytes) -> Any:
-    try:
-        return orjson.loads(line)
-    except ValueError:
-        return None
 
 
 class _Check:
@@ -361,7 +299,7 @@ class _Check:
             rule = f"is longer than {MAX_LINE:,} bytes" if self.hopeless else "is not whole: the file has been cut off"
             self._problem(where, rule)
             return
-        fields = _parse(line)
+        fields = parse(line)
         if fields is None:
             self._problem(where, "is not JSON")
             return
@@ -398,7 +336,7 @@ def _name_doubles(path: Path, stream: IO[bytes], doubtful: set[str]) -> list[Pro
     number = 0
     while line := stream.readline(MAX_LINE):
         number += 1
-        fields = _parse(line)
+        fields = parse(line)
         uuid = fields.get("uuid") if isinstance(fields, dict) else None
         if isinstance(uuid, str) and uuid in lines:
             lines[uuid].append(number)

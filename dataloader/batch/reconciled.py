@@ -6,11 +6,11 @@ that over its other fields. Where a command takes a manifest it takes such a fil
 encoded cards only: :func:`read_cards` tells the two apart by what is in them.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from glob import escape
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -18,8 +18,6 @@ from typing import IO, Any, NamedTuple
 import orjson
 
 from dataloader.batch.manifest import (
-    MAX_LINE,
-    MAX_PROBLEMS,
     WHOLE,
     Card,
     CardFile,
@@ -28,18 +26,23 @@ from dataloader.batch.manifest import (
     parse_header,
     read_manifest,
 )
-from dataloader.common import DataloaderError, FileError, InputError, Problem, explain, is_valid, require_file
+from dataloader.batch.sealed import MAX_HEADER, MAX_LINE, MAX_PROBLEMS, Kind, parse, sealed, write_sealed
+from dataloader.common import DataloaderError, InputError, Problem, explain, is_valid
 
-RECONCILED_SUFFIX = ".reconciled.jsonl"
-FORMAT = "dataloader-reconciled"
-VERSION = 1
-HEADER_SCHEMA = "files/reconciled-header"
+_STEM, _END = ".reconciled", ".jsonl"
+RECONCILED_SUFFIX = f"{_STEM}{_END}"
 CARD_SCHEMA = "files/reconciled-card"
 
-_NO_DIGEST = f"sha256:{'0' * 64}"
-_RESTORE = "take the file that reconcile wrote, or run reconcile again; it is never edited"
-_MAX_HEADER = 2 * MAX_LINE
-"""Bytes; the header of a manifest is within it."""
+_RESTORE = "restore the file from a copy, or run reconcile again; it must not be edited"
+KIND = Kind(
+    "reconciled file",
+    "dataloader-reconciled",
+    1,
+    "files/reconciled-header",
+    RECONCILED_SUFFIX,
+    "reconcile",
+    _RESTORE,
+)
 
 
 class Verdict(StrEnum):
@@ -53,8 +56,8 @@ class Verdict(StrEnum):
     """Nothing is said of it. Unused spares are among these."""
     ALTERED = "altered"
     """Its row is there, but the UUID is not the card's any more, or contradicts what stands beside it."""
-    DOUBLED = "doubled"
-    """Its UUID stands beside two chips, or its chip beside two UUIDs."""
+    DUPLICATE = "duplicate"
+    """Its UUID is on two chips, or its chip is listed for two UUIDs."""
 
 
 class ReturnedCard(NamedTuple):
@@ -114,6 +117,8 @@ class Reconciled:
     counts: Counts
     digest: str
     """``sha256:`` and 64 hex digits, over the card lines."""
+    round: int = 1
+    """The number of the reconciliation that wrote it: the highest of a batch is the newest."""
 
     @property
     def count(self) -> int:
@@ -142,20 +147,11 @@ class Reconciled:
             FileError: the file can't be read.
             InputError: the file has changed since it was checked.
         """
-        digest = sha256()
-        try:
-            with self.path.open("rb") as stream:
-                stream.readline(_MAX_HEADER)
-                while line := stream.readline(MAX_LINE):
-                    digest.update(line)
-                    returned = self._returned(line)
-                    if returned is None:
-                        break
-                    yield returned
-        except OSError as error:
-            raise _unreadable(error, self.path) from error
-        if f"sha256:{digest.hexdigest()}" != self.digest:
-            raise InputError(Problem(str(self.path), "has changed since it was checked", _RESTORE))
+        for line in KIND.cards(self.path, self.digest):
+            returned = self._returned(line)
+            if returned is None:
+                raise KIND.changed(self.path)
+            yield returned
 
     def _returned(self, line: bytes) -> ReturnedCard | None:
         """Return the card of a line, None where it is no line of this file any more."""
@@ -177,7 +173,9 @@ def _returned(fields: dict[str, Any]) -> ReturnedCard:
     )
 
 
-def write_reconciled(stream: IO[bytes], header: Header, counts: Counts, cards: Iterable[ReturnedCard]) -> str:
+def write_reconciled(
+    stream: IO[bytes], header: Header, counts: Counts, cards: Iterable[ReturnedCard], round_: int = 1
+) -> str:
     """Write a reconciled file; the digest is put into its header when the cards are through.
 
     Args:
@@ -185,36 +183,26 @@ def write_reconciled(stream: IO[bytes], header: Header, counts: Counts, cards: I
         header: the batch's.
         counts: what the verdicts come to.
         cards: every card of the batch, in the order of the manifest.
+        round_: the number of this reconciliation.
 
     Returns:
         The digest.
     """
-    start = stream.tell()
-    stream.write(_header_line(header, counts, _NO_DIGEST))
-    hashed = sha256()
-    for card in cards:
-        line = card.line()
-        hashed.update(line)
-        stream.write(line)
-    end = stream.tell()
-    digest = f"sha256:{hashed.hexdigest()}"
-    stream.seek(start)
-    stream.write(_header_line(header, counts, digest))
-    stream.seek(end)
-    return digest
+    lines = (card.line() for card in cards)
+    return write_sealed(stream, lambda digest: _header_line(header, counts, digest, round_), lines)
 
 
-def _header_line(header: Header, counts: Counts, digest: str) -> bytes:
+def _header_line(header: Header, counts: Counts, digest: str, round_: int) -> bytes:
     fields = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": KIND.format,
+        "version": KIND.version,
+        "round": round_,
         "batch": orjson.Fragment(header.line().rstrip()),
         "counts": {verdict.value: counts[verdict] for verdict in Verdict},
         "spares_unused": counts.spares_unused,
         "digest": digest,
     }
-    fields["seal"] = f"sha256:{sha256(orjson.dumps(fields)).hexdigest()}"
-    return orjson.dumps(fields) + b"\n"
+    return sealed(fields)
 
 
 def read_cards(path: Path) -> CardFile:
@@ -227,27 +215,43 @@ def read_cards(path: Path) -> CardFile:
     return read_reconciled(path) if is_reconciled(path) else read_manifest(path)
 
 
-def find_reconciled(manifest: CardFile) -> Reconciled | None:
-    """Return the last reconciled file of a batch that lies beside its manifest, None where there is none.
+def find_reconciled(manifest: CardFile, *folders: Path) -> Reconciled | None:
+    """Return the newest reconciled file of a batch, None if there is none: the one with the highest round.
 
-    Each round of encoding may have left one, under names that begin with the batch's.
+    Args:
+        manifest: the batch.
+        folders: where to look; the folder of the manifest if none is given.
 
     Raises:
-        FileError: the one with the batch's own name can't be read.
-        InputError: it is wrong.
+        FileError: it, or one with the batch's own name, cannot be read.
+        InputError: it is invalid; or two files are of the same round, so that neither is the newest.
     """
-    there = manifest.path.parent.glob(f"{escape(manifest.header.name)}*{RECONCILED_SUFFIX}")
-    for path in sorted(there, key=lambda each: each.stat().st_mtime_ns, reverse=True):
-        try:
-            found = read_reconciled(path)
-        except DataloaderError:
-            if path.name == f"{manifest.header.name}{RECONCILED_SUFFIX}":
-                raise
-            # Another batch's, as likely as not.
-            continue
-        if found.header.digest == manifest.header.digest:
-            return found
-    return None
+    found: list[tuple[int, Path]] = []
+    for folder in dict.fromkeys(each.resolve() for each in folders or (manifest.path.parent,)):
+        for path in folder.glob(f"*{_STEM}*{_END}"):
+            try:
+                with path.open("rb") as stream:
+                    each = _header(path, stream.readline(MAX_HEADER))
+            except (OSError, DataloaderError):
+                if re.fullmatch(rf"{re.escape(manifest.header.name)}\.reconciled(\.\d+)?\.jsonl", path.name):
+                    return read_reconciled(path)
+                # Another batch's, as likely as not.
+                continue
+            if each.header.digest == manifest.header.digest:
+                found.append((each.round, path))
+    if not found:
+        return None
+    newest = max(round_ for round_, _ in found)
+    paths = sorted(path for round_, path in found if round_ == newest)
+    if len(paths) > 1 and len({sha256(path.read_bytes()).digest() for path in paths}) > 1:
+        rule = f"is of round {newest}, as is {paths[0]}, so that neither is the newest"
+        raise InputError(Problem(str(paths[1]), rule, "give the one that counts, or move the other away"))
+    return read_reconciled(paths[0])
+
+
+def reconciled_name(name: str, round_: int) -> str:
+    """Return the name of the reconciled file of a round: the first has no number."""
+    return f"{name}{_STEM}{_END}" if round_ == 1 else f"{name}{_STEM}.{round_}{_END}"
 
 
 def is_reconciled(path: Path) -> bool:
@@ -257,11 +261,10 @@ def is_reconciled(path: Path) -> bool:
         FileError: the file can't be read.
     """
     try:
-        require_file(path)
-        with path.open("rb") as stream:
-            return stream.readline(_MAX_HEADER).startswith(b'{"format":"%s"' % FORMAT.encode())
+        with KIND.open(path) as stream:
+            return stream.readline(MAX_HEADER).startswith(b'{"format":"%s"' % KIND.format.encode())
     except OSError as error:
-        raise _unreadable(error, path) from error
+        raise KIND.unreadable(error, path) from error
 
 
 def read_reconciled(path: Path) -> Reconciled:
@@ -272,50 +275,23 @@ def read_reconciled(path: Path) -> Reconciled:
         InputError: with the problems found.
     """
     try:
-        require_file(path)
-        with path.open("rb") as stream:
-            found = _header(path, stream.readline(_MAX_HEADER))
+        with KIND.open(path) as stream:
+            found = _header(path, stream.readline(MAX_HEADER))
             _check_cards(found, stream)
     except OSError as error:
-        raise _unreadable(error, path) from error
+        raise KIND.unreadable(error, path) from error
     return found
-
-
-def _unreadable(error: OSError, path: Path) -> FileError:
-    return FileError.of(
-        error, path, f"give the path of a file that can be read, NAME.batch.jsonl or NAME{RECONCILED_SUFFIX}"
-    )
 
 
 def _header(path: Path, line: bytes) -> Reconciled:
     where = f"{path}, line 1"
-    try:
-        fields = orjson.loads(line)
-    except ValueError:
-        fields = None
-    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-        raise InputError(
-            Problem(
-                where, "is not the header of a reconciled file", f"give a NAME{RECONCILED_SUFFIX} written by reconcile"
-            )
-        )
-    if fields.get("version") != VERSION:
-        raise InputError(
-            Problem(
-                where,
-                f"format version {fields.get('version')!r} is not {VERSION}, the one that this program reads",
-                "use the program that wrote it, or a newer one",
-            )
-        )
-    broken = explain(HEADER_SCHEMA, fields)
-    if broken:
-        raise InputError([Problem(where, rule, _RESTORE) for rule in broken])
+    fields = KIND.fields(where, line)
     header, problems = parse_header(f"{where}, batch", orjson.dumps(fields["batch"]) + b"\n")
     counts = Counts({verdict: fields["counts"][verdict.value] for verdict in Verdict}, fields["spares_unused"])
-    found = Reconciled(path, header, counts, fields["digest"])
+    found = Reconciled(path, header, counts, fields["digest"], fields["round"])
     if sum(counts.verdicts.values()) != header.cards:
         problems.append(Problem(where, f"the verdicts do not add up to {header.cards} cards", _RESTORE))
-    if _header_line(header, counts, found.digest) != line:
+    if _header_line(header, counts, found.digest, found.round) != line:
         rule = "the seal is not that of the header: the line has been changed or cut off"
         problems.append(Problem(where, rule, _RESTORE))
     if problems:
@@ -338,10 +314,7 @@ def _check_cards(found: Reconciled, stream: IO[bytes]) -> None:
         number += 1
         where = f"{found.path}, line {number + 1}"
         digest.update(line)
-        try:
-            fields = orjson.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
-            fields = None
+        fields = parse(line) if line.endswith(b"\n") else None
         if fields is None:
             problems.append(
                 Problem(where, "is not a whole line of JSON: the file has been changed or cut off", _RESTORE)

@@ -28,6 +28,7 @@ COMMANDS = (
     "export",
     "validate",
     "reconcile",
+    "recover",
     "check",
     "plan",
     "load",

@@ -57,11 +57,14 @@ def _order(
     wanted: tuple[str, ...],
     spares: str | None,
     snapset_options: SnapsetOptions,
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Return how many cards start with each snapset, and how many spares there are on top."""
+) -> tuple[dict[str, int], dict[str, int], dict[str, str]]:
+    """Return how many cards start with each snapset, how many spares there are on top, and the display names."""
     portion = _portion(spares, cards)
-    shares = share_out(cards, _wanted(wanted), get_snapsets(output, snapset_options))
-    return shares, spares_of(shares, portion)
+    snapsets = get_snapsets(output, snapset_options)
+    shares = share_out(cards, _wanted(wanted), snapsets)
+    chosen = ((name, snapsets.get(name)) for name in shares)
+    titles = {name: each.title for name, each in chosen if each is not None and each.title != name}
+    return shares, spares_of(shares, portion), titles
 
 
 @command(short_help="Mint a batch of cards: its manifest and its workbook.")
@@ -119,7 +122,7 @@ def generate(
     Example:
       dataloader generate spring --cards 500 --snapset snapset_1a=300 --snapset snapset_3 --spares 2% --out batches
     """
-    shares, spare_shares = _order(output, cards, wanted, spares, snapset_options)
+    shares, spare_shares, titles = _order(output, cards, wanted, spares, snapset_options)
     fit = get_fit(chip)
     password = get_password(output, password_file)
     count = sum((*shares.values(), *spare_shares.values()))
@@ -133,7 +136,9 @@ def generate(
         if rows % 2000 == 0:
             progress("writing", rows // 2, count)
 
-    batch = generate_batch(name, shares, out, spares=spare_shares, seed=seed, password=password, on_card=on_card)
+    batch = generate_batch(
+        name, shares, out, spares=spare_shares, titles=titles, seed=seed, password=password, on_card=on_card
+    )
     progress.close()
     header = batch.manifest.header
     output.result(

@@ -1,6 +1,7 @@
-"""Commands about what comes back from the vendor: reconcile."""
+"""The command ``reconcile``: compare the vendor's file with the batch."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -8,7 +9,15 @@ from typing import Any
 import click
 import orjson
 
-from dataloader.batch import Verdict, read_manifest
+from dataloader.batch import (
+    Manifest,
+    Reconciled,
+    ReturnedCard,
+    Verdict,
+    find_reconciled,
+    read_manifest,
+    read_reconciled,
+)
 from dataloader.cli._command import command
 from dataloader.cli._options import PATH, ReportOptions, report_options
 from dataloader.cli._output import Output, global_options
@@ -16,7 +25,7 @@ from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli._table import table
 from dataloader.cli._vendor import ENCRYPTED, get_password, password_option
-from dataloader.common import SHOWN_PROBLEMS, ExitCode, UsageError, many, new_files
+from dataloader.common import ExitCode, InputError, Problem, UsageError, are, listed, many, new_files
 from dataloader.operations import check_name
 from dataloader.operations.reconcile import Reconciliation, Results, ReturnedFile, details, results_in, write_results
 from dataloader.operations.reconcile import reconcile as reconcile_batch
@@ -42,40 +51,48 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
     return named
 
 
-@command(short_help="Tell what became of each card at the vendor's.")
+@command(short_help="Compare the vendor's file with the batch.")
 @click.argument("manifest", type=PATH, metavar="MANIFEST")
-@click.argument("returned", nargs=-1, required=True, type=PATH, metavar="RETURNED...")
+@click.argument("returned", nargs=-1, type=PATH, metavar="RETURNED...")
 @click.option(
     "--again",
     multiple=True,
     type=PATH,
     metavar="FILE",
-    help="A returned file of cards that were encoded again: it takes the place of what the others say of them.",
+    help="A returned file of cards that were encoded again: it replaces what earlier files say about them.",
 )
 @click.option(
-    "--out", type=PATH, metavar="DIR", help="The folder to write to; default: the one that the manifest is in."
+    "--previous",
+    type=PATH,
+    metavar="FILE",
+    help="The reconciled file of the round before; default: the newest one beside the manifest. "
+    "Cards that no returned file mentions stay as it has them.",
 )
-@click.option("--name", metavar="NAME", help="What the files are called; default: the batch's name.")
+@click.option("--no-previous", is_flag=True, help="Ignore earlier rounds: only the files given count.")
+@click.option("--out", type=PATH, metavar="DIR", help="The folder to write to; default: the folder of the manifest.")
+@click.option("--name", metavar="NAME", help="The name of the files; default: the name of the batch.")
 @click.option(
     "--column",
     "columns",
     multiple=True,
     metavar="KEY=TITLE",
-    help=f"The title of a column that the vendor has renamed; KEY is {', '.join(KEYS[:-1])} or {KEYS[-1]}. "
-    "An empty TITLE leaves the column out.",
+    help=f"The title of a column that the vendor renamed; KEY is {', '.join(KEYS[:-1])} or {KEYS[-1]}. "
+    "An empty TITLE means that there is no such column.",
 )
+@click.option("--include-hidden", is_flag=True, help="Count rows that are hidden, filtered out or struck through, too.")
 @click.option(
     "--byte-order",
     type=click.Choice([each.value for each in ByteOrder]),
     default=ByteOrder.MSB.value,
-    help="How chip UIDs are written: from the byte that the chip sends first (msb, the default) or last (lsb).",
+    help="How chip UIDs are written: the byte that the chip sends first at the front (msb, the default) "
+    "or at the end (lsb).",
 )
-@password_option("The file with the password of encrypted workbooks; the one written is encrypted with it, too.")
+@password_option("The file with the password of encrypted workbooks; the new workbook is encrypted with it, too.")
 @click.option(
     "--details",
     type=PATH,
     metavar="FILE",
-    help="Write a line of JSON for every card that is not encoded, every row and warning to a new file.",
+    help="Write a line of JSON for every card that is not encoded, every unknown row and every warning to a new file.",
 )
 @report_options
 @global_options
@@ -86,32 +103,39 @@ def reconcile(
     *,
     report_options: ReportOptions,
     manifest: Path,
-    name: str | None,
-    out: Path | None,
     returned: tuple[Path, ...],
     again: tuple[Path, ...],
+    previous: Path | None,
+    no_previous: bool,
+    out: Path | None,
+    name: str | None,
     columns: tuple[str, ...],
+    include_hidden: bool,
     byte_order: str,
     password_file: Path | None,
     details: Path | None,
 ) -> ExitCode:
-    """Tell what became of each card of a batch, from its manifest and the files that the vendor sent back.
+    """Compare the files that the vendor sent back with a batch, and find what became of each card.
 
-    Takes workbooks (.xlsx) and CSV, in any order of rows and columns; several files of one batch are taken together.
-    Each card is encoded, failed, missing, altered or doubled, and nothing that is in doubt counts as encoded.
+    Takes workbooks (.xlsx) and CSV, with rows and columns in any order; several files of one batch are taken together.
+    Each card is encoded, failed, missing, altered or duplicate, and nothing in doubt counts as encoded.
 
-    Writes NAME.reconciled.jsonl, which load takes in the manifest's place and loads the encoded cards of, and
-    NAME.reencode.xlsx with the cards to encode again. Neither is ever written over another file.
+    Writes NAME.reconciled.jsonl, with which load loads the encoded cards only, and NAME.reencode.xlsx with the cards
+    to encode again. Later rounds are numbered (NAME.reconciled.2.jsonl). Existing files are never overwritten.
 
     \b
     Example:
-      dataloader reconcile batches/spring.batch.jsonl mail/spring.xlsx --out batches/returned
+      dataloader reconcile batches/spring.batch.jsonl mail/spring.xlsx
     """
     named = _named(columns)
+    if not returned and not again:
+        raise UsageError("no returned file", rule="is given", todo="name the files that the vendor sent back")
     batch = read_manifest(manifest)
     name = name or batch.header.name
     check_name(name)
-    results = results_in(out or manifest.parent, name)
+    folder = out or manifest.parent
+    newest = find_reconciled(batch, manifest.parent, folder)
+    before = _previous(batch, newest, previous, no_previous=no_previous)
     password = get_password(output, password_file)
     files = [ReturnedFile(path) for path in returned] + [ReturnedFile(path, again=True) for path in again]
     progress = Progress(output, "rows")
@@ -127,12 +151,15 @@ def reconcile(
             found = reconcile_batch(
                 batch,
                 files,
-                Reading(named, password, cards=batch.header.cards),
+                Reading(named, password, cards=batch.header.cards, include_hidden=include_hidden),
                 byte_order=ByteOrder(byte_order),
+                previous=before,
                 on_rows=on_rows,
             )
         finally:
             progress.close()
+        found.round = max(found.round, newest.round + 1 if newest else 1)
+        results = results_in(folder, name, found.round)
         _write_details(found, details)
         has_reencode = write_results(found, results, password)
         reencode = results.reencode if has_reencode else None
@@ -153,6 +180,19 @@ def reconcile(
     return code
 
 
+def _previous(batch: Manifest, newest: Reconciled | None, path: Path | None, *, no_previous: bool) -> Reconciled | None:
+    """Return the reconciled file of the round before, None if there is none or it is not wanted."""
+    if path is None:
+        return None if no_previous else newest
+    if no_previous:
+        raise UsageError("--previous --no-previous", rule="cannot be combined", todo="leave one out")
+    found = read_reconciled(path)
+    if found.header.digest != batch.header.digest:
+        rule = f"is of batch {found.header.name}, not {batch.header.name}"
+        raise InputError(Problem(str(path), rule, "give the reconciled file of this batch"))
+    return found
+
+
 def _write_details(found: Reconciliation, path: Path | None) -> None:
     if path is not None:
         with new_files(path) as (stream,):
@@ -161,13 +201,28 @@ def _write_details(found: Reconciliation, path: Path | None) -> None:
 
 def reconcile_json(found: Reconciliation, results: Results, *, has_reencode: bool) -> dict[str, Any]:
     """Return what became of a batch as data."""
+    previous = found.ledger.previous
     return {
         "cards": found.manifest.header.cards,
+        "ordered": found.ordered,
+        "ready": found.ready,
+        "to_encode": found.to_encode,
+        "spares_unused": found.counts.spares_unused,
         **{verdict.value: found.counts[verdict] for verdict in Verdict},
         "unknown": found.unknown,
-        "spares_unused": found.counts.spares_unused,
-        "to_encode": found.to_encode,
+        "snapsets": {
+            snapset: {
+                "ordered": share.ordered,
+                "ready": share.ready,
+                "to_encode": share.to_encode,
+                "spares_unused": share.spares_unused,
+            }
+            for snapset, share in found.shares.items()
+        },
         "rows": found.rows,
+        "round": found.round,
+        "previous": str(previous.path) if previous else None,
+        "taken_over": found.ledger.taken_over,
         "set_aside": len(found.ledger.set_aside),
         "name": found.manifest.header.name,
         "digest": found.manifest.header.digest,
@@ -177,52 +232,122 @@ def reconcile_json(found: Reconciliation, results: Results, *, has_reencode: boo
 
 
 def _text(found: Reconciliation, files: int, results: Results, *, has_reencode: bool, encrypted: bool) -> Iterator[str]:
-    header = found.manifest.header
-    count = f"{files} files" if files > 1 else "1 file"
-    yield f"batch {header.name}: {many(header.cards, 'card')}, {many(found.rows, 'row')} in {count}"
+    header, previous = found.manifest.header, found.ledger.previous
+    ordered = many(found.ordered, "ordered card")
+    yield _answer(
+        f"{found.ready:,} of {ordered} {are(found.ordered)} ready", found.to_encode, found.counts.spares_unused
+    )
+    if len(found.shares) > 1:
+        for snapset, share in found.shares.items():
+            title = header.titles.get(snapset)
+            shown = f"{snapset} ({title})" if title else snapset
+            yield _answer(
+                f"  {shown}: {share.ready:,} of {share.ordered:,} ready", share.to_encode, share.spares_unused
+            )
+    count = f"{many(header.cards, 'card')}, {many(found.rows, 'row')} in {many(files, 'file')}"
+    yield f"batch {header.name}, round {found.round}: {count}"
+    if previous and found.ledger.taken_over:
+        yield f"{many(found.ledger.taken_over, 'card')} as in {previous.path} (round {previous.round})"
     spares = found.counts.spares_unused
     rows: list[tuple[object, ...]] = [
-        (found.counts[verdict], verdict.value + (f" ({spares:,} of them unused spares)" if spares else ""))
+        (found.counts[verdict], verdict.value + (f" ({many(spares, 'unused spare')})" if spares else ""))
         if verdict is Verdict.MISSING
         else (found.counts[verdict], verdict.value)
         for verdict in Verdict
         if found.counts[verdict]
     ]
     if found.unknown:
-        rows.append((found.unknown, "unknown (rows that are no card's)"))
+        rows.append((found.unknown, "unknown (rows that match no card)"))
     yield from table(rows)
-    yield f"reconciled  {results.reconciled}  (load takes it, and loads the encoded cards)"
+    yield f"reconciled  {results.reconciled}  (load it to load the encoded cards)"
     if has_reencode:
-        cards = f"{found.to_encode:,} cards" if found.to_encode > 1 else "1 card"
+        cards = many(found.to_encode, "card")
         yield f"reencode    {results.reencode}  ({cards} to encode again{ENCRYPTED if encrypted else ''})"
 
 
+def _answer(ready: str, to_encode: int, spares: int) -> str:
+    parts = [ready]
+    parts += [f"{to_encode:,} to encode again"] if to_encode else []
+    parts += [f"{many(spares, 'spare')} unused"] if spares else []
+    return "; ".join(parts)
+
+
+_PARTICULAR = re.compile(r", (row|line) \d+|\S*\d\S*")
+"""What tells the reasons of two cards apart that are of one kind: rows, UUIDs and chip UIDs."""
+_ROW = re.compile(r", (row|line) (\d+)")
+
+
 def _tell(output: Output, found: Reconciliation, path: Path | None) -> None:
-    """Name the first cards and rows that need attention, and say how many there are."""
-    shown = 0
-    for each in found.ledger:
-        if each.is_to_encode:
-            output.warn(f"card {each.card.number}: {each.verdict.value}: {each.reason}", in_report=True)
-            shown += 1
-        if shown == SHOWN_PROBLEMS:
-            break
-    output.warnings(f"{stray.row.where}: unknown: {stray.why}" for stray in found.ledger.strays)
-    output.warnings(found.warnings, in_report=True)
+    """Name the cards and rows that need attention; equal ones in one line, the first few lines only."""
+    lines = [*_card_lines(found), *_row_lines(found)]
+    lines += _grouped(
+        (warning.where, f"{warning.rule}{f' ({warning.todo})' if warning.todo else ''}") for warning in found.warnings
+    )
+    output.warnings(lines, in_report=True)
+    hint = "" if path else "; --details FILE lists all"
     if aside := found.ledger.chips_aside:
-        chips = (
-            "1 chip of a card that was encoded again is"
-            if aside == 1
-            else f"{aside:,} chips of cards that were encoded again are"
-        )
-        hint = "" if path else "; --details FILE names all"
-        output.warn(f"{chips} not to be handed out: see that nobody gets a card twice{hint}")
+        chips = f"{many(aside, 'chip')} of cards that were encoded again must not be handed out"
+        output.warn(f"{chips}: make sure that nobody gets a card twice{hint}")
     if found.good:
         return
     parts = []
     if found.to_encode:
-        count = f"{found.to_encode:,} of {found.manifest.header.cards:,} cards"
-        parts.append(f"{count} {'are' if found.to_encode > 1 else 'is'} to be encoded again")
+        parts.append(f"{found.to_encode:,} of {many(found.ordered, 'ordered card')} must be encoded again")
+    bad = found.counts[Verdict.DUPLICATE] + found.counts[Verdict.ALTERED]
+    if bad:
+        parts.append(f"the chips of {many(bad, 'card')} must be destroyed")
     if found.unknown:
-        parts.append(f"{found.unknown:,} rows are no card's" if found.unknown > 1 else "1 row is no card's")
-    hint = "" if path else "; --details FILE lists all"
-    output.error(f"{' and '.join(parts)} (docs/reconcile.md says what to do about each{hint})", ExitCode.RETURNED)
+        parts.append(f"{many(found.unknown, 'row')} {'matches' if found.unknown == 1 else 'match'} no card")
+    output.error(f"{'; '.join(parts)} (docs/reconcile.md says what to do{hint})", ExitCode.RETURNED)
+
+
+def _card_lines(found: Reconciliation) -> Iterator[str]:
+    """Yield a line for each kind of reason why cards are not encoded, with their numbers."""
+    groups: dict[tuple[Verdict, str], list[ReturnedCard]] = {}
+    for each in found.ledger:
+        if each.is_to_encode:
+            kind = each.reason if each.verdict is Verdict.DUPLICATE else _PARTICULAR.sub("", each.reason)
+            groups.setdefault((each.verdict, kind), []).append(each)
+    for (verdict, _), cards in groups.items():
+        first = cards[0]
+        if len(cards) == 1:
+            yield f"card {first.card.number} ({first.card.uuid}): {verdict}: {first.reason}"
+            continue
+        reasons = {_ROW.sub("", each.reason) for each in cards}
+        more = f" (and {len(cards) - 1:,} more like it)"
+        shown = reasons.pop() if len(reasons) == 1 and verdict is not Verdict.DUPLICATE else first.reason
+        more = "" if not reasons or verdict is Verdict.DUPLICATE else more
+        yield f"cards {_ranges([each.card.number for each in cards])}: {verdict}: {shown}{more}"
+
+
+def _row_lines(found: Reconciliation) -> Iterator[str]:
+    return _grouped((stray.row.where, f"unknown: {stray.why}") for stray in found.ledger.strays)
+
+
+def _grouped(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield lines, equal ones of several rows of a file as one."""
+    groups: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    for where, text in lines:
+        match = _ROW.search(where)
+        key = (where[: match.start()] if match else where, _ROW.sub("", text))
+        groups.setdefault(key, []).append((where, text, f"{match[1]} {match[2]}" if match else ""))
+    for (place, text), rows in groups.items():
+        if len(rows) == 1:
+            yield f"{rows[0][0]}: {rows[0][1]}"
+        else:
+            unit, numbers = rows[0][2].split(" ")[0], [int(row[2].split(" ")[1]) for row in rows if row[2]]
+            yield f"{place}, {unit}s {_ranges(numbers)}: {text}" if numbers else f"{place}: {text}"
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Return numbers as a sentence has them: ``3, 6 to 300 and 412``."""
+    runs: list[list[int]] = []
+    for number in sorted({*numbers}):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    shown = [
+        f"{run[0]}" if len(run) == 1 else f"{run[0]} {'and' if run[1] == run[0] + 1 else 'to'} {run[1]}" for run in runs
+    ]
+    return listed(shown, 8)

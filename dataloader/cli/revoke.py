@@ -34,6 +34,7 @@ from dataloader.operations import (
 )
 from dataloader.operations import revoke as revoke_cards
 from dataloader.target import Target
+from dataloader.vendor.returned import read_named
 
 SHOWN_CARDS = 20
 """Cards that are named on the screen."""
@@ -56,7 +57,12 @@ _SAID = {
 @target_options
 @click.option("--card", "numbers", type=int, multiple=True, metavar="N", help="A card's number; may be repeated.")
 @click.option("--uuid", "uuids", multiple=True, metavar="UUID", help="A card's UUID; may be repeated.")
-@click.option("--file", type=PATH, metavar="FILE", help="A text or CSV file with a card number or a UUID a line.")
+@click.option(
+    "--file",
+    type=PATH,
+    metavar="FILE",
+    help="A file that lists cards by number, range or UUID: text, CSV or a workbook.",
+)
 @click.option("--reason", metavar="TEXT", help="Why; kept with the revoked documents. Required unless --undo is given.")
 @click.option("--undo", is_flag=True, help="Restore the cards, with everything that they had.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
@@ -90,7 +96,7 @@ def revoke(
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target)
     [manifest] = get_manifests([manifest_path])
-    cards = choose(manifest, numbers, uuids, file)
+    cards = choose(manifest, numbers, uuids, read_named(file) if file else ())
     server = get_server(target)
     if not yes and not _confirmed(_question(target, manifest, cards, undo=undo)):
         output.error("not confirmed: nothing was written", ExitCode.INTERRUPTED)

@@ -47,7 +47,7 @@ class ExitCode(IntEnum):
     VERIFY = 10, "what the server answers is not what the batch says"
     NODES = 11, "a node of the cluster is away; copies may be short until it is back"
     EMBEDDED = 12, "the embedded server cannot be installed or started"
-    RETURNED = 13, "cards that came back from the vendor need attention (failed, missing, altered, doubled, unknown)"
+    RETURNED = 13, "cards that came back from the vendor need attention (failed, missing, altered, duplicate, unknown)"
     BOUNDS = 14, "cards were served less quickly or less reliably than the given bounds (taps)"
     INTERRUPTED = 130, "interrupted (Ctrl-C); run it again and it goes on"
 

@@ -136,10 +136,26 @@ def _link(name: str, path: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # A file system without links, as on a USB stick: a moment is left in which somebody could come between.
-        if path.exists() or path.is_symlink():
-            raise _exists(path) from error
-        Path(name).rename(path)
+        _claim(path)
+        try:
+            Path(name).replace(path)
+        except OSError:
+            _remove(str(path))
+            raise
+
+
+def _claim(path: Path) -> None:
+    """Create an empty file under the final name, where hard links do not exist (FAT, some network shares).
+
+    Only one of several runs can create it, and only that one goes on to put its own file in this place.
+
+    Raises:
+        FileError: it already exists.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, MODE))
+    except FileExistsError as error:
+        raise _exists(path) from error
 
 
 def _exists(path: Path) -> FileError:

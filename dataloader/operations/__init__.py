@@ -31,6 +31,7 @@ from dataloader.operations.export import STANDARD, all_layouts, export, export_p
 from dataloader.operations.generate import check_name, generate, share_out, spares_of
 from dataloader.operations.load import LoadResult, load
 from dataloader.operations.plan import Plan, plan
+from dataloader.operations.recover import recover
 from dataloader.operations.restore import RestoreResult, check_chain, restore_backup
 from dataloader.operations.revocations import (
     manifests_with_revocations,
@@ -127,6 +128,7 @@ __all__ = [
     "prune",
     "prune_tokens",
     "read_backups",
+    "recover",
     "restore",
     "restore_backup",
     "revocations_of",

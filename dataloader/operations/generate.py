@@ -117,6 +117,7 @@ def generate(
     folder: Path,
     *,
     spares: Mapping[str, int] | None = None,
+    titles: Mapping[str, str] | None = None,
     seed: int | None = None,
     password: str | None = None,
     on_card: Callable[[], None] = lambda: None,
@@ -128,6 +129,7 @@ def generate(
         shares: how many cards start with each snapset, without spares.
         folder: where the files go.
         spares: how many spares there are on top, by snapset.
+        titles: display names of snapsets, for workbooks.
         seed: for a reproducible batch; production and staging targets refuse it.
         password: what the workbook is encrypted with; None for a plain one.
         on_card: called for each card that has been written to both files, twice in all.
@@ -145,7 +147,7 @@ def generate(
         raise InputError(Problem(f"seed {seed}", "is not between 0 and 2**53 - 1", "choose another"))
     manifest_path, workbook_path = folder / f"{name}{MANIFEST_SUFFIX}", folder / f"{name}{WORKBOOK_SUFFIX}"
     created = now() if seed is None else SEEDED_TIME
-    header = Header(name, created, count, dealt, "", seed, spares)
+    header = Header(name, created, count, dealt, "", seed, spares, titles or {})
     uuids = mint(count, os.urandom if seed is None else seeded_bytes(seed))
 
     def counted(card: Card) -> Card:

@@ -14,10 +14,10 @@ _SHARES = {
     Verdict.FAILED: (Tone.ATTENTION, "could not be encoded, or something about them is in doubt"),
     Verdict.MISSING: (Tone.ATTENTION, "nothing is said of them"),
     Verdict.ALTERED: (Tone.BAD, "their rows have another UUID, or one that contradicts what stands beside it"),
-    Verdict.DOUBLED: (Tone.BAD, "their UUIDs stand beside two chips, or their chips beside two UUIDs"),
+    Verdict.DUPLICATE: (Tone.BAD, "their UUIDs stand beside two chips, or their chips beside two UUIDs"),
 }
 _TODO = {
-    Verdict.DOUBLED: (
+    Verdict.DUPLICATE: (
         "Two people could get one person's preferences. Have all of these cards encoded again, and destroy the chips."
     ),
     Verdict.ALTERED: (
@@ -61,14 +61,18 @@ def reconcile_report(found: Reconciliation, files: int, reconciled: Path, reenco
 
 
 def _verdict(found: Reconciliation) -> str:
-    cards, encoded, spares = found.manifest.header.cards, found.counts[Verdict.ENCODED], found.counts.spares_unused
-    if found.good and not spares:
-        return f"All {many(cards, 'card')} are encoded." if cards > 1 else "The one card is encoded."
-    if found.good:
-        return f"{many(encoded, 'card')} {are(encoded)} encoded; {many(spares, 'spare')} {are(spares)} left over."
-    parts = [f"{found.to_encode:,} of {many(cards, 'card')} {are(found.to_encode)} to be encoded again"]
-    unknown = [f"{many(found.unknown, 'row')} {are(found.unknown)} no card's"] if found.unknown else []
-    return f"{'; '.join((parts if found.to_encode else []) + unknown)}."
+    spares = found.counts.spares_unused
+    parts = [f"{found.ready:,} of {many(found.ordered, 'ordered card')} {are(found.ordered)} ready"]
+    parts += [f"{found.to_encode:,} to encode again"] if found.to_encode else []
+    parts += [f"{many(spares, 'spare')} unused"] if spares else []
+    bad = found.counts[Verdict.DUPLICATE] + found.counts[Verdict.ALTERED]
+    parts += [f"the chips of {many(bad, 'card')} must be destroyed"] if bad else []
+    parts += (
+        [f"{many(found.unknown, 'row')} {'matches' if found.unknown == 1 else 'match'} no card"]
+        if found.unknown
+        else []
+    )
+    return f"{'; '.join(parts)}."
 
 
 def _attention(found: Reconciliation) -> Iterator[Attention]:

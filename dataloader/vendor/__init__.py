@@ -2,7 +2,7 @@
 
 import dataloader.vendor._openpyxl  # noqa: F401 - configures openpyxl before it is imported
 from dataloader.vendor.check_value import check_value
-from dataloader.vendor.chip_uid import BLANK, MAKER, ByteOrder, CellKind, ChipUid, read_chip
+from dataloader.vendor.chip_uid import BLANK, MAKER, ByteOrder, CellKind, ChipUid, plain_text, read_chip, reverse
 from dataloader.vendor.chips import CHIPS, Fit, check_chip
 from dataloader.vendor.encryption import read_password
 from dataloader.vendor.workbook import (
@@ -12,7 +12,9 @@ from dataloader.vendor.workbook import (
     SPARE,
     WORKBOOK_SUFFIX,
     Again,
+    Why,
     check_workbook,
+    read_batch,
     write_workbook,
 )
 from dataloader.vendor.xlsx import first_sheet, new_book, read_sheets, text, write_rows
@@ -31,14 +33,18 @@ __all__ = [
     "CellKind",
     "ChipUid",
     "Fit",
+    "Why",
     "check_chip",
     "check_value",
     "check_workbook",
     "first_sheet",
     "new_book",
+    "plain_text",
+    "read_batch",
     "read_chip",
     "read_password",
     "read_sheets",
+    "reverse",
     "text",
     "write_rows",
     "write_workbook",

@@ -1,12 +1,14 @@
-"""Chip UIDs, as vendors and spreadsheet programs leave them: what is certain, what is in doubt, what can be concluded.
+"""Read chip UIDs as vendors and spreadsheet programs write them, and explain those that cannot be relied on.
 
-A UID has 4, 7 or 10 bytes (ISO/IEC 14443-3, 6.5.4). That of a chip with 7 bytes begins with its maker's number
-(ISO/IEC 7816-6); NXP's, whose chips these cards are, is 04.
+A UID has 4, 7 or 10 bytes (ISO/IEC 14443-3, 6.5.4). The UID of a 7-byte chip begins with its maker's number
+(ISO/IEC 7816-6); NXP, who makes the chips of these cards, has 04.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from unicodedata import category, normalize
 
 from dataloader.common import short
 
@@ -15,115 +17,229 @@ LENGTHS = (4, 7, 10)
 MAKER = "04"
 """NXP Semiconductors."""
 SHOWN = 40
-"""Characters of what stands in a cell that are repeated."""
+"""Characters of a cell that messages repeat."""
 
 _PLAIN = re.compile(r"[0-9A-F]{8}|[0-9A-F]{14}|[0-9A-F]{20}")
-_GROUPED = re.compile(r"[0-9A-F]{2}(?:([:-])[0-9A-F]{2}(?:\1[0-9A-F]{2})*)?")
 _HEX = re.compile(r"[0-9A-F]+")
+_LABEL = re.compile(r"\A(?:(?:CHIP|TAG|NFC|CARD)[ _-]?)?(?:UID|SN)\s*[:=#]?\s*(?=[0-9A-F\\$&])")
+_GROUP = re.compile(r"(?:0X|\$|&H)?([0-9A-F]+)H?")
+_BETWEEN = re.compile(r"\s*[:\-._,;/|]\s*|\s+")
+_AROUND = "[](){}<>'\"`"
 _SCIENTIFIC = re.compile(r"([0-9])(?:[.,]([0-9]+))?E\+?([0-9]{1,3})")
 _EXACT_DIGITS = 15
 """Significant digits that spreadsheet programs keep of a number."""
+_DECIMAL = 15
+"""Digits of a decimal number from which on it is too long for the hex digits of 7 bytes."""
+_SHORTEST = 7
+"""Digits of a decimal chip UID; shorter numbers are counters."""
+_BYTE = 2
+"""Hex digits."""
 
 
 class ByteOrder(StrEnum):
     """Which byte of a UID a vendor's reader writes first."""
 
     MSB = "msb"
-    """The one that the chip sends first; for a chip of 7 bytes the maker's."""
+    """The byte that the chip sends first; for a 7-byte chip the maker's number."""
     LSB = "lsb"
-    """The one that the chip sends last."""
+    """The byte that the chip sends last."""
 
 
 class CellKind(StrEnum):
-    """What a cell holds, where it is not text."""
+    """What a cell holds."""
 
     TEXT = "text"
     NUMBER = "number"
     DATE = "date"
     BOOLEAN = "boolean"
     FORMULA = "formula"
-    """Of which only the value is known that some program has left beside it."""
+    """Only the value that some program stored beside the formula is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChipUid:
-    """What a row says of its chip."""
+    """What a row says about its chip."""
 
     text: str = ""
-    """As it stands in the cell; empty where nothing does."""
+    """The cell's text; empty if the cell is empty."""
     uid: str = ""
-    """Hex digits, upper case, the byte first that the chip sends first; empty where it is not certain."""
+    """Hex digits, upper case, the byte that the chip sends first at the front; empty if it is not certain."""
     doubt: str = ""
-    """Why it is not certain, and what can be concluded all the same."""
+    """Why it is not certain, and what it could be."""
 
 
 BLANK = ChipUid()
 
 
-def read_chip(text: str, kind: CellKind = CellKind.TEXT, order: ByteOrder = ByteOrder.MSB) -> ChipUid:
-    """Read a chip UID; what is in doubt gets no UID."""
-    text = text.strip()
-    if not text:
+def plain_text(text: str) -> str:
+    """Return a text without invisible characters, in the ordinary forms of its characters, and stripped.
+
+    Full-width digits become digits; zero-width characters and byte order marks go.
+    """
+    if not text.isascii():
+        text = "".join(each for each in normalize("NFKC", text) if category(each) != "Cf")
+    return text.strip()
+
+
+def read_chip(
+    text: str, kind: CellKind = CellKind.TEXT, order: ByteOrder = ByteOrder.MSB, *, decimal: bool = False
+) -> ChipUid:
+    """Read a chip UID from a cell; a UID that is not certain is not returned, but explained.
+
+    Args:
+        text: the cell's text.
+        kind: what the cell holds.
+        order: which byte the vendor writes first.
+        decimal: whether the whole column looks like decimal numbers, so that digits are not taken for hex.
+    """
+    upper = plain_text(text).upper()
+    if not upper:
         return BLANK
-    shown = short(text, SHOWN)
+    shown = short(text.strip(), SHOWN)
     if kind is not CellKind.TEXT:
         return ChipUid(shown, doubt=_rewritten(shown, kind, order))
-    digits = "".join(text.upper().split())
-    if _GROUPED.fullmatch(digits):
-        digits = digits.replace(":", "").replace("-", "")
+    groups = _groups(upper)
+    digits = _joined(groups) if groups else ""
     if not _PLAIN.fullmatch(digits):
-        return ChipUid(shown, doubt=_mangled(shown, digits, order))
+        return ChipUid(shown, doubt=_mangled(shown, upper, groups, order))
     if len({*digits}) == 1 and digits[0] in "0F":
-        return ChipUid(shown, doubt=f"the chip UID {shown} is no chip's")
+        return ChipUid(shown, doubt=f"the chip UID {shown} is a placeholder, not the UID of a chip")
+    if decimal and is_decimal(upper):
+        return ChipUid(shown, doubt=f"the chip UID {shown} {_decimal_or_hex(digits, order)}")
     return ChipUid(shown, _in_order(digits, order))
 
 
+def is_decimal(text: str) -> bool:
+    """Return whether a text could be a decimal number: digits only, and not one of the maker's UIDs in hex."""
+    text = plain_text(text)
+    return text.isascii() and text.isdecimal() and not (len(text) in {14, 20} and text.startswith(MAKER))
+
+
+def are_decimal(texts: Iterable[str]) -> bool:
+    """Return whether a column of chip UIDs looks like decimal numbers: every one that is filled in could be one."""
+    found = False
+    for text in texts:
+        if text and not text.isspace():
+            if not is_decimal(text):
+                return False
+            found = True
+    return found
+
+
+def looks_like_chip(text: str) -> bool:
+    """Return whether a cell of an unknown column is shaped like a chip UID.
+
+    Eight decimal digits are not: dates and serial numbers look like that.
+    """
+    upper = plain_text(text).upper()
+    if not 8 <= len(upper) <= 70 or (upper.isdecimal() and not (len(upper) == 14 and upper.startswith(MAKER))):  # noqa: PLR2004 - 4 bytes bare, 10 bytes with 0x and commas
+        return False
+    groups = _groups(upper)
+    padded = (group.rjust(_BYTE, "0") for group in groups)
+    return bool(_PLAIN.fullmatch("".join(padded if len(groups) > 1 else groups)))
+
+
+def _groups(upper: str) -> list[str]:
+    """Return the groups of hex digits that a UID is written in; nothing if it has other characters."""
+    bare = _LABEL.sub("", upper).strip(_AROUND).replace("\\X", " ").strip()
+    between = {each.strip() or " " for each in _BETWEEN.findall(bare)}
+    if len(between) > 1:
+        return []
+    parts = [_GROUP.fullmatch(part) for part in _BETWEEN.split(bare)] if bare else []
+    return [part[1] for part in parts if part] if parts and all(parts) and _evenly(parts, between) else []
+
+
+def _evenly(parts: list[re.Match[str] | None], between: set[str]) -> bool:
+    """Return whether groups are of one length, the last perhaps shorter; a date is not written so."""
+    lengths = [len(part[1]) for part in parts if part]
+    if max(lengths) <= _BYTE or between <= {" "}:
+        return True
+    return {*lengths[:-1]} == {lengths[0]} and lengths[-1] <= lengths[0] and not lengths[0] % _BYTE
+
+
+def _joined(groups: list[str]) -> str:
+    """Return the digits of all groups; nothing if a group has lost a zero."""
+    if len(groups) > 1 and max(map(len, groups)) <= _BYTE and min(map(len, groups)) < _BYTE:
+        return ""
+    return "".join(groups)
+
+
 def _in_order(digits: str, order: ByteOrder) -> str:
-    return digits if order is ByteOrder.MSB else bytes.fromhex(digits)[::-1].hex().upper()
+    return digits if order is ByteOrder.MSB else reverse(digits)
+
+
+def reverse(uid: str) -> str:
+    """Return a UID with its bytes in the other order."""
+    return bytes.fromhex(uid)[::-1].hex().upper()
 
 
 def _rewritten(shown: str, kind: CellKind, order: ByteOrder) -> str:
     if kind is CellKind.FORMULA:
-        return f"the chip UID is a formula, and its value {shown} may be an old one"
+        return f"the chip UID is a formula, and its stored value {shown} may be outdated"
+    turned = f"the chip UID was turned into a {kind.value} ({shown}), probably by Excel"
     if kind is not CellKind.NUMBER:
-        return f"a spreadsheet program has made a {kind.value} of the chip UID: {shown}"
+        return turned
     if shown.isdecimal() and len(shown) <= _EXACT_DIGITS:
-        # Whatever zeros it began with are gone, and "12E4" comes out as "120000".
-        return f"a spreadsheet program has made the number {shown} of the chip UID{_concluded(shown, order)}"
-    return f"a spreadsheet program has made the number {shown} of the chip UID: its last digits are lost"
+        # Leading zeros are gone, and "12E4" comes out as "120000".
+        return f"{turned}{_concluded(shown, order)}"
+    return f"{turned}: its last digits are lost"
 
 
-def _mangled(shown: str, digits: str, order: ByteOrder) -> str:
-    scientific = _SCIENTIFIC.fullmatch(digits)
-    if scientific and not _HEX.fullmatch(digits):
-        return f"a spreadsheet program has made a number of the chip UID: {shown}{_concluded_of(scientific, order)}"
-    if not _HEX.fullmatch(digits):
-        return f"the chip UID {shown} is not one: it has other characters than hex digits"
-    lengths = f"{', '.join(str(2 * length) for length in LENGTHS[:-1])} or {2 * LENGTHS[-1]}"
+def _mangled(shown: str, upper: str, groups: list[str], order: ByteOrder) -> str:
+    scientific = _SCIENTIFIC.fullmatch(upper)
+    if scientific and not _HEX.fullmatch(upper):
+        return f"the chip UID was turned into a number ({shown}), probably by Excel{_concluded_of(scientific, order)}"
+    if not groups:
+        other = re.search(r"[^0-9A-FHX\s:\-._,;/|]", upper)
+        rule = "it has characters other than hex digits" if other else "it is not hex digits in pairs"
+        return f"{shown} is not a chip UID: {rule}"
+    padded = "".join(group.rjust(_BYTE, "0") for group in groups)
+    if len(groups) > 1 and not _joined(groups) and _PLAIN.fullmatch(padded):
+        uid = _in_order(padded, order)
+        return f"the chip UID {shown} has lost leading zeros: a byte has two hex digits; probably {uid}"
+    digits = "".join(groups)
+    if len(digits) >= _DECIMAL and digits.isdecimal() and (readings := _decimal_readings(digits)):
+        return f"the chip UID {shown} seems to be a decimal number: it could be {', or '.join(readings)}"
+    lengths = f"{', '.join(str(_BYTE * length) for length in LENGTHS[:-1])} or {_BYTE * LENGTHS[-1]}"
     return f"the chip UID {shown} has {len(digits)} hex digits, not {lengths}{_concluded(digits, order)}"
 
 
 def _concluded(digits: str, order: ByteOrder) -> str:
-    """Return what can be concluded of digits that may have lost a zero in front."""
+    """Return what digits could be that have lost a leading zero, or are a decimal number."""
+    found = []
     if _PLAIN.fullmatch(digits):
-        return f": probably {_in_order(digits, order)}"
-    whole = f"0{digits}"
-    if _PLAIN.fullmatch(whole):
-        uid = _in_order(whole, order)
-        return f": probably {uid}" + (
-            f", which begins with {MAKER} once the zero is put back" if uid[:2] == MAKER else ""
-        )
-    return ""
+        found.append(f"{_in_order(digits, order)} if it is hex")
+    elif _PLAIN.fullmatch(f"0{digits}"):
+        found.append(f"{_in_order(f'0{digits}', order)} if it has lost a leading zero")
+    if digits.isdecimal():
+        found += _decimal_readings(digits)
+    return f": it could be {', or '.join(found)}" if found else ""
+
+
+def _decimal_or_hex(digits: str, order: ByteOrder) -> str:
+    readings = ", or ".join([f"{_in_order(digits, order)} if it is hex", *_decimal_readings(digits)])
+    return f"may be a decimal number, as may all of its column: it could be {readings}"
+
+
+def _decimal_readings(digits: str) -> list[str]:
+    """Return both UIDs that a decimal number can stand for, where it is large enough for one."""
+    number = int(digits)
+    length = next((each for each in LENGTHS if number < 1 << 8 * each), None)
+    if length is None or len(digits) < _SHORTEST:
+        return []
+    uid = number.to_bytes(length).hex().upper()
+    return [f"{uid} if it is decimal", f"{reverse(uid)} if it is decimal with the bytes reversed"]
 
 
 def _concluded_of(scientific: re.Match[str], order: ByteOrder) -> str:
-    """Return what can be concluded of a number with an exponent: how many digits there were, and the first."""
+    """Return what is known of a number with an exponent: how many digits there were, and the first."""
     count = int(scientific[3]) + 1
     first = scientific[1] + (scientific[2] or "")
     if len(first) > 1:
-        # The last digit has been rounded.
+        # The last digit was rounded.
         first = first[:-1]
-    zero = "0" if count + 1 in {2 * length for length in LENGTHS} else ""
-    if order is ByteOrder.LSB or count + len(zero) not in {2 * length for length in LENGTHS} or count <= len(first):
+    wanted = {_BYTE * length for length in LENGTHS}
+    zero = "0" if count + 1 in wanted else ""
+    if order is ByteOrder.LSB or count + len(zero) not in wanted or count <= len(first):
         return "; its digits are lost"
     return f"; it probably began with {zero}{first}, the other digits are lost"

@@ -5,59 +5,63 @@ from dataloader.batch import Header
 SHEET = "Read me"
 
 _STEPS = """\
-Write the UUID of each row to a chip of its own, as the first NDEF record: type Text, language code en. It is
-36 characters, lower case, with its hyphens, and nothing before or behind it: no blank, no line end.
+Write the UUID of each row to a chip of its own, as the first NDEF record: type Text, language code en. The text is
+the UUID and nothing else: 36 characters, lower case, with hyphens, without blanks or line ends.
 
-Put the chip's own UID into the column Chip UID: all its hex digits, leading zeros too, with or without colons
+Enter the chip's own UID in the column Chip UID: all its hex digits, leading zeros too, with or without colons
 (04E2A1B2C3D480 or 04:E2:A1:B2:C3:D4:80). The cells are text; paste values only, so that they stay text.
 
-Choose the result: ok where the chip was written and read back, failed where no chip could be written.
+Choose the result: ok if the chip was written and read back, failed if no chip could be written.
 
-Where a chip fails, encode the row again on another chip, put that one's UID beside it, and destroy the one
-that failed.
+If a chip fails, encode the row again on another chip, enter the UID of that chip, and destroy the one that failed.
 
-A row whose result is spare already is a spare card. Encode as many of these as you need, and choose ok or
-failed for them; the others stay spare.
+A row with the result spare is a spare card. Encode as many spares as you need, and choose ok or failed for them;
+leave the others as they are.
 
-Send the workbook back with all its rows, those that failed too: as .xlsx, or as CSV in UTF-8.
+Send the workbook back with all its rows, including those that failed: as .xlsx, or as CSV in UTF-8.
 """
 _DONTS = """\
-Don't change, retype or reformat card numbers, UUIDs, check values or snapsets. A check value is made from the
-UUID beside it: it tells when one of the two was changed.
+Don't change, retype or reformat card numbers, UUIDs, check values or snapsets. The check value is made from the UUID
+next to it, and shows whether one of the two was changed.
 
-Don't sort, cut or paste some of the columns only: what belongs to a card stays in its row. The order of rows
-does not matter.
+Don't sort, cut or paste single columns: everything about a card stays in its row. The order of rows does not matter.
 
 Don't write one UUID to two chips, and don't list one chip in two rows.
 
-Don't merge cells, hide rows or add columns.
+Don't merge cells, hide rows, or add or rename columns or sheets.
 """
 _AGAIN = """\
-These cards were in an earlier workbook, and are to be encoded again, each on another chip. Destroy the chips that
-they were on, and don't list these again.
+These cards were in an earlier workbook. Encode each of them again, on a new chip. The columns Why and Chip to destroy
+say why a card is here and which chips it was on: destroy these chips, and don't use them again.
 """
 _SAFETY = """\
-Whoever has a UUID has the preferences of the card's owner. Show this file to nobody who does not need it, and
-delete it when the cards have been accepted.
+Anyone who has a UUID has the preferences of the card's owner. Show this file only to people who need it, and delete
+it once the cards have been accepted.
 
-The sheets are locked against accident only, without a password. Chip UID, Result and Note are open.
+The sheets are locked against accidental changes only, without a password. Chip UID, Result and Note are open.
 """
 
 
-def instructions(header: Header, *, again: bool = False) -> list[tuple[str, str]]:
-    """Return the lines of the sheet: what stands at the left, and the text beside it; a heading has none.
+def instructions(header: Header, *, again: int | None = None) -> list[tuple[str, str]]:
+    """Return the lines of the sheet: the text at the left, and the text next to it; a heading has none.
 
     Args:
         header: the batch, or the part of it that the workbook is for.
-        again: whether the cards are encoded again.
+        again: the round of encoding, for cards that are encoded again.
     """
     spares = sum(header.spares.values())
+    title = f"Cards of batch {header.name}" if again is None else f"Encode again: cards of batch {header.name}"
     return [
-        (f"Cards of batch {header.name}", ""),
+        (title, ""),
+        *([("Again", " ".join(_AGAIN.split()))] if again is not None else []),
         ("Batch", header.name),
-        ("Cards", f"{header.cards:,}, one a row of the sheet Cards" + (f"; {spares:,} are spares" if spares else "")),
+        *([("Round", str(again))] if again is not None else []),
+        (
+            "Cards",
+            f"{header.cards:,}, one in each row of the sheet Cards" + (f"; {spares:,} are spares" if spares else ""),
+        ),
+        *((name, _snapset(header, name, count)) for name, count in header.snapsets.items()),
         ("Digest", header.digest),
-        *([("Again", " ".join(_AGAIN.split()))] if again else []),
         ("What to do", ""),
         *((str(number), text) for number, text in enumerate(_paragraphs(_STEPS), 1)),
         ("What not to do", ""),
@@ -65,6 +69,11 @@ def instructions(header: Header, *, again: bool = False) -> list[tuple[str, str]
         ("Keep it safe", ""),
         *(("\N{EN DASH}", text) for text in _paragraphs(_SAFETY)),
     ]
+
+
+def _snapset(header: Header, name: str, count: int) -> str:
+    title = header.titles.get(name)
+    return f"{count:,} {'card' if count == 1 else 'cards'}" + (f": {title}" if title else "")
 
 
 def _paragraphs(text: str) -> list[str]:

@@ -1,11 +1,12 @@
 """Workbooks: the spreadsheet that is made from a manifest for the card vendor, and the check of it.
 
-The sheet ``Cards`` has a row a card. The vendor fills the last three columns, the result from a drop-down;
-everything else is locked against accident. ``Read me`` says what to do, ``Batch`` which batch it is.
+``Read me`` says what to do. ``Cards`` has a row for each card, in which the vendor fills in three columns, the result
+from a list; everything else is locked against accidental changes. ``Batch`` says which batch it is.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from textwrap import wrap
@@ -20,7 +21,7 @@ from openpyxl.worksheet.page import PageMargins
 from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
-from dataloader.batch import CARD_SCHEMA, Card, Header
+from dataloader.batch import CARD_SCHEMA, SEEDED_TIME, Card, Header
 from dataloader.common import MAX_CARDS, InputError, Problem, explain, is_valid, raise_problems
 from dataloader.vendor.check_value import check_value
 from dataloader.vendor.instructions import SHEET as INSTRUCTIONS_SHEET
@@ -29,6 +30,8 @@ from dataloader.vendor.xlsx import bold, first_sheet, footer, new_book, read_she
 
 WORKBOOK_SUFFIX = ".xlsx"
 CARDS_SHEET = "Cards"
+_CARDS_AT = 2
+"""Its place among the sheets, from 1."""
 BATCH_SHEET = "Batch"
 
 
@@ -52,19 +55,28 @@ COLUMNS = (
     Column("Result", 10, vendors=True),
     Column("Note", 36, vendors=True),
 )
+STARTS_WITH = Column("Starts with", 30)
+"""The display name of the snapset; not there if none has one."""
+AGAIN_COLUMNS = (Column("Why", 60), Column("Chip to destroy", 24))
+"""Only in a workbook of cards to encode again."""
 SPARE = "spare"
 """The result of a spare card, until the vendor has encoded it."""
 RESULTS = ("ok", "failed", SPARE)
 """What the vendor chooses from in the column Result."""
 MAX_DIGITS = len(str(MAX_CARDS))
 _REMAKE = "take the workbook that generate wrote, unchanged"
+_SENT = "give the workbook that was sent to the vendor"
 _BATCH_ROWS = ("Name", "Created", "Cards", "Digest")
 _SPARES_ROW = "Spares"
 """Not there where there are none."""
+_SPARES_OF = "Spares of "
+"""Before a snapset, and the number of its spares."""
+_SEED_ROW = "Seed"
+"""Only for a reproducible batch."""
 ROUND_ROW = "Round"
-"""There where cards are encoded again: which round it is for."""
+"""Only if cards are encoded again: which round it is for."""
 BATCH_DIGEST_ROW = "Batch digest"
-"""There where cards are encoded again: the digest of the batch that they are part of."""
+"""Only if cards are encoded again: the digest of the batch that they are part of."""
 _A4 = 9
 _LINE = 15
 """Points, the height of a line of text."""
@@ -77,17 +89,28 @@ _LINES = Border(_THIN, _THIN, _THIN, _THIN)
 
 
 @dataclass(frozen=True, slots=True)
+class Why:
+    """Why a card is encoded again."""
+
+    reason: str
+    chips: Sequence[str] = ()
+    """The UIDs of the chips to destroy, as far as they are known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
-    """What a workbook of cards to encode again says of that."""
+    """What a workbook of cards to encode again says about that."""
 
     batch: Header
-    """The whole batch's."""
+    """The header of the whole batch."""
     round: int
     """Which round of encoding it is for; the first was 1."""
+    whys: Mapping[int, Why] = field(default_factory=dict)
+    """Why each card is there, by its number."""
 
     @property
     def rows(self) -> dict[str, str]:
-        """What stands in the sheet of the batch, beside what always does."""
+        """What is in the sheet of the batch in addition."""
         return {ROUND_ROW: str(self.round), BATCH_DIGEST_ROW: self.batch.digest}
 
 
@@ -98,52 +121,83 @@ def write_workbook(
     password: str | None = None,
     again: Again | None = None,
 ) -> None:
-    """Write the workbook of a batch; the same batch gives the same bytes, where it is not encrypted.
+    """Write the workbook of a batch; the same batch gives the same bytes, unless it is encrypted.
 
     Args:
         stream: where to; needs no seeking.
         header: the batch, or the part of it that the workbook is for.
         cards: its cards, in the order of their numbers.
         password: what the workbook is encrypted with; None for a plain one.
-        again: where the cards are encoded again.
+        again: for cards that are encoded again.
     """
-    write_rows(stream, _template(header, again), _rows(header, cards), header.cards, password)
+    rows = _rows(header, cards, again)
+    write_rows(stream, _template(header, again), rows, header.cards, password, sheet=_CARDS_AT)
 
 
-def _rows(header: Header, cards: Iterable[Card]) -> Iterator[tuple[str, ...]]:
+def _rows(header: Header, cards: Iterable[Card], again: Again | None) -> Iterator[tuple[str, ...]]:
     """Yield the texts of each card's row, escaped for XML."""
     snapsets = {name: escape(name) for name in header.snapsets}
+    titles = {name: escape(header.titles.get(name, "")) for name in header.snapsets} if header.titles else {}
     spares = header.spare_runs
     for card in cards:
         result = SPARE if spares and any(card.number in run for run in spares) else ""
-        yield str(card.number), card.uuid, check_value(card.uuid), snapsets[card.snapset], "", result, ""
+        row: tuple[str, ...] = (
+            str(card.number),
+            card.uuid,
+            check_value(card.uuid),
+            snapsets[card.snapset],
+            "",
+            result,
+            "",
+        )
+        if titles:
+            row += (titles[card.snapset],)
+        if again:
+            why = again.whys.get(card.number, Why(""))
+            row += (escape(_plain(why.reason)), escape(_plain(", ".join(why.chips))))
+        yield row
+
+
+def _plain(text: str) -> str:
+    """Return a text without the characters that XML cannot hold."""
+    return "".join(each for each in text if each.isprintable())
+
+
+def _columns(header: Header, again: Again | None) -> list[Column]:
+    return [*COLUMNS, *([STARTS_WITH] if header.titles else []), *(AGAIN_COLUMNS if again else ())]
 
 
 def _template(header: Header, again: Again | None) -> openpyxl.Workbook:
     book = new_book(header.name, header.created)
-    sheet = first_sheet(book)
-    sheet.title = CARDS_SHEET
-    for index, column in enumerate(COLUMNS, 1):
+    first = first_sheet(book)
+    first.title = INSTRUCTIONS_SHEET
+    _instructions(first, header, again)
+    sheet = book.create_sheet(CARDS_SHEET)
+    shades = ("F8CBAD", "FCE4D6") if again else ("D9E2F3", "FFF9E5")
+    for index, column in enumerate(_columns(header, again), 1):
         sheet.column_dimensions[get_column_letter(index)].width = column.width
-        _head(sheet.cell(1, index), column.title, fill="FFE699" if column.vendors else "D9E2F3")
+        _head(sheet.cell(1, index), column.title, fill="FFE699" if column.vendors else shades[0])
         cell = sheet.cell(2, index)
         text(cell, "")
         cell.border = _LINES
         if column.vendors:
-            cell.fill = PatternFill("solid", fgColor="FFF9E5")
+            cell.fill = PatternFill("solid", fgColor=shades[1])
             cell.protection = Protection(locked=False)
+        if column in AGAIN_COLUMNS:
+            cell.alignment = Alignment(wrap_text=True, vertical="top")
         if column.title == "Result":
             _choice(sheet, f"{get_column_letter(index)}2:{get_column_letter(index)}{header.cards + 1}")
+    if again:
+        first.sheet_properties.tabColor = sheet.sheet_properties.tabColor = "C55A11"
     sheet.freeze_panes = "A2"
     sheet.print_title_rows = "1:1"
     _page(sheet, header, landscape=True)
-    _instructions(book.create_sheet(INSTRUCTIONS_SHEET), header, again)
     about = book.create_sheet(BATCH_SHEET)
     for row, (title, value) in enumerate(_about(header, again).items(), 1):
         _head(about.cell(row, 1), title, fill="D9E2F3")
         text(about.cell(row, 2), value)
         about.cell(row, 2).border = _LINES
-    about.column_dimensions["A"].width = 12
+    about.column_dimensions["A"].width = 24
     about.column_dimensions["B"].width = 76
     _page(about, header, landscape=False)
     return book
@@ -153,6 +207,9 @@ def _about(header: Header, again: Again | None) -> dict[str, str]:
     about = dict(zip(_BATCH_ROWS, (header.name, header.created, str(header.cards), header.digest), strict=True))
     if header.spares:
         about[_SPARES_ROW] = str(sum(header.spares.values()))
+        about |= {f"{_SPARES_OF}{name}": str(count) for name, count in header.spares.items()}
+    if header.seed is not None:
+        about[_SEED_ROW] = str(header.seed)
     return about | (again.rows if again else {})
 
 
@@ -174,7 +231,7 @@ def _choice(sheet: Worksheet, cells: str) -> None:
             allow_blank=True,
             showErrorMessage=True,
             errorTitle="Result",
-            error=f"The result is {listed}. What else there is to say belongs in the column Note.",
+            error=f"The result is {listed}. Put anything else into the column Note.",
             sqref=cells,
         )
     )
@@ -195,10 +252,10 @@ def _page(sheet: Worksheet, header: Header, *, landscape: bool) -> None:
 
 
 def _instructions(sheet: Worksheet, header: Header, again: Again | None) -> None:
-    sheet.column_dimensions["A"].width = 10
+    sheet.column_dimensions["A"].width = 14
     sheet.column_dimensions["B"].width = 90
     sheet.sheet_view.showGridLines = False
-    lines = instructions(header, again=again is not None)
+    lines = instructions(header, again=again.round if again else None)
     for row, (left, right) in enumerate(lines, 1):
         for column, value in enumerate((left, right), 1):
             text(sheet.cell(row, column), value)
@@ -247,6 +304,72 @@ def check_workbook(path: Path, password: str | None = None) -> WorkbookSummary:
     return WorkbookSummary(path, about["Name"], int(about["Cards"]))
 
 
+def read_batch(path: Path, password: str | None = None) -> tuple[Header, list[Card]]:
+    """Read a batch back from the workbook that was sent to the vendor; it may have been filled in since.
+
+    The digest in the workbook proves that card numbers, UUIDs and snapsets are those of the batch.
+
+    Args:
+        path: the workbook.
+        password: its password; of no meaning for one that is not encrypted.
+
+    Returns:
+        The header of the batch, and its cards in the order of their numbers.
+
+    Raises:
+        FileError: the file cannot be read.
+        InputError: it is no such workbook, is for a part of a batch only, or was changed.
+    """
+    [heads, *rows], about = _open(path, password)
+    titles = [str(cell) for cell in heads]
+    expected = [column.title for column in COLUMNS]
+    if titles[: len(expected)] != expected:
+        raise InputError(Problem(f"{path}, row 1", f"the columns are not {', '.join(expected)}", _SENT))
+    missing = [title for title in _BATCH_ROWS if title not in about]
+    if missing:
+        raise InputError(Problem(f"{path}, sheet {BATCH_SHEET}", f"lacks {', '.join(missing)}", _SENT))
+    if BATCH_DIGEST_ROW in about:
+        rule = f"holds only cards of batch {about['Name']} that were encoded again"
+        raise InputError(Problem(str(path), rule, "give the workbook of the whole batch"))
+    cards, problems = _read_cards(path, rows, _SENT, _seen)
+    problems = problems or _check_about(path, about, cards, _SENT)
+    raise_problems(problems)
+    ordered = [cards[number] for number in sorted(cards)]
+    snapsets = Counter(card.snapset for card in ordered)
+    at = titles.index(STARTS_WITH.title) if STARTS_WITH.title in titles else len(titles)
+    shown = {str(row[3]): str(row[at]) for row in rows if at < len(row) and row[at] != ""}
+    header = Header(
+        about["Name"],
+        about["Created"],
+        len(ordered),
+        dict(snapsets),
+        about["Digest"],
+        _seed(path, about),
+        _spares(path, about, rows),
+        {name: shown[name] for name in snapsets if name in shown},
+    )
+    return header, ordered
+
+
+def _seed(path: Path, about: dict[str, str]) -> int | None:
+    seed = about.get(_SEED_ROW)
+    if seed is None and about["Created"] == SEEDED_TIME:
+        rule = "is the workbook of a reproducible batch, and does not say its seed"
+        raise InputError(Problem(str(path), rule, "run generate with the seed again"))
+    return None if seed is None else int(seed)
+
+
+def _spares(path: Path, about: dict[str, str], rows: list[list[Any]]) -> dict[str, int]:
+    """Return the spares of each snapset: the workbook says them, an older one only by the results."""
+    told = {key.removeprefix(_SPARES_OF): int(value) for key, value in about.items() if key.startswith(_SPARES_OF)}
+    wanted = about.get(_SPARES_ROW, "0")
+    spares = told or dict(Counter(str(row[3]) for row in rows if str(row[5]).strip().casefold() == SPARE))
+    if str(sum(spares.values())) != wanted:
+        rule = f"has {wanted} spares, and does not say which: results were filled in"
+        raise InputError(Problem(str(path), rule, "give the workbook as it was sent"))
+    return spares
+
+
 def _digest_of_rows(rows: list[list[Any]]) -> str:
     """Return the digest of rows as they stand, which is the batch's only if every cell is as it was written."""
     lines = [f'{{"number":{row[0]},"uuid":"{row[1]}","snapset":"{row[3]}"}}\n' for row in rows]
@@ -264,41 +387,48 @@ def _open(path: Path, password: str | None) -> tuple[list[list[Any]], dict[str, 
     return cards, {str(row[0]): str(row[1]) for row in batch if len(row) > 1}
 
 
-def _read_cards(path: Path, rows: list[list[Any]]) -> tuple[dict[int, Card], list[Problem]]:
+def _read_cards(
+    path: Path, rows: list[list[Any]], todo: str = _REMAKE, as_text: Callable[[Any], str] = str
+) -> tuple[dict[int, Card], list[Problem]]:
     """Return the cards of the rows by number, and what is wrong in the rows."""
     problems: list[Problem] = []
     cards: dict[int, Card] = {}
     seen: dict[str, int] = {}
     valid = is_valid(CARD_SCHEMA)
     for row_number, row in enumerate(rows, 2):
-        cells = [str(cell) for cell in row[:4]]
+        cells = [as_text(cell) for cell in row[:4]]
         if not any(cells):
             continue
         where = f"{path}, row {row_number}"
         number = int(cells[0]) if cells[0].isdecimal() and len(cells[0]) <= MAX_DIGITS else cells[0]
         fields = {"number": number, "uuid": cells[1], "snapset": cells[3]}
         if not valid(fields):
-            problems += [Problem(where, rule, _REMAKE) for rule in explain(CARD_SCHEMA, fields)]
+            problems += [Problem(where, rule, todo) for rule in explain(CARD_SCHEMA, fields)]
             continue
         card = Card(int(number), cells[1], cells[3])
         if card.uuid in seen:
-            problems.append(Problem(where, f"UUID {card.uuid} stands in row {seen[card.uuid]} too", _REMAKE))
+            problems.append(Problem(where, f"UUID {card.uuid} stands in row {seen[card.uuid]} too", todo))
         if card.number in cards:
-            problems.append(Problem(where, f"card number {card.number} is there more than once", _REMAKE))
+            problems.append(Problem(where, f"card number {card.number} is there more than once", todo))
         if check_value(card.uuid) != cells[2]:
-            problems.append(Problem(where, f"the check value {cells[2]!r} is not that of UUID {card.uuid}", _REMAKE))
+            problems.append(Problem(where, f"the check value {cells[2]!r} is not that of UUID {card.uuid}", todo))
         seen[card.uuid] = row_number
         cards[card.number] = card
     return cards, problems
 
 
-def _check_about(path: Path, about: dict[str, str], cards: dict[int, Card]) -> list[Problem]:
+def _check_about(path: Path, about: dict[str, str], cards: dict[int, Card], todo: str = _REMAKE) -> list[Problem]:
     problems = []
     if about["Cards"] != str(len(cards)):
-        problems.append(Problem(str(path), f"holds {len(cards)} cards, but its sheet says {about['Cards']}", _REMAKE))
+        problems.append(Problem(str(path), f"holds {len(cards)} cards, but its sheet says {about['Cards']}", todo))
     digest = sha256()
     for number in sorted(cards):
         digest.update(cards[number].line())
     if about["Digest"] != f"sha256:{digest.hexdigest()}":
-        problems.append(Problem(str(path), "the digest is not that of the rows: a cell has been changed", _REMAKE))
+        problems.append(Problem(str(path), "the digest is not that of the rows: a cell has been changed", todo))
     return problems
+
+
+def _seen(cell: Any) -> str:
+    """Return what a person sees in a cell: a whole number without a fractional part."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)

@@ -1,6 +1,6 @@
 """Workbooks as files: streaming rows into one, and reading one of ours back.
 
-openpyxl makes a template, with all the formatting and one row. The other rows go into the first sheet's XML as it
+openpyxl makes a template, with all the formatting and one row. The other rows go into one sheet's XML as it
 is packed, with the cell styles of the one, so that a million need no more memory than one. Every cell is text,
 none a formula. Cell forms: ECMA-376 part 1, 18.3.1.4 (``c``) and 18.3.1.53 (``is``).
 """
@@ -27,7 +27,6 @@ from dataloader.vendor.encryption import decrypt, encrypt, is_encrypted
 
 TEXT = "@"
 """The number format of text."""
-_SHEET = "xl/worksheets/sheet1.xml"
 _PROPERTIES = "docProps/core.xml"
 _STYLE = re.compile(rb'<c r="[A-Z]+2"[^>]*? s="(\d+)"')
 _CHUNK = 1000
@@ -50,7 +49,7 @@ def new_book(name: str, created: str) -> openpyxl.Workbook:
 
 
 def first_sheet(book: openpyxl.Workbook) -> Worksheet:
-    """Return the sheet that is seen first, and that rows are streamed into."""
+    """Return the sheet that is seen first."""
     sheet = book.worksheets[0]
     if not isinstance(sheet, Worksheet):  # pragma: no cover - a new workbook has a sheet of cells
         raise TypeError
@@ -85,21 +84,24 @@ def write_rows(
     rows: Iterable[tuple[str, ...]],
     count: int,
     password: str | None = None,
+    *,
+    sheet: int = 1,
 ) -> None:
-    """Write a workbook with rows streamed into its first sheet, from row 2 on.
+    """Write a workbook with rows streamed into one of its sheets, from row 2 on.
 
     The same workbook and rows give the same bytes, but for an encrypted one, which is held in memory.
 
     Args:
         stream: where to; needs no seeking.
-        book: the template; row 2 of its first sheet has a cell a column, whose style the column's cells get.
+        book: the template; row 2 of the sheet has a cell for each column, whose style the column's cells get.
         rows: the texts of each row's cells, escaped for XML where they need it; an empty one is an empty cell.
         count: how many rows come.
         password: what the workbook is encrypted with; None for a plain one.
+        sheet: the number of the sheet, from 1.
     """
     if password is not None:
         plain = BytesIO()
-        write_rows(plain, book, rows, count)
+        write_rows(plain, book, rows, count, sheet=sheet)
         encrypt(plain, password, stream)
         return
     template = BytesIO()
@@ -114,7 +116,7 @@ def write_rows(
             # An entry's own, which the archive's does not reach; it has a public name from Python 3.13 on.
             info._compresslevel = _LEVEL  # type: ignore[attr-defined]  # noqa: SLF001
             content = properties if name == _PROPERTIES else source.read(name)
-            if name == _SHEET:
+            if name == f"xl/worksheets/sheet{sheet}.xml":
                 with target.open(info, "w", force_zip64=True) as part:
                     for chunk in _sheet(content, rows, count):
                         part.write(chunk)

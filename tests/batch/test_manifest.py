@@ -28,7 +28,8 @@ from dataloader.batch import (
     seeded_bytes,
     write_manifest,
 )
-from dataloader.batch.manifest import MAX_LINE, MAX_PROBLEMS, read_header
+from dataloader.batch.manifest import read_header
+from dataloader.batch.sealed import MAX_LINE, MAX_PROBLEMS
 from dataloader.common import SHOWN_PROBLEMS, ExitCode, FileError, InputError, now
 from tests.support.command import Command
 
@@ -415,11 +416,11 @@ WRONG_FILES: dict[str, tuple[bytes, list[str]]] = {
     "without its header": (b"".join(CARDS), ["line 1: is not the header of a manifest"]),
     "of a later version": (
         HEADER.replace(b'"version":1', b'"version":2') + b"".join(CARDS),
-        ["line 1: format version 2 is not 1, the one that this program reads"],
+        ["line 1: has format version 2; this program reads version 1"],
     ),
     "of no version": (
         HEADER.replace(b'"version":1,', b"") + b"".join(CARDS),
-        ["line 1: format version None is not 1, the one that this program reads"],
+        ["line 1: has format version None; this program reads version 1"],
     ),
     "another name": (
         HEADER.replace(b'"spring"', b'"sprink"') + b"".join(CARDS),
@@ -530,7 +531,7 @@ def test_an_error_says_what_to_do(path: Path) -> None:
     """A damaged manifest is taken from where it was kept; what is none is pointed out."""
     path.write_bytes(rendered()[:-1])
     assert str(refusal(path)).splitlines()[0] == (
-        f"{path}, line 6: {CUT_OFF} (take the manifest from where it was kept; it is never edited)"
+        f"{path}, line 6: {CUT_OFF} (restore it from a copy, or with dataloader recover; it must not be edited)"
     )
     path.write_bytes(b"")
     assert str(refusal(path)) == (
@@ -700,7 +701,8 @@ def test_a_manifest_that_changes_after_its_check_is_found(path: Path, change: Ca
         read.extend(manifest.cards())
     assert {card.snapset for card in read} <= SHARES.keys()
     assert str(caught.value) == (
-        f"{path}: has changed since it was checked (take the manifest from where it was kept; it is never edited)"
+        f"{path}: has changed since it was checked "
+        "(restore it from a copy, or with dataloader recover; it must not be edited)"
     )
 
 

@@ -32,7 +32,7 @@ from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.server import SHARES
 
-RESTORE = "(take the file that reconcile wrote, or run reconcile again; it is never edited)"
+RESTORE = "(restore the file from a copy, or run reconcile again; it must not be edited)"
 
 
 def returned(card: Card) -> ReturnedCard:
@@ -44,7 +44,7 @@ def returned(card: Card) -> ReturnedCard:
         2: ReturnedCard(card, Verdict.MISSING, reason=f"{where}: its result is empty"),
         4: ReturnedCard(card, Verdict.MISSING, reason=f"{where}: a spare that was not used", unused_spare=True),
         6: ReturnedCard(card, Verdict.ALTERED, reason=f"{where}: it has “another” UUID"),
-        8: ReturnedCard(card, Verdict.DOUBLED, reason=f"{where}: on two chips"),
+        8: ReturnedCard(card, Verdict.DUPLICATE, reason=f"{where}: on two chips"),
         9: ReturnedCard(card, Verdict.ENCODED),
     }.get(card.number % 10, ReturnedCard(card, Verdict.ENCODED, chip))
 
@@ -104,7 +104,7 @@ def test_a_reconciled_file_is_read_as_it_was_written(tmp_path: Path, manifest: M
         "failed": 6,
         "missing": 12,
         "altered": 6,
-        "doubled": 6,
+        "duplicate": 6,
     }
     assert found.counts.spares_unused == 6
     assert sum(each.is_to_encode for each in cards) == 24
@@ -138,8 +138,9 @@ def test_a_reconciled_file_is_lines_of_json_that_anybody_can_read(path: Path, ma
     assert header == {
         "format": "dataloader-reconciled",
         "version": 1,
+        "round": 1,
         "batch": orjson.loads(manifest.path.read_bytes().splitlines()[0]),
-        "counts": {"encoded": 30, "failed": 6, "missing": 12, "altered": 6, "doubled": 6},
+        "counts": {"encoded": 30, "failed": 6, "missing": 12, "altered": 6, "duplicate": 6},
         "spares_unused": 6,
         "digest": f"sha256:{sha256(b''.join(lines)).hexdigest()}",
     }
@@ -211,13 +212,13 @@ def test_what_is_wrong_is_named_with_its_line(path: Path) -> None:
     cut_off = path.read_bytes()[:-9]
     path.write_bytes(sealed(header, [lines[0].replace(b'"encoded"', b'"perfect"'), *lines[1:]]))
     assert refusal(path) == [
-        f", line 2: verdict: 'perfect' is not one of ['encoded', 'failed', 'missing', 'altered', 'doubled'] {RESTORE}"
+        f", line 2: verdict: 'perfect' is not one of ['encoded', 'failed', 'missing', 'altered', 'duplicate'] {RESTORE}"
     ]
     path.write_bytes(cut_off)
     assert refusal(path) == [f", line 61: is not a whole line of JSON: the file has been changed or cut off {RESTORE}"]
     path.write_bytes(sealed({**header, "version": 2}, lines))
     (problem,) = refusal(path)
-    assert problem.startswith(", line 1: format version 2 is not 1, the one that this program reads (use the program")
+    assert problem.startswith(", line 1: has format version 2; this program reads version 1 (use the program")
     path.write_bytes(sealed({**header, "counts": {}}, lines))
     assert len(refusal(path)) == 5
     path.write_bytes(b"{}\n")
@@ -245,10 +246,10 @@ def test_a_change_after_the_check_is_found(path: Path) -> None:
         with pytest.raises(InputError, match="has changed since it was checked"):
             list(reading(data))
     path.unlink()
-    with pytest.raises(FileError, match=r"NAME\.batch\.jsonl or NAME\.reconciled\.jsonl"):
+    with pytest.raises(FileError, match=r"a reconciled file, NAME\.reconciled\.jsonl"):
         list(found.cards())
     for read in (read_reconciled, read_cards):
-        with pytest.raises(FileError, match=r"NAME\.batch\.jsonl or NAME\.reconciled\.jsonl"):
+        with pytest.raises(FileError, match=r"a reconciled file, NAME\.reconciled\.jsonl"):
             read(path)
 
 
@@ -256,10 +257,10 @@ def test_commands_take_a_reconciled_file_in_a_manifests_place(
     run: Command, target: Target, path: Path, batch: Batch
 ) -> None:
     """Load, plan and verify see the encoded cards only, and say what was left out, as text and as data."""
-    left_out = {"failed": 6, "missing": 12, "altered": 6, "doubled": 6}
+    left_out = {"failed": 6, "missing": 12, "altered": 6, "duplicate": 6}
     told = (
         "batch spring: skipped 30 of 60 cards, not encoded: "
-        "6 failed, 12 missing, 6 altered, 6 doubled (6 of them unused spares)"
+        "6 failed, 12 missing, 6 altered, 6 duplicate (6 of them unused spares)"
     )
     loaded = run("load", path, "--json")
     assert (loaded.code, loaded.data["left_out"]) == (ExitCode.OK, left_out)
@@ -285,7 +286,7 @@ def test_validate_knows_a_reconciled_file(here: Command, path: Path) -> None:
         ExitCode.OK,
         f"ok  {path}: reconciled file, batch spring, 30 of {sum(SHARES.values())} cards encoded\n",
     )
-    path.write_bytes(path.read_bytes().replace(b'"encoded"', b'"doubled"', 1))
+    path.write_bytes(path.read_bytes().replace(b'"encoded"', b'"duplicate"', 1))
     assert here("validate", path).code == ExitCode.INPUT
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dataloader.batch import Card, Manifest, choose
-from dataloader.batch.selection import Named, read_named
+from dataloader.batch import Card, Manifest, Named, choose
 from dataloader.common import FileError, InputError, UsageError
 from dataloader.operations import generate
+from dataloader.vendor.returned import read_named
 
 Write = Callable[..., Path]
 UUID = "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21"
@@ -41,21 +41,21 @@ def write(tmp_path: Path) -> Write:
 def test_numbers_uuids_and_a_file_are_taken_together(batch: Manifest, cards: list[Card], write: Write) -> None:
     """Each card once, in the order of the batch, however often and in whatever case it is named."""
     file = write("3", cards[4].uuid)
-    chosen = choose(batch, [17, 3, 17], [cards[2].uuid, f" {cards[0].uuid.upper()} "], file)
+    chosen = choose(batch, [17, 3, 17], [cards[2].uuid, f" {cards[0].uuid.upper()} "], read_named(file))
     assert chosen == [cards[0], cards[2], cards[4], cards[16]]
 
 
 def test_none_is_a_mistake(batch: Manifest) -> None:
     """Without a card there is nothing to do; all of them are never meant."""
     with pytest.raises(UsageError, match=r"no card: the cards must be named \(give --card, --uuid or --file\)"):
-        choose(batch, [], [], None)
+        choose(batch, [], [])
 
 
 def test_everything_that_is_no_card_of_the_batch_is_named(batch: Manifest, cards: list[Card], write: Write) -> None:
     """Each option and each line, not the first only; the right ones do not help."""
     file = write("Card number,UUID", f"4,{cards[3].uuid}", f"5,{cards[3].uuid}", "21,", f",{UUID}")
     with pytest.raises(InputError) as caught:
-        choose(batch, [1, 0, 21], [UUID, "17"], file)
+        choose(batch, [1, 0, 21], [UUID, "17"], read_named(file))
     no_card = f"is not a card of {batch.path}"
     assert [(each.where, each.rule) for each in caught.value.problems] == [
         ("--card 0", no_card),
@@ -73,13 +73,16 @@ def test_everything_that_is_no_card_of_the_batch_is_named(batch: Manifest, cards
     [
         (["17"], [(1, 17, None)]),
         (["17", "", "  ", "0018", UUID.upper()], [(1, 17, None), (4, 18, None), (5, None, UUID)]),
-        (["Lost cards", "17"], [(2, 17, None)]),
+        (["3-5", "7 \N{EN DASH} 8"], [*((1, each, None) for each in (3, 4, 5)), (2, 7, None), (2, 8, None)]),
+        (["2,4,6"], [(1, 2, None), (1, 4, None), (1, 6, None)]),
+        (["Line,Card no.,Name", "1,5,Jo", "2,7,Al"], [(2, 5, None), (3, 7, None)]),
+        (["Ticket;UUID der Karte", f"1;{UUID}"], [(2, None, UUID)]),
+        (["Nummer", "17"], [(2, 17, None)]),
         (["Card number", "17"], [(2, 17, None)]),
         (["UUID", UUID], [(2, None, UUID)]),
         (["Name;uuid;CARD NUMBER", f'"Ann; Bob";{UUID};17', "Eve;;18"], [(2, 17, UUID), (3, 18, None)]),
         (["who\tcard", "ann\t17"], [(2, 17, None)]),
-        (["17,ann", "18,17"], [(1, 17, None), (2, 18, None)]),
-        ([f"{UUID};17"], [(1, None, UUID)]),
+        ([f"{UUID};17", f"18;{UUID}"], [(1, 17, UUID), (2, 18, UUID)]),
     ],
 )
 def test_what_a_file_may_look_like(write: Write, lines: list[str], named: list[tuple[int, int, str]]) -> None:
@@ -94,12 +97,20 @@ def test_what_a_file_may_look_like(write: Write, lines: list[str], named: list[t
     [
         ([], ": names no card"),
         (["Card number"], ": names no card"),
-        (["Card number", "17", "seventeen", "-1", "1.7E+01"], ", line 3: names no card"),
-        (["17", "", "lost"], ", line 3: names no card"),
-        (["Card number,UUID", "17,", ",", ";"], ", line 4: names no card"),
-        (["Card number,UUID", f"{UUID},17"], ", line 2: names no card"),
-        (["UUID", "17"], ", line 2: names no card"),
-        (["a,b", "17", f'"{"x" * 200_000}"'], ", line 3: is not CSV: field larger than field limit"),
+        (["Card number", "17", "seventeen", "-1", "1.7E+01"], ", line 3: does not name a card: “seventeen”"),
+        (["17", "", "lost"], ", line 3: does not name a card: “lost”"),
+        (["Lost cards", "17"], ", line 1: does not name a card: “Lost cards”"),
+        ([UUID[:-1], "17"], f", line 1: does not name a card: “{UUID[:-1]}”"),
+        (["Card number,UUID", "17,", ",", ";"], ", line 4: does not name a card: “;”"),
+        (["Card number,UUID", f"{UUID},17"], ", line 2: does not name a card"),
+        (["UUID", "17"], ", line 2: does not name a card: “17”"),
+        (["5-3"], ", line 1: does not name a card: “5-3”"),
+        (["17,ann", "18,eve"], ", line 1: does not name a card: “17” and “ann”"),
+        (["1,5", "2,7"], ", line 1: does not name a card: “1” and “5”"),
+        (["5 2", "7 3"], ", line 1: does not name a card: “5 2”"),
+        (["Line,Ticket", "1,5"], ", line 1: has the titles Line, Ticket; none is known as the card's number or UUID"),
+        (["UUID,UUID", f"{UUID},{UUID}"], ", line 1: has several columns for the UUID"),
+        (["17", '"' + "x" * 90_000, "x" * 90_000], ", lines 2 and "),
     ],
 )
 def test_a_line_that_names_no_card_is_told(write: Write, lines: list[str], says: str) -> None:

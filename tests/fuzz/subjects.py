@@ -223,7 +223,7 @@ SUBJECTS = [
         ".reconciled.jsonl",
         lambda path: _read_cards(read_reconciled(path)),
         _reconciled,
-        (*_JSON, b"\n", b'"encoded"', b'"doubled"', b'"unused_spare":true', _UUID),
+        (*_JSON, b"\n", b'"encoded"', b'"duplicate"', b'"unused_spare":true', _UUID),
         "lines",
         seal_reconciled,
     ),

@@ -171,7 +171,7 @@ def test_an_undo_of_a_card_that_was_never_loaded_says_so(
 
 
 def test_sheets_of_one_file_are_one_round(here: Command, spring: Manifest, cards: list[Card], tmp_path: Path) -> None:
-    """A card that is on two chips by two sheets of a file of cards encoded again is doubled all the same."""
+    """A card that is on two chips by two sheets of a file of cards encoded again is duplicate all the same."""
     book = openpyxl.Workbook(write_only=True)
     for title, rows in (("Mon", good_rows(spring)), ("Tue", [row_of(cards[0], chip=chip_of(1, again=1))])):
         sheet = book.create_sheet(title)
@@ -180,7 +180,7 @@ def test_sheets_of_one_file_are_one_round(here: Command, spring: Manifest, cards
     book.save(tmp_path / "again.xlsx")
     failed = write_csv(tmp_path / "first.csv", [row_of(card, result="failed") for card in cards])
     done = here("reconcile", spring.path, failed, "--again", tmp_path / "again.xlsx", "--json")
-    assert (done.code, done.data["doubled"], done.data["encoded"]) == (ExitCode.RETURNED, 1, 7)
+    assert (done.code, done.data["duplicate"], done.data["encoded"]) == (ExitCode.RETURNED, 1, 7)
 
 
 def test_chips_that_are_set_aside_are_warned_of(
@@ -189,15 +189,15 @@ def test_chips_that_are_set_aside_are_warned_of(
     """Two good chips for a card: the later round counts, and nobody may hand out the earlier ones."""
     first = write_csv(tmp_path / "first.csv", good_rows(spring))
     for count, says in (
-        (1, "1 chip of a card that was encoded again is"),
-        (2, "2 chips of cards that were encoded again are"),
+        (1, "1 chip of cards that were encoded again"),
+        (2, "2 chips of cards that were encoded again"),
     ):
         again = [row_of(card, chip=chip_of(card.number, again=1)) for card in cards[:count]]
         second = write_csv(tmp_path / "second.csv", again)
         done = here("reconcile", spring.path, first, "--again", second, "--name", f"round-{count}")
         assert done.code == ExitCode.OK
-        hint = "see that nobody gets a card twice; --details FILE names all"
-        assert done.stderr == f"warning: {says} not to be handed out: {hint}\n"
+        hint = "make sure that nobody gets a card twice; --details FILE lists all"
+        assert done.stderr == f"warning: {says} must not be handed out: {hint}\n"
 
 
 # Credentials.

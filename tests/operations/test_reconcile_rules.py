@@ -1,18 +1,17 @@
 """The rules of docs/reconcile.md, case by case: whose a row is, what it says, and what the rows of a card come to."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from dataloader.batch import Verdict
 from dataloader.operations import generate
-from dataloader.operations.reconcile.card_index import Roll
-from dataloader.operations.reconcile.rows import Said, Standing, TableInput, understand, whose
+from dataloader.operations.reconcile.card_index import CardIndex
+from dataloader.operations.reconcile.rows import Delivery, Said, Standing, TableInput, understand, whose
 from dataloader.operations.reconcile.verdicts import CardJudgement, Claim, counting, judge
 from dataloader.vendor import ByteOrder, CellKind, check_value
-from dataloader.vendor.returned import KEYS, ReturnedTable
+from dataloader.vendor.returned import KEYS, ReturnedRow, ReturnedTable
 from dataloader.vendor.workbook import RESULTS
 from tests.support.command_docs import ROOT
 from tests.support.returned_files import CHECK, CHIP, NUMBER, OTHER_UUID, RESULT, UUID, chip_of, row_of
@@ -21,19 +20,31 @@ PAGE = (ROOT / "docs" / "reconcile.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
-def roll(tmp_path_factory: pytest.TempPathFactory) -> Roll:
+def roll(tmp_path_factory: pytest.TempPathFactory) -> CardIndex:
     """A batch of nine cards; the last of the first snapset's, and the last, are spares."""
     batch = generate(
         "roll", {"snapset_1a": 4, "empty": 3}, tmp_path_factory.mktemp("roll"), spares={"snapset_1a": 1, "empty": 1}
     )
-    return Roll(batch.manifest)
+    return CardIndex(batch.manifest)
 
 
-def table(*, fills_result: bool = True, fills_chip: bool = True, round_: int = 1, index: int = 1) -> TableInput:
+def table(
+    *,
+    fills_result: bool = True,
+    fills_chip: bool = True,
+    round_: int = 1,
+    keys: tuple[str, ...] = KEYS,
+    delivery: Delivery | None = None,
+    **kwargs: Any,
+) -> TableInput:
     """Return a table without rows of its own."""
-    none: Iterator[Any] = iter(())
-    source = ReturnedTable(f"file-{index}", "row", frozenset(KEYS), fills_result, fills_chip, none)
-    return TableInput(source, index, round_, ByteOrder.MSB)
+    source = ReturnedTable("file-1", "row", frozenset(keys), fills_result=fills_result, fills_chip=fills_chip, **kwargs)
+    return TableInput(source, 1, round_, ByteOrder.MSB, delivery or Delivery(fills_result))
+
+
+def cells_of(line: int, row: list[Any], hidden: str = "") -> ReturnedRow:
+    """Return the cells of a row."""
+    return ReturnedRow._make((line, *row, hidden))
 
 
 def changed(row: list[Any], **cells: Any) -> list[Any]:
@@ -45,10 +56,10 @@ def changed(row: list[Any], **cells: Any) -> list[Any]:
     return row
 
 
-# The roll.
+# The index.
 
 
-def test_a_card_is_found_by_its_uuid_and_by_nothing_like_it(roll: Roll) -> None:
+def test_a_card_is_found_by_its_uuid_and_by_nothing_like_it(roll: CardIndex) -> None:
     """Each UUID leads to its card, and what is missing, longer, shorter or in another case to none."""
     for card in roll:
         assert roll.find(card.uuid) == card.number
@@ -100,7 +111,7 @@ WHOSE: list[tuple[str, dict[str, Any], tuple[int, Standing, int]]] = [
 
 
 @pytest.mark.parametrize(("what", "cells", "expected"), WHOSE, ids=[what for what, _, _ in WHOSE])
-def test_whose_a_row_is(roll: Roll, what: str, cells: dict[str, Any], expected: tuple[int, Standing, int]) -> None:
+def test_whose_a_row_is(roll: CardIndex, what: str, cells: dict[str, Any], expected: tuple[int, Standing, int]) -> None:
     """UUID, card number and check value say it together; what is in doubt is nobody's own."""
     cells = dict(cells)
     card = roll.card(3)
@@ -120,46 +131,49 @@ def test_whose_a_row_is(roll: Roll, what: str, cells: dict[str, Any], expected: 
             cells["check"] = check_value(card.uuid).lower()
         case "formula":
             cells["check"] = ["formula", check_value(card.uuid)]
-    found = whose(understand(table(), [5, *changed(row_of(card), **cells)]), roll)
+    found = whose(understand(table(), cells_of(5, changed(row_of(card), **cells))), roll)
     assert (found.card, found.standing, found.lender) == expected, what
     silent = what in {"nothing", "the number is empty", "the number is a number", "the check value is empty"}
     assert (not found.why) == (silent or what in {"the check value is in lower case", "there is a UUID only"})
 
 
-def test_what_is_the_matter_with_a_row_is_told(roll: Roll) -> None:
+def test_what_is_the_matter_with_a_row_is_told(roll: CardIndex) -> None:
     """The reasons name cards, numbers and check values, and shorten what is long."""
     card, other = roll.card(3), roll.uuid(4)
 
     def why(**cells: Any) -> str:
-        return whose(understand(table(), [5, *changed(row_of(card), **cells)]), roll).why
+        return whose(understand(table(), cells_of(5, changed(row_of(card), **cells))), roll).why
 
-    assert why(number="4") == "its card number says 4, but it is card 3's"
-    assert why(check="BBBBBB") == "its check value BBBBBB has been edited"
-    assert why(uuid=other) == "it has the UUID of card 4, but card number and check value of card 3"
-    assert why(number="4", check="BBBBBB") == (
-        "beside its UUID stands card number 4 and check value BBBBBB, which is not its own"
+    assert why(number="4") == "its card number is 4, but it is card 3"
+    assert why(check="BBBBBB") == "its check value BBBBBB was edited"
+    assert why(uuid=other) == "it has the UUID of card 4, but the card number and check value of card 3"
+    assert why(number="4", check="BBBBBB") == ("its card number 4 and check value BBBBBB do not belong to its UUID")
+    assert (
+        why(uuid=OTHER_UUID)
+        == f"its UUID {OTHER_UUID} is not the card's; its card number and check value are the card's"
     )
-    assert why(uuid=OTHER_UUID) == f"its UUID {OTHER_UUID} is not the card's; card number and check value are"
-    assert why(uuid="") == "it has no UUID; card number and check value are"
-    assert why(uuid=card.uuid.upper()).startswith(f"its UUID {card.uuid.upper()} differs in case or blanks, which")
-    assert why(uuid=OTHER_UUID, check="") == f"its UUID {OTHER_UUID} is no card's of the batch"
+    assert why(uuid="") == "it has no UUID; its card number and check value are the card's"
+    assert why(uuid=card.uuid.upper()).startswith(
+        f"its UUID {card.uuid.upper()} differs from the card's in case or blanks, and"
+    )
+    assert why(uuid=OTHER_UUID, check="") == f"its UUID {OTHER_UUID} is not a card of this batch"
     assert why(uuid=f" {card.uuid}", check="") == (
-        f"its UUID {card.uuid} is card 3's but for case or blanks, which a reader takes literally"
+        f"its UUID {card.uuid} is that of card 3 but for case or blanks, and a reader takes it literally"
     )
     assert len(why(uuid="x" * 9000)) < 150
-    assert understand(table(), [5, *changed(row_of(card), number=["formula", "3"])]).warnings
+    assert understand(table(), cells_of(5, changed(row_of(card), number=["formula", "3"]))).warnings
 
 
 # What a row says.
 
-FILLED = {"fills_result": True, "fills_chip": True}
-NO_RESULT = {"fills_result": False, "fills_chip": True}
-NO_CHIP = {"fills_result": True, "fills_chip": False}
-NEITHER = {"fills_result": False, "fills_chip": False}
+FILLED: dict[str, Any] = {"fills_result": True, "fills_chip": True}
+NO_RESULT: dict[str, Any] = {"fills_result": False, "fills_chip": True}
+NO_CHIP: dict[str, Any] = {"fills_result": True, "fills_chip": False}
+NEITHER: dict[str, Any] = {"fills_result": False, "fills_chip": False}
 GOOD = chip_of(1)
 BAD = "04A1"
 # What the vendor has filled, the result, the chip, and what that says.
-SAYS: list[tuple[dict[str, bool], Any, Any, Said]] = [
+SAYS: list[tuple[dict[str, Any], Any, Any, Said]] = [
     (FILLED, "ok", GOOD, Said.ENCODED),
     (FILLED, " OK ", GOOD, Said.ENCODED),
     (FILLED, "ok", "", Said.DOUBTFUL),
@@ -194,9 +208,9 @@ SAYS: list[tuple[dict[str, bool], Any, Any, Said]] = [
 
 
 @pytest.mark.parametrize(("filled", "result", "chip", "said"), SAYS)
-def test_what_a_row_says(roll: Roll, filled: dict[str, bool], result: Any, chip: Any, said: Said) -> None:
+def test_what_a_row_says(roll: CardIndex, filled: dict[str, Any], result: Any, chip: Any, said: Said) -> None:
     """Result and chip UID say it, as far as the vendor has filled these columns at all."""
-    row = understand(table(**filled), [5, *changed(row_of(roll.card(1)), result=result, chip=chip)])
+    row = understand(table(**filled), cells_of(5, changed(row_of(roll.card(1)), result=result, chip=chip)))
     assert row.said is said
     assert bool(row.why) == (said is not Said.ENCODED)
     assert row.where == "file-1, row 5"
@@ -210,10 +224,12 @@ def test_the_words_for_results_are_those_of_the_workbook() -> None:
 # What the rows of a card come to.
 
 
-def row(roll: Roll, result: Any = "ok", *, chip: Any = GOOD, line: int = 5, filled: Any = FILLED, **cells: Any) -> Any:
+def row(
+    roll: CardIndex, result: Any = "ok", *, chip: Any = GOOD, line: int = 5, filled: Any = FILLED, **cells: Any
+) -> Any:
     """Return a row of card 1 as it is understood."""
     at = table(**filled, round_=cells.pop("round", 1))
-    return understand(at, [line, *changed(row_of(roll.card(1)), result=result, chip=chip, **cells)])
+    return understand(at, cells_of(line, changed(row_of(roll.card(1)), result=result, chip=chip, **cells)))
 
 
 OTHER = chip_of(1, again=1)
@@ -223,7 +239,7 @@ COME_TO: list[tuple[str, list[RowForm], Verdict, str]] = [
     ("no row", [], Verdict.MISSING, ""),
     ("ok", [("ok", GOOD)], Verdict.ENCODED, GOOD),
     ("the same again", [("ok", GOOD), ("ok", GOOD)], Verdict.ENCODED, GOOD),
-    ("two chips", [("ok", GOOD), ("ok", OTHER)], Verdict.DOUBLED, ""),
+    ("two chips", [("ok", GOOD), ("ok", OTHER)], Verdict.DUPLICATE, ""),
     ("empty", [("", "")], Verdict.MISSING, ""),
     ("empty, then ok", [("", ""), ("ok", GOOD)], Verdict.ENCODED, GOOD),
     ("failed", [("failed", "")], Verdict.FAILED, ""),
@@ -242,10 +258,10 @@ COME_TO: list[tuple[str, list[RowForm], Verdict, str]] = [
     ("altered, beside a good row", [("ok", OTHER, NAMED), ("ok", GOOD)], Verdict.ENCODED, GOOD),
     ("contradicted", [("ok", GOOD, CONTRADICTED)], Verdict.ALTERED, ""),
     ("contradicted, beside a good row of that chip", [("ok", GOOD, CONTRADICTED), ("ok", GOOD)], Verdict.ENCODED, GOOD),
-    ("contradicted, beside a good row of another", [("ok", OTHER, CONTRADICTED), ("ok", GOOD)], Verdict.DOUBLED, ""),
+    ("contradicted, beside a good row of another", [("ok", OTHER, CONTRADICTED), ("ok", GOOD)], Verdict.DUPLICATE, ""),
     ("contradicted and in doubt, beside a good row", [("ok", BAD, CONTRADICTED), ("ok", GOOD)], Verdict.FAILED, GOOD),
     ("another card's row with its UUID", [("ok", OTHER, Standing.BORROWED)], Verdict.MISSING, ""),
-    ("the same, beside a good row", [("ok", OTHER, Standing.BORROWED), ("ok", GOOD)], Verdict.DOUBLED, ""),
+    ("the same, beside a good row", [("ok", OTHER, Standing.BORROWED), ("ok", GOOD)], Verdict.DUPLICATE, ""),
     ("the same, of the same chip", [("ok", GOOD, Standing.BORROWED), ("ok", GOOD)], Verdict.ENCODED, GOOD),
     ("spare", [("spare", "")], Verdict.MISSING, ""),
     ("spare and failed", [("spare", ""), ("failed", "")], Verdict.FAILED, ""),
@@ -255,7 +271,7 @@ COME_TO: list[tuple[str, list[RowForm], Verdict, str]] = [
 
 @pytest.mark.parametrize(("what", "rows", "verdict", "chip"), COME_TO, ids=[each[0] for each in COME_TO])
 def test_what_the_rows_of_a_card_come_to(
-    roll: Roll, what: str, rows: list[RowForm], verdict: Verdict, chip: str
+    roll: CardIndex, what: str, rows: list[RowForm], verdict: Verdict, chip: str
 ) -> None:
     """Their order does not matter, and nothing that is in doubt counts as encoded."""
     claims = [
@@ -271,13 +287,13 @@ def test_what_the_rows_of_a_card_come_to(
     assert judge(backwards, is_spare=False).reason == judge(claims, is_spare=False).reason
 
 
-def judged(roll: Roll, *forms: Any, is_spare: bool = False, **kwargs: Any) -> CardJudgement:
+def judged(roll: CardIndex, *forms: Any, is_spare: bool = False, **kwargs: Any) -> CardJudgement:
     """Judge rows of card 1."""
     claims = [Claim(row(roll, form[0], chip=form[1], line=at, **kwargs)) for at, form in enumerate(forms, 2)]
     return judge(claims, is_spare=is_spare)
 
 
-def test_a_spare_that_was_not_used_needs_nothing(roll: Roll) -> None:
+def test_a_spare_that_was_not_used_needs_nothing(roll: CardIndex) -> None:
     """It is missing, but all is well; what the vendor calls a spare, and is none, is not."""
     assert judged(roll, ("spare", ""), is_spare=True).unused_spare
     assert judged(roll, ("spare", ""), ("", ""), is_spare=True).unused_spare
@@ -291,21 +307,21 @@ def test_a_spare_that_was_not_used_needs_nothing(roll: Roll) -> None:
     )
 
 
-def test_the_last_round_of_encoding_counts(roll: Roll) -> None:
+def test_the_last_round_of_encoding_counts(roll: CardIndex) -> None:
     """A card that was encoded again is what the last round says, if that says anything."""
     first = [Claim(row(roll, chip=GOOD)), Claim(row(roll, chip=OTHER)), Claim(row(roll, chip=BAD), NAMED, "altered")]
     again = Claim(row(roll, chip=chip_of(1, again=2), round=2))
     failed_again = Claim(row(roll, "failed", chip="", round=3))
     silent = Claim(row(roll, "", chip="", round=4))
-    assert judge(counting(first), is_spare=False).verdict is Verdict.DOUBLED
-    assert judge(counting([*first, silent]), is_spare=False).verdict is Verdict.DOUBLED
+    assert judge(counting(first), is_spare=False).verdict is Verdict.DUPLICATE
+    assert judge(counting([*first, silent]), is_spare=False).verdict is Verdict.DUPLICATE
     assert judge(counting([*first, silent, again]), is_spare=False).chip == chip_of(1, again=2)
     assert judge(counting([failed_again, *first, again, silent]), is_spare=False).verdict is Verdict.FAILED
     assert counting([silent]) == [silent]
     assert counting([]) == []
 
 
-def test_a_row_with_no_cards_uuid_beside_a_good_row_is_nobodys(roll: Roll) -> None:
+def test_a_row_with_no_cards_uuid_beside_a_good_row_is_nobodys(roll: CardIndex) -> None:
     """It is told of as unknown; one with another card's UUID is that card's matter."""
     good = Claim(row(roll))
     stray = Claim(row(roll, chip=OTHER, uuid=OTHER_UUID), NAMED, "altered")
@@ -316,10 +332,10 @@ def test_a_row_with_no_cards_uuid_beside_a_good_row_is_nobodys(roll: Roll) -> No
     assert judge([stray], is_spare=False).strays == []
 
 
-def test_reasons_repeat_the_vendors_note(roll: Roll) -> None:
+def test_reasons_repeat_the_vendors_note(roll: CardIndex) -> None:
     """What the vendor says of a failed card is what the operator reads."""
     cells = row_of(roll.card(1), chip="", result="failed", note="three\nchips  tried")
-    found = judge([Claim(understand(table(), [5, *cells]))], is_spare=False)
+    found = judge([Claim(understand(table(), cells_of(5, cells)))], is_spare=False)
     assert found.reason == "file-1, row 5: the vendor says that it failed (note: three chips tried)"
     many = [("ok", chip_of(1, again=again)) for again in range(6)]
     assert judged(roll, *many).reason.endswith(", …")
@@ -328,7 +344,7 @@ def test_reasons_repeat_the_vendors_note(roll: Roll) -> None:
 # The page.
 
 
-@pytest.mark.parametrize("heading", ["Whose a row is", "What a row says", "What becomes of a card"])
+@pytest.mark.parametrize("heading", ["Which card a row belongs to", "What a row says", "What becomes of a card"])
 def test_the_rules_stand_as_tables_in_the_docs(heading: str) -> None:
     """Each group of rules has its table."""
     section = re.search(rf"^## {heading}\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)

@@ -261,12 +261,16 @@ def test_batches_stand_side_by_side(spring: Manifest) -> None:
 def test_what_came_back_from_the_vendor() -> None:
     """Cards to encode again are told with what to do about each kind, the gravest first; unused spares are no fault."""
     good, bad = a_reconciliation("all-well.xlsx"), a_reconciliation("everything.xlsx")
-    assert (good.verdict, good.tone) == ("14 cards are encoded; 2 spares are left over.", Tone.GOOD)
+    assert (good.verdict, good.tone) == ("14 of 14 ordered cards are ready; 2 spares unused.", Tone.GOOD)
     assert (good.attention, good.total) == ((), 16)
-    assert (bad.verdict, bad.tone) == ("13 of 16 cards are to be encoded again; 1 row is no card's.", Tone.ATTENTION)
+    assert bad.tone is Tone.ATTENTION
+    assert bad.verdict == (
+        "1 of 14 ordered cards are ready; 13 to encode again; 2 spares unused; "
+        "the chips of 7 cards must be destroyed; 1 row matches no card."
+    )
     assert bad.total == 16
     assert [each.heading for each in bad.attention] == [
-        *("3 cards doubled", "4 cards altered", "4 cards failed", "2 cards missing", "1 row that is no card's"),
+        *("3 cards duplicate", "4 cards altered", "4 cards failed", "2 cards missing", "1 row that is no card's"),
     ]
     assert all(each.todo for each in bad.attention)
     *_, missing, unknown = bad.attention
@@ -295,10 +299,10 @@ def test_cards_that_were_encoded_again(tmp_path: Path) -> None:
     files = [ReturnedFile(first), ReturnedFile(second, again=True)]
     found = reconcile(batch, files, Reading({}, None, cards=2))
     report = reconcile_report(found, 2, tmp_path / "spring.reconciled.jsonl", None)
-    assert report.verdict == "All 2 cards are encoded."
+    assert report.verdict == "2 of 2 ordered cards are ready."
     [aside] = [each for each in report.attention if "set aside" in each.heading]
     assert aside.table is not None
-    assert "04AAAAAAAAAAAA is not to be handed out" in str(aside.table.rows)
+    assert "04AAAAAAAAAAAA must not be handed out" in str(aside.table.rows)
 
 
 def test_reconcile_writes_its_report(here: Command, tmp_path: Path) -> None:
@@ -309,7 +313,7 @@ def test_reconcile_writes_its_report(here: Command, tmp_path: Path) -> None:
     returned = write_csv(tmp_path / "back.csv", rows)
     path = tmp_path / "report.html"
     assert here("reconcile", batch.path, returned, "--report", path).code == ExitCode.RETURNED
-    assert text(page_of(path), "h1") == "1 of 20 cards is to be encoded again."
+    assert text(page_of(path), "h1") == "19 of 20 ordered cards are ready; 1 to encode again."
     assert told(path).keys() == {"Exit code", "Command", "Batch", "Started", "Took", "Made by"}
     assert told(path)["Exit code"].startswith("13: ")
     returned.write_text("nothing")

@@ -118,7 +118,7 @@ def swapped(rows: Rows) -> None:
     rows[8][UUID], rows[9][UUID] = rows[9][UUID], rows[8][UUID]
 
 
-def doubled(rows: Rows) -> None:
+def duplicate(rows: Rows) -> None:
     """Card 1 is on two chips."""
     rows.append([*rows[0][:CHIP], chip_of(1, again=1), "ok", ""])
 
@@ -172,7 +172,7 @@ SPARES = {"snapset_3": 2}
 CARDS = 16
 SEED = 7
 
-# A sample's name, what was done to the rows, and what comes of it: encoded, failed, missing, altered, doubled, unknown.
+# A sample's name, what was done to its rows, and the counts: encoded, failed, missing, altered, duplicate, unknown.
 SAMPLES: dict[str, tuple[list[Fault], tuple[int, int, int, int, int, int]]] = {
     "all-well.xlsx": ([nothing], (14, 0, 2, 0, 0, 0)),
     "spare-used.xlsx": ([spared], (15, 0, 1, 0, 0, 0)),
@@ -182,12 +182,12 @@ SAMPLES: dict[str, tuple[list[Fault], tuple[int, int, int, int, int, int]]] = {
     "dropped.xlsx": ([dropped], (12, 0, 4, 0, 0, 0)),
     "altered.xlsx": ([altered], (12, 0, 2, 2, 0, 0)),
     "swapped.xlsx": ([swapped], (12, 0, 2, 2, 0, 0)),
-    "doubled.xlsx": ([doubled], (13, 0, 2, 0, 1, 0)),
+    "duplicate.xlsx": ([duplicate], (13, 0, 2, 0, 1, 0)),
     "shared.csv": ([shared], (12, 0, 2, 0, 2, 0)),
     "unknown.xlsx": ([unknown], (14, 0, 2, 0, 0, 1)),
     "mangled.xlsx": ([mangled], (12, 2, 2, 0, 0, 0)),
     "everything.xlsx": (
-        [failed, altered, swapped, doubled, shared, unknown, mangled, dropped, shuffled],
+        [failed, altered, swapped, duplicate, shared, unknown, mangled, dropped, shuffled],
         (1, 4, 4, 4, 3, 1),
     ),
 }

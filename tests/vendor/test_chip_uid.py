@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataloader.vendor import BLANK, ByteOrder, CellKind, read_chip
+from dataloader.vendor import BLANK, ByteOrder, CellKind, plain_text, read_chip
 
 UIDS = st.sampled_from([4, 7, 10]).flatmap(lambda length: st.binary(min_size=length, max_size=length))
 
@@ -35,7 +35,7 @@ def test_any_uid_of_a_possible_length_is_read(uid: bytes, between: str, *, upper
     text = written.hex(between) if between else written.hex()
     chip = read_chip(text.upper() if upper else text, order=order)
     if set(uid) in ({0}, {255}):
-        assert (chip.uid, chip.doubt) == ("", f"the chip UID {chip.text} is no chip's")
+        assert (chip.uid, chip.doubt) == ("", f"the chip UID {chip.text} is a placeholder, not the UID of a chip")
     else:
         assert (chip.uid, chip.doubt) == (uid.hex().upper(), "")
 
@@ -46,53 +46,63 @@ def test_an_empty_cell_is_no_chip_and_no_doubt() -> None:
         assert read_chip(text) == BLANK == read_chip(text, CellKind.NUMBER)
 
 
-MADE = "a spreadsheet program has made"
+TURNED = "the chip UID was turned into a"
+EXCEL = "probably by Excel"
 LENGTHS = "hex digits, not 8, 14 or 20"
-OTHERS = "is not one: it has other characters than hex digits"
+PAIRS = "is not a chip UID: it is not hex digits in pairs"
+OTHERS = "is not a chip UID: it has characters other than hex digits"
 LOST = "the other digits are lost"
-PUT_BACK = "probably 04123456789012, which begins with 04 once the zero is put back"
+DECIMAL = "0003C0112D5A14 if it is decimal, or 145A2D11C00300 if it is decimal with the bytes reversed"
+COULD = f"it could be 04123456789012 if it has lost a leading zero, or {DECIMAL}"
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "doubt"),
     [
         # What spreadsheet programs do.
-        ("4.56E+12", CellKind.TEXT, f"{MADE} a number of the chip UID: 4.56E+12; it probably began with 045, {LOST}"),
+        ("4.56E+12", CellKind.TEXT, f"{TURNED} number (4.56E+12), {EXCEL}; it probably began with 045, {LOST}"),
         (
             "4,123456E+12",
             CellKind.TEXT,
-            f"{MADE} a number of the chip UID: 4,123456E+12; it probably began with 0412345, {LOST}",
+            f"{TURNED} number (4,123456E+12), {EXCEL}; it probably began with 0412345, {LOST}",
         ),
-        ("1.2E+07", CellKind.TEXT, f"{MADE} a number of the chip UID: 1.2E+07; it probably began with 1, {LOST}"),
-        ("4.56E+120", CellKind.TEXT, f"{MADE} a number of the chip UID: 4.56E+120; its digits are lost"),
-        ("4123456789012", CellKind.NUMBER, f"{MADE} the number 4123456789012 of the chip UID: {PUT_BACK}"),
-        ("12345678", CellKind.NUMBER, f"{MADE} the number 12345678 of the chip UID: probably 12345678"),
-        ("412", CellKind.NUMBER, f"{MADE} the number 412 of the chip UID"),
-        ("4.56E+40", CellKind.NUMBER, f"{MADE} the number 4.56E+40 of the chip UID: its last digits are lost"),
+        ("1.2E+07", CellKind.TEXT, f"{TURNED} number (1.2E+07), {EXCEL}; it probably began with 1, {LOST}"),
+        ("4.56E+120", CellKind.TEXT, f"{TURNED} number (4.56E+120), {EXCEL}; its digits are lost"),
+        ("4123456789012", CellKind.NUMBER, f"{TURNED} number (4123456789012), {EXCEL}: {COULD}"),
+        ("412", CellKind.NUMBER, f"{TURNED} number (412), {EXCEL}"),
+        ("4.56E+40", CellKind.NUMBER, f"{TURNED} number (4.56E+40), {EXCEL}: its last digits are lost"),
         (
             "41234567890123456",
             CellKind.NUMBER,
-            f"{MADE} the number 41234567890123456 of the chip UID: its last digits are lost",
+            f"{TURNED} number (41234567890123456), {EXCEL}: its last digits are lost",
         ),
-        ("1904-03-02", CellKind.DATE, "a spreadsheet program has made a date of the chip UID: 1904-03-02"),
-        ("TRUE", CellKind.BOOLEAN, "a spreadsheet program has made a boolean of the chip UID: TRUE"),
+        ("1904-03-02", CellKind.DATE, f"{TURNED} date (1904-03-02), {EXCEL}"),
+        ("TRUE", CellKind.BOOLEAN, f"{TURNED} boolean (TRUE), {EXCEL}"),
         (
             "04A2B3C4D5E680",
             CellKind.FORMULA,
-            "the chip UID is a formula, and its value 04A2B3C4D5E680 may be an old one",
+            "the chip UID is a formula, and its stored value 04A2B3C4D5E680 may be outdated",
         ),
-        # The same, when it has been saved as CSV.
-        ("4123456789012", CellKind.TEXT, f"the chip UID 4123456789012 has 13 {LENGTHS}: {PUT_BACK}"),
-        ("A2B3C4D5E6801", CellKind.TEXT, f"the chip UID A2B3C4D5E6801 has 13 {LENGTHS}: probably 0A2B3C4D5E6801"),
-        ("1904-03-02", CellKind.TEXT, f"the chip UID 1904-03-02 {OTHERS}"),
-        ("01.04.2021", CellKind.TEXT, f"the chip UID 01.04.2021 {OTHERS}"),
+        # The same, when it was saved as CSV.
+        ("4123456789012", CellKind.TEXT, f"the chip UID 4123456789012 has 13 {LENGTHS}: {COULD}"),
+        (
+            "A2B3C4D5E6801",
+            CellKind.TEXT,
+            f"the chip UID A2B3C4D5E6801 has 13 {LENGTHS}: it could be 0A2B3C4D5E6801 if it has lost a leading zero",
+        ),
+        ("1904-03-02", CellKind.TEXT, "1904-03-02 is not a chip UID: it is not hex digits in pairs"),
+        ("01.04.2021", CellKind.TEXT, "01.04.2021 is not a chip UID: it is not hex digits in pairs"),
         # What people do.
         ("04A2B3C4D5E6", CellKind.TEXT, f"the chip UID 04A2B3C4D5E6 has 12 {LENGTHS}"),
-        ("04A2B3C4D5E68O", CellKind.TEXT, f"the chip UID 04A2B3C4D5E68O {OTHERS}"),
-        ("04:A2:B3-C4:D5:E6:80", CellKind.TEXT, f"the chip UID 04:A2:B3-C4:D5:E6:80 {OTHERS}"),
-        ("n/a", CellKind.TEXT, f"the chip UID n/a {OTHERS}"),
-        ("00:00:00:00", CellKind.TEXT, "the chip UID 00:00:00:00 is no chip's"),
-        ('=HEX2DEC("04")', CellKind.TEXT, f'the chip UID =HEX2DEC("04") {OTHERS}'),
+        ("04A2B3C4D5E68O", CellKind.TEXT, f"04A2B3C4D5E68O {OTHERS}"),
+        (
+            "04:A2:B3-C4:D5:E6:80",
+            CellKind.TEXT,
+            f"04:A2:B3-C4:D5:E6:80 {PAIRS}",
+        ),
+        ("n/a", CellKind.TEXT, f"n/a {OTHERS}"),
+        ("00:00:00:00", CellKind.TEXT, "the chip UID 00:00:00:00 is a placeholder, not the UID of a chip"),
+        ('=HEX2DEC("04")', CellKind.TEXT, f'=HEX2DEC("04") {OTHERS}'),
     ],
 )
 def test_what_is_in_doubt_is_told_with_what_can_be_concluded(text: str, kind: CellKind, doubt: str) -> None:
@@ -103,8 +113,8 @@ def test_what_is_in_doubt_is_told_with_what_can_be_concluded(text: str, kind: Ce
 
 def test_conclusions_know_the_byte_order() -> None:
     """A zero that is lost in front was part of the last byte, where UIDs are written from behind."""
-    doubt = read_chip("8012345678904", order=ByteOrder.LSB).doubt
-    assert doubt.endswith("probably 04896745230108, which begins with 04 once the zero is put back")
+    doubt = read_chip("801234567890A", order=ByteOrder.LSB).doubt
+    assert doubt.endswith("it could be 0A896745230108 if it has lost a leading zero")
     assert read_chip("4.56E+12", order=ByteOrder.LSB).doubt.endswith("; its digits are lost")
 
 
@@ -115,9 +125,11 @@ def test_nothing_but_a_whole_uid_is_taken_for_one(text: str, kind: CellKind, ord
     if chip.uid:
         assert kind is CellKind.TEXT
         assert len(bytes.fromhex(chip.uid)) in {4, 7, 10}
-        digits = "".join(each for each in text.upper() if each in "0123456789ABCDEF")
-        assert digits == (chip.uid if order is ByteOrder.MSB else bytes.fromhex(chip.uid)[::-1].hex().upper())
-    assert bool(chip.uid) + bool(chip.doubt) == bool(text.strip())
+        digits = "".join(each for each in plain_text(text).upper() if each in "0123456789ABCDEF")
+        written = chip.uid if order is ByteOrder.MSB else bytes.fromhex(chip.uid)[::-1].hex().upper()
+        # Marks of hex, such as 0x, are no digits of it.
+        assert digits.endswith(written[-2:])
+    assert bool(chip.uid) + bool(chip.doubt) == bool(plain_text(text))
 
 
 def test_a_long_cell_is_repeated_in_part() -> None:

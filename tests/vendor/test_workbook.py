@@ -57,14 +57,14 @@ def rows_of(sheet: Any) -> list[list[Any]]:
 
 def test_the_workbook_holds_the_manifests_cards_in_their_order(small: Batch, book: Book) -> None:
     """A row a card under the titles, with number, UUID, check value and snapset; the vendor's columns are empty."""
-    assert book.sheetnames == ["Cards", "Read me", "Batch"]
+    assert book.sheetnames == ["Read me", "Cards", "Batch"]
     titles, *rows = rows_of(book["Cards"])
     assert titles == TITLES
     assert rows == [
         [str(card.number), card.uuid, check_value(card.uuid), card.snapset, None, None, None]
         for card in cards_of(small)
     ]
-    assert book.active is book["Cards"]
+    assert book.active is book["Read me"]
 
 
 def test_the_last_sheet_says_what_the_batch_is(small: Batch, book: Book) -> None:
@@ -86,7 +86,7 @@ def test_a_spares_row_says_so(tmp_path: Path) -> None:
     cells = [row[5] for row in book["Cards"].iter_rows(min_row=2)]
     assert {(cell.number_format, cell.protection.locked) for cell in cells} == {("@", False)}
     assert ["Spares", "2"] in rows_of(book["Batch"])
-    assert ["Cards", "7, one a row of the sheet Cards; 2 are spares"] in rows_of(book["Read me"])
+    assert ["Cards", "7, one in each row of the sheet Cards; 2 are spares"] in rows_of(book["Read me"])
     assert check_workbook(batch.workbook).cards == 7
 
 
@@ -110,7 +110,7 @@ def test_no_name_becomes_a_formula(small: Batch, name: str) -> None:
     book = openpyxl.load_workbook(stream)
     cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row if cell.value is not None]
     assert {cell.data_type for cell in cells} == {"s"}
-    assert [cell.coordinate for cell in cells if cell.value == name] == ["D2", "B2", "B1"]
+    assert [cell.coordinate for cell in cells if cell.value == name] == ["B2", "A4", "D2", "B1"]
     with ZipFile(stream) as archive:
         parts = b"".join(archive.read(part) for part in archive.namelist() if "worksheets/" in part)
     assert not re.search(rb"<f\b", parts)
@@ -126,9 +126,8 @@ def test_the_vendors_columns_alone_are_open(book: Book) -> None:
         assert (sheet.protection.formatColumns, sheet.protection.formatRows) == (False, False)
     locked = [[cell.protection.locked for cell in row] for row in book["Cards"].iter_rows()]
     assert locked == [[True] * 7] + [[True] * 4 + [False] * 3] * 9
-    assert {cell.protection.locked for sheet in book.worksheets[1:] for row in sheet.iter_rows() for cell in row} == {
-        True
-    }
+    others = [book["Read me"], book["Batch"]]
+    assert {cell.protection.locked for sheet in others for row in sheet.iter_rows() for cell in row} == {True}
 
 
 def test_the_result_is_chosen_from_a_list(book: Book) -> None:
@@ -138,7 +137,7 @@ def test_the_result_is_chosen_from_a_list(book: Book) -> None:
     [choice] = cards.data_validations.dataValidation
     assert (choice.type, choice.formula1, choice.allow_blank) == ("list", '"ok,failed,spare"', True)
     assert (str(choice.sqref), choice.showErrorMessage, choice.errorStyle) == ("F2:F10", True, None)
-    assert choice.error == "The result is ok, failed or spare. What else there is to say belongs in the column Note."
+    assert choice.error == "The result is ok, failed or spare. Put anything else into the column Note."
     # The drop-down's arrow is shown; in the file's format this flag hides it (ECMA-376 part 1, 18.3.1.32).
     assert not choice.hide_drop_down
 
@@ -169,7 +168,7 @@ def test_the_instructions_say_what_to_do_with_this_batch(small: Batch, book: Boo
     assert lines[0] == ["Cards of batch spring", None]
     assert ["Digest", small.manifest.header.digest] in lines
     said = "\n".join(str(cell) for line in lines for cell in line)
-    assert "9, one a row" in said
+    assert "9, one in each row" in said
     for word in [*TITLES[1:], "ok", "failed", "spare", "NDEF", "leading zeros", "Don't sort"]:
         assert word.lower() in said.lower(), word
     # Rows are high enough for what is wrapped in them.
@@ -356,7 +355,7 @@ def test_a_cell_that_breaks_a_rule_is_named_by_its_row(
 
 
 def test_a_row_that_is_there_twice_is_found(small: Batch, book: Book) -> None:
-    """A doubled row is told by its UUID and its number, with the row of the first."""
+    """A duplicate row is told by its UUID and its number, with the row of the first."""
     sheet = book["Cards"]
     sheet.append([cell.value for cell in sheet[3]])
     book.save(small.workbook)
@@ -467,7 +466,7 @@ def broken_xml(path: Path) -> None:
     with ZipFile(copy) as source, ZipFile(path, "w", ZIP_DEFLATED) as target:
         for name in source.namelist():
             content = source.read(name)
-            target.writestr(name, content[: len(content) // 2] if name.endswith("sheet1.xml") else content)
+            target.writestr(name, content[: len(content) // 2] if name.endswith("sheet2.xml") else content)
     copy.unlink()
 
 

@@ -1,33 +1,36 @@
-"""Reconciling: what became of each card at the vendor's, from the manifest and the files that came back.
+"""Compare what the vendor sent back with a batch: what became of each card.
 
-The rules stand as tables in docs/reconcile.md: whose a row is (:func:`rows.whose`), what it says
-(:func:`rows.understand`), and what the rows of a card come to (:func:`judging.judge`).
+The rules are tables in docs/reconcile.md: which card a row belongs to (:func:`rows.whose`), what it says
+(:func:`rows.understand`), and what the rows of a card come to (:func:`verdicts.judge`).
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataloader.batch import Counts, Manifest
-from dataloader.common import InputError, Problem, short
-from dataloader.operations.reconcile.card_index import Roll
+from dataloader.batch import Counts, Manifest, Reconciled, ReturnedCard, Verdict
+from dataloader.common import InputError, Problem, many, short
+from dataloader.operations.reconcile.card_index import CardIndex
 from dataloader.operations.reconcile.ledger import Ledger
-from dataloader.operations.reconcile.reader import Reader
-from dataloader.operations.reconcile.rows import SHOWN, TableInput
+from dataloader.operations.reconcile.rows import SHOWN, Row, Said, TableInput, deliveries, understand, whose
 from dataloader.vendor import BATCH_DIGEST_ROW, ROUND_ROW, ByteOrder
-from dataloader.vendor.returned import Reading, ReturnedTable, open_returned
+from dataloader.vendor.returned import (
+    KEYS,
+    MAX_CELL,
+    Reading,
+    ReturnedRow,
+    ReturnedTable,
+    open_returned,
+    text_of,
+    unread_columns,
+)
 
 MAX_DIGITS = 3
-"""Of the number of a round of encoding."""
+"""Of the number of a round."""
 
-OnRows = Callable[[int], None]
-"""Called now and then with how many more rows have been read."""
-
-
-def no_rows(rows: int) -> None:
-    """Show nothing."""
+OnRows = Callable[[int], object]
+"""Called now and then with how many more rows were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,28 @@ class ReturnedFile:
 
     path: Path
     again: bool = False
-    """Whether it tells of cards that were encoded again: what it says of a card takes the place of what others say."""
+    """Whether its cards were encoded again: what it says of a card replaces what earlier files say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How the cards came back that start with one snapset."""
+
+    ordered: int
+    """Cards without spares."""
+    encoded: int
+    """Encoded cards, spares among them."""
+    spares_unused: int
+
+    @property
+    def ready(self) -> int:
+        """Ordered cards that are encoded, or that an encoded spare makes up for."""
+        return min(self.ordered, self.encoded)
+
+    @property
+    def to_encode(self) -> int:
+        """Cards that are still wanted."""
+        return self.ordered - self.ready
 
 
 @dataclass(slots=True)
@@ -48,9 +72,13 @@ class Reconciliation:
     counts: Counts
     rows: int
     round: int
-    """The last round of encoding that the files tell of, from 1."""
+    """The number of this reconciliation, from 1: one more than that of the last."""
     warnings: list[Problem] = field(default_factory=list)
-    """What is to be noticed, though it changes no verdict."""
+    """What to notice, though it changes no verdict."""
+    shares: dict[str, Share] = field(default_factory=dict)
+    """How the cards of each snapset came back."""
+    again: list[ReturnedCard] = field(default_factory=list)
+    """The cards to encode again: no more than are wanted, by the numbers of the cards."""
 
     @property
     def unknown(self) -> int:
@@ -58,14 +86,25 @@ class Reconciliation:
         return len(self.ledger.strays)
 
     @property
+    def ordered(self) -> int:
+        """How many cards were ordered: all but the spares."""
+        return sum(share.ordered for share in self.shares.values())
+
+    @property
+    def ready(self) -> int:
+        """How many of the ordered cards are encoded, or made up for by a spare."""
+        return sum(share.ready for share in self.shares.values())
+
+    @property
     def to_encode(self) -> int:
-        """How many cards have to be encoded again."""
-        return sum(self.counts.left_out.values()) - self.counts.spares_unused
+        """How many cards must be encoded again."""
+        return len(self.again)
 
     @property
     def good(self) -> bool:
-        """Whether every card is encoded or an unused spare, and every row a card's."""
-        return not self.to_encode and not self.unknown
+        """Whether every ordered card is ready, no chip must be destroyed, and every row is some card's."""
+        bad = self.counts[Verdict.DUPLICATE] + self.counts[Verdict.ALTERED]
+        return not self.to_encode and not self.unknown and not bad
 
 
 def reconcile(
@@ -74,82 +113,242 @@ def reconcile(
     reading: Reading,
     *,
     byte_order: ByteOrder = ByteOrder.MSB,
-    on_rows: OnRows = no_rows,
+    previous: Reconciled | None = None,
+    on_rows: OnRows | None = None,
 ) -> Reconciliation:
     """Find out what became of each card of a batch.
 
     Args:
         manifest: the batch.
-        files: what came back, all of it; neither the order of files nor that of rows matters, but for files of
-            cards that were encoded again, of which the later ones take the place of the earlier.
+        files: what came back; neither the order of files nor that of rows matters, except that of files of cards
+            that were encoded again: later ones replace earlier ones.
         reading: how to read them.
         byte_order: how chip UIDs are written in them.
-        on_rows: told of rows that have been read.
+        previous: what the last reconciliation found; it stands for cards that the files say nothing about.
+        on_rows: told how many rows were read.
 
     Raises:
-        FileError: a file can't be read.
-        InputError: one is no table of cards, of another batch, or not safe to open.
+        FileError: a file cannot be read.
+        InputError: a file is no table of cards, is of another batch, is not safe to open, or has not been filled in.
     """
-    names = Counter(each.path.name for each in files)
+    tables = _read(manifest, files, reading, previous, on_rows)
+    index = CardIndex(manifest)
+    ledger = Ledger(index, previous)
+    told = deliveries([(each.source, each.round) for each in tables])
     warnings: list[Problem] = []
-    rows = tables = 0
-    last_round = 1
-    with ExitStack() as stack:
-        ordered = sorted(files, key=lambda each: each.again)
-        labels = [each.path.name if names[each.path.name] == 1 else str(each.path) for each in ordered]
-        # The first file is opened, by a process of its own, while the manifest is read here.
-        opened = stack.enter_context(open_returned(ordered[0].path, labels[0], reading))
-        ledger = Ledger(Roll(manifest))
-        for at, file in enumerate(ordered):
-            if at:
-                opened = stack.enter_context(open_returned(file.path, labels[at], reading))
-            again = last_round + 1
-            for source in opened:
-                # A file is a round, whatever number of sheets it has.
-                round_ = again if file.again else _round(manifest, source)
-                last_round = max(last_round, round_)
-                tables += 1
-                reader = Reader(ledger, TableInput(source, tables, round_, byte_order), reading.max_rows)
-                reader.read(file.path, on_rows)
-                rows += reader.rows
-                warnings += [*_about_table(manifest, file.path, source, reader), *reader.warnings]
-            stack.close()
+    known = rows = 0
+    for at, each in enumerate(tables, 1):
+        table = TableInput(each.source, at, each.round, byte_order, told[each.round])
+        reader = _TableReader(ledger, index, table, each.path)
+        reader.read()
+        known += reader.known
+        rows += each.source.total
+        warnings += [*_about_table(manifest, each, reader.known), *reader.warnings]
+        # The rows are in the ledger now.
+        each.source.rows.clear()
+    _check_filled(files, tables, known)
     counts = ledger.judge()
     warnings += [Problem(where, why) for where, why in ledger.warnings]
     if ledger.chips_look_reversed:
         other = ByteOrder.LSB if byte_order is ByteOrder.MSB else ByteOrder.MSB
-        rule = "they all end with 04, the maker's number that chip UIDs of 7 bytes begin with"
-        warnings.append(Problem("chip UIDs", rule, f"if they are written the other way round: --byte-order {other}"))
-    return Reconciliation(manifest, ledger, counts, rows, last_round, warnings)
+        rule = "they all end with 04, the maker's number that 7-byte chip UIDs begin with"
+        warnings.append(Problem("chip UIDs", rule, f"if their bytes are written in reverse: --byte-order {other}"))
+    last = max([each.round for each in tables] + ([previous.round + 1] if previous else []))
+    found = Reconciliation(manifest, ledger, counts, rows, last, warnings)
+    found.shares = _shares(manifest, ledger)
+    found.again = _again(found)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A table that was read, and what is known about it."""
+
+    path: Path
+    source: ReturnedTable
+    round: int
+
+
+def _read(
+    manifest: Manifest,
+    files: Sequence[ReturnedFile],
+    reading: Reading,
+    previous: Reconciled | None,
+    on_rows: OnRows | None,
+) -> list[_Read]:
+    """Read all tables, and number their rounds.
+
+    Raises:
+        InputError: a file cannot be read; or all of them are of a second round, and the first is not known.
+    """
+    names = Counter(each.path.name for each in files)
+    tables: list[_Read] = []
+    last = previous.round if previous else 1
+    for file in sorted(files, key=lambda each: each.again):
+        place = file.path.name if names[file.path.name] == 1 else str(file.path)
+        # A file is one round, however many sheets it has.
+        again = last + 1
+        with open_returned(file.path, place, reading) as sources:
+            for source in sources:
+                round_ = again if file.again else _round(manifest, source)
+                last = max(last, round_)
+                tables.append(_Read(file.path, source, round_))
+                if on_rows:
+                    on_rows(source.total)
+    if previous is None and tables and all(each.round > 1 for each in tables):
+        rule = "holds only cards that were encoded again, and what came back before is not known"
+        raise InputError(
+            Problem(str(tables[0].path), rule, "give the earlier files, too, or --previous NAME.reconciled.jsonl")
+        )
+    return tables
 
 
 def _round(manifest: Manifest, source: ReturnedTable) -> int:
-    """Return the round of encoding that a workbook of ours says it is for; 1 for any other file."""
+    """Return the round that a workbook of ours says it is for; 1 for any other file."""
     text = source.about.get(ROUND_ROW, "")
     ours = source.about.get(BATCH_DIGEST_ROW) == manifest.header.digest
     return int(text) if ours and text.isdecimal() and len(text) <= MAX_DIGITS and int(text) else 1
 
 
-def _about_table(manifest: Manifest, path: Path, source: ReturnedTable, reader: Reader) -> list[Problem]:
-    """Return what is to be noticed about a whole table.
+class _TableReader:
+    """Notes the rows of one table in the ledger."""
+
+    def __init__(self, ledger: Ledger, index: CardIndex, table: TableInput, path: Path) -> None:
+        self.known = 0
+        """Rows that belong to a card."""
+        self.warnings: list[Problem] = []
+        self._ledger = ledger
+        self._index = index
+        self._table = table
+        self._path = path
+
+    def read(self) -> None:
+        """Note all rows.
+
+        Raises:
+            InputError: a cell is far too long.
+        """
+        for cells in self._table.source.rows:
+            self._check_cells(cells)
+            row = understand(self._table, cells)
+            if _is_no_card(row):
+                rule = f"skipped: it has no UUID, check value, chip UID or result: {row.number_text or row.note}"
+                self.warnings.append(Problem(row.where, rule))
+                continue
+            found = whose(row, self._index)
+            self.known += bool(found.card)
+            self._ledger.note(row, found)
+            if found.card:
+                self._check_snapset(row, cells, found.card)
+
+    def _check_cells(self, cells: ReturnedRow) -> None:
+        for key, cell in zip(KEYS, cells[1:], strict=False):
+            if isinstance(cell, str) and len(cell) > MAX_CELL:
+                where = f"{self._path}, {self._table.source.unit} {cells.line}"
+                rule = f"the cell of the {key} holds {len(cell):,} characters; the limit is {MAX_CELL:,}"
+                raise InputError(Problem(where, rule, "have it shortened"))
+
+    def _check_snapset(self, row: Row, cells: ReturnedRow, number: int) -> None:
+        wanted = self._index.card(number).snapset
+        if cells.snapset in {wanted, ""} if isinstance(cells.snapset, str) else False:
+            return
+        says = text_of(cells.snapset)[0].strip()
+        if says and says != wanted:
+            rule = f"its snapset is {short(says, SHOWN)}, but card {number} starts with {wanted}"
+            self.warnings.append(Problem(row.where, rule, "the manifest counts"))
+
+
+def _is_no_card(row: Row) -> bool:
+    return (
+        not row.uuid.strip()
+        and not row.check
+        and not row.chip.text
+        and (row.said is Said.NOTHING or not row.table.source.keys & {"result", "chip"})
+    )
+
+
+def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
+    """Return what to notice about a whole table.
 
     Raises:
         InputError: it says that it is of another batch, and none of its rows is this one's.
     """
     found = []
-    header = manifest.header
+    source, header = table.source, manifest.header
     digest = source.about.get(BATCH_DIGEST_ROW) or source.about.get("Digest") or header.digest
     if digest != header.digest:
-        rule = f"says that it is of batch {short(source.about.get('Name', ''), SHOWN)}, not of this {header.name}"
-        if not reader.known:
-            raise InputError(Problem(str(path), rule, "give the manifest of its batch"))
-        found.append(Problem(source.place, rule, "though it has cards of this one; look whether it is the right file"))
-    elif not reader.known:
-        rule = "holds no row of a card of this batch" if reader.rows else "holds no rows"
-        found.append(Problem(source.place, rule, "look whether it is the right file, and the right manifest"))
-    if not source.fills_result and not source.fills_chip:
-        found.append(Problem(source.place, "holds neither results nor chip UIDs", "nobody has filled it in yet"))
+        rule = f"says that it is of batch {short(source.about.get('Name', ''), SHOWN)}, not {header.name}"
+        if not known:
+            raise InputError(Problem(str(table.path), rule, "give the manifest of its batch"))
+        found.append(Problem(source.place, rule, "it has cards of this batch; check that it is the right file"))
+    elif not known:
+        rule = "has no row of a card of this batch" if source.total else "has no rows"
+        found.append(Problem(source.place, rule, "check the file and the manifest"))
+    if source.unread:
+        count = "column was" if len(source.unread) == 1 else "columns were"
+        rule = f"{len(source.unread)} {count} not understood, and not read: {unread_columns(source)}"
+        found.append(Problem(source.place, rule, "if one of them matters, name it with --column"))
+    if source.hidden:
+        one = source.hidden == 1
+        rule = f"{many(source.hidden, 'row')} {'is' if one else 'are'} hidden, filtered out or struck through"
+        found.append(
+            Problem(source.place, rule, f"{'it does' if one else 'they do'} not count without --include-hidden")
+        )
+    if not source.keys & {"result", "chip"}:
+        rule = "lists cards without results or chip UIDs, so what became of them is in doubt"
+        found.append(Problem(source.place, rule, "leave the file out if it does not matter"))
+    elif not source.fills_result and not source.fills_chip:
+        found.append(Problem(source.place, "has neither results nor chip UIDs", "nobody has filled it in yet"))
     elif not source.fills_chip:
-        rule = "holds no chip UIDs, so that a card on two chips goes unnoticed"
+        rule = "has no chip UIDs, so that a card on two chips goes unnoticed"
         found.append(Problem(source.place, rule, "ask the vendor for them"))
     return found
+
+
+def _check_filled(files: Sequence[ReturnedFile], tables: Sequence[_Read], known: int) -> None:
+    """Refuse files that say nothing about the batch: what would be written would pass for the latest word.
+
+    Raises:
+        InputError: nobody has filled them in, or none of their rows is a card's.
+    """
+    which = str(files[0].path) if len(files) == 1 else f"{files[0].path} and {many(len(files) - 1, 'other file')}"
+    if not any(each.source.fills_result or each.source.fills_chip for each in tables):
+        rule = "nobody has filled in a result or a chip UID, so there is nothing to compare; nothing was written"
+        if not any(each.source.keys & {"result", "chip"} for each in tables):
+            rule = "has no column of results or chip UIDs, so it does not say which cards are encoded"
+        todo = 'if they have other titles: --column result="ITS TITLE" --column chip="ITS TITLE"'
+        raise InputError(Problem(which, rule, todo))
+    if not known:
+        rule = "has no row of a card of this batch; nothing was written"
+        raise InputError(Problem(which, rule, "check the file and the manifest"))
+
+
+def _shares(manifest: Manifest, ledger: Ledger) -> dict[str, Share]:
+    encoded: Counter[str] = Counter()
+    unused: Counter[str] = Counter()
+    for each in ledger:
+        encoded[each.card.snapset] += each.verdict is Verdict.ENCODED
+        unused[each.card.snapset] += each.unused_spare
+    header = manifest.header
+    return {
+        snapset: Share(count - header.spares.get(snapset, 0), encoded[snapset], unused[snapset])
+        for snapset, count in header.snapsets.items()
+    }
+
+
+def _again(found: Reconciliation) -> list[ReturnedCard]:
+    """Return the cards to encode again: of each snapset as many as are wanted.
+
+    Cards that were ordered come before spares.
+    """
+    wanted = {snapset: share.to_encode for snapset, share in found.shares.items()}
+    if not any(wanted.values()):
+        return []
+    candidates = [each for each in found.ledger if each.is_to_encode]
+    candidates.sort(key=lambda each: (found.manifest.header.is_spare(each.card.number), each.card.number))
+    chosen = []
+    for each in candidates:
+        if wanted[each.card.snapset]:
+            wanted[each.card.snapset] -= 1
+            chosen.append(each)
+    return sorted(chosen, key=lambda each: each.card.number)

@@ -1,6 +1,5 @@
-"""Writing what a reconciliation comes to: the reconciled file, the workbook of cards to encode again, the details."""
+"""Write what a reconciliation found: the reconciled file, the workbook of cards to encode again, the details."""
 
-from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,13 +7,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dataloader.batch import RECONCILED_SUFFIX, Card, Header, Verdict, write_reconciled
-from dataloader.common import FileError, new_files
+from dataloader.batch import Card, Header, Verdict, reconciled_name, write_reconciled
+from dataloader.common import new_files
 from dataloader.operations.reconcile.reconciliation import Reconciliation
-from dataloader.vendor import WORKBOOK_SUFFIX, Again, write_workbook
-
-REENCODE_SUFFIX = f".reencode{WORKBOOK_SUFFIX}"
-TODO = "give --name or --out, and all files that came back so far"
+from dataloader.vendor import WORKBOOK_SUFFIX, Again, Why, write_workbook
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +21,14 @@ class Results:
     reencode: Path
 
 
-def results_in(folder: Path, name: str) -> Results:
-    """Return where the results are going to be.
-
-    Raises:
-        FileError: one stands there already: an earlier run's, which is never overwritten.
-    """
-    results = Results(folder / f"{name}{RECONCILED_SUFFIX}", folder / f"{name}{REENCODE_SUFFIX}")
-    for path in (results.reconciled, results.reencode):
-        if path.exists() or path.is_symlink():
-            raise FileError(str(path), rule="stands already and is never overwritten", todo=TODO)
-    return results
+def results_in(folder: Path, name: str, round_: int = 1) -> Results:
+    """Return where the results of a round go: from the second on, its number is in their names."""
+    number = "" if round_ == 1 else f".{round_}"
+    return Results(folder / reconciled_name(name, round_), folder / f"{name}.reencode{number}{WORKBOOK_SUFFIX}")
 
 
 def write_results(found: Reconciliation, results: Results, password: str | None = None) -> bool:
-    """Write the results; the workbook only where cards are to be encoded again.
+    """Write the results; the workbook only if cards must be encoded again.
 
     Args:
         found: what became of the batch.
@@ -50,35 +39,39 @@ def write_results(found: Reconciliation, results: Results, password: str | None 
         Whether there is such a workbook.
 
     Raises:
-        FileError: a file stands there already, or can't be written.
+        FileError: a file already exists, or cannot be written.
     """
-    paths = [results.reconciled, results.reencode] if found.to_encode else [results.reconciled]
+    paths = [results.reconciled, results.reencode] if found.again else [results.reconciled]
     with new_files(*paths) as streams:
-        write_reconciled(streams[0], found.manifest.header, found.counts, found.ledger)
-        if found.to_encode:
-            numbers = array("I", (each.card.number for each in found.ledger if each.is_to_encode))
-            again = Again(found.manifest.header, found.round + 1)
-            write_workbook(streams[1], _part(found, numbers), _cards(found, numbers), password, again)
-    return bool(found.to_encode)
+        write_reconciled(streams[0], found.manifest.header, found.counts, found.ledger, found.round)
+        if found.again:
+            cards = [each.card for each in found.again]
+            whys = {
+                each.card.number: Why(_why(each.verdict, each.reason), found.ledger.chips(each.card.number))
+                for each in found.again
+            }
+            again = Again(found.manifest.header, found.round + 1, whys)
+            write_workbook(streams[1], _part(found, cards), cards, password, again)
+    return bool(found.again)
 
 
-def _cards(found: Reconciliation, numbers: "array[int]") -> Iterator[Card]:
-    return map(found.ledger.roll.card, numbers)
+def _why(verdict: Verdict, reason: str) -> str:
+    return f"{verdict.value}: {reason}" if reason else verdict.value
 
 
-def _part(found: Reconciliation, numbers: "array[int]") -> Header:
+def _part(found: Reconciliation, cards: list[Card]) -> Header:
     """Return a header for a part of the batch; a spare that is in it is to be encoded like any other card."""
     digest = sha256()
-    snapsets: Counter[str] = Counter()
-    for card in _cards(found, numbers):
+    for card in cards:
         digest.update(card.line())
-        snapsets[card.snapset] += 1
+    snapsets = Counter(card.snapset for card in cards)
     header = found.manifest.header
-    return replace(header, cards=len(numbers), snapsets=snapsets, digest=f"sha256:{digest.hexdigest()}", spares={})
+    return replace(header, cards=len(cards), snapsets=snapsets, digest=f"sha256:{digest.hexdigest()}", spares={})
 
 
 def details(found: Reconciliation) -> Iterator[dict[str, Any]]:
-    """Yield an object for each card that is not encoded, each row that is no card's, and all that is to be noticed."""
+    """Yield an object for each card that is not encoded, each row of no card, and everything to notice."""
+    again = {each.card.number for each in found.again}
     for each in found.ledger:
         if each.verdict is not Verdict.ENCODED:
             yield {
@@ -88,6 +81,7 @@ def details(found: Reconciliation) -> Iterator[dict[str, Any]]:
                 "verdict": each.verdict.value,
                 "chip": each.chip or None,
                 "unused_spare": each.unused_spare,
+                "to_encode": each.card.number in again,
                 "reason": each.reason,
             }
     for stray in found.ledger.strays:

@@ -1,24 +1,35 @@
-"""Rows: what a returned row says, and whose it is. Pure rules, written down as a table in docs/reconcile.md."""
+"""Rows: what a returned row says, and which card it belongs to. Pure rules; docs/reconcile.md has them as tables."""
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
-from typing import NamedTuple
 
 from dataloader.common import short
-from dataloader.operations.reconcile.card_index import Roll
-from dataloader.vendor import BLANK, ByteOrder, CellKind, ChipUid, check_value, read_chip
-from dataloader.vendor.returned import Cell, ReturnedRow, ReturnedTable, text_of
+from dataloader.operations.reconcile.card_index import CardIndex
+from dataloader.vendor import BLANK, ByteOrder, CellKind, ChipUid, check_value, plain_text, read_chip
+from dataloader.vendor.returned import (
+    SPARE,
+    Cell,
+    ReturnedRow,
+    ReturnedTable,
+    says_failed,
+    says_not_encoded,
+    text_of,
+)
 
 SHOWN = 60
-"""Characters of what stands in a cell that are repeated."""
+"""Characters of a cell that messages repeat."""
+OK = "ok"
+_DIGITS = 9
+"""Of a card number; more than any batch has."""
 
 
 class Said(StrEnum):
-    """What a row says of its card."""
+    """What a row says about its card."""
 
     ENCODED = "encoded"
     DOUBTFUL = "doubtful"
-    """It may say encoded, but with a chip UID or a result that leaves a doubt."""
+    """It may say encoded, but something about it is in doubt."""
     FAILED = "failed"
     SPARE = "spare"
     """A spare card that was not used."""
@@ -26,113 +37,171 @@ class Said(StrEnum):
 
 
 class Standing(Enum):
-    """What a row is to a card."""
+    """How a row belongs to a card."""
 
     OWN = auto()
-    """It is the card's: its UUID is, and nothing beside it says another card's."""
+    """The UUID is the card's, and nothing in the row points to another card."""
     CONTRADICTED = auto()
-    """It has the card's UUID, but what stands beside it does not fit, and points to no other card for certain."""
+    """The UUID is the card's, but its number or check value is not, and they point to no other card for certain."""
     NAMED = auto()
-    """Its card number and check value make it the card's, but it has another UUID."""
+    """Card number and check value are the card's, but the UUID is not."""
     BORROWED = auto()
-    """It has the card's UUID, but card number and check value make it another card's."""
+    """The UUID is the card's, but card number and check value are another card's."""
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What all tables of one round say together: a vendor may put results and chip UIDs into different ones."""
+
+    fills_result: bool
+    """Whether any of them has results."""
+    completed: Collection[str] = ()
+    """UUIDs whose results are in tables without chip UIDs, where other tables have a chip UID for each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableInput:
+    """A table of a returned file, and what the operator says about it."""
+
+    source: ReturnedTable
+    index: int
+    """Its number among all, in the order of the command line."""
+    round: int
+    byte_order: ByteOrder
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
     """A row, as it is understood."""
 
-    where: str
-    """The file and the row."""
-    order: tuple[int, int]
-    """Which comes first in messages: the number of the file, and of the row in it."""
-    round: int
-    """Which round of encoding it tells of: the last one is what counts for a card."""
+    table: TableInput
+    line: int
     number: int | None
-    """The card number; None where none stands there, or no number."""
+    """The card number; None if there is none, or no number."""
     number_text: str
     uuid: str
-    """As it stands; a formula's or a number's says so and is no card's."""
+    """As it is in the cell; a formula or a number says so, and is no card's UUID."""
     check: str
-    """Letters in upper case; empty where none stand there."""
+    """Letters in upper case; empty if there are none."""
     said: Said
     chip: ChipUid = BLANK
     why: str = ""
-    """Why it is doubtful or failed, or says nothing."""
+    """Why it does not say encoded."""
     note: str = ""
     by_chip: bool = False
-    """Whether nobody has filled the column of results, so that only the chip UID tells."""
+    """Whether there are no results in the delivery, so that only the chip UID tells."""
+    hidden: bool = False
+    """Whether it is in doubt because it is hidden or struck through."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """The file and the row."""
+        return self.table.source.where(self.line)
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Which row comes first in messages: the number of the table, and of the row in it."""
+        return (self.table.index, self.line)
+
+    @property
+    def round(self) -> int:
+        """Which round of encoding it is from; the last one counts for a card."""
+        return self.table.round
 
 
 def parse_number(cell: Cell) -> int | None:
     """Return the card number in a cell, written as a number or as text; None for anything else."""
     text, kind = text_of(cell)
-    text = text.strip()
-    return int(text) if kind in {CellKind.TEXT, CellKind.NUMBER} and text.isdecimal() and len(text) <= 9 else None  # noqa: PLR2004 - more than any batch
-
-
-@dataclass(frozen=True, slots=True)
-class TableInput:
-    """A table of a returned file, and what the operator says of it."""
-
-    source: ReturnedTable
-    index: int
-    """Its number among all."""
-    round: int
-    byte_order: ByteOrder
+    text = plain_text(text)
+    if kind not in {CellKind.TEXT, CellKind.NUMBER} or not text.isdecimal() or len(text) > _DIGITS:
+        return None
+    return int(text)
 
 
 def understand(table: TableInput, cells: ReturnedRow) -> Row:
     """Return what a row says."""
-    source = table.source
-    line, number, uuid, check, _, chip_cell, result, note = cells
     warnings: list[str] = []
-    number_text, number_kind = text_of(number)
-    uuid_text, uuid_kind = text_of(uuid)
-    check_text, check_kind = text_of(check)
+    number_text, number_kind = text_of(cells.number)
+    uuid_text, uuid_kind = text_of(cells.uuid)
+    check_text, check_kind = text_of(cells.check)
     if number_kind is CellKind.FORMULA or check_kind is CellKind.FORMULA:
         warnings.append("its card number or check value is a formula, and is not relied on")
-    chip = read_chip(*text_of(chip_cell), table.byte_order)
-    said, why = _what_is_said(source, result, chip)
+    note = text_of(cells.note)[0].strip()
+    chip_text, chip_kind = text_of(cells.chip)
+    chip = read_chip(chip_text, chip_kind, table.byte_order, decimal=table.source.decimal)
+    said, why = _what_is_said(table, cells, chip, note)
+    is_hidden = bool(cells.hidden) and said is Said.ENCODED
+    if is_hidden:
+        said, why = Said.DOUBTFUL, f"its row is {cells.hidden}; if it counts, add --include-hidden"
+    elif note and said is Said.ENCODED and says_failed(note):
+        warnings.append(f"counts as encoded, but its note says “{short(note, SHOWN)}”")
     return Row(
-        source.where(line),
-        (table.index, line),
-        table.round,
-        parse_number(number),
-        short(number_text, SHOWN),
+        table,
+        cells.line,
+        parse_number(cells.number),
+        short(number_text, SHOWN) if number_text else "",
         uuid_text if uuid_kind is CellKind.TEXT else f"a {uuid_kind.value} ({uuid_text})",
         "" if check_kind is CellKind.FORMULA else check_text.strip().upper(),
         said,
         chip,
         why,
-        short(text_of(note)[0], SHOWN),
-        not source.fills_result,
+        short(note, SHOWN) if note else "",
+        not table.delivery.fills_result,
+        is_hidden,
         tuple(warnings),
     )
 
 
-def _what_is_said(source: ReturnedTable, result: Cell, chip: ChipUid) -> tuple[Said, str]:
-    """Return what a row says by its result and its chip UID, and why where it is not that the card is encoded."""
-    text, kind = text_of(result)
-    word = text.strip().casefold()
-    if kind is CellKind.FORMULA:
-        return Said.DOUBTFUL, f"its result is a formula, and its value {short(text, SHOWN)} may be an old one"
-    if word == Said.FAILED:
+def _what_is_said(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: str) -> tuple[Said, str]:
+    """Return what a row says by its result, chip UID and note, and why if that is not that the card is encoded."""
+    source = table.source
+    text, kind = text_of(cells.result)
+    word = plain_text(text).casefold()
+    if word == Said.FAILED and kind is not CellKind.FORMULA:
         return Said.FAILED, "the vendor says that it failed"
-    if word not in {"", "ok", Said.SPARE}:
-        return Said.DOUBTFUL, f"its result is “{short(text, SHOWN)}”, which is none of ok, failed and spare"
-    if not word and source.fills_result:
+    doubt = ""
+    if kind is CellKind.FORMULA:
+        doubt = f"its result is a formula, and its stored value “{short(text, SHOWN)}” may be outdated"
+    elif word not in {"", OK, SPARE}:
+        doubt = f"its result is “{short(text, SHOWN)}”; it must be ok, failed or spare"
+    elif source.is_named_so:
+        doubt = f"it seems to be listed as a reject: {source.rejects}"
+    elif not word and (found := _without_result(table, cells, chip, note)):
+        return found
+    elif says_not_encoded(note):
+        doubt = f"its note says “{short(note, SHOWN)}”"
+    return (Said.DOUBTFUL, doubt) if doubt else _what_the_chip_says(source, word, chip)
+
+
+def _without_result(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: str) -> tuple[Said, str] | None:
+    """Return what a row without a result says, as far as not its chip UID alone tells; else None."""
+    source = table.source
+    delivery = table.delivery
+    doubt = ""
+    if not source.keys & {"result", "chip"}:
+        doubt = "it is only listed, without a result or a chip UID"
+    elif delivery.fills_result and "result" in source.keys:
         return Said.NOTHING, "its result is empty"
-    return _what_the_chip_says(source, word, chip)
+    elif source.rejects:
+        doubt = f"it seems to be listed as a reject: {source.rejects}"
+    elif delivery.completed and not chip.text:
+        return Said.NOTHING, "its chip UID is empty"
+    elif delivery.fills_result and cells.uuid not in delivery.completed:
+        doubt = "it has no result, though other rows of the delivery have one"
+    elif chip.text and says_failed(note):
+        doubt = f"it has no result, and its note says “{short(note, SHOWN)}”"
+    return (Said.DOUBTFUL, doubt) if doubt else None
 
 
 def _what_the_chip_says(source: ReturnedTable, word: str, chip: ChipUid) -> tuple[Said, str]:
-    """Return what a row says whose result is ok or spare, or that has none because nobody has filled that column."""
+    """Return what a row says whose result is ok or spare, or that has none because the whole delivery has none."""
     if chip.doubt:
         return Said.DOUBTFUL, chip.doubt
     if chip.uid:
         return Said.ENCODED, ""
-    if word == Said.SPARE:
+    if word == SPARE:
         return Said.SPARE, "a spare that was not used"
     if not word:
         return Said.NOTHING, "its chip UID is empty"
@@ -141,59 +210,93 @@ def _what_the_chip_says(source: ReturnedTable, word: str, chip: ChipUid) -> tupl
     return Said.ENCODED, ""
 
 
+def deliveries(tables: Collection[tuple[ReturnedTable, int]]) -> dict[int, Delivery]:
+    """Return what the tables of each round say together.
+
+    Args:
+        tables: each table with its round.
+    """
+    found: dict[int, Delivery] = {}
+    for round_ in {round_ for _, round_ in tables}:
+        of_round = [table for table, each in tables if each == round_]
+        with_results = [table for table in of_round if table.fills_result]
+        chips_only = [
+            table for table in of_round if "result" not in table.keys and table.fills_chip and not table.rejects
+        ]
+        completed: frozenset[str] = frozenset()
+        if chips_only and not any(table.fills_chip for table in with_results):
+            ok = frozenset(_uuids(with_results, OK))
+            there = frozenset(_uuids(chips_only))
+            # Chip UIDs of a few cards only may just as well be those of the rejects.
+            completed = ok if ok <= there else completed
+        found[round_] = Delivery(bool(with_results), completed)
+    return found
+
+
+def _uuids(tables: Collection[ReturnedTable], result: str | None = None) -> Iterator[str]:
+    for table in tables:
+        for row in table.rows:
+            if isinstance(row.uuid, str) and (
+                result is None or plain_text(text_of(row.result)[0]).casefold() == result
+            ):
+                yield row.uuid
+
+
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """Whose a row is."""
+    """Which card a row belongs to."""
 
     card: int
-    """The card's number; 0 where it is nobody's."""
+    """The card's number; 0 for none."""
     standing: Standing = Standing.OWN
     lender: int = 0
-    """The card whose UUID it has, where that is another."""
+    """The card whose UUID is in the row, if that is another."""
     why: str = ""
-    """What is the matter with it; for a row that is nobody's, why it is not."""
+    """What is wrong with the row; for a row of no card, why it belongs to none."""
 
 
-def whose(row: Row, roll: Roll) -> Whose:
-    """Return whose a row is, by its UUID, card number and check value.
+def whose(row: Row, index: CardIndex) -> Whose:
+    """Return which card a row belongs to, by its UUID, card number and check value.
 
-    A UUID by itself is one card's. Where two of the three agree on a card, it is that one's; where a UUID and what
-    stands beside it say two cards, the row is in doubt.
+    A UUID by itself is enough. If two of the three agree on a card, the row belongs to it; if the UUID and the other
+    two name different cards, the row is in doubt.
     """
-    by_uuid = roll.find(row.uuid)
-    number = row.number if row.number is not None and 1 <= row.number <= roll.count else 0
-    certain = bool(number and row.check) and check_value(roll.uuid(number)) == row.check
+    by_uuid = index.find(row.uuid)
+    number = row.number if row.number is not None and 1 <= row.number <= index.count else 0
     if not by_uuid:
-        return _of_no_cards_uuid(row, roll, number, certain=certain)
+        return _of_no_cards_uuid(row, index, number)
     fits = bool(row.check) and check_value(row.uuid) == row.check
     if number == by_uuid:
-        return Whose(
-            by_uuid, why="" if fits or not row.check else f"its check value {short(row.check, SHOWN)} has been edited"
-        )
+        if fits or not row.check:
+            return Whose(by_uuid)
+        return Whose(by_uuid, why=f"its check value {short(row.check, SHOWN)} was edited")
     if fits or not (row.check or number):
-        said = f"its card number says {row.number_text}, but it is card {by_uuid}'s" if row.number_text else ""
+        said = f"its card number is {row.number_text}, but it is card {by_uuid}" if row.number_text else ""
         return Whose(by_uuid, why=said)
-    if certain:
-        why = f"it has the UUID of card {by_uuid}, but card number and check value of card {number}"
+    if _is_certain(row, index, number):
+        why = f"it has the UUID of card {by_uuid}, but the card number and check value of card {number}"
         return Whose(number, Standing.NAMED, by_uuid, why)
     beside = [f"card number {row.number_text}"] if row.number_text else []
     beside += [f"check value {short(row.check, SHOWN)}"] if row.check else []
-    return Whose(
-        by_uuid, Standing.CONTRADICTED, why=f"beside its UUID stands {' and '.join(beside)}, which is not its own"
-    )
+    verb = "do" if len(beside) > 1 else "does"
+    return Whose(by_uuid, Standing.CONTRADICTED, why=f"its {' and '.join(beside)} {verb} not belong to its UUID")
 
 
-def _of_no_cards_uuid(row: Row, roll: Roll, number: int, *, certain: bool) -> Whose:
+def _is_certain(row: Row, index: CardIndex, number: int) -> bool:
+    return bool(number and row.check) and check_value(index.uuid(number)) == row.check
+
+
+def _of_no_cards_uuid(row: Row, index: CardIndex, number: int) -> Whose:
     shown = f"its UUID {short(row.uuid, SHOWN)}" if row.uuid else "it has no UUID"
-    nearly = roll.find("".join(row.uuid.split()).lower())
-    if certain:
+    nearly = index.find("".join(row.uuid.split()).lower())
+    if _is_certain(row, index, number):
         if nearly == number:
-            why = f"{shown} differs in case or blanks, which a reader takes literally"
+            why = f"{shown} differs from the card's in case or blanks, and a reader takes it literally"
         else:
             why = f"{shown} is not the card's" if row.uuid else shown
-        return Whose(number, Standing.NAMED, why=f"{why}; card number and check value are")
+        return Whose(number, Standing.NAMED, why=f"{why}; its card number and check value are the card's")
     if nearly:
-        why = f"{shown} is card {nearly}'s but for case or blanks, which a reader takes literally"
+        why = f"{shown} is that of card {nearly} but for case or blanks, and a reader takes it literally"
     else:
-        why = f"{shown} is no card's of the batch" if row.uuid else shown
+        why = f"{shown} is not a card of this batch" if row.uuid else shown
     return Whose(0, why=why)

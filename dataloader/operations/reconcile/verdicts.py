@@ -1,9 +1,10 @@
-"""Judging: from all rows of one card to its verdict. Pure rules, written down as a table in docs/reconcile.md."""
+"""Verdicts: from all rows of one card to what became of it. Pure rules; docs/reconcile.md has them as a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dataloader.batch import Verdict
+from dataloader.common import many
 from dataloader.operations.reconcile.rows import Row, Said, Standing
 
 SHOWN_CHIPS = 4
@@ -17,33 +18,33 @@ class Claim:
     row: Row
     standing: Standing = Standing.OWN
     why: str = ""
-    """What is the matter with it."""
+    """What is wrong with it."""
     lends: bool = False
     """Whether its UUID is another card's."""
 
 
 @dataclass(slots=True)
 class CardJudgement:
-    """What becomes of a card by its own rows; what other cards' rows say of its chip comes on top of that."""
+    """What became of a card by its own rows; what other cards' rows say about its chip comes on top of that."""
 
     verdict: Verdict
     chip: str = ""
     reason: str = ""
     unused_spare: bool = False
     warnings: list[tuple[str, str]] = field(default_factory=list)
-    """Where, and what is to be noticed, though it changes nothing."""
+    """Where, and what to notice, though it changes nothing."""
     strays: list[Claim] = field(default_factory=list)
-    """Rows that seem to be the card's, but have no card's UUID, and it has a good row of its own: they are nobody's."""
+    """Rows with the card's number but no card's UUID, where the card has a good row of its own: they are unknown."""
 
 
-def counting(claims: Sequence[Claim]) -> list[Claim]:
-    """Return the rows that count: those of the last round of encoding in which anything is said of the card."""
+def counting(claims: Sequence[Claim]) -> Sequence[Claim]:
+    """Return the claims that count: those of the last round that says anything about the card."""
     last = max((claim.row.round for claim in claims if claim.row.said is not Said.NOTHING), default=None)
-    return [claim for claim in claims if last is None or claim.row.round == last]
+    return claims if last is None else [claim for claim in claims if claim.row.round == last]
 
 
 def chips_of(claims: Sequence[Claim]) -> dict[str, Row]:
-    """Return the chips that a card's UUID stands beside in rows that say it was encoded, with one row each."""
+    """Return the chips that a card's UUID is listed with in rows that say it was encoded, with one row each."""
     chips: dict[str, Row] = {}
     for claim in claims:
         if claim.standing is not Standing.NAMED and claim.row.said is Said.ENCODED and claim.row.chip.uid:
@@ -52,10 +53,15 @@ def chips_of(claims: Sequence[Claim]) -> dict[str, Row]:
 
 
 def judge(claims: Sequence[Claim], *, is_spare: bool) -> CardJudgement:
-    """Judge a card by the rows that count; see :func:`counting`. Their order does not matter.
+    """Judge a card by the claims that count; see :func:`counting`. Their order does not matter.
 
-    Nothing that is in doubt counts as encoded.
+    Nothing in doubt counts as encoded.
     """
+    if len(claims) == 1:
+        [only] = claims
+        row = only.row
+        if only.standing is Standing.OWN and row.said is Said.ENCODED and not only.why and not row.warnings:
+            return CardJudgement(Verdict.ENCODED, row.chip.uid)
     claims = sorted(claims, key=lambda claim: claim.row.order)
     own = [claim for claim in claims if claim.standing is Standing.OWN]
     said = {each: [claim.row for claim in own if claim.row.said is each] for each in Said}
@@ -70,14 +76,20 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
     rows = said[Said.ENCODED]
     chips = chips_of(claims)
     chip = next(iter(chips), "")
-    doubtful = [each.row for each in claims if each.standing is not Standing.NAMED and each.row.said is Said.DOUBTFUL]
+    doubtful = [
+        each.row
+        for each in claims
+        if each.standing is not Standing.NAMED
+        and each.row.said is Said.DOUBTFUL
+        # A hidden row that repeats a visible one says nothing new.
+        and not (each.row.hidden and each.row.chip.uid in {"", chip})
+    ]
     contradicting = [row for row in said[Said.FAILED] if chip and row.chip.uid == chip]
     if len(chips) > 1:
         shown = [f"{uid} ({row.where})" for uid, row in list(chips.items())[:SHOWN_CHIPS]]
         more = ["…"] if len(chips) > SHOWN_CHIPS else []
-        judgement = CardJudgement(
-            Verdict.DOUBLED, reason=f"its UUID is on {len(chips)} chips: {', '.join(shown + more)}"
-        )
+        reason = f"it is on {many(len(chips), 'chip')}: {', '.join(shown + more)}"
+        judgement = CardJudgement(Verdict.DUPLICATE, reason=reason)
     elif contradicting:
         reason = f"{contradicting[0].where} says that chip {chip} failed, {rows[0].where} that it did not"
         judgement = CardJudgement(Verdict.FAILED, chip, reason)
@@ -107,7 +119,8 @@ def _not_encoded(claims: Sequence[Claim], said: dict[Said, list[Row]], *, is_spa
         judgement.warnings += [(claim.row.where, claim.why) for claim in others]
     elif others:
         claim = others[0]
-        judgement = CardJudgement(Verdict.ALTERED, reason=f"{claim.row.where}: {claim.why}{_noted(claim.row)}")
+        reason = f"{claim.row.where}: {claim.why}{_noted(claim.row)}"
+        judgement = CardJudgement(Verdict.ALTERED, reason=reason)
     elif said[Said.SPARE]:
         row = said[Said.SPARE][0]
         if is_spare:
@@ -117,7 +130,7 @@ def _not_encoded(claims: Sequence[Claim], said: dict[Said, list[Row]], *, is_spa
         )
     elif said[Said.NOTHING]:
         row = said[Said.NOTHING][0]
-        # Where there is no column of results, a spare without a chip is one that was not used.
+        # Without results, a spare without a chip is one that was not used.
         unused = is_spare and row.by_chip
         judgement = CardJudgement(Verdict.MISSING, row.chip.uid, f"{row.where}: {row.why}{_noted(row)}", unused)
     elif borrowed:
@@ -129,4 +142,4 @@ def _not_encoded(claims: Sequence[Claim], said: dict[Said, list[Row]], *, is_spa
 
 
 def _noted(row: Row) -> str:
-    return f" (note: {row.note})" if row.note else ""
+    return f" (note: {row.note})" if row.note and row.note not in row.why else ""

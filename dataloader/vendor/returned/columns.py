@@ -1,45 +1,175 @@
-"""The columns of a returned file: found by their titles, wherever they stand and whoever has renamed them."""
+"""Find the columns of a returned file by their titles, wherever they are and whatever the vendor calls them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+from unicodedata import combining, normalize
 
-from dataloader.common import short
+from dataloader.common import listed, short
+from dataloader.vendor.returned.words import words
 
 MAX_HEAD = 20
 """Rows in which the titles are looked for; vendors put headings of their own above them."""
 KEYS = ("number", "uuid", "check", "snapset", "chip", "result", "note")
 """What is read of a row, in this order."""
-SYNONYMS: Mapping[str, frozenset[str]] = {
-    "number": frozenset({"card number", "card no", "card no."}),
-    "uuid": frozenset({"uuid", "card uuid"}),
-    "check": frozenset({"check", "check value"}),
-    "snapset": frozenset({"snapset"}),
-    "chip": frozenset({"chip uid", "uid", "tag uid", "nfc uid"}),
-    "result": frozenset({"result", "encoding result"}),
-    "note": frozenset({"note", "notes", "remark", "remarks", "comment", "comments"}),
+
+_TITLES: Mapping[str, tuple[str, ...]] = {
+    "number": ("card number",),
+    "uuid": ("uuid",),
+    "check": ("check",),
+    "snapset": ("snapset",),
+    "chip": ("chip uid",),
+    "result": ("result",),
+    "note": ("note",),
 }
-"""Titles that are understood, as :func:`plain` has them: those of our own workbook, and what vendors make of them."""
+"""The titles of our own workbooks. A column with one of these is preferred to one with any other title."""
+_PHRASES: Mapping[str, tuple[str, ...]] = {
+    "check": (
+        "check value", "check code", "checksum", "check sum", "control value", "pruefwert", "prufwert", "prufsumme",
+        "prufziffer", "kontrollwert", "valeur de controle", "somme de controle", "valor de control", "controlewaarde",
+        "valore di controllo", "valor de controle",
+    ),
+    "snapset": ("snap set", "preference set", "preset"),
+    "chip": ("uid", "nfc", "rfid", "nfc id", "rfid number", "csn", "epc tid"),
+    "result": (
+        "result", "status", "state", "outcome", "ergebni", "ergebnisse", "resultat",
+        "resultate", "resultaten", "befund", "zustand", "etat", "statut",
+        "resultado", "estado", "resultaat", "uitslag", "toestand", "risultato", "esito", "stato", "wynik", "vysledek",
+        "tulo", "verdict", "encoded", "encoding", "written", "programmed", "kodiert", "codiert", "beschrieben",
+        "encode", "codificado", "codificada", "grabado", "gecodeerd", "pas fail", "pass fail", "ok", "ok nok",
+        "ok failed", "success", "successful", "erfolg", "erfolgreich", "exito", "succe", "passed",
+    ),
+    "note": (
+        "note", "remark", "comment", "bemerkung", "bemerkungen", "anmerkung", "anmerkungen", "notiz", "notizen",
+        "kommentar", "kommentare", "hinwei", "hinweise", "remarque", "opmerkingen",
+        "commentaire", "observation", "nota", "comentario", "observacion", "observacione", "opmerking", "annotation",
+        "reason", "grund", "raison", "motif", "motivo", "razon", "reden", "causa", "osservazione", "uwagi",
+    ),
+}  # fmt: skip
+"""More titles, as :func:`_words` leaves them: without case, accents, plurals and what is in brackets."""
+_CARD = words("card karte karten carte tarjeta kaart kaarten tessera scheda cartao karta badge kort")
+_NUMBER = words("number no nr num nummer numero n")
+_CHIP = words(
+    "chip tag nfc rfid transponder puce etiqueta etiquette label inlay mifare ntag "
+    "card karte karten carte tarjeta kaart"
+)
+_UID = words("uid uuid")
+_UUID = words("uuid guid")
+_RESULT = words("result status ergebni resultat resultado resultaat risultato outcome statut")
+_ABOUT_ENCODING = words(
+    "encoding encode encoded of the write writing programming programmer vendor card chip tag nfc rfid final test qc "
+    "kodierung codierung codier kodier der des die de la le du encodage codage codificacion coderen codering carte "
+    "karte karten tarjeta schreib ecriture grabacion supplier kodierungs codierungs beim"
+)
+_FILLER = words("of the der des die das den dem de la le les el los du del della di da van het een d l a")
+_IGNORED = frozenset(
+    {"why", "chip to destroy", "starts with", "language code", "encoding type", "read only", "interaction counter"}
+)
+"""Columns of our own workbooks and layouts that say nothing about the encoding."""
 _SHOWN_TITLES = 12
 _SHOWN_TITLE = 40
 """Characters."""
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}")
+_MAX_TITLE = 200
 
 
 def plain(title: object) -> str:
-    """Return a title without what does not matter: case, and blanks around and between words."""
+    """Return a title without case, and without blanks around and between its words."""
     return " ".join(str(title).replace("\N{ZERO WIDTH NO-BREAK SPACE}", "").split()).casefold()
+
+
+@lru_cache(4096)
+def _words(title: str) -> tuple[str, ...]:
+    """Return the words of a title: no case, accents, punctuation or plurals; ``ChipUID`` is two words."""
+    text = normalize("NFKD", _CAMEL.sub(" ", title[:_MAX_TITLE]).replace("UUI Ds", "UUIDs").replace("UI Ds", "UIDs"))
+    text = "".join(each for each in text if not combining(each)).casefold()
+    words = re.sub(r"[^a-z0-9]+", " ", text.replace("°", " ")).split()
+    return tuple(_singular(word) for word in words)
+
+
+def _singular(word: str) -> str:
+    keep = ("us", "ss") if len(word) > 2 else ("s",)  # noqa: PLR2004 - "uids", but not "is"
+    return word.removesuffix("s") if len(word) > 3 and not word.endswith(keep) else word  # noqa: PLR2004 - likewise
+
+
+@lru_cache(4096)
+def understand_title(title: str) -> tuple[str, bool] | None:
+    """Return which column a title stands for, and whether it is just the title of our own workbook; or None.
+
+    Longer titles are understood word by word: ``UUID der Karte``, ``NFC tag UID (hex)``, ``Encoding result*``.
+    """
+    for text in dict.fromkeys((title, _BRACKETS.sub(" ", title))):
+        said = _words(text)
+        if not said:
+            continue
+        for key, titles in _TITLES.items():
+            if " ".join(said) in titles or "".join(said) in {each.replace(" ", "") for each in titles}:
+                return key, True
+        if " ".join(said) in _IGNORED:
+            return "", True
+        if found := _by_words(said):
+            return found, False
+    return None
+
+
+def _by_words(title: tuple[str, ...]) -> str:
+    """Return the key that the words of a title stand for; empty if they stand for none."""
+    told = tuple(word for word in title if word not in _FILLER) or title
+    said = {" ".join(title), " ".join(told), "".join(title)}
+    for key, phrases in _PHRASES.items():
+        if said & {*phrases} or "".join(title) in {each.replace(" ", "") for each in phrases}:
+            return key
+    split = _split_compound(told)
+    there = {*split}
+    rest = there - _FILLER
+    # Each key has words of which one must be there, and words that may be there beside it; the first that fits counts.
+    rules = (
+        ("chip", bool(there & _UID and there & (_CHIP - _CARD)), _UID | _CHIP | {"serial", "number", "hex", "id"}),
+        ("uuid", bool(there & _UUID), _UUID | _CARD | {"user", "id", "gpii", "text", "ndef"}),
+        ("chip", "uid" in there, _UID | _CHIP | {"hex", "serial", "number", "id", "nummer", "code"}),
+        ("number", bool(there & _CARD and there & _NUMBER), _CARD | _NUMBER),
+        ("result", bool(there & _RESULT), _RESULT | _ABOUT_ENCODING),
+    )
+    return next((key for key, fits, allowed in rules if fits and rest <= allowed), "")
+
+
+def _split_compound(words: Sequence[str]) -> list[str]:
+    """Split compounds such as Kartennummer, Chipuid and Kodierergebnis into the words they are made of."""
+    found: list[str] = []
+    heads = sorted(_CARD | _CHIP | _ABOUT_ENCODING, key=len, reverse=True)
+    tails = _NUMBER | _UID | _RESULT
+    for word in words:
+        pair = next(
+            ((head, word[len(head) :].lstrip("s")) for head in heads if len(head) > 2 and word.startswith(head)  # noqa: PLR2004 - "de" is no head
+             and word[len(head) :].lstrip("s") in tails - {"n", "no"}),
+            None,
+        )  # fmt: skip
+        found += pair or (word,)
+    return found
+
+
+def is_title(cell: object) -> bool:
+    """Return whether a cell is a title of ours, so that a row of such cells is a row of titles."""
+    return isinstance(cell, str) and 0 < len(cell) <= _MAX_TITLE and understand_title(cell) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where the columns of a sheet are."""
+    """Where the columns of a table are."""
 
     row: int
     """The row of the titles, from 0."""
     at: Mapping[str, int]
-    """The column of each key that has one, from 0."""
-    doubles: tuple[str, ...] = ()
-    """Keys that more than one column could be."""
+    """The column of each key that was found, from 0."""
+    doubles: Mapping[str, tuple[str, ...]]
+    """Keys that more than one column could be, with the titles of these columns."""
+    titles: tuple[str, ...]
+    """The titles of all columns."""
+    unread: Mapping[int, str]
+    """The columns that were not understood, with what to call them."""
 
     @property
     def indices(self) -> list[int]:
@@ -48,16 +178,12 @@ class Columns:
 
     @property
     def problem(self) -> tuple[str, str] | None:
-        """What stands in the way of reading the rows, and what to do; None if nothing does."""
-        if self.doubles:
+        """Why the rows cannot be read, and what to do; None if they can."""
+        for key, titles in self.doubles.items():
+            shown = listed([f"“{short(title, _SHOWN_TITLE)}”" for title in titles])
             return (
-                f"more than one column could be the {' or the '.join(self.doubles)}",
-                f'name the right one: --column {self.doubles[0]}="ITS TITLE", or rename the other',
-            )
-        if "chip" not in self.at and "result" not in self.at:
-            return (
-                "has neither a column Result nor Chip UID, so that nothing tells which cards were encoded",
-                'if they have other titles: --column result="ITS TITLE" --column chip="ITS TITLE"',
+                f"more than one column could be the {key}: {shown}",
+                f'name the right one: --column {key}="ITS TITLE", or rename the others',
             )
         return None
 
@@ -69,44 +195,67 @@ def find_columns(
 
     Args:
         rows: the first rows.
-        named: titles by key, where the operator has named them; an empty title stands for no such column.
-        uuid_titles: more titles of the UUIDs' column, for where none of the usual ones is there.
+        named: titles by key, where the operator has named them; an empty title means that there is no such column.
+        uuid_titles: more titles of the column of UUIDs, for files that have none of the usual ones.
 
     Returns:
-        The columns, None where no row has one for the UUIDs.
+        The columns, or None if no row has a title for the UUIDs.
     """
-    wanted = {key: frozenset({plain(named[key])}) - {""} if key in named else SYNONYMS[key] for key in KEYS}
-    # A column that was named for one thing is nothing else, whatever its title suggests.
-    taken = frozenset().union(*(wanted[key] for key in named)) if named else frozenset()
-    others = frozenset(map(plain, uuid_titles)) - taken
     best: Columns | None = None
     for row, cells in enumerate(rows[:MAX_HEAD]):
-        titles = [plain(cell) for cell in cells]
-        at: dict[str, int] = {}
-        doubles = []
-        for key in KEYS:
-            titled = wanted[key] if key in named else wanted[key] - taken
-            columns = [column for column, title in enumerate(titles) if title in titled]
-            if key == "uuid" and key not in named and not columns:
-                columns = [column for column, title in enumerate(titles) if title in others]
-            if columns:
-                at[key] = columns[0]
-            if len(columns) > 1:
-                doubles.append(key)
-        is_head = "uuid" in at and all(key in at for key in named if named[key])
-        # A heading above the titles may well be one of their words.
-        if is_head and (best is None or len(at) > len(best.at)):
-            best = Columns(row, at, tuple(doubles))
+        found = _columns(row, [str(cell) for cell in cells], named, uuid_titles)
+        is_head = "uuid" in found.at and all(key in found.at for key in named if named[key])
+        # A heading above the titles may contain one of their words.
+        if is_head and (best is None or len(found.at) > len(best.at)):
+            best = found
     return best
 
 
+def _columns(row: int, titles: list[str], named: Mapping[str, str], uuid_titles: Sequence[str]) -> Columns:
+    at: dict[str, int] = {}
+    doubles: dict[str, tuple[str, ...]] = {}
+    # A column that was named for one key is no other key's, whatever its title suggests.
+    taken = {plain(title) for title in named.values()} - {""}
+    means = [understand_title(title) if plain(title) not in taken else None for title in titles]
+    for key in KEYS:
+        if key in named:
+            columns = [at for at, title in enumerate(titles) if named[key] and plain(title) == plain(named[key])]
+        else:
+            columns = [at for at, found in enumerate(means) if found == (key, True)]
+            columns = columns or [at for at, found in enumerate(means) if found == (key, False)]
+            if key == "uuid" and not columns:
+                others = {plain(title) for title in uuid_titles} - taken
+                columns = [at for at, title in enumerate(titles) if plain(title) in others]
+        if columns:
+            at[key] = columns[0]
+        if len(columns) > 1:
+            doubles[key] = tuple(titles[column] for column in columns)
+    read = {*at.values()} | {column for column, found in enumerate(means) if found == ("", True)}
+    unread = {
+        column: f"“{short(title, _SHOWN_TITLE)}”" if title.strip() else f"column {letters(column)} (no title)"
+        for column, title in enumerate(titles)
+        if column not in read and not (title and plain(title) in {plain(each) for each in uuid_titles})
+    }
+    return Columns(row, at, doubles, tuple(titles), unread)
+
+
+def letters(column: int) -> str:
+    """Return the letters of a column, counted from 0: ``A``, ``Z``, ``AA``."""
+    column += 1
+    found = ""
+    while column:
+        column, rest = divmod(column - 1, 26)
+        found = chr(ord("A") + rest) + found
+    return found
+
+
 def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tuple[str, str]:
-    """Return what to say where no titles were found, and what to do."""
+    """Return the error for a file without titles, and what to do."""
     fullest = max(rows[:MAX_HEAD], key=lambda cells: sum(1 for cell in cells if plain(cell)), default=())
     titles = [short(str(cell), _SHOWN_TITLE) for cell in fullest if plain(cell)]
     found = f"; found: {', '.join(titles[:_SHOWN_TITLES])}" if titles else ""
     wanted = ", ".join(dict.fromkeys([named.get("uuid") or "UUID", *(title for title in named.values() if title)]))
     return (
-        f"none of its first {MAX_HEAD} rows holds the titles of columns ({wanted}){found}",
-        'say what the columns are called, as in --column uuid="Tag ID"',
+        f"no column titles ({wanted}) in its first {MAX_HEAD} rows{found}",
+        'say what the columns are called, for example --column uuid="Tag ID"',
     )

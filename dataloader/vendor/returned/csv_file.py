@@ -1,44 +1,75 @@
-"""Returned files that are text: CSV (RFC 4180) with commas, semicolons or tabs, in UTF-8 or UTF-16."""
+"""Read text files as tables: CSV (RFC 4180) with commas, semicolons, tabs or bars, in UTF-8 or UTF-16.
+
+Vendors' programs write many dialects: every field quoted, whole lines quoted, a blank after each comma, an address
+above the titles. A quotation mark too many, which would swallow rows, is an error that names both lines.
+"""
 
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
-from operator import itemgetter
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
 
 from dataloader.common import InputError, Problem
-from dataloader.vendor.returned.columns import MAX_HEAD, Columns, find_columns, nothing_found
+from dataloader.vendor.returned.columns import MAX_HEAD, find_columns
+from dataloader.vendor.returned.grid import Grid, GridRow
 from dataloader.vendor.returned.options import Reading
-from dataloader.vendor.returned.table import ReturnedRow, ReturnedTable, fills
 
-DELIMITERS = (",", ";", "\t")
+DELIMITERS = (",", ";", "\t", "|")
 MAX_LINE = 100_000
-"""Characters; a line beyond this is no line of a table of cards, and is not read into memory."""
+"""Characters; a longer line is no line of a table of cards, and is not read into memory."""
+UUID_LIKE = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
+ABOVE = "has a UUID above the titles of the columns, so that it cannot be read"
+ABOVE_TODO = "put the titles above all rows, or have each table sent as a file of its own"
+_HEAD_LINES = 3 * MAX_HEAD
+"""Lines that the first rows may take; a title may have line breaks in it."""
 _AS_UTF8 = "save it as “CSV UTF-8”, or send the workbook (.xlsx)"
+_AGAIN = "have it saved as CSV again"
+_QUOTE = '"'
+_TITLES = 3
+"""Columns from which on a line with as many delimiters looks like a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a text file is written."""
+
+    delimiter: str
+    first: int = 0
+    """The line of the titles, from 0; lines above it are not looked at."""
+    inner: str = ""
+    """What is between columns if whole lines are quoted, so that each is one field with all fields in it."""
+    width: int = 0
+    """How many columns the titles have."""
+    blanks: int = 0
+    """How many blanks follow each delimiter."""
 
 
 @contextmanager
-def text_sources(path: Path, place: str, reading: Reading) -> Iterator[Iterator[ReturnedTable]]:
-    """Read a text file as a table.
+def text_grids(path: Path, reading: Reading, *, from_top: bool = False) -> Iterator[Iterator[Grid]]:
+    """Open a text file as a grid; its first row is that of the titles, if there are any.
+
+    Args:
+        path: the file.
+        reading: how to read it.
+        from_top: whether what is above the titles is rows, too.
 
     Raises:
-        InputError: it is no text, or no table with the columns that are needed.
-        OSError: it can't be read.
+        InputError: it is not text, or not CSV.
+        OSError: it cannot be read.
     """
-    encoding = _encoding(path)
-    with path.open(encoding=encoding, newline="") as stream:
-        columns, delimiter = _find(path, stream, reading)
+    with path.open(encoding=_encoding(path), newline="") as stream:
+        dialect = _dialect(path, stream, reading)
+        dialect = replace(dialect, first=0) if from_top else dialect
         stream.seek(0)
-        fills_result, fills_chip = fills(columns, _read(path, stream, delimiter))
-        stream.seek(0)
-        table = _table(path, stream, columns, delimiter)
-        yield iter([ReturnedTable(place, "line", frozenset(columns.at), fills_result, fills_chip, table)])
+        yield iter([Grid("", "line", _rows(path, stream, dialect))])
 
 
 def _encoding(path: Path) -> str:
-    """Tell the encoding from the first bytes: a byte order mark, or where the zeros are in UTF-16 without one."""
+    """Return the encoding by the first bytes: a byte order mark, or where the zeros of UTF-16 are."""
     with path.open("rb") as stream:
         begin = stream.read(4)
     if begin.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -50,51 +81,124 @@ def _encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
-def _find(path: Path, stream: TextIO, reading: Reading) -> tuple[Columns, str]:
-    """Find the titles, and with them what stands between the columns."""
-    found: list[tuple[int, str, Columns]] = []
-    heads: list[list[list[str]]] = []
+def _dialect(path: Path, stream: TextIO, reading: Reading) -> Dialect:
+    """Find the titles, and by them what stands between columns; the whole file is rows if there are none."""
+    lines = list(islice(_lines(path, stream), _HEAD_LINES))
+    best, most = Dialect(_most_frequent(lines)), 0
     for delimiter in DELIMITERS:
-        stream.seek(0)
-        heads.append([cells for _, cells in islice(_read_numbered(path, stream, delimiter), MAX_HEAD)])
-        columns = find_columns(heads[-1], reading.columns, reading.uuid_titles)
-        if columns is not None:
-            found.append((len(columns.at), delimiter, columns))
-    if not found:
-        widest = max(heads, key=lambda rows: max(map(len, rows), default=0))
-        raise InputError(Problem(str(path), *nothing_found(widest, reading.columns)))
-    _, delimiter, columns = max(found, key=itemgetter(0))
-    if columns.problem is not None:
-        raise InputError(Problem(f"{path}, row {columns.row + 1}", *columns.problem))
-    return columns, delimiter
+        for first in range(min(len(lines), MAX_HEAD)):
+            whole = _fields(lines[first:], delimiter)
+            # What is above the titles may be a letterhead with any quotation marks.
+            readings = {"": lines[first].rstrip("\r\n").split(delimiter) if whole is None else whole}
+            if whole and sum(map(bool, whole)) == 1 and _QUOTE in lines[first]:
+                only = next(filter(None, whole))
+                readings |= {each: _fields([only], each) or [] for each in DELIMITERS}
+            for inner, cells in readings.items():
+                found = find_columns([_without_blanks(cells, 0)], reading.columns, reading.uuid_titles)
+                if found is not None and len(found.at) > most:
+                    most = len(found.at)
+                    best = Dialect(delimiter, first, inner, len(cells), _common_blanks(cells[1:]))
+    return best
 
 
-def _table(path: Path, stream: TextIO, columns: Columns, delimiter: str) -> Iterator[ReturnedRow]:
-    pick = itemgetter(*columns.indices)
-    # A row may be shorter than its titles; the empty cell behind the last stands for columns that are not there.
-    width = max(columns.at.values()) + 2
-    for number, cells in islice(_read_numbered(path, stream, delimiter), columns.row + 1, None):
-        picked = pick(cells + [""] * max(1, width - len(cells)))
-        if any(picked):
-            yield [number, *picked]
+def _most_frequent(lines: Sequence[str]) -> str:
+    counts = {delimiter: sum(line.count(delimiter) for line in lines) for delimiter in DELIMITERS}
+    return max(DELIMITERS, key=lambda delimiter: counts[delimiter])
 
 
-def _read(path: Path, stream: TextIO, delimiter: str) -> Iterator[list[str]]:
-    return (cells for _, cells in _read_numbered(path, stream, delimiter))
+def _fields(lines: Sequence[str], delimiter: str) -> list[str] | None:
+    """Return the fields of the first of some lines, which may take several; None if it is not CSV."""
+    try:
+        return next(csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=_QUOTE in lines[0]), [])
+    except csv.Error:
+        return None
 
 
-def _read_numbered(path: Path, stream: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row with the number of its last line."""
-    reader = csv.reader(_lines(path, stream), delimiter=delimiter, strict=True)
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            where = f"{path}, line {reader.line_num}"
-            raise InputError(Problem(where, f"is not CSV: {error}", "have it saved as CSV again")) from error
-        if cells is None:
-            return
-        yield reader.line_num, cells
+def _rows(path: Path, stream: TextIO, dialect: Dialect) -> Iterator[GridRow]:
+    lines = _lines(path, stream)
+    for above in range(dialect.first):
+        if UUID_LIKE.search(next(lines, "")):
+            raise InputError(Problem(f"{path}, line {above + 1}", ABOVE, ABOVE_TODO))
+    number = dialect.first
+    for line in lines:
+        first = number = number + 1
+        if _QUOTE not in line:
+            cells = line.rstrip("\r\n").split(dialect.delimiter)
+        else:
+            cells, more = _quoted(path, line, lines, dialect, first)
+            number += more
+        if dialect.inner and sum(map(bool, cells)) == 1:
+            unwrapped = replace(dialect, delimiter=dialect.inner, inner="")
+            cells, _ = _quoted(path, next(filter(None, cells)), iter(()), unwrapped, first)
+        if any(cells):
+            yield GridRow(number, _without_blanks(cells, dialect.blanks))
+
+
+def _quoted(path: Path, line: str, lines: Iterator[str], dialect: Dialect, number: int) -> tuple[list[str], int]:
+    """Return the fields of a line with quotation marks, and how many more lines they take.
+
+    Raises:
+        InputError: a quotation mark is not closed, or closed far below.
+    """
+    blank = re.search(re.escape(dialect.delimiter) + ' +"', line) is not None
+    reader = csv.reader(chain([line], lines), delimiter=dialect.delimiter, strict=True, skipinitialspace=blank)
+    try:
+        cells = next(reader, [])
+    except csv.Error as error:
+        last = number + reader.line_num - 1
+        raise InputError(_stray(path, number, last, str(error))) from error
+    more = reader.line_num - 1
+    if more and number > dialect.first + 1 and any(_swallows_rows(cell, dialect) for cell in cells):
+        raise InputError(_stray(path, number, number + more, ""))
+    inside = sum(cell.count(dialect.delimiter) for cell in cells)
+    if inside and not dialect.inner and len(cells) < dialect.width <= len(cells) + inside:
+        rule = "a quotation mark too many makes one field of several columns"
+        raise InputError(Problem(f"{path}, line {number}", rule, f"remove it, or {_AGAIN}"))
+    return cells, more
+
+
+def _swallows_rows(cell: str, dialect: Dialect) -> bool:
+    """Return whether a field with line breaks holds rows of the table."""
+    inner = cell.splitlines()
+    return len(inner) > 1 and any(
+        UUID_LIKE.search(line) or line.count(dialect.delimiter) >= max(dialect.width, _TITLES) - 1 for line in inner
+    )
+
+
+def _stray(path: Path, first: int, last: int, said: str) -> Problem:
+    if last == first:
+        return Problem(f"{path}, line {first}", f"is not CSV: {said}", _AGAIN)
+    if "end of data" in said:
+        rule = f"the quotation mark that opens in line {first} is never closed, and swallows the rows below it"
+        return Problem(f"{path}, line {first}", rule, f"remove it, or {_AGAIN}")
+    rule = "quotation marks in these two lines make one field of all that is between them, and swallow its rows"
+    return Problem(f"{path}, lines {first} and {last}", rule, f"remove them, or {_AGAIN}")
+
+
+def _common_blanks(cells: Sequence[str]) -> int:
+    """Return how many blanks each field that is not empty begins with."""
+    return min((len(cell) - len(cell.lstrip(" ")) for cell in cells if cell), default=0)
+
+
+def _without_blanks(cells: list[str], usual: int) -> list[str]:
+    """Take away the blanks after delimiters, or before them, where all fields of a row have as many.
+
+    A blank in one field only is part of what it says, and stays.
+    """
+    if len(cells) < 2 or " " not in "".join(cells):  # noqa: PLR2004 - nothing is between columns
+        return cells
+    rest = [cell for cell in cells[1:] if cell.strip(" ")]
+    after = _common_blanks(rest)
+    if after and (len(rest) > 1 or after == usual):
+        cells = [cells[0], *(cell[min(after, len(cell) - len(cell.lstrip(" "))) :] for cell in cells[1:])]
+    before = [cell for cell in cells[:-1] if cell.strip(" ")]
+    trailing = min((len(cell) - len(cell.rstrip(" ")) for cell in before), default=0)
+    if trailing and len(before) > 1:
+        cells = [
+            *(cell[: len(cell) - min(trailing, len(cell) - len(cell.rstrip(" ")))] for cell in cells[:-1]),
+            cells[-1],
+        ]
+    return cells
 
 
 def _lines(path: Path, stream: TextIO) -> Iterator[str]:
@@ -105,15 +209,14 @@ def _lines(path: Path, stream: TextIO) -> Iterator[str]:
             line = stream.readline(MAX_LINE)
         except UnicodeError as error:
             # Text is decoded in stretches, so that the line is one of some hundred.
-            rule = f"is not text in {stream.encoding.removesuffix('-sig').upper()}"
-            raise InputError(Problem(f"{path}, behind line {number - 1}", rule, _AS_UTF8)) from error
+            rule = f"is not {stream.encoding.removesuffix('-sig').upper()} text"
+            raise InputError(Problem(f"{path}, after line {number - 1}", rule, _AS_UTF8)) from error
         if not line:
             return
         where = f"{path}, line {number}"
         if len(line) >= MAX_LINE and not line.endswith(("\n", "\r")):
-            raise InputError(
-                Problem(where, f"is longer than {MAX_LINE:,} characters", "have it saved as CSV again, or as .xlsx")
-            )
+            rule = f"is longer than {MAX_LINE:,} characters"
+            raise InputError(Problem(where, rule, f"{_AGAIN}, or as .xlsx"))
         if "\0" in line:
-            raise InputError(Problem(where, "holds bytes of zero, which no text has", _AS_UTF8))
+            raise InputError(Problem(where, "contains zero bytes, which text does not have", _AS_UTF8))
         yield line

@@ -1,11 +1,11 @@
-"""How returned files are to be read: what the operator says of them, and what follows from the batch."""
+"""How returned files are to be read: what the operator says, and what follows from the batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
 def _uuid_titles() -> Sequence[str]:
-    # The process that opens a workbook imports this package, and has no need of schemas and their validators.
+    # The process that opens a workbook imports this package, and does not need schemas and their validators.
     from dataloader.vendor.layouts import uuid_titles  # noqa: PLC0415
 
     return uuid_titles()
@@ -18,11 +18,13 @@ class Reading:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Titles of columns by key, where the operator has named them."""
     password: str | None = None
-    """What encrypted workbooks are opened with."""
+    """The password of encrypted workbooks."""
     uuid_titles: Sequence[str] = field(default_factory=_uuid_titles)
     """What the column of UUIDs is called in the layouts that batches are exported in."""
     cards: int = 0
-    """How many cards the batch has: what a file may hold, and take of memory, goes by it."""
+    """How many cards the batch has: how much a file may hold, and use of memory, goes by it."""
+    include_hidden: bool = False
+    """Whether rows count that are hidden or struck through."""
 
     @property
     def max_rows(self) -> int:

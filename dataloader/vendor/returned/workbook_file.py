@@ -1,5 +1,6 @@
-"""Returned files that are workbooks (.xlsx), encrypted ones too: opened by a process of its own."""
+"""Read workbooks (.xlsx), encrypted ones too: they are opened by a process of its own, with limits."""
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,79 +10,78 @@ from typing import IO, Any
 
 import orjson
 
-from dataloader.common import InputError, Problem, require_file, short
+from dataloader.common import InputError, Problem, require_file
+from dataloader.vendor.returned.grid import Grid, GridRow
 from dataloader.vendor.returned.options import Reading
-from dataloader.vendor.returned.table import ReturnedRow, ReturnedTable
 
 MEMORY = 700_000_000
-"""Bytes of address space that the process may take, whatever the batch: an interpreter, and a sheet."""
+"""Bytes of address space that the process may use, whatever the batch: an interpreter, and a sheet."""
 MEMORY_A_CARD = 3_000
 SIZE = 200_000_000
 """Bytes that a workbook may unpack to, whatever the batch."""
 SIZE_A_CARD = 2_000
+FILE_SIZES = 60
+"""How many times the size of a workbook it may take of memory, beyond :data:`MEMORY`, where the batch is not known."""
 GRACE = 10
-"""Seconds that the process is given to come to its end by itself, once nothing more is wanted of it."""
-MAX_SHEET = 31
-"""Characters of a sheet's name, as spreadsheet programs have it."""
+"""Seconds that the process is given to end by itself, once nothing more is wanted of it."""
 _MODULE = "dataloader.vendor.returned.sandbox"
 
 
-FILE_SIZES = 60
-"""How many times the size of a workbook it may take of memory, beyond :data:`MEMORY`, where the batch is not known."""
-
-
 @contextmanager
-def book_sources(path: Path, place: str, reading: Reading) -> Iterator[Iterator[ReturnedTable]]:
-    """Read a workbook: a source for each sheet that holds a table of cards.
+def book_grids(path: Path, reading: Reading) -> Iterator[Iterator[Grid]]:
+    """Open a workbook: a grid for each sheet.
 
-    The process starts to read at once; what it finds wrong is told when the sources are asked for.
+    The process starts to read at once; what it finds wrong is told when the grids are asked for.
 
     Raises:
-        InputError: it is no workbook, holds no such table, or is not safe to open.
-        OSError: it can't be read.
+        InputError: it is no workbook, or not safe to open.
+        OSError: it cannot be read.
     """
+    memory = MEMORY + MEMORY_A_CARD * reading.cards
     options = {
-        "columns": dict(reading.columns),
-        "uuid_titles": list(reading.uuid_titles),
+        "rows": True,
         "password": reading.password,
-        "memory": MEMORY + MEMORY_A_CARD * reading.cards,
+        "memory": memory,
         "size": SIZE + SIZE_A_CARD * reading.cards,
     }
     with _opening(path, options) as stream:
-        yield _sources(path, place, stream)
+        yield _grids(_records(path, stream, memory))
 
 
 def check_safe(path: Path, password: str | None = None) -> None:
-    """See that a workbook can be opened in the memory that one of its size takes.
+    """Check that a workbook can be opened in the memory that one of its size takes.
 
-    A file that is no workbook is none that does harm, and passes.
+    A file that is no workbook does no harm, and passes.
 
     Raises:
         FileError: it is no regular file.
-        InputError: it can't be opened so, or would expand to anything.
-        OSError: it can't be read.
+        InputError: it cannot be opened so, or would expand to anything.
+        OSError: it cannot be read.
     """
     require_file(path)
     most = FILE_SIZES * path.stat().st_size
-    options = {"columns": None, "password": password, "memory": MEMORY + most, "size": SIZE + most}
+    options = {"rows": False, "password": password, "memory": MEMORY + most, "size": SIZE + most}
     with _opening(path, options) as stream:
-        for record in _records(path, stream, only_unsafe=True):
+        for record in _records(path, stream, MEMORY + most, only_unsafe=True):
             raise TypeError(record)
 
 
 @contextmanager
 def _opening(path: Path, options: dict[str, Any]) -> Iterator[IO[bytes]]:
-    """Start the process that opens a workbook, and give what it writes."""
+    """Start the process that opens a workbook, and yield what it writes."""
     with path.open("rb"):
         pass
-    process = subprocess.Popen(  # noqa: S603 - the path is one argument, and no option
-        [sys.executable, "-m", _MODULE, path.absolute()],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        # Where this very package is found, wherever the command was called.
-        cwd=Path(__file__).parents[3],
-    )
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the path is one argument, and no option
+            [sys.executable, "-m", _MODULE, path.absolute()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # Where this very package is found, wherever the command was called.
+            cwd=Path(__file__).parents[3],
+        )
+    except (MemoryError, BlockingIOError) as error:
+        raise InputError(Problem(str(path), *_too_little(options["memory"]))) from error
     if process.stdin is None or process.stdout is None:  # pragma: no cover - they were asked for
         raise TypeError
     patience = GRACE
@@ -93,7 +93,7 @@ def _opening(path: Path, options: dict[str, Any]) -> Iterator[IO[bytes]]:
         patience = 0
         raise
     finally:
-        # It has come to its end, or does when nobody reads what it writes.
+        # It has ended, or does when nobody reads what it writes.
         process.stdout.close()
         with suppress(subprocess.TimeoutExpired):
             process.wait(patience)
@@ -101,56 +101,76 @@ def _opening(path: Path, options: dict[str, Any]) -> Iterator[IO[bytes]]:
         process.wait()
 
 
-def _sources(path: Path, place: str, stream: IO[bytes]) -> Iterator[ReturnedTable]:
-    """Yield the tables that the process tells of, the rows of each to be read before the next."""
-    records = _records(path, stream)
-    tables = 0
+def _grids(records: Iterator[Any]) -> Iterator[Grid]:
+    """Yield the sheets that the process tells of, the rows of each to be read before the next."""
     record = next(records, None)
-    while isinstance(record, dict):
-        tables += 1
-        pending: list[Any] = []
-
-        def rows(pending: list[Any] = pending) -> Iterator[ReturnedRow]:
-            for each in records:
-                if isinstance(each, dict):
-                    pending.append(each)
-                    return
-                yield from each
-
-        source = ReturnedTable(
-            place if tables == 1 else f"{place}, sheet {short(record['sheet'], MAX_SHEET)}",
-            "row",
-            frozenset(record["keys"]),
-            record["fills_result"],
-            record["fills_chip"],
-            rows(),
-            record["about"],
-        )
-        yield source
-        for _ in source.rows:
+    while record is not None:
+        sheet = _Rows(records)
+        yield Grid(record["sheet"], "row", iter(sheet), record["hidden"], record["about"])
+        for _ in sheet:
             pass
-        record = pending[0] if pending else None
+        record = sheet.after
 
 
-def _records(path: Path, stream: IO[bytes], *, only_unsafe: bool = False) -> Iterator[Any]:
+class _Rows:
+    """The rows of one sheet."""
+
+    def __init__(self, records: Iterator[Any]) -> None:
+        self.after: dict[str, Any] | None = None
+        """The record behind the last row, once that was read."""
+        self._records = records
+        self._rows = self._all()
+
+    def __iter__(self) -> Iterator[GridRow]:
+        return self._rows
+
+    def _all(self) -> Iterator[GridRow]:
+        for record in self._records:
+            if isinstance(record, dict):
+                self.after = record
+                return
+            for number, hidden, struck, cells in record:
+                yield GridRow(number, cells, hidden, frozenset(struck))
+
+
+def _records(path: Path, stream: IO[bytes], memory: int, *, only_unsafe: bool = False) -> Iterator[Any]:
     """Yield what the process writes, up to its end.
 
     Raises:
         InputError: the process found something wrong, or did not come to its end.
     """
+    is_short = False
     for line in stream:
         record = orjson.loads(line)
         if isinstance(record, dict) and "problem" in record:
             if only_unsafe and "unsafe" not in record:
                 return
             raise InputError(Problem(str(path), *record["problem"]))
+        if isinstance(record, dict) and "memory" in record:
+            is_short = True
+            break
         if isinstance(record, dict) and "end" in record:
             return
         yield record
-    raise InputError(
-        Problem(
-            str(path),
-            "could not be opened in the memory and time that a workbook like it takes",
-            "look for cells far below or beside the cards, or have it saved as CSV",
-        )
+    limit = _limit()
+    if limit is not None and limit < memory:
+        raise InputError(Problem(str(path), *_too_little(memory)))
+    rule = "needs more memory than a workbook like it should" if is_short else (
+        "could not be opened in the memory and time that a workbook like it takes"
+    )  # fmt: skip
+    raise InputError(Problem(str(path), rule, "look for cells far below or beside the cards, or have it saved as CSV"))
+
+
+def _limit() -> int | None:
+    """Return how much address space this process may use, None if that is not limited."""
+    limits = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+    return min(limits, default=None)
+
+
+def _too_little(memory: int) -> tuple[str, str]:
+    limit = _limit()
+    most = f" to {limit // 1_000_000:,} MB" if limit is not None else ""
+    return (
+        f"memory is limited{most} (ulimit -v), and opening a workbook may need {memory // 1_000_000:,} MB",
+        "raise the limit, or have it saved as CSV",
     )

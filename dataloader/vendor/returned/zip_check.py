@@ -1,38 +1,43 @@
-"""What is looked at in an .xlsx file before it is opened: whether it is one, its size, which cells are formulas.
+"""Check an .xlsx file before it is opened, and find what the library that reads it does not tell.
 
-An .xlsx file is a ZIP of XML parts (ECMA-376 part 2). What its directory says of sizes need not be true, so
-every part that is going to be read is unpacked here once, a piece at a time.
+An .xlsx file is a ZIP of XML parts (ECMA-376 part 2). What its directory says about sizes need not be true, so every
+part that is going to be read is unpacked here once, a piece at a time. Formulas, hidden rows and text that is struck
+through (ECMA-376 part 1, 18.3.1.40, 18.3.1.73 and 18.4.10) are found by an XML parser, however the XML is written.
 """
 
+import posixpath
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import IO
 from xml.etree.ElementTree import Element, ParseError, fromstring
+from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-Cells = dict[int, set[int]]
-"""Columns by row, both from 0."""
-
 MAX_PARTS = 5_000
+MAX_SHEETS = 250
 MAX_RATIO = 250
 """How many times its packed size a file may unpack to, beyond the first :data:`FREE_SIZE`: rows without
 anything in them come to 40, a bomb to 1,000."""
 FREE_SIZE = 20_000_000
 """Bytes."""
-MAX_TREE = 1_000_000
-"""Bytes of the parts that say which sheets there are."""
+MAX_TREE = 5_000_000
+"""Bytes of the parts that say which sheets and styles there are."""
 _PIECE = 1 << 20
 _OVERLAP = 2_000
-"""Bytes of a piece that are looked at again with the next; the start of a cell is far shorter."""
-_FORMULA = re.compile(
-    rb'<(?:\w+:)?c\s(?:[^<>]*\s)?r="(?P<cell>[A-Z]{1,3}[0-9]{1,7})"[^<>]*>\s*<(?:\w+:)?f(?P<rest>[\s/>][^<>]{0,500})'
+"""Bytes of a piece that are looked at again with the next; the start of an element is far shorter."""
+_MARKS = re.compile(
+    rb"<(?:[\w.-]+:)?f[\s/>]|\shidden\s*=|\szeroHeight\s*=|\sht\s*=\s*[\"']0|<(?:[\w.-]+:)?strike[\s/>]"
 )
-_ARRAY = re.compile(rb'\st="(?:array|dataTable)"')
-_REF = re.compile(rb'\sref="([A-Z]{1,3}[0-9]{1,7}(?::[A-Z]{1,3}[0-9]{1,7})?)"')
+"""What a sheet holds that has formulas, hidden rows or text that is struck through."""
+_REF = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})(?::\$?([A-Z]{1,3})\$?([0-9]{1,7}))?\Z")
 _MAX_SPREAD = 10_000_000
 """Cells of one formula."""
+_FALSE = frozenset({"0", "false", "off", "none"})
+_AGAIN = "have it saved as .xlsx again, or as CSV"
+_NO_BOOK = "unpack it, and give the workbook or CSV file in it"
 
 
 class PackedError(Exception):
@@ -52,27 +57,26 @@ class UnsafeError(PackedError):
 
 
 @dataclass(slots=True)
+class Marks:
+    """What is to be known of the cells of a sheet; rows and columns from 0."""
+
+    formulas: dict[int, set[int]] = field(default_factory=dict)
+    """The columns that hold formulas, by row."""
+    hidden: set[int] = field(default_factory=set)
+    """Rows that are hidden, or filtered out."""
+    struck: dict[int, set[int]] = field(default_factory=dict)
+    """The columns whose text is struck through, by row."""
+
+
+@dataclass(slots=True)
 class Packed:
-    """What was found."""
+    """What was found in a workbook."""
 
-    formulas: dict[str, Cells] = field(default_factory=dict)
-    """Cells that hold formulas, by the part that they are in, in lower case: ``xl/worksheets/sheet1.xml``."""
-    sheets: Mapping[str, str] = field(default_factory=dict)
-    """The part of each sheet, by its name; read only where there are formulas."""
-
-    def formulas_of(self, sheet: str) -> Cells:
-        """Return the formulas of a sheet; where its part is not known, those of all."""
-        part = self.sheets.get(sheet)
-        if part is not None:
-            return self.formulas.get(part, {})
-        merged: Cells = {}
-        for cells in self.formulas.values():
-            for row, columns in cells.items():
-                merged.setdefault(row, set()).update(columns)
-        return merged
-
-
-_AGAIN = "have it saved as .xlsx again, or as CSV"
+    stream: IO[bytes]
+    """The workbook, with its parts where the library looks for them."""
+    sheets: list[tuple[str, Marks]]
+    """The name and marks of each sheet, in their order; hidden sheets are those in :attr:`hidden`."""
+    hidden: set[str]
 
 
 def inspect(stream: IO[bytes], max_size: int) -> Packed:
@@ -87,98 +91,368 @@ def inspect(stream: IO[bytes], max_size: int) -> Packed:
     """
     try:
         with ZipFile(stream) as archive:
-            infos = archive.infolist()
-            _check_directory(infos, max_size)
-            packed = Packed()
-            for info in infos:
-                if info.filename.lower().endswith((".xml", ".rels")):
-                    cells = _look_through(archive, info)
-                    if cells:
-                        packed.formulas[info.filename.lower()] = cells
-            if packed.formulas:
-                packed.sheets = _sheets(archive)
+            return _Package(archive, stream, max_size).look_through()
     except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise PackedError(f"is damaged, or was cut off: {said}", _AGAIN) from error
-    return packed
 
 
-def _check_directory(infos: list[ZipInfo], max_size: int) -> None:
-    names = {info.filename.lower() for info in infos}
-    if "xl/workbook.bin" in names:
-        raise PackedError("is a binary workbook (.xlsb)", "have it saved as .xlsx or CSV")
+class _Package:
+    """A package, whose parts are found by their relations, wherever they are and however their names are written."""
+
+    def __init__(self, archive: ZipFile, stream: IO[bytes], max_size: int) -> None:
+        self._archive = archive
+        self._stream = stream
+        self._infos = archive.infolist()
+        # Parts have the same name in any case; some programs write backslashes.
+        self._names = {_name(info): info for info in self._infos}
+        self._check_directory(max_size)
+
+    def _check_directory(self, max_size: int) -> None:
+        kind, todo = _other_kind({*self._names})
+        if kind:
+            raise PackedError(kind, todo)
+        if len(self._infos) > MAX_PARTS:
+            raise UnsafeError(f"has {len(self._infos):,} parts; a workbook has a few dozen")
+        size, packed = (sum(info.file_size for info in self._infos), sum(info.compress_size for info in self._infos))
+        if size > max_size or size > FREE_SIZE + MAX_RATIO * packed:
+            raise UnsafeError(f"unpacks to {size:,} bytes, far more than the cards of the batch")
+
+    def look_through(self) -> Packed:
+        """Unpack every part to its end, and return what was found.
+
+        A part ends where the directory says; what goes on beyond has another checksum, which is an error.
+        """
+        marked = {_name(info) for info in self._infos if _is_xml(info) and self._has_marks(info)}
+        book = self._book()
+        relations = self._relations(book)
+        sheets = [
+            (_attribute(each, "name"), relations.get(_attribute(each, "id"), ""), _attribute(each, "state"))
+            for each in self._tree(book)
+            if _local(each.tag) == "sheet"
+        ]
+        if len(sheets) > MAX_SHEETS:
+            raise UnsafeError(f"has {len(sheets):,} sheets; a workbook of cards has a few")
+        styles = self._struck_styles(relations)
+        strings = self._struck_strings(relations)
+        seen: dict[str, Marks] = {}
+        for _, part, _ in sheets:
+            if part in self._names and part not in seen and (part in marked or styles or strings):
+                seen[part] = _Sheet(styles, strings).parse(self._archive, self._names[part])
+        return Packed(
+            self._as_usual(book, relations, [part for _, part, _ in sheets]),
+            [(name, seen.get(part) or Marks()) for name, part, _ in sheets],
+            {name for name, _, state in sheets if state.lower() in {"hidden", "veryhidden"}},
+        )
+
+    def _has_marks(self, info: ZipInfo) -> bool:
+        before, found, first = b"", False, True
+        with self._archive.open(info) as stream:
+            while piece := stream.read(_PIECE):
+                # An element may begin in one piece and end in the next.
+                piece = before + piece
+                wide = first and (piece[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in piece[:4])
+                # In UTF-16, what is looked for has zeros between its characters.
+                found = found or wide or _MARKS.search(piece) is not None
+                shown = piece.replace(b"\0", b"")
+                if b"<!" in shown and (b"<!DOCTYPE" in shown or b"<!ENTITY" in shown):
+                    raise UnsafeError("defines entities, which could expand to anything")
+                before, first = piece[-_OVERLAP:], False
+        return found
+
+    def _book(self) -> str:
+        """Return the part that is the workbook, by the relations of the package."""
+        found = self._relations("", "officedocument")
+        usual = [name for name in self._names if re.fullmatch(r"xl/workbook\d*\.xml", name)]
+        book = next((part for part in found.values() if part in self._names), None) or next(iter(usual), None)
+        if book is None:
+            raise PackedError("is a ZIP file, but not a workbook", _NO_BOOK)
+        return book
+
+    def _relations(self, part: str, kind: str = "") -> dict[str, str]:
+        """Return the parts that a part refers to, by the identifiers it has for them."""
+        folder, base = posixpath.split(part)
+        name = posixpath.join(folder, "_rels", f"{base}.rels")
+        if name not in self._names:
+            return {}
+        return {
+            _attribute(each, "Id"): _target(folder, _attribute(each, "Target"))
+            for each in self._tree(name)
+            if _local(each.tag) == "relationship"
+            and _attribute(each, "TargetMode").lower() != "external"
+            and _attribute(each, "Type").lower().endswith(kind)
+        }
+
+    def _tree(self, name: str) -> Iterator[Element]:
+        info = self._names[name]
+        if info.file_size > MAX_TREE:
+            raise UnsafeError(f"has a part {info.filename[:40]} of {info.file_size:,} bytes")
+        try:
+            # Entities were ruled out before.
+            yield from fromstring(self._archive.read(info)).iter()  # noqa: S314
+        except ParseError as error:
+            raise PackedError(f"is damaged: {info.filename[:40]}: {error}", _AGAIN) from error
+
+    def _struck_styles(self, relations: dict[str, str]) -> frozenset[int]:
+        """Return the numbers of the cell styles whose font is struck through."""
+        part = next((each for each in relations.values() if posixpath.basename(each).startswith("styles")), "")
+        if part not in self._names:
+            return frozenset()
+        fonts: list[bool] = []
+        styles: list[int] = []
+        for each in self._tree(part):
+            if _local(each.tag) == "fonts":
+                fonts = [any(_is_strike(child) for child in font.iter()) for font in each]
+            elif _local(each.tag) == "cellxfs":
+                styles = [int(_attribute(xf, "fontId") or 0) for xf in each]
+        return frozenset(at for at, font in enumerate(styles) if font < len(fonts) and fonts[font])
+
+    def _struck_strings(self, relations: dict[str, str]) -> frozenset[int]:
+        """Return the numbers of the shared strings that are struck through, in part at least."""
+        part = next((each for each in relations.values() if posixpath.basename(each).startswith("sharedstrings")), "")
+        if part not in self._names:
+            return frozenset()
+        found = _Strings()
+        found.parse(self._archive, self._names[part])
+        return frozenset(found.struck)
+
+    def _as_usual(self, book: str, relations: dict[str, str], sheets: list[str]) -> IO[bytes]:
+        """Return the workbook, packed anew where its parts are not where the library looks for them."""
+        wide = [name for name, info in self._names.items() if _is_xml(info) and self._is_wide(info)]
+        if book == "xl/workbook.xml" and not wide:
+            self._stream.seek(0)
+            return self._stream
+        packed = BytesIO()
+        others = {
+            kind: next((each for each in relations.values() if posixpath.basename(each).startswith(kind)), "")
+            for kind in ("sharedstrings", "styles")
+        }
+        ids = {part: id_ for id_, part in relations.items()}
+        kinds = {
+            "worksheet": [part for part in dict.fromkeys(sheets) if part],
+            "sharedStrings": [others["sharedstrings"]],
+        }
+        kinds["styles"] = [others["styles"]]
+        lines = []
+        with ZipFile(packed, "w") as target:
+            target.writestr("xl/workbook.xml", self._utf8(book))
+            for kind, parts in kinds.items():
+                for at, part in enumerate(parts, 1):
+                    if part in self._names:
+                        name = f"worksheets/sheet{at}.xml" if kind == "worksheet" else f"{kind}.xml"
+                        target.writestr(f"xl/{name}", self._utf8(part))
+                        lines.append(f'<Relationship Id="{ids[part]}" Type="{_RELATION}/{kind}" Target="{name}"/>')
+            target.writestr(
+                "xl/_rels/workbook.xml.rels", f'<Relationships xmlns="{_PACKAGE}">{"".join(lines)}</Relationships>'
+            )
+            target.writestr("_rels/.rels", _ROOT)
+            target.writestr("[Content_Types].xml", _TYPES)
+        packed.seek(0)
+        return packed
+
+    def _is_wide(self, info: ZipInfo) -> bool:
+        with self._archive.open(info) as stream:
+            begin = stream.read(4)
+        return begin[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in begin
+
+    def _utf8(self, part: str) -> bytes:
+        data = self._archive.read(self._names[part])
+        if b"\0" not in data[:4] and data[:2] not in {b"\xff\xfe", b"\xfe\xff"}:
+            return data
+        text = data.decode(
+            "utf-16" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-16-be" if not data[0] else "utf-16-le"
+        )
+        return re.sub(r"\A\s*<\?xml[^>]*\?>", "", text).encode()
+
+
+_PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
+_RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_ROOT = (
+    f'<Relationships xmlns="{_PACKAGE}">'
+    f'<Relationship Id="rId1" Type="{_RELATION}/officeDocument" Target="xl/workbook.xml"/></Relationships>'
+)
+_TYPES = (
+    '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+    '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+    '<Default Extension="xml" ContentType="application/xml"/></Types>'
+)
+
+
+def _name(info: ZipInfo) -> str:
+    return info.filename.replace("\\", "/").lower().removeprefix("/")
+
+
+def _is_xml(info: ZipInfo) -> bool:
+    return info.filename.lower().endswith((".xml", ".rels"))
+
+
+def _other_kind(names: set[str]) -> tuple[str, str]:
+    """Return what a ZIP file is that is no .xlsx, and what to do; nothing for one that may be."""
+    if any(name.endswith(".iwa") or name in {"index.zip", "index.apxl"} for name in names):
+        return "is an Apple Numbers document (.numbers)", "in Numbers: File > Export To > Excel (.xlsx)"
+    if any(name.endswith("workbook.bin") for name in names):
+        return "is a binary workbook (.xlsb)", "have it saved as .xlsx or CSV"
     if "content.xml" in names:
-        raise PackedError("is an OpenDocument file", "have it saved as .xlsx or CSV")
-    if "xl/workbook.xml" not in names:
-        raise PackedError("is a ZIP file, but no workbook", "unpack it, and give the workbook or CSV file in it")
-    if len(infos) > MAX_PARTS:
-        raise UnsafeError(f"has {len(infos):,} parts; a workbook has a few dozen")
-    size, packed = sum(info.file_size for info in infos), sum(info.compress_size for info in infos)
-    if size > max_size or size > FREE_SIZE + MAX_RATIO * packed:
-        raise UnsafeError(f"unpacks to {size:,} bytes, far more than the cards of the batch")
+        return "is an OpenDocument file", "have it saved as .xlsx or CSV"
+    for part, kind in (("word/document.xml", "a Word document"), ("ppt/presentation.xml", "a PowerPoint file")):
+        if part in names:
+            return f"is {kind}", "put the table into a workbook (.xlsx), or save it as CSV"
+    if not any(name.endswith(".xml") and "workbook" in name for name in names) and "_rels/.rels" not in names:
+        return "is a ZIP file, but not a workbook", _NO_BOOK
+    return "", ""
 
 
-def _look_through(archive: ZipFile, info: ZipInfo) -> Cells:
-    """Unpack a part to its end, and return the cells that are formulas.
-
-    The end is where the directory says; what goes on beyond has another checksum, which is an error.
-    """
-    cells: Cells = {}
-    is_sheet = "/worksheets/" in info.filename
-    before = b""
-    with archive.open(info) as stream:
-        while piece := stream.read(_PIECE):
-            # A cell may begin in one piece and end in the next.
-            piece = before + piece
-            if b"<!" in piece and (b"<!DOCTYPE" in piece or b"<!ENTITY" in piece):
-                raise UnsafeError("defines entities, which could expand to anything")
-            if is_sheet and (b"<f" in piece or b":f" in piece):
-                for match in _FORMULA.finditer(piece):
-                    _note(cells, match)
-            before = piece[-_OVERLAP:]
-    return cells
-
-
-def _note(cells: Cells, match: re.Match[bytes]) -> None:
-    # Few workbooks hold formulas, and this library takes a while to import.
-    from openpyxl.utils.cell import range_boundaries  # noqa: PLC0415
-
-    rest = match["rest"]
-    spread = _REF.search(rest) if _ARRAY.search(rest) else None
-    where = (match["cell"] if spread is None else spread[1]).decode()
-    left, top, right, bottom = (side or 1 for side in range_boundaries(where))
-    if (right - left + 1) * (bottom - top + 1) > _MAX_SPREAD:
-        raise PackedError(f"has one formula for all of {where}", "have it saved with values only")
-    for row in range(top - 1, bottom):
-        cells.setdefault(row, set()).update(range(left - 1, right))
-
-
-def _sheets(archive: ZipFile) -> dict[str, str]:
-    """Return the part of each sheet by its name, where it is certain; names of parts are the same in any case."""
-    there = {name.lower() for name in archive.namelist()}
-    try:
-        parts = {
-            _attribute(each, "Id"): _attribute(each, "Target") for each in _tree(archive, "xl/_rels/workbook.xml.rels")
-        }
-        found = {
-            _attribute(each, "name"): _part(parts[_attribute(each, "id")])
-            for each in _tree(archive, "xl/workbook.xml")
-            if each.tag.rpartition("}")[2] == "sheet"
-        }
-    except (KeyError, ParseError):
-        return {}
-    return {name: part for name, part in found.items() if part in there}
-
-
-def _tree(archive: ZipFile, name: str) -> Iterator[Element]:
-    # Entities have been ruled out before.
-    with archive.open(name) as stream:
-        yield from fromstring(stream.read(MAX_TREE)).iter()  # noqa: S314
+def _target(folder: str, target: str) -> str:
+    target = target.replace("\\", "/")
+    return posixpath.normpath(target if target.startswith("/") else posixpath.join("/", folder, target)).lower()[1:]
 
 
 def _attribute(element: Element, name: str) -> str:
-    return next((value for key, value in element.items() if key.rpartition("}")[2] == name), "")
+    return next((value for key, value in element.items() if _local(key) == name.lower()), "")
 
 
-def _part(target: str) -> str:
-    return (target.removeprefix("/") if target.startswith("/") else f"xl/{target}").lower()
+def _local(name: str) -> str:
+    """Return the name of an element or attribute without its namespace, in lower case."""
+    return name.rpartition("}")[2].rpartition(":")[2].lower()
+
+
+def _is_strike(element: Element) -> bool:
+    return _local(element.tag) == "strike" and _attribute(element, "val").lower() not in _FALSE
+
+
+class _Parser:
+    """Parses one part of a package, a piece at a time."""
+
+    def parse_part(self, archive: ZipFile, info: ZipInfo) -> None:
+        parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.StartElementHandler = self.start
+        parser.EndElementHandler = self.end
+        parser.CharacterDataHandler = self.text
+        try:
+            with archive.open(info) as stream:
+                parser.ParseFile(stream)
+        except expat.ExpatError as error:
+            raise PackedError(f"is damaged: {info.filename[:40]}: {error}", _AGAIN) from error
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """See an element begin."""
+
+    def end(self, name: str) -> None:
+        """See an element end."""
+
+    def text(self, data: str) -> None:
+        """See text."""
+
+
+class _Strings(_Parser):
+    """The shared strings."""
+
+    def __init__(self) -> None:
+        self.struck: set[int] = set()
+        self._at = -1
+
+    def parse(self, archive: ZipFile, info: ZipInfo) -> None:
+        self.parse_part(archive, info)
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        local = name.rpartition(":")[2]
+        if local == "si":
+            self._at += 1
+        elif local == "strike" and attributes.get("val", "").lower() not in _FALSE:
+            self.struck.add(self._at)
+
+
+class _Sheet(_Parser):
+    """The cells of one sheet."""
+
+    def __init__(self, styles: frozenset[int], strings: frozenset[int]) -> None:
+        self._marks = Marks()
+        self._styles = styles
+        self._strings = strings
+        self._row = self._column = -1
+        self._is_shared = False
+        self._value: list[str] | None = None
+        self._hides_all = False
+
+    def parse(self, archive: ZipFile, info: ZipInfo) -> Marks:
+        """Return what was found."""
+        self.parse_part(archive, info)
+        return self._marks
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        local = name.rpartition(":")[2]
+        if local == "c":
+            self._cell(attributes)
+        elif local == "v" and self._is_shared:
+            self._value = []
+        elif local == "row":
+            self._begin_row(attributes)
+        elif local == "f":
+            self._formula(attributes)
+        elif local == "strike" and self._row >= 0 and attributes.get("val", "").lower() not in _FALSE:
+            self._strike()
+        elif local == "sheetFormatPr":
+            self._hides_all = attributes.get("zeroHeight", "0").lower() not in _FALSE
+
+    def end(self, name: str) -> None:
+        if self._value is not None and name.rpartition(":")[2] == "v":
+            text = "".join(self._value).strip()
+            if text.isdecimal() and int(text) in self._strings:
+                self._strike()
+            self._value = None
+
+    def text(self, data: str) -> None:
+        if self._value is not None:
+            self._value.append(data)
+
+    def _begin_row(self, attributes: dict[str, str]) -> None:
+        number = attributes.get("r", "")
+        self._row = int(number) - 1 if number.isdecimal() else self._row + 1
+        self._column = -1
+        hidden = attributes.get("hidden")
+        height = attributes.get("ht", "")
+        is_hidden = hidden.lower() not in _FALSE if hidden is not None else self._hides_all and not height
+        if is_hidden or (height and _is_flat(height)):
+            self._marks.hidden.add(self._row)
+
+    def _cell(self, attributes: dict[str, str]) -> None:
+        match = _REF.match(attributes.get("r", ""))
+        self._column = _column(match[1]) if match else self._column + 1
+        if match and int(match[2]) - 1 != self._row:
+            # The library goes by the cell.
+            self._row = int(match[2]) - 1
+        self._is_shared = bool(self._strings) and attributes.get("t") == "s"
+        style = attributes.get("s", "")
+        if self._styles and style.isdecimal() and int(style) in self._styles:
+            self._strike()
+
+    def _strike(self) -> None:
+        self._marks.struck.setdefault(self._row, set()).add(self._column)
+
+    def _formula(self, attributes: dict[str, str]) -> None:
+        top = bottom = self._row
+        left = right = self._column
+        where = attributes.get("ref", "")
+        match = _REF.match(where) if attributes.get("t", "").lower() in {"array", "datatable"} else None
+        if match:
+            left, top = _column(match[1]), int(match[2]) - 1
+            right, bottom = (_column(match[3]), int(match[4]) - 1) if match[3] else (left, top)
+        if (right - left + 1) * (bottom - top + 1) > _MAX_SPREAD:
+            raise PackedError(f"has one formula for all of {where}", "have it saved with values only")
+        for row in range(top, bottom + 1):
+            self._marks.formulas.setdefault(row, set()).update(range(left, right + 1))
+
+
+def _is_flat(height: str) -> bool:
+    try:
+        return float(height) < 1
+    except ValueError:
+        return False
+
+
+def _column(letters: str) -> int:
+    number = 0
+    for letter in letters:
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number - 1

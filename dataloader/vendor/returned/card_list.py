@@ -1,0 +1,188 @@
+"""Read a file that lists cards, by numbers, by UUIDs, or both: for revoking them, not for what became of them."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from dataloader.batch import Named
+from dataloader.common import InputError, Problem, listed, raise_problems, short
+from dataloader.vendor.chip_uid import plain_text
+from dataloader.vendor.returned.columns import understand_title
+from dataloader.vendor.returned.grid import GridRow, text_of
+from dataloader.vendor.returned.opening import open_grids
+from dataloader.vendor.returned.options import Reading
+from dataloader.vendor.returned.table import unmarked
+
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_RANGE = re.compile(r"([0-9]{1,9})\s*(?:-|\.\.|\N{EN DASH}|\N{EM DASH}|to|bis)\s*([0-9]{1,9})", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CARD_TITLES = frozenset(
+    {"card", "cards", "karte", "karten", "carte", "cartes", "tarjeta", "tarjetas", "kaart", "kaarten"}
+)
+_NUMBER_TITLES = _CARD_TITLES | {"number", "numbers", "no", "no.", "nr", "nr.", "#", "nummer"}
+"""Titles of a column that is the only one, so that it is no count of lines."""
+_TITLES = {"number": "Card number", "uuid": "UUID"}
+_MAX_RANGE = 100_000
+_SHOWN = 40
+"""Characters of a cell that messages repeat."""
+_TODO = (
+    "put one card number, one range (3-5) or one UUID on each line, or give the columns the titles Card number and UUID"
+)
+
+
+def read_named(path: Path, reading: Reading | None = None) -> list[Named]:
+    """Read a file that lists cards: a text file, CSV or a workbook.
+
+    It has one column of numbers, ranges and UUIDs; or columns with the titles of our workbook, or what vendors make
+    of them; or numbers and UUIDs in several columns, which must then all be understood. Nothing is guessed.
+
+    Raises:
+        FileError: the file cannot be read.
+        InputError: with every line that does not name a card, or because none does.
+    """
+    reading = reading or Reading()
+    named: list[Named] = []
+    problems: list[Problem] = []
+    with open_grids(path, reading, from_top=True) as grids:
+        for grid in grids:
+            rows = [(row, [plain_text(unmarked(text_of(cell)[0])) for cell in row.cells]) for row in grid.rows]
+            rows = [(row, cells) for row, cells in rows if any(cells)]
+            if not rows or (grid.sheet and not _has_names(cells for _, cells in rows)):
+                continue
+            if grid.hidden and not reading.include_hidden:
+                problems.append(Problem(f"{path}, sheet {short(grid.sheet, 31)}", "is hidden", "show it, or remove it"))
+                continue
+            sheet = f", sheet {short(grid.sheet, 31)}" if grid.sheet else ""
+            found, wrong = _Sheet(f"{path}{sheet}, {grid.unit}", reading).read(rows)
+            named += found
+            problems += wrong
+    if not named and not problems:
+        problems.append(Problem(str(path), "names no card", _TODO))
+    raise_problems(problems)
+    return named
+
+
+def _has_names(rows: Iterator[Sequence[str]]) -> bool:
+    return any(_is_name(cell) for cell in chain.from_iterable(rows))
+
+
+def _is_name(cell: str) -> bool:
+    return bool(_NUMBER.fullmatch(cell) or _UUID.fullmatch(cell.lower()) or _RANGE.fullmatch(cell))
+
+
+class _Sheet:
+    """Reads the rows of one sheet."""
+
+    def __init__(self, place: str, reading: Reading) -> None:
+        self._place = place
+        self._reading = reading
+        self._several = False
+
+    def read(self, rows: list[tuple[GridRow, list[str]]]) -> tuple[list[Named], list[Problem]]:
+        """Return the cards that are named, and what is wrong."""
+        columns, first = self._head(rows)
+        named: list[Named] = []
+        problems: list[Problem] = []
+        # Several numbers in each of several rows may be counts, dates or amounts.
+        self._several = len(rows) == 1
+        for row, cells in rows[first:]:
+            where = f"{self._place} {row.number}"
+            if first and cells == rows[first - 1][1]:
+                continue
+            if row.hidden and not self._reading.include_hidden:
+                problems.append(Problem(where, "is hidden", "show the row, or remove it"))
+                continue
+            found = self._named(where, cells, columns) if columns else self._loose(where, cells)
+            if found:
+                named += found
+            else:
+                what = listed([f"“{short(cell, _SHOWN)}”" for cell in cells if cell])
+                problems.append(Problem(where, f"does not name a card: {what}", _TODO))
+        return named, problems
+
+    def _head(self, rows: list[tuple[GridRow, list[str]]]) -> tuple[dict[str, int], int]:
+        """Return where the numbers and UUIDs are, by the titles, and how many rows these take.
+
+        Raises:
+            InputError: there are several columns, and no titles that are understood.
+        """
+        row, cells = rows[0]
+        means = [understand_title(cell) for cell in cells]
+        columns: dict[str, int] = {}
+        for key, name in _TITLES.items():
+            for is_own in (True, False):
+                found = [at for at, each in enumerate(means) if each == (key, is_own)]
+                if len(found) > 1:
+                    raise InputError(self._unclear(row, f"has several columns for the {name}"))
+                if found and key not in columns:
+                    columns[key] = found[0]
+        if not columns:
+            is_only = all(sum(map(bool, each)) <= 1 for _, each in rows)
+            known = _NUMBER_TITLES if is_only else _CARD_TITLES
+            found = [at for at, cell in enumerate(cells) if cell.casefold() in known]
+            columns = {"either": found[0]} if len(found) == 1 else {}
+        if columns:
+            return columns, 1
+        if len(rows) > 1 and not any(map(_is_name, cells)) and len([cell for cell in cells if cell]) > 1:
+            titles = ", ".join(short(cell, _SHOWN) for cell in cells if cell)
+            rule = f"has the titles {titles}; none is known as the card's number or UUID"
+            raise InputError(self._unclear(row, rule))
+        return {}, 0
+
+    def _unclear(self, row: GridRow, rule: str) -> Problem:
+        todo = f"give the columns the titles {' and '.join(_TITLES.values())}, or keep the one column only"
+        return Problem(f"{self._place} {row.number}", rule, todo)
+
+    def _named(self, where: str, cells: list[str], columns: dict[str, int]) -> list[Named]:
+        """Return the cards that a row below titles names; none if it does not."""
+        found = {name: cells[at] if at < len(cells) else "" for name, at in columns.items()}
+        if "either" in found:
+            return _expand(where, found["either"]) or []
+        number, uuid = found.get("number", ""), found.get("uuid", "").lower()
+        if uuid and not _UUID.fullmatch(uuid):
+            return []
+        if not number:
+            return [Named(where, uuid=uuid)] if uuid else []
+        if uuid:
+            return [Named(where, int(number), uuid)] if _NUMBER.fullmatch(number) else []
+        numbers = _expand(where, number) or []
+        return numbers if all(each.uuid is None for each in numbers) else []
+
+    def _loose(self, where: str, cells: list[str]) -> list[Named]:
+        """Return the cards that a row without titles names, if every cell names some; else none."""
+        found: list[Named] = []
+        for cell in cells:
+            if cell:
+                named = _expand(where, cell)
+                if named is None:
+                    return []
+                found += named
+        numbers = [each.number for each in found if each.number is not None]
+        uuids = [each.uuid for each in found if each.uuid is not None]
+        if numbers and uuids:
+            # They have to agree, and only one of each can.
+            return [Named(where, numbers[0], uuids[0])] if len(numbers) == len(uuids) == 1 else []
+        filled = [cell for cell in cells if cell]
+        is_one = len(filled) == 1 and (_is_name(filled[0]) or self._several)
+        return found if is_one or self._several else []
+
+
+def _expand(where: str, cell: str) -> list[Named] | None:
+    """Return the cards that a text names: a number, a range, a UUID, or several of them; None for anything else."""
+    found: list[Named] = []
+    for part in [cell] if _RANGE.fullmatch(cell) else re.split(r"[\s,;]+", cell):
+        if not part:
+            continue
+        if _NUMBER.fullmatch(part):
+            found.append(Named(where, number=int(part)))
+        elif match := _RANGE.fullmatch(part):
+            first, last = int(match[1]), int(match[2])
+            if not first <= last < first + _MAX_RANGE:
+                return None
+            found += [Named(where, number=number) for number in range(first, last + 1)]
+        elif _UUID.fullmatch(part.lower()):
+            found.append(Named(where, uuid=part.lower()))
+        else:
+            return None
+    return found or None

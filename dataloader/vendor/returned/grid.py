@@ -1,0 +1,48 @@
+"""Grids: the rows of cells of a returned file, before anybody knows what they mean."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from dataloader.vendor.chip_uid import CellKind
+
+Cell = Any
+"""Text, or a number, or what :func:`text_of` knows beside them; empty text for an empty cell."""
+
+
+class GridRow(NamedTuple):
+    """A row that is not empty."""
+
+    number: int
+    """Its number in the file, from 1."""
+    cells: list[Cell]
+    hidden: bool = False
+    struck: frozenset[int] = frozenset()
+    """The columns whose text is struck through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A sheet of a workbook, or a text file. Its rows can be read once, before those of the next grid."""
+
+    sheet: str
+    """Its name; empty for a text file."""
+    unit: str
+    """What a row is called: ``row`` or ``line``."""
+    rows: Iterator[GridRow]
+    hidden: bool = False
+    about: Mapping[str, str] = field(default_factory=dict)
+    """What the workbook says of its batch."""
+
+
+def text_of(cell: Cell) -> tuple[str, CellKind]:
+    """Return a cell as the text that a person sees in it, and what it holds."""
+    if isinstance(cell, str):
+        return cell, CellKind.TEXT
+    if isinstance(cell, bool):
+        return str(cell).upper(), CellKind.BOOLEAN
+    if isinstance(cell, int | float):
+        whole = isinstance(cell, int) or cell.is_integer()
+        return (str(int(cell)) if whole and abs(cell) < 1e17 else repr(cell).upper()), CellKind.NUMBER  # noqa: PLR2004 - beyond, Python writes floats with an exponent
+    kind, text = cell
+    return text, CellKind(kind)

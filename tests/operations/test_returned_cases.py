@@ -1,0 +1,607 @@
+"""Faults that vendors' files have, one of each kind and some of its relatives: read, refused or in doubt, never better.
+
+Where the files of a collection of such cases are there, they are tried, too.
+"""
+
+import io
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from openpyxl.styles import Font
+
+from dataloader.batch import Manifest, Verdict, read_manifest
+from dataloader.common import DataloaderError, InputError
+from dataloader.operations import generate
+from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
+from dataloader.vendor.returned import Reading
+from tests.support.returned_files import (
+    CHIP,
+    NOTE,
+    RESULT,
+    TITLES,
+    UUID,
+    Rows,
+    chip_of,
+    good_rows,
+    write_csv,
+    write_xlsx,
+)
+
+CASES = Path(os.environ.get("DATALOADER_TEST_CASES", "no cases"))
+"""A folder of returned files that were collected elsewhere, for whoever has one."""
+ENCODED = set(range(1, 11))
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A batch of ten cards without spares."""
+    return generate("cases", {"snapset_1a": 6, "empty": 4}, tmp_path_factory.mktemp("cases")).manifest
+
+
+@pytest.fixture
+def rows(manifest: Manifest) -> Rows:
+    """Its rows, as a careful vendor fills them in."""
+    return good_rows(manifest)
+
+
+def found_of(manifest: Manifest, *paths: Path, **how: Any) -> Reconciliation:
+    """Reconcile files."""
+    return reconcile(manifest, [ReturnedFile(path) for path in paths], Reading(cards=10, **how))
+
+
+def encoded(found: Reconciliation) -> set[int]:
+    """Return the numbers of the cards that count as encoded."""
+    return {each.card.number for each in found.ledger if each.verdict is Verdict.ENCODED}
+
+
+def verdicts(found: Reconciliation) -> dict[int, str]:
+    """Return the verdicts of the cards that are not encoded, by their numbers."""
+    return {each.card.number: each.verdict for each in found.ledger if each.verdict is not Verdict.ENCODED}
+
+
+def refusal(manifest: Manifest, *paths: Path, **how: Any) -> str:
+    """Return the one line for which files are refused."""
+    with pytest.raises(DataloaderError) as caught:
+        found_of(manifest, *paths, **how)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).replace(str(paths[0]), "FILE")
+
+
+# Columns.
+
+RESULT_TITLES = (
+    "Result:", "RESULTS", "result*", "[Result]", "Result (ok/failed)", "Encoding_Result", "EncodingResult", "Status",
+    "Encoding status", "Ergebnis", "Kodierergebnis", "Résultat", "Statut", "Resultado", "Estado", "Resultaat",
+    "Outcome",
+)  # fmt: skip
+CHIP_TITLES = (
+    "Chip_UID", "chipUid", "CHIP-UID:", "Chip UIDs", "Chip UID (hex)", "Tag UID", "NFC UID*", "UID", "UID des Chips",
+    "UID de la puce", "UID del chip", "Chip UUID", "RFID UID",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("title", RESULT_TITLES)
+def test_results_are_found_whatever_the_vendor_calls_them(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str
+) -> None:
+    """A failed card under a renamed title is failed."""
+    rows[2][RESULT] = "failed"
+    path = write_csv(tmp_path / "back.csv", rows, titles=[*TITLES[:RESULT], title, TITLES[NOTE]])
+    assert verdicts(found_of(manifest, path)) == {3: "failed"}
+
+
+@pytest.mark.parametrize("title", CHIP_TITLES)
+def test_chip_uids_are_found_whatever_the_vendor_calls_them(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str
+) -> None:
+    """Two cards that share a chip under a renamed title are duplicates."""
+    rows[1][CHIP] = rows[0][CHIP]
+    path = write_csv(tmp_path / "back.csv", rows, titles=[*TITLES[:CHIP], title, *TITLES[RESULT:]])
+    assert verdicts(found_of(manifest, path)) == {1: "duplicate", 2: "duplicate"}
+
+
+@pytest.mark.parametrize("title", ["UUIDs", "Card UUID", "uuid:", "UUID der Karte", "Karten-UUID", "UUID de la carte"])
+def test_uuids_are_found_whatever_the_vendor_calls_them(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str
+) -> None:
+    """Renamed titles in any of a few languages."""
+    path = write_csv(tmp_path / "back.csv", rows, ";", titles=[TITLES[0], title, *TITLES[2:]])
+    assert encoded(found_of(manifest, path)) == ENCODED
+
+
+@pytest.mark.parametrize(
+    ("title", "values", "says"),
+    [
+        ("QC", ["ok"] * 9 + ["nok"], "“QC” was not understood, and seems to hold results (“nok”)"),
+        ("Prüfung", ["i.O."] * 9 + ["n.i.O."], "seems to hold results (“n.i.O.”)"),
+        ("Lot", ["7"] * 9 + ["rejected, tag scrapped"], "seems to hold results (“rejected, tag scrapped”)"),
+        ("", ["", "", "FEHLER", *[""] * 7], "column H (no title) was not understood, and seems to hold results"),
+        ("Error code", ["", "E42", *[""] * 8], "“Error code” was not understood, and seems to hold results"),
+        ("Serial", [f"04{at:02X}5A0{at % 9}C3D480" for at in range(10)], "seems to hold chip UIDs (“04005A00C3D480”)"),
+        ("Tag ID", ["4:1:5A:1:C3:D4:80", *[""] * 9], "seems to hold chip UIDs (“4:1:5A:1:C3:D4:80”)"),
+        ("Read back", ["1c1b0f54-ef81-4370-aab4-87ec333b95a5", *[""] * 9], "seems to hold UUIDs that differ"),
+    ],
+)
+def test_a_column_that_could_matter_stops_the_run(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str, values: list[str], says: str
+) -> None:
+    """Results, chip UIDs or other UUIDs in a column that was not understood: the operator says what they are."""
+    table = [[*row, value] for row, value in zip(rows, values, strict=True)]
+    message = refusal(manifest, write_csv(tmp_path / "back.csv", table, titles=[*TITLES, title]))
+    assert says in message
+    assert "--column" in message
+
+
+def test_columns_that_were_not_understood_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Each by its title; those that hold nothing that matters stop nobody."""
+    table = [[*row, "Jo", "20261127", "no error"] for row in rows]
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", table, titles=[*TITLES, "Operator", "Date", "Log"]))
+    assert found.good
+    assert [str(each) for each in found.warnings] == [
+        (
+            "back.csv: 3 columns were not understood, and not read: “Operator”, “Date” and “Log” "
+            "(if one of them matters, name it with --column)"
+        )
+    ]
+
+
+def test_an_empty_column_of_ours_beside_a_filled_one_stops_the_run(
+    tmp_path: Path, manifest: Manifest, rows: Rows
+) -> None:
+    """Results or chip UIDs that were put into a column of the vendor's own; named, it is read."""
+    for column, title, key in ((RESULT, "Passed?", "result"), (CHIP, "Serial", "chip")):
+        table = [[*row, row[column]] for row in rows]
+        for row in table:
+            row[column] = ""
+        path = write_csv(tmp_path / "back.csv", table, titles=[*TITLES, "My column"])
+        assert f'--column {key}="My column"' in refusal(manifest, path), title
+        assert encoded(found_of(manifest, path, columns={key: "My column"})) == ENCODED
+
+
+# Tables.
+
+
+def sheets(path: Path, *tables: tuple[str, Sequence[Sequence[Any]]], hidden: str = "") -> Path:
+    """Write a workbook of several sheets."""
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for title, table in tables:
+        sheet = book.create_sheet(title)
+        for row in table:
+            sheet.append(list(row))
+    if hidden:
+        book[hidden].sheet_state = "hidden"
+    book.save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["Rejects", "Failed", "Ausschuss", "rejected cards", "Sheet2"])
+@pytest.mark.parametrize("is_listed_twice", [False, True])
+def test_a_sheet_of_rejects_encodes_nothing(
+    tmp_path: Path, manifest: Manifest, rows: Rows, name: str, *, is_listed_twice: bool
+) -> None:
+    """With UUID, chip UID and reason: these cards are in doubt, even if the other sheet calls them ok."""
+    rejects = [["UUID", "Chip UID", "Reason"], *([row[UUID], row[CHIP], "chip locked"] for row in rows[7:])]
+    good = rows if is_listed_twice else rows[:7]
+    path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *good]), (name, rejects))
+    assert verdicts(found_of(manifest, path)) == dict.fromkeys((8, 9, 10), "failed")
+
+
+def test_a_delivery_has_results_or_none_not_a_sheet(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A sheet without results does not encode cards that another sheet calls failed, nor any other card."""
+    for row in rows[:5]:
+        row[RESULT] = "failed"
+    chips = [["UUID", "Chip UID"], *([row[UUID], row[CHIP]] for row in rows)]
+    path = sheets(tmp_path / "back.xlsx", ("Chips", chips), ("Cards", [TITLES, *rows[:5]]))
+    assert encoded(found_of(manifest, path)) == set()
+
+
+def test_a_file_that_only_lists_cards_puts_them_in_doubt(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """failed.csv has neither results nor chip UIDs; by itself it says nothing."""
+    listed = write_csv(tmp_path / "failed.csv", [[row[UUID]] for row in rows[:2]], titles=["UUID"])
+    back = write_csv(tmp_path / "back.csv", rows)
+    assert verdicts(found_of(manifest, back, listed)) == {1: "failed", 2: "failed"}
+    assert "has no column of results or chip UIDs" in refusal(manifest, listed)
+
+
+def test_titles_that_are_repeated_are_titles(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Files that were put together, with columns in one order or in another."""
+    path = write_csv(tmp_path / "back.csv", [*rows[:4], TITLES, *rows[4:]])
+    assert found_of(manifest, path).good
+    turned = [row[::-1] for row in rows[4:]]
+    assert found_of(manifest, write_csv(tmp_path / "back.csv", [*rows[:4], TITLES[::-1], *turned])).good
+
+
+def test_rows_above_the_titles_are_not_dropped(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Where the titles of the first table were not understood."""
+    table = [["Karte", "Kennung"], ["1", rows[0][UUID]], TITLES, *rows[1:]]
+    assert "has a UUID above the titles" in refusal(
+        manifest, write_csv(tmp_path / "back.csv", table[1:], titles=table[0])
+    )
+    assert "has a UUID above the titles" in refusal(manifest, write_xlsx(tmp_path / "back.xlsx", table[1:], table[0]))
+
+
+def _hide(sheet: Any) -> None:
+    sheet.row_dimensions[4].hidden = True
+
+
+def _flatten(sheet: Any) -> None:
+    sheet.row_dimensions[4].height = 0.01
+
+
+def _strike(sheet: Any) -> None:
+    for cell in sheet[4]:
+        cell.font = Font(strike=True)
+
+
+def _strike_one(sheet: Any) -> None:
+    sheet["E4"].font = Font(strike=True)
+
+
+def _hide_sheet(sheet: Any) -> None:
+    sheet.sheet_state = "hidden"
+
+
+@pytest.mark.parametrize("deed", [_hide, _flatten, _strike, _strike_one, _hide_sheet])
+def test_what_is_hidden_counts_only_if_asked_for(
+    tmp_path: Path, manifest: Manifest, rows: Rows, deed: Callable[[Any], None]
+) -> None:
+    """Rows that are hidden, filtered out or struck through, and hidden sheets: said, and in doubt."""
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    book.create_sheet("Notes")
+    for row in [TITLES, *rows]:
+        sheet.append(row)
+    deed(sheet)
+    path = tmp_path / "back.xlsx"
+    book.save(path)
+    found = found_of(manifest, path)
+    wanted = ENCODED if deed is _hide_sheet else {3}
+    assert verdicts(found) == dict.fromkeys(wanted, "failed")
+    assert any("--include-hidden" in str(each) for each in found.warnings)
+    assert found_of(manifest, path, include_hidden=True).good
+
+
+def test_a_hidden_copy_of_a_visible_row_changes_nothing(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A hidden sheet with what is on a visible one, too; another chip there is a doubt."""
+    same = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Copy", [TITLES, *rows]), hidden="Copy")
+    assert found_of(manifest, same).good
+    other = [[*row[:CHIP], chip_of(90 + at), "ok", ""] for at, row in enumerate(rows)]
+    path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Copy", [TITLES, *other]), hidden="Copy")
+    assert encoded(found_of(manifest, path)) == set()
+
+
+def test_a_note_that_says_not_encoded_is_believed(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Beside the result ok it is a doubt; a note of a failure before is a warning."""
+    rows[0][NOTE] = "NOT ENCODED"
+    rows[1][NOTE] = "nicht beschrieben"
+    rows[2][NOTE] = "first chip was defective, destroyed"
+    rows[3][NOTE] = "no errors"
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert verdicts(found) == {1: "failed", 2: "failed"}
+    assert [str(each) for each in found.warnings] == [
+        "back.csv, line 4: counts as encoded, but its note says “first chip was defective, destroyed”"
+    ]
+
+
+# CSV.
+
+
+def text(rows: Rows, quote: str = "", between: str = ",", mark: str = "{}") -> str:
+    """Return rows as lines of text, each cell quoted or marked."""
+    table = [TITLES, *rows]
+    return "".join(between.join(quote + mark.format(cell) + quote for cell in row) + "\r\n" for row in table)
+
+
+DIALECTS: dict[str, Callable[[Rows], str]] = {
+    "every field quoted": lambda rows: text(rows, '"'),
+    "every field quoted, semicolons": lambda rows: text(rows, '"', ";"),
+    "every field quoted, tabs": lambda rows: text(rows, '"', "\t"),
+    "every field in single quotation marks": lambda rows: text(rows, "'"),
+    "bars": lambda rows: text(rows, between="|"),
+    "a blank after each comma": lambda rows: text(rows, between=", "),
+    "blanks after commas and quotation marks": lambda rows: text(rows, '"', ", "),
+    "blanks around each semicolon": lambda rows: text(rows, between=" ; "),
+    "equals signs": lambda rows: text(rows, mark='="{}"'),
+    "equals signs in quoted fields": lambda rows: text(rows, '"', mark='=""{}""'),
+    "apostrophes": lambda rows: text(rows, mark="'{}"),
+    "whole lines quoted": lambda rows: "".join(f'"{line}"\r\n' for line in text(rows).splitlines()),
+    "whole lines quoted, fields too": lambda rows: "".join(
+        '"' + line.replace('"', '""') + '"\r\n' for line in text(rows, '"').splitlines()
+    ),
+    "whole lines quoted, empty columns": lambda rows: "".join(f'"{line}";;;\r\n' for line in text(rows).splitlines()),
+    "a title on two lines": lambda rows: text(rows).replace("Card number", '"Card\nnumber"', 1),
+    "a title on two lines, all quoted": lambda rows: text(rows, '"').replace("Chip UID", "Chip\r\nUID", 1),
+    "an address above": lambda rows: '"Tags" & Sons, 12 "High" St\r\n"Unit 5, Leeds\r\n\r\n' + text(rows),
+    "an address above, quoted": lambda rows: '"Tags, Inc.","5"" tags"\r\n' + text(rows, '"'),
+    "sep=": lambda rows: "sep=;\r\n" + text(rows, between=";"),
+    "note on two lines": lambda rows: text([[*row[:NOTE], '"tested,\nand good"'] for row in rows]),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_dialects_of_csv_are_read(tmp_path: Path, manifest: Manifest, rows: Rows, dialect: str) -> None:
+    """Every card comes back with its verdict, also those that failed."""
+    rows[2][RESULT] = "failed"
+    path = tmp_path / "back.csv"
+    path.write_bytes(DIALECTS[dialect](rows).encode())
+    assert verdicts(found_of(manifest, path)) == {3: "failed"}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "says"),
+    [
+        ('"bent', 'scratch"', "lines 4 and 8"),
+        ('"bent', '"scratch', "lines 4 and 8"),
+        ('"bent', "", "line 4: the quotation mark that opens in line 4 is never closed"),
+        ('"', '"', "lines 4 and 8"),
+    ],
+)
+def test_stray_quotation_marks_are_found(
+    tmp_path: Path, manifest: Manifest, rows: Rows, first: str, last: str, says: str
+) -> None:
+    """They swallow rows; both lines are named, and the cards between them are not reported as missing."""
+    lines = text(rows).splitlines()
+    lines[3] += first
+    lines[7] += last
+    path = tmp_path / "back.csv"
+    path.write_text("\n".join(lines) + "\n")
+    assert says in refusal(manifest, path)
+
+
+def test_a_quotation_mark_too_many_within_a_line_is_found(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """It makes one field of several columns, so that the result would seem to be empty."""
+    lines = text(rows).splitlines()
+    lines[3] = lines[3].replace("snapset_1a,", '"snapset_1a,') + '"'
+    path = tmp_path / "back.csv"
+    path.write_text("\n".join(lines) + "\n")
+    assert "line 4: a quotation mark too many makes one field of several columns" in refusal(manifest, path)
+
+
+# Chip UIDs.
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "0x": lambda uid: f"0x{uid}",
+    "0x for each byte": lambda uid: " ".join(f"0x{uid[at : at + 2]}" for at in range(0, len(uid), 2)),
+    "0x and commas": lambda uid: ", ".join(f"0x{uid[at : at + 2]}" for at in range(0, len(uid), 2)),
+    "h": lambda uid: f"{uid}h",
+    "h for each byte": lambda uid: " ".join(f"{uid[at : at + 2]}h" for at in range(0, len(uid), 2)),
+    "dots": lambda uid: ".".join(uid[at : at + 2] for at in range(0, len(uid), 2)),
+    "underscores": lambda uid: "_".join(uid[at : at + 2] for at in range(0, len(uid), 2)),
+    "groups of four": lambda uid: "-".join(uid[at : at + 4] for at in range(0, len(uid), 4)),
+    "brackets": lambda uid: f"[{uid}]",
+    "a label": lambda uid: f"UID: {uid}",
+    "zero-width": lambda uid: f"\N{ZERO WIDTH SPACE}{uid[:4]}\N{ZERO WIDTH NO-BREAK SPACE}{uid[4:]}",
+    "full-width": lambda uid: "".join(chr(ord(each) + 0xFEE0) for each in uid),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_usual_notations_of_chip_uids_are_read(tmp_path: Path, manifest: Manifest, rows: Rows, form: str) -> None:
+    """The UID is the one that was meant."""
+    for row in rows:
+        row[CHIP] = FORMS[form](row[CHIP])
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert [each.chip for each in found.ledger] == [chip_of(number) for number in range(1, 11)]
+
+
+def test_dropped_zeros_are_explained(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """In each byte, and at the front; never filled in silently."""
+    for at, row in enumerate(rows):
+        uid = row[CHIP]
+        row[CHIP] = uid[1:] if at % 2 else ":".join(f"{byte:X}" for byte in bytes.fromhex(uid))
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert encoded(found) == set()
+    for each in found.ledger:
+        assert chip_of(each.card.number) in each.reason
+        assert "zero" in each.reason
+
+
+@pytest.mark.parametrize("length", [4, 7])
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_a_column_of_decimal_uids_is_recognised(
+    tmp_path: Path, manifest: Manifest, rows: Rows, length: int, order: Any
+) -> None:
+    """Both readings are named; digits are never taken for hex, whatever number of them there is."""
+    uids = [bytes([*[4, *bytes.fromhex("15A0C3D480FF")][: length - 1], at]) for at in range(10)]
+    for row, uid in zip(rows, uids, strict=True):
+        row[CHIP] = str(int.from_bytes(uid, order))
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert encoded(found) == set()
+    for each, uid in zip(found.ledger, uids, strict=True):
+        assert uid.hex().upper() in each.reason
+        assert uid[::-1].hex().upper() in each.reason
+
+
+def test_uids_that_are_one_chips_in_another_form_are_duplicates(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Reversed, cut off or padded."""
+    uid = rows[0][CHIP]
+    rows[1][CHIP] = bytes.fromhex(uid)[::-1].hex()
+    rows[2][CHIP] = "AABBCCDD"
+    rows[3][CHIP] = "AABBCCDD000000"
+    rows[4][CHIP] = "04112233445566"
+    rows[5][CHIP] = "00000004112233445566"
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert verdicts(found) == dict.fromkeys(range(1, 7), "duplicate")
+
+
+@pytest.mark.parametrize("result", ["failed", "", "maybe", "ok"])
+def test_a_chip_on_a_row_in_doubt_still_shares_its_uid(
+    tmp_path: Path, manifest: Manifest, rows: Rows, result: str
+) -> None:
+    """A row that failed, is blank or in doubt, with the chip of a good row: the good one is a duplicate."""
+    rows[1][CHIP : RESULT + 1] = [rows[0][CHIP], result]
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert verdicts(found)[1] == "duplicate"
+    assert encoded(found) == ENCODED - {1, 2}
+
+
+# Workbooks.
+
+
+def repacked(path: Path, change: Callable[[str, bytes], tuple[str, bytes]]) -> Path:
+    """Write the parts of a workbook under other names, or with other content."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(stream, "w") as target:
+        for name in source.namelist():
+            target.writestr(*change(name, source.read(name)))
+    path.write_bytes(stream.getvalue())
+    return path
+
+
+def _moved(old: str, new: str) -> Callable[[str, bytes], tuple[str, bytes]]:
+    return lambda name, data: (
+        name.replace(old, new),
+        data.replace(old.encode(), new.encode()) if name.endswith(".rels") or "Content" in name else data,
+    )
+
+
+LAYOUTS: dict[str, Callable[[str, bytes], tuple[str, bytes]]] = {
+    "backslashes": lambda name, data: (name.replace("/", "\\"), data),
+    "workbook22": _moved("workbook.xml", "workbook22.xml"),
+    "another folder": _moved("xl/", "data/"),
+    "no folder": _moved("xl/", ""),
+    "upper case": lambda name, data: (name if "Content" in name else name.upper(), data),
+    "UTF-16": lambda name, data: (name, data.decode().encode("utf-16") if name.endswith("sheet1.xml") else data),
+    "a prefix": lambda name, data: (
+        name,
+        data.replace(b"<", b"<x:").replace(b"<x:/", b"</x:").replace(b"<x:?", b"<?").replace(b" xmlns=", b" xmlns:x=")
+        if name.endswith("sheet1.xml")
+        else data,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_packages_of_other_programs_are_read(tmp_path: Path, manifest: Manifest, rows: Rows, layout: str) -> None:
+    """Parts with backslashes, other names, another folder or another encoding; formulas in them are found."""
+    rows[2][RESULT] = "failed"
+    path = repacked(write_xlsx(tmp_path / "back.xlsx", rows), LAYOUTS[layout])
+    assert verdicts(found_of(manifest, path)) == {3: "failed"}
+    rows[2][RESULT] = '="o"&"k"'
+    path = repacked(write_xlsx(tmp_path / "back.xlsx", rows), LAYOUTS[layout])
+    assert verdicts(found_of(manifest, path)) == {3: "failed"}
+
+
+FORMULA = '<c r="F4" t="str"><f>A1</f><v>ok</v></c>'
+FORMULAS = {
+    "without a reference": (' r="', ' x="', FORMULA),
+    "the value first": ("", "", '<c r="F4" t="str"><v>ok</v><f>A1</f></c>'),
+    "a comment before": ("", "", '<c r="F4" t="str"><!-- --><f>A1</f><v>ok</v></c>'),
+    "shared": ("", "", '<c r="F4" t="str"><f t="shared" si="0"/><v>ok</v></c>'),
+    "blanks": ("", "", "<c  t = 'str'  r = 'F4' >\n<f\n>A1</f><v>ok</v></c>"),
+    "an array above": ("", "", '<c r="F4" t="str"><f ref="F3:F4" t="array">A1</f><v>ok</v></c>'),
+}
+
+
+@pytest.mark.parametrize("form", FORMULAS)
+def test_formulas_are_found_however_they_are_written(tmp_path: Path, manifest: Manifest, rows: Rows, form: str) -> None:
+    """The value that is stored beside a formula never counts."""
+    old, new, cell = FORMULAS[form]
+
+    def change(name: str, data: bytes) -> tuple[str, bytes]:
+        if not name.endswith("sheet1.xml"):
+            return name, data
+        sheet = data.decode()
+        begin = sheet.index('<c r="F4"')
+        sheet = sheet[:begin] + cell + sheet[sheet.index("</c>", begin) + 4 :]
+        return name, (sheet.replace(old, new) if old else sheet).encode()
+
+    path = repacked(write_xlsx(tmp_path / "back.xlsx", rows), change)
+    assert 3 not in encoded(found_of(manifest, path))
+    assert 5 in encoded(found_of(manifest, path))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        (
+            "a.xls",
+            b"<html><body><table><tr><td>UUID</td></tr></table>",
+            "is a web page (HTML) saved as .xls (open",
+        ),
+        ("a.xls", b"\xef\xbb\xbf\r\n<!DOCTYPE html>\n<table>", "is a web page (HTML) saved as .xls"),
+        ("a.xls", b"<table border=1><tr><td>UUID", "is a web page (HTML) saved as .xls"),
+        (
+            "a.xls",
+            b'<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet">',
+            "is an XML spreadsheet of 2003 saved as .xls (open it in a spreadsheet program and save it as .xlsx)",
+        ),
+        ("a.xls", b"MIME-Version: 1.0\nX-Document-Type: Workbook", "is a web archive (MHTML) saved as .xls"),
+        ("a.csv", b"%PDF-1.4", "is a PDF saved as .csv"),
+        ("a.csv", b'[{"uuid": 1}]', "is JSON saved as .csv"),
+    ],
+)
+def test_other_kinds_of_file_are_called_what_they_are(
+    tmp_path: Path, manifest: Manifest, name: str, data: bytes, says: str
+) -> None:
+    """With how to save them."""
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert says in refusal(manifest, path)
+
+
+def test_a_numbers_document_is_called_what_it_is(tmp_path: Path, manifest: Manifest) -> None:
+    """It is a ZIP file of its own kind."""
+    path = tmp_path / "a.numbers"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("Index/Document.iwa", b"x")
+    assert "is an Apple Numbers document (.numbers) (in Numbers: File > Export To > Excel" in refusal(manifest, path)
+
+
+def test_a_workbook_of_very_many_sheets_is_refused(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Before any of them is laid out."""
+
+    def change(name: str, data: bytes) -> tuple[str, bytes]:
+        if name != "xl/workbook.xml":
+            return name, data
+        begin = data.index(b"<sheet ")
+        end = data.index(b"</sheets>")
+        sheet = data[begin:end]
+        more = b"".join(sheet.replace(b'name="Cards"', b'name="C%d"' % at) for at in range(60_000))
+        return name, data[:begin] + more + data[end:]
+
+    path = repacked(write_xlsx(tmp_path / "back.xlsx", rows), change)
+    message = refusal(manifest, path)
+    assert "sheets; a workbook of cards has a few" in message or "bytes" in message
+
+
+# The collection.
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the collection of cases is not here")
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("03-result-column-renamed/*", {3: "failed", 10: "failed"}),
+        ("04-rejects-on-own-sheet/rejects.xlsx", dict.fromkeys((13, 14, 15), "failed")),
+        ("05-chip-column-renamed/chip_uid.csv", dict.fromkeys((1, 2, 3), "duplicate")),
+        ("05-chip-column-renamed/tag-id.csv", "was not understood, and seems to hold chip UIDs"),
+        ("06-formulas-unseen/no-r.xlsx", dict.fromkeys(range(1, 16), "failed")),
+        ("07-hidden-rows-and-sheets/hidden-rows.xlsx", {3: "failed", 10: "failed"}),
+        ("08-csv-stray-quotes/two-notes.csv", "lines 4 and 10"),
+        ("09-csv-all-quoted/*", {}),
+        ("10-csv-text-marks/*", {}),
+        ("11-chip-uid-forms/*", {}),
+        ("12-chip-uid-zeros-and-decimal/*", dict.fromkeys(range(1, 16), "failed")),
+        ("13-workbook-parts/*", {}),
+        ("14-other-kinds-of-file/html.xls", "is a web page (HTML) saved as .xls"),
+        ("15-titles-again/*", {}),
+    ],
+)
+def test_the_collection_of_cases_comes_out_right(case: str, expected: dict[int, str] | str) -> None:
+    """Each file of the collection is read as its page says, or refused."""
+    batch = read_manifest(CASES / "00-batch" / "bugb.batch.jsonl")
+    paths = sorted(CASES.glob(case))
+    assert paths
+    for path in paths:
+        if isinstance(expected, str):
+            with pytest.raises(InputError, match=expected.replace("(", r"\(").replace(")", r"\)")):
+                found_of(batch, path)
+        else:
+            assert verdicts(found_of(batch, path)) == expected
