@@ -27,6 +27,7 @@ COMMANDS = (
     "generate",
     "export",
     "validate",
+    "snapsets",
     "reconcile",
     "recover",
     "check",

@@ -42,6 +42,7 @@ from dataloader.operations.revocations import (
 from dataloader.operations.revoke import CardOutcome, RevokeOutcome, RevokeResult, check_reason, restore, revoke
 from dataloader.operations.security import Circle, SecurityResult, check_security
 from dataloader.operations.seed import DEFAULT_SEED, invented_people, seed_sources
+from dataloader.operations.snapsets import Difference, difference, target_differences
 from dataloader.operations.sources import (
     DESIGN_KIND,
     Source,
@@ -69,6 +70,7 @@ __all__ = [
     "CardVerdict",
     "CheckResult",
     "Circle",
+    "Difference",
     "DrillResult",
     "DropPlan",
     "Folder",
@@ -105,6 +107,7 @@ __all__ = [
     "choose_kept",
     "create_files",
     "design_sources",
+    "difference",
     "document_sources",
     "drill",
     "drop",
@@ -144,6 +147,7 @@ __all__ = [
     "spares_of",
     "status",
     "tap_cards",
+    "target_differences",
     "validate",
     "verify",
 ]

@@ -464,7 +464,7 @@ def test_every_command_gets_through_failures_that_pass(
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
     options = ("--model", target.model.name, "--prefix", target.prefix, "--environment", "ci", "--json")
-    stages = ["plan", "load", "verify", "check", "seed", "plan", "revoke", "status", "batches", "card"]
+    stages = ["plan", "load", "verify", "check", "seed", "plan", "revoke", "status", "batches", "card", "snapsets"]
     told = []
     for hook in (pass_on, Flaky(hang_up, reply_lost, reply_cut, timed_out_behind, always(Reply(503)))):
         for database in target.model.databases:

@@ -22,6 +22,7 @@ REQUIRED: dict[str, Sequence[object]] = {
     "card": ("1",),
     "credentials": ("list",),
     "tokens": ("prune",),
+    "snapsets": ("diff",),
     "drop": ("--prefix", "ci-42-", "--yes"),
 }
 """What a command has to be given besides its server, its manifests and its snapsets."""

@@ -1,0 +1,90 @@
+"""Snapsets: how two differ, and how those of a folder differ from those on a target."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dataloader.couch import NotFoundError, Server
+from dataloader.records import Snapset, Snapsets, in_words
+from dataloader.records.models import Role
+from dataloader.target import Target, guard
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How one snapset differs from another, in words."""
+
+    name: str
+    removed: tuple[str, ...] = ()
+    """What only the first one does."""
+    added: tuple[str, ...] = ()
+    """What only the second one does."""
+    is_missing: bool = False
+    """Whether the second one does not exist."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether they do the same."""
+        return not (self.removed or self.added or self.is_missing)
+
+
+def difference(name: str, first: Mapping[str, Any], second: Mapping[str, Any], model: str) -> Difference:
+    """Return how two preference sets differ.
+
+    Args:
+        name: what to call the difference.
+        first: a set, ``{"flat": …}``.
+        second: another.
+        model: the model in whose terms both are.
+    """
+    old, new = in_words(first, model), in_words(second, model)
+    return Difference(
+        name,
+        tuple(said for term, said in old.items() if new.get(term) != said),
+        tuple(said for term, said in new.items() if old.get(term) != said),
+    )
+
+
+def target_differences(server: Server, target: Target, snapsets: Snapsets) -> list[Difference]:
+    """Return how the snapsets on a target differ from those of a folder; those that are the same are left out.
+
+    Args:
+        server: the target's server.
+        target: the target.
+        snapsets: the folder's, of the target's model.
+
+    Raises:
+        DataloaderError: the server can't be asked.
+        ProtectedError: a database was loaded as something more protected.
+    """
+    server.welcome()
+    guard(server, target)
+    found = []
+    for snapset in snapsets:
+        stored = _stored(server, target, snapset)
+        if stored is None:
+            each = Difference(snapset.name, is_missing=True)
+        else:
+            each = difference(snapset.name, snapset.preferences, stored, target.model.name)
+        if not each.is_none:
+            found.append(each)
+    return found
+
+
+def _stored(server: Server, target: Target, snapset: Snapset) -> Mapping[str, Any] | None:
+    """Return the preference set of a snapset's own document; None if it does not exist."""
+    entry = snapset.entry()
+    for kind in target.model.kinds:
+        if Role.SNAPSET not in kind.roles:
+            continue
+        document = kind.document(entry)
+        holder = next((name for name, value in document.items() if value is entry.preferences), None)
+        if holder is None:
+            continue
+        try:
+            [row] = server.database(target.database(kind.database)).all_docs([document["_id"]])
+        except NotFoundError:
+            return None
+        stored: Mapping[str, Any] | None = (row.get("doc") or {}).get(holder)
+        return stored
+    return None

@@ -1,0 +1,92 @@
+"""The command ``snapsets``: what snapsets do in words, and how they differ."""
+
+import json
+
+import pytest
+
+from dataloader.common import ExitCode
+from dataloader.couch import Server
+from dataloader.operations import all_sources, load
+from dataloader.records import Snapsets
+from dataloader.target import Target
+from tests.support.command import Command
+from tests.support.records import flat, preferences_of
+from tests.support.server import databases, delete, get, put
+
+WORDS = {
+    "gpii-token": [
+        "magnifier on",
+        "magnification 200 %",
+        "magnifier position Lens",
+        "high contrast on, high contrast theme hcblack.theme",
+        "contrast theme of web pages wb",
+        "support tools dictionary",
+    ],
+    "gpii-key": ["magnification 200 %", "magnifier position Lens", "high contrast theme white-black"],
+}
+
+
+@pytest.mark.parametrize("model", WORDS)
+def test_show_says_in_words_what_a_snapset_sets(here: Command, model: str) -> None:
+    """Steps, factors and switches are what a person would call them, in the terms of the model."""
+    done = here("snapsets", "show", "snapset_4d", "--model", model)
+    title, *words = done.stdout.splitlines()
+    assert done.code == ExitCode.OK
+    assert title == f"snapset_4d  Magnifier Dark 200%  (model {model})"
+    assert [each.strip() for each in words] == WORDS[model]
+
+
+@pytest.mark.parametrize(("model", "count"), [("gpii-token", 11), ("gpii-key", 12)])
+def test_list_has_every_snapset_of_the_model(here: Command, model: str, count: int) -> None:
+    """Display scaling is 125, 150 and 175 % in both, though one counts steps and the other has a factor."""
+    data = here("snapsets", "list", "--model", model, "--json").data
+    assert (data["model"], len(data["snapsets"])) == (model, count)
+    sets = {each["name"]: [*each["sets"].values()] for each in data["snapsets"]}
+    for name, percent in (("snapset_1a", 125), ("snapset_1b", 150), ("snapset_1c", 175)):
+        assert sets[name][0] == f"display scaling {percent} %"
+
+
+def test_diff_compares_two(here: Command) -> None:
+    """What only the first does, and what only the second does."""
+    done = here("snapsets", "diff", "snapset_1a", "snapset_1b")
+    assert done.stdout.splitlines() == [
+        "snapset_1a, snapset_1b",
+        "  - display scaling 125 %",
+        "  + display scaling 150 %",
+    ]
+    assert here("snapsets", "diff", "snapset_3", "snapset_3").stdout == "no differences\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["diff"], ExitCode.USAGE, "needs two snapsets, or a target"),
+        (["show"], ExitCode.USAGE, "takes one snapset"),
+        (["show", "snapset_1"], ExitCode.INPUT, "did you mean snapset_1"),
+        (["show", "snapset_5"], ExitCode.INPUT, "only for model gpii-key"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong(here: Command, arguments: list[str], code: ExitCode, says: str) -> None:
+    """An unknown name suggests similar ones."""
+    done = here("snapsets", *arguments)
+    assert (done.code, done.stdout) == (code, "")
+    assert says in done.stderr
+
+
+def test_diff_compares_the_folder_with_a_target(
+    server: Server, target: Target, snapsets: Snapsets, run_here: Command
+) -> None:
+    """A snapset that somebody changed or deleted on the target, in words; nothing after a load."""
+    load(server, target, all_sources(target, [], snapsets))
+    assert run_here("snapsets", "diff").stdout == "no differences\n"
+    place = preferences_of(target.model.name, "snapset_4b")
+    database = databases(server, target)[place.database]
+    document = get(database, place.id)
+    flat(document)["http://registry.gpii.net/common/magnification"] = 3
+    put(database, document)
+    delete(database, preferences_of(target.model.name, "snapset_3").id)
+    done = run_here("snapsets", "diff", "--json")
+    assert json.loads(done.stdout)["differences"] == [
+        {"name": "snapset_3", "removed": [], "added": [], "missing": True},
+        {"name": "snapset_4b", "removed": ["magnification 400 %"], "added": ["magnification 300 %"], "missing": False},
+    ]
