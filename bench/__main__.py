@@ -23,13 +23,14 @@ from bench.ceiling import SETTINGS, ceiling, one_by_one
 from bench.indexing import write_and_index
 from bench.measure import Measured, python, run
 from bench.returned import reconcile_and_write, write_returned
+from bench.updating import overwrite, write_version
 from bench.verifying import by_keys, by_ranges
 from dataloader.batch import Manifest, mint, read_manifest
 from dataloader.couch import Address, Database, Server
 from dataloader.embedded import EmbeddedServer
 from dataloader.operations import DESIGN_KIND, all_sources, generate
 from dataloader.records import read_snapsets
-from dataloader.records.models import get_model
+from dataloader.records.models import Role, get_model
 from dataloader.target import Environment, Target, resolve
 from dataloader.vendor import COLUMNS, check_value, check_workbook, write_workbook
 
@@ -99,9 +100,9 @@ class Bench:
         finally:
             database.delete()
 
-    def load(self, target: Target, manifest: Manifest) -> tuple[Measured, dict[str, Any]]:
+    def load(self, target: Target, manifest: Manifest, *more: str) -> tuple[Measured, dict[str, Any]]:
         """Run ``dataloader load`` as an operator would."""
-        return self._on_target("load", target, manifest)
+        return self._on_target("load", target, manifest, *more)
 
     def plan(self, target: Target, manifest: Manifest) -> tuple[Measured, dict[str, Any]]:
         """Run ``dataloader plan``, likewise."""
@@ -111,11 +112,13 @@ class Bench:
         """Run ``dataloader verify``, likewise."""
         return self._on_target("verify", target, manifest)
 
-    def _on_target(self, command: str, target: Target, manifest: Manifest) -> tuple[Measured, dict[str, Any]]:
+    def _on_target(
+        self, command: str, target: Target, manifest: Manifest, *more: str
+    ) -> tuple[Measured, dict[str, Any]]:
         options = ["--url", self.address.url, "--model", MODEL, "--environment", "ci", "--prefix", target.prefix]
         env = {"COUCHDB_USER": self.address.user or "", "COUCHDB_PASSWORD": self.address.password or ""}
         measured = run(
-            python("-m", "dataloader", command, str(manifest.path), *options, "--json"), self.folder, env=env
+            python("-m", "dataloader", command, str(manifest.path), *options, *more, "--json"), self.folder, env=env
         )
         return measured, json.loads(measured.output)
 
@@ -169,6 +172,33 @@ def writing(bench: Bench, manifest: Manifest) -> None:
             bench.rows.add("couchimport", _with_database(bench, import_in), "documents/s")
         rate = _with_database(bench, lambda db: one_by_one(bench.address, db, documents[:SINGLE]))
         bench.rows.add("one POST a document", rate, "documents/s")
+
+
+def updating(bench: Bench, manifest: Manifest) -> None:
+    """Measure ``load --update`` of outdated cards against bare ordinary writes, and a load with nothing left to do."""
+    folders = [write_version(bench.folder / f"version-{size}", MODEL, "snapset_1a", size) for size in (18, 20)]
+    old, new = (
+        [
+            document.write()
+            for source in all_sources(bench.target(), [manifest], read_snapsets(folder, MODEL))
+            if source.kind == "prefsSafe" and source.role is Role.CARD
+            for document in source.prepared()
+        ]
+        for folder in folders
+    )
+    for number in range(bench.runs):
+        say(f"updating, run {number + 1} of {bench.runs}")
+        with bench.databases(create=True) as (_, database):
+            ceiling(bench.address, database, old, *SETTINGS[0])
+            rate = overwrite(bench.address, database, new, old, *SETTINGS[0])
+            bench.rows.add("bare ordinary writes", rate, "documents/s")
+        with bench.databases(create=False) as (target, _):
+            bench.load(target, manifest, "--snapsets", str(folders[0]))
+            _, result = bench.load(target, manifest, "--snapsets", str(folders[1]), "--update", "--yes")
+            seconds = result["seconds"] - result["seconds_indexing"]
+            bench.rows.add("load --update", result["updated"] / seconds, "documents/s")
+            measured, result = bench.load(target, manifest, "--snapsets", str(folders[1]))
+            note_load(bench, "load again after an update", measured, result)
 
 
 def verifying(bench: Bench, target: Target, manifest: Manifest, database: Database) -> None:
@@ -376,6 +406,8 @@ RATIOS = {
     "load again / cold load": ("load again", "cold load"),
     "verify / bare range reads": ("verify", "bare range reads"),
     "verify / bare key reads": ("verify", "bare key reads"),
+    "load --update / bare ordinary writes": ("load --update", "bare ordinary writes"),
+    "load again after an update / cold load": ("load again after an update", "cold load"),
     "cold load of many / cold load": ("many, cold load", "cold load"),
     "memory: generate, many / few": ("many, generate: peak memory", "generate: peak memory"),
     "memory: plan, many / few": ("many, plan: peak memory", "plan: peak memory"),
@@ -466,6 +498,7 @@ def main() -> int:
         if not options.no_writing:
             writing(bench, manifest)
             backups(bench, manifest)
+            updating(bench, manifest)
             if options.others:
                 writing_beside_others(bench, manifest, options.others)
             # The embedded server, which development and CI use, would take half an hour for it.

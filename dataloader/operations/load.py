@@ -235,6 +235,7 @@ class _Run:
         self._fresh: set[str] = set()
         self._written: Counter[str] = Counter()
         self._lost: set[str] = set()
+        self._fetched: set[Source] = set()
 
     def carry_out(self, layout: DatabaseLayout) -> None:
         """Do it all, and again where a database was recreated or restored meanwhile."""
@@ -401,8 +402,18 @@ class _Run:
         if share.fresh and source.database not in self._lost:
             found = [Finding(document, State.ABSENT) for document in share.documents]
         else:
-            found = classify(database, share.documents, rules)
+            found = classify(database, share.documents, rules, fetch=source in self._fetched)
+            self._note_fetched(source, found)
         return self._carry_out(database, source, found, rules)
+
+    def _note_fetched(self, source: Source, found: Sequence[Finding]) -> None:
+        """Note whether most documents of a source have to be fetched, as after an update."""
+        hashes = [leaf["_rev"].partition("-")[2] for finding in found for leaf in finding.leaves]
+        ours = {finding.document.hash for finding in found}
+        if sum(each not in ours for each in hashes) > len(found) / 2:
+            self._fetched.add(source)
+        else:
+            self._fetched.discard(source)
 
     def _carry_out(self, database: Database, source: Source, found: list[Finding], rules: KindRules) -> "_Done":
         done = _Done(source)
@@ -421,7 +432,7 @@ class _Run:
             outcomes |= dict.fromkeys((finding.document.id for finding in outdated), Outcome.WAITING)
         if source.kind == DESIGN_KIND and not waits:
             there = [each.document.id for each in found if each.state is State.UNCHANGED or each in outdated]
-            done.written += unstage(database, there) if self._nodes.are_there() else 0
+            done.written += unstage(database, there)
         self._remove_former(database, source, found, outcomes, done)
         for finding in found:
             if waits and finding.state is State.LEFTOVER:
@@ -524,7 +535,10 @@ class _Run:
         for batch in findings(database, source, rules):
             created = [finding for at, finding in enumerate(batch, done) if tally.at(at) is Outcome.CREATED]
             doubtful = [each for each in created if each.state in {State.LEFTOVER, State.CONFLICT}]
-            repaired, deleted = repair(database, doubtful, rules) if self._nodes.are_there() else (doubtful, 0)
+            if not doubtful or not self._nodes.are_there():
+                repaired, deleted = doubtful, 0
+            else:
+                repaired, deleted = repair(database, doubtful, rules)
             self._written[source.database] += deleted
             found = {finding.document.id: finding for finding in repaired}
             for at, finding in enumerate(batch, done):

@@ -162,18 +162,19 @@ class Finding(NamedTuple):
         return [leaf for leaf in self.leaves if not leaf.get("_deleted")]
 
 
-def classify(database: Database, batch: Sequence[Prepared], rules: KindRules) -> list[Finding]:
+def classify(database: Database, batch: Sequence[Prepared], rules: KindRules, *, fetch: bool = False) -> list[Finding]:
     """Find the state of each document of a batch.
 
     Args:
         database: where.
         batch: the documents, as they would be loaded; each ``_id`` once.
         rules: how they are judged.
+        fetch: whether to fetch all documents at once, because most of them have to be fetched anyway.
 
     Returns:
         A finding a document, in the order of the batch.
     """
-    known = _ask_revisions(database, batch) if database.names_leaves else [None] * len(batch)
+    known = _ask_revisions(database, batch) if database.names_leaves and not fetch else [None] * len(batch)
     unknown = [document.id for document, state in zip(batch, known, strict=True) if state is None]
     # All copies: where two writers met on different ones, each of these may have a leaf that the others have not yet.
     leaves = database.leaves(unknown, all_copies=database.has_copies)

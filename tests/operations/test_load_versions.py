@@ -13,6 +13,7 @@ from dataloader.operations import LoadResult, Outcome, all_sources, generate, lo
 from dataloader.records import Snapsets
 from dataloader.replication import version_digest
 from dataloader.target import Target
+from tests.support.command import Command
 from tests.support.marks import EACH_MODEL, KEY_MODEL, ONE_MODEL, TOKEN_MODEL
 from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
 from tests.support.server import databases, delete, get, put
@@ -204,6 +205,33 @@ def flat_document(target: Target, size: float) -> dict[str, Any]:
     """Return a snapset's document as another loader may have written it."""
     preferences = {"flat": {"contexts": {"gpii-default": {"name": "Default", "preferences": {FONT_SIZE: size}}}}}
     return {"value": preferences} if target.model.name == "gpii-token" else {"preferences": preferences}
+
+
+@EACH_MODEL
+def test_one_command_takes_over_a_database_of_another_loader(
+    server: Server, target: Target, few: Manifest, versions: list[Snapsets], run_here: Command
+) -> None:
+    """Views and snapsets that GPII's loader wrote become ours, exit code 0; a person's set is left alone."""
+    place = preferences_of(target.model.name, next(few.cards()).uuid)
+    name = target.model.databases[-1]
+    for database in databases(server, target).values():
+        database.create()
+    there = databases(server, target)
+    views = {"language": "javascript", "views": {"findOther": {"map": "function (doc) { emit(doc._id, 1); }"}}}
+    put(there[name], {"_id": "_design/views", **views})
+    snapset = preferences_of(target.model.name, "large")
+    put(there[snapset.database], {**flat_document(target, 14), "_id": snapset.id})
+    persons = {**flat_document(target, 40), "_id": place.id}
+    put(there[place.database], persons)
+
+    options = ("--replace-snapsets", "--replace-views", "--update", "--yes", "--json")
+    done = run_here("load", "--snapsets-only", "--snapsets", versions[0].folder, *options)
+
+    assert (done.code, done.data["updated"], done.data["foreign"]) == (0, 2, 0)
+    assert flat(get(there[snapset.database], snapset.id))[FONT_SIZE] == 18
+    assert "findOther" not in get(there[name], "_design/views")["views"]
+    stored = get(there[place.database], place.id)
+    assert {**persons, "_rev": stored["_rev"]} == stored
 
 
 @EACH_MODEL

@@ -1,0 +1,40 @@
+"""Updates: ``load --update`` of outdated cards against bare ordinary writes over the same documents."""
+
+import json
+from pathlib import Path
+
+from bench.bare import Bare, send_all
+from dataloader.couch import Address, Database
+from dataloader.records import read_snapsets
+
+
+def write_version(folder: Path, model: str, name: str, size: int) -> Path:
+    """Write a folder with one snapset of the project's own, in a version of its own; return the folder."""
+    content = json.loads(json.dumps(read_snapsets(None, model).by_name[name].preferences))
+    context = content["flat"]["contexts"]["gpii-default"]
+    context["preferences"]["http://registry.gpii.net/common/fontSize"] = size
+    folder.mkdir(parents=True)
+    (folder / f"{name}.json5").write_text(json.dumps(content))
+    return folder
+
+
+def overwrite(
+    address: Address, database: Database, documents: list[bytes], replaced: list[bytes], size: int, connections: int
+) -> float:
+    """Return the documents a second that the server takes as ordinary writes over what is there.
+
+    Args:
+        address: where the server is.
+        database: holds ``replaced``.
+        documents: the new content, serialised with the ``_rev`` that a first load gives it.
+        replaced: what it replaces, in the same order.
+        size: documents a request.
+        connections: how many.
+    """
+    edits = [
+        json.dumps({**json.loads(new), "_rev": json.loads(old)["_rev"]}).encode()
+        for new, old in zip(documents, replaced, strict=True)
+    ]
+    bodies = [b'{"docs":[%s]}' % b",".join(edits[at : at + size]) for at in range(0, len(edits), size)]
+    requests = [Bare("POST", f"/{database.name}/_bulk_docs", body) for body in bodies]
+    return len(edits) / send_all(address, requests, connections)
