@@ -319,7 +319,7 @@ class Database:
         Raises:
             NotFoundError: there is none of this name, or no such database.
         """
-        return read(self._resource.get(["_local", name])[2], parsing.mapping)
+        return read(self._resource.get(["_local", name])[2], lambda data: parsing.local(data, name))
 
     def put_local(self, name: str, document: Mapping[str, object]) -> None:
         """Write a ``_local`` document, under the revision that it carries if there is one already.

@@ -200,6 +200,19 @@ def mapping(data: memoryview) -> dict[str, Any]:
     return found
 
 
+class _Local(Struct):
+    id: str = field(name="_id")
+    rev: str = field(name="_rev")
+
+
+def local(data: memoryview, name: str) -> dict[str, Any]:
+    """Return a ``_local`` document, which has the ID that was asked for and a revision."""
+    found = _decode(data, _Local)
+    if found.id != f"_local/{name}":
+        raise FormError("another document's _id")
+    return mapping(data)
+
+
 def names(data: memoryview) -> list[str]:
     """Return a list of names, such as ``_all_dbs``."""
     found: list[str] = _decode(data, list[str])

@@ -45,8 +45,9 @@ PREFERENCES: dict[str, Any] = {
 
 MODEL_DIGESTS = [
     ("gpii-token", "preferences", Role.CARD, "d8c4d70e47af3fd9f1b989c51e11fca2"),
-    ("gpii-token", "user", Role.CARD, "7cf5a8317f111f4ac07e008ff5748297"),
-    ("gpii-token", "gpiiToken", Role.CARD, "7195aaf5bad5e4ab219db594bb6b7416"),
+    ("gpii-token", "user", Role.PERSON, "7cf5a8317f111f4ac07e008ff5748297"),
+    ("gpii-token", "gpiiToken", Role.CARD, "b5f0a29c11af34038d4d5d5c3ffe6636"),
+    ("gpii-token", "gpiiToken", Role.PERSON, "7195aaf5bad5e4ab219db594bb6b7416"),
     ("gpii-key", "prefsSafe", Role.CARD, "ec6a1b449bcf8c91d6b2abc94bbc950d"),
     ("gpii-key", "prefsSafe", Role.SNAPSET, "9fb70c895269a4b35422dda0ed1b6c2a"),
     ("gpii-key", "gpiiKey", Role.CARD, "d154f4f528ce4120cc1d969563ee257a"),

@@ -28,7 +28,7 @@ from tests.support.command import Command, Completed, failed
 from tests.support.marks import ONE_MODEL
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request, pass_on
 from tests.support.raw_server import RawServer
-from tests.support.registry import SERVER_COMMANDS, arguments, parameters
+from tests.support.registry import NEVER_RETRIES, SERVER_COMMANDS, arguments, parameters
 from tests.support.server import OUTSIDE_URL, PLAIN_USER, delete, put, sequences, snapshot
 
 USER = "somebody-else"
@@ -193,10 +193,13 @@ BAD = {
 def test_a_bad_server_is_told_in_one_line(ask: Call, name: str, case: str) -> None:
     """Whatever answers in CouchDB's place, a command ends with the right exit code and says why, on both streams."""
     bad = BAD[case]
+    if (name, case) == ("taps", "greeting, then {}"):
+        pytest.skip("to taps, a card that gets no usable answer is a result, with an exit code of its own")
     with Proxy(NOBODY, bad.hook) as proxy:
         completed = ask(name, "--url", proxy.url, "--json")
     assert completed.data == failed(completed.stderr.removeprefix("error: ").rstrip(), bad.code)
-    assert_fails(replace(completed, stdout=""), bad.code, bad.says)
+    says = bad.says.removesuffix(" after") if name in NEVER_RETRIES else bad.says
+    assert_fails(replace(completed, stdout=""), bad.code, says)
 
 
 @EACH_COMMAND
@@ -207,11 +210,14 @@ def test_an_unreachable_server_is_told_in_one_line(ask: Call, monkeypatch: pytes
     assert_fails(ask(name, "--url", f"http://127.0.0.1:{port}"), ExitCode.UNREACHABLE, "nothing answers there")
     assert_fails(ask(name, "--url", "http://nohost.invalid:5984"), ExitCode.UNREACHABLE, "there is no such host")
     with RawServer(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
-        assert_fails(ask(name, "--url", server.url), ExitCode.UNREACHABLE, "the connection failed after")
+        says = "the connection failed" if name in NEVER_RETRIES else "the connection failed after"
+        assert_fails(ask(name, "--url", server.url), ExitCode.UNREACHABLE, says)
     monkeypatch.setenv("DATALOADER_TIMEOUT", "0.1")
     for hook in (hang_up, lambda request, forward: GREETING if request.path == "/" else hang_up(request, forward)):
         with silent(hook) as proxy:
-            assert_fails(ask(name, "--url", proxy.url), ExitCode.UNREACHABLE, r"no reply within 0\.1 seconds")
+            # How long taps waits for an answer is its own limit.
+            says = "no reply within" if name in NEVER_RETRIES else r"no reply within 0\.1 seconds"
+            assert_fails(ask(name, "--url", proxy.url), ExitCode.UNREACHABLE, says)
 
 
 def test_a_wrong_address_shows_at_once(ask: Call, monkeypatch: pytest.MonkeyPatch) -> None:

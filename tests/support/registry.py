@@ -1,11 +1,17 @@
 """Every command, by the registry, and how it is called: what walks the registry tests a command that is added, too."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from uuid import uuid4
 
 import click
 
+from dataloader.archive import SUFFIX, BodyWriter, DatabaseState, Header, Section, finish
 from dataloader.cli import COMMANDS, cli
+from dataloader.common import VERSION
+from dataloader.records.models import DEFAULT_MODEL, get_model
 
 
 def parameters(name: str) -> set[str | None]:
@@ -24,8 +30,28 @@ REQUIRED: dict[str, Sequence[object]] = {
     "tokens": ("prune",),
     "snapsets": ("diff",),
     "drop": ("--prefix", "ci-42-", "--yes"),
+    "restore": ("--yes",),
+    "taps": ("--rate", "2", "--for", "1s"),
 }
 """What a command has to be given besides its server, its manifests and its snapsets."""
+
+
+def empty_backup(folder: Path) -> Path:
+    """Return a backup of a development target's databases without documents, written where there is none yet."""
+    path = folder / f"empty{SUFFIX}"
+    if not path.exists():
+        body = BytesIO()
+        writer = BodyWriter(body, None)
+        databases = get_model(DEFAULT_MODEL).databases
+        for name in databases:
+            writer.section(name, Section())
+        blocks, seal = writer.end()
+        states = tuple(DatabaseState(name, "0", "") for name in databases)
+        of = ("2026-11-01T00:00:00.000Z", DEFAULT_MODEL, "development", "http://127.0.0.1", "", "", VERSION)
+        header = Header(*of, states)
+        with path.open("wb") as stream:
+            finish(stream, replace(header, blocks=blocks, seal=seal), body, None)
+    return path
 
 
 def arguments(name: str, manifest: Path, snapsets: Path) -> list[object]:
@@ -36,5 +62,11 @@ def arguments(name: str, manifest: Path, snapsets: Path) -> list[object]:
         *(["--in", manifest.parent] if name == "card" else []),
         *([manifest.parent] if name == "batches" else []),
         *(["--snapsets", snapsets] if "snapsets_dir" in taken else []),
+        *([manifest.parent / f"{uuid4()}{SUFFIX}"] if name == "backup" else []),
+        *([empty_backup(manifest.parent)] if name == "restore" else []),
         *REQUIRED.get(name, ()),
     ]
+
+
+NEVER_RETRIES = {"taps"}
+"""Commands to which a request that fails is a result; the others report an error only after some retries."""
