@@ -47,7 +47,8 @@ class Spool:
 
     def __init__(self, folder: Path, of: Mapping[str, Any], password: str | None = None) -> None:
         self.folder = folder
-        self._of = dict(of)
+        # What was written without a password is not continued with one.
+        self._of = {**of, "encrypted": password is not None}
         self._password = password
         self.lock = None if password is None else Lock.new(password)
         self._buffer: dict[Key, list[bytes]] = {}

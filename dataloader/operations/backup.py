@@ -6,6 +6,7 @@ and read again where it says so, until it has no more to say. What a document's 
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,12 +35,14 @@ from dataloader.common import (
     no_progress,
     now,
 )
-from dataloader.couch import Change, Database, NotFoundError, RawLeaf, Server
+from dataloader.couch import Change, Changes, Database, NotFoundError, RawLeaf, Server
 from dataloader.replication import chunks, in_parallel
 from dataloader.target import MARKER, Target, guard, most_protected
 
 PAGE_ROWS = 10_000
 """Rows of the changes feed a request."""
+FIRST_ROWS = 1_000
+"""Rows of the first request."""
 FETCHED = 500
 """Documents a request."""
 _ROUNDS = 6
@@ -222,22 +225,35 @@ class _Reading:
         return page.sequence, page.moment
 
     def _requests(self, since: str) -> Iterator[list[Change] | _Page]:
-        while True:
-            moment = now()
-            changes = self._database.changes(since, PAGE_ROWS)
-            yield from chunks(changes.rows, FETCHED)
-            # A server that does not say how many follow has sent all if the page is not full.
-            end = changes.pending == 0 or (changes.pending is None and len(changes.rows) < PAGE_ROWS)
-            if not end and changes.last_seq == since:
-                raise ProtocolError(
-                    f"database {self._database.name}",
-                    rule="its changes feed does not go on, and says that more follows",
-                    todo="run it again; see the server's log",
-                )
-            yield _Page(changes.last_seq, moment, end)
-            if end:
-                return
-            since = changes.last_seq
+        """Yield what to fetch, a page after the other; the next page is read while the documents of one are."""
+        reader = ThreadPoolExecutor(1, thread_name_prefix="dataloader-changes")
+        try:
+            # The documents of a short first page are on their way soon.
+            limit = min(FIRST_ROWS, PAGE_ROWS)
+            waiting = reader.submit(self._page, since, limit)
+            while True:
+                moment, changes = waiting.result()
+                # A server that does not say how many follow has sent all if the page is not full.
+                end = changes.pending == 0 or (changes.pending is None and len(changes.rows) < limit)
+                if not end:
+                    if changes.last_seq == since:
+                        raise ProtocolError(
+                            f"database {self._database.name}",
+                            rule="its changes feed does not go on, and says that more follows",
+                            todo="run it again; see the server's log",
+                        )
+                    since, limit = changes.last_seq, PAGE_ROWS
+                    waiting = reader.submit(self._page, since, limit)
+                yield from chunks(changes.rows, FETCHED)
+                yield _Page(changes.last_seq, moment, end)
+                if end:
+                    return
+        finally:
+            reader.shutdown(wait=False, cancel_futures=True)
+
+    def _page(self, since: str, limit: int) -> tuple[str, Changes]:
+        # The time is one before the request, so that nothing that happened until then is missing.
+        return now(), self._database.changes(since, limit)
 
     def _fetch(self, request: list[Change] | _Page) -> dict[str, list[RawLeaf]] | _Page:
         if isinstance(request, _Page):

@@ -1,0 +1,76 @@
+"""The folder in which a backup is made: sorting on disk, in memory that does not grow."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dataloader.archive import Spool, sort_key
+from dataloader.archive import spool as spool_module
+from tests.support.marks import THOROUGH
+
+FILL = """
+import sys
+from pathlib import Path
+from dataloader.archive import BodyWriter, Spool, sort_key
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+with Spool(folder, {}) as spool:
+    for at in range(count):
+        name = "%08d" % (at * 7919 % count)
+        spool.add("gpii", sort_key(name), [b'{"_id":"%s","_rev":"1-a","x":"%s"}' % (name.encode(), name.encode() * 45)])
+        if at % 500 == 0:
+            spool.reached("gpii", str(at))
+    with spool.body() as body:
+        assert BodyWriter(body, None).write("gpii", spool.merged("gpii")) == (count, count)
+"""
+
+
+@THOROUGH
+def test_memory_does_not_grow_with_the_database(peak_memory: Callable[..., int], tmp_path: Path) -> None:
+    """Eight times the documents, and one run after another, take at most a quarter more memory."""
+    few = peak_memory(FILL, tmp_path / "few", 60_000)
+    many = peak_memory(FILL, tmp_path / "many", 480_000)
+    assert many <= 1.25 * few
+
+
+def test_documents_read_again_replace_what_was_read_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever run a document is in, the last one counts, and design documents come last."""
+    monkeypatch.setattr(spool_module, "RUN_DOCUMENTS", 2)
+    with Spool(tmp_path / "spool", {}) as spool:
+        for turn, name in enumerate(["b", "_design/x", "a", "b", "c", "a"]):
+            line = b'{"_id":"%s","turn":%d}' % (name.encode(), turn)
+            spool.add("db", sort_key(name), [line])
+            spool.reached("db", str(turn))
+        found = [(key[1], leaves[0][-2:-1]) for key, leaves in spool.merged("db")]
+    assert found == [("a", b"5"), ("b", b"3"), ("c", b"4"), ("_design/x", b"1")]
+    assert not (tmp_path / "spool").exists()
+
+
+def test_a_spool_of_something_else_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another database, another base or another password: nothing of the earlier run is used."""
+    monkeypatch.setattr(spool_module, "RUN_DOCUMENTS", 1)
+
+    def fill(of: dict[str, str], password: str | None) -> tuple[str | None, list[str]]:
+        """Add a document, and leave as a killed backup does; return where reading would have gone on."""
+        found: list[tuple[str | None, list[str]]] = []
+
+        def interrupted() -> None:
+            with Spool(tmp_path / "spool", of, password) as spool:
+                since = spool.since("db")
+                spool.add("db", sort_key("a"), [b'{"_id":"a"}'])
+                spool.reached("db", "5")
+                found.append((since, sorted(path.name for path in spool.folder.iterdir())))
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        return found[0]
+
+    assert fill({"url": "a"}, None)[0] is None
+    assert fill({"url": "a"}, None)[0] == "5"
+    assert fill({"url": "b"}, None) == (None, ["db-000000", "lock", "state.json"])
+    # Runs that are not encrypted are not continued with a password, nor the other way round.
+    assert fill({"url": "b"}, "sesame")[0] is None
+    assert fill({"url": "b"}, "sesame")[0] == "5"
+    assert fill({"url": "b"}, "open")[0] is None
+    assert fill({"url": "b"}, None)[0] is None
