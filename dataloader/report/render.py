@@ -15,7 +15,7 @@ from dataloader.report.timeline import draw
 PATTERNS = {
     **dict.fromkeys(("created", "absent", "ok", "ready", "encoded", "loaded"), 0),
     **dict.fromkeys(("unchanged", "unused spares"), 1),
-    **dict.fromkeys(("edited", "changed", "in use"), 2),
+    "edited": 2,
     **dict.fromkeys(("deleted", "revoked"), 3),
     "outdated": 4,
     **dict.fromkeys(("missing", "waiting"), 5),

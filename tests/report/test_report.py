@@ -250,7 +250,7 @@ def test_how_batches_stand(spring: Manifest, counts: dict[str, int], verdict: st
 
 def test_batches_stand_side_by_side(spring: Manifest) -> None:
     """Each batch has a row, and all together; what is encoded is told where it is known."""
-    [one] = a_status(spring, encoded=498, ok=490, changed=8, missing=2).tables
+    [one] = a_status(spring, encoded=498, ok=490, edited=8, missing=2).tables
     assert one.head == ("Batch", "Minted", "Encoded", "Loaded", "In use", "Revoked", "Missing", "Wrong")
     assert one.rows == (("spring", 500, 498, 498, 8, 0, 2, 0),)
     [two] = a_status(spring, spring, ok=499, wrong=1).tables
@@ -866,7 +866,6 @@ def test_the_same_meaning_has_the_same_pattern() -> None:
         patterns = [PATTERNS.get(label.value) for label in labels]
         assert None not in patterns
         assert len({*patterns}) == len(patterns)
-    assert PATTERNS["changed"] == PATTERNS["edited"] == PATTERNS["in use"]
 
 
 def test_a_history_is_drawn(reports: dict[str, Report]) -> None:

@@ -197,20 +197,20 @@ def every_kind(folder: Path) -> dict[str, Report]:
         "load": (a_load(manifest), ExitCode.OK),
         "load-attention": (a_bad_load(manifest), ExitCode.ATTENTION),
         "load-stopped": (a_stop(), ExitCode.UNREACHABLE),
-        "verify": (a_verification(manifest, ok=488, changed=12), ExitCode.OK),
-        "verify-bad": (a_verification(manifest, ok=480, changed=12, revoked=3, missing=4, wrong=1), ExitCode.VERIFY),
+        "verify": (a_verification(manifest, ok=488, edited=12), ExitCode.OK),
+        "verify-bad": (a_verification(manifest, ok=480, edited=12, revoked=3, missing=4, wrong=1), ExitCode.VERIFY),
     }
     autumn = a_batch(folder, "autumn")
     reports |= {
         "reconcile": (a_reconciliation("all-well.xlsx"), ExitCode.OK),
         "reconcile-attention": (a_reconciliation("everything.xlsx"), ExitCode.RETURNED),
-        "status": (a_status(manifest, encoded=490, ok=100, changed=387, revoked=3), ExitCode.OK),
-        "status-wrong": (a_status(manifest, autumn, ok=400, changed=80, missing=18, wrong=2), ExitCode.VERIFY),
+        "status": (a_status(manifest, encoded=490, ok=100, edited=387, revoked=3), ExitCode.OK),
+        "status-wrong": (a_status(manifest, autumn, ok=400, edited=80, missing=18, wrong=2), ExitCode.VERIFY),
     }
     pages = {name: described(report, a_run([manifest], code)) for name, (report, code) in reports.items()}
     earlier = ((1, 0, 0), (3, 120, 1), (5, 300, 2), (7, 387, 3))
     history = tuple(
-        Moment(f"2026-{month:02}-01T10:00:00.000Z", {"loaded": 500, "in use": used, "revoked": revoked, "wrong": 0})
+        Moment(f"2026-{month:02}-01T10:00:00.000Z", {"loaded": 500, "edited": used, "revoked": revoked, "wrong": 0})
         for month, used, revoked in earlier
     )
     pages["status-over-time"] = replace(pages["status"], history=history)
