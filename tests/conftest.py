@@ -20,6 +20,7 @@ import pytest
 
 from dataloader.batch import Manifest
 from dataloader.cli import run as run_command
+from dataloader.common import CredentialsError
 from dataloader.couch import Address, Server
 from dataloader.embedded import EmbeddedServer
 from dataloader.operations import Source, all_sources, generate
@@ -58,11 +59,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(THOROUGH)
 
 
+def stop_if_locked(address: Address) -> None:
+    """End the tests where CouchDB has locked the account that they use: each would fail, and none would say why."""
+    try:
+        Server(address, QUICK).user()
+    except CredentialsError as error:
+        if "locked out" in str(error):
+            pytest.exit(
+                f"the account {address.user} of the CouchDB at {address.url} is locked after wrong passwords; "
+                "wait 5 minutes, or restart CouchDB, and run the tests again",
+                returncode=1,
+            )
+        raise
+
+
 @pytest.fixture(scope="session")
 def address() -> Iterator[Address]:
     """The server that the tests run against, with an admin's credentials."""
     if OUTSIDE_URL:
-        yield resolve(environment="ci").address
+        found = resolve(environment="ci").address
+        stop_if_locked(found)
+        yield found
         return
     with EmbeddedServer(None, admin=ADMIN, users=[PLAIN_USER]) as embedded:
         yield Address(embedded.url, *ADMIN)

@@ -158,13 +158,18 @@ def _cache() -> Path:
     Raises:
         EmbeddedServerError: nobody says where it is.
     """
-    folder = Path(os.environ.get(ENV_CACHE_DIR) or user_cache_path("dataloader"))
+    homeless = EmbeddedServerError(
+        "the embedded server",
+        rule="can't be installed: HOME is not set, and this user has no home folder",
+        todo=f"set HOME, or {ENV_CACHE_DIR} to a folder that can be written to",
+    )
+    try:
+        folder = Path(os.environ.get(ENV_CACHE_DIR) or user_cache_path("dataloader"))
+    except RuntimeError as error:
+        raise homeless from error
+    # Older versions of platformdirs leave the sign for it in the path.
     if "~" in folder.parts:
-        raise EmbeddedServerError(
-            "the embedded server",
-            rule="can't be installed: HOME is not set, and this user has no home folder",
-            todo=f"set HOME, or {ENV_CACHE_DIR} to a folder that can be written to",
-        )
+        raise homeless
     return folder.absolute()
 
 

@@ -1,0 +1,125 @@
+"""A command as a process: signals end it cleanly, and whatever its output is, it says so in one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from dataloader.cli._output import Output
+from dataloader.common import EmbeddedServerError, ExitCode, UsageError, printable
+from dataloader.common.settings import Patience
+from dataloader.embedded import install
+from tests.support.command import Command, Process
+from tests.support.proxy import Forward, Proxy, Reply, Request
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_as_ctrl_c_does(
+    process: Process, given: tuple[Path, Path], tmp_path: Path, number: signal.Signals
+) -> None:
+    """The report is written, no hidden file is left, and the exit code is that of an interruption."""
+    asked, over = Event(), Event()
+
+    def hang(request: Request, forward: Forward) -> Reply:
+        asked.set()
+        over.wait(60)
+        return Reply(503)
+
+    manifest, snapsets = given
+    with Proxy(NOBODY, hang) as proxy:
+        try:
+            running = process(
+                *("load", manifest, "--snapsets", snapsets, "--url", proxy.url, "--environment", "ci"),
+                *("--report", "report.html"),
+            )
+            assert asked.wait(60)
+            running.send_signal(number)
+            _, stderr = running.communicate(timeout=60)
+        finally:
+            over.set()
+    assert running.returncode == ExitCode.INTERRUPTED
+    assert stderr == "error: interrupted: what was written stays; run it again to continue\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As by nohup: a terminal that closes does not end the command."""
+    code = (
+        "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from dataloader.cli import _prepare_process\n"
+        "_prepare_process(); os.kill(os.getpid(), signal.SIGHUP); print('goes on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "goes on\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.parametrize("option", ["--json", "--quiet", "--log-format=json"])
+def test_a_full_output_is_one_line(given: tuple[Path, Path], option: str) -> None:
+    """Exit code 4 where a result can't be written, and no traceback, not even as Python exits."""
+    manifest, snapsets = given
+    command = [sys.executable, "-m", "dataloader", "validate", str(manifest), "--snapsets", str(snapsets), option]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    if option == "--quiet":
+        assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    else:
+        assert done.returncode == ExitCode.FILE
+        assert len(done.stderr.splitlines()) == 1
+        assert "no space left on device" in done.stderr
+
+
+def test_what_an_encoding_lacks_is_escaped(command: Command, tmp_path: Path) -> None:
+    """In text with a backslash, and in JSON so that it stays the same text."""
+    name = "größe-🔍.jsonl"
+    environment = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    plain = command("validate", name, env=environment)
+    assert plain.code == ExitCode.FILE
+    assert "Traceback" not in plain.stderr
+    assert "\\U0001f50d" in plain.stderr
+    told = command("validate", name, "--json", env=environment)
+    assert name in json.loads(told.stdout)["error"]
+
+
+def test_text_from_outside_is_escaped_before_it_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences, and characters that turn a line round, as they may be in names and in what servers say."""
+    output = Output()
+    evil = "a\x1b[2J\x9b1m\u202eb\r\nc"
+    output.say(evil)
+    output.warn(evil)
+    output.result({"evil": evil}, [evil])
+    output.json = True
+    output.result({"evil": evil}, [])
+    output.finish(ExitCode.OK)
+    captured = capsys.readouterr()
+    for line in (captured.out + captured.err).splitlines():
+        assert line.isprintable()
+        assert "\x1b" not in line
+    assert json.loads(captured.out.splitlines()[-1])["evil"] == evil
+    assert printable("a\x1bb") == "a\\x1bb"
+
+
+@pytest.mark.parametrize("value", ["1e10", "inf", "nan", "-1", "100001", "1e400"])
+@pytest.mark.parametrize("name", ["DATALOADER_TIMEOUT", "DATALOADER_RETRIES", "DATALOADER_RETRY_TOTAL"])
+def test_a_setting_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """As a usage error that names the variable and its limit."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"{name}={value}: must be a number, .* at most 100,000"):
+        Patience.from_environment()
+
+
+def test_without_a_home_folder_the_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A container's user may have none; nothing is installed in a folder called ~."""
+    for name in ("HOME", "XDG_CACHE_HOME", "DATALOADER_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(EmbeddedServerError, match=r"HOME is not set.*set HOME, or DATALOADER_CACHE_DIR"):
+        install()
+    assert list(tmp_path.iterdir()) == []
