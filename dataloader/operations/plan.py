@@ -12,8 +12,7 @@ from dataloader.replication import Finding, KindRules, Outcome, State, batches, 
 from dataloader.target import Environment, Marker, Memory, Target, guard
 
 OnFinding = Callable[[Source, Finding, State | Outcome], None]
-"""Called for each document that was neither absent nor unchanged, with what is said of it: in a plan its state, in a
-load what became of it."""
+"""Called for each document neither absent nor unchanged: with its state in a plan, or outcome in a load."""
 
 
 def no_finding(source: Source, finding: Finding, what: State | Outcome) -> None:

@@ -117,7 +117,6 @@ TO_REWRITE = {
     "dataloader/vendor/layouts/__init__.py",
     "docs/commands.md",
     "docs/reconcile.md",
-    "docs/running-again.md",
     "schemas/files/layout.schema.json",
     "schemas/files/reconciled-header.schema.json",
     "schemas/files/target-file.schema.json",
