@@ -105,11 +105,11 @@ class Bench:
         return self._on_target("load", target, manifest, *more)
 
     def plan(self, target: Target, manifest: Manifest) -> tuple[Measured, dict[str, Any]]:
-        """Run ``dataloader plan``, likewise."""
+        """Run ``dataloader plan`` in the same way."""
         return self._on_target("plan", target, manifest)
 
     def verify(self, target: Target, manifest: Manifest) -> tuple[Measured, dict[str, Any]]:
-        """Run ``dataloader verify``, likewise."""
+        """Run ``dataloader verify`` in the same way."""
         return self._on_target("verify", target, manifest)
 
     def _on_target(

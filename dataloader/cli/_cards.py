@@ -1,4 +1,4 @@
-"""What is said of cards, by their numbers: equal lines are one."""
+"""What was found about cards, by their numbers: equal lines are one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ KEPT = 100_000
 
 @dataclass
 class CardLines:
-    """Collects cards of batches and what is said of each."""
+    """Collects cards of batches and what was found about each."""
 
     full: bool = False
     """Whether each card has a line of its own, with its UUID."""
@@ -25,14 +25,14 @@ class CardLines:
         Args:
             manifest: its batch.
             uuid: its UUID.
-            said: what is said of it.
+            said: what was found about it.
         """
         self._count += 1
         if self._count <= KEPT:
             self._said.setdefault(manifest.header.digest, (manifest, {}))[1][uuid] = said
 
     def lines(self) -> Iterator[str]:
-        """Yield a line for cards of which the same is said, in the order of the first of each.
+        """Yield one line for cards with the same finding, in the order of the first of each.
 
         Reads the manifests of these cards.
         """

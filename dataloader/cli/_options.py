@@ -322,7 +322,7 @@ def tell_of_reconciled(output: Output, manifests: Sequence[CardFile]) -> None:
 
 
 def refuse_doubtful(target: Target, manifests: Sequence[CardFile]) -> None:
-    """Refuse batches for staging and production of which cards are in doubt, or of which nothing has come back.
+    """Refuse batches for staging and production whose cards are in doubt or have not come back.
 
     A reconciled file holds encoded cards only, and passes. Spares that the vendor did not need are not in doubt.
 

@@ -62,7 +62,7 @@ def reporting(
         writes: whether such a run writes to its target.
 
     Raises:
-        FileError: the page stands already, or can't be written.
+        FileError: the page already exists, or can't be written.
         UsageError: the report and the details are the same file.
     """
     path, full = options.report, options.full

@@ -142,11 +142,12 @@ def _check_text(
 
 def _security_text(security: SecurityResult) -> Iterator[str]:
     if security.admin_party:
-        yield "strangers  are server admins"
+        yield "anonymous clients are server admins"
     for each in security.databases:
         may = [word for word, can in (("read", each.readable), ("write", each.writable)) if can]
         members = "not told" if each.rules is None else _circle_text(each.rules.members)
-        yield f"strangers  {each.name}: can {' and '.join(may) or 'do nothing'}; members: {members}"
+        access = f"can {' and '.join(may)}" if may else "no access"
+        yield f"anonymous clients  {each.name}: {access}; members: {members}"
 
 
 def _circle_text(circle: Circle) -> str:

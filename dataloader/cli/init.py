@@ -58,7 +58,7 @@ def init(
 ) -> ExitCode:
     """Write a commented target file and check the target. On a terminal, asks for what no option gives.
 
-    An existing file is never overwritten; add further targets to it with an editor.
+    An existing file is kept; add further targets to it with an editor.
 
     \b
     Example:
@@ -96,7 +96,7 @@ def _ask(option: str, question: str, default: str, choices: list[str] | None = N
         UsageError: there is no terminal.
     """
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError(option, rule="is missing, and there is no terminal to ask on", todo=f"add {option}")
+        raise UsageError(option, rule="is missing and there is no terminal to ask", todo=f"add {option}")
     kind = click.Choice(choices) if choices else None
     return str(click.prompt(question, default=default, type=kind, err=True))
 

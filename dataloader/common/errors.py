@@ -35,7 +35,7 @@ class ExitCode(IntEnum):
     INTERNAL = 1, "a fault in dataloader itself; run again with --debug and report it"
     USAGE = 2, "the command line is wrong"
     INPUT = 3, "an input file is wrong (manifest, workbook, snapset, sample data, target file)"
-    FILE = 4, "a file cannot be read or written, or stands already where a new one was to be written"
+    FILE = 4, "a file cannot be read or written, or a file to be written already exists"
     UNREACHABLE = 5, "the server cannot be reached, or failed until the retries were used up"
     CREDENTIALS = 6, "the server refused the user name, the password or the right to do this"
     PROTOCOL = 7, "what answers is not a CouchDB, or not at this address"

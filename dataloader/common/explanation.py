@@ -80,7 +80,7 @@ def _line(error: ValidationError, hidden: list[str], *, secrets: bool) -> str:
     for each in hidden:
         value, message = value.replace(each, _HIDDEN), message.replace(each, _HIDDEN)
     if secrets:
-        message = message.replace(value, "what stands there")
+        message = message.replace(value, "the value")
     elif len(value) > MAX_VALUE:
         message = message.replace(value, f"{value[:MAX_VALUE]}…")
     if len(message) > MAX_MESSAGE:

@@ -160,7 +160,9 @@ def _claim(path: Path) -> None:
 
 def _exists(path: Path) -> FileError:
     return FileError(
-        str(path), rule="stands already and is never overwritten", todo="choose another name or folder, or move it away"
+        str(path),
+        rule="already exists; dataloader never overwrites files",
+        todo="choose another name or folder, or move it away",
     )
 
 

@@ -30,7 +30,7 @@ class Address:
     password: str | None = None
     tls: Tls = Tls()
     others: tuple[str, ...] = ()
-    """The URLs of the other nodes of the same cluster, written likewise; asked when the first is down."""
+    """The URLs of the other nodes of the same cluster, written in the same way; asked when the first is down."""
 
     @property
     def urls(self) -> tuple[str, ...]:

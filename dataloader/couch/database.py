@@ -85,7 +85,7 @@ class Database:
 
     @property
     def has_copies(self) -> bool:
-        """Whether documents may have several copies, one of which may be behind the others."""
+        """Whether documents may have several copies, so that one may be behind the others."""
         return len((self._facts.nodes or self._nodes()).expected) != 1
 
     @property
@@ -102,7 +102,7 @@ class Database:
 
         Args:
             shards: the number of shards (``q``), if not the server's own default.
-            replicas: the number of copies of each (``n``), likewise; a single node ignores it.
+            replicas: the number of copies of each (``n``), at creation; a single node ignores it.
         """
         options = {"q": shards, "n": replicas}
         try:

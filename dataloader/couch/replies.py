@@ -81,7 +81,7 @@ def read_body(response: urllib3.HTTPResponse, node: str) -> Body:
     """Read a body to its end, and give the connection back.
 
     Args:
-        response: the reply, of which the headers have been read.
+        response: the reply; its headers have been read.
         node: where it comes from.
 
     Raises:
@@ -111,11 +111,11 @@ class NotFoundError(ProtocolError, couchdb.http.ResourceNotFound):
 
 
 class ConflictError(ProtocolError, couchdb.http.ResourceConflict):
-    """409, likewise."""
+    """409."""
 
 
 class PreconditionError(ProtocolError, couchdb.http.PreconditionFailed):
-    """412, likewise."""
+    """412."""
 
 
 def is_cut(method: str, response: urllib3.BaseHTTPResponse, body: Body) -> bool:

@@ -28,7 +28,7 @@ class Deadline:
     def __init__(self, total: float) -> None:
         self._total = total
         self._lost: list[tuple[float, float]] = []
-        """Beginnings and ends, in order, none of which overlap."""
+        """Beginnings and ends, in order, without overlap."""
         self._lock = Lock()
 
     def lose(self, start: float) -> None:
@@ -53,7 +53,7 @@ class Repeats:
         patience: the settings.
         deadline: the run's.
         connects: how many failures to connect are followed by a repeat, if not as many as others.
-        timeouts: how many time-outs are, likewise.
+        timeouts: how many timeouts in a row stop a node.
     """
 
     def __init__(

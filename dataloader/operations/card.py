@@ -103,7 +103,7 @@ def _with_rounds(batch: FoundBatch, card: Card) -> FoundCard:
 
 @dataclass(frozen=True, slots=True)
 class _OneCard:
-    """A batch of which one card is asked for."""
+    """A batch, and the one card that is asked for."""
 
     manifest: Manifest
     card: Card

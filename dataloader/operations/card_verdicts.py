@@ -173,7 +173,7 @@ def _judge_document(model: Model, lookup: Lookup, kind: Kind, entry: Entry, docu
 
 
 def _judge_absence(lookup: Lookup, kind: Kind, answers: CardAnswers) -> CardVerdict:
-    """Return the verdict on a card of which a document is not found; one that was stopped has been told before."""
+    """Return the verdict on a card that lacks a document; one that was stopped has been told before."""
     doc_id = kind.id(answers.entry.key)
     if not answers.leaves[kind.name]:
         return CardVerdict(answers.entry.key, VerifyVerdict.MISSING, f"document {doc_id} does not exist")

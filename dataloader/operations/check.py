@@ -131,7 +131,7 @@ def _memories(result: CheckResult, target: Target) -> Iterator[CheckProblem]:
             yield CheckProblem(
                 ExitCode.PROTECTED,
                 f"{database.name} was loaded as {database.remembers}, and no command takes it for "
-                f"{target.environment}; say environment {database.remembers}, or use other databases",
+                f"{target.environment}; use --environment {database.remembers}, or other databases",
             )
         elif database.remembers not in {None, target.environment}:
             yield CheckProblem(

@@ -114,7 +114,7 @@ class LoadResult:
     raised: dict[str, Environment] = field(default_factory=dict)
     """Databases that were loaded as something less protected before, and as what."""
     older_snapsets: list[str] = field(default_factory=list)
-    """Snapsets of which a newer version was loaded last."""
+    """Snapsets whose newer version was loaded last."""
     unlisted_snapsets: list[str] = field(default_factory=list)
     """Snapsets on the target that are not in the folder."""
     repaired: int = 0
@@ -134,7 +134,7 @@ class LoadResult:
 
     @property
     def documents(self) -> int:
-        """How many documents were seen to."""
+        """How many documents are done."""
         return sum(counts.total() for kinds in self.outcomes.values() for counts in kinds.values())
 
     @property
@@ -172,7 +172,7 @@ def load(  # noqa: PLR0913 - each is a choice of its own
         on_finding: told of each document that was neither absent nor unchanged.
 
     Raises:
-        DataloaderError: the server failed to the last retry, or refused; what was written stays, and
+        DataloaderError: the server failed after the last retry, or refused; what was written stays, and
             running the load again goes on from there.
         ProtocolError: a database was recreated or restored again and again while it was loaded.
         ProtectedError: a database was loaded as something more protected, or sample data for a target that
@@ -565,7 +565,7 @@ class _Tally:
         self._next = 0
 
     def add(self, outcome: Outcome, counts: Counter[Outcome]) -> tuple[Outcome, bool]:
-        """Note the outcome of the next document; return what is said of it, and whether that is new."""
+        """Note the outcome of the next document; return what to say about it, and whether that is new."""
         at = self._next
         self._next += 1
         if at == len(self._outcomes):

@@ -33,7 +33,7 @@ class Plan:
     raised: dict[str, Environment] = field(default_factory=dict)
     """Databases that were loaded as something less protected before, and as what."""
     older_snapsets: list[str] = field(default_factory=list)
-    """Snapsets of which a newer version was loaded last."""
+    """Snapsets whose newer version was loaded last."""
     unlisted_snapsets: list[str] = field(default_factory=list)
     """Snapsets on the target that are not in the folder."""
     states: dict[str, dict[str, Counter[State]]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ def rules_of(source: Source, marker: Marker) -> KindRules:
 
 
 def find_older_snapsets(target: Target, sources: Sequence[Source], memory: Memory) -> list[str]:
-    """Return the names of snapsets of which a newer version was loaded last, in their order."""
+    """Return the names of snapsets whose newer version was loaded last, in their order."""
     found: set[str] = set()
     for source in sources:
         if source.role is not Role.SNAPSET:
@@ -66,7 +66,7 @@ def find_older_snapsets(target: Target, sources: Sequence[Source], memory: Memor
 
 
 LISTED = 1_000
-"""Documents in a range that are read to find snapsets; a target with more has no such list."""
+"""Called for each document neither absent nor unchanged: with its state in a plan, or outcome in a load."""
 
 
 def find_unlisted_snapsets(

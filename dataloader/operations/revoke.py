@@ -88,7 +88,7 @@ class RevokeResult:
 
     @property
     def needs_attention(self) -> int:
-        """How many cards a person has to look at."""
+        """How many cards need a decision."""
         return sum(self.outcomes[outcome] for outcome in NEEDS_ATTENTION)
 
 

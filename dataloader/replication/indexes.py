@@ -22,7 +22,7 @@ def build_views(server: Server, target: Target, on_progress: Callable[[str, int,
         How many views are ready.
 
     Raises:
-        UnreachableError: the server fails to the last retry, or an index does not grow for half an hour.
+        UnreachableError: the server still fails after the last retry, or an index does not grow for half an hour.
     """
     return sum(
         build_index(server, server.database(target.database(name)), document, on_progress)

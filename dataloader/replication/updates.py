@@ -42,7 +42,7 @@ def update(
 
     Raises:
         ProtocolError: a reply does not answer for each document exactly once.
-        DataloaderError: the server failed to the last retry, or refused.
+        DataloaderError: the server failed after the last retry, or refused.
     """
     found = list(findings)
     outcomes = [Outcome.UPDATED] * len(found)
@@ -77,7 +77,7 @@ def update(
 
 
 def outcome_of(state: State) -> Outcome:
-    """Return what is said of a document that a load left in a state."""
+    """Return what to say about a document that a load left in a state."""
     if state is State.ABSENT:
         # Purged, or its database recreated, since it was read.
         return Outcome.FAILED

@@ -81,7 +81,7 @@ def write_over(database: Database, documents: Sequence[Document]) -> list[Writte
 
     Raises:
         ProtocolError: a reply does not answer for each document exactly once; nothing is known of these writes.
-        DataloaderError: the server failed to the last retry, or refused.
+        DataloaderError: the server failed after the last retry, or refused.
     """
     found: list[Written | None] = [None] * len(documents)
     left = list(range(len(documents)))

@@ -54,7 +54,7 @@ def attention(
 
 
 def _table(verdict: VerifyVerdict, cards: Sequence[CardVerdict], names: dict[str, str]) -> Table:
-    """Return cards as a table; those of which the same was found are one row."""
+    """Return cards as a table; those with the same finding are one row."""
     groups: dict[str, list[CardVerdict]] = {}
     for card in cards:
         groups.setdefault(without_uuids(card.reason), []).append(card)

@@ -125,7 +125,7 @@ def attention(found: Sequence[Tally], manifests: Sequence[CardFile], noted: Note
 
 
 def _sentences(said: Explanation) -> str:
-    """Return what is said of documents as two sentences."""
+    """Return what was found about documents as two sentences."""
     return " ".join(f"{text[0].upper()}{text[1:]}." for text in (said.meaning, said.advice) if text)
 
 

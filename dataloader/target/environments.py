@@ -174,8 +174,8 @@ def _refuse(name: str, environment: Environment | None, target: Target) -> None:
     if less_protected(target, environment):
         raise ProtectedError(
             f"database {name} at {target.address.url}",
-            rule=f"was loaded as {environment}, and is not to be taken for {target.environment}",
-            todo=f"say environment {environment}, or use other databases, with a prefix of their own",
+            rule=f"holds {environment} data; refusing to treat it as {target.environment}",
+            todo=f"use --environment {environment}, or other databases with --prefix",
         )
 
 

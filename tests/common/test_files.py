@@ -15,7 +15,7 @@ import pytest
 from dataloader.common import ExitCode, FileError, new_files, require_file
 
 ROOM = "(choose a folder that can be written to, with room in it)"
-TAKEN = "stands already and is never overwritten (choose another name or folder, or move it away)"
+TAKEN = "already exists; dataloader never overwrites files (choose another name or folder, or move it away)"
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_without_secrets_a_value_is_repeated_so_that_it_is_found() -> None:
         "http://registry.gpii.net/common/DPIScale: 9 is greater than the maximum of 4"
     ]
     assert explain(TARGETS, target(environment="prod"), secrets=True) == [
-        "target.local.environment: what stands there is not one of ['development', 'ci', 'staging', 'production']"
+        "target.local.environment: the value is not one of ['development', 'ci', 'staging', 'production']"
     ]
 
 

@@ -146,7 +146,7 @@ def test_an_export_is_never_written_over_another_file(batch: Batch, tmp_path: Pa
     """A file that is there stays as it is."""
     path = tmp_path / "spring.csv"
     path.write_text("theirs")
-    with pytest.raises(FileError, match="stands already and is never overwritten"):
+    with pytest.raises(FileError, match="already exists; dataloader never overwrites files"):
         export(batch.manifest, "csv", path)
     assert path.read_text() == "theirs"
 
@@ -315,7 +315,7 @@ def test_the_command_says_what_it_wrote(batch: Batch, here: Command, layout: str
     }
     again = here(*arguments, "out")
     assert again.code == ExitCode.FILE
-    assert again.stderr.startswith(f"error: {path}: stands already and is never overwritten (")
+    assert again.stderr.startswith(f"error: {path}: already exists; dataloader never overwrites files (")
     done = here("validate", "out", "other")
     assert done.code == (ExitCode.OK if path.suffix == ".xlsx" else ExitCode.INPUT)
 

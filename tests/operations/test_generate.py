@@ -27,7 +27,7 @@ from dataloader.vendor.encryption import is_encrypted
 from tests.support.command import GOOD, Command
 
 SHARES = {"snapset_1a": 4, "empty": 3}
-TAKEN = "stands already and is never overwritten (choose another name or folder, or move it away)"
+TAKEN = "already exists; dataloader never overwrites files (choose another name or folder, or move it away)"
 
 
 @pytest.fixture

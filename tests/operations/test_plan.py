@@ -260,5 +260,5 @@ def test_details_never_overwrite_a_file(few: Manifest, sizes: Snapsets, run: Com
     details.write_text("mine")
     done = run("plan", few.path, "--snapsets", sizes.folder, "--details", details)
     assert done.code == 4
-    assert f"error: {details}: stands already and is never overwritten" in done.stderr
+    assert f"error: {details}: already exists; dataloader never overwrites files" in done.stderr
     assert details.read_text() == "mine"

@@ -68,7 +68,7 @@ def test_a_server_that_is_closed_is_told_to_be(run_here: Command, server: Server
     assert (done.code, done.stderr) == (ExitCode.OK, "")
     members = "role _admin" if OUTSIDE_URL else "not told"
     for name in names(loaded):
-        assert f"strangers  {name}: can do nothing; members: {members}\n" in done.stdout
+        assert f"anonymous clients  {name}: no access; members: {members}\n" in done.stdout
     assert done.stdout.endswith("\nready\n")
     assert (snapshot(server, loaded), sequences(server, loaded)) == before
     data = run_here("check", "--security", "--json").data

@@ -185,7 +185,7 @@ def test_documents_that_need_attention_are_named_with_what_to_do(spring: Manifes
     failed, conflict, _, outdated, node = report.attention
     uuids = [card.uuid for card in spring.cards()]
     assert failed.table is not None
-    assert failed.table.rows == ((uuids[0], "1", "doc_validation: what stands there is not wanted here"),)
+    assert failed.table.rows == ((uuids[0], "1", "doc_validation: the value is not wanted here"),)
     assert conflict.table is not None
     assert conflict.table.head == ("Document", "Database", "Card")
     assert conflict.table.rows == ((f"user-{uuids[0]}", "pilot-auth", "1"),)
@@ -669,10 +669,13 @@ def test_what_needs_attention_is_on_the_page(
 def test_a_report_that_cannot_be_written_stops_before_the_call(
     call: Command, manifest: Manifest, server: Server, target: Target, tmp_path: Path, name: str
 ) -> None:
-    """A page that stands already is never overwritten, and the run does not begin; nor where a folder is none."""
+    """A page that already exists is kept, and the run does not begin; nor where a folder is none."""
     path = tmp_path / "report.html"
     path.write_text("mine")
-    for wrong, says in ((path, "stands already and is never overwritten"), (path / "x.html", "is not a folder")):
+    for wrong, says in (
+        (path, "already exists; dataloader never overwrites files"),
+        (path / "x.html", "is not a folder"),
+    ):
         done = call(name, manifest.path, "--report", wrong)
         assert done.code == ExitCode.FILE
         assert says in done.stderr
@@ -753,7 +756,7 @@ def test_a_page_that_came_in_between_is_not_overwritten(
     with Proxy(target.address.url, come_between) as proxy:
         done = call("load", manifest.path, "--report", path, url=proxy.url)
     assert path.read_text() == "theirs"
-    assert "stands already and is never overwritten" in done.stderr
+    assert "already exists; dataloader never overwrites files" in done.stderr
     assert done.code == (ExitCode.CREDENTIALS if fails else ExitCode.FILE)
     assert ("warning: the report could not be written: " in done.stderr) == fails
 

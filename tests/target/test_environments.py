@@ -112,7 +112,7 @@ class TestRefusing:
             assert f"{target.database(target.model.databases[0])} " in first
             assert "was loaded as production" in first
             assert f"for {said}" in first
-            assert "say environment production, or use other databases" in first
+            assert "use --environment production, or other databases" in first
         assert (snapshot(server, target), sequences(server, target)) == before
         assert markers(server, target) == {"production"}
 
@@ -128,7 +128,7 @@ class TestRefusing:
         mark(server, target, remembers.value)
         wanted = as_(target, said)
         if list(Environment).index(said) < list(Environment).index(remembers):
-            with pytest.raises(ProtectedError, match=f"was loaded as {remembers}, and is not to be taken for {said}"):
+            with pytest.raises(ProtectedError, match=f"holds {remembers} data; refusing to treat it as {said}"):
                 guard(server, wanted)
         else:
             raised = remembers if said is not remembers else None

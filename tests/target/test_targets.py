@@ -503,7 +503,7 @@ ENVIRONMENT = 'environment = "ci"\n'
 
 WRONG: dict[str, tuple[str, list[str]]] = {
     "nothing": ("", [f": 'target' is a required property {SEE}"]),
-    "no targets": ("[target]\n", [f": target: what stands there should be non-empty {SEE}"]),
+    "no targets": ("[target]\n", [f": target: the value should be non-empty {SEE}"]),
     "a misspelt option": (
         f'[target.a]\n{URL}enviroment = "ci"\n',
         ['target a: unknown option "enviroment" (did you mean environment?)'],
@@ -515,7 +515,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "no environment": (f"[target.a]\n{URL}", [f": target.a: 'environment' is a required property {SEE}"]),
     "a misspelt environment": (
         f'[target.a]\n{URL}environment = "prod"\n',
-        [f": target.a.environment: what stands there is not one of {ENVIRONMENTS} {SEE}"],
+        [f": target.a.environment: the value is not one of {ENVIRONMENTS} {SEE}"],
     ),
     "a misspelt model": (
         f'[target.a]\n{URL}{ENVIRONMENT}model = "gpii"\n',
@@ -527,7 +527,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "credentials in one": (
         f'[target.a]\n{URL}{ENVIRONMENT}credentials = "admin:{SECRET}"\n',
-        [f": target.a.credentials: what stands there is not of type 'object' {SEE}"],
+        [f": target.a.credentials: the value is not of type 'object' {SEE}"],
     ),
     "half of the credentials": (
         f'[target.a]\n{URL}{ENVIRONMENT}credentials = {{ user = "admin", password_env = "{SECRET}" }}\n',
@@ -550,13 +550,13 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "three kinds of credentials": (
         f'[target.a]\n{URL}{ENVIRONMENT}credentials = {{ netrc = true, user = "u", password_file = "p" }}\n',
         [
-            f": target.a.credentials: what stands there has too many properties {SEE}",
-            f": target.a.credentials: what stands there has too many properties {SEE}",
+            f": target.a.credentials: the value has too many properties {SEE}",
+            f": target.a.credentials: the value has too many properties {SEE}",
         ],
     ),
     "no credentials": (
         f"[target.a]\n{URL}{ENVIRONMENT}credentials = {{}}\n",
-        [f": target.a.credentials: what stands there should be non-empty {SEE}"],
+        [f": target.a.credentials: the value should be non-empty {SEE}"],
     ),
     "an impossible port": (
         f'[target.a]\nurl = "http://a:99999"\n{ENVIRONMENT}[target.b]\nurl = "http://b:99999"\n{ENVIRONMENT}',

@@ -49,7 +49,7 @@ def _token(entry: Entry) -> Document:
 
 
 _CARD_USER = Kind("user", "auth", _user_id, _user, frozenset({Role.CARD}))
-"""What cards had until the servers of 2017 were seen to filter by it."""
+"""What cards had before the servers of 2017 turned out to filter by it."""
 
 
 def _serves(found: Mapping[str, Document | None]) -> bool:
