@@ -9,7 +9,7 @@ from dataloader.common import FileError, InputError, Problem, explain, raise_pro
 from dataloader.operations.export import check_export
 from dataloader.records import Snapsets, read_samples, read_snapset
 from dataloader.target import read_targets
-from dataloader.vendor import check_workbook
+from dataloader.vendor import check_workbook, is_returned
 from dataloader.vendor.layouts import layout_of
 from dataloader.vendor.returned import check_safe
 
@@ -128,6 +128,8 @@ def _workbook(path: Path, given: _Given) -> str:
     layout = layout_of(path)
     if layout is not None:
         return f"layout {layout.name}, {check_export(path, layout, given.password)} cards"
+    if is_returned(path, given.password):
+        raise InputError(Problem(str(path), "this is a returned workbook", "check it with `dataloader reconcile`"))
     found = check_workbook(path, given.password)
     return f"batch {found.name}, {found.cards} cards"
 

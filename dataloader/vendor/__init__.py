@@ -14,6 +14,7 @@ from dataloader.vendor.workbook import (
     Again,
     Why,
     check_workbook,
+    is_returned,
     read_batch,
     write_workbook,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "check_value",
     "check_workbook",
     "first_sheet",
+    "is_returned",
     "new_book",
     "plain_text",
     "read_batch",

@@ -370,6 +370,20 @@ def _spares(path: Path, about: dict[str, str], rows: list[list[Any]]) -> dict[st
     return spares
 
 
+def is_returned(path: Path, password: str | None = None) -> bool:
+    """Return whether a vendor has filled in a workbook of ours: a chip UID, a result or a note.
+
+    Raises:
+        FileError: the file can't be read.
+        InputError: it is no workbook of ours.
+    """
+    [heads, *rows], _ = _open(path, password)
+    if [str(cell) for cell in heads[: len(COLUMNS)]] != [column.title for column in COLUMNS]:
+        return False
+    filled = [at for at, column in enumerate(COLUMNS) if column.vendors]
+    return any(at < len(row) and row[at] not in {None, "", SPARE} for row in rows for at in filled)
+
+
 def _digest_of_rows(rows: list[list[Any]]) -> str:
     """Return the digest of rows as they stand, which is the batch's only if every cell is as it was written."""
     lines = [f'{{"number":{row[0]},"uuid":"{row[1]}","snapset":"{row[3]}"}}\n' for row in rows]

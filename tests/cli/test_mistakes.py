@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from dataloader.common import ExitCode, did_you_mean
+from dataloader.operations import generate
 from tests.support.command import Command
+from tests.support.returned_files import fill_in, good_rows
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,13 @@ def test_a_folder_in_place_of_a_manifest_is_named(here: Command, tmp_path: Path,
     assert done.code == ExitCode.FILE
     says = f"error: {folder}: this is a folder (name a file in it; `dataloader batches '{folder}'` lists its batches)\n"
     assert done.stderr == says
+
+
+def test_validate_of_a_returned_workbook_names_reconcile(here: Command, tmp_path: Path) -> None:
+    """A workbook that a vendor has filled in is not called broken; the one that was sent is fine."""
+    batch = generate("spring", {"empty": 4}, tmp_path, spares={"empty": 1})
+    assert here("validate", batch.workbook).code == ExitCode.OK
+    returned = fill_in(batch.workbook, tmp_path / "back.xlsx", good_rows(batch.manifest))
+    done = here("validate", returned)
+    assert done.code == ExitCode.INPUT
+    assert done.stderr == f"error: {returned}: this is a returned workbook (check it with `dataloader reconcile`)\n"
