@@ -6,8 +6,8 @@ A UID has 4, 7 or 10 bytes (ISO/IEC 14443-3, 6.5.4). The UID of a 7-byte chip be
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 from unicodedata import category, normalize
 
 from dataloader.common import short
@@ -56,8 +56,7 @@ class CellKind(StrEnum):
     """Only the value that some program stored beside the formula is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChipUid:
+class ChipUid(NamedTuple):
     """What a row says about its chip."""
 
     text: str = ""
@@ -92,21 +91,29 @@ def read_chip(
         order: which byte the vendor writes first.
         decimal: whether the whole column looks like decimal numbers, so that digits are not taken for hex.
     """
-    upper = plain_text(text).upper()
+    upper = plain_text(text).upper() if text else ""
     if not upper:
         return BLANK
-    shown = short(text.strip(), SHOWN)
-    if kind is not CellKind.TEXT:
-        return ChipUid(shown, doubt=_rewritten(shown, kind, order))
-    groups = _groups(upper)
+    if kind is CellKind.TEXT and not decimal and _PLAIN.fullmatch(upper) and len({*upper}) > 1:
+        return ChipUid(upper, _in_order(upper, order))
+    return _with_care(short(text.strip(), SHOWN), upper, kind, order, decimal=decimal)
+
+
+def _with_care(shown: str, upper: str, kind: CellKind, order: ByteOrder, *, decimal: bool) -> ChipUid:
+    """Read a UID that is not just hex digits."""
+    groups = _groups(upper) if kind is CellKind.TEXT else []
     digits = _joined(groups) if groups else ""
-    if not _PLAIN.fullmatch(digits):
-        return ChipUid(shown, doubt=_mangled(shown, upper, groups, order))
-    if len({*digits}) == 1 and digits[0] in "0F":
-        return ChipUid(shown, doubt=f"the chip UID {shown} is a placeholder, not the UID of a chip")
-    if decimal and is_decimal(upper):
-        return ChipUid(shown, doubt=f"the chip UID {shown} {_decimal_or_hex(digits, order)}")
-    return ChipUid(shown, _in_order(digits, order))
+    if kind is not CellKind.TEXT:
+        doubt = _rewritten(shown, kind, order)
+    elif not _PLAIN.fullmatch(digits):
+        doubt = _mangled(shown, upper, groups, order)
+    elif len({*digits}) == 1 and digits[0] in "0F":
+        doubt = f"the chip UID {shown} is a placeholder, not the UID of a chip"
+    elif decimal and is_decimal(upper):
+        doubt = f"the chip UID {shown} {_decimal_or_hex(digits, order)}"
+    else:
+        return ChipUid(shown, _in_order(digits, order))
+    return ChipUid(shown, doubt=doubt)
 
 
 def is_decimal(text: str) -> bool:

@@ -71,7 +71,7 @@ class TableInput:
     delivery: Delivery
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
     """A row, as it is understood."""
 
@@ -141,7 +141,7 @@ def understand(table: TableInput, cells: ReturnedRow) -> Row:
         table,
         cells.line,
         parse_number(cells.number),
-        short(number_text, SHOWN) if number_text else "",
+        number_text if len(number_text) <= _DIGITS and number_text.isdecimal() else short(number_text, SHOWN),
         uuid_text if uuid_kind is CellKind.TEXT else f"a {uuid_kind.value} ({uuid_text})",
         "" if check_kind is CellKind.FORMULA else check_text.strip().upper(),
         said,
@@ -170,7 +170,7 @@ def _what_is_said(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: st
         doubt = f"it seems to be listed as a reject: {source.rejects}"
     elif not word and (found := _without_result(table, cells, chip, note)):
         return found
-    elif says_not_encoded(note):
+    elif note and says_not_encoded(note):
         doubt = f"its note says “{short(note, SHOWN)}”"
     return (Said.DOUBTFUL, doubt) if doubt else _what_the_chip_says(source, word, chip)
 
@@ -242,7 +242,7 @@ def _uuids(tables: Collection[ReturnedTable], result: str | None = None) -> Iter
                 yield row.uuid
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Whose:
     """Which card a row belongs to."""
 

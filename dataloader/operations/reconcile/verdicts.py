@@ -11,7 +11,7 @@ SHOWN_CHIPS = 4
 """Chips that are named of a card that is on more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
     """A row that has to do with a card."""
 
