@@ -52,6 +52,9 @@ RESTORE_MARKER = "dataloader-restore"
 """The ``_local`` document that says of a database that its restore is not finished."""
 
 _ATTEMPTS = 5
+"""How often something is done again that another writer, or a copy that lags behind, may have undone."""
+_WAIT = 0.1
+"""Seconds before the first of these, doubled each time."""
 
 OnReady = Callable[[], None]
 """Called when all documents are there but the design documents, before any view can answer."""
@@ -247,6 +250,7 @@ class _Restore:
         self._result = result
         self._merge = merge
         self._on_progress = on_progress
+        self._is_cluster = len(server.nodes().expected) > 1
         self._states = backups[-1].header.databases
         self._sections = backups[-1].sections()
         self._of = backups[-1].header.digest
@@ -385,10 +389,16 @@ class _Restore:
 
     def _lacks(self, database: Database, groups: Sequence[Group]) -> dict[str, set[str]]:
         """Return the leaves that are missing, but for those that a merge left out on purpose."""
+        wanted = {key[1]: leaves for key, leaves in groups}
         missing = _missing(database, groups)
+        for attempt in range(_ATTEMPTS if self._is_cluster else 0):
+            if not missing:
+                break
+            # A copy may not have yet what the others have.
+            time.sleep(_WAIT * 2**attempt)
+            missing = _missing(database, [group for group in groups if group[0][1] in missing])
         if missing and self._merge:
             living = database.leaves(list(missing))
-            wanted = {key[1]: leaves for key, leaves in groups}
             missing = {each: revs for each, revs in missing.items() if not _is_newer(living[each], wanted[each])}
         return missing
 
