@@ -135,7 +135,7 @@ def test_what_is_wrong_has_an_exit_code(
     put(database, {**get(database, place.id), "colour": "red"})
     done = agreed(server, lambda: run_here("status", spring.path, "--snapsets", sets.folder))
     assert done.code == ExitCode.VERIFY
-    first, last = done.stderr.splitlines()
+    first, *_, last = done.stderr.splitlines()
     assert first.startswith(f"warning: batch spring, card {cards[3].number} ({cards[3].uuid[:8]}…): wrong: ")
     assert last == "error: 1 card wrong (`dataloader verify` says what is wrong with each)"
     assert done.stdout.splitlines()[1].split() == ["spring", "8", "?", "8", "0", "0", "0", "1"]
