@@ -24,8 +24,8 @@ from dataloader.operations import (
     rotate,
     site_sources,
 )
+from dataloader.records import Site
 from dataloader.records.models import get_model
-from dataloader.records.sites import Site
 
 _ACTIONS = ("create", "list", "revoke", "rotate")
 _ADDING = WriteOptions(update=False, replace_views=False, replace_snapsets=False, older_snapsets=False, shards=None,

@@ -9,7 +9,7 @@ from dataloader.couch import Nodes, Server, Welcome
 from dataloader.operations.credentials import clients_of
 from dataloader.operations.plan import rules_of
 from dataloader.operations.sources import Source, design_sources
-from dataloader.records.sites import client_database
+from dataloader.records import client_database
 from dataloader.replication import State, classify
 from dataloader.target import Environment, Target, less_protected, read_marker
 

@@ -23,8 +23,7 @@ from dataloader.common import (
 from dataloader.couch import Database, NotFoundError, Server
 from dataloader.operations.documents import sources_of
 from dataloader.operations.sources import Source, design_sources
-from dataloader.records.models import Model
-from dataloader.records.sites import (
+from dataloader.records import (
     CLIENT,
     CREDENTIAL,
     Secret,
@@ -36,6 +35,7 @@ from dataloader.records.sites import (
     new_secret,
     site_documents,
 )
+from dataloader.records.models import Model
 from dataloader.target import Target, guard
 
 SECRET_SCHEMA = "files/site-credentials"  # noqa: S105 - the name of a schema

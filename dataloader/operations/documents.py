@@ -15,8 +15,8 @@ from dataloader.common import (
     read_json5,
 )
 from dataloader.operations.sources import Source
+from dataloader.records import CLIENT, CREDENTIAL
 from dataloader.records.models import Model, Role
-from dataloader.records.sites import CLIENT, CREDENTIAL
 from dataloader.target import Target
 
 SITE_TYPES = frozenset({CLIENT, CREDENTIAL})

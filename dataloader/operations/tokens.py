@@ -19,8 +19,8 @@ from dataloader.common import (
     tell_how_far,
 )
 from dataloader.couch import Database, NotFoundError, Server
+from dataloader.records import client_database
 from dataloader.records.models import Model
-from dataloader.records.sites import client_database
 from dataloader.target import Target, guard
 
 TOKEN_TYPE = "gpiiAppInstallationAuthorization"  # noqa: S105 - a type of document

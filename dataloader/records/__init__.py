@@ -1,7 +1,37 @@
 """What is in the databases: document models, views, snapsets and samples."""
 
 from dataloader.records.samples import read_samples
+from dataloader.records.sites import (
+    CLIENT,
+    CREDENTIAL,
+    Secret,
+    Site,
+    client_database,
+    client_ids_of,
+    credential_document,
+    has_credentials_apart,
+    new_secret,
+    site_documents,
+)
 from dataloader.records.snapsets import EMPTY, Snapset, Snapsets, read_snapset, read_snapsets
 from dataloader.records.wording import in_words
 
-__all__ = ["EMPTY", "Snapset", "Snapsets", "in_words", "read_samples", "read_snapset", "read_snapsets"]
+__all__ = [
+    "CLIENT",
+    "CREDENTIAL",
+    "EMPTY",
+    "Secret",
+    "Site",
+    "Snapset",
+    "Snapsets",
+    "client_database",
+    "client_ids_of",
+    "credential_document",
+    "has_credentials_apart",
+    "in_words",
+    "new_secret",
+    "read_samples",
+    "read_snapset",
+    "read_snapsets",
+    "site_documents",
+]

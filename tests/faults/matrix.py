@@ -59,7 +59,16 @@ class Ran:
         return {name: value for name, value in data.items() if name not in _NOT_COMPARED}
 
 
-_NOT_COMPARED = {"seconds", "seconds_indexing", "created_databases", "short_of_copies", "url"}
+_NOT_COMPARED = {
+    "seconds",
+    "seconds_indexing",
+    "created_databases",
+    "short_of_copies",
+    "url",
+    "ok",
+    "warnings",
+    "nodes_away",
+}
 
 NOW = "2020-11-23T00:00:00.000Z"
 """The time at which every card is revoked, so that two runs come to the same."""
@@ -70,6 +79,7 @@ class Reference:
     """What a scenario comes to without a fault."""
 
     ran: Ran
+    start: State
     end: State
     asked: list[Asked]
     slowest: float
@@ -127,7 +137,7 @@ def reference(address: Address, scenario: Scenario, model: str) -> Reference:
     with _on_target(address, scenario, model) as (server, target, proxy):
         proxy.hook = timed
         ran = _run(scenario, target, proxy)
-        return Reference(ran, state(server, target), all_asked(proxy.requests, target.prefix), slowest)
+        return Reference(ran, scenario.start, state(server, target), all_asked(proxy.requests, target.prefix), slowest)
 
 
 def outcome(address: Address, case: Case, scenario: Scenario, without: Reference) -> Outcome:

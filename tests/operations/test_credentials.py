@@ -9,7 +9,7 @@ import pytest
 
 from dataloader.common import ExitCode, explain
 from dataloader.couch import Server
-from dataloader.records.sites import client_database
+from dataloader.records import client_database
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.marks import ONE_MODEL

@@ -8,7 +8,7 @@ import pytest
 from dataloader.common import ExitCode
 from dataloader.couch import Server
 from dataloader.operations import prune_tokens
-from dataloader.records.sites import client_database
+from dataloader.records import client_database
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.marks import ONE_MODEL

@@ -12,7 +12,9 @@ from dataloader.cli import COMMANDS
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "dataloader"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-OPERATIONS = {"serve": "embedded/__init__.py", "demo": "cli/demo.py", "help": "cli/help.py"}
+OPERATIONS = {"serve": "embedded/__init__.py"} | {
+    name: f"cli/{name}.py" for name in ("demo", "help", "init", "targets", "config")
+}
 """Where the work of a command is, if it is not a file of the same name in operations/."""
 
 
