@@ -284,7 +284,7 @@ def test_cells_that_are_no_text_say_what_they_are(tmp_path: Path, rows: Rows) ->
 
 
 def test_formulas_are_never_evaluated_and_never_relied_on(tmp_path: Path, rows: Rows) -> None:
-    """A cell with a formula says so, one that an array formula fills, too; in a note it does not matter."""
+    """A cell with a formula says so, one that an array formula fills, too."""
     book = openpyxl.Workbook()
     sheet = book.worksheets[0]
     # A column is empty, so that what the library counts is not what the vendor sees.
@@ -303,7 +303,7 @@ def test_formulas_are_never_evaluated_and_never_relied_on(tmp_path: Path, rows: 
     assert found[0][CHIP] == ["formula", ""]
     assert found[1][RESULT] == ["formula", ""]
     assert found[2][UUID] == ["formula", ""]
-    assert found[3][NOTE] == ""
+    assert found[3][NOTE] == ["formula", ""]
     assert (found[4][CHIP], found[5][CHIP]) == (["formula", ""], ["formula", rows[5][CHIP]])
     assert found[6:] == rows[6:]
     assert find_formula(path, "B2:XFD1048576") == (
