@@ -31,8 +31,9 @@ Found = TypeVar("Found")
 class CardReader:
     """Reads what the servers would be told of cards; may be used from several threads."""
 
-    def __init__(self, server: Server, target: Target) -> None:
+    def __init__(self, server: Server, target: Target, brought: frozenset[str] = frozenset()) -> None:
         self._model = target.model
+        self._brought = brought
         self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
         # Ranges that turned out to hold mostly other things; in a batch, UUIDs are spread evenly.
         self._sparse: set[str] = set()
@@ -48,7 +49,9 @@ class CardReader:
             VerifyError: a database or a view does not exist.
         """
         found = [_answers(lookup, self._rows(lookup, entries, exactly)) for lookup in self._model.lookups]
-        answers = [CardAnswers(entry, [each.get(entry.key, []) for each in found], {}) for entry in entries]
+        answers = [
+            CardAnswers(entry, [each.get(entry.key, []) for each in found], {}, self._brought) for entry in entries
+        ]
         self._add_leaves(answers)
         self._add_several(answers)
         yield from answers

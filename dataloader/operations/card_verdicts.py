@@ -11,7 +11,7 @@ from typing import TypeAlias
 from dataloader.batch import CardFile
 from dataloader.common import Document, certifies_itself, content, explain, is_valid, says
 from dataloader.records.models import Entry, Kind, Lookup, Model
-from dataloader.replication import is_revocation
+from dataloader.replication import is_revocation, version_digest
 
 Answer: TypeAlias = dict[str, Document | None]
 """What one row of a lookup gives the servers: a document of each kind that it should hold, None for one it does not."""
@@ -73,6 +73,16 @@ class CardAnswers:
     leaves: dict[str, list[Document]]
     """By kind, every leaf of each document that should have been found and was not (none if it never existed), and of
     each that has several."""
+    brought: frozenset[str] = frozenset()
+    """The digests of the versions that loads have brought to the target."""
+
+    def is_loads(self, leaf: Document) -> bool:
+        """Return whether a leaf says what a load brought, or is the deletion of what a load wrote."""
+        return (
+            leaf.get("dataloader") == "superseded"
+            or certifies_itself(leaf)
+            or (not leaf.get("_deleted") and version_digest(leaf) in self.brought)
+        )
 
     def absent(self, lookup: Lookup, rows: list[Answer]) -> str | None:
         """Return the kind of the first document that a lookup should find and does not; None if it finds all."""
@@ -141,15 +151,18 @@ def _judge_documents(model: Model, answers: CardAnswers, found: Mapping[str, Doc
                 yield _judge_absence(lookup, kind, answers)
                 # What it leads to is not found either: once is enough.
                 break
-            verdict = _judge_document(model, lookup, kind, answers.entry, document)
+            verdict = _judge_document(model, lookup, kind, answers, document)
             if verdict is not None:
                 yield verdict
             if len(leaves := answers.leaves.get(name, ())) > 1:
-                yield _judge_conflict(answers.entry, document, leaves)
+                yield _judge_conflict(answers, document, leaves)
 
 
-def _judge_document(model: Model, lookup: Lookup, kind: Kind, entry: Entry, document: Document) -> CardVerdict | None:
+def _judge_document(
+    model: Model, lookup: Lookup, kind: Kind, answers: CardAnswers, document: Document
+) -> CardVerdict | None:
     """Return the verdict on a document that the servers would be given; None if it is as the batch says."""
+    entry = answers.entry
     expected = kind.document(entry)
     doc_id = expected["_id"]
     if document.get("_id") != doc_id:
@@ -167,7 +180,7 @@ def _judge_document(model: Model, lookup: Lookup, kind: Kind, entry: Entry, docu
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason)
     if misleads := model.misleads(kind.name, entry.key, said):
         return CardVerdict(entry.key, VerifyVerdict.WRONG, f"document {doc_id} {misleads}")
-    if certifies_itself(document):
+    if answers.is_loads(document):
         return CardVerdict(entry.key, VerifyVerdict.OUTDATED, f"document {doc_id} is of an earlier load")
     return CardVerdict(entry.key, VerifyVerdict.EDITED, f"document {doc_id} was edited")
 
@@ -181,29 +194,24 @@ def _judge_absence(lookup: Lookup, kind: Kind, answers: CardAnswers) -> CardVerd
     return CardVerdict(answers.entry.key, VerifyVerdict.WRONG, reason)
 
 
-def _judge_conflict(entry: Entry, document: Document, leaves: Sequence[Document]) -> CardVerdict:
+def _judge_conflict(answers: CardAnswers, document: Document, leaves: Sequence[Document]) -> CardVerdict:
     """Return what a load would make of a document with several leaves."""
-    doc_id = document["_id"]
-    persons = [leaf for leaf in leaves if not _is_loads(leaf)]
+    entry, doc_id = answers.entry, document["_id"]
+    persons = [leaf for leaf in leaves if not answers.is_loads(leaf)]
     live = [leaf for leaf in leaves if not leaf.get("_deleted")]
-    if any(leaf.get("_deleted") for leaf in persons) and all(map(certifies_itself, live)):
+    if any(leaf.get("_deleted") for leaf in persons) and all(map(answers.is_loads, live)):
         reason = f"document {doc_id} was deleted, and is still served"
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason, needs_loading=True)
     if len(live) == 1:
         return CardVerdict(entry.key, VerifyVerdict.OK)
-    if sum(not certifies_itself(leaf) for leaf in live) > 1:
+    if sum(not answers.is_loads(leaf) for leaf in live) > 1:
         reason = f"document {doc_id} is in conflict: {len(live)} live revisions; choose one, delete the others"
         return CardVerdict(entry.key, VerifyVerdict.EDITED, reason, is_odd=True)
-    if certifies_itself(document) and not all(map(certifies_itself, live)):
+    if answers.is_loads(document) and not all(map(answers.is_loads, live)):
         reason = f"document {doc_id} was edited, and the servers give another revision of it"
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason, needs_loading=True)
     reason = f"document {doc_id} is in conflict: {len(live)} live revisions"
     return CardVerdict(entry.key, VerifyVerdict.EDITED, reason, is_odd=True, needs_loading=True)
-
-
-def _is_loads(leaf: Document) -> bool:
-    """Return whether a load wrote a leaf, be it a document or the deletion of a superseded one."""
-    return leaf.get("dataloader") == "superseded" or certifies_itself(leaf)
 
 
 def _name(lookup: Lookup) -> str:

@@ -80,9 +80,9 @@ def verify(
     start = time.monotonic()
     refuse_twice(manifests)
     server.welcome()
-    guard(server, target)
+    markers = guard(server, target).markers.values()
     result = VerifyResult()
-    reader = CardReader(server, target)
+    reader = CardReader(server, target, frozenset().union(*(marker.brought for marker in markers)))
 
     def ask(some: list[tuple[Entry, bool]]) -> list[CardVerdict]:
         entries = [entry for entry, _ in some]

@@ -9,7 +9,7 @@ import pytest
 from dataloader.batch import Manifest
 from dataloader.common import UsageError
 from dataloader.couch import Database, Server
-from dataloader.operations import LoadResult, Outcome, all_sources, generate, load, plan
+from dataloader.operations import LoadResult, Outcome, VerifyVerdict, all_sources, generate, load, plan, verify
 from dataloader.records import Snapsets
 from dataloader.replication import version_digest
 from dataloader.target import Target
@@ -289,3 +289,13 @@ class TestEarlierVersion:
             assert len(there) == (number == 0)
         again = bring(versions[0], update=True)
         assert again.outcomes["auth"]["gpiiToken"][Outcome.UNCHANGED] == CARDS
+
+
+@ONE_MODEL
+def test_verify_knows_an_updated_set_that_nobody_edited(
+    server: Server, target: Target, few: Manifest, versions: list[Snapsets]
+) -> None:
+    """After an update the revision is the server's; verify calls the set outdated, not edited, for newer snapsets."""
+    load(server, target, all_sources(target, [few], versions[0]))
+    load(server, target, all_sources(target, [few], versions[1]), update=True)
+    assert verify(server, target, [few], versions[2]).verdicts == {VerifyVerdict.OUTDATED: CARDS}
