@@ -68,6 +68,8 @@ _NOT_COMPARED = {
     "ok",
     "warnings",
     "nodes_away",
+    "error",
+    "exit_code",
 }
 
 NOW = "2020-11-23T00:00:00.000Z"
