@@ -286,7 +286,7 @@ def _tell(output: Output, found: Reconciliation, path: Path | None) -> None:
     output.warnings(lines, in_report=True)
     hint = "" if path else "; --details FILE lists all"
     if aside := found.ledger.chips_aside:
-        chips = f"{many(aside, 'chip')} of cards that were encoded again must not be handed out"
+        chips = f"{many(len(aside), 'chip')} of cards that were encoded again must not be handed out"
         output.warn(f"{chips}: make sure that nobody gets a card twice{hint}")
     if found.good:
         return

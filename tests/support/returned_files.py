@@ -45,14 +45,14 @@ def good_rows(manifest: Manifest) -> Rows:
     ]
 
 
-def came_back(manifest: Manifest, path: Path, encoded: int) -> Path:
-    """Write what came back of a batch: the first cards are encoded, the others failed."""
+def came_back(manifest: Manifest, path: Path, encoded: int, round_: int = 1) -> Path:
+    """Write what came back of a batch in a round: the first cards are encoded, the others failed."""
     returned = [
         ReturnedCard(card, Verdict.ENCODED if card.number <= encoded else Verdict.FAILED) for card in manifest.cards()
     ]
     counts = Counts(Counter(each.verdict for each in returned))
     with path.open("w+b") as stream:
-        write_reconciled(stream, manifest.header, counts, returned)
+        write_reconciled(stream, manifest.header, counts, returned, round_)
     return path
 
 

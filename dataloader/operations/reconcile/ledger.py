@@ -52,8 +52,8 @@ class Ledger:
         """Where, and what to notice of rows and cards, though it changes no verdict."""
         self.set_aside: list[tuple[str, str]] = []
         """Where, and why, for rows from an earlier round of encoding than the one that counts."""
-        self.chips_aside = 0
-        """How many chips are on such rows, each counted once."""
+        self.chips_aside: set[str] = set()
+        """The chips on such rows."""
         self.taken_over = 0
         """How many cards are as the earlier reconciliation found them."""
         self._claims: defaultdict[int, list[Claim]] = defaultdict(list)
@@ -130,7 +130,8 @@ class Ledger:
 
     def _aside(self, where: str, number: int, chip: str) -> None:
         todo = f"; chip {chip} must not be handed out" if chip else ""
-        self.chips_aside += bool(chip)
+        if chip:
+            self.chips_aside.add(chip)
         self.set_aside.append((where, f"card {number} was encoded again since{todo}"))
 
     def chips(self, number: int) -> list[str]:
