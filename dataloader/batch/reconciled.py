@@ -53,9 +53,9 @@ class Verdict(StrEnum):
     FAILED = "failed"
     """It could not be encoded, or may not have been."""
     MISSING = "missing"
-    """Nothing is said of it. Unused spares are among these."""
+    """No row mentions it. Unused spares are counted here."""
     ALTERED = "altered"
-    """Its row is there, but the UUID is not the card's any more, or contradicts what stands beside it."""
+    """Its row has another UUID, or one that contradicts the rest of the row."""
     DUPLICATE = "duplicate"
     """Its UUID is on two chips, or its chip is listed for two UUIDs."""
 

@@ -105,7 +105,7 @@ def usage_error(error: click.ClickException) -> str:
         for each in sorted(bare, key=len, reverse=True):
             question = re.sub(rf"(?<= ){each}(?=[? ])", bare[each], question)
         message = f"no such option {error.option_name}" + (f"; {question}" if question else "")
-    elif choice := re.search(r"'([^']*)' is not one of (.*)$", message):
+    elif choice := re.search(r"'([^']*)' is not one\s+of (.*)$", message):
         known = re.findall(r"'([^']*)'", choice[2])
         listed = f"{message[: choice.start()]}{choice[1]!r} must be one of: {', '.join(known)}"
         message = _suggesting(listed, choice[1], known)

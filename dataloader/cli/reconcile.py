@@ -115,7 +115,7 @@ def reconcile(
     password_file: Path | None,
     details: Path | None,
 ) -> ExitCode:
-    """Compare the files that the vendor sent back with a batch, and find what became of each card.
+    """Compare the files that the vendor sent back with a batch, and give each card a verdict.
 
     Takes workbooks (.xlsx) and CSV, with rows and columns in any order; several files of one batch are taken together.
     Each card is encoded, failed, missing, altered or duplicate, and nothing in doubt counts as encoded.

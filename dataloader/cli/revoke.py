@@ -30,6 +30,7 @@ from dataloader.operations import (
     RevokeOutcome,
     RevokeResult,
     check_reason,
+    refuse_seeded,
     restore,
 )
 from dataloader.operations import revoke as revoke_cards
@@ -107,8 +108,11 @@ def revoke(
     try:
         if undo:
             result = restore(server, target, manifest, cards, **hooks)
-            note_restored(manifest, cards, target.environment)
+            works = {RevokeOutcome.RESTORED, RevokeOutcome.NOT_REVOKED}
+            note_restored(manifest, [each.card for each in outcomes if each.outcome in works], target.environment)
         else:
+            # A batch that the target refuses has no list either.
+            refuse_seeded(target, [manifest])
             note_revoked(manifest, cards, reason, target.environment)
             result = revoke_cards(server, target, manifest, cards, reason, **hooks)
     finally:

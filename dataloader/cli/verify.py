@@ -168,4 +168,4 @@ def verify_json(result: VerifyResult) -> dict[str, Any]:
 def verify_text(result: VerifyResult) -> Iterator[str]:
     """Yield the verdicts as lines."""
     parts = [f"{result.verdicts[verdict]:,} {verdict.value}" for verdict in VerifyVerdict if result.verdicts[verdict]]
-    yield f"{many(result.verdicts.total(), 'card')} asked for in {result.seconds:.1f} s: {', '.join(parts) or 'none'}"
+    yield f"checked {many(result.verdicts.total(), 'card')} in {result.seconds:.1f} s: {', '.join(parts) or 'none'}"

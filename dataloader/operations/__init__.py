@@ -49,6 +49,7 @@ from dataloader.operations.sources import (
     all_sources,
     design_sources,
     entry_sources,
+    refuse_seeded,
     snapset_sources,
 )
 from dataloader.operations.status import BatchStatus, StatusResult, status
@@ -132,6 +133,7 @@ __all__ = [
     "prune_tokens",
     "read_backups",
     "recover",
+    "refuse_seeded",
     "restore",
     "restore_backup",
     "revocations_of",

@@ -10,14 +10,14 @@ from dataloader.common import card_numbers, listed, many
 from dataloader.report.model import SHOWN
 
 ALL_OF_THEM = "--details FILE lists all of them, a line of JSON each."
-"""Where what is not shown is to be had."""
+"""Where to find what is not shown."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class Noted(Generic[T]):
-    """Things by what is the matter with them: the first :data:`SHOWN` of each, and how many there were."""
+    """Problems by kind: the first :data:`SHOWN` of each, and how many there are."""
 
     first: dict[str, list[T]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)

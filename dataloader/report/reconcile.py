@@ -1,4 +1,4 @@
-"""Reports of reconciliations: what became of each card at the vendor's, and what is to be done about it."""
+"""Reports of reconciliations: the verdict of each card, and what to do about it."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,19 +12,17 @@ from dataloader.report.notes import ALL_OF_THEM, Noted, about
 _SHARES = {
     Verdict.ENCODED: (Tone.GOOD, "are on chips, without a doubt"),
     Verdict.FAILED: (Tone.ATTENTION, "could not be encoded, or something about them is in doubt"),
-    Verdict.MISSING: (Tone.ATTENTION, "nothing is said of them"),
-    Verdict.ALTERED: (Tone.BAD, "their rows have another UUID, or one that contradicts what stands beside it"),
-    Verdict.DUPLICATE: (Tone.BAD, "their UUIDs stand beside two chips, or their chips beside two UUIDs"),
+    Verdict.MISSING: (Tone.ATTENTION, "no row mentions them"),
+    Verdict.ALTERED: (Tone.BAD, "their rows have another UUID, or one that contradicts the rest of the row"),
+    Verdict.DUPLICATE: (Tone.BAD, "their UUIDs are listed with two chips, or their chips with two UUIDs"),
 }
 _TODO = {
     Verdict.DUPLICATE: (
         "Two people could get one person's preferences. Have all of these cards encoded again, and destroy the chips."
     ),
-    Verdict.ALTERED: (
-        "The wrong UUID may be on the card just so. Have these cards encoded again, and destroy the chips."
-    ),
+    Verdict.ALTERED: ("The chip may carry the wrong UUID. Have these cards encoded again, and destroy the chips."),
     Verdict.FAILED: (
-        "Where the right chip UID is to be had, have the file corrected and reconcile anew; else have it encoded again."
+        "If you can get the right chip UID, correct the file and reconcile again; otherwise encode the card again."
     ),
     Verdict.MISSING: "Ask the vendor; the rest of a delivery in parts may be on its way.",
 }
@@ -88,14 +86,14 @@ def _attention(found: Reconciliation) -> Iterator[Attention]:
     strays = found.ledger.strays
     if strays:
         table = table_of(
-            "Rows that are no card's",
+            "Rows that match no card",
             {
                 "Row": [each.row.where for each in strays[:SHOWN]],
                 "Chip": [each.row.chip.uid for each in strays[:SHOWN]],
                 "What was found": [each.why for each in strays[:SHOWN]],
             },
         )
-        heading = f"{many(len(strays), 'row')} that {are(len(strays))} no card's"
+        heading = f"{many(len(strays), 'row')} that {'matches' if len(strays) == 1 else 'match'} no card"
         yield _matter(heading, _TODO_UNKNOWN, Tone.ATTENTION, table, len(strays))
     aside = found.ledger.set_aside
     if aside:

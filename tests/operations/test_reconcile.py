@@ -71,7 +71,7 @@ def verdicts(found: Reconciliation) -> dict[int, Verdict]:
 
 
 def counts(found: Reconciliation) -> tuple[int, ...]:
-    """Return how many cards there are of each verdict, and how many rows that are no card's."""
+    """Return how many cards there are of each verdict, and how many rows match no card."""
     return (*(found.counts[verdict] for verdict in Verdict), found.unknown)
 
 

@@ -521,7 +521,7 @@ class TestAsking:
         done = run("verify", manifest.path)
 
         assert done.code == 10
-        assert f"{CARDS} cards asked for in " in done.stdout
+        assert f"checked {CARDS} cards in " in done.stdout
         assert f" s: {CARDS - 3} ok, 1 changed, 1 revoked, 1 wrong\n" in done.stdout
         first, last = done.stderr.splitlines()
         assert first.startswith(f"warning: batch spring, card 1 ({keys[0][:8]}…): wrong: ")

@@ -270,7 +270,7 @@ def test_what_came_back_from_the_vendor() -> None:
     )
     assert bad.total == 16
     assert [each.heading for each in bad.attention] == [
-        *("3 cards duplicate", "4 cards altered", "4 cards failed", "2 cards missing", "1 row that is no card's"),
+        *("3 cards duplicate", "4 cards altered", "4 cards failed", "2 cards missing", "1 row that matches no card"),
     ]
     assert all(each.todo for each in bad.attention)
     *_, missing, unknown = bad.attention

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from io import BytesIO
 from pathlib import Path
+from tempfile import mkdtemp
 from uuid import uuid4
 
 import click
@@ -36,9 +38,15 @@ REQUIRED: dict[str, Sequence[object]] = {
 """What a command has to be given besides its server, its manifests and its snapsets."""
 
 
-def empty_backup(folder: Path) -> Path:
-    """Return a backup of a development target's databases without documents, written where there is none yet."""
-    path = folder / f"empty{SUFFIX}"
+@cache
+def _folder() -> Path:
+    """Return a folder for the files that commands need or write, which is not the project's own."""
+    return Path(mkdtemp(prefix="dataloader-tests-"))
+
+
+def empty_backup() -> Path:
+    """Return a backup of a development target's databases without documents."""
+    path = _folder() / f"empty{SUFFIX}"
     if not path.exists():
         body = BytesIO()
         writer = BodyWriter(body, None)
@@ -62,8 +70,8 @@ def arguments(name: str, manifest: Path, snapsets: Path) -> list[object]:
         *(["--in", manifest.parent] if name == "card" else []),
         *([manifest.parent] if name == "batches" else []),
         *(["--snapsets", snapsets] if "snapsets_dir" in taken else []),
-        *([manifest.parent / f"{uuid4()}{SUFFIX}"] if name == "backup" else []),
-        *([empty_backup(manifest.parent)] if name == "restore" else []),
+        *([_folder() / f"{uuid4()}{SUFFIX}"] if name == "backup" else []),
+        *([empty_backup()] if name == "restore" else []),
         *REQUIRED.get(name, ()),
     ]
 

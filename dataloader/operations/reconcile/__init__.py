@@ -1,4 +1,4 @@
-"""Reconciling: what became of each card at the vendor's."""
+"""Reconcile a batch with the files that the vendor sent back."""
 
 from dataloader.operations.reconcile.reconciliation import Reconciliation, ReturnedFile, reconcile
 from dataloader.operations.reconcile.results import Results, details, results_in, write_results

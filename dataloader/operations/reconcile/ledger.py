@@ -32,7 +32,7 @@ class Holder(NamedTuple):
     order: tuple[int, int]
     where: str
     number: int
-    """The card's number; 0 for a UUID that is no card's."""
+    """The card's number; 0 for a UUID of no card."""
 
 
 class Ledger:

@@ -1,4 +1,4 @@
-"""Compare what the vendor sent back with a batch: what became of each card.
+"""Compare the files that the vendor sent back with a batch, and give each card a verdict.
 
 The rules are tables in docs/reconcile.md: which card a row belongs to (:func:`rows.whose`), what it says
 (:func:`rows.understand`), and what the rows of a card come to (:func:`verdicts.judge`).
@@ -116,7 +116,7 @@ def reconcile(
     previous: Reconciled | None = None,
     on_rows: OnRows | None = None,
 ) -> Reconciliation:
-    """Find out what became of each card of a batch.
+    """Give each card of a batch a verdict.
 
     Args:
         manifest: the batch.

@@ -81,7 +81,7 @@ class Row:
     """The card number; None if there is none, or no number."""
     number_text: str
     uuid: str
-    """As it is in the cell; a formula or a number says so, and is no card's UUID."""
+    """As it is in the cell; a formula or a number says so, and matches no card."""
     check: str
     """Letters in upper case; empty if there are none."""
     said: Said

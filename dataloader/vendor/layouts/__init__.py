@@ -26,7 +26,7 @@ class LayoutColumn:
     field: str | None
     """What of a card stands there: ``number``, ``uuid``, ``check``, ``snapset``, ``result`` or ``label``."""
     text: str
-    """What stands there for every card, where there is no field."""
+    """The text for every card, if the column has no field."""
     width: int
     """Characters; of meaning in a workbook only."""
 
