@@ -1,5 +1,6 @@
 """Minting a batch: its two files, and everything that is refused before they are written."""
 
+import errno
 import json
 import os
 import re
@@ -270,9 +271,18 @@ def test_a_batch_is_never_written_over_another_file(folder: Path, taken: str) ->
     assert names(folder) == [taken]
 
 
-def test_of_two_that_mint_the_same_name_at_once_one_wins(folder: Path) -> None:
-    """Both files that are left are of one batch; the other run is told that they stand already."""
-    both_have_looked = Barrier(2)
+@pytest.mark.parametrize("has_links", [True, False], ids=["hard links", "no hard links"])
+def test_of_several_that_mint_the_same_name_at_once_one_wins(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, has_links: bool
+) -> None:
+    """Both files that are left are of one batch and whole; the other runs are told that they stand already."""
+
+    def refuse(source: str, target: str) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM), source, None, target)
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    all_have_looked = Barrier(4)
 
     def mint() -> Batch | DataloaderError:
         waited = False
@@ -281,18 +291,18 @@ def test_of_two_that_mint_the_same_name_at_once_one_wins(folder: Path) -> None:
             nonlocal waited
             if not waited:
                 waited = True
-                both_have_looked.wait(30)
+                all_have_looked.wait(30)
 
         try:
             return generate("spring", {"empty": 50}, folder, on_card=on_card)
         except DataloaderError as error:
             return error
 
-    with ThreadPoolExecutor(2) as executor:
-        outcomes = [future.result() for future in [executor.submit(mint) for _ in range(2)]]
+    with ThreadPoolExecutor(4) as executor:
+        outcomes = [future.result() for future in [executor.submit(mint) for _ in range(4)]]
     [batch] = [outcome for outcome in outcomes if isinstance(outcome, Batch)]
-    [error] = [outcome for outcome in outcomes if isinstance(outcome, FileError)]
-    assert str(error) == f"{folder / 'spring.batch.jsonl'}: {TAKEN}"
+    errors = [str(outcome) for outcome in outcomes if isinstance(outcome, FileError)]
+    assert errors == [f"{folder / 'spring.batch.jsonl'}: {TAKEN}"] * 3
     assert names(folder) == ["spring.batch.jsonl", "spring.xlsx"]
     assert read_manifest(batch.manifest.path) == batch.manifest
     assert openpyxl.load_workbook(batch.workbook)["Batch"]["B4"].value == batch.manifest.header.digest
