@@ -305,6 +305,7 @@ class Database:
 
         def ask(some: Sequence[Document]) -> list[WriteReply]:
             reply = self._post_documents({"docs": some}, f"_bulk_docs?w={self.copies}")
+            self._note_copies(reply)
             found = read(reply[2], lambda data: parsing.written(data, [str(each["_id"]) for each in some]))
             return [each._replace(error=hide(each.error), reason=hide(each.reason)) for each in found]
 

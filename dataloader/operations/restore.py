@@ -7,7 +7,7 @@ asked for every leaf of the backup (``_revs_diff``).
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import merge as merged_in_order
@@ -194,8 +194,8 @@ def restore_backup(
         indexing = time.monotonic()
         result.views_built = build_views(server, target, on_progress)
         result.seconds_indexing = time.monotonic() - indexing
-        run.end()
         server.nodes()
+        run.end()
     except DataloaderError as error:
         tell_how_far(error, result.written, sum(each.header.leaves for each in backups), "leaves")
         raise
@@ -263,9 +263,10 @@ class _Restore:
     def prepare(self, layout: DatabaseLayout) -> None:
         """Create the databases with their settings, or see that they may be written to; mark them as unfinished."""
         infos = {name: database.info() for name, database in self._databases.items()}
-        for name, database in self._databases.items():
-            if infos[name] is not None and not self._merge:
-                self._refuse_full(database)
+        if not self._merge and not self._is_begun(infos):
+            for name, database in self._databases.items():
+                if infos[name] is not None:
+                    self._refuse_full(database)
         for state in self._states:
             database = self._databases[state.name]
             section = self._sections[state.name]
@@ -278,6 +279,15 @@ class _Restore:
             if not self._merge:
                 self._restore_section(database, section, state)
             _put_local(database, RESTORE_MARKER, {"backup": self._of, "merge": self._merge})
+
+    def _is_begun(self, infos: Mapping[str, object]) -> bool:
+        """Tell whether an earlier run of the same restore came this far: its first mark is there.
+
+        All databases were seen to be free before it was set, and it is the last that is taken off.
+        """
+        first = next(iter(self._databases))
+        marker = {} if infos[first] is None else _local(self._databases[first], RESTORE_MARKER)
+        return marker.get("backup") == self._of and not marker.get("merge")
 
     def _refuse_full(self, database: Database) -> None:
         if database.update_seq() == 0:
@@ -403,9 +413,9 @@ class _Restore:
         return missing
 
     def end(self) -> None:
-        """Take the mark off databases whose restore is finished."""
+        """Take the mark off databases whose restore is finished, the first one's last: until then it can be resumed."""
         if self._result.good:
-            for database in self._databases.values():
+            for database in reversed(self._databases.values()):
                 database.delete_local(RESTORE_MARKER)
 
 

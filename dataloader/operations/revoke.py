@@ -220,7 +220,6 @@ class _Run:
         self._manifest = manifest
         self._snapsets = None if snapsets is None else snapsets.of(target.model.name)
         self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
-        self._short_of_copies = False
 
     def run(self, cards: Sequence[Card], on_progress: OnProgress, on_outcome: OnOutcome) -> RevokeResult:
         start = time.monotonic()
@@ -245,7 +244,7 @@ class _Run:
         except DataloaderError as error:
             tell_how_far(error, done, len(cards), "cards")
             raise
-        result.short_of_copies = self._server.short_of_copies or self._short_of_copies
+        result.short_of_copies = self._server.short_of_copies
         result.seconds = time.monotonic() - start
         return result
 
@@ -324,7 +323,6 @@ class _Run:
         for written in write_over(database, edits) if edits else ():
             if not written.is_plain and not written.is_conflict and not written.rev:
                 refused[written.document["_id"]] = written.reason
-            self._short_of_copies |= not written.is_plain and bool(written.rev)
         return refused
 
     def _outcome(self, seen: _Seen) -> CardOutcome:
