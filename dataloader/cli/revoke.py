@@ -108,8 +108,8 @@ def revoke(
     try:
         if undo:
             result = restore(server, target, manifest, cards, **hooks)
-            works = {RevokeOutcome.RESTORED, RevokeOutcome.NOT_REVOKED}
-            note_restored(manifest, [each.card for each in outcomes if each.outcome in works], target.environment)
+            still = {RevokeOutcome.FAILED, RevokeOutcome.FOREIGN}
+            note_restored(manifest, [each.card for each in outcomes if each.outcome not in still], target.environment)
         else:
             # A batch that the target refuses has no list either.
             refuse_seeded(target, [manifest])
