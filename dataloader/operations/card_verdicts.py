@@ -119,12 +119,12 @@ def judge(model: Model, answers: CardAnswers) -> CardVerdict:
 
 def _marked(model: Model, found: Mapping[str, Document | None]) -> list[str]:
     """Return the kinds whose documents say that the card is revoked."""
-    marked = []
-    for each in model.revoking:
-        document = found.get(each.kind)
-        if each.marking and document is not None and each.marking.is_marked(document):
-            marked.append(each.kind)
-    return marked
+    return [kind for kind, document in found.items() if document is not None and _is_marked(model, kind, document)]
+
+
+def _is_marked(model: Model, kind: str, document: Document) -> bool:
+    """Return whether a document of a kind says that its card is revoked."""
+    return any(each.kind == kind and each.marking and each.marking.is_marked(document) for each in model.revoking)
 
 
 def _stopped(model: Model, answers: CardAnswers, found: Mapping[str, Document | None]) -> str:
@@ -137,7 +137,8 @@ def _stopped(model: Model, answers: CardAnswers, found: Mapping[str, Document | 
         deleted = [leaf for leaf in leaves if leaf.get("_deleted")]
         if found[kind] is None and deleted and len(deleted) == len(leaves):
             return f"document {model.kind(kind).id(answers.entry.key)} has been deleted"
-        if found[kind] is not None and any(is_revocation(leaf) for leaf in deleted):
+        # Another revision that was written beside it, on another node, does not undo a revocation.
+        if found[kind] is not None and any(is_revocation(leaf) or _is_marked(model, kind, leaf) for leaf in leaves):
             return f"document {model.kind(kind).id(answers.entry.key)} was revoked"
     return ""
 

@@ -11,7 +11,7 @@ are up, and says that a copy is missing. ``verify``, or revoking again, checks i
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -428,8 +428,9 @@ class _Restoring(_Run):
 
 def _undone(leaves: Sequence[Document]) -> Change:
     """Return what brings back a document that a revocation deleted, and nobody else."""
-    if all(is_revocation(leaf) for leaf in leaves) and kept_document(leaves) is not None:
-        return restored_set(None, leaves, None)
+    is_back = any(not leaf.get("_deleted") for leaf in leaves)
+    if (is_back or all(is_revocation(leaf) for leaf in leaves)) and kept_document(leaves) is not None:
+        return replace(restored_set(None, leaves, None), note="")
     return Change()
 
 

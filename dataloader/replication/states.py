@@ -251,7 +251,8 @@ def is_ours(leaf: Document, rules: KindRules, document: Prepared | None = None) 
 
 
 SUPERSEDED = {"dataloader": "superseded"}
-"""What the deletion of a load's own leaf says, so that it can never be taken for a person's."""
+"""What the deletion of a load's own leaf says, and a revocation that was undone, so that neither is ever taken for a
+person's deletion."""
 
 
 def is_persons_deletion(leaf: Document) -> bool:

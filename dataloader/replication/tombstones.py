@@ -13,6 +13,7 @@ from typing import Any
 
 from dataloader.common import Document, content_hash, history, is_valid, prepare, rank
 from dataloader.records.models import Marking
+from dataloader.replication.states import SUPERSEDED
 
 SCHEMA = "common/tombstone"
 MAX_REASON = 500
@@ -96,6 +97,9 @@ def restored(
 ) -> Change:
     """Return what brings a revoked document back with everything it had; nothing for one that is not revoked.
 
+    Tombstones beside a live leaf are lifted: left alone, they would have a load delete what was brought back. Where
+    a deletion is brought back, the others are lifted when its leaves are read again.
+
     Args:
         wanted: the document that the batch makes, without ``_rev``.
         marking: how the model marks it; None where it is deleted.
@@ -108,7 +112,7 @@ def restored(
         marked = [leaf for leaf in live if marking and _is_of_type(leaf, wanted) and marking.is_marked(leaf)]
         earlier = {leaf["_rev"]: [*_earlier(leaf, get_revision), wanted] for leaf in marked}
         edits = [{**_unmarked(leaf, marking, earlier[leaf["_rev"]], time), "_rev": leaf["_rev"]} for leaf in marked]
-        return Change(edits)
+        return Change(edits, _lifted(leaves) if any(_is_of_type(leaf, wanted) for leaf in live) else [])
     if not leaves:
         return Change()
     leaf, document = _what_it_was(wanted, leaves, get_revision)
@@ -116,7 +120,7 @@ def restored(
 
 
 def restored_set(wanted: Document | None, leaves: Sequence[Document], kept: Document | None) -> Change:
-    """Return what brings back the preference set of a revoked card.
+    """Return what brings back the preference set of a revoked card, and lifts its tombstones as :func:`restored` does.
 
     What somebody has written while the card was revoked is theirs, a set as well as a deletion.
 
@@ -132,7 +136,8 @@ def restored_set(wanted: Document | None, leaves: Sequence[Document], kept: Docu
         shown = max(live, key=rank)
         before = own or kept
         theirs = before is not None and not _is_same(shown, before)
-        return Change(note="its preference set was written while the card was revoked, and is kept" if theirs else "")
+        note = "its preference set was written while the card was revoked, and is kept" if theirs else ""
+        return Change(made=_lifted(leaves), note=note)
     if not leaves or (not tombstones and kept is None):
         return Change()
     document = own or kept or wanted
@@ -258,6 +263,15 @@ def _over(leaf: Document, leaves: Sequence[Document], document: Document) -> Cha
         return Change([document])
     # It would put that on top of the highest deletion, and what that keeps would be lost.
     return Change(made=[_made(document, history(leaf))])
+
+
+def _lifted(leaves: Iterable[Document]) -> list[bytes]:
+    """Return what takes the place of tombstones that revoke their document no more; it keeps what they keep."""
+    lifted = [
+        ({**_plain(leaf), "_deleted": True, **SUPERSEDED}, history(leaf)) for leaf in leaves if is_revocation(leaf)
+    ]
+    # CouchDB refuses an ordinary write of a deletion on top of one.
+    return [_made(document, ancestors) for document, ancestors in lifted]
 
 
 def _made(document: Document, ancestors: list[str]) -> bytes:

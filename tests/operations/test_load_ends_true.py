@@ -147,7 +147,7 @@ def test_the_environment_is_checked_with_every_batch(
         put(database, {**get(database, "_local/dataloader"), "environment": "production"})
 
     through, proxy = proxied(at_write(1, mark))
-    with pytest.raises(ProtectedError, match="was loaded as production"):
+    with pytest.raises(ProtectedError, match="holds production data; refusing to treat it as ci"):
         load(through, target, without_views(target, many, versions[0]))
     # Those that were under way when it was marked may still go through.
     assert proxy.count("POST", "_bulk_docs") < 2 * CARDS / 500

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from dataloader.common import ExitCode
+from dataloader.common import ExitCode, now
 from dataloader.couch import Address, Server, Tls
 from dataloader.embedded import EmbeddedServer
-from dataloader.operations import all_sources, check_security, load
-from dataloader.records import Snapsets
+from dataloader.operations import Source, all_sources, check_security, load, site_sources
+from dataloader.records import Site, Snapsets, client_ids_of, new_secret, site_documents
 from dataloader.records.models import DEFAULT_MODEL, get_model
 from dataloader.target import Environment, Target
 from tests.support.command import Command
@@ -31,9 +31,15 @@ def model_name() -> str:
 
 @pytest.fixture
 def loaded(server: Server, target: Target, snapsets: Snapsets) -> Target:
-    """Snapsets and views are there."""
-    load(server, target, all_sources(target, [], snapsets))
+    """Snapsets and views are there, and a site's computers are let in, without which a check warns."""
+    load(server, target, [*all_sources(target, [], snapsets), *let_in(target)])
     return target
+
+
+def let_in(target: Target) -> list[Source]:
+    """Return the sources of a site's credentials."""
+    documents = site_documents(target.model, client_ids_of("library")[0], Site("Library", now()), new_secret())
+    return site_sources(target.model, "library", documents)
 
 
 def names(target: Target) -> list[str]:
@@ -107,7 +113,7 @@ def test_a_server_without_an_admin_is_open_to_everybody(here: Command, snapsets:
         address = Address(embedded.url)
         target = Target(address, get_model(DEFAULT_MODEL), Environment.DEVELOPMENT)
         own = Server(address, QUICK)
-        load(own, target, all_sources(target, [], snapsets))
+        load(own, target, [*all_sources(target, [], snapsets), *let_in(target)])
         before = snapshot(own, target), sequences(own, target)
         done = here("check", "--security", "--url", embedded.url, "--json")
         assert (snapshot(own, target), sequences(own, target)) == before

@@ -19,6 +19,7 @@ from dataloader.operations import (
     card_answers,
     generate,
     load,
+    restore,
     revoke,
     verify,
 )
@@ -318,6 +319,35 @@ class TestCards:
         found = verdicts()[keys[7]]
         assert (found.verdict, found.needs_loading) == (VerifyVerdict.WRONG, True)
 
+    @pytest.mark.parametrize("members", [{}, {"note": "theirs"}])
+    def test_a_live_leaf_beside_a_revocation_is_wrong(
+        self,
+        server: Server,
+        target: Target,
+        manifest: Manifest,
+        keys: list[str],
+        verdicts: Verify,
+        members: dict[str, str],
+    ) -> None:
+        """Accepted by a node that was cut off from the one that revoked: revoking again puts it right."""
+        card = next(each for each in manifest.cards() if each.uuid == keys[7])
+        places = [preferences_of(target.model.name, keys[7]), access_of(target.model.name, keys[7])]
+        before = [get(at(server, target, place), place.id, revs="true") for place in places]
+        revoke(server, target, manifest, [card], "lost")
+        digits = "f" * 32
+        for place, document in zip(places, before, strict=True):
+            theirs = {**document, **members, "_rev": f"2-{digits}"}
+            theirs["_revisions"] = {"start": 2, "ids": [digits, *document["_revisions"]["ids"]]}
+            assert at(server, target, place).write([json.dumps(theirs).encode()]) == []
+        found = verdicts()
+        assert set(found) == {keys[7]}
+        assert (found[keys[7]].verdict, found[keys[7]].needs_revoking) == (VerifyVerdict.WRONG, True)
+        assert found[keys[7]].fix(manifest).startswith(f"dataloader revoke {manifest.path} --uuid {keys[7]} --reason")
+        revoke(server, target, manifest, [card], "revoked before")
+        assert {uuid: each.verdict for uuid, each in verdicts().items()} == {keys[7]: VerifyVerdict.REVOKED}
+        restore(server, target, manifest, [card])
+        assert {each.verdict for each in verdicts().values()} <= {VerifyVerdict.EDITED}
+
 
 @pytest.mark.usefixtures("loaded")
 @pytest.mark.parametrize("way", ["ranges", "keys", "exactly"])
@@ -510,9 +540,10 @@ class TestAsking:
     def test_the_command_names_what_would_not_work(
         self, server: Server, target: Target, manifest: Manifest, keys: list[str], run: Command
     ) -> None:
-        """Exit code 10, the counts, and a line for each card that would not work; revoked and changed ones are fine."""
+        """Exit code 10, the counts, and a line for each card that would not work; revoked and edited ones are fine."""
         change(server, target, preferences_of(target.model.name, keys[0]), extra=1)
         remove(server, target, access_of(target.model.name, keys[1]))
+        remove(server, target, preferences_of(target.model.name, keys[1]))
         place = preferences_of(target.model.name, keys[2])
         document = get(at(server, target, place), place.id)
         flat(document)[FONT_SIZE] = 40
@@ -522,10 +553,13 @@ class TestAsking:
 
         assert done.code == 10
         assert f"checked {CARDS} cards in " in done.stdout
-        assert f" s: {CARDS - 3} ok, 1 changed, 1 revoked, 1 wrong\n" in done.stdout
+        assert f" s: {CARDS - 3} ok, 1 edited, 1 revoked, 1 wrong\n" in done.stdout
         first, last = done.stderr.splitlines()
         assert first.startswith(f"warning: batch spring, card 1 ({keys[0][:8]}…): wrong: ")
-        assert last == "error: 1 card would not work (inspect the documents named for the wrong ones)"
+        assert (
+            last
+            == "error: 1 card would not work (run the commands named for the wrong ones, or inspect their documents)"
+        )
 
     @KEY_MODEL
     def test_a_revoked_card_is_no_failure(

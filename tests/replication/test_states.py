@@ -77,6 +77,7 @@ def replicate(database: Database, *leaves: Leaf) -> None:
 LOADED = Leaf(OURS, (MADE,))
 LOADED_EARLIER = Leaf(EARLIER, (MADE_EARLIER,))
 EDITED = Leaf(PERSONS, (made_up(2), MADE))
+REVOKED = {"revokedReason": "lost", "timestampRevoked": "2021-02-03T17:05:09.250Z"}
 
 HISTORIES = {
     "never there": ((), State.ABSENT),
@@ -113,6 +114,15 @@ HISTORIES = {
         (LOADED, Leaf({"dataloader": "superseded"}, (made_up(2), made_up(1)), deleted=True)),
         State.UNCHANGED,
     ),
+    "ours beside a revocation": (
+        (LOADED, Leaf(REVOKED, (made_up(2), made_up(1)), deleted=True)),
+        State.LEFTOVER,
+    ),
+    "ours beside a revocation that was undone": (
+        (LOADED, Leaf({**REVOKED, "dataloader": "superseded"}, (made_up(3), made_up(2), made_up(1)), deleted=True)),
+        State.UNCHANGED,
+    ),
+    "edited, beside a revocation": ((EDITED, Leaf(REVOKED, (made_up(3), made_up(1)), deleted=True)), State.EDITED),
     "edited, our branch deleted": (
         (EDITED, Leaf({}, (made_up(3), digest(PERSONS), MADE), deleted=True)),
         State.EDITED,

@@ -6,8 +6,11 @@ import pytest
 
 from dataloader.batch import Card, Manifest
 from dataloader.couch import Server
+from dataloader.operations import Outcome as LoadOutcome
 from dataloader.operations import (
     RevokeOutcome,
+    Source,
+    load,
     restore,
     revoke,
 )
@@ -53,6 +56,39 @@ class TestConflicts:
             assert plain(get(at(server, target, place), place.id)) == document
             notes = [leaf["document"].get("note") for leaf in leaves(server, target, place, live=False)]
             assert {None, "b"} <= {*notes}
+
+    @pytest.mark.parametrize("digit", ["0", "f"])
+    def test_a_load_leaves_what_was_brought_back(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        cards: list[Card],
+        places: list[Place],
+        documents: list[Source],
+        digit: str,
+    ) -> None:
+        """A tombstone of the version that lost stays beside it: that is no deletion that a load has to follow."""
+        before = contents(server, target)
+        for place in places:
+            database = at(server, target, place)
+            again = {**plain(get(database, place.id)), "_rev": f"1-{digit * 32}"}
+            assert database.write([json.dumps(again).encode()]) == []
+        revoke(server, target, few, cards[1:2], "lost")
+        load(server, target, documents, update=True)
+        assert all(is_revoked(server, target, place) for place in places)
+        assert counts(restore(server, target, few, cards[1:2])) == {RevokeOutcome.RESTORED: 1}
+        assert all(leaves(server, target, place, live=False) for place in places)
+
+        result = load(server, target, documents, update=True)
+        assert result.count(LoadOutcome.UNCHANGED) == sum(each.count for each in documents)
+        assert (result.repaired, contents(server, target)) == (0, before)
+        assert counts(restore(server, target, few, cards[1:2])) == {RevokeOutcome.NOT_REVOKED: 1}
+
+        revoke(server, target, few, cards[1:2], "lost again")
+        assert all(is_revoked(server, target, place) for place in places)
+        restore(server, target, few, cards[1:2])
+        assert contents(server, target) == before
 
     @KEY_MODEL
     def test_one_of_two_revocations_is_left(
