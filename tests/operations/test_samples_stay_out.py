@@ -10,7 +10,7 @@ from typing import Any
 import json5
 import pytest
 
-from dataloader.batch import Counts, ReturnedCard, Verdict, read_manifest, write_reconciled
+from dataloader.batch import Counts, ReturnedCard, Verdict, read_manifest, revocations_path, write_reconciled
 from dataloader.common import ExitCode, ProtectedError, data_dir
 from dataloader.couch import Server
 from dataloader.operations import Source, all_sources, entry_sources, load, seed_sources
@@ -70,10 +70,15 @@ def test_the_samples_have_secrets_to_look_for() -> None:
 @PROTECTED
 @pytest.mark.parametrize("name", SERVER_COMMANDS)
 def test_no_command_brings_the_samples_to_people(
-    run_here: Command, server: Server, target: Target, name: str, environment: str
+    run_here: Command, server: Server, target: Target, tmp_path: Path, name: str, environment: str
 ) -> None:
     """Given everything in ``samples/`` that it takes, it refuses, or has nothing to write, and nothing is written."""
-    done = run_here(name, *arguments(name, DEMO, PERSONAS), "--environment", environment)
+    samples = tmp_path / "samples"
+    shutil.copytree(SAMPLES, samples)
+    demo, personas = samples / DEMO.relative_to(SAMPLES), samples / PERSONAS.relative_to(SAMPLES)
+    done = run_here(name, *arguments(name, demo, personas), "--environment", environment)
+    # What is refused is not noted as done either.
+    assert not revocations_path(read_manifest(demo)).exists()
     if name in {"backup", "credentials", "drill", "tokens"}:
         # They read what is there, and nothing is.
         assert done.code == ExitCode.PROTOCOL
