@@ -18,6 +18,7 @@ import markupsafe
 import orjson
 import pytest
 
+from dataloader.archive import SUFFIX
 from dataloader.batch import read_manifest
 from dataloader.cli import COMMANDS
 from dataloader.common import ExitCode, Secrets, data_dir
@@ -42,6 +43,7 @@ IN_NETRC = "Qx7netrcentryZ"
 IN_TARGET = "Qx7targetfileZ"
 OF_A_PERSON = "Qx7somepersonZ"
 OF_A_WORKBOOK = "Qx7workbookZ"
+OF_A_BACKUP = "Qx7somebackupZ"
 NOBODY = "http://127.0.0.1:9"
 EACH_COMMAND = pytest.mark.parametrize("name", SERVER_COMMANDS)
 LOUD = (("--debug", "--log-format", "json"), ("--debug", "--json"))
@@ -465,6 +467,8 @@ OTHERS: dict[str, list[list[object]]] = {
     "serve": [["--admin", USER, "--data", "/dev/null/nowhere"], ["--memory", "--data", "."]],
     "demo": [["--cards", "4"]],
     "export": [[BATCH], [BATCH, "--layout", "csv"], ["nowhere"]],
+    "recover": [[data_dir("samples") / "demo.xlsx", "--out", "recovered"], ["nowhere.xlsx"]],
+    "backups": [["list", "."], ["prune", ".", "--keep-last", "1", "--dry-run"], ["list", "nowhere"]],
     "reconcile": [[BATCH, RETURNED / "everything.xlsx", "--out", "back", "--details", "rows.jsonl"], [BATCH, BATCH]],
 }
 """How commands that need no server of ours are called."""
@@ -487,21 +491,63 @@ def test_commands_without_a_server_do_not_tell_what_is_in_the_environment(
             watch.run(name, *each, *flags, cores=(ENVIRONMENT, IN_URL))
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if "password_file" in parameters(name)])
+OF_WORKBOOKS: dict[str, list[object]] = {
+    "generate": ["winter", "--cards", "3", "--out", "new"],
+    "reconcile": ["autumn.batch.jsonl", "autumn.xlsx", "--out", "back"],
+    "recover": ["autumn.xlsx", "--out", "recovered"],
+    "export": ["autumn.batch.jsonl", "--layout", "gototags", "--out", "vendor"],
+    "validate": ["autumn.xlsx", "autumn.batch.jsonl"],
+}
+"""How commands that take the password of a workbook are called."""
+OF_BACKUPS = ("backup", "restore", "backups", "drill")
+"""Commands that take the password of a backup."""
+
+
+def test_every_command_with_a_password_file_is_covered() -> None:
+    """One that is added is told here whose password it takes."""
+    assert {*OF_WORKBOOKS, *OF_BACKUPS} == {name for name in COMMANDS if "password_file" in parameters(name)}
+
+
+@pytest.mark.parametrize("name", OF_WORKBOOKS)
 def test_the_password_of_a_workbook_is_in_the_file_that_it_is_read_from_only(watch: Watch, name: str) -> None:
     """Right, wrong, and for a workbook that has none."""
     right = watch.file("right", secret(OF_A_WORKBOOK))
     wrong = watch.file("wrong", secret(IN_FILE))
     watch.run("generate", "autumn", "--cards", "3", "--password-file", right, cores=(OF_A_WORKBOOK,))
-    calls: dict[str, list[object]] = {
-        "generate": ["winter", "--cards", "3", "--out", "new"],
-        "reconcile": ["autumn.batch.jsonl", "autumn.xlsx", "--out", "back"],
-        "export": ["autumn.batch.jsonl", "--layout", "gototags", "--out", "vendor"],
-        "validate": ["autumn.xlsx", "autumn.batch.jsonl"],
-    }
     for password in (wrong, right, right):
         for flags in LOUD:
-            watch.run(name, *calls[name], "--password-file", password, *flags, cores=(OF_A_WORKBOOK, IN_FILE))
+            watch.run(name, *OF_WORKBOOKS[name], "--password-file", password, *flags, cores=(OF_A_WORKBOOK, IN_FILE))
+
+
+@pytest.mark.parametrize("name", OF_BACKUPS)
+def test_the_password_of_a_backup_is_in_the_file_that_it_is_read_from_only(
+    watch: Watch, loaded: Target, on_target: list[str], credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, name: str,
+) -> None:  # fmt: skip
+    """Right and wrong: neither is in what is printed, in a backup, or on the server that a drill restores to."""
+    del loaded
+    for variable, value in credentials.items():
+        monkeypatch.setenv(variable, value)
+    right = watch.file("right", secret(OF_A_BACKUP))
+    wrong = watch.file("wrong", secret(IN_FILE))
+    made = tmp_path / f"made{SUFFIX}"
+    cores = (OF_A_BACKUP, IN_FILE)
+    assert watch.run("backup", made, *on_target, "--password-file", right, cores=cores).code == ExitCode.OK
+    calls: dict[str, list[object]] = {
+        "backup": [tmp_path, *on_target, "--since", made],
+        "restore": [made, *on_target, "--merge"],
+        "backups": ["list", tmp_path],
+        "drill": on_target,
+    }
+    codes = {
+        password: {
+            watch.run(name, *calls[name], "--password-file", password, *flags, cores=cores).code for flags in LOUD
+        }
+        for password in (wrong, right)
+    }
+    assert codes[right] == {ExitCode.OK}
+    # Only a drill reads nothing that another password encrypted.
+    assert (ExitCode.OK in codes[wrong]) == (name == "drill")
 
 
 # Other processes.

@@ -22,7 +22,8 @@ from dataloader.operations.generate import Batch
 from dataloader.vendor.encryption import encrypt
 from dataloader.vendor.layouts import get_layout, layout_names
 from dataloader.vendor.returned import KEYS, Reading, open_returned, text_of
-from dataloader.vendor.returned.columns import find_columns
+from dataloader.vendor.returned.columns import find_columns, understand_title
+from dataloader.vendor.workbook import AGAIN_COLUMNS, STARTS_WITH
 from tests.support.command import Command
 from tests.support.returned_files import (
     CHIP,
@@ -227,6 +228,14 @@ def test_what_went_out_in_any_layout_is_understood_when_it_comes_back(tmp_path: 
     [found_table] = read(path)
     assert [row[UUID] for row in found_table.rows] == [card.uuid for card in batch.manifest.cards()]
     assert (found_table.fills_result, found_table.fills_chip) == (False, False)
+
+
+@pytest.mark.parametrize("title", [*TITLES, *(each.title for each in (STARTS_WITH, *AGAIN_COLUMNS))])
+def test_a_column_of_our_own_workbooks_is_known(title: str) -> None:
+    """None is reported as not understood in a workbook that comes back."""
+    found = understand_title(title)
+    assert found is not None
+    assert found[1]
 
 
 # Workbooks.

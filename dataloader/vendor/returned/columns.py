@@ -65,9 +65,9 @@ _ABOUT_ENCODING = words(
 )
 _FILLER = words("of the der des die das den dem de la le les el los du del della di da van het een d l a")
 _IGNORED = frozenset(
-    {"why", "chip to destroy", "starts with", "language code", "encoding type", "read only", "interaction counter"}
+    {"why", "chip to destroy", "start with", "language code", "encoding type", "read only", "interaction counter"}
 )
-"""Columns of our own workbooks and layouts that say nothing about the encoding."""
+"""Columns of our own workbooks and layouts that say nothing about the encoding, as :func:`_words` leaves them."""
 _SHOWN_TITLES = 12
 _SHOWN_TITLE = 40
 """Characters."""
