@@ -132,6 +132,7 @@ def card_state(server: Server, target: Target, found: FoundCard, snapsets: Snaps
         DataloaderError: the server can't be asked.
         ProtectedError: a database was loaded as something more protected.
     """
+    server.welcome()
     if not all(server.database(target.database(name)).exists() for name in target.model.databases):
         return CardState(VerifyVerdict.MISSING, "the target has not been loaded")
     told: list[CardVerdict] = []

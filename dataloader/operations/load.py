@@ -250,9 +250,9 @@ class _Run:
                 continue
             if self._is_whole():
                 return
-        names = ", ".join(sorted(database.name for database in self._databases.values()))
+        names = sorted(database.name for database in self._databases.values())
         raise ProtocolError(
-            f"database {names}",
+            f"{'database' if len(names) == 1 else 'one of the databases'} {', '.join(names)}",
             rule=f"was recreated or restored while it was loaded, {TURNS} times",
             todo="find out who does that, then run the load again",
         )

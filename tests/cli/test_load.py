@@ -149,7 +149,7 @@ def test_the_target_file_names_the_folder_of_snapsets(
         f'[target.here]\nurl = "{target.address.url}"\nenvironment = "ci"\nprefix = "{target.prefix}"\n'
         f'model = "{target.model.name}"\nsnapsets = "../{sets.folder.name}"\n'
     )
-    call = ("plan", "--target", "here", "--config", "sub/targets.toml", "--json")
+    call = ("load", "--dry-run", "--snapsets-only", "--target", "here", "--config", "sub/targets.toml", "--json")
     [kinds] = [kinds for name, kinds in here(*call).data["databases"].items() if "preferences" in kinds]
     assert sum(kinds["preferences"].values()) == 1
     with_other = here(*call, "--snapsets", "nowhere")

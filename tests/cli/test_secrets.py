@@ -25,7 +25,7 @@ from dataloader.common import ExitCode, Secrets, data_dir
 from dataloader.couch import Server
 from dataloader.operations import all_sources, load
 from dataloader.records import read_snapsets
-from dataloader.records.models import DEFAULT_MODEL
+from dataloader.records.models import DEFAULT_MODEL, Role
 from dataloader.target import Target
 from tests.support.command import Command, Completed, Process
 from tests.support.proxy import Forward, Proxy, Reply, Request
@@ -437,16 +437,16 @@ def test_people_keep_their_passwords_to_themselves(
         monkeypatch.setenv(variable, value)
     manifest = read_manifest(given[0])
     uuids = [card.uuid for card in manifest.cards()]
-    database = databases(server, loaded)[loaded.model.databases[-1]]
-    prefixes = ("user-", "gpiiToken-") if loaded.model.name == "gpii-token" else ("prefsSafe-", "")
     password = secret(OF_A_PERSON)
     for uuid, change in zip(
         uuids,
         changes(password),
         strict=True,
     ):
-        for prefix in prefixes:
-            put(database, {**get(database, f"{prefix}{uuid}"), **change})
+        for kind in loaded.model.kinds:
+            if Role.CARD in kind.roles:
+                database = databases(server, loaded)[kind.database]
+                put(database, {**get(database, kind.id(uuid)), **change})
     # The admin's own is looked for by its middle, too.
     cores = (OF_A_PERSON, ADMIN[1][:-8]) if credentials.get("COUCHDB_PASSWORD") == ADMIN[1] else (OF_A_PERSON,)
     for name in sorted(SERVER_COMMANDS, key=["revoke"].count):

@@ -396,7 +396,7 @@ def test_options_that_do_not_fit_are_refused(told: Callable[..., str], tmp_path:
         )
     assert told("http://127.0.0.1:9", "--insecure", code=ExitCode.USAGE).startswith("--insecure: is for a server")
     assert told("https://127.0.0.1:9", "--client-key", "x.pem", code=ExitCode.USAGE) == (
-        "--client-key: stands without its certificate (give --client-cert, too)"
+        "--client-key: needs its certificate (add --client-cert)"
     )
 
 

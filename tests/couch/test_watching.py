@@ -67,7 +67,7 @@ def test_progress_for_machines_is_a_json_object_a_line(command: Command, tmp_pat
     assert completed.code == 0
     lines = [json.loads(line) for line in completed.stderr.splitlines()]
     assert [(line["done"], line["total"], line["unit"]) for line in lines] == [
-        (rows, 6000, "rows") for rows in range(1000, 6001, 1000)
+        (cards, 3000, "cards") for cards in range(1000, 3001, 1000)
     ]
     assert all({"time", "level", "message", "step", "rate", "seconds_left"} <= line.keys() for line in lines)
 
