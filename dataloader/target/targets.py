@@ -38,6 +38,7 @@ MAX_FILE = 1_000_000
 _PREFIX = re.compile(r"[a-z][a-z0-9_$()+-]*\Z")
 _OPTIONS = (
     *("url", "model", "environment", "prefix", "ca_file", "client_cert", "client_key", "insecure", "credentials"),
+    "snapsets",
 )
 """The options of a target in the file."""
 _TLS_FILES = ("ca_file", "client_cert", "client_key")

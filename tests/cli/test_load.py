@@ -150,7 +150,9 @@ def test_the_target_file_names_the_folder_of_snapsets(
         f'model = "{target.model.name}"\nsnapsets = "../{sets.folder.name}"\n'
     )
     call = ("load", "--dry-run", "--snapsets-only", "--target", "here", "--config", "sub/targets.toml", "--json")
-    [kinds] = [kinds for name, kinds in here(*call).data["databases"].items() if "preferences" in kinds]
+    planned = here(*call)
+    assert planned.code == ExitCode.OK, planned.stderr
+    [kinds] = [kinds for name, kinds in planned.data["databases"].items() if "preferences" in kinds]
     assert sum(kinds["preferences"].values()) == 1
     with_other = here(*call, "--snapsets", "nowhere")
     assert (with_other.code, "nowhere" in with_other.stderr) == (ExitCode.FILE, True)
