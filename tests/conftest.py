@@ -6,6 +6,7 @@ embedded one, started here.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -164,13 +165,24 @@ def batch(tmp_path: Path) -> Batch:
 
 
 @pytest.fixture(scope="session")
-def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A manifest of five cards and a folder with one snapset, which are quicker to read than the project's own."""
-    folder = tmp_path_factory.mktemp("given")
+def given_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that each test's ``given`` is a copy of."""
+    folder = tmp_path_factory.mktemp("given_folder")
     (folder / "snapsets").mkdir()
     snapset = {"flat": {"name": "Nothing", "contexts": {"gpii-default": {"name": "Default", "preferences": {}}}}}
     (folder / "snapsets" / "nothing.json5").write_text(json.dumps(snapset))
-    return generate("small", {"nothing": 3, "empty": 2}, folder).manifest.path, folder / "snapsets"
+    generate("small", {"nothing": 3, "empty": 2}, folder)
+    return folder
+
+
+@pytest.fixture
+def given(given_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A manifest of five cards and a folder with one snapset, which are quicker to read than the project's own.
+
+    They are the test's own: to revoke a card writes a list beside the manifest, which every later load obeys.
+    """
+    folder = shutil.copytree(given_folder, tmp_path_factory.mktemp("given"), dirs_exist_ok=True)
+    return folder / "small.batch.jsonl", folder / "snapsets"
 
 
 @pytest.fixture(scope="session")

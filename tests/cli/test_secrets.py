@@ -537,7 +537,7 @@ def test_the_password_of_a_backup_is_in_the_file_that_it_is_read_from_only(
         "backup": [tmp_path, *on_target, "--since", made],
         "restore": [made, *on_target, "--merge"],
         "backups": ["list", tmp_path],
-        "drill": on_target,
+        "drill": [*on_target],
     }
     codes = {
         password: {

@@ -478,11 +478,19 @@ def test_every_command_gets_through_failures_that_pass(
     for hook in (pass_on, Flaky(hang_up, reply_lost, reply_cut, timed_out_behind, always(Reply(503)))):
         for database in target.model.databases:
             server.database(target.database(database)).delete()
+        # The list of what was revoked would be obeyed by the second load.
+        given[0].with_name("small.revoked.jsonl").unlink(missing_ok=True)
         with Proxy(target.address.url, hook) as proxy:
             completed = [here(name, *arguments(name, *given), "--url", proxy.url, *options) for name in stages]
         assert [each.code for each in completed] == [ExitCode.OK] * len(stages)
-        told.append([{name: each.data[name] for name in ("absent", "created", "unchanged", "ok", "problems", "revoked")
-                      if name in each.data} for each in completed])  # fmt: skip
+        # The time at which a backup was made is no count.
+        counts = ("absent", "created", "unchanged", "ok", "problems", "revoked", "dropped")
+        told.append(
+            [
+                {name: each.data[name] for name in counts if not isinstance(each.data.get(name), str | None)}
+                for each in completed
+            ]
+        )
     assert {*stages} == {*SERVER_COMMANDS} - NEVER_RETRIES
     assert told[0] == told[1]
 
