@@ -177,7 +177,7 @@ def classify(database: Database, batch: Sequence[Prepared], rules: KindRules, *,
     known = _ask_revisions(database, batch) if database.names_leaves and not fetch else [None] * len(batch)
     unknown = [document.id for document, state in zip(batch, known, strict=True) if state is None]
     # All copies: where two writers met on different ones, each of these may have a leaf that the others have not yet.
-    leaves = database.leaves(unknown, all_copies=database.has_copies)
+    leaves = database.leaves(unknown, all_copies=database.has_copies) if unknown else {}
     return [
         Finding(document, state) if state is not None else judge(database, document, leaves[document.id], rules)
         for document, state in zip(batch, known, strict=True)
