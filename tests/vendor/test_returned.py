@@ -3,6 +3,7 @@
 import os
 import struct
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -457,6 +458,29 @@ def test_a_cell_far_away_takes_no_memory(tmp_path: Path, rows: Rows, cell: str) 
     """A sheet of a kilobyte would be laid out as a table of 16,384 by 1,048,576 cells."""
     far = f'<row r="1048576"><c r="{cell}" t="inlineStr"><is><t>x</t></is></c></row>'
     assert refusal(book_of(tmp_path / "back.xlsx", [*good_xml(rows), far])) == FAR
+
+
+def test_a_limit_of_memory_is_told_where_it_is_what_lacks(tmp_path: Path, batch: Batch) -> None:
+    """Under ``ulimit -v`` the limit is named, and not the workbook."""
+    book = openpyxl.load_workbook(batch.workbook)
+    book["Cards"].cell(20_000, 250).value = "x"
+    path = tmp_path / "back.xlsx"
+    book.save(path)
+    done = subprocess.run(
+        [
+            *("/bin/sh", "-c", 'ulimit -v 200000; exec "$0" -m dataloader reconcile "$1" "$2"'),
+            *(sys.executable, batch.manifest.path, path),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (ExitCode.INPUT, "")
+    assert done.stderr.replace(str(path), "FILE") == (
+        "error: FILE: memory is limited to 204 MB (ulimit -v), and opening a workbook may need 700 MB "
+        "(raise the limit, or have it saved as CSV)\n"
+    )
 
 
 def test_entities_are_never_expanded(tmp_path: Path, rows: Rows) -> None:
