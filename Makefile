@@ -58,7 +58,7 @@ types: setup
 docs: setup  ## Write the generated parts of the docs
 	$(BIN)/python -m tests.support.command_docs
 
-faults: setup  ## Write docs/faults.md from a run of every fault (COUCHDB_URL)
+faults: setup  ## Write docs/faults.md from a run of every fault
 	$(BIN)/pytest -q tests/faults/test_matrix.py --write-docs
 
 format: setup  ## Format the code

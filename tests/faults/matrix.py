@@ -8,10 +8,11 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 from uuid import uuid4
@@ -37,9 +38,11 @@ class Scenario:
 
     name: str
     arguments: tuple[str, ...]
-    """With what it needs besides its target."""
+    """With what it needs besides its target; FOLDER in them is one that each case has for itself."""
     start: State
     """What is on the target before it."""
+    extra: Callable[[Path], State] | None = None
+    """Reads what it leaves in its folder, which belongs to the state that it comes to."""
     prefix: str | None = None
     """Of a target on which that stands already, for a command that writes nothing; None has one made for each run."""
 
@@ -54,23 +57,23 @@ class Ran:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What it says of its work, but for what depends on how often it had to ask."""
+        """All that it says, but for times, how much was asked, and the names of files and databases."""
         data: dict[str, Any] = json.loads(self.stdout)
-        return {name: value for name, value in data.items() if name not in _NOT_COMPARED}
+        if isinstance(data.get("created"), str):
+            # A backup's time; of a load, it is a count.
+            del data["created"]
+        return {name: value for name, value in data.items() if name not in _VARIES and not name.startswith("seconds")}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What it says of its work, whether or not there was something to report about copies."""
+        return {name: value for name, value in self.data.items() if name not in _ABOUT_THE_RUN}
 
 
-_NOT_COMPARED = {
-    "seconds",
-    "seconds_indexing",
-    "created_databases",
-    "short_of_copies",
-    "url",
-    "ok",
-    "warnings",
-    "nodes_away",
-    "error",
-    "exit_code",
-}
+_VARIES = {"time", "created_databases", "bytes", "digest", "seal", "resumed", "url"}
+"""What differs from run to run, or, where a request is repeated, tells who did something that was wanted."""
+_ABOUT_THE_RUN = {"ok", "error", "exit_code", "short_of_copies"}
+"""What says of a run that copies were short, as a 202 has it say."""
 
 NOW = "2020-11-23T00:00:00.000Z"
 """The time at which every card is revoked, so that two runs come to the same."""
@@ -136,33 +139,47 @@ def reference(address: Address, scenario: Scenario, model: str) -> Reference:
         slowest = max(slowest, time.monotonic() - start)
         return reply
 
-    with _on_target(address, scenario, model) as (server, target, proxy):
+    with _on_target(address, scenario, model) as (target, proxy, run_it, end):
         proxy.hook = timed
-        ran = _run(scenario, target, proxy)
-        return Reference(ran, scenario.start, state(server, target), all_asked(proxy.requests, target.prefix), slowest)
+        ran = run_it()
+        return Reference(ran, scenario.start, end(), all_asked(proxy.requests, target.prefix), slowest)
 
 
 def outcome(address: Address, case: Case, scenario: Scenario, without: Reference) -> Outcome:
     """Carry out a case, and the same command again where it did not come to what it comes to without a fault."""
     # Where the fault is a late reply, it has to be later than any other.
     timeout = max(SHORTEST, 4 * without.slowest)
-    with _on_target(address, scenario, case.model) as (server, target, proxy):
+    with _on_target(address, scenario, case.model) as (target, proxy, run_it, read_end):
         with injected(proxy, FAULTS[case.fault], case.way, target.prefix) as injector, _patience(case, timeout):
-            first = _run(scenario, target, proxy)
-        end = state(server, target)
+            first = run_it()
+        end = read_end()
         if (first.code, first.data, end) == (without.ran.code, without.ran.data, without.end):
             return Outcome(case, injector.hits, first, end, None, end)
-        again = _run(scenario, target, proxy)
-        return Outcome(case, injector.hits, first, end, again, state(server, target))
+        again = run_it()
+        return Outcome(case, injector.hits, first, end, again, read_end())
 
 
 @contextmanager
-def _on_target(address: Address, scenario: Scenario, model: str) -> Iterator[tuple[Server, Target, Proxy]]:
+def _on_target(
+    address: Address, scenario: Scenario, model: str
+) -> Iterator[tuple[Target, Proxy, Callable[[], Ran], Callable[[], State]]]:
+    """Yield a target, the proxy before it, and what carries the scenario out there and reads what it came to."""
     server = Server(address, QUICK)
     prefix = scenario.prefix or new_prefix()
     target = Target(address, get_model(model), Environment.CI, prefix)
-    with Proxy(address.url) as proxy, planted(server, target, scenario.start, already=scenario.prefix is not None):
-        yield server, target, proxy
+    with (
+        TemporaryDirectory() as name,
+        Proxy(address.url) as proxy,
+        planted(server, target, scenario.start, already=scenario.prefix is not None),
+    ):
+        folder = Path(name)
+        extra = scenario.extra or (lambda _: {})
+        yield (
+            target,
+            proxy,
+            lambda: _run(scenario, target, proxy, folder),
+            lambda: state(server, target) | extra(folder),
+        )
 
 
 @contextmanager
@@ -201,7 +218,8 @@ def _patience(case: Case, timeout: float) -> Iterator[None]:
         yield
 
 
-def _run(scenario: Scenario, target: Target, proxy: Proxy) -> Ran:
+def _run(scenario: Scenario, target: Target, proxy: Proxy, folder: Path) -> Ran:
+    arguments = [each.replace("FOLDER", str(folder)) for each in scenario.arguments]
     options = ("--url", proxy.url, "--model", target.model.name, "--prefix", target.prefix, "--environment", "ci")
     stdout, stderr = io.StringIO(), io.StringIO()
     with (
@@ -209,6 +227,8 @@ def _run(scenario: Scenario, target: Target, proxy: Proxy) -> Ran:
         redirect_stderr(stderr),
         mock.patch("dataloader.operations.revoke.now", return_value=NOW),
     ):
-        code = run([*scenario.arguments, *options, "--json"])
+        code = run([*arguments, *options, "--json"])
     said = [stdout.getvalue(), stderr.getvalue()]
-    return Ran(code, *(text.replace(target.prefix, "PREFIX-").replace(proxy.url, "URL") for text in said))
+    for real, name in ((target.prefix, "PREFIX-"), (proxy.url, "URL"), (str(folder), "FOLDER")):
+        said = [text.replace(real, name) for text in said]
+    return Ran(code, *said)

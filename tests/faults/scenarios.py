@@ -8,14 +8,16 @@ from typing import Any
 
 from dataloader.common import prepare
 from dataloader.couch import Server
-from dataloader.operations import all_sources, generate, load, revoke
+from dataloader.operations import all_sources, back_up, generate, load, revoke
 from dataloader.records.models import get_model
 from dataloader.target import Environment, Target
 from tests.faults.matrix import Scenario, new_prefix, planted
 from tests.faults.states import State, clear, state
+from tests.support.backups import lines_of
 from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
 from tests.support.server import databases, delete, get, put
 
+BACKUP = "all.backup.zst"
 CARDS = 6
 """So many that each of a few has something happen to it, and one has not."""
 
@@ -25,6 +27,7 @@ class Situation:
 
     def __init__(self, folder: Path, server: Server, cards: int = CARDS) -> None:
         self._server = server
+        self._folder = folder
         self._old = write_snapsets(folder / "old", {"large": 18})
         self._new = write_snapsets(folder / "new", {"large": 20})
         self._manifest = generate("small", {"large": cards - 1, "empty": 1}, folder, seed=1).manifest
@@ -34,6 +37,7 @@ class Situation:
         self.lived_in = cache(self._lived_in)
         self.disturbed = cache(self._disturbed)
         self.revoked = cache(self._revoked)
+        self.backup = cache(self._backup)
 
     def scenarios(self, model: str, prefix: str | None = None) -> list[Scenario]:
         """Return every scenario on targets of a model; those that write nothing are on the one with this prefix."""
@@ -49,11 +53,13 @@ class Situation:
             Scenario("load", ("load", *batch), new),
             Scenario("load, again", ("load", *batch), disturbed),
             Scenario("load --update", ("load", "--update", "--yes", *batch), lived_in),
-            Scenario("plan", ("plan", *batch), disturbed, prefix),
-            Scenario("verify", ("verify", *batch), disturbed, prefix),
-            Scenario("status", ("status", *batch), disturbed, prefix),
-            Scenario("check", ("check",), disturbed, prefix),
-            Scenario("check --security", ("check", "--security"), disturbed, prefix),
+            Scenario("backup", ("backup", f"FOLDER/{BACKUP}"), disturbed, in_backup, prefix),
+            Scenario("restore", ("restore", str(self.backup(model)), "--no-revocations"), new),
+            Scenario("plan", ("plan", *batch), disturbed, None, prefix),
+            Scenario("verify", ("verify", *batch), disturbed, None, prefix),
+            Scenario("status", ("status", *batch), disturbed, None, prefix),
+            Scenario("check", ("check",), disturbed, None, prefix),
+            Scenario("check --security", ("check", "--security"), disturbed, None, prefix),
             Scenario("revoke", ("revoke", path, *every_card, "--reason", "lost"), lived_in),
             Scenario("revoke --undo", ("revoke", "--undo", path, *every_card), self.revoked(model)),
             Scenario("seed", ("seed", "--users", "2", "--snapsets", str(self._new.folder)), new),
@@ -107,6 +113,23 @@ class Situation:
         with planted(self._server, target, self.lived_in(model)):
             revoke(self._server, target, self._manifest, cards, "lost")
             return state(self._server, target)
+
+    def _backup(self, model: str) -> Path:
+        """Return a backup of a target on which there is something of everything."""
+        target = self._target(model)
+        with planted(self._server, target, self.disturbed(model)):
+            return back_up(self._server, target, self._folder / f"{model}-{BACKUP}").path
+
+
+def in_backup(folder: Path) -> State:
+    """Return all documents in the backup that a run has left in its folder, and the names of what else is there."""
+    found: State = {str(each.relative_to(folder)): None for each in folder.rglob("*")}
+    if (path := folder / BACKUP).exists():
+        documents: dict[str, list[dict[str, Any]]] = {}
+        for line in lines_of(path)[1:]:
+            documents.setdefault(line.get("_id", ""), []).append(line)
+        found[BACKUP] = documents
+    return found
 
 
 def _leaves(found: State, place: Place) -> list[dict[str, Any]]:
