@@ -185,7 +185,7 @@ def test_documents_that_need_attention_are_named_with_what_to_do(spring: Manifes
     failed, conflict, _, outdated, node = report.attention
     uuids = [card.uuid for card in spring.cards()]
     assert failed.table is not None
-    assert failed.table.rows == ((uuids[0], "1", "doc_validation: the value is not wanted here"),)
+    assert failed.table.rows == ((uuids[0], "1", "doc_validation: what stands there is not wanted here"),)
     assert conflict.table is not None
     assert conflict.table.head == ("Document", "Database", "Card")
     assert conflict.table.rows == ((f"user-{uuids[0]}", "pilot-auth", "1"),)
@@ -251,7 +251,7 @@ def test_how_batches_stand(spring: Manifest, counts: dict[str, int], verdict: st
 def test_batches_stand_side_by_side(spring: Manifest) -> None:
     """Each batch has a row, and all together; what is encoded is told where it is known."""
     [one] = a_status(spring, encoded=498, ok=490, edited=8, missing=2).tables
-    assert one.head == ("Batch", "Minted", "Encoded", "Loaded", "In use", "Revoked", "Missing", "Wrong")
+    assert one.head == ("Batch", "Minted", "Encoded", "Loaded", "Edited", "Revoked", "Missing", "Wrong")
     assert one.rows == (("spring", 500, 498, 498, 8, 0, 2, 0),)
     [two] = a_status(spring, spring, ok=499, wrong=1).tables
     assert "Encoded" not in two.head
