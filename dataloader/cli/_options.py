@@ -6,6 +6,7 @@ the command one instance, as the keyword argument named like the decorator.
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import wraps
 from os import environ
@@ -302,23 +303,49 @@ def _check_kind(path: Path) -> None:
         raise InputError(Problem(str(path), f"this is a {kind}", todo))
 
 
-def tell_of_reconciled(output: Output, manifests: Sequence[CardFile]) -> None:
-    """Warn where cards are in doubt that a reconciled file tells of, and where one has none that is not."""
+def tell_of_reconciled(output: Output, manifests: Sequence[CardFile]) -> list[Reconciled]:
+    """Find the newest reconciled file beside each manifest, and warn of what it says.
+
+    Warns where cards are in doubt, where a reconciled file is given that is not the newest or has no encoded cards,
+    and where the one beside a manifest can't be used.
+
+    Returns:
+        What was found beside manifests; a reconciled file that is given itself is not among it.
+    """
+    rounds = []
     for each in manifests:
         if isinstance(each, Reconciled):
             if not each.count:
                 output.warn(f"{each.path}: none of its cards is encoded; is it of the right returned file?")
+            _tell_of_newer(output, each)
             continue
-        try:
-            found = find_reconciled(each)
-        except DataloaderError:
-            # It was not asked for.
+        found = find_beside(output, each)
+        if found is None:
             continue
-        if found is not None and (doubtful := each.header.cards - found.count):
+        rounds.append(found)
+        if doubtful := each.header.cards - found.count - found.counts.spares_unused:
             output.warn(
                 f"{each.path}: {doubtful:,} of its {each.header.cards:,} cards have not come back encoded, by "
                 f"{found.path}; use that file instead of the manifest to skip them"
             )
+    return rounds
+
+
+def find_beside(output: Output, manifest: CardFile) -> Reconciled | None:
+    """Return the newest reconciled file beside a manifest; warn if it can't be used."""
+    try:
+        return find_reconciled(manifest)
+    except DataloaderError as error:
+        output.warn(f"what came back of batch {manifest.header.name} is not known: {error}")
+        return None
+
+
+def _tell_of_newer(output: Output, given: Reconciled) -> None:
+    with suppress(DataloaderError):
+        # Others than the one that was given may be broken.
+        newest = find_reconciled(given)
+        if newest is not None and newest.round > given.round:
+            output.warn(f"{given.path}: is of round {given.round}; {newest.path} is newer (round {newest.round})")
 
 
 def refuse_doubtful(target: Target, manifests: Sequence[CardFile]) -> None:

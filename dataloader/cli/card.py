@@ -85,6 +85,7 @@ def _json(output: Output, found: FoundCard, state: CardState | None) -> dict[str
         "rounds": [
             {
                 "file": str(each.path),
+                "round": each.round,
                 "verdict": returned.verdict.value,
                 "chip": returned.chip or None,
                 "reason": output.shown(returned.reason),
@@ -116,10 +117,10 @@ def _text(found: FoundCard, target: Target | None, state: CardState | None, *, i
     yield f"chip      {found.chip or 'not known'}"
     if not found.rounds:
         yield "vendor    nothing has come back"
-    for at, (each, returned) in enumerate(found.rounds, 1):
+    for each, returned in found.rounds:
         said = "unused spare" if returned.unused_spare else returned.verdict.value
         why = f": {returned.reason}" if returned.reason and returned.verdict is not Verdict.ENCODED else ""
-        yield f"round {at:<3} {said}{why}  ({each.path})"
+        yield f"round {each.round:<3} {said}{why}  ({each.path})"
     if state is not None and target is not None:
         why = f": {state.reason}" if state.reason else ""
         yield f"state     {state.verdict.value}{why}  ({target.environment} at {target.address.url})"

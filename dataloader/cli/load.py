@@ -29,6 +29,7 @@ from dataloader.cli._options import (
 )
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._report import reporting
+from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.cli._update import confirm_update
 from dataloader.cli._write import carry_out, load_details
 from dataloader.cli.plan import show_plan
@@ -155,7 +156,7 @@ def load(
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
-    tell_of_reconciled(output, read)
+    rounds = tell_of_reconciled(output, read)
     sources = (
         all_sources(target, read, snapsets, _get_part(part, parts))
         if manifests or snapsets_only
@@ -165,15 +166,16 @@ def load(
     if not all_cards:
         refuse_doubtful(target, read)
     if dry_run:
-        show_plan(output, target, read, sources, details, report_options)
+        show_plan(output, target, read, sources, details, report_options, rounds)
         return ExitCode.OK
     server = get_server(target)
     if write_options.update and not yes and not confirm_update(output, server, target, sources, snapsets):
         output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
         return ExitCode.INTERRUPTED
     with reporting(output, report_options, "Load", read, target, server, writes=True) as report:
+        more = (rounds_json(rounds), [*rounds_text(rounds)])
         undecided = _revoke_first(output, server, target, read, sources, write_options)
-        result, noted, code = carry_out(output, server, target, sources, details, write_options, read)
+        result, noted, code = carry_out(output, server, target, sources, details, write_options, read, more)
         if undecided and code is ExitCode.OK:
             code = ExitCode.ATTENTION
         report(lambda: load_report(target, read, sources, result, noted), code)

@@ -1,12 +1,14 @@
 """The command ``plan``: what a load would do."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dataloader.batch import CardFile
+from dataloader.batch import CardFile, Reconciled
+from dataloader.cli._changes import changes_json, changes_text
 from dataloader.cli._command import command
 from dataloader.cli._options import (
     ReportOptions,
@@ -20,6 +22,7 @@ from dataloader.cli._options import (
     left_out_text,
     manifest_argument,
     raised_text,
+    refuse_doubtful,
     report_options,
     snapset_options,
     target_options,
@@ -28,12 +31,14 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
+from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.cli._table import table
 from dataloader.cli._write import collect_findings, load_details, snapset_warnings
-from dataloader.common import ExitCode
-from dataloader.operations import Plan, Source, all_sources
+from dataloader.common import DataloaderError, ExitCode, UsageError
+from dataloader.operations import Changes, Edits, Outcome, Plan, Source, all_sources
 from dataloader.operations import plan as plan_sources
-from dataloader.replication import State
+from dataloader.records import Snapsets
+from dataloader.replication import Finding, State
 from dataloader.report import plan_report
 from dataloader.target import Target
 
@@ -42,6 +47,11 @@ from dataloader.target import Target
 @manifest_argument(required=False)
 @target_options
 @snapset_options
+@click.option("--diff", is_flag=True, help="Show what an update would change, and what owners changed, by term.")
+@click.option("--values", is_flag=True, help="With --diff: also show the values that owners chose, which are personal.")
+@click.option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 0 only if there is nothing to do, and with 15 if there is."
+)
 @load_details
 @report_options
 @global_options
@@ -55,19 +65,50 @@ def plan(
     report_options: ReportOptions,
     manifests: tuple[Path, ...],
     details: Path | None,
-) -> None:
+    diff: bool,
+    values: bool,
+    detailed_exitcode: bool,
+) -> ExitCode:
     """Tell what a load would do, by database and kind of document. Writes nothing to the target.
+
+    With --diff, also what `load --update` would change, by snapset and term, and which terms owners changed.
+
+    With --detailed-exitcode, exits with 0 if there is nothing to do, with 15 if a load would create, repair or (with
+    --update) replace something, and else with 9 if documents need a decision. An exit code of 2 is always a wrong
+    command line.
 
     \b
     Example:
       dataloader plan batches/spring.batch.jsonl --target staging --report plan.html
     """
+    if values and not diff:
+        raise UsageError("--values", rule="works only with --diff", todo="add --diff, or leave --values out")
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
-    tell_of_reconciled(output, read)
+    rounds = tell_of_reconciled(output, read)
+    _tell_of_refusal(output, target, read)
     sources = all_sources(target, read, snapsets)
-    show_plan(output, target, read, sources, details, report_options)
+    wanted = _Wanted(snapsets if diff else None, values=values, detailed_exitcode=detailed_exitcode)
+    return show_plan(output, target, read, sources, details, report_options, rounds, wanted)
+
+
+def _tell_of_refusal(output: Output, target: Target, manifests: Sequence[CardFile]) -> None:
+    """Warn if a load would refuse the manifests, because their cards are in doubt."""
+    try:
+        refuse_doubtful(target, manifests)
+    except DataloaderError as error:
+        output.warn(f"load would refuse this: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a plan is to tell besides the states of documents."""
+
+    diff: Snapsets | None = None
+    """The snapsets, if a comparison by term is wanted."""
+    values: bool = False
+    detailed_exitcode: bool = False
 
 
 def show_plan(
@@ -77,25 +118,56 @@ def show_plan(
     sources: Sequence[Source],
     details: Path | None,
     report_options: ReportOptions,
-) -> None:
+    rounds: Sequence[Reconciled] = (),
+    wanted: _Wanted = _Wanted(),
+) -> ExitCode:
     """Find out what a load of sources would do, and print it; writes nothing to the target."""
     server = get_server(target)
     progress = Progress(output, whole=sum(each.count for each in sources))
+    changes = None if wanted.diff is None else Changes(wanted.diff)
+    edits = Edits(server, target, values=wanted.values)
     with (
         reporting(output, report_options, "Plan", manifests, target, server) as report,
         collect_findings(output, target, details) as findings,
     ):
-        result = plan_sources(server, target, sources, on_progress=progress, on_finding=findings)
+
+        def note(source: Source, finding: Finding, what: State | Outcome) -> None:
+            findings(source, finding, what)
+            if changes is not None:
+                changes(source, finding, what)
+                edits(source, finding, what)
+
+        result = plan_sources(server, target, sources, on_progress=progress, on_finding=note)
         progress.close()
+        diff = {} if changes is None else {"diff": changes_json(changes, edits, values=wanted.values)}
         output.result(
-            {**_plan_json(target, result), "left_out": left_out_json(manifests)},
-            [*left_out_text(manifests), *_plan_text(target, result)],
+            {**_plan_json(target, result), "left_out": left_out_json(manifests), **rounds_json(rounds), **diff},
+            [
+                *left_out_text(manifests),
+                *rounds_text(rounds),
+                *_plan_text(target, result),
+                *(() if changes is None else changes_text(changes, edits)),
+            ],
         )
         output.warnings(raised_text(target, result.raised))
         output.warnings(snapset_warnings(result.older_snapsets, result.unlisted_snapsets))
         for line in findings.lines:
             output.warn(line, in_report=True)
-        report(lambda: plan_report(target, manifests, sources, result, findings.noted), ExitCode.OK)
+        code = _detailed_code(result) if wanted.detailed_exitcode else ExitCode.OK
+        report(lambda: plan_report(target, manifests, sources, result, findings.noted), code)
+    return code
+
+
+_TO_DO = (State.ABSENT, State.LEFTOVER, State.OUTDATED)
+"""States of documents that a load changes: it creates, repairs and, with ``--update``, replaces them."""
+
+
+def _detailed_code(result: Plan) -> ExitCode:
+    """Return whether there is something to do, as an exit code."""
+    if result.missing_databases or result.raised or any(map(result.count, _TO_DO)):
+        return ExitCode.CHANGES
+    undecided = result.count(State.FOREIGN) + result.count(State.CONFLICT)
+    return ExitCode.ATTENTION if undecided else ExitCode.OK
 
 
 def _plan_json(target: Target, result: Plan) -> dict[str, Any]:

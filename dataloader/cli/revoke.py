@@ -1,18 +1,19 @@
 """The command ``revoke``: make lost cards stop working, or work again."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dataloader.batch import Card, CardFile, choose, note_restored, note_revoked
+from dataloader.batch import Card, CardFile, Reconciled, Verdict, choose, note_restored, note_revoked
 from dataloader.cli._command import command
 from dataloader.cli._options import (
     PATH,
     SnapsetOptions,
     TargetOptions,
+    find_beside,
     get_manifests,
     get_server,
     get_snapsets,
@@ -23,8 +24,9 @@ from dataloader.cli._options import (
 )
 from dataloader.cli._output import Output, global_options, tell_of_copies
 from dataloader.cli._progress import Progress
+from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.cli._table import table
-from dataloader.common import ExitCode, UsageError, many
+from dataloader.common import ExitCode, UsageError, listed, many
 from dataloader.operations import (
     CardOutcome,
     RevokeOutcome,
@@ -86,6 +88,8 @@ def revoke(
 ) -> ExitCode:
     """Make cards of a batch stop working: lost, stolen, or given back. Their preference sets are kept.
 
+    With a reconciled file beside the manifest, cards that did not come back encoded are named before the question.
+
     Later loads do not bring them back. A card that is not loaded yet will not work when it is. With --undo they work
     again. Running it again repairs cards that an earlier version revoked, or that a server has brought back.
 
@@ -98,6 +102,8 @@ def revoke(
     snapsets = get_snapsets(output, snapset_options, target)
     [manifest] = get_manifests([manifest_path])
     cards = choose(manifest, numbers, uuids, read_named(file) if file else ())
+    rounds = [] if isinstance(manifest, Reconciled) else [*filter(None, [find_beside(output, manifest)])]
+    output.warnings(line for each in rounds for line in _not_encoded(each, {card.number for card in cards}))
     server = get_server(target)
     if not yes and not _confirmed(_question(target, manifest, cards, undo=undo)):
         output.error("not confirmed: nothing was written", ExitCode.INTERRUPTED)
@@ -117,7 +123,10 @@ def revoke(
             result = revoke_cards(server, target, manifest, cards, reason, **hooks)
     finally:
         progress.close()
-    output.result(_revoke_json(result, outcomes), _revoke_text(result, outcomes))
+    output.result(
+        {**_revoke_json(result, outcomes), **rounds_json(rounds)},
+        [*rounds_text(rounds), *_revoke_text(result, outcomes)],
+    )
     output.warnings(raised_text(target, result.raised))
     return _revoke_code(output, result, outcomes)
 
@@ -137,6 +146,18 @@ def _question(target: Target, manifest: CardFile, cards: Sequence[Card], *, undo
     will = "will work again" if undo else "will stop working"
     where = f"{target.address.url} (model {target.model.name}, environment {target.environment})"
     return f"{which} of batch {manifest.header.name} {will}, at {where}. Continue?"
+
+
+def _not_encoded(found: Reconciled, numbers: Collection[int]) -> Iterator[str]:
+    """Yield a warning for those of the cards that did not come back encoded: nobody should have them."""
+    named = [
+        str(each.card.number)
+        for each in found.verdicts()
+        if each.card.number in numbers and each.verdict is not Verdict.ENCODED
+    ]
+    if named:
+        which = "card" if len(named) == 1 else "cards"
+        yield f"{which} {listed(named, SHOWN_CARDS)} did not come back encoded, by {found.path} (round {found.round})"
 
 
 def _confirmed(question: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dataloader.batch import CardFile
+from dataloader.batch import CardFile, Reconciled, find_reconciled
 from dataloader.cli._cards import CardLines
 from dataloader.cli._command import command
 from dataloader.cli._history import read_history
@@ -29,6 +29,7 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
+from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.cli._table import table
 from dataloader.common import ExitCode, many, now
 from dataloader.operations import BatchStatus, CardVerdict, StatusResult, VerifyVerdict
@@ -57,7 +58,8 @@ def status(
     """Show how batches stand: cards minted, encoded, loaded, edited, revoked, missing, and wrong.
 
     Edited are cards whose owners have changed something. Cards that are not loaded yet are no failure here. How many
-    are encoded is known from NAME.reconciled.jsonl, beside the manifest or given in its place.
+    are encoded is known from the newest NAME.reconciled.jsonl beside the manifest, which is named, or from the one
+    that is given instead.
 
     \b
     Example:
@@ -66,6 +68,8 @@ def status(
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
+    beside = [None if isinstance(each, Reconciled) else find_reconciled(each) for each in read]
+    rounds = [each for each in beside if each is not None]
     cards = CardLines(report_options.full)
     noted: Noted[CardVerdict] = Noted()
 
@@ -82,7 +86,10 @@ def status(
             result = status_of(server, target, read, snapsets, on_progress=progress, on_wrong=note)
         finally:
             progress.close()
-        output.result({"time": time, **_status_json(result)}, _status_text(result))
+        output.result(
+            {"time": time, **_status_json(result), **rounds_json(rounds)},
+            [*rounds_text(rounds), *_status_text(result)],
+        )
         output.warnings(cards.lines(), in_report=True)
         for batch in result.batches:
             if batch.encoded is not None and batch.loaded > batch.encoded:

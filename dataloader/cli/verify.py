@@ -35,6 +35,7 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
+from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.common import ExitCode, many, new_files, now
 from dataloader.operations import (
     CardVerdict,
@@ -78,7 +79,7 @@ def verify(
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
-    tell_of_reconciled(output, read)
+    rounds = tell_of_reconciled(output, read)
     server = get_server(target)
     time = now()
     progress = Progress(output, "cards", whole=sum(min(each.count, sample or each.count) for each in read))
@@ -93,8 +94,8 @@ def verify(
         finally:
             progress.close()
         output.result(
-            {"time": time, **verify_json(result), "left_out": left_out_json(read)},
-            [*left_out_text(read), *verify_text(result)],
+            {"time": time, **verify_json(result), "left_out": left_out_json(read), **rounds_json(rounds)},
+            [*left_out_text(read), *rounds_text(rounds), *verify_text(result)],
         )
         output.warnings(verdicts.cards.lines(), in_report=True)
         code = ExitCode.OK if result.good else ExitCode.VERIFY

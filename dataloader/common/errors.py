@@ -49,6 +49,7 @@ class ExitCode(IntEnum):
     EMBEDDED = 12, "the embedded server cannot be installed or started"
     RETURNED = 13, "cards that came back from the vendor need attention (failed, missing, altered, duplicate, unknown)"
     BOUNDS = 14, "cards were served less quickly or less reliably than the given bounds (taps)"
+    CHANGES = 15, "a load would change the target (plan --detailed-exitcode)"
     INTERRUPTED = 130, "interrupted (Ctrl-C); run it again and it goes on"
 
 

@@ -12,6 +12,7 @@ from dataloader.operations.backups import (
 from dataloader.operations.batches import Folder, FoundBatch, find_batches, next_step
 from dataloader.operations.card import CardState, FoundCard, card_state, find_card
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
+from dataloader.operations.changes import ABSENT, Changes, Edits, Term
 from dataloader.operations.check import CheckResult, check
 from dataloader.operations.credentials import (
     FoundClient,
@@ -60,6 +61,7 @@ from dataloader.operations.verify import VerifyResult, verify
 from dataloader.replication import Outcome
 
 __all__ = [
+    "ABSENT",
     "DEFAULT_SEED",
     "DESIGN_KIND",
     "QUANTILES",
@@ -69,11 +71,13 @@ __all__ = [
     "CardOutcome",
     "CardState",
     "CardVerdict",
+    "Changes",
     "CheckResult",
     "Circle",
     "Difference",
     "DrillResult",
     "DropPlan",
+    "Edits",
     "Folder",
     "FoundBatch",
     "FoundCard",
@@ -92,6 +96,7 @@ __all__ = [
     "StatusResult",
     "StoredBackup",
     "TapsResult",
+    "Term",
     "VerifyResult",
     "VerifyVerdict",
     "all_layouts",

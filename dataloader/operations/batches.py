@@ -1,6 +1,5 @@
 """Batches in a folder: their manifests, the rounds that came back, and the next step for each."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +8,6 @@ from shlex import quote
 from dataloader.batch import Manifest, Reconciled, is_reconciled, read_manifest, read_reconciled
 from dataloader.common import DataloaderError, FileError, InputError, Problem, many
 from dataloader.operations.status import BatchStatus
-
-_ROUND = re.compile(r"\.reconciled(?:\.(\d{1,3}))?\.jsonl\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ def find_batches(folder: Path) -> Folder:
         for found in without
     ]
     batches = [
-        FoundBatch(manifest, tuple(sorted(rounds.get(digest, []), key=_order)))
+        FoundBatch(manifest, tuple(sorted(rounds.get(digest, []), key=lambda each: each.round)))
         for digest, manifest in sorted(manifests.items(), key=lambda each: each[1].header.name)
     ]
     return Folder(tuple(batches), tuple(problems))
@@ -96,11 +93,6 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
     except OSError as error:
         raise FileError.of(error, folder, "name a folder that can be read") from error
-
-
-def _order(found: Reconciled) -> tuple[int, int]:
-    match = _ROUND.search(found.path.name)
-    return int(match[1] or 1) if match else 1, found.path.stat().st_mtime_ns
 
 
 def next_step(batch: FoundBatch, status: BatchStatus | None) -> str:

@@ -15,6 +15,7 @@ from dataloader.replication.states import (
     Severity,
     State,
     classify,
+    is_ours,
     judge,
 )
 from dataloader.replication.tombstones import (
@@ -52,6 +53,7 @@ __all__ = [
     "chunks",
     "classify",
     "in_parallel",
+    "is_ours",
     "is_revocation",
     "judge",
     "kept_document",

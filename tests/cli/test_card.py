@@ -1,5 +1,6 @@
 """The commands ``card`` and ``batches``: what a folder of manifests says of one card, and of every batch."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def cards(spring: Manifest) -> list[Card]:
     return list(spring.cards())
 
 
-def round_of(spring: Manifest, name: str, failed: set[int]) -> Path:
+def round_of(spring: Manifest, name: str, failed: set[int], round_: int = 1) -> Path:
     """Write what came back in a round: some cards failed, the two spares were not needed."""
     returned = [
         ReturnedCard(card, Verdict.FAILED, reason="row 4: the result is failed")
@@ -45,7 +46,7 @@ def round_of(spring: Manifest, name: str, failed: set[int]) -> Path:
     verdicts = {verdict: sum(each.verdict is verdict for each in returned) for verdict in Verdict}
     path = spring.path.with_name(name)
     with path.open("w+b") as stream:
-        write_reconciled(stream, spring.header, Counts(verdicts, 2), returned)
+        write_reconciled(stream, spring.header, Counts(verdicts, 2), returned, round_)
     return path
 
 
@@ -65,7 +66,7 @@ def test_batches_shows_the_next_step(here: Command, spring: Manifest) -> None:
     [batch] = here("batches", folder, "--json").data["batches"]
     assert (batch["ready"], batch["to_encode"]) == (4, 2)
     assert batch["next"].startswith("have 2 cards encoded again, then dataloader reconcile ")
-    second = round_of(spring, "spring.reconciled.2.jsonl", set())
+    second = round_of(spring, "spring.reconciled.2.jsonl", set(), 2)
     done = here("batches", folder, "--json")
     assert (done.code, done.stderr) == (ExitCode.OK, "")
     [batch] = done.data["batches"]
@@ -122,7 +123,7 @@ def test_rounds_without_their_manifest_are_named(spring: Manifest) -> None:
 def test_card_is_found_by_any_of_its_names(here: Command, spring: Manifest, cards: list[Card], how: str) -> None:
     """The number, the UUID or its beginning, or the chip's UID lead to the same card."""
     round_of(spring, "spring.reconciled.jsonl", {3})
-    round_of(spring, "spring.reconciled.2.jsonl", set())
+    round_of(spring, "spring.reconciled.2.jsonl", set(), 2)
     chip = chip_of(3)
     what = {
         "number": "3",
@@ -139,6 +140,23 @@ def test_card_is_found_by_any_of_its_names(here: Command, spring: Manifest, card
     assert card["rounds"][0]["reason"] == "row 4: the result is failed"
     assert card["uuid"] == f"{cards[2].uuid[:8]}…"
     assert here("card", what, "--in", spring.path.parent, "--full", "--json").data["cards"][0]["uuid"] == cards[2].uuid
+
+
+def test_card_orders_rounds_by_their_numbers(here: Command, spring: Manifest) -> None:
+    """A file that was renamed or copied later stays the round that it says it is."""
+    later = round_of(spring, "spring.reconciled.jsonl", set(), 10)
+    earlier = round_of(spring, "spring.reconciled.2.jsonl", {3}, 9)
+    for path, time in ((later, 1_000), (earlier, 2_000)):
+        os.utime(path, (time, time))
+    [card] = here("card", "3", "--in", spring.path.parent, "--json").data["cards"]
+    assert [(each["round"], each["file"], each["verdict"]) for each in card["rounds"]] == [
+        (9, str(earlier), "failed"),
+        (10, str(later), "encoded"),
+    ]
+    text = here("card", "3", "--in", spring.path.parent).stdout
+    assert text.index("round 9   failed: ") < text.index(f"round 10  encoded  ({later})")
+    [batch] = here("batches", spring.path.parent, "--json").data["batches"]
+    assert (batch["ready"], batch["to_encode"]) == (6, 0)
 
 
 def test_a_number_is_looked_for_in_every_batch(here: Command, spring: Manifest) -> None:

@@ -1,0 +1,110 @@
+"""How ``plan --diff`` shows what an update would change, and what owners have changed."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from dataloader.cli._table import table
+from dataloader.common import many
+from dataloader.operations import ABSENT, Changes, Edits, Term
+
+SHOWN = 20
+"""Rows that are shown of each snapset, of owners' terms, and of the values of a term; --json has all."""
+
+
+def changes_json(changes: Changes, edits: Edits, *, values: bool) -> dict[str, Any]:
+    """Return what an update would change and owners have changed, as data; a term that isn't set has no value."""
+    return {
+        "update": {
+            "documents": changes.documents,
+            "snapsets": [
+                {
+                    "snapset": name,
+                    "cards": change.cards,
+                    "terms": [
+                        {
+                            **each.term._asdict(),
+                            **_value("from", each.before),
+                            **_value("to", each.after),
+                            "cards": cards,
+                        }
+                        for each, cards in sorted(change.terms.items())
+                    ],
+                }
+                for name, change in sorted(changes.by_snapset.items())
+            ],
+            "others": dict(changes.others),
+        },
+        "owners": {
+            "cards": edits.found.cards,
+            "guessed": edits.found.guessed,
+            "terms": [
+                {**term._asdict(), "cards": cards, **({"values": _values_json(edits, term)} if values else {})}
+                for term, cards in _most(edits.found.terms)
+            ],
+            "left_out": edits.found.left_out,
+        },
+    }
+
+
+def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
+    """Yield what an update would change and owners have changed, as lines."""
+    for name, change in sorted(changes.by_snapset.items()):
+        what = many(change.cards, "card") if change.cards else "the snapset itself"
+        yield f"an update would change {name}: {what}"
+        rows = sorted(change.terms.items())
+        yield from _indented(
+            [(cards, f"{_name(each.term)}: {_said(each.before)} → {_said(each.after)}") for each, cards in rows[:SHOWN]]
+        )
+        yield from _more(len(rows), "term")
+    for kind, count in sorted(changes.others.items()):
+        yield f"an update would change {many(count, 'document')} of kind {kind}"
+    if not changes.documents:
+        yield "an update would change nothing"
+    found = edits.found
+    if not found.cards:
+        yield "owners have changed nothing"
+        return
+    yield f"owners have changed the preferences of {many(found.cards, 'card')}"
+    for term, cards in _most(found.terms)[:SHOWN]:
+        yield from _indented([(cards, _name(term))])
+        values = _most(found.values.get(term, Counter()))
+        yield from (f"    {line}" for line in _indented([(number, _said(value)) for value, number in values[:SHOWN]]))
+        yield from _more(len(values), "value")
+    yield from _more(len(found.terms), "term")
+    if found.guessed:
+        yield (
+            f"  {many(found.guessed, 'card')} compared with the given snapset: the server no longer has what was loaded"
+        )
+
+
+def _most(counter: Counter[Any]) -> list[tuple[Any, int]]:
+    """Return what was counted, the most frequent first."""
+    return sorted(counter.items(), key=lambda each: (-each[1], each[0]))
+
+
+def _values_json(edits: Edits, term: Term) -> list[dict[str, Any]]:
+    return [{**_value("value", value), "cards": cards} for value, cards in _most(edits.found.values[term])]
+
+
+def _value(member: str, value: bytes) -> dict[str, Any]:
+    return {} if value == ABSENT else {member: orjson.loads(value)}
+
+
+def _said(value: bytes) -> str:
+    return "not set" if value == ABSENT else value.decode()
+
+
+def _name(term: Term) -> str:
+    return term.name if term.context == "gpii-default" else f"{term.name} ({term.context})"
+
+
+def _indented(rows: list[tuple[int, str]]) -> Iterator[str]:
+    yield from (f"  {line}" for line in table([(many(number, "card"), text) for number, text in rows]))
+
+
+def _more(count: int, what: str) -> Iterator[str]:
+    if count > SHOWN:
+        yield f"  and {many(count - SHOWN, f'more {what}')} (--json lists all)"

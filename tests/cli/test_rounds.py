@@ -1,0 +1,98 @@
+"""Rounds that commands find beside a manifest: the newest is used, and named."""
+
+from pathlib import Path
+
+import pytest
+
+from dataloader.batch import Manifest
+from dataloader.common import ExitCode
+from dataloader.operations import generate
+from dataloader.records import Snapsets
+from tests.support.command import Command
+from tests.support.marks import ONE_MODEL
+from tests.support.records import write_snapsets
+from tests.support.returned_files import came_back
+
+
+@pytest.fixture
+def spring(tmp_path: Path) -> Manifest:
+    """A batch of eight cards."""
+    return generate("spring", {"large": 8}, tmp_path).manifest
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Snapsets:
+    """One snapset."""
+    return write_snapsets(tmp_path / "snapsets", {"large": 18})
+
+
+@pytest.fixture
+def first(spring: Manifest) -> Path:
+    """What came back first: five cards are encoded."""
+    return came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
+
+
+@pytest.fixture
+def second(spring: Manifest) -> Path:
+    """What came back next: seven cards are encoded."""
+    return came_back(spring, spring.path.with_name("spring.reconciled.2.jsonl"), 7, 2)
+
+
+@pytest.mark.usefixtures("first")
+@ONE_MODEL
+def test_commands_name_the_round_that_they_use(
+    run_here: Command, spring: Manifest, second: Path, sets: Snapsets
+) -> None:
+    """The newest beside the manifest, as text and as data; none where a reconciled file is given itself."""
+    options = ("--snapsets", sets.folder)
+    revoking = ("--card", 2, "--reason", "lost", "--yes")
+    line = f"batch spring: 7 of 8 cards came back encoded, by {second} (round 2)\n"
+    data = [{"batch": "spring", "file": str(second), "round": 2, "encoded": 7}]
+    for name, more in (("plan", ()), ("load", ()), ("verify", ()), ("status", ()), ("revoke", revoking)):
+        done = run_here(name, spring.path, *options, *more)
+        assert (done.code, done.stdout.count(line)) == (ExitCode.OK, 1), name
+        assert run_here(name, spring.path, *options, *more, "--json").data["reconciled"] == data
+        alone = run_here(name, second, *options, *more)
+        assert (alone.code, "came back encoded" in alone.stdout + alone.stderr) == (ExitCode.OK, False), name
+
+
+@ONE_MODEL
+def test_commands_warn_of_a_newer_round(
+    run_here: Command, spring: Manifest, first: Path, second: Path, sets: Snapsets
+) -> None:
+    """An earlier round is used where it is given, but not in silence."""
+    warning = f"warning: {first}: is of round 1; {second} is newer (round 2)\n"
+    done = run_here("load", first, "--snapsets", sets.folder, "--json")
+    assert (done.code, done.stderr) == (ExitCode.OK, warning)
+    assert run_here("plan", second, "--snapsets", sets.folder).stderr == ""
+    second.unlink()
+    assert run_here("plan", first, "--snapsets", sets.folder).stderr == ""
+    assert spring.path.exists()
+
+
+@pytest.mark.usefixtures("first")
+@ONE_MODEL
+def test_commands_warn_of_a_round_that_cannot_be_read(
+    run_here: Command, spring: Manifest, second: Path, sets: Snapsets
+) -> None:
+    """It may be the newest, so none is used; a card can be revoked nevertheless, in an emergency."""
+    second.write_text("{}")
+    options = ("--snapsets", sets.folder)
+    for name, more in (("plan", ()), ("load", ()), ("revoke", ("--card", 2, "--reason", "lost", "--yes"))):
+        done = run_here(name, spring.path, *options, *more)
+        assert done.code == ExitCode.OK
+        assert f"warning: what came back of batch spring is not known: {second}" in done.stderr
+        assert "came back encoded" not in done.stdout
+
+
+@pytest.mark.usefixtures("first")
+@ONE_MODEL
+def test_revoke_names_cards_that_did_not_come_back(
+    run_here: Command, spring: Manifest, second: Path, sets: Snapsets
+) -> None:
+    """Nobody should have such a card; the newest round tells."""
+    call = ("revoke", spring.path, "--snapsets", sets.folder, "--reason", "lost", "--yes")
+    assert run_here("load", second, "--snapsets", sets.folder).code == ExitCode.OK
+    assert run_here(*call, "--card", 6).stderr == ""
+    done = run_here(*call, "--card", 7, "--card", 8)
+    assert done.stderr == f"warning: card 8 did not come back encoded, by {second} (round 2)\n"
