@@ -84,7 +84,7 @@ def _encoding(path: Path) -> str:
 def _dialect(path: Path, stream: TextIO, reading: Reading) -> Dialect:
     """Find the titles, and by them what stands between columns; the whole file is rows if there are none."""
     lines = list(islice(_lines(path, stream), _HEAD_LINES))
-    best, most = Dialect(_most_frequent(lines)), 0
+    best, most = Dialect(_most_frequent(lines)), (0, False)
     for delimiter in DELIMITERS:
         for first in range(min(len(lines), MAX_HEAD)):
             whole = _fields(lines[first:], delimiter)
@@ -95,8 +95,9 @@ def _dialect(path: Path, stream: TextIO, reading: Reading) -> Dialect:
                 readings |= {each: _fields([only], each) or [] for each in DELIMITERS}
             for inner, cells in readings.items():
                 found = find_columns([_without_blanks(cells, 0)], reading.columns, reading.uuid_titles)
-                if found is not None and len(found.at) > most:
-                    most = len(found.at)
+                # Of two readings with as many titles, the one that is CSV.
+                if found is not None and (rank := (len(found.at), whole is not None)) > most:
+                    most = rank
                     best = Dialect(delimiter, first, inner, len(cells), _common_blanks(cells[1:]))
     return best
 
