@@ -202,8 +202,8 @@ def test_a_sites_secret_is_not_repeated(folder: Path) -> None:
     path = folder / "library.json"
     path.write_text(json.dumps({"site": 1, "clientCredentials": ["an-id", "hunter2"]}))
     assert problems(path) == [
-        f": clientCredentials: what stands there is not of type 'object' {SEE_SITE}",
-        f": site: what stands there is not of type 'string' {SEE_SITE}",
+        f": clientCredentials: the value is not of type 'object' {SEE_SITE}",
+        f": site: the value is not of type 'string' {SEE_SITE}",
     ]
 
 
