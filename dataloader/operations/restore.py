@@ -283,7 +283,7 @@ class _Restore:
     def _is_begun(self, infos: Mapping[str, object]) -> bool:
         """Tell whether an earlier run of the same restore came this far: its first mark is there.
 
-        All databases were seen to be free before it was set, and it is the last that is taken off.
+        It is set only after all databases were found free, and it is the last to be deleted.
         """
         first = next(iter(self._databases))
         marker = {} if infos[first] is None else _local(self._databases[first], RESTORE_MARKER)

@@ -112,8 +112,8 @@ class TestRefusing:
             first, *_ = done.stderr.splitlines()
             assert first.startswith("error: ")
             assert f"{target.database(target.model.databases[0])} " in first
-            assert "was loaded as production" in first
-            assert f"for {said}" in first
+            assert "holds production data" in first
+            assert f"refusing to treat it as {said}" in first
             assert "use --environment production, or other databases" in first
         assert (snapshot(server, target), sequences(server, target)) == before
         assert markers(server, target) == {"production"}
@@ -308,7 +308,7 @@ class TestAtTheSameMoment:
             return reply
 
         through, _ = proxied(created)
-        with pytest.raises(ProtectedError, match="was loaded as production"):
+        with pytest.raises(ProtectedError, match="holds production data"):
             bring(through, target, snapsets)
         assert not any(snapshot(server, target).values())
 
