@@ -130,7 +130,7 @@ def _memories(result: CheckResult, target: Target) -> Iterator[CheckProblem]:
         if less_protected(target, database.remembers):
             yield CheckProblem(
                 ExitCode.PROTECTED,
-                f"{database.name} was loaded as {database.remembers}, and no command takes it for "
+                f"{database.name} holds {database.remembers} data, and commands refuse to treat it as "
                 f"{target.environment}; use --environment {database.remembers}, or other databases",
             )
         elif database.remembers not in {None, target.environment}:

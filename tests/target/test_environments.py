@@ -113,7 +113,7 @@ class TestRefusing:
             assert first.startswith("error: ")
             assert f"{target.database(target.model.databases[0])} " in first
             assert "holds production data" in first
-            assert f"refusing to treat it as {said}" in first
+            assert f"to treat it as {said}" in first
             assert "use --environment production, or other databases" in first
         assert (snapshot(server, target), sequences(server, target)) == before
         assert markers(server, target) == {"production"}
@@ -274,7 +274,7 @@ class TestRemembering:
         assert "has no client" in no_client
         assert len(problems) == len(target.model.databases)
         for problem in problems:
-            assert "was loaded as staging, and no command takes it for ci" in problem
+            assert "holds staging data, and commands refuse to treat it as ci" in problem
 
 
 class TestAtTheSameMoment:
