@@ -202,7 +202,10 @@ def wrongs(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
 
 
 def _wrongs_of_rejections(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
-    if "not accepted by the server" not in found.first.stderr or found.first.data["failed"] == 0:
+    if (
+        not re.search("not accepted by the server|server did not accept", found.first.stderr)
+        or found.first.data["failed"] == 0
+    ):
         yield f"what failed is not told: {found.first}"
 
 
