@@ -497,7 +497,9 @@ def main() -> int:
             return 0
         if not options.no_writing:
             writing(bench, manifest)
-            backups(bench, manifest)
+            # couchbackup does not work with the embedded server.
+            if welcome.names_leaves:
+                backups(bench, manifest)
             updating(bench, manifest)
             if options.others:
                 writing_beside_others(bench, manifest, options.others)
