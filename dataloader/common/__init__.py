@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dataloader.common.escaping import printable, printable_json
     from dataloader.common.files import bare_password, new_files, read_file, read_password_file, read_text, require_file
     from dataloader.common.json5 import read_json5
-    from dataloader.common.progress import OnProgress, no_progress
+    from dataloader.common.progress import OnProgress
     from dataloader.common.revision import (
         DIGITS,
         IMPOSSIBLE,
@@ -146,7 +146,6 @@ __all__ = [
     "listed",
     "many",
     "new_files",
-    "no_progress",
     "normal",
     "now",
     "prepare",
@@ -193,7 +192,7 @@ _NAMES = {
     "escaping": ("printable", "printable_json"),
     "files": ("bare_password", "new_files", "read_file", "read_password_file", "read_text", "require_file"),
     "json5": ("read_json5",),
-    "progress": ("OnProgress", "no_progress"),
+    "progress": ("OnProgress",),
     "revision": (
         "DIGITS",
         "IMPOSSIBLE",

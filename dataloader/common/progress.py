@@ -4,7 +4,3 @@ from collections.abc import Callable
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the step's name, the documents seen to, and all of them."""
-
-
-def no_progress(step: str, done: int, total: int) -> None:
-    """Show nothing."""

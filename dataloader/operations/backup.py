@@ -32,7 +32,6 @@ from dataloader.common import (
     ProtocolError,
     UnreachableError,
     new_files,
-    no_progress,
     now,
 )
 from dataloader.couch import Change, Changes, Database, NotFoundError, RawLeaf, Server
@@ -86,7 +85,7 @@ def back_up(
     *,
     password: str | None = None,
     base: Backup | None = None,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress | None = None,
 ) -> BackupResult:
     """Write a backup of a target's databases.
 
@@ -200,7 +199,7 @@ class _Page(NamedTuple):
 class _Reading:
     """Reads one database into the spool."""
 
-    def __init__(self, database: Database, spool: Spool, on_progress: OnProgress) -> None:
+    def __init__(self, database: Database, spool: Spool, on_progress: OnProgress | None) -> None:
         self._database = database
         self._spool = spool
         self._on_progress = on_progress
@@ -221,7 +220,8 @@ class _Reading:
             for doc_id, leaves in fetched.items():
                 self._spool.add(name, sort_key(doc_id), [leaf.json for leaf in leaves])
             done += len(fetched)
-            self._on_progress(f"reading {self._database.name}", done, max(total, done) if total else 0)
+            if self._on_progress is not None:
+                self._on_progress(f"reading {self._database.name}", done, max(total, done) if total else 0)
         return page.sequence, page.moment
 
     def _requests(self, since: str) -> Iterator[list[Change] | _Page]:

@@ -17,7 +17,7 @@ import orjson
 
 from dataloader.archive import Backup, Group, Header, Section
 from dataloader.batch import CardFile
-from dataloader.common import OnProgress, no_progress
+from dataloader.common import OnProgress
 from dataloader.couch import Server
 from dataloader.operations.backup import back_up
 from dataloader.operations.backups import newest_of, note_verified, read_backups
@@ -80,7 +80,7 @@ def drill(
     manifests: Sequence[CardFile] = (),
     snapsets: Snapsets | None = None,
     sample: int | None = None,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress | None = None,
 ) -> DrillResult:
     """Back up a target, restore it under another prefix, compare, check cards, and remove the copy.
 
@@ -224,7 +224,7 @@ def _check_cards(
     manifests: Sequence[CardFile],
     snapsets: Snapsets,
     sample: int | None,
-    on_progress: OnProgress,
+    on_progress: OnProgress | None,
 ) -> None:
     target, copy = targets
     not_working: set[tuple[str, str]] = set()

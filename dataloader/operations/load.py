@@ -19,7 +19,6 @@ from dataloader.common import (
     Prepared,
     ProtocolError,
     UsageError,
-    no_progress,
     prepare,
     tell_how_far,
 )
@@ -29,7 +28,6 @@ from dataloader.operations.plan import (
     find_older_snapsets,
     find_unlisted_snapsets,
     findings,
-    no_finding,
     rules_of,
     step_name,
 )
@@ -153,8 +151,8 @@ def load(  # noqa: PLR0913 - each is a choice of its own
     replace_snapsets: bool = False,
     older_snapsets: bool = False,
     layout: DatabaseLayout = DEFAULT_LAYOUT,
-    on_progress: OnProgress = no_progress,
-    on_finding: OnFinding = no_finding,
+    on_progress: OnProgress | None = None,
+    on_finding: OnFinding | None = None,
 ) -> LoadResult:
     """Bring a target to the state that the sources describe, and build the indexes of its views.
 
@@ -214,8 +212,8 @@ class _Run:
         target: Target,
         sources: Sequence[Source],
         changes: _Changes,
-        on_progress: OnProgress,
-        on_finding: OnFinding,
+        on_progress: OnProgress | None,
+        on_finding: OnFinding | None,
     ) -> None:
         self.result = LoadResult()
         self.total = sum(source.count for source in sources)
@@ -361,16 +359,19 @@ class _Run:
             counts = self._counts(source)
             for finding, outcome in batch.outcomes:
                 said, is_new = self._tallies[source].add(outcome, counts)
-                if is_new and finding.state not in {State.ABSENT, State.UNCHANGED}:
+                is_worth_telling = is_new and finding.state not in {State.ABSENT, State.UNCHANGED}
+                if is_worth_telling and self._on_finding is not None:
                     self._on_finding(source, finding, said)
             for kind, finding, outcome in batch.former:
                 self.result.outcomes[source.database].setdefault(kind, Counter())[outcome] += 1
-                self._on_finding(replace(source, kind=kind), finding, outcome)
+                if self._on_finding is not None:
+                    self._on_finding(replace(source, kind=kind), finding, outcome)
             self._written[source.database] += batch.written
             self.result.repaired += batch.repaired
             self.result.failures += batch.failures[: KEPT_FAILURES - len(self.result.failures)]
             done[source] += len(batch.outcomes)
-            self._on_progress(step_name(source), done[source], source.count)
+            if self._on_progress is not None:
+                self._on_progress(step_name(source), done[source], source.count)
             self._server.watch_nodes()
 
     def _counts(self, source: Source) -> Counter[Outcome]:
@@ -546,9 +547,11 @@ class _Run:
                 if after is not None and after.state is not State.UNCHANGED:
                     outcome = Outcome.WAITING if after.state is State.LEFTOVER else outcome_of(after.state)
                     tally.correct(at, outcome, counts)
-                    self._on_finding(source, after, outcome)
+                    if self._on_finding is not None:
+                        self._on_finding(source, after, outcome)
             done += len(batch)
-            self._on_progress(f"{step_name(source)}, looking again", done, source.count)
+            if self._on_progress is not None:
+                self._on_progress(f"{step_name(source)}, looking again", done, source.count)
 
 
 class _Tally:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dataloader.common import OnProgress, content, is_valid, no_progress
+from dataloader.common import OnProgress, content, is_valid
 from dataloader.couch import Database, Server
 from dataloader.operations.sources import Source, personas
 from dataloader.records.models import Role
@@ -13,10 +13,6 @@ from dataloader.target import Environment, Marker, Memory, Target, guard
 
 OnFinding = Callable[[Source, Finding, State | Outcome], None]
 """Called for each document neither absent nor unchanged: with its state in a plan, or outcome in a load."""
-
-
-def no_finding(source: Source, finding: Finding, what: State | Outcome) -> None:
-    """Note nothing."""
 
 
 def step_name(source: Source) -> str:
@@ -110,8 +106,8 @@ def plan(
     target: Target,
     sources: Sequence[Source],
     *,
-    on_progress: OnProgress = no_progress,
-    on_finding: OnFinding = no_finding,
+    on_progress: OnProgress | None = None,
+    on_finding: OnFinding | None = None,
 ) -> Plan:
     """Find what a load would do; writes nothing.
 
@@ -141,8 +137,9 @@ def plan(
         for batch in found:
             for finding in batch:
                 counts[finding.state] += 1
-                if finding.state not in {State.ABSENT, State.UNCHANGED}:
+                if finding.state not in {State.ABSENT, State.UNCHANGED} and on_finding is not None:
                     on_finding(source, finding, finding.state)
             done += len(batch)
-            on_progress(step_name(source), done, source.count)
+            if on_progress is not None:
+                on_progress(step_name(source), done, source.count)
     return result

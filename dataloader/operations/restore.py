@@ -25,7 +25,6 @@ from dataloader.common import (
     ProtectedError,
     ProtocolError,
     history,
-    no_progress,
     tell_how_far,
 )
 from dataloader.couch import ConflictError, Database, NotFoundError, Rejection, Server
@@ -153,7 +152,7 @@ def restore_backup(
     merge: bool = False,
     layout: DatabaseLayout = DEFAULT_LAYOUT,
     on_ready: OnReady | None = None,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress | None = None,
 ) -> RestoreResult:
     """Restore a backup, and compare afterwards.
 
@@ -178,7 +177,8 @@ def restore_backup(
         done = 0
         for leaves in backup.check():
             done += leaves
-            on_progress(f"checking {backup.path.name}", done, backup.header.leaves)
+            if on_progress is not None:
+                on_progress(f"checking {backup.path.name}", done, backup.header.leaves)
     result.seconds_checking = time.monotonic() - start
     try:
         server.welcome()
@@ -242,7 +242,7 @@ class _Restore:
         result: RestoreResult,
         *,
         merge: bool,
-        on_progress: OnProgress,
+        on_progress: OnProgress | None,
     ) -> None:
         self._backups = backups
         self._target = target
@@ -352,7 +352,8 @@ class _Restore:
             result.kept_count += len(batch.kept)
             result.kept += [KeptDocument(database.name, each) for each in batch.kept][: KEPT - len(result.kept)]
             done += batch.documents
-            self._on_progress(f"writing {database.name}", done, max(done, self._totals[name]))
+            if self._on_progress is not None:
+                self._on_progress(f"writing {database.name}", done, max(done, self._totals[name]))
             self._server.watch_nodes()
 
     def _write_all(self, database: Database, groups: Sequence[Group]) -> "_Batch":
@@ -395,7 +396,8 @@ class _Restore:
                     result.missing_count += 1
                     result.missing += [KeptDocument(database.name, doc_id)][: KEPT - len(result.missing)]
             done += len(groups)
-            self._on_progress(f"comparing {database.name}", done, max(done, self._totals[name]))
+            if self._on_progress is not None:
+                self._on_progress(f"comparing {database.name}", done, max(done, self._totals[name]))
 
     def _lacks(self, database: Database, groups: Sequence[Group]) -> dict[str, set[str]]:
         """Return the leaves that are missing, but for those that a merge left out on purpose."""

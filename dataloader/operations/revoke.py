@@ -24,7 +24,6 @@ from dataloader.common import (
     ProtocolError,
     UnreachableError,
     UsageError,
-    no_progress,
     now,
     tell_how_far,
 )
@@ -105,10 +104,6 @@ OnOutcome = Callable[[CardOutcome], None]
 """Called for each card."""
 
 
-def no_outcome(outcome: CardOutcome) -> None:
-    """Note nothing."""
-
-
 def revoke(
     server: Server,
     target: Target,
@@ -117,8 +112,8 @@ def revoke(
     reason: str,
     *,
     snapsets: Snapsets | None = None,
-    on_progress: OnProgress = no_progress,
-    on_outcome: OnOutcome = no_outcome,
+    on_progress: OnProgress | None = None,
+    on_outcome: OnOutcome | None = None,
 ) -> RevokeResult:
     """Make cards stop working; their preference sets are kept. One that is not loaded yet will not work then either.
 
@@ -152,8 +147,8 @@ def restore(
     cards: Sequence[Card],
     *,
     snapsets: Snapsets | None = None,
-    on_progress: OnProgress = no_progress,
-    on_outcome: OnOutcome = no_outcome,
+    on_progress: OnProgress | None = None,
+    on_outcome: OnOutcome | None = None,
 ) -> RevokeResult:
     """Make revoked cards work again, with everything that they had, whoever revoked them and how.
 
@@ -221,7 +216,7 @@ class _Run:
         self._snapsets = None if snapsets is None else snapsets.of(target.model.name)
         self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
 
-    def run(self, cards: Sequence[Card], on_progress: OnProgress, on_outcome: OnOutcome) -> RevokeResult:
+    def run(self, cards: Sequence[Card], on_progress: OnProgress | None, on_outcome: OnOutcome | None) -> RevokeResult:
         start = time.monotonic()
         refuse_seeded(self._target, [self._manifest])
         result = RevokeResult()
@@ -237,9 +232,11 @@ class _Run:
             for outcomes in in_parallel(self._see_to, chunks(cards)):
                 for each in outcomes:
                     result.outcomes[each.outcome] += 1
-                    on_outcome(each)
+                    if on_outcome is not None:
+                        on_outcome(each)
                 done += len(outcomes)
-                on_progress(f"{self._manifest.header.name}: cards", done, len(cards))
+                if on_progress is not None:
+                    on_progress(f"{self._manifest.header.name}: cards", done, len(cards))
             result.nodes_away = tuple(sorted({*result.nodes_away, *self._server.nodes().away}))
         except DataloaderError as error:
             tell_how_far(error, done, len(cards), "cards")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dataloader.batch import CardFile, Reconciled, find_reconciled
-from dataloader.common import OnProgress, no_progress
+from dataloader.common import OnProgress
 from dataloader.couch import Server
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.sources import refuse_twice
@@ -71,18 +71,14 @@ OnWrong = Callable[[CardFile, CardVerdict], None]
 """Called for each card that a server could not use, or whose state nobody may have meant."""
 
 
-def no_wrong(manifest: CardFile, verdict: CardVerdict) -> None:
-    """Note nothing."""
-
-
 def status(
     server: Server,
     target: Target,
     manifests: Sequence[CardFile],
     snapsets: Snapsets,
     *,
-    on_progress: OnProgress = no_progress,
-    on_wrong: OnWrong = no_wrong,
+    on_progress: OnProgress | None = None,
+    on_wrong: OnWrong | None = None,
 ) -> StatusResult:
     """Find how batches stand; writes nothing.
 
@@ -110,7 +106,7 @@ def status(
     is_there = all(server.database(target.database(name)).exists() for name in target.model.databases)
 
     def note(manifest: CardFile, verdict: CardVerdict) -> None:
-        if verdict.verdict is VerifyVerdict.WRONG or verdict.is_odd:
+        if (verdict.verdict is VerifyVerdict.WRONG or verdict.is_odd) and on_wrong is not None:
             on_wrong(manifest, verdict)
 
     for manifest, came_back in zip(manifests, encoded, strict=True):

@@ -24,7 +24,6 @@ from dataloader.common import (
     Problem,
     UsageError,
     VerifyError,
-    no_progress,
 )
 from dataloader.couch import Database, Server
 from dataloader.records.models import Lookup
@@ -127,7 +126,7 @@ def tap_cards(
     duration: float,
     command: Sequence[str] = (),
     timeout: float = TIMEOUT,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress | None = None,
     random: Random | None = None,
 ) -> TapsResult:
     """Tap cards at a steady rate.
@@ -138,7 +137,7 @@ def tap_cards(
         rate: taps a second.
         duration: seconds.
         command: a program with its arguments that is run meanwhile.
-        timeout: seconds after which a tap has failed.
+        timeout: seconds after which a tap has failed; fewer where ``DATALOADER_TIMEOUT`` says so.
         on_progress: told of the taps that are done.
         random: chooses the cards.
 
@@ -148,6 +147,7 @@ def tap_cards(
         FileError: the command can't be run.
     """
     # A tap is asked once: a retry would hide what a person sees.
+    timeout = min(timeout, Patience.from_environment().timeout)
     server = Server(target.address, Patience(timeout=timeout, retries=0, wait=0, total=timeout, connect=timeout))
     server.welcome()
     guard(server, target)
@@ -171,7 +171,8 @@ def tap_cards(
         dues = (at / rate for at in range(total))
         for tap in in_parallel(lambda due: _tap(asker, random.choice(served), start, due), dues, CONNECTIONS):
             result.taps.append(tap)
-            on_progress("tapping", len(result.taps), total)
+            if on_progress is not None:
+                on_progress("tapping", len(result.taps), total)
     finally:
         if fault is not None:
             fault.stop()

@@ -15,7 +15,6 @@ from dataloader.common import (
     Document,
     OnProgress,
     ProtocolError,
-    no_progress,
     tell_how_far,
 )
 from dataloader.couch import Database, NotFoundError, Server
@@ -40,7 +39,7 @@ class PruneResult:
     """Tokens that the server did not delete; the next run tries again."""
 
 
-def prune_tokens(server: Server, target: Target, *, on_progress: OnProgress = no_progress) -> PruneResult:
+def prune_tokens(server: Server, target: Target, *, on_progress: OnProgress | None = None) -> PruneResult:
     """Delete the access tokens that have expired, in batches; never one that has not.
 
     A token has expired if both this machine's clock and the server's are past its time.
@@ -64,7 +63,8 @@ def prune_tokens(server: Server, target: Target, *, on_progress: OnProgress = no
     try:
         for page in _pages(database, target.model, now):
             _prune(database, page, now, result)
-            on_progress("access tokens", result.deleted, 0)
+            if on_progress is not None:
+                on_progress("access tokens", result.deleted, 0)
     except NotFoundError as error:
         todo = "load the target first: dataloader load --snapsets-only"
         raise ProtocolError(f"database {database.name}", rule="has no views of ours", todo=todo) from error

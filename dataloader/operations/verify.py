@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from dataloader.batch import CardFile
-from dataloader.common import BATCH_DOCUMENTS, CONNECTIONS, OnProgress, no_progress
+from dataloader.common import BATCH_DOCUMENTS, CONNECTIONS, OnProgress
 from dataloader.couch import Server
 from dataloader.operations.card_answers import CardReader
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict, judge
@@ -44,10 +44,6 @@ OnVerdict = Callable[[CardFile, CardVerdict], None]
 """Called for each card whose verdict is not ``ok``."""
 
 
-def no_verdict(manifest: CardFile, verdict: CardVerdict) -> None:
-    """Note nothing."""
-
-
 def verify(
     server: Server,
     target: Target,
@@ -56,8 +52,8 @@ def verify(
     *,
     sample: int | None = None,
     exactly: int = ASKED_EXACTLY,
-    on_progress: OnProgress = no_progress,
-    on_verdict: OnVerdict = no_verdict,
+    on_progress: OnProgress | None = None,
+    on_verdict: OnVerdict | None = None,
 ) -> VerifyResult:
     """Ask the server for every card of the batches.
 
@@ -97,11 +93,12 @@ def verify(
         for verdicts in in_parallel(ask, chunks(chosen, size)):
             for verdict in verdicts:
                 result.verdicts[verdict.verdict] += 1
-                if verdict.verdict is not VerifyVerdict.OK:
+                if verdict.verdict is not VerifyVerdict.OK and on_verdict is not None:
                     on_verdict(manifest, verdict)
             result.answers += len(verdicts) * len(target.model.lookups)
             done += len(verdicts)
-            on_progress(f"{manifest.header.name}: cards", done, total)
+            if on_progress is not None:
+                on_progress(f"{manifest.header.name}: cards", done, total)
     result.seconds = time.monotonic() - start
     return result
 

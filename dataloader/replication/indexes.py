@@ -1,16 +1,15 @@
 """Indexes: having the servers' views built before the first person taps a card."""
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from dataloader.common import INDEX_LOOK, INDEX_STILL, INDEX_WAIT, Document, UnreachableError
+from dataloader.common import INDEX_LOOK, INDEX_STILL, INDEX_WAIT, Document, OnProgress, UnreachableError
 from dataloader.couch import Database, NotFoundError, Server
 from dataloader.records.views import design_documents
 from dataloader.target import Target
 
 
-def build_views(server: Server, target: Target, on_progress: Callable[[str, int, int], None]) -> int:
+def build_views(server: Server, target: Target, on_progress: OnProgress | None) -> int:
     """Query every view of a target, so that its index is built.
 
     Args:
@@ -31,9 +30,7 @@ def build_views(server: Server, target: Target, on_progress: Callable[[str, int,
     )
 
 
-def build_index(
-    server: Server, database: Database, document: Document, on_progress: Callable[[str, int, int], None]
-) -> int:
+def build_index(server: Server, database: Database, document: Document, on_progress: OnProgress | None) -> int:
     """Query every view of a design document; see :func:`build_views`."""
     built = 0
     for view in document["views"]:
@@ -46,9 +43,7 @@ def build_index(
     return built
 
 
-def _build(
-    server: Server, database: Database, design: str, view: str, on_progress: Callable[[str, int, int], None]
-) -> None:
+def _build(server: Server, database: Database, design: str, view: str, on_progress: OnProgress | None) -> None:
     """Wait until a view's index is built, as long as that takes, and show how far it has come."""
     executor = ThreadPoolExecutor(1)
     seen, since = (0, 0), time.monotonic()
@@ -60,7 +55,8 @@ def _build(
                 done, total = server.indexing(database.name)
                 if (done, total) != seen:
                     seen, since = (done, total), time.monotonic()
-                on_progress(f"{database.name}: index of {design}", done, total)
+                if on_progress is not None:
+                    on_progress(f"{database.name}: index of {design}", done, total)
             built = building.result()
             if not built and time.monotonic() - since > INDEX_STILL:
                 raise UnreachableError(

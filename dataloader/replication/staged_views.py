@@ -6,11 +6,11 @@ the new version is put under a second name first, and asked there; when it takes
 there already. A run that is killed in between leaves the second one, and the next run takes it away.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import orjson
 
-from dataloader.common import Document, Prepared, certifies_itself, prepare, rank
+from dataloader.common import Document, OnProgress, Prepared, certifies_itself, prepare, rank
 from dataloader.couch import Database, Server
 from dataloader.replication.conflicts import superseded
 from dataloader.replication.indexes import build_index
@@ -22,9 +22,7 @@ _STAGED = {"dataloader": "staged"}
 """What the copy says, so that any load can tell that it is a load's; an index does not depend on it."""
 
 
-def stage(
-    server: Server, database: Database, designs: Sequence[Prepared], on_progress: Callable[[str, int, int], None]
-) -> int:
+def stage(server: Server, database: Database, designs: Sequence[Prepared], on_progress: OnProgress | None) -> int:
     """Have the indexes of design documents built that are to take the place of others.
 
     Args:

@@ -7,7 +7,7 @@ import couchdb.http
 import pytest
 
 from dataloader.batch import read_manifest
-from dataloader.common import Document, UnreachableError, no_progress, prepare
+from dataloader.common import Document, UnreachableError, prepare
 from dataloader.couch import Database, Server
 from dataloader.operations import Outcome, Source, all_sources, load
 from dataloader.records import read_snapsets
@@ -125,7 +125,7 @@ def test_a_run_that_is_killed_in_between_leaves_nothing_for_long(
     assert get(database, STAGED)["views"] == ours["views"]
     load(server, target, small, update=True)
     assert get(database, DESIGN)["views"] == ours["views"]
-    stage(server, database, [prepare(ours)], no_progress)
+    stage(server, database, [prepare(ours)], None)
     assert get(database, STAGED)["views"] == ours["views"]
     load(server, target, small)
     with pytest.raises(couchdb.http.ResourceNotFound):
@@ -148,8 +148,8 @@ def test_versions_can_come_back(server: Server, database: Database, ours: Docume
     """Each time that a version is staged it is there, whatever has been staged before, and is gone afterwards."""
     database.create()
     for version in (ours, earlier(ours), ours, earlier(ours)):
-        assert stage(server, database, [prepare(version)], no_progress) == 1
-        assert stage(server, database, [prepare(version)], no_progress) == 0
+        assert stage(server, database, [prepare(version)], None) == 1
+        assert stage(server, database, [prepare(version)], None) == 0
         assert get(database, STAGED)["views"] == version["views"]
         assert unstage(database, [DESIGN]) == 1
         assert unstage(database, [DESIGN]) == 0
