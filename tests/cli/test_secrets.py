@@ -29,6 +29,7 @@ from dataloader.records import read_snapsets
 from dataloader.records.models import DEFAULT_MODEL, Role
 from dataloader.target import Target
 from tests.support.command import Command, Completed, Process
+from tests.support.marks import crossed
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.raw_server import RawServer
 from tests.support.registry import SERVER_COMMANDS, arguments, parameters
@@ -361,8 +362,7 @@ def _said(value: Any, said: str) -> Any:
     return [said, *value] if isinstance(value, list) else said
 
 
-@EACH_COMMAND
-@pytest.mark.parametrize("members", MEMBERS)
+@crossed("name, members", SERVER_COMMANDS, [*MEMBERS], share=3, always=["load"])
 def test_a_good_answer_that_repeats_what_was_sent_is_not_repeated(
     watch: Watch, call: Callable[[str], list[object]], loaded: Target, on_target: list[str],
     credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str, members: str,

@@ -25,7 +25,7 @@ from dataloader.operations import Outcome, Source, all_sources, load
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.target import Target
 from tests.support.command import Command, Completed, failed
-from tests.support.marks import ONE_MODEL
+from tests.support.marks import ONE_MODEL, THOROUGH, crossed
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request, pass_on
 from tests.support.raw_server import RawServer
 from tests.support.registry import NEVER_RETRIES, SERVER_COMMANDS, arguments, parameters
@@ -188,8 +188,7 @@ BAD = {
 }
 
 
-@EACH_COMMAND
-@pytest.mark.parametrize("case", BAD)
+@crossed("name, case", SERVER_COMMANDS, [*BAD], share=5, always=["check"])
 def test_a_bad_server_is_told_in_one_line(ask: Call, name: str, case: str) -> None:
     """Whatever answers in CouchDB's place, a command ends with the right exit code and says why, on both streams."""
     bad = BAD[case]
@@ -287,7 +286,9 @@ def test_a_password_in_the_url_works_and_is_warned_of(here: Command, target: Tar
     assert_keeps_secret(completed, user, password)
 
 
-@EACH_COMMAND
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in {"load", "check"} else THOROUGH) for name in SERVER_COMMANDS]
+)
 def test_as_a_process_it_ends_in_the_same_way(command: Command, given: tuple[Path, Path], name: str) -> None:
     """The exit code, the one line and the one JSON object are those of the process, too."""
     environment = {"COUCHDB_USER": USER, "COUCHDB_PASSWORD": PASSWORD}
