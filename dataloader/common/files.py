@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and never over another."""
 
+import ctypes
 import errno
 import os
 import stat
@@ -20,6 +21,10 @@ MAX_PASSWORD_FILE = 10_000
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 """What a file system answers that knows no hard links (link(2))."""
+_NO_NOREPLACE = frozenset({errno.EINVAL, errno.ENOSYS})
+"""What a file system or a system answers that can't rename without replacing."""
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
 
 
 def require_file(path: Path) -> None:
@@ -95,7 +100,7 @@ def new_files(*paths: Path) -> Iterator[list[IO[bytes]]]:
     try:
         for current in paths:
             if current.exists() or current.is_symlink():
-                raise _exists(current)
+                raise _left_empty(current) if _is_empty(current) else _exists(current)
         with ExitStack() as stack:
             streams: list[IO[bytes]] = []
             for current in paths:
@@ -136,26 +141,37 @@ def _link(name: str, path: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        _claim(path)
-        try:
-            Path(name).replace(path)
-        except OSError:
-            _remove(str(path))
-            raise
+        _rename_new(name, path)
 
 
-def _claim(path: Path) -> None:
-    """Create an empty file under the final name, where hard links do not exist (FAT, some network shares).
+def _rename_new(name: str, path: Path) -> None:
+    """Give a file its final name, unless that exists, where hard links do not (FAT, some network shares).
 
-    Only one of several runs can create it, and only that one goes on to put its own file in this place.
+    Linux can rename so (https://man7.org/linux/man-pages/man2/rename.2.html, RENAME_NOREPLACE), which leaves no moment
+    in which a crash could leave half of it. Where the file system or the system cannot, the name is claimed first with
+    an empty file: only one of several runs can create it, and only that one goes on.
 
     Raises:
-        FileError: it already exists.
+        FileError: the name already exists.
     """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is not None:
+        if rename(_AT_FDCWD, os.fsencode(name), _AT_FDCWD, os.fsencode(path), _RENAME_NOREPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code == errno.EEXIST:
+            raise _exists(path)
+        if code not in _NO_NOREPLACE:
+            raise OSError(code, os.strerror(code), str(path))
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, MODE))
     except FileExistsError as error:
         raise _exists(path) from error
+    try:
+        Path(name).replace(path)
+    except OSError:
+        _remove(str(path))
+        raise
 
 
 def _exists(path: Path) -> FileError:
@@ -163,6 +179,18 @@ def _exists(path: Path) -> FileError:
         str(path),
         rule="already exists; dataloader never overwrites files",
         todo="choose another name or folder, or move it away",
+    )
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and not path.stat().st_size
+
+
+def _left_empty(path: Path) -> FileError:
+    return FileError(
+        str(path),
+        rule="already exists and is empty, as an interrupted run can leave it",
+        todo="remove it, unless another run is writing it now",
     )
 
 

@@ -204,14 +204,17 @@ def test_a_pipe_or_a_folder_is_no_file(folder: Path) -> None:
         require_file(folder / "none")
 
 
-@pytest.fixture
-def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["renames without replacing", "renames only"])
+def without_links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that knows no hard links, as a USB stick's; link(2) answers EPERM there."""
 
     def refuse(source: str, target: str) -> None:
         raise OSError(errno.EPERM, "Operation not permitted", source, None, target)
 
     monkeypatch.setattr(os, "link", refuse)
+    if request.param == "renames only":
+        # A flag that no system knows, which it refuses as a file system does that can't.
+        monkeypatch.setattr("dataloader.common.files._RENAME_NOREPLACE", 1 << 20)
 
 
 @pytest.mark.usefixtures("without_links")
@@ -228,4 +231,22 @@ def test_a_file_on_a_usb_stick_is_never_overwritten(folder: Path) -> None:
         write(folder / "a.txt", meanwhile=lambda: (folder / "a.txt").write_text("somebody's"))
     assert str(caught.value) == f"{folder / 'a.txt'}: {TAKEN}"
     assert (folder / "a.txt").read_text() == "somebody's"
+    assert names(folder) == ["a.txt"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="renames without replacing on Linux only")
+@pytest.mark.parametrize("without_links", ["renames without replacing"], indirect=True)
+@pytest.mark.usefixtures("without_links")
+def test_no_crash_leaves_an_empty_file_on_a_usb_stick(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file gets its name in one step, so that there is no moment with an empty one."""
+    monkeypatch.setattr(Path, "replace", lambda *_: pytest.fail("a second step"))
+    write(folder / "a.txt")
+    assert (folder / "a.txt").read_text() == "a.txt"
+
+
+def test_an_empty_file_of_an_interrupted_run_is_named_as_such(folder: Path) -> None:
+    """It is not removed, for another run may be about to write it; the error says what to do."""
+    (folder / "a.txt").touch()
+    with pytest.raises(FileError, match=r"a\.txt: already exists and is empty.*\(remove it, unless another run"):
+        write(folder / "a.txt")
     assert names(folder) == ["a.txt"]

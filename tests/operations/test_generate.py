@@ -271,17 +271,19 @@ def test_a_batch_is_never_written_over_another_file(folder: Path, taken: str) ->
     assert names(folder) == [taken]
 
 
-@pytest.mark.parametrize("has_links", [True, False], ids=["hard links", "no hard links"])
+@pytest.mark.parametrize("links", ["hard links", "no hard links", "renames only"])
 def test_of_several_that_mint_the_same_name_at_once_one_wins(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, has_links: bool
+    folder: Path, monkeypatch: pytest.MonkeyPatch, links: str
 ) -> None:
     """Both files that are left are of one batch and whole; the other runs are told that they stand already."""
 
     def refuse(source: str, target: str) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM), source, None, target)
 
-    if not has_links:
+    if links != "hard links":
         monkeypatch.setattr(os, "link", refuse)
+    if links == "renames only":
+        monkeypatch.setattr("dataloader.common.files._RENAME_NOREPLACE", 1 << 20)
     all_have_looked = Barrier(4)
 
     def mint() -> Batch | DataloaderError:
