@@ -340,6 +340,7 @@ def _generate_once(bench: Bench, folder: Path) -> None:
     command = python("-m", "dataloader", "reconcile", str(manifest.path), str(returned), "--name", "again")
     measured = run(command, bench.folder)
     bench.rows.add("reconcile: whole command", measured.wall, "s")
+    bench.rows.add("reconcile: processor", measured.cpu, "s")
     bench.rows.add("reconcile: peak memory", measured.peak, "MB")
 
 

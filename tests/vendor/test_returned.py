@@ -566,7 +566,7 @@ def test_a_cell_with_a_novel_in_it_is_refused(
     """32,767 characters, the most that a cell can hold, in any column that is read; nothing of it is repeated."""
     changed = [list(row) for row in rows]
     changed[3][column] = "x" * 32_767
-    write, place = (write_xlsx, "row 5") if column == UUID else (write_csv, "line 6")
+    write, place = (write_xlsx, "sheet Cards, row 5") if column == UUID else (write_csv, "line 6")
     path = write(tmp_path / "back", changed)
     completed = here("reconcile", batch.manifest.path, path, "--out", tmp_path / "out")
     assert completed.code == ExitCode.INPUT

@@ -30,9 +30,12 @@ class Holder(NamedTuple):
     """A UUID that a chip is listed with, and where."""
 
     order: tuple[int, int]
-    where: str
     number: int
     """The card's number; 0 for a UUID of no card."""
+    uuid: str
+    """What is in the row if it has no UUID: where it is."""
+    row: Row | None
+    """The row; None for a chip of the earlier reconciliation."""
 
 
 class Ledger:
@@ -59,9 +62,10 @@ class Ledger:
         self._claims: defaultdict[int, list[Claim]] = defaultdict(list)
         self._returned: list[ReturnedCard] = []
         self._before: dict[int, ReturnedCard] = {}
-        self._chips: dict[str, dict[str, Holder]] = {}
-        """The UUIDs that each chip is listed with."""
-        self._chips_forward = self._chips_backward = 0
+        self._chips: dict[str, Holder] = {}
+        """The first UUID that each chip is listed with."""
+        self._shared: dict[str, dict[str, Holder]] = {}
+        """All UUIDs of the chips that are listed with several."""
 
     def note(self, row: Row, whose: Whose) -> None:
         """Note a row, and which card it belongs to."""
@@ -82,12 +86,12 @@ class Ledger:
                 self.taken_over += 1
                 self._returned.append(before)
                 if before.verdict is Verdict.ENCODED and before.chip:
-                    self._hold(before.chip, card.uuid, Holder((0, card.number), self._earlier, card.number))
+                    self._hold(before.chip, Holder((0, card.number), card.number, card.uuid, None))
                 continue
             self._returned.append(self._judged(card, claims, before))
         for stray in self.strays:
             if uid := stray.row.chip.uid:
-                self._hold(uid, stray.row.uuid or stray.row.where, Holder(stray.row.order, stray.row.where, 0))
+                self._hold(uid, _holder(stray.row, 0))
         self._find_shared()
         counts = Counter(each.verdict for each in self._returned)
         return Counts(counts, sum(each.unused_spare for each in self._returned))
@@ -101,19 +105,17 @@ class Ledger:
         for claim in counted:
             row = claim.row
             if row.chip.uid and not (claim.standing is Standing.NAMED and claim.lends):
-                owner = 0 if claim.standing is Standing.NAMED else card.number
-                self._hold(row.chip.uid, row.uuid or row.where, Holder(row.order, row.where, owner))
+                self._hold(row.chip.uid, _holder(row, 0 if claim.standing is Standing.NAMED else card.number))
         found: CardJudgement = judge(counted, is_spare=self.index.is_spare(card.number))
         self.strays += [Stray(each.row, f"{each.why}, which has a good row of its own") for each in found.strays]
         self.warnings += found.warnings
-        is_again = any(claim.row.round > 1 for claim in counted)
         if len(counted) < len(claims):
             self._set_aside(card.number, [claim for claim in claims if claim not in counted])
         chip = found.chip
         if before is not None and before.verdict is Verdict.ENCODED and found.verdict is Verdict.ENCODED:
             chip = chip or before.chip
             if before.chip not in {"", chip}:
-                if is_again:
+                if any(claim.row.round > 1 for claim in counted):
                     self._aside(self._earlier, card.number, before.chip)
                 else:
                     reason = f"it is on 2 chips: {before.chip} ({self._earlier}), {chip} ({counted[0].row.where})"
@@ -141,54 +143,64 @@ class Ledger:
         before = self._before.get(number)
         return list(dict.fromkeys([*chips, *([before.chip] if before and before.chip else [])]))
 
-    def _hold(self, chip: str, uuid: str, holder: Holder) -> None:
-        holders = self._chips.setdefault(chip, {})
-        if uuid not in holders or holder < holders[uuid]:
-            holders[uuid] = holder
-        if len(chip) == _MAKERS_DIGITS and len(holders) == 1:
-            self._chips_backward += chip.endswith(MAKER) and not chip.startswith(MAKER)
-            self._chips_forward += chip.startswith(MAKER) or not chip.endswith(MAKER)
+    def _hold(self, chip: str, holder: Holder) -> None:
+        first = self._chips.setdefault(chip, holder)
+        if first is holder:
+            return
+        if first.uuid != holder.uuid or chip in self._shared:
+            holders = self._shared.setdefault(chip, {first.uuid: first})
+            if holder.order < holders.setdefault(holder.uuid, holder).order:
+                holders[holder.uuid] = holder
+        elif holder.order < first.order:
+            self._chips[chip] = holder
+
+    def _holders(self, chip: str) -> dict[str, Holder]:
+        """Return the UUIDs that a chip is listed with, and where."""
+        first = self._chips[chip]
+        return self._shared.get(chip, {first.uuid: first})
 
     @property
     def chips_look_reversed(self) -> bool:
         """Whether all UIDs of 7 bytes end with the maker's number that they should begin with."""
-        return self._chips_backward > 0 and self._chips_forward == 0
+        chips = [chip for chip in self._chips if len(chip) == _MAKERS_DIGITS]
+        return bool(chips) and all(chip.endswith(MAKER) and not chip.startswith(MAKER) for chip in chips)
 
     def _find_shared(self) -> None:
         """Find cards that share a chip, or whose chips seem to be one; none of them counts as encoded."""
-        shared = {chip for chip, holders in self._chips.items() if len(holders) > 1}
         related = self._related()
-        if not shared and not related:
+        if not self._shared and not related:
             return
         for at, each in enumerate(self._returned):
             if each.verdict is not Verdict.ENCODED:
                 continue
-            if each.chip in shared:
-                reason = f"chip {each.chip} is listed for {self._listed(self._chips[each.chip])}"
+            if each.chip in self._shared:
+                reason = f"chip {each.chip} is listed for {self._listed(each.chip)}"
             elif each.chip in related:
                 reason = related[each.chip]
             else:
                 continue
             self._returned[at] = ReturnedCard(each.card, Verdict.DUPLICATE, each.chip, reason)
 
-    def _listed(self, holders: dict[str, Holder]) -> str:
-        found = sorted(holders.values())
+    def _listed(self, chip: str) -> str:
+        found = sorted(self._holders(chip).values(), key=lambda holder: holder.order)
         cards = [f"card {each.number}" if each.number else "an unknown UUID" for each in found]
-        places = [f"{card} ({each.where})" for card, each in zip(cards, found, strict=True)]
+        wheres = [each.row.where if each.row else self._earlier for each in found]
+        places = [f"{card} ({where})" for card, where in zip(cards, wheres, strict=True)]
         return listed(places, SHOWN_HOLDERS)
 
     def _related(self) -> dict[str, str]:
         """Return the chips that are another one's UID in another form, and why: reversed, cut off or padded."""
         found: dict[str, str] = {}
         lengths = sorted({len(chip) for chip in self._chips})
-        for chip, holders in self._chips.items():
+        shorter = {length: lengths[:at] for at, length in enumerate(lengths)}
+        for chip in self._chips:
             pairs = [(reverse(chip), "its bytes reversed")]
-            for length in lengths[: lengths.index(len(chip))]:
+            for length in shorter[len(chip)]:
                 pairs += [(chip[:length], "bytes added at its end"), (chip[-length:], "bytes added at its front")]
                 pairs += [(reverse(part), f"its bytes reversed, and {how}") for part, how in pairs[-2:]]
             for other, how in pairs:
-                if other != chip and other in self._chips and {*self._chips[other]} != {*holders}:
-                    first, second = (self._listed(self._chips[each]) for each in (other, chip))
+                if other != chip and other in self._chips and {*self._holders(other)} != {*self._holders(chip)}:
+                    first, second = self._listed(other), self._listed(chip)
                     both = f"chips {other} ({first}) and {chip} ({second})"
                     reason = f"{both} seem to be one: the second is the first with {how}"
                     found.setdefault(chip, reason)
@@ -198,6 +210,10 @@ class Ledger:
     def __iter__(self) -> Iterator[ReturnedCard]:
         """Yield every card with what became of it, in the order of their numbers, once they are judged."""
         return iter(self._returned)
+
+
+def _holder(row: Row, number: int) -> Holder:
+    return Holder((row.table.index, row.line), number, row.uuid or row.where, row)
 
 
 def _says_anything(claims: "list[Claim] | tuple[()]", before: ReturnedCard) -> bool:

@@ -20,6 +20,7 @@ from dataloader.vendor.returned import (
 SHOWN = 60
 """Characters of a cell that messages repeat."""
 OK = "ok"
+_OKS = ("ok", "OK", "Ok")
 _DIGITS = 9
 """Of a card number; more than any batch has."""
 
@@ -122,6 +123,24 @@ def parse_number(cell: Cell) -> int | None:
 
 def understand(table: TableInput, cells: ReturnedRow) -> Row:
     """Return what a row says."""
+    return _understand_plain(table, cells) or _understand_any(table, cells)
+
+
+def _understand_plain(table: TableInput, cells: ReturnedRow) -> Row | None:
+    """Return what a row says that is plainly encoded, as most are; None for any other."""
+    line, number, uuid, check, _, chip_text, result, note, hidden = cells
+    if result not in _OKS or note != "" or hidden or table.source.is_named_so:
+        return None
+    if not (type(number) is type(uuid) is type(check) is type(chip_text) is str):
+        return None
+    chip = read_chip(chip_text, CellKind.TEXT, table.byte_order, decimal=table.source.decimal)
+    if not (chip.uid and number.isascii() and number.isdigit() and len(number) <= _DIGITS):
+        return None
+    is_by_chip = not table.delivery.fills_result
+    return Row(table, line, int(number), number, uuid, check.strip().upper(), Said.ENCODED, chip, by_chip=is_by_chip)
+
+
+def _understand_any(table: TableInput, cells: ReturnedRow) -> Row:
     warnings: list[str] = []
     number_text, number_kind = text_of(cells.number)
     uuid_text, uuid_kind = text_of(cells.uuid)

@@ -39,6 +39,8 @@ class CardJudgement:
 
 def counting(claims: Sequence[Claim]) -> Sequence[Claim]:
     """Return the claims that count: those of the last round that says anything about the card."""
+    if len(claims) == 1:
+        return claims
     last = max((claim.row.round for claim in claims if claim.row.said is not Said.NOTHING), default=None)
     return claims if last is None else [claim for claim in claims if claim.row.round == last]
 

@@ -136,7 +136,7 @@ def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> None:
     before = [""] * left
     chunk: list[list[Any]] = []
     for at, cells in enumerate(sheet.iter_rows()):
-        if any(cell != "" for cell in cells) or at in marks.formulas:
+        if cells.count("") < len(cells) or at in marks.formulas:
             row: list[Any] = [*before, *cells]
             for column in marks.formulas.get(at, ()):
                 row += [""] * (column + 1 - len(row))

@@ -39,6 +39,7 @@ _SHOWN = 40
 """Characters of a cell that messages repeat."""
 _MARKED = re.compile(r'=\s*"(.*)"\s*\Z', re.DOTALL)
 _SHORTEST_DECIMAL = 8
+_EMPTY = ("",) * len(KEYS)
 
 
 class ReturnedRow(NamedTuple):
@@ -134,6 +135,15 @@ def _texts(cells: list[Cell]) -> list[str]:
     return [unmarked(cell) if isinstance(cell, str) else text_of(cell)[0] for cell in cells]
 
 
+def _is_plain(cells: tuple[Cell, ...]) -> bool:
+    """Return whether cells are texts without marks, and not too long: most rows need no other look."""
+    try:
+        joined = "\0".join(cells)
+    except TypeError:
+        return False
+    return joined[:1] not in {"=", "'"} and "\0=" not in joined and "\0'" not in joined and len(joined) <= MAX_CELL
+
+
 def unmarked(text: str) -> str:
     """Return a text without the marks that keep spreadsheet programs from changing it: ``="04A1"``, ``'04A1``."""
     if text[:1] == "=" and (match := _MARKED.match(text)):
@@ -205,6 +215,7 @@ class _Reader:
         """Read rows into a table, up to the next row of titles; return that, and its columns."""
         pick = itemgetter(*columns.indices)
         width = max(columns.at.values()) + 1
+        all_hidden = self._grid.hidden
         read = {*columns.at.values()}
         is_plain = not columns.unread
         surveys = {at: _Survey(name, columns.titles[at]) for at, name in columns.unread.items()}
@@ -217,9 +228,8 @@ class _Reader:
             if table.total > self._reading.max_rows:
                 break
             picked = pick([*cells, *[""] * (width - len(cells)), ""])
-            picked = tuple(
-                unmarked(cell) if isinstance(cell, str) and cell[:1] in "='" and cell else cell for cell in picked
-            )
+            if not _is_plain(picked):
+                picked = self._checked(row.number, picked)
             uuid = picked[1]
             if not (isinstance(uuid, str) and len(uuid) == 36):  # noqa: PLR2004 - a UUID's
                 again = self._titles(row)
@@ -231,10 +241,24 @@ class _Reader:
             if not is_plain or len(cells) > len(columns.titles):
                 known = {at for at, title in enumerate(columns.titles) if understand_title(title) == ("", True)}
                 self._survey(surveys, row, read | known, uuid_at)
-            if any(cell != "" for cell in picked):
-                table.rows.append(ReturnedRow._make((row.number, *picked, self._hidden(row, matters))))
+            if picked != _EMPTY:
+                hidden = self._hidden(row, matters) if all_hidden or row.hidden or row.struck else ""
+                table.rows.append(ReturnedRow._make((row.number, *picked, hidden)))
         self._finish(table, surveys)
         return head or (None, None)
+
+    def _checked(self, line: int, picked: tuple[Cell, ...]) -> tuple[Cell, ...]:
+        """Return the cells of a row without marks.
+
+        Raises:
+            InputError: one is far too long.
+        """
+        for key, cell in zip(KEYS, picked, strict=True):
+            if isinstance(cell, str) and len(cell) > MAX_CELL:
+                where = f"{self._path}{self._sheet()}, {self._grid.unit} {line}"
+                rule = f"the cell of the {key} holds {len(cell):,} characters; the limit is {MAX_CELL:,}"
+                raise InputError(Problem(where, rule, "have it shortened"))
+        return tuple(unmarked(cell) if isinstance(cell, str) else cell for cell in picked)
 
     def _titles(self, row: GridRow) -> Columns | None:
         """Return the columns of a row that is one of titles, too."""
@@ -294,11 +318,10 @@ class _Reader:
         Raises:
             InputError: a column that was not understood holds results, chip UIDs or other UUIDs.
         """
-        for row in table.rows:
-            result = text_of(row.result)[0].strip()
-            table.fills_result = table.fills_result or bool(result and result.casefold() != SPARE)
-            table.fills_chip = table.fills_chip or bool(text_of(row.chip)[0].strip())
-            table.hidden += bool(row.hidden)
+        results = (text_of(row.result)[0].strip() for row in table.rows)
+        table.fills_result = any(result and result.casefold() != SPARE for result in results)
+        table.fills_chip = any(text_of(row.chip)[0].strip() for row in table.rows)
+        table.hidden = sum(1 for row in table.rows if row.hidden)
         table.decimal = table.fills_chip and are_decimal(
             text for text, kind in (text_of(row.chip) for row in table.rows) if kind is CellKind.TEXT
         )

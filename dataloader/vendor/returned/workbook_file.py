@@ -24,6 +24,7 @@ FILE_SIZES = 60
 """How many times the size of a workbook it may take of memory, beyond :data:`MEMORY`, where the batch is not known."""
 GRACE = 10
 """Seconds that the process is given to end by itself, once nothing more is wanted of it."""
+_NONE: frozenset[int] = frozenset()
 _MODULE = "dataloader.vendor.returned.sandbox"
 
 
@@ -130,7 +131,7 @@ class _Rows:
                 self.after = record
                 return
             for number, hidden, struck, cells in record:
-                yield GridRow(number, cells, hidden, frozenset(struck))
+                yield GridRow(number, cells, hidden, frozenset(struck) if struck else _NONE)
 
 
 def _records(path: Path, stream: IO[bytes], memory: int, *, only_unsafe: bool = False) -> Iterator[Any]:

@@ -28,10 +28,17 @@ MAX_TREE = 5_000_000
 _PIECE = 1 << 20
 _OVERLAP = 2_000
 """Bytes of a piece that are looked at again with the next; the start of an element is far shorter."""
-_MARKS = re.compile(
-    rb"<(?:[\w.-]+:)?f[\s/>]|\shidden\s*=|\szeroHeight\s*=|\sht\s*=\s*[\"']0|<(?:[\w.-]+:)?strike[\s/>]"
-)
-"""What a sheet holds that has formulas, hidden rows or text that is struck through."""
+_MARKS = {
+    literal: re.compile(pattern)
+    for pattern, literals in (
+        (rb"[<:]f[\s/>]", (b"<f", b":f")),
+        (rb"(hidden|zeroHeight)\s*=", (b"hidden", b"zeroHeight")),
+        (rb"\sht\s*=\s*[\"']0", (b" ht", b"\t", b"\n", b"\r")),
+        (rb"strike[\s/>]", (b"strike",)),
+    )
+    for literal in literals
+}
+"""What a sheet holds that has formulas, hidden rows or text that is struck through, by a part that is found fast."""
 _REF = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})(?::\$?([A-Z]{1,3})\$?([0-9]{1,7}))?\Z")
 _MAX_SPREAD = 10_000_000
 """Cells of one formula."""
@@ -153,7 +160,7 @@ class _Package:
                 piece = before + piece
                 wide = first and (piece[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in piece[:4])
                 # In UTF-16, what is looked for has zeros between its characters.
-                found = found or wide or _MARKS.search(piece) is not None
+                found = found or wide or any(text in piece and mark.search(piece) for text, mark in _MARKS.items())
                 shown = piece.replace(b"\0", b"")
                 if b"<!" in shown and (b"<!DOCTYPE" in shown or b"<!ENTITY" in shown):
                     raise UnsafeError("defines entities, which could expand to anything")
