@@ -1,34 +1,40 @@
-"""How batches came into use: the JSON of earlier runs, for the chart of a report."""
+"""How batches came into use: the JSON of earlier runs, for the charts of a report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from dataloader.common import FileError, InputError, Problem
+from dataloader.cli._options import HistoryOptions, ReportOptions
+from dataloader.common import FileError, InputError, Problem, UsageError
 from dataloader.report import Moment
 
 Counts = Mapping[str, int]
 
 
 def read_history(
-    paths: Sequence[Path], counts_of: Callable[[dict[str, Any]], Counts], present: Moment
-) -> tuple[Moment, ...]:
-    """Return what earlier runs of a command found, and the present one.
+    options: HistoryOptions, report: ReportOptions, counts_of: Callable[[dict[str, Any]], Mapping[str, Counts]]
+) -> dict[str, tuple[Moment, ...]]:
+    """Return what earlier runs of a command found, before the present run begins.
+
+    Runs that failed before they found anything are skipped, so that the output of a cron job can be used as it is.
 
     Args:
-        paths: files that hold what ``--json`` printed, a line each.
-        counts_of: takes the counts from such an object; raises LookupError or TypeError for another command's.
-        present: what this run found.
+        options: the files that hold what ``--json`` printed, a line for each run.
+        report: where the report goes that needs the history.
+        counts_of: takes the counts from such an object, by the batch that they are about; raises LookupError,
+            TypeError or AttributeError for the output of another command.
 
     Raises:
         FileError: a file can't be read.
-        InputError: one holds something else.
+        InputError: a file holds something else.
+        UsageError: there is no report.
     """
-    found = [present]
-    for path in paths:
+    if options.history and report.report is None:
+        raise UsageError("--history", rule="is for a report", todo="add --report FILE")
+    found: dict[str, list[Moment]] = {}
+    for path in options.history:
         try:
             lines = path.read_bytes().splitlines()
         except OSError as error:
@@ -36,10 +42,14 @@ def read_history(
         for number, line in enumerate(lines, 1):
             try:
                 data = orjson.loads(line)
-                moment = Moment(data["time"], {key: int(count) for key, count in counts_of(data).items()})
-                datetime.fromisoformat(moment.time)
+                if "error" in data and "time" not in data:
+                    continue
+                time = data["time"]
+                datetime.fromisoformat(time)
+                for name, counts in counts_of(data).items():
+                    moment = Moment(time, {key: int(count) for key, count in counts.items()})
+                    found.setdefault(name, []).append(moment)
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 rule = "is not what --json of the same command printed"
                 raise InputError(Problem(f"{path}, line {number}", rule, "name the files of earlier runs")) from error
-            found.append(moment)
-    return tuple(found)
+    return {name: tuple(moments) for name, moments in found.items()}

@@ -1,34 +1,45 @@
 """The command ``batches``: the batches in a folder, and the next step for each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dataloader.cli._command import command
+from dataloader.cli._history import read_history
+from dataloader.cli._next import target_words
 from dataloader.cli._options import (
     PATH,
+    HistoryOptions,
+    ReportOptions,
     SnapsetOptions,
     TargetOptions,
     get_server,
     get_snapsets,
     get_target,
+    history_options,
+    report_options,
     snapset_options,
     target_options,
 )
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
+from dataloader.cli._report import reporting
 from dataloader.cli._table import table
-from dataloader.common import ExitCode, many
+from dataloader.common import ExitCode, many, now
 from dataloader.operations import BatchStatus, FoundBatch, find_batches, next_step
 from dataloader.operations import status as status_of
+from dataloader.report import History, Moment, batches_report
 
 
 @command(short_help="List the batches in a folder, and the next step for each.")
 @click.argument("folder", type=PATH, default=Path(), metavar="[DIR]")
 @target_options
 @snapset_options
+@report_options
+@history_options
 @global_options
 @click.pass_obj
 def batches(
@@ -37,43 +48,74 @@ def batches(
     *,
     target_options: TargetOptions,
     snapset_options: SnapsetOptions,
+    report_options: ReportOptions,
+    history_options: HistoryOptions,
     folder: Path,
 ) -> ExitCode:
     """List the batches in a folder: rounds that came back, cards ready, and the next step for each.
 
-    With a target, also how many cards are loaded, edited and revoked there.
+    With a target, also how many cards are loaded, edited and revoked there. A report can draw how each batch came into
+    use: keep what --json prints, and name it with --history.
 
     \b
     Example:
       dataloader batches batches --target production
     """
+    earlier = read_history(history_options, report_options, _drawn_by_batch)
     found = find_batches(folder)
+    manifests = [each.manifest for each in found.batches]
     states: dict[str, BatchStatus] = {}
+    target = server = None
     if target_options.is_named:
         target = get_target(output, target_options)
-        snapsets = get_snapsets(output, snapset_options, target)
         server = get_server(target)
-        progress = Progress(output, "cards")
-        try:
-            manifests = [each.manifest for each in found.batches]
-            result = status_of(server, target, manifests, snapsets, on_progress=progress)
-        finally:
-            progress.close()
-        states = {
-            each.manifest.header.digest: status for each, status in zip(found.batches, result.batches, strict=True)
-        }
-    output.result(
-        {"batches": [_json(each, states.get(each.manifest.header.digest)) for each in found.batches]},
-        _text(found.batches, states),
-    )
-    output.warnings(found.problems)
+    context = click.get_current_context()
+    options = output.masked(target_words(context))
+    time = now()
+    with reporting(output, report_options, "Overview", manifests, target, server) as report:
+        if target is not None and server is not None:
+            snapsets = get_snapsets(output, snapset_options, target)
+            progress = Progress(output, "cards", whole=sum(each.count for each in manifests))
+            try:
+                result = status_of(server, target, manifests, snapsets, on_progress=progress)
+            finally:
+                progress.close()
+            digests = [each.header.digest for each in manifests]
+            states = dict(zip(digests, result.batches, strict=True))
+        data = {"time": time, "batches": [_json(each, states, options) for each in found.batches]}
+        output.result(data, _text(found.batches, states, options))
+        output.warnings(found.problems)
+        present = _drawn_by_batch(data)
+        histories = tuple(
+            History(
+                f"Batch {each.header.name} over time",
+                (*earlier.get(each.header.digest, ()), Moment(time, present[each.header.digest])),
+            )
+            for each in manifests
+        )
+        where = folder.resolve().name or str(folder)
+        report(lambda: replace(batches_report(where, found.batches, states, options), histories=histories), ExitCode.OK)
     return ExitCode.OK
 
 
-def _json(batch: FoundBatch, status: BatchStatus | None) -> dict[str, Any]:
+_DRAWN = ("encoded", "loaded", "edited", "revoked", "wrong")
+"""What a report draws over time."""
+
+
+def _drawn_by_batch(data: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Return what is drawn of each batch, by its digest."""
+    return {
+        each["digest"]: {"encoded": each["ready"] or 0, **{name: each[name] for name in _DRAWN if name in each}}
+        for each in data["batches"]
+    }
+
+
+def _json(batch: FoundBatch, states: Mapping[str, BatchStatus], options: str) -> dict[str, Any]:
     header = batch.manifest.header
+    status = states.get(header.digest)
     return {
         "name": header.name,
+        "digest": header.digest,
         "manifest": str(batch.manifest.path),
         "cards": header.cards,
         "spares": sum(header.spares.values()),
@@ -98,11 +140,11 @@ def _json(batch: FoundBatch, status: BatchStatus | None) -> dict[str, Any]:
                 "wrong": status.wrong,
             }
         ),
-        "next": next_step(batch, status),
+        "next": str(next_step(batch, status, options)),
     }
 
 
-def _text(found: tuple[FoundBatch, ...], states: dict[str, BatchStatus]) -> Iterator[str]:
+def _text(found: tuple[FoundBatch, ...], states: Mapping[str, BatchStatus], options: str) -> Iterator[str]:
     if not found:
         yield "no batches here"
         return
@@ -119,4 +161,9 @@ def _text(found: tuple[FoundBatch, ...], states: dict[str, BatchStatus]) -> Iter
     yield ""
     yield f"next for {many(len(found), 'batch', 'batches')}:"
     for each in found:
-        yield f"  {each.manifest.header.name}: {next_step(each, states.get(each.manifest.header.digest))}"
+        step = next_step(each, states.get(each.manifest.header.digest), options)
+        words = f" {step.words}" if step.words else ""
+        then = ", then" if words and step.command else ""
+        yield f"  {each.manifest.header.name}:{words}{then}"
+        if step.command:
+            yield f"    {step.command}"

@@ -1,6 +1,6 @@
 """The command ``status``: the state of batches at a glance."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from dataloader.cli._table import table
 from dataloader.common import ExitCode, many, now
 from dataloader.operations import BatchStatus, CardVerdict, StatusResult, VerifyVerdict
 from dataloader.operations import status as status_of
-from dataloader.report import Moment, Noted, status_report
+from dataloader.report import History, Moment, Noted, status_report
 
 
 @command(short_help="See batches at a glance: loaded, edited, revoked, wrong.")
@@ -65,6 +65,7 @@ def status(
     Example:
       dataloader status batches/spring.batch.jsonl --target production
     """
+    earlier = read_history(history_options, report_options, lambda data: {"": _drawn(data)})
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
@@ -97,11 +98,9 @@ def status(
                 output.warn(f"batch {batch.name}: {batch.loaded:,} cards are loaded, {rest}; revoke the others")
         wrong = result.total.wrong
         code = ExitCode.VERIFY if wrong else ExitCode.OK
-        moment = Moment(time, {_word(column): getattr(result.total, column) for column in _DRAWN})
-        history = read_history(
-            history_options.history, lambda data: {_word(column): data[column] for column in _DRAWN}, moment
-        )
-        report(lambda: replace(status_report(read, result, noted), history=history), code)
+        moment = Moment(time, _drawn(_counts(result.total)))
+        history = History("Over time", (*earlier.get("", ()), moment))
+        report(lambda: replace(status_report(read, result, noted), histories=(history,)), code)
     if wrong:
         output.error(f"{many(wrong, 'card')} wrong (`dataloader verify` says what is wrong with each)", code)
     return code
@@ -111,8 +110,8 @@ _DRAWN = ("loaded", "edited", "revoked", "missing", "wrong")
 """What a report draws over time."""
 
 
-def _word(column: str) -> str:
-    return column.replace("_", " ")
+def _drawn(counts: Mapping[str, Any]) -> dict[str, int]:
+    return {column: counts[column] for column in _DRAWN}
 
 
 _COLUMNS = ("minted", "encoded", "loaded", "edited", "revoked", "missing", "wrong")

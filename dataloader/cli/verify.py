@@ -43,7 +43,7 @@ from dataloader.operations import (
     VerifyVerdict,
 )
 from dataloader.operations import verify as verify_cards
-from dataloader.report import Moment, Noted, verify_report
+from dataloader.report import History, Moment, Noted, verify_report
 
 
 @command(short_help="Check that every card works.")
@@ -76,6 +76,7 @@ def verify(
     Example:
       dataloader verify batches/spring.batch.jsonl --target production --sample 200
     """
+    earlier = read_history(history_options, report_options, lambda data: {"": data["verdicts"]})
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
@@ -100,8 +101,8 @@ def verify(
         output.warnings(verdicts.cards.lines(), in_report=True)
         code = ExitCode.OK if result.good else ExitCode.VERIFY
         moment = Moment(time, {each.value: result.verdicts[each] for each in VerifyVerdict})
-        history = read_history(history_options.history, lambda data: data["verdicts"], moment)
-        report(lambda: replace(verify_report(read, result, verdicts.noted), history=history), code)
+        history = History("Over time", (*earlier.get("", ()), moment))
+        report(lambda: replace(verify_report(read, result, verdicts.noted), histories=(history,)), code)
     if code is not ExitCode.OK:
         bad = result.verdicts[VerifyVerdict.MISSING] + result.verdicts[VerifyVerdict.WRONG]
         output.error(f"{many(bad, 'card')} would not work ({_advice(read, result)})", code)

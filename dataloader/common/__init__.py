@@ -81,7 +81,16 @@ if TYPE_CHECKING:
     )
     from dataloader.common.validation import explain, is_valid
     from dataloader.common.version import VERSION
-    from dataloader.common.words import are, card_numbers, did_you_mean, listed, many, shorten_uuids, without_uuids
+    from dataloader.common.words import (
+        are,
+        card_numbers,
+        did_you_mean,
+        listed,
+        many,
+        ranges,
+        shorten_uuids,
+        without_uuids,
+    )
 
 __all__ = [
     "BATCH_DOCUMENTS",
@@ -153,6 +162,7 @@ __all__ = [
     "printable_json",
     "progress_interval",
     "raise_problems",
+    "ranges",
     "rank",
     "read_file",
     "read_json5",
@@ -242,7 +252,7 @@ _NAMES = {
     ),
     "validation": ("explain", "is_valid"),
     "version": ("VERSION",),
-    "words": ("are", "card_numbers", "did_you_mean", "listed", "many", "shorten_uuids", "without_uuids"),
+    "words": ("are", "card_numbers", "did_you_mean", "listed", "many", "ranges", "shorten_uuids", "without_uuids"),
 }
 """The names of each module."""
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}

@@ -51,6 +51,17 @@ def without_uuids(text: str) -> str:
 
 def card_numbers(numbers: Iterable[int]) -> str:
     """Return card numbers in ascending order, runs of them folded: ``card 17``, ``cards 6 to 300, 305``."""
+    found = [*numbers]
+    return f"card{'' if len(found) == 1 else 's'} {ranges(found)}"
+
+
+def ranges(numbers: Iterable[int], shown: int | None = None) -> str:
+    """Return numbers in ascending order, runs of them folded: ``6 to 300, 305``.
+
+    Args:
+        numbers: the numbers.
+        shown: after how many runs the rest are only counted; None for all of them.
+    """
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
@@ -59,7 +70,7 @@ def card_numbers(numbers: Iterable[int]) -> str:
             runs.append([number, number])
     parts = [
         f"{first:,}" if first == last else f"{first:,} to {last:,}" if last > first + 1 else f"{first:,}, {last:,}"
-        for first, last in runs
+        for first, last in runs[:shown]
     ]
-    one = len(runs) == 1 and runs[0][0] == runs[0][1]
-    return f"card{'' if one else 's'} {', '.join(parts)}"
+    rest = sum(last - first + 1 for first, last in runs[len(parts) :])
+    return ", ".join(parts) + (f" and {rest:,} more" if rest else "")

@@ -9,7 +9,7 @@ from dataloader.operations.backups import (
     prune,
     read_backups,
 )
-from dataloader.operations.batches import Folder, FoundBatch, find_batches, next_step
+from dataloader.operations.batches import Folder, FoundBatch, NextStep, find_batches, next_step
 from dataloader.operations.card import CardState, FoundCard, card_state, find_card
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.changes import ABSENT, Changes, Edits, Term
@@ -85,6 +85,7 @@ __all__ = [
     "KeepRules",
     "Kept",
     "LoadResult",
+    "NextStep",
     "Outcome",
     "Plan",
     "PruneResult",

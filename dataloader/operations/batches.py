@@ -95,21 +95,36 @@ def _files(folder: Path) -> Iterator[Path]:
         raise FileError.of(error, folder, "name a folder that can be read") from error
 
 
-def next_step(batch: FoundBatch, status: BatchStatus | None) -> str:
-    """Return what is to be done next with a batch, as a command where there is one.
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What is to be done next with a batch."""
+
+    words: str
+    """What no command does; empty if there is nothing of that kind."""
+    command: str = ""
+    """What to type then; empty if there is nothing to do."""
+
+    def __str__(self) -> str:
+        """Return the step as one line."""
+        return ", then ".join(filter(None, (self.words, self.command)))
+
+
+def next_step(batch: FoundBatch, status: BatchStatus | None, options: str = "") -> NextStep:
+    """Return what is to be done next with a batch.
 
     Args:
         batch: the batch.
         status: its state on a target, None if no target was asked.
+        options: the options that name this target, each after a blank.
     """
     manifest, newest = batch.manifest, batch.newest
+    reconcile = f"dataloader reconcile {quote(str(manifest.path))} RETURNED"
     if newest is None:
-        return f"dataloader reconcile {quote(str(manifest.path))} RETURNED"
+        return NextStep("", reconcile)
     if batch.to_encode:
-        cards = many(batch.to_encode, "card")
-        return f"have {cards} encoded again, then dataloader reconcile {quote(str(manifest.path))} RETURNED"
+        return NextStep(f"have {many(batch.to_encode, 'card')} encoded again", reconcile)
     if status is not None and status.wrong:
-        return f"dataloader verify {quote(str(newest.path))}"
+        return NextStep("", f"dataloader verify {quote(str(newest.path))}{options}")
     if status is None or status.loaded < newest.count:
-        return f"dataloader load {quote(str(newest.path))}"
-    return "none: every card is loaded"
+        return NextStep("", f"dataloader load {quote(str(newest.path))}{options}")
+    return NextStep("none: every card is loaded")

@@ -1,11 +1,12 @@
 """Reports: what came of a run, as one HTML page."""
 
+from dataloader.report.batches import batches_report
 from dataloader.report.documents import NotedDocument, matter
 from dataloader.report.drill import answers as drill_answers
 from dataloader.report.drill import drill_report
 from dataloader.report.facts import Run, described, facts, stopped
 from dataloader.report.load import load_report, plan_report
-from dataloader.report.model import Attention, Bar, Chart, Fact, Moment, Report, Share, Table, Tone
+from dataloader.report.model import Attention, Bar, Chart, Fact, History, Moment, Report, Share, Step, Table, Tone
 from dataloader.report.notes import Noted, about
 from dataloader.report.reconcile import reconcile_report
 from dataloader.report.render import render
@@ -18,15 +19,18 @@ __all__ = [
     "Bar",
     "Chart",
     "Fact",
+    "History",
     "Moment",
     "Noted",
     "NotedDocument",
     "Report",
     "Run",
     "Share",
+    "Step",
     "Table",
     "Tone",
     "about",
+    "batches_report",
     "described",
     "drill_answers",
     "drill_report",

@@ -10,7 +10,7 @@ from dataloader.report.model import Attention, Table, Tone, table_of
 from dataloader.report.notes import Noted, card_names, folded_names
 
 _TODO = {
-    VerifyVerdict.WRONG: "Run the command that `dataloader verify` names, or inspect the documents; then verify again.",
+    VerifyVerdict.WRONG: "Run the command below: it names the repair for each card. Then verify again.",
     VerifyVerdict.MISSING: "Load those that came back encoded, then verify again.",
 }
 _COMMANDS = {

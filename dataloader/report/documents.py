@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import TypeVar
 
 from dataloader.batch import CardFile
-from dataloader.common import many
+from dataloader.common import many, without_uuids
 from dataloader.operations import DESIGN_KIND
 from dataloader.replication import OUTCOMES, STATES, Explanation, Outcome, Severity, State
 from dataloader.report.model import Attention, Table, Tone, table_of
-from dataloader.report.notes import ALL_OF_THEM, Noted, card_names
+from dataloader.report.notes import ALL_OF_THEM, Noted, card_names, folded_names
 from dataloader.target import Target
 
 What = TypeVar("What", bound=StrEnum)
@@ -130,15 +130,20 @@ def _sentences(said: Explanation) -> str:
 
 
 def _table(name: str, documents: Sequence[NotedDocument], names: Mapping[str, str]) -> Table:
-    return table_of(
-        f"Documents {_HEADINGS.get(name, name)}",
-        {
-            "Document": [document.id for document in documents],
-            "Database": [document.database for document in documents],
-            "Card": [_card(document, names) for document in documents],
-            "Reason": [document.reason for document in documents],
-        },
-    )
+    """Return documents as a table; those of cards with which the same is the matter are one row."""
+    groups: dict[tuple[str, ...], list[NotedDocument]] = {}
+    for document in documents:
+        kind = without_uuids(document.id)
+        key = (document.database, kind, without_uuids(document.reason))
+        groups.setdefault(key if _card(document, names) else (*key, document.id), []).append(document)
+    rows = [
+        (same[0].id, database, _card(same[0], names), same[0].reason)
+        if len(same) == 1
+        else (f"{len(same):,} like {same[0].id}", database, folded_names([_card(each, names) for each in same]), reason)
+        for (database, _, reason, *_), same in groups.items()
+    ]
+    heads = ("Document", "Database", "Card", "Reason")
+    return table_of(f"Documents {_HEADINGS.get(name, name)}", dict(zip(heads, zip(*rows, strict=True), strict=True)))
 
 
 def _uuids(document: NotedDocument) -> list[str]:

@@ -12,7 +12,7 @@ def answers(result: DrillResult) -> tuple[str, str]:
         risk = f"everything ({many(result.changes_at_risk, 'document')}): there was no backup before this drill"
     else:
         changes = many(result.changes_at_risk, "changed document")
-        risk = f"{changes} since the backup of {result.last_backup}"
+        risk = f"{changes} since the backup of {result.last_backup[:10]} {result.last_backup[11:16]} UTC"
     return (
         f"Data at risk when the drill began: {risk}.",
         f"Time to restore: {duration(result.seconds_to_restore)}.",
@@ -36,8 +36,9 @@ def drill_report(result: DrillResult) -> Report:
         attention.append(
             Attention(
                 f"{many(result.cards_not_working, 'card')} would not work after a restore",
-                "Run verify on the target, then the drill again.",
+                "Check the target itself first, then run the drill again.",
                 Tone.BAD,
+                command="dataloader verify {batch}{target}",
             )
         )
     restored = f"The restored copy is the backup, in all {result.leaves:,} leaves."

@@ -55,16 +55,21 @@ def described(report: Report, run: Run) -> Report:
         ("Snapset", "Cards", *(("Spares among them",) if spares else ())),
         tuple((name, count, *((spares[name],) if spares else ())) for name, count in snapsets.items()),
     )
-    attention = tuple(
-        replace(each, command=each.command.format(batch=run.batch, target=run.options)) for each in report.attention
-    )
+    attention = tuple(replace(each, command=_filled(each.command, run)) for each in report.attention)
+    steps = tuple(replace(each, command=_filled(each.command, run)) for each in report.steps)
     return replace(
         report.with_facts(facts(run)),
         where=where(run),
         figures=tuple(figures[:3]),
+        steps=steps,
         attention=attention,
         tables=(*report.tables, *((by_snapset,) if run.manifests and figures else ())),
     )
+
+
+def _filled(command: str, run: Run) -> str:
+    # Not str.format: a command may hold a path, and that any braces.
+    return command.replace("{batch}", run.batch).replace("{target}", run.options)
 
 
 def where(run: Run) -> str:

@@ -40,6 +40,16 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[tuple[str | int, ...], ...]
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers, a text in place of one aside."""
+        return tuple(any(isinstance(row[at], int) for row in self.rows) for at in range(len(self.head)))
+
+    @property
+    def stacks(self) -> bool:
+        """Whether there is too much in a row for a narrow screen: long texts side by side, or many columns."""
+        return len(self.head) > 3 or self.numeric.count(False) > 1  # noqa: PLR2004 - what fits
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -88,6 +98,16 @@ class Attention:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """Something to do next."""
+
+    text: str
+    """What it does, as a sentence."""
+    command: str
+    """What to type, as in :attr:`Attention.command`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """Something about the run."""
 
@@ -116,6 +136,15 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """What several runs found."""
+
+    caption: str
+    moments: tuple[Moment, ...]
+    """In any order; nothing is drawn of fewer than two."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A report."""
 
@@ -139,8 +168,10 @@ class Report:
     """The target, its environment and host, and the date: one line above the verdict."""
     figures: tuple[Figure, ...] = ()
     """What is shown in place of the bar where one share is all."""
-    history: tuple[Moment, ...] = ()
-    """How the counts came about, the earliest first; nothing is drawn of fewer than two."""
+    histories: tuple[History, ...] = ()
+    """How counts came about, a chart each."""
+    steps: tuple[Step, ...] = ()
+    """What to do next, in this order."""
 
     @property
     def total(self) -> int:

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from dataloader.batch import CardFile
-from dataloader.common import card_numbers, listed, many
+from dataloader.common import listed, many, ranges
 from dataloader.report.model import SHOWN
 
 ALL_OF_THEM = "--details FILE lists all of them, a line of JSON each."
 """Where to find what is not shown."""
+
+SHOWN_RUNS = 40
+"""Runs of card numbers in a folded row; the rest are counted."""
 
 T = TypeVar("T")
 
@@ -54,8 +57,7 @@ def folded_names(names: Sequence[str]) -> str:
         if number.replace(",", "").isdecimal():
             by_batch.setdefault(batch, []).append(int(number.replace(",", "")))
     return "; ".join(
-        (f"{batch}, " if batch else "") + card_numbers(sorted(numbers)).partition(" ")[2]
-        for batch, numbers in by_batch.items()
+        (f"{batch}, " if batch else "") + ranges(sorted(numbers), SHOWN_RUNS) for batch, numbers in by_batch.items()
     )
 
 

@@ -1,13 +1,16 @@
 """Reports of reconciliations: the verdict of each card, and what to do about it."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 
 from dataloader.batch import ReturnedCard, Verdict
-from dataloader.common import are, many
+from dataloader.common import are, many, ranges, without_uuids
 from dataloader.operations.reconcile import Reconciliation
-from dataloader.report.model import SHOWN, Attention, Report, Share, Table, Tone, table_of
-from dataloader.report.notes import ALL_OF_THEM, Noted, about
+from dataloader.report.model import SHOWN, Attention, Report, Share, Step, Table, Tone, table_of
+from dataloader.report.notes import ALL_OF_THEM, SHOWN_RUNS, about
 
 _SHARES = {
     Verdict.ENCODED: (Tone.GOOD, "are on chips, without a doubt"),
@@ -27,6 +30,7 @@ _TODO = {
     Verdict.MISSING: "Ask the vendor; the rest of a delivery in parts may be on its way.",
 }
 """What to do about cards that are to be encoded again, the gravest first; docs/reconcile.md says the same."""
+_ROW = re.compile(r", (row|line) (\d+)")
 _TODO_UNKNOWN = "Find out what these rows are: another batch's, a trial, or made up."
 _TODO_SET_ASIDE = "These cards have been encoded again since. See that the chips named here are destroyed."
 
@@ -41,8 +45,6 @@ def reconcile_report(found: Reconciliation, files: int, reconciled: Path, reenco
         reencode: the workbook of cards to encode again, if there is one.
     """
     spares = found.counts.spares_unused
-    lead = [f"{many(found.rows, 'row')} in {many(files, 'file')} came back.", f"To load what is encoded: {reconciled}."]
-    lead += [f"To send to the vendor again: {reencode}."] if reencode else []
     shares = [
         Share(verdict.value, found.counts[verdict] - (spares if verdict is Verdict.MISSING else 0), text, tone)
         for verdict, (tone, text) in _SHARES.items()
@@ -51,11 +53,21 @@ def reconcile_report(found: Reconciliation, files: int, reconciled: Path, reenco
         about("Reconciliation", [found.manifest]),
         _verdict(found),
         Tone.GOOD if found.good else Tone.ATTENTION,
-        tuple(lead),
+        (f"{many(found.rows, 'row')} in {many(files, 'file')} came back.",),
         "cards",
         (shares[0], Share("unused spares", spares, "were not needed, and are left over", Tone.QUIET), *shares[1:]),
         tuple(_attention(found)),
+        steps=tuple(_steps(found, reconciled, reencode)),
     )
+
+
+def _steps(found: Reconciliation, reconciled: Path, reencode: Path | None) -> Iterator[Step]:
+    if found.ready:
+        count = "the card that is" if found.ready == 1 else f"the {found.ready:,} cards that are"
+        yield Step(f"Load {count} encoded.", f"dataloader load {quote(str(reconciled))} --target NAME")
+    if reencode is not None:
+        text = f"Send {reencode} to the vendor. When it comes back, compare it with the batch, too."
+        yield Step(text, "dataloader reconcile {batch} RETURNED")
 
 
 def _verdict(found: Reconciliation) -> str:
@@ -74,56 +86,104 @@ def _verdict(found: Reconciliation) -> str:
 
 
 def _attention(found: Reconciliation) -> Iterator[Attention]:
-    noted: Noted[ReturnedCard] = Noted()
+    groups: dict[Verdict, dict[str, _Cards]] = {verdict: {} for verdict in _TODO}
     for card in found.ledger:
         if card.is_to_encode:
-            noted(card.verdict, card)
+            alike = groups[card.verdict].setdefault(_ROW.sub("", without_uuids(card.reason)), _Cards(card))
+            alike.numbers.append(card.card.number)
+            alike.differ |= card.reason != alike.first.reason
     for verdict, todo in _TODO.items():
-        if count := noted.counts[verdict]:
+        if by_reason := groups[verdict]:
             tone, _ = _SHARES[verdict]
-            table = _cards(f"Cards with the verdict {verdict}", noted.of(verdict))
-            yield _matter(f"{many(count, 'card')} {verdict}", todo, tone, table, count)
+            shown = [*by_reason.items()][:SHOWN]
+            table = _cards(f"Cards with the verdict {verdict}", shown)
+            count = sum(len(alike.numbers) for alike in by_reason.values())
+            left = count - sum(len(alike.numbers) for _, alike in shown)
+            yield _matter(f"{many(count, 'card')} {verdict}", todo, tone, table, left)
     strays = found.ledger.strays
     if strays:
+        rows, left = _folded((each.row.where, each.why, each.row.chip.uid) for each in strays)
         table = table_of(
             "Rows that match no card",
             {
-                "Row": [each.row.where for each in strays[:SHOWN]],
-                "Chip": [each.row.chip.uid for each in strays[:SHOWN]],
-                "What was found": [each.why for each in strays[:SHOWN]],
+                "Row": [where for where, _, _ in rows],
+                "Chip": [chip for _, _, chip in rows],
+                "What was found": [why for _, why, _ in rows],
             },
         )
         heading = f"{many(len(strays), 'row')} that {'matches' if len(strays) == 1 else 'match'} no card"
-        yield _matter(heading, _TODO_UNKNOWN, Tone.ATTENTION, table, len(strays))
+        find = "dataloader card UUID-OR-CHIP --in FOLDER"
+        yield replace(_matter(heading, _TODO_UNKNOWN, Tone.ATTENTION, table, left), command=find)
     aside = found.ledger.set_aside
     if aside:
-        table = Table("Rows that are set aside", ("Row", "What was found"), tuple(aside[:SHOWN]))
-        yield _matter(f"{many(len(aside), 'row')} set aside", _TODO_SET_ASIDE, Tone.ATTENTION, table, len(aside))
+        rows, left = _folded((where, text, "") for where, text in aside)
+        table = Table("Rows that are set aside", ("Row", "What was found"), tuple(row[:2] for row in rows))
+        yield _matter(f"{many(len(aside), 'row')} set aside", _TODO_SET_ASIDE, Tone.ATTENTION, table, left)
     if found.warnings:
-        shown = found.warnings[:SHOWN]
+        rows, left = _folded((each.where, each.rule, each.todo or "") for each in found.warnings)
         table = table_of(
             "What else is to be noticed",
             {
-                "Where": [each.where for each in shown],
-                "What was found": [each.rule for each in shown],
-                "What to do": [each.todo or "" for each in shown],
+                "Where": [where for where, _, _ in rows],
+                "What was found": [rule for _, rule, _ in rows],
+                "What to do": [todo for _, _, todo in rows],
             },
         )
         heading = f"{many(len(found.warnings), 'thing')} to notice"
-        yield _matter(heading, "", Tone.QUIET, table, len(found.warnings))
+        yield _matter(heading, "", Tone.QUIET, table, left)
 
 
-def _cards(caption: str, cards: Sequence[ReturnedCard]) -> Table:
+@dataclass
+class _Cards:
+    """Cards with the same finding."""
+
+    first: ReturnedCard
+    numbers: list[int] = field(default_factory=list)
+    differ: bool = False
+    """Whether their findings name different rows or UUIDs."""
+
+
+def _cards(caption: str, groups: Sequence[tuple[str, _Cards]]) -> Table:
+    """Return cards as a table; those with the same finding are one row."""
+    alone = [len(cards.numbers) == 1 for _, cards in groups]
     return table_of(
         caption,
         {
-            "Card": [f"{each.card.number:,}" for each in cards],
-            "UUID": [each.card.uuid for each in cards],
-            "Chip": [each.chip for each in cards],
-            "What was found": [each.reason for each in cards],
+            "Card": [ranges(sorted(cards.numbers), SHOWN_RUNS) for _, cards in groups],
+            "UUID": [cards.first.card.uuid if one else "" for one, (_, cards) in zip(alone, groups, strict=True)],
+            "Chip": [cards.first.chip if one else "" for one, (_, cards) in zip(alone, groups, strict=True)],
+            "What was found": [reason if cards.differ else cards.first.reason for reason, cards in groups],
         },
     )
 
 
-def _matter(heading: str, todo: str, tone: Tone, table: Table, count: int) -> Attention:
-    return Attention(heading, todo, tone, table=table, more=count - len(table.rows), all_of_them=ALL_OF_THEM)
+def _folded(found: Iterable[tuple[str, str, str]]) -> tuple[list[tuple[str, str, str]], int]:
+    """Fold what was found in several rows of a file into one line.
+
+    Args:
+        found: where it was found, what, and what else there is to say: left out where that differs.
+
+    Returns:
+        At most :data:`SHOWN` lines, and how many rows are not in them.
+    """
+    groups: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    for each in found:
+        where, text, _ = each
+        key = (_ROW.sub("", where), _ROW.sub("", without_uuids(text)))
+        groups.setdefault(key, []).append(each)
+    lines = []
+    for (place, text), same in [*groups.items()][:SHOWN]:
+        rows = [match for match in (_ROW.search(where) for where, _, _ in same) if match]
+        if len(same) == 1 or len(rows) < len(same):
+            lines += same
+            continue
+        numbers = sorted(int(match[2]) for match in rows)
+        others = {other for _, _, other in same}
+        lines.append(
+            (f"{place}, {rows[0][1]}s {ranges(numbers, SHOWN_RUNS)}", text, others.pop() if len(others) == 1 else "")
+        )
+    return lines, sum(len(same) for same in [*groups.values()][SHOWN:])
+
+
+def _matter(heading: str, todo: str, tone: Tone, table: Table, left: int) -> Attention:
+    return Attention(heading, todo, tone, table=table, more=left, all_of_them=ALL_OF_THEM)

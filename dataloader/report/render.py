@@ -23,7 +23,8 @@ PATTERNS = {
     **dict.fromkeys(("foreign", "altered"), 7),
     **dict.fromkeys(("conflict", "conflicted", "duplicate", "doubled"), 8),
     **dict.fromkeys(("failed", "wrong"), 9),
-    "removed": 10,
+    "to encode again": 5,
+    **dict.fromkeys(("removed", "at the vendor"), 10),
 }
 """The pattern of each label: what means the same has the same one in every report."""
 COUNT = 11
@@ -38,6 +39,7 @@ _UUID = re.compile(
     r"|[0-9A-Fa-f]{8}(?:[ _.:]?[0-9A-Fa-f]{4}){3}[ _.:]?[0-9A-Fa-f]{12}(?![0-9A-Za-z])"
     r")"
 )
+_OPTION = re.compile(r"(--[a-z][a-z-]*)")
 _CHIP = re.compile(r"[0-9A-F]{8}(?:[0-9A-F]{6}){0,2}\Z")
 _SHORT = 8
 """Characters of a UUID that are shown."""
@@ -76,13 +78,14 @@ def render(report: Report, *, full: bool = False) -> bytes:
         lstrip_blocks=True,
     )
     environment.filters["number"] = "{:,}".format
+    environment.filters["options"] = lambda text: _OPTION.split(str(text))
     environment.tests["chip"] = lambda cell: isinstance(cell, str) and _CHIP.match(cell) is not None
     parts = segments(report)
     page = environment.get_template("page.html.j2").render(
         report=report,
         segments=parts,
         widened=any(_is_widened(part, report.total) for part in parts),
-        timeline=draw(report.history),
+        timelines=[*filter(None, map(draw, report.histories))],
     )
     # A file's name need not be text.
     return page.encode("utf-8", "backslashreplace")

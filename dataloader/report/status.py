@@ -1,5 +1,6 @@
 """Reports of how batches stand."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from dataloader.batch import CardFile
@@ -36,10 +37,15 @@ def status_report(manifests: Sequence[CardFile], result: StatusResult, noted: No
         Tone.BAD if total.wrong else Tone.GOOD,
         tuple(left_out(manifests)),
         "cards",
-        tuple(Share(label, total.verdicts[each], text, tone) for each, (label, tone, text) in _SHARES.items()),
+        shares_of(total.verdicts),
         tuple(attention(manifests, total.verdicts, noted, [VerifyVerdict.WRONG], _ALL_OF_THEM)),
         (_by_batch(result),),
     )
+
+
+def shares_of(verdicts: Counter[VerifyVerdict]) -> tuple[Share, ...]:
+    """Return how many cards stand how."""
+    return tuple(Share(label, verdicts[each], text, tone) for each, (label, tone, text) in _SHARES.items())
 
 
 def _verdict(total: BatchStatus) -> str:

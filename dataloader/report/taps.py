@@ -8,6 +8,7 @@ from dataloader.operations import QUANTILES, TapsResult
 from dataloader.report.model import Attention, Bar, Chart, Fact, Report, Share, Table, Tone
 
 SHOWN_FAILURES = 10
+_BLANK = "\N{NO-BREAK SPACE}"
 
 
 def taps_report(result: TapsResult, rate: float, broken: Sequence[str]) -> Report:
@@ -24,12 +25,13 @@ def taps_report(result: TapsResult, rate: float, broken: Sequence[str]) -> Repor
         reasons = Counter(tap.failure for tap in result.failed).most_common()
         items = tuple(f"{reason} ({many(count, 'tap')})" for reason, count in reasons)
         heading = f"{many(failed, 'tap')} not served"
-        attention.append(Attention(heading, tone=Tone.BAD, items=items[:SHOWN_FAILURES]))
+        todo = "See the chart for when it happened, and the server's log for why."
+        attention.append(Attention(heading, todo, Tone.BAD, items[:SHOWN_FAILURES]))
     quantiles = tuple((name, f"{result.quantile(part) * 1000:,.0f} ms") for name, part in QUANTILES.items())
     return Report(
         "Tap test",
-        f"{result.available:.2%} of {many(len(result.taps), 'tap')} were served, 99 % of them within "
-        f"{result.quantile(QUANTILES['p99']) * 1000:,.0f} ms.",
+        f"{100 * result.available:.2f}{_BLANK}% of {many(len(result.taps), 'tap')} were served, 99{_BLANK}% of them "
+        f"within {result.quantile(QUANTILES['p99']) * 1000:,.0f} ms.",
         Tone.BAD if broken else Tone.ATTENTION if failed else Tone.GOOD,
         tuple(_lead(result)),
         "taps",

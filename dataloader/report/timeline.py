@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from dataloader.report.model import Moment
+from dataloader.report.model import History, Moment
 
 WIDTH, HEIGHT = 640, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 130, 14, 30
-_GAP = 15
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 170, 14, 30
+_GAP = 20
 """Points between the labels of two lines, at least."""
 
 
@@ -28,6 +28,7 @@ class Line:
 class Timeline:
     """A chart of lines."""
 
+    caption: str
     lines: tuple[Line, ...]
     most: int
     first: str
@@ -42,12 +43,12 @@ class Timeline:
     bottom: int = HEIGHT - _BOTTOM
 
 
-def draw(history: Sequence[Moment]) -> Timeline | None:
+def draw(history: History) -> Timeline | None:
     """Return the chart of a history, None where there is nothing to draw: fewer than two moments.
 
     Counts that are 0 all the time are left out.
     """
-    moments = sorted(history, key=lambda each: _seconds(each.time))
+    moments = sorted(history.moments, key=lambda each: _seconds(each.time))
     if len(moments) < 2:  # noqa: PLR2004 - a line has two ends
         return None
     labels = [label for label in moments[-1].counts if any(each.counts.get(label) for each in moments)]
@@ -66,7 +67,13 @@ def draw(history: Sequence[Moment]) -> Timeline | None:
         )
         lines.append(Line(label, at % 5, points, points[-1][1], moments[-1].counts.get(label, 0)))
     return Timeline(
-        tuple(_apart(lines)), most, moments[0].time[:10], moments[-1].time[:10], tuple(moments), tuple(labels)
+        history.caption,
+        tuple(_apart(lines)),
+        most,
+        moments[0].time[:10],
+        moments[-1].time[:10],
+        tuple(moments),
+        tuple(labels),
     )
 
 

@@ -24,6 +24,7 @@ from dataloader.operations.generate import Batch
 from dataloader.operations.reconcile import ReturnedFile, reconcile
 from dataloader.replication import State
 from dataloader.report import (
+    History,
     Moment,
     Noted,
     Report,
@@ -60,7 +61,7 @@ from tests.support.report_samples import (
     a_verification,
     every_kind,
 )
-from tests.support.returned_files import good_rows, write_csv
+from tests.support.returned_files import CHIP, NOTE, RESULT, good_rows, write_csv
 from tests.support.server import agreed, as_admin, databases, put
 
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
@@ -121,7 +122,8 @@ def test_cards_that_would_not_work_are_named_with_what_to_do(spring: Manifest) -
     """The gravest come first; each has its number, its UUID and the reason, and one thing to do stands for all."""
     wrong, missing = a_verification(spring, ok=497, missing=2, wrong=1).attention
     assert (wrong.heading, missing.heading) == ("1 card wrong", "2 cards missing")
-    assert wrong.todo.endswith("or inspect the documents; then verify again.")
+    assert wrong.todo == "Run the command below: it names the repair for each card. Then verify again."
+    assert wrong.command == "dataloader verify {batch}{target}"
     assert missing.todo == "Load those that came back encoded, then verify again."
     assert missing.command == "dataloader load {batch}{target}"
     assert wrong.table is not None
@@ -278,8 +280,40 @@ def test_what_came_back_from_the_vendor() -> None:
     assert [row[0] for row in missing.table.rows] == ["5", "6"]
     assert unknown.table is not None
     assert unknown.table.rows[0][:2] == ("everything.xlsx, row 16", "04FFEEDDCCBB80")
-    assert "To load what is encoded: batches/library.reconciled.jsonl." in bad.lead
-    assert "To send to the vendor again: batches/library.reencode.xlsx." in bad.lead
+    assert [step.command for step in bad.steps] == [
+        "dataloader load batches/library.reconciled.jsonl --target NAME",
+        "dataloader reconcile {batch} RETURNED",
+    ]
+    assert "Send batches/library.reencode.xlsx to the vendor." in bad.steps[1].text
+
+
+def test_cards_with_the_same_finding_are_one_row(tmp_path: Path) -> None:
+    """However many cards a vendor fails to encode, the page says it once; each other finding has a row of its own."""
+    batch = generate("spring", {"empty": 300}, tmp_path).manifest
+    rows = good_rows(batch)
+    for row in rows[5:290]:
+        row[CHIP], row[RESULT], row[NOTE] = "", "failed", "no antenna"
+    rows[298][CHIP] = rows[297][CHIP]
+    found = reconcile(batch, [ReturnedFile(write_csv(tmp_path / "back.csv", rows))], Reading(cards=300))
+    duplicate, failed = reconcile_report(found, 1, tmp_path / "spring.reconciled.jsonl", None).attention
+    assert failed.table is not None
+    assert failed.table.rows == (("6 to 290", "back.csv: the vendor says that it failed (note: no antenna)"),)
+    assert failed.more == 0
+    assert duplicate.table is not None
+    [[numbers, reason]] = duplicate.table.rows
+    assert (numbers, "(back.csv, line 299)" in str(reason)) == ("298, 299", True)
+
+
+def test_unknown_rows_with_the_same_finding_are_one_row(tmp_path: Path) -> None:
+    """Another batch's rows are told by their numbers in the file."""
+    batch = generate("spring", {"empty": 3}, tmp_path).manifest
+    other = generate("autumn", {"empty": 8}, tmp_path).manifest
+    rows = [*good_rows(batch), *good_rows(other)[3:]]
+    found = reconcile(batch, [ReturnedFile(write_csv(tmp_path / "back.csv", rows))], Reading(cards=3))
+    [unknown] = reconcile_report(found, 1, tmp_path / "spring.reconciled.jsonl", None).attention
+    assert unknown.table is not None
+    assert [row[0] for row in unknown.table.rows] == ["back.csv, lines 5 to 9"]
+    assert unknown.command.startswith("dataloader card ")
 
 
 def test_what_changes_no_verdict_is_told_all_the_same() -> None:
@@ -877,16 +911,17 @@ def test_a_history_is_drawn(reports: dict[str, Report]) -> None:
         Moment(f"2026-{month:02}-01T10:00:00.000Z", {"loaded": 500, "in use": used, "wrong": 0})
         for month, used in ((7, 387), (1, 0), (3, 120))
     )
-    tree = parsed(render(replace(reports["status"], history=moments)))
+    tree = parsed(render(replace(reports["status"], histories=(History("Over time", moments),))))
     assert [each.get_text() for each in tree.select(".timeline .label")] == ["loaded 500", "in use 387"]
     assert len(tree.select(".timeline polyline")) == 2
-    rows = [[cell.get_text() for cell in row.select("th, td")] for row in tree.select("#history ~ figure tbody tr")]
+    rows = [[cell.get_text() for cell in row.select("th, td")] for row in tree.select("#history-1 ~ figure tbody tr")]
     assert rows == [
         ["2026-01-01 10:00", "500", "0"],
         ["2026-03-01 10:00", "500", "120"],
         ["2026-07-01 10:00", "500", "387"],
     ]
-    assert parsed(render(replace(reports["status"], history=moments[:1]))).select(".timeline") == []
+    alone = replace(reports["status"], histories=(History("Over time", moments[:1]),))
+    assert parsed(render(alone)).select(".timeline") == []
 
 
 @ONE_MODEL
@@ -897,10 +932,48 @@ def test_status_takes_the_json_of_earlier_runs(call: Command, manifest: Manifest
     done = call("status", manifest.path, "--report", tmp_path / "status.html", "--history", earlier)
     assert done.code == ExitCode.OK
     assert "Over time" in (tmp_path / "status.html").read_text("utf-8")
-    earlier.write_text(call("verify", manifest.path, "--json").stdout or "{}")
+    earlier.write_text(call("batches", manifest.path.parent, "--json").stdout)
     done = call("status", manifest.path, "--report", tmp_path / "other.html", "--history", earlier)
     assert done.code == ExitCode.INPUT
     assert f"{earlier}, line 1: is not what --json of the same command printed" in done.stderr
+    assert not (tmp_path / "other.html").exists()
+
+
+@ONE_MODEL
+def test_a_history_may_hold_runs_that_failed(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """A cron job's output can be used as it is: a run that found nothing is skipped."""
+    earlier = tmp_path / "earlier.json"
+    lines = [call("status", manifest.path, "--json").stdout, call("status", tmp_path / "nowhere", "--json").stdout]
+    earlier.write_text("".join(lines))
+    done = call("status", manifest.path, "--report", tmp_path / "status.html", "--history", earlier)
+    assert done.code == ExitCode.OK, done.stderr
+    assert "Over time" in (tmp_path / "status.html").read_text("utf-8")
+
+
+def test_a_history_is_for_a_report(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """Without a report, earlier runs are not passed over in silence."""
+    done = call("status", manifest.path, "--history", tmp_path / "earlier.json")
+    assert (done.code, "--history: is for a report (add --report FILE)" in done.stderr) == (ExitCode.USAGE, True)
+
+
+@ONE_MODEL
+def test_batches_draws_how_each_batch_came_into_use(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """Each batch has a chart of its own; one that an earlier run did not find yet is drawn from when it was there."""
+    folder, earlier = manifest.path.parent, tmp_path / "earlier.json"
+    earlier.write_text(call("batches", folder, "--json").stdout)
+    generate("autumn", {"snapset_3": 2}, folder)
+    with earlier.open("a") as stream:
+        stream.write(call("batches", folder, "--json").stdout)
+    page = tmp_path / "batches.html"
+    done = call("batches", folder, "--report", page, "--history", earlier)
+    assert done.code == ExitCode.OK, done.stderr
+    tree = parsed(page.read_bytes())
+    charts = {
+        section.select_one("h2").get_text(): len(section.select("tbody tr"))  # type: ignore[union-attr]
+        for section in tree.select("section:has(.timeline)")
+    }
+    assert charts == {"Batch autumn over time": 2, f"Batch {manifest.header.name} over time": 3}
+    assert f"dataloader reconcile {manifest.path} RETURNED" in tree.get_text()
 
 
 @ONE_MODEL

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dataloader.archive import Header
 from dataloader.batch import CardFile, Manifest, read_manifest
 from dataloader.common import ExitCode, data_dir
 from dataloader.couch import Address, Rejection, Welcome
@@ -13,26 +14,33 @@ from dataloader.operations import (
     DESIGN_KIND,
     BatchStatus,
     CardVerdict,
+    DrillResult,
     LoadResult,
     Outcome,
     Plan,
     StatusResult,
+    TapsResult,
     VerifyResult,
     VerifyVerdict,
     all_sources,
+    find_batches,
     generate,
 )
 from dataloader.operations.reconcile import ReturnedFile, reconcile
+from dataloader.operations.taps import Tap
 from dataloader.records import read_snapsets
 from dataloader.records.models import get_model
 from dataloader.replication import State
 from dataloader.report import (
+    History,
     Moment,
     Noted,
     NotedDocument,
     Report,
     Run,
+    batches_report,
     described,
+    drill_report,
     facts,
     load_report,
     matter,
@@ -40,11 +48,13 @@ from dataloader.report import (
     reconcile_report,
     status_report,
     stopped,
+    taps_report,
     verify_report,
 )
 from dataloader.report.model import Attention, Share, Table, Tone
 from dataloader.target import Environment, Target
 from dataloader.vendor.returned import Reading
+from tests.support.returned_files import came_back
 
 CARDS = 500
 TARGET = Target(
@@ -53,6 +63,8 @@ TARGET = Target(
     Environment.PRODUCTION,
     "pilot-",
 )
+USE = ((1, 0, 0), (3, 490, 20), (7, 490, 220))
+"""A month, and how many cards were loaded and edited then."""
 STARTED = datetime(2026, 3, 2, 9, 15, 7, tzinfo=UTC)
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}\x00\udce9\u202e'
 """A text that must come out as what it is."""
@@ -165,6 +177,52 @@ def a_reconciliation(*names: str) -> Report:
     return reconcile_report(found, len(files), out / "library.reconciled.jsonl", reencode)
 
 
+def some_batches(
+    folder: Path, manifests: Sequence[Manifest], history: Sequence[tuple[int, int, int]], **counts: int
+) -> Report:
+    """Return the report of the batches in a folder; the first one's second round is still at the vendor."""
+    came_back(manifests[0], folder / "spring.reconciled.jsonl", encoded=490)
+    found = find_batches(folder)
+    verdicts = Counter({VerifyVerdict(name): count for name, count in counts.items()})
+    status = {each.header.digest: BatchStatus(each.header.name, each.count, None, verdicts) for each in manifests}
+    report = batches_report("batches", found.batches, status if counts else {}, " --target production")
+    moments = tuple(
+        Moment(f"2026-{month:02}-01T10:00:00.000Z", {"encoded": 490, "loaded": loaded, "edited": edited, "wrong": 0})
+        for month, loaded, edited in history
+    )
+    histories = tuple(History(f"Batch {each.header.name} over time", moments) for each in manifests)
+    return replace(report, histories=histories)
+
+
+def a_drill(differences: int = 0, not_working: int = 0) -> Report:
+    """Return the report of a drill."""
+    header = Header(
+        "2026-03-02T09:15:07.000Z",
+        "gpii-token",
+        "production",
+        TARGET.address.url,
+        TARGET.prefix,
+        "CouchDB 3.5.0",
+        "",
+        (),
+    )
+    steps = {"back up": 3.2, "restore": 12.4, "compare": 2.1, "check cards": 1.0}
+    result = DrillResult(header, None, 8_400_000, steps, "2026-03-01T02:00:00.000Z", 17, 1513, cards=CARDS)
+    result.difference_count, result.cards_not_working = differences, not_working
+    result.differences = [f"auth: gpiiToken-{number} is missing from the copy" for number in range(min(differences, 4))]
+    return drill_report(result)
+
+
+def some_taps(*, outage: bool) -> Report:
+    """Return the report of a minute of taps, with a second in which none was served, or without."""
+    taps = [
+        Tap(at / 10, 0.8, "no answer within 2 s") if outage and 200 <= at < 210 else Tap(at / 10, 0.02 + at % 17 / 500)
+        for at in range(600)
+    ]
+    broken = ["availability 98.33 %, at least 99.9 % wanted"] if outage else []
+    return taps_report(TapsResult(taps, CARDS, seconds=60.0), 10, broken)
+
+
 def a_stop() -> Report:
     """Return the report of a load that stopped half-way."""
     error = "https://couchdb.example.org:6984/pilot-auth/_bulk_docs: no reply within 30 s (run it again)"
@@ -213,11 +271,28 @@ def every_kind(folder: Path) -> dict[str, Report]:
         Moment(f"2026-{month:02}-01T10:00:00.000Z", {"loaded": 500, "edited": used, "revoked": revoked, "wrong": 0})
         for month, used, revoked in earlier
     )
-    pages["status-over-time"] = replace(pages["status"], history=history)
+    away = a_batch(folder / "away", "spring")
+    both = [away, a_batch(folder / "away", "autumn")]
+    more = {
+        "batches": (some_batches(folder / "away", both, ()), ExitCode.OK),
+        "batches-over-time": (
+            some_batches(
+                folder / "away", both, ((1, 0, 0), (3, 490, 20), (7, 490, 220)), ok=270, edited=220, missing=10
+            ),
+            ExitCode.OK,
+        ),
+        "drill": (a_drill(), ExitCode.OK),
+        "drill-bad": (a_drill(9, 3), ExitCode.VERIFY),
+        "taps": (some_taps(outage=False), ExitCode.OK),
+        "taps-outage": (some_taps(outage=True), ExitCode.BOUNDS),
+    }
+    pages |= {name: described(report, a_run([manifest], code)) for name, (report, code) in more.items()}
+    pages["status-over-time"] = replace(pages["status"], histories=(History("Over time", history),))
     return {**pages, "hostile": a_hostile_report()}
 
 
 KINDS = (
     *("plan", "plan-attention", "load", "load-attention", "load-stopped", "verify", "verify-bad"),
     *("reconcile", "reconcile-attention", "status", "status-wrong", "status-over-time", "hostile"),
+    *("batches", "batches-over-time", "drill", "drill-bad", "taps", "taps-outage"),
 )
