@@ -116,7 +116,8 @@ class LoadResult:
     unlisted_snapsets: list[str] = field(default_factory=list)
     """Snapsets on the target that are not in the folder."""
     repaired: int = 0
-    """Leaves that interrupted loads had left beside others, and that were deleted."""
+    """Leaves that interrupted loads had left beside others, and that were deleted; and documents that such loads had
+    deleted, and that were written again."""
     nodes_away: tuple[str, ...] = ()
     """Nodes of the cluster that were away before the load, during it, or after it."""
     short_of_copies: bool = False
@@ -399,6 +400,11 @@ class _Run:
             # It was recreated; what it is for is said again before anything else is written to it.
             self._lost.add(source.database)
             self._remember(Memory({each.name: Marker() for each in self._databases.values()}))
+        elif not marker.brought.issuperset(self._versions[source.database].values()):
+            # Another load, which began at the same moment, wrote over what this one had it remember. What is not
+            # remembered counts as a person's, and two loads that take each other for persons repair badly.
+            self._remember(Memory({each.name: Marker() for each in self._databases.values()}))
+            marker = check_marker(database, self._target)
         rules = rules_of(source, marker)
         if share.fresh and source.database not in self._lost:
             found = [Finding(document, State.ABSENT) for document in share.documents]
@@ -487,9 +493,7 @@ class _Run:
         keys = [_key(finding.document.id) for finding in found if finding.leaves and finding.state in is_ours]
         documents = [prepare(former.document(Entry(key, {}, "", Role.CARD))) for key in keys]
         rules = KindRules(f"{self._target.model.name}/{former.name}")
-        there = [
-            each for each in classify(database, documents, rules) if each.state not in {State.ABSENT, State.DELETED}
-        ]
+        there = [each for each in classify(database, documents, rules) if not each.is_gone]
         ready = {
             _key(finding.document.id)
             for finding in found

@@ -94,7 +94,7 @@ STATES: Mapping[State, Explanation] = {
         "written by an earlier load from another snapset version, not edited", Severity.ATTENTION, _OUTDATED_ADVICE
     ),
     State.LEFTOVER: Explanation(
-        "left beside another revision by a load that was interrupted or cut off",
+        "left in conflict, or deleted, by loads that were interrupted, cut off or met each other",
         Severity.ATTENTION,
         "run the load again, which repairs them",
     ),
@@ -161,6 +161,11 @@ class Finding(NamedTuple):
         """The leaves that are not deletions."""
         return [leaf for leaf in self.leaves if not leaf.get("_deleted")]
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is not there: absent, or deleted by whomever."""
+        return self.state in {State.ABSENT, State.DELETED} or (bool(self.leaves) and not self.live)
+
 
 def classify(database: Database, batch: Sequence[Prepared], rules: KindRules, *, fetch: bool = False) -> list[Finding]:
     """Find the state of each document of a batch.
@@ -220,7 +225,9 @@ def _judge(  # noqa: PLR0911 - a decision table, a line a return
         return State.ABSENT
     live = [leaf for leaf in leaves if not leaf.get("_deleted")]
     if not live:
-        return State.DELETED
+        # Where no person deleted it, two loads did, each of which took the other's leaf for a person's.
+        is_persons = not rules.is_personal or any(map(is_persons_deletion, leaves))
+        return State.DELETED if is_persons else State.LEFTOVER
     theirs = [leaf for leaf in live if not is_ours(leaf, rules, document)]
     if must_go(document, leaves, rules):
         return State.LEFTOVER

@@ -153,6 +153,36 @@ def test_the_environment_is_checked_with_every_batch(
     assert proxy.count("POST", "_bulk_docs") < 2 * CARDS / 500
 
 
+def test_what_another_load_wrote_over_is_remembered_with_the_next_batch(
+    server: Server, target: Target, many: Manifest, versions: list[Snapsets], proxied: Proxied
+) -> None:
+    """Of two loads that begin at once one may undo what the other had the database remember; killed, too, it is there.
+
+    What is not remembered counts as a person's, and stays for ever.
+    """
+    database = databases(server, target)["preferences"]
+    load(server, target, without_views(target, many, versions[0]))
+    before = get(database, "_local/dataloader")["versions"]
+    lock, writes = Lock(), [0]
+
+    def hook(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs":
+            with lock:
+                writes[0] += 1
+                if writes[0] == 1:
+                    put(database, {**get(database, "_local/dataloader"), "versions": before})
+                elif writes[0] > 2:
+                    return Reply.json(400, {"error": "bad_request", "reason": "the load ends here"})
+        return forward(request)
+
+    through, _ = proxied(hook)
+    with pytest.raises(ProtocolError, match="the load ends here"):
+        load(through, target, without_views(target, many, versions[1]), update=True)
+
+    after = get(database, "_local/dataloader")["versions"]
+    assert all(len(after[label]) == len(before[label]) + 1 for label in before)
+
+
 def test_a_partitioned_database_is_refused_with_the_right_advice(
     server: Server, target: Target, few: Manifest, versions: list[Snapsets], proxied: Proxied
 ) -> None:

@@ -474,6 +474,25 @@ class TestOtherLoader:
         assert again.repaired == 0
         assert sequences(server, target) == stood
 
+    def test_what_two_loads_deleted_between_them_comes_back(
+        self, server: Server, target: Target, few: Manifest, versions: list[Snapsets], place: Place, database: Database
+    ) -> None:
+        """Each had taken the other's version for a person's, and deleted its own: no person wanted that."""
+        load(server, target, documents(target, few, versions[0]))
+        of = [expected(target.model.name, [few.path], each.folder)[place.database][place.id] for each in versions]
+        assert database.write([json.dumps({**of[1], "_rev": f"1-{digest(of[1])}"}).encode()]) == []
+        for rev in live(database, place.id):
+            gone = {"_id": place.id, "_rev": rev, "_deleted": True, "dataloader": "superseded"}
+            assert database.edit([gone]) == []
+        assert live(database, place.id) == {}
+
+        result = load(server, target, documents(target, few, versions[1]))
+
+        assert (result.repaired, size_of(database, place.id)) == (1, 20)
+        assert result.count(Outcome.DELETED) == 0
+        again = load(server, target, documents(target, few, versions[1]))
+        assert (again.repaired, counts(again)[Outcome.OUTDATED]) == (0, CARDS)
+
 
 def _lost(server: Server, target: Target, few: Manifest, versions: list[Snapsets]) -> list[int]:
     """Return how many documents are stored in another version than each of these."""

@@ -94,6 +94,20 @@ HISTORIES = {
         (Leaf({}, (made_up(2), MADE), deleted=True), Leaf({}, (made_up(3), made_up(1)), deleted=True)),
         State.DELETED,
     ),
+    "deleted by loads that took each other for persons": (
+        (
+            Leaf({"dataloader": "superseded"}, (made_up(2), MADE), deleted=True),
+            Leaf({"dataloader": "superseded"}, (made_up(3), MADE_EARLIER), deleted=True),
+        ),
+        State.LEFTOVER,
+    ),
+    "deleted by a load and by a person": (
+        (
+            Leaf({"dataloader": "superseded"}, (made_up(2), MADE), deleted=True),
+            Leaf({}, (made_up(3), MADE_EARLIER), deleted=True),
+        ),
+        State.DELETED,
+    ),
     "deleted and made anew": ((Leaf(PERSONS, (made_up(3), made_up(2), MADE)),), State.EDITED),
     "loaded earlier from other content": ((LOADED_EARLIER,), State.OUTDATED),
     "updated earlier to other content": ((Leaf(EARLIER, (MADE_EARLIER, made_up(2), MADE)),), State.OUTDATED),
