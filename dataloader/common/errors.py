@@ -205,18 +205,20 @@ class ReturnedError(DataloaderError):
     exit_code = ExitCode.RETURNED
 
 
-def tell_how_far(error: DataloaderError, done: int, total: int, what: str) -> None:
+def tell_how_far(error: DataloaderError, done: int, total: int, what: str, *, has_written: bool = False) -> None:
     """Add to an error how far a run had come, and when running it again helps.
 
     Args:
         error: what ended the run.
-        done: how many were processed; nothing is added where there were none.
+        done: how many were processed.
         total: of how many.
         what: how many of what, such as ``documents``.
+        has_written: whether something may have been written where none was processed to its end. Nothing is added
+            where neither is so.
     """
-    if not done:
+    if not done and (not has_written or " again" in (error.todo or "")):
         return
-    parts = [error.todo, f"stopped after {done:,} of {total:,} {what}"]
+    parts = [error.todo, f"stopped after {done:,} of {total:,} {what}" if done else "documents already written stay"]
     if "run it again" not in (error.todo or ""):
         passes = isinstance(error, UnreachableError | NodesError)
         parts.append("run it again to continue" if passes else "once that is fixed, run it again to continue")

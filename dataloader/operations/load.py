@@ -188,7 +188,7 @@ def load(  # noqa: PLR0913 - each is a choice of its own
     try:
         run.carry_out(layout)
     except DataloaderError as error:
-        tell_how_far(error, result.documents, run.total, "documents")
+        tell_how_far(error, result.documents, run.total, "documents", has_written=run.has_written)
         raise
     result.nodes_away = tuple(sorted(server.seen_away))
     result.short_of_copies = server.short_of_copies
@@ -218,6 +218,8 @@ class _Run:
     ) -> None:
         self.result = LoadResult()
         self.total = sum(source.count for source in sources)
+        self.has_written = False
+        """Whether something may have been written."""
         self._server = server
         self._target = target
         self._sources = sources
@@ -424,6 +426,8 @@ class _Run:
 
     def _carry_out(self, database: Database, source: Source, found: list[Finding], rules: KindRules) -> "_Done":
         done = _Done(source)
+        replaced = self._changes.replaced(self._target, source)
+        self.has_written |= any(each.state in {State.ABSENT, State.LEFTOVER, *replaced} for each in found)
         waits = False
         if any(finding.state is State.LEFTOVER for finding in found):
             waits = not self._nodes.are_there()
@@ -431,7 +435,6 @@ class _Run:
                 found, done.repaired = repair(database, found, rules)
                 done.written += done.repaired
         outcomes = self._create(database, found, done)
-        replaced = self._changes.replaced(self._target, source)
         outdated = [finding for finding in found if finding.state in replaced]
         if outdated and self._nodes.are_there():
             outcomes |= self._replace(database, outdated, replaced, done)

@@ -43,6 +43,8 @@ from dataloader.target import (
 
 WRITTEN = 1_000
 """Documents a request; the best of those measured for sorted writes."""
+CHANGES = 10_000
+"""Rows of the changes feed a request."""
 MAX_REQUEST = 4_000_000
 """Bytes of documents in a request."""
 KEPT = 100
@@ -263,7 +265,7 @@ class _Restore:
     def prepare(self, layout: DatabaseLayout) -> None:
         """Create the databases with their settings, or see that they may be written to; mark them as unfinished."""
         infos = {name: database.info() for name, database in self._databases.items()}
-        if not self._merge and not self._is_begun(infos):
+        if not self._merge and not self._is_begun(infos) and not self._is_done(infos):
             for name, database in self._databases.items():
                 if infos[name] is not None:
                     self._refuse_full(database)
@@ -288,6 +290,26 @@ class _Restore:
         first = next(iter(self._databases))
         marker = {} if infos[first] is None else _local(self._databases[first], RESTORE_MARKER)
         return marker.get("backup") == self._of and not marker.get("merge")
+
+    def _is_done(self, infos: Mapping[str, object]) -> bool:
+        """Tell whether the databases hold exactly the backup, as after a run whose last reply was lost."""
+        return all(info is not None and self._holds_exactly(name) for name, info in infos.items())
+
+    def _holds_exactly(self, name: str) -> bool:
+        database = self._databases[name]
+        documents, since = 0, "0"
+        while (page := database.changes(since, CHANGES)).rows:
+            documents += len(page.rows)
+            since = page.last_seq
+            if documents > self._totals[name]:
+                return False
+        for batch in _batches(documents_of(self._backups, name)):
+            stored = database.leaves([key[1] for key, _ in batch])
+            documents -= len(batch)
+            for (_, doc_id), leaves in batch:
+                if {leaf["_rev"] for leaf in stored[doc_id]} != {revision_of(line) for line in leaves}:
+                    return False
+        return documents == 0
 
     def _refuse_full(self, database: Database) -> None:
         if database.update_seq() == 0:

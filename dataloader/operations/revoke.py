@@ -215,6 +215,7 @@ class _Run:
         self._manifest = manifest
         self._snapsets = None if snapsets is None else snapsets.of(target.model.name)
         self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
+        self._has_written = False
 
     def run(self, cards: Sequence[Card], on_progress: OnProgress | None, on_outcome: OnOutcome | None) -> RevokeResult:
         start = time.monotonic()
@@ -239,7 +240,7 @@ class _Run:
                     on_progress(f"{self._manifest.header.name}: cards", done, len(cards))
             result.nodes_away = tuple(sorted({*result.nodes_away, *self._server.nodes().away}))
         except DataloaderError as error:
-            tell_how_far(error, done, len(cards), "cards")
+            tell_how_far(error, done, len(cards), "cards", has_written=self._has_written)
             raise
         result.short_of_copies = self._server.short_of_copies
         result.seconds = time.monotonic() - start
@@ -316,6 +317,7 @@ class _Run:
         """Write changes; return why the server did not accept a document, by ``_id``."""
         edits = [edit for change in changes for edit in change.edits]
         made = [each for change in changes for each in change.made]
+        self._has_written |= bool(edits or made)
         refused = {each.id: each.reason for each in database.write(made)} if made else {}
         for written in write_over(database, edits) if edits else ():
             if not written.is_plain and not written.is_conflict and not written.rev:

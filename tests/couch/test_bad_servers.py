@@ -482,7 +482,9 @@ def test_every_command_gets_through_failures_that_pass(
         # The list of what was revoked would be obeyed by the second load.
         given[0].with_name("small.revoked.jsonl").unlink(missing_ok=True)
         with Proxy(target.address.url, hook) as proxy:
-            completed = [here(name, *arguments(name, *given), "--url", proxy.url, *options) for name in stages]
+            completed = [
+                here(name, *arguments(name, *given, target.model.name), "--url", proxy.url, *options) for name in stages
+            ]
         assert [each.code for each in completed] == [ExitCode.OK] * len(stages)
         # The time at which a backup was made is no count.
         counts = ("absent", "created", "unchanged", "ok", "problems", "revoked", "dropped")

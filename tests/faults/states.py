@@ -8,6 +8,7 @@ import couchdb.http
 import orjson
 
 from dataloader.couch import Database, Server
+from dataloader.replication.staged_views import STAGED_SUFFIX
 from dataloader.target import Target
 from tests.support.server import agreed, databases, put
 
@@ -32,7 +33,12 @@ def _everything(database: Database) -> dict[str, list[dict[str, Any]]]:
     ids = [row["id"] for row in json.loads(data.read())["results"]]
     leaves = database.leaves(ids)
     assert all(leaves.values())
-    documents = {each: sorted(found, key=lambda leaf: str(leaf["_rev"])) for each, found in leaves.items()}
+    documents = {
+        each: sorted(found, key=lambda leaf: str(leaf["_rev"]))
+        for each, found in leaves.items()
+        # Where staging fails, views are replaced without it; of a staged copy nothing but its deletion is left.
+        if not (each.endswith(STAGED_SUFFIX) and all(leaf.get("_deleted") for leaf in found))
+    }
     return documents | _local_documents(database)
 
 

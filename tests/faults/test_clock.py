@@ -84,9 +84,9 @@ def test_a_clock_that_is_set_back_changes_nothing(
             server.database(other.database(name)).delete()
     revoking = [manifest.path, "--card", 2, "--yes", *on_target]
     assert run("revoke", *revoking, "--reason", "lost")["revoked"] == 1
-    verified = run("verify", *batch)
-    assert (verified["ok"], verified["revoked"]) == (4, 1)
+    verdicts = run("verify", *batch)["verdicts"]
+    assert (verdicts["ok"], verdicts["revoked"]) == (4, 1)
     assert run("revoke", *revoking, "--undo")["restored"] == 1
     assert run("load", *batch)["created"] == 0
-    verified = run("verify", *batch)
-    assert verified["ok"] + verified["changed"] == 5
+    verdicts = run("verify", *batch)["verdicts"]
+    assert verdicts["ok"] + verdicts["edited"] == 5

@@ -26,6 +26,7 @@ from dataloader.cli import COMMANDS, cli
 from dataloader.common import ExitCode
 from dataloader.couch import Address, Server
 from dataloader.records.models import get_model, model_names
+from dataloader.replication.staged_views import STAGED_SUFFIX
 from dataloader.target import Environment, Target
 from tests.faults.injection import COLUMNS, FAILURE, FAULTS, PATHS, Asked, Way
 from tests.faults.matrix import Case, Outcome, Reference, Scenario, new_prefix, outcome, planted, prepare, reference
@@ -169,7 +170,7 @@ def wanted_code(case: Case, without: Reference) -> int:
     if case.fault == "202":
         return ExitCode.NODES if _is_write(case) and without.ran.code == ExitCode.OK else without.ran.code
     if case.fault == "413":
-        if not case.way.for_good and asked.kind in MANY and asked.documents > 1:
+        if not case.way.for_good and asked.kind in MANY and (asked.documents > 1 or STAGED_SUFFIX in asked.rest):
             return without.ran.code
         rejected = asked.kind == "POST /DB/_bulk_docs" and case.scenario in WRITING
         refused = ExitCode.VERIFY if case.scenario == "restore" else ExitCode.ATTENTION
@@ -194,10 +195,7 @@ def wrongs(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
             yield "another state than without the fault"
     else:
         yield from (_wrongs_of_rejections if code in REJECTED else _wrongs_of_error)(case, found, without)
-    # What has been restored to the end is not restored again.
-    is_full = case.scenario == "restore" and found.first.code == ExitCode.NODES
-    code_again = ExitCode.PROTECTED if is_full else without.ran.code
-    if found.again is not None and (found.again.code, found.end_again) != (code_again, without.end):
+    if found.again is not None and (found.again.code, found.end_again) != (without.ran.code, without.end):
         yield f"again, it does not come to what it comes to without the fault: {found.again}"
 
 

@@ -403,14 +403,33 @@ def test_merge_gives_way_to_an_edit_of_the_same_moment(
 
 @ONE_MODEL
 def test_restore_twice_writes_nothing_new(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
-    """A finished restore is not an empty database any more; merged again, everything is as it was."""
+    """Of a run whose last reply was lost nobody knows that it ended; run again, everything is as it was."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
     restore_backup(server, copy, [Backup(path)])
     stood = agreed(server, lambda: everything(server, copy))
-    with pytest.raises(ProtectedError, match="is not empty"):
-        restore_backup(server, copy, [Backup(path)])
+    assert restore_backup(server, copy, [Backup(path)]).good
+    assert agreed(server, lambda: everything(server, copy)) == stood
     assert restore_backup(server, copy, [Backup(path)], merge=True).written == 0
     assert agreed(server, lambda: everything(server, copy)) == stood
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("change", ["edit", "deletion", "new document"])
+def test_restore_refuses_what_was_used_since(
+    server: Server, varied: Target, copy: Target, tmp_path: Path, change: str
+) -> None:
+    """A restored database in which anything has changed is a living one: restoring again is not going back."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    restore_backup(server, copy, [Backup(path)])
+    database = databases(server, copy)["preferences"]
+    if change == "edit":
+        put(database, {**get(database, "edited"), "more": 1})
+    elif change == "deletion":
+        delete(database, "edited")
+    else:
+        put(database, {"_id": "mine"})
+    with pytest.raises(ProtectedError, match="is not empty"):
+        restore_backup(server, copy, [Backup(path)])
 
 
 # Interruptions

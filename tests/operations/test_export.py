@@ -370,7 +370,7 @@ def test_libreoffice_reads_and_keeps_the_workbook(
     saved = office.save(batch.workbook, tmp_path / "saved.xlsx")
     assert check_workbook(saved).cards == 7
     book = openpyxl.load_workbook(saved)
-    assert book.sheetnames == ["Cards", "Read me", "Batch"]
+    assert book.sheetnames == ["Read me", "Cards", "Batch"]
     sheet = book["Cards"]
     assert isinstance(sheet, Worksheet)
     assert [each.protection.sheet for each in book.worksheets] == [True] * 3

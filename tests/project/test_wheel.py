@@ -8,6 +8,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from importlib.metadata import PathDistribution
 from pathlib import Path
+from shutil import rmtree
 from zipfile import Path as ZipPath
 from zipfile import ZipFile
 
@@ -90,7 +91,8 @@ def test_the_wheel_carries_all_that_it_needs_and_nothing_else(wheel: Path) -> No
     with ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}
     about = {name for name in names if name.startswith(f"gpii_dataloader-{__version__}.dist-info/")}
-    assert names - about == expected
+    manual = f"gpii_dataloader-{__version__}.data/data/share/man/man1/dataloader.1"
+    assert names - about == {*expected, manual}
     assert {
         "dataloader/data/schemas/gpii-key/prefsSafe.schema.json",
         "dataloader/data/snapsets/gpii-token/snapset_1a.json5",
@@ -171,6 +173,10 @@ def _ticket(entry: Entry) -> Document:
     return {"_id": f"ticket-{entry.key}", "type": "ticket", "number": entry.key, "set": entry.preferences}
 
 
+def _is_stopped(ticket: Document) -> bool:
+    return "stopped" in ticket
+
+
 def _stopped(ticket: Document, reason: str, _: str) -> Document:
     return {**ticket, "stopped": reason}
 
@@ -184,7 +190,9 @@ MODEL = Model(
     databases=("tickets",),
     kinds=(Kind("ticket", "tickets", lambda key: f"ticket-{key}", _ticket),),
     lookups=(Lookup("tickets", "findTicket", include_docs=False, kinds={"value": "ticket"}),),
-    revoking=(Revoking("ticket", Marking(lambda ticket: "stopped" in ticket, _stopped, _running)),),
+    serves=lambda found: found["ticket"] is not None and not _is_stopped(found["ticket"]),
+    misleads=lambda found: False,
+    revoking=(Revoking("ticket", Marking(_is_stopped, _is_stopped, _stopped, _running)),),
 )
 """
 THIRD_VIEW = """
@@ -200,6 +208,12 @@ THIRD_SCHEMA = {
     "type": "object",
     "required": ["_id", "type", "number", "set"],
 }
+THIRD_SNAPSET = {"flat": {"contexts": {"gpii-default": {"name": "Default preferences", "preferences": {}}}}}
+THIRD_TERMS = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$id": "https://gpii.net/dataloader/schemas/terms/third.schema.json",
+    "type": "object",
+}
 
 
 @pytest.fixture
@@ -210,27 +224,29 @@ def third_model(environment: Path) -> Iterator[None]:
         package / "records" / "models" / "third.py": THIRD_MODEL,
         package / "records" / "views" / "third" / "tickets" / "views" / "findTicket.js": THIRD_VIEW,
         package / "data" / "schemas" / "third" / "ticket.schema.json": json.dumps(THIRD_SCHEMA),
+        package / "data" / "snapsets" / "third" / "large.json5": json.dumps(THIRD_SNAPSET),
+        package / "data" / "schemas" / "terms" / "third.schema.json": json.dumps(THIRD_TERMS),
     }
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
     yield
     for path in files:
-        path.unlink()
+        rmtree(path.parent) if path.parent.name == "third" else path.unlink()
 
 
 def test_a_third_model_is_a_new_file(
     installed: Installed, third_model: None, server: Server, address: Address, prefix: str, credentials: dict[str, str],
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    """A model's file, its view and its schema are all that it takes to load, verify and revoke cards with it."""
+    """A model's file, its view, its schemas and a snapset are all that it takes to load, verify and revoke cards."""
     tickets = server.database(f"{prefix}tickets")
     options = ("--url", address.url, "--environment", "ci", "--prefix", prefix, "--model", "third", "--json")
     try:
         assert installed("dataloader", "generate", "spring", "--cards", "5").code == 0
         manifest = tmp_path / "spring.batch.jsonl"
         loaded = installed("dataloader", "load", manifest, *options, env=credentials)
-        assert (loaded.code, loaded.data["failed"]) == (0, 0)
+        assert (loaded.code, loaded.data.get("failed")) == (0, 0), loaded
         [*_, card] = read_manifest(manifest).cards()
         assert get(tickets, f"ticket-{card.uuid}")["number"] == card.uuid
         assert installed("dataloader", "verify", manifest, *options, env=credentials).data["verdicts"]["ok"] == 5
@@ -238,8 +254,8 @@ def test_a_third_model_is_a_new_file(
         revoke = ("revoke", manifest, *options, "--card", "5", "--reason", "lost", "--yes")
         assert installed("dataloader", *revoke, env=credentials).data["revoked"] == 1
         assert get(tickets, f"ticket-{card.uuid}")["stopped"] == "lost"
-        verified = installed("dataloader", "verify", manifest, *options, env=credentials).data
-        assert (verified["ok"], verified["revoked"]) == (4, 1)
+        verdicts = installed("dataloader", "verify", manifest, *options, env=credentials).data["verdicts"]
+        assert (verdicts["ok"], verdicts["revoked"]) == (4, 1)
     finally:
         tickets.delete()
 

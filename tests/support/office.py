@@ -20,13 +20,16 @@ _MACRO = """\
 <script:module xmlns:script="http://openoffice.org/2000/script" script:name="Module1" script:language="StarBasic">
 Sub Save(source As String, password As String, target As String, filter As String)
   Dim opening(1) As New com.sun.star.beans.PropertyValue
-  Dim storing(0) As New com.sun.star.beans.PropertyValue
+  Dim storing(1) As New com.sun.star.beans.PropertyValue
   opening(0).Name = "Hidden"
   opening(0).Value = True
   opening(1).Name = "Password"
   opening(1).Value = password
   storing(0).Name = "FilterName"
   storing(0).Value = filter
+  ' Comma, quotation mark, UTF-8 (not the encoding of the machine's locale), and the second sheet.
+  storing(1).Name = "FilterOptions"
+  storing(1).Value = "44,34,76,1,,0,false,true,false,false,false,2"
   book = StarDesktop.loadComponentFromURL(source, "_blank", 0, opening())
   book.storeToURL(target, storing())
   book.close(True)
@@ -47,7 +50,7 @@ class Office:
         (self.profile / "user" / "basic" / "Standard" / "Module1.xba").write_text(_MACRO)
 
     def save(self, source: Path, target: Path, password: str = "") -> Path:
-        """Open a file and save it as another: a workbook, or its first sheet as CSV.
+        """Open a file and save it as another: a workbook, or its second sheet, the first with cards, as CSV.
 
         Args:
             source: the file.
@@ -57,6 +60,9 @@ class Office:
         arguments = (source.as_uri(), password, target.as_uri(), _FILTERS[target.suffix.removeprefix(".")])
         quoted = ",".join(f'"{argument}"' for argument in arguments)
         self._run(f"macro:///Standard.Module1.Save({quoted})")
+        # It adds the sheet's name to that of a file with one sheet.
+        for path in target.parent.glob(f"{target.stem}-*{target.suffix}"):
+            path.rename(target)
         assert target.exists(), f"LibreOffice did not save {source} as {target}"
         return target
 

@@ -44,25 +44,25 @@ def _folder() -> Path:
     return Path(mkdtemp(prefix="dataloader-tests-"))
 
 
-def empty_backup() -> Path:
+def empty_backup(model: str = DEFAULT_MODEL) -> Path:
     """Return a backup of a development target's databases without documents."""
-    path = _folder() / f"empty{SUFFIX}"
+    path = _folder() / f"{model}{SUFFIX}"
     if not path.exists():
         body = BytesIO()
         writer = BodyWriter(body, None)
-        databases = get_model(DEFAULT_MODEL).databases
+        databases = get_model(model).databases
         for name in databases:
             writer.section(name, Section())
         blocks, seal = writer.end()
         states = tuple(DatabaseState(name, "0", "") for name in databases)
-        of = ("2026-11-01T00:00:00.000Z", DEFAULT_MODEL, "development", "http://127.0.0.1", "", "", VERSION)
+        of = ("2026-11-01T00:00:00.000Z", model, "development", "http://127.0.0.1", "", "", VERSION)
         header = Header(*of, states)
         with path.open("wb") as stream:
             finish(stream, replace(header, blocks=blocks, seal=seal), body, None)
     return path
 
 
-def arguments(name: str, manifest: Path, snapsets: Path) -> list[object]:
+def arguments(name: str, manifest: Path, snapsets: Path, model: str = DEFAULT_MODEL) -> list[object]:
     """Return what a command has to be given besides its server."""
     taken = parameters(name)
     return [
@@ -71,7 +71,7 @@ def arguments(name: str, manifest: Path, snapsets: Path) -> list[object]:
         *([manifest.parent] if name == "batches" else []),
         *(["--snapsets", snapsets] if "snapsets_dir" in taken else []),
         *([_folder() / f"{uuid4()}{SUFFIX}"] if name == "backup" else []),
-        *([empty_backup()] if name == "restore" else []),
+        *([empty_backup(model)] if name == "restore" else []),
         *REQUIRED.get(name, ()),
     ]
 
