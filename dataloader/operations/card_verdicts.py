@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from dataloader.batch import CardFile
-from dataloader.common import Document, certifies_itself, content, explain, is_valid, says
+from dataloader.common import Document, content, explain, is_valid, prepare, says
 from dataloader.records.models import Entry, Kind, Lookup, Model
-from dataloader.replication import is_revocation, version_digest
+from dataloader.replication import KindRules, is_ours, is_persons_deletion, is_revocation, must_go
 
 Answer: TypeAlias = dict[str, Document | None]
 """What one row of a lookup gives the servers: a document of each kind that it should hold, None for one it does not."""
@@ -76,13 +76,9 @@ class CardAnswers:
     brought: frozenset[str] = frozenset()
     """The digests of the versions that loads have brought to the target."""
 
-    def is_loads(self, leaf: Document) -> bool:
-        """Return whether a leaf says what a load brought, or is the deletion of what a load wrote."""
-        return (
-            leaf.get("dataloader") == "superseded"
-            or certifies_itself(leaf)
-            or (not leaf.get("_deleted") and version_digest(leaf) in self.brought)
-        )
+    def rules(self, model: Model, kind: Kind) -> KindRules:
+        """Return how a load judges the card's document of a kind."""
+        return KindRules(f"{model.name}/{kind.name}", self.brought)
 
     def absent(self, lookup: Lookup, rows: list[Answer]) -> str | None:
         """Return the kind of the first document that a lookup should find and does not; None if it finds all."""
@@ -135,7 +131,7 @@ def _stopped(model: Model, answers: CardAnswers, found: Mapping[str, Document | 
     for kind in reversed([*found]):
         leaves = answers.leaves.get(kind, ())
         deleted = [leaf for leaf in leaves if leaf.get("_deleted")]
-        if found[kind] is None and deleted and len(deleted) == len(leaves):
+        if found[kind] is None and len(deleted) == len(leaves) and any(map(is_persons_deletion, deleted)):
             return f"document {model.kind(kind).id(answers.entry.key)} has been deleted"
         # Another revision that was written beside it, on another node, does not undo a revocation.
         if found[kind] is not None and any(is_revocation(leaf) or _is_marked(model, kind, leaf) for leaf in leaves):
@@ -156,7 +152,7 @@ def _judge_documents(model: Model, answers: CardAnswers, found: Mapping[str, Doc
             if verdict is not None:
                 yield verdict
             if len(leaves := answers.leaves.get(name, ())) > 1:
-                yield _judge_conflict(answers, document, leaves)
+                yield _judge_conflict(model, kind, answers, document, leaves)
 
 
 def _judge_document(
@@ -181,7 +177,7 @@ def _judge_document(
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason)
     if misleads := model.misleads(kind.name, entry.key, said):
         return CardVerdict(entry.key, VerifyVerdict.WRONG, f"document {doc_id} {misleads}")
-    if answers.is_loads(document):
+    if is_ours(document, answers.rules(model, kind)):
         return CardVerdict(entry.key, VerifyVerdict.OUTDATED, f"document {doc_id} is of an earlier load")
     return CardVerdict(entry.key, VerifyVerdict.EDITED, f"document {doc_id} was edited")
 
@@ -191,28 +187,33 @@ def _judge_absence(lookup: Lookup, kind: Kind, answers: CardAnswers) -> CardVerd
     doc_id = kind.id(answers.entry.key)
     if not answers.leaves[kind.name]:
         return CardVerdict(answers.entry.key, VerifyVerdict.MISSING, f"document {doc_id} does not exist")
+    if all(leaf.get("_deleted") for leaf in answers.leaves[kind.name]):
+        reason = f"document {doc_id} was deleted by loads that met each other"
+        return CardVerdict(answers.entry.key, VerifyVerdict.WRONG, reason, needs_loading=True)
     reason = f"{_name(lookup)} does not find document {doc_id}, which exists"
     return CardVerdict(answers.entry.key, VerifyVerdict.WRONG, reason)
 
 
-def _judge_conflict(answers: CardAnswers, document: Document, leaves: Sequence[Document]) -> CardVerdict:
-    """Return what a load would make of a document with several leaves."""
+def _judge_conflict(
+    model: Model, kind: Kind, answers: CardAnswers, document: Document, leaves: Sequence[Document]
+) -> CardVerdict:
+    """Return the verdict on a document with several leaves: what a load would delete, or a conflict of persons."""
     entry, doc_id = answers.entry, document["_id"]
-    persons = [leaf for leaf in leaves if not answers.is_loads(leaf)]
-    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
-    if any(leaf.get("_deleted") for leaf in persons) and all(map(answers.is_loads, live)):
+    live = [leaf["_rev"] for leaf in leaves if not leaf.get("_deleted")]
+    gone = {leaf["_rev"] for leaf in must_go(prepare(kind.document(entry)), leaves, answers.rules(model, kind))}
+    if len(live) == 1 and not gone:
+        return CardVerdict(entry.key, VerifyVerdict.OK)
+    if gone.issuperset(live):
         reason = f"document {doc_id} was deleted, and is still served"
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason, needs_loading=True)
-    if len(live) == 1:
-        return CardVerdict(entry.key, VerifyVerdict.OK)
-    if sum(not answers.is_loads(leaf) for leaf in live) > 1:
-        reason = f"document {doc_id} is in conflict: {len(live)} live revisions; choose one, delete the others"
-        return CardVerdict(entry.key, VerifyVerdict.EDITED, reason, is_odd=True)
-    if answers.is_loads(document) and not all(map(answers.is_loads, live)):
+    if document["_rev"] in gone:
         reason = f"document {doc_id} was edited, and the servers give another revision of it"
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason, needs_loading=True)
     reason = f"document {doc_id} is in conflict: {len(live)} live revisions"
-    return CardVerdict(entry.key, VerifyVerdict.EDITED, reason, is_odd=True, needs_loading=True)
+    if gone:
+        return CardVerdict(entry.key, VerifyVerdict.EDITED, reason, is_odd=True, needs_loading=True)
+    reason = f"{reason}; choose one, delete the others"
+    return CardVerdict(entry.key, VerifyVerdict.EDITED, reason, is_odd=True)
 
 
 def _name(lookup: Lookup) -> str:

@@ -16,7 +16,9 @@ from dataloader.replication.states import (
     State,
     classify,
     is_ours,
+    is_persons_deletion,
     judge,
+    must_go,
 )
 from dataloader.replication.tombstones import (
     MAX_REASON,
@@ -54,10 +56,12 @@ __all__ = [
     "classify",
     "in_parallel",
     "is_ours",
+    "is_persons_deletion",
     "is_revocation",
     "judge",
     "kept_document",
     "kept_others",
+    "must_go",
     "outcome_of",
     "repair",
     "restored",

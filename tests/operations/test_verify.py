@@ -13,17 +13,20 @@ from dataloader.common import VerifyError
 from dataloader.couch import Database, Server
 from dataloader.operations import (
     CardVerdict,
+    Outcome,
     Source,
     VerifyVerdict,
     all_sources,
     card_answers,
     generate,
     load,
+    plan,
     restore,
     revoke,
     verify,
 )
 from dataloader.records import Snapsets
+from dataloader.replication import Finding, State
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.marks import KEY_MODEL, TOKEN_MODEL
@@ -318,6 +321,38 @@ class TestCards:
         assert at(server, target, place).write([json.dumps(theirs).encode()]) == []
         found = verdicts()[keys[7]]
         assert (found.verdict, found.needs_loading) == (VerifyVerdict.WRONG, True)
+
+    def test_exactly_what_a_load_repairs_needs_loading(
+        self, server: Server, target: Target, sources: list[Source], keys: list[str], verdicts: Verify
+    ) -> None:
+        """Verify judges a document's leaves by the rules of a load, which finds nothing to do afterwards."""
+        deleted, ours = {"_deleted": True}, {"_deleted": True, "dataloader": "superseded"}
+        # Beside what was loaded: a person's set with this size of font (0: the same set), or a deletion.
+        cases: list[list[int | dict[str, Any]]] = [[40], [40, 41], [deleted], [0], [ours], [40, ours], [deleted, ours]]
+        places = [preferences_of(target.model.name, key) for key in keys[: len(cases) + 1]]
+        for place, leaves in zip(places, cases, strict=False):
+            body = []
+            for leaf, digit in zip(leaves, "f0", strict=False):
+                document = leaf if isinstance(leaf, dict) else get(at(server, target, place), place.id)
+                if isinstance(leaf, int) and leaf:
+                    flat(document)[FONT_SIZE] = leaf
+                body.append(json.dumps({**document, "_id": place.id, "_rev": f"1-{digit * 32}"}).encode())
+            assert at(server, target, place).write(body) == []
+        last = at(server, target, places[-1])
+        assert last.edit([{"_id": places[-1].id, "_rev": get(last, places[-1].id)["_rev"], **ours}]) == []
+
+        leftover: set[str] = set()
+
+        def note(_: Source, finding: Finding, state: State | Outcome) -> None:
+            if state is State.LEFTOVER:
+                leftover.add(finding.document.id[-36:])
+
+        plan(server, target, sources, on_finding=note)
+        found = verdicts()
+        assert {uuid for uuid, each in found.items() if each.needs_loading} == leftover
+        assert [keys.index(uuid) for uuid in sorted(leftover)] == [0, 1, 2, 3, 5, 6, 7]
+        assert load(server, target, sources).repaired == len(leftover)
+        assert not any(each.needs_loading for each in verdicts().values())
 
     @pytest.mark.parametrize("members", [{}, {"note": "theirs"}])
     def test_a_live_leaf_beside_a_revocation_is_wrong(
