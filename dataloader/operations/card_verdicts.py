@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from dataloader.batch import CardFile
-from dataloader.common import Document, content, explain, is_valid, prepare, says
+from dataloader.common import Document, canonical, content, explain, is_valid, prepare, says
 from dataloader.records.models import Entry, Kind, Lookup, Model
 from dataloader.replication import KindRules, is_ours, is_persons_deletion, is_revocation, must_go
 
@@ -165,7 +165,7 @@ def _judge_document(
     if document.get("_id") != doc_id:
         reason = f"{_name(lookup)} leads to document {document.get('_id')}, not {doc_id}"
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason)
-    if says(document, expected):
+    if says(document, canonical(expected)):
         return None
     # Attachments are an owner's own affair; no server reads them.
     said = {name: value for name, value in content(document).items() if name != "_attachments"}
