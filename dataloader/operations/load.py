@@ -19,12 +19,13 @@ from dataloader.common import (
     Prepared,
     ProtocolError,
     UsageError,
-    prepare,
     tell_how_far,
 )
 from dataloader.couch import Database, NotFoundError, Rejection, Server
 from dataloader.operations.plan import (
     OnFinding,
+    card_key,
+    find_former,
     find_older_snapsets,
     find_unlisted_snapsets,
     findings,
@@ -32,7 +33,7 @@ from dataloader.operations.plan import (
     step_name,
 )
 from dataloader.operations.sources import DESIGN_KIND, Source
-from dataloader.records.models import Entry, Role
+from dataloader.records.models import Role
 from dataloader.replication import (
     NEEDS_ATTENTION,
     Finding,
@@ -73,7 +74,6 @@ TURNS = 3
 """How often a load begins again where a database was recreated or restored meanwhile."""
 LAG_LOOKS, LAG_WAIT = 5, 0.2
 """How often a cluster's update sequence is read again before it counts as gone back, and seconds between."""
-_UUID_LENGTH = 36
 _AWAY_LOOK = 1.0
 """Seconds between looks at whether a node is back."""
 
@@ -488,21 +488,13 @@ class _Run:
         done: "_Done",
     ) -> None:
         """Delete what earlier versions wrote beside documents that have been updated since; keep what was edited."""
-        former = self._target.model.former.get(source.kind)
-        if former is None or source.role is not Role.CARD:
-            return
-        # A document that has its first revision was written by this version, and so has nothing beside it.
-        is_ours = {State.UNCHANGED, State.OUTDATED}
-        keys = [_key(finding.document.id) for finding in found if finding.leaves and finding.state in is_ours]
-        documents = [prepare(former.document(Entry(key, {}, "", Role.CARD))) for key in keys]
-        rules = KindRules(f"{self._target.model.name}/{former.name}")
-        there = [each for each in classify(database, documents, rules) if not each.is_gone]
+        there = find_former(database, self._target.model, source, found)
         ready = {
-            _key(finding.document.id)
+            card_key(finding.document.id)
             for finding in found
             if outcomes.get(finding.document.id, finding.state) in {Outcome.UPDATED, State.UNCHANGED}
         }
-        gone = [each for each in there if each.state is State.UNCHANGED and _key(each.document.id) in ready]
+        gone = [each for each in there if each.state is State.UNCHANGED and card_key(each.document.id) in ready]
         removed: set[str] = set()
         if gone and self._changes.update and self._nodes.are_there():
             leaves = database.leaves([each.document.id for each in gone], all_copies=True)
@@ -519,7 +511,7 @@ class _Run:
                 outcome = Outcome.OUTDATED
             else:
                 outcome = outcome_of(each.state)
-            done.former.append((former.name, each, outcome))
+            done.former.append((self._target.model.former[source.kind].name, each, outcome))
 
     def _settle(self) -> None:
         """Look again at what was created where somebody else wrote to a database during the load.
@@ -657,8 +649,3 @@ class _Done:
     failures: list[Rejection] = field(default_factory=list)
     former: list[tuple[str, Finding, Outcome]] = field(default_factory=list)
     """What earlier versions wrote beside the documents: the kind, the document, and what became of it."""
-
-
-def _key(doc_id: str) -> str:
-    """Return the UUID that a card's document's ID ends with."""
-    return doc_id[-_UUID_LENGTH:]

@@ -2,17 +2,20 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from dataloader.common import OnProgress, content, is_valid
+from dataloader.common import OnProgress, content, is_valid, prepare
 from dataloader.couch import Database, Server
 from dataloader.operations.sources import Source, personas
-from dataloader.records.models import Role
+from dataloader.records.models import Entry, Model, Role
 from dataloader.replication import Finding, KindRules, Outcome, State, batches, classify, in_parallel
 from dataloader.target import Environment, Marker, Memory, Target, guard
 
 OnFinding = Callable[[Source, Finding, State | Outcome], None]
 """Called for each document neither absent nor unchanged: with its state in a plan, or outcome in a load."""
+
+
+_UUID_LENGTH = 36
 
 
 def step_name(source: Source) -> str:
@@ -62,7 +65,7 @@ def find_older_snapsets(target: Target, sources: Sequence[Source], memory: Memor
 
 
 LISTED = 1_000
-"""Called for each document neither absent nor unchanged: with its state in a plan, or outcome in a load."""
+"""Documents of a range that are looked at to find snapsets that are not in the folder."""
 
 
 def find_unlisted_snapsets(
@@ -101,6 +104,34 @@ def findings(database: Database, source: Source, rules: KindRules) -> Iterator[l
     return in_parallel(lambda batch: classify(database, batch, rules), batches(source.prepared()))
 
 
+def find_former(database: Database, model: Model, source: Source, found: Sequence[Finding]) -> list[Finding]:
+    """Find what earlier versions of this tool wrote beside documents, and the model has no more.
+
+    Args:
+        database: where.
+        model: the target's.
+        source: where the documents come from.
+        found: what was found of some of them.
+
+    Returns:
+        The documents that exist; one that nobody has edited is ``UNCHANGED``, and superfluous.
+    """
+    former = model.former.get(source.kind)
+    if former is None or source.role is not Role.CARD:
+        return []
+    # A document that has its first revision was written by this version, and so has nothing beside it.
+    is_ours = {State.UNCHANGED, State.OUTDATED}
+    keys = [card_key(finding.document.id) for finding in found if finding.leaves and finding.state in is_ours]
+    documents = [prepare(former.document(Entry(key, {}, "", Role.CARD))) for key in keys]
+    rules = KindRules(f"{model.name}/{former.name}")
+    return [each for each in classify(database, documents, rules) if not each.is_gone]
+
+
+def card_key(doc_id: str) -> str:
+    """Return the UUID that a card's document's ID ends with."""
+    return doc_id[-_UUID_LENGTH:]
+
+
 def plan(
     server: Server,
     target: Target,
@@ -135,11 +166,25 @@ def plan(
             rules = rules_of(source, memory.markers[target.database(source.database)])
             found = findings(databases[source.database], source, rules)
         for batch in found:
-            for finding in batch:
-                counts[finding.state] += 1
+            told = [(source, counts, finding) for finding in batch]
+            if source.database not in missing:
+                told += _superfluous(databases[source.database], target, source, batch, result)
+            for of, counted, finding in told:
+                counted[finding.state] += 1
                 if finding.state not in {State.ABSENT, State.UNCHANGED} and on_finding is not None:
-                    on_finding(source, finding, finding.state)
+                    on_finding(of, finding, finding.state)
             done += len(batch)
             if on_progress is not None:
                 on_progress(step_name(source), done, source.count)
     return result
+
+
+def _superfluous(
+    database: Database, target: Target, source: Source, found: Sequence[Finding], result: Plan
+) -> Iterator[tuple[Source, Counter[State], Finding]]:
+    """Yield the documents that an update deletes, as outdated ones of their own kind, and those that were edited."""
+    for each in find_former(database, target.model, source, found):
+        kind = target.model.former[source.kind].name
+        state = State.OUTDATED if each.state is State.UNCHANGED else each.state
+        counts = result.states[source.database].setdefault(kind, Counter())
+        yield replace(source, kind=kind), counts, each._replace(state=state)

@@ -11,7 +11,7 @@ from dataloader.common import UsageError
 from dataloader.couch import Database, Server
 from dataloader.operations import LoadResult, Outcome, VerifyVerdict, all_sources, generate, load, plan, verify
 from dataloader.records import Snapsets
-from dataloader.replication import version_digest
+from dataloader.replication import State, version_digest
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.marks import EACH_MODEL, KEY_MODEL, ONE_MODEL, TOKEN_MODEL
@@ -264,7 +264,13 @@ class TestEarlierVersion:
 
     @TOKEN_MODEL
     def test_is_migrated_by_an_update(
-        self, users: Database, few: Manifest, bring: Bring, versions: list[Snapsets], target: Target
+        self,
+        users: Database,
+        few: Manifest,
+        bring: Bring,
+        versions: list[Snapsets],
+        server: Server,
+        target: Target,
     ) -> None:
         """Tokens are outdated until --update; then users go, but for one that somebody edited, which is reported."""
         marker = get(users, "_local/dataloader")
@@ -273,6 +279,10 @@ class TestEarlierVersion:
         digests = [version_digest({key: value for key, value in old.items() if key != "_rev"})]
         put(users, {**marker, "versions": {"card gpiiToken": [*digests, *marker["versions"]["card gpiiToken"]]}})
 
+        *sources, _ = all_sources(target, [few], versions[0])
+        planned = plan(server, target, sources)
+        assert planned.states["auth"]["gpiiToken"] == {State.OUTDATED: CARDS}
+        assert planned.states["auth"]["user"] == {State.OUTDATED: CARDS - 1, State.FOREIGN: 1}
         before = bring(versions[0])
         assert before.outcomes["auth"]["gpiiToken"] == {Outcome.OUTDATED: CARDS}
         assert before.outcomes["auth"]["user"] == {Outcome.OUTDATED: CARDS - 1, Outcome.FOREIGN: 1}
@@ -287,6 +297,7 @@ class TestEarlierVersion:
                 leaf for leaf in users.leaves([f"user-{card.uuid}"])[f"user-{card.uuid}"] if "_deleted" not in leaf
             ]
             assert len(there) == (number == 0)
+        assert State.OUTDATED not in plan(server, target, sources).states["auth"].get("user", {})
         again = bring(versions[0], update=True)
         assert again.outcomes["auth"]["gpiiToken"][Outcome.UNCHANGED] == CARDS
 
