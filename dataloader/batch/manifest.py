@@ -13,8 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
-import orjson
-
 from dataloader.batch.sealed import MAX_LINE, MAX_PROBLEMS, Kind, parse, sealed, write_sealed
 from dataloader.common import MAX_CARDS, InputError, Problem, explain, is_valid, raise_problems
 
@@ -187,8 +185,8 @@ class Manifest:
 
     def _card(self, line: bytes) -> Card | None:
         """Return the card of a line, None where it is no line of this batch any more."""
+        fields = parse(line)
         try:
-            fields = orjson.loads(line)
             card = Card(fields["number"], fields["uuid"], fields["snapset"])
             known = card.snapset in self.header.snapsets
         except (ValueError, LookupError, TypeError):

@@ -27,7 +27,7 @@ from dataloader.batch.manifest import (
     read_manifest,
 )
 from dataloader.batch.sealed import MAX_HEADER, MAX_LINE, MAX_PROBLEMS, Kind, parse, sealed, write_sealed
-from dataloader.common import DataloaderError, InputError, Problem, explain, is_valid
+from dataloader.common import DataloaderError, FileError, InputError, Problem, explain, is_valid
 
 _STEM, _END = ".reconciled", ".jsonl"
 RECONCILED_SUFFIX = f"{_STEM}{_END}"
@@ -156,7 +156,7 @@ class Reconciled:
     def _returned(self, line: bytes) -> ReturnedCard | None:
         """Return the card of a line, None where it is no line of this file any more."""
         try:
-            returned = _returned(orjson.loads(line))
+            returned = _returned(parse(line))
             known = returned.card.snapset in self.header.snapsets
         except (ValueError, LookupError, TypeError):
             return None
@@ -264,7 +264,7 @@ def is_reconciled(path: Path) -> bool:
         with KIND.open(path) as stream:
             return stream.readline(MAX_HEADER).startswith(b'{"format":"%s"' % KIND.format.encode())
     except OSError as error:
-        raise KIND.unreadable(error, path) from error
+        raise FileError.of(error, path, "give the path of a manifest or a reconciled file that can be read") from error
 
 
 def read_reconciled(path: Path) -> Reconciled:

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import orjson
 
-from dataloader.common import FileError, InputError, Problem, explain, require_file
+from dataloader.common import FileError, InputError, Problem, explain, raise_if_short, require_file
 
 MAX_LINE = 100_000
 """Bytes; a longer line is no line of ours, and is not read into memory."""
@@ -104,7 +104,8 @@ def parse(line: bytes) -> Any:
     """Return the JSON of a line, None if it is none."""
     try:
         return orjson.loads(line)
-    except ValueError:
+    except ValueError as error:
+        raise_if_short(error)
         return None
 
 

@@ -16,7 +16,7 @@ import click
 
 from dataloader.cli._command import Context, no_such_command, usage_error
 from dataloader.cli._output import Output, global_options
-from dataloader.common import VERSION, DataloaderError, ExitCode, FileError
+from dataloader.common import VERSION, DataloaderError, ExitCode, FileError, page, too_little_memory
 
 __all__ = ["COMMANDS", "cli", "main", "run"]
 
@@ -52,6 +52,10 @@ COMMANDS = (
     "help",
 )
 """The commands, in the order of the help; each is a file of this folder."""
+
+
+_WRITING = frozenset(("load", "revoke", "credentials", "tokens", "backup", "restore", "seed", "drop"))
+"""The commands that may leave something behind when they are interrupted."""
 
 
 class _Commands(click.Group):
@@ -96,6 +100,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; the one place where errors are caught."""
+    if sys.platform == "win32":
+        sys.exit(f"error: dataloader does not run on Windows itself (use WSL: {page('reference.md#windows')})")
     _prepare_process()
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     _flush()
@@ -147,25 +153,37 @@ def run(arguments: list[str]) -> int:
 
 def _run(output: Output, arguments: list[str]) -> int:
     try:
-        code = cli.main(arguments or ["--help"], prog_name="dataloader", standalone_mode=False, obj=output)
-    except click.ClickException as error:
-        # Before the options are parsed, nobody has said that the output is JSON.
-        output.json = output.json or "--json" in arguments
-        output.error(usage_error(error), ExitCode.USAGE)
-        return ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort):
-        output.error("interrupted: what was written stays; run it again to continue", ExitCode.INTERRUPTED)
-        return ExitCode.INTERRUPTED
-    except DataloaderError as error:
-        output.traceback()
-        output.error(str(error), error.exit_code)
-        return error.exit_code
+        return int(cli.main(arguments or ["--help"], prog_name="dataloader", standalone_mode=False, obj=output) or 0)
     except SystemExit:
         # click ends so when whoever read its help has had enough.
         return ExitCode.OK
-    except Exception as error:  # noqa: BLE001 - a fault of ours is told in one line, too
-        output.traceback()
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        output.error(f"internal error: {said} (run again with --debug and report what it prints)", ExitCode.INTERNAL)
-        return ExitCode.INTERNAL
-    return int(code or 0)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a fault of ours is told in one line, too
+        name = next((word for word in arguments if word in COMMANDS), "")
+        if isinstance(error, click.ClickException):
+            # Before the options are parsed, nobody has said that the output is JSON.
+            output.json = output.json or "--json" in arguments
+        elif not isinstance(error, KeyboardInterrupt | click.Abort):
+            output.traceback()
+        said, code = _told(error, name)
+        output.error(said, code)
+        return code
+
+
+def _told(error: BaseException, name: str) -> tuple[str, ExitCode]:
+    """Return what to say of what ended a command, and its exit code.
+
+    Args:
+        error: what ended it.
+        name: the command.
+    """
+    if isinstance(error, click.ClickException):
+        return usage_error(error, name), ExitCode.USAGE
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        then = "what was written stays; run it again to continue" if name in _WRITING else "run it again"
+        return f"interrupted: {then}", ExitCode.INTERRUPTED
+    if isinstance(error, DataloaderError):
+        return str(error), error.exit_code
+    if (short := too_little_memory(error)) is not None:
+        return short, ExitCode.FILE
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"internal error: {said} (run again with --debug and report what it prints)", ExitCode.INTERNAL

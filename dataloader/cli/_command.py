@@ -92,20 +92,23 @@ def group_of(command: click.Command, parameter: click.Parameter) -> str:
     return "Options"
 
 
-def usage_error(error: click.ClickException) -> str:
-    """Return what is wrong with a command line, what may have been meant, and where to look, in one line."""
+def usage_error(error: click.ClickException, name: str = "") -> str:
+    """Return what is wrong with a command line, what may have been meant, and where to look, in one line.
+
+    Args:
+        error: what click says.
+        name: the command, where click does not say which one it was.
+    """
     context = error.ctx if isinstance(error, click.UsageError) else None
-    path = "dataloader" if context is None else context.command_path
+    path = f"dataloader {name}".strip() if context is None else context.command_path
     message = " ".join(error.format_message().split()).rstrip(".")
     if isinstance(error, click.NoSuchOption):
         known = [] if context is None else [name for each in context.command.get_params(context) for name in each.opts]
         # Without the hyphens, which make any two options alike.
         bare = {name.lstrip("-"): name for name in known if name.startswith("--")}
-        question = did_you_mean(error.option_name.lstrip("-"), bare)
-        for each in sorted(bare, key=len, reverse=True):
-            question = re.sub(rf"(?<= ){each}(?=[? ])", bare[each], question)
+        question = did_you_mean(error.option_name.lstrip("-"), bare, bare.__getitem__)
         message = f"no such option {error.option_name}" + (f"; {question}" if question else "")
-    elif choice := re.search(r"'([^']*)' is not one\s+of (.*)$", message):
+    elif choice := re.search(r"'([^']*)' is not (?:one\s+of )?('.*)$", message):
         known = re.findall(r"'([^']*)'", choice[2])
         listed = f"{message[: choice.start()]}{choice[1]!r} must be one of: {', '.join(known)}"
         message = _suggesting(listed, choice[1], known)

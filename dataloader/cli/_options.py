@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from dataloader.batch import CardFile, Reconciled, Verdict, find_reconciled, read_cards
+from dataloader.batch import CardFile, Reconciled, Verdict, find_reconciled, is_reconciled, read_cards
 from dataloader.cli._completion import complete_target
 from dataloader.cli._output import Output
 from dataloader.cli._requests import Requests
@@ -297,10 +297,51 @@ def _check_kind(path: Path) -> None:
     if path.is_dir():
         todo = f"name a file in it; `dataloader batches {shlex.quote(str(path))}` lists its batches"
         raise FileError(str(path), rule="this is a folder", todo=todo)
-    if path.suffix.lower() in _TABLES and path.is_file():
+    if _is_table(path):
         kind = "CSV file" if path.suffix.lower() == ".csv" else "workbook"
         todo = "run `dataloader reconcile` first, and use the .reconciled.jsonl file that it writes"
         raise InputError(Problem(str(path), f"this is a {kind}", todo))
+
+
+def check_order(manifest: Path, returned: Sequence[Path]) -> None:
+    """See that reconcile was given a manifest and returned files, and say of others what they are.
+
+    Raises:
+        FileError: one is a folder.
+        InputError: a returned file or a reconciled file is given as the manifest, or one of the batch's own files as
+            a returned one.
+    """
+    swapped = [path for path in returned if _is_of_batch(path) and not _is_reconciled(path)]
+    if _is_table(manifest):
+        if swapped:
+            order = f"dataloader reconcile {shlex.quote(str(swapped[0]))} {shlex.quote(str(manifest))}"
+            rule = f"this is a returned file, and {swapped[0]} is the manifest"
+            raise InputError(Problem(str(manifest), rule, f"the manifest comes first: {order}"))
+        rule = "this is a returned file, and the manifest is missing"
+        raise InputError(Problem(str(manifest), rule, "name the manifest, NAME.batch.jsonl, before it"))
+    if _is_reconciled(manifest):
+        rule = "this is a reconciled file, which reconcile writes"
+        raise InputError(Problem(str(manifest), rule, "give the batch's manifest, NAME.batch.jsonl"))
+    for path in (manifest, *returned):
+        if path.is_dir():
+            raise FileError(str(path), rule="this is a folder", todo="name the files in it")
+    for path in returned:
+        if _is_of_batch(path):
+            kind = "reconciled file, which reconcile writes" if _is_reconciled(path) else "manifest"
+            todo = "name the files that the vendor sent back; --previous names an earlier reconciled file"
+            raise InputError(Problem(str(path), f"this is a {kind}", todo))
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in _TABLES and path.is_file()
+
+
+def _is_of_batch(path: Path) -> bool:
+    return path.suffix == ".jsonl" and path.is_file()
+
+
+def _is_reconciled(path: Path) -> bool:
+    return _is_of_batch(path) and is_reconciled(path)
 
 
 def tell_of_reconciled(output: Output, manifests: Sequence[CardFile]) -> list[Reconciled]:

@@ -19,6 +19,7 @@ from dataloader.cli._vendor import (
     get_password,
     password_option,
 )
+from dataloader.common import page
 from dataloader.operations import STANDARD, all_layouts, export_path
 from dataloader.operations import export as export_batch
 
@@ -30,7 +31,7 @@ from dataloader.operations import export as export_batch
     type=click.Choice(all_layouts()),
     default=STANDARD,
     show_default=True,
-    help="How the cards are written; docs/layouts.md says which tools take what.",
+    help=f"How the cards are written; which tools take what: {page('layouts.md')}.",
 )
 @chip_option
 @password_option("Encrypt the workbook with the password in this file; not for CSV.")

@@ -19,13 +19,13 @@ from dataloader.batch import (
     read_reconciled,
 )
 from dataloader.cli._command import command
-from dataloader.cli._options import PATH, ReportOptions, report_options
+from dataloader.cli._options import PATH, ReportOptions, check_order, report_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli._table import table
 from dataloader.cli._vendor import ENCRYPTED, get_password, password_option
-from dataloader.common import ExitCode, InputError, Problem, UsageError, are, listed, many, new_files
+from dataloader.common import ExitCode, InputError, Problem, UsageError, are, listed, many, new_files, page
 from dataloader.operations import check_name
 from dataloader.operations.reconcile import Reconciliation, Results, ReturnedFile, details, results_in, write_results
 from dataloader.operations.reconcile import reconcile as reconcile_batch
@@ -130,6 +130,7 @@ def reconcile(
     named = _named(columns)
     if not returned and not again:
         raise UsageError("no returned file", rule="is given", todo="name the files that the vendor sent back")
+    check_order(manifest, (*returned, *again))
     batch = read_manifest(manifest)
     name = name or batch.header.name
     check_name(name)
@@ -298,7 +299,7 @@ def _tell(output: Output, found: Reconciliation, path: Path | None) -> None:
         parts.append(f"the chips of {many(bad, 'card')} must be destroyed")
     if found.unknown:
         parts.append(f"{many(found.unknown, 'row')} {'matches' if found.unknown == 1 else 'match'} no card")
-    output.error(f"{'; '.join(parts)} (docs/reconcile.md says what to do{hint})", ExitCode.RETURNED)
+    output.error(f"{'; '.join(parts)} (what to do: {page('second-round.md')}{hint})", ExitCode.RETURNED)
 
 
 def _card_lines(found: Reconciliation) -> Iterator[str]:

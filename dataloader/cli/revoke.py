@@ -1,6 +1,5 @@
 """The command ``revoke``: make lost cards stop working, or work again."""
 
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import click
 
 from dataloader.batch import Card, CardFile, Reconciled, Verdict, choose, note_restored, note_revoked
 from dataloader.cli._command import command
+from dataloader.cli._confirm import confirmed
 from dataloader.cli._options import (
     PATH,
     SnapsetOptions,
@@ -105,7 +105,7 @@ def revoke(
     rounds = [] if isinstance(manifest, Reconciled) else [*filter(None, [find_beside(output, manifest)])]
     output.warnings(line for each in rounds for line in _not_encoded(each, {card.number for card in cards}))
     server = get_server(target)
-    if not yes and not _confirmed(_question(target, manifest, cards, undo=undo)):
+    if not yes and not confirmed(_question(target, manifest, cards, undo=undo)):
         output.error("not confirmed: nothing was written", ExitCode.INTERRUPTED)
         return ExitCode.INTERRUPTED
     outcomes: list[CardOutcome] = []
@@ -145,7 +145,7 @@ def _question(target: Target, manifest: CardFile, cards: Sequence[Card], *, undo
     which = f"card {numbers}" if len(cards) == 1 else f"{len(cards):,} cards ({numbers}{more})"
     will = "will work again" if undo else "will stop working"
     where = f"{target.address.url} (model {target.model.name}, environment {target.environment})"
-    return f"{which} of batch {manifest.header.name} {will}, at {where}. Continue?"
+    return f"{which} of batch {manifest.header.name} {will}, at {where}"
 
 
 def _not_encoded(found: Reconciled, numbers: Collection[int]) -> Iterator[str]:
@@ -158,17 +158,6 @@ def _not_encoded(found: Reconciled, numbers: Collection[int]) -> Iterator[str]:
     if named:
         which = "card" if len(named) == 1 else "cards"
         yield f"{which} {listed(named, SHOWN_CARDS)} did not come back encoded, by {found.path} (round {found.round})"
-
-
-def _confirmed(question: str) -> bool:
-    """Ask on the terminal.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError(question, rule="refusing to continue without confirmation", todo="add --yes")
-    return click.confirm(question, err=True)
 
 
 def _revoke_json(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> dict[str, Any]:

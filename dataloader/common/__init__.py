@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from dataloader.common.escaping import printable, printable_json
     from dataloader.common.files import bare_password, new_files, read_file, read_password_file, read_text, require_file
     from dataloader.common.json5 import read_json5
+    from dataloader.common.memory import memory_limit, raise_if_short, too_little_memory
+    from dataloader.common.pages import page
     from dataloader.common.progress import OnProgress
     from dataloader.common.revision import (
         DIGITS,
@@ -154,13 +156,16 @@ __all__ = [
     "layouts_dir",
     "listed",
     "many",
+    "memory_limit",
     "new_files",
     "normal",
     "now",
+    "page",
     "prepare",
     "printable",
     "printable_json",
     "progress_interval",
+    "raise_if_short",
     "raise_problems",
     "ranges",
     "rank",
@@ -173,6 +178,7 @@ __all__ = [
     "short",
     "shorten_uuids",
     "tell_how_far",
+    "too_little_memory",
     "views_dir",
     "without_uuids",
 ]
@@ -202,6 +208,8 @@ _NAMES = {
     "escaping": ("printable", "printable_json"),
     "files": ("bare_password", "new_files", "read_file", "read_password_file", "read_text", "require_file"),
     "json5": ("read_json5",),
+    "memory": ("memory_limit", "raise_if_short", "too_little_memory"),
+    "pages": ("page",),
     "progress": ("OnProgress",),
     "revision": (
         "DIGITS",

@@ -8,6 +8,7 @@ rule that was broken, and what to do next.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import ClassVar, Self
 
 from dataloader.common.escaping import printable
@@ -137,8 +138,21 @@ class FileError(DataloaderError):
 
     @classmethod
     def of(cls, error: OSError, path: object, todo: str) -> "FileError":
-        """Make the error for what the operating system said of a path."""
+        """Make the error for what the operating system said of a path; suggest a file if its name is a slip."""
+        if isinstance(error, FileNotFoundError):
+            todo = _nearest(Path(str(path))) or todo
         return cls(str(path), rule=(error.strerror or str(error)).lower(), todo=todo)
+
+
+def _nearest(path: Path) -> str:
+    """Return a question that names the file that may have been meant, empty if none is near."""
+    from dataloader.common.words import did_you_mean  # noqa: PLC0415 - needed for mistakes only
+
+    try:
+        known = [each.name for each in path.parent.iterdir() if not each.name.startswith(".")]
+    except OSError:
+        return ""
+    return did_you_mean(path.name, known, lambda name: str(path.parent / name))
 
 
 class UsageError(DataloaderError):

@@ -1,7 +1,7 @@
 """Counts and lists in sentences."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 _UUID = re.compile(r"(?<![0-9A-Fa-f])([0-9A-Fa-f]{8})(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Fa-f])")
 
@@ -24,10 +24,15 @@ def listed(names: Sequence[str], shown: int = 5) -> str:
     return " and ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], shown: Callable[[str], str] = str) -> str:
     """Return a question that suggests what an unknown name may stand for: ``did you mean snapset_1a?``.
 
     It names those of the known names that are nearest, case aside; it is empty if none is near.
+
+    Args:
+        name: the unknown name.
+        known: the known ones.
+        shown: how a known name is shown.
     """
     from difflib import SequenceMatcher, get_close_matches  # noqa: PLC0415 - needed for mistakes only
 
@@ -36,7 +41,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(lower, by_lower, n=3)
     likeness = {each: SequenceMatcher(None, each, lower).ratio() for each in near}
     nearest = [by_lower[each] for each in sorted(near) if likeness[each] == max(likeness.values())]
-    return f"did you mean {' or '.join(nearest)}?" if nearest else ""
+    return f"did you mean {' or '.join(map(shown, nearest))}?" if nearest else ""
 
 
 def shorten_uuids(text: str) -> str:

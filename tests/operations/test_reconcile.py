@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataloader.batch import Card, Manifest, ReturnedCard, Verdict, read_manifest, read_reconciled
-from dataloader.common import ExitCode, InputError, data_dir
+from dataloader.common import ExitCode, InputError, data_dir, page
 from dataloader.operations import generate, validate
 from dataloader.operations.generate import Batch
 from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile, results_in, write_results
@@ -45,7 +45,7 @@ from tests.support.returned_files import (
 
 FOLDER = data_dir("samples") / "returned"
 PROPERTY = settings(deadline=None, max_examples=60)
-SAYS = "docs/reconcile.md says what to do"
+SAYS = f"what to do: {page('second-round.md')}"
 NOT_ITS = "is not the card's; its card number and check value are the card's"
 UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes; in what the system counts memory (getrusage(2))."""

@@ -1,6 +1,5 @@
 """Read workbooks (.xlsx), encrypted ones too: they are opened by a process of its own, with limits."""
 
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import IO, Any
 
 import orjson
 
-from dataloader.common import InputError, Problem, require_file
+from dataloader.common import InputError, Problem, memory_limit, require_file
 from dataloader.vendor.returned.grid import Grid, GridRow
 from dataloader.vendor.returned.options import Reading
 
@@ -153,7 +152,7 @@ def _records(path: Path, stream: IO[bytes], memory: int, *, only_unsafe: bool = 
         if isinstance(record, dict) and "end" in record:
             return
         yield record
-    limit = _limit()
+    limit = memory_limit()
     if limit is not None and limit < memory:
         raise InputError(Problem(str(path), *_too_little(memory)))
     rule = "needs more memory than a workbook like it should" if is_short else (
@@ -162,14 +161,8 @@ def _records(path: Path, stream: IO[bytes], memory: int, *, only_unsafe: bool = 
     raise InputError(Problem(str(path), rule, "look for cells far below or beside the cards, or have it saved as CSV"))
 
 
-def _limit() -> int | None:
-    """Return how much address space this process may use, None if that is not limited."""
-    limits = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
-    return min(limits, default=None)
-
-
 def _too_little(memory: int) -> tuple[str, str]:
-    limit = _limit()
+    limit = memory_limit()
     most = f" to {limit // 1_000_000:,} MB" if limit is not None else ""
     return (
         f"memory is limited{most} (ulimit -v), and opening a workbook may need {memory // 1_000_000:,} MB",

@@ -123,7 +123,7 @@ class TestCommand:
         done = run_here("revoke", few.path, "--card", "2", "--card", "4", "--undo")
         assert (done.code, done.stdout) == (ExitCode.USAGE, "")
         assert done.stderr.startswith("error: 2 cards (2, 4) of batch few will work again")
-        assert done.stderr.endswith(" Continue?: refusing to continue without confirmation (add --yes)\n")
+        assert done.stderr.endswith(": refusing to continue without confirmation (add --yes)\n")
         assert sequences(server, target) == stood
 
     @KEY_MODEL

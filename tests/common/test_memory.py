@@ -1,0 +1,40 @@
+"""Errors that come of too little memory."""
+
+import errno
+import resource
+
+import orjson
+import pytest
+
+from dataloader.common import InputError, Problem, memory_limit, raise_if_short, too_little_memory
+
+
+@pytest.fixture
+def limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of 80 MB, as ``ulimit -v`` sets it."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (80_000_000, resource.RLIM_INFINITY))
+
+
+@pytest.mark.usefixtures("limit")
+def test_any_error_under_a_low_limit_names_the_limit() -> None:
+    """Libraries fail in many ways where they cannot be loaded."""
+    assert memory_limit() == 80_000_000
+    assert too_little_memory(SystemError("error return without exception set")) == (
+        "memory is limited to 80 MB (ulimit -v), and at least 400 MB are needed (raise the limit: ulimit -v 400000)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "short"), [(MemoryError(), True), (OSError(errno.ENOMEM, "no"), True), (ValueError("x"), False)]
+)
+def test_without_a_limit_only_errors_of_memory_count(error: Exception, short: bool) -> None:  # noqa: FBT001
+    """Others are faults of ours."""
+    assert (too_little_memory(error) is not None) is short
+
+
+def test_json_is_not_to_blame_where_memory_is_short() -> None:
+    """What orjson raises then looks like an error in the text."""
+    with pytest.raises(MemoryError):
+        raise_if_short(orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0))
+    raise_if_short(orjson.JSONDecodeError("unexpected character", "", 0))
+    assert too_little_memory(InputError(Problem("a", "b"))) is None
