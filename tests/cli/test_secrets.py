@@ -29,7 +29,7 @@ from dataloader.records import read_snapsets
 from dataloader.records.models import DEFAULT_MODEL, Role
 from dataloader.target import Target
 from tests.support.command import Command, Completed, Process
-from tests.support.marks import crossed
+from tests.support.marks import THOROUGH, crossed
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.raw_server import RawServer
 from tests.support.registry import SERVER_COMMANDS, arguments, parameters
@@ -509,6 +509,7 @@ def test_every_command_with_a_password_file_is_covered() -> None:
     assert {*OF_WORKBOOKS, *OF_BACKUPS} == {name for name in COMMANDS if "password_file" in parameters(name)}
 
 
+@THOROUGH
 @pytest.mark.parametrize("name", OF_WORKBOOKS)
 def test_the_password_of_a_workbook_is_in_the_file_that_it_is_read_from_only(watch: Watch, name: str) -> None:
     """Right, wrong, and for a workbook that has none."""
@@ -520,6 +521,7 @@ def test_the_password_of_a_workbook_is_in_the_file_that_it_is_read_from_only(wat
             watch.run(name, *OF_WORKBOOKS[name], "--password-file", password, *flags, cores=(OF_A_WORKBOOK, IN_FILE))
 
 
+@THOROUGH
 @pytest.mark.parametrize("name", OF_BACKUPS)
 def test_the_password_of_a_backup_is_in_the_file_that_it_is_read_from_only(
     watch: Watch, loaded: Target, on_target: list[str], credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch,

@@ -17,6 +17,7 @@ from dataloader.common import CredentialsError, ExitCode, UnreachableError
 from dataloader.couch import Address, Server
 from dataloader.embedded import EmbeddedServer
 from tests.support.command import Command, Process, failed
+from tests.support.marks import THOROUGH
 from tests.support.server import QUICK
 
 PASSWORD = "a pässword: 100%"
@@ -79,6 +80,7 @@ def test_serve_tells_its_url_to_machines(process: Process) -> None:
     assert (stdout, stderr, serving.returncode) == ("", "", ExitCode.OK)
 
 
+@THOROUGH
 def test_what_is_served_from_a_folder_stays(process: Process, tmp_path: Path) -> None:
     """Databases are there again the next time, in the folder of ``--data``, which is ``couchdb-data`` by default."""
     for options, is_new in (((), True), (("--data", tmp_path / "couchdb-data"), False)):
@@ -189,6 +191,7 @@ def test_the_demo_shows_the_main_job(command: Command, tmp_path: Path, model_nam
         assert command(*words).code == ExitCode.OK
 
 
+@THOROUGH
 def test_the_demo_tells_machines_what_it_did(command: Command, tmp_path: Path) -> None:
     """With ``--json`` both loads are told in full; the environment's own target has no part in it."""
     completed = command(
@@ -204,6 +207,7 @@ def test_the_demo_tells_machines_what_it_did(command: Command, tmp_path: Path) -
     assert sum(read_manifest(Path(told["manifest"])).header.snapsets.values()) == 23
 
 
+@THOROUGH
 def test_the_demo_can_leave_its_server_running(process: Process, command: Command) -> None:
     """With ``--serve`` the server answers until Ctrl-C, and the commands to try work on it."""
     running = process("demo", "--cards", "6", "--serve")
@@ -244,6 +248,7 @@ def test_seeding_options_need_seed(here: Command) -> None:
     assert (done.code, "add --seed" in done.stderr) == (ExitCode.USAGE, True)
 
 
+@THOROUGH
 def test_ctrl_c_ends_the_demo_and_its_server(process: Process, tmp_path: Path) -> None:
     """An interrupted demo ends with code 130 and takes its server with it."""
     running = process("demo", "--cards", "5000")

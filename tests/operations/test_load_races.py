@@ -22,7 +22,7 @@ from dataloader.couch import Database, Server
 from dataloader.operations import LoadResult, Outcome, Source, all_sources, generate, load
 from dataloader.records import Snapsets
 from dataloader.target import Target
-from tests.support.marks import ONE_MODEL
+from tests.support.marks import ONE_MODEL, THOROUGH
 from tests.support.proxy import Forward, Hook, Reply, Request, pass_on
 from tests.support.records import FONT_SIZE, Place, digest, expected, flat, preferences_of, write_snapsets
 from tests.support.server import Proxied, databases, delete, get, put, sequences, snapshot
@@ -585,6 +585,7 @@ class Victim:
 class TestProcesses:
     """Loads as processes of their own."""
 
+    @THOROUGH
     def test_two_at_once_come_to_the_same_as_one(
         self, server: Server, target: Target, start: Callable[..., Any], undisturbed: dict[str, Any]
     ) -> None:
@@ -603,6 +604,7 @@ class TestProcesses:
         assert f" s: {total:,} unchanged; " in stdout
         assert sequences(server, target) == stood
 
+    @THOROUGH
     def test_a_killed_load_goes_on_where_it_was(
         self,
         server: Server,

@@ -19,6 +19,7 @@ from dataloader.records import Snapsets
 from dataloader.records.models import Role
 from dataloader.target import DatabaseLayout, Target, sensible_shards
 from tests.support.command import Command
+from tests.support.marks import THOROUGH
 from tests.support.server import databases, sequences, snapshot
 
 
@@ -40,6 +41,7 @@ def test_parts_of_any_number_are_the_whole_batch_once(cards: int, count: int) ->
     assert all(before[1] == after[0] for before, after in pairwise(bounds))
 
 
+@THOROUGH
 def test_parts_loaded_at_once_and_again_are_one_whole_load(
     server: Server,
     target: Target,

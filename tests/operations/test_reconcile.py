@@ -22,6 +22,7 @@ from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconc
 from dataloader.vendor import ByteOrder, check_workbook
 from dataloader.vendor.returned import Reading
 from tests.support.command import Command
+from tests.support.marks import THOROUGH
 from tests.support.returned_files import (
     CHECK,
     CHIP,
@@ -413,6 +414,7 @@ def encoded_again(found: Reconciliation) -> list[Card]:
     return [each.card for each in found.ledger if each.is_to_encode]
 
 
+@THOROUGH
 def test_a_third_try_takes_the_place_of_the_second(small: Batch, tmp_path: Path) -> None:
     """Rounds are counted, so that the workbooks may come in any order."""
     rows = good_rows(small.manifest)

@@ -19,6 +19,7 @@ from dataloader.common import DataloaderError, InputError
 from dataloader.operations import generate
 from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
 from dataloader.vendor.returned import Reading
+from tests.support.marks import THOROUGH
 from tests.support.returned_files import (
     CHIP,
     NOTE,
@@ -554,6 +555,7 @@ def test_a_numbers_document_is_called_what_it_is(tmp_path: Path, manifest: Manif
     assert "is an Apple Numbers document (.numbers) (in Numbers: File > Export To > Excel" in refusal(manifest, path)
 
 
+@THOROUGH
 def test_a_workbook_of_very_many_sheets_is_refused(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """Before any of them is laid out."""
 

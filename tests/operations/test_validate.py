@@ -16,6 +16,7 @@ from dataloader.operations.validate import Checked
 from dataloader.records import Snapsets
 from dataloader.records.models import model_names
 from tests.support.command import Command
+from tests.support.marks import THOROUGH
 
 COMMON = "http://registry.gpii.net/common/"
 TARGETS = """
@@ -340,6 +341,7 @@ def test_the_command_looks_for_a_batchs_snapsets_where_it_is_told(folder: Path, 
     )
 
 
+@THOROUGH
 def test_of_very_many_problems_the_command_shows_the_first(folder: Path, command: Command) -> None:
     """The rest is counted, in words and in JSON."""
     batch: Batch = generate("large", {"empty": 100}, folder)

@@ -23,6 +23,7 @@ __all__ = ["copy"]
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
+@THOROUGH
 @ONE_MODEL
 def test_backup_script_makes_a_chain_that_restores(
     server: Server, target: Target, copy: Target, credentials: dict[str, str], tmp_path: Path

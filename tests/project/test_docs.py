@@ -24,6 +24,7 @@ from tests.support.command_docs import (
     exit_codes,
     reference,
 )
+from tests.support.marks import THOROUGH
 from tests.support.returned_files import fill_in, good_rows
 
 PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "node_modules"} & {*path.relative_to(ROOT).parts})
@@ -113,6 +114,7 @@ def test_every_target_of_make_in_the_docs_is_there(path: Path) -> None:
             assert match["target"] in targets, match[0]
 
 
+@THOROUGH
 def test_task_pages_can_be_followed(
     here: Command, tmp_path: Path, target: Target, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

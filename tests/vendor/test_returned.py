@@ -26,6 +26,7 @@ from dataloader.vendor.returned import KEYS, Reading, open_returned, text_of
 from dataloader.vendor.returned.columns import find_columns, understand_title
 from dataloader.vendor.workbook import AGAIN_COLUMNS, STARTS_WITH
 from tests.support.command import Command
+from tests.support.marks import THOROUGH
 from tests.support.returned_files import (
     CHIP,
     NOTE,
@@ -446,6 +447,7 @@ FAR = (
 ODD = "(no file of a card vendor is like this: find out where it comes from)"
 
 
+@THOROUGH
 def test_a_million_empty_rows_are_no_rows(tmp_path: Path, rows: Rows) -> None:
     """As they come when somebody formats whole columns."""
     empty = (f'<row r="{at}"><c r="A{at}" s="0"/></row>' for at in range(20, 1_000_020))
@@ -537,6 +539,7 @@ def test_other_kinds_of_zip_are_told_for_what_they_are(tmp_path: Path, name: str
     assert refusal(path) == message
 
 
+@THOROUGH
 def test_a_damaged_workbook_is_one_clear_error(tmp_path: Path, rows: Rows) -> None:
     """Cut off anywhere, a byte changed anywhere, parts that are no XML: an error, or all rows as they are."""
     whole = write_xlsx(tmp_path / "whole.xlsx", rows).read_bytes()
@@ -577,6 +580,7 @@ def test_a_cell_with_a_novel_in_it_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@THOROUGH
 def test_a_file_with_far_too_many_rows_is_refused(here: Command, tmp_path: Path) -> None:
     """What is kept of rows is bounded by the batch."""
     batch = generate("tiny", {"empty": 1}, tmp_path)
@@ -641,6 +645,7 @@ def test_what_is_no_file_is_told(tmp_path: Path, rows: Rows) -> None:
     assert refusal(tmp_path / "pipe") == "FILE: is not a regular file (save it as a file first)"
 
 
+@THOROUGH
 def test_no_process_is_left_behind(tmp_path: Path, rows: Rows) -> None:
     """Whether all of a workbook is read or not, and whatever its path looks like."""
     path = write_xlsx(tmp_path / "-- odd\nname ☂.xlsx", rows * 2000)
