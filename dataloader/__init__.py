@@ -1,6 +1,6 @@
 """Prepare batches of GPII cards and load their records into CouchDB.
 
-This is the public Python API. Importing it loads nothing else; each name is loaded when it is first used.
+This is the public Python API. Importing it imports nothing else; each name is imported when it is first used.
 
 Mint a batch: a manifest, which is the record of its cards, and a workbook for the vendor.
 
@@ -11,13 +11,13 @@ Mint a batch: a manifest, which is the record of its cards, and a workbook for t
 >>> batch.workbook.name
 'spring.xlsx'
 
-Compare what the vendor sends back with the batch. Only cards that are encoded without a doubt count as encoded.
+Compare the vendor's returned file with the batch. A card counts as encoded only if there is no doubt about it.
 
 >>> found = dataloader.reconcile(batch.manifest, [dataloader.ReturnedFile(returned)], dataloader.Reading(cards=52))
 >>> found.good, found.counts[dataloader.Verdict.ENCODED], found.counts.spares_unused
 (True, 50, 2)
 
-See what a load would do, load, and load again: what is there already is never written a second time.
+See what a load would do, load, and load again: existing documents are not written a second time.
 
 >>> target = dataloader.resolve(url=url, environment="ci", prefix=prefix)
 >>> server = dataloader.Server(target.address)
@@ -32,13 +32,13 @@ True
 >>> dataloader.load(server, target, sources).count(dataloader.Outcome.CREATED)
 0
 
-Check that every card works, as the servers of GPII would ask for it.
+Check that every card works, with the requests that the GPII servers make.
 
 >>> verified = dataloader.verify(server, target, [batch.manifest], snapsets)
 >>> verified.good, verified.verdicts[dataloader.VerifyVerdict.OK]
 (True, 52)
 
-Every error is a :class:`DataloaderError`: a message in one line, and an exit code.
+Every error is a :class:`DataloaderError` with a one-line message and an exit code.
 
 >>> dataloader.mint("spring", {"empty": 1}, folder)
 Traceback (most recent call last):
@@ -116,11 +116,11 @@ _HOMES = {
     "mint": ("operations", "generate"),
     "__version__": ("common", "VERSION"),
 }
-"""The package that each name comes from, and what it is called there."""
+"""The package and the original name of each public name."""
 
 
 def __getattr__(name: str) -> Any:
-    """Load the package that holds a name."""
+    """Import the package that defines a name."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     package, there = _HOMES[name]
@@ -128,5 +128,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, loaded or not."""
+    """List the public names, imported or not."""
     return sorted({*globals(), *__all__})

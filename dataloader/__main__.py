@@ -1,4 +1,4 @@
-"""Lets ``python -m dataloader`` do what the command ``dataloader`` does."""
+"""Make ``python -m dataloader`` the same as the command ``dataloader``."""
 
 from dataloader.cli import main
 

@@ -1,7 +1,7 @@
-"""Shared ground that knows no card: errors, settings, files, JSON, schemas, progress, clock, words.
+"""Code that knows nothing about cards: errors, settings, files, JSON, schemas, progress, clock, words.
 
-Modules are loaded when one of their names is asked for: ``--version`` needs only the errors, and the libraries behind
-the rest would take several times as long to start as click itself.
+Modules are imported when one of their names is first used: ``--version`` needs only the errors, and importing the
+libraries behind the rest takes several times as long as importing click.
 """
 
 from importlib import import_module
@@ -267,7 +267,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Load the module that holds a name."""
+    """Import the module that defines a name."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

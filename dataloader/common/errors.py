@@ -1,8 +1,8 @@
-"""Every way a run can end, each with its exit code.
+"""Errors, and the exit code of each.
 
-One table (:class:`ExitCode`) holds the codes; the README prints it and a test holds the two together.
-Each error class owns one code. An error is one line: what (naming the file, row or document), the
-rule that was broken, and what to do next.
+:class:`ExitCode` is the one table of exit codes; the README prints it, and a test compares the two. Each error class
+has one exit code. An error is one line: what is wrong (the file, row or document), the rule that was broken, and what
+to do next.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,16 +17,16 @@ SHOWN_PROBLEMS = 20
 """How many problems of one input are printed; the rest are counted."""
 
 MAX_PART = 1_000
-"""Characters of what is wrong, of the rule, and of what to do: an input may have names of any length."""
+"""The longest what, rule or todo that is printed, in characters; names in an input may have any length."""
 
 
 class ExitCode(IntEnum):
-    """The exit codes, and in one line each what they mean."""
+    """The exit codes, each with its meaning in one line."""
 
     meaning: str
 
     def __new__(cls, code: int, meaning: str) -> Self:
-        """Make a member that is its number and carries its meaning."""
+        """Create a member whose value is the code, with its meaning."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
@@ -55,18 +55,18 @@ class ExitCode(IntEnum):
 
 
 def short(text: str, most: int) -> str:
-    """Return text from outside as messages repeat it: on one line, shortened, control characters escaped.
+    """Shorten text from outside for a message: one line, with control characters escaped.
 
     Args:
         text: the text.
-        most: characters that are kept.
+        most: how many characters to keep.
     """
     line = printable(" ".join(text[: 4 * most].split()))
     return line if len(line) <= most and len(text) <= 4 * most else f"{line[:most]}…"
 
 
 class DataloaderError(Exception):
-    """The base of every error that a user may see.
+    """Base class of all errors that users may see.
 
     Args:
         what: what is wrong, naming the file and line, row, document or address.
@@ -88,7 +88,7 @@ class DataloaderError(Exception):
 
 
 def _one_line(what: str, rule: str | None, todo: str | None) -> str:
-    """Return what is wrong as one line, in which a part that repeats too much of an input is cut."""
+    """Return the error as one line, each part shortened if it is too long."""
     what, rule, todo = map(_bounded, (what, rule, todo))
     return what + (f": {rule}" if rule else "") + (f" ({todo})" if todo else "")
 
@@ -100,7 +100,7 @@ def _bounded(part: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in an input: where it stands, which rule it breaks, what to do."""
+    """One problem in an input: where it is, the rule it breaks, and what to do."""
 
     where: str
     rule: str
@@ -112,7 +112,7 @@ class Problem:
 
 
 class InputError(DataloaderError):
-    """An input file breaks a rule; carries every problem found, not the first only."""
+    """An input file breaks rules; holds every problem found, not only the first."""
 
     exit_code = ExitCode.INPUT
 
@@ -124,7 +124,7 @@ class InputError(DataloaderError):
         self.total = len(found) if total is None else total
 
     def __str__(self) -> str:
-        """Return a line a problem, and a last line for those not shown."""
+        """Return one line for each problem, and one that counts the problems not shown."""
         lines = [str(problem) for problem in self.problems[:SHOWN_PROBLEMS]]
         if self.total > len(lines):
             lines.append(f"and {self.total - len(lines)} more problems")
@@ -132,20 +132,20 @@ class InputError(DataloaderError):
 
 
 class FileError(DataloaderError):
-    """A file or folder cannot be read or written, or exists already."""
+    """A file or folder cannot be read or written, or already exists."""
 
     exit_code = ExitCode.FILE
 
     @classmethod
     def of(cls, error: OSError, path: object, todo: str) -> "FileError":
-        """Make the error for what the operating system said of a path; suggest a file if its name is a slip."""
+        """Make the error for an OSError; suggest a similar file name if there is no such file."""
         if isinstance(error, FileNotFoundError):
             todo = _nearest(Path(str(path))) or todo
         return cls(str(path), rule=(error.strerror or str(error)).lower(), todo=todo)
 
 
 def _nearest(path: Path) -> str:
-    """Return a question that names the file that may have been meant, empty if none is near."""
+    """Return a question that suggests an existing file with a similar name; empty if there is none."""
     from dataloader.common.words import did_you_mean  # noqa: PLC0415 - needed for mistakes only
 
     try:
@@ -162,25 +162,25 @@ class UsageError(DataloaderError):
 
 
 class UnreachableError(DataloaderError):
-    """The server cannot be reached, or went on failing until the retries were used up."""
+    """The server cannot be reached, or kept failing until the retries were used up."""
 
     exit_code = ExitCode.UNREACHABLE
 
 
 class CredentialsError(DataloaderError):
-    """The server does not accept the credentials, or they are not sufficient."""
+    """The server rejects the credentials, or the user lacks permission."""
 
     exit_code = ExitCode.CREDENTIALS
 
 
 class ProtocolError(DataloaderError):
-    """What answers is not a CouchDB, or does not answer as one."""
+    """The server is not a CouchDB, or its reply is not what CouchDB sends."""
 
     exit_code = ExitCode.PROTOCOL
 
 
 class TooLargeError(ProtocolError):
-    """The server refuses a request for its size (413)."""
+    """The server rejects a request as too large (413)."""
 
 
 class ProtectedError(DataloaderError):
@@ -190,19 +190,19 @@ class ProtectedError(DataloaderError):
 
 
 class AttentionError(DataloaderError):
-    """The load went through, but some documents need a decision."""
+    """The load finished, but some documents need a decision."""
 
     exit_code = ExitCode.ATTENTION
 
 
 class VerifyError(DataloaderError):
-    """The server's answers are not what the batch says."""
+    """The server's answers do not match the batch."""
 
     exit_code = ExitCode.VERIFY
 
 
 class NodesError(DataloaderError):
-    """A node of the cluster is away."""
+    """A node of the cluster is not connected."""
 
     exit_code = ExitCode.NODES
 
@@ -214,21 +214,21 @@ class EmbeddedServerError(DataloaderError):
 
 
 class ReturnedError(DataloaderError):
-    """Not every card that came back from the vendor is as it was sent out."""
+    """Some cards that came back from the vendor are missing, failed or not as they were sent."""
 
     exit_code = ExitCode.RETURNED
 
 
 def tell_how_far(error: DataloaderError, done: int, total: int, what: str, *, has_written: bool = False) -> None:
-    """Add to an error how far a run had come, and when running it again helps.
+    """Add to an error how far the run got, and whether to run it again.
 
     Args:
-        error: what ended the run.
-        done: how many were processed.
-        total: of how many.
-        what: how many of what, such as ``documents``.
-        has_written: whether something may have been written where none was processed to its end. Nothing is added
-            where neither is so.
+        error: what stopped the run.
+        done: how many were finished.
+        total: out of how many.
+        what: what is counted, such as ``documents``.
+        has_written: whether something may have been written although nothing is finished. If this is false and ``done``
+            is 0, the error is not changed.
     """
     if not done and (not has_written or " again" in (error.todo or "")):
         return
@@ -240,7 +240,7 @@ def tell_how_far(error: DataloaderError, done: int, total: int, what: str, *, ha
 
 
 def raise_problems(problems: Iterable[Problem]) -> None:
-    """Raise one error for all problems, if there is one.
+    """Raise one error that lists all problems; do nothing if there are none.
 
     Raises:
         InputError: with every problem.

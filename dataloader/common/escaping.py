@@ -1,19 +1,19 @@
-"""Showing text from outside: a server, a file or a file name may hold what a terminal obeys."""
+"""Escape text from outside: a server, a file or a file name may contain control sequences for a terminal."""
 
 
 def printable(text: str) -> str:
-    r"""Return text in which every character that can't be printed is its escape, such as ``\x1b`` or ``\u202e``."""
+    r"""Escape every character that can't be printed, as ``\x1b`` or ``\u202e``."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else _escape(each) for each in text)
 
 
 def printable_json(text: str, encoding: str = "utf-8") -> str:
-    r"""Return JSON in which every character that can't be printed, or not encoded, is its escape (``\u202e``).
+    r"""Escape every character in JSON that can't be printed or encoded (``\u202e``).
 
     Args:
-        text: JSON on one line; such characters are inside its strings only.
-        encoding: what it is going to be encoded in.
+        text: JSON on one line; such characters occur only inside its strings.
+        encoding: the encoding of the output.
     """
     if text.isprintable() and (text.isascii() or _fits(text, encoding)):
         return text
@@ -33,6 +33,6 @@ def _escape(character: str) -> str:
 
 
 def _json_escape(character: str) -> str:
-    # As two halves, where it has more than 16 bits.
+    # As a surrogate pair if it has more than 16 bits.
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

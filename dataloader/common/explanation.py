@@ -1,6 +1,6 @@
-"""Explaining which rules of a schema data breaks, by the slow validator.
+"""Explain which rules of a schema data breaks, using the slow validator.
 
-It takes long to load, and few runs need it: :func:`dataloader.common.validation.explain` loads it when it is asked.
+It is slow to import and rarely needed: :func:`dataloader.common.validation.explain` imports it on demand.
 """
 
 import re
@@ -16,16 +16,16 @@ from referencing.jsonschema import DRAFT202012
 from dataloader.common.schemas import schemas
 
 MAX_VALUE = 100
-"""Characters of a value that are repeated in an explanation."""
+"""The longest value repeated in an explanation, in characters."""
 MAX_MESSAGE = 300
-"""Characters of an explanation."""
+"""The longest explanation, in characters."""
 _SECRET = re.compile("password|secret", re.IGNORECASE)
 _HIDDEN = "'***'"
-"""What is shown in the place of a member's value whose name says that it is secret."""
+"""Shown instead of the value of a member whose name marks it as a secret."""
 
 
 def _multiple_of(_: Any, step: float, instance: Any, __: Any) -> Iterator[ValidationError]:
-    # In binary floating point 0.3 is no multiple of 0.1; in the decimals that people write it is.
+    # In binary floating point, 0.3 is not a multiple of 0.1; in the decimals that people write, it is.
     if isinstance(instance, bool) or not isinstance(instance, int | float):
         return
     if Decimal(str(instance)) % Decimal(str(step)):
@@ -52,14 +52,14 @@ def explain(name: str, instance: Any, *, secrets: bool = False) -> list[str]:
     hidden = [] if secrets else sorted(_secrets(instance), key=len, reverse=True)
     validator = _Explainer(schemas()[name], registry=_registry())
     errors = sorted(validator.iter_errors(instance), key=lambda error: [str(part) for part in error.absolute_path])
-    # Of a value of the wrong type, no other rule is worth telling.
+    # If the type is wrong, no other rule matters.
     wrong = {error.json_path for error in errors if error.validator == "type"}
     told = [error for error in errors if error.validator == "type" or error.json_path not in wrong]
     return [_line(error, hidden, secrets=secrets) for error in told]
 
 
 def _secrets(data: Any, *, secret: bool = False) -> set[str]:
-    """Return what stands in members that are called a password or a secret, as an explanation would repeat it."""
+    """Return the values of members named password or secret, as an explanation would show them."""
     if isinstance(data, dict):
         return {
             found

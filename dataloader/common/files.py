@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and never over another."""
+"""Write files completely or not at all, and never over existing ones."""
 
 import ctypes
 import errno
@@ -13,26 +13,26 @@ from typing import IO
 from dataloader.common.errors import FileError
 
 MODE = 0o600
-"""What is minted is a secret of a kind: whoever has a UUID has that person's preferences."""
+"""The mode of new files: anyone who has a UUID can read that person's preferences."""
 
 
 MAX_PASSWORD_FILE = 10_000
-"""Bytes of a file that contains a password."""
+"""The largest password file, in bytes."""
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
-"""What a file system answers that knows no hard links (link(2))."""
+"""Error codes of a file system without hard links (link(2))."""
 _NO_NOREPLACE = frozenset({errno.EINVAL, errno.ENOSYS})
-"""What a file system or a system answers that can't rename without replacing."""
+"""Error codes of a system or file system that can't rename without replacing."""
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 
 
 def require_file(path: Path) -> None:
-    """Refuse what is no regular file: a folder, or a pipe, which could keep its reader waiting for ever.
+    """Reject a path that is not a regular file: reading a pipe, for example, could block forever.
 
     Raises:
-        FileError: it is something else.
-        OSError: it is not there, or can't be looked at.
+        FileError: it is not a regular file.
+        OSError: it does not exist, or can't be examined.
     """
     if not path.is_file():
         path.stat()
@@ -40,18 +40,18 @@ def require_file(path: Path) -> None:
 
 
 def read_file(path: Path, most: int, todo: str) -> bytes:
-    """Read a whole file: a regular one of a limited size, so that nothing waits for a pipe or fills the memory.
+    """Read a whole regular file of limited size, without blocking on a pipe or filling the memory.
 
     Args:
         path: the file.
-        most: the bytes that it may have.
-        todo: what the user can do where it can't be read.
+        most: the largest size, in bytes.
+        todo: what the user can do if it can't be read.
 
     Raises:
-        FileError: it can't be read, is not a regular file, or is larger.
+        FileError: it can't be read, is not a regular file, or is too large.
     """
     try:
-        # Opening a pipe would wait for its writer.
+        # Opening a pipe would block until something writes to it.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(descriptor, "rb") as stream:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -65,7 +65,7 @@ def read_file(path: Path, most: int, todo: str) -> bytes:
 
 
 def read_text(path: Path, most: int, todo: str) -> str:
-    """Read a whole text file in UTF-8, without its byte order mark; otherwise like ``read_file``."""
+    """Read a whole text file in UTF-8 without its byte order mark; otherwise like ``read_file``."""
     try:
         return read_file(path, most, todo).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -73,7 +73,7 @@ def read_text(path: Path, most: int, todo: str) -> str:
 
 
 def read_password_file(path: Path) -> str:
-    """Read a password from a file that contains nothing else but perhaps a byte order mark and line ends.
+    """Read a password file, ignoring a byte order mark and trailing line ends.
 
     Raises:
         FileError: the file can't be read, or is not text.
@@ -82,19 +82,19 @@ def read_password_file(path: Path) -> str:
 
 
 def bare_password(text: str) -> str:
-    """Return a password without what editors and shells put around it: a byte order mark, line ends."""
+    """Strip what editors and shells add to a password: a byte order mark and line ends."""
     return text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}").strip("\r\n")
 
 
 @contextmanager
 def new_files(*paths: Path) -> Iterator[list[IO[bytes]]]:
-    """Write several new files so that, after a crash at any moment, each is whole or not there.
+    """Write several new files; after a crash at any moment, each is complete or missing.
 
-    Each is written beside its final place, flushed to the disk, and given its name when the block ends,
-    in the order of ``paths``. Nothing is left of them when the block raises.
+    Each is written to a temporary file in the same folder, flushed to disk and renamed when the block ends, in the
+    order of ``paths``. If the block raises, no files are left behind.
 
     Raises:
-        FileError: one of them exists already, or can't be written.
+        FileError: a file already exists, or can't be written.
     """
     current = paths[0]
     try:
@@ -108,7 +108,7 @@ def new_files(*paths: Path) -> Iterator[list[IO[bytes]]]:
                 temporary = NamedTemporaryFile(dir=current.parent, prefix=f".{current.name}.", delete=False)  # noqa: SIM115
                 stack.callback(_remove, temporary.name)
                 streams.append(stack.enter_context(temporary))
-            # Which of the files it is that can't be written, the system does not say.
+            # The system does not say which file can't be written.
             current = paths[0].parent
             yield list(streams)
             for current, stream in zip(paths, streams, strict=True):  # noqa: B007 - the error's path, below
@@ -133,7 +133,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _link(name: str, path: Path) -> None:
-    # A link, unlike a rename, fails where somebody has made the file in the meantime.
+    # Unlike a rename, a link fails if the file has been created in the meantime.
     try:
         os.link(name, path)
     except FileExistsError as error:
@@ -145,11 +145,11 @@ def _link(name: str, path: Path) -> None:
 
 
 def _rename_new(name: str, path: Path) -> None:
-    """Give a file its final name, unless that exists, where hard links do not (FAT, some network shares).
+    """Rename a file without replacing an existing one, where there are no hard links (FAT, some network shares).
 
-    Linux can rename so (https://man7.org/linux/man-pages/man2/rename.2.html, RENAME_NOREPLACE), which leaves no moment
-    in which a crash could leave half of it. Where the file system or the system cannot, the name is claimed first with
-    an empty file: only one of several runs can create it, and only that one goes on.
+    Linux can do this atomically (https://man7.org/linux/man-pages/man2/rename.2.html, RENAME_NOREPLACE). Where the
+    system or file system can't, create an empty file under the new name first: of several runs, only one can create it,
+    and only that one continues.
 
     Raises:
         FileError: the name already exists.

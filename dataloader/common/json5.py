@@ -1,4 +1,4 @@
-"""Reading JSON5 files, with limits on their size and depth."""
+"""Read JSON5 files, with limits on size and depth."""
 
 import re
 from pathlib import Path
@@ -11,18 +11,18 @@ from dataloader.common.files import require_file
 from dataloader.common.revision import normal
 
 MAX_JSON = 16_000_000
-"""Bytes of a file of JSON; the largest of ours has a few thousand."""
+"""The largest JSON file accepted, in bytes; ours have a few thousand."""
 
 
 MAX_JSON5 = 100_000
-"""Bytes, where it is not plain JSON: the reader of JSON5 takes up to a minute for as much."""
+"""The largest file accepted that is not plain JSON, in bytes; parsing that much JSON5 takes up to a minute."""
 
 
 _NOT_PLAIN = object()
 
 
-# No string of JSON reaches over the end of a line, so that what begins a line like this is a comment. (In a /* comment
-# it is none, but then the rest is not JSON either.)
+# A JSON string cannot span lines, so a line that begins like this is a comment. (Inside a /* comment it is not, but
+# then the rest is not JSON either.)
 _COMMENT_LINE = re.compile("^[ \\t]*//[^\\r\\n\\u2028\\u2029]*", re.MULTILINE)
 
 
@@ -30,11 +30,11 @@ _POSITION = re.compile(r"^<string>:(?P<line>\d+) (?P<what>.*) at column (?P<colu
 
 
 def read_json5(path: Path) -> Any:
-    """Read a JSON5 file, its numbers in normal form.
+    """Read a JSON5 file, with its numbers in canonical form.
 
     Raises:
-        FileError: it can't be read.
-        InputError: it is not JSON5; names line and column.
+        FileError: the file can't be read.
+        InputError: the file is not JSON5; names line and column.
     """
     try:
         require_file(path)
@@ -68,8 +68,8 @@ def _too_large(path: Path, size: int, limit: int) -> InputError:
 
 
 def _plain(text: str) -> Any:
-    """Return the data of plain JSON with whole lines of comments, which JSON5 reads alike and far slower."""
-    import json  # noqa: PLC0415 - the one place but for the next that needs it
+    """Parse plain JSON whose comments are whole lines: same result as JSON5, much faster."""
+    import json  # noqa: PLC0415 - needed here and below only
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -80,15 +80,15 @@ def _plain(text: str) -> Any:
     try:
         return json.loads(_COMMENT_LINE.sub("", text), object_pairs_hook=once)
     except (ValueError, RecursionError):
-        # What is wrong, the other reader knows how to tell.
+        # The JSON5 parser explains the error.
         return _NOT_PLAIN
 
 
 def _whole(data: Any) -> Any:
-    """Join the halves of characters that were written as two escapes, which json5 leaves apart.
+    """Join surrogate pairs that were written as two escapes, which json5 keeps apart.
 
     Raises:
-        ValueError: a half without the other.
+        ValueError: a surrogate without its other half.
     """
     if isinstance(data, dict):
         return {_whole(key): _whole(value) for key, value in data.items()}

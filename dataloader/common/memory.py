@@ -1,18 +1,18 @@
-"""How much memory this process may use, and errors that say that it was too little."""
+"""The memory limit of this process, and errors that say that it is too low."""
 
 import errno
 import sys
 
 if sys.platform != "win32":
-    # At the beginning: where memory is short there may not be enough left to load it.
+    # Imported at the start: when memory is short, there may not be enough left to import it.
     import resource
 
 ENOUGH = 400_000_000
-"""Bytes of address space that every command gets along with; opening a large workbook takes more."""
+"""Bytes of address space that are enough for any command; opening a large workbook takes more."""
 
 
 def memory_limit() -> int | None:
-    """Return how many bytes of address space this process may use, None if that is not limited (``ulimit -v``)."""
+    """Return the limit of this process's address space in bytes (``ulimit -v``), None if there is none."""
     if sys.platform == "win32":
         return None
     limits = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
@@ -20,7 +20,7 @@ def memory_limit() -> int | None:
 
 
 def raise_if_short(error: ValueError) -> None:
-    """Raise MemoryError for what orjson says where memory is short; a text is not to blame then.
+    """Raise MemoryError if orjson reports too little memory as a ValueError.
 
     Raises:
         MemoryError: memory is short.
@@ -30,9 +30,9 @@ def raise_if_short(error: ValueError) -> None:
 
 
 def too_little_memory(error: BaseException) -> str | None:
-    """Return what to say of an unexpected error that comes of too little memory, None if it is of another kind.
+    """Return what to say about an unexpected error that is due to too little memory; None for other errors.
 
-    Where the limit is so low that even libraries cannot be loaded, any error may come of it.
+    If the limit is too low even for importing libraries, any error may be due to it.
     """
     limit = memory_limit()
     if limit is not None and limit < ENOUGH:

@@ -1,13 +1,13 @@
-"""Where the documentation is: the one place that holds its address, for people who installed the wheel."""
+"""Addresses of the documentation pages, for people who installed the wheel."""
 
 DOCUMENTATION = "https://github.com/GPII/dataloader/blob/main/docs/"
-"""The folder of the pages, in the repository that ``pyproject.toml`` names."""
+"""The ``docs`` folder of the repository that ``pyproject.toml`` names."""
 
 
 def page(name: str) -> str:
-    """Return the address of a page, as messages name it.
+    """Return the address of a documentation page, for use in messages.
 
     Args:
-        name: the file in the folder ``docs``, with a heading where that helps: ``layouts.md#chips``.
+        name: the file in the folder ``docs``, optionally with an anchor: ``layouts.md#chips``.
     """
     return f"{DOCUMENTATION}{name}"

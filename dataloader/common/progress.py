@@ -1,6 +1,6 @@
-"""What operations tell of their progress."""
+"""The callback that reports the progress of operations."""
 
 from collections.abc import Callable
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with the step's name, the documents seen to, and all of them."""
+"""Called with the name of the step, the number of documents done, and the total."""

@@ -1,13 +1,13 @@
-"""Revisions that prove themselves.
+"""Revisions computed from content.
 
-A document that this tool writes gets the revision ``N-HASH``, where HASH is the first 32 hex digits of
-the SHA-256 of the document's canonical JSON without ``_rev``. Whoever holds the document can compute
-HASH again and so tell whether it is still what a loader wrote.
+Every document written by dataloader gets the revision ``N-HASH``, where HASH is the first 32 hex digits of the SHA-256
+of the document's canonical JSON without ``_rev``. Anyone who has the document can compute HASH again, and so find out
+whether it is unchanged since it was loaded.
 
-The canonical form is UTF-8 JSON without blanks, keys sorted by code point at every level, and every
-number in one form: a number without a fractional part is written as an integer (a JavaScript server
-makes 1 of 1.0, an Erlang server keeps 1.0), any other as the shortest text that gives the same IEEE 754
-double. Golden values in the tests pin it: if it changed, every document in the field would look foreign.
+The canonical form is UTF-8 JSON without spaces, with keys sorted by code point at every level, and with numbers in one
+form: a number without a fractional part is written as an integer (a JavaScript server turns 1.0 into 1, an Erlang
+server keeps 1.0), any other as the shortest text that gives the same IEEE 754 double. Golden values in the tests pin
+it: if it changed, every loaded document would look foreign.
 """
 
 from collections.abc import Mapping
@@ -18,23 +18,23 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 Document: TypeAlias = dict[str, Any]
-"""A JSON object as CouchDB stores it; ``_id`` is always there."""
+"""A JSON object as CouchDB stores it, with an ``_id``."""
 
 DIGITS = 32
-"""Hex digits of HASH; as many as CouchDB's own revisions have."""
+"""Hex digits of HASH, as many as in CouchDB's own revisions."""
 
 IMPOSSIBLE = f"2147483647-{'0' * DIGITS}"
-"""A revision that can't exist. CouchDB, asked for it, names the leaves that a document has."""
+"""A revision that can't exist. Asked about it, CouchDB names the leaves of the document."""
 
 MAX_SAFE_INTEGER = 2**53 - 1
-"""The largest integer that JavaScript, and so some of the servers, keeps exactly (ECMA-262, 21.1.2.6)."""
+"""The largest integer that JavaScript, and so some servers, stores exactly (ECMA-262, 21.1.2.6)."""
 
-# What a server adds to a document's content when it hands it out.
+# Members that a server adds to a document.
 _NOT_CONTENT = frozenset({"_rev", "_revisions", "_conflicts", "_deleted_conflicts", "_revs_info", "_local_seq"})
 
 
 class Prepared(NamedTuple):
-    """A document that is ready to be asked about and to be written."""
+    """A document that is ready to be compared and written."""
 
     id: str
     """The document's ``_id``."""
@@ -45,11 +45,11 @@ class Prepared(NamedTuple):
 
     @property
     def rev(self) -> str:
-        """The revision that a first load gives it."""
+        """The revision that the first load gives it."""
         return f"1-{self.hash}"
 
     def write(self) -> bytes:
-        """Return the JSON for ``_bulk_docs`` with ``"new_edits": false``: first revision."""
+        """Return the first revision as JSON for ``_bulk_docs`` with ``"new_edits": false``."""
         return b'{"_rev":"1-%s",%s' % (self.hash.encode(), self.body[1:])
 
     def write_child(self, ancestors: list[str]) -> tuple[str, bytes]:
@@ -67,11 +67,11 @@ class Prepared(NamedTuple):
 
 
 def normal(value: Any) -> Any:
-    """Return JSON data with every number in its canonical form.
+    """Return JSON data with every number in canonical form.
 
     Raises:
-        ValueError: a number that JSON or JavaScript can't hold: infinite, not a number, or one beyond
-            2**53 - 1, where a server may hand out 10000000000000000 for 1e16.
+        ValueError: a number that JSON or JavaScript can't hold: infinite, not a number, or beyond 2**53 - 1, where a
+            server may return 10000000000000000 for 1e16.
     """
     if isinstance(value, dict):
         return {key: normal(item) for key, item in value.items()}
@@ -93,70 +93,70 @@ def canonical(document: Mapping[str, Any]) -> bytes:
 
 
 def prepare(document: Document) -> Prepared:
-    """Make a document ready for loading; its numbers must be :func:`normal` and it has no ``_rev``."""
+    """Prepare a document for loading; its numbers must be :func:`normal`, and it must have no ``_rev``."""
     body = canonical(document)
     return Prepared(document["_id"], sha256(body).hexdigest()[:DIGITS], body)
 
 
 def content(stored: Mapping[str, Any]) -> Document:
-    """Return what a stored document says, without what the server adds, in normal form."""
+    """Return the content of a stored document in canonical form, without what the server adds."""
     try:
         normalised: Document = normal({key: value for key, value in stored.items() if key not in _NOT_CONTENT})
     except (ValueError, RecursionError):
-        # Not ours, then: we never write such a number, nor nest so deep. It is still somebody's document.
+        # So it is not one of ours: we never write such a number, nor nest so deep. Somebody else's document may.
         normalised = {key: value for key, value in stored.items() if key not in _NOT_CONTENT}
     return normalised
 
 
 def content_hash(stored: Mapping[str, Any]) -> str:
-    """Return HASH of a stored document's content."""
+    """Return HASH for the content of a stored document."""
     try:
         return sha256(canonical(content(stored))).hexdigest()[:DIGITS]
     except TypeError:
-        # Beyond what our JSON writer takes, which a person's document may be and ours never is.
+        # Our JSON writer rejects it: somebody else's document may have such content, ours never does.
         return ""
 
 
 def says(stored: Mapping[str, Any], document: bytes) -> bool:
-    """Tell whether a stored document has the content of one that is ready for loading.
+    """Return whether a stored document has the content of one that is ready for loading.
 
     Args:
-        stored: as the server hands it out.
-        document: the canonical JSON of the other, without ``_rev``.
+        stored: as the server returns it.
+        document: the canonical JSON of the other document, without ``_rev``.
     """
     try:
-        # As a rule the server leaves numbers alone, and then this is ten times quicker.
+        # Usually the server leaves numbers alone, and then this is ten times faster.
         if canonical({key: value for key, value in stored.items() if key not in _NOT_CONTENT}) == document:
             return True
         return canonical(content(stored)) == document
     except TypeError:
-        # Beyond what our JSON writer takes, which a person's document may be and ours never is.
+        # Our JSON writer rejects it: somebody else's document may have such content, ours never does.
         return False
 
 
 def certifies_itself(stored: Mapping[str, Any]) -> bool:
-    """Tell whether a stored document, with its ``_rev``, is what a loader wrote, untouched since."""
+    """Return whether a stored document is unchanged since a loader wrote it: its ``_rev`` matches its content."""
     _, _, digits = str(stored.get("_rev", "")).partition("-")
     return not stored.get("_deleted") and bool(digits) and digits == content_hash(stored)
 
 
 def history(stored: Mapping[str, Any]) -> list[str]:
-    """Return a fetched document's branch as full revisions, newest first.
+    """Return the full revisions of a fetched document's branch, newest first.
 
     Args:
-        stored: a document fetched with ``revs=true``; without ``_revisions`` only its own is known.
+        stored: a document fetched with ``revs=true``; without ``_revisions``, only its own revision is known.
     """
     revisions = stored.get("_revisions")
     if not isinstance(revisions, dict):
         return [str(stored["_rev"])]
     start = int(revisions["start"])
     if not str(stored["_rev"]).startswith(f"{start}-"):
-        # PouchDB loses its way where two revisions of a branch have one hash, as when a version comes back.
+        # PouchDB gets it wrong if two revisions of a branch have the same hash, as when a content comes back.
         return [str(stored["_rev"])]
     return [f"{start - depth}-{digits}" for depth, digits in enumerate(revisions["ids"])]
 
 
 def rank(leaf: Mapping[str, Any]) -> tuple[int, str]:
-    """Order leaves as CouchDB does to choose the one that it shows: by generation, then by hash."""
+    """Return a sort key that orders leaves as CouchDB does to pick the winner: by generation, then by hash."""
     generation, _, digits = str(leaf["_rev"]).partition("-")
     return int(generation), digits

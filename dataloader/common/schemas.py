@@ -25,5 +25,5 @@ def schema_names() -> list[str]:
 
 
 def has_schema(name: str) -> bool:
-    """Tell whether there is a schema of this name."""
+    """Return whether there is a schema of this name."""
     return name in schemas()

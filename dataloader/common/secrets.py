@@ -1,7 +1,6 @@
-"""Masking secrets in text from outside.
+"""Mask passwords in text from outside.
 
-Nothing of ours prints a password. But a server, or a proxy in front of it, may repeat what it was sent, in any
-encoding.
+dataloader prints no passwords. But a server, or a proxy in front of it, may echo what it was sent, in any encoding.
 """
 
 import re
@@ -10,22 +9,22 @@ from typing import Any
 
 STAR = "***"
 _DISTINCT = 8
-"""Characters from which on a password that is not all letters is nowhere by chance."""
+"""A password with digits or punctuation and at least this many characters is never matched by chance."""
 _FEW = 4
-"""Bytes from which on their numbers, one after the other, are nowhere by chance."""
+"""A password with at least this many bytes is never matched by chance when its bytes are written as numbers."""
 _BYTE = 255
 _NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos", "/": "sol", " ": "nbsp"}
-"""HTML's names of characters."""
+"""HTML names of characters."""
 _LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
 """The letters that JSON and most languages escape characters with."""
 
 
 class Secrets:
-    """A user's password, in every form that it takes on its way.
+    """A user's password in every encoding in which a server may echo it.
 
     Args:
         user: the user's name.
-        password: the password; without one nothing is secret.
+        password: the password; None if there is none to mask.
     """
 
     def __init__(self, user: str | None = None, password: str | None = None) -> None:
@@ -38,20 +37,20 @@ class Secrets:
         encoded = [_base64(pair), _base64(raw), _hex(pair), *([_numbers(raw)] if len(raw) >= _FEW else [])]
         plain = [_plain(password), *(re.escape(form) for form in _misread(raw))]
         self._words = _any_of(encoded + plain, as_words=len(password) < _DISTINCT)
-        # "admin" may be in any text of ours, and a gap in its place would tell it.
+        # "admin" may occur in any of our texts, and masking it would reveal it.
         distinct = len(password) >= _DISTINCT and not password.isalpha()
         self._everywhere = _any_of(encoded + plain if distinct else encoded)
 
     def hide(self, text: str) -> str:
-        """Return a text of ours, which may quote another's, without what is secret."""
+        """Mask the password in one of our messages, which may quote a server's text."""
         return text if self._everywhere is None else self._everywhere.sub(STAR, text)
 
     def hide_in_theirs(self, text: str) -> str:
-        """Return a text that a server has sent without what is secret; a weak password is looked for, too."""
+        """Mask the password in a text from a server, even a short or common password."""
         return text if self._words is None else self._words.sub(STAR, text)
 
     def hide_in_data(self, data: Any) -> Any:
-        """Return JSON data with every text in it as ``hide`` has it."""
+        """Mask the password in every text of JSON data."""
         if self._everywhere is None:
             return data
         if isinstance(data, str):
@@ -62,21 +61,21 @@ class Secrets:
 
 
 def _any_of(patterns: list[str], *, as_words: bool = False) -> re.Pattern[str]:
-    # The longer one first, of which the shorter may be the beginning.
+    # The longest first: a shorter one may be its prefix.
     either = "|".join(sorted(patterns, key=len, reverse=True))
     return re.compile(rf"(?<!\w)(?:{either})(?!\w)" if as_words else either)
 
 
 def _plain(password: str) -> str:
-    """Return a pattern for a password in which any character may be written in any way, one unlike another."""
+    """Return a pattern for a password in which each character may be escaped in its own way."""
     return "".join(map(_character, password))
 
 
 def _character(character: str) -> str:
-    """Return a pattern for the ways in which URLs, HTML, JSON, JavaScript, Python and Erlang write a character."""
+    """Return a pattern for one character, plain or escaped as in URLs, HTML, JSON, JavaScript, Python or Erlang."""
     point = ord(character)
     raw = character.encode(errors="surrogateescape")
-    # "%252F" is "/" that was encoded twice.
+    # "%252F" is a "/" that was encoded twice.
     percent = "".join(rf"%(?:25)*{_cased(f'{byte:02x}')}" for byte in raw)
     html = rf"&(?:amp;)*#(?:0*{point}|[xX]0*{_cased(f'{point:x}')});?"
     named = _NAMED.get(character)
@@ -87,7 +86,7 @@ def _character(character: str) -> str:
     forms += [rf"\\+x{_cased(f'{point:02x}')}"] if point <= _BYTE else []
     forms += [rf"\\+U{_cased(f'{point:08x}')}", rf"\\+[ux]\{{{_cased(f'{point:x}')}\}}"]
     forms += [rf"&(?:amp;)*{named};"] if named else []
-    # In a form that was sent, a blank is "+"; what escapes a line end has a letter for it.
+    # In form data a space is "+". Line ends are escaped with letters.
     forms += [r"\+"] if character == " " else []
     forms += [rf"\\+{_LETTERS[character]}"] if character in _LETTERS else []
     return f"(?:{'|'.join(forms)})"
@@ -100,7 +99,7 @@ def _cased(digits: str) -> str:
 def _base64(raw: bytes) -> str:
     """Return a pattern for bytes in base64, of either alphabet, padded or not."""
     text = b64encode(raw).decode()
-    # A few letters without their padding may be part of any word.
+    # A few letters without padding may be part of any word.
     body, padding = (text.rstrip("="), "={0,2}") if len(raw) >= _DISTINCT else (text, "")
     return "".join({"+": "[+-]", "/": "[/_]"}.get(each, each) for each in body) + padding
 
@@ -115,5 +114,5 @@ def _hex(raw: bytes) -> str:
 
 
 def _misread(raw: bytes) -> set[str]:
-    """Return the texts that bytes become in another encoding: HTTP's own lines are read in Latin-1."""
+    """Return the texts that UTF-8 bytes turn into when decoded as Latin-1, as HTTP headers are."""
     return {raw.decode("latin-1"), raw.decode("cp1252", "replace")}

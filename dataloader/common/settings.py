@@ -1,6 +1,6 @@
-"""Names of environment variables, defaults with their units, and where the data lies.
+"""Environment variables, default values with their units, and the folders of data files.
 
-Everything that can be set from outside stands here, so that it is found in one place.
+Everything that can be configured from outside is defined here.
 """
 
 from dataclasses import dataclass
@@ -10,84 +10,84 @@ from pathlib import Path
 from dataloader.common.errors import UsageError
 
 ENV_URL = "COUCHDB_URL"
-"""The server's URL, where neither ``--target`` nor ``--url`` is given; may hold user and password.
+"""The server's URL, if neither ``--target`` nor ``--url`` is given; may contain user and password.
 
-Several, with blanks between them, are the nodes of one cluster.
+Several URLs, separated by spaces, are the nodes of one cluster.
 """
 ENV_USER = "COUCHDB_USER"
 """The user's name."""
 ENV_PASSWORD = "COUCHDB_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 """The user's password."""
 ENV_PASSWORD_FILE = "COUCHDB_PASSWORD_FILE"  # noqa: S105 - the name of a variable, not a password
-"""A file that holds the password, as container secrets are given."""
+"""A file that contains the password, as container secrets do."""
 ENV_NETRC = "NETRC"
-"""The file with users and passwords by host, where none of these is said; default ``.netrc`` in the home folder."""
+"""The file with users and passwords by host, used if none of these is set; default ``.netrc`` in the home folder."""
 ENV_CONFIG = "DATALOADER_CONFIG"
 """The target file; default ``dataloader.toml`` in the current folder."""
 ENV_TIMEOUT = "DATALOADER_TIMEOUT"
 """Seconds to wait for a reply, more than 0; default 30."""
 ENV_CONNECT_TIMEOUT = "DATALOADER_CONNECT_TIMEOUT"
-"""Seconds to wait for a connection, and for a request to be sent on it, more than 0; default 10."""
+"""Seconds to wait for a connection and for sending a request, more than 0; default 10."""
 ENV_RETRIES = "DATALOADER_RETRIES"
-"""How often a failed request is repeated, besides once at each further node; default 6."""
+"""Maximum number of retries of a request; each further node also gets one try. Default 6."""
 ENV_RETRY_WAIT = "DATALOADER_RETRY_WAIT"
-"""Seconds before the first repeat, doubled each time up to 8; 0 switches waiting off; default 0.25."""
+"""Seconds before the first retry; doubles each time up to 8; 0 turns waiting off; default 0.25."""
 ENV_RETRY_TOTAL = "DATALOADER_RETRY_TOTAL"
-"""Seconds that a run may lose to failed requests and the waits before repeats, or one reply take; default 300."""
+"""Seconds that a run may lose to failed requests and waits, or that one reply may take; default 300."""
 ENV_PROGRESS_INTERVAL = "DATALOADER_PROGRESS_INTERVAL"
-"""Seconds between lines of progress where stderr is no terminal; default 30."""
+"""Seconds between progress lines if stderr is not a terminal; default 30."""
 ENV_JOB_INDEX = "JOB_COMPLETION_INDEX"
-"""With ``load --parts N``: which part, from 0; Kubernetes sets it in an indexed job."""
+"""The part to load, from 0, with ``load --parts N``; Kubernetes sets it in an indexed job."""
 ENV_CACHE_DIR = "DATALOADER_CACHE_DIR"
 """Where the embedded server is installed; default the user's cache folder."""
 
 CONFIG_FILE = "dataloader.toml"
 CONNECTIONS = 8
-"""Requests under way at once."""
+"""Concurrent requests."""
 BATCH_DOCUMENTS = 500
-"""Documents a request."""
+"""Documents per request."""
 RETRY_WAIT_MAX = 8.0
-"""Seconds, the longest wait of our own before a repeat."""
+"""The longest wait before a retry, in seconds, unless the server asks for more."""
 RETRY_AFTER_MAX = 60.0
-"""Seconds, the longest wait that a server's Retry-After is granted."""
+"""The longest wait that a server's Retry-After header can ask for, in seconds."""
 RETRY_JITTER = 0.25
-"""Seconds, the random part of each wait, so that many loaders do not come back at once."""
+"""The longest random addition to each wait, in seconds, so that many loaders do not retry at once."""
 INDEX_WAIT = 10.0
-"""Seconds that a request waits for a view's index; it is made again until the index is built."""
+"""Seconds to wait for a view's index in one request; the request is repeated until the index is built."""
 INDEX_LOOK = 1.0
-"""Seconds between looks at how far an index has come."""
+"""Seconds between checks of an index's progress."""
 INDEX_STILL = 1800.0
-"""Seconds after which an index that has not grown is given up; some servers never tell of its growth."""
+"""Seconds without progress after which waiting for an index ends; some servers never report progress."""
 NODES_LOOK = 5.0
-"""Seconds between looks at whether all nodes of a cluster are there, while it is written to."""
+"""Seconds between checks of whether all cluster nodes are connected, during writes."""
 NODES_WAIT = 30.0
-"""Seconds that a change to existing documents waits for nodes of the cluster that are away."""
+"""Seconds that a change to existing documents waits for cluster nodes that are not connected."""
 MAX_SETTING = 100_000
-"""The largest number that a variable may set: seconds (a day and more) or retries."""
+"""The largest value of a numeric variable: seconds (more than a day) or retries."""
 UP_LOOK = 0.5
-"""Seconds between looks at whether a server is up, with ``--wait``."""
+"""Seconds between checks of whether a server is up, with ``--wait``."""
 MAX_CARDS = 1_000_000
-"""Cards in a batch; an .xlsx sheet holds 1,048,576 rows."""
+"""The most cards in a batch; an .xlsx sheet has at most 1,048,576 rows."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def data_dir(name: str) -> Path:
-    """Return the folder of the project's data: ``schemas``, ``snapsets`` or ``samples``.
+    """Return the folder of data files: ``schemas``, ``snapsets`` or ``samples``.
 
-    An installed package carries them under ``dataloader/data/``; in a source tree they stand at the top.
+    An installed package has them under ``dataloader/data/``, a source tree at the top.
     """
     installed = _PACKAGE / "data" / name
     return installed if installed.is_dir() else _PACKAGE.parent / name
 
 
 def views_dir() -> Path:
-    """Return the folder of the map functions, ``MODEL/DATABASE/DESIGN/VIEW.js`` below it."""
+    """Return the folder of the map functions: ``MODEL/DATABASE/DESIGN/VIEW.js``."""
     return _PACKAGE / "records" / "views"
 
 
 def layouts_dir() -> Path:
-    """Return the folder of the layouts of exported batches, ``NAME.json5``."""
+    """Return the folder of the layouts of exported batches: ``NAME.json5``."""
     return _PACKAGE / "vendor" / "layouts"
 
 
@@ -106,34 +106,34 @@ def _number(name: str, default: float, *, zero: bool = True) -> float:
 
 
 def progress_interval() -> float:
-    """Return the seconds between lines of progress where stderr is no terminal.
+    """Return the seconds between progress lines if stderr is not a terminal.
 
     Raises:
-        UsageError: the variable does not hold a number.
+        UsageError: the variable is not a number.
     """
     return _number(ENV_PROGRESS_INTERVAL, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long requests are waited for and repeated; all times in seconds."""
+    """Timeouts and retries of requests; all times in seconds."""
 
     timeout: float = 30.0
-    """How long a reply is waited for."""
+    """How long to wait for a reply."""
     retries: int = 6
     wait: float = 0.25
-    """The first wait before a repeat; the next are longer. 0 switches waiting off."""
+    """The wait before the first retry; later waits are longer. 0 turns waiting off."""
     total: float = 300.0
-    """How much a run may lose to failed requests and to waits, exceeded by one time-out at most."""
+    """The total time a run may lose to failed requests and waits; one timeout may exceed it."""
     connect: float = 10.0
-    """How long a connection is waited for, and a request's way into it."""
+    """How long to wait for a connection, and for sending a request."""
 
     @classmethod
     def from_environment(cls) -> "Patience":
-        """Read the settings.
+        """Read the settings from environment variables.
 
         Raises:
-            UsageError: a variable does not hold a number.
+            UsageError: a variable is not a number.
         """
         default = cls()
         return cls(

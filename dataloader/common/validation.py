@@ -1,7 +1,7 @@
-"""Checking data against the JSON Schemas of ``schemas/``.
+"""Check data against the JSON Schemas of ``schemas/``.
 
-The fast validator (``jsonschema-rs``) says yes or no to everything that is written; the slow one
-(``jsonschema``) is asked only after a no, to explain it.
+The fast validator (``jsonschema-rs``) checks everything that is written. The slow one (``jsonschema``) runs only on
+invalid data, to explain it.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from dataloader.common.schemas import schemas
 
 @cache
 def is_valid(name: str) -> Callable[[Any], bool]:
-    """Return the fast check for a schema; about two microseconds a document.
+    """Return the fast check for a schema; it takes about two microseconds per document.
 
     Raises:
         KeyError: there is no schema of this name.
@@ -27,24 +27,23 @@ def is_valid(name: str) -> Callable[[Any], bool]:
 
 
 def explain(name: str, instance: Any, *, secrets: bool = False) -> list[str]:
-    """Return every rule of a schema that data breaks, each as ``path: rule``; empty for valid data.
+    """Return every rule of a schema that data breaks, each as ``path: rule``; empty if the data is valid.
 
-    Slow for data that is not valid (about a quarter of a millisecond); numbers are compared as the decimals people
-    wrote.
+    Slow for invalid data (about a quarter of a millisecond). Numbers are compared as decimals, as people write them.
 
     Args:
         name: the schema's name.
         instance: the data.
-        secrets: whether a password may stand where it does not belong, so that no value is repeated; what stands in
-            a member called a password or a secret never is.
+        secrets: whether there may be passwords in unexpected places, so that no value is repeated. Values of members
+            named password or secret are never repeated.
     """
     try:
         if is_valid(name)(instance):
             return []
     except (TypeError, ValueError):
-        # It has something that JSON has not, such as a date of a TOML file; that has to be explained.
+        # It holds something that JSON does not have, such as a TOML date; the explanation says so.
         pass
-    # Loading it takes a tenth of a second, or a whole one where packages for formats are installed, too.
+    # Importing it takes a tenth of a second, or a whole second if packages for formats are installed.
     from dataloader.common import explanation  # noqa: PLC0415
 
     return explanation.explain(name, instance, secrets=secrets)

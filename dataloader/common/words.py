@@ -1,4 +1,4 @@
-"""Counts and lists in sentences."""
+"""Format counts and lists for sentences."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -7,17 +7,17 @@ _UUID = re.compile(r"(?<![0-9A-Fa-f])([0-9A-Fa-f]{8})(?:-[0-9A-Fa-f]{4}){3}-[0-9
 
 
 def many(count: int, one: str, more: str = "") -> str:
-    """Return a count and what is counted: ``1 card``, ``1,200 cards``."""
+    """Return a count with its noun: ``1 card``, ``1,200 cards``."""
     return f"{count:,} {one if count == 1 else more or f'{one}s'}"
 
 
 def are(count: int) -> str:
-    """Return the verb for so many."""
+    """Return ``is`` or ``are`` for a count."""
     return "is" if count == 1 else "are"
 
 
 def listed(names: Sequence[str], shown: int = 5) -> str:
-    """Return names as a sentence has them: ``a, b and c``; of a long list the first ones, and how many more."""
+    """Join names for a sentence: ``a, b and c``; show the first ones of a long list and count the rest."""
     found = [*names]
     if len(found) > shown:
         found = [*found[: shown - 1], f"{len(found) - shown + 1:,} more"]
@@ -25,14 +25,14 @@ def listed(names: Sequence[str], shown: int = 5) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str], shown: Callable[[str], str] = str) -> str:
-    """Return a question that suggests what an unknown name may stand for: ``did you mean snapset_1a?``.
+    """Return a question that suggests known names similar to an unknown one: ``did you mean snapset_1a?``.
 
-    It names those of the known names that are nearest, case aside; it is empty if none is near.
+    Case is ignored. The result is empty if no name is similar.
 
     Args:
         name: the unknown name.
-        known: the known ones.
-        shown: how a known name is shown.
+        known: the known names.
+        shown: how to format a known name.
     """
     from difflib import SequenceMatcher, get_close_matches  # noqa: PLC0415 - needed for mistakes only
 
@@ -45,27 +45,27 @@ def did_you_mean(name: str, known: Iterable[str], shown: Callable[[str], str] = 
 
 
 def shorten_uuids(text: str) -> str:
-    """Return a text whose UUIDs are cut to their first 8 digits: whoever has a whole one has that person's card."""
+    """Cut UUIDs in a text to their first 8 digits: a whole UUID gives access to that person's preferences."""
     return _UUID.sub("\\1…", text)
 
 
 def without_uuids(text: str) -> str:
-    """Return a text whose UUIDs are all the same, ``…``, so that equal texts about several cards can be grouped."""
+    """Replace every UUID in a text by ``…``, so that equal texts about several cards can be grouped."""
     return _UUID.sub("…", text)
 
 
 def card_numbers(numbers: Iterable[int]) -> str:
-    """Return card numbers in ascending order, runs of them folded: ``card 17``, ``cards 6 to 300, 305``."""
+    """Return card numbers in ascending order, with runs folded: ``card 17``, ``cards 6 to 300, 305``."""
     found = [*numbers]
     return f"card{'' if len(found) == 1 else 's'} {ranges(found)}"
 
 
 def ranges(numbers: Iterable[int], shown: int | None = None) -> str:
-    """Return numbers in ascending order, runs of them folded: ``6 to 300, 305``.
+    """Return numbers in ascending order, with runs folded: ``6 to 300, 305``.
 
     Args:
         numbers: the numbers.
-        shown: after how many runs the rest are only counted; None for all of them.
+        shown: the number of runs to show before the rest are only counted; None for all.
     """
     runs: list[list[int]] = []
     for number in numbers:
