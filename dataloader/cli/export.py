@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from dataloader.batch import read_manifest
 from dataloader.cli._command import command
@@ -22,16 +23,32 @@ from dataloader.cli._vendor import (
 from dataloader.common import page
 from dataloader.operations import STANDARD, all_layouts, export_path
 from dataloader.operations import export as export_batch
+from dataloader.vendor.layouts import is_own
 
 
-@command(short_help="Write a batch again, in the layout of a vendor's tool.")
+def _layout(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Check the name of a layout; the file of one's own is read when it is used."""
+    return value if is_own(value) else str(click.Choice(all_layouts()).convert(value, parameter, context))
+
+
+def _complete_layout(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    found = click.Choice(all_layouts()).shell_complete(context, parameter, incomplete)
+    return found or [CompletionItem(incomplete, type="file")]
+
+
+@command(
+    short_help="Write a batch again, in the layout of a vendor's tool.",
+    epilog=f"Which tools take what: {page('layouts.md')}",
+)
 @click.argument("manifest", type=PATH)
 @click.option(
     "--layout",
-    type=click.Choice(all_layouts()),
+    callback=_layout,
+    shell_complete=_complete_layout,
+    metavar=f"[{'|'.join([*all_layouts(), 'FILE.json5'])}]",
     default=STANDARD,
     show_default=True,
-    help=f"How the cards are written; which tools take what: {page('layouts.md')}.",
+    help="How the cards are written, or the file of a layout of your own.",
 )
 @chip_option
 @password_option("Encrypt the workbook with the password in this file; not for CSV.")

@@ -152,7 +152,8 @@ def _nearest(path: Path) -> str:
         known = [each.name for each in path.parent.iterdir() if not each.name.startswith(".")]
     except OSError:
         return ""
-    return did_you_mean(path.name, known, lambda name: str(path.parent / name))
+    # Names of files are alike for their suffixes alone.
+    return did_you_mean(path.name, known, lambda name: str(path.parent / name), 0.8)
 
 
 class UsageError(DataloaderError):

@@ -24,7 +24,7 @@ def listed(names: Sequence[str], shown: int = 5) -> str:
     return " and ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
 
 
-def did_you_mean(name: str, known: Iterable[str], shown: Callable[[str], str] = str) -> str:
+def did_you_mean(name: str, known: Iterable[str], shown: Callable[[str], str] = str, cutoff: float = 0.6) -> str:
     """Return a question that suggests known names similar to an unknown one: ``did you mean snapset_1a?``.
 
     Case is ignored. The result is empty if no name is similar.
@@ -33,12 +33,13 @@ def did_you_mean(name: str, known: Iterable[str], shown: Callable[[str], str] = 
         name: the unknown name.
         known: the known names.
         shown: how to format a known name.
+        cutoff: how similar two names must be, from 0 to 1.
     """
     from difflib import SequenceMatcher, get_close_matches  # noqa: PLC0415 - needed for mistakes only
 
     by_lower = {each.lower(): each for each in known}
     lower = name.lower()
-    near = get_close_matches(lower, by_lower, n=3)
+    near = get_close_matches(lower, by_lower, n=3, cutoff=cutoff)
     likeness = {each: SequenceMatcher(None, each, lower).ratio() for each in near}
     nearest = [by_lower[each] for each in sorted(near) if likeness[each] == max(likeness.values())]
     return f"did you mean {' or '.join(map(shown, nearest))}?" if nearest else ""

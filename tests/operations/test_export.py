@@ -291,6 +291,27 @@ def test_a_new_file_is_a_new_layout(batch: Batch, tmp_path: Path, monkeypatch: p
 # The command.
 
 
+def test_a_layout_of_ones_own_is_a_file(batch: Batch, here: Command, tmp_path: Path) -> None:
+    """The example of docs/own-layout.md works as it is; a mistake is named with its rule, a slip with a suggestion."""
+    page = (Path(__file__).parents[2] / "docs" / "own-layout.md").read_text("utf-8")
+    own = tmp_path / "my.json5"
+    own.write_text(page.partition("```json5\n")[2].partition("```")[0])
+    done = here("export", batch.manifest.path, "--layout", own, "--out", "vendor")
+    assert (done.code, done.stderr) == (ExitCode.OK, "")
+    [written] = (tmp_path / "vendor").iterdir()
+    assert written.name == f"{batch.manifest.header.name}.example.csv"
+    heads, first, *_ = written.read_text("utf-8").splitlines()
+    assert heads == "Serial;NDEF text;Language;Chip UID;Result"
+    assert first.startswith(f"1;{next(batch.manifest.cards()).uuid};en;;")
+    wrong = tmp_path / "wrong.json5"
+    wrong.write_text(own.read_text().replace('field: "uuid"', 'field: "uid"'))
+    done = here("export", batch.manifest.path, "--layout", wrong, "--out", "other")
+    assert done.code == ExitCode.INPUT
+    assert f"{wrong}: columns.1.field: " in done.stderr
+    done = here("export", batch.manifest.path, "--layout", tmp_path / "m.json5", "--out", "other")
+    assert (done.code, f"did you mean {own}?" in done.stderr) == (ExitCode.FILE, True)
+
+
 @EACH_LAYOUT
 def test_the_command_says_what_it_wrote(batch: Batch, here: Command, layout: str) -> None:
     """Text for people, one object for programs; the second time the file is there."""

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from shutil import copytree
@@ -12,6 +13,7 @@ import pytest
 from dataloader.batch import read_manifest
 from dataloader.cli import COMMANDS, cli
 from dataloader.common import DataloaderError, ExitCode
+from dataloader.operations import generate
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.command_docs import (
@@ -24,8 +26,8 @@ from tests.support.command_docs import (
     exit_codes,
     reference,
 )
-from tests.support.marks import THOROUGH
-from tests.support.returned_files import fill_in, good_rows
+from tests.support.marks import ONE_MODEL, THOROUGH
+from tests.support.returned_files import CHIP, NUMBER, RESULT, UUID, fill_in, good_rows, write_csv
 
 PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "node_modules"} & {*path.relative_to(ROOT).parts})
 EACH_PAGE = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -94,7 +96,8 @@ def parse(arguments: list[str]) -> None:
 def command_lines(path: Path) -> list[list[str]]:
     """Return the arguments of every call of the program that a page shows to be typed."""
     fences = [match["text"].replace("\\\n", " ") for match in _FENCE.finditer(path.read_text("utf-8"))]
-    return [shlex.split(match["line"], comments=True)[1:] for text in fences for match in _CALL.finditer(text)]
+    lines = [match["line"].partition(" >>")[0] for text in fences for match in _CALL.finditer(text)]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
 @EACH_PAGE
@@ -114,11 +117,14 @@ def test_every_target_of_make_in_the_docs_is_there(path: Path) -> None:
             assert match["target"] in targets, match[0]
 
 
-@THOROUGH
-def test_task_pages_can_be_followed(
+Follow = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def follow(
     here: Command, tmp_path: Path, target: Target, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever types what the pages show, one page after another, ends with cards that work."""
+) -> Follow:
+    """Type what a page shows, in the order of the page; return the commands."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "dataloader.toml").write_text(
@@ -130,18 +136,42 @@ def test_task_pages_can_be_followed(
         lines = command_lines(ROOT / "docs" / page)
         for arguments in lines:
             if arguments[0] == "reconcile":
-                # What the vendor does.
-                (tmp_path / "mail").mkdir()
-                rows = good_rows(read_manifest(tmp_path / "batches" / "spring.batch.jsonl"))
-                fill_in(tmp_path / "batches" / "spring.xlsx", tmp_path / "mail" / "spring.xlsx", rows)
+                come_back(tmp_path, Path(arguments[2]))
             # There is no terminal to confirm an update on.
             completed = here(*arguments, *(["--yes"] if "--update" in arguments else []))
             assert completed.code == ExitCode.OK, (arguments, completed.stderr)
+            if "--json" in arguments:
+                (tmp_path / "reports" / "history.jsonl").write_text(completed.stdout)
         return [name for name, *_ in lines]
 
+    return follow
+
+
+def come_back(folder: Path, returned: Path) -> None:
+    """Do what the vendor does: encode every card of the file that was sent, and send it back."""
+    path = folder / returned
+    path.parent.mkdir(exist_ok=True)
+    rows = good_rows(read_manifest(folder / "batches" / "spring.batch.jsonl"))
+    if returned.suffix == ".csv":
+        numbers = [[row[NUMBER], row[UUID], "en", row[CHIP], "ok"] for row in rows]
+        write_csv(path, numbers, ";", titles=["Serial", "NDEF text", "Language", "Chip UID", "Result"])
+        return
+    sent = folder / "batches" / returned.name
+    if "reencode" in returned.name:
+        rows = rows[:FAILED]
+    fill_in(sent, path, rows)
+
+
+FAILED = 3
+"""Cards that the vendor fails to encode in the first round."""
+
+
+@THOROUGH
+def test_task_pages_can_be_followed(follow: Follow, here: Command, tmp_path: Path, target: Target) -> None:
+    """Whoever types what the pages show, one page after another, ends with cards that work."""
     assert follow("first-batch.md") == [
         *("generate", "export", "reconcile", "validate", "check", "plan", "load"),
-        *("verify", "verify", "status", "verify"),
+        *("verify", "verify", "status", "verify", "batches", "batches"),
     ]
     [manifest] = (tmp_path / "batches").glob("*.batch.jsonl")
     assert here("verify", manifest, "--target", "production", "--json").data["verdicts"]["ok"] == 500
@@ -153,6 +183,31 @@ def test_task_pages_can_be_followed(
     corrected.write_text(corrected.read_text("utf-8").replace("Read To Me", "Read to me"), "utf-8")
     assert follow("corrected-snapset.md") == ["validate", "plan", "load", "load"]
     assert here("verify", manifest, "--target", "production", "--json").data["verdicts"]["ok"] == 500
+
+
+@THOROUGH
+@ONE_MODEL
+def test_the_second_round_can_be_followed(follow: Follow, here: Command, tmp_path: Path) -> None:
+    """After a first round with failures, the page ends with every card encoded and loaded."""
+    batch = generate("spring", {"snapset_3": 10}, tmp_path / "batches")
+    rows = good_rows(batch.manifest)
+    for row in rows[:FAILED]:
+        row[CHIP], row[RESULT] = "", "failed"
+    returned = fill_in(batch.workbook, tmp_path / "spring.xlsx", rows)
+    assert here("reconcile", batch.manifest.path, returned).code == ExitCode.RETURNED
+    assert follow("second-round.md") == ["reconcile", "load", "verify"]
+    newest = tmp_path / "batches" / "spring.reconciled.2.jsonl"
+    assert here("verify", newest, "--target", "production", "--json").data["verdicts"]["ok"] == 10
+
+
+@THOROUGH
+@ONE_MODEL
+def test_a_layout_of_ones_own_can_be_followed(follow: Follow, tmp_path: Path) -> None:
+    """The example on the page is exported, and what comes back in it is understood."""
+    generate("spring", {"snapset_3": 10}, tmp_path / "batches")
+    [example] = [m["text"] for m in _FENCE.finditer((ROOT / "docs" / "own-layout.md").read_text()) if "columns" in m[0]]
+    (tmp_path / "my.json5").write_text(example)
+    assert follow("own-layout.md") == ["export", "reconcile"]
 
 
 @EACH_PAGE

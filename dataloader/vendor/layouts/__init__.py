@@ -1,7 +1,8 @@
 """Layouts: how the cards of a batch are written for the tools that vendors use.
 
-Each is a JSON5 file beside this module, named after the layout; a new file here is a new layout. The workbook
-(:mod:`dataloader.vendor.workbook`) is one more, which has locks and instructions, too, and so is no such file.
+Each is a JSON5 file beside this module, named after the layout; a new file here is a new layout, and
+``export --layout FILE`` takes one from elsewhere. The workbook (:mod:`dataloader.vendor.workbook`) is one more, which
+has locks and instructions, too, and so is no such file.
 """
 
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dataloader.common import Problem, explain, layouts_dir, raise_problems, read_json5
+from dataloader.common import Problem, explain, layouts_dir, page, raise_problems, read_json5
 
-__all__ = ["SUFFIX", "Layout", "LayoutColumn", "get_layout", "layout_names", "layout_of", "uuid_titles"]
+__all__ = ["SUFFIX", "Layout", "LayoutColumn", "get_layout", "is_own", "layout_names", "layout_of", "uuid_titles"]
 
 SCHEMA = "files/layout"
 SUFFIX = ".json5"
@@ -59,20 +60,28 @@ def layout_names() -> list[str]:
 
 @cache
 def get_layout(name: str) -> Layout:
-    """Return a layout by its name.
+    """Return a layout.
+
+    Args:
+        name: the name of one beside this module, or the path of a file of one's own, which ends in ``.json5``.
 
     Raises:
         InputError: its file breaks a rule of the schema.
         FileError: there is no such file.
     """
-    path = layouts_dir() / f"{name}{SUFFIX}"
+    path = Path(name) if is_own(name) else layouts_dir() / f"{name}{SUFFIX}"
     data: dict[str, Any] = read_json5(path)
-    raise_problems(Problem(str(path), rule, f"see schemas/{SCHEMA}.schema.json") for rule in explain(SCHEMA, data))
+    raise_problems(Problem(str(path), rule, f"see {page('own-layout.md')}") for rule in explain(SCHEMA, data))
     columns = tuple(
         LayoutColumn(each["title"], each.get("field"), each.get("text", ""), each.get("width", 16))
         for each in data.pop("columns")
     )
-    return Layout(name=name, columns=columns, **data)
+    return Layout(name=path.stem, columns=columns, **data)
+
+
+def is_own(name: str) -> bool:
+    """Return whether a layout is a file of one's own."""
+    return name.endswith(SUFFIX)
 
 
 def layout_of(path: Path) -> Layout | None:
