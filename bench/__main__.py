@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,6 +200,14 @@ def updating(bench: Bench, manifest: Manifest) -> None:
             bench.rows.add("load --update", result["updated"] / seconds, "documents/s")
             measured, result = bench.load(target, manifest, "--snapsets", str(folders[1]))
             note_load(bench, "load again after an update", measured, result)
+        with bench.databases(create=False) as (target, _):
+            bench.load(target, manifest, "--snapsets", str(folders[0]))
+            with ThreadPoolExecutor(2) as executor:
+                options = ("--snapsets", str(folders[1]), "--update", "--yes")
+                both = [executor.submit(bench.load, target, manifest, *options) for _ in range(2)]
+                results = [each.result()[1] for each in both]
+            seconds = max(result["seconds"] - result["seconds_indexing"] for result in results)
+            bench.rows.add("two load --update at once", len(new) / seconds, "documents/s")
 
 
 def verifying(bench: Bench, target: Target, manifest: Manifest, database: Database) -> None:
@@ -408,6 +417,7 @@ RATIOS = {
     "verify / bare range reads": ("verify", "bare range reads"),
     "verify / bare key reads": ("verify", "bare key reads"),
     "load --update / bare ordinary writes": ("load --update", "bare ordinary writes"),
+    "two load --update at once / one": ("two load --update at once", "load --update"),
     "load again after an update / cold load": ("load again after an update", "cold load"),
     "cold load of many / cold load": ("many, cold load", "cold load"),
     "memory: generate, many / few": ("many, generate: peak memory", "generate: peak memory"),

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         prepare,
         rank,
         says,
+        says_as_is,
     )
     from dataloader.common.schemas import has_schema
     from dataloader.common.secrets import Secrets
@@ -175,6 +176,7 @@ __all__ = [
     "read_text",
     "require_file",
     "says",
+    "says_as_is",
     "short",
     "shorten_uuids",
     "tell_how_far",
@@ -226,6 +228,7 @@ _NAMES = {
         "prepare",
         "rank",
         "says",
+        "says_as_is",
     ),
     "schemas": ("has_schema",),
     "secrets": ("Secrets",),

@@ -125,13 +125,21 @@ def says(stored: Mapping[str, Any], document: bytes) -> bool:
         document: the canonical JSON of the other document, without ``_rev``.
     """
     try:
-        # Usually the server leaves numbers alone, and then this is ten times faster.
-        if canonical({key: value for key, value in stored.items() if key not in _NOT_CONTENT}) == document:
-            return True
-        return canonical(content(stored)) == document
+        return says_as_is(stored, document) or canonical(content(stored)) == document
     except TypeError:
         # Our JSON writer rejects it: somebody else's document may have such content, ours never does.
         return False
+
+
+def says_as_is(stored: Mapping[str, Any], document: bytes) -> bool:
+    """Return whether :func:`says` is true without looking at each number; false if the server changed a number's form.
+
+    Usually the server leaves numbers alone, and then this is ten times faster.
+
+    Raises:
+        TypeError: our JSON writer rejects the stored document.
+    """
+    return canonical({key: value for key, value in stored.items() if key not in _NOT_CONTENT}) == document
 
 
 def certifies_itself(stored: Mapping[str, Any]) -> bool:

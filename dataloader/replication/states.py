@@ -15,15 +15,14 @@ from dataloader.common import (
     Prepared,
     certifies_itself,
     content,
-    content_hash,
     history,
     is_valid,
     prepare,
     rank,
-    says,
+    says_as_is,
 )
 from dataloader.couch import Database
-from dataloader.replication.versions import version_digest
+from dataloader.replication.versions import version_digest_of
 
 
 class State(StrEnum):
@@ -224,21 +223,21 @@ def _judge(  # noqa: PLR0911 - a decision table, a line a return
 ) -> State:
     if not leaves:
         return State.ABSENT
-    if len(leaves) == 1 and not leaves[0].get("_deleted") and says(leaves[0], document.body):
-        # By far the most, where a load has nothing to do after an update.
+    if len(leaves) == 1 and _is_as_it_should_be(leaves[0], document):
         return State.UNCHANGED
     live = [leaf for leaf in leaves if not leaf.get("_deleted")]
     if not live:
         # Where no person deleted it, two loads did, each of which took the other's leaf for a person's.
         is_persons = not rules.is_personal or any(map(is_persons_deletion, leaves))
         return State.DELETED if is_persons else State.LEFTOVER
-    theirs = [leaf for leaf in live if not is_ours(leaf, rules, document)]
+    said = [content(leaf) for leaf in live]
+    theirs = [leaf for leaf, plain in zip(live, said, strict=True) if not _is_ours(leaf, plain, rules, document)]
     if must_go(document, leaves, rules):
         return State.LEFTOVER
     if len(theirs) > 1 or len(live) > 1:
         return State.CONFLICT
-    [leaf] = live
-    if content_hash(leaf) == document.hash:
+    [leaf], [plain] = live, said
+    if _hash(plain) == document.hash:
         return State.UNCHANGED
     if not theirs:
         return State.OUTDATED
@@ -246,6 +245,14 @@ def _judge(  # noqa: PLR0911 - a decision table, a line a return
     if document.rev in past or _descends_from_ours(database, leaf, past, rules.schema):
         return State.EDITED
     return State.FOREIGN
+
+
+def _is_as_it_should_be(leaf: Document, document: Prepared) -> bool:
+    """Return whether a leaf is live and says what a document does, without looking at each number of it."""
+    try:
+        return not leaf.get("_deleted") and says_as_is(leaf, document.body)
+    except TypeError:
+        return False
 
 
 def is_ours(leaf: Document, rules: KindRules, document: Prepared | None = None) -> bool:
@@ -256,10 +263,22 @@ def is_ours(leaf: Document, rules: KindRules, document: Prepared | None = None) 
         rules: how it is judged.
         document: what this load would bring, if known.
     """
-    found = content_hash(leaf)
+    return _is_ours(leaf, content(leaf), rules, document)
+
+
+def _is_ours(leaf: Document, plain: Document, rules: KindRules, document: Prepared | None) -> bool:
+    found = _hash(plain)
     if found and found in {leaf["_rev"].partition("-")[2], document.hash if document else ""}:
         return True
-    return bool(rules.brought) and version_digest(leaf) in rules.brought
+    return bool(rules.brought) and version_digest_of(plain) in rules.brought
+
+
+def _hash(plain: Document) -> str:
+    try:
+        return prepare(plain).hash
+    except TypeError:
+        # Beyond what our JSON writer takes, which a person's document may be and ours never is.
+        return ""
 
 
 SUPERSEDED = {"dataloader": "superseded"}

@@ -25,14 +25,17 @@ def version_digest(document: Document) -> str:
     Returns:
         32 hex digits; empty for content that no load could have brought.
     """
-    plain = content(document)
-    plain.pop(_OWN_TIME, None)
+    return version_digest_of(content(document))
+
+
+def version_digest_of(plain: Document) -> str:
+    """Return :func:`version_digest` of a document's content."""
     try:
-        body = canonical(plain)
+        body = canonical({key: value for key, value in plain.items() if key != _OWN_TIME})
     except TypeError:
         # Beyond what our JSON writer takes, which a person's document may be.
         return ""
-    uuid = _UUID.search(document["_id"])
+    uuid = _UUID.search(plain["_id"])
     if uuid is not None:
         body = body.replace(uuid[0].encode(), b"UUID")
     return sha256(body).hexdigest()[:DIGITS]
