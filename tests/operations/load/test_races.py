@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Barrier, Lock
 from typing import Any
 
@@ -48,22 +48,85 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return generate("few", {"large": CARDS}, tmp_path_factory.mktemp("batch")).manifest
 
 
-@pytest.fixture
-def place(target: Target, few: Manifest) -> Place:
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A target, a batch, its snapset in three versions, and the preference set of a card to which something happens."""
+
+    server: Server
+    target: Target
+    batch: Manifest
+    versions: list[Snapsets]
+    place: Place
     """Where the preference set of the batch's second card is."""
-    return preferences_of(target.model.name, [card.uuid for card in few.cards()][1])
+    proxied: Proxied
+
+    @property
+    def database(self) -> Database:
+        """The database that the preference sets are in."""
+        return databases(self.server, self.target)[self.place.database]
+
+    def sources(self, version: int) -> list[Source]:
+        """Return the sources of a load without the views, whose indexes take longest."""
+        *sources, _ = all_sources(self.target, [self.batch], self.versions[version])
+        return sources
+
+    def load(
+        self, version: int, through: Server | None = None, *, snapsets_only: bool = False, **options: Any
+    ) -> LoadResult:
+        """Load the batch with a version of the snapset, or the snapset alone."""
+        sources = self.sources(version)[: 1 if snapsets_only else None]
+        return load(through or self.server, self.target, sources, **options)
+
+    def brought(self, version: int) -> dict[str, Any]:
+        """Return the preference set as a load brings it, without its revision."""
+        of = expected(self.target.model.name, [self.batch.path], self.versions[version].folder)
+        return of[self.place.database][self.place.id]
+
+    def change(self, size: float) -> str:
+        """Change the preference set as a Preferences Server does."""
+        document = get(self.database, self.place.id)
+        flat(document)[FONT_SIZE] = size
+        return put(self.database, document)
+
+    def live(self) -> dict[str, dict[str, Any]]:
+        """Return the preference set's leaves that are not deleted, by revision."""
+        leaves = self.database.leaves([self.place.id])[self.place.id]
+        return {leaf["_rev"]: leaf for leaf in leaves if not leaf.get("_deleted")}
+
+    def size(self) -> float:
+        """Return the size of the font in the preference set that the servers show."""
+        size: float = flat(get(self.database, self.place.id))[FONT_SIZE]
+        return size
+
+    def conflicts(self) -> list[str]:
+        """Return the IDs of documents with several live revisions."""
+        stored = snapshot(self.server, self.target)
+        return [doc_id for found in stored.values() for doc_id, each in found.items() if "_conflicts" in each]
+
+    def lost(self) -> list[int]:
+        """Return how many documents are stored in another version than each of these."""
+        stored = snapshot(self.server, self.target)
+        found = []
+        for snapsets in self.versions:
+            wanted = expected(self.target.model.name, [self.batch.path], snapsets.folder)
+            assert {name: set(each) for name, each in stored.items()} == {
+                name: set(each) for name, each in wanted.items()
+            }
+            found.append(
+                sum(
+                    digest(document) != digest(stored[name][doc_id])
+                    for name, documents in wanted.items()
+                    for doc_id, document in documents.items()
+                )
+            )
+        return found
 
 
 @pytest.fixture
-def database(server: Server, target: Target, place: Place) -> Database:
-    """The database that the preference sets are in."""
-    return databases(server, target)[place.database]
-
-
-def documents(target: Target, few: Manifest, snapsets: Snapsets) -> list[Source]:
-    """Return the sources of a load without the views, whose indexes take longest."""
-    *sources, _ = all_sources(target, [few], snapsets)
-    return sources
+def scene(server: Server, target: Target, few: Manifest, versions: list[Snapsets], proxied: Proxied) -> Scene:
+    """A target on which nothing has happened yet."""
+    second = [card.uuid for card in few.cards()][1]
+    return Scene(server, target, few, versions, preferences_of(target.model.name, second), proxied)
 
 
 def once(matches: Matches, *, before: Action | None = None, after: Action | None = None) -> Hook:
@@ -99,31 +162,6 @@ def writes(doc_id: str, generation: int) -> Matches:
     return matches
 
 
-def change(database: Database, doc_id: str, size: float, rev: str | None = None) -> str:
-    """Change a preference set as a Preferences Server does, or as one of another server, at another revision."""
-    document = get(database, doc_id, **({} if rev is None else {"rev": rev}))
-    flat(document)[FONT_SIZE] = size
-    return put(database, document)
-
-
-def live(database: Database, doc_id: str) -> dict[str, dict[str, Any]]:
-    """Return a document's leaves that are not deleted, by revision."""
-    return {leaf["_rev"]: leaf for leaf in database.leaves([doc_id])[doc_id] if not leaf.get("_deleted")}
-
-
-def size_of(database: Database, doc_id: str) -> float:
-    """Return the size of the font in the preference set that the servers show."""
-    size: float = flat(get(database, doc_id))[FONT_SIZE]
-    return size
-
-
-def conflicts(server: Server, target: Target) -> list[str]:
-    """Return the IDs of documents of which several versions stand side by side."""
-    return [
-        doc_id for found in snapshot(server, target).values() for doc_id, each in found.items() if "_conflicts" in each
-    ]
-
-
 def counts(result: LoadResult) -> dict[Outcome, int]:
     """Return a load's outcomes that have come up."""
     return {outcome: result.count(outcome) for outcome in Outcome if result.count(outcome)}
@@ -134,184 +172,121 @@ class TestPersonInBetween:
     """A person writes between a load's question and its write."""
 
     @pytest.mark.parametrize("new", [True, False], ids=["new database", "used database"])
-    def test_a_document_that_appears_in_between_stays(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        versions: list[Snapsets],
-        place: Place,
-        database: Database,
-        proxied: Proxied,
-        *,
-        new: bool,
-    ) -> None:
+    def test_a_document_that_appears_in_between_stays(self, scene: Scene, *, new: bool) -> None:
         """What somebody has put under a card's ID meanwhile is what all see; the load takes its own back."""
         if not new:
-            load(server, target, documents(target, few, versions[0])[:1])
-        theirs = {"_id": place.id, "type": "note", "text": "not a preference set"}
-        through, _ = proxied(once(writes(place.id, 1), before=lambda: put(database, theirs)))
+            scene.load(0, snapsets_only=True)
+        theirs = {"_id": scene.place.id, "type": "note", "text": "not a preference set"}
+        through, _ = scene.proxied(once(writes(scene.place.id, 1), before=lambda: put(scene.database, theirs)))
 
-        result = load(through, target, documents(target, few, versions[0]))
+        result = scene.load(0, through=through)
 
-        assert list(live(database, place.id)) == [get(database, place.id)["_rev"]]
-        assert get(database, place.id)["text"] == "not a preference set"
+        assert list(scene.live()) == [get(scene.database, scene.place.id)["_rev"]]
+        assert get(scene.database, scene.place.id)["text"] == "not a preference set"
         assert result.count(Outcome.FOREIGN) == result.needs_attention == 1
-        assert counts(load(server, target, documents(target, few, versions[0]))) == {
+        assert counts(scene.load(0)) == {
             Outcome.FOREIGN: 1,
             Outcome.UNCHANGED: result.documents - 1,
         }
 
-    def test_an_edit_in_between_survives_an_update(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        versions: list[Snapsets],
-        place: Place,
-        database: Database,
-        proxied: Proxied,
-    ) -> None:
+    def test_an_edit_in_between_survives_an_update(self, scene: Scene) -> None:
         """The edit is what all see afterwards, the load's own version is deleted, and the edit is counted as such."""
-        load(server, target, documents(target, few, versions[0]))
-        through, _ = proxied(once(writes(place.id, 2), before=lambda: change(database, place.id, 30)))
+        scene.load(0)
+        through, _ = scene.proxied(once(writes(scene.place.id, 2), before=lambda: scene.change(30)))
 
-        result = load(through, target, documents(target, few, versions[1]), update=True)
+        result = scene.load(1, through=through, update=True)
 
-        edited = get(database, place.id, revs="true")
+        edited = get(scene.database, scene.place.id, revs="true")
         assert flat(edited)[FONT_SIZE] == 30
         assert edited["_revisions"]["start"] == 2
-        assert list(live(database, place.id)) == [edited["_rev"]]
+        assert list(scene.live()) == [edited["_rev"]]
         assert (result.count(Outcome.EDITED), result.count(Outcome.UPDATED)) == (1, 1 + CARDS - 1)
         assert result.needs_attention == 0
-        assert conflicts(server, target) == []
+        assert scene.conflicts() == []
 
-    def test_an_edit_on_top_of_the_update_stays(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        versions: list[Snapsets],
-        place: Place,
-        database: Database,
-        proxied: Proxied,
-    ) -> None:
+    def test_an_edit_on_top_of_the_update_stays(self, scene: Scene) -> None:
         """A person who changes the new version at once keeps that change; the update was written before it."""
-        load(server, target, documents(target, few, versions[0]))
-        through, _ = proxied(once(writes(place.id, 2), after=lambda: change(database, place.id, 30)))
+        scene.load(0)
+        through, _ = scene.proxied(once(writes(scene.place.id, 2), after=lambda: scene.change(30)))
 
-        result = load(through, target, documents(target, few, versions[1]), update=True)
+        result = scene.load(1, through=through, update=True)
 
-        assert size_of(database, place.id) == 30
-        assert len(live(database, place.id)) == 1
-        assert get(database, place.id)["_rev"].startswith("3-")
+        assert scene.size() == 30
+        assert len(scene.live()) == 1
+        assert get(scene.database, scene.place.id)["_rev"].startswith("3-")
         assert (result.count(Outcome.EDITED), result.count(Outcome.UPDATED)) == (0, 1 + CARDS)
 
     @pytest.mark.parametrize("moment", ["before", "after"])
-    def test_a_document_revoked_in_between_stays_revoked(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        versions: list[Snapsets],
-        place: Place,
-        database: Database,
-        proxied: Proxied,
-        moment: str,
-    ) -> None:
+    def test_a_document_revoked_in_between_stays_revoked(self, scene: Scene, moment: str) -> None:
         """What a person deletes while its update is under way does not come back with it."""
-        load(server, target, documents(target, few, versions[0]))
-        revoke = {moment: lambda: delete(database, place.id)}
-        through, _ = proxied(once(writes(place.id, 2), **revoke))
+        scene.load(0)
+        revoke = {moment: lambda: delete(scene.database, scene.place.id)}
+        through, _ = scene.proxied(once(writes(scene.place.id, 2), **revoke))
 
-        result = load(through, target, documents(target, few, versions[1]), update=True)
+        result = scene.load(1, through=through, update=True)
 
-        assert live(database, place.id) == {}
+        assert scene.live() == {}
         deleted = moment == "before"
         assert (result.count(Outcome.DELETED), result.count(Outcome.UPDATED)) == (deleted, 1 + CARDS - deleted)
-        again = load(server, target, documents(target, few, versions[1]), update=True)
+        again = scene.load(1, update=True)
         assert counts(again) == {Outcome.DELETED: 1, Outcome.UNCHANGED: again.documents - 1}
 
-    def test_two_edits_are_both_kept(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        versions: list[Snapsets],
-        place: Place,
-        database: Database,
-    ) -> None:
+    def test_two_edits_are_both_kept(self, scene: Scene) -> None:
         """Two persons' edits that replication brought together are kept and reported; a leftover beside them goes."""
-        load(server, target, documents(target, few, versions[0]))
-        document = get(database, place.id, revs="true")
+        scene.load(0)
+        document = get(scene.database, scene.place.id, revs="true")
         bodies = []
         for size, digits in ((30, "a" * 32), (31, "b" * 32)):
             history = {"start": 2, "ids": [digits, *document["_revisions"]["ids"]]}
             flat(document)[FONT_SIZE] = size
             bodies.append(json.dumps({**document, "_rev": f"2-{digits}", "_revisions": history}).encode())
-        leftover = expected(target.model.name, [few.path], versions[1].folder)[place.database][place.id]
+        leftover = expected(scene.target.model.name, [scene.batch.path], scene.versions[1].folder)[
+            scene.place.database
+        ][scene.place.id]
         bodies.append(json.dumps({**leftover, "_rev": f"1-{digest(leftover)}"}).encode())
-        assert database.write(bodies) == []
+        assert scene.database.write(bodies) == []
 
         for update in (False, True):
-            result = load(server, target, documents(target, few, versions[1]), update=update)
-            assert sorted(flat(leaf)[FONT_SIZE] for leaf in live(database, place.id).values()) == [30, 31]
+            result = scene.load(1, update=update)
+            assert sorted(flat(leaf)[FONT_SIZE] for leaf in scene.live().values()) == [30, 31]
             assert result.count(Outcome.CONFLICT) == 1
             assert result.repaired == (not update)
 
-    def test_an_edit_outlives_two_loaders(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        versions: list[Snapsets],
-        place: Place,
-        database: Database,
-        proxied: Proxied,
-    ) -> None:
+    def test_an_edit_outlives_two_loaders(self, scene: Scene) -> None:
         """Beside a person's edit, the version of another load gives way, with a deletion that says so."""
-        load(server, target, documents(target, few, versions[0]))
-        document = get(database, place.id, revs="true")
+        scene.load(0)
+        document = get(scene.database, scene.place.id, revs="true")
         flat(document)[FONT_SIZE] = 30
         edit = f"2-{'a' * 32}"
         history = {"start": 2, "ids": ["a" * 32, *document["_revisions"]["ids"]]}
         body = json.dumps({**document, "_rev": edit, "_revisions": history}).encode()
 
         def meanwhile() -> None:
-            load(server, target, documents(target, few, versions[2]), update=True)
-            assert size_of(database, place.id) == 22
+            scene.load(2, update=True)
+            assert scene.size() == 22
             # On another server of the cluster, somebody has edited the first version; replication brings it.
-            assert database.write([body]) == []
+            assert scene.database.write([body]) == []
 
-        through, _ = proxied(once(writes(place.id, 2), before=meanwhile))
-        result = load(through, target, documents(target, few, versions[1]), update=True)
+        through, _ = scene.proxied(once(writes(scene.place.id, 2), before=meanwhile))
+        result = scene.load(1, through=through, update=True)
 
-        assert list(live(database, place.id)) == [edit]
-        assert size_of(database, place.id) == 30
-        assert [leaf.get("dataloader") for leaf in database.leaves([place.id])[place.id] if "_deleted" in leaf] == [
-            "superseded"
-        ]
+        assert list(scene.live()) == [edit]
+        assert scene.size() == 30
+        leaves = scene.database.leaves([scene.place.id])[scene.place.id]
+        assert [leaf.get("dataloader") for leaf in leaves if "_deleted" in leaf] == ["superseded"]
         assert result.count(Outcome.EDITED) == 1
         assert result.count(Outcome.CONFLICT) == 0
 
-    def test_a_bare_deletion_beside_ours_wins(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        versions: list[Snapsets],
-        place: Place,
-        database: Database,
-    ) -> None:
+    def test_a_bare_deletion_beside_ours_wins(self, scene: Scene) -> None:
         """A person deleted the set on another server: it does not come back, with or without an update."""
-        load(server, target, documents(target, few, versions[0]))
+        scene.load(0)
         history = {"start": 2, "ids": ["d" * 32, "e" * 32]}
-        deleted = {"_id": place.id, "_rev": f"2-{'d' * 32}", "_revisions": history, "_deleted": True}
-        assert database.write([json.dumps(deleted).encode()]) == []
+        deleted = {"_id": scene.place.id, "_rev": f"2-{'d' * 32}", "_revisions": history, "_deleted": True}
+        assert scene.database.write([json.dumps(deleted).encode()]) == []
 
-        result = load(server, target, documents(target, few, versions[1]), update=True)
+        result = scene.load(1, update=True)
 
-        assert live(database, place.id) == {}
+        assert scene.live() == {}
         assert (result.count(Outcome.DELETED), result.repaired) == (1, 1)
 
 
@@ -320,145 +295,103 @@ class TestOtherLoader:
     """Another loader, with other snapsets, at the same time."""
 
     @pytest.mark.parametrize("new", [True, False], ids=["new database", "used database"])
-    def test_a_whole_load_in_between_leaves_no_conflict(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        versions: list[Snapsets],
-        place: Place,
-        proxied: Proxied,
-        *,
-        new: bool,
-    ) -> None:
+    def test_a_whole_load_in_between_leaves_no_conflict(self, scene: Scene, *, new: bool) -> None:
         """Of two versions of a document one stays, the one that every server shows; the loads say which they lack."""
         if not new:
-            load(server, target, documents(target, few, versions[0])[:1])
+            scene.load(0, snapsets_only=True)
         theirs: list[LoadResult] = []
-        other = documents(target, few, versions[1])
-        hook = once(writes(place.id, 1), before=lambda: theirs.append(load(server, target, other)))
-        through, _ = proxied(hook)
+        hook = once(writes(scene.place.id, 1), before=lambda: theirs.append(scene.load(1)))
+        through, _ = scene.proxied(hook)
 
-        ours = load(through, target, documents(target, few, versions[0]))
+        ours = scene.load(0, through=through)
 
         assert [result.count(Outcome.CREATED) > 0 for result in theirs] == [True]
-        assert conflicts(server, target) == []
-        lost = _lost(server, target, few, versions)
+        assert scene.conflicts() == []
+        lost = scene.lost()
         assert ours.count(Outcome.OUTDATED) == ours.needs_attention == lost[0]
         assert set(counts(ours)) <= {Outcome.CREATED, Outcome.UNCHANGED, Outcome.OUTDATED}
-        assert ours.documents == sum(source.count for source in other)
+        assert ours.documents == sum(source.count for source in scene.sources(1))
         # From here each is a load like any other, and an update brings what it says.
-        for snapsets, outdated in zip(versions, lost, strict=False):
-            assert load(server, target, documents(target, few, snapsets)).count(Outcome.OUTDATED) == outdated
-        load(server, target, documents(target, few, versions[1]), update=True, older_snapsets=True)
-        assert _lost(server, target, few, versions)[1] == 0
-        assert conflicts(server, target) == []
+        for version, outdated in enumerate(lost):
+            assert scene.load(version).count(Outcome.OUTDATED) == outdated
+        scene.load(1, update=True, older_snapsets=True)
+        assert scene.lost()[1] == 0
+        assert scene.conflicts() == []
 
     @pytest.mark.parametrize("update", [False, True])
-    def test_two_loads_that_write_at_the_same_moment_agree(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        versions: list[Snapsets],
-        place: Place,
-        proxied: Proxied,
-        *,
-        update: bool,
-    ) -> None:
-        """Both have asked before either writes: no two versions are left, and no document is lost."""
+    def test_two_loads_that_write_at_the_same_moment_agree(self, scene: Scene, *, update: bool) -> None:
+        """Both have asked before either writes: no two scene.versions are left, and no document is lost."""
         if update:
-            load(server, target, documents(target, few, versions[0]))
+            scene.load(0)
         both = Barrier(2, timeout=LIMIT)
-        matches = writes(place.id, 2 if update else 1)
-        loaders = [
-            (proxied(once(matches, before=both.wait))[0], documents(target, few, snapsets)) for snapsets in versions[1:]
-        ]
+        matches = writes(scene.place.id, 2 if update else 1)
+        loaders = [(scene.proxied(once(matches, before=both.wait))[0], scene.sources(version)) for version in (1, 2)]
         with ThreadPoolExecutor(2) as executor:
             runs = [
-                executor.submit(load, through, target, sources, update=update, older_snapsets=True)
+                executor.submit(load, through, scene.target, sources, update=update, older_snapsets=True)
                 for through, sources in loaders
             ]
             results = [run.result() for run in runs]
 
-        assert conflicts(server, target) == []
-        lost = _lost(server, target, few, versions)
+        assert scene.conflicts() == []
+        lost = scene.lost()
         # The snapset's own document and the cards' sets are all there, each in one of the two versions.
         assert lost[1] + lost[2] == 1 + CARDS
         assert all(result.count(Outcome.FAILED) == result.count(Outcome.CONFLICT) == 0 for result in results)
-        final = load(server, target, documents(target, few, versions[1]), update=True, older_snapsets=True)
+        final = scene.load(1, update=True, older_snapsets=True)
         assert final.needs_attention == 0
-        assert _lost(server, target, few, versions)[1] == 0
+        assert scene.lost()[1] == 0
 
-    def test_writes_that_the_server_joins_leave_no_conflict(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        versions: list[Snapsets],
-        proxied: Proxied,
-    ) -> None:
+    def test_writes_that_the_server_joins_leave_no_conflict(self, scene: Scene) -> None:
         """CouchDB makes one update of two loaders' writes of a document that reach it together: that is seen too."""
-        theirs = expected(target.model.name, [few.path], versions[1].folder)
+        theirs = expected(scene.target.model.name, [scene.batch.path], scene.versions[1].folder)
 
         def join(request: Request, forward: Forward) -> Reply:
             if request.endpoint != "_bulk_docs" or request.data().get("new_edits", True):
                 return forward(request)
             data = request.data()
-            others = theirs[request.database.removeprefix(target.prefix)]
+            others = theirs[request.database.removeprefix(scene.target.prefix)]
             versions_of_others = [others[each["_id"]] for each in data["docs"] if each["_rev"].startswith("1-")]
             data["docs"] += [{**each, "_rev": f"1-{digest(each)}"} for each in versions_of_others]
             return forward(replace(request, body=json.dumps(data).encode()))
 
-        through, _ = proxied(join)
-        ours = load(through, target, documents(target, few, versions[0]))
+        through, _ = scene.proxied(join)
+        ours = scene.load(0, through=through)
 
-        assert conflicts(server, target) == []
-        lost = _lost(server, target, few, versions)
+        assert scene.conflicts() == []
+        lost = scene.lost()
         assert lost[0] + lost[1] == 1 + CARDS
         assert ours.count(Outcome.OUTDATED) == ours.needs_attention == lost[0]
 
-    def test_the_same_load_in_between_is_no_other(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        versions: list[Snapsets],
-        place: Place,
-        proxied: Proxied,
-    ) -> None:
+    def test_the_same_load_in_between_is_no_other(self, scene: Scene) -> None:
         """A loader with the same input may come in between at any time: both write the same revisions."""
-        sources = documents(target, few, versions[0])
-        through, _ = proxied(once(writes(place.id, 1), before=lambda: load(server, target, sources)))
-        result = load(through, target, sources)
+        through, _ = scene.proxied(once(writes(scene.place.id, 1), before=lambda: scene.load(0)))
+        result = scene.load(0, through=through)
         assert result.needs_attention == 0
-        after = snapshot(server, target)
+        after = snapshot(scene.server, scene.target)
         assert all(each["_rev"] == f"1-{digest(each)}" for found in after.values() for each in found.values())
-        assert conflicts(server, target) == []
-        assert counts(load(server, target, sources)) == {Outcome.UNCHANGED: result.documents}
+        assert scene.conflicts() == []
+        assert counts(scene.load(0)) == {Outcome.UNCHANGED: result.documents}
 
     @pytest.mark.parametrize("beside", ["nothing", "an edit", "a person's deletion"])
-    def test_what_a_killed_loader_left_is_repaired_by_the_next(
-        self, server: Server, target: Target, few: Manifest, versions: list[Snapsets], place: Place,
-        database: Database, beside: str,
-    ) -> None:  # fmt: skip
+    def test_what_a_killed_loader_left_is_repaired_by_the_next(self, scene: Scene, beside: str) -> None:
         """Of two loads' versions the one that is shown stays; an edit or a deletion of a person wins over both."""
-        load(server, target, documents(target, few, versions[0]))
-        of = [expected(target.model.name, [few.path], each.folder)[place.database][place.id] for each in versions]
+        scene.load(0)
+        of = [scene.brought(version) for version in range(3)]
         leaves = [{**each, "_rev": f"1-{digest(each)}"} for each in of]
         if beside == "an edit":
             flat(leaves[2])[FONT_SIZE] = 30
             leaves[2]["_rev"] = f"1-{'0' * 32}"
         elif beside == "a person's deletion":
-            leaves[2] = {"_id": place.id, "_deleted": True, "_rev": f"1-{'d' * 32}"}
-        assert database.write([json.dumps(each).encode() for each in leaves]) == []
-        there = live(database, place.id)
+            leaves[2] = {"_id": scene.place.id, "_deleted": True, "_rev": f"1-{'d' * 32}"}
+        assert scene.database.write([json.dumps(each).encode() for each in leaves]) == []
+        there = scene.live()
         assert len(there) == {"nothing": 3, "an edit": 3, "a person's deletion": 2}[beside]
 
-        result = load(server, target, documents(target, few, versions[0]))
+        result = scene.load(0)
 
         assert result.repaired == 2
-        left = list(live(database, place.id))
+        left = list(scene.live())
         if beside == "nothing":
             assert left == [max(there)]
             assert result.count(Outcome.OUTDATED) == (left != [leaves[0]["_rev"]])
@@ -468,47 +401,28 @@ class TestOtherLoader:
         else:
             assert left == []
             assert result.count(Outcome.DELETED) == 1
-        stood = sequences(server, target)
-        again = load(server, target, documents(target, few, versions[0]))
+        stood = sequences(scene.server, scene.target)
+        again = scene.load(0)
         assert counts(again) == counts(result)
         assert again.repaired == 0
-        assert sequences(server, target) == stood
+        assert sequences(scene.server, scene.target) == stood
 
-    def test_what_two_loads_deleted_between_them_comes_back(
-        self, server: Server, target: Target, few: Manifest, versions: list[Snapsets], place: Place, database: Database
-    ) -> None:
+    def test_what_two_loads_deleted_between_them_comes_back(self, scene: Scene) -> None:
         """Each had taken the other's version for a person's, and deleted its own: no person wanted that."""
-        load(server, target, documents(target, few, versions[0]))
-        of = [expected(target.model.name, [few.path], each.folder)[place.database][place.id] for each in versions]
-        assert database.write([json.dumps({**of[1], "_rev": f"1-{digest(of[1])}"}).encode()]) == []
-        for rev in live(database, place.id):
-            gone = {"_id": place.id, "_rev": rev, "_deleted": True, "dataloader": "superseded"}
-            assert database.edit([gone]) == []
-        assert live(database, place.id) == {}
+        scene.load(0)
+        of = [scene.brought(version) for version in range(3)]
+        assert scene.database.write([json.dumps({**of[1], "_rev": f"1-{digest(of[1])}"}).encode()]) == []
+        for rev in scene.live():
+            gone = {"_id": scene.place.id, "_rev": rev, "_deleted": True, "dataloader": "superseded"}
+            assert scene.database.edit([gone]) == []
+        assert scene.live() == {}
 
-        result = load(server, target, documents(target, few, versions[1]))
+        result = scene.load(1)
 
-        assert (result.repaired, size_of(database, place.id)) == (1, 20)
+        assert (result.repaired, scene.size()) == (1, 20)
         assert result.count(Outcome.DELETED) == 0
-        again = load(server, target, documents(target, few, versions[1]))
+        again = scene.load(1)
         assert (again.repaired, counts(again)[Outcome.OUTDATED]) == (0, CARDS)
-
-
-def _lost(server: Server, target: Target, few: Manifest, versions: list[Snapsets]) -> list[int]:
-    """Return how many documents are stored in another version than each of these."""
-    stored = snapshot(server, target)
-    found = []
-    for snapsets in versions:
-        wanted = expected(target.model.name, [few.path], snapsets.folder)
-        assert {name: set(each) for name, each in stored.items()} == {name: set(each) for name, each in wanted.items()}
-        found.append(
-            sum(
-                digest(document) != digest(stored[name][doc_id])
-                for name, documents in wanted.items()
-                for doc_id, document in documents.items()
-            )
-        )
-    return found
 
 
 @pytest.fixture(scope="module")

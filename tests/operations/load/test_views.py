@@ -1,0 +1,123 @@
+"""Design documents."""
+
+import json
+
+from dataloader.batch import Manifest
+from dataloader.couch import Database, Server
+from dataloader.operations import Outcome
+from dataloader.records import Snapsets
+from dataloader.target import Target
+from tests.support.command import Command
+from tests.support.loading import DESIGN, Bring, outcomes
+from tests.support.marks import KEY_MODEL
+from tests.support.records import (
+    VIEWS,
+    digest,
+)
+from tests.support.server import databases, delete, get, put
+
+
+class TestViews:
+    """The design document, which is the servers', not a person's."""
+
+    def test_an_outdated_design_document_waits_for_update(
+        self, server: Server, target: Target, bring_all: Bring, sizes: Snapsets
+    ) -> None:
+        """An earlier version's views are reported and left; --update puts this version's in their place."""
+        database = _design_database(server, target)
+        database.create()
+        old = {"_id": DESIGN, "language": "javascript", "views": {"findOld": {"map": "function (doc) { emit(1); }"}}}
+        old_rev = f"1-{digest(old)}"
+        assert database.write([json.dumps({**old, "_rev": old_rev}).encode()]) == []
+
+        first = bring_all(sizes)
+        assert (first.count(Outcome.OUTDATED), first.needs_attention, first.views_built) == (1, 1, 0)
+        assert get(database, DESIGN) == {**old, "_rev": old_rev}
+
+        second = bring_all(sizes, update=True)
+        assert outcomes(second) == {"updated": 1, "unchanged": second.documents - 1}
+        stored = get(database, DESIGN, revs="true")
+        assert sorted(stored["views"]) == _view_names(target)
+        assert stored["_revisions"]["ids"][1:] == [old_rev[2:]]
+        assert second.views_built == len(_view_names(target))
+
+    @KEY_MODEL
+    def test_a_foreign_design_document_waits_for_replace_views(
+        self,
+        server: Server,
+        target: Target,
+        bring_all: Bring,
+        sizes: Snapsets,
+        few: Manifest,
+        run: Command,
+    ) -> None:
+        """Somebody else's views stay, with exit code 9, until --replace-views is said; no conflict comes of it."""
+        database = _design_database(server, target)
+        database.create()
+        views = {name: {"map": "function (doc) { emit(doc._id, 1); }"} for name in _view_names(target)[:2]}
+        rev = put(database, {"_id": DESIGN, "language": "javascript", "views": views})
+
+        done = run("load", few.path, "--snapsets", sizes.folder, "--json")
+        assert (done.code, done.data["foreign"], done.data["views_built"]) == (9, 1, 2)
+        assert f"{database.name}, document {DESIGN}: foreign" in done.stderr
+        assert bring_all(sizes, update=True).count(Outcome.FOREIGN) == 1
+        assert (get(database, DESIGN)["_rev"], get(database, DESIGN)["views"]) == (rev, views)
+
+        result = bring_all(sizes, replace_views=True)
+        assert outcomes(result) == {"updated": 1, "unchanged": result.documents - 1}
+        stored = get(database, DESIGN, revs="true", conflicts="true")
+        assert sorted(stored["views"]) == _view_names(target)
+        assert (stored["_revisions"]["start"], stored["_revisions"]["ids"][1:]) == (2, [rev[2:]])
+        assert "_conflicts" not in stored
+
+    def test_an_edited_design_document_waits_for_replace_views(
+        self, server: Server, target: Target, bring_all: Bring, sizes: Snapsets
+    ) -> None:
+        """Views that somebody has changed since are left as they are, and replaced only on request."""
+        bring_all(sizes)
+        database = _design_database(server, target)
+        document = get(database, DESIGN)
+        document["views"]["another"] = {"map": "function (doc) { emit(doc._id, 1); }"}
+        put(database, document)
+        edited = get(database, DESIGN)
+
+        assert bring_all(sizes, update=True).count(Outcome.EDITED) == 1
+        assert get(database, DESIGN) == edited
+        result = bring_all(sizes, replace_views=True)
+        assert outcomes(result) == {"updated": 1, "unchanged": result.documents - 1}
+        assert sorted(get(database, DESIGN)["views"]) == _view_names(target)
+
+    def test_a_deleted_design_document_comes_back(
+        self, server: Server, target: Target, bring_all: Bring, sizes: Snapsets
+    ) -> None:
+        """Without its views a server finds nobody, so the next load brings them back."""
+        bring_all(sizes)
+        database = _design_database(server, target)
+        delete(database, DESIGN)
+        result = bring_all(sizes)
+        assert outcomes(result) == {"updated": 1, "unchanged": result.documents - 1}
+        assert result.views_built == len(_view_names(target))
+        stored = get(database, DESIGN)
+        assert sorted(stored["views"]) == _view_names(target)
+        assert stored["_rev"].startswith("3-")
+        assert bring_all(sizes).count(Outcome.UNCHANGED) == result.documents
+
+    def test_other_design_documents_are_left_alone(
+        self, server: Server, target: Target, bring_all: Bring, sizes: Snapsets
+    ) -> None:
+        """An operator's own design document beside ours stays, whatever is replaced."""
+        database = _design_database(server, target)
+        database.create()
+        put(database, {"_id": "_design/own", "views": {"all": {"map": "function (doc) { emit(doc._id, null); }"}}})
+        before = get(database, "_design/own")
+        result = bring_all(sizes, update=True, replace_views=True)
+        assert outcomes(result) == {"created": result.documents}
+        assert get(database, "_design/own") == before
+
+
+def _design_database(server: Server, target: Target) -> Database:
+    return databases(server, target)[target.model.databases[-1]]
+
+
+def _view_names(target: Target) -> list[str]:
+    return sorted(VIEWS[target.model.name])

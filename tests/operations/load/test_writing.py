@@ -1,0 +1,214 @@
+"""Requests that the server refuses, whole or in part."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dataloader.batch import Manifest
+from dataloader.common import data_dir, shorten_uuids
+from dataloader.couch import Rejection, Server
+from dataloader.operations import Outcome, all_sources, generate, load
+from dataloader.operations.load import KEPT_FAILURES
+from dataloader.records import Snapsets
+from dataloader.target import Target
+from tests.support.command import Command
+from tests.support.loading import CHANGED, DESIGN, SIZES, Bring, card, contents, outcomes
+from tests.support.marks import KEY_MODEL, TOKEN_MODEL
+from tests.support.proxy import Forward, Hook, Reply, Request
+from tests.support.records import (
+    FONT_SIZE,
+    access_of,
+    expected,
+    flat,
+    preferences_of,
+)
+from tests.support.server import Proxied, snapshot
+
+
+class TestWriting:
+    """Writes that the server does not take as they come."""
+
+    @pytest.mark.parametrize("limit", [1_500, 5_000])
+    def test_a_request_too_large_is_halved(
+        self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, proxied: Proxied, limit: int
+    ) -> None:
+        """Where a server or proxy refuses large requests (413), everything comes in smaller ones, and once only."""
+        taken: list[Request] = []
+        refused: list[Request] = []
+
+        def refuse_large(request: Request, forward: Forward) -> Reply:
+            if request.method == "POST" and len(request.body) > limit and not _holds(request, DESIGN):
+                refused.append(request)
+                return TOO_LARGE
+            taken.append(request)
+            return forward(request)
+
+        through, _ = proxied(refuse_large)
+        result = load(through, target, all_sources(target, [manifest], snapsets))
+
+        assert outcomes(result) == {"created": result.documents}
+        assert contents(server, target) == expected(target.model.name, [manifest.path], data_dir("snapsets"))
+        written = [each["_id"] for request in taken if _is_write(request) for each in request.data()["docs"]]
+        places = [each for found in snapshot(server, target).values() for each in found]
+        assert sorted(written) == sorted(places)
+        assert len(refused) >= len(target.model.kinds)
+        again = load(through, target, all_sources(target, [manifest], snapsets))
+        assert outcomes(again) == {"unchanged": again.documents}
+
+    @KEY_MODEL
+    def test_one_document_that_is_too_large_is_told(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        sizes: Snapsets,
+        proxied: Proxied,
+        run: Command,
+    ) -> None:
+        """A document beyond the server's limit fails by itself, with the reason; the others are there; exit code 9."""
+        place = preferences_of(target.model.name, card(few, "larger"))
+
+        def refuse_one(request: Request, forward: Forward) -> Reply:
+            return TOO_LARGE if _holds(request, place.id) else forward(request)
+
+        _, proxy = proxied(refuse_one)
+        done = run("load", few.path, "--snapsets", sizes.folder, "--json", url=proxy.url)
+
+        assert done.code == 9
+        assert (done.data["failed"], done.data["created"]) == (1, done.data["documents"] - 1)
+        assert f"warning: document {shorten_uuids(place.id)}: not accepted by the server: " in done.stderr
+        assert "the request is too large: the server answers 413 too_large" in done.stderr
+        assert "error: 1 document needs a decision" in done.stderr
+        wanted = expected(target.model.name, [few.path], sizes.folder)
+        del wanted[place.database][place.id]
+        assert contents(server, target) == wanted
+
+        assert load(server, target, all_sources(target, [few], sizes)).count(Outcome.CREATED) == 1
+        assert contents(server, target) == expected(target.model.name, [few.path], sizes.folder)
+
+    @pytest.mark.parametrize("update", [False, True])
+    def test_a_rejected_document_is_told(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        bring: Bring,
+        sizes: Snapsets,
+        changed: Snapsets,
+        proxied: Proxied,
+        *,
+        update: bool,
+    ) -> None:
+        """A document that a validation function of the database rejects has failed, with the function's words."""
+        place = preferences_of(target.model.name, card(few, "large"))
+        if update:
+            bring(sizes)
+        through, _ = proxied(rejecting({place.id}))
+        result = bring(changed, through, update=update)
+        assert outcomes(result) == {
+            "failed": 1,
+            **({"updated": CHANGED - 1, "unchanged": result.documents - CHANGED} if update else {}),
+            **({} if update else {"created": result.documents - 1}),
+        }
+        assert result.failures == [Rejection(place.id, "forbidden: not in this database")]
+        assert result.needs_attention == 1
+        wanted = expected(target.model.name, [few.path], changed.folder)
+        if update:
+            flat(wanted[place.database][place.id])[FONT_SIZE] = SIZES["large"]
+        else:
+            del wanted[place.database][place.id]
+        assert contents(server, target) == wanted
+
+    @TOKEN_MODEL
+    def test_rejections_are_told_on_the_command_line(
+        self,
+        target: Target,
+        few: Manifest,
+        sizes: Snapsets,
+        proxied: Proxied,
+        run: Command,
+    ) -> None:
+        """A line for the document with the server's reason, and exit code 9."""
+        doc_id = access_of(target.model.name, card(few, "large")).id
+        _, proxy = proxied(rejecting({doc_id}))
+        done = run("load", few.path, "--snapsets", sizes.folder, "--json", url=proxy.url)
+        assert done.code == 9
+        assert done.data["failed"] == 1
+        # A card's UUID lets people in, and is cut short where others may read it.
+        shown = f"{doc_id[:-28]}…"
+        expected_line = f"warning: document {shown}: not accepted by the server: forbidden: not in this database\n"
+        assert expected_line in done.stderr
+
+    @TOKEN_MODEL
+    def test_all_rejections_are_counted_and_the_first_are_kept(
+        self, target: Target, sizes: Snapsets, tmp_path: Path, proxied: Proxied
+    ) -> None:
+        """Where a database takes nothing, memory holds a hundred reasons, and the count is right."""
+        many = generate("many", {"large": 150}, tmp_path / "many").manifest
+        sources = all_sources(target, [many], sizes)
+        through, _ = proxied(rejecting(None))
+        result = load(through, target, sources)
+        assert outcomes(result) == {"failed": 2 + 2 * 150 + 1}
+        assert len(result.failures) == KEPT_FAILURES
+
+    @TOKEN_MODEL
+    def test_a_server_that_gives_up_is_told_with_how_far_it_came(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        sizes: Snapsets,
+        proxied: Proxied,
+        run: Command,
+    ) -> None:
+        """The exit code is 5, the error says how many documents were seen to, and a load from there completes it."""
+        place = access_of(target.model.name, card(few, "large"))
+
+        def fail(request: Request, forward: Forward) -> Reply:
+            return Reply.json(503, {"error": "busy"}) if _holds(request, place.id) else forward(request)
+
+        _, proxy = proxied(fail)
+        done = run("load", few.path, "--snapsets", sizes.folder, "--json", url=proxy.url)
+
+        assert done.code == 5
+        total = len(SIZES) + 6 * 2 + 1 if target.model.name == "gpii-token" else (len(SIZES) + 6) * 2 + 1
+        seen = total - 6 - 1
+        assert "the server answers 503 busy after 6 retries" in done.stderr
+        assert f"run it again to continue; stopped after {seen} of {total} documents" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert done.data["exit_code"] == 5
+        result = load(server, target, all_sources(target, [few], sizes))
+        assert outcomes(result) == {"created": 7, "unchanged": seen}
+        assert contents(server, target) == expected(target.model.name, [few.path], sizes.folder)
+
+
+TOO_LARGE = Reply.json(413, {"error": "too_large", "reason": "the request entity is too large"})
+
+
+def _is_write(request: Request) -> bool:
+    return request.endpoint == "_bulk_docs"
+
+
+def _holds(request: Request, doc_id: str) -> bool:
+    return _is_write(request) and doc_id in {each["_id"] for each in request.data()["docs"]}
+
+
+def rejecting(ids: set[str] | None) -> Hook:
+    """Return a hook that answers for some documents, or for all, as a validation function that rejects them would."""
+
+    def hook(request: Request, forward: Forward) -> Reply:
+        if not _is_write(request):
+            return forward(request)
+        data = request.data()
+        rejected = [each for each in data["docs"] if ids is None or each["_id"] in ids]
+        data["docs"] = [each for each in data["docs"] if each not in rejected]
+        reply = forward(replace(request, body=json.dumps(data).encode())) if data["docs"] else Reply.json(201, [])
+        rows = [
+            {"id": each["_id"], "rev": each["_rev"], "error": "forbidden", "reason": "not in this database"}
+            for each in rejected
+        ]
+        return Reply.json(201, reply.data() + rows)
+
+    return hook

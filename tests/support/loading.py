@@ -1,0 +1,57 @@
+"""Batches of cards to load, and what is on a target afterwards."""
+
+from collections.abc import Callable
+from typing import Any
+
+from dataloader.batch import Manifest
+from dataloader.couch import Server
+from dataloader.operations import LoadResult, Outcome
+from dataloader.target import Target
+from tests.support.records import (
+    FONT_SIZE,
+    Contents,
+    Place,
+    flat,
+)
+from tests.support.server import databases, get, put, snapshot
+
+SIZES = {"large": 18, "larger": 24.5}
+SHARES = {"large": 3, "larger": 2, "empty": 1}
+DESIGN = "_design/views"
+
+Bring = Callable[..., LoadResult]
+CHANGED = 1 + SHARES["large"]
+
+
+def card(manifest: Manifest, snapset: str) -> str:
+    """Return the UUID of a batch's first card with a snapset."""
+    return next(card.uuid for card in manifest.cards() if card.snapset == snapset)
+
+
+def contents(server: Server, target: Target) -> Contents:
+    """Return every document but the views, without revisions."""
+    return {
+        name: {
+            doc_id: {key: value for key, value in document.items() if key != "_rev"}
+            for doc_id, document in found.items()
+            if doc_id != DESIGN
+        }
+        for name, found in snapshot(server, target).items()
+    }
+
+
+def outcomes(result: LoadResult) -> dict[str, int]:
+    """Return a load's outcomes that have come up, over all databases and kinds."""
+    return {outcome.value: result.count(outcome) for outcome in Outcome if result.count(outcome)}
+
+
+def found_at(server: Server, target: Target, place: Place) -> dict[str, Any]:
+    """Get a document."""
+    return get(databases(server, target)[place.database], place.id)
+
+
+def change(server: Server, target: Target, place: Place, size: float) -> str:
+    """Change a preference set as a Preferences Server does: get it, change it, put all of it under its revision."""
+    document = found_at(server, target, place)
+    flat(document)[FONT_SIZE] = size
+    return put(databases(server, target)[place.database], document)
