@@ -1,7 +1,7 @@
-"""Talking to CouchDB.
+"""The CouchDB client.
 
-The object model is couchdb-python's (``couchdb.Server``, ``couchdb.Database``); its HTTP layer is
-replaced by :class:`Session`, for a connection pool, timeouts, retries, TLS and bodies of bytes.
+The object model is couchdb-python's (``couchdb.Server``, ``couchdb.Database``). Its HTTP layer is replaced by
+:class:`Session`, which adds a connection pool, timeouts, retries, TLS and bodies of bytes.
 """
 
 from dataloader.couch.address import Address, Tls

@@ -1,4 +1,4 @@
-"""Whether the nodes that a target names are of one cluster, as far as they tell."""
+"""Check whether the nodes of a target belong to the same cluster, as far as they say."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from dataloader.couch.failures import Failure
 from dataloader.couch.replies import Body
 
 Ask = Callable[[str], tuple[int, Any, Body] | Failure]
-"""Asks a node for a path, once."""
+"""A function that requests a path from a node, without retries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a node says of where it belongs."""
+    """The cluster that a node says it belongs to."""
 
     nodes: frozenset[str] = frozenset()
-    """The names of its cluster's nodes; none where it does not tell."""
+    """The names of its cluster's nodes; empty if it does not say."""
     uuid: str | None = None
-    """The server's own mark; in a cluster, each node may have one of its own."""
+    """The server's UUID; in a cluster, each node may have its own."""
 
     def may_be_one_with(self, other: "Origin") -> bool:
-        """Tell whether two nodes may be of one cluster. Servers that are no cluster often have one name."""
+        """Return whether two nodes may belong to the same cluster. Standalone servers often share one name."""
         if not self.nodes or not other.nodes:
             return True
         if len(self.nodes | other.nodes) > 1:
@@ -31,17 +31,17 @@ class Origin:
 
 
 def origin(ask: Ask) -> Origin | Failure:
-    """Ask a node where it belongs.
+    """Ask a node which cluster it belongs to.
 
     Returns:
-        What it says, or why it could not be asked.
+        Its answer, or why the request failed.
     """
     members = _asked(ask, "/_membership")
     if isinstance(members, Failure):
         return members
     nodes = members.get("cluster_nodes")
     if not isinstance(nodes, list):
-        # Only an admin is told.
+        # Only admins may ask.
         return Origin()
     greeting = _asked(ask, "/")
     if isinstance(greeting, Failure):
@@ -54,6 +54,6 @@ def _asked(ask: Ask, path: str) -> dict[str, Any] | Failure:
         answer = ask(path)
         reply = answer if isinstance(answer, Failure) else answer[2].json()
     except (CredentialsError, ProtocolError, ValueError, RecursionError):
-        # What the node does not tell; what is wrong with it, its answer to the request itself will show.
+        # The node does not say; if something is wrong with it, the actual request will show it.
         return {}
     return reply if isinstance(reply, Failure | dict) else {}

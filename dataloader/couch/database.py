@@ -1,4 +1,4 @@
-"""One database of a CouchDB server: the requests that this tool makes of it.
+"""One CouchDB database, and the requests that dataloader makes.
 
 API facts: https://docs.couchdb.org/en/3.5.0/api/database/.
 """
@@ -36,24 +36,24 @@ _ID = msgspec.json.Decoder(_Identified)
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A document that the server did not accept, and why."""
+    """A document that the server rejected, and why."""
 
     id: str
     reason: str
 
 
 class Database:
-    """One database; every method is one request, safe to repeat and to call from several threads.
+    """One database; every method is one request, safe to retry and to call from several threads.
 
-    A request about many documents that is too large for the server (413) is made in halves.
+    A request about many documents that is too large for the server (413) is split in halves.
 
     Args:
-        name: the database's.
-        resource: couchdb-python's.
-        session: makes the requests.
-        address: the server's.
-        facts: what is known of the server.
-        nodes: asks for the cluster's nodes.
+        name: the database's name.
+        resource: couchdb-python's resource.
+        session: the session for requests.
+        address: the server's address.
+        facts: what is known about the server.
+        nodes: returns the nodes of the cluster.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Database:
 
     @property
     def copies(self) -> int:
-        """The number of copies that a document has (``n``); 1 where the server is no cluster.
+        """The number of copies of each document (``n``); 1 for a single node.
 
         Raises:
             NotFoundError: the database does not exist.
@@ -85,24 +85,24 @@ class Database:
 
     @property
     def has_copies(self) -> bool:
-        """Whether documents may have several copies, so that one may be behind the others."""
+        """Whether documents may have several copies, so that one may lag behind the others."""
         return len((self._facts.nodes or self._nodes()).expected) != 1
 
     @property
     def names_leaves(self) -> bool:
-        """Whether ``_revs_diff`` names a document's leaves; the server must have been asked who it is."""
+        """Whether ``_revs_diff`` names a document's leaves; the server's greeting must have been read."""
         return self._facts.greeting is not None and self._facts.greeting.names_leaves
 
     def exists(self) -> bool:
-        """Tell whether the database is there."""
+        """Return whether the database exists."""
         return self.info() is not None
 
     def create(self, *, shards: int | None = None, replicas: int | None = None) -> bool:
-        """Create the database; return whether it was not there before.
+        """Create the database; return whether it is new.
 
         Args:
-            shards: the number of shards (``q``), if not the server's own default.
-            replicas: the number of copies of each (``n``), at creation; a single node ignores it.
+            shards: the number of shards (``q``), or None for the server's default.
+            replicas: the number of copies of each shard (``n``); a single node ignores it.
         """
         options = {"q": shards, "n": replicas}
         try:
@@ -113,41 +113,41 @@ class Database:
         return True
 
     def delete(self) -> None:
-        """Delete the database, if it is there."""
+        """Delete the database, if it exists."""
         try:
             self._resource.delete()
         except NotFoundError:
             return
 
     def info(self) -> dict[str, Any] | None:
-        """Return what the server knows of the database (``doc_count``, ``update_seq``…); None if it does not exist."""
+        """Return the database's properties (``doc_count``, ``update_seq``…); None if it does not exist."""
         try:
             return read(self._resource.get()[2], parsing.information)
         except NotFoundError:
             return None
 
     def update_seq(self) -> int:
-        """Return the number of updates that the database has seen."""
+        """Return the database's update sequence as a number."""
         sequence: int = (self.info() or {}).get("update_seq", 0)
         return sequence
 
     def security(self) -> dict[str, Any]:
-        """Return who may do what (``_security``).
+        """Return the permissions (``_security``).
 
         Raises:
-            NotFoundError: the server knows no such thing, as PouchDB does not.
+            NotFoundError: the server has no permissions, like PouchDB.
         """
         return read(self._resource.get("_security")[2], parsing.mapping)
 
     def may_read(self) -> bool:
-        """Tell whether this user can read the database; no document is fetched."""
+        """Return whether this user can read the database, without fetching a document."""
         return self._lets(lambda: read(self._resource.get("_all_docs", limit=0)[2], parsing.mapping))
 
     def may_write(self) -> bool:
-        """Tell whether this user can write documents, by a write of none.
+        """Return whether this user can write documents, by writing an empty list.
 
-        Not by one that has to fail: CouchDB 3.5 takes a revision that it has never seen of a document that it has
-        never seen, where any other document is there.
+        A write that must fail would not do: CouchDB 3.5 accepts an unknown revision of an unknown document if the
+        database has any other document.
         """
         return self._lets(lambda: self._refused(self._post_documents({"docs": []}), []))
 
@@ -155,22 +155,22 @@ class Database:
         try:
             ask()
         except TooLargeError:
-            # That says nothing of who may do what.
+            # Not a question of permissions.
             raise
         except (CredentialsError, ProtocolError):
-            # Refused, or sent to a page to log in.
+            # Refused, or redirected to a log-in page.
             return False
         return True
 
     def revs_diff(self, revisions: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
-        """Ask whether revisions are missing, and which leaves there are in their place (``POST _revs_diff``).
+        """Ask whether revisions are missing, and which leaves there are instead (``POST _revs_diff``).
 
         Args:
-            revisions: a revision of each document, by ``_id``.
+            revisions: one revision for each document, by ``_id``.
 
         Returns:
             ``{ID: {"missing": [REVISION, …], "possible_ancestors": [REVISION, …]}}`` for each document. ``missing``
-            always holds ``IMPOSSIBLE``, which is asked about too, so that CouchDB names the leaves.
+            always contains ``IMPOSSIBLE``, which is added to make CouchDB name the leaves.
         """
 
         def ask(ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:
@@ -181,11 +181,11 @@ class Database:
         return dict(chain.from_iterable(each.items() for each in found))
 
     def leaves(self, ids: Sequence[str], *, all_copies: bool = False) -> dict[str, list[Document]]:
-        """Fetch every leaf of documents, deleted ones too, each with its ``_revisions``.
+        """Fetch all leaves of documents, including deleted ones, each with its ``_revisions``.
 
         Args:
             ids: the documents.
-            all_copies: whether to read all copies, not most of them; those that are away are left out.
+            all_copies: whether to read all copies instead of a majority; copies that are away are left out.
 
         Returns:
             The leaves by ID; an empty list for a document that is absent.
@@ -206,7 +206,7 @@ class Database:
         return found
 
     def revision(self, doc_id: str, rev: str) -> Document | None:
-        """Fetch one revision of a document, None if it does not exist (any more)."""
+        """Fetch one revision of a document; None if it does not exist (any more)."""
         body = {"docs": [{"id": doc_id, "rev": rev}]}
         [(_, document, _)] = self._read(
             "_bulk_get", body, lambda data: parsing.leaves(data, [doc_id], one=True), lambda leaf: leaf
@@ -214,7 +214,7 @@ class Database:
         return document
 
     def with_attachments(self, doc_id: str, rev: str) -> Document | None:
-        """Fetch one revision of a document with the data of its attachments (base64); None if it does not exist."""
+        """Fetch one revision of a document with its attachments (base64); None if it does not exist."""
         path = f"{quote(doc_id, safe='')}?rev={rev}&attachments=true"
         try:
             return self._ask("GET", path, None, parsing.mapping)
@@ -222,7 +222,7 @@ class Database:
             return None
 
     def all_docs(self, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Fetch the winning revisions of documents with their conflicts (``_all_docs``), a row an ID."""
+        """Fetch the winning revisions of documents with their conflicts (``_all_docs``), one row for each ID."""
         if not ids:
             return []
 
@@ -239,16 +239,16 @@ class Database:
     def _read(
         self, path: str, body: object, form: Callable[[memoryview], list[Row]], leaf: Callable[[Row], parsing.Leaf]
     ) -> list[Row]:
-        """Ask for documents; one that the server can't read now is not absent, and is asked for again.
+        """Fetch documents, and retry if the server can't read one now: that does not mean it is absent.
 
         Args:
-            path: of the request, in this database.
-            body: what is asked.
+            path: the path of the request in this database.
+            body: the body of the request.
             form: parses the reply.
-            leaf: what a row of it says of one document.
+            leaf: returns what a row says about one document.
 
         Raises:
-            UnreachableError: after all retries, there is a document that the server can't read.
+            UnreachableError: after all retries, the server still can't read a document.
         """
         found: list[Row] = []
 
@@ -269,13 +269,13 @@ class Database:
         return read(self._session.send(Request(method, self._path(path), body))[2], form)
 
     def write(self, documents: Sequence[bytes]) -> list[Rejection]:
-        """Write documents with the revisions that they carry (``_bulk_docs``, ``"new_edits": false``).
+        """Write documents with their given revisions (``_bulk_docs``, ``"new_edits": false``).
 
         Args:
-            documents: JSON of each, with ``_rev``.
+            documents: each document as JSON, with ``_rev``.
 
         Returns:
-            Those that the server did not accept; the reply names no others.
+            The documents that the server rejected; the reply names no others.
         """
 
         def ask(some: Sequence[bytes]) -> list[Rejection]:
@@ -289,17 +289,17 @@ class Database:
         return self._session.send(Request("POST", self._path(path), body))
 
     def swap(self, documents: Sequence[Document]) -> list[WriteReply]:
-        """Write documents as people do (``_bulk_docs``), each on top of the ``_rev`` that it carries, to all copies.
+        """Write documents to all copies as other clients do (``_bulk_docs``), each as the child of its ``_rev``.
 
         Args:
-            documents: the documents, each ``_id`` once; without ``_rev`` where there is none, or a deleted one.
+            documents: the documents, each ``_id`` once; without ``_rev`` if it is new or deleted.
 
         Returns:
-            What the server says of each, in their order. It may call ``conflict`` what an earlier try of the same
-            request has written.
+            The server's answer for each document, in the same order. After a retry, a document that the first attempt
+            has written may be reported as ``conflict``.
 
         Raises:
-            ProtocolError: the reply does not answer for each document once.
+            ProtocolError: the reply does not cover each document exactly once.
         """
         hide = self._address.secrets.hide_in_theirs
 
@@ -315,18 +315,18 @@ class Database:
         return [*chain.from_iterable(in_halves(ask, documents, alone))] if documents else []
 
     def local(self, name: str) -> dict[str, Any]:
-        """Fetch a ``_local`` document, which is this database's own and is never replicated.
+        """Fetch a ``_local`` document; it belongs to this database only and is never replicated.
 
         Raises:
-            NotFoundError: there is none of this name, or no such database.
+            NotFoundError: the document or the database does not exist.
         """
         return read(self._resource.get(["_local", name])[2], lambda data: parsing.local(data, name))
 
     def put_local(self, name: str, document: Mapping[str, object]) -> None:
-        """Write a ``_local`` document, under the revision that it carries if there is one already.
+        """Write a ``_local`` document, with its revision if it already exists.
 
         Raises:
-            ConflictError: it has another revision by now; CouchDB never says so, and takes the last write.
+            ConflictError: it has been changed since. CouchDB never reports this; there, the last write wins.
         """
         self._note_copies(self._resource.put(["_local", name], body=document))
 
@@ -336,28 +336,28 @@ class Database:
             self._resource.delete(["_local", name], rev=self.local(name)["_rev"])
 
     def changes(self, since: str, limit: int) -> Changes:
-        """Fetch a page of the changes feed with every leaf (``_changes?style=all_docs``).
+        """Fetch a page of the changes feed with all leaves (``_changes?style=all_docs``).
 
         Args:
-            since: the sequence after which to begin, ``0`` for the first.
-            limit: the most rows.
+            since: the sequence to start after; ``0`` for the beginning.
+            limit: the maximum number of rows.
         """
-        # A sequence for each row costs the server more than the row: one for each page is enough.
+        # Computing a sequence for each row costs more than the row itself; one for each page is enough.
         query = urlencode({"style": "all_docs", "since": since, "limit": limit, "seq_interval": limit})
         return self._ask("GET", f"_changes?{query}", None, feed.changes)
 
     def raw_leaves(self, ids: Sequence[str]) -> dict[str, list[RawLeaf]]:
-        """Fetch every leaf of documents as the bytes that the server sends, with history and attachments.
+        """Fetch all leaves of documents as the exact bytes that the server sends, with history and attachments.
 
         Args:
             ids: the documents, each once.
 
         Returns:
-            The leaves by ID, in the order of their revisions; an empty list for a document that is absent.
+            The leaves by ID, ordered by revision; an empty list for a document that is absent.
 
         Raises:
-            UnreachableError: after all retries, there is a document that the server can't read.
-            TooLargeError: a document with its attachments is larger than a reply may be.
+            UnreachableError: after all retries, the server still can't read a document.
+            TooLargeError: a document with its attachments exceeds the largest reply.
         """
         found: dict[str, list[RawLeaf]] = {}
 
@@ -378,7 +378,7 @@ class Database:
             pass
         for doc_id, leaves in found.items():
             if any(leaf.lacks_attachments for leaf in leaves):
-                # PouchDB gives the content of attachments for one revision of one document only.
+                # PouchDB returns attachments only for a single revision of one document.
                 found[doc_id] = [self._raw_leaf(doc_id, leaf.rev) for leaf in leaves]
         return found
 
@@ -389,17 +389,17 @@ class Database:
         return read(reply, lambda data: feed.raw_leaf(bytes(data).strip(), doc_id))
 
     def lacks(self, revisions: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
-        """Ask which of some revisions are missing (``POST _revs_diff``).
+        """Ask which revisions are missing (``POST _revs_diff``).
 
         Args:
             revisions: the revisions of each document, by ``_id``.
 
         Returns:
-            The missing ones of each document that lacks some; a reply that leaves a document out is an error.
+            The missing revisions of each document, if any; a reply that omits a document is an error.
         """
 
         def ask(ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-            # One that is always missing, so that the reply has to name each document.
+            # Add one that is always missing, so that the reply has to name each document.
             questions = {doc_id: [*revisions[doc_id], IMPOSSIBLE] for doc_id in ids}
             return self._ask("POST", "_revs_diff", questions, lambda data: parsing.differences(data, questions))
 
@@ -408,7 +408,7 @@ class Database:
         return {doc_id: missing for doc_id, missing in lacking.items() if missing}
 
     def revs_limit(self) -> int | None:
-        """Return how many revisions of a branch are kept (``_revs_limit``), None where the server has no such thing."""
+        """Return how many revisions of a branch are kept (``_revs_limit``); None if the server has no such setting."""
         try:
             return self._ask("GET", "_revs_limit", None, feed.number)
         except NotFoundError:
@@ -419,20 +419,20 @@ class Database:
         self._session.send(Request("PUT", self._path("_revs_limit"), limit))
 
     def put_security(self, security: Mapping[str, object]) -> None:
-        """Set who may do what (``_security``)."""
+        """Set the permissions (``_security``)."""
         self._session.send(Request("PUT", self._path("_security"), security))
 
     def edit(self, documents: Sequence[Document]) -> list[Rejection]:
-        """Write documents as people do (``_bulk_docs``), each on top of the ``_rev`` that it carries.
+        """Write documents as other clients do (``_bulk_docs``), each as the child of its ``_rev``.
 
-        One that somebody has changed in the meantime is not written, and not among the rejections: read it again
-        and see. That is what a repeated request finds, too, where the first one's reply was lost.
+        A document that somebody has changed in the meantime is not written, and not listed as rejected: read it again.
+        The same happens when a request is retried because its first reply was lost.
 
         Args:
-            documents: the documents; without ``_rev`` where there is none, or a deleted one.
+            documents: the documents; without ``_rev`` if new or deleted.
 
         Returns:
-            Those that the server did not take for another reason.
+            The documents rejected for other reasons.
         """
 
         def ask(some: Sequence[Document]) -> list[Rejection]:
@@ -444,22 +444,22 @@ class Database:
         return [*chain.from_iterable(alone)] if documents else []
 
     def _refused(self, reply: Answer, ids: Iterable[str]) -> list[tuple[str, Rejection]]:
-        """Return the errors of a reply with the documents that were not accepted."""
+        """Return the rejected documents of a reply with their errors."""
         self._note_copies(reply)
         hide = self._address.secrets.hide_in_theirs
         asked = list(ids)
-        # The IDs are those that were sent, so that nothing is hidden in them: a password may be a word of theirs.
+        # Show the IDs as they were sent, without masking: they may contain a word that is also the password.
         return [
             (error, Rejection(doc_id, hide(f"{error}: {reason}" if reason else error)))
             for doc_id, error, reason in read(reply[2], lambda data: parsing.refused(data, asked))
         ]
 
     def _note_copies(self, reply: Answer) -> None:
-        """Note whether a write was answered with 202: the other nodes get it later."""
+        """Record whether a write was answered with 202: the other nodes get it later."""
         self._facts.short_of_copies |= reply[0] == HTTPStatus.ACCEPTED
 
     def view(self, design: str, view: str, keys: Sequence[object], *, include_docs: bool) -> list[dict[str, Any]]:
-        """Query a view by keys, as the servers do; the order of the rows means nothing.
+        """Query a view by keys, as the GPII servers do; the rows are in no particular order.
 
         Raises:
             NotFoundError: there is no such view.
@@ -472,7 +472,7 @@ class Database:
         return [*chain.from_iterable(in_halves(ask, keys))] if keys else []
 
     def view_by_key(self, design: str, view: str, key: str, *, include_docs: bool) -> list[dict[str, Any]]:
-        """Query a view by one key, in the words of the real servers: ``GET …?key="…"``.
+        """Query a view by one key, exactly as the GPII servers do: ``GET …?key="…"``.
 
         Raises:
             NotFoundError: there is no such view.
@@ -482,18 +482,18 @@ class Database:
         return self._ask("GET", path, None, lambda data: parsing.rows(data, [key]))
 
     def view_range(self, design: str, view: str, start: str, end: str, *, limit: int) -> list[dict[str, Any]] | None:
-        """Read the rows of a view with keys in a range, without documents; much quicker than asking by keys.
+        """Read a view's rows for a range of keys, without documents; much faster than querying by keys.
 
         Args:
             design: the design document's name.
             view: the view's name.
             start: the first key, a UUID.
             end: the last key, a UUID, included.
-            limit: how many rows are wanted at most.
+            limit: the maximum number of rows.
 
         Returns:
-            The rows, in the order of their keys; rows of keys that are no UUIDs may stand between them. None where
-            there are more than the limit.
+            The rows in key order; rows whose keys are not UUIDs may appear in between. None if there are more than the
+            limit.
 
         Raises:
             NotFoundError: there is no such view.
@@ -502,18 +502,18 @@ class Database:
         return _within(limit, self._ask("GET", path, None, lambda data: parsing.rows_between(data, start, end)))
 
     def documents_range(self, start: str, end: str, *, limit: int) -> list[Document] | None:
-        """Fetch the winning revisions of the documents with IDs in a range; much quicker than by IDs.
+        """Fetch the winning revisions of the documents in a range of IDs; much faster than by ID.
 
-        In a cluster it is one copy of each document that answers, which may be behind the others.
+        In a cluster, only one copy of each document answers; it may lag behind the others.
 
         Args:
             start: the first ID.
             end: the last ID, included.
-            limit: how many documents are wanted at most.
+            limit: the maximum number of documents.
 
         Returns:
-            The documents in the order of ``_id``, with ``_conflicts`` where there are other live leaves, and without
-            those that the server could not read just then. None where there are more than the limit.
+            The documents ordered by ``_id``, with ``_conflicts`` if there are other live leaves, and without those that
+            the server could not read just then. None if there are more than the limit.
 
         Raises:
             NotFoundError: the database does not exist.
@@ -524,9 +524,9 @@ class Database:
         return None if found is None else [document for document in found if document is not None]
 
     def shown(self, doc_id: str) -> Document | None:
-        """Fetch a document as the Preferences Server does (``GET /DB/ID``); None where there is none.
+        """Fetch a document as the Preferences Server does (``GET /DB/ID``); None if it does not exist.
 
-        That the database does not exist looks the same.
+        A missing database gives the same result.
         """
         try:
             return self._ask("GET", quote(doc_id, safe=""), None, lambda data: parsing.document(data, doc_id))
@@ -536,12 +536,12 @@ class Database:
     def view_page(
         self, design: str, view: str, *, limit: int, start: object = None, end: object = None
     ) -> list[dict[str, Any]]:
-        """Read a page of the rows of a view, in the order of their keys.
+        """Read a page of a view's rows in key order.
 
         Args:
             design: the design document's name.
             view: the view's name.
-            limit: how many rows at most.
+            limit: the maximum number of rows.
             start: the first key; None for the beginning.
             end: the last key, included; None for the end.
 
@@ -553,12 +553,12 @@ class Database:
         return self._ask("GET", f"_design/{design}/_view/{view}?{query}", None, parsing.any_rows)
 
     def build_view(self, design: str, view: str, patience: float) -> bool:
-        """Ask a view for one row, which has its index built; return whether that is done.
+        """Request one row of a view, so that its index is built; return whether it is complete.
 
         Args:
             design: the design document's name.
             view: the view's name.
-            patience: seconds to wait; the server goes on building after that.
+            patience: seconds to wait; the server continues building after that.
 
         Raises:
             NotFoundError: there is no such view.
@@ -572,7 +572,7 @@ class Database:
 
 
 def _query(**options: object) -> str:
-    """Return the options of a view or of ``_all_docs``: each is JSON."""
+    """Encode the options of a view or ``_all_docs`` query, each as JSON."""
     return urlencode({name: msgspec.json.encode(value).decode() for name, value in options.items()})
 
 

@@ -1,7 +1,7 @@
-"""The limits of one exchange: how long a reply may take and how large it may be, whatever the server sends.
+"""Limit the duration and size of one exchange, whatever the server sends.
 
-A read timeout alone does not end a reply: it starts again with every byte, and urllib3 reads status lines, headers,
-chunk sizes and trailers for as long as they come. So the sockets themselves keep to the limits.
+A read timeout alone does not end a reply: it restarts with every byte, and urllib3 reads status lines, headers, chunk
+sizes and trailers for as long as they arrive. So the sockets themselves enforce the limits.
 """
 
 import socket
@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection
 
 
 class LimitError(Exception):
-    """A reply breaks a limit; no error of urllib3 or of the network, so that nobody handles it on the way."""
+    """A reply breaks a limit; not a urllib3 or network error, so that nothing in between handles it."""
 
 
 class OverdueError(LimitError):
@@ -29,12 +29,12 @@ class OversizeError(LimitError):
 
 
 class Exchange:
-    """The limits of a request that is under way.
+    """The limits of a running request.
 
     Args:
-        part: seconds until the head of the reply is complete, and between two parts of its body.
+        part: seconds until the headers are complete, and between two parts of the body.
         whole: seconds for the whole exchange.
-        most: bytes of the reply, its head included.
+        most: the largest reply in bytes, including its headers.
     """
 
     def __init__(self, part: float, whole: float, most: int) -> None:
@@ -48,18 +48,18 @@ class Exchange:
         self._has_head = False
 
     def head_is_complete(self) -> None:
-        """Note that the status line and the headers have come."""
+        """Record that the status line and headers are complete."""
         self._has_head = True
 
     def wait(self) -> float:
         """Return how many seconds to wait for the next bytes.
 
         Raises:
-            OverdueError: the time is over.
+            OverdueError: the time is up.
         """
         now = time.monotonic()
         if self._head_end is None:
-            # From now, when the request has been sent.
+            # Starts now that the request has been sent.
             self._head_end = now + self._part
         left = self._end - now if self._has_head else min(self._head_end, self._end) - now
         if left <= 0:
@@ -72,10 +72,10 @@ class Exchange:
         return OverdueError(f"no reply within {min(self._part, self._whole):g} seconds")
 
     def count(self, received: int) -> None:
-        """Count bytes that have come.
+        """Count received bytes.
 
         Raises:
-            OversizeError: they are too many.
+            OversizeError: there are too many.
         """
         self.received += received
         if self.received > self._most:
@@ -87,7 +87,7 @@ _thread = local()
 
 @contextmanager
 def limited(exchange: Exchange) -> Iterator[Exchange]:
-    """Have the sockets that this thread reads from keep to the limits of an exchange."""
+    """Make the sockets that this thread reads from enforce the limits of an exchange."""
     _thread.exchange = exchange
     try:
         yield exchange
@@ -144,12 +144,12 @@ class _Pool(urllib3.HTTPConnectionPool):
 
 
 def make_pools(nodes: int, connections: int, tls: ssl.SSLContext | None) -> urllib3.PoolManager:
-    """Return pools of connections whose sockets keep to the limits.
+    """Return connection pools whose sockets enforce the limits.
 
     Args:
-        nodes: how many servers there are.
-        connections: the most at once to each of them.
-        tls: how TLS connections are made, if there are any.
+        nodes: the number of servers.
+        connections: the maximum number of connections to each.
+        tls: the TLS context, if any.
     """
     options: dict[str, Any] = {}
     if tls is not None:

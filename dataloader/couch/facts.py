@@ -1,11 +1,11 @@
-"""What is known of a server, beside its address: told once, and used by all of its databases."""
+"""What is known about a server; shared by all its databases."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """What a server says of itself."""
+    """What a server says about itself."""
 
     product: str
     """``CouchDB`` or ``PouchDB Server``."""
@@ -16,26 +16,26 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """A cluster's nodes, as ``_membership`` gives them; empty where the server is no cluster."""
+    """A cluster's nodes, from ``_membership``; empty for a single node."""
 
     expected: tuple[str, ...] = ()
     """The nodes that belong to the cluster (``cluster_nodes``)."""
     connected: tuple[str, ...] = ()
-    """The nodes that the answering one is connected to, and itself (``all_nodes``)."""
+    """The node that answered, and those it is connected to (``all_nodes``)."""
 
     @property
     def away(self) -> tuple[str, ...]:
-        """The nodes that belong to the cluster and are not connected."""
+        """The nodes of the cluster that are not connected."""
         return tuple(sorted(set(self.expected) - set(self.connected)))
 
 
 @dataclass(slots=True)
 class Facts:
-    """What a server has said of itself so far."""
+    """What is known about a server so far."""
 
     greeting: Welcome | None = None
     nodes: Nodes | None = None
     seen_away: set[str] = field(default_factory=set)
-    """Nodes of the cluster that were away whenever they were asked for."""
+    """Nodes that were not connected at any check."""
     short_of_copies: bool = False
-    """Whether a write was answered with 202: fewer copies than wanted were made at once."""
+    """Whether any write was answered with 202: fewer copies than requested were made at once."""

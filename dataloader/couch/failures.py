@@ -1,4 +1,4 @@
-"""What went wrong with a request, in words for people, and whether asking again may help."""
+"""Explain why a request failed, and whether a retry may help."""
 
 import ssl
 from collections.abc import Mapping
@@ -23,54 +23,54 @@ from dataloader.couch.exchange import OverdueError
 AGAIN = "documents already written stay; run it again to continue"
 CUT = "the reply is cut off"
 _SHOWN = 300
-"""Characters of what a server says that are repeated in an error."""
+"""The most characters of a server's text to repeat in an error."""
 
 
 class TimedOutError(UnreachableError):
-    """A reply did not come in time."""
+    """The reply did not arrive in time."""
 
 
 class CutError(ProtocolError):
-    """A reply is not complete, which urllib3 could not tell."""
+    """The reply is incomplete in a way that urllib3 does not notice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a request failed at a node."""
+    """Why a request to a node failed."""
 
     rule: str
     todo: str
     detail: str = ""
-    """What the network or the server says of it, if that is worth repeating."""
+    """What the network or the server said, if it is worth repeating."""
     brief: str = ""
-    """The rule in a word or two, such as the status, for a line about a retry; empty where the rule is short."""
+    """The reason in a word or two, such as the status, for a line about a retry; empty if the rule is short enough."""
     kind: type[DataloaderError] = UnreachableError
     asked: str = ""
-    """The request, where it matters: a server that is not there has none."""
+    """The request, if it matters for the message."""
     final: bool = False
-    """Whether a retry cannot help."""
+    """Whether retries cannot help."""
     connecting: bool = False
-    """Whether there was no connection."""
+    """Whether no connection was made."""
     timed_out: bool = False
     dropped: bool = False
-    """Whether the connection ended before anything that looks like a reply had come."""
+    """Whether the connection was closed before anything like a reply arrived."""
     busy: bool = False
-    """Whether to ask the same node again."""
+    """Whether to retry at the same node."""
     retry_after: str | None = None
-    """When the server wants to be asked again, as its header says."""
+    """The server's Retry-After header."""
     cause: Exception | None = None
 
 
 def failure_of(  # noqa: PLR0911 - a decision table, a case a return
     error: HTTPError | OverdueError, node: str, waited: float, secrets: Secrets
 ) -> Failure:
-    """Explain why a single attempt failed.
+    """Explain why one attempt failed.
 
     Args:
-        error: what the HTTP library raised.
+        error: the exception of the HTTP library.
         node: the URL of the node.
-        waited: how many seconds the reply was waited for, if it was.
-        secrets: what was sent, and may be in what came back.
+        waited: seconds spent waiting for the reply, if any.
+        secrets: the secrets sent, which may be echoed in the reply.
     """
     if isinstance(error, OverdueError):
         return Failure(str(error), AGAIN, kind=TimedOutError, timed_out=True, brief="timed out", cause=error)
@@ -87,7 +87,7 @@ def failure_of(  # noqa: PLR0911 - a decision table, a case a return
         rule = f"no reply within {waited:g} seconds"
         return replace(failure, rule=rule, detail="", kind=TimedOutError, timed_out=True, brief="timed out")
     if isinstance(error, SSLError) and isinstance(cause, ssl.SSLError) and not tls.is_end(cause):
-        # A certificate does not become valid by asking again.
+        # A retry does not make a certificate valid.
         kind, rule, todo = tls.explain(cause)
         return replace(failure, rule=rule, detail="", todo=todo, kind=kind, final=True)
     dropped = isinstance(cause, RemoteDisconnected | ConnectionError | BadStatusLine | ssl.SSLError)
@@ -95,7 +95,7 @@ def failure_of(  # noqa: PLR0911 - a decision table, a case a return
 
 
 def _cause(error: HTTPError) -> BaseException:
-    """Return what urllib3 found and wrapped."""
+    """Return the exception that urllib3 wrapped."""
     return next((each for each in reversed(error.args) if isinstance(each, BaseException)), error)
 
 
@@ -109,19 +109,19 @@ def _in_words(cause: BaseException, secrets: Secrets) -> str:
 
 
 def shown(text: str) -> str:
-    """Return text of a server as it may be repeated: not too long; the terminal's output escapes the rest."""
+    """Shorten a text from a server so that it can be repeated; control characters are escaped on output."""
     return text[:_SHOWN]
 
 
 def raise_failures(failures: Mapping[str, Failure], retries: int) -> NoReturn:
-    """Raise one error for a request that failed.
+    """Raise one error for a request that failed at all nodes.
 
     Args:
         failures: the last failure of each node that was tried, the last node last.
-        retries: how often the request was made again.
+        retries: the number of retries.
 
     Raises:
-        DataloaderError: of the last failure's kind.
+        DataloaderError: of the class of the last failure.
     """
     *others, node = failures
     last = failures[node]

@@ -1,7 +1,7 @@
-"""Replies read for a backup: the changes feed, and leaves as the exact bytes that the server sent.
+"""Parse replies for backups: the changes feed, and leaves as the exact bytes sent by the server.
 
-A backup must not alter a document: a number such as ``1.0`` or one of thirty digits would come out of a JSON library
-as another. So the documents are cut out of the reply and never decoded.
+A backup must not alter a document, but decoding and encoding JSON would change numbers such as ``1.0`` or one of thirty
+digits. So documents are cut out of the reply without decoding them.
 API facts: https://docs.couchdb.org/en/3.5.0/api/database/changes.html and ``bulk-api.html#post--db-_bulk_get``.
 """
 
@@ -22,7 +22,7 @@ class Change(NamedTuple):
 
     id: str
     leaves: tuple[str, ...]
-    """The document's leaf revisions, deleted ones too."""
+    """The document's leaf revisions, including deleted ones."""
 
 
 class Changes(NamedTuple):
@@ -30,9 +30,9 @@ class Changes(NamedTuple):
 
     rows: list[Change]
     last_seq: str
-    """Where the next page begins."""
+    """The sequence at which the next page starts."""
     pending: int | None
-    """Rows that follow this page; None where the server does not say."""
+    """Number of rows after this page; None if the server does not say."""
 
 
 class RawLeaf(NamedTuple):
@@ -42,9 +42,9 @@ class RawLeaf(NamedTuple):
     json: bytes
     """The document as one line of JSON."""
     ancestors: frozenset[str]
-    """The revisions of its branch, its own included."""
+    """The revisions of its branch, including its own."""
     lacks_attachments: bool
-    """Whether an attachment is named without its content."""
+    """Whether the leaf has an attachment without its content."""
 
 
 class _Revision(msgspec.Struct):
@@ -95,7 +95,7 @@ _NUMBER = msgspec.json.Decoder(int)
 
 
 def changes(data: memoryview) -> Changes:
-    """Return a page of the changes feed.
+    """Parse a page of the changes feed.
 
     Raises:
         FormError: the reply has another form.
@@ -106,14 +106,14 @@ def changes(data: memoryview) -> Changes:
 
 
 def raw_leaves(data: memoryview, ids: set[str]) -> tuple[dict[str, list[RawLeaf]], str | None]:
-    """Return the leaves that ``_bulk_get`` sent, by ID and in the order of their revisions.
+    """Parse a ``_bulk_get`` reply into leaves, by ID and ordered by revision.
 
     Args:
         data: the reply.
-        ids: the documents asked for.
+        ids: the requested documents.
 
     Returns:
-        The leaves, and an error about a document that the server has and cannot read now, if there is one.
+        The leaves, and an error if there is a document that the server has but can't read now.
 
     Raises:
         FormError: the reply has another form, or is about another document.
@@ -134,10 +134,10 @@ def raw_leaves(data: memoryview, ids: set[str]) -> tuple[dict[str, list[RawLeaf]
 
 
 def raw_leaf(data: bytes, doc_id: str) -> RawLeaf:
-    """Return one leaf from its JSON.
+    """Parse one leaf.
 
     Raises:
-        FormError: it is not a document, or another one.
+        FormError: it is not a document, or the wrong one.
     """
     meta = _decoded(_META, data, "a document")
     if meta.id != doc_id:
@@ -147,16 +147,16 @@ def raw_leaf(data: bytes, doc_id: str) -> RawLeaf:
     if past is not None:
         ancestors.update(f"{past.start - depth}-{digits}" for depth, digits in enumerate(past.ids))
     lacks = any("data" not in each for each in meta.attachments.values())
-    # A line break can only stand between JSON's tokens: inside a text it is escaped.
+    # Line breaks occur only between JSON tokens: inside a string they are escaped.
     line = data.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in data else data
     return RawLeaf(meta.rev, line, frozenset(ancestors), lacks)
 
 
 def number(data: memoryview) -> int:
-    """Return a reply that is a number.
+    """Parse a reply that is a number.
 
     Raises:
-        FormError: it is something else.
+        FormError: it is not a number.
     """
     return _decoded(_NUMBER, data, "a number")
 
@@ -170,6 +170,6 @@ def _decoded(decoder: "msgspec.json.Decoder[T]", data: bytes | memoryview, what:
 
 def _problem(doc_id: str, item: _Item) -> str | None:
     said = {} if item.error == _NOTHING else msgspec.json.decode(item.error)
-    # CouchDB nests it, PouchDB may not.
+    # CouchDB nests the error, PouchDB may not.
     error = str(said.get("error") if isinstance(said, dict) else said)
     return None if error == "not_found" else f"document {doc_id}: {error}"

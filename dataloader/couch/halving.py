@@ -1,4 +1,4 @@
-"""Requests about many things that are made in halves where one is too large."""
+"""Split requests that are too large in halves."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -14,18 +14,18 @@ def in_halves(
     about: Sequence[Item],
     alone: Callable[[Item, TooLargeError], Result] | None = None,
 ) -> Iterator[Result]:
-    """Ask about many things; where the server refuses the request for its size, or the reply is too large, in halves.
+    """Make one request about many items; split it in halves if the request or the reply is too large.
 
     Args:
         ask: makes the request.
-        about: the things; at least one.
-        alone: what is returned for a single thing that is too large; None raises the error.
+        about: the items; at least one.
+        alone: returns a result for a single item that is too large; if None, the error is raised.
 
     Yields:
-        What each request returned, in the order of ``about``.
+        The result of each request, in the order of ``about``.
 
     Raises:
-        TooLargeError: a single thing is too large.
+        TooLargeError: a single item is too large.
     """
     try:
         found = ask(about)

@@ -1,7 +1,7 @@
-"""What CouchDB's replies look like; nothing is taken from one before it was checked against its type.
+"""Parse CouchDB's replies, checking each against its type before use.
 
-A server that is something else, or a proxy in front of one, may answer anything. Each function parses one reply and
-raises ``FormError`` naming the member that is wrong; an error of ours is never reported as the server's.
+A server that is not CouchDB, or a proxy in front of one, may send anything. Each function parses one reply and raises
+``FormError`` naming the wrong member, so our own bugs are never reported as the server's errors.
 The documentation: https://docs.couchdb.org/en/3.5.0/api/.
 """
 
@@ -18,7 +18,7 @@ from dataloader.common import IMPOSSIBLE, Document
 
 T = TypeVar("T")
 
-# CouchDB's own hashes are 32 hex digits; a replicator may bring others.
+# CouchDB's own hashes are 32 hex digits; replicated revisions may have others.
 Revision: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,10}-\S+$")]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 
@@ -28,7 +28,7 @@ _PATH = re.compile(r" - at `\$?\.?(?P<path>[^`]*)`$")
 
 
 class FormError(ValueError):
-    """A reply is JSON, but not what CouchDB sends; names the member that is wrong."""
+    """A reply is JSON, but not what CouchDB sends; the message names the wrong member."""
 
 
 @cache
@@ -68,17 +68,17 @@ class _Greeting(Struct):
 
 
 class Greeting(Struct):
-    """Who answers at the server's URL."""
+    """The server's reply to ``GET /``."""
 
     product: str | None
     """``CouchDB`` or ``PouchDB Server``; None for anything else."""
     version: str
     database: str | None
-    """The database's name, where the URL is that of a database."""
+    """The database's name, if the URL is that of a database."""
 
 
 def greeting(data: memoryview) -> Greeting:
-    """Return who answers."""
+    """Parse the reply to ``GET /``."""
     said: _Greeting = _decode(data, _Greeting)
     product = "CouchDB" if said.couchdb is not None else "PouchDB Server" if said.pouchdb is not None else None
     return Greeting(product, said.version, said.db_name)
@@ -94,7 +94,7 @@ class _Session(Struct):
 
 
 def user(data: memoryview) -> tuple[str | None, bool]:
-    """Return from ``_session`` the user's name, and whether it is a server admin."""
+    """Parse ``_session``: return the user's name, and whether it is a server admin."""
     context = _decode(data, _Session).context
     return context.name, "_admin" in context.roles
 
@@ -105,7 +105,7 @@ class _Membership(Struct):
 
 
 def membership(data: memoryview) -> tuple[list[str], list[str]]:
-    """Return from ``_membership`` the nodes that belong to the cluster, and those that are connected."""
+    """Parse ``_membership``: return the nodes of the cluster, and those that are connected."""
     found = _decode(data, _Membership)
     return found.expected, found.connected
 
@@ -118,15 +118,15 @@ class _Task(Struct):
 
 
 def indexing(data: memoryview, database: str) -> tuple[int, int]:
-    """Return from ``_active_tasks`` how many changes a database's indexers have processed, and of how many."""
+    """Parse ``_active_tasks``: return how many changes a database's indexers have processed, and the total."""
     tasks: list[_Task] = _decode(data, list[_Task])
-    # A task is of one shard: "shards/00000000-7fffffff/NAME.1700000000".
+    # There is a task for each shard: "shards/00000000-7fffffff/NAME.1700000000".
     mine = [
         (task.done or 0, task.total or 0)
         for task in tasks
         if task.type == "indexer" and str(task.database).rpartition("/")[2].startswith(f"{database}.")
     ]
-    # What comes in while an indexer runs is done without having been counted.
+    # Changes that arrive while an indexer runs are processed without being counted in the total.
     return sum(min(done, total) for done, total in mine), sum(total for _, total in mine)
 
 
@@ -146,9 +146,9 @@ class _Information(Struct):
 
 
 def information(data: memoryview) -> dict[str, Any]:
-    """Return what is known of a database; ``doc_count`` and ``update_seq`` are numbers.
+    """Parse the information about a database; ``doc_count`` and ``update_seq`` are numbers.
 
-    Added are ``partitioned``, and ``copies``: how many a document has; 1 where the server has no copies.
+    The result also has ``partitioned``, and ``copies``: the number of copies of each document, 1 for a single node.
     """
     reply: dict[str, Any] = _decode(data, dict[str, Any])
     known = _convert(reply, _Information, "the database's information")
@@ -170,11 +170,11 @@ class _Difference(Struct):
 
 
 def differences(data: memoryview, asked: Mapping[str, Sequence[str]]) -> dict[str, dict[str, list[str]]]:
-    """Return from ``_revs_diff`` the revisions by document: ``missing``, and ``possible_ancestors``.
+    """Parse ``_revs_diff``: return ``missing`` and ``possible_ancestors`` for each document.
 
     Args:
-        data: the reply; it has to answer for each document, since each has a revision that is always missing.
-        asked: the revisions that were asked about, by document, ``IMPOSSIBLE`` among them.
+        data: the reply; it has to cover every document, as each has a revision that is always missing.
+        asked: the revisions asked about, by document, including ``IMPOSSIBLE``.
     """
     reply: dict[str, _Difference] = _decode(data, dict[str, _Difference])
     _each_once(reply, list(asked), "answers")
@@ -195,7 +195,7 @@ def _distinct(revisions: Sequence[str], where: str) -> None:
 
 
 def mapping(data: memoryview) -> dict[str, Any]:
-    """Return an object with any members."""
+    """Parse an object with any members."""
     found: dict[str, Any] = _decode(data, dict[str, Any])
     return found
 
@@ -206,7 +206,7 @@ class _Local(Struct):
 
 
 def local(data: memoryview, name: str) -> dict[str, Any]:
-    """Return a ``_local`` document, which has the ID that was asked for and a revision."""
+    """Parse a ``_local`` document; it must have the requested ID, and a revision."""
     found = _decode(data, _Local)
     if found.id != f"_local/{name}":
         raise FormError("another document's _id")
@@ -214,13 +214,13 @@ def local(data: memoryview, name: str) -> dict[str, Any]:
 
 
 def names(data: memoryview) -> list[str]:
-    """Return a list of names, such as ``_all_dbs``."""
+    """Parse a list of names, such as ``_all_dbs``."""
     found: list[str] = _decode(data, list[str])
     return found
 
 
 Leaf: TypeAlias = tuple[str, Document | None, tuple[str, str]]
-"""An ID, and the document or the error and its reason; these are empty where there is none."""
+"""A document's ID, its content, and the error with its reason; empty if there is none."""
 
 
 class _Refused(Struct):
@@ -256,12 +256,12 @@ class _Stored(Struct):
 
 
 def leaves(data: memoryview, ids: Sequence[str], *, one: bool = False) -> list[Leaf]:
-    """Return what ``_bulk_get`` says of each leaf.
+    """Parse a ``_bulk_get`` reply into its leaves.
 
     Args:
         data: the reply.
-        ids: the documents that were asked for.
-        one: whether a single revision was asked for.
+        ids: the requested documents.
+        one: whether one specific revision was requested.
     """
     results: list[_Result] = _decode(data, _Results).results
     _each_once((result.id for result in results), ids, "results")
@@ -286,7 +286,7 @@ def _leaf(row: _Got, doc_id: str, where: str) -> Leaf:
 
 
 def _each_once(found: Iterable[str], asked: Sequence[str], what: str) -> None:
-    """See that a reply is about what was asked, each document once: a missing one is neither absent nor written."""
+    """Check that a reply covers each requested document exactly once: a missing row would look absent or written."""
     counts, wanted = Counter(iter(found)), Counter(asked)
     if counts == wanted:
         return
@@ -297,7 +297,7 @@ def _each_once(found: Iterable[str], asked: Sequence[str], what: str) -> None:
 
 
 def _document(value: dict[str, Any], doc_id: str) -> _Stored:
-    """Check what a stored document has besides its content."""
+    """Check the metadata of a stored document."""
     where = f"document {doc_id}"
     stored = _convert(value, _Stored, where)
     if stored.id != doc_id:
@@ -324,7 +324,7 @@ class _Rows(Struct):
 
 
 def rows_of_documents(data: memoryview, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Return from ``_all_docs`` a row for each ID that was asked for, in their order."""
+    """Parse ``_all_docs``: return one row for each requested ID, in the same order."""
     rows: list[dict[str, Any]] = _decode(data, _Rows).rows
     if len(rows) != len(ids):
         raise FormError(f"{len(rows)} rows where {len(ids)} were asked for")
@@ -340,7 +340,7 @@ def rows_of_documents(data: memoryview, ids: Sequence[str]) -> list[dict[str, An
 
 
 def any_rows(data: memoryview) -> list[dict[str, Any]]:
-    """Return the rows of a view, whatever their keys are; each has one, and an ``id``."""
+    """Parse the rows of a view, with any keys; each row has a key and an ``id``."""
     found: list[dict[str, Any]] = _decode(data, _Rows).rows
     for row in found:
         if not isinstance(row.get("id"), str) or "key" not in row:
@@ -349,7 +349,7 @@ def any_rows(data: memoryview) -> list[dict[str, Any]]:
 
 
 def rows(data: memoryview, keys: Sequence[object]) -> list[dict[str, Any]]:
-    """Return the rows of a view, whose keys are among those that were asked for."""
+    """Parse the rows of a view whose keys must be among the requested ones."""
     found: list[dict[str, Any]] = _decode(data, _Rows).rows
     if all(isinstance(key, str) for key in keys):
         asked = set(keys)
@@ -369,15 +369,15 @@ class _DocumentRows(Struct):
 
 
 def documents_between(data: memoryview, start: str, end: str) -> list[Document | None]:
-    """Return from ``_all_docs`` with documents those of a range of IDs, both ends included.
+    """Parse ``_all_docs`` with documents for a range of IDs, both ends included.
 
     Args:
-        data: the reply; its IDs are ascending by code point, which is how ``_all_docs`` sorts them.
+        data: the reply; its IDs must ascend by code point, as ``_all_docs`` sorts them.
         start: the first ID of the range.
-        end: the last.
+        end: the last ID of the range.
 
     Returns:
-        An item for each row; None where the server could not read the document just then.
+        One item for each row; None for a document that the server could not read.
     """
     rows: list[_DocumentRow] = _decode(data, _DocumentRows).rows
     before = ""
@@ -391,20 +391,20 @@ def documents_between(data: memoryview, start: str, end: str) -> list[Document |
 
 
 def document(data: memoryview, doc_id: str) -> Document:
-    """Return a document that was asked for by itself."""
+    """Parse a document that was requested by its ID."""
     found: Document = _decode(data, dict[str, Any])
     _document(found, doc_id)
     return found
 
 
 def rows_between(data: memoryview, start: str, end: str) -> list[dict[str, Any]]:
-    """Return the rows of a view whose keys lie in a range of UUIDs, both ends included.
+    """Parse the rows of a view for a range of UUIDs as keys, both ends included.
 
     Args:
-        data: the reply. CouchDB sorts the keys by ICU's rules, which agree with code points where all are UUIDs;
-            other keys can stand anywhere between, so their order is not checked.
+        data: the reply. CouchDB sorts keys by ICU collation, which agrees with code points for UUIDs. Other keys may
+            appear anywhere in between, so their order is not checked.
         start: the first key of the range, a UUID in lower case.
-        end: the last.
+        end: the last key of the range.
     """
     found: list[dict[str, Any]] = _decode(data, _Rows).rows
     before = start
@@ -428,11 +428,11 @@ class _Written(Struct):
 
 
 def refused(data: memoryview, ids: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return from ``_bulk_docs`` the documents that were not accepted: the ID, the error and its reason.
+    """Parse a ``_bulk_docs`` reply: return the ID, error and reason of each rejected document.
 
     Args:
-        data: the reply; with ``"new_edits": false`` it need not name what was written.
-        ids: the documents that were to be written; the reply names no other, and none twice.
+        data: the reply; with ``"new_edits": false`` it may omit documents that were written.
+        ids: the documents that were sent; the reply names no others, and none twice.
     """
     found: list[_Written] = _decode(data, list[_Written])
     named, asked = [each.id for each in found], set(ids)
@@ -441,23 +441,23 @@ def refused(data: memoryview, ids: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 class WriteReply(NamedTuple):
-    """What a server says of one document that it was asked to write."""
+    """The server's answer about one document in a bulk write."""
 
     rev: str = ""
-    """The new revision; empty where there is an error."""
+    """The new revision; empty if there was an error."""
     is_on_all: bool = False
-    """Whether it is on as many copies as were asked for; else the server calls it ``accepted``."""
+    """Whether as many copies as requested were written; otherwise the server says ``accepted``."""
     error: str = ""
-    """CouchDB's word, such as ``conflict`` or ``forbidden``."""
+    """CouchDB's error, such as ``conflict`` or ``forbidden``."""
     reason: str = ""
 
 
 def written(data: memoryview, ids: Sequence[str]) -> list[WriteReply]:
-    """Return from an ordinary ``_bulk_docs`` what it says of each document, in the order of ``ids``.
+    """Parse a ``_bulk_docs`` reply: return one answer for each document, in the order of ``ids``.
 
     Args:
         data: the reply.
-        ids: the documents that were to be written, each once; the reply has to name each of them once.
+        ids: the documents that were sent, each once; the reply has to name each of them once.
     """
     found: list[_Written] = _decode(data, list[_Written])
     _each_once((each.id for each in found), ids, "results")

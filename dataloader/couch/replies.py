@@ -1,4 +1,4 @@
-"""Replies: whether one is whole, and what an error says."""
+"""Replies: check that they are complete, and turn errors into messages."""
 
 import io
 import re
@@ -24,13 +24,13 @@ MAX_REPLIES = {
     **dict.fromkeys(("_revs_diff", "_bulk_docs", "_all_dbs", "_active_tasks", "_local"), 16 * MEGABYTE),
     **dict.fromkeys(("", "_up", "_session", "_membership", "_security"), MEGABYTE),
 }
-"""Bytes that a reply may have, by kind of request: a batch of documents, a line a document, a few facts."""
+"""The largest reply in bytes, by kind of request: a batch of documents, one line for each document, a few facts."""
 MAX_DOCUMENT = 16 * MEGABYTE
-"""Bytes of a reply to any other request; CouchDB accepts documents of 8 MB."""
+"""The largest reply to any other request, in bytes; CouchDB accepts documents of 8 MB."""
 MAX_WITH_ATTACHMENTS = 512 * MEGABYTE
-"""Bytes of a reply about one document with the content of its attachments."""
+"""The largest reply about one document with its attachments, in bytes."""
 _PART = 1_000_000
-"""Bytes of a reply that are read at once."""
+"""Bytes of a reply to read at once."""
 _TITLE = re.compile(rb"<title>([^<]{1,200})</title>", re.IGNORECASE)
 
 
@@ -38,17 +38,17 @@ _SKIM = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Body(io.BytesIO):
-    """A reply's body, read to its end."""
+    """A reply's complete body."""
 
     def __init__(self, data: bytes, node: str) -> None:
         super().__init__(data)
         self.node = node
-        """The URL of the node that it came from."""
+        """The URL of the node that sent it."""
         self._is_json: bool | None = None
 
     @property
     def is_json(self) -> bool:
-        """Whether the body is JSON; none of it is kept in memory to find out."""
+        """Whether the body is JSON; checking keeps none of it in memory."""
         if self._is_json is None:
             try:
                 _SKIM.decode(self.getbuffer())
@@ -59,7 +59,7 @@ class Body(io.BytesIO):
         return self._is_json
 
     def json(self) -> Any:
-        """Return the body's data.
+        """Return the body, decoded.
 
         Raises:
             ValueError: it is not JSON.
@@ -68,37 +68,37 @@ class Body(io.BytesIO):
 
 
 def most_bytes(path: str) -> int:
-    """Return how large the reply to a request for a path may be."""
+    """Return the largest reply to a request for a path, in bytes."""
     parts = urlsplit(path).path.strip("/").split("/")
     kinds = (part for part in parts[:-3:-1] if part in MAX_REPLIES)
     if len(parts) == 1:
-        # Of a server, or of a database: a few facts.
+        # About a server or a database: a few facts.
         return MAX_REPLIES.get(parts[0], MEGABYTE)
     return MAX_REPLIES.get(next(kinds, "another"), MAX_DOCUMENT)
 
 
 def read_body(response: urllib3.HTTPResponse, node: str) -> Body:
-    """Read a body to its end, and give the connection back.
+    """Read a complete body, and release the connection.
 
     Args:
         response: the reply; its headers have been read.
-        node: where it comes from.
+        node: the URL of the node.
 
     Raises:
-        urllib3.exceptions.HTTPError: it is not complete.
+        urllib3.exceptions.HTTPError: it is incomplete.
         LimitError: it breaks a limit of the exchange.
-        ProtocolError: it is compressed, which was not asked for.
+        ProtocolError: it is compressed, although that was not requested.
     """
     data = bytearray()
     try:
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding.lower() != "identity":
             raise not_couchdb(node, f"its reply is compressed ({shown(encoding)}), which was not asked for")
-        # What has come, not a whole part: that could be long in coming.
+        # What has arrived, not a full chunk: that could take long.
         while part := response.read1(_PART, decode_content=False):
             data += part
     except BaseException:
-        # What is left of it must not be taken for the next reply.
+        # The rest of it must not be read as the next reply.
         response.close()
         raise
     finally:
@@ -107,7 +107,7 @@ def read_body(response: urllib3.HTTPResponse, node: str) -> Body:
 
 
 class NotFoundError(ProtocolError, couchdb.http.ResourceNotFound):
-    """404, as couchdb-python's classes expect it, and one line for people where nobody does."""
+    """404; also the class that couchdb-python expects."""
 
 
 class ConflictError(ProtocolError, couchdb.http.ResourceConflict):
@@ -119,10 +119,10 @@ class PreconditionError(ProtocolError, couchdb.http.PreconditionFailed):
 
 
 def is_cut(method: str, response: urllib3.BaseHTTPResponse, body: Body) -> bool:
-    """Return whether something is missing from a reply that is complete by the rules of HTTP.
+    """Return whether a reply is truncated although it is complete by the rules of HTTP.
 
-    Where the connection ends inside the headers, the body is empty. Where a proxy in between has set a length of its
-    own, half a body looks complete; but half of an object or a list is not JSON.
+    If the connection ends inside the headers, the body is empty. If a proxy in between sets its own length, half a body
+    looks complete; but half an object or list is not JSON.
     """
     if method == "HEAD" or response.status in {204, 304}:
         return False
@@ -133,7 +133,7 @@ def is_cut(method: str, response: urllib3.BaseHTTPResponse, body: Body) -> bool:
 
 
 def said(address: Address, response: urllib3.BaseHTTPResponse, body: Body) -> str:
-    """Return who answers what: the status with the reason that CouchDB gives, or with a proxy's title."""
+    """Return the status with CouchDB's reason or a proxy's title, and whether CouchDB or a proxy sent it."""
     answer = _answer(address, response, body)
     return f"a proxy, not CouchDB, answers {answer}" if _is_page(response) else f"the server answers {answer}"
 
@@ -154,9 +154,9 @@ def refusal(
     """Return the error for a status that a retry does not change.
 
     Args:
-        address: whose credentials were sent.
-        method: the request's.
-        path: the request's, with its query.
+        address: the server's address, with the credentials that were sent.
+        method: the method of the request.
+        path: the path of the request, with its query.
         response: the reply.
         body: its body.
     """
@@ -192,13 +192,13 @@ def _redirect(address: Address, asked: str, response: urllib3.BaseHTTPResponse, 
 
 
 def asked_for(method: str, path: str) -> str:
-    """Return the beginning of an error about a request."""
+    """Return the beginning of an error message about a request."""
     return f"{method} {urlsplit(path).path} at "
 
 
 def _not_let_in(address: Address, status: int, text: str, reason: str) -> tuple[str, str]:
     if address.user is None:
-        return "the server wants a user name and a password", "set COUCHDB_USER and COUCHDB_PASSWORD"
+        return "the server requires a user name and a password", "set COUCHDB_USER and COUCHDB_PASSWORD"
     if address.password is None:
         return f"no password is given for user {address.user}", "set COUCHDB_PASSWORD or COUCHDB_PASSWORD_FILE"
     if "temporarily locked" in reason:
@@ -220,7 +220,7 @@ def _parts(url: str) -> SplitResult:
 
 
 def _title(address: Address, body: Body) -> str:
-    """Return the title of a page: it says what a proxy misses, such as a client certificate."""
+    """Return the title of an HTML page: a proxy may say what it requires, such as a client certificate."""
     found = _TITLE.search(body.getbuffer())
     if found is None:
         return ""
@@ -242,15 +242,15 @@ def _error_and_reason(body: Body) -> tuple[Any, Any]:
 
 
 def not_couchdb(url: str, why: str) -> ProtocolError:
-    """Return the error for a server that is something else."""
+    """Return the error for a server that is not CouchDB."""
     return ProtocolError(url, rule=f"this is not a CouchDB server: {why}", todo="correct the URL")
 
 
 def read(body: Body, form: Callable[[memoryview], T]) -> T:
-    """Return what a reply says.
+    """Parse a reply.
 
     Args:
-        body: the reply's.
+        body: the reply's body.
         form: parses it; a function of ``parsing``.
 
     Raises:

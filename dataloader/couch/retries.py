@@ -1,4 +1,4 @@
-"""Repeating requests: how often, after what wait, at which node, and for how long in all."""
+"""Retry policy: how often, how long to wait, at which node, and for how long in total."""
 
 import random
 import time
@@ -12,48 +12,48 @@ from urllib3.exceptions import InvalidHeader
 from dataloader.common import RETRY_AFTER_MAX, RETRY_JITTER, RETRY_WAIT_MAX, Patience
 
 AWAY_MIN = 1.0
-"""Seconds that a node which failed is left alone at least, while others are there."""
+"""Seconds for which a failed node is avoided at least, if there are others."""
 _MAX_RETRY_AFTER = 100
-"""Characters of a ``Retry-After`` header that is read: a date has 29, a sensible number fewer."""
+"""The longest ``Retry-After`` header that is read, in characters: a date has 29, a sensible number fewer."""
 AWAY_FACTOR = 10
-"""A node is left alone this many times as long as its failure took: finding out whether it is back costs little."""
+"""A failed node is avoided for this many times the duration of its failure, so checking it costs little time."""
 
 
 class Deadline:
-    """What a run has lost to failed requests and to the waits before their repeats; there is a limit for all of it.
+    """The time that a run has lost to failed requests and waits before retries, with a limit for the total.
 
-    Time that several requests lose side by side counts once.
+    Time lost by several concurrent requests counts once.
     """
 
     def __init__(self, total: float) -> None:
         self._total = total
         self._lost: list[tuple[float, float]] = []
-        """Beginnings and ends, in order, without overlap."""
+        """Start and end times of lost intervals, in order, without overlap."""
         self._lock = Lock()
 
     def lose(self, start: float) -> None:
-        """Count the time from a moment of the monotonic clock until now."""
+        """Count the time since ``start`` (monotonic clock) as lost."""
         with self._lock:
             while self._lost and self._lost[-1][1] >= start:
                 start = min(start, self._lost.pop()[0])
             self._lost.append((start, time.monotonic()))
 
     def left(self) -> float:
-        """Return how many seconds may still be lost."""
+        """Return how many more seconds may be lost."""
         with self._lock:
             return max(0.0, self._total - sum(end - start for start, end in self._lost))
 
 
 class Repeats:
-    """How often one request may still be repeated, and how long it waits for it.
+    """The retries left for one request, and how long to wait before each.
 
-    What is counted are the repeats at nodes that it has been to already; each further node is tried once besides.
+    Only retries at nodes already tried are counted; each further node gets one try of its own.
 
     Args:
         patience: the settings.
-        deadline: the run's.
-        connects: how many failures to connect are followed by a repeat, if not as many as others.
-        timeouts: how many timeouts in a row stop a node.
+        deadline: the deadline of the run.
+        connects: the number of retries after failures to connect, if fewer than after other failures.
+        timeouts: the number of consecutive timeouts after which a node is not tried again.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class Repeats:
         self._waits = 0
 
     def grant(self, *, connecting: bool, timed_out: bool) -> bool:
-        """Tell whether one more repeat is granted after a failure, and count it."""
+        """Return whether another retry is allowed after a failure, and count it."""
         self._left -= 1
         self._connects -= connecting
         self._timeouts -= timed_out
         return min(self._left, self._connects, self._timeouts) >= 0
 
     def next_wait(self, retry_after: str | None) -> float:
-        """Return the seconds to wait now: what the server asks for, or else twice as many as the last time.
+        """Return the seconds to wait now: what the server asks for, otherwise twice the last wait.
 
         Args:
-            retry_after: what the reply's header says, if there is one.
+            retry_after: the value of the reply's header, if any.
         """
         wait = _asked_for(retry_after)
         if not wait:
@@ -86,15 +86,15 @@ class Repeats:
         return min(wait, RETRY_AFTER_MAX, self._deadline.left()) if self._patience.wait > 0 else 0.0
 
     def _own_wait(self, waits: int) -> float:
-        # Beyond a few doublings it is the longest one anyway, and the power would not fit a float.
+        # After a few doublings the maximum is reached; larger powers would overflow a float.
         return min(self._patience.wait * 2.0 ** min(waits, 32), RETRY_WAIT_MAX)
 
     def gives_up(self, wait: float, attempt: float, *, connecting: bool, timed_out: bool) -> float:
-        """Return the seconds after which the request fails for good, if it goes on failing as it did.
+        """Return the seconds after which the request fails for good, if it keeps failing in the same way.
 
         Args:
             wait: the seconds to wait now.
-            attempt: the seconds that each attempt takes.
+            attempt: the duration of each attempt in seconds.
             connecting: whether it fails to connect.
             timed_out: whether it times out.
         """
@@ -118,7 +118,7 @@ def _asked_for(retry_after: str | None) -> float:
     try:
         return urllib3.Retry().parse_retry_after(retry_after)
     except (InvalidHeader, ValueError, OverflowError):
-        # No time that there is.
+        # A date that does not exist.
         return 0.0
 
 
@@ -126,15 +126,15 @@ def _asked_for(retry_after: str | None) -> float:
 class _Node:
     url: str
     away: float = 0.0
-    """How many seconds it is left alone for, since it failed; 0 where it did not."""
+    """How many seconds to avoid it since it failed; 0 if it has not."""
     until: float = 0.0
-    """When that is over, by the monotonic clock."""
+    """When that time is over, by the monotonic clock."""
 
 
 class Turns:
-    """Whose turn it is to be asked: the first node, or the next while one is left alone because it failed.
+    """Pick the node for each request: the first one, or the next if a node is avoided because it failed.
 
-    When a node's time is over, a single request finds out whether it is back; the others go on where they are.
+    When a node's time is over, a single request finds out whether it is back; the others stay where they are.
 
     Args:
         urls: the nodes of one cluster, the preferred one first.
@@ -145,10 +145,10 @@ class Turns:
         self._lock = Lock()
 
     def next(self, avoid: str | None = None) -> str:
-        """Return the node to ask: the first that is not left alone, or else the one that is for the shortest time.
+        """Return the node to ask: the first one not avoided, otherwise the one whose time is over soonest.
 
         Args:
-            avoid: a node to ask only where there is no other.
+            avoid: a node to ask only if there is no other.
         """
         with self._lock:
             now = time.monotonic()
@@ -156,7 +156,7 @@ class Turns:
             return self._ask(min(among, key=lambda node: max(node.until, now)), now)
 
     def fresh(self, tried: Collection[str]) -> str | None:
-        """Return a node that a request has not tried and that is not left alone, None where there is none."""
+        """Return a node that a request has not tried and that is not avoided; None if there is none."""
         with self._lock:
             now = time.monotonic()
             for node in self._nodes.values():
@@ -166,12 +166,12 @@ class Turns:
 
     def _ask(self, node: _Node, now: float) -> str:
         if node.away and node.until <= now:
-            # This one finds out whether it is back.
+            # This request finds out whether the node is back.
             node.until = now + node.away
         return node.url
 
     def failed(self, url: str, start: float) -> None:
-        """Take note that a request to a node failed, and when it had begun."""
+        """Record that a request, started at ``start``, failed at a node."""
         now = time.monotonic()
         with self._lock:
             node = self._nodes[url]
@@ -179,6 +179,6 @@ class Turns:
             node.until = now + node.away
 
     def answered(self, url: str) -> None:
-        """Take note that a node has answered as it should."""
+        """Record that a node answered as it should."""
         with self._lock:
             self._nodes[url].away = self._nodes[url].until = 0.0

@@ -1,4 +1,4 @@
-"""A CouchDB server: the few requests that this tool makes of it, and its databases.
+"""A CouchDB server: the few requests that dataloader makes, and its databases.
 
 API facts: https://docs.couchdb.org/en/3.5.0/api/.
 """
@@ -30,16 +30,16 @@ from dataloader.couch.session import Request, Session
 from dataloader.couch.watching import Watcher
 
 OLDEST = 2
-"""The major version of CouchDB from which on the protocol is what this tool speaks."""
+"""The oldest supported major version of CouchDB."""
 
 
 class Server:
     """A CouchDB server.
 
     Args:
-        address: where it is, and how to get in.
-        patience: how long to wait, and how often to try; None for the environment's settings.
-        watcher: is told of each request and each retry.
+        address: the server's URLs and credentials.
+        patience: timeouts and retries; None for the settings in the environment.
+        watcher: notified of each request and each retry.
     """
 
     def __init__(self, address: Address, patience: Patience | None = None, watcher: Watcher | None = None) -> None:
@@ -51,25 +51,25 @@ class Server:
 
     @property
     def greeting(self) -> Welcome | None:
-        """What the server said of itself when it was last asked, if it was."""
+        """The server's greeting, if it has been read."""
         return self.facts.greeting
 
     @property
     def seen_away(self) -> set[str]:
-        """Nodes of the cluster that were away whenever they were asked for."""
+        """Nodes of the cluster that were not connected at any check."""
         return self.facts.seen_away
 
     @property
     def short_of_copies(self) -> bool:
-        """Whether it has answered a write with 202: fewer copies than wanted were made at once."""
+        """Whether any write was answered with 202: fewer copies than requested were made at once."""
         return self.facts.short_of_copies
 
     def welcome(self) -> Welcome:
-        """Ask which server answers; where nobody does, asked once more only, so that a wrong address shows at once.
+        """Read the server's greeting; if nothing answers, retry only once, so that a wrong URL shows at once.
 
         Raises:
-            UnreachableError: nobody.
-            ProtocolError: somebody else, a database's URL, or a CouchDB older than 2.
+            UnreachableError: nothing answers.
+            ProtocolError: not a CouchDB, the URL of a database, or a CouchDB older than 2.
         """
         url = self.address.url
         try:
@@ -96,21 +96,21 @@ class Server:
 
     @property
     def _root(self) -> str:
-        """The URL without a path."""
+        """The URL without its path."""
         return "/".join(self.address.url.split("/")[:3])
 
     def wait(self, seconds: float) -> None:
-        """Wait until the server is up: it answers, and says at ``_up`` that it is ready.
+        """Wait until the server is up: it answers, and ``_up`` says that it is ready.
 
         Args:
-            seconds: how long at most.
+            seconds: the maximum time.
 
         Raises:
             UnreachableError: it is not up after that time.
-            ProtocolError: what answers is not a CouchDB.
+            ProtocolError: the server is not a CouchDB.
         """
         end = time.monotonic() + seconds
-        # Each look is a single request: a server that is not there yet is what this is about.
+        # Each check is a single request without retries: being down is expected here.
         session = Session(self.address, replace(self.patience, retries=0, total=max(seconds, 1.0)))
         while True:
             why = _not_up(session)
@@ -124,7 +124,7 @@ class Server:
             time.sleep(min(UP_LOOK, max(0.0, end - time.monotonic())))
 
     def time(self) -> datetime | None:
-        """Return the server's time, to the second; None where it does not say."""
+        """Return the server's time, to the second; None if it does not say."""
         _, headers, _ = self.session.send(Request("GET", "/"))
         try:
             return parsedate_to_datetime(headers.get("Date", "")).astimezone(UTC)
@@ -132,21 +132,21 @@ class Server:
             return None
 
     def user(self) -> tuple[str | None, bool]:
-        """Return the user that the server takes us for, and whether it is a server admin.
+        """Return the user name according to the server, and whether this user is a server admin.
 
         Raises:
-            CredentialsError: the server does not accept the password.
+            CredentialsError: the server rejects the password.
         """
         name, admin = read(self._get("_session"), parsing.user)
-        # It is the name that was sent, or another's: then it may be anything.
+        # The name is the one we sent; any other could be anything, even a secret.
         return name if name in {None, self.address.user} else self.address.secrets.hide_in_theirs(name), admin
 
     def names_databases(self) -> bool:
-        """Tell whether the server names its databases to this user, or to nobody in particular."""
+        """Return whether the server lists its databases to this user, or to anonymous clients."""
         try:
             self.databases()
         except TooLargeError:
-            # That says nothing of who may do what.
+            # Not a question of permissions.
             raise
         except (CredentialsError, ProtocolError):
             return False
@@ -156,12 +156,12 @@ class Server:
         """Return the names of all databases.
 
         Raises:
-            CredentialsError: this user is not told.
+            CredentialsError: this user may not list them.
         """
         return read(self._get("_all_dbs"), parsing.names)
 
     def nodes(self) -> Nodes:
-        """Return the cluster's nodes, none where the server does not say (only an admin is told)."""
+        """Return the cluster's nodes; none if the server does not say (only admins may ask)."""
         try:
             nodes = read(self._get("_membership"), parsing.membership)
         except (NotFoundError, CredentialsError):
@@ -173,15 +173,15 @@ class Server:
         return found
 
     def watch_nodes(self) -> None:
-        """Ask for a cluster's nodes again, unless that was done a moment ago; ``seen_away`` keeps what is found."""
+        """Check for missing cluster nodes, unless that was done a moment ago; ``seen_away`` collects them."""
         known = self.facts.nodes
         if known and len(known.expected) > 1 and time.monotonic() - self._looked >= NODES_LOOK:
             self.nodes()
 
     def indexing(self, database: str) -> tuple[int, int]:
-        """Return how many changes of a database its running indexers have seen to, and of how many.
+        """Return how many changes a database's running indexers have processed, and the total.
 
-        Nothing, ``(0, 0)``, where none runs or the server does not tell (only an admin is told).
+        ``(0, 0)`` if none runs or the server does not say (only admins may ask).
         """
         try:
             tasks = self._get("_active_tasks")
@@ -190,7 +190,7 @@ class Server:
         return read(tasks, lambda reply: parsing.indexing(reply, database))
 
     def database(self, name: str) -> Database:
-        """Return a database, whether it exists or not."""
+        """Return a database, whether or not it exists."""
         resource = couchdb.Database(couchdb.http.urljoin(self.address.url, name), name, self.session).resource
         return Database(name, resource, self.session, self.address, self.facts, self.nodes)
 
@@ -201,12 +201,12 @@ class Server:
 def _not_up(session: Session) -> str | None:
     """Return why a server is not up; None if it is."""
     try:
-        # In maintenance mode, it is 404 with a status; servers that do not know of it say 404 with an error.
+        # In maintenance mode, it is 404 with a status; servers without _up send 404 with an error.
         _, _, data = session.send(Request("GET", "/_up", accepts=frozenset({HTTPStatus.NOT_FOUND})))
     except UnreachableError as error:
         return error.rule
     except CredentialsError:
-        # Where even this asks for a log-in, it is up.
+        # If even this requires a log-in, it is up.
         return None
     said = read(data, parsing.mapping)
     status = said.get("status")

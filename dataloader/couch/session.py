@@ -1,4 +1,4 @@
-"""One HTTP session for the whole tool, over urllib3, in place of couchdb-python's own."""
+"""One HTTP session for all requests, built on urllib3; replaces couchdb-python's own."""
 
 import time
 from base64 import b64encode
@@ -25,51 +25,51 @@ from dataloader.couch.watching import Attempt, Retry, Watcher
 _BUSY = frozenset({408, 429})
 """Statuses after which a retry at the same node helps."""
 _IN_TROUBLE = frozenset({500, 502, 503, 504})
-"""Statuses after which a retry helps, best at another node."""
+"""Statuses after which a retry helps, preferably at another node."""
 _NOT_MADE = "the request was not answered"
 
 Answer = tuple[int, Mapping[str, str], Body]
-"""Status, headers, and the body, read to its end."""
+"""Status, headers, and the complete body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to whichever node answers."""
+    """A request that any node can answer."""
 
     method: str
     path: str
-    """With its query, from the node's URL on."""
+    """The path with its query, relative to the node's URL."""
     body: object = None
-    """Bytes, or anything that JSON can hold, or None."""
+    """Bytes, a value to encode as JSON, or None."""
     headers: Mapping[str, str] = field(default_factory=dict)
     greeting: bool = False
-    """Whether it is the first request, by which a wrong address shows: where nobody answers, it is made again once."""
+    """Whether it is the first request, which shows a wrong URL: if nothing answers, it is retried only once."""
     timeout: float | None = None
-    """Seconds to wait for the reply, if not as long as set; a request that runs out of them is not made again."""
+    """Seconds to wait for the reply, if not the default; a request that exceeds this is not retried."""
     accepts: frozenset[int] = frozenset()
-    """Statuses that are an answer to this request, though they are errors elsewhere."""
+    """Error statuses that are valid answers to this request."""
     unreadable: Callable[[Body], str | None] | None = None
-    """Returns which document in a reply the server has and cannot read, and why. In a cluster that passes like a
-    failure of the whole request, which it is not."""
+    """Returns which document in a reply the server has but can't read, and why. In a cluster, this can pass,
+    though the request itself did not fail."""
     most: int | None = None
-    """Bytes that the reply may have, if not as many as is usual for the path."""
+    """The largest reply in bytes, if not the default for the path."""
 
     @property
     def asked(self) -> str:
-        """The beginning of an error about it."""
+        """The beginning of an error message about it."""
         return asked_for(self.method, self.path)
 
 
 class Session:
     """An HTTP session with the interface of ``couchdb.http.Session``.
 
-    Bodies that are bytes are sent as they are, anything else as JSON. Each node has a pool of connections;
-    they are safe to use from several threads.
+    Bodies that are bytes are sent as they are, anything else as JSON. Each node has a connection pool; pools are
+    thread-safe.
 
     Args:
-        address: where the server is, and how to get in.
-        patience: how long to wait, and how often to try.
-        watcher: is told of each attempt and each retry.
+        address: the server's URLs and credentials.
+        patience: timeouts and retries.
+        watcher: notified of each attempt and each retry.
     """
 
     def __init__(self, address: Address, patience: Patience, watcher: Watcher | None = None) -> None:
@@ -82,7 +82,7 @@ class Session:
         self._origins: dict[str, Origin] = {}
         self._headers = {"Accept": "application/json", "User-Agent": f"gpii-dataloader/{VERSION}"}
         if address.user is not None:
-            # What is not UTF-8 in the environment goes out as it came in.
+            # Bytes from the environment that are not UTF-8 are sent unchanged.
             pair = f"{address.user}:{address.password or ''}".encode(errors="surrogateescape")
             self._headers["Authorization"] = f"Basic {b64encode(pair).decode('ascii')}"
         self._tls = tls.context(address.tls) if address.url.startswith("https:") else None
@@ -97,20 +97,20 @@ class Session:
         credentials: object = None,  # noqa: ARG002 - ours are in the headers
         num_redirects: int = 0,  # noqa: ARG002 - we follow none: a redirect is a log-in page, not a database
     ) -> Answer:
-        """Make a request as couchdb-python does: the whole URL, at the first node; see ``send``."""
+        """Make a request as couchdb-python does: with a complete URL, at the first node; see ``send``."""
         return self.send(Request(method, url.removeprefix(self._address.url), body, headers or {}))
 
     def send(self, request: Request) -> Answer:
-        """Make a request, and again while its failure is one that passes, at another node where there is one.
+        """Make a request; retry temporary failures, at another node if there is one.
 
         Returns:
-            The status, the headers and the body, read to its end.
+            The status, headers and complete body.
 
         Raises:
-            UnreachableError: no reply, or one that says the server is in trouble, after all retries.
+            UnreachableError: after all retries, no reply or a server error.
             CredentialsError: 401 or 403.
-            TooLargeError: 413, or the reply is larger than it may be.
-            ProtocolError: a redirect, or a status that this request should not get.
+            TooLargeError: 413, or the reply is too large.
+            ProtocolError: a redirect, or an unexpected status.
             NotFoundError: 404.
             ConflictError: 409.
             PreconditionError: 412.
@@ -127,13 +127,13 @@ class Session:
                 return outcome
             if request.greeting and node not in failures:
                 outcome = self._look_into(node, outcome)
-            # The last failure is reported, and those of the other nodes beside it.
+            # Report the last failure, together with those of the other nodes.
             failures.pop(node, None)
             failures[node] = outcome
             if not outcome.busy:
                 self._turns.failed(node, start)
             if outcome.timed_out and request.timeout is not None:
-                # As expected, so no time is lost.
+                # Expected, so it does not count as lost time.
                 raise_failures(failures, attempts)
             self._deadline.lose(start)
             if outcome.final or not self._deadline.left():
@@ -142,10 +142,10 @@ class Session:
             attempts += 1
 
     def _next(self, node: str, failures: Mapping[str, Failure], attempts: int, repeats: Repeats, lost: float) -> str:
-        """Return the node for the next attempt, after waiting for it.
+        """Return the node for the next attempt, after waiting.
 
         Raises:
-            DataloaderError: there have been enough.
+            DataloaderError: no attempts are left.
         """
         failure = failures[node]
         fresh = None if failure.busy else self._turns.fresh(failures)
@@ -163,10 +163,10 @@ class Session:
         return self._turns.next(avoid=node if failure.connecting else None)
 
     def unanswering(self) -> dict[str, str]:
-        """Ask each node who it is, once; return those that don't answer, with why.
+        """Ask each node for its greeting, without retries; return those that don't answer, with the reason.
 
         Raises:
-            ProtocolError: they are not of one cluster.
+            ProtocolError: the nodes do not belong to the same cluster.
         """
         failures: dict[str, str] = {}
         request = Request("GET", "/")
@@ -180,19 +180,19 @@ class Session:
         return failures
 
     def _strange(self, node: str, request: Request) -> Failure | None:
-        """Check that a node which has not been asked yet is of the same cluster as those that have been.
+        """Check that a node asked for the first time belongs to the same cluster as the others.
 
         Returns:
-            Why it could not be asked, if it could not.
+            Why the check failed to get an answer, if it did.
 
         Raises:
-            ProtocolError: it is of another cluster.
+            ProtocolError: it belongs to another cluster.
         """
         if not self._address.others or node in self._origins:
             return None
         found = origin(lambda path: self._try(node, Request("GET", path, timeout=request.timeout)))
         if isinstance(found, Failure):
-            # The operator knows of the request that was to be made.
+            # Name the actual request, which the operator knows.
             return replace(found, asked=request.asked if found.asked else "")
         for url, other in self._origins.copy().items():
             if not found.may_be_one_with(other):
@@ -204,7 +204,7 @@ class Session:
         return None
 
     def _look_into(self, node: str, failure: Failure) -> Failure:
-        """Find out whether a failure of the first request has a cause that a retry does not change."""
+        """Find out whether the first request failed for a reason that a retry does not change."""
         if not failure.dropped and not (failure.timed_out and self._tls):
             return failure
         found = tls.look_into(node, self._tls)
@@ -223,7 +223,7 @@ class Session:
         return body if isinstance(body, bytes) else msgspec.json.encode(body), headers
 
     def _try(self, node: str, request: Request) -> Answer | Failure:
-        """Make a request once, and tell the watcher."""
+        """Make one attempt, and notify the watcher."""
         read = request.timeout or self._patience.timeout
         exchange = Exchange(read, max(self._patience.total, read), request.most or most_bytes(request.path))
         start = time.monotonic()
@@ -241,7 +241,7 @@ class Session:
     def _exchange(
         self, node: str, request: Request, exchange: Exchange
     ) -> tuple[urllib3.BaseHTTPResponse, Body] | Failure:
-        """Send a request once and read the whole reply."""
+        """Send a request once and read the complete reply."""
         body, headers = self._prepared(request)
         read = request.timeout or self._patience.timeout
         start = time.monotonic()
@@ -258,7 +258,7 @@ class Session:
                     timeout=urllib3.Timeout(connect=self._patience.connect, read=read),
                 )
                 exchange.head_is_complete()
-                # What a pool without HTTP/2 gives.
+                # The type that a pool without HTTP/2 returns.
                 data = read_body(cast(urllib3.HTTPResponse, response), node)
             if is_cut(request.method, response, data):
                 raise CutError(CUT)
@@ -270,10 +270,10 @@ class Session:
         return response, data
 
     def _judge(self, request: Request, response: urllib3.BaseHTTPResponse, data: Body) -> Answer | Failure:
-        """Return a reply, or the failure that it tells of.
+        """Return a reply, or the failure that it reports.
 
         Raises:
-            DataloaderError: it refuses the request.
+            DataloaderError: the request was rejected.
         """
         status = response.status
         if status in _BUSY or status in _IN_TROUBLE:
@@ -296,7 +296,7 @@ class Session:
 
 
 def _short_names(urls: tuple[str, ...]) -> dict[str, str]:
-    """Return what nodes are called in a line about a retry."""
+    """Return short names of nodes, for lines about retries."""
     hosts = {url: urlsplit(url).hostname or url for url in urls}
     counts = Counter(hosts.values())
     return {url: host if counts[host] == 1 else urlsplit(url).netloc for url, host in hosts.items()}

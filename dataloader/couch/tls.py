@@ -1,4 +1,4 @@
-"""TLS: whom to trust, what is wrong where trust is refused, and which protocol a port speaks."""
+"""TLS: trusted certificates, explanations of failed handshakes, and finding out whether a port speaks TLS."""
 
 import socket
 import ssl
@@ -14,30 +14,32 @@ from dataloader.couch.address import Tls
 _PROBE_TIMEOUT = 2.0
 """Seconds to wait for a port to show which protocol it speaks."""
 MAX_PEM = 10_000_000
-"""Bytes of a file of certificates; all authorities of a system have less than one million."""
+"""The largest certificate file, in bytes; a system's CA bundle has less than one million."""
 _PORTS = {"http": 80, "https": 443}
 
 Explanation = tuple[type[DataloaderError], str, str]
-"""The kind of error that it is, what is wrong, and what to do."""
+"""The error class, what is wrong, and what to do."""
 
 _NO_TLS: Explanation = (
     UnreachableError,
-    "what answers there does not speak TLS",
+    "the server does not use TLS",
     "write the URL with http:// or correct the port",
 )
-_ONLY_TLS: Explanation = (UnreachableError, "what answers there speaks TLS", "write the URL with https://")
+_ONLY_TLS: Explanation = (UnreachableError, "the server requires TLS", "write the URL with https://")
 
-_AUTHORITY = "name the certificate of its authority with --ca-file, or ca_file in the target file"
+_AUTHORITY = "give its CA certificate with --ca-file, or ca_file in the target file"
 # OpenSSL's X509_V_ERR_…, https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/#error-codes.
 _VERIFYING = {
-    9: ("its certificate is not valid yet", "see whether this machine's clock is right"),
-    10: ("its certificate has expired", "have it renewed, or see whether this machine's clock is right"),
-    18: ("its certificate is signed by itself, so nobody vouches for it", f"if it is the right one, {_AUTHORITY}"),
-    **dict.fromkeys((2, 19, 20, 21), ("its certificate is from an authority that is not known here", _AUTHORITY)),
-    **dict.fromkeys((62, 64), ("its certificate is for another host name", "write the URL with a name that it has")),
+    9: ("its certificate is not valid yet", "check this machine's clock"),
+    10: ("its certificate has expired", "renew it, or check this machine's clock"),
+    18: ("its certificate is self-signed", f"if it is the right one, {_AUTHORITY}"),
+    **dict.fromkeys((2, 19, 20, 21), ("its certificate is from an unknown authority", _AUTHORITY)),
+    **dict.fromkeys(
+        (62, 64), ("its certificate is for another host name", "use a host name that the certificate lists")
+    ),
 }
-# Alerts, RFC 8446, 6.2, as OpenSSL names them: what a server says to a client that shows no certificate, or one that
-# it does not like. TLS before 1.3 has no alert of its own for none.
+# TLS alerts (RFC 8446, 6.2) as OpenSSL names them, sent to a client without a certificate or with one that the server
+# rejects. Before TLS 1.3 there is no alert of its own for a missing certificate.
 _WANTS_CERTIFICATE = "CERTIFICATE_REQUIRED"
 _BREAKS_OFF = "HANDSHAKE_FAILURE"
 _BAD_CERTIFICATE = (
@@ -48,16 +50,16 @@ _CLIENT_CERTIFICATE = "give --client-cert and --client-key, or client_cert and c
 
 
 def context(how: Tls) -> ssl.SSLContext:
-    """Return what connections are made with.
+    """Return the TLS context for connections.
 
     Raises:
-        FileError: a file can't be read, or does not hold what it should.
+        FileError: a file can't be read, or has the wrong content.
     """
     made = _trusting(how.ca_file)
     if how.insecure:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
-        # The operator has been warned in our own words.
+        # The operator has already seen our own warning.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     if how.client_cert is not None:
         _show(made, how.client_cert, how.client_key)
@@ -67,14 +69,14 @@ def context(how: Tls) -> ssl.SSLContext:
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is None:
         return ssl.create_default_context()
-    todo = "name the authority's certificate"
+    todo = "give a CA certificate in PEM form"
     data = read_file(ca_file, MAX_PEM, todo)
     wrong = FileError(str(ca_file), rule="contains no certificate in PEM form", todo=todo)
-    # Without one, the system's authorities would be trusted.
+    # Without any, the system's CAs would be trusted.
     if b"BEGIN" not in data:
         raise wrong
     try:
-        # Comments between the certificates may be in any encoding.
+        # Comments between certificates may be in any encoding.
         return ssl.create_default_context(cadata=data.decode("ascii", "ignore"))
     except ssl.SSLError as error:
         raise wrong from error
@@ -82,20 +84,22 @@ def _trusting(ca_file: Path | None) -> ssl.SSLContext:
 
 def _show(made: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     for path, todo in ((certificate, "name the client certificate"), (key or certificate, "name its key")):
-        # OpenSSL reads it by its name; this sees that it can be read, and is not a pipe.
+        # OpenSSL opens the file itself; this checks that it can be read and is not a pipe.
         read_file(path, MAX_PEM, todo)
     where = str(key or certificate)
 
     def passphrase() -> str:
-        # Nobody may be there to be asked.
-        raise FileError(where, rule="contains an encrypted key", todo="give it without a passphrase, in mode 0600")
+        # There may be nobody to type it.
+        raise FileError(
+            where, rule="contains an encrypted key", todo="use a key without a passphrase, in a file of mode 0600"
+        )
 
     try:
         made.load_cert_chain(certificate, key, passphrase)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise FileError(
-                where, rule=f"does not contain the key of {certificate}", todo="name the two that belong together"
+                where, rule=f"does not contain the key of {certificate}", todo="give a certificate and its own key"
             ) from error
         with_key = "" if key else " with its key"
         rule = f"contains no certificate{with_key} in PEM form" if key is None else "one of them is not in PEM form"
@@ -104,7 +108,7 @@ def _show(made: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
 
 
 def is_end(error: ssl.SSLError) -> bool:
-    """Tell whether the other side just ended the connection, as one that is being restarted does."""
+    """Return whether the server just closed the connection, as it does when it restarts."""
     return isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
@@ -116,30 +120,30 @@ def explain(error: ssl.SSLError) -> Explanation:
     if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _VERIFYING:
         return UnreachableError, *_VERIFYING[error.verify_code]
     if _WANTS_CERTIFICATE in reason:
-        return CredentialsError, "the server wants a client certificate", _CLIENT_CERTIFICATE
+        return CredentialsError, "the server requires a client certificate", _CLIENT_CERTIFICATE
     if _BREAKS_OFF in reason:
-        rule = "the server breaks off the TLS handshake; perhaps it wants a client certificate"
+        rule = "the server aborts the TLS handshake; it may require a client certificate"
         return UnreachableError, rule, _CLIENT_CERTIFICATE
     if any(alert in reason for alert in _BAD_CERTIFICATE):
         alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
         rule = f"the server does not accept the client certificate: {alert}"
-        return CredentialsError, rule, "have one made by an authority that the server trusts"
+        return CredentialsError, rule, "use one from an authority that the server trusts"
     return UnreachableError, f"the TLS connection failed: {error}", "see the server's log"
 
 
 def look_into(url: str, made: ssl.SSLContext | None) -> Explanation | None:
-    """Find out why a server ends a connection without a reply, by making one more without asking for anything.
+    """Find out why a server closes a connection without a reply, by opening one more and sending no request.
 
-    It may speak TLS where its URL says http, or http where it says https. Or it may have said why it does: with
-    TLS 1.3 it sees the client's certificate only when the client takes the handshake for done, and then what it
-    says of that is lost if the client is sending.
+    The server may speak TLS although its URL says http, or HTTP although it says https. Or it may have rejected the
+    client certificate: with TLS 1.3, the server sees it only after the client considers the handshake complete, and its
+    alert is lost if the client is already sending.
 
     Args:
-        url: where it is.
-        made: what TLS connections to it are made with.
+        url: the server's URL.
+        made: the TLS context.
 
     Returns:
-        What is wrong; None where that is not it.
+        What is wrong; None if it is something else.
     """
     parts = urlsplit(url)
     if made is not None:
@@ -150,8 +154,8 @@ def look_into(url: str, made: ssl.SSLContext | None) -> Explanation | None:
     with suppress(ssl.SSLWantReadError):
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=parts.hostname).do_handshake()
-    # The end of a line has a server of another protocol answer at once. TLS: RFC 8446, 5.1: a handshake record (22) or
-    # an alert (21), and then the version, 3 and something.
+    # The line end makes servers of other protocols answer at once. TLS (RFC 8446, 5.1) answers with a handshake record
+    # (22) or an alert (21), followed by the major version, 3.
     return _ONLY_TLS if _said(url, outgoing.read() + b"\r\n\r\n")[:2] in {b"\x15\x03", b"\x16\x03"} else None
 
 
@@ -172,7 +176,7 @@ def _connected(url: str) -> socket.socket:
 
 
 def _said(url: str, greeting: bytes) -> bytes:
-    """Return the beginning of what a server says to a greeting; nothing where it does not."""
+    """Return the first bytes that a server sends after a greeting; empty if it sends nothing."""
     try:
         with _connected(url) as connection:
             connection.sendall(greeting)

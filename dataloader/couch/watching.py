@@ -1,4 +1,4 @@
-"""What a session tells of its requests while they run, for a terminal or a log."""
+"""What a session reports about its requests while they run, for a terminal or a log."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,39 +6,39 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A request failed and is going to be made again."""
+    """A request failed and will be retried."""
 
     node: str
-    """The node that failed: its host name, with the port where another node has the same name."""
+    """The node that failed: its host name, with the port if another node has the same name."""
     why: str
-    """The status, ``503``, or what is wrong in a few words."""
+    """The status, such as ``503``, or the reason in a few words."""
     wait: float
-    """Seconds until the request is made again."""
+    """Seconds until the retry."""
     gives_up: float
-    """Seconds after which the request fails for good, if every retry fails as this attempt did."""
+    """Seconds until the request fails for good, if every retry fails like this attempt."""
     lost: float
-    """Seconds that this attempt took."""
+    """Duration of this attempt in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request that was made, once."""
+    """One attempt at a request."""
 
     method: str
     path: str
     """Without the query, and without credentials."""
     outcome: str
-    """The status, ``201``, or what went wrong."""
+    """The status, such as ``201``, or the reason it failed."""
     milliseconds: int
     received: int
-    """Bytes of the reply, its head included."""
+    """Bytes of the reply, including its headers."""
 
 
 class Watcher(Protocol):
-    """Is told of each request and of each retry; from several threads at once."""
+    """Callbacks for each request and each retry; called from several threads."""
 
     def retry(self, retry: Retry) -> None:
-        """Take note that a request is going to be made again."""
+        """Handle a retry that is about to happen."""
 
     def attempt(self, attempt: Attempt) -> None:
-        """Take note of a request."""
+        """Handle an attempt that has finished."""

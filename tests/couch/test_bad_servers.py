@@ -349,7 +349,7 @@ def test_credentials_that_are_not_accepted_are_an_error(
 
     monkeypatch.delenv("COUCHDB_USER")
     monkeypatch.delenv("COUCHDB_PASSWORD")
-    says = "the server wants a user name and a password .*set COUCHDB_USER and COUCHDB_PASSWORD"
+    says = "the server requires a user name and a password .*set COUCHDB_USER and COUCHDB_PASSWORD"
     assert_fails(ask(name, *options), ExitCode.CREDENTIALS, says)
     assert sequences(server, loaded) == before
 

@@ -32,7 +32,7 @@ NOBODY = "http://127.0.0.1:9"
 HERE = "127.0.0.1"
 GREETING = Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
-AUTHORITY = "name the certificate of its authority with --ca-file, or ca_file in the target file"
+AUTHORITY = "give its CA certificate with --ca-file, or ca_file in the target file"
 
 Speaks = Callable[..., ssl.SSLContext]
 
@@ -184,32 +184,32 @@ def test_each_way_of_not_being_trusted_has_a_line_of_its_own(told: Callable[...,
         (
             speaking(authority.issue(HERE, not_after=YESTERDAY)),
             authority.file,
-            "its certificate has expired (have it renewed, or see whether this machine's clock is right)",
+            "its certificate has expired (renew it, or check this machine's clock)",
         ),
         (
             speaking(authority.issue(HERE, not_before=datetime.now(UTC) + timedelta(days=1))),
             authority.file,
-            "its certificate is not valid yet (see whether this machine's clock is right)",
+            "its certificate is not valid yet (check this machine's clock)",
         ),
         (
             speaking(authority.issue("couchdb.example.org")),
             authority.file,
-            "its certificate is for another host name (write the URL with a name that it has)",
+            "its certificate is for another host name (use a host name that the certificate lists)",
         ),
         (
             speaking(own.issue_cert(HERE)),
             authority.file,
-            f"its certificate is from an authority that is not known here ({AUTHORITY})",
+            f"its certificate is from an unknown authority ({AUTHORITY})",
         ),
         (
             speaking(itself.issue_cert(HERE)),
             None,
-            f"its certificate is from an authority that is not known here ({AUTHORITY})",
+            f"its certificate is from an unknown authority ({AUTHORITY})",
         ),
         (
             self_signed(own),
             authority.file,
-            f"its certificate is signed by itself, so nobody vouches for it (if it is the right one, {AUTHORITY})",
+            f"its certificate is self-signed (if it is the right one, {AUTHORITY})",
         ),
     ]
     for context, ca_file, says in cases:
@@ -241,7 +241,7 @@ def test_no_node_without_trust_is_turned_to_or_from(authority: Authority, certif
     with Proxy(NOBODY, greeting, stranger) as bad, Proxy(NOBODY, greeting, speaking(certificate)) as good:
         for url, others in ((bad.url, (good.url,)), ("https://127.0.0.1:9", (bad.url,))):
             address = Address(url, "admin", "secret", Tls(authority.file), others)
-            with pytest.raises(UnreachableError, match="from an authority that is not known here"):
+            with pytest.raises(UnreachableError, match="from an unknown authority"):
                 Session(address, QUICK).request("GET", f"{url}/")
         assert (bad.requests, good.requests) == ([], [])
 
@@ -259,9 +259,8 @@ def test_the_wrong_protocol_is_told_at_once(
         assert (
             told(url)
             == {
-                "http": f"{url}: what answers there speaks TLS (write the URL with https://)",
-                "https": f"{url}: what answers there does not speak TLS "
-                "(write the URL with http:// or correct the port)",
+                "http": f"{url}: the server requires TLS (write the URL with https://)",
+                "https": f"{url}: the server does not use TLS (write the URL with http:// or correct the port)",
             }[scheme]
         )
     assert sleeps == []
@@ -284,7 +283,7 @@ def test_a_port_that_waits_for_the_end_of_a_line_is_told_of_too(
     monkeypatch.setenv("DATALOADER_CONNECT_TIMEOUT", "0.5")
     with RawServer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as server:
         url = server.url.replace("http:", "https:")
-        assert "what answers there does not speak TLS" in told(url)
+        assert "the server does not use TLS" in told(url)
 
 
 def test_what_has_no_words_of_its_own_is_told_as_it_is(told: Callable[..., str]) -> None:
@@ -321,10 +320,10 @@ def test_a_server_that_wants_a_client_certificate_is_told_of(
     context.maximum_version = version
     todo = "(give --client-cert and --client-key, or client_cert and client_key in the target file)"
     if version is ssl.TLSVersion.TLSv1_3:
-        code, rule = ExitCode.CREDENTIALS, "the server wants a client certificate"
+        code, rule = ExitCode.CREDENTIALS, "the server requires a client certificate"
     else:
         code = ExitCode.UNREACHABLE
-        rule = "the server breaks off the TLS handshake; perhaps it wants a client certificate"
+        rule = "the server aborts the TLS handshake; it may require a client certificate"
     with Proxy(NOBODY, greeting, context) as proxy:
         # What is said of it may be lost on the way, more often than not.
         for _ in range(5):
@@ -337,7 +336,7 @@ def test_a_server_that_wants_a_client_certificate_is_told_of(
             options = ("--ca-file", authority.file, "--client-cert", cert, "--client-key", key)
             assert told(proxy.url, *options, code=ExitCode.CREDENTIALS) == (
                 f"{proxy.url}: the server does not accept the client certificate: {alert} "
-                "(have one made by an authority that the server trusts)"
+                "(use one from an authority that the server trusts)"
             )
     assert proxy.requests == []
 
@@ -362,9 +361,9 @@ def test_files_that_do_not_hold_what_they_should_are_told(
     empty.write_bytes(b"")
     empty.chmod(0o600)
     cases: list[tuple[list[object], str]] = [
-        (["--ca-file", missing], f"{missing}: no such file or directory (name the authority's certificate)"),
-        (["--ca-file", empty], f"{empty}: contains no certificate in PEM form (name the authority's certificate)"),
-        (["--ca-file", key], f"{key}: contains no certificate in PEM form (name the authority's certificate)"),
+        (["--ca-file", missing], f"{missing}: no such file or directory (give a CA certificate in PEM form)"),
+        (["--ca-file", empty], f"{empty}: contains no certificate in PEM form (give a CA certificate in PEM form)"),
+        (["--ca-file", key], f"{key}: contains no certificate in PEM form (give a CA certificate in PEM form)"),
         (["--client-cert", missing], f"{missing}: no such file or directory (name the client certificate)"),
         (["--client-cert", cert, "--client-key", missing], f"{missing}: no such file or directory (name its key)"),
         (
@@ -377,11 +376,11 @@ def test_files_that_do_not_hold_what_they_should_are_told(
         ),
         (
             ["--client-cert", cert, "--client-key", other],
-            f"{other}: does not contain the key of {cert} (name the two that belong together)",
+            f"{other}: does not contain the key of {cert} (give a certificate and its own key)",
         ),
         (
             ["--client-cert", cert, "--client-key", locked],
-            f"{locked}: contains an encrypted key (give it without a passphrase, in mode 0600)",
+            f"{locked}: contains an encrypted key (use a key without a passphrase, in a file of mode 0600)",
         ),
     ]
     for options, says in cases:
