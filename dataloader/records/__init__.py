@@ -1,4 +1,4 @@
-"""What is in the databases: document models, views, snapsets and samples."""
+"""The contents of databases: document models, views, snapsets and samples."""
 
 from dataloader.records.samples import read_samples
 from dataloader.records.sites import (

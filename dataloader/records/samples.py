@@ -26,11 +26,11 @@ def read_samples(path: Path, model: Model | None = None) -> SampleData:
 
     Args:
         path: the file.
-        model: the model, where the folder's name does not say it.
+        model: the document model, if the name of the folder does not say it.
 
     Raises:
         FileError: the file can't be read.
-        InputError: with every problem found.
+        InputError: the file is invalid; lists every problem.
     """
     data = read_json5(path)
     if model is None:

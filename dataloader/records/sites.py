@@ -1,7 +1,7 @@
-"""Sites: the documents that let a site's pilot computers in, in the shape of each document model.
+"""Sites: the documents that let a site's pilot computers log in, for each document model.
 
-The shapes were tried against the real servers of their time. With model ``gpii-token`` a site is one document in
-``auth``; with ``gpii-key`` it is a client and its credential in ``gpii``.
+Their form was tested with the servers of each period. With model ``gpii-token``, a site is one document in ``auth``;
+with ``gpii-key``, a client and its credential in ``gpii``.
 """
 
 from collections.abc import Sequence
@@ -18,52 +18,52 @@ CREDENTIAL = "clientCredential"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a site's pilot computers are, and may do."""
+    """A site, and what its pilot computers may do."""
 
     name: str
-    """The name that people see."""
+    """The display name."""
     created: str
-    """When its credentials were made: ISO 8601 in UTC with milliseconds and Z."""
+    """When its credentials were created: ISO 8601 in UTC with milliseconds and Z."""
     allowed_ips: tuple[str, ...] = ()
-    """The address blocks that its computers ask from; empty for any. Model ``gpii-key`` only."""
+    """The address blocks that its computers connect from; empty for any. Model ``gpii-key`` only."""
     allowed_terms: tuple[str, ...] = ()
     """The terms that its computers may write; empty for any. Model ``gpii-key`` only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What a pilot computer sends to be let in; both are UUIDs, version 4."""
+    """What a pilot computer logs in with; both are UUIDs, version 4."""
 
     client_id: str
     client_secret: str
 
 
 def new_secret() -> Secret:
-    """Make a secret that nobody can guess."""
+    """Create a random secret."""
     return Secret(str(uuid4()), str(uuid4()))
 
 
 MOST_LIVES = 100
-"""How often a site can be revoked and created again: a document that was deleted is not used again."""
+"""How often a site can be revoked and created again; each time needs a new ``_id``."""
 
 
 def client_ids_of(site: str) -> list[str]:
-    """Return the ``_id`` of a site's client, and of those that follow it where it was revoked and created again.
+    """Return the ``_id`` of a site's client, followed by those for after it is revoked and created again.
 
-    They are UUIDs that the site's short name gives, so that it is found again by that. They are no secret: what lets a
-    computer in is made at random.
+    They are UUIDs computed from the site's short name, so that the site can be found again. They are not secret; the
+    secret that its computers log in with is random.
     """
     digests = (sha256(f"dataloader site {site} {life}".encode()).digest() for life in range(MOST_LIVES))
     return [str(UUID(bytes=digest[:16], version=4)) for digest in digests]
 
 
 def has_credentials_apart(model: Model) -> bool:
-    """Return whether a client's credential is a document of its own."""
+    """Return whether a client's credential is a separate document."""
     return model.name == "gpii-key"
 
 
 def client_database(model: Model) -> str:
-    """Return the database, without prefix, that clients are in."""
+    """Return the database of clients, without prefix."""
     return "gpii" if has_credentials_apart(model) else "auth"
 
 
@@ -73,8 +73,8 @@ def site_documents(model: Model, client_id: str, what: Site, secret: Secret) -> 
     Args:
         model: the document model.
         client_id: the client's ``_id``, one of ``client_ids_of``.
-        what: what its computers are.
-        secret: what they send.
+        what: the site.
+        secret: what its computers log in with.
     """
     if not has_credentials_apart(model):
         return [
@@ -101,7 +101,7 @@ def site_documents(model: Model, client_id: str, what: Site, secret: Secret) -> 
 
 
 def credential_document(client_id: str, what: Site, secret: Secret) -> Document:
-    """Return a new credential of a client, of model ``gpii-key``."""
+    """Return a new credential of a client (model ``gpii-key``)."""
     return {
         "_id": str(uuid4()),
         "type": CREDENTIAL,

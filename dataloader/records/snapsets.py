@@ -1,7 +1,7 @@
 """Snapsets: ready-made preference sets, one JSON5 file each, named after the snapset.
 
-They belong to a document model, since terms and their values changed between the servers' versions. A folder holds
-either one folder for each model, named after it, or the files themselves, which then serve every model.
+Each belongs to a document model, since terms and their values changed between versions of the servers. A folder
+contains either one folder for each model, named after it, or the files themselves, which then apply to every model.
 """
 
 import json
@@ -36,7 +36,7 @@ EMPTY = "empty"
 
 
 UNDATED = "1970-01-01T00:00:00.000Z"
-"""The time of creation of a snapset whose file gives none; a fixed one, so that loads come out the same."""
+"""The creation time of a snapset whose file gives none; fixed, so that every load writes the same documents."""
 
 
 COMMON_TERM = "http://registry.gpii.net/common/"
@@ -52,33 +52,33 @@ class Snapset:
 
     name: str
     preferences: Mapping[str, Any]
-    """The content, ``{"flat": …}``, its numbers in normal form."""
+    """The content, ``{"flat": …}``, with numbers in canonical form."""
     created: str = UNDATED
 
     @property
     def title(self) -> str:
-        """The display name, or the name where there is none."""
+        """The display name, or the name if there is none."""
         return str(self.preferences.get("flat", {}).get("name", self.name))
 
     def entry(self, role: Role = Role.SNAPSET) -> Entry:
-        """Return what the snapset's own documents are made from."""
+        """Return the entry for the snapset's own documents."""
         return Entry(self.name, self.preferences, self.created, role)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapsets:
-    """The snapsets of a folder, by name and in the order of names, and what was noticed in reading them."""
+    """The snapsets of a folder, sorted by name, with warnings and problems."""
 
     folder: Path
     by_name: Mapping[str, Snapset]
     warnings: tuple[Problem, ...] = field(default=())
     broken: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
-    """Problems of the snapsets that can't be used, by name; they stop only what uses them."""
+    """Problems of invalid snapsets, by name; they matter only if the snapset is used."""
     by_model: Mapping[str, "Snapsets"] = field(default_factory=dict)
-    """The snapsets of each model, if the folder was read for all of them; names are then those of any model."""
+    """The snapsets of each model, if the folder was read for all models; then names may be of any model."""
 
     def __iter__(self) -> Iterator[Snapset]:
-        """Go through the snapsets that have documents of their own; the built-in one has none."""
+        """Yield the snapsets that have documents of their own, which excludes the built-in one."""
         return iter(self.by_name.values())
 
     def of(self, model: str) -> "Snapsets":
@@ -92,22 +92,22 @@ class Snapsets:
         return self.by_model.get(model, self)
 
     def get(self, name: str) -> Snapset | None:
-        """Return a snapset, the built-in empty one too; None if there is none of this name, or it is broken."""
+        """Return a snapset, including the built-in empty one; None if it does not exist or is invalid."""
         found = self.by_name.get(name)
         if found is None and name == EMPTY and name not in self.broken:
             return _EMPTY
         return found
 
     def names(self) -> list[str]:
-        """Return the names that a card can be given."""
+        """Return the names of snapsets that a card can have."""
         return sorted({*self.by_name, EMPTY})
 
     def problems_of(self, name: str, where: str) -> tuple[Problem, ...]:
-        """Return why a snapset can't be used; nothing if it can.
+        """Return the reasons why a snapset can't be used; empty if it can.
 
         Args:
             name: its name.
-            where: what names it: an option, or a file.
+            where: the option or file that names it.
         """
         if self.get(name) is not None:
             return ()
@@ -136,17 +136,17 @@ def read_snapset(path: Path, model: str | None = None, *, strict: bool = False) 
     """Read and check one snapset.
 
     Args:
-        path: the file; its name without the suffix is the snapset's.
-        model: the model whose terms it is checked against. Default: the one that its folder is named after; in any
-            other folder, the one that knows most of its terms.
+        path: the file, named after the snapset.
+        model: the model whose terms are allowed. Default: the model that the folder is named after; in any other
+            folder, the model that knows most of its terms.
         strict: whether warnings are errors.
 
     Returns:
-        The snapset, and warnings: the terms that the model's list does not know.
+        The snapset, and warnings about terms that the model does not list.
 
     Raises:
         FileError: the file can't be read.
-        InputError: it is not a snapset, or a term's value breaks the term's schema.
+        InputError: it is not a snapset, or the value of a term breaks the term's schema.
     """
     data = read_json5(path)
     if model is None and path.resolve().parent.name in model_names():
@@ -160,7 +160,7 @@ def read_snapset(path: Path, model: str | None = None, *, strict: bool = False) 
 
 
 def _check(path: Path, data: Any, model: str) -> tuple[list[Problem], list[Problem]]:
-    """Return the problems and the warnings of a file's content."""
+    """Return the problems and warnings about a file's content."""
     problems = [] if _NAME.match(path.stem) else [_bad_name(path)]
     broken = explain(SNAPSET_SCHEMA, data)
     problems += [Problem(str(path), rule, f"see schemas/{SNAPSET_SCHEMA}.schema.json") for rule in broken]
@@ -213,18 +213,18 @@ def known_terms(model: str) -> frozenset[str]:
 
 
 def read_snapsets(folder: Path | None = None, model: str | None = None, *, strict: bool = False) -> Snapsets:
-    """Read and check the snapsets of a folder; by default the project's own.
+    """Read and check the snapsets of a folder, by default those that come with dataloader.
 
     Args:
-        folder: where they are: the files themselves, or a folder for each model.
-        model: the model whose snapsets are wanted; None for all models, where names are those of any model and
+        folder: the folder with the files, or with a folder for each model.
+        model: the model whose snapsets to read; None for all models, where names may be of any model and
             :meth:`Snapsets.of` selects.
-        strict: whether warnings and broken files are errors.
+        strict: whether to treat warnings and invalid files as errors.
 
     Raises:
         FileError: the folder can't be read.
-        InputError: the folder has none for this model; or every problem of every file, with ``strict`` or if none of
-            the files can be used.
+        InputError: the folder has none for this model; or all problems of all files, with ``strict`` or if none of the
+            files is valid.
     """
     folder = data_dir("snapsets") if folder is None else folder
     folders = _folders(folder)
@@ -303,7 +303,7 @@ def _read(folder: Path, model: str, *, strict: bool) -> Snapsets:
             found[snapset.name] = snapset
             warnings += noticed
     if strict or broken.keys() >= found.keys():
-        # A folder without one that can be used is the wrong folder.
+        # A folder without any valid snapset is the wrong folder.
         raise_problems(problem for problems in broken.values() for problem in problems)
     warnings += [
         Problem(each.where, f"{each.rule}; skipping snapset {name}", each.todo)

@@ -1,4 +1,4 @@
-"""Preference sets in words: what each term does, as a person would say it."""
+"""Preference sets in plain words: what each term does."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 from dataloader.records.snapsets import APPLICATION_TERM, COMMON_TERM, terms
 
 _SCALE_STEP = 25
-"""Percent of display scaling a step of ``DPIScale`` (2020: 0 is 100 %, 1 is 125 %)."""
+"""Percent of display scaling for each step of ``DPIScale`` (2020: 0 is 100 %, 1 is 125 %)."""
 _SETTINGS = {
     ("com.microsoft.windows.highContrast", "HighContrastOn"): "high contrast",
     ("com.microsoft.windows.highContrast", "LastHighContrastTheme"): "high contrast theme",
     ("net.gpii.uioPlus", "contrastTheme"): "contrast theme of web pages",
 }
-"""Settings of applications that the pilots' snapsets make, in words."""
+"""The application settings in the pilots' snapsets, in words."""
 
 
 def in_words(preferences: Mapping[str, Any], model: str) -> dict[str, str]:
-    """Return what each term of a preference set does, by the term; of contexts besides the default one, with its name.
+    """Return what each term of a preference set does, by term; for other contexts than the default, with their name.
 
     Args:
         preferences: the set, ``{"flat": …}``.
-        model: the model in whose terms it is.
+        model: the document model that defines the terms.
     """
     contexts = preferences.get("flat", {}).get("contexts", {})
     found: dict[str, str] = {}
@@ -63,5 +63,5 @@ def _value(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, list):
         return ", ".join(map(_value, value)) or "none"
-    # Of a Windows path, the file's name says enough.
+    # For a Windows path, show only the file name.
     return f"{value:g}" if isinstance(value, float) else str(value).rpartition("\\")[2]

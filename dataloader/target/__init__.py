@@ -1,4 +1,4 @@
-"""Which CouchDB a command works on, and what it may do there."""
+"""Targets: which CouchDB a command works on, and what it may do there."""
 
 from dataloader.target.credentials import readable_by_others
 from dataloader.target.environments import (

@@ -1,4 +1,4 @@
-"""Credentials: who to log in as, from where they are kept safe, without telling them to anybody else."""
+"""Credentials: find the user and password, without revealing them to others."""
 
 import os
 import stat
@@ -22,12 +22,12 @@ from dataloader.common import (
 )
 
 MAX_NETRC = 1_000_000
-"""Bytes of a ``.netrc`` file."""
+"""The largest ``.netrc`` file, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user and a password; None for a server that wants none."""
+    """A user and a password; None for a server that requires none."""
 
     user: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -35,26 +35,26 @@ class Credentials:
 
 
 def from_environment(environ: Mapping[str, str], hosts: Sequence[str], user: str | None = None) -> Credentials:
-    """Return what is used where nothing else is said: the environment's, else the entry in ``.netrc``.
+    """Return the default credentials: those from environment variables, otherwise those in ``.netrc``.
 
     Args:
-        environ: the environment's variables.
-        hosts: the names of the hosts that they are for.
-        user: the user, where that much is known; then the password alone is looked for.
+        environ: the environment variables.
+        hosts: the host names that they are for.
+        user: the user, if already known; then only the password is looked up.
 
     Raises:
-        UsageError: a password without a user, or other entries for one host than for another.
-        FileError: a file that is named can't be read.
-        InputError: the ``.netrc`` file is malformed.
+        UsageError: a password without a user, or different entries for the hosts.
+        FileError: a named file can't be read.
+        InputError: the ``.netrc`` file is invalid.
     """
     found = from_variables({**environ, **({} if user is None else {ENV_USER: user})}, ENV_USER, ENV_PASSWORD)
     if found.password is not None:
         return found
     path = netrc_path(environ)
     if path == Path(os.devnull):
-        # That is how it is switched off.
+        # An empty NETRC turns it off.
         return found
-    # Only a file that was named has to exist.
+    # Only a file that is named explicitly has to exist.
     entry = from_netrc(path, hosts, found.user) if path and (environ.get(ENV_NETRC) or path.is_file()) else None
     return entry or found
 
@@ -62,19 +62,19 @@ def from_environment(environ: Mapping[str, str], hosts: Sequence[str], user: str
 def referred_to(
     source: Mapping[str, Any], folder: Path, where: str, hosts: Sequence[str], environ: Mapping[str, str]
 ) -> Credentials:
-    """Return the credentials that a target file refers to.
+    """Return the credentials that a target in the target file refers to.
 
     Args:
-        source: what it says, checked by its schema; empty where it says nothing.
-        folder: the folder that the file is in.
+        source: its ``credentials`` table, already checked by its schema; empty if there is none.
+        folder: the folder of the target file.
         where: the target's name, for errors.
-        hosts: the names of the target's hosts.
-        environ: the environment's variables.
+        hosts: the target's host names.
+        environ: the environment variables.
 
     Raises:
-        UsageError: they are not there.
-        FileError: a file that is named can't be read.
-        InputError: the ``.netrc`` file is malformed.
+        UsageError: they are missing.
+        FileError: a named file can't be read.
+        InputError: the ``.netrc`` file is invalid.
     """
     if "password_file" in source:
         return from_password_file(source["user"], folder / source["password_file"])
@@ -95,10 +95,10 @@ def referred_to(
 
 
 def from_variables(environ: Mapping[str, str], user: str, password: str) -> Credentials:
-    """Return what two variables hold; beside ours, ``COUCHDB_PASSWORD_FILE`` stands for the password.
+    """Return the credentials in two variables; with our own, ``COUCHDB_PASSWORD_FILE`` may replace the password.
 
     Raises:
-        UsageError: ours hold a password without a user.
+        UsageError: our own variables have a password but no user.
         FileError: the password file can't be read.
     """
     name = environ.get(user) or None
@@ -111,7 +111,7 @@ def from_variables(environ: Mapping[str, str], user: str, password: str) -> Cred
 
 
 def from_password_file(user: str | None, path: Path) -> Credentials:
-    """Return a user with the password that a file holds, and nothing else but an end of line.
+    """Return a user with the password in a file; the file may contain nothing else but a line end.
 
     Raises:
         FileError: the file can't be read, or is empty.
@@ -123,37 +123,37 @@ def from_password_file(user: str | None, path: Path) -> Credentials:
 
 
 def netrc_path(environ: Mapping[str, str]) -> Path | None:
-    """Return where the user's ``.netrc`` is, or would be: ``NETRC``, or the home folder."""
+    """Return the path of the user's ``.netrc``, whether or not it exists: ``NETRC``, or in the home folder."""
     if environ.get(ENV_NETRC):
         return Path(environ[ENV_NETRC])
     return Path(environ["HOME"]) / ".netrc" if environ.get("HOME") else None
 
 
 def from_netrc(path: Path, hosts: Sequence[str], user: str | None = None) -> Credentials | None:
-    """Return the entry of a ``.netrc`` file for hosts, None where there is none with a login and a password.
+    """Return the ``.netrc`` entry for some hosts; None if there is none with a login and a password.
 
-    An entry for ``default`` is not for us: what is meant for any server should not go to every server.
+    The ``default`` entry is ignored: its password should not be sent to every server.
 
     Args:
         path: the file.
-        hosts: the names of the hosts.
-        user: the login that is wanted, if it is not any.
+        hosts: the host names.
+        user: the login to look for; None for any.
 
     Raises:
         FileError: the file can't be read.
-        InputError: the file is malformed.
-        UsageError: other entries for one host than for another.
+        InputError: the file is invalid.
+        UsageError: the hosts have different entries.
     """
-    from netrc import NetrcParseError, netrc  # noqa: PLC0415 - hardly ever needed
+    from netrc import NetrcParseError, netrc  # noqa: PLC0415 - rarely needed
 
-    # It is read by its name below; this sees that it can be read, and is not a pipe.
+    # The parser opens the file by name; this checks that it can be read and is not a pipe.
     read_file(path, MAX_NETRC, f"correct or unset {ENV_NETRC}")
     try:
         entries = netrc(path).hosts
     except OSError as error:
         raise FileError.of(error, path, f"correct or unset {ENV_NETRC}") from error
     except NetrcParseError as error:
-        # What it says may repeat a password.
+        # The parser's message may contain a password.
         raise InputError(
             Problem(f"{path}, line {error.lineno}", "is not as a .netrc file should be", "quote what has blanks in it")
         ) from None
@@ -174,7 +174,7 @@ def from_netrc(path: Path, hosts: Sequence[str], user: str | None = None) -> Cre
 
 
 def readable_by_others(path: Path) -> tuple[str, ...]:
-    """Return the warning that a file with a secret can be read by others, if it can be."""
+    """Return a warning if a file with a secret can be read by other users."""
     mode = path.stat().st_mode
     if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
         return (f"{path} holds a secret, and others on this machine can read it; chmod 600 it",)

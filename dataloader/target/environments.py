@@ -1,12 +1,12 @@
-"""What databases remember: the environment that each was first loaded as, and the versions that loads brought.
+"""What databases remember: the environment they were first loaded as, and the versions loaded into them.
 
-Both are in ``_local/dataloader`` of each database, and so are the same by whatever name or address the server is
-reached. A ``_local`` document is not replicated, is in no view, and counts as no update:
+Both are in ``_local/dataloader`` of each database, so they do not depend on the name or address used for the server. A
+``_local`` document is not replicated, appears in no view, and does not change the update sequence:
 https://docs.couchdb.org/en/3.5.0/api/local.html.
 
-The environment keeps anybody from saying a lesser one. The versions are digests of content (see
-``dataloader.replication.version_digest``): they tell a document that nobody has edited from one that somebody has, and
-a snapset that is older than the one last loaded from one that is newer.
+The environment prevents anyone from later declaring a less protected one. The versions are digests of content (see
+``dataloader.replication.version_digest``): they show whether a document has been edited, and whether a snapset is older
+or newer than the one last loaded.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ from dataloader.couch import ConflictError, Database, NotFoundError, Server
 from dataloader.target.targets import Environment, Target
 
 MARKER = "dataloader"
-"""The name of the document, below ``_local/``."""
+"""The document's name, without ``_local/``."""
 _ENVIRONMENT = "environment"
 _VERSIONS = "versions"
 _ATTEMPTS = 5
-"""How often a mark is made that somebody else, or a copy that is behind, takes back."""
+"""How often to write the record again if another client, or an outdated copy, reverts it."""
 
 
 Versions = Mapping[str, str]
-"""The digest of the version that a load brings, by what it is a version of."""
+"""The digest of each version that a load writes, by its subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Marker:
     """What one database remembers."""
 
     environment: Environment | None = None
-    """None where there is no database yet, or no load of this tool has been there."""
+    """None if the database does not exist, or has never been loaded by this tool."""
     versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The digests of every version that a load has brought, by what they are versions of; the last loaded is last."""
+    """The digests of all loaded versions, by subject, the last loaded one last."""
 
     @property
     def brought(self) -> frozenset[str]:
@@ -43,11 +43,11 @@ class Marker:
         return frozenset(digest for digests in self.versions.values() for digest in digests)
 
     def older(self, versions: Versions) -> list[str]:
-        """Return of what there has been a newer version than the one given."""
+        """Return the subjects of which a newer version than the given one has been loaded."""
         return [label for label, digest in versions.items() if digest in self.versions.get(label, ())[:-1]]
 
     def with_versions(self, versions: Versions) -> dict[str, list[str]]:
-        """Return the versions as they are remembered once these have been brought."""
+        """Return the record's versions, updated with those given."""
         return {
             **{label: list(digests) for label, digests in self.versions.items()},
             **{
@@ -62,15 +62,15 @@ class Memory:
     """What the databases of a target remember."""
 
     markers: Mapping[str, Marker]
-    """By the databases' names with prefix."""
+    """By full database name."""
 
     @property
     def environments(self) -> Mapping[str, Environment | None]:
-        """The environments, by the databases' names with prefix."""
+        """The environments, by full database name."""
         return {name: marker.environment for name, marker in self.markers.items()}
 
     def raised(self, target: Target) -> dict[str, Environment]:
-        """Return the databases that were loaded as something less protected than the target now is."""
+        """Return the databases that were loaded as a less protected environment than the target's."""
         return {
             name: environment
             for name, environment in self.environments.items()
@@ -79,27 +79,27 @@ class Memory:
 
 
 def guard(server: Server, target: Target) -> Memory:
-    """See that no database of a target remembers a more protected environment; one small request each.
+    """Check that no database of a target remembers a more protected environment; one small request each.
 
-    Every function that is given a target calls it before it does anything else there but ask who answers.
+    Every function with a target calls this first, before any other request except for the greeting.
 
     Returns:
         What the databases remember.
 
     Raises:
-        ProtectedError: one was loaded as something more protected than the target is said to be.
-        DataloaderError: the server can't be asked, or does not let this user read.
+        ProtectedError: a database was loaded as a more protected environment than the target's.
+        DataloaderError: the server can't be reached, or does not let this user read.
     """
     names = map(target.database, target.model.databases)
     return Memory({name: check_marker(server.database(name), target) for name in names})
 
 
 def check_marker(database: Database, target: Target) -> Marker:
-    """Return what a database of a target remembers; see :func:`guard`.
+    """Return what a database of a target remembers, if the target's environment is allowed; see :func:`guard`.
 
     Raises:
-        ProtectedError: it was loaded as something more protected than the target is said to be.
-        DataloaderError: the server can't be asked, or does not let this user read.
+        ProtectedError: it was loaded as a more protected environment than the target's.
+        DataloaderError: the server can't be reached, or does not let this user read.
     """
     marker = read_marker(database)
     _refuse(database.name, marker.environment, target)
@@ -107,22 +107,22 @@ def check_marker(database: Database, target: Target) -> Marker:
 
 
 def remember(server: Server, target: Target, memory: Memory, versions: Mapping[str, Versions] | None = None) -> bool:
-    """Have the databases, which exist by now, remember the target's environment and what is brought to them.
+    """Record the target's environment and the loaded versions in its databases, which must exist.
 
-    Called before the first document is written, so that a load that is killed has done it.
+    Called before the first document is written, so that the record exists even if the load is killed.
 
     Args:
         server: the target's server.
         target: the target.
-        memory: what ``guard`` found; where that says it all already, nothing is asked or written.
-        versions: what is brought, by database without prefix.
+        memory: what ``guard`` found; if that includes everything, no request is made.
+        versions: the versions to be loaded, by database name without prefix.
 
     Returns:
         Whether anything was written.
 
     Raises:
-        ProtectedError: somebody else has loaded a database in the meantime, as something more protected.
-        DataloaderError: the server can't be asked, or does not let this user write.
+        ProtectedError: somebody else has since loaded a database as a more protected environment.
+        DataloaderError: the server can't be reached, or does not let this user write.
     """
     new = {
         target.database(name): brought
@@ -141,11 +141,11 @@ def _says(marker: Marker, target: Target, versions: Versions) -> bool:
 
 
 def read_marker(database: Database) -> Marker:
-    """Return what a database remembers; nothing where it remembers nothing or does not exist.
+    """Return what a database remembers; an empty record if there is none or the database does not exist.
 
     Raises:
-        ProtectedError: the environment that it remembers is none that this program knows.
-        DataloaderError: the server can't be asked, or does not let this user read.
+        ProtectedError: this version does not know the environment that it remembers.
+        DataloaderError: the server can't be reached, or does not let this user read.
     """
     return _marker(database, _read(database))
 
@@ -156,17 +156,17 @@ def remembered(database: Database) -> Environment | None:
 
 
 def less_protected(target: Target, environment: Environment | None) -> bool:
-    """Tell whether a target is said to be less protected than a database remembers."""
+    """Return whether a target's environment is less protected than the one a database remembers."""
     return environment is not None and _order(target.environment) < _order(environment)
 
 
 def most_protected(*environments: str) -> Environment:
-    """Return the most protected of some environments."""
+    """Return the most protected of several environments."""
     return max(map(Environment, environments), key=_order)
 
 
 def _order(environment: Environment) -> int:
-    # They are listed in this order.
+    # They are defined in this order.
     return list(Environment).index(environment)
 
 
@@ -204,7 +204,7 @@ def _environment(database: Database, marker: Mapping[str, object]) -> Environmen
 
 
 def _repair(database: Database, marker: Mapping[str, object]) -> str:
-    """Return the command that writes a record again."""
+    """Return the command that repairs a damaged record."""
     rev = marker.get("_rev")
     revision = f'"_rev": "{rev}", ' if isinstance(rev, str) else ""
     document = f'{{{revision}"{_ENVIRONMENT}": "ENVIRONMENT"}}'
@@ -222,8 +222,8 @@ def _marker(database: Database, marker: Mapping[str, object]) -> Marker:
 
 
 def _mark(database: Database, target: Target, versions: Versions) -> None:
-    # CouchDB takes any write of a _local document, whatever revision it names: of two loaders that are the
-    # first at the same time, the last one counts. So each looks again, and the more protected one insists.
+    # CouchDB accepts any write of a _local document, whatever its revision: if two loads are first at the same time,
+    # the last write wins. So each reads it again, and the more protected one writes again.
     for _ in range(_ATTEMPTS):
         stored = _read(database)
         marker = _marker(database, stored)
@@ -234,5 +234,5 @@ def _mark(database: Database, target: Target, versions: Versions) -> None:
         try:
             database.put_local(MARKER, {**stored, **said, _VERSIONS: marker.with_versions(versions)})
         except ConflictError:
-            # PouchDB does look at the revision, and somebody else was quicker.
+            # PouchDB does check the revision, and somebody else was faster.
             continue

@@ -1,7 +1,7 @@
-"""Targets: the CouchDB to load, and what may be done to it.
+"""Targets: the CouchDB to load, and what is allowed there.
 
-A target comes from ``dataloader.toml`` by its name, or from a URL with the rest of the options. Credentials are never
-in the file; it says where they come from.
+A target is named in ``dataloader.toml``, or given as a URL with options. The file contains no credentials; it says
+where they are.
 """
 
 import os
@@ -32,20 +32,20 @@ from dataloader.target.urls import hosts_of, is_this_machine, split_urls
 
 TARGETS_SCHEMA = "files/target-file"
 MAX_FILE = 1_000_000
-"""Bytes of a target file."""
+"""The largest target file, in bytes."""
 
-# https://docs.couchdb.org/en/3.5.0/api/database/common.html#put--db; a slash would need care in every path.
+# https://docs.couchdb.org/en/3.5.0/api/database/common.html#put--db; a slash would need escaping in every path.
 _PREFIX = re.compile(r"[a-z][a-z0-9_$()+-]*\Z")
 _OPTIONS = (
     *("url", "model", "environment", "prefix", "ca_file", "client_cert", "client_key", "insecure", "credentials"),
     "snapsets",
 )
-"""The options of a target in the file."""
+"""The options of a target in the target file."""
 _TLS_FILES = ("ca_file", "client_cert", "client_key")
 
 
 class Environment(StrEnum):
-    """What a target is for."""
+    """The environment that a target belongs to."""
 
     DEVELOPMENT = "development"
     CI = "ci"
@@ -66,20 +66,20 @@ class Target:
     model: Model
     environment: Environment
     prefix: str = ""
-    """Stands before the name of each database."""
+    """A prefix for the name of each database."""
     warnings: tuple[str, ...] = ()
     snapsets: Path | None = None
-    """The folder of the snapsets that the target file names, if it names one."""
+    """The folder of snapsets, if the target file names one."""
 
     def database(self, name: str) -> str:
-        """Return the name of one of the model's databases on this server."""
+        """Return the full name of one of the model's databases."""
         return f"{self.prefix}{name}"
 
     def refuse(self, what: str, todo: str) -> None:
-        """Refuse what a protected target never gets.
+        """Refuse an operation that is not allowed on protected targets.
 
         Raises:
-            ProtectedError: the target is a staging or production one.
+            ProtectedError: the target is staging or production.
         """
         if self.environment.protected:
             raise ProtectedError(f"{what} at {self.address.url}", rule=f"never in {self.environment}", todo=todo)
@@ -89,11 +89,11 @@ def read_targets(path: Path) -> dict[str, dict[str, Any]]:
     """Read and check a target file.
 
     Returns:
-        The targets' tables by their names.
+        The tables of the targets, by name.
 
     Raises:
         FileError: the file can't be read.
-        InputError: with every problem found.
+        InputError: the file is invalid; lists every problem.
     """
     try:
         text = read_file(path, MAX_FILE, "name the target file with --config, or give --url").decode("utf-8-sig")
@@ -114,7 +114,7 @@ def read_targets(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _slips(path: Path, data: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what a person most likely meant otherwise, in words that say what to do."""
+    """Yield the likely mistakes in a target file, each with a hint that the schema can't give."""
     for name in data:
         if name != "target":
             yield Problem(str(path), f'unknown table "{name}"', "write each target as [target.NAME]")
@@ -137,7 +137,7 @@ def _meant(option: str) -> str:
 
 
 def _wrong(where: str, table: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what is wrong with a target that follows the schema."""
+    """Yield what is wrong with a target that matches the schema."""
     model = table.get("model", DEFAULT_MODEL)
     if model not in model_names():
         todo = did_you_mean(model, model_names()) or f"must be one of: {', '.join(model_names())}"
@@ -163,23 +163,23 @@ def resolve(
     config: Path | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Target:
-    """Find out which CouchDB is meant.
+    """Find the target to use.
 
     Args:
         target: a name in the target file.
-        url: a URL, instead; or those of several nodes of one cluster.
+        url: a URL instead of a name; or the URLs of several nodes of one cluster.
         model: the document model, with a URL.
-        environment: what the target is for, with a URL; required for another machine.
-        prefix: what comes before database names, with a URL.
-        tls: whom to trust and what to show, with a URL.
+        environment: the environment, with a URL; required for remote servers.
+        prefix: the prefix of database names, with a URL.
+        tls: TLS settings, with a URL.
         config: the target file.
-        environ: the environment's variables.
+        environ: the environment variables.
 
     Raises:
-        UsageError: none is meant, or two.
-        FileError: the target file, or one it names, can't be read.
-        InputError: the target file is wrong, or a ``.netrc`` file.
-        ProtectedError: a URL of another machine without an environment, or a protected one that is not verified.
+        UsageError: no target is given, or two.
+        FileError: the target file, or a file that it names, can't be read.
+        InputError: the target file or a ``.netrc`` file is invalid.
+        ProtectedError: a remote URL without an environment, or a protected target without TLS verification.
     """
     if target is not None:
         if any(each is not None for each in (url, model, environment, prefix, tls)):
@@ -217,7 +217,7 @@ def resolve(
 def _credentials(
     urls: Sequence[str], given: Credentials, environ: Mapping[str, str], *, in_option: bool
 ) -> Credentials:
-    """Return the credentials of a URL, or else those of the environment."""
+    """Return the credentials from a URL, otherwise those from the environment."""
     if given.password is None:
         return from_environment(environ, hosts_of(urls), given.user)
     if not in_option:
@@ -227,10 +227,10 @@ def _credentials(
 
 
 def _environment(urls: Sequence[str], environment: str | None) -> Environment:
-    """Return what a URL is for; only this machine has a default.
+    """Return the environment of a URL; only a server on this machine has a default.
 
     Raises:
-        ProtectedError: it is another machine's, and nothing is said.
+        ProtectedError: it is on another machine, and no environment is given.
     """
     if environment is not None:
         return Environment(environment)
@@ -266,14 +266,14 @@ def _from_file(name: str, path: Path, environ: Mapping[str, str]) -> Target:
 
 
 def _warned(target: Target, said: str) -> Target:
-    """Return a target with the warnings that its TLS gives reason for.
+    """Return a target with its TLS warnings.
 
     Args:
         target: the target.
-        said: where it was said that the server is not to be verified, if it was.
+        said: the option that turned verification off, if any.
 
     Raises:
-        ProtectedError: that, of a protected target.
+        ProtectedError: verification is off for a protected target.
     """
     tls = target.address.tls
     warnings = target.warnings

@@ -1,4 +1,4 @@
-"""URLs of servers: taking them apart, and saying what is wrong with one without repeating its password."""
+"""Parse the URLs of servers, and explain invalid ones without repeating a password."""
 
 import re
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from dataloader.common import UsageError
 
-# Without credentials; as the schema of the target file has it.
+# Without credentials; the same as in the schema of the target file.
 _URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/+-]*)?\Z")
 _MUST_BE_ENCODED = re.compile(r"[#?/\[\]\s]")
 _FORM = "write it as http://HOST:PORT or https://HOST"
 
 
 def split_urls(urls: Sequence[str]) -> tuple[tuple[str, ...], str | None, str | None]:
-    """Return the URLs of a cluster's nodes without their credentials, each once; and these, the same for all.
+    """Return the URLs of a cluster's nodes without credentials, each once, and the user and password they share.
 
     Raises:
-        UsageError: one is not the URL of a server, or they differ in what has to be the same.
+        UsageError: one is not a server's URL, or they differ in scheme, user or password.
     """
     split = [_split(url) for url in urls]
     bare = tuple(dict.fromkeys(url for url, _, _ in split))
@@ -33,8 +33,8 @@ def split_urls(urls: Sequence[str]) -> tuple[tuple[str, ...], str | None, str | 
 
 
 def _split(url: str) -> tuple[str, str | None, str | None]:
-    """Return a URL without its credentials, and these."""
-    # It is not repeated in any error, since it may hold a password.
+    """Split a URL into the URL without credentials, the user and the password."""
+    # No error repeats the URL, since it may contain a password.
     userinfo, at, _ = url.strip().partition("://")[2].rpartition("@")
     if at and _MUST_BE_ENCODED.search(userinfo):
         raise UsageError(
@@ -60,12 +60,12 @@ def _split(url: str) -> tuple[str, str | None, str | None]:
 
 
 def hosts_of(urls: Sequence[str]) -> list[str]:
-    """Return the names of the hosts, each once."""
+    """Return the host names, each once."""
     return list(dict.fromkeys(urlsplit(url).hostname or "" for url in urls))
 
 
 def is_this_machine(url: str) -> bool:
-    """Return whether a URL leads back to the machine that it is used on."""
+    """Return whether a URL points to this machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True

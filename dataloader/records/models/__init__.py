@@ -1,4 +1,4 @@
-"""The document models in the field, one file each; a new file here is a new model."""
+"""The document models; adding a file adds a model."""
 
 from functools import cache
 from importlib import import_module

@@ -1,8 +1,8 @@
-"""What a document model is: the answers to three questions.
+"""The interface of document models.
 
-Which databases, which documents for a card (or a snapset; and what becomes of them when the card is
-revoked), which views. A model is one file in this folder that holds a ``MODEL``, its map functions under
-``views/`` and its schemas under ``schemas/``.
+A document model answers three questions: which databases, which documents for a card or a snapset (and what happens to
+them when the card is revoked), and which views. It is one file in this folder that defines a ``MODEL``, with its map
+functions under ``views/`` and its schemas under ``schemas/``.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,21 +14,21 @@ from dataloader.common import Document
 
 
 class Role(StrEnum):
-    """Whose a preference set is."""
+    """Who a preference set belongs to."""
 
     CARD = "card"
     SNAPSET = "snapset"
     PERSONA = "persona"
-    """A made-up person of ``samples/personas``."""
+    """A fictional person of ``samples/personas``."""
     PERSON = "person"
-    """A person that ``seed`` invents, with a log-in."""
+    """A person created by ``seed``, with a log-in."""
     GIVEN = "given"
-    """A document that an operator gives as it is, or a site's credentials."""
+    """A document given by an operator as it is, or a site's credentials."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What an invented person logs in with; never in a staging or production target."""
+    """The log-in of a person created by ``seed``; never in a staging or production target."""
 
     name: str
     password: str
@@ -36,71 +36,71 @@ class Login:
 
 
 class Entry(NamedTuple):
-    """A preference set and whose it is: what documents are made from."""
+    """A preference set and its owner; documents are made from it."""
 
     key: str
-    """What the servers are asked for: a card's UUID, a snapset's or a persona's name."""
+    """The key that servers request: a card's UUID, or the name of a snapset or persona."""
     preferences: Mapping[str, Any]
-    """The preference set, ``{"flat": …}``, its numbers in normal form."""
+    """The preference set, ``{"flat": …}``, with numbers in canonical form."""
     created: str
-    """The batch's or the snapset's own time of creation, ISO 8601 in UTC with milliseconds and Z."""
+    """The creation time of the batch or snapset, ISO 8601 in UTC with milliseconds and Z."""
     role: Role
     login: Login | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of document that entries become, one document an entry."""
+    """A kind of document; each entry makes one."""
 
     name: str
     """The document's type; its schema is ``schemas/MODEL/NAME.schema.json``."""
     database: str
-    """The database that it belongs in, without a target's prefix."""
+    """Its database, without a target's prefix."""
     id: Callable[[str], str]
-    """The document's ``_id`` for an entry's key; keeps the order of keys."""
+    """Returns the document's ``_id`` for an entry's key; keeps the order of keys."""
     document: Callable[[Entry], Document]
-    """The document for an entry."""
+    """Returns the document for an entry."""
     roles: frozenset[Role] = frozenset(Role)
-    """The roles of the entries that have one."""
+    """The roles of entries that make one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A question that the servers ask for a card, and what they must be told."""
+    """A query that the servers make for a card, and the expected answer."""
 
     database: str
     view: str | None
-    """The view asked by the card's key, in the design document ``views``; None asks for the document itself."""
+    """The view in the design document ``views``, queried by the card's key; None to request the document itself."""
     include_docs: bool
     kinds: Mapping[str, str]
-    """Where in the answer's row a document stands (``value``, ``doc``, ``value.gpiiKey``), and its kind."""
+    """Where in a row of the answer a document is (``value``, ``doc``, ``value.gpiiKey``), and its kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marking:
-    """How a document says that its card is revoked, so that the servers give the card nothing."""
+    """How to mark a document as revoked, so that the servers give the card nothing."""
 
     is_marked: Callable[[Document], bool]
-    """Whether the document says that its card is revoked."""
+    """Returns whether the document is marked as revoked."""
     stops: Callable[[Document], bool]
-    """Whether the servers heed what it says, and so give the card nothing."""
+    """Returns whether the servers obey the mark."""
     mark: Callable[[Document, str, str], Document]
-    """The document, revoked for a reason at a time (ISO 8601 in UTC with milliseconds and Z)."""
+    """Returns the document, revoked for a reason at a time (ISO 8601 in UTC with milliseconds and Z)."""
     unmark: Callable[[Document, str], Document]
-    """The document, no longer revoked, changed at a time."""
+    """Returns the document, no longer revoked, changed at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revoking:
-    """What is done to one kind of document when its card is revoked."""
+    """What happens to one kind of document when its card is revoked."""
 
     kind: str
     marking: Marking | None = None
-    """How its documents are marked; None where they are deleted."""
+    """How documents of this kind are marked; None if they are deleted."""
     holds_set: bool = False
-    """Whether they hold the preference set, which is its owner's."""
+    """Whether they contain the preference set, which belongs to the card's owner."""
     keeps: tuple[str, ...] = ()
-    """Kinds before this one whose documents the tombstones of this one keep, too."""
+    """Earlier kinds that the tombstones of this one preserve, too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,30 +109,30 @@ class Model:
 
     name: str
     databases: tuple[str, ...]
-    """Every database of the model, without a target's prefix."""
+    """All databases of the model, without a target's prefix."""
     kinds: tuple[Kind, ...]
-    """In the order in which they are loaded: what other documents refer to comes first."""
+    """In the order of loading: documents come after those that they refer to."""
     lookups: tuple[Lookup, ...]
-    """What ``verify`` asks the views for each card."""
+    """The queries that ``verify`` makes for each card."""
     revoking: tuple[Revoking, ...]
-    """What ``revoke`` does, and undoes, in this order: what lets a card in comes last, and comes back last."""
+    """What ``revoke`` does, in this order: the document that gives access comes last, also when restoring."""
     serves: Callable[[Mapping[str, Document | None]], bool]
-    """Whether some server of the model gives a card settings, by its live documents of each kind; None: not there."""
+    """Returns whether any server would give a card settings, from its live documents by kind (None: absent)."""
     misleads: Callable[[str, str, Document], str]
-    """How a valid document of a kind leads the card of a key to another one's documents; empty if it does not."""
+    """Returns how a valid document of a kind refers to another card's documents; empty if it does not."""
     former: Mapping[str, Kind] = field(default_factory=dict)
-    """Kinds that earlier versions of this tool wrote beside a card's document of another kind, by that kind's name.
+    """Kinds that earlier versions of dataloader wrote in addition to a kind, by that kind's name.
 
-    They are superfluous once that document is as it is now.
+    They are obsolete once the document of that kind is up to date.
     """
     fixes_snapsets: bool = False
-    """Whether the servers refuse to change a snapset's own documents, so that no change of one is a person's."""
+    """Whether servers refuse to change the documents of snapsets, so that no change of one is by a user."""
 
     def kind(self, name: str) -> Kind:
         """Return a kind by its name.
 
         Raises:
-            KeyError: the model makes no documents of this kind.
+            KeyError: the model has no such kind.
         """
         for kind in self.kinds:
             if kind.name == name:

@@ -1,6 +1,6 @@
 """Model ``gpii-key``: schema version 0.2, July 2019 to 2020.
 
-One database, ``gpii``, a key and a preferences safe a card; a snapset is such a pair too.
+One database, ``gpii``, with a key and a preferences safe for each card; a snapset is such a pair, too.
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from dataloader.records.models.base import Entry, Kind, Lookup, Marking, Model, 
 SCHEMA_VERSION = "0.2"
 
 REVOKED_PREFIX = "revoked-"
-"""Before the ID of a revoked key's safe: that of a safe that does not exist, from which the old one can be read.
+"""Prefix of the safe ID in a revoked key: the ID of a safe that does not exist, from which the old ID can be read.
 
-No server reads ``revoked``. With such a safe every client gets an empty set, nothing can be saved, and nobody can take
-the key over (docs/servers.md). A safe ID that is null or left out ends the flow manager's process.
+No server reads ``revoked``. With such a safe, every client gets an empty set, nothing can be saved, and nobody can take
+over the key (docs/servers.md). A safe ID that is null or missing crashes the flow manager.
 """
 
 
@@ -74,7 +74,7 @@ def _revoked(key: Document, reason: str, time: str) -> Document:
     if not _is_diverted(key):
         revoked["prefsSafeId"] = f"{REVOKED_PREFIX}{safe_id}"
     if key.get("revoked") is True:
-        # An earlier version marked it, which no server heeds; its time is in timestampUpdated.
+        # Marked by an earlier version, which no server obeys; the time is in timestampUpdated.
         revoked["revokedReason"] = key.get("revokedReason") or reason
         revoked["timestampRevoked"] = key.get("timestampRevoked") or key.get("timestampUpdated") or time
     return revoked
@@ -86,7 +86,7 @@ def _not_revoked(key: Document, time: str) -> Document:
     if _is_diverted(key):
         restored["prefsSafeId"] = key["prefsSafeId"].removeprefix(REVOKED_PREFIX)
     if revoked_at in {None, key.get("timestampUpdated")}:
-        # As an earlier version marked it; when its owner last changed it is not known.
+        # As marked by an earlier version; it is unknown when the owner last changed it.
         restored["timestampUpdated"] = time
     return restored
 
@@ -106,7 +106,7 @@ def _misleads(kind: str, key: str, document: Document) -> str:
 MODEL = Model(
     name="gpii-key",
     databases=("gpii",),
-    # The key comes last: it is what lets a card in, so by then its safe is there.
+    # The key comes last: it gives access, so its safe must already exist.
     kinds=(
         Kind("prefsSafe", "gpii", _safe_id, _safe),
         Kind("gpiiKey", "gpii", _same, _key),

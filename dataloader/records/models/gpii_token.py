@@ -1,10 +1,10 @@
 """Model ``gpii-token``: the servers of 1 November 2017 to 15 May 2018.
 
-The Preferences Server reads ``preferences``, one document a card and one a snapset; the authorization
-server reads ``auth``, a token a card.
+The Preferences Server reads ``preferences``, with one document for each card and snapset; the authorization server
+reads ``auth``, with a token for each card.
 
-A card has no user document: with one, the servers of 2017 filter the card's settings by what the user has granted,
-which is nothing (docs/servers.md). Only people who log in with a password, in development data, have users.
+Cards have no user document: if there is one, the servers of 2017 filter the card's settings by what the user has
+granted, which is nothing (docs/servers.md). Only people who log in with a password, in development data, have users.
 """
 
 from collections.abc import Mapping
@@ -49,11 +49,11 @@ def _token(entry: Entry) -> Document:
 
 
 _CARD_USER = Kind("user", "auth", _user_id, _user, frozenset({Role.CARD}))
-"""What cards had before the servers of 2017 turned out to filter by it."""
+"""What cards had before we knew that the servers of 2017 filter by it."""
 
 
 def _serves(found: Mapping[str, Document | None]) -> bool:
-    # /preferences and /UUID/settings/DEVICE are open, and ask for no token.
+    # /preferences and /UUID/settings/DEVICE are open, and require no token.
     return found["preferences"] is not None
 
 
@@ -66,7 +66,7 @@ def _misleads(kind: str, key: str, document: Document) -> str:
 MODEL = Model(
     name="gpii-token",
     databases=("preferences", "auth"),
-    # The token comes last: it is what lets a card in, so by then all that it leads to is there.
+    # The token comes last: it gives access, so everything that it refers to must already exist.
     kinds=(
         Kind("preferences", "preferences", _same, _preferences),
         Kind("user", "auth", _user_id, _user, _USER_ROLES),
@@ -76,9 +76,9 @@ MODEL = Model(
         Lookup("auth", "findGpiiToken", include_docs=False, kinds={"value": "gpiiToken"}),
         Lookup("preferences", None, include_docs=True, kinds={"doc": "preferences"}),
     ),
-    # Without the preference set every path of every server answers 404, without the token there is no access token.
-    # The servers of 2017 let anybody write the set anew (PUT /preferences/UUID), on top of its tombstone, whose content
-    # is then lost in compaction; nobody writes tokens, so the token's tombstone keeps the set, too.
+    # Without the preference set, every path of every server answers 404; without the token, there is no access token.
+    # The servers of 2017 let anyone write the set again (PUT /preferences/UUID) on top of its tombstone, whose content
+    # is then lost in compaction. Nobody writes tokens, so the token's tombstone also keeps the set.
     revoking=(Revoking("preferences", holds_set=True), Revoking("gpiiToken", keeps=("preferences",))),
     serves=_serves,
     misleads=_misleads,

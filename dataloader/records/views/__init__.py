@@ -1,6 +1,6 @@
-"""The views that the servers query: map functions, one ``.js`` file each, made into design documents.
+"""The views that the servers query: one map function in each ``.js`` file, collected in design documents.
 
-They lie beside this module as ``MODEL/DATABASE/DESIGN/VIEW.js``.
+They are in this folder, as ``MODEL/DATABASE/DESIGN/VIEW.js``.
 """
 
 import re
@@ -13,21 +13,21 @@ from dataloader.records.models import Model
 __all__ = ["DESIGN", "DESIGN_SCHEMA", "design_documents", "map_function"]
 
 DESIGN = "views"
-"""The design document that the servers ask; a contract with them."""
+"""The design document that the servers query; the name is part of their contract."""
 DESIGN_SCHEMA = "files/design-document"
 
-# A file is a script that declares the function by name, so that it can be linted and run by itself.
+# Each file is a script that declares the function by name, so that it can be linted and run on its own.
 _FUNCTION = re.compile(r"\A(?:\s*//[^\n]*\n)*\s*function\s+(?P<name>\w+)\s*(?P<rest>\(.*\})\s*\Z", re.DOTALL)
 
 
 def map_function(path: Path) -> str:
     """Return the source that CouchDB stores for a view.
 
-    The leading comment is left out, so that mending it does not have every index built again; so is the
-    name, since CouchDB 3 with SpiderMonkey takes an unnamed function only.
+    The leading comment is removed, so that editing it does not rebuild every index. So is the function's name, since
+    CouchDB 3 with SpiderMonkey accepts anonymous functions only.
 
     Raises:
-        ValueError: the file is not one function named as the file.
+        ValueError: the file is not a single function named after the file.
     """
     match = _FUNCTION.match(path.read_text("utf-8").replace("\r\n", "\n"))
     if match is None or match["name"] != path.stem:
@@ -37,7 +37,7 @@ def map_function(path: Path) -> str:
 
 @cache
 def design_documents(model: Model, database: str) -> tuple[Document, ...]:
-    """Return the design documents of one of a model's databases, in the order of their names."""
+    """Return the design documents of one of a model's databases, sorted by name."""
     folder = views_dir() / model.name / database
     return tuple(
         {
