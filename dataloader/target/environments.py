@@ -9,6 +9,7 @@ The environment prevents anyone from later declaring a less protected one. The v
 or newer than the one last loaded.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,7 +23,8 @@ _ENVIRONMENT = "environment"
 _VERSIONS = "versions"
 _ATTEMPTS = 5
 """How often to write the record again if another client, or an outdated copy, reverts it."""
-
+_LOOK_AGAIN = 0.1
+"""Seconds after which a client that read the record before it was written has written it, too."""
 
 Versions = Mapping[str, str]
 """The digest of each version that a load writes, by its subject."""
@@ -223,12 +225,13 @@ def _marker(database: Database, marker: Mapping[str, object]) -> Marker:
 
 def _mark(database: Database, target: Target, versions: Versions) -> None:
     # CouchDB accepts any write of a _local document, whatever its revision: if two loads are first at the same time,
-    # the last write wins. So each reads it again, and the more protected one writes again.
-    for _ in range(_ATTEMPTS):
+    # the last write wins. So each reads it again a moment later, and the more protected one writes again.
+    for attempt in range(_ATTEMPTS):
         stored = _read(database)
         marker = _marker(database, stored)
         _refuse(database.name, marker.environment, target)
-        if _says(marker, target, versions):
+        is_known = marker.environment is target.environment and marker.brought.issuperset(versions.values())
+        if _says(marker, target, versions) or (attempt and is_known):
             return
         said = {_ENVIRONMENT: target.environment.value}
         try:
@@ -236,3 +239,5 @@ def _mark(database: Database, target: Target, versions: Versions) -> None:
         except ConflictError:
             # PouchDB does check the revision, and somebody else was faster.
             continue
+        if database.names_leaves:
+            time.sleep(_LOOK_AGAIN)
