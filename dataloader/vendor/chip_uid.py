@@ -5,8 +5,9 @@ A UID has 4, 7 or 10 bytes (ISO/IEC 14443-3, 6.5.4). The UID of a 7-byte chip be
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from itertools import islice
 from typing import NamedTuple
 from unicodedata import category, normalize
 
@@ -32,8 +33,20 @@ _DECIMAL = 15
 """Digits of a decimal number from which on it is too long for the hex digits of 7 bytes."""
 _SHORTEST = 7
 """Digits of a decimal chip UID; shorter numbers are counters."""
+_LONGEST = 25
+"""Digits of the largest number of 10 bytes."""
 _BYTE = 2
 """Hex digits."""
+_PADDING = "000000"
+_PLACEHOLDERS = frozenset(
+    {"12345678", "01234567", "00112233", "11223344", "DEADBEEF", "12345678901234", "0123456789ABCD", "00112233445566"}
+)
+_ODD = re.compile(r"(.)\1|0[18]|12345678|DEADBEEF|88|.{8,}000000\Z")
+"""How everything begins that :func:`_odd` may object to."""
+_CASCADE = "88"
+"""The first byte of a part of a longer UID (ISO/IEC 14443-3, 6.5.4), which some readers write as a UID of 4 bytes."""
+_RANDOM = "08"
+"""The first byte of a UID of 4 bytes that is a random number (ISO/IEC 14443-3, 6.5.4)."""
 
 
 class ByteOrder(StrEnum):
@@ -65,6 +78,8 @@ class ChipUid(NamedTuple):
     """Hex digits, upper case, the byte that the chip sends first at the front; empty if it is not certain."""
     doubt: str = ""
     """Why it is not certain, and what it could be."""
+    could_be: tuple[str, ...] = ()
+    """The UIDs that it could be."""
 
 
 BLANK = ChipUid()
@@ -94,8 +109,10 @@ def read_chip(
     upper = plain_text(text).upper() if text else ""
     if not upper:
         return BLANK
-    if kind is CellKind.TEXT and not decimal and _PLAIN.fullmatch(upper) and len({*upper}) > 1:
-        return ChipUid(upper, _in_order(upper, order))
+    if kind is CellKind.TEXT and not decimal and _PLAIN.fullmatch(upper):
+        uid = _in_order(upper, order)
+        if not (_ODD.match(uid) and _odd(uid)):
+            return ChipUid(upper, uid)
     return _with_care(short(text.strip(), SHOWN), upper, kind, order, decimal=decimal)
 
 
@@ -107,13 +124,37 @@ def _with_care(shown: str, upper: str, kind: CellKind, order: ByteOrder, *, deci
         doubt = _rewritten(shown, kind, order)
     elif not _PLAIN.fullmatch(digits):
         doubt = _mangled(shown, upper, groups, order)
-    elif len({*digits}) == 1 and digits[0] in "0F":
-        doubt = f"the chip UID {shown} is a placeholder, not the UID of a chip"
+    elif odd := _odd(_in_order(digits, order)):
+        doubt = f"the chip UID {shown} {odd}"
     elif decimal and is_decimal(upper):
         doubt = f"the chip UID {shown} {_decimal_or_hex(digits, order)}"
     else:
         return ChipUid(shown, _in_order(digits, order))
-    return ChipUid(shown, doubt=doubt)
+    return ChipUid(shown, doubt=doubt, could_be=tuple(_candidates("".join(groups) or upper, groups, order)))
+
+
+def _odd(digits: str) -> str:
+    """Return why hex digits of the right number are not the UID of a chip; empty if they may be."""
+    short_uid = len(digits) == _BYTE * LENGTHS[0]
+    if len({*digits}) == 1 or digits in _PLACEHOLDERS:
+        return "is a placeholder, not the UID of a chip"
+    if not short_uid and (digits.startswith(_PADDING) or digits.endswith(_PADDING)):
+        return "seems to be filled up with zeros"
+    if short_uid and digits.startswith(_CASCADE):
+        return "is only the first part of a longer one: it begins with the cascade tag 88"
+    if short_uid and digits.startswith(_RANDOM):
+        return "is a random number: a chip whose UID begins with 08 makes a new one each time"
+    return ""
+
+
+def _candidates(digits: str, groups: list[str], order: ByteOrder) -> Iterator[str]:
+    """Yield the UIDs that something in doubt could be."""
+    padded = "".join(group.rjust(_BYTE, "0") for group in groups)
+    for each in (digits, padded, f"0{digits}", digits[:-_BYTE], digits.strip("0"), f"0{digits.strip('0')}"):
+        if _PLAIN.fullmatch(each):
+            yield _in_order(each, order)
+    if digits.isdecimal():
+        yield from _decimal_uids(digits)
 
 
 def is_decimal(text: str) -> bool:
@@ -123,14 +164,18 @@ def is_decimal(text: str) -> bool:
 
 
 def are_decimal(texts: Iterable[str]) -> bool:
-    """Return whether a column of chip UIDs looks like decimal numbers: every one that is filled in could be one."""
-    found = False
+    """Return whether a column of chip UIDs looks like decimal numbers: most that could be UIDs could be such numbers.
+
+    One hex UID in 30 has no letters; where most have none, digits are not taken for hex.
+    """
+    decimal, others = 0, []
     for text in texts:
-        if text and not text.isspace():
-            if not is_decimal(text):
-                return False
-            found = True
-    return found
+        if text.strip().isdecimal() and is_decimal(text):
+            decimal += 1
+        elif text:
+            others.append(text)
+    # As many as are needed to know.
+    return decimal > sum(1 for _ in islice(filter(looks_like_chip, others), decimal))
 
 
 def looks_like_chip(text: str) -> bool:
@@ -230,12 +275,19 @@ def _decimal_or_hex(digits: str, order: ByteOrder) -> str:
 
 def _decimal_readings(digits: str) -> list[str]:
     """Return both UIDs that a decimal number can stand for, where it is large enough for one."""
+    ways = ("if it is decimal", "if it is decimal with the bytes reversed")
+    return [f"{uid} {way}" for uid, way in zip(_decimal_uids(digits), ways, strict=False)]
+
+
+def _decimal_uids(digits: str) -> list[str]:
+    if not _SHORTEST <= len(digits) <= _LONGEST:
+        return []
     number = int(digits)
     length = next((each for each in LENGTHS if number < 1 << 8 * each), None)
-    if length is None or len(digits) < _SHORTEST:
+    if length is None:
         return []
     uid = number.to_bytes(length).hex().upper()
-    return [f"{uid} if it is decimal", f"{reverse(uid)} if it is decimal with the bytes reversed"]
+    return [uid, reverse(uid)]
 
 
 def _concluded_of(scientific: re.Match[str], order: ByteOrder) -> str:

@@ -39,7 +39,7 @@ def table(
 ) -> TableInput:
     """Return a table without rows of its own."""
     source = ReturnedTable("file-1", "row", frozenset(keys), fills_result=fills_result, fills_chip=fills_chip, **kwargs)
-    return TableInput(source, 1, round_, ByteOrder.MSB, delivery or Delivery(fills_result))
+    return TableInput(source, 1, round_, ByteOrder.MSB, delivery or Delivery(fills_result, fills_chip))
 
 
 def cells_of(line: int, row: list[Any], hidden: str = "") -> ReturnedRow:

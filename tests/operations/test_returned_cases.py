@@ -139,13 +139,13 @@ def test_a_column_that_could_matter_stops_the_run(
 
 
 def test_columns_that_were_not_understood_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Each by its title; those that hold nothing that matters stop nobody."""
-    table = [[*row, "Jo", "20261127", "no error"] for row in rows]
-    found = found_of(manifest, write_csv(tmp_path / "back.csv", table, titles=[*TITLES, "Operator", "Date", "Log"]))
+    """Each by its title, unless that is known, as Box; those that hold nothing that matters stop nobody."""
+    table = [[*row, "Jo", "20261127", "no error", "7"] for row in rows]
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", table, titles=[*TITLES, "Badge", "Seen", "Log", "Box"]))
     assert found.good
     assert [str(each) for each in found.warnings] == [
         (
-            "back.csv: 3 columns were not understood, and not read: “Operator”, “Date” and “Log” "
+            "back.csv: 3 columns were not understood, and not read: “Badge”, “Seen” and “Log” "
             "(if one of them matters, name it with --column)"
         )
     ]
@@ -424,9 +424,9 @@ def test_uids_that_are_one_chips_in_another_form_are_duplicates(tmp_path: Path, 
     uid = rows[0][CHIP]
     rows[1][CHIP] = bytes.fromhex(uid)[::-1].hex()
     rows[2][CHIP] = "AABBCCDD"
-    rows[3][CHIP] = "AABBCCDD000000"
+    rows[3][CHIP] = "AABBCCDD887766"
     rows[4][CHIP] = "04112233445566"
-    rows[5][CHIP] = "00000004112233445566"
+    rows[5][CHIP] = "88776604112233445566"
     found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
     assert verdicts(found) == dict.fromkeys(range(1, 7), "duplicate")
 

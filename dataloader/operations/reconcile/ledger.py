@@ -66,6 +66,8 @@ class Ledger:
         """The first UUID that each chip is listed with."""
         self._shared: dict[str, dict[str, Holder]] = {}
         """All UUIDs of the chips that are listed with several."""
+        self._perhaps: defaultdict[str, list[Holder]] = defaultdict(list)
+        """Rows whose chip UID is in doubt, by what it could be."""
 
     def note(self, row: Row, whose: Whose) -> None:
         """Note a row, and which card it belongs to."""
@@ -90,8 +92,7 @@ class Ledger:
                 continue
             self._returned.append(self._judged(card, claims, before))
         for stray in self.strays:
-            if uid := stray.row.chip.uid:
-                self._hold(uid, _holder(stray.row, 0))
+            self._hold_row(stray.row, 0)
         self._find_shared()
         counts = Counter(each.verdict for each in self._returned)
         return Counts(counts, sum(each.unused_spare for each in self._returned))
@@ -103,9 +104,8 @@ class Ledger:
     def _judged(self, card: Card, claims: "list[Claim] | tuple[()]", before: ReturnedCard | None) -> ReturnedCard:
         counted = counting(claims)
         for claim in counted:
-            row = claim.row
-            if row.chip.uid and not (claim.standing is Standing.NAMED and claim.lends):
-                self._hold(row.chip.uid, _holder(row, 0 if claim.standing is Standing.NAMED else card.number))
+            if not (claim.standing is Standing.NAMED and claim.lends):
+                self._hold_row(claim.row, 0 if claim.standing is Standing.NAMED else card.number)
         found: CardJudgement = judge(counted, is_spare=self.index.is_spare(card.number))
         self.strays += [Stray(each.row, f"{each.why}, which has a good row of its own") for each in found.strays]
         self.warnings += found.warnings
@@ -143,6 +143,12 @@ class Ledger:
         before = self._before.get(number)
         return list(dict.fromkeys([*chips, *([before.chip] if before and before.chip else [])]))
 
+    def _hold_row(self, row: Row, number: int) -> None:
+        if row.chip.uid:
+            self._hold(row.chip.uid, _holder(row, number))
+        for uid in row.chip.could_be:
+            self._perhaps[uid].append(_holder(row, number))
+
     def _hold(self, chip: str, holder: Holder) -> None:
         first = self._chips.setdefault(chip, holder)
         if first is holder:
@@ -168,7 +174,7 @@ class Ledger:
     def _find_shared(self) -> None:
         """Find cards that share a chip, or whose chips seem to be one; none of them counts as encoded."""
         related = self._related()
-        if not self._shared and not related:
+        if not self._shared and not related and not self._perhaps:
             return
         for at, each in enumerate(self._returned):
             if each.verdict is not Verdict.ENCODED:
@@ -177,6 +183,10 @@ class Ledger:
                 reason = f"chip {each.chip} is listed for {self._listed(each.chip)}"
             elif each.chip in related:
                 reason = related[each.chip]
+            elif other := next((at for at in self._perhaps.get(each.chip, ()) if at.number != each.card.number), None):
+                whose = f"card {other.number}" if other.number else "an unknown UUID"
+                where = other.row.where if other.row else self._earlier
+                reason = f"chip {each.chip} may be listed for {whose}, too ({where})"
             else:
                 continue
             self._returned[at] = ReturnedCard(each.card, Verdict.DUPLICATE, each.chip, reason)

@@ -5,6 +5,7 @@ The rules are tables in docs/reconcile.md: which card a row belongs to (:func:`r
 """
 
 import gc
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataloader.batch import Counts, Manifest, Reconciled, ReturnedCard, Verdict
-from dataloader.common import InputError, Problem, many, short
+from dataloader.common import InputError, Problem, listed, many, raise_problems, short
 from dataloader.operations.reconcile.card_index import CardIndex
 from dataloader.operations.reconcile.ledger import Ledger
 from dataloader.operations.reconcile.rows import SHOWN, Row, Said, TableInput, deliveries, understand, whose
@@ -22,10 +23,13 @@ from dataloader.vendor.returned import (
     ReturnedRow,
     ReturnedTable,
     open_returned,
+    says_failed,
     text_of,
     unread_columns,
 )
 
+MAX_ROWS_DIGITS = 9
+"""Of a count of rows."""
 MAX_DIGITS = 3
 """Of the number of a round."""
 
@@ -160,7 +164,8 @@ def _reconcile(
     ledger = Ledger(index, previous)
     told = deliveries([(each.source, each.round) for each in tables])
     warnings: list[Problem] = []
-    known = rows = 0
+    known = rows = good = bad = 0
+    remarks: list[tuple[str, str]] = []
     for at, each in enumerate(tables, 1):
         table = TableInput(each.source, at, each.round, byte_order, told[each.round])
         reader = _TableReader(ledger, index, table)
@@ -168,9 +173,12 @@ def _reconcile(
         known += reader.known
         rows += each.source.total
         warnings += [*_about_table(manifest, each, reader.known), *reader.warnings]
+        remarks += [*each.source.remarks, *reader.remarks]
+        good, bad = good + reader.good, bad + reader.bad
         # The rows are in the ledger now.
         each.source.rows.clear()
     _check_filled(files, tables, known)
+    _check_remarks(remarks, good, bad)
     counts = ledger.judge()
     warnings += [Problem(where, why) for where, why in ledger.warnings]
     if ledger.chips_look_reversed:
@@ -240,6 +248,10 @@ class _TableReader:
     def __init__(self, ledger: Ledger, index: CardIndex, table: TableInput) -> None:
         self.known = 0
         """Rows that belong to a card."""
+        self.good = self.bad = 0
+        """Rows that say encoded, and those that say failed or leave it in doubt."""
+        self.remarks: list[tuple[str, str]] = []
+        """Where rows that are no card's say that something failed, and their words."""
         self.warnings: list[Problem] = []
         self._ledger = ledger
         self._index = index
@@ -250,9 +262,14 @@ class _TableReader:
         for cells in self._table.source.rows:
             row = understand(self._table, cells)
             if _is_no_card(row):
-                rule = f"skipped: it has no UUID, check value, chip UID or result: {row.number_text or row.note}"
+                text = " ".join(filter(None, (text_of(cell)[0].strip() for cell in cells[1:-1])))
+                if says_failed(text):
+                    self.remarks.append((row.where, text))
+                rule = f"skipped: it is no card's, with neither a UUID nor a chip UID: {short(text, SHOWN)}"
                 self.warnings.append(Problem(row.where, rule))
                 continue
+            self.good += row.said is Said.ENCODED
+            self.bad += row.said in {Said.FAILED, Said.DOUBTFUL}
             found = whose(row, self._index)
             self.known += bool(found.card)
             self._ledger.note(row, found)
@@ -270,12 +287,26 @@ class _TableReader:
 
 
 def _is_no_card(row: Row) -> bool:
-    return (
-        not row.uuid.strip()
-        and not row.check
-        and not row.chip.text
-        and (row.said is Said.NOTHING or not row.table.source.keys & {"result", "chip"})
-    )
+    """Return whether a row is a line of totals, a remark or the like."""
+    if row.uuid.strip() or row.check or row.chip.text:
+        return False
+    is_said = row.said is not Said.NOTHING and bool(row.table.source.keys & {"result", "chip"})
+    return not is_said or (row.number is None and bool(row.number_text.strip()))
+
+
+def _check_remarks(remarks: Sequence[tuple[str, str]], good: int, bad: int) -> None:
+    """Refuse remarks outside of the cards' rows that say that something failed; totals that are right do no harm.
+
+    Raises:
+        InputError: there are some.
+    """
+    problems = []
+    for where, text in remarks:
+        numbers = {int(each) for each in re.findall(r"\d+", text) if len(each) <= MAX_ROWS_DIGITS}
+        if not (numbers & {0, bad} and numbers <= {0, bad, good, good + bad}):
+            rule = f"says “{short(text, SHOWN)}”, which is in no column that is read"
+            problems.append(Problem(where, rule, "give these cards a result, and remove the text, or only that"))
+    raise_problems(problems)
 
 
 def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
@@ -299,6 +330,10 @@ def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
         count = "column was" if len(source.unread) == 1 else "columns were"
         rule = f"{len(source.unread)} {count} not understood, and not read: {unread_columns(source)}"
         found.append(Problem(source.place, rule, "if one of them matters, name it with --column"))
+    if source.ignored:
+        found.append(
+            Problem(source.place, f"not read: {listed(source.ignored, shown=10)}", "check that it does not matter")
+        )
     if source.hidden:
         one = source.hidden == 1
         rule = f"{many(source.hidden, 'row')} {'is' if one else 'are'} hidden, filtered out or struck through"

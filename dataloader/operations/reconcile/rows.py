@@ -9,9 +9,11 @@ from dataloader.operations.reconcile.card_index import CardIndex
 from dataloader.vendor import BLANK, ByteOrder, CellKind, ChipUid, check_value, plain_text, read_chip
 from dataloader.vendor.returned import (
     SPARE,
+    UUID_LIKE,
     Cell,
     ReturnedRow,
     ReturnedTable,
+    is_failure,
     says_failed,
     says_not_encoded,
     text_of,
@@ -56,6 +58,10 @@ class Delivery:
 
     fills_result: bool
     """Whether any of them has results."""
+    fills_chip: bool = False
+    """Whether any of them has chip UIDs."""
+    lists_chips: bool = False
+    """Whether any of them has chip UIDs, and no results."""
     completed: Collection[str] = ()
     """UUIDs whose results are in tables without chip UIDs, where other tables have a chip UID for each of them."""
 
@@ -153,7 +159,7 @@ def _understand_any(table: TableInput, cells: ReturnedRow) -> Row:
     said, why = _what_is_said(table, cells, chip, note)
     is_hidden = bool(cells.hidden) and said is Said.ENCODED
     if is_hidden:
-        said, why = Said.DOUBTFUL, f"its row is {cells.hidden}; if it counts, add --include-hidden"
+        said, why = Said.DOUBTFUL, f"{cells.hidden}; if it counts, add --include-hidden"
     elif note and said is Said.ENCODED and says_failed(note):
         warnings.append(f"counts as encoded, but its note says “{short(note, SHOWN)}”")
     return Row(
@@ -189,9 +195,11 @@ def _what_is_said(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: st
         doubt = f"it seems to be listed as a reject: {source.rejects}"
     elif not word and (found := _without_result(table, cells, chip, note)):
         return found
-    elif note and says_not_encoded(note):
+    elif note and (says_not_encoded(note) or is_failure(note)):
         doubt = f"its note says “{short(note, SHOWN)}”"
-    return (Said.DOUBTFUL, doubt) if doubt else _what_the_chip_says(source, word, chip)
+    elif note and {*UUID_LIKE.findall(note)} - {cells.uuid if isinstance(cells.uuid, str) else ""}:
+        doubt = f"its note has another UUID: “{short(note, SHOWN)}”"
+    return (Said.DOUBTFUL, doubt) if doubt else _what_the_chip_says(table, cells, word, chip)
 
 
 def _without_result(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: str) -> tuple[Said, str] | None:
@@ -214,8 +222,9 @@ def _without_result(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: 
     return (Said.DOUBTFUL, doubt) if doubt else None
 
 
-def _what_the_chip_says(source: ReturnedTable, word: str, chip: ChipUid) -> tuple[Said, str]:
+def _what_the_chip_says(table: TableInput, cells: ReturnedRow, word: str, chip: ChipUid) -> tuple[Said, str]:
     """Return what a row says whose result is ok or spare, or that has none because the whole delivery has none."""
+    delivery = table.delivery
     if chip.doubt:
         return Said.DOUBTFUL, chip.doubt
     if chip.uid:
@@ -224,7 +233,8 @@ def _what_the_chip_says(source: ReturnedTable, word: str, chip: ChipUid) -> tupl
         return Said.SPARE, "a spare that was not used"
     if not word:
         return Said.NOTHING, "its chip UID is empty"
-    if source.fills_chip:
+    wants_chip = delivery.fills_chip and ("chip" in table.source.keys or delivery.lists_chips)
+    if wants_chip and cells.uuid not in delivery.completed:
         return Said.DOUBTFUL, "its result is ok, but its chip UID is empty"
     return Said.ENCODED, ""
 
@@ -248,7 +258,8 @@ def deliveries(tables: Collection[tuple[ReturnedTable, int]]) -> dict[int, Deliv
             there = frozenset(_uuids(chips_only))
             # Chip UIDs of a few cards only may just as well be those of the rejects.
             completed = ok if ok <= there else completed
-        found[round_] = Delivery(bool(with_results), completed)
+        fills_chip = any(table.fills_chip for table in of_round)
+        found[round_] = Delivery(bool(with_results), fills_chip, bool(chips_only), completed)
     return found
 
 

@@ -38,6 +38,8 @@ _PHRASES: Mapping[str, tuple[str, ...]] = {
         "resultate", "resultaten", "befund", "zustand", "etat", "statut",
         "resultado", "estado", "resultaat", "uitslag", "toestand", "risultato", "esito", "stato", "wynik", "vysledek",
         "tulo", "verdict", "encoded", "encoding", "written", "programmed", "kodiert", "codiert", "beschrieben",
+        "sonuc", "результат", "результаты", "结果", "結果", "결과", "αποτελεσμα", "kontrolle", "prufergebni",
+        "good", "readable", "verified", "works", "work", "working", "valid", "gut", "lesbar", "write ok", "is ok",
         "encode", "codificado", "codificada", "grabado", "gecodeerd", "pas fail", "pass fail", "ok", "ok nok",
         "ok failed", "success", "successful", "erfolg", "erfolgreich", "exito", "succe", "passed",
     ),
@@ -64,10 +66,31 @@ _ABOUT_ENCODING = words(
     "karte karten tarjeta schreib ecriture grabacion supplier kodierungs codierungs beim"
 )
 _FILLER = words("of the der des die das den dem de la le les el los du del della di da van het een d l a")
-_IGNORED = frozenset(
-    {"why", "chip to destroy", "start with", "language code", "encoding type", "read only", "interaction counter"}
-)
-"""Columns of our own workbooks and layouts that say nothing about the encoding, as :func:`_words` leaves them."""
+_IGNORED = frozenset({"why", "chip to destroy", "start with"})
+"""Columns of our own workbooks that say nothing about the encoding, as :func:`_words` leaves them."""
+_UNNEEDED = frozenset(
+    {
+        "type", "content", "uri type", "description", "interaction counter", "uid mirror",
+        "interaction counter mirror", "language code", "language", "encoding type", "text encoding", "charset",
+        "read only", "locked", "lock", "lock status", "write protected", "protected", "password", "url", "uri",
+        "link", "record type", "ndef", "ndef type", "ndef size", "ndef record", "payload", "chip type", "tag type",
+        "ic type", "technology", "tech", "manufacturer", "maker", "hersteller", "memory", "memory size", "size",
+        "capacity", "counter", "scan count", "read count", "label", "name", "title", "batch name", "tag name",
+        "date", "time", "date time", "timestamp", "day", "datum", "zeit", "uhrzeit", "zeitstempel", "heure",
+        "fecha", "hora", "data", "ora", "tijd", "encoded at", "encoded on", "written at", "encoding date",
+        "encoding time", "operator", "user", "worker", "employee", "initial", "bediener", "operateur", "operador",
+        "machine", "station", "reader", "printer", "encoder", "maschine", "lot", "lot number", "batch",
+        "batch number", "charge", "lote", "order", "order number", "order no", "job", "po", "po number", "auftrag",
+        "bestellung", "box", "box number", "box no", "carton", "karton", "tray", "reel", "roll", "rolle", "pallet",
+        "palette", "bag", "position", "slot", "row", "line", "line number", "index", "seq", "sequence",
+        "sequence number", "zeile", "ligne", "lfd nr", "item", "item number", "quantity", "qty", "menge", "anzahl",
+        "weight", "price", "customer", "client", "kunde", "product", "article", "artikel", "sku", "part number",
+        "model", "design", "artwork", "delivery", "shipment", "lieferung", "version", "attempt", "versuch",
+        "versuche", "duration",
+    }
+)  # fmt: skip
+"""Columns of tools that write tags, and of orders, machines and parcels, that say nothing about the encoding; what is
+in them is looked at all the same."""
 _SHOWN_TITLES = 12
 _SHOWN_TITLE = 40
 """Characters."""
@@ -86,7 +109,7 @@ def _words(title: str) -> tuple[str, ...]:
     """Return the words of a title: no case, accents, punctuation or plurals; ``ChipUID`` is two words."""
     text = normalize("NFKD", _CAMEL.sub(" ", title[:_MAX_TITLE]).replace("UUI Ds", "UUIDs").replace("UI Ds", "UIDs"))
     text = "".join(each for each in text if not combining(each)).casefold()
-    words = re.sub(r"[^a-z0-9]+", " ", text.replace("°", " ")).split()
+    words = re.sub(r"[\W_]+", " ", text.replace("°", " ")).split()
     return tuple(_singular(word) for word in words)
 
 
@@ -100,6 +123,7 @@ def understand_title(title: str) -> tuple[str, bool] | None:
     """Return which column a title stands for, and whether it is just the title of our own workbook; or None.
 
     Longer titles are understood word by word: ``UUID der Karte``, ``NFC tag UID (hex)``, ``Encoding result*``.
+    The key is empty for a column that is known, but not needed.
     """
     for text in dict.fromkeys((title, _BRACKETS.sub(" ", title))):
         said = _words(text)
@@ -110,9 +134,17 @@ def understand_title(title: str) -> tuple[str, bool] | None:
                 return key, True
         if " ".join(said) in _IGNORED:
             return "", True
+        if " ".join(said) in _UNNEEDED:
+            return "", False
         if found := _by_words(said):
             return found, False
     return None
+
+
+@lru_cache(4096)
+def mentions_result(title: str) -> bool:
+    """Return whether a word of a title means results: ``Status code``."""
+    return not _RESULT.isdisjoint(_words(title))
 
 
 def _by_words(title: tuple[str, ...]) -> str:
@@ -153,7 +185,9 @@ def _split_compound(words: Sequence[str]) -> list[str]:
 
 def is_title(cell: object) -> bool:
     """Return whether a cell is a title of ours, so that a row of such cells is a row of titles."""
-    return isinstance(cell, str) and 0 < len(cell) <= _MAX_TITLE and understand_title(cell) is not None
+    if not isinstance(cell, str) or not 0 < len(cell) <= _MAX_TITLE:
+        return False
+    return understand_title(cell) not in {None, ("", False)}
 
 
 @dataclass(frozen=True, slots=True)

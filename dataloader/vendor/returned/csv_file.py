@@ -65,7 +65,8 @@ def text_grids(path: Path, reading: Reading, *, from_top: bool = False) -> Itera
         dialect = _dialect(path, stream, reading)
         dialect = replace(dialect, first=0) if from_top else dialect
         stream.seek(0)
-        yield iter([Grid("", "line", _rows(path, stream, dialect))])
+        above: list[tuple[int, str]] = []
+        yield iter([Grid("", "line", _rows(path, stream, dialect, above), above=above)])
 
 
 def _encoding(path: Path) -> str:
@@ -115,11 +116,13 @@ def _fields(lines: Sequence[str], delimiter: str) -> list[str] | None:
         return None
 
 
-def _rows(path: Path, stream: TextIO, dialect: Dialect) -> Iterator[GridRow]:
+def _rows(path: Path, stream: TextIO, dialect: Dialect, above: list[tuple[int, str]]) -> Iterator[GridRow]:
     lines = _lines(path, stream)
-    for above in range(dialect.first):
-        if UUID_LIKE.search(next(lines, "")):
-            raise InputError(Problem(f"{path}, line {above + 1}", ABOVE, ABOVE_TODO))
+    for number in range(1, dialect.first + 1):
+        line = next(lines, "")
+        if UUID_LIKE.search(line):
+            raise InputError(Problem(f"{path}, line {number}", ABOVE, ABOVE_TODO))
+        above.append((number, line.strip()))
     number = dialect.first
     for line in lines:
         first = number = number + 1

@@ -1,6 +1,6 @@
 """Grids: the rows of cells of a returned file, before anybody knows what they mean."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,6 +33,12 @@ class Grid:
     hidden: bool = False
     about: Mapping[str, str] = field(default_factory=dict)
     """What the workbook says of its batch."""
+    hidden_columns: frozenset[int] = frozenset()
+    """The columns that nobody sees, from 0."""
+    comments: Sequence[tuple[str, str]] = ()
+    """Where comments are on cells, and what they say."""
+    above: list[tuple[int, str]] = field(default_factory=list)
+    """Lines of text above the rows, once the first row was read."""
 
 
 def text_of(cell: Cell) -> tuple[str, CellKind]:

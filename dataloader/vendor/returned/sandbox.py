@@ -5,9 +5,9 @@ row and column would take more memory than any machine has, and end the program.
 which has a limit, and the one that started it says what is wrong. See ``workbook_file``.
 
 stdin has one line, the options as JSON. stdout gets lines of JSON: an object for each sheet (name, whether it is
-hidden, what the workbook says of its batch); below it lists of rows ``[number, hidden, struck columns, cells]``; an
-object with ``problem`` (the rule, and what to do) for a file that cannot be used, with ``unsafe`` if it would do harm;
-and one with ``end`` last.
+hidden, what the workbook says of its batch, hidden columns, comments); below it lists of rows ``[number, hidden,
+struck columns, cells]``; an object with ``problem`` (the rule, and what to do) for a file that cannot be used, with
+``unsafe`` if it would do harm; and one with ``end`` last.
 """
 
 import resource
@@ -31,6 +31,7 @@ MAX_SECONDS = 300
 """Seconds of processor time; a million rows take a few."""
 _CHUNK = 1000
 _ABOUT_ROWS = 40
+_MAX_COMMENTS = 10_000
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """How files begin that hold older workbooks, or encrypted ones ([MS-CFB], 2.2)."""
 
@@ -106,8 +107,17 @@ def _tell_all(packed: Packed) -> None:
     hidden = [name in packed.hidden for name, _ in packed.sheets]
     for at, metadata in enumerate(book.sheets_metadata):
         if metadata.typ is SheetTypeEnum.WorkSheet:
-            _tell({"sheet": metadata.name, "hidden": hidden[at] if at < len(hidden) else False, "about": about})
-            _tell_sheet(book.get_sheet_by_index(at), marks[at] if at < len(marks) else Marks())
+            mark = marks[at] if at < len(marks) else Marks()
+            _tell(
+                {
+                    "sheet": metadata.name,
+                    "hidden": hidden[at] if at < len(hidden) else False,
+                    "about": about,
+                    "hidden_columns": sorted(mark.columns),
+                    "comments": mark.comments[:_MAX_COMMENTS],
+                }
+            )
+            _tell_sheet(book.get_sheet_by_index(at), mark)
 
 
 def _only_open(stream: IO[bytes]) -> None:

@@ -8,8 +8,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from dataloader.common import InputError, Problem, listed, short
-from dataloader.vendor.chip_uid import CellKind, are_decimal, is_decimal, looks_like_chip
+from dataloader.common import InputError, Problem, listed, many, raise_problems, short
+from dataloader.vendor.chip_uid import CellKind, are_decimal
 from dataloader.vendor.returned.columns import (
     KEYS,
     MAX_HEAD,
@@ -24,7 +24,11 @@ from dataloader.vendor.returned.columns import (
 from dataloader.vendor.returned.csv_file import ABOVE, ABOVE_TODO, UUID_LIKE
 from dataloader.vendor.returned.grid import Cell, Grid, GridRow, text_of
 from dataloader.vendor.returned.options import Reading
-from dataloader.vendor.returned.words import names_rejects, says_failed, says_nothing, says_result
+from dataloader.vendor.returned.survey import Survey
+from dataloader.vendor.returned.words import (
+    names_rejects,
+    says_failed,
+)
 
 MAX_CELL = 10_000
 """Characters; longer than any remark, and a third of what a spreadsheet's cell can hold."""
@@ -38,8 +42,12 @@ _MATTERS = frozenset(KEYS) - {"note", "snapset"}
 _SHOWN = 40
 """Characters of a cell that messages repeat."""
 _MARKED = re.compile(r'=\s*"(.*)"\s*\Z', re.DOTALL)
-_SHORTEST_DECIMAL = 8
 _EMPTY = ("",) * len(KEYS)
+_OWN_SHEETS = frozenset({"Read me", "Batch"})
+"""Sheets of our own workbooks beside that of the cards."""
+_HOLDS = {"result": "results", "chip": "chip UIDs", "uuid": "UUIDs that differ from the cards'"}
+_OF_CARDS = (("number", True), ("number", False), ("chip", True), ("chip", False))
+"""Titles of a list of cards."""
 
 
 class ReturnedRow(NamedTuple):
@@ -55,7 +63,7 @@ class ReturnedRow(NamedTuple):
     result: Cell
     note: Cell
     hidden: str = ""
-    """Why it does not count unless the operator says so: ``hidden``, ``on a hidden sheet``, ``struck through``."""
+    """Why it does not count unless the operator says so: its row is hidden, or its column."""
 
 
 @dataclass(slots=True)
@@ -83,6 +91,10 @@ class ReturnedTable:
     """Whether that is the name of its sheet."""
     unread: tuple[str, ...] = ()
     """The columns that were not understood, as messages call them."""
+    remarks: list[tuple[str, str]] = field(default_factory=list)
+    """Where it is said, beside the rows of its file, that something failed, and the words."""
+    ignored: list[str] = field(default_factory=list)
+    """Sheets of its file, and comments, that were not read."""
     hidden: int = 0
     """How many of its rows are hidden or struck through, and do not count."""
     total: int = 0
@@ -105,22 +117,40 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
     Raises:
         InputError: it holds no table of cards; or something in it that was not understood could matter.
     """
-    found = rows = 0
+    rows = 0
+    found: list[ReturnedTable] = []
     heads: list[list[list[Cell]]] = []
+    remarks: list[tuple[str, str]] = []
+    ignored: list[str] = []
+    problems: list[Problem] = []
     for grid in grids:
+        where = f"{place}, sheet {short(grid.sheet, MAX_SHEET)}" if grid.sheet else place
+        remarks += [(f"{where}, cell {cell}, comment", text) for cell, text in grid.comments if says_failed(text)]
+        if grid.comments:
+            ignored.append(f"{where}: {many(len(grid.comments), 'comment')} on cells")
         head = list(islice(grid.rows, MAX_HEAD))
         cells = [_texts(row.cells) for row in head]
         columns = find_columns(cells, reading.columns, reading.uuid_titles)
         if columns is None:
             heads.append(cells)
+            if grid.sheet not in _OWN_SHEETS or not grid.about:
+                problem, said = _without_table(where, grid, chain(head, grid.rows))
+                problems += problem
+                remarks += said
+                ignored += [f"{where}: it has no column of UUIDs"] if cells else []
             continue
-        found += 1
         for row, texts in zip(head[: columns.row], cells, strict=False):
             if any(map(UUID_LIKE.search, texts)):
-                where = f"{path}, sheet {short(grid.sheet, MAX_SHEET)}, {grid.unit} {row.number}"
-                raise InputError(Problem(where, ABOVE, ABOVE_TODO))
-        shown = place if found == 1 else f"{place}, sheet {short(grid.sheet, MAX_SHEET)}"
+                raise InputError(
+                    Problem(
+                        f"{path}, sheet {short(grid.sheet, MAX_SHEET)}, {grid.unit} {row.number}", ABOVE, ABOVE_TODO
+                    )
+                )
+            grid.above.append((row.number, _line(texts)))
+        remarks += [(f"{where}, {grid.unit} {number}", text) for number, text in grid.above if says_failed(text)]
+        shown = where if found else place
         for table in _Reader(path, shown, grid, reading).read(columns, chain(head[columns.row :], grid.rows)):
+            found.append(table)
             rows += table.total
             if rows > reading.max_rows:
                 rule = f"has more than {reading.max_rows:,} rows, far more than the cards of the batch"
@@ -129,6 +159,34 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
     if not found:
         fullest = max(heads, key=lambda rows: max(map(len, rows), default=0), default=[])
         raise InputError(Problem(str(path), *nothing_found(fullest, reading.columns)))
+    raise_problems(problems)
+    found[0].remarks += remarks
+    found[0].ignored += ignored
+
+
+def _without_table(where: str, grid: Grid, rows: Iterator[GridRow]) -> tuple[list[Problem], list[tuple[str, str]]]:
+    """Return why a sheet without titles that are understood matters, and what it says of failures."""
+    problems: list[Problem] = []
+    remarks: list[tuple[str, str]] = []
+    for row in rows:
+        texts = _texts(row.cells)
+        place, line = f"{where}, {grid.unit} {row.number}", _line(texts)
+        rule = ""
+        if UUID_LIKE.search(line):
+            rule = "has a UUID, but no titles that are understood are above it"
+        elif any(understand_title(text) in _OF_CARDS for text in texts):
+            rule = "lists cards without their UUIDs, so that it cannot be read"
+        elif names_rejects(grid.sheet) and line:
+            rule = "seems to list cards that failed, without their UUIDs, so that it cannot be read"
+        if rule:
+            return [Problem(place, rule, "give it the titles UUID and Result, or remove the sheet")], []
+        if says_failed(line):
+            remarks.append((place, line))
+    return problems, remarks
+
+
+def _line(texts: list[str]) -> str:
+    return " ".join(text.strip() for text in texts if text.strip())
 
 
 def _texts(cells: list[Cell]) -> list[str]:
@@ -153,26 +211,6 @@ def unmarked(text: str) -> str:
     return text
 
 
-@dataclass(slots=True)
-class _Survey:
-    """What was seen in a column that was not understood."""
-
-    name: str
-    title: str
-    filled: bool = False
-    failed: tuple[int, str] | None = None
-    """The first row that says that a card failed, and how."""
-    result: tuple[int, str] | None = None
-    chip: tuple[int, str] | None = None
-    uuid: tuple[int, str] | None = None
-    """The first row with a UUID that is not the one in the column of UUIDs."""
-    decimal: bool = True
-    """Whether all its cells could be decimal chip UIDs."""
-    all_results: bool = True
-    seen: set[str] = field(default_factory=set)
-    """Texts that were looked at before: most columns repeat a few."""
-
-
 class _Reader:
     """Reads the tables of one grid: there may be several, one below the other, each with its titles."""
 
@@ -181,6 +219,7 @@ class _Reader:
         self._place = place
         self._grid = grid
         self._reading = reading
+        self._hides_column = ""
 
     def read(self, columns: Columns, rows: Iterator[GridRow]) -> Iterator[ReturnedTable]:
         """Yield the tables; the first of the rows is that of the titles."""
@@ -215,13 +254,19 @@ class _Reader:
         """Read rows into a table, up to the next row of titles; return that, and its columns."""
         pick = itemgetter(*columns.indices)
         width = max(columns.at.values()) + 1
-        all_hidden = self._grid.hidden
         read = {*columns.at.values()}
         is_plain = not columns.unread
-        surveys = {at: _Survey(name, columns.titles[at]) for at, name in columns.unread.items()}
+        known = {at for at, title in enumerate(columns.titles) if understand_title(title) == ("", True)}
+        surveys = {at: Survey(name, columns.titles[at]) for at, name in columns.unread.items()}
+        unseen = [key for key in ("uuid", "chip", "result") if columns.at.get(key) in self._grid.hidden_columns]
+        self._hides_column = (
+            f"its column “{short(columns.titles[columns.at[unseen[0]]], _SHOWN)}” is hidden" if unseen else ""
+        )
         matters = {columns.at[key]: KEYS.index(key) + 1 for key in _MATTERS if key in columns.at}
         uuid_at = columns.at["uuid"]
+        all_hidden = self._grid.hidden or bool(self._hides_column)
         head: tuple[GridRow, Columns] | None = None
+        cards = 0
         for row in rows:
             cells = row.cells
             table.total += 1
@@ -239,12 +284,11 @@ class _Reader:
                     head = row, again
                     break
             if not is_plain or len(cells) > len(columns.titles):
-                known = {at for at, title in enumerate(columns.titles) if understand_title(title) == ("", True)}
-                self._survey(surveys, row, read | known, uuid_at)
+                cards += self._survey(surveys, row, read | known, uuid_at, columns.at.get("chip", -1))
             if picked != _EMPTY:
                 hidden = self._hidden(row, matters) if all_hidden or row.hidden or row.struck else ""
                 table.rows.append(ReturnedRow._make((row.number, *picked, hidden)))
-        self._finish(table, surveys)
+        self._finish(table, surveys, cards)
         return head or (None, None)
 
     def _checked(self, line: int, picked: tuple[Cell, ...]) -> tuple[Cell, ...]:
@@ -276,43 +320,27 @@ class _Reader:
         if self._reading.include_hidden:
             return ""
         if self._grid.hidden:
-            return "on a hidden sheet"
+            return "its row is on a hidden sheet"
         if row.hidden:
-            return "hidden"
-        return "struck through" if row.struck and row.struck & matters.keys() else ""
+            return "its row is hidden"
+        return "its row is struck through" if row.struck and row.struck & matters.keys() else self._hides_column
 
-    def _survey(self, surveys: dict[int, _Survey], row: GridRow, read: set[int], uuid_at: int) -> None:
-        """Note what is in the columns that were not understood."""
+    def _survey(self, surveys: dict[int, Survey], row: GridRow, read: set[int], uuid_at: int, chip_at: int) -> bool:
+        """Note what is in the columns that were not understood; return whether the row has a UUID."""
+        uuid, chip = (
+            unmarked(text_of(row.cells[at])[0]) if 0 <= at < len(row.cells) else "" for at in (uuid_at, chip_at)
+        )
+        is_card = UUID_LIKE.fullmatch(uuid) is not None
         for at, cell in enumerate(row.cells):
             if at in read or cell == "":
                 continue
-            survey = surveys.get(at)
-            if survey is None:
-                survey = surveys[at] = _Survey(f"column {letters(at)} (no title)", "")
-            text = unmarked(text_of(cell)[0]).strip()
-            if not text or text in survey.seen:
-                continue
-            if len(survey.seen) < 1000:  # noqa: PLR2004 - beyond, they are hardly repeated
-                survey.seen.add(text)
-            if says_nothing(text):
-                continue
-            survey.filled = True
-            found = row.number, short(text, _SHOWN)
-            if survey.failed is None and (says_failed(text) or (survey.title and says_failed(survey.title))):
-                survey.failed = found
-            is_result = says_result(text, answers=True)
-            survey.result = survey.result or (found if is_result else None)
-            survey.all_results &= is_result
-            survey.chip = survey.chip or (found if looks_like_chip(text) else None)
-            survey.decimal &= is_decimal(text) and len(text) >= _SHORTEST_DECIMAL
-            if (
-                UUID_LIKE.fullmatch(text)
-                and uuid_at < len(row.cells)
-                and text != unmarked(text_of(row.cells[uuid_at])[0])
-            ):
-                survey.uuid = survey.uuid or found
+            if text := unmarked(text_of(cell)[0]).strip():
+                if at not in surveys:
+                    surveys[at] = Survey(f"column {letters(at)} (no title)", "")
+                surveys[at].see(row.number, text, uuid if is_card else "", chip)
+        return is_card
 
-    def _finish(self, table: ReturnedTable, surveys: dict[int, _Survey]) -> None:
+    def _finish(self, table: ReturnedTable, surveys: dict[int, Survey], cards: int) -> None:
         """Note what is filled in, and stop where something was not understood that could matter.
 
         Raises:
@@ -325,35 +353,22 @@ class _Reader:
         table.decimal = table.fills_chip and are_decimal(
             text for text, kind in (text_of(row.chip) for row in table.rows) if kind is CellKind.TEXT
         )
-        table.unread = tuple(survey.name for survey in surveys.values())
+        table.unread = tuple(survey.name for survey in surveys.values() if not survey.is_unneeded)
         for survey in surveys.values():
-            if problem := self._matters(table, survey):
-                key, (line, text) = problem
+            found = survey.matters(self._reading.columns, cards, results=table.fills_result, chips=table.fills_chip)
+            if found is not None:
                 title = survey.title or survey.name
-                what = {"result": "results", "chip": "chip UIDs", "uuid": "UUIDs that differ from the cards'"}[key]
-                rule = f"{survey.name} was not understood, and seems to hold {what} (“{text}”)"
-                known = f', or --column {key}="TITLE" for the right one' if key in table.keys else ""
-                todo = f'say what it is: --column {key}="{short(title, _SHOWN)}"{known}, or --column {key}= for none'
-                if key == "uuid":
+                what = _HOLDS[found.key]
+                rule = f"{survey.name} was not understood, and seems to hold {what} (“{found.text}”)"
+                known = f', or --column {found.key}="TITLE" for the right one' if found.key in table.keys else ""
+                todo = (
+                    f'say what it is: --column {found.key}="{short(title, _SHOWN)}"{known}, '
+                    f"or --column {found.key}= for none"
+                )
+                if found.key == "uuid":
                     todo = 'if only the other column counts: --column uuid="ITS TITLE"'
-                raise InputError(Problem(f"{self._path}{self._sheet()}, {self._grid.unit} {line}", rule, todo))
-
-    def _matters(self, table: ReturnedTable, survey: _Survey) -> tuple[str, tuple[int, str]] | None:
-        """Return which of our columns another one could be, and what makes it so; None if it does not matter."""
-        named = self._reading.columns
-        if "result" not in named:
-            if survey.failed:
-                return "result", survey.failed
-            if not table.fills_result and survey.result and survey.all_results:
-                return "result", survey.result
-        if "chip" not in named and survey.filled:
-            if survey.chip:
-                return "chip", survey.chip
-            if not table.fills_chip and survey.decimal:
-                return "chip", (0, "digits only")
-        if "uuid" not in named and survey.uuid:
-            return "uuid", survey.uuid
-        return None
+                where = f", {self._grid.unit} {found.line}" if found.line else ""
+                raise InputError(Problem(f"{self._path}{self._sheet()}{where}", rule, todo))
 
 
 def unread_columns(table: ReturnedTable) -> str:

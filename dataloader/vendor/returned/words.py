@@ -10,23 +10,40 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_BAD = words(  # English, German, French, Spanish, Portuguese, Italian, Dutch.
+_BAD = words(  # English, German, French, Spanish, Portuguese, Italian, Dutch; then some words of others.
     "fail failed fails failure failures failing error errors err nok ng reject rejected rejects rejection defect "
     "defective defects broken scrap scrapped void voided damaged destroyed unreadable unusable faulty bad dead missing "
-    "unencoded blank timeout aborted cancelled canceled invalid wrong misprint "
-    "fehler fehlerhaft fehlgeschlagen defekt defekte kaputt ausschuss nio unlesbar zerstort beschadigt ungultig "
-    "echec echoue echouee erreur defectueux defectueuse rebut rejete rejetee illisible endommage "
-    "fallo fallido fallida fallada fallado defectuoso defectuosa rechazado rechazada averiado danado ilegible "
-    "falha falhou erro defeituoso rejeitado errore errori fallito fallita difettoso scarto guasto "
-    "mislukt fout fouten afgekeurd onleesbaar beschadigd kapot uitval"
+    "unencoded blank timeout aborted cancelled canceled invalid wrong misprint misprints ko bust waste wasted trash "
+    "destroy discard discarded rework reworked redo retry reencode quarantine quarantined pending skipped incomplete "
+    "withdrawn unusable unwritten withheld "
+    "fehler fehlerhaft fehlgeschlagen defekt defekte kaputt ausschuss nio unlesbar zerstort zerstoren beschadigt "
+    "ungultig schlecht makulatur nacharbeit vernichten vernichtet gesperrt abfall fehldruck sperrbestand "
+    "echec echecs echoue echouee erreur erreurs defectueux defectueuse rebut rebuts rejete rejetee rejets illisible "
+    "endommage detruire "
+    "fallo fallos fallido fallida fallada fallado defectuoso defectuosa rechazado rechazada rechazados rechazadas "
+    "averiado danado ilegible destruir "
+    "falha falhas falhou erro erros defeituoso rejeitado rejeitados errore errori fallito fallita difettoso scarto "
+    "scarti scartato guasto mislukt fout fouten afgekeurd afgekeurde onleesbaar beschadigd kapot uitval "
+    "kasseret kasserade underkand underkanda fejl fel feil defekter odottaa hylatty hylatyt virhe viallinen "
+    "zly bledny blad brak odrzucone odrzucony wadliwy chyba vadny zmetek spatne hibas selejt "
+    "hatali basarisiz bozuk брак ошибка сбои негоден негодные плохои дефект помилка неуспешно αποτυχια σφαλμα "
+    "失败 失敗 不良 不合格 错误 錯誤 エラー 실패 불량 오류"
+)
+_SPACELESS = re.compile("失败|失敗|不良|不合格|错误|錯誤|エラー|실패|불량|오류")
+"""Words of languages that put no blanks between words."""
+_CROSSES = re.compile(
+    "[\N{MULTIPLICATION SIGN}\N{MULTIPLICATION X}\N{HEAVY MULTIPLICATION X}\N{BALLOT X}"
+    "\N{HEAVY BALLOT X}\N{CROSS MARK}\N{BALLOT BOX WITH X}\N{NO ENTRY SIGN}\N{THUMBS DOWN SIGN}]"
 )
 _GOOD = words(
     "ok okay pass passed success successful succeeded done good encoded written programmed verified valid io "
     "erfolgreich erfolg gut kodiert codiert beschrieben reussi reussie bon encode correcto correcta exito exitoso "
-    "codificado codificada bien gelukt goed gecodeerd geslaagd riuscito sucesso"
+    "codificado codificada bien gelukt goed gecodeerd geslaagd riuscito sucesso green grun works working readable "
+    "lesbar godkendt godkand hyvaksytty dobry basarili годен успешно 成功 良 良品 合格 양호"
 )
 _ANSWERS = words("yes no y n true false ja nein oui non si nee sim nao")
 """Results only where nothing else says what became of the cards: many columns hold these."""
+_DENIALS = words("no n 0 false nein non nee nao f ne nie nej ei")
 _NONE = words("no none not without 0 kein keine ohne sans aucun aucune sin ningun ninguna geen zonder senza")
 _NOT = words("not never non nicht niet nie no pas sin un didnt wasnt isnt couldnt cannot cant")
 _DONE = words(
@@ -36,7 +53,16 @@ _DONE = words(
     "encode encodee encodage programme ecrite ecrit lisible utiliser "
     "codificado codificada grabado grabada usar legible gecodeerd leesbaar gebruiken codificata scritto"
 )
-_SPLIT = re.compile(r"[^a-z0-9]+")
+_ABOUT = words("the this card chip tag karte puce is was")
+_SPLIT = re.compile(r"[\W_]+")
+_LETTERS = str.maketrans(
+    {
+        "\N{LATIN SMALL LETTER L WITH STROKE}": "l",
+        "\N{LATIN SMALL LETTER O WITH STROKE}": "o",
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+    }
+)
+"""Letters that are no letter with an accent, as Unicode has it."""
 _MAX = 2_000
 """Characters of a cell that are looked at."""
 
@@ -44,7 +70,9 @@ _MAX = 2_000
 @lru_cache(8192)
 def _tokens(text: str) -> tuple[str, ...]:
     text = normalize("NFKD", text[:_MAX].replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", ""))
-    plain = "".join(each for each in text if not combining(each)).casefold()
+    plain = "".join(each for each in text if not combining(each)).casefold().translate(_LETTERS)
+    plain = re.sub(r"\bre-(?=encod|writ|do|work|try)", "re", plain)
+    plain = _SPACELESS.sub(r" \g<0> ", _CROSSES.sub(" ko ", plain))
     # "n.i.O." and "i.O.", in which German says not in order and in order.
     plain = re.sub(r"\bn\s*\.?\s*i\s*\.\s*o\b", " nio ", plain)
     return tuple(filter(None, _SPLIT.split(re.sub(r"\bi\s*\.\s*o\b", " io ", plain))))
@@ -67,6 +95,12 @@ def says_not_encoded(text: str) -> bool:
     )
 
 
+def is_failure(text: str) -> bool:
+    """Return whether a text is a result by itself that says failed: ``KO``, ``chip defective``."""
+    tokens = {*_tokens(text)}
+    return bool(tokens & _BAD) and tokens <= _BAD | _ABOUT
+
+
 def says_result(text: str, *, answers: bool) -> bool:
     """Return whether a whole text is a result such as ``ok`` or ``passed``.
 
@@ -76,6 +110,16 @@ def says_result(text: str, *, answers: bool) -> bool:
     """
     tokens = {*_tokens(text)}
     return bool(tokens) and (tokens <= _GOOD or (answers and tokens <= _GOOD | _ANSWERS))
+
+
+def says_no(text: str) -> bool:
+    """Return whether a whole text is an answer that denies: ``no``, ``false``, ``0``."""
+    return {*_tokens(text)} <= _DENIALS
+
+
+def says_good(title: str) -> bool:
+    """Return whether a title asks whether all is well, so that ``no`` below it is a failure: ``Readable``."""
+    return not {*_tokens(title)}.isdisjoint(_GOOD)
 
 
 def says_nothing(text: str) -> bool:

@@ -106,7 +106,15 @@ def _grids(records: Iterator[Any]) -> Iterator[Grid]:
     record = next(records, None)
     while record is not None:
         sheet = _Rows(records)
-        yield Grid(record["sheet"], "row", iter(sheet), record["hidden"], record["about"])
+        yield Grid(
+            record["sheet"],
+            "row",
+            iter(sheet),
+            record["hidden"],
+            record["about"],
+            frozenset(record["hidden_columns"]),
+            [(ref, text) for ref, text in record["comments"]],
+        )
         for _ in sheet:
             pass
         record = sheet.after

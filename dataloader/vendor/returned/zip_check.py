@@ -35,6 +35,7 @@ _MARKS = {
         (rb"(hidden|zeroHeight)\s*=", (b"hidden", b"zeroHeight")),
         (rb"\sht\s*=\s*[\"']0", (b" ht", b"\t", b"\n", b"\r")),
         (rb"strike[\s/>]", (b"strike",)),
+        (rb"\swidth\s*=\s*[\"']0", (b" width", b"\twidth")),
     )
     for literal in literals
 }
@@ -42,6 +43,10 @@ _MARKS = {
 _REF = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})(?::\$?([A-Z]{1,3})\$?([0-9]{1,7}))?\Z")
 _MAX_SPREAD = 10_000_000
 """Cells of one formula."""
+_MAX_COLUMNS = 16_384
+"""Of a sheet."""
+_SHOWN = 200
+"""Characters of a comment."""
 _FALSE = frozenset({"0", "false", "off", "none"})
 _AGAIN = "have it saved as .xlsx again, or as CSV"
 _NO_BOOK = "unpack it, and give the workbook or CSV file in it"
@@ -73,6 +78,10 @@ class Marks:
     """Rows that are hidden, or filtered out."""
     struck: dict[int, set[int]] = field(default_factory=dict)
     """The columns whose text is struck through, by row."""
+    columns: set[int] = field(default_factory=set)
+    """Columns that are hidden."""
+    comments: list[tuple[str, str]] = field(default_factory=list)
+    """The cells that have comments, and what these say."""
 
 
 @dataclass(slots=True)
@@ -113,6 +122,8 @@ class _Package:
         self._infos = archive.infolist()
         # Parts have the same name in any case; some programs write backslashes.
         self._names = {_name(info): info for info in self._infos}
+        if len(self._names) < len(self._infos):
+            raise PackedError("is damaged: it has two parts of one name", _AGAIN)
         self._check_directory(max_size)
 
     def _check_directory(self, max_size: int) -> None:
@@ -146,6 +157,8 @@ class _Package:
         for _, part, _ in sheets:
             if part in self._names and part not in seen and (part in marked or styles or strings):
                 seen[part] = _Sheet(styles, strings).parse(self._archive, self._names[part])
+            if comments := self._comments(part):
+                seen.setdefault(part, Marks()).comments = comments
         return Packed(
             self._as_usual(book, relations, [part for _, part, _ in sheets]),
             [(name, seen.get(part) or Marks()) for name, part, _ in sheets],
@@ -189,6 +202,16 @@ class _Package:
             and _attribute(each, "TargetMode").lower() != "external"
             and _attribute(each, "Type").lower().endswith(kind)
         }
+
+    def _comments(self, sheet: str) -> list[tuple[str, str]]:
+        """Return the comments on the cells of a sheet."""
+        parts = {part for kind in ("/comments", "/threadedcomment") for part in self._relations(sheet, kind).values()}
+        return [
+            (_attribute(each, "ref")[:_SHOWN], " ".join("".join(each.itertext()).split())[:_SHOWN])
+            for part in sorted(parts & {*self._names})
+            for each in self._tree(part)
+            if _local(each.tag) in {"comment", "threadedcomment"}
+        ]
 
     def _tree(self, name: str) -> Iterator[Element]:
         info = self._names[name]
@@ -399,6 +422,8 @@ class _Sheet(_Parser):
             self._formula(attributes)
         elif local == "strike" and self._row >= 0 and attributes.get("val", "").lower() not in _FALSE:
             self._strike()
+        elif local == "col":
+            self._columns(attributes)
         elif local == "sheetFormatPr":
             self._hides_all = attributes.get("zeroHeight", "0").lower() not in _FALSE
 
@@ -412,6 +437,12 @@ class _Sheet(_Parser):
     def text(self, data: str) -> None:
         if self._value is not None:
             self._value.append(data)
+
+    def _columns(self, attributes: dict[str, str]) -> None:
+        first, last = (attributes.get(name, "") for name in ("min", "max"))
+        is_hidden = attributes.get("hidden", "0").lower() not in _FALSE or _is_flat(attributes.get("width", ""))
+        if is_hidden and first.isdecimal() and last.isdecimal():
+            self._marks.columns.update(range(int(first) - 1, min(int(last), _MAX_COLUMNS)))
 
     def _begin_row(self, attributes: dict[str, str]) -> None:
         number = attributes.get("r", "")
@@ -451,9 +482,10 @@ class _Sheet(_Parser):
             self._marks.formulas.setdefault(row, set()).update(range(left, right + 1))
 
 
-def _is_flat(height: str) -> bool:
+def _is_flat(size: str) -> bool:
+    """Return whether a height or width leaves nothing to see."""
     try:
-        return float(height) < 1
+        return float(size) < 1
     except ValueError:
         return False
 

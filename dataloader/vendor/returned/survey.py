@@ -1,0 +1,136 @@
+"""Look at a column that was not understood: whether it could be one of those that matter."""
+
+from collections.abc import Container
+from typing import NamedTuple
+
+from dataloader.common import short
+from dataloader.vendor.chip_uid import is_decimal, looks_like_chip
+from dataloader.vendor.returned.columns import mentions_result, understand_title
+from dataloader.vendor.returned.csv_file import UUID_LIKE
+from dataloader.vendor.returned.words import says_failed, says_good, says_no, says_nothing, says_result
+
+_SHOWN = 40
+"""Characters of a cell that messages repeat."""
+_MAX_KINDS = 5
+"""Texts in a column up to which it may sort cards into kinds."""
+_MAX_SEEN = 1000
+"""Texts that are remembered; beyond, they are hardly repeated."""
+_SHORTEST_DECIMAL = 8
+"""Digits of a chip UID as a decimal number."""
+
+
+class Finding(NamedTuple):
+    """What a column could be."""
+
+    key: str
+    """One of our columns: ``result``, ``chip`` or ``uuid``."""
+    line: int
+    """The row that says so; 0 for the whole column."""
+    text: str
+
+
+class Survey:
+    """What was seen in one column.
+
+    Args:
+        name: what messages call it.
+        title: its title, empty if it has none.
+    """
+
+    def __init__(self, name: str, title: str) -> None:
+        self.name = name
+        self.title = title
+        means = understand_title(title)
+        self.is_unneeded = means == ("", False)
+        """Whether its title is known as one of a column that does not matter."""
+        self._is_result = means is not None and means[0] == "result"
+        self._asks_good = self._is_result or says_good(title)
+        self._asks_failed = bool(title) and says_failed(title)
+        self._filled = 0
+        """Cards that have something in it."""
+        self._own = 0
+        """Cards whose own UUID is in it."""
+        self._failed: Finding | None = None
+        self._result: Finding | None = None
+        self._chip: Finding | None = None
+        self._uuid: Finding | None = None
+        self._said = 0
+        """Texts that say anything."""
+        self._all_results = True
+        self._all_decimal = True
+        self._seen: set[str] = set()
+        """Texts that were looked at before: most columns repeat a few."""
+
+    def see(self, line: int, text: str, uuid: str, chip: str) -> None:
+        """Look at a cell that is not empty.
+
+        Args:
+            line: the number of its row.
+            text: its text.
+            uuid: the UUID of the row, empty if it has none.
+            chip: the chip UID of the row.
+        """
+        self._filled += bool(uuid)
+        if uuid and len(text) >= len(uuid) and (uuids := UUID_LIKE.findall(text)):
+            if {*uuids} == {uuid}:
+                self._own += 1
+            else:
+                self._uuid = self._uuid or Finding("uuid", line, short(text, _SHOWN))
+        if self._chip is None and looks_like_chip(text) and _bare(text) != _bare(chip):
+            self._chip = Finding("chip", line, short(text, _SHOWN))
+        if text in self._seen:
+            return
+        if len(self._seen) < _MAX_SEEN:
+            self._seen.add(text)
+        found = Finding("result", line, short(text, _SHOWN))
+        if self._failed is None and self._fails(text):
+            self._failed = found
+        if not says_nothing(text):
+            self._said += 1
+            is_result = says_result(text, answers=True)
+            self._result = self._result or (found if is_result else None)
+            self._all_results &= is_result
+            self._all_decimal &= is_decimal(text) and len(text) >= _SHORTEST_DECIMAL
+
+    def _fails(self, text: str) -> bool:
+        """Return whether a text in the column says that a card failed."""
+        if self._asks_good and says_no(text):
+            return True
+        if says_nothing(text):
+            return False
+        return says_failed(text) or self._asks_failed or (self._is_result and not says_result(text, answers=True))
+
+    def _sorts(self, cards: int, *, results: bool) -> bool:
+        """Return whether it sorts the cards as results do, where its title says so or there are no results."""
+        if self.is_unneeded or (results and not self._asks_good and not mentions_result(self.title)):
+            return False
+        return 1 < len(self._seen) + (self._filled < cards) <= min(_MAX_KINDS, cards - 1)
+
+    def matters(self, named: Container[str], cards: int, *, results: bool, chips: bool) -> Finding | None:
+        """Return which of our columns it could be, None if it does not matter.
+
+        Args:
+            named: the columns that the operator has named.
+            cards: how many rows of cards there are.
+            results: whether our column of results is filled in.
+            chips: whether our column of chip UIDs is.
+        """
+        found: list[Finding | None] = []
+        if "result" not in named:
+            found.append(self._failed)
+            found.append(self._result if self._all_results and not results and not self.is_unneeded else None)
+        if "chip" not in named:
+            found.append(self._chip)
+            is_decimal_chip = self._said and self._all_decimal and not chips
+            found.append(Finding("chip", 0, "digits only") if is_decimal_chip else None)
+        if "uuid" not in named:
+            found.append(self._uuid)
+            found.append(Finding("uuid", 0, "nothing in some rows") if 0 < self._own < cards else None)
+        if "result" not in named and self._sorts(cards, results=results):
+            kinds = [short(each, _SHOWN) for each in sorted(self._seen)] + ["nothing"] * (self._filled < cards)
+            found.append(Finding("result", 0, "”, “".join(kinds)))
+        return next((each for each in found if each is not None), None)
+
+
+def _bare(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).upper()

@@ -1,0 +1,361 @@
+"""More files that leave something in doubt, as vendors make them: none of these cards may count as encoded.
+
+Beside each kind of doubt is a file of the same kind in which nothing is in doubt: that is read.
+"""
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from openpyxl.comments import Comment
+
+from dataloader.batch import Manifest, Verdict
+from dataloader.common import InputError
+from dataloader.operations import generate
+from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
+from dataloader.vendor.returned import Reading
+from tests.support.returned_files import (
+    CHIP,
+    NOTE,
+    NUMBER,
+    RESULT,
+    TITLES,
+    UUID,
+    Rows,
+    good_rows,
+    write_csv,
+    write_xlsx,
+)
+
+ALL = set(range(1, 11))
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A batch of ten cards without spares."""
+    return generate("doubts", {"snapset_1a": 6, "empty": 4}, tmp_path_factory.mktemp("doubts")).manifest
+
+
+@pytest.fixture
+def rows(manifest: Manifest) -> Rows:
+    """Its rows, as a careful vendor fills them in."""
+    return good_rows(manifest)
+
+
+def found_of(manifest: Manifest, *paths: Path, **how: Any) -> Reconciliation:
+    """Reconcile files."""
+    return reconcile(manifest, [ReturnedFile(path) for path in paths], Reading(cards=10, **how))
+
+
+def encoded(manifest: Manifest, *paths: Path, **how: Any) -> set[int]:
+    """Return the numbers of the cards that count as encoded; none if the files are refused in one line."""
+    try:
+        found = found_of(manifest, *paths, **how)
+    except InputError as error:
+        return set() if len(error.problems) == 1 else ALL
+    return {each.card.number for each in found.ledger if each.verdict is Verdict.ENCODED}
+
+
+def column(path: Path, rows: Rows, title: str, values: Sequence[str], *, without: Sequence[int] = ()) -> Path:
+    """Write rows with one more column, and without some."""
+    keep = [at for at in range(len(TITLES) + 1) if at not in without]
+    table = [[*row, value] for row, value in zip(rows, values, strict=True)]
+    titles = [*TITLES, title]
+    return write_csv(path, [[row[at] for at in keep] for row in table], titles=[titles[at] for at in keep])
+
+
+def sheets(path: Path, *tables: tuple[str, Sequence[Sequence[Any]]]) -> Path:
+    """Write a workbook of several sheets."""
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for title, table in tables:
+        sheet = book.create_sheet(title)
+        for row in table:
+            sheet.append(list(row))
+    book.save(path)
+    return path
+
+
+# Columns.
+
+
+@pytest.mark.parametrize(
+    ("title", "good", "bad"),
+    [
+        ("QC", "OK", "KO"), ("Prüfung", "✓", "✗"), ("Kontrol", "godkendt", "kasseret"), ("Wynik", "dobry", "zły"),
+        ("Результат", "годен", "брак"), ("结果", "成功", "失败"), ("検査", "良品", "不良"),
+        ("Sonuc", "basarili", "hatali"),
+        ("Tulos", "hyväksytty", "hylätty"), ("Final", "ok", "pending"), ("Final", "ok", "re-encode"),
+        ("Good", "y", "n"),
+        ("Readable", "true", "false"), ("Status", "done", "open"), ("Encoded", "yes", "no"), ("Encoded", "14:05", ""),
+        ("Verified", "yes", ""), ("Status code", "0", "12"), ("Action", "", "destroy"), ("Result 2", "ok", "KO"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("without", [(), (RESULT,)], ids=["beside results", "without results"])
+def test_a_column_that_says_otherwise_is_noticed(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str, good: str, bad: str, without: Sequence[int]
+) -> None:
+    """In any language, under any title: card 3 is not encoded, or the run stops."""
+    values = [bad if at == 2 else good for at in range(10)]
+    assert 3 not in encoded(manifest, column(tmp_path / "back.csv", rows, title, values, without=without))
+
+
+@pytest.mark.parametrize(("good", "bad"), [("A", "B"), ("0", "1"), ("1", "3"), ("x", ""), ("grün", "rot"), ("", "7")])
+def test_without_results_a_column_that_sorts_the_cards_stops_the_run(
+    tmp_path: Path, manifest: Manifest, rows: Rows, good: str, bad: str
+) -> None:
+    """It may be the results; --column says what it is, or that there are none."""
+    values = [bad if at == 2 else good for at in range(10)]
+    path = column(tmp_path / "back.csv", rows, "Class", values, without=(RESULT,))
+    assert encoded(manifest, path) == set()
+    assert encoded(manifest, path, columns={"result": ""}) == ALL
+    # Beside results it is only named.
+    found = found_of(manifest, column(tmp_path / "with.csv", rows, "Class", values))
+    assert found.good
+    assert "“Class”" in str(found.warnings[0])
+
+
+@pytest.mark.parametrize(
+    ("title", "values"),
+    [
+        ("Operator", ["Jo", "Al"]), ("Box", ["1", "2"]), ("Read only", ["yes", "no"]), ("Encoded at", ["9:00", "9:05"]),
+        ("UID mirror", ["no", "no"]), ("URI type (URI, URL, File...)", ["en", "en"]),
+        ("Tag type", ["NTAG213", "NTAG215"]),
+    ],
+)  # fmt: skip
+def test_columns_that_tools_write_are_known(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str, values: list[str]
+) -> None:
+    """They need no answer, and are not named; a failure in them is noticed all the same."""
+    path = column(tmp_path / "back.csv", rows, title, values * 5, without=(RESULT,))
+    found = found_of(manifest, path)
+    assert found.good
+    assert not [str(each) for each in found.warnings if "not understood" in str(each)]
+    assert 3 not in encoded(manifest, column(path, rows, title, ["a", "a", "write error", *["a"] * 7]))
+
+
+def test_a_uuid_that_was_read_back_has_to_be_the_cards(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Another card's, which the column holds twice then; with something before it; or none."""
+    own = [row[UUID] for row in rows]
+    path = tmp_path / "back.csv"
+    assert encoded(manifest, column(path, rows, "Read back", own)) == ALL
+    for wrong in (own[1], own[9], f"en{own[3]}", ""):
+        values = [*own[:2], wrong, *own[3:]]
+        assert 3 not in encoded(manifest, column(path, rows, "Read back", values)), wrong
+
+
+def test_the_rows_own_chip_uid_in_another_column_does_no_harm(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Another one does."""
+    chips = [row[CHIP].lower() for row in rows]
+    assert encoded(manifest, column(tmp_path / "a.csv", rows, "Read back UID", chips)) == ALL
+    chips[2] = "04FFFFFF5A8081"
+    assert encoded(manifest, column(tmp_path / "b.csv", rows, "Read back UID", chips)) == set()
+
+
+@pytest.mark.parametrize("letter", ["B", "E", "F"])
+def test_a_hidden_column_counts_only_if_asked_for(tmp_path: Path, manifest: Manifest, rows: Rows, letter: str) -> None:
+    """UUIDs, chip UIDs or results that nobody sees."""
+    path = write_xlsx(tmp_path / "back.xlsx", rows)
+    book = openpyxl.load_workbook(path)
+    book.worksheets[0].column_dimensions[letter].hidden = True
+    book.save(path)
+    assert encoded(manifest, path) == set()
+    assert encoded(manifest, path, include_hidden=True) == ALL
+
+
+# What is said beside the rows.
+
+
+@pytest.mark.parametrize("text", ["Failed: 3", "# rejected cards: 3 and 7", "Ausschuss: Karte 3", "3 failed"])
+@pytest.mark.parametrize("place", ["above", "below", "above in a workbook", "below in a workbook", "on another sheet"])
+def test_failures_that_are_told_outside_of_the_rows_stop_the_run(
+    tmp_path: Path, manifest: Manifest, rows: Rows, text: str, place: str
+) -> None:
+    """Above the titles, below the rows or on a sheet of its own, where no column tells of them."""
+
+    def written(words: str) -> Path:
+        path = tmp_path / "back.csv"
+        if place == "above":
+            write_csv(path, rows)
+            path.write_text(f"Delivery note\n{words}\n\n{path.read_text()}")
+            return path
+        if place == "below":
+            return write_csv(path, [*rows, [], [words]])
+        path = tmp_path / "back.xlsx"
+        if place == "on another sheet":
+            return sheets(path, ("Cards", [TITLES, *rows]), ("Summary", [["Summary"], [words]]))
+        below = [[words]] if place.startswith("below") else []
+        return write_xlsx(path, [*rows, *below], above=[[words]] if place.startswith("above") else [])
+
+    assert encoded(manifest, written(text)) == set()
+    assert encoded(manifest, written("Failed: 0")) == ALL
+    assert encoded(manifest, written("10 cards, 10 ok")) == ALL
+    rows[2][RESULT] = "failed"
+    assert encoded(manifest, written("Failed: 1")) == ALL - {3}
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("Rejects", [["No."], [3]]),
+        ("Sheet2", [["Card number", "Reason"], [3, "locked"]]),
+        ("Sheet2", [["Karte Nr.", "Grund"], [3, "gesperrt"]]),
+        ("Sheet2", [["Kennung"], ["{uuid}"]]),
+        ("Sheet2", [["Failed cards"], [3]]),
+        ("Ausschuß", [["3"]]),
+    ],
+)
+def test_a_sheet_that_lists_cards_without_uuids_stops_the_run(
+    tmp_path: Path, manifest: Manifest, rows: Rows, name: str, table: list[list[Any]]
+) -> None:
+    """It would be passed over in silence."""
+    table = [[str(cell).format(uuid=rows[2][UUID]) for cell in row] for row in table]
+    assert encoded(manifest, sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), (name, table))) == set()
+
+
+def test_another_sheet_is_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """An address or a date does no harm."""
+    path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Delivery", [["Tags & Co"], ["27 Nov 2026"]]))
+    found = found_of(manifest, path)
+    assert found.good
+    assert "not read: back.xlsx, sheet Delivery: it has no column of UUIDs" in str(found.warnings[0])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["KO", "Rebuts", "Scarti", "Rechazados", "Odrzucone", "不良", "Retry", "Rework", "Nacharbeit", "Makulatur", "Waste",
+     "To destroy", "Vernichten", "Брак", "Quarantine", "Gesperrt"],
+)  # fmt: skip
+def test_a_sheet_of_rejects_is_known_in_any_language(tmp_path: Path, manifest: Manifest, rows: Rows, name: str) -> None:
+    """In a delivery without results, where only its name tells."""
+    table = [["UUID", "Chip UID"], *([row[UUID], row[CHIP]] for row in rows)]
+    path = sheets(tmp_path / "back.xlsx", ("Cards", table[:8]), (name, [table[0], *table[8:]]))
+    assert encoded(manifest, path) == set(range(1, 8))
+
+
+@pytest.mark.parametrize(("text", "stops"), [("this one failed", True), ("my favourite", False)])
+def test_comments_on_cells_are_noticed(
+    tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, stops: bool
+) -> None:
+    """Those of a failure stop the run, others are counted."""
+    path = write_xlsx(tmp_path / "back.xlsx", rows)
+    book = openpyxl.load_workbook(path)
+    book.worksheets[0]["F4"].comment = Comment(text, "Jo")
+    book.save(path)
+    assert encoded(manifest, path) == (set() if stops else ALL)
+    if not stops:
+        assert "1 comment on cells" in str(found_of(manifest, path).warnings[0])
+
+
+@pytest.mark.parametrize("note", ["KO", "chip defective", "wrote {other}", "rejected"])
+def test_a_note_that_contradicts_ok_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, note: str) -> None:
+    """A failure by itself, or another card's UUID."""
+    rows[2][NOTE] = note.format(other=rows[3][UUID])
+    rows[4][NOTE] = f"read back {rows[4][UUID]}"
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
+
+
+def test_totals_do_not_match_no_card(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A line with words in place of a card number, and a sum below the results."""
+    assert found_of(manifest, write_csv(tmp_path / "a.csv", [*rows, ["Total", *[""] * 4, "10 ok", ""]])).good
+    # With a card's number it is a card's row that has lost its UUID.
+    lost = ["3", *[""] * 4, "failed", ""]
+    assert found_of(manifest, write_csv(tmp_path / "b.csv", [*rows, lost])).unknown == 1
+
+
+# Chip UIDs.
+
+
+@pytest.mark.parametrize("other", ["n/a", "-", "04ABCDEF", ""])
+def test_a_column_of_decimal_uids_is_known_whatever_is_between_them(
+    tmp_path: Path, manifest: Manifest, rows: Rows, other: str
+) -> None:
+    """One cell without a number does not make hex of the others."""
+    for at, row in enumerate(rows):
+        row[CHIP] = str(int(f"04A1B2{at:02X}", 16))
+    rows[4][CHIP] = other
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) <= {5}
+
+
+def test_a_few_hex_uids_without_letters_are_hex(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Among others that have some."""
+    for at, row in enumerate(rows):
+        row[CHIP] = f"4{at}A1B2{at}7"
+    rows[4][CHIP] = "45612387"
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL
+
+
+ODD: dict[str, Callable[[str, int], str]] = {
+    "padded at the front": lambda uid, _: f"000000{uid}",
+    "padded at the end": lambda uid, _: f"{uid}000000",
+    "the first part of a longer one": lambda _, at: f"8804A1{at:02X}",
+    "a random number": lambda _, at: f"08F4A1{at:02X}",
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_uids_that_no_chip_has_are_doubts(tmp_path: Path, manifest: Manifest, rows: Rows, kind: str) -> None:
+    """They have the right number of digits, and are not the chip's own all the same."""
+    for at, row in enumerate(rows):
+        row[CHIP] = ODD[kind](row[CHIP], at)
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == set()
+
+
+@pytest.mark.parametrize("uid", ["12345678", "DEADBEEF", "04000000000000", "00000000", "FFFFFFFFFFFFFF"])
+def test_placeholders_are_no_uids(tmp_path: Path, manifest: Manifest, rows: Rows, uid: str) -> None:
+    """Whoever had none at hand typed these."""
+    rows[2][CHIP] = uid
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "a lost zero": lambda uid: uid[1:],
+    "lost zeros of bytes": lambda uid: ":".join(f"{byte:X}" for byte in bytes.fromhex(uid)),
+    "decimal": lambda uid: str(int(uid, 16)),
+    "decimal, reversed": lambda uid: str(int.from_bytes(bytes.fromhex(uid), "little")),
+    "with a check byte": lambda uid: f"{uid}5A",
+    "padded": lambda uid: f"000000{uid}",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_chip_that_may_be_another_cards_is_a_duplicate(
+    tmp_path: Path, manifest: Manifest, rows: Rows, form: str
+) -> None:
+    """Its UID is in doubt on one row, and what it could be is on another."""
+    rows[0][CHIP] = "04A1B2C3D4E5F6"
+    rows[2][CHIP] = FORMS[form](rows[0][CHIP])
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    verdicts = {each.card.number: each for each in found.ledger if each.verdict is not Verdict.ENCODED}
+    assert {number: each.verdict for number, each in verdicts.items()} == {1: "duplicate", 3: "failed"}
+    assert "may be listed for card 3, too (back.csv, line 4)" in verdicts[1].reason
+
+
+# Packages.
+
+
+def test_two_parts_of_one_name_are_refused(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Programs differ in which of them they show."""
+    good = write_xlsx(tmp_path / "good.xlsx", rows)
+    rows[2][RESULT] = "failed"
+    bad = write_xlsx(tmp_path / "bad.xlsx", rows)
+    path = tmp_path / "back.xlsx"
+    part = "xl/worksheets/sheet1.xml"
+    with zipfile.ZipFile(good) as one, zipfile.ZipFile(bad) as two, zipfile.ZipFile(path, "w") as both:
+        for name in one.namelist():
+            both.writestr(name, one.read(name))
+        both.writestr(part.upper(), two.read(part))
+    assert encoded(manifest, path) == set()
+
+
+def test_a_card_number_is_no_reason_to_pass_over_a_row(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Rows with other separators than the others: their cards are not encoded, and the exit code says so."""
+    path = write_csv(tmp_path / "back.csv", rows)
+    lines = path.read_text().splitlines()
+    lines[3] = lines[3].replace(",", ";")
+    path.write_text("\n".join(lines))
+    assert encoded(manifest, path) == ALL - {3} or encoded(manifest, path) == set()
+    assert rows[2][NUMBER] == "3"
