@@ -1,4 +1,4 @@
-"""Backup files, and the folder in which one is being made."""
+"""Backup files, and the work folders of unfinished backups."""
 
 from dataloader.archive.backup_file import (
     SUFFIX,

@@ -1,4 +1,4 @@
-"""Backup files: a header, blocks of lines each with its digest, and a seal.
+"""Backup files: a header, blocks of lines each with a digest, and a seal.
 
     header   {"format": "dataloader-backup", "version": 1, "created": …, "databases": […], "seal": …, "digest": …}
     block    {"block": 1, "database": "auth", "kind": "database", "lines": 1, "sha256": …}, and its lines
@@ -6,12 +6,13 @@
     …
     end      {"end": true, "blocks": 2, "documents": 2113, "leaves": 2113, "seal": …}
 
-Each is a frame of its own. A line of documents is one leaf, exactly as the server stores it and takes it back; the
-leaves are in the order of ``_id``, design documents last. The seal is a digest of the blocks' first lines, so that
-blocks that are missing, repeated, in another order or from another file are found. Nothing in the blocks depends on
-when or whence they were read: two backups of an unchanged database differ in their headers only.
+Each is a frame of its own. In a block of documents, each line is one leaf, exactly as the server returns and accepts
+it. The leaves are sorted by ``_id``, design documents last. The seal is a digest of the first lines of the blocks, so
+missing, repeated, reordered and foreign blocks are detected. The blocks do not depend on when or where they were read:
+two backups of an unchanged database differ only in their headers.
 
-The digests find accidents. Somebody who edits a backup can compute them anew; an encrypted one can't be edited.
+The digests detect accidents only: anyone who edits a backup can compute them again. An encrypted backup can't be
+edited.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,12 +33,12 @@ FORMAT = "dataloader-backup"
 VERSION = 1
 SUFFIX = ".backup.zst"
 BLOCK_BYTES = 1_000_000
-"""Bytes of lines after which a block ends."""
+"""The size in bytes at which a block ends."""
 
 Key = tuple[bool, str]
-"""What documents are sorted by: whether it is a design document, and the ID."""
+"""The sort key of documents: whether it is a design document, and the ID."""
 Group = tuple[Key, list[bytes]]
-"""A document: its key, and a line for each leaf."""
+"""A document: its sort key, and a line for each leaf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +48,22 @@ class DatabaseState:
     name: str
     """Without the target's prefix."""
     sequence: str
-    """Where the changes feed was read to; an incremental backup begins here."""
+    """The sequence up to which the changes feed was read; an incremental backup starts here."""
     identity: str
-    """Tells a database from one of the same name that was created later; empty where the server does not say."""
+    """Distinguishes a database from a later one of the same name; empty if the server does not say."""
     documents: int = 0
-    """Documents in the file, deleted ones too."""
+    """Documents in the file, including deleted ones."""
     leaves: int = 0
     environment: str = ""
-    """The environment that the database remembers; empty where it remembers none."""
+    """The environment that the database remembers; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a backup says of itself."""
+    """The header of a backup."""
 
     created: str
-    """The time at which its content was the databases', ISO 8601 in UTC with milliseconds and Z."""
+    """When its content was read: ISO 8601 in UTC with milliseconds and Z."""
     model: str
     environment: str
     """The most protected environment of the target and its databases."""
@@ -77,11 +78,11 @@ class Header:
     blocks: int = 0
     seal: str = ""
     digest: str = ""
-    """The digest of this header, by which an incremental backup names its base."""
+    """The digest of this header; an incremental backup names its base by it."""
 
     @property
     def documents(self) -> int:
-        """Documents in the file, deleted ones too."""
+        """Documents in the file, including deleted ones."""
         return sum(each.documents for each in self.databases)
 
     @property
@@ -90,13 +91,13 @@ class Header:
         return sum(each.leaves for each in self.databases)
 
     def state(self, name: str) -> DatabaseState | None:
-        """Return what it says of a database."""
+        """Return the entry of a database."""
         return next((each for each in self.databases if each.name == name), None)
 
 
 @dataclass(slots=True)
 class Section:
-    """What a database has besides documents; None for what its server does not have."""
+    """A database's settings; None for those that its server does not have."""
 
     settings: dict[str, int] = field(default_factory=dict)
     """``q``, ``n`` and ``revs_limit``."""
@@ -113,12 +114,12 @@ _ID = msgspec.json.Decoder(_Id)
 
 
 def sort_key(doc_id: str) -> Key:
-    """Return what a document is sorted by."""
+    """Return the sort key of a document."""
     return doc_id.startswith("_design/"), doc_id
 
 
 def grouped(lines: Iterable[bytes]) -> Iterator[Group]:
-    """Put the leaves of each document together.
+    """Group leaves by document.
 
     Raises:
         msgspec.MsgspecError: a line is not a document.
@@ -140,7 +141,7 @@ class BodyWriter:
     """Writes the blocks of a backup, and counts them.
 
     Args:
-        stream: where to; the header is put before it later.
+        stream: the output; the header is added in front later.
         lock: encrypts them, if given.
     """
 
@@ -152,14 +153,14 @@ class BodyWriter:
         self.documents = self.leaves = 0
 
     def section(self, database: str, section: Section) -> None:
-        """Write what a database has besides documents."""
+        """Write the settings of a database."""
         self._block(database, "database", [orjson.dumps(asdict(section), option=orjson.OPT_SORT_KEYS)])
 
     def write(self, database: str, groups: Iterable[Group]) -> tuple[int, int]:
-        """Write documents, which are sorted.
+        """Write documents, which must be sorted.
 
         Returns:
-            How many documents and leaves there were.
+            The number of documents and of leaves.
         """
         documents = leaves = weight = 0
         lines: list[bytes] = []
@@ -178,7 +179,7 @@ class BodyWriter:
         return documents, leaves
 
     def end(self) -> tuple[int, str]:
-        """Write the end; return the number of blocks and the seal."""
+        """Write the end line; return the number of blocks and the seal."""
         blocks, seal = self._number - 1, self._seal.hexdigest()
         end = {"end": True, "blocks": blocks, "documents": self.documents, "leaves": self.leaves, "seal": seal}
         self._frames.write(orjson.dumps(end) + b"\n")
@@ -207,7 +208,7 @@ def _header_line(header: Header) -> bytes:
 
 
 def finish(stream: IO[bytes], header: Header, body: IO[bytes], lock: Lock | None) -> None:
-    """Write a whole backup: the header, whose digest is computed here, and the body behind it."""
+    """Write a complete backup: the header, including its digest, followed by the body."""
     FrameWriter(stream, lock).write(_header_line(header))
     body.seek(0)
     copyfileobj(body, stream, 1_000_000)
@@ -222,7 +223,7 @@ class Backup:
 
     Raises:
         FileError: it can't be read.
-        InputError: it is no backup, its header is damaged, or it is encrypted and the password is not right.
+        InputError: it is not a backup, its header is damaged, or it is encrypted and the password is wrong.
     """
 
     def __init__(self, path: Path, password: str | None = None) -> None:
@@ -258,18 +259,18 @@ class Backup:
         return header
 
     def check(self) -> Iterator[int]:
-        """Read the file to its end and check every digest and the seal; yield the leaves of each block.
+        """Read the whole file, checking every digest and the seal; yield the leaves of each block.
 
         Raises:
             FileError: it can't be read.
-            InputError: naming the first block that is not as it was written.
+            InputError: a block is damaged; names the first one.
         """
         for first, content in self._blocks():
             yield first["lines"] if first["kind"] == "documents" else 0
             del content
 
     def sections(self) -> dict[str, Section]:
-        """Return what each database has besides documents."""
+        """Return the settings of each database."""
         return {
             first["database"]: Section(**orjson.loads(content))
             for first, content in self._blocks()
@@ -277,18 +278,18 @@ class Backup:
         }
 
     def documents(self, database: str) -> Iterator[Group]:
-        """Yield the documents of a database, in their order."""
+        """Yield the documents of a database in sorted order."""
 
         def lines() -> Iterator[bytes]:
             for first, content in self._blocks():
                 if first["database"] == database and first["kind"] == "documents":
-                    # A text may hold U+2028 and the like, so only the line feeds count.
+                    # Strings may contain U+2028 and the like, so split at line feeds only.
                     yield from content[:-1].split(b"\n")
 
         return grouped(lines())
 
     def _blocks(self) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Yield each block's first line and its lines, checked; then check the end."""
+        """Yield the first line and the lines of each block, checked; then check the end."""
         try:
             with self.path.open("rb") as stream:
                 frames = read_frames(self.path, stream, self._password)

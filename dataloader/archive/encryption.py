@@ -1,8 +1,8 @@
-"""Encryption of backups with a password: scrypt makes the key, ChaCha20-Poly1305 seals each frame.
+"""Encrypt backups with a password: scrypt derives the key, ChaCha20-Poly1305 encrypts each frame.
 
-Both are those of the package ``cryptography``. The construction is STREAM (https://eprint.iacr.org/2015/189): the nonce
-is the number of the frame, so that frames cannot be left out, repeated or put into another order, and each file has a
-key of its own, so that no frame can come from another file.
+Both come from the package ``cryptography``. The construction is STREAM (https://eprint.iacr.org/2015/189): the nonce is
+the number of the frame, so frames cannot be omitted, repeated or reordered; each file has its own key, so no frame can
+come from another file.
 """
 
 import os
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 MAGIC = b"dataloader-backup-encrypted 1 "
-"""What an encrypted file begins with; the parameters follow as JSON, to the end of the line."""
+"""The start of an encrypted file; the parameters follow as JSON, up to the end of the line."""
 _COST = 2**16
-"""scrypt's N: 64 MiB and some tenths of a second a password (https://www.rfc-editor.org/rfc/rfc7914)."""
+"""scrypt's N: 64 MiB and some tenths of a second for each password (https://www.rfc-editor.org/rfc/rfc7914)."""
 _MOST_COST = 2**20
-"""The most that a file may ask for, so that a forged one cannot take all memory."""
+"""The largest N accepted from a file, so that a forged one cannot exhaust the memory."""
 _R, _P = 8, 1
 _SALT = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What seals and opens the frames of one file."""
+    """Encrypts and decrypts the frames of one file."""
 
     line: bytes
     """The file's first line, with the parameters."""
@@ -36,19 +36,19 @@ class Lock:
 
     @classmethod
     def new(cls, password: str) -> Self:
-        """Make the lock of a new file."""
+        """Create the lock of a new file."""
         return cls._of(password, {"salt": _random(), "file": _random(), "n": _COST})
 
     def sibling(self, password: str) -> Self:
-        """Make the lock of another new file, without the time that a new salt takes."""
+        """Create the lock of another new file with the same salt, which is faster."""
         return self._of(password, {**orjson.loads(self.line.removeprefix(MAGIC)), "file": _random()})
 
     @classmethod
     def read(cls, line: bytes, password: str) -> Self:
-        """Make the lock of a file from its first line.
+        """Create the lock of an existing file from its first line.
 
         Raises:
-            ValueError: the line has another form.
+            ValueError: the line is invalid.
         """
         parameters = orjson.loads(line.removeprefix(MAGIC))
         return cls._of(password, {name: parameters[name] for name in ("salt", "file", "n")})
@@ -71,7 +71,7 @@ class Lock:
         return self._cipher().encrypt(number.to_bytes(12), frame, self.line)
 
     def open(self, number: int, sealed: bytes) -> bytes | None:
-        """Decrypt a frame; None where the password is another, or the frame is not the file's own at this place."""
+        """Decrypt a frame; None if the password is wrong, or the frame does not belong at this place of this file."""
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415
 
         try:

@@ -1,7 +1,7 @@
-"""Frames: the pieces of a backup file, each compressed, and encrypted where a password was given.
+"""Frames: the pieces of a backup file, each compressed, and encrypted if there is a password.
 
-Without a password the file is a row of zstd frames (RFC 8878), so that ``zstd -dc FILE`` shows all of it. With one,
-each frame is encrypted and comes after its length in four bytes, the most significant first.
+Without a password, the file is a sequence of zstd frames (RFC 8878), so ``zstd -dc FILE`` shows its content. With one,
+each frame is encrypted and preceded by its length in four bytes, big-endian.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from dataloader.archive.encryption import MAGIC, Lock
 from dataloader.common import InputError, Problem
 
 MAX_FRAME = 512_000_000
-"""Bytes of a frame, decompressed: a block, or a document with its attachments that is larger than a block."""
+"""The largest frame in bytes, decompressed: a block, or one larger document with its attachments."""
 _PART = 256_000
-"""Bytes that are read at once."""
+"""Bytes to read at once."""
 _LEVEL = 3
 _MAX_LINE = 1_000
 _LENGTH = 4
@@ -27,9 +27,9 @@ class FrameWriter:
     """Writes frames to a stream.
 
     Args:
-        stream: where to.
+        stream: the output.
         lock: encrypts them, if given.
-        start: the number of the first frame; 0 where the stream begins with it.
+        start: the number of the first frame; 0 at the beginning of the file.
     """
 
     def __init__(self, stream: IO[bytes], lock: Lock | None = None, start: int = 0) -> None:
@@ -55,11 +55,11 @@ def read_frames(path: Path, stream: IO[bytes], password: str | None) -> Iterator
 
     Args:
         path: the file, for errors.
-        stream: the file, at its beginning.
+        stream: the file, at its start.
         password: decrypts them.
 
     Raises:
-        InputError: a frame is damaged or cut off, the file is encrypted and there is no password, or it is another.
+        InputError: a frame is damaged or truncated, or the password is missing or wrong.
     """
     start = stream.read(len(MAGIC))
     if start != MAGIC:
@@ -125,6 +125,6 @@ def _encrypted(path: Path, stream: IO[bytes], lock: Lock) -> Iterator[bytes]:
 
 
 def damaged(path: Path, number: int, rule: str) -> InputError:
-    """Return the error for a block that is not as it was written; block 0 is the header."""
+    """Return the error for a damaged block; block 0 is the header."""
     where = f"{path}, block {number}" if number else f"{path}, header"
     return InputError(Problem(where, rule, RESTORE_OTHER))

@@ -1,8 +1,8 @@
-"""The folder in which a backup is being made: what has been read so far, and where reading goes on.
+"""The work folder of a backup: what has been read so far, and where to resume.
 
-Documents come in the order of the changes feed and leave in the order of ``_id``. Memory holds a run of them; full runs
-are sorted and written to files, and merged at the end. A document that was read twice is in two runs, and the later
-one counts. So a backup that was interrupted goes on after the last run, however long ago that was.
+Documents arrive in the order of the changes feed and are written in the order of ``_id``. They are collected in memory;
+full runs are sorted and written to files, which are merged at the end. A document that was read twice is in two runs,
+and the later one counts. So an interrupted backup resumes after its last run, at any later time.
 """
 
 import fcntl
@@ -25,29 +25,29 @@ from dataloader.archive.frames import FrameWriter, read_frames
 from dataloader.common import FileError, InputError
 
 RUN_BYTES = 24_000_000
-"""Bytes of documents in memory before they are written to a file."""
+"""The most bytes of documents to keep in memory before writing a run."""
 RUN_DOCUMENTS = 100_000
 RUN_SECONDS = 20.0
-"""Seconds after which they are, so that an interruption costs no more than that."""
+"""The longest time in seconds before writing a run: an interruption loses no more than that."""
 _FRAME_BYTES = 256_000
 _STATE = "state.json"
 
 
 class Spool:
-    """The folder of one backup; only one process works in it at a time.
+    """The work folder of one backup; only one process can use it at a time.
 
     Args:
-        folder: the folder, made if need be.
-        of: what is being backed up; a folder of something else is begun anew.
-        password: encrypts what is written, if given.
+        folder: the folder, created if necessary.
+        of: what is being backed up; a folder for something else is started over.
+        password: encrypts the runs, if given.
 
     Raises:
-        FileError: another process is at work in it, or it can't be written.
+        FileError: another process is using the folder, or it can't be written.
     """
 
     def __init__(self, folder: Path, of: Mapping[str, Any], password: str | None = None) -> None:
         self.folder = folder
-        # What was written without a password is not continued with one.
+        # Runs written without a password are not continued with one.
         self._of = {**of, "encrypted": password is not None}
         self._password = password
         self.lock = None if password is None else Lock.new(password)
@@ -100,7 +100,7 @@ class Spool:
                 path.unlink()
 
     def _can_read(self, runs: Mapping[str, list[str]]) -> bool:
-        """Return whether the runs are there, and of the same password."""
+        """Return whether all runs exist, and are encrypted with the same password."""
         try:
             for names in runs.values():
                 for name in names:
@@ -110,25 +110,25 @@ class Spool:
         return True
 
     def since(self, database: str) -> str | None:
-        """Return the sequence to which a database has been read before; None where this is the first run."""
+        """Return the sequence up to which a database has been read; None if this is the first run."""
         return self._since.get(database)
 
     def add(self, database: str, key: Key, leaves: list[bytes]) -> None:
-        """Keep a document, in the place of what was read of it before; one database comes after another."""
+        """Add a document, replacing what was read of it before; databases come one after another."""
         self._reading = database
         self._buffer[key] = leaves
         self._weight += sum(map(len, leaves))
 
     def reached(self, database: str, since: str, *, end: bool = False) -> None:
-        """Note that a database has been read to a sequence; write what memory holds if that is enough.
+        """Record that a database has been read up to a sequence; write a run if it is time.
 
         Args:
             database: the database.
             since: the sequence.
-            end: whether another database is next.
+            end: whether the database is complete.
 
         Raises:
-            FileError: there is no room.
+            FileError: the disk is full.
         """
         full = self._weight >= RUN_BYTES or len(self._buffer) >= RUN_DOCUMENTS
         if not (full or end or time.monotonic() - self._last >= RUN_SECONDS):
@@ -171,9 +171,9 @@ class Spool:
         new.rename(self.folder / _STATE)
 
     def merged(self, database: str) -> Iterator[Group]:
-        """Yield the documents of a database in their order, each as it was read last."""
+        """Yield the documents of a database in sorted order, each as last read."""
         runs = [self._read_run(name, age) for age, name in enumerate(reversed(self._runs.get(database, [])), 1)]
-        # What memory holds is the newest.
+        # The newest documents are in memory.
         buffer = self._buffer if self._reading == database else {}
         newest = ((key, 0, leaves) for key, leaves in sorted(buffer.items()))
         previous: Key | None = None

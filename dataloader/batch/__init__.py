@@ -1,4 +1,4 @@
-"""Batches of cards: minting, manifests, reconciled files, and choosing cards."""
+"""Batches of cards: minting, manifests, reconciled files, and selecting cards."""
 
 from dataloader.batch.manifest import (
     CARD_SCHEMA,

@@ -1,9 +1,9 @@
 """Manifests: the record of a batch, minted once and never changed.
 
-``NAME.batch.jsonl`` holds a header line, then a line a card, all JSON. The cards are in the order of
-their UUIDs, so that every kind of document made from them streams to the server in the order of ``_id``,
-and are numbered in that order from 1. The header's digest is the SHA-256 over the bytes of all lines
-after it, its seal that of its own other fields: no byte of a manifest can change unnoticed.
+``NAME.batch.jsonl`` contains a header line, then one line for each card, all JSON. The cards are sorted by UUID and
+numbered in that order from 1, so that every kind of document made from them is streamed to the server in the order of
+``_id``. The header's digest is the SHA-256 of the bytes of all later lines, its seal that of its own other fields:
+every change of a byte is detected.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ CARD_SCHEMA = "files/manifest-card"
 
 
 SEEDED_TIME = "2000-01-01T00:00:00.000Z"
-"""The time of creation of a seeded batch: a fixed one, so that the same seed gives the same file."""
+"""The creation time of a seeded batch; fixed, so that the same seed gives the same file."""
 
 
 _RESTORE = "restore it from a copy, or with dataloader recover; it must not be edited"
@@ -43,7 +43,7 @@ class Card(NamedTuple):
     """The snapset that its owner starts with."""
 
     def line(self) -> bytes:
-        """Return the card's line in a manifest; one card has one rendering only."""
+        """Return the card's line in a manifest; the same card always gives the same line."""
         return b'{"number":%d,"uuid":"%s","snapset":"%s"}\n' % (
             self.number,
             self.uuid.encode(),
@@ -53,26 +53,26 @@ class Card(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a manifest says of its batch."""
+    """The header of a manifest."""
 
     name: str
     created: str
     """When the batch was minted: ISO 8601 in UTC with milliseconds and Z."""
     cards: int
     snapsets: Mapping[str, int]
-    """How many cards start with each snapset."""
+    """The number of cards for each snapset."""
     digest: str
     """``sha256:`` and 64 hex digits, over the card lines."""
     seed: int | None = None
-    """Where the batch is a reproducible one: development and CI only."""
+    """The seed of a reproducible batch; for development and CI only."""
     spares: Mapping[str, int] = field(default_factory=dict)
-    """How many of the cards that start with a snapset are spares: the last ones of its run."""
+    """The number of spares for each snapset: the last cards of its run."""
     titles: Mapping[str, str] = field(default_factory=dict)
-    """The display names of the snapsets, for those that have one."""
+    """The display names of the snapsets that have one."""
 
     @property
     def spare_runs(self) -> tuple[range, ...]:
-        """The numbers of the spares, a run a snapset that has some: cards are dealt in runs of one snapset."""
+        """The numbers of the spares, one run for each snapset that has some."""
         runs, end = [], 1
         for snapset, count in self.snapsets.items():
             end += count
@@ -81,11 +81,11 @@ class Header:
         return tuple(runs)
 
     def is_spare(self, number: int) -> bool:
-        """Return whether the card of a number is a spare."""
+        """Return whether a card is a spare, by its number."""
         return any(number in run for run in self.spare_runs)
 
     def line(self) -> bytes:
-        """Return the header's line in a manifest; one header has one rendering only."""
+        """Return the header's line in a manifest; the same header always gives the same line."""
         fields = {
             "format": KIND.format,
             "version": KIND.version,
@@ -105,7 +105,7 @@ class Header:
 
 
 def write_manifest(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> Header:
-    """Write a manifest; the digest goes into the header when the cards are through.
+    """Write a manifest; the digest is added to the header at the end.
 
     Returns:
         The header as written.
@@ -116,15 +116,15 @@ def write_manifest(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A share of each batch, for one of several machines: part ``index`` (from 1) of ``count``."""
+    """A part of each batch for one of several machines: ``index`` (from 1) of ``count``."""
 
     index: int = 1
     count: int = 1
 
     def bounds(self, cards: int) -> tuple[int, int]:
-        """Return where the share begins and ends in a batch: positions from 0, the second not in it.
+        """Return the range of positions of the part in a batch, from 0, end excluded.
 
-        A share is one run of cards, so that each machine writes to its own stretch of the database.
+        A part is one run of cards, so that each machine writes to its own range of the database.
         """
         return (self.index - 1) * cards // self.count, self.index * cards // self.count
 
@@ -133,22 +133,22 @@ WHOLE = Part()
 
 
 class CardFile(Protocol):
-    """A file on disk that has passed every check, and that cards are loaded from: a manifest, or what came back."""
+    """A checked file of cards to load: a manifest, or a reconciled file."""
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of the file."""
 
     @property
     def header(self) -> Header:
-        """What its batch is."""
+        """The header of its batch."""
 
     @property
     def count(self) -> int:
-        """How many cards it gives; not more than its batch has."""
+        """The number of cards to load; at most the number of cards in the batch."""
 
     def cards(self, part: Part = WHOLE) -> Iterator[Card]:
-        """Read the cards, or a part of them, one at a time, in the order of their UUIDs.
+        """Yield the cards, or a part of them, sorted by UUID.
 
         Raises:
             FileError: the file can't be read.
@@ -158,18 +158,18 @@ class CardFile(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest on disk that has passed every check."""
+    """A checked manifest."""
 
     path: Path
     header: Header
 
     @property
     def count(self) -> int:
-        """How many cards there are."""
+        """The number of cards."""
         return self.header.cards
 
     def cards(self, part: Part = WHOLE) -> Iterator[Card]:
-        """Read the cards, or a part of them, one at a time.
+        """Yield the cards, or a part of them.
 
         Raises:
             FileError: the file can't be read.
@@ -184,7 +184,7 @@ class Manifest:
                 yield card
 
     def _card(self, line: bytes) -> Card | None:
-        """Return the card of a line, None where it is no line of this batch any more."""
+        """Parse the line of a card; None if it is no longer a line of this batch."""
         fields = parse(line)
         try:
             card = Card(fields["number"], fields["uuid"], fields["snapset"])
@@ -195,11 +195,11 @@ class Manifest:
 
 
 def read_header(path: Path) -> Header:
-    """Read a manifest's header only.
+    """Read only the header of a manifest.
 
     Raises:
         FileError: the file can't be read.
-        InputError: the first line is no header of a format that this version knows.
+        InputError: the first line is not a header of a known format.
     """
     try:
         with KIND.open(path) as stream:
@@ -211,7 +211,7 @@ def read_header(path: Path) -> Header:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Check a whole manifest, in memory that does not grow with it.
+    """Check a whole manifest in constant memory.
 
     Raises:
         FileError: the file can't be read.
@@ -239,14 +239,14 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def parse_header(where: str, line: bytes) -> tuple[Header, list[Problem]]:
-    """Return the header of a line, and what is wrong with it though it can be read.
+    """Parse a header line; return it with the problems that do not make it unreadable.
 
     Args:
-        where: where the line stands, for errors.
-        line: the line, with its end.
+        where: the file and line, for errors.
+        line: the line, with its line end.
 
     Raises:
-        InputError: it is no header of a format that this version knows.
+        InputError: it is not a header of a known format.
     """
     broken: list[str] = []
     fields = KIND.fields(where, line)
@@ -260,18 +260,18 @@ def parse_header(where: str, line: bytes) -> tuple[Header, list[Problem]]:
         if count > header.snapsets.get(snapset, 0)
     ]
     if header.line() != line:
-        broken.append("the seal is not that of the header: the line has been changed or cut off")
+        broken.append("the seal does not match the header: the line was changed or truncated")
     return header, [Problem(where, rule, _RESTORE) for rule in broken]
 
 
 class _Check:
-    """What is remembered while the lines of a manifest go by."""
+    """What to remember while reading the lines of a manifest."""
 
     def __init__(self, path: Path, header: Header) -> None:
         self.doubtful: set[str] = set()
-        """UUIDs that may stand there twice."""
+        """UUIDs that may occur twice."""
         self.hopeless = False
-        """Whether what follows can't be lines of a manifest."""
+        """Whether the rest can't be lines of a manifest."""
         self._path = path
         self._header = header
         self._digest = sha256()
@@ -294,7 +294,7 @@ class _Check:
         where = f"{self._path}, line {self._line}"
         if not line.endswith(b"\n"):
             self.hopeless = len(line) >= MAX_LINE
-            rule = f"is longer than {MAX_LINE:,} bytes" if self.hopeless else "is not whole: the file has been cut off"
+            rule = f"is longer than {MAX_LINE:,} bytes" if self.hopeless else "is incomplete: the file was truncated"
             self._problem(where, rule)
             return
         fields = parse(line)
@@ -308,11 +308,11 @@ class _Check:
             return
         number, uuid, snapset = fields["number"], fields["uuid"], fields["snapset"]
         if number != self._line - 1:
-            self._problem(where, f"card number {number} stands where number {self._line - 1} belongs")
+            self._problem(where, f"card number {number} is where number {self._line - 1} should be")
         if uuid <= self._highest and len(self.doubtful) < MAX_PROBLEMS:
             self.doubtful |= {uuid, self._highest}
         if uuid < self._previous:
-            self._problem(where, f"UUID {uuid} is out of order: the lines have been moved")
+            self._problem(where, f"UUID {uuid} is out of order: lines were moved")
         self._previous = uuid
         self._highest = max(uuid, self._highest)
         self._counts[snapset] += 1
@@ -323,9 +323,9 @@ class _Check:
         if cards != self._header.cards and not self.hopeless:
             self._problem(where, f"holds {cards} cards, but its header says {self._header.cards}")
         if not self._problems and not self.doubtful and dict(self._counts) != dict(self._header.snapsets):
-            self._problem(where, "the cards' snapsets are not those that the header counts")
+            self._problem(where, "the numbers of cards for each snapset do not match the header")
         if f"sha256:{self._digest.hexdigest()}" != self._header.digest:
-            self._problem(where, "the digest in the header is not that of the cards: a line has been changed")
+            self._problem(where, "the digest in the header does not match the cards: a line was changed")
         return self._problems, self._total
 
 
@@ -339,7 +339,7 @@ def _name_doubles(path: Path, stream: IO[bytes], doubtful: set[str]) -> list[Pro
         if isinstance(uuid, str) and uuid in lines:
             lines[uuid].append(number)
     return [
-        Problem(f"{path}, lines {' and '.join(map(str, numbers))}", f"UUID {uuid} is there more than once", _RESTORE)
+        Problem(f"{path}, lines {' and '.join(map(str, numbers))}", f"UUID {uuid} occurs more than once", _RESTORE)
         for uuid, numbers in sorted(lines.items())
         if len(numbers) > 1
     ]
@@ -349,7 +349,7 @@ def check_count(cards: int) -> None:
     """Check the number of cards of a batch.
 
     Raises:
-        InputError: it is not between 1 and 1,000,000.
+        InputError: it is not from 1 to 1,000,000.
     """
     if not 1 <= cards <= MAX_CARDS:
         raise InputError(Problem(f"{cards} cards", f"a batch has 1 to {MAX_CARDS:,} cards", "make several batches"))

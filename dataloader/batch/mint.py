@@ -1,4 +1,4 @@
-"""Minting: random UUIDs in ascending order, and cards made of them."""
+"""Mint random UUIDs in ascending order, and make cards of them."""
 
 import os
 import random
@@ -11,20 +11,19 @@ RandomBytes = Callable[[int], bytes]
 
 
 def seeded_bytes(seed: int | str) -> RandomBytes:
-    """Return a source of bytes that is the same for the same seed: for development and CI."""
-    return random.Random(seed).randbytes  # noqa: S311 - reproducible is what is asked for here
+    """Return a source of random bytes that depends on a seed only: for development and CI."""
+    return random.Random(seed).randbytes  # noqa: S311 - must be reproducible
 
 
 def mint(count: int, random_bytes: RandomBytes = os.urandom) -> Iterator[str]:
-    """Mint UUIDs (version 4, RFC 9562) in ascending order, without ever holding all of them.
+    """Mint UUIDs (version 4, RFC 9562) in ascending order, without holding all of them in memory.
 
-    The first two bytes are drawn for all of them at once and counted; then, for each value of these in
-    order, the other bytes of as many UUIDs are drawn and sorted. What comes out is what sorting as many
-    random UUIDs would give.
+    The first two bytes of all UUIDs are drawn first and counted. Then, for each value of these in order, the other
+    bytes of that many UUIDs are drawn and sorted. The distribution is the same as for sorting random UUIDs.
 
     Args:
-        count: how many.
-        random_bytes: where the randomness comes from; the operating system's by default.
+        count: the number of UUIDs.
+        random_bytes: the source of randomness; the operating system by default.
     """
     heads = random_bytes(2 * count)
     counts = Counter(heads[at : at + 2] for at in range(0, len(heads), 2))
@@ -41,7 +40,7 @@ def mint(count: int, random_bytes: RandomBytes = os.urandom) -> Iterator[str]:
 
 
 def deal(uuids: Iterable[str], snapsets: Mapping[str, int]) -> Iterator[Card]:
-    """Number UUIDs and give them snapsets, in runs, so that a box of cards has one snapset."""
+    """Number UUIDs and assign snapsets in runs, so that a box of cards has one snapset."""
     source = iter(uuids)
     number = 0
     for snapset, count in snapsets.items():

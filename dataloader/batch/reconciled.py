@@ -1,9 +1,9 @@
-"""Reconciled files: a batch's cards, each with what became of it at the vendor's. The manifest is never changed.
+"""Reconciled files: a batch's cards with the result of encoding. The manifest is never changed.
 
-``NAME.reconciled.jsonl`` holds a header line, then a line a card in the order of the manifest, all JSON. The
-header holds the batch's own; its digest is the SHA-256 over the bytes of all lines behind it, its seal
-that over its other fields. Where a command takes a manifest it takes such a file, too, and then has the
-encoded cards only: :func:`read_cards` tells the two apart by what is in them.
+``NAME.reconciled.jsonl`` contains a header line, then one line for each card in manifest order, all JSON. The header
+includes the batch's own header; its digest is the SHA-256 of the bytes of all later lines, its seal that of its other
+fields. Commands that take a manifest also take a reconciled file, and then use the encoded cards only:
+:func:`read_cards` recognizes each by its content.
 """
 
 import re
@@ -46,14 +46,14 @@ KIND = Kind(
 
 
 class Verdict(StrEnum):
-    """What became of a card; the five add up to the batch."""
+    """The result of encoding a card; the five counts add up to the batch."""
 
     ENCODED = "encoded"
-    """It is on a chip, without a doubt."""
+    """It is on a chip, without any doubt."""
     FAILED = "failed"
     """It could not be encoded, or may not have been."""
     MISSING = "missing"
-    """No row mentions it. Unused spares are counted here."""
+    """No row mentions it; includes unused spares."""
     ALTERED = "altered"
     """Its row has another UUID, or one that contradicts the rest of the row."""
     DUPLICATE = "duplicate"
@@ -61,16 +61,16 @@ class Verdict(StrEnum):
 
 
 class ReturnedCard(NamedTuple):
-    """A card, and what became of it. A tuple, since there may be a million."""
+    """A card and the result of encoding it. A tuple, since there may be a million."""
 
     card: Card
     verdict: Verdict
     chip: str = ""
-    """The UID of its chip: hex digits, upper case, the byte first that the chip sends first. Empty if not known."""
+    """The UID of its chip: upper-case hex digits, in the order in which the chip sends the bytes. Empty if unknown."""
     reason: str = ""
-    """Why it is not encoded, and where that stands; empty if it is."""
+    """Why it is not encoded, and where the file says so; empty if it is."""
     unused_spare: bool = False
-    """Whether it is a spare that was not needed: missing, but nothing is wrong with it."""
+    """Whether it is an unused spare: missing, but nothing is wrong."""
 
     @property
     def is_to_encode(self) -> bool:
@@ -78,7 +78,7 @@ class ReturnedCard(NamedTuple):
         return self.verdict is not Verdict.ENCODED and not self.unused_spare
 
     def line(self) -> bytes:
-        """Return the card's line in a reconciled file; one card has one rendering only."""
+        """Return the card's line in a reconciled file; the same card always gives the same line."""
         begin = self.card.line()[:-2]
         if self.verdict is Verdict.ENCODED and self.chip:
             return b'%s,"verdict":"encoded","chip":"%s"}\n' % (begin, self.chip.encode())
@@ -92,41 +92,41 @@ class ReturnedCard(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How the cards of a batch came back."""
+    """The number of cards with each verdict."""
 
     verdicts: Mapping[Verdict, int]
     spares_unused: int = 0
-    """How many of the missing are spares that were not needed."""
+    """How many of the missing cards are unused spares."""
 
     def __getitem__(self, verdict: Verdict) -> int:
         return self.verdicts.get(verdict, 0)
 
     @property
     def left_out(self) -> dict[Verdict, int]:
-        """How many cards there are of each verdict that is not loaded."""
+        """How many cards have each verdict that is not loaded."""
         return {verdict: self[verdict] for verdict in Verdict if verdict is not Verdict.ENCODED}
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """A reconciled file that has passed every check. To a load it is a manifest of the encoded cards."""
+    """A checked reconciled file. A load uses it like a manifest of the encoded cards."""
 
     path: Path
     header: Header
-    """The batch's, with all its cards."""
+    """The header of the batch, which counts all its cards."""
     counts: Counts
     digest: str
     """``sha256:`` and 64 hex digits, over the card lines."""
     round: int = 1
-    """The number of the reconciliation that wrote it: the highest of a batch is the newest."""
+    """The number of the reconciliation that wrote it; the highest is the newest."""
 
     @property
     def count(self) -> int:
-        """How many cards are encoded."""
+        """The number of encoded cards."""
         return self.counts[Verdict.ENCODED]
 
     def cards(self, part: Part = WHOLE) -> Iterator[Card]:
-        """Read the encoded cards, or a part of them, one at a time.
+        """Yield the encoded cards, or a part of them.
 
         Raises:
             FileError: the file can't be read.
@@ -141,7 +141,7 @@ class Reconciled:
                 at += 1
 
     def verdicts(self) -> Iterator[ReturnedCard]:
-        """Read every card with what became of it, one at a time.
+        """Yield every card with the result of encoding it.
 
         Raises:
             FileError: the file can't be read.
@@ -154,7 +154,7 @@ class Reconciled:
             yield returned
 
     def _returned(self, line: bytes) -> ReturnedCard | None:
-        """Return the card of a line, None where it is no line of this file any more."""
+        """Parse the line of a card; None if it is no longer a line of this file."""
         try:
             returned = _returned(parse(line))
             known = returned.card.snapset in self.header.snapsets
@@ -176,13 +176,13 @@ def _returned(fields: dict[str, Any]) -> ReturnedCard:
 def write_reconciled(
     stream: IO[bytes], header: Header, counts: Counts, cards: Iterable[ReturnedCard], round_: int = 1
 ) -> str:
-    """Write a reconciled file; the digest is put into its header when the cards are through.
+    """Write a reconciled file; the digest is added to the header at the end.
 
     Args:
-        stream: where to; it must be able to seek.
-        header: the batch's.
-        counts: what the verdicts come to.
-        cards: every card of the batch, in the order of the manifest.
+        stream: the output; must be seekable.
+        header: the header of the batch.
+        counts: the number of cards with each verdict.
+        cards: all cards of the batch, in manifest order.
         round_: the number of this reconciliation.
 
     Returns:
@@ -206,7 +206,7 @@ def _header_line(header: Header, counts: Counts, digest: str, round_: int) -> by
 
 
 def read_cards(path: Path) -> CardFile:
-    """Check a whole manifest, or a reconciled file: whichever it is.
+    """Check a whole manifest or reconciled file, recognized by its content.
 
     Raises:
         FileError: the file can't be read.
@@ -216,15 +216,15 @@ def read_cards(path: Path) -> CardFile:
 
 
 def find_reconciled(manifest: CardFile, *folders: Path) -> Reconciled | None:
-    """Return the newest reconciled file of a batch, None if there is none: the one with the highest round.
+    """Return the newest reconciled file of a batch, the one with the highest round; None if there is none.
 
     Args:
         manifest: the batch.
-        folders: where to look; the folder of the manifest if none is given.
+        folders: where to look; by default the folder of the manifest.
 
     Raises:
         FileError: it, or one with the batch's own name, cannot be read.
-        InputError: it is invalid; or two files are of the same round, so that neither is the newest.
+        InputError: it is invalid; or two files have the same round, so neither is the newest.
     """
     found: list[tuple[int, Path]] = []
     for folder in dict.fromkeys(each.resolve() for each in folders or (manifest.path.parent,)):
@@ -235,7 +235,7 @@ def find_reconciled(manifest: CardFile, *folders: Path) -> Reconciled | None:
             except (OSError, DataloaderError):
                 if re.fullmatch(rf"{re.escape(manifest.header.name)}\.reconciled(\.\d+)?\.jsonl", path.name):
                     return read_reconciled(path)
-                # Another batch's, as likely as not.
+                # Probably another batch's.
                 continue
             if each.header.digest == manifest.header.digest:
                 found.append((each.round, path))
@@ -244,18 +244,18 @@ def find_reconciled(manifest: CardFile, *folders: Path) -> Reconciled | None:
     newest = max(round_ for round_, _ in found)
     paths = sorted(path for round_, path in found if round_ == newest)
     if len(paths) > 1 and len({sha256(path.read_bytes()).digest() for path in paths}) > 1:
-        rule = f"is of round {newest}, as is {paths[0]}, so that neither is the newest"
-        raise InputError(Problem(str(paths[1]), rule, "give the one that counts, or move the other away"))
+        rule = f"is of round {newest}, as is {paths[0]}; neither is the newest"
+        raise InputError(Problem(str(paths[1]), rule, "give the right one, or move the other away"))
     return read_reconciled(paths[0])
 
 
 def reconciled_name(name: str, round_: int) -> str:
-    """Return the name of the reconciled file of a round: the first has no number."""
+    """Return the name of the reconciled file of a round; the first has no number."""
     return f"{name}{_STEM}{_END}" if round_ == 1 else f"{name}{_STEM}.{round_}{_END}"
 
 
 def is_reconciled(path: Path) -> bool:
-    """Tell whether a file says of itself that it is a reconciled one.
+    """Return whether a file's header says that it is a reconciled file.
 
     Raises:
         FileError: the file can't be read.
@@ -268,7 +268,7 @@ def is_reconciled(path: Path) -> bool:
 
 
 def read_reconciled(path: Path) -> Reconciled:
-    """Check a whole reconciled file, in memory that does not grow with it.
+    """Check a whole reconciled file in constant memory.
 
     Raises:
         FileError: the file can't be read.
@@ -292,7 +292,7 @@ def _header(path: Path, line: bytes) -> Reconciled:
     if sum(counts.verdicts.values()) != header.cards:
         problems.append(Problem(where, f"the verdicts do not add up to {header.cards} cards", _RESTORE))
     if _header_line(header, counts, found.digest, found.round) != line:
-        rule = "the seal is not that of the header: the line has been changed or cut off"
+        rule = "the seal does not match the header: the line was changed or truncated"
         problems.append(Problem(where, rule, _RESTORE))
     if problems:
         raise InputError(problems)
@@ -300,10 +300,10 @@ def _header(path: Path, line: bytes) -> Reconciled:
 
 
 def _check_cards(found: Reconciled, stream: IO[bytes]) -> None:
-    """Check the lines behind the header.
+    """Check the lines after the header.
 
     Raises:
-        InputError: with the problems found, up to the first line that is none of ours.
+        InputError: with the problems found, up to the first line that can't be parsed.
     """
     digest, batch = sha256(), sha256()
     counts: Counter[Verdict] = Counter()
@@ -317,7 +317,7 @@ def _check_cards(found: Reconciled, stream: IO[bytes]) -> None:
         fields = parse(line) if line.endswith(b"\n") else None
         if fields is None:
             problems.append(
-                Problem(where, "is not a whole line of JSON: the file has been changed or cut off", _RESTORE)
+                Problem(where, "is not a complete line of JSON: the file was changed or truncated", _RESTORE)
             )
             break
         if not valid(fields):
@@ -336,14 +336,14 @@ def _check_cards(found: Reconciled, stream: IO[bytes]) -> None:
 
 
 def _check_sums(found: Reconciled, counts: Counts, digest: str, batch: str) -> list[Problem]:
-    """Return what is wrong in a file whose every line is as it should be."""
+    """Return the problems of a file whose lines are all valid."""
     rules = []
     if digest != found.digest:
-        rules.append("the digest in the header is not that of the cards: a line has been changed")
+        rules.append("the digest in the header does not match the cards: a line was changed")
     elif f"sha256:{batch}" != found.header.digest:
         rules.append(f"the cards are not those of batch {found.header.name}")
     elif any(counts[verdict] != found.counts[verdict] for verdict in Verdict) or (
         counts.spares_unused != found.counts.spares_unused
     ):
-        rules.append("the verdicts are not those that the header counts")
+        rules.append("the numbers of cards for each verdict do not match the header")
     return [Problem(str(found.path), rule, _RESTORE) for rule in rules]

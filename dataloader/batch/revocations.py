@@ -1,8 +1,8 @@
-"""The list of a batch's revoked cards, ``NAME.revoked.jsonl`` beside the manifest.
+"""The list of a batch's revoked cards, ``NAME.revoked.jsonl`` next to the manifest.
 
-A database that is lost and loaded again, or restored from before a revocation, no longer knows that a card was revoked.
-The list does. A line is added before a card is revoked and after one is restored, so that whatever is interrupted, the
-card stays out.
+A database that is loaded again after a loss, or restored from a backup made before a revocation, does not know that a
+card was revoked. The list does. A line is added before a card is revoked, and removed after it is restored, so a card
+stays revoked whatever is interrupted.
 """
 
 import fcntl
@@ -23,18 +23,18 @@ REVOKED_SUFFIX = ".revoked.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A card that is revoked."""
+    """A revoked card."""
 
     card: Card
     reason: str
     time: str
     """When it was revoked, ISO 8601 in UTC with milliseconds and Z."""
     environment: str
-    """Of the target where it was revoked: a card that was revoked in a test still works in production."""
+    """The environment of the target: a card that was revoked in a test still works in production."""
 
 
 def revocations_path(manifest: CardFile) -> Path:
-    """Return where the list of a batch is, whether it exists or not."""
+    """Return the path of a batch's list, whether or not it exists."""
     name = manifest.path.name
     for suffix in (MANIFEST_SUFFIX, RECONCILED_SUFFIX):
         name = name.removesuffix(suffix)
@@ -51,7 +51,7 @@ def note_revoked(manifest: CardFile, cards: Sequence[Card], reason: str, environ
 
 
 def note_restored(manifest: CardFile, cards: Sequence[Card], environment: str) -> None:
-    """Take cards off the list; called after they have been made to work again.
+    """Remove cards from the list; called after they work again.
 
     Raises:
         FileError: the list can't be written.
@@ -81,11 +81,11 @@ def _append(manifest: CardFile, events: Sequence[dict[str, object]]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        raise FileError.of(error, path, "the list of revoked cards must be writable, beside the manifest") from error
+        raise FileError.of(error, path, "the list of revoked cards, next to the manifest, must be writable") from error
 
 
 def read_revocations(manifest: CardFile) -> list[Revocation]:
-    """Return the cards of a batch that are revoked, by the list beside it; none where there is no list.
+    """Return the revoked cards of a batch according to its list; empty if there is no list.
 
     Raises:
         FileError: the list can't be read.
@@ -101,7 +101,7 @@ def read_revocations(manifest: CardFile) -> list[Revocation]:
     found: dict[tuple[str, str], Revocation] = {}
     lines = data.split(b"\n")
     for number, line in enumerate(lines, 1):
-        # The last line may have been cut off by a crash, before the card was revoked.
+        # The last line may have been truncated by a crash, before the card was revoked.
         if not line or (number == len(lines) and not _is_json(line)):
             continue
         try:

@@ -1,6 +1,6 @@
-"""Sealed files: a header line, then a line for each card, all JSON, so that no byte can change unnoticed.
+"""Sealed files: a header line, then a line for each card, all JSON; every change of a byte is detected.
 
-The header's digest is the SHA-256 of the bytes of all lines after it; its seal is that of its own other fields.
+The header's digest is the SHA-256 of the bytes of all later lines; its seal is that of its own other fields.
 Manifests and reconciled files are sealed files.
 """
 
@@ -15,11 +15,11 @@ import orjson
 from dataloader.common import FileError, InputError, Problem, explain, raise_if_short, require_file
 
 MAX_LINE = 100_000
-"""Bytes; a longer line is no line of ours, and is not read into memory."""
+"""The longest line in bytes; longer ones are not read into memory."""
 MAX_HEADER = 2 * MAX_LINE
-"""Bytes; the header of a reconciled file holds that of the manifest."""
+"""The longest header in bytes; the header of a reconciled file contains that of the manifest."""
 MAX_PROBLEMS = 1000
-"""Problems of one file that are kept; more are counted."""
+"""The most problems of one file to keep; more are counted."""
 NO_DIGEST = f"sha256:{'0' * 64}"
 
 
@@ -28,9 +28,9 @@ class Kind:
     """A kind of sealed file."""
 
     name: str
-    """As messages call it: ``manifest``."""
+    """Its name in messages: ``manifest``."""
     format: str
-    """The member ``format`` of its header."""
+    """The value of ``format`` in its header."""
     version: int
     schema: str
     """The schema of its header."""
@@ -38,17 +38,17 @@ class Kind:
     writer: str
     """The command that writes it."""
     restore: str
-    """What to do about a file that is damaged."""
+    """What to do if a file is damaged."""
 
     def fields(self, where: str, line: bytes) -> dict[str, Any]:
-        """Return the members of a header line.
+        """Parse a header line.
 
         Args:
-            where: where the line is, for errors.
+            where: the file and line, for errors.
             line: the line.
 
         Raises:
-            InputError: it is no header of this kind, or of another version.
+            InputError: it is not a header of this kind, or has another version.
         """
         fields = parse(line)
         if not isinstance(fields, dict) or fields.get("format") != self.format:
@@ -71,7 +71,7 @@ class Kind:
         return InputError(Problem(str(path), "has changed since it was checked", self.restore))
 
     def cards(self, path: Path, digest: str) -> Iterator[bytes]:
-        """Yield the lines of the cards; the last only if they are those of the digest.
+        """Yield the lines of the cards; the last one only if the digest matches.
 
         Raises:
             FileError: the file cannot be read.
@@ -93,7 +93,7 @@ class Kind:
         """Open a file to check it.
 
         Raises:
-            FileError: it is no regular file.
+            FileError: it is not a regular file.
             OSError: it cannot be read.
         """
         require_file(path)
@@ -101,7 +101,7 @@ class Kind:
 
 
 def parse(line: bytes) -> Any:
-    """Return the JSON of a line, None if it is none."""
+    """Parse a line of JSON; None if it is not valid."""
     try:
         return orjson.loads(line)
     except ValueError as error:
@@ -110,17 +110,17 @@ def parse(line: bytes) -> Any:
 
 
 def sealed(fields: dict[str, Any]) -> bytes:
-    """Return a header line with its seal; one header has one rendering only."""
+    """Return a header line with its seal; the same header always gives the same line."""
     fields["seal"] = f"sha256:{sha256(orjson.dumps(fields)).hexdigest()}"
     return orjson.dumps(fields) + b"\n"
 
 
 def write_sealed(stream: IO[bytes], header: Callable[[str], bytes], lines: Iterable[bytes]) -> str:
-    """Write a sealed file; return its digest, which goes into the header when the lines are through.
+    """Write a sealed file; return its digest, which is added to the header at the end.
 
     Args:
-        stream: where to; it must be able to seek.
-        header: makes the header line of a digest.
+        stream: the output; must be seekable.
+        header: returns the header line for a digest.
         lines: the lines of the cards.
     """
     start = stream.tell()

@@ -122,7 +122,7 @@ def new_files(*paths: Path) -> Iterator[list[IO[bytes]]]:
                     _sync_folder(current.parent)
                 undo.pop_all()
     except OSError as error:
-        raise FileError.of(error, current, "choose a folder that can be written to, with room in it") from error
+        raise FileError.of(error, current, "choose a writable folder with enough free space") from error
 
 
 def _make_folder(folder: Path) -> None:

@@ -63,7 +63,9 @@ def read_json5(path: Path) -> Any:
 def _too_large(path: Path, size: int, limit: int) -> InputError:
     kind = "" if limit == MAX_JSON else ", unless it is plain JSON"
     return InputError(
-        Problem(str(path), f"has {size:,} bytes, and may have {limit:,}{kind}", "take what does not belong there out")
+        Problem(
+            str(path), f"has {size:,} bytes; at most {limit:,} are allowed{kind}", "remove what does not belong there"
+        )
     )
 
 
@@ -98,5 +100,5 @@ def _whole(data: Any) -> Any:
         try:
             return data.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            raise ValueError(f"{data!a} holds half a character") from None
+            raise ValueError(f"{data!a} contains half a surrogate pair") from None
     return data

@@ -82,7 +82,7 @@ def failure_of(  # noqa: PLR0911 - a decision table, a case a return
         return replace(failure, rule="there is no such host", detail="", todo="correct the URL", connecting=True)
     if isinstance(error, ConnectTimeoutError):
         todo = f"start the server or correct the URL; check with: curl {node}/_up"
-        return replace(failure, rule="nothing answers there", detail="", todo=todo, connecting=True)
+        return replace(failure, rule="cannot connect", detail="", todo=todo, connecting=True)
     if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
         rule = f"no reply within {waited:g} seconds"
         return replace(failure, rule=rule, detail="", kind=TimedOutError, timed_out=True, brief="timed out")

@@ -74,7 +74,7 @@ def find_node() -> Node:
             return node
     raise EmbeddedServerError(
         "the embedded server",
-        rule=f"needs Node.js {NODE_MINIMUM} or newer, with npm, and finds none",
+        rule=f"needs Node.js {NODE_MINIMUM} or newer with npm, but none was found",
         todo=f"pip install 'gpii-dataloader[embedded]', or install Node.js {NODE_MINIMUM}+",
     )
 
@@ -147,7 +147,7 @@ def install(node: Node | None = None) -> Path:
         raise EmbeddedServerError(
             str(cache),
             rule=f"the embedded server can't be installed there: {(error.strerror or str(error)).lower()}",
-            todo=f"set {ENV_CACHE_DIR} to a folder that can be written to",
+            todo=f"set {ENV_CACHE_DIR} to a writable folder",
         ) from error
     return folder
 
@@ -161,7 +161,7 @@ def _cache() -> Path:
     homeless = EmbeddedServerError(
         "the embedded server",
         rule="can't be installed: HOME is not set, and this user has no home folder",
-        todo=f"set HOME, or {ENV_CACHE_DIR} to a folder that can be written to",
+        todo=f"set HOME, or {ENV_CACHE_DIR} to a writable folder",
     )
     try:
         folder = Path(os.environ.get(ENV_CACHE_DIR) or user_cache_path("dataloader"))
@@ -194,7 +194,7 @@ def _npm_ci(node: Node, folder: Path) -> None:
 
 
 def _not_installed(rule: str) -> EmbeddedServerError:
-    todo = "see that npm works here and reaches its registry, then run this again"
+    todo = "check that npm works and can reach its registry, then run this again"
     return EmbeddedServerError("the embedded server can't be installed", rule=rule, todo=todo)
 
 

@@ -54,7 +54,7 @@ def read_samples(path: Path, model: Model | None = None) -> SampleData:
         where = f"{path}, document {document['_id']}"
         schema = f"{model.name}/{document['type']}"
         if document["_id"] in seen:
-            problems.append(Problem(where, "is there more than once", "keep one"))
+            problems.append(Problem(where, "occurs more than once", "keep one"))
         seen.add(document["_id"])
         if not has_schema(schema):
             problems.append(Problem(where, f"model {model.name} has no type {document['type']!r}", "correct the type"))

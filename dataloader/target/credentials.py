@@ -155,7 +155,7 @@ def from_netrc(path: Path, hosts: Sequence[str], user: str | None = None) -> Cre
     except NetrcParseError as error:
         # The parser's message may contain a password.
         raise InputError(
-            Problem(f"{path}, line {error.lineno}", "is not as a .netrc file should be", "quote what has blanks in it")
+            Problem(f"{path}, line {error.lineno}", "is not valid in a .netrc file", "quote values that contain spaces")
         ) from None
     except ValueError:
         raise InputError(Problem(str(path), "is not text", f"correct it or set {ENV_NETRC} to another")) from None
@@ -167,7 +167,7 @@ def from_netrc(path: Path, hosts: Sequence[str], user: str | None = None) -> Cre
     }
     if len(found) > 1:
         rule = "has one user or password for one node and another for another"
-        raise UsageError(str(path), rule=rule, todo="give all nodes of a cluster the same")
+        raise UsageError(str(path), rule=rule, todo="use the same for all nodes of a cluster")
     for login, password in found:
         return Credentials(login, password, readable_by_others(path))
     return None

@@ -127,7 +127,7 @@ def _slips(path: Path, data: Mapping[str, Any]) -> Iterator[Problem]:
         urls = table.get("url") if isinstance(table, dict) else None
         given = urls if isinstance(urls, list) else [urls]
         if any("@" in url for url in given if isinstance(url, str)):
-            yield Problem(where, "its url contains a user or password", "take them out, and use `credentials`")
+            yield Problem(where, "its url contains a user or password", "remove them, and use `credentials`")
 
 
 def _meant(option: str) -> str:
@@ -149,7 +149,7 @@ def _wrong(where: str, table: Mapping[str, Any]) -> Iterator[Problem]:
         return
     for option in (*_TLS_FILES, "insecure"):
         if table.get(option) and not urls[0].startswith("https:"):
-            yield Problem(where, f"its {option} is for a server with https", "write the url with https://")
+            yield Problem(where, f"its {option} only applies to https", "write the url with https://")
 
 
 def resolve(
@@ -186,7 +186,7 @@ def resolve(
             raise UsageError(
                 f"--target {target}",
                 rule="cannot be combined with --url, --model, --environment, --prefix or TLS options",
-                todo="leave them out, as they are in the target file; or use --url",
+                todo="remove them, since the target file sets them; or use --url",
             )
         return _from_file(target, config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE), environ)
     given = environ.get(ENV_URL, "").split() if url is None else _listed(url)
@@ -222,7 +222,7 @@ def _credentials(
         return from_environment(environ, hosts_of(urls), given.user)
     if not in_option:
         return given
-    warning = "the password in --url can be seen by everybody on this machine; use COUCHDB_PASSWORD_FILE"
+    warning = "the password in --url is visible to everyone on this machine; use COUCHDB_PASSWORD_FILE"
     return replace(given, warnings=(warning,))
 
 
@@ -281,10 +281,10 @@ def _warned(target: Target, said: str) -> Target:
     if key is not None and key.is_file():
         warnings += readable_by_others(key)
     if tls.insecure:
-        todo = "name the certificate of the server's authority with --ca-file, or ca_file in the target file"
+        todo = "give the server's CA certificate with --ca-file, or ca_file in the target file"
         target.refuse(said, todo)
-        danger = "whoever is on the way to it can read and change everything, the password too"
-        warnings += (f"{said}: nobody verifies who the server is, so {danger}",)
+        danger = "anyone on the network path can read and change everything, including the password"
+        warnings += (f"{said}: the server's identity is not verified, so {danger}",)
     return replace(target, warnings=warnings)
 
 
@@ -292,7 +292,7 @@ def _check_tls(tls: Tls, urls: Sequence[str]) -> None:
     for option, value in asdict(tls).items():
         name = f"--{option.replace('_', '-')}"
         if value and not urls[0].startswith("https:"):
-            raise UsageError(name, rule="is for a server with https", todo="write the URL with https://")
+            raise UsageError(name, rule="only applies to https", todo="write the URL with https://")
         if value and option == "client_key" and tls.client_cert is None:
             raise UsageError(name, rule="needs its certificate", todo="add --client-cert")
 

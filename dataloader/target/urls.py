@@ -23,11 +23,11 @@ def split_urls(urls: Sequence[str]) -> tuple[tuple[str, ...], str | None, str | 
     bare = tuple(dict.fromkeys(url for url, _, _ in split))
     if len({urlsplit(url).scheme for url in bare}) > 1:
         rule = "is http for one node and https for another"
-        raise UsageError("the server's URL", rule=rule, todo="give all nodes of a cluster in the same way")
+        raise UsageError("the server's URL", rule=rule, todo="use the same scheme for all nodes of a cluster")
     users = dict.fromkeys((user, password) for _, user, password in split if user)
     if len(users) > 1:
         rule = "has one user or password for one node and another for another"
-        raise UsageError("the server's URL", rule=rule, todo="say it once; it is the same for all nodes of a cluster")
+        raise UsageError("the server's URL", rule=rule, todo="give it once; all nodes of a cluster share it")
     user, password = next(iter(users), (None, None))
     return bare, user, password
 

@@ -423,7 +423,7 @@ def _read_cards(
         if card.uuid in seen:
             problems.append(Problem(where, f"UUID {card.uuid} stands in row {seen[card.uuid]} too", todo))
         if card.number in cards:
-            problems.append(Problem(where, f"card number {card.number} is there more than once", todo))
+            problems.append(Problem(where, f"card number {card.number} occurs more than once", todo))
         if check_value(card.uuid) != cells[2]:
             problems.append(Problem(where, f"the check value {cells[2]!r} is not that of UUID {card.uuid}", todo))
         seen[card.uuid] = row_number

@@ -305,10 +305,10 @@ def from_below(lines: Lines) -> Lines:
     return [with_field(lines[0], uuid=uuid_of(lines[-1])), *lines[1:]]
 
 
-MOVED = "is out of order: the lines have been moved"
-DOUBLED = "is there more than once"
-DIGEST = ": the digest in the header is not that of the cards: a line has been changed"
-CUT_OFF = "is not whole: the file has been cut off"
+MOVED = "is out of order: lines were moved"
+DOUBLED = "occurs more than once"
+DIGEST = ": the digest in the header does not match the cards: a line was changed"
+CUT_OFF = "is incomplete: the file was truncated"
 NOT_A_UUID = r"' does not match '^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'"
 UUIDS = [uuid_of(line) for line in card_lines()]
 
@@ -369,22 +369,22 @@ WRONG_LINES: dict[str, tuple[Callable[[Lines], Lines], list[str]]] = {
         lambda lines: [*lines[:2], lines[1], *lines[2:4]],
         [
             f"lines 3 and 4: UUID {UUIDS[1]} {DOUBLED}",
-            "line 4: card number 2 stands where number 3 belongs",
-            "line 5: card number 3 stands where number 4 belongs",
-            "line 6: card number 4 stands where number 5 belongs",
+            "line 4: card number 2 is where number 3 should be",
+            "line 5: card number 3 is where number 4 should be",
+            "line 6: card number 4 is where number 5 should be",
         ],
     ),
     "lines that have changed places": (
         lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
         [
-            "line 3: card number 3 stands where number 2 belongs",
-            "line 4: card number 2 stands where number 3 belongs",
+            "line 3: card number 3 is where number 2 should be",
+            "line 4: card number 2 is where number 3 should be",
             f"line 4: UUID {UUIDS[1]} {MOVED}",
         ],
     ),
     "a line less, the numbers as they were": (
         lambda lines: lines[1:],
-        [f"line {at}: card number {at} stands where number {at - 1} belongs" for at in (2, 3, 4, 5)],
+        [f"line {at}: card number {at} is where number {at - 1} should be" for at in (2, 3, 4, 5)],
     ),
 }
 
@@ -424,21 +424,21 @@ WRONG_FILES: dict[str, tuple[bytes, list[str]]] = {
     ),
     "another name": (
         HEADER.replace(b'"spring"', b'"sprink"') + b"".join(CARDS),
-        ["line 1: the seal is not that of the header: the line has been changed or cut off"],
+        ["line 1: the seal does not match the header: the line was changed or truncated"],
     ),
     "another time": (
         HEADER.replace(b"2020-11-23", b"2020-11-24") + b"".join(CARDS),
-        ["line 1: the seal is not that of the header: the line has been changed or cut off"],
+        ["line 1: the seal does not match the header: the line was changed or truncated"],
     ),
     "a seed taken away": (
         rendered(seed=7).replace(b',"seed":7', b""),
-        ["line 1: the seal is not that of the header: the line has been changed or cut off"],
+        ["line 1: the seal does not match the header: the line was changed or truncated"],
     ),
     "another number of cards": (
         HEADER.replace(b'"cards":5', b'"cards":6') + b"".join(CARDS),
         [
             "line 1: the snapsets add up to 5 cards, not 6",
-            "line 1: the seal is not that of the header: the line has been changed or cut off",
+            "line 1: the seal does not match the header: the line was changed or truncated",
             ": holds 5 cards, but its header says 6",
         ],
     ),
@@ -451,14 +451,14 @@ WRONG_FILES: dict[str, tuple[bytes, list[str]]] = {
     ),
     "blanks in the header": (
         HEADER.replace(b",", b", ") + b"".join(CARDS),
-        ["line 1: the seal is not that of the header: the line has been changed or cut off"],
+        ["line 1: the seal does not match the header: the line was changed or truncated"],
     ),
     "a header only": (HEADER, [": holds 0 cards, but its header says 5", DIGEST]),
     "cut off in the header": (HEADER[:-20], ["line 1: is not the header of a manifest"]),
     "cut off before the header's end of line": (
         HEADER[:-1],
         [
-            "line 1: the seal is not that of the header: the line has been changed or cut off",
+            "line 1: the seal does not match the header: the line was changed or truncated",
             ": holds 0 cards, but its header says 5",
             DIGEST,
         ],
@@ -484,11 +484,11 @@ WRONG_FILES: dict[str, tuple[bytes, list[str]]] = {
     "a wrong digest": (assembled(CARDS, digest=f"sha256:{'0' * 64}"), [DIGEST]),
     "other snapsets than are counted": (
         assembled(CARDS, snapsets={"snapset_1a": 2, "empty": 3}),
-        [": the cards' snapsets are not those that the header counts"],
+        [": the numbers of cards for each snapset do not match the header"],
     ),
     "a snapset that is not counted": (
         assembled(CARDS, snapsets={"snapset_1a": 3, "snapset_3": 2}),
-        [": the cards' snapsets are not those that the header counts"],
+        [": the numbers of cards for each snapset do not match the header"],
     ),
     "more spares than cards": (
         assembled(CARDS, spares={"snapset_1a": 4, "empty": 2, "snapset_3": 1}),
@@ -499,7 +499,7 @@ WRONG_FILES: dict[str, tuple[bytes, list[str]]] = {
     ),
     "spares taken away": (
         assembled(CARDS, spares={"empty": 2}).replace(b',"spares":{"empty":2}', b""),
-        ["line 1: the seal is not that of the header: the line has been changed or cut off"],
+        ["line 1: the seal does not match the header: the line was changed or truncated"],
     ),
     "no spares, said": (
         HEADER.replace(b',"digest"', b',"spares":{},"digest"') + b"".join(CARDS),

@@ -199,9 +199,9 @@ def test_verdicts_that_the_header_does_not_count_are_refused(path: Path) -> None
     """The counts in the header can be relied on."""
     header, lines = parts_of(path)
     path.write_bytes(sealed(header, _better(lines)))
-    assert refusal(path) == [f": the verdicts are not those that the header counts {RESTORE}"]
+    assert refusal(path) == [f": the numbers of cards for each verdict do not match the header {RESTORE}"]
     path.write_bytes(sealed({**header, "spares_unused": 5}, lines))
-    assert refusal(path) == [f": the verdicts are not those that the header counts {RESTORE}"]
+    assert refusal(path) == [f": the numbers of cards for each verdict do not match the header {RESTORE}"]
     path.write_bytes(sealed({**header, "counts": {**header["counts"], "failed": 7}}, lines))
     assert refusal(path) == [f", line 1: the verdicts do not add up to 60 cards {RESTORE}"]
 
@@ -215,7 +215,7 @@ def test_what_is_wrong_is_named_with_its_line(path: Path) -> None:
         f", line 2: verdict: 'perfect' is not one of ['encoded', 'failed', 'missing', 'altered', 'duplicate'] {RESTORE}"
     ]
     path.write_bytes(cut_off)
-    assert refusal(path) == [f", line 61: is not a whole line of JSON: the file has been changed or cut off {RESTORE}"]
+    assert refusal(path) == [f", line 61: is not a complete line of JSON: the file was changed or truncated {RESTORE}"]
     path.write_bytes(sealed({**header, "version": 2}, lines))
     (problem,) = refusal(path)
     assert problem.startswith(", line 1: has format version 2; this program reads version 1 (use the program")

@@ -47,7 +47,9 @@ def test_numbers_uuids_and_a_file_are_taken_together(batch: Manifest, cards: lis
 
 def test_none_is_a_mistake(batch: Manifest) -> None:
     """Without a card there is nothing to do; all of them are never meant."""
-    with pytest.raises(UsageError, match=r"no card: the cards must be named \(give --card, --uuid or --file\)"):
+    with pytest.raises(
+        UsageError, match=r"no card: the command needs to know which cards \(give --card, --uuid or --file\)"
+    ):
         choose(batch, [], [])
 
 

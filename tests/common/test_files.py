@@ -14,7 +14,7 @@ import pytest
 
 from dataloader.common import ExitCode, FileError, new_files, require_file
 
-ROOM = "(choose a folder that can be written to, with room in it)"
+ROOM = "(choose a writable folder with enough free space)"
 TAKEN = "already exists; dataloader never overwrites files (choose another name or folder, or move it away)"
 
 

@@ -206,7 +206,7 @@ def test_an_unreachable_server_is_told_in_one_line(ask: Call, monkeypatch: pytes
     """Nobody at the port, no host of the name, one that speaks another protocol, a server that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert_fails(ask(name, "--url", f"http://127.0.0.1:{port}"), ExitCode.UNREACHABLE, "nothing answers there")
+    assert_fails(ask(name, "--url", f"http://127.0.0.1:{port}"), ExitCode.UNREACHABLE, "cannot connect")
     assert_fails(ask(name, "--url", "http://nohost.invalid:5984"), ExitCode.UNREACHABLE, "there is no such host")
     with RawServer(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
         says = "the connection failed" if name in NEVER_RETRIES else "the connection failed after"
@@ -281,7 +281,7 @@ def test_a_password_in_the_url_works_and_is_warned_of(here: Command, target: Tar
     url = target.address.url.replace("http://", f"http://{quote(user, safe='')}:{quote(password, safe='')}@")
     completed = here("check", "--url", url, "--prefix", target.prefix, "--model", target.model.name)
     assert completed.code == ExitCode.OK
-    assert "warning: the password in --url can be seen by everybody on this machine" in completed.stderr
+    assert "warning: the password in --url is visible to everyone on this machine" in completed.stderr
     assert f"at {target.address.url}\n" in completed.stdout
     assert_keeps_secret(completed, user, password)
 

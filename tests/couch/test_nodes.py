@@ -157,14 +157,13 @@ def test_an_error_names_every_node_that_was_tried(nodes: Nodes) -> None:
     with pytest.raises(UnreachableError) as caught:
         ask(session(DEAD, DEAD_TOO, patience=patience))
     assert str(caught.value) == (
-        f"{DEAD}, {DEAD_TOO}: nothing answers there "
-        f"(start the server or correct the URL; check with: curl {DEAD_TOO}/_up)"
+        f"{DEAD}, {DEAD_TOO}: cannot connect (start the server or correct the URL; check with: curl {DEAD_TOO}/_up)"
     )
     with pytest.raises(UnreachableError) as caught:
         ask(session(DEAD, one.url, patience=patience))
     assert str(caught.value) == (
         f"GET /db at {one.url}: the server answers 503 nodedown, no after 1 retry; "
-        f"{DEAD}: nothing answers there (documents already written stay; run it again to continue)"
+        f"{DEAD}: cannot connect (documents already written stay; run it again to continue)"
     )
     with pytest.raises(
         UnreachableError, match=f"^{other.url}: the connection failed after 1 retry: .*; {one.url}: the server answer"
@@ -385,7 +384,7 @@ def test_a_load_with_no_node_left_says_so(load: Callable[..., Completed], target
     """The one line names them all."""
     completed = load(DEAD, DEAD_TOO)
     assert completed.code == ExitCode.UNREACHABLE
-    named, _, said = completed.stderr.removeprefix("error: ").partition(": nothing answers there ")
+    named, _, said = completed.stderr.removeprefix("error: ").partition(": cannot connect ")
     assert (set(named.split(", ")), bool(said)) == ({DEAD, DEAD_TOO}, True)
 
 
@@ -400,11 +399,11 @@ def test_check_tells_of_each_node(
     completed = here("check", *urls, *options)
     assert completed.code == ExitCode.OK
     assert completed.stderr == (
-        f"warning: {DEAD}: nothing answers there; while it is so, the target's other nodes are asked\n"
+        f"warning: {DEAD}: cannot connect; while it is so, the target's other nodes are asked\n"
     )
     assert f" at {DEAD}, {target.address.url}\n" in completed.stdout
     data = here("check", *urls, *options, "--json").data
-    assert data["urls"] == {DEAD: "nothing answers there", target.address.url: None}
+    assert data["urls"] == {DEAD: "cannot connect", target.address.url: None}
     with Proxy(target.address.url, hang_up) as down:
         reset = here("check", "--url", target.address.url, "--url", down.url, *options)
     assert f"warning: {down.url}: the connection failed: " in reset.stderr

@@ -391,9 +391,9 @@ def test_options_that_do_not_fit_are_refused(told: Callable[..., str], tmp_path:
     """A certificate without TLS, or a key without one, is a slip."""
     for option in ("--ca-file", "--client-cert"):
         assert told("http://127.0.0.1:9", option, "x.pem", code=ExitCode.USAGE) == (
-            f"{option}: is for a server with https (write the URL with https://)"
+            f"{option}: only applies to https (write the URL with https://)"
         )
-    assert told("http://127.0.0.1:9", "--insecure", code=ExitCode.USAGE).startswith("--insecure: is for a server")
+    assert told("http://127.0.0.1:9", "--insecure", code=ExitCode.USAGE).startswith("--insecure: only applies")
     assert told("https://127.0.0.1:9", "--client-key", "x.pem", code=ExitCode.USAGE) == (
         "--client-key: needs its certificate (add --client-cert)"
     )
@@ -416,8 +416,8 @@ def test_what_is_not_verified_is_warned_of_every_time(
             completed = here("check", *options, "--insecure", *flags)
             assert completed.code == ExitCode.OK
             assert completed.stderr == (
-                "warning: --insecure: nobody verifies who the server is, so whoever is on the way to it can read and "
-                "change everything, the password too\n"
+                "warning: --insecure: the server's identity is not verified, so anyone on the network path can "
+                "read and change everything, including the password\n"
             )
         assert here("check", *options).code == ExitCode.UNREACHABLE
 
@@ -426,7 +426,7 @@ def test_what_is_not_verified_is_warned_of_every_time(
 def test_a_protected_target_is_always_verified(here: Command, tmp_path: Path, environment: str) -> None:
     """By an option or in the target file, a staging or production target refuses to do without."""
     url = "https://127.0.0.1:9"
-    todo = "(name the certificate of the server's authority with --ca-file, or ca_file in the target file)"
+    todo = "(give the server's CA certificate with --ca-file, or ca_file in the target file)"
     path = tmp_path / "dataloader.toml"
     path.write_text(f'[target.a]\nurl = "{url}"\nenvironment = "{environment}"\ninsecure = true\n')
     by_file = here("check", "--target", "a")

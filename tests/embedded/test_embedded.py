@@ -306,7 +306,7 @@ def test_a_broken_node_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "node").write_text("#!/bin/sh\nexit 1\n")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(embedded, "find_spec", lambda _: None)
-    with pytest.raises(EmbeddedServerError, match=r"finds none"):
+    with pytest.raises(EmbeddedServerError, match=r"none was found"):
         find_node()
 
 

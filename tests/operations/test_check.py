@@ -221,7 +221,7 @@ class TestWhere:
         done = run("check", url="http://127.0.0.1:9")
         assert done.code == 5
         assert (
-            "http://127.0.0.1:9: nothing answers there (start the server or correct the URL; check with: curl http://127.0.0.1:9/_up)"
+            "http://127.0.0.1:9: cannot connect (start the server or correct the URL; check with: curl http://127.0.0.1:9/_up)"
             in done.stderr
         )
 

@@ -463,7 +463,7 @@ def test_a_full_disk_ends_in_one_line_and_leaves_nothing(folder: Path, tmp_path:
     assert done.returncode == ExitCode.FILE
     assert re.fullmatch(
         r"error: batches(/spring\.\w+(\.jsonl)?)?: file too large "
-        r"\(choose a folder that can be written to, with room in it\)\n",
+        r"\(choose a writable folder with enough free space\)\n",
         done.stderr,
     )
     assert done.stdout == ""

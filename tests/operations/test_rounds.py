@@ -173,7 +173,7 @@ def test_the_newest_reconciled_file_is_the_one_of_the_highest_round(tmp_path: Pa
         "spring.reconciled.2.jsonl",
     ]
     came_back(manifest, tmp_path / "other.reconciled.jsonl", 4)
-    with pytest.raises(InputError, match=r"is of round 1, as is .*, so that neither is the newest"):
+    with pytest.raises(InputError, match=r"is of round 1, as is .*; neither is the newest"):
         find_reconciled(manifest)
 
 

@@ -217,7 +217,7 @@ WRONG_SAMPLES: dict[str, tuple[list[Any], list[str]]] = {
         [{"_id": "a", "type": "gpiiKey"}],
         ["document a: model gpii-token has no type 'gpiiKey' (correct the type)"],
     ),
-    "a document twice": ([USER, USER], ["document user-sam: is there more than once (keep one)"]),
+    "a document twice": ([USER, USER], ["document user-sam: occurs more than once (keep one)"]),
     "a password without a name": (
         [{name: value for name, value in USER.items() if name != "name"}],
         [f"document user-sam: 'name' is a dependency of 'password' {SEE_USER}"],

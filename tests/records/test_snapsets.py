@@ -299,6 +299,7 @@ def test_a_character_may_be_written_as_two_escapes(write: Write, written: str) -
 SEE = "(see schemas/files/snapset.schema.json)"
 SEE_TERMS = "(see schemas/terms/gpii-key.schema.json)"
 SYNTAX = "(correct the syntax)"
+TOO_LARGE = "(remove what does not belong there)"
 CHOICES = "['default', 'yellow', 'green', 'pink']"
 
 WRONG: dict[str, tuple[str | bytes, list[str]]] = {
@@ -324,7 +325,7 @@ WRONG: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "half a character": (
         with_preferences(f'"{APPLICATION}": {{a: "\\ud83d"}}'),
-        [f": is not JSON5: '\\ud83d' holds half a character {SYNTAX}"],
+        [f": is not JSON5: '\\ud83d' contains half a surrogate pair {SYNTAX}"],
     ),
     "no number": (term("fontSize", "NaN"), [f": is not JSON5: nan is not a number in JSON {SYNTAX}"]),
     "no end": (term("fontSize", "Infinity"), [f": is not JSON5: inf is not a number in JSON {SYNTAX}"]),
@@ -341,7 +342,9 @@ WRONG: dict[str, tuple[str | bytes, list[str]]] = {
     "nested deeply in lists": ("[" * 100_000, [f": is not JSON5: is nested too deeply {SYNTAX}"]),
     "larger than JSON5 may be": (
         f"/*{'*' * 100_000}*/ {{}}",
-        [": has 100,007 bytes, and may have 100,000, unless it is plain JSON (take what does not belong there out)"],
+        [
+            f": has 100,007 bytes; at most 100,000 are allowed, unless it is plain JSON {TOO_LARGE}",
+        ],
     ),
     "nested deeply in objects": ("{a:" * 20_000, [f": is not JSON5: is nested too deeply {SYNTAX}"]),
     "nested deeply and whole": (
@@ -575,5 +578,5 @@ def test_a_large_file_of_plain_json_is_read_at_once(tmp_path: Path) -> None:
         read_json5(path)
     with path.open("wb") as stream:
         stream.truncate(16_000_001)
-    with pytest.raises(InputError, match=r"has 16,000,001 bytes, and may have 16,000,000 \("):
+    with pytest.raises(InputError, match=r"has 16,000,001 bytes; at most 16,000,000 are allowed \("):
         read_json5(path)

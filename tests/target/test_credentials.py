@@ -112,7 +112,8 @@ def test_nodes_have_one_entry_between_them(write: Write) -> None:
     assert who(found(["http://a", "http://b", "http://d"], environ=environ)) == ("u", SECRET)
     assert who(found(["http://d", "http://a:1", "http://a:2"], environ=environ)) == ("u", SECRET)
     assert refused(UsageError, url=["http://a", "http://c"], environ=environ) == (
-        f"{path}: has one user or password for one node and another for another (give all nodes of a cluster the same)"
+        f"{path}: has one user or password for one node and another for another "
+        "(use the same for all nodes of a cluster)"
     )
 
 
@@ -134,7 +135,7 @@ def test_a_malformed_netrc_is_told_by_its_line(
     assert told.startswith(f"{path}, line ")
     # What has been read up to an end of line counts as read.
     assert int(told.removeprefix(f"{path}, line ").partition(":")[0]) in {line, line + 1}
-    assert told.endswith(": is not as a .netrc file should be (quote what has blanks in it)")
+    assert told.endswith(": is not valid in a .netrc file (quote values that contain spaces)")
     monkeypatch.setenv("NETRC", str(path))
     completed = here("check", "--url", LOCAL, "--debug")
     assert completed.code == ExitCode.INPUT

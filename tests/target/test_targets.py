@@ -195,10 +195,11 @@ def test_several_urls_that_do_not_belong_together_are_refused() -> None:
 
         assert told(f"http://a:{SECRET}@127.0.0.1:1", f"http://b:{SECRET}@127.0.0.1:2") == (
             "the server's URL: has one user or password for one node and another for another "
-            "(say it once; it is the same for all nodes of a cluster)"
+            "(give it once; all nodes of a cluster share it)"
         )
         assert told(LOCAL, "https://127.0.0.1:6984") == (
-            "the server's URL: is http for one node and https for another (give all nodes of a cluster in the same way)"
+            "the server's URL: is http for one node and https for another "
+            "(use the same scheme for all nodes of a cluster)"
         )
         assert told(LOCAL, f"http://admin:{SECRET}@b:c").startswith("the server's URL: is not a URL")
 
@@ -218,7 +219,7 @@ def test_a_target_file_may_list_nodes(write: WriteTargets) -> None:
     for urls, says in (
         ("[]", "should be non-empty"),
         ("[1]", "is not of type 'string'"),
-        (f'["http://admin:{SECRET}@a"]', "its url contains a user or password (take them out, and use `credentials`)"),
+        (f'["http://admin:{SECRET}@a"]', "its url contains a user or password (remove them, and use `credentials`)"),
         ('["http://a", "https://b"]', "its url is http for one node and https for another"),
     ):
         assert says in refused(InputError, target="a", config=write(f"[target.a]\nurl = {urls}\n{ENVIRONMENT}"))
@@ -316,7 +317,7 @@ def test_a_url_may_hold_user_and_password(url: str, user: str, password: str) ->
         assert (target.address.user, target.address.password) == (user, password)
         assert password not in target.address.url
         assert target.warnings == (
-            ("the password in --url can be seen by everybody on this machine; use COUCHDB_PASSWORD_FILE",)
+            ("the password in --url is visible to everyone on this machine; use COUCHDB_PASSWORD_FILE",)
             if "url" in options
             else ()
         )
@@ -466,7 +467,7 @@ def test_a_target_stands_alone(write: WriteTargets, option: str) -> None:
         options: dict[str, Any] = {option: value}
         assert refused(UsageError, target="local", config=write(FILE), **options) == (
             "--target local: cannot be combined with --url, --model, --environment, --prefix or TLS options "
-            "(leave them out, as they are in the target file; or use --url)"
+            "(remove them, since the target file sets them; or use --url)"
         )
 
 
@@ -543,8 +544,8 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "a CA file for http": (
         f'[target.a]\n{URL}{ENVIRONMENT}ca_file = "ca.pem"\ninsecure = true\n',
         [
-            "target a: its ca_file is for a server with https (write the url with https://)",
-            "target a: its insecure is for a server with https (write the url with https://)",
+            "target a: its ca_file only applies to https (write the url with https://)",
+            "target a: its insecure only applies to https (write the url with https://)",
         ],
     ),
     "three kinds of credentials": (
@@ -586,7 +587,7 @@ def test_a_url_with_a_password_in_a_target_file_is_refused_without_it(write: Wri
     """Credentials never stand in the file; who puts them there is told, and they are not repeated."""
     path = write(f'[target.a]\nurl = "http://admin:{SECRET}@localhost:5984"\n{ENVIRONMENT}')
     assert refused(InputError, target="a", config=path) == (
-        f"{path}, target a: its url contains a user or password (take them out, and use `credentials`)"
+        f"{path}, target a: its url contains a user or password (remove them, and use `credentials`)"
     )
 
 

@@ -362,7 +362,7 @@ def test_a_row_that_is_there_twice_is_found(small: Batch, book: Book) -> None:
     card = cards_of(small)[1]
     assert refusal(small.workbook) == [
         f"row 11: UUID {card.uuid} stands in row 3 too {REMAKE}",
-        f"row 11: card number 2 is there more than once {REMAKE}",
+        f"row 11: card number 2 occurs more than once {REMAKE}",
     ]
 
 
@@ -380,7 +380,7 @@ def test_rows_of_another_batch_are_found(small: Batch, book: Book, tmp_path: Pat
     book["Cards"].append([str(pasted.number), pasted.uuid, check_value(pasted.uuid), pasted.snapset])
     book.save(small.workbook)
     assert refusal(small.workbook) == [
-        f"row 11: card number 1 is there more than once {REMAKE}",
+        f"row 11: card number 1 occurs more than once {REMAKE}",
         DIGEST,
     ]
 

@@ -133,7 +133,7 @@ class TestCommand:
             (("--card", "2"), ExitCode.USAGE, "--reason: is missing"),
             (("--card", "2", "--reason", " "), ExitCode.USAGE, "--reason: is one line"),
             (("--card", "2", "--reason", "lost", "--undo"), ExitCode.USAGE, "--undo --reason: exclude each other"),
-            (("--reason", "lost"), ExitCode.USAGE, "no card: the cards must be named"),
+            (("--reason", "lost"), ExitCode.USAGE, "no card: the command needs to know which cards"),
             (("--card", "2", "--card", "99", "--reason", "lost"), ExitCode.INPUT, "--card 99: is not a card of "),
         ],
     )
