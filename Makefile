@@ -82,7 +82,8 @@ $(VENV)/installed: $(VENV)/runtime pyproject.toml
 	@touch $@
 
 $(VENV)/runtime: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable '.$(if $(EMBEDDED),[$(EMBEDDED)])'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	@echo 'setting up $(VENV) (the first time only) …'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --no-compile --editable '.$(if $(EMBEDDED),[$(EMBEDDED)])'
 	@touch $@

@@ -88,7 +88,11 @@ class _Commands(click.Group):
             raise click.Abort from interrupt
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Commands,
+    epilog=f"Documentation: {page('first-batch.md')}",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(VERSION, prog_name="dataloader")
 @global_options
 def cli() -> None:

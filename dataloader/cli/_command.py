@@ -17,6 +17,10 @@ GROUPS = {
 }
 """The groups of options that help shows after a command's own, by the names of their parameters."""
 
+_SHARED = ("snapsets_dir", "strict")
+"""Options of a command's own group that others have, too: they come last there."""
+_RANGE = re.compile(r"\[(?:(?P<least>[\d.]+)<=x<=(?P<most>[\d.]+)|x>=\d+)\]")
+"""How click writes a range."""
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 
 
@@ -67,8 +71,8 @@ class Command(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in their groups."""
         grouped: dict[str, list[tuple[str, str]]] = {"Options": [], **{group: [] for group in GROUPS}}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+        for parameter in sorted(self.get_params(ctx), key=lambda each: each.name in _SHARED):
+            record = help_record(parameter, ctx)
             if record is not None:
                 grouped[group_of(self, parameter)].append(record)
         for group, records in grouped.items():
@@ -79,6 +83,17 @@ class Command(click.Command):
 
 command: Callable[..., Callable[[Callable[..., Any]], Command]] = partial(click.command, cls=Command)
 """Make a command of ours from a function, as ``click.command`` does."""
+
+
+def help_record(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:
+    """Return an option and its help, the range of its numbers in words; None for what help does not list."""
+    record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
+    return None if record is None else (record[0], _RANGE.sub(_in_words, record[1]).rstrip())
+
+
+def _in_words(match: re.Match[str]) -> str:
+    # That a number is not negative goes without saying.
+    return f"({float(match['least']):,g} to {float(match['most']):,g})" if match["most"] else ""
 
 
 def group_of(command: click.Command, parameter: click.Parameter) -> str:

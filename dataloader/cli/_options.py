@@ -37,8 +37,8 @@ _TARGET_OPTIONS = (
         "--url",
         metavar="URL",
         multiple=True,
-        help="The server's URL, instead of --target; repeat it for each node of a cluster. "
-        "Default: the environment variable COUCHDB_URL.",
+        help="The server's URL, instead of --target (default: the environment variable COUCHDB_URL). "
+        "Repeat it for each node of a cluster.",
     ),
     click.option(
         "--model", type=click.Choice(model_names()), help="With --url: the document model (default: gpii-token)."

@@ -25,7 +25,7 @@ from dataloader.operations import check as check_target
 from dataloader.target import Target
 
 
-@command(short_help="Tell whether a target is there and ready.")
+@command(short_help="Check that a target is ready.")
 @target_options
 @click.option(
     "--security",
@@ -42,9 +42,9 @@ def check(
     target_options: TargetOptions,
     with_security: bool,
 ) -> ExitCode:
-    """Tell whether a target is there and ready: server, credentials, databases, views, nodes.
+    """Check that a target is ready: server, credentials, databases, views, nodes.
 
-    With --security, whether it is closed to everybody else: what is open comes first, with exit code 9.
+    With --security, check also whether it is closed to everybody else. Findings come first, with exit code 9.
 
     \b
     Example:

@@ -37,10 +37,10 @@ _ADDING = WriteOptions(update=False, replace_views=False, replace_snapsets=False
 @click.argument("site", required=False)
 @click.option("--name", metavar="TEXT", help="With create: the name that people see.")
 @click.option(
-    "--allow-ip", multiple=True, metavar="BLOCK", help="With create: an address block to ask from; default any."
+    "--allow-ip", multiple=True, metavar="BLOCK", help="With create: an address block to ask from (default: any)."
 )
 @click.option(
-    "--allow-pref", multiple=True, metavar="TERM", help="With create: a term that may be written; default any."
+    "--allow-pref", multiple=True, metavar="TERM", help="With create: a term that may be written (default: any)."
 )
 @click.option("--out", type=PATH, metavar="DIR", help="With create and rotate: the folder of the new secret file.")
 @click.option("--reason", default="revoked", metavar="TEXT", help="With revoke: why; kept with what is deleted.")

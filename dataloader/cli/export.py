@@ -57,7 +57,7 @@ def _complete_layout(context: click.Context, parameter: click.Parameter, incompl
     type=PATH,
     default=Path(),
     metavar="DIR|FILE",
-    help="The folder, or the .xlsx or .csv file, to write to; default: the current folder.",
+    help="The folder, or the .xlsx or .csv file, to write to (default: the current folder).",
 )
 @global_options
 @click.pass_obj
@@ -72,8 +72,8 @@ def export(
 ) -> None:
     """Write a batch again, in the layout of the tool that its vendor uses.
 
-    The same batch comes out the same, byte for byte, unless it is encrypted. Nothing is minted, and no file
-    is ever written over.
+    Nothing is minted: the same batch gives the same file, byte for byte, unless it is encrypted. Existing files are
+    never overwritten.
 
     \b
     Example:

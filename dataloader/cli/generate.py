@@ -76,7 +76,8 @@ def _order(
     multiple=True,
     metavar="S[=COUNT]",
     shell_complete=complete_snapset,
-    help="The snapset that the cards start with; several with counts, one of them may do without. Default: empty.",
+    help="The snapset that the cards start with (default: empty). Repeat it, with counts, for several; one of them may "
+    "go without a count, for the rest.",
 )
 @click.option(
     "--spares",
@@ -86,7 +87,7 @@ def _order(
 @chip_option
 @password_option("Encrypt the workbook with the password in this file.")
 @click.option(
-    "--out", type=PATH, default=Path(), metavar="DIR", help="The folder to write to; default: the current one."
+    "--out", type=PATH, default=Path(), metavar="DIR", help="The folder to write to (default: the current folder)."
 )
 @click.option(
     "--seed",
@@ -113,10 +114,10 @@ def generate(
 ) -> None:
     """Mint a batch of cards.
 
-    Writes NAME.batch.jsonl, the manifest, which is the record of the batch: keep it. And NAME.xlsx, the
-    workbook for the card vendor. Neither is ever written over another file.
+    Writes NAME.batch.jsonl, the manifest, which is the only record of the batch (keep it), and NAME.xlsx, the workbook
+    for the card vendor. Existing files are never overwritten.
 
-    Spares are cards like the others, the last ones of each snapset's; the vendor encodes as many as are needed.
+    Spares are ordinary cards, the last ones of each snapset; the vendor encodes as many of them as are needed.
 
     \b
     Example:

@@ -92,7 +92,7 @@ def _with_documents(sources: list[Source], documents: list[Source]) -> list[Sour
     return [*sources[:at], *documents, *sources[at:]]
 
 
-@command(short_help="Bring a target to the state that manifests and snapsets describe.")
+@command(short_help="Load cards, snapsets and views into a target.")
 @manifest_argument(required=False)
 @target_options
 @snapset_options
@@ -138,7 +138,7 @@ def load(
     dry_run: bool,
     yes: bool,
 ) -> ExitCode:
-    """Bring a target to the state described: databases, snapsets, the batches' cards, views and their indexes.
+    """Load into a target: databases, snapsets, the batches' cards, and views with their indexes.
 
     Can be repeated, interrupted and run twice at once. What a person has changed or deleted is never touched.
 

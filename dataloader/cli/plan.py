@@ -43,7 +43,7 @@ from dataloader.report import plan_report
 from dataloader.target import Target
 
 
-@command(short_help="Tell what a load would do; writes nothing.")
+@command(short_help="Show what a load would do; writes nothing.")
 @manifest_argument(required=False)
 @target_options
 @snapset_options
@@ -69,7 +69,7 @@ def plan(
     values: bool,
     detailed_exitcode: bool,
 ) -> ExitCode:
-    """Tell what a load would do, by database and kind of document. Writes nothing to the target.
+    """Show what a load would do, by database and kind of document. Writes nothing to the target.
 
     With --diff, also what `load --update` would change, by snapset and term, and which terms owners changed.
 

@@ -65,12 +65,12 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
     "--previous",
     type=PATH,
     metavar="FILE",
-    help="The reconciled file of the round before; default: the newest one beside the manifest. "
+    help="The reconciled file of the round before (default: the newest one beside the manifest). "
     "Cards that no returned file mentions stay as it has them.",
 )
 @click.option("--no-previous", is_flag=True, help="Ignore earlier rounds: only the files given count.")
-@click.option("--out", type=PATH, metavar="DIR", help="The folder to write to; default: the folder of the manifest.")
-@click.option("--name", metavar="NAME", help="The name of the files; default: the name of the batch.")
+@click.option("--out", type=PATH, metavar="DIR", help="The folder to write to (default: the folder of the manifest).")
+@click.option("--name", metavar="NAME", help="The name of the files (default: the name of the batch).")
 @click.option(
     "--column",
     "columns",

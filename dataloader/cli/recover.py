@@ -14,7 +14,7 @@ from dataloader.operations import recover as recover_manifest
 @command(short_help="Rebuild a lost manifest from the workbook that was sent.")
 @click.argument("workbooks", nargs=-1, required=True, type=PATH, metavar="WORKBOOK...")
 @password_option("The file with the password of encrypted workbooks.")
-@click.option("--out", type=PATH, metavar="DIR", help="The folder to write to; default: the folder of the workbook.")
+@click.option("--out", type=PATH, metavar="DIR", help="The folder to write to (default: the folder of the workbook).")
 @global_options
 @click.pass_obj
 def recover(output: Output, /, *, workbooks: tuple[Path, ...], password_file: Path | None, out: Path | None) -> None:

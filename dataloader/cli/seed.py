@@ -35,8 +35,8 @@ SHOWN_PEOPLE = 20
 @command(short_help="Load development data; never into staging or production.")
 @target_options
 @snapset_options
-@click.option("--users", type=int, default=0, metavar="N", help="How many people with log-ins to invent; default none.")
-@click.option("--seed", type=int, default=DEFAULT_SEED, metavar="S", help="What they are invented from; default 0.")
+@click.option("--users", type=int, default=0, metavar="N", help="How many people to invent (default: none).")
+@click.option("--seed", type=int, default=DEFAULT_SEED, metavar="S", help="What they are invented from (default: 0).")
 @click.option(
     "--env-file",
     type=PATH,

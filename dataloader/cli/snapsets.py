@@ -41,7 +41,7 @@ def snapsets(
 ) -> ExitCode:
     """Say in words what snapsets do. `diff A B` compares two; `diff` with a target, the folder and the target.
 
-    Snapsets are those of the target's model, or of --model; default gpii-token.
+    Snapsets are those of the target's model, or of --model (default: gpii-token).
 
     \b
     Example:

@@ -30,9 +30,9 @@ from dataloader.report import taps_report
 @manifest_argument(required=True)
 @target_options
 @click.option(
-    "--rate", type=click.FloatRange(min=0.1, max=10_000), default=20, show_default=True, help="Taps a second."
+    "--rate", type=click.FloatRange(min=0.1, max=10_000), default=20, metavar="N", help="Taps a second (default: 20)."
 )
-@click.option("--for", "duration", default="60s", show_default=True, metavar="TIME", help="How long, as in 90s or 5m.")
+@click.option("--for", "duration", default="60s", metavar="TIME", help="How long, as in 90s or 5m (default: 60s).")
 @click.option("--max-p99", metavar="TIME", help="Fail if 99 % of the taps take longer, as in 500ms.")
 @click.option("--min-available", metavar="PERCENT", help="Fail if fewer taps are served, as in 99.9%.")
 @click.option("--run", "fault", metavar="COMMAND", help="Run this command meanwhile, such as one that stops a node.")

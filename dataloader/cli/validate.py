@@ -28,7 +28,7 @@ def validate(
 ) -> ExitCode:
     """Check manifests, reconciled files, workbooks, snapsets, sample data and target files, by what they are.
 
-    Every problem is found, not the first only. A folder is checked with all that is in it.
+    Reports every problem, not only the first. Of a folder, every file in it is checked.
 
     \b
     Example:

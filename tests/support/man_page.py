@@ -3,7 +3,7 @@
 import click
 
 from dataloader.cli import cli
-from dataloader.cli._command import group_of
+from dataloader.cli._command import group_of, help_record
 from dataloader.common import VERSION, ExitCode
 
 
@@ -44,15 +44,15 @@ def man_page(commands: dict[str, click.Command]) -> str:
         usage = " ".join(command.collect_usage_pieces(context))
         parts += [f".SS dataloader {name} {_escaped(usage)}", *_help(command.help)]
         for parameter in command.get_params(context):
-            record = parameter.get_help_record(context)
-            if isinstance(parameter, click.Option) and record is not None and group_of(command, parameter) == "Options":
+            record = help_record(parameter, context)
+            if record is not None and group_of(command, parameter) == "Options":
                 parts += [".TP", f".B {_escaped(record[0])}", _escaped(record[1])]
     parts += [".SH OPTIONS OF SEVERAL COMMANDS"]
     seen: dict[str, tuple[str, str]] = {}
     for command in commands.values():
         context = click.Context(command)
         for parameter in command.get_params(context):
-            record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
+            record = help_record(parameter, context)
             if record is not None and group_of(command, parameter) != "Options":
                 seen.setdefault(str(parameter.name), record)
     for first, second in seen.values():
