@@ -1,4 +1,4 @@
-"""Manifests: minting, writing, and finding whatever is wrong in one."""
+"""Manifests: minting, writing, reading, and reporting everything that is wrong."""
 
 import os
 import random
@@ -44,7 +44,7 @@ Lines = list[bytes]
 
 
 def rendered(shares: dict[str, int] = SHARES, *, name: str = "spring", seed: int | None = None) -> bytes:
-    """Return the bytes of a manifest, the same at each call."""
+    """Return the bytes of a manifest; the same on every call."""
     count = sum(shares.values())
     stream = BytesIO()
     header = Header(name, CREATED, count, shares, "", seed)
@@ -53,7 +53,7 @@ def rendered(shares: dict[str, int] = SHARES, *, name: str = "spring", seed: int
 
 
 def assembled(lines: Lines, **fields: Any) -> bytes:
-    """Return a manifest of any card lines, with a header that fits them: only the lines can be wrong."""
+    """Return a manifest of any card lines with a matching header, so that only the lines can be wrong."""
     counts = Counter(orjson.loads(line)["snapset"] for line in lines)
     digest = f"sha256:{sha256(b''.join(lines)).hexdigest()}"
     known: dict[str, Any] = {"name": "spring", "created": CREATED, "cards": len(lines), "snapsets": counts}
@@ -61,7 +61,7 @@ def assembled(lines: Lines, **fields: Any) -> bytes:
 
 
 def card_lines(shares: dict[str, int] = SHARES) -> Lines:
-    """Return the card lines of a right manifest."""
+    """Return the card lines of a valid manifest."""
     return rendered(shares).splitlines(keepends=True)[1:]
 
 
@@ -71,25 +71,25 @@ def uuid_of(line: bytes) -> str:
 
 
 def with_field(line: bytes, **fields: Any) -> bytes:
-    """Return a card line with other fields, None taking one away."""
+    """Return a card line with changed fields; None removes a field."""
     changed = {**orjson.loads(line), **fields}
     return orjson.dumps({name: value for name, value in changed.items() if value is not None}) + b"\n"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a manifest goes."""
+    """The path of a manifest."""
     return tmp_path / "spring.batch.jsonl"
 
 
 @pytest.fixture(scope="module")
 def shared_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a manifest goes whose every version is read at once."""
+    """The path of a manifest, shared by all examples of a test."""
     return tmp_path_factory.mktemp("manifests") / "spring.batch.jsonl"
 
 
 def refusal(path: Path) -> InputError:
-    """Return the error that reading a manifest ends with."""
+    """Return the error raised by reading a manifest."""
     with pytest.raises(InputError) as caught:
         read_manifest(path)
     assert caught.value.exit_code is ExitCode.INPUT
@@ -97,7 +97,7 @@ def refusal(path: Path) -> InputError:
 
 
 def found(path: Path) -> list[str]:
-    """Return the problems of a manifest without its path, ``line N: rule``."""
+    """Return the problems of a manifest without its path: ``line N: rule``."""
     error = refusal(path)
     assert error.total == len(error.problems)
     assert all(problem.where.startswith(str(path)) for problem in error.problems)
@@ -109,8 +109,8 @@ def found(path: Path) -> list[str]:
 
 @PROPERTY
 @given(st.integers(1, 3000))
-def test_minting_gives_as_many_different_uuids_as_are_asked_for_in_order(count: int) -> None:
-    """UUIDs are version 4, lower case, sorted, and none is there twice."""
+def test_mint_returns_distinct_sorted_uuids(count: int) -> None:
+    """UUIDs are version 4, lower case, sorted and distinct."""
     uuids = list(mint(count))
     assert len(uuids) == count
     assert uuids == sorted(set(uuids))
@@ -121,28 +121,28 @@ def test_minting_gives_as_many_different_uuids_as_are_asked_for_in_order(count: 
 
 @PROPERTY
 @given(st.integers(1, 500), st.integers(0, 2**53 - 1) | st.text(max_size=10))
-def test_a_seed_gives_the_same_uuids_again(count: int, seed: int | str) -> None:
-    """A reproducible batch can be made anywhere; another seed gives another batch."""
+def test_mint_with_a_seed_is_reproducible(count: int, seed: int | str) -> None:
+    """The same seed gives the same UUIDs, another seed others."""
     first = list(mint(count, seeded_bytes(seed)))
     assert list(mint(count, seeded_bytes(seed))) == first
     assert set(mint(count, seeded_bytes(f"other {seed}"))).isdisjoint(first)
 
 
-def test_a_seed_means_the_same_uuids_in_years_to_come() -> None:
-    """A reproducible batch does not depend on the version of anything."""
+def test_mint_with_a_seed_never_changes() -> None:
+    """Seeded UUIDs do not depend on any version."""
     assert list(mint(2, seeded_bytes(1))) == [
         "65224a58-b791-4f6a-b1d8-303e61cd86c3",
         "f5b1d1c4-2710-4c34-8c41-89eb2f1ed47e",
     ]
 
 
-def test_without_a_seed_no_uuid_comes_twice() -> None:
-    """What was minted once is not minted again."""
+def test_mint_without_a_seed_never_repeats() -> None:
+    """Minting twice gives different UUIDs."""
     assert set(mint(2000)).isdisjoint(mint(2000))
 
 
-def test_minted_uuids_are_evenly_spread() -> None:
-    """Every byte takes every value about equally often, those that are drawn first too."""
+def test_minted_uuids_are_evenly_distributed() -> None:
+    """Every byte takes every value about equally often, including the bytes drawn first."""
     count = 20_000
     minted = [UUID(text).bytes for text in mint(count)]
     for at in range(16):
@@ -150,14 +150,14 @@ def test_minted_uuids_are_evenly_spread() -> None:
         seen = Counter(each[at] % free for each in minted)
         expected = count / free
         chi_square = sum((seen[value] - expected) ** 2 / expected for value in range(free))
-        # Its mean is `free - 1`, its deviation about the root of twice that; eight deviations are never met.
+        # The mean is `free - 1`, the deviation about the root of twice that; eight deviations never occur.
         assert chi_square < free + 8 * (2 * free) ** 0.5, f"byte {at}"
     assert {each[6] >> 4 for each in minted} == {4}
     assert {each[8] >> 6 for each in minted} == {2}
 
 
-def test_a_random_source_that_repeats_itself_gives_no_uuid_twice() -> None:
-    """Should the source of randomness ever give the same bytes again, they are drawn anew."""
+def test_mint_draws_again_if_randomness_repeats() -> None:
+    """If the random source returns the same bytes again, new ones are drawn."""
     source = random.Random(5)
     last = b""
 
@@ -175,8 +175,8 @@ def test_a_random_source_that_repeats_itself_gives_no_uuid_twice() -> None:
 
 @PROPERTY
 @given(st.dictionaries(SNAPSET_NAMES, st.integers(1, 40), min_size=1, max_size=6))
-def test_cards_are_numbered_and_dealt_in_runs(shares: dict[str, int]) -> None:
-    """A box of cards has one snapset: cards are numbered from 1, and each snapset's stand together."""
+def test_cards_are_numbered_in_runs_of_one_snapset(shares: dict[str, int]) -> None:
+    """Cards are numbered from 1, grouped by snapset, so that a box of cards has one snapset."""
     count = sum(shares.values())
     cards = list(deal(mint(count), shares))
     assert [card.number for card in cards] == list(range(1, count + 1))
@@ -184,8 +184,8 @@ def test_cards_are_numbered_and_dealt_in_runs(shares: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("cards", [0, -1, 1_000_001])
-def test_a_batch_has_one_to_a_million_cards(cards: int) -> None:
-    """A batch that a sheet can't hold, or of nothing, is refused, with the bounds."""
+def test_batch_size_is_limited(cards: int) -> None:
+    """An empty batch, or one too large for a sheet, is refused; the error gives the limits."""
     check_count(1)
     check_count(1_000_000)
     with pytest.raises(
@@ -194,8 +194,8 @@ def test_a_batch_has_one_to_a_million_cards(cards: int) -> None:
         check_count(cards)
 
 
-def test_times_are_written_as_records_have_them() -> None:
-    """The present is ISO 8601 in UTC, with milliseconds and Z."""
+def test_now_is_iso_8601() -> None:
+    """Times are ISO 8601 in UTC, with milliseconds and Z."""
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", now())
 
 
@@ -209,10 +209,10 @@ def test_times_are_written_as_records_have_them() -> None:
     seed=st.none() | st.integers(0, 2**53 - 1),
     data=st.data(),
 )
-def test_a_manifest_is_read_as_it_was_written(
+def test_manifest_round_trips(
     shared_path: Path, shares: dict[str, int], name: str, seed: int | None, data: st.DataObject
 ) -> None:
-    """Header and cards come back, card for card, and with them which ones are spares."""
+    """Header, cards and spares are read as they were written."""
     count = sum(shares.values())
     cards = list(deal(mint(count), shares))
     spares = {
@@ -232,8 +232,8 @@ def test_a_manifest_is_read_as_it_was_written(
     assert {number for number in range(count + 2) if manifest.header.is_spare(number)} == expected
 
 
-def test_spares_do_not_change_what_was_there_before(path: Path) -> None:
-    """A batch without spares has the header that it always had, byte for byte."""
+def test_spares_do_not_change_other_manifests(path: Path) -> None:
+    """A batch without spares has the same header as before, byte for byte."""
     path.write_bytes(rendered(seed=7))
     header = path.read_bytes().splitlines(keepends=True)[0]
     assert b"spares" not in header
@@ -241,8 +241,8 @@ def test_spares_do_not_change_what_was_there_before(path: Path) -> None:
     assert sha256(header).hexdigest() == "bdde6ea8b752f32474c47673b0eaf49f07d6404d9b2ce976e9b9fbabb2c24276"
 
 
-def test_a_manifest_is_lines_of_json_that_anybody_can_read(path: Path) -> None:
-    """The header says what the batch is, and its digest and its seal can be computed with any tool."""
+def test_manifest_is_readable_json_lines(path: Path) -> None:
+    """The header describes the batch; its digest and seal can be computed with any tool."""
     path.write_bytes(rendered(seed=7))
     header, *cards = path.read_bytes().splitlines(keepends=True)
     fields = orjson.loads(header)
@@ -264,8 +264,8 @@ def test_a_manifest_is_lines_of_json_that_anybody_can_read(path: Path) -> None:
 
 @PROPERTY
 @given(st.integers(1, 40), st.integers(1, 12))
-def test_the_parts_of_a_batch_are_the_whole_batch(shared_path: Path, cards: int, parts: int) -> None:
-    """Machines that share a batch bring every card once, however many they are."""
+def test_parts_cover_the_whole_batch(shared_path: Path, cards: int, parts: int) -> None:
+    """Machines that share a batch load each card exactly once, however many they are."""
     shared_path.write_bytes(rendered({"empty": cards}))
     manifest = read_manifest(shared_path)
     shares = [list(manifest.cards(Part(index, parts))) for index in range(1, parts + 1)]
@@ -273,10 +273,8 @@ def test_the_parts_of_a_batch_are_the_whole_batch(shared_path: Path, cards: int,
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_reading_a_large_manifest_takes_no_more_memory_than_a_small_one(
-    tmp_path: Path, peak_memory: Callable[..., int]
-) -> None:
-    """Two hundred thousand cards are checked and read in the memory of two thousand."""
+def test_reading_a_manifest_takes_constant_memory(tmp_path: Path, peak_memory: Callable[..., int]) -> None:
+    """Two hundred thousand cards take no more memory than two thousand."""
     code = """
 import sys
 from pathlib import Path
@@ -296,12 +294,12 @@ assert sum(1 for _ in read_manifest(Path(sys.argv[1])).cards()) == int(sys.argv[
 
 
 def far_apart(lines: Lines) -> Lines:
-    """Put the first card's UUID on the last card, too."""
+    """Repeat the first card's UUID on the last card."""
     return [*lines[:-1], with_field(lines[-1], uuid=uuid_of(lines[0]))]
 
 
 def from_below(lines: Lines) -> Lines:
-    """Put the last card's UUID on the first card, too."""
+    """Repeat the last card's UUID on the first card."""
     return [with_field(lines[0], uuid=uuid_of(lines[-1])), *lines[1:]]
 
 
@@ -312,7 +310,7 @@ CUT_OFF = "is incomplete: the file was truncated"
 NOT_A_UUID = r"' does not match '^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'"
 UUIDS = [uuid_of(line) for line in card_lines()]
 
-# What is done to the card lines, with a header that fits the outcome, and every problem of it.
+# Changes of the card lines, with a matching header, and every problem of the result.
 WRONG_LINES: dict[str, tuple[Callable[[Lines], Lines], list[str]]] = {
     "a field of a wrong type": (
         lambda lines: [*lines[:2], with_field(lines[2], number="3"), *lines[3:]],
@@ -390,22 +388,22 @@ WRONG_LINES: dict[str, tuple[Callable[[Lines], Lines], list[str]]] = {
 
 
 @pytest.mark.parametrize(("damage", "problems"), WRONG_LINES.values(), ids=WRONG_LINES)
-def test_what_is_wrong_in_the_lines_is_found_and_named(
+def test_manifest_reports_every_problem_in_its_lines(
     path: Path, damage: Callable[[Lines], Lines], problems: list[str]
 ) -> None:
-    """Every problem is told with its line, though header, digest and seal fit the wrong lines."""
+    """Every problem is reported with its line, although header, digest and seal match."""
     path.write_bytes(assembled(damage([*map(plain, card_lines())])))
     assert found(path) == problems
 
 
 def plain(line: bytes) -> bytes:
-    """Return a line of JSON with the fields as they are, to be changed."""
+    """Return a line of JSON as a template for changes."""
     return orjson.dumps(orjson.loads(line)) + b"\n"
 
 
 HEADER, *CARDS = rendered().splitlines(keepends=True)
 
-# What stands in a file, and every problem of it.
+# Contents of a file, and every problem.
 WRONG_FILES: dict[str, tuple[bytes, list[str]]] = {
     "empty": (b"", ["line 1: is not the header of a manifest"]),
     "not JSON": (b"PK\x03\x04\x00\x00", ["line 1: is not the header of a manifest"]),
@@ -521,14 +519,14 @@ WRONG_FILES: dict[str, tuple[bytes, list[str]]] = {
 
 
 @pytest.mark.parametrize(("data", "problems"), WRONG_FILES.values(), ids=WRONG_FILES)
-def test_a_wrong_manifest_is_refused_with_every_problem(path: Path, data: bytes, problems: list[str]) -> None:
-    """A manifest that was damaged, edited or is none is never used, and all that is wrong is told."""
+def test_invalid_manifest_reports_every_problem(path: Path, data: bytes, problems: list[str]) -> None:
+    """A damaged or edited manifest, or another file, is refused with everything that is wrong."""
     path.write_bytes(data)
     assert found(path) == problems
 
 
-def test_an_error_says_what_to_do(path: Path) -> None:
-    """A damaged manifest is taken from where it was kept; what is none is pointed out."""
+def test_manifest_error_says_what_to_do(path: Path) -> None:
+    """Restore a damaged manifest; give a manifest instead of another file."""
     path.write_bytes(rendered()[:-1])
     assert str(refusal(path)).splitlines()[0] == (
         f"{path}, line 6: {CUT_OFF} (restore it from a copy, or with dataloader recover; it must not be edited)"
@@ -539,8 +537,8 @@ def test_an_error_says_what_to_do(path: Path) -> None:
     )
 
 
-def test_thousands_of_problems_are_counted_and_the_first_are_shown(path: Path) -> None:
-    """However much is wrong, the error stays readable and says how much more there is."""
+def test_many_problems_are_counted(path: Path) -> None:
+    """The error lists the first problems and counts the rest."""
     count = 3 * MAX_PROBLEMS
     path.write_bytes(assembled([with_field(line, uuid="x") for line in card_lines({"empty": count})]))
     error = refusal(path)
@@ -552,8 +550,8 @@ def test_thousands_of_problems_are_counted_and_the_first_are_shown(path: Path) -
     assert lines[-1] == f"and {count - SHOWN_PROBLEMS} more problems"
 
 
-def test_a_doubled_uuid_is_named_in_a_large_manifest(path: Path) -> None:
-    """A UUID that was put on the first card, too, is named with both lines, however many cards stand between."""
+def test_duplicate_uuid_is_found_in_a_large_manifest(path: Path) -> None:
+    """A UUID that occurs twice is reported with both lines, however far apart."""
     lines = card_lines({"empty": 2 * MAX_PROBLEMS})
     path.write_bytes(assembled(from_below(lines)))
     assert found(path) == [
@@ -562,10 +560,8 @@ def test_a_doubled_uuid_is_named_in_a_large_manifest(path: Path) -> None:
     ]
 
 
-def test_a_line_without_end_is_refused_without_reading_it_into_memory(
-    path: Path, peak_memory: Callable[..., int]
-) -> None:
-    """Fifty megabytes in one line, in the place of a card or of the header, are told in one problem."""
+def test_endless_line_is_rejected_without_reading_it(path: Path, peak_memory: Callable[..., int]) -> None:
+    """A line of 50 megabytes, as a card or header, is one problem and is not held in memory."""
     code = """
 import sys
 from pathlib import Path
@@ -586,8 +582,8 @@ except InputError as error:
     assert found(path) == ["line 1: is not the header of a manifest"]
 
 
-def test_no_byte_of_a_manifest_can_change_unnoticed(shared_path: Path) -> None:
-    """A byte that is changed, removed or added, anywhere in the file, is found."""
+def test_manifest_detects_every_changed_byte(shared_path: Path) -> None:
+    """A byte that is changed, removed or added anywhere is detected."""
     data = rendered({"empty": 1}, seed=42)
     source = random.Random(3)
     for at in range(len(data) + 1):
@@ -600,8 +596,8 @@ def test_no_byte_of_a_manifest_can_change_unnoticed(shared_path: Path) -> None:
 
 @DAMAGE
 @given(data=st.data())
-def test_no_damage_goes_unnoticed(shared_path: Path, data: st.DataObject) -> None:
-    """Whatever stands in the place of any stretch of the file, it is found, and never ends in a fault of ours."""
+def test_manifest_detects_any_damage(shared_path: Path, data: st.DataObject) -> None:
+    """Any replaced part of the file is detected, and never causes an internal error."""
     whole = rendered()
     begin = data.draw(st.integers(0, len(whole)))
     end = data.draw(st.integers(begin, min(len(whole), begin + 80)))
@@ -623,8 +619,8 @@ JSON = st.recursive(
 
 @PROPERTY
 @given(at=st.integers(0, 4), field=st.sampled_from(["number", "uuid", "snapset", "note"]), value=JSON)
-def test_a_card_of_any_other_content_is_refused(shared_path: Path, at: int, field: str, value: Any) -> None:
-    """No value in the place of a right one is taken for it, though header, digest and seal fit it."""
+def test_card_with_any_other_content_is_rejected(shared_path: Path, at: int, field: str, value: Any) -> None:
+    """No other value is accepted, although header, digest and seal match."""
     lines = [*map(plain, card_lines())]
     snapsets = SHARES
     lines[at] = orjson.dumps({**orjson.loads(lines[at]), field: value}) + b"\n"
@@ -637,8 +633,8 @@ def test_a_card_of_any_other_content_is_refused(shared_path: Path, at: int, fiel
 # What is no manifest at all.
 
 
-def test_a_manifest_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """A path with nothing there, or below a file, is an error about the file, with what to do."""
+def test_missing_manifest_is_a_file_error(tmp_path: Path) -> None:
+    """A path with no file, or below a file, is a file error that says what to do."""
     (tmp_path / "file").write_text("x")
     for path, reason in ((tmp_path / "none", "no such file or directory"), (tmp_path / "file/x", "not a directory")):
         for read in (read_manifest, read_header):
@@ -650,8 +646,8 @@ def test_a_manifest_that_is_not_there_is_told(tmp_path: Path) -> None:
             assert caught.value.exit_code is ExitCode.FILE
 
 
-def test_a_folder_is_no_manifest(tmp_path: Path) -> None:
-    """A folder, even one that is named like a manifest, is told apart."""
+def test_folder_is_not_a_manifest(tmp_path: Path) -> None:
+    """A folder is rejected, even if it is named like a manifest."""
     folder = tmp_path / "spring.batch.jsonl"
     folder.mkdir()
     for read in (read_manifest, read_header):
@@ -660,8 +656,8 @@ def test_a_folder_is_no_manifest(tmp_path: Path) -> None:
         assert str(caught.value) == f"{folder}: is not a regular file (save it as a file first)"
 
 
-def test_a_pipe_does_not_keep_us_waiting(path: Path, command: Command) -> None:
-    """A named pipe that nobody writes to is refused at once."""
+def test_pipe_does_not_block_reading_a_manifest(path: Path, command: Command) -> None:
+    """A named pipe without a writer is rejected at once."""
     os.mkfifo(path)
     done = command("validate", path, timeout=60)
     assert done.code == ExitCode.FILE
@@ -672,7 +668,7 @@ def test_a_pipe_does_not_keep_us_waiting(path: Path, command: Command) -> None:
 
 
 def swapped(lines: Lines) -> Lines:
-    """Put one right card in the place of another."""
+    """Replace a card by another valid one."""
     return [*lines[:3], lines[4], *lines[4:]]
 
 
@@ -691,8 +687,8 @@ CHANGES: dict[str, Callable[[Lines], Lines]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_manifest_that_changes_after_its_check_is_found(path: Path, change: Callable[[Lines], Lines]) -> None:
-    """Cards are read from the file that was checked, or reading them ends with an error."""
+def test_manifest_changed_after_the_check_is_an_error(path: Path, change: Callable[[Lines], Lines]) -> None:
+    """Reading cards fails if the file is no longer the one that was checked."""
     path.write_bytes(rendered())
     manifest = read_manifest(path)
     path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
@@ -706,8 +702,8 @@ def test_a_manifest_that_changes_after_its_check_is_found(path: Path, change: Ca
     )
 
 
-def test_a_change_in_another_part_of_the_batch_is_found(path: Path) -> None:
-    """A machine that loads one part of a batch notices a change in any other."""
+def test_change_in_another_part_is_detected(path: Path) -> None:
+    """A machine that loads one part of a batch notices changes in every other part."""
     path.write_bytes(rendered())
     manifest = read_manifest(path)
     path.write_bytes(rendered().replace(b'"number":5', b'"number":6'))
@@ -717,8 +713,8 @@ def test_a_change_in_another_part_of_the_batch_is_found(path: Path) -> None:
         next(first)
 
 
-def test_a_manifest_that_vanishes_after_its_check_is_told(path: Path) -> None:
-    """Reading the cards of a manifest that was moved away is an error about the file."""
+def test_manifest_removed_after_the_check_is_an_error(path: Path) -> None:
+    """Reading the cards of a manifest that was moved away is a file error."""
     path.write_bytes(rendered())
     manifest = read_manifest(path)
     path.unlink()
@@ -726,8 +722,8 @@ def test_a_manifest_that_vanishes_after_its_check_is_told(path: Path) -> None:
         next(manifest.cards())
 
 
-def test_one_card_has_one_line() -> None:
-    """A card is rendered the same way wherever it goes: in the manifest, and in the workbook's digest."""
+def test_card_line_is_the_same_everywhere() -> None:
+    """A card has the same line in the manifest and in the digest of the workbook."""
     card = Card(7, UUIDS[0], "empty")
     assert card.line() == b'{"number":7,"uuid":"%s","snapset":"empty"}\n' % UUIDS[0].encode()
     assert Manifest(Path("x"), Header("a", CREATED, 1, {"empty": 1}, "")).header.seed is None

@@ -1,4 +1,4 @@
-"""Reconciled files: what they hold, that no damage goes unnoticed, and that only encoded cards are loaded from them."""
+"""Reconciled files: their content, detection of damage, and loading encoded cards only."""
 
 import random
 from collections import Counter
@@ -36,7 +36,7 @@ RESTORE = "(restore the file from a copy, or run reconcile again; it must not be
 
 
 def returned(card: Card) -> ReturnedCard:
-    """Return a card with a verdict that depends on its number: every tenth ones of each kind, the others encoded."""
+    """Return a card with a verdict by its number: one tenth of each other kind, the rest encoded."""
     chip = f"04{card.number:012X}"
     where = f"spring.xlsx, row {card.number + 1}"
     return {
@@ -50,12 +50,12 @@ def returned(card: Card) -> ReturnedCard:
 
 
 def counts_of(cards: list[ReturnedCard]) -> Counts:
-    """Return what the verdicts come to."""
+    """Count the verdicts."""
     return Counts(Counter(each.verdict for each in cards), sum(each.unused_spare for each in cards))
 
 
 def write(path: Path, manifest: Manifest) -> list[ReturnedCard]:
-    """Write a reconciled file of a batch, and return what stands in it."""
+    """Write a reconciled file of a batch, and return its cards."""
     cards = [*map(returned, manifest.cards())]
     with path.open("wb") as stream:
         write_reconciled(stream, manifest.header, counts_of(cards), cards)
@@ -71,7 +71,7 @@ def path(tmp_path: Path, manifest: Manifest) -> Path:
 
 
 def refusal(path: Path) -> list[str]:
-    """Return the problems for which a file is refused."""
+    """Return the problems reported for a file."""
     with pytest.raises(InputError) as caught:
         read_reconciled(path)
     assert caught.value.exit_code is ExitCode.INPUT
@@ -79,7 +79,7 @@ def refusal(path: Path) -> list[str]:
 
 
 def sealed(header: dict[str, Any], lines: list[bytes]) -> bytes:
-    """Return a file whose digest and seal fit, whatever it holds."""
+    """Return a file with matching digest and seal, whatever its content."""
     fields = {key: value for key, value in header.items() if key != "seal"}
     fields["digest"] = f"sha256:{sha256(b''.join(lines)).hexdigest()}"
     fields["seal"] = f"sha256:{sha256(orjson.dumps(fields)).hexdigest()}"
@@ -92,8 +92,8 @@ def parts_of(path: Path) -> tuple[dict[str, Any], list[bytes]]:
     return orjson.loads(header), lines
 
 
-def test_a_reconciled_file_is_read_as_it_was_written(tmp_path: Path, manifest: Manifest) -> None:
-    """Every card comes back with its verdict, and the header is the batch's."""
+def test_reconciled_file_round_trips(tmp_path: Path, manifest: Manifest) -> None:
+    """Cards, verdicts and the header are read as they were written."""
     path = tmp_path / "spring.reconciled.jsonl"
     cards = write(path, manifest)
     found = read_reconciled(path)
@@ -110,8 +110,8 @@ def test_a_reconciled_file_is_read_as_it_was_written(tmp_path: Path, manifest: M
     assert sum(each.is_to_encode for each in cards) == 24
 
 
-def test_to_a_load_it_is_a_manifest_of_the_encoded_cards(path: Path, manifest: Manifest) -> None:
-    """Only encoded cards are given, in the order of the manifest, in parts as well."""
+def test_load_uses_encoded_cards_only(path: Path, manifest: Manifest) -> None:
+    """A reconciled file yields its encoded cards in manifest order, also in parts."""
     found = read_cards(path)
     encoded = [card for card in manifest.cards() if returned(card).verdict is Verdict.ENCODED]
     assert found.count == len(encoded) == 30
@@ -122,8 +122,8 @@ def test_to_a_load_it_is_a_manifest_of_the_encoded_cards(path: Path, manifest: M
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_manifests_and_reconciled_files_are_told_apart_by_what_is_in_them(path: Path, manifest: Manifest) -> None:
-    """A name can be anything."""
+def test_read_cards_recognizes_files_by_content(path: Path, manifest: Manifest) -> None:
+    """Names do not matter."""
     other = path.rename(path.with_name("spring.batch.jsonl"))
     assert is_reconciled(other)
     assert not is_reconciled(manifest.path)
@@ -131,8 +131,8 @@ def test_manifests_and_reconciled_files_are_told_apart_by_what_is_in_them(path: 
     assert read_cards(manifest.path) == manifest
 
 
-def test_a_reconciled_file_is_lines_of_json_that_anybody_can_read(path: Path, manifest: Manifest) -> None:
-    """The header holds that of the manifest, the counts, a digest and a seal that any tool can compute."""
+def test_reconciled_file_is_readable_json_lines(path: Path, manifest: Manifest) -> None:
+    """The header contains the manifest's header and the counts; digest and seal can be computed with any tool."""
     header, lines = parts_of(path)
     seal = header.pop("seal")
     assert header == {
@@ -158,8 +158,8 @@ def test_a_reconciled_file_is_lines_of_json_that_anybody_can_read(path: Path, ma
     assert orjson.loads(lines[5])["reason"] == "spring.xlsx, row 7: it has “another” UUID"
 
 
-def test_no_byte_can_change_unnoticed(tmp_path: Path) -> None:
-    """A byte that is changed, removed or added, anywhere in the file, is found."""
+def test_reconciled_file_detects_every_changed_byte(tmp_path: Path) -> None:
+    """A byte that is changed, removed or added anywhere is detected."""
     manifest = generate("small", {"empty": 2}, tmp_path).manifest
     path = tmp_path / "small.reconciled.jsonl"
     write(path, manifest)
@@ -188,15 +188,15 @@ def _better(lines: list[bytes]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("change", [_swapped, _other_uuid, lambda lines: lines[:-1], lambda lines: [*lines, lines[0]]])
-def test_cards_that_are_not_the_batchs_are_refused(path: Path, change: Any) -> None:
-    """A file that fits its own digest still has to hold the batch's cards, all of them in order."""
+def test_reconciled_file_rejects_cards_of_another_batch(path: Path, change: Any) -> None:
+    """Even with a matching digest, the file must contain the batch's cards, all of them in order."""
     header, lines = parts_of(path)
     path.write_bytes(sealed(header, change(lines)))
     assert refusal(path) == [f": the cards are not those of batch spring {RESTORE}"]
 
 
-def test_verdicts_that_the_header_does_not_count_are_refused(path: Path) -> None:
-    """The counts in the header can be relied on."""
+def test_reconciled_file_rejects_wrong_counts(path: Path) -> None:
+    """The counts in the header match the verdicts."""
     header, lines = parts_of(path)
     path.write_bytes(sealed(header, _better(lines)))
     assert refusal(path) == [f": the numbers of cards for each verdict do not match the header {RESTORE}"]
@@ -206,8 +206,8 @@ def test_verdicts_that_the_header_does_not_count_are_refused(path: Path) -> None
     assert refusal(path) == [f", line 1: the verdicts do not add up to 60 cards {RESTORE}"]
 
 
-def test_what_is_wrong_is_named_with_its_line(path: Path) -> None:
-    """The first line that is none of ours, each rule that a card breaks, a format of tomorrow."""
+def test_reconciled_file_reports_problems_with_lines(path: Path) -> None:
+    """The first unreadable line, each rule that a card breaks, and a later format version."""
     header, lines = parts_of(path)
     cut_off = path.read_bytes()[:-9]
     path.write_bytes(sealed(header, [lines[0].replace(b'"encoded"', b'"perfect"'), *lines[1:]]))
@@ -229,8 +229,8 @@ def test_what_is_wrong_is_named_with_its_line(path: Path) -> None:
     assert len(refusal(path)) < 2000
 
 
-def test_a_change_after_the_check_is_found(path: Path) -> None:
-    """What is loaded is what was checked."""
+def test_reconciled_file_changed_after_the_check_is_an_error(path: Path) -> None:
+    """Only what was checked is loaded."""
     found = read_reconciled(path)
     header, lines = parts_of(path)
 
@@ -254,10 +254,10 @@ def test_a_change_after_the_check_is_found(path: Path) -> None:
         read_cards(path)
 
 
-def test_commands_take_a_reconciled_file_in_a_manifests_place(
+def test_commands_accept_a_reconciled_file_instead_of_a_manifest(
     run: Command, target: Target, path: Path, batch: Batch
 ) -> None:
-    """Load, plan and verify see the encoded cards only, and say what was left out, as text and as data."""
+    """Load, plan and verify use the encoded cards only, and say what they skipped, as text and JSON."""
     left_out = {"failed": 6, "missing": 12, "altered": 6, "duplicate": 6}
     told = (
         "batch spring: skipped 30 of 60 cards, not encoded: "
@@ -280,8 +280,8 @@ def test_commands_take_a_reconciled_file_in_a_manifests_place(
     assert f"holds the same cards as {path} (give it once)" in both.stderr
 
 
-def test_validate_knows_a_reconciled_file(here: Command, path: Path) -> None:
-    """It is told what it is and what is in it; a broken one is refused."""
+def test_validate_accepts_a_reconciled_file(here: Command, path: Path) -> None:
+    """It reports the kind of file and its content; a damaged file is refused."""
     found = here("validate", path)
     assert (found.code, found.stdout) == (
         ExitCode.OK,
@@ -291,7 +291,7 @@ def test_validate_knows_a_reconciled_file(here: Command, path: Path) -> None:
     assert here("validate", path).code == ExitCode.INPUT
 
 
-def test_the_manifest_is_never_changed(path: Path, manifest: Manifest) -> None:
-    """What came back is beside the manifest, not in it."""
+def test_reconcile_never_changes_the_manifest(path: Path, manifest: Manifest) -> None:
+    """Results are written to a separate file."""
     assert path.exists()
     assert read_manifest(manifest.path) == manifest

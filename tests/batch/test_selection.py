@@ -1,4 +1,4 @@
-"""Choosing cards of a batch: by number, by UUID, by file."""
+"""Selecting cards of a batch by number, UUID or file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,23 +38,23 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def test_numbers_uuids_and_a_file_are_taken_together(batch: Manifest, cards: list[Card], write: Write) -> None:
-    """Each card once, in the order of the batch, however often and in whatever case it is named."""
+def test_select_combines_numbers_uuids_and_files(batch: Manifest, cards: list[Card], write: Write) -> None:
+    """Each card is selected once, in manifest order, however often and in whatever case it is given."""
     file = write("3", cards[4].uuid)
     chosen = choose(batch, [17, 3, 17], [cards[2].uuid, f" {cards[0].uuid.upper()} "], read_named(file))
     assert chosen == [cards[0], cards[2], cards[4], cards[16]]
 
 
-def test_none_is_a_mistake(batch: Manifest) -> None:
-    """Without a card there is nothing to do; all of them are never meant."""
+def test_select_requires_at_least_one_card(batch: Manifest) -> None:
+    """No card means a mistake, never all cards."""
     with pytest.raises(
         UsageError, match=r"no card: the command needs to know which cards \(give --card, --uuid or --file\)"
     ):
         choose(batch, [], [])
 
 
-def test_everything_that_is_no_card_of_the_batch_is_named(batch: Manifest, cards: list[Card], write: Write) -> None:
-    """Each option and each line, not the first only; the right ones do not help."""
+def test_select_reports_everything_that_matches_no_card(batch: Manifest, cards: list[Card], write: Write) -> None:
+    """Each wrong option and line is reported, not only the first, and no card is selected."""
     file = write("Card number,UUID", f"4,{cards[3].uuid}", f"5,{cards[3].uuid}", "21,", f",{UUID}")
     with pytest.raises(InputError) as caught:
         choose(batch, [1, 0, 21], [UUID, "17"], read_named(file))
@@ -87,8 +87,8 @@ def test_everything_that_is_no_card_of_the_batch_is_named(batch: Manifest, cards
         ([f"{UUID};17", f"18;{UUID}"], [(1, 17, UUID), (2, 18, UUID)]),
     ],
 )
-def test_what_a_file_may_look_like(write: Write, lines: list[str], named: list[tuple[int, int, str]]) -> None:
-    """With headers or without, one column or several, whatever stands between them."""
+def test_select_accepts_files_of_many_forms(write: Write, lines: list[str], named: list[tuple[int, int, str]]) -> None:
+    """With or without a header, one column or several, with any delimiter."""
     for options in ({}, {"encoding": "utf-8-sig"}, {"end": "\r\n"}):
         path = write(*lines, **options)
         assert read_named(path) == [Named(f"{path}, line {line}", number, uuid) for line, number, uuid in named]
@@ -115,16 +115,16 @@ def test_what_a_file_may_look_like(write: Write, lines: list[str], named: list[t
         (["17", '"' + "x" * 90_000, "x" * 90_000], ", lines 2 and "),
     ],
 )
-def test_a_line_that_names_no_card_is_told(write: Write, lines: list[str], says: str) -> None:
-    """By its number, so that it is found; a file without any card is none."""
+def test_select_reports_lines_without_a_card(write: Write, lines: list[str], says: str) -> None:
+    """Errors give the line number; a file without any card is an error."""
     path = write(*lines)
     with pytest.raises(InputError) as caught:
         read_named(path)
     assert str(caught.value).startswith(f"{path}{says}")
 
 
-def test_a_file_that_is_no_text_is_told(write: Write, tmp_path: Path) -> None:
-    """What is not UTF-8, no file, or not there."""
+def test_select_rejects_files_that_are_not_text(write: Write, tmp_path: Path) -> None:
+    """Not UTF-8, not a file, or missing."""
     with pytest.raises(InputError, match="is not UTF-8 text"):
         read_named(write("Nürnberg", encoding="latin-1"))
     with pytest.raises(FileError, match="is not a regular file"):

@@ -1,1 +1,1 @@
-"""Tests of common."""
+"""Tests of dataloader.common."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and never over another."""
+"""Files are written completely or not at all, and never over existing ones."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ TAKEN = "already exists; dataloader never overwrites files (choose another name 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with nothing in it."""
+    """An empty folder."""
     folder = tmp_path / "folder"
     folder.mkdir()
     return folder
@@ -28,27 +28,27 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def open_handed() -> Iterator[None]:
-    """Let new files be everybody's, as far as the process has a say."""
+    """Set the umask so that new files would be readable by everyone."""
     before = os.umask(0)
     yield
     os.umask(before)
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names of all that is in a folder, hidden files too."""
+    """Return the names of all files in a folder, including hidden ones."""
     return sorted(path.name for path in folder.iterdir())
 
 
 def write(*paths: Path, meanwhile: Callable[[], object] = lambda: None) -> None:
-    """Write a few bytes to new files, while something else happens."""
+    """Write a few bytes to new files, and call ``meanwhile`` before they are finished."""
     with new_files(*paths) as streams:
         for path, stream in zip(paths, streams, strict=True):
             stream.write(path.name.encode())
         meanwhile()
 
 
-def test_new_files_have_their_content_and_their_owner_only(folder: Path, open_handed: None) -> None:
-    """What was written is there under its name, nobody else can read it, and nothing else is left."""
+def test_new_files_are_complete_and_private(folder: Path, open_handed: None) -> None:
+    """Files have their content and mode 0600, and no temporary file is left."""
     write(folder / "a.txt", folder / "b.txt")
     assert names(folder) == ["a.txt", "b.txt"]
     for path in folder.iterdir():
@@ -57,15 +57,15 @@ def test_new_files_have_their_content_and_their_owner_only(folder: Path, open_ha
         assert path.stat().st_nlink == 1
 
 
-def test_folders_are_made_as_they_are_needed(folder: Path) -> None:
-    """A path may lead through folders that are not there yet."""
+def test_new_files_create_missing_folders(folder: Path) -> None:
+    """Missing parent folders are created."""
     write(folder / "x/y/a.txt", folder / "z/b.txt")
     assert (folder / "x/y/a.txt").read_text() == "a.txt"
     assert (folder / "z/b.txt").read_text() == "b.txt"
 
 
-def test_nothing_has_its_name_before_all_is_written(folder: Path) -> None:
-    """While files are being written nobody finds half of one, and what is there is its owner's only."""
+def test_new_files_appear_only_when_complete(folder: Path) -> None:
+    """While a file is being written, it exists under a temporary name only, and is private."""
     with new_files(folder / "a.txt", folder / "b.txt") as streams:
         streams[0].write(b"half")
         streams[0].flush()
@@ -77,8 +77,8 @@ def test_nothing_has_its_name_before_all_is_written(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.txt", "b.txt"])
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "dangling link"])
-def test_what_stands_there_is_never_overwritten(folder: Path, name: str, kind: str) -> None:
-    """A file, folder or link of one of the names stays as it is, and none of the others is written."""
+def test_new_files_never_overwrite(folder: Path, name: str, kind: str) -> None:
+    """An existing file, folder or link of the same name is kept, and no file is written."""
     elsewhere = folder.parent / "elsewhere"
     path = folder / name
     if kind == "file":
@@ -100,8 +100,8 @@ def test_what_stands_there_is_never_overwritten(folder: Path, name: str, kind: s
 
 
 @pytest.mark.parametrize("name", ["a.txt", "b.txt"])
-def test_a_file_that_appears_in_the_meantime_is_not_overwritten(folder: Path, name: str) -> None:
-    """Should somebody make one of the files while ours are written, theirs stays and none of ours is left."""
+def test_new_files_do_not_overwrite_a_file_created_meanwhile(folder: Path, name: str) -> None:
+    """If somebody else creates a file during the write, theirs is kept, and none of ours."""
     with pytest.raises(FileError) as caught:
         write(folder / "a.txt", folder / "b.txt", meanwhile=lambda: (folder / name).write_text("theirs"))
     assert str(caught.value) == f"{folder / name}: {TAKEN}"
@@ -110,8 +110,8 @@ def test_a_file_that_appears_in_the_meantime_is_not_overwritten(folder: Path, na
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_nothing_is_left_where_writing_ends_early(folder: Path, error: type[BaseException]) -> None:
-    """A fault, or Ctrl-C, in the middle leaves no file and no part of one."""
+def test_new_files_leave_nothing_after_an_error(folder: Path, error: type[BaseException]) -> None:
+    """An exception or Ctrl-C during the write leaves no files."""
 
     def meanwhile() -> None:
         raise error
@@ -129,8 +129,8 @@ def test_nothing_is_left_where_writing_ends_early(folder: Path, error: type[Base
         (f"{'long' * 80}/a.txt", f"{'long' * 80}/a.txt", f"file name too long {ROOM}"),
     ],
 )
-def test_a_folder_that_cannot_be_written_to_is_told(folder: Path, path: str, named: str, reason: str) -> None:
-    """The error names the path, says what the system says of it, and what to do."""
+def test_new_files_report_an_unwritable_folder(folder: Path, path: str, named: str, reason: str) -> None:
+    """The error names the path, the system's reason, and what to do."""
     (folder / "file").write_text("x")
     with pytest.raises(FileError) as caught:
         write(folder / path)
@@ -138,15 +138,15 @@ def test_a_folder_that_cannot_be_written_to_is_told(folder: Path, path: str, nam
     assert names(folder) == ["file"]
 
 
-def test_a_file_system_that_takes_no_files_is_told() -> None:
-    """Where nobody may make files, not even an administrator, the error is about the file."""
+def test_new_files_report_a_read_only_file_system() -> None:
+    """If nobody may create files, not even root, the error names the file."""
     path = Path("/proc/a.txt") if Path("/proc/self").exists() else Path("/dev/fd/a.txt")
     with pytest.raises(FileError, match=f"^{re.escape(str(path))}: .+ {re.escape(ROOM)}$"):
         write(path)
 
 
-def test_a_folder_that_vanishes_in_the_meantime_is_told(folder: Path) -> None:
-    """What can't get its name in the end is an error, too."""
+def test_new_files_report_a_folder_that_disappears(folder: Path) -> None:
+    """A failed rename at the end is an error, too."""
     with pytest.raises(FileError) as caught:
         write(folder / "a.txt", folder / "b.txt", meanwhile=lambda: shutil.rmtree(folder))
     assert str(caught.value) == f"{folder / 'a.txt'}: no such file or directory {ROOM}"
@@ -173,8 +173,8 @@ finally:
 
 @pytest.mark.parametrize("file", [0, 1])
 @pytest.mark.parametrize("size", [100_000, 500_000])
-def test_a_full_disk_is_one_error_and_leaves_nothing(folder: Path, file: int, size: int) -> None:
-    """Where there is no room, be it found in writing or at the end, the folder is named and left as it was."""
+def test_full_disk_is_one_error_and_leaves_nothing(folder: Path, file: int, size: int) -> None:
+    """If the disk is full, while writing or at the end, the error names the folder, and no files are left."""
     done = subprocess.run(
         [sys.executable, "-c", FILL, str(file), str(size)],
         check=True,
@@ -187,8 +187,8 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(folder: Path, file: int, si
     assert names(folder) == []
 
 
-def test_a_pipe_or_a_folder_is_no_file(folder: Path) -> None:
-    """What could keep its reader waiting is told apart before it is opened; a link to a file is a file."""
+def test_require_file_rejects_pipes_and_folders(folder: Path) -> None:
+    """Pipes and folders are rejected before they are opened; a link to a file is accepted."""
     pipe = folder / "pipe"
     os.mkfifo(pipe)
     for path in (folder, pipe, Path("/dev/null")):
@@ -206,27 +206,27 @@ def test_a_pipe_or_a_folder_is_no_file(folder: Path) -> None:
 
 @pytest.fixture(params=["renames without replacing", "renames only"])
 def without_links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that knows no hard links, as a USB stick's; link(2) answers EPERM there."""
+    """A file system without hard links, like a USB stick's; link(2) fails with EPERM."""
 
     def refuse(source: str, target: str) -> None:
         raise OSError(errno.EPERM, "Operation not permitted", source, None, target)
 
     monkeypatch.setattr(os, "link", refuse)
     if request.param == "renames only":
-        # A flag that no system knows, which it refuses as a file system does that can't.
+        # An unknown flag, which the system rejects just like a file system without support for it.
         monkeypatch.setattr("dataloader.common.files._RENAME_NOREPLACE", 1 << 20)
 
 
 @pytest.mark.usefixtures("without_links")
-def test_new_files_can_be_written_to_a_usb_stick(folder: Path) -> None:
-    """Where there are no links, the files are there all the same, and nothing else."""
+def test_new_files_work_without_hard_links(folder: Path) -> None:
+    """Without hard links, the files are written just the same."""
     write(folder / "a.txt", folder / "b.txt")
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a.txt": "a.txt", "b.txt": "b.txt"}
 
 
 @pytest.mark.usefixtures("without_links")
-def test_a_file_on_a_usb_stick_is_never_overwritten(folder: Path) -> None:
-    """Somebody's file that came up in the meantime stays, there too."""
+def test_new_files_never_overwrite_without_hard_links(folder: Path) -> None:
+    """A file that somebody else creates during the write is kept."""
     with pytest.raises(FileError) as caught:
         write(folder / "a.txt", meanwhile=lambda: (folder / "a.txt").write_text("somebody's"))
     assert str(caught.value) == f"{folder / 'a.txt'}: {TAKEN}"
@@ -237,15 +237,15 @@ def test_a_file_on_a_usb_stick_is_never_overwritten(folder: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="renames without replacing on Linux only")
 @pytest.mark.parametrize("without_links", ["renames without replacing"], indirect=True)
 @pytest.mark.usefixtures("without_links")
-def test_no_crash_leaves_an_empty_file_on_a_usb_stick(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file gets its name in one step, so that there is no moment with an empty one."""
+def test_crash_leaves_no_empty_file_without_hard_links(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is renamed in one step, so that it never exists empty."""
     monkeypatch.setattr(Path, "replace", lambda *_: pytest.fail("a second step"))
     write(folder / "a.txt")
     assert (folder / "a.txt").read_text() == "a.txt"
 
 
-def test_an_empty_file_of_an_interrupted_run_is_named_as_such(folder: Path) -> None:
-    """It is not removed, for another run may be about to write it; the error says what to do."""
+def test_empty_file_of_an_interrupted_run_is_reported(folder: Path) -> None:
+    """The file is kept, since another run may be about to write it; the error says what to do."""
     (folder / "a.txt").touch()
     with pytest.raises(FileError, match=r"a\.txt: already exists and is empty.*\(remove it, unless another run"):
         write(folder / "a.txt")

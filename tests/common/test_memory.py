@@ -1,4 +1,4 @@
-"""Errors that come of too little memory."""
+"""Errors caused by too little memory."""
 
 import errno
 import resource
@@ -16,8 +16,8 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("limit")
-def test_any_error_under_a_low_limit_names_the_limit() -> None:
-    """Libraries fail in many ways where they cannot be loaded."""
+def test_any_error_under_a_low_memory_limit_names_the_limit() -> None:
+    """Libraries fail in many ways if they cannot be loaded."""
     assert memory_limit() == 80_000_000
     assert too_little_memory(SystemError("error return without exception set")) == (
         "memory is limited to 80 MB (ulimit -v), and at least 400 MB are needed (raise the limit: ulimit -v 400000)"
@@ -27,13 +27,13 @@ def test_any_error_under_a_low_limit_names_the_limit() -> None:
 @pytest.mark.parametrize(
     ("error", "short"), [(MemoryError(), True), (OSError(errno.ENOMEM, "no"), True), (ValueError("x"), False)]
 )
-def test_without_a_limit_only_errors_of_memory_count(error: Exception, short: bool) -> None:  # noqa: FBT001
-    """Others are faults of ours."""
+def test_without_a_memory_limit_only_memory_errors_count(error: Exception, short: bool) -> None:  # noqa: FBT001
+    """Other errors are bugs of dataloader."""
     assert (too_little_memory(error) is not None) is short
 
 
-def test_json_is_not_to_blame_where_memory_is_short() -> None:
-    """What orjson raises then looks like an error in the text."""
+def test_json_error_from_too_little_memory_is_a_memory_error() -> None:
+    """The orjson library reports too little memory like a syntax error."""
     with pytest.raises(MemoryError):
         raise_if_short(orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0))
     raise_if_short(orjson.JSONDecodeError("unexpected character", "", 0))

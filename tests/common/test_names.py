@@ -1,4 +1,4 @@
-"""Names never leave their folder, and what is written there is for its owner only: every command that writes files."""
+"""Every command that writes files keeps them in their folder, readable by their owner only."""
 
 import csv
 import os
@@ -24,20 +24,20 @@ SNAPSET = '{flat: {contexts: {"gpii-default": {preferences: {}}}}}'
 
 @pytest.fixture
 def inside(tmp_path: Path) -> Path:
-    """The folder that nothing may leave, one below the test's."""
+    """The folder for output, one below the test's own."""
     folder = tmp_path / "a" / "inside"
     folder.mkdir(parents=True)
     return folder
 
 
 def files(folder: Path) -> set[str]:
-    """Return every file at any depth."""
+    """Return all files below a folder."""
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_no_name_leads_out_of_its_folder(here: Command, tmp_path: Path, inside: Path, name: str) -> None:
-    """Of a batch, or of what is made of one: refused, and nothing is written anywhere."""
+def test_names_cannot_leave_their_folder(here: Command, tmp_path: Path, inside: Path, name: str) -> None:
+    """A path as the name of a batch or of an output is refused, and nothing is written."""
     assert here("generate", "good", "--cards", "3", "--out", inside).code == ExitCode.OK
     before = files(tmp_path)
     calls = [
@@ -50,16 +50,16 @@ def test_no_name_leads_out_of_its_folder(here: Command, tmp_path: Path, inside: 
 
 
 @pytest.mark.parametrize("name", ["a b", "=1+1", "-a", "@a", "1a", "a.b", "a\u2028", "ä", "x" * 65])
-def test_a_snapset_is_named_by_letters(here: Command, inside: Path, name: str) -> None:
-    """Its name gets into IDs, manifests and workbooks; none begins as a formula does."""
+def test_snapset_names_are_restricted(here: Command, inside: Path, name: str) -> None:
+    """Names get into IDs, manifests and workbooks; they cannot begin like a formula."""
     (inside / f"{name}.json5").write_text(SNAPSET)
     for call in (("validate", inside), ("generate", "good", "--cards", "3", "--snapsets", inside)):
         done = here(*call)
         assert (done.code, "is no name for a snapset" in done.stderr) == (ExitCode.INPUT, True)
 
 
-def test_what_is_written_is_for_its_owner_only(here: Command, inside: Path) -> None:
-    """Even where the machine lets everybody read and write: whoever has a UUID has that person's preferences."""
+def test_output_files_are_private(here: Command, inside: Path) -> None:
+    """Even with a permissive umask: anyone who has a UUID can read that person's preferences."""
     batch, returned = inside / "good.batch.jsonl", inside.parent / "returned.csv"
     before = os.umask(0)
     try:
@@ -92,8 +92,8 @@ def texts(path: Path, layout: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("layout", ["standard", *layout_names()])
-def test_no_cell_begins_as_a_formula_does(here: Command, inside: Path, layout: str) -> None:
-    """In a workbook cells are text; in CSV nothing of ours begins with what a spreadsheet program calculates."""
+def test_exported_cells_are_never_formulas(here: Command, inside: Path, layout: str) -> None:
+    """In workbooks, cells are text; in CSV, nothing begins with a character that starts a formula."""
     snapset = next(iter(read_snapsets())).name
     assert here("generate", "0-good", "--cards", "30", "--snapset", snapset, "--out", inside).code == ExitCode.OK
     done = here("export", inside / "0-good.batch.jsonl", "--layout", layout, "--out", inside / "out")

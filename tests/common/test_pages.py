@@ -1,4 +1,4 @@
-"""Pages of the documentation that messages name."""
+"""Documentation pages that messages refer to."""
 
 import re
 from pathlib import Path
@@ -16,8 +16,8 @@ NAMED = {
 }
 
 
-def test_the_address_stands_in_one_place() -> None:
-    """No other file of the package holds it, or the path of a page that only a checkout has."""
+def test_documentation_address_is_defined_once() -> None:
+    """No other file of the package contains it, or the path of a page in the source tree."""
     for path in (ROOT / "dataloader").rglob("*.py"):
         if path.name != "pages.py":
             text = path.read_text("utf-8")
@@ -25,14 +25,14 @@ def test_the_address_stands_in_one_place() -> None:
             assert not re.search(r"(?:error\(|warn\(|help=|rule=|todo=)[^\n]*\bdocs/\w+\.md", text), path
 
 
-def test_messages_name_pages() -> None:
-    """There are some."""
+def test_some_messages_name_pages() -> None:
+    """The other test is not empty."""
     assert {"second-round.md", "layouts.md", "reference.md#windows"} <= NAMED
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
-def test_each_page_is_there(name: str) -> None:
-    """A page that a message names exists, with its heading."""
+def test_named_pages_exist(name: str) -> None:
+    """Each page that a message names exists, with its heading."""
     file, _, heading = name.partition("#")
     text = (ROOT / "docs" / file).read_text("utf-8")
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)

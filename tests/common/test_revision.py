@@ -1,4 +1,4 @@
-"""Revisions: the canonical form that they rest on, and what they prove."""
+"""Revisions computed from the canonical form of content."""
 
 import json
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ MODEL_DIGESTS = [
     ("gpii-key", "gpiiKey", Role.CARD, "d154f4f528ce4120cc1d969563ee257a"),
 ]
 
-# JSON as it may come, its canonical form, and the digest of that.
+# JSON as it may be read, its canonical form, and the digest of that.
 CANONICAL = {
     "keys by code point": (
         '{"\U0001f600":6,"�":7,"é":1,"z":2,"Z":3,"a b":4,"":5,"10":8,"9":9}',
@@ -103,23 +103,23 @@ PROPERTY = settings(deadline=None, max_examples=60)
 
 
 def plain_digest(document: Mapping[str, Any]) -> str:
-    """Return the digest by Python's own means, for documents without numbers that it writes otherwise."""
+    """Compute the digest with Python's own JSON, for documents whose numbers it formats in the same way."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return sha256(text.encode()).hexdigest()[:32]
 
 
 def javascript(value: Any) -> Any:
-    """Return data as it comes back from a JavaScript server: a number has no type, only a value."""
+    """Return data as a JavaScript server returns it: numbers have a value, but no type."""
     if isinstance(value, dict):
         return {key: javascript(item) for key, item in reversed(value.items())}
     if isinstance(value, list):
         return [javascript(item) for item in value]
-    # JSON.stringify writes no exponent below 1e21.
+    # JSON.stringify uses exponents only from 1e21.
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e21 else value
 
 
 def erlang(value: Any) -> Any:
-    """Return data with every whole number as a float, which Erlang, once it has one, keeps."""
+    """Return data with every integer as a float; an Erlang server keeps floats."""
     if isinstance(value, dict):
         return {key: erlang(value[key]) for key in sorted(value)}
     if isinstance(value, list):
@@ -128,21 +128,21 @@ def erlang(value: Any) -> Any:
 
 
 def stored(body: bytes) -> Document:
-    """Return a document as a reader of JSON sees what was written."""
+    """Parse a document as it was written."""
     document: Document = json.loads(body)
     return document
 
 
 @pytest.mark.parametrize(("model", "kind", "role", "digest"), MODEL_DIGESTS)
-def test_the_digest_of_a_records_document_never_changes(model: str, kind: str, role: Role, digest: str) -> None:
-    """A document that was loaded years ago is still recognised as ours."""
+def test_digest_of_a_known_document_never_changes(model: str, kind: str, role: Role, digest: str) -> None:
+    """A document that was loaded years ago is still recognized."""
     document = get_model(model).kind(kind).document(Entry(UUID, PREFERENCES, CREATED, role))
     assert prepare(document).hash == digest
     assert plain_digest(document) == digest
 
 
 @pytest.mark.parametrize(("text", "form", "digest"), CANONICAL.values(), ids=CANONICAL)
-def test_the_canonical_form_never_changes(text: str, form: str, digest: str) -> None:
+def test_canonical_form_never_changes(text: str, form: str, digest: str) -> None:
     """Numbers, text and nesting have one form, byte for byte."""
     assert canonical(normal(json.loads(text))).decode() == form
     document = {"_id": "x", "value": normal(json.loads(text))}
@@ -152,8 +152,8 @@ def test_the_canonical_form_never_changes(text: str, form: str, digest: str) -> 
 
 @PROPERTY
 @given(DOCUMENTS, st.randoms(use_true_random=False))
-def test_the_order_of_keys_does_not_matter(document: Document, random: Any) -> None:
-    """Whoever writes a document's fields in another order writes the same document."""
+def test_digest_ignores_key_order(document: Document, random: Any) -> None:
+    """A document with its keys in another order is the same document."""
 
     def shuffled(value: Any) -> Any:
         if isinstance(value, dict):
@@ -167,8 +167,8 @@ def test_the_order_of_keys_does_not_matter(document: Document, random: Any) -> N
 
 @PROPERTY
 @given(DOCUMENTS)
-def test_a_document_survives_any_kind_of_server(document: Document) -> None:
-    """Servers that write 1.0 as 1, or 1 as 1.0, give back what the revision certifies."""
+def test_revision_survives_every_kind_of_server(document: Document) -> None:
+    """Servers that write 1.0 as 1, or 1 as 1.0, return a document that still matches its revision."""
     ours = prepare(normal(document))
     kept = stored(ours.write())
     for form in (kept, javascript(kept), erlang(kept), javascript(erlang(kept))):
@@ -179,8 +179,8 @@ def test_a_document_survives_any_kind_of_server(document: Document) -> None:
 
 @PROPERTY
 @given(DOCUMENTS)
-def test_a_normal_form_stays_as_it_is(document: Document) -> None:
-    """Content that went through once is not changed by going through again."""
+def test_normal_is_idempotent(document: Document) -> None:
+    """Normalizing content twice changes nothing."""
     once = normal(document)
     assert canonical(normal(once)) == canonical(once)
     assert content(stored(prepare(once).write())) == once
@@ -188,8 +188,8 @@ def test_a_normal_form_stays_as_it_is(document: Document) -> None:
 
 @PROPERTY
 @given(DOCUMENTS)
-def test_what_a_server_adds_is_no_change(document: Document) -> None:
-    """A document certifies itself however much a server tells about it."""
+def test_revision_ignores_what_servers_add(document: Document) -> None:
+    """A document still matches its revision with every member that a server adds."""
     ours = prepare(normal(document))
     added = {
         "_revisions": {"start": 1, "ids": [ours.hash]},
@@ -203,8 +203,8 @@ def test_what_a_server_adds_is_no_change(document: Document) -> None:
 
 @PROPERTY
 @given(DOCUMENTS, DOCUMENTS)
-def test_other_content_is_not_certified(document: Document, other: Document) -> None:
-    """A revision certifies the one content that it was made for."""
+def test_revision_does_not_match_other_content(document: Document, other: Document) -> None:
+    """A revision matches only the content that it was computed from."""
     ours = prepare(normal(document))
     assume(canonical(normal(other)) != ours.body)
     assert not certifies_itself({**other, "_rev": ours.rev})
@@ -228,31 +228,31 @@ def test_other_content_is_not_certified(document: Document, other: Document) -> 
         {"_deleted": True},
     ],
 )
-def test_the_smallest_change_is_noticed(change: Document) -> None:
-    """A change of a value, of its type, or of the order in a list takes the certificate away."""
+def test_revision_detects_the_smallest_change(change: Document) -> None:
+    """A changed value, type or list order no longer matches the revision."""
     document = {"_id": UUID, "flag": True, "size": 12.5, "name": "Größer ", "list": [1, 2]}
     ours = stored(prepare(document).write())
     assert certifies_itself(ours)
     assert not certifies_itself({**ours, **change})
 
 
-def test_a_deletion_is_not_certified() -> None:
-    """A deleted document is nobody's to replace, though a loader deleted it and its revision fits."""
+def test_deleted_document_does_not_certify_itself() -> None:
+    """A deleted document is never replaced, even if a loader deleted it and its revision matches."""
     rev, body = prepare({"_id": UUID, "_deleted": True}).write_child(["1-aa"])
     deletion = stored(body)
     assert rev == f"2-{content_hash(deletion)}"
     assert not certifies_itself(deletion)
 
 
-def test_a_removed_field_is_noticed() -> None:
-    """A field less is a change, even one that held null."""
+def test_revision_detects_a_removed_member() -> None:
+    """A missing member is a change, even if it was null."""
     ours = stored(prepare({"_id": UUID, "email": None}).write())
     del ours["email"]
     assert not certifies_itself(ours)
 
 
-def test_a_document_without_a_revision_is_not_certified() -> None:
-    """What has no revision, or one without a hash, proves nothing."""
+def test_document_without_revision_does_not_certify_itself() -> None:
+    """A missing revision, or one without a hash, proves nothing."""
     assert not certifies_itself({"_id": UUID})
     assert not certifies_itself({"_id": UUID, "_rev": "1-"})
 
@@ -261,8 +261,8 @@ def test_a_document_without_a_revision_is_not_certified() -> None:
     "number",
     [float("nan"), float("inf"), float("-inf"), 2**53, -(2**53), 2.0**53, -(2.0**53), 1e16, 1e20, 1e300, 10**400],
 )
-def test_a_number_that_a_server_could_change_is_refused(number: float) -> None:
-    """What JSON or JavaScript can't keep exactly never gets into a document."""
+def test_numbers_that_servers_change_are_rejected(number: float) -> None:
+    """Numbers that JSON or JavaScript can't represent exactly never get into a document."""
     with pytest.raises(ValueError, match=r"is not a number in JSON|too large to be kept exactly"):
         normal({"_id": UUID, "deep": [{"er": number}]})
 
@@ -270,8 +270,8 @@ def test_a_number_that_a_server_could_change_is_refused(number: float) -> None:
 @pytest.mark.parametrize(
     "value", ["12345678901234567890", "1e300", "123456789012345678901234567890", "[" * 700 + "]" * 700], ids=len
 )
-def test_a_persons_document_may_hold_what_ours_never_does(value: str) -> None:
-    """A document with values beyond ours can be looked at like any other, and is not taken for ours."""
+def test_foreign_document_may_have_any_values(value: str) -> None:
+    """A document with values that ours never have can be compared, and is not recognized as ours."""
     theirs = json.loads(f'{{"_id":"{UUID}","_rev":"1-d41d8cd98f00b204e9800998ecf8427e","value":{value}}}')
     assert not certifies_itself(theirs)
     assert content(theirs) == {"_id": UUID, "value": theirs["value"]}
@@ -279,8 +279,8 @@ def test_a_persons_document_may_hold_what_ours_never_does(value: str) -> None:
 
 @PROPERTY
 @given(DOCUMENTS)
-def test_a_first_write_is_the_document_under_its_revision(document: Document) -> None:
-    """What goes to the server is the content and ``1-HASH``, nothing else."""
+def test_first_write_is_content_with_its_revision(document: Document) -> None:
+    """The server gets the content and ``1-HASH``, nothing else."""
     ours = prepare(normal(document))
     written = stored(ours.write())
     assert written.pop("_rev") == ours.rev == f"1-{ours.hash}"
@@ -290,8 +290,8 @@ def test_a_first_write_is_the_document_under_its_revision(document: Document) ->
 
 @PROPERTY
 @given(DOCUMENTS, st.integers(1, 2**31 - 2), st.lists(st.text("0123456789abcdef", min_size=1), min_size=1, max_size=5))
-def test_a_child_carries_the_branch_that_it_stands_on(document: Document, newest: int, hashes: list[str]) -> None:
-    """An update names its ancestors, newest first, so that the server puts it behind them."""
+def test_child_revision_names_its_ancestors(document: Document, newest: int, hashes: list[str]) -> None:
+    """An update lists its ancestors, newest first, so that the server appends it to their branch."""
     ours = prepare(normal(document))
     branch = [f"{max(1, newest - depth)}-{digits}" for depth, digits in enumerate(hashes)]
     rev, body = ours.write_child(branch)
@@ -304,17 +304,17 @@ def test_a_child_carries_the_branch_that_it_stands_on(document: Document, newest
         assert history(written) == [rev, *branch]
 
 
-def test_leaves_are_ordered_as_servers_do() -> None:
-    """The longer branch goes before the shorter, by number; of two as long, the greater hash."""
+def test_rank_orders_leaves_as_servers_do() -> None:
+    """Longer branches come before shorter ones; of equally long ones, the greater hash."""
     leaves = [{"_rev": rev} for rev in ("10-0a", "9-ff", "10-1", "2-a", "1-f")]
     assert [leaf["_rev"] for leaf in sorted(leaves, key=rank)] == ["1-f", "2-a", "9-ff", "10-0a", "10-1"]
 
 
-def test_the_history_of_a_document_fetched_without_it_is_its_own_revision() -> None:
-    """Without ``_revisions`` only the revision at hand is known."""
+def test_history_without_revisions_is_the_own_revision() -> None:
+    """Without ``_revisions``, only the document's own revision is known."""
     assert history({"_id": UUID, "_rev": "3-abc"}) == ["3-abc"]
 
 
-def test_a_history_that_a_server_got_wrong_is_not_believed() -> None:
-    """PouchDB tells the past of another revision where two of a branch have one hash; what is certain is the newest."""
+def test_inconsistent_history_is_not_trusted() -> None:
+    """PouchDB returns another revision's history if two of a branch have the same hash; only the newest is certain."""
     assert history({"_id": UUID, "_rev": "3-a", "_revisions": {"start": 1, "ids": ["a"]}}) == ["3-a"]

@@ -1,4 +1,4 @@
-"""Masking: a password does not get out, however what repeats it writes it."""
+"""Passwords are masked in every encoding."""
 
 import html
 import json
@@ -60,8 +60,8 @@ WRITTEN: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("way", WRITTEN)
-def test_a_password_is_masked_however_it_is_written(way: str) -> None:
-    """In text of a server and in text of ours, alone and between other text."""
+def test_password_is_masked_in_every_encoding(way: str) -> None:
+    """In text from a server and in our own, alone and within other text."""
     secrets = Secrets("admin", PASSWORD)
     written = WRITTEN[way](PASSWORD)
     for hide in (secrets.hide, secrets.hide_in_theirs):
@@ -75,7 +75,7 @@ def test_a_password_is_masked_however_it_is_written(way: str) -> None:
 @settings(deadline=None, database=None)
 @given(password=st.text(min_size=8, max_size=30), way=st.sampled_from(sorted(WRITTEN)))
 def test_any_password_is_masked(password: str, way: str) -> None:
-    """Of any characters; what a server says is searched for weak ones, too."""
+    """Whatever its characters; in text from a server, weak passwords are masked, too."""
     try:
         written = WRITTEN[way](password)
     except UnicodeEncodeError:
@@ -83,8 +83,8 @@ def test_any_password_is_masked(password: str, way: str) -> None:
     assert "***" in Secrets("admin", password).hide_in_theirs(f"<{written}>")
 
 
-def test_other_text_is_left_as_it_is() -> None:
-    """A word that is a weak password is masked in what a server says only; numbers and words around it stay."""
+def test_other_text_is_not_masked() -> None:
+    """A word that is also a weak password is masked in text from a server only; numbers and nearby words are kept."""
     secrets = Secrets("admin", "user")
     text = "user-1 of 117, usage: a username of 97 letters"
     assert secrets.hide(text) == text

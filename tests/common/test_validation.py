@@ -1,4 +1,4 @@
-"""Explaining what is wrong in data: every rule, where it is broken, and nothing that is a secret."""
+"""Explanations of invalid data: every rule, where it is broken, and no secrets."""
 
 import subprocess
 import sys
@@ -19,8 +19,8 @@ def target(**fields: Any) -> dict[str, Any]:
     return {"target": {"local": {"url": "http://127.0.0.1", "environment": "ci", **fields}}}
 
 
-def test_every_broken_rule_is_told_with_its_place() -> None:
-    """Data with several faults needs one look, not several."""
+def test_explain_lists_every_broken_rule_with_its_path() -> None:
+    """All faults are reported at once."""
     assert explain(CARD, {"number": 0, "uuid": 4, "chip": 1}) == [
         "'snapset' is a required property",
         "Additional properties are not allowed ('chip' was unexpected)",
@@ -29,8 +29,8 @@ def test_every_broken_rule_is_told_with_its_place() -> None:
     ]
 
 
-def test_a_value_of_a_wrong_type_breaks_one_rule() -> None:
-    """Of a value that is no number at all, nobody is told that it is too large, too."""
+def test_explain_reports_a_wrong_type_once() -> None:
+    """A value that is not a number is not reported as too large, too."""
     values: list[Any] = [None, "1", [], float("inf"), float("nan")]
     for value in values:
         [rule] = explain(CARD, {"number": value, "uuid": "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", "snapset": "a"})
@@ -39,20 +39,20 @@ def test_a_value_of_a_wrong_type_breaks_one_rule() -> None:
 
 
 @pytest.mark.parametrize("value", [date(2020, 11, 23), "\ud800"])
-def test_what_json_cannot_hold_is_explained(value: Any) -> None:
-    """A date of a TOML file, or half a character, is no reason to stop."""
+def test_explain_accepts_values_that_json_cannot_hold(value: Any) -> None:
+    """A TOML date or half a surrogate pair is explained like any other value."""
     [rule] = explain(CARD, {"number": 1, "uuid": value, "snapset": "a"})
     assert rule.startswith(f"uuid: {value!r} ")
 
 
-def test_of_several_ways_to_be_right_the_nearest_is_told() -> None:
-    """Where a value may be this or that, the rule that was missed by least is told, not that it is neither."""
+def test_explain_picks_the_closest_alternative() -> None:
+    """If a value has several valid forms, the closest one is explained."""
     [rule] = explain("common/timestamp-or-null", "yesterday")
     assert rule.startswith("'yesterday' does not match '^[0-9]{4}-")
 
 
-def test_a_long_value_does_not_hide_the_rule() -> None:
-    """However long a value is, the rule that it breaks can be read."""
+def test_explain_shortens_long_values() -> None:
+    """However long a value is, the broken rule remains readable."""
     for value in ("9" * 5000, ["x" * 5000], {"a" * 5000: 1}):
         [rule] = explain(CARD, {"number": value, "uuid": "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", "snapset": "a"})
         assert rule == f"number: {repr(value)[:MAX_VALUE]}… is not of type 'integer'"
@@ -82,15 +82,15 @@ def test_a_long_value_does_not_hide_the_rule() -> None:
         {"password": "hunter2"},
     ],
 )
-def test_a_secret_in_the_wrong_place_is_not_repeated(data: dict[str, Any]) -> None:
-    """Whoever writes a password where it does not belong is told so, without the password."""
+def test_explain_never_repeats_secrets(data: dict[str, Any]) -> None:
+    """A password in the wrong place is reported without the password."""
     rules = explain(TARGETS, data, secrets=True)
     assert rules
     assert "hunter2" not in " ".join(rules)
 
 
-def test_without_secrets_a_value_is_repeated_so_that_it_is_found() -> None:
-    """Where nothing is secret, what is wrong is told as it is written."""
+def test_explain_repeats_other_values() -> None:
+    """If nothing is secret, the invalid value is shown."""
     assert explain("terms/gpii-key", {"http://registry.gpii.net/common/DPIScale": 9}) == [
         "http://registry.gpii.net/common/DPIScale: 9 is greater than the maximum of 4"
     ]
@@ -100,21 +100,21 @@ def test_without_secrets_a_value_is_repeated_so_that_it_is_found() -> None:
 
 
 @pytest.mark.parametrize(("step", "value"), [("fontSize", 3.1), ("fontSize", 1e15), ("wordSpace", -0.3), ("pitch", 1)])
-def test_steps_are_counted_in_decimals(step: str, value: float) -> None:
-    """A multiple of 0.1 is one in the decimals that people write, whatever binary fractions make of it."""
+def test_multiples_are_decimal(step: str, value: float) -> None:
+    """Multiples of 0.1 are computed with decimals, not binary fractions."""
     assert explain("terms/gpii-key", {f"http://registry.gpii.net/common/{step}": value}) == []
 
 
 @pytest.mark.parametrize("value", [3.15, 3.1000000000000005, 12.25, True, "3.1"])
-def test_what_lies_between_steps_is_told(value: Any) -> None:
-    """A value between steps, however near to one, is none of them."""
+def test_values_between_steps_are_rejected(value: Any) -> None:
+    """A value between steps is invalid, however close to one."""
     [rule] = explain("terms/gpii-key", {"http://registry.gpii.net/common/fontSize": value})
     assert rule.startswith(f"http://registry.gpii.net/common/fontSize: {value!r} is not ")
 
 
 @pytest.mark.parametrize(("uuid", "loaded"), [("2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", False), ("x", True)])
-def test_the_slow_validator_is_loaded_to_explain_only(uuid: str, *, loaded: bool) -> None:
-    """It takes long to load; with valid data nobody waits for it."""
+def test_slow_validator_is_imported_only_to_explain(uuid: str, *, loaded: bool) -> None:
+    """Its import takes long; valid data does not need it."""
     code = (
         "import sys; from dataloader.common.validation import explain; "
         f"rules = explain({CARD!r}, {{'number': 1, 'uuid': {uuid!r}, 'snapset': 'a'}}); "

@@ -19,12 +19,12 @@ UUID = "0780732d-1c2b-4d5e-8f90-123456789abc"
     ],
 )
 def test_card_numbers_fold_runs(numbers: list[int], text: str) -> None:
-    """Numbers that follow each other are a run."""
+    """Consecutive numbers are folded to a range."""
     assert card_numbers(numbers) == text
 
 
-def test_uuids_are_cut() -> None:
-    """A whole UUID in a text is cut to 8 digits, or taken out; what only looks like one stays."""
+def test_uuids_are_shortened() -> None:
+    """UUIDs in a text are cut to 8 digits or removed; similar text is kept."""
     text = f"document gpiiToken-{UUID}: card {UUID.upper()}, not {UUID}0 or {UUID[:-1]}"
     assert shorten_uuids(text) == f"document gpiiToken-0780732d…: card 0780732D…, not {UUID}0 or {UUID[:-1]}"
     assert without_uuids(f"a {UUID} b") == "a … b"
