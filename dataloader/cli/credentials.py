@@ -12,7 +12,7 @@ from dataloader.cli._options import PATH, TargetOptions, WriteOptions, get_serve
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._table import table
 from dataloader.cli._write import carry_out
-from dataloader.common import ExitCode, UsageError, now
+from dataloader.common import ExitCode, UsageError, many, now
 from dataloader.operations import (
     FoundClient,
     check_site,
@@ -148,7 +148,7 @@ def _revoke(output: Output, options: TargetOptions, site: str, reason: str, *, y
         output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
         return ExitCode.INTERRUPTED
     count = revoke_site(server, target, site, reason)
-    output.result({"site": site, "deleted": count}, [f"revoked site {site}: {count} documents deleted"])
+    output.result({"site": site, "deleted": count}, [f"revoked site {site}: {many(count, 'document')} deleted"])
     return ExitCode.OK
 
 

@@ -178,7 +178,29 @@ def _check(path: Path, data: Any, model: str) -> tuple[list[Problem], list[Probl
                 for term in preferences
                 if term not in known_terms(model) and not term.startswith(APPLICATION_TERM)
             ]
+            warnings += [
+                Problem(where, rule, todo)
+                for term, value in preferences.items()
+                for rule, todo in _unknown_settings(model, term, value)
+            ]
     return problems, warnings
+
+
+def _unknown_settings(model: str, term: str, settings: Any) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the settings of an application, and what to do, for each that its servers do not know.
+
+    They serve such a setting, and then refuse to save the preference set that has it.
+    """
+    application = term.removeprefix(APPLICATION_TERM)
+    known = known_settings(model).get(application)
+    if known is None or not term.startswith(APPLICATION_TERM) or not isinstance(settings, Mapping):
+        return
+    for name in settings:
+        if name not in known:
+            yield (
+                f"application {application} has no setting {name}",
+                did_you_mean(name, known) or "check its spelling; the servers refuse to save a set that has it",
+            )
 
 
 def _bad_name(path: Path) -> Problem:
@@ -210,6 +232,20 @@ def terms(model: str) -> Mapping[str, Mapping[str, Any]]:
 def known_terms(model: str) -> frozenset[str]:
     """Return the URIs of a model's common terms that have a schema."""
     return frozenset(terms(model))
+
+
+@cache
+def known_settings(model: str) -> Mapping[str, frozenset[str]]:
+    """Return the settings that a model's servers know of each application, by its ID; empty where they check none.
+
+    Source: the schemas that GPII/universal of 2020-11-23 generates from its solutions registry, and the settings that
+    the registry's transformations read.
+    """
+    path = data_dir("schemas") / "terms" / f"{model}-settings.json"
+    if not path.is_file():
+        return {}
+    found: dict[str, list[str]] = json.loads(path.read_text("utf-8"))
+    return {application: frozenset(names) for application, names in found.items()}
 
 
 def read_snapsets(folder: Path | None = None, model: str | None = None, *, strict: bool = False) -> Snapsets:

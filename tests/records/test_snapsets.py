@@ -504,6 +504,19 @@ def test_a_folder_may_hold_a_folder_for_each_model(tmp_path: Path, write: Write)
         read_snapsets(tmp_path, "gpii-key")
 
 
+def test_unknown_setting_of_an_application_is_a_warning_for_servers_that_check_it(write: Write) -> None:
+    """The servers of 2020 serve such a setting and refuse to save the set; those of 2017 check nothing."""
+    application = "http://registry.gpii.net/applications/com.microsoft.windows.mouseSettings"
+    path = write(with_preferences(f'"{application}": {{MouseSonr: 1, MouseSonar: 1}}, "{application}2": {{any: 1}}'))
+    said = (
+        f"{path}, context gpii-default: application com.microsoft.windows.mouseSettings has no setting MouseSonr "
+        "(did you mean MouseSonar?)"
+    )
+    assert [str(warning) for warning in read_snapset(path, "gpii-key")[1]] == [said]
+    assert read_snapset(path, "gpii-token")[1] == []
+    assert refusal(path, strict=True) == [said.removeprefix(f"{path}, ")]
+
+
 def test_terms_are_those_of_the_model(tmp_path: Path, write: Write) -> None:
     """What people wrote for the servers of 2017 is not checked by the ranges of 2020, and the other way round."""
     write(term("characterSpace", "0"), "old.json5")
