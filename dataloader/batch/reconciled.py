@@ -71,6 +71,8 @@ class ReturnedCard(NamedTuple):
     """Why it is not encoded, and where the file says so; empty if it is."""
     unused_spare: bool = False
     """Whether it is an unused spare: missing, but nothing is wrong."""
+    other_chips: tuple[str, ...] = ()
+    """The UIDs of more chips that it was listed with, if it is not encoded."""
 
     @property
     def is_to_encode(self) -> bool:
@@ -87,6 +89,8 @@ class ReturnedCard(NamedTuple):
             fields["reason"] = self.reason
         if self.unused_spare:
             fields["unused_spare"] = True
+        if self.other_chips:
+            fields["other_chips"] = self.other_chips
         return b"%s,%s\n" % (begin, orjson.dumps(fields)[1:])
 
 
@@ -170,6 +174,7 @@ def _returned(fields: dict[str, Any]) -> ReturnedCard:
         fields["chip"] or "",
         fields.get("reason", ""),
         fields.get("unused_spare", False),
+        tuple(fields.get("other_chips", ())),
     )
 
 

@@ -409,6 +409,37 @@ def test_the_round_comes_to_an_end_when_cards_are_encoded_again(small: Batch, tm
     assert not found_of(small.manifest, first, own).good
 
 
+@pytest.mark.parametrize("is_together", [True, False])
+def test_a_chip_that_was_to_be_destroyed_is_a_warning(small: Batch, tmp_path: Path, *, is_together: bool) -> None:
+    """A card comes back on the chip that failed, was shared, or was one of two; not on one that was good."""
+    rows = good_rows(small.manifest)
+    rows[0][RESULT] = "failed"
+    rows[1][CHIP] = rows[2][CHIP]
+    rows.append([*rows[4][:CHIP], chip_of(5, again=9), "ok", ""])
+    first = write_csv(tmp_path / "first.csv", rows)
+    for number in (1, 2, 3, 5):
+        rows[number - 1][RESULT] = "ok"
+    rows[1][CHIP] = chip_of(2, again=1)
+    second = write_csv(tmp_path / "second.csv", [*rows[:3], *rows[4:6]])
+    if is_together:
+        found = found_of(small.manifest, first, again=(second,))
+    else:
+        results = results_in(tmp_path, "spring")
+        write_results(found_of(small.manifest, first), results)
+        before = read_reconciled(results.reconciled)
+        five = next(each for each in before.verdicts() if each.card.number == 5)
+        assert {five.chip, *five.other_chips} == {"", chip_of(5), chip_of(5, again=9)}
+        again = [ReturnedFile(second, again=True)]
+        found = reconcile(small.manifest, again, Reading(cards=20), previous=before)
+    assert found.good
+    warned = [each for each in found.warnings if "was to be destroyed" in each.rule]
+    assert [each.where for each in warned] == [f"second.csv, line {line}" for line in (2, 4, 5)]
+    assert f"card 1 is on chip {chip_of(1)}, which was to be destroyed after an earlier round" in warned[0].rule
+    asides = dict(found.ledger.set_aside)
+    if is_together:
+        assert asides["first.csv, line 2"] == "card 1 was encoded again since"
+
+
 def encoded_again(found: Reconciliation) -> list[Card]:
     """Return the cards that are to be encoded again."""
     return [each.card for each in found.ledger if each.is_to_encode]

@@ -358,6 +358,7 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
         ["04a2b3c4d5e680", "04A2B3C4D5E6", "04A2B3C4D5E680\n", "04A2B3C4D5E68G", "", 4],
     ),
     ("files/reconciled-card", ("unused_spare",), [False, None, 1]),
+    ("files/reconciled-card", ("other_chips",), [[], ["04"], "04A2B3C4D5E680", 2 * ["04A2B3C4D5E680"], None]),
     ("files/reconciled-header", ("counts", "encoded"), [-1, 1_000_001, 1.5, "5", None]),
     ("files/reconciled-header", ("batch", "digest"), ["", None]),
     ("files/manifest-card", ("number",), [0, -1, 1_000_001, "1", 1.5, True, None]),

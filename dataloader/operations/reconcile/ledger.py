@@ -62,6 +62,8 @@ class Ledger:
         self._claims: defaultdict[int, list[Claim]] = defaultdict(list)
         self._returned: list[ReturnedCard] = []
         self._before: dict[int, ReturnedCard] = {}
+        self._to_destroy: set[str] = set()
+        """Chips of cards that earlier rounds found not to be encoded."""
         self._chips: dict[str, Holder] = {}
         """The first UUID that each chip is listed with."""
         self._shared: dict[str, dict[str, Holder]] = {}
@@ -81,6 +83,13 @@ class Ledger:
     def judge(self) -> Counts:
         """Judge every card, once all rows are noted; return how many there are of each verdict."""
         self._before = {each.card.number: each for each in self.previous.verdicts()} if self.previous else {}
+        self._to_destroy = {
+            chip
+            for each in self._before.values()
+            if each.verdict is not Verdict.ENCODED
+            for chip in (each.chip, *each.other_chips)
+        }
+        self._to_destroy |= self._shared_before()
         for card in self.index:
             claims = self._claims.get(card.number, ())
             before = self._before.get(card.number)
@@ -94,6 +103,7 @@ class Ledger:
         for stray in self.strays:
             self._hold_row(stray.row, 0)
         self._find_shared()
+        self._note_other_chips()
         counts = Counter(each.verdict for each in self._returned)
         return Counts(counts, sum(each.unused_spare for each in self._returned))
 
@@ -109,9 +119,15 @@ class Ledger:
         found: CardJudgement = judge(counted, is_spare=self.index.is_spare(card.number))
         self.strays += [Stray(each.row, f"{each.why}, which has a good row of its own") for each in found.strays]
         self.warnings += found.warnings
-        if len(counted) < len(claims):
-            self._set_aside(card.number, [claim for claim in claims if claim not in counted])
         chip = found.chip
+        aside = [claim for claim in claims if claim not in counted] if len(counted) < len(claims) else []
+        self._set_aside(card.number, aside, chip)
+        if chip and found.verdict is Verdict.ENCODED and (aside or chip in self._to_destroy):
+            earlier = {claim.row.chip.uid for claim in aside} - {""}
+            failed = {claim.row.chip.uid for claim in aside if claim.row.said is not Said.ENCODED}
+            if chip in self._to_destroy | failed or (chip in earlier and len(earlier) > 1):
+                rule = f"card {card.number} is on chip {chip}, which was to be destroyed after an earlier round"
+                self.warnings.append((counted[0].row.where, f"{rule}: make sure that it carries this card's UUID only"))
         if before is not None and before.verdict is Verdict.ENCODED and found.verdict is Verdict.ENCODED:
             chip = chip or before.chip
             if before.chip not in {"", chip}:
@@ -122,8 +138,16 @@ class Ledger:
                     return ReturnedCard(card, Verdict.DUPLICATE, "", reason)
         return ReturnedCard(card, found.verdict, chip, found.reason, found.unused_spare)
 
-    def _set_aside(self, number: int, claims: list[Claim]) -> None:
-        seen: set[str] = set()
+    def _shared_before(self) -> set[str]:
+        """Return the chips that rows of an earlier round list for several UUIDs."""
+        rows = [claim.row for claims in self._claims.values() for claim in claims]
+        last = max((row.round for row in rows), default=1)
+        uuids: dict[str, str] = {}
+        earlier = ((row.chip.uid, row.uuid) for row in rows if row.round < last and row.chip.uid)
+        return {chip for chip, uuid in earlier if uuids.setdefault(chip, uuid) != uuid}
+
+    def _set_aside(self, number: int, claims: list[Claim], chip: str) -> None:
+        seen = {chip}
         for claim in sorted(claims, key=lambda claim: claim.row.order):
             if claim.row.said is not Said.NOTHING:
                 uid = claim.row.chip.uid
@@ -141,7 +165,17 @@ class Ledger:
         found = [claim.row.chip for claim in self._claims.get(number, ()) if claim.row.chip.text]
         chips = [chip.uid or chip.text for chip in found]
         before = self._before.get(number)
-        return list(dict.fromkeys([*chips, *([before.chip] if before and before.chip else [])]))
+        return list(dict.fromkeys([*chips, *filter(None, (before.chip, *before.other_chips) if before else ())]))
+
+    def _note_other_chips(self) -> None:
+        """Note the chips that must be destroyed with each card that is not encoded."""
+        for at, each in enumerate(self._returned):
+            if each.verdict is not Verdict.ENCODED and (chips := self.chips(each.card.number)):
+                known = {claim.row.chip.uid for claim in self._claims.get(each.card.number, ())}
+                if before := self._before.get(each.card.number):
+                    known |= {before.chip, *before.other_chips}
+                others = tuple(chip for chip in chips if chip in known and chip != each.chip)
+                self._returned[at] = each._replace(other_chips=others)
 
     def _hold_row(self, row: Row, number: int) -> None:
         if row.chip.uid:
