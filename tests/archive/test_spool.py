@@ -1,4 +1,4 @@
-"""The folder in which a backup is made: sorting on disk, in memory that does not grow."""
+"""The work folder of a backup: sorting on disk, in constant memory."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,15 +26,15 @@ with Spool(folder, {}) as spool:
 
 
 @THOROUGH
-def test_memory_does_not_grow_with_the_database(peak_memory: Callable[..., int], tmp_path: Path) -> None:
-    """Eight times the documents, and one run after another, take at most a quarter more memory."""
+def test_spool_memory_is_constant(peak_memory: Callable[..., int], tmp_path: Path) -> None:
+    """Eight times as many documents, in many runs, take at most a quarter more memory."""
     few = peak_memory(FILL, tmp_path / "few", 60_000)
     many = peak_memory(FILL, tmp_path / "many", 480_000)
     assert many <= 1.25 * few
 
 
-def test_documents_read_again_replace_what_was_read_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever run a document is in, the last one counts, and design documents come last."""
+def test_spool_keeps_the_last_version_of_each_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever run a document is in, the last version counts; design documents come last."""
     monkeypatch.setattr(spool_module, "RUN_DOCUMENTS", 2)
     with Spool(tmp_path / "spool", {}) as spool:
         for turn, name in enumerate(["b", "_design/x", "a", "b", "c", "a"]):
@@ -46,12 +46,12 @@ def test_documents_read_again_replace_what_was_read_before(tmp_path: Path, monke
     assert not (tmp_path / "spool").exists()
 
 
-def test_a_spool_of_something_else_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another database, another base or another password: nothing of the earlier run is used."""
+def test_spool_for_something_else_starts_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another database, base or password, nothing from the earlier run is used."""
     monkeypatch.setattr(spool_module, "RUN_DOCUMENTS", 1)
 
     def fill(of: dict[str, str], password: str | None) -> tuple[str | None, list[str]]:
-        """Add a document, and leave as a killed backup does; return where reading would have gone on."""
+        """Add a document, stop like a killed backup, and return where reading would resume."""
         found: list[tuple[str | None, list[str]]] = []
 
         def interrupted() -> None:
@@ -69,7 +69,7 @@ def test_a_spool_of_something_else_is_begun_anew(tmp_path: Path, monkeypatch: py
     assert fill({"url": "a"}, None)[0] is None
     assert fill({"url": "a"}, None)[0] == "5"
     assert fill({"url": "b"}, None) == (None, ["db-000000", "lock", "state.json"])
-    # Runs that are not encrypted are not continued with a password, nor the other way round.
+    # Unencrypted runs are not continued with a password, nor encrypted ones without.
     assert fill({"url": "b"}, "sesame")[0] is None
     assert fill({"url": "b"}, "sesame")[0] == "5"
     assert fill({"url": "b"}, "open")[0] is None

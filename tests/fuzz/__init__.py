@@ -1,1 +1,1 @@
-"""Tests of fuzz."""
+"""Fuzz tests of readers and replies."""

@@ -1,7 +1,6 @@
-"""Changes of inputs: pure functions of what is to be changed and of the choices that are made.
+"""Random changes of inputs, as pure functions of the input and a list of choices.
 
-The choices are a list of numbers, so that whatever draws numbers can drive them: hypothesis, atheris, a thread that
-must not draw by itself.
+The choices are numbers, so any source can provide them: hypothesis, atheris, or a thread that can't draw itself.
 """
 
 import json
@@ -9,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 MAX_REPEAT = 2_000
-"""How often a piece is repeated: enough to be nested too deeply."""
+"""How often a piece is repeated: enough to exceed every nesting limit."""
 ODD: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2**31, 2**53, 2**63, 2**64, 10**40, 1.5, -0.0, 1e308, float("inf"), float("nan")),
     *(
@@ -28,21 +27,21 @@ ODD: tuple[Any, ...] = (
     ),
     *([], {}, [[]], [None], {"": {}}, {"a": None}, ["a", "a"], {"__proto__": 1, "_id": "_design/views"}, [1, "a"]),
 )
-"""What a value may be that nobody has thought of."""
+"""Unusual values to replace others with."""
 
 
 class Choices:
-    """Numbers that were drawn, one after the other; zeros when they are used up."""
+    """A sequence of drawn numbers; zeros after the end."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self._numbers = iter(numbers)
 
     def below(self, limit: int) -> int:
-        """Return a number from 0 up to a limit, which is not in it."""
+        """Return a number from 0 to ``limit``, exclusive."""
         return next(self._numbers, 0) % limit if limit > 0 else 0
 
     def of(self, values: Sequence[Any]) -> Any:
-        """Return one of some values."""
+        """Return one of the values."""
         return values[self.below(len(values))]
 
 
@@ -54,7 +53,7 @@ def edit(data: bytes, choices: Choices, tokens: Sequence[bytes]) -> bytes:
     piece = choices.of([*tokens, data[at:end][:20], b"[", b"("])
     flipped = bytes([data[at] ^ 1 << choices.below(8)]) if data[at:] else b""
     changes: list[Callable[[], tuple[int, bytes, int]]] = [
-        # Up to where the data stays, what comes then, and from where it goes on.
+        # What is kept up to a position, what is inserted, and where the rest starts.
         lambda: (at, b"", end),
         lambda: (at, b"", len(data)),
         lambda: (0, data[end:] + data[at:end] + data[:at], len(data)),
@@ -89,7 +88,7 @@ def change(value: Any, choices: Choices, odd: Sequence[Any] = ODD, depth: int = 
 
 
 def change_document(text: str, choices: Choices, load: Callable[[str], Any]) -> str:
-    """Return a document of JSON with a change in its data; as it is where it can't be read."""
+    """Return a JSON document with one change in its data; unchanged if it can't be parsed."""
     try:
         return json.dumps(change(load(text), choices), ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -97,7 +96,7 @@ def change_document(text: str, choices: Choices, load: Callable[[str], Any]) -> 
 
 
 def change_line(data: bytes, choices: Choices) -> bytes:
-    """Return lines of JSON with a change in one line's data, the first one as often as all others."""
+    """Return JSON lines with a change in the data of one; the first line is chosen half the time."""
     lines = data.split(b"\n")
     at = choices.of([0, choices.below(len(lines))])
     try:

@@ -1,4 +1,4 @@
-"""Inputs for the fuzzers: what a reader takes, changed in a few places, with its digests put right."""
+"""Inputs for the fuzzers: valid files with a few changes, and matching digests."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -22,7 +22,7 @@ def _loaded(text: str) -> object:
 
 
 def make_input(subject: Subject, numbers: Sequence[int]) -> bytes:
-    """Return the input of a subject that some numbers stand for."""
+    """Return the input of a subject that a list of numbers stands for."""
     choices = Choices(numbers)
     data: bytes = choices.of(_seeds(subject.name))
     if subject.form == "lines":

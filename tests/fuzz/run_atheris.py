@@ -1,7 +1,7 @@
-"""Fuzzing with atheris, which sees what an input reaches: ``python -m tests.fuzz.run_atheris [SUBJECT…] --seconds N``.
+"""Coverage-guided fuzzing with atheris: ``python -m tests.fuzz.run_atheris [SUBJECT…] --seconds N``.
 
-Each subject has a process of its own, that ends with its time or with a finding: then the input is kept in
-``build/fuzz``, and the exit code is not 0. Works where atheris does, which ``make fuzz`` installs; see subjects.py.
+Each subject runs in its own process until its time is up or there is a finding; then the input is saved in
+``build/fuzz``, and the exit code is not 0. Requires atheris, which ``make fuzz`` installs; see subjects.py.
 """
 
 import argparse
@@ -15,7 +15,7 @@ FOUND = Path("build/fuzz").absolute()
 
 
 def main() -> int:
-    """Fuzz one subject after another; return the exit code."""
+    """Fuzz the subjects one after another; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT")
     parser.add_argument("--seconds", type=int, default=60, metavar="N", help="for each subject")
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def fuzz(name: str, seconds: int) -> None:
-    """Fuzz a subject in this process, which ends with it."""
+    """Fuzz a subject in this process, which exits afterwards."""
     import atheris
 
     sys.path.insert(0, str(ROOT))
@@ -60,7 +60,7 @@ def fuzz(name: str, seconds: int) -> None:
     folder.mkdir()
 
     def one_input(data: bytes) -> None:
-        """Take bytes for an input as they are, or for the numbers that one is made from."""
+        """Use the bytes as an input directly, or as numbers to make one from."""
         if data[:1] == b"\0":
             numbers = [int.from_bytes(data[at : at + 4]) for at in range(1, len(data), 4)]
             examine(subject, make_input(subject, numbers), folder)

@@ -1,7 +1,7 @@
-"""What is fuzzed: every reader of a file that comes from outside, and what it may end with.
+"""The fuzzed functions: every reader of files from outside, and the results they may have.
 
-A reader may take its input, or end with an error of ours, in bounded time; anything else is a finding. No traceback
-reaches a user, then: whatever is raised here is told in one line.
+A reader may accept its input or raise one of our errors, within a time limit; anything else is a finding. So users
+never see a traceback: every error is one line.
 """
 
 import json
@@ -39,39 +39,39 @@ from dataloader.vendor.returned import Reading
 SAMPLES = data_dir("samples")
 RETURNED = SAMPLES / "returned"
 LIMIT = 20.0
-"""Seconds that a reader may take for any input of a fuzzer's, which is small; on a machine with other things to do."""
+"""Seconds that a reader may take for a small input, on a busy machine."""
 MAX_LINE = 2_000
-"""Characters that a line of an error may have; it repeats no more than a small part of its input."""
+"""The longest line of an error in characters; it may repeat only a small part of the input."""
 
 
 class Finding(Exception):  # noqa: N818 - it is what was looked for
-    """A reader did what it must not do."""
+    """A reader did something that it must not do."""
 
 
 @dataclass(frozen=True, repr=False)
 class Subject:
-    """A reader, and what to make its input from."""
+    """A reader, and how to make its input."""
 
     name: str
     suffix: str
-    """What the file's name ends with."""
+    """The suffix of the file."""
     read: Callable[[Path], object]
     seeds: Callable[[], list[bytes]]
-    """Inputs that it takes."""
+    """Valid inputs."""
     tokens: tuple[bytes, ...] = ()
-    """What its format is made of."""
+    """Tokens of its format."""
     form: Literal["bytes", "document", "lines"] = "bytes"
-    """Whether an input is JSON, or has lines of JSON, that can be changed as such, too."""
+    """Whether the input is JSON, or lines of JSON, whose data can be changed, too."""
     sealed: Callable[[bytes], bytes] | None = None
-    """Puts right the digests of an input that has been changed, so that what lies behind them is reached."""
+    """Corrects the digests of a changed input, so that the code after their check is reached."""
 
 
 def examine(subject: Subject, data: bytes, folder: Path) -> bool:
-    """Have a subject read an input; return whether it took it.
+    """Run a reader on an input; return whether it was accepted.
 
     Raises:
-        Finding: it takes too long, or says too much.
-        Exception: whatever it ends with that is no error of ours: a finding, too.
+        Finding: the reader takes too long, or its error is too long.
+        Exception: anything that is not one of our errors; also a finding.
     """
     path = folder / f"input{subject.suffix}"
     path.write_bytes(data)
@@ -82,7 +82,7 @@ def examine(subject: Subject, data: bytes, folder: Path) -> bool:
         taken = True
     except DataloaderError as error:
         lines = str(error).splitlines()
-        # A line a problem, and one for those that are not shown.
+        # One line for each problem, and one for those not shown.
         if not 0 < len(lines) <= SHOWN_PROBLEMS + 1 or max(map(len, lines)) > MAX_LINE:
             raise Finding(f"an error of {len(lines)} lines, {max(map(len, lines), default=0):,} characters") from error
     took = time.monotonic() - start
@@ -125,7 +125,7 @@ def _reconciled() -> list[bytes]:
 
 def _targets(path: Path) -> None:
     for name in read_targets(path):
-        # Each by itself may lack what it refers to.
+        # A target may refer to files that do not exist.
         with suppress(DataloaderError):
             resolve(target=name, config=path, environ={})
 
@@ -135,7 +135,7 @@ def _dumped(fields: Any) -> bytes:
 
 
 def _sealed(fields: dict[str, Any], digest: str | None = None) -> dict[str, Any]:
-    """Return a header's fields with the right digest, if one is given, and the right seal."""
+    """Return the fields of a header with a correct seal, and a correct digest if given."""
     fields = {key: value for key, value in fields.items() if key != "seal"}
     if digest is not None and "digest" in fields:
         fields["digest"] = digest
@@ -143,7 +143,7 @@ def _sealed(fields: dict[str, Any], digest: str | None = None) -> dict[str, Any]
 
 
 def seal_manifest(data: bytes) -> bytes:
-    """Put a manifest's digest and seal right, as far as it can still be read."""
+    """Correct a manifest's digest and seal, as far as it can still be parsed."""
     head, newline, rest = data.partition(b"\n")
     try:
         fields = json.loads(head)
@@ -154,7 +154,7 @@ def seal_manifest(data: bytes) -> bytes:
 
 
 def seal_reconciled(data: bytes) -> bytes:
-    """Put a reconciled file's digest and seals right, likewise."""
+    """Correct a reconciled file's digest and seals."""
     head, newline, rest = data.partition(b"\n")
     try:
         fields = json.loads(head)
@@ -167,17 +167,17 @@ def seal_reconciled(data: bytes) -> bytes:
 
 
 def _parts(path: Path) -> list[bytes]:
-    """Return the parts of a workbook as one text, each behind a line with its name, for a fuzzer to change."""
+    """Return the parts of a workbook as one text, each after a line with its name, for a fuzzer to change."""
     with ZipFile(path) as archive:
         names = [name for name in archive.namelist() if "theme" not in name]
         return [b"".join(b"\0part " + name.encode() + b"\0" + archive.read(name) for name in names)]
 
 
 def pack(data: bytes) -> bytes:
-    """Make a workbook of what :func:`_parts` has taken apart."""
+    """Build a workbook from the output of :func:`_parts`."""
     stream = BytesIO()
     with ZipFile(stream, "w", ZIP_DEFLATED) as archive, catch_warnings():
-        # A name that is there twice is welcome.
+        # Duplicate names are welcome.
         simplefilter("ignore")
         for part in data.split(b"\0part ")[1:]:
             name, _, content = part.partition(b"\0")

@@ -1,6 +1,6 @@
-"""A short hunt for inputs that a reader does not take, and does not refuse either.
+"""Short fuzzing of the readers: each accepts its input or raises one of our errors.
 
-``make fuzz`` hunts longer: ``FUZZ_SECONDS`` is how long for each subject.
+``make fuzz`` runs longer: ``FUZZ_SECONDS`` is the time for each subject.
 """
 
 import os
@@ -18,24 +18,24 @@ from tests.fuzz.subjects import SUBJECTS, Finding, Subject, examine
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 EXAMPLES = 40
-"""How many inputs a round has; a short hunt is one round."""
+"""Inputs in a round; the short run is one round."""
 FEW = {"returned workbook": 6, "workbook, as a file": 20, "workbook, by its parts": 20}
-"""Of subjects that take their time."""
+"""Inputs in a round for slow subjects."""
 NUMBERS = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=60)
-"""What an input is made from."""
+"""The numbers that an input is made from."""
 EACH_SUBJECT = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 
 
 @EACH_SUBJECT
-def test_every_seed_is_taken(subject: Subject, tmp_path: Path) -> None:
-    """What the inputs are made from is right, or the hunt would never get past the first lines of a reader."""
+def test_fuzz_seeds_are_valid(subject: Subject, tmp_path: Path) -> None:
+    """Otherwise fuzzing would never get past the first lines of a reader."""
     for seed in subject.seeds():
         assert examine(subject, subject.sealed(seed) if subject.sealed else seed, tmp_path)
 
 
 @EACH_SUBJECT
-def test_a_reader_takes_its_input_or_says_what_is_wrong(subject: Subject, tmp_path: Path) -> None:
-    """In bounded time, with an error of ours that names the file, and with no other."""
+def test_reader_accepts_its_input_or_reports_an_error(subject: Subject, tmp_path: Path) -> None:
+    """Within the time limit, and only with an error of ours that names the file."""
     end = time.monotonic() + SECONDS
 
     @settings(
@@ -60,8 +60,8 @@ class TalkativeError(FileError):
         return 300_000 * "y"
 
 
-def test_a_finding_is_found(tmp_path: Path) -> None:
-    """A reader that ends with anything but an error of ours, or says too much, is reported."""
+def test_examine_reports_findings(tmp_path: Path) -> None:
+    """A reader that raises another exception, or a very long error, is reported."""
 
     def broken(path: Path) -> None:
         if b"x" in path.read_bytes():
@@ -77,16 +77,16 @@ def test_a_finding_is_found(tmp_path: Path) -> None:
 
 @settings(max_examples=50, deadline=None, database=None)
 @given(numbers=NUMBERS)
-def test_a_sealed_input_is_sealed(numbers: list[int]) -> None:
-    """Its digests are right as it is, so that sealing it again changes nothing."""
+def test_sealing_a_sealed_input_changes_nothing(numbers: list[int]) -> None:
+    """Its digests are already correct."""
     for subject in SUBJECTS[:2]:
         assert subject.sealed is not None
         made = subject.sealed(make_input(subject, numbers))
         assert subject.sealed(made) == made
 
 
-def test_inputs_are_of_every_kind() -> None:
-    """Some are taken, some are not; the numbers decide, and the same ones make the same input."""
+def test_inputs_are_varied_and_reproducible() -> None:
+    """Some are valid, some are not; the same numbers give the same input."""
     random = Random(1)
     for subject in (each for each in SUBJECTS if each.suffix != ".xlsx"):
         drawn = [[random.randrange(2**32) for _ in range(60)] for _ in range(40)]

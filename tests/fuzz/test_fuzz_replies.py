@@ -1,7 +1,7 @@
-"""A short hunt for replies of a server that a command does not understand, and does not say so either.
+"""Short fuzzing of server replies: commands accept them or report an error.
 
-A real server answers through a proxy that changes one of its replies: each command ends with one of its exit codes,
-never with that of a fault of its own. ``FUZZ_SECONDS`` is how long for each command.
+A proxy in front of a real server changes one of its replies. Each command must end with one of its exit codes, never
+with an internal error. ``FUZZ_SECONDS`` is the time for each command.
 """
 
 import json
@@ -35,20 +35,20 @@ pytestmark = THOROUGH
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 EXAMPLES = 12
-"""How many changed replies a command gets in a short hunt."""
+"""Changed replies for each command in the short run."""
 LIMIT = 60.0
-"""Seconds that a command may take, with nothing to wait for; on a machine with other things to do."""
+"""Seconds that a command may take without waiting, on a busy machine."""
 QUIET = settings(deadline=None, max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck))
 
 NUMBERS = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=30)
-"""What a change is made from."""
+"""The numbers that a change is made from."""
 
 Ask = Callable[..., None]
 
 
 @pytest.fixture
 def model_name(request: pytest.FixtureRequest) -> str:
-    """One model; the replies are of the same forms for all."""
+    """One model; replies have the same form for all."""
     return DEFAULT_MODEL
 
 
@@ -72,7 +72,7 @@ def ask(here: Command, on_target: list[str], credentials: dict[str, str], target
 
 
 def until_the_end(hunt: Callable[[], None]) -> None:
-    """Hunt once, and again while there is time."""
+    """Run once, and again while there is time."""
     end = time.monotonic() + SECONDS
     hunt()
     while time.monotonic() < end:
@@ -80,10 +80,10 @@ def until_the_end(hunt: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("name", SERVER_COMMANDS)
-def test_a_changed_reply_is_understood_or_refused(
+def test_changed_reply_is_accepted_or_reported(
     ask: Ask, server: Server, target: Target, given: tuple[Path, Path], name: str
 ) -> None:
-    """One reply of a run, the first or any other, has a change in its data, or in its bytes."""
+    """One reply of a run has a change in its data or its bytes."""
     manifest, folder = given
     load(server, target, all_sources(target, [read_manifest(manifest)], read_snapsets(folder)))
 
@@ -107,8 +107,8 @@ def test_a_changed_reply_is_understood_or_refused(
     until_the_end(hunt)
 
 
-def test_any_bytes_are_understood_or_refused(ask: Ask) -> None:
-    """What comes back need not be HTTP at all."""
+def test_reply_of_any_bytes_is_accepted_or_reported(ask: Ask) -> None:
+    """The reply may not even be HTTP."""
     good = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 42\r\n\r\n"
         b'{"couchdb":"Welcome","version":"3.5.0"}   '

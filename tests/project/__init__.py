@@ -1,1 +1,1 @@
-"""Tests of project."""
+"""Tests of the project as a whole."""

@@ -35,7 +35,7 @@ def test_docstring_examples_run(address: Address, prefix: str, tmp_path: Path, m
 
 
 def test_every_function_has_an_example() -> None:
-    """Whatever of the API can be called is called in the docstring, or is a type."""
+    """Every function of the API is called in the docstring."""
     functions = [name for name in dataloader.__all__ if name[0].islower()]
     assert {"mint", "plan", "load", "verify", "reconcile"} <= set(functions)
     examples = [name for name in functions if f"dataloader.{name}(" in (dataloader.__doc__ or "")]
@@ -43,7 +43,7 @@ def test_every_function_has_an_example() -> None:
 
 
 def test_every_public_name_can_be_loaded() -> None:
-    """``__all__``, ``dir()`` and what can be got are the same; other names raise AttributeError."""
+    """``__all__``, ``dir()`` and the available names agree; other names raise AttributeError."""
     for name in dataloader.__all__:
         assert getattr(dataloader, name) is not None
         assert name in dir(dataloader)
@@ -53,7 +53,7 @@ def test_every_public_name_can_be_loaded() -> None:
 
 
 def test_importing_has_no_side_effects() -> None:
-    """``import dataloader`` loads none of its packages or libraries, and leaves the environment as it is."""
+    """``import dataloader`` imports none of its packages or libraries, and does not change the environment."""
     code = (
         "import os, sys; before = dict(os.environ), set(sys.modules); import importlib, typing; "
         "known = set(sys.modules); import dataloader; "
@@ -63,7 +63,7 @@ def test_importing_has_no_side_effects() -> None:
     assert told.stdout == "True ['dataloader']\n"
 
 
-def test_the_version_is_that_of_the_project() -> None:
-    """The version is said in two places, which agree."""
+def test_version_matches_pyproject() -> None:
+    """The version is defined in two places that agree."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert dataloader.__version__ == project["version"]

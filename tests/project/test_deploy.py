@@ -1,4 +1,4 @@
-"""The examples in ``deploy/``: their script does what it says, and their files are what systemd reads."""
+"""The examples in ``deploy/``: the script works, and systemd accepts the units."""
 
 import os
 import re
@@ -28,7 +28,7 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 def test_backup_script_makes_a_chain_that_restores(
     server: Server, target: Target, copy: Target, credentials: dict[str, str], tmp_path: Path
 ) -> None:
-    """A full backup first, then incremental ones that continue it; encrypted where a password file is named."""
+    """A full backup first, then incremental ones; encrypted if there is a password file."""
     for database in databases(server, target).values():
         database.create()
         put(database, {"_id": "one"})
@@ -54,7 +54,7 @@ def test_backup_script_makes_a_chain_that_restores(
         subprocess.run([DEPLOY / "backup.sh", kind], env=environment, cwd=tmp_path, check=True, capture_output=True)
         for database in databases(server, target).values():
             put(database, {"_id": f"after-{len(list(folder.iterdir()))}"})
-    # The first one found nothing to continue; prune keeps what the second one needs.
+    # The first run found nothing to continue; prune keeps what the second one needs.
     full, increment = read_backups(folder, "sesame")[0]
     assert full.header.base is None
     assert increment.header.base == full.header.digest
@@ -68,7 +68,7 @@ def test_backup_script_makes_a_chain_that_restores(
 @THOROUGH
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_units_are_valid(tmp_path: Path) -> None:
-    """Systemd itself reads the units, but for the program, which is installed elsewhere."""
+    """Systemd accepts the units, except for the program, which is installed elsewhere."""
     for path in (DEPLOY / "systemd").iterdir():
         text = path.read_text().replace("/usr/local/lib/dataloader/backup.sh", "/bin/true")
         (tmp_path / path.name).write_text(text)
@@ -83,8 +83,8 @@ def test_systemd_units_are_valid(tmp_path: Path) -> None:
     assert "dataloader-backup" not in checked.stderr, checked.stderr
 
 
-def test_examples_call_commands_that_exist() -> None:
-    """Every ``dataloader COMMAND`` of the examples is one."""
+def test_examples_use_existing_commands() -> None:
+    """Every ``dataloader COMMAND`` in the examples exists."""
     for path in [*DEPLOY.rglob("*.yaml"), *DEPLOY.rglob("*.sh"), *DEPLOY.rglob("*.service")]:
         for name in re.findall(r"dataloader ([a-z]+) [\"/$]", path.read_text()):
             assert name in COMMANDS

@@ -1,4 +1,4 @@
-"""The documentation and the code say the same."""
+"""The documentation matches the code."""
 
 import re
 import shlex
@@ -39,13 +39,13 @@ _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE |
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
-def test_what_is_taken_from_the_code_is_up_to_date(path: Path) -> None:
-    """``docs/commands.md`` and REFERENCE.md's tables are what ``make docs`` writes."""
+def test_generated_docs_are_up_to_date(path: Path) -> None:
+    """``docs/commands.md`` and the tables of REFERENCE.md are what ``make docs`` writes."""
     assert path.read_text("utf-8") == documents()[path], f"{path.name} is stale: run `make docs`"
 
 
-def test_markers_that_are_missing_are_an_error() -> None:
-    """A table whose place has gone is not left out silently."""
+def test_missing_markers_are_an_error() -> None:
+    """A generated table without its markers is not skipped silently."""
     text = REFERENCE.read_text("utf-8")
     with pytest.raises(ValueError, match="exit codes"):
         reference(text.replace("<!-- exit codes -->", ""))
@@ -54,7 +54,7 @@ def test_markers_that_are_missing_are_an_error() -> None:
 
 @EACH_COMMAND
 def test_each_command_is_documented(name: str) -> None:
-    """Each command has a help text, a line for the list of commands, and a section of its own in the docs."""
+    """Each command has a help text, a line in the list of commands, and a section in the docs."""
     command = commands()[name]
     assert command.name == name
     assert command.help
@@ -65,7 +65,7 @@ def test_each_command_is_documented(name: str) -> None:
 
 @EACH_COMMAND
 def test_each_option_is_described(name: str) -> None:
-    """Every option says what it does, as a sentence."""
+    """Every option has a description that is a sentence."""
     options = [option for option in commands()[name].params if isinstance(option, click.Option)]
     assert options
     for option in options:
@@ -75,8 +75,8 @@ def test_each_option_is_described(name: str) -> None:
 
 
 @EACH_COMMAND
-def test_each_command_shows_an_example_that_parses(name: str) -> None:
-    """Each help text ends with an example of that command, on a line of its own, that the program accepts."""
+def test_each_command_has_an_example_that_parses(name: str) -> None:
+    """Each help text ends with an example on its own line that the program accepts."""
     text = commands()[name].get_help(click.Context(commands()[name], terminal_width=100))
     found = re.search(r"^  Example:\n    dataloader (?P<line>.*)$", text, re.MULTILINE)
     assert found, text
@@ -86,7 +86,7 @@ def test_each_command_shows_an_example_that_parses(name: str) -> None:
 
 
 def parse(arguments: list[str]) -> None:
-    """See that the program accepts a command line, without running it."""
+    """Check that the program accepts a command line, without running it."""
     name = next(word for word in arguments if not word.startswith("-"))
     rest = [word for word in arguments if word != name]
     with commands()[name].make_context(name, rest, parent=click.Context(cli, info_name="dataloader")):
@@ -94,22 +94,22 @@ def parse(arguments: list[str]) -> None:
 
 
 def command_lines(path: Path) -> list[list[str]]:
-    """Return the arguments of every call of the program that a page shows to be typed."""
+    """Return the arguments of every call of the program in a page's code blocks."""
     fences = [match["text"].replace("\\\n", " ") for match in _FENCE.finditer(path.read_text("utf-8"))]
     lines = [match["line"].partition(" >>")[0] for text in fences for match in _CALL.finditer(text)]
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
 @EACH_PAGE
-def test_every_command_line_in_the_docs_parses(path: Path) -> None:
-    """What a page shows to be typed is accepted by the program as it is."""
+def test_command_lines_in_the_docs_parse(path: Path) -> None:
+    """The program accepts every command line in the docs."""
     for arguments in command_lines(path):
         parse(arguments)
 
 
 @EACH_PAGE
-def test_every_target_of_make_in_the_docs_is_there(path: Path) -> None:
-    """A page that says ``make something`` names a target of the Makefile."""
+def test_make_targets_in_the_docs_exist(path: Path) -> None:
+    """``make something`` in a page names a target of the Makefile."""
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     fences_and_code = re.findall(r"^```.*?^```$|`[^`\n]+`", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     for text in fences_and_code:
@@ -124,7 +124,7 @@ Follow = Callable[[str], list[str]]
 def follow(
     here: Command, tmp_path: Path, target: Target, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Follow:
-    """Type what a page shows, in the order of the page; return the commands."""
+    """Run the commands of a page, in order; return them."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "dataloader.toml").write_text(
@@ -137,7 +137,7 @@ def follow(
         for arguments in lines:
             if arguments[0] == "reconcile":
                 come_back(tmp_path, Path(arguments[2]))
-            # There is no terminal to confirm an update on.
+            # There is no terminal to confirm an update.
             completed = here(*arguments, *(["--yes"] if "--update" in arguments else []))
             assert completed.code == ExitCode.OK, (arguments, completed.stderr)
             if "--json" in arguments:
@@ -148,7 +148,7 @@ def follow(
 
 
 def come_back(folder: Path, returned: Path) -> None:
-    """Do what the vendor does: encode every card of the file that was sent, and send it back."""
+    """Do the vendor's work: encode every card of the file, and return it."""
     path = folder / returned
     path.parent.mkdir(exist_ok=True)
     rows = good_rows(read_manifest(folder / "batches" / "spring.batch.jsonl"))
@@ -168,7 +168,7 @@ FAILED = 3
 
 @THOROUGH
 def test_task_pages_can_be_followed(follow: Follow, here: Command, tmp_path: Path, target: Target) -> None:
-    """Whoever types what the pages show, one page after another, ends with cards that work."""
+    """Running the commands of the pages, one page after another, ends with cards that work."""
     assert follow("first-batch.md") == [
         *("generate", "export", "reconcile", "validate", "check", "plan", "load"),
         *("verify", "verify", "status", "verify", "batches", "batches"),
@@ -176,7 +176,7 @@ def test_task_pages_can_be_followed(follow: Follow, here: Command, tmp_path: Pat
     [manifest] = (tmp_path / "batches").glob("*.batch.jsonl")
     assert here("verify", manifest, "--target", "production", "--json").data["verdicts"]["ok"] == 500
     assert follow("lost-card.md") == ["card", "revoke", "revoke"]
-    # The page copies the snapsets, and somebody corrects one.
+    # The page copies the snapsets, and one is edited.
     for folder in ("snapsets", "corrected"):
         copytree(ROOT / "snapsets", tmp_path / folder)
     corrected = tmp_path / "corrected" / target.model.name / "snapset_3.json5"
@@ -187,7 +187,7 @@ def test_task_pages_can_be_followed(follow: Follow, here: Command, tmp_path: Pat
 
 @THOROUGH
 @ONE_MODEL
-def test_the_second_round_can_be_followed(follow: Follow, here: Command, tmp_path: Path) -> None:
+def test_second_round_page_can_be_followed(follow: Follow, here: Command, tmp_path: Path) -> None:
     """After a first round with failures, the page ends with every card encoded and loaded."""
     batch = generate("spring", {"snapset_3": 10}, tmp_path / "batches")
     rows = good_rows(batch.manifest)
@@ -202,8 +202,8 @@ def test_the_second_round_can_be_followed(follow: Follow, here: Command, tmp_pat
 
 @THOROUGH
 @ONE_MODEL
-def test_a_layout_of_ones_own_can_be_followed(follow: Follow, tmp_path: Path) -> None:
-    """The example on the page is exported, and what comes back in it is understood."""
+def test_own_layout_page_can_be_followed(follow: Follow, tmp_path: Path) -> None:
+    """The example layout can be exported and reconciled."""
     generate("spring", {"snapset_3": 10}, tmp_path / "batches")
     [example] = [m["text"] for m in _FENCE.finditer((ROOT / "docs" / "own-layout.md").read_text()) if "columns" in m[0]]
     (tmp_path / "my.json5").write_text(example)
@@ -211,8 +211,8 @@ def test_a_layout_of_ones_own_can_be_followed(follow: Follow, tmp_path: Path) ->
 
 
 @EACH_PAGE
-def test_every_link_leads_somewhere(path: Path) -> None:
-    """A link to a file of the project names one that is there, and a heading in it where it names one."""
+def test_links_in_the_docs_resolve(path: Path) -> None:
+    """A link to a file of the project names an existing file, and an existing heading if it has an anchor."""
     for match in _LINK.finditer(path.read_text("utf-8")):
         place, _, heading = match["target"].partition("#")
         if "://" in place:
@@ -224,8 +224,8 @@ def test_every_link_leads_somewhere(path: Path) -> None:
             assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, match[0]
 
 
-def test_each_error_owns_its_exit_code() -> None:
-    """Every kind of error has an exit code of its own; those derived from one share its code."""
+def test_each_error_class_has_its_own_exit_code() -> None:
+    """Classes derived from another error class share its code."""
     kinds = DataloaderError.__subclasses__()
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes)
@@ -238,12 +238,12 @@ def test_each_error_owns_its_exit_code() -> None:
 
 
 def descendants(kind: type[DataloaderError]) -> list[type[DataloaderError]]:
-    """Return every class that is derived from an error, however far."""
+    """Return all subclasses of an error class."""
     return list(chain.from_iterable([each, *descendants(each)] for each in kind.__subclasses__()))
 
 
-def test_exit_codes_are_told_apart() -> None:
-    """No two codes are the same, none takes a shell's own meaning, and each says in one line what it means."""
+def test_exit_codes_are_distinct() -> None:
+    """No two codes are equal, none is reserved by shells, and each has a meaning in one line."""
     assert len({int(code) for code in ExitCode}) == len(ExitCode)
     for code in ExitCode:
         assert code in {0, 130} or 1 <= code < 126
@@ -251,8 +251,8 @@ def test_exit_codes_are_told_apart() -> None:
         assert "\n" not in code.meaning
 
 
-def test_each_setting_says_what_it_does() -> None:
-    """Every variable of the environment that the code reads is in the table, with what it means."""
+def test_each_setting_is_documented() -> None:
+    """Every environment variable that the code reads is in the table, with its meaning."""
     found = environment()
     assert all(meaning.endswith(".") for meaning in found.values())
     for path in (ROOT / "dataloader").rglob("*.py"):

@@ -1,4 +1,4 @@
-"""Messages and docs are in plain English: phrases that read as if translated stay out."""
+"""Messages and docs are in plain English, without phrases that read as if translated."""
 
 import ast
 import re
@@ -51,23 +51,23 @@ PHRASES = {
     "likewise": "say it again, or leave it out",
     "versions side by side": "conflict",
 }
-"""What to write instead, by the phrase."""
+"""What to write instead of each phrase."""
 ANY = re.compile("|".join(rf"\b{re.escape(phrase)}(?!\w)" for phrase in PHRASES), re.IGNORECASE)
 
 
 def messages(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield each text in Python code with its line: messages, help texts and docstrings."""
+    """Yield each string in Python code with its line: messages, help texts and docstrings."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield what people read of a file, with the lines."""
+    """Yield the text of a file that people read, with line numbers."""
     if path.suffix == ".py":
         yield from messages(path)
     else:
-        # A phrase may be broken over two lines.
+        # A phrase may span two lines.
         yield 1, path.read_text("utf-8")
 
 
@@ -81,13 +81,13 @@ FILES = sorted(
 
 
 def found(text: str) -> list[str]:
-    """Return the phrases in a text."""
+    """Return the phrases found in a text."""
     return [match[0].lower() for match in ANY.finditer(" ".join(text.split()))]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_file_is_in_plain_english(path: Path) -> None:
-    """No phrase of the list is in it."""
+    """The file contains none of the phrases."""
     wrong = [f"{path.name}:{line}: {phrase!r}" for line, text in texts(path) for phrase in found(text)]
     assert wrong == []
 

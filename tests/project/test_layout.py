@@ -1,4 +1,4 @@
-"""The layout of the code: packages are used through their faces, and a command is where one looks for it."""
+"""The layout of the code: packages are imported through their ``__init__``, and commands are easy to find."""
 
 import ast
 import importlib
@@ -15,11 +15,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 OPERATIONS = {"serve": "embedded/__init__.py"} | {
     name: f"cli/{name}.py" for name in ("demo", "help", "init", "targets", "config")
 }
-"""Where the work of a command is, if it is not a file of the same name in operations/."""
+"""Where the operation of a command is, if not in a file of the same name in operations/."""
 
 
 def imports(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield each module of the project that a file imports, with the names it takes."""
+    """Yield each module of the project that a file imports, with the imported names."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
@@ -30,16 +30,16 @@ def imports(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def room(module: str) -> str:
-    """Return the package at the top that a module is in."""
+    """Return the top-level package of a module."""
     return module.split(".")[1] if "." in module else ""
 
 
 def private(path: Path) -> list[str]:
-    """Return what a file imports of other packages behind their faces."""
+    """Return the private names of other packages that a file imports."""
     here = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
     found = []
     if path == PACKAGE / "__init__.py":
-        # The face of all of them: it names modules, to load each when it is first used.
+        # The public API names modules, to import each when it is first used.
         return []
     for module, names in imports(path):
         if room(module) in {"", room(here)}:
@@ -54,13 +54,13 @@ def private(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_packages_are_imported_through_their_faces(path: Path) -> None:
-    """Another package is imported as a package, and only names of its ``__all__``."""
+def test_packages_are_imported_through_their_init(path: Path) -> None:
+    """Imports from another package name the package itself, and names in its ``__all__``."""
     assert private(path) == []
 
 
 def test_private_imports_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The walk sees modules behind a face and names that a face does not export."""
+    """The check finds imported submodules, and names that a package does not export."""
     path = PACKAGE / "cli" / "not_there.py"
     text = "import dataloader.couch.session\nfrom dataloader.couch import Database, Session_\nimport click\n"
     monkeypatch.setattr(Path, "read_text", lambda *_: text)
@@ -68,15 +68,15 @@ def test_private_imports_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("package", sorted(each.name for each in PACKAGE.iterdir() if (each / "__init__.py").exists()))
-def test_package_has_a_face(package: str) -> None:
-    """``__all__`` lists what others may use, and all of it is there."""
+def test_packages_define_all(package: str) -> None:
+    """``__all__`` lists the public names, and all of them exist."""
     module = importlib.import_module(f"dataloader.{package}")
     assert module.__all__
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_command_is_where_one_looks_for_it(name: str) -> None:
+def test_each_command_has_its_files(name: str) -> None:
     """``cli/NAME.py``, its operation, and tests of that name."""
     assert (PACKAGE / "cli" / f"{name}.py").exists()
     operation = PACKAGE / OPERATIONS.get(name, f"operations/{name}.py")
@@ -84,13 +84,13 @@ def test_command_is_where_one_looks_for_it(name: str) -> None:
 
 
 def test_every_command_file_is_registered() -> None:
-    """A file in cli/ that is no helper is a command of the registry."""
+    """Each file in cli/ that is not a helper defines a registered command."""
     files = {path.stem for path in (PACKAGE / "cli").glob("[!_]*.py")}
     assert files == {*COMMANDS}
 
 
 def test_test_folders_mirror_the_packages() -> None:
-    """A folder of tests is named after a package, or is about the project as a whole."""
+    """Each folder of tests is named after a package, or concerns the whole project."""
     folders = {path.name for path in (ROOT / "tests").iterdir() if (path / "__init__.py").exists()}
     packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     assert folders - packages == {"cluster", "faults", "fuzz", "project", "support"}

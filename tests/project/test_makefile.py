@@ -1,4 +1,4 @@
-"""The Makefile installs what it says it does."""
+"""The Makefile installs and runs what it should."""
 
 import re
 import tomllib
@@ -30,7 +30,7 @@ def test_lint_runs(tool: str) -> None:
 
 
 def test_every_test_is_in_one_of_two_runs() -> None:
-    """`.ci/run` runs what `make test` selects, and the rest."""
+    """`.ci/run` runs what `make test` selects, and then the rest."""
     selected = re.findall(r"pytest -n auto -m '?([a-z ]+?)'?(?: --real-processes)?$", MAKEFILE, re.MULTILINE)
     assert selected == ["not thorough", "thorough"]
     assert re.findall(r"^(?:timeout \d+ )?make (\S+)", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE) == [

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it works by itself, with the source tree out of reach."""
+"""The wheel contains everything it needs, and works without the source tree."""
 
 import json
 import os
@@ -34,7 +34,7 @@ Installed = Callable[..., Completed]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the source tree as it is."""
+    """The wheel, built from the source tree."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True, timeout=300)
@@ -44,14 +44,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel in it; what the wheel depends on comes from this one."""
+    """A virtual environment with the wheel; its dependencies come from the current environment."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=300)
     python = folder / "bin" / "python"
     install = ["install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)]
     subprocess.run([sys.executable, "-m", "pip", "--python", str(python), *install], check=True, timeout=300)
     [site_packages] = folder.glob("lib/python*/site-packages")
-    # Paths that a .pth file adds are searched last, and .pth files there (the source tree's is one) are not read.
+    # Paths added by a .pth file are searched last, and .pth files there (such as the source tree's) are not read.
     (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"), "utf-8")
     return folder
 
@@ -78,13 +78,13 @@ def installed(environment: Path, tmp_path: Path) -> Installed:
 
 
 def shipped(folder: Path) -> set[str]:
-    """Return the files below a folder that a wheel carries, as paths from there."""
+    """Return the files below a folder that belong in a wheel, as relative paths."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {path.as_posix() for path in paths if not NOT_SHIPPED & {*path.parts} and path.suffix != ".pyc"}
 
 
-def test_the_wheel_carries_all_that_it_needs_and_nothing_else(wheel: Path) -> None:
-    """Code, schemas, snapsets, samples, views and the embedded server's files; no tests, no packages of Node.js."""
+def test_wheel_contains_exactly_what_it_needs(wheel: Path) -> None:
+    """Code, schemas, snapsets, samples, views and the embedded server's files; no tests or Node.js packages."""
     expected = {f"dataloader/{path}" for path in shipped(ROOT / "dataloader")}
     for name in ("schemas", "snapsets", "samples"):
         expected |= {f"dataloader/data/{name}/{path}" for path in shipped(ROOT / name)}
@@ -108,16 +108,16 @@ def test_the_wheel_carries_all_that_it_needs_and_nothing_else(wheel: Path) -> No
     assert f"gpii_dataloader-{__version__}.dist-info/licenses/LICENSE" in about
 
 
-def test_the_wheel_says_what_it_is(wheel: Path) -> None:
-    """Its name, its version, its command, and the Python it needs stand in its metadata."""
+def test_wheel_metadata(wheel: Path) -> None:
+    """The metadata has the name, version, command and required Python."""
     about = PathDistribution(ZipPath(wheel) / f"gpii_dataloader-{__version__}.dist-info")
     assert (about.metadata["Name"], about.version) == ("gpii-dataloader", __version__)
     assert about.metadata["Requires-Python"] == ">=3.11"
     assert {(each.name, each.value) for each in about.entry_points} == {("dataloader", "dataloader.cli:main")}
 
 
-def test_an_installed_wheel_uses_its_own_files(installed: Installed, environment: Path) -> None:
-    """Code, data and views are those of the installed package, not the source tree's."""
+def test_installed_wheel_uses_its_own_files(installed: Installed, environment: Path) -> None:
+    """Code, data and views are those of the installed package, not of the source tree."""
     code = (
         "import dataloader; from dataloader.common.settings import data_dir, views_dir; "
         "print(dataloader.__file__, data_dir('schemas'), data_dir('snapsets'), data_dir('samples'), views_dir())"
@@ -127,11 +127,11 @@ def test_an_installed_wheel_uses_its_own_files(installed: Installed, environment
         assert Path(path).exists()
 
 
-def test_an_installed_wheel_does_the_whole_main_job(
+def test_installed_wheel_mints_loads_and_verifies(
     installed: Installed, server: Server, target: Target, on_target: list[str], credentials: dict[str, str],
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    """Mint, validate, load, verify and seed, for each model."""
+    """Mint, validate, load, verify and seed with each model."""
     minted = installed("dataloader", "generate", "spring", "--cards", "20", "--snapset", "snapset_4a")
     assert (minted.code, minted.stderr) == (0, "")
     manifest = tmp_path / "spring.batch.jsonl"
@@ -153,8 +153,8 @@ def test_an_installed_wheel_does_the_whole_main_job(
     assert sum(len(each) for each in snapshot(server, target).values()) == documents + seeded.data["created"]
 
 
-def test_an_installed_wheel_brings_the_embedded_server(installed: Installed) -> None:
-    """The embedded server is installed from the wheel's files, and runs."""
+def test_installed_wheel_runs_the_embedded_server(installed: Installed) -> None:
+    """The embedded server is installed from the wheel's files and starts."""
     code = (
         "from dataloader.embedded import EmbeddedServer\n"
         "from dataloader.couch import Address, Server\n"
@@ -218,7 +218,7 @@ THIRD_TERMS = {
 
 @pytest.fixture
 def third_model(environment: Path) -> Iterator[None]:
-    """A document model ``third``, made of nothing but new files in the installed package."""
+    """A document model ``third``, added only as new files in the installed package."""
     [package] = environment.glob("lib/python*/site-packages/dataloader")
     files = {
         package / "records" / "models" / "third.py": THIRD_MODEL,
@@ -235,11 +235,11 @@ def third_model(environment: Path) -> Iterator[None]:
         rmtree(path.parent) if path.parent.name == "third" else path.unlink()
 
 
-def test_a_third_model_is_a_new_file(
+def test_new_model_needs_only_new_files(
     installed: Installed, third_model: None, server: Server, address: Address, prefix: str, credentials: dict[str, str],
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    """A model's file, its view, its schemas and a snapset are all that it takes to load, verify and revoke cards."""
+    """A model file, its view, schemas and a snapset are enough to load, verify and revoke cards."""
     tickets = server.database(f"{prefix}tickets")
     options = ("--url", address.url, "--environment", "ci", "--prefix", prefix, "--model", "third", "--json")
     try:
@@ -261,8 +261,8 @@ def test_a_third_model_is_a_new_file(
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_data_lie_where_people_edit_them_in_a_source_tree(name: str) -> None:
-    """In a source tree the schemas, snapsets and samples are those at its top."""
+def test_source_tree_uses_its_top_level_data(name: str) -> None:
+    """In a source tree, schemas, snapsets and samples are those at the top."""
     for kind in ("schemas", "samples"):
         assert data_dir(kind) == ROOT / kind
         assert (data_dir(kind) / name).is_dir()

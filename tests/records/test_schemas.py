@@ -1,4 +1,4 @@
-"""Schemas: that they are right themselves, and what they accept and refuse."""
+"""The schemas are valid themselves, and accept and reject the right data."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     for path in sorted(FOLDER.rglob("*.schema.json"))
 }
 EXAMPLES = [(name, at) for name, schema in SCHEMAS.items() for at in range(len(schema["examples"]))]
-# What may carry more than is described, by the paths in an example of it.
+# Objects that may have additional members, by their paths in an example.
 TOLERANT = {
     "common/preference-set": {"flat", "flat.contexts.gpii-default", "flat.contexts.turn-down-light"},
     "common/tombstone": {"document", "kept.preferences"},
@@ -41,12 +41,12 @@ PROPERTY = settings(deadline=None, max_examples=100)
 
 
 def example(name: str, at: int = 0) -> Any:
-    """Return a copy of a schema's example, to be changed."""
+    """Return a copy of a schema's example, to be modified."""
     return copy.deepcopy(SCHEMAS[name]["examples"][at])
 
 
 def places(data: Any, path: Place = ()) -> Iterator[Place]:
-    """Yield the path of each value in data, the whole first."""
+    """Yield the path of each value in data, starting with the root."""
     yield path
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for key, value in items:
@@ -54,14 +54,14 @@ def places(data: Any, path: Place = ()) -> Iterator[Place]:
 
 
 def at_path(data: Any, path: Place) -> Any:
-    """Return what stands at a path."""
+    """Return the value at a path."""
     for part in path:
         data = data[part]
     return data
 
 
 def changed(data: Any, path: Place, value: Any) -> Any:
-    """Return data with another value at a path."""
+    """Return data with the value at a path replaced."""
     if not path:
         return value
     data = copy.deepcopy(data)
@@ -70,14 +70,14 @@ def changed(data: Any, path: Place, value: Any) -> Any:
 
 
 def without(data: Any, path: Place) -> Any:
-    """Return data without what stands at a path."""
+    """Return data with the value at a path removed."""
     data = copy.deepcopy(data)
     del at_path(data, path[:-1])[path[-1]]
     return data
 
 
 def rejected(name: str, data: Any) -> list[str]:
-    """Check that both validators refuse data, and return the explanation."""
+    """Check that both validators reject data, and return the explanation."""
     assert not is_valid(name)(data)
     rules = explain(name, data)
     assert rules
@@ -85,7 +85,7 @@ def rejected(name: str, data: Any) -> list[str]:
 
 
 def described(schema: dict[str, Any], path: str = "") -> Iterator[str]:
-    """Yield the properties anywhere in a schema that have no description."""
+    """Yield the properties of a schema, at any level, that have no description."""
     for key, value in schema.items():
         if key in {"examples", "enum", "const", "default"}:
             continue
@@ -113,8 +113,8 @@ def references(schema: Any) -> Iterator[str]:
 # The schemas themselves.
 
 
-def test_every_schema_of_the_folder_is_known() -> None:
-    """What stands in the folder can be asked for by its path."""
+def test_every_schema_is_found_by_name() -> None:
+    """Every file in the folder is available under its path."""
     assert schema_names() == sorted(SCHEMAS)
     assert all(has_schema(name) for name in SCHEMAS)
     assert not has_schema("files/nothing")
@@ -123,8 +123,8 @@ def test_every_schema_of_the_folder_is_known() -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_a_schema_is_right_and_says_what_it_is(name: str) -> None:
-    """It follows the 2020-12 meta-schema, is named after its file, and has title, description and examples."""
+def test_schemas_are_valid_and_documented(name: str) -> None:
+    """Each follows the 2020-12 meta-schema, is named after its file, and has title, description and examples."""
     schema = SCHEMAS[name]
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(schema)
@@ -135,14 +135,14 @@ def test_a_schema_is_right_and_says_what_it_is(name: str) -> None:
     assert list(described(schema)) == []
 
 
-def test_titles_tell_schemas_apart() -> None:
+def test_schema_titles_are_unique() -> None:
     """No two schemas have the same title."""
     assert len({schema["title"] for schema in SCHEMAS.values()}) == len(SCHEMAS)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_references_stay_in_the_folder(name: str) -> None:
-    """A reference is relative and leads to something that is there: nothing is ever fetched."""
+def test_schema_references_stay_in_the_folder(name: str) -> None:
+    """Every reference is relative and resolves to an existing schema: nothing is ever fetched."""
     for reference in references(SCHEMAS[name]):
         assert "://" not in reference
         url, fragment = urldefrag(urljoin(SCHEMAS[name]["$id"], reference))
@@ -153,16 +153,16 @@ def test_references_stay_in_the_folder(name: str) -> None:
 
 
 @pytest.mark.parametrize("model", model_names())
-def test_every_kind_of_document_has_a_schema(model: str) -> None:
-    """What a model makes of cards and what it has views of is described, in the folder of its name."""
+def test_every_document_kind_has_a_schema(model: str) -> None:
+    """What a model writes or has views for is described, in the folder named after the model."""
     assert all(has_schema(f"{model}/{kind.name}") for kind in get_model(model).kinds)
     assert (views_dir() / model).is_dir()
     samples = {path.parent.name for path in data_dir("samples").glob("*/*.json5")} - {"personas"}
     assert model in samples
 
 
-def test_the_readme_names_every_folder() -> None:
-    """Whoever looks for a schema finds out where to look."""
+def test_schemas_readme_lists_every_folder() -> None:
+    """The README says which folder has which schemas."""
     readme = (FOLDER / "README.md").read_text("utf-8")
     assert all(f"| `{folder.name}/` |" in readme for folder in FOLDER.iterdir() if folder.is_dir())
 
@@ -171,15 +171,15 @@ def test_the_readme_names_every_folder() -> None:
 
 
 @pytest.mark.parametrize(("name", "at"), EXAMPLES)
-def test_every_example_is_valid(name: str, at: int) -> None:
+def test_schema_examples_are_valid(name: str, at: int) -> None:
     """Both validators accept a schema's own examples."""
     assert is_valid(name)(example(name, at))
     assert explain(name, example(name, at)) == []
 
 
 @pytest.mark.parametrize("path", sorted((data_dir("samples")).glob("**/*.json")), ids=lambda path: path.name)
-def test_the_sample_installer_file_is_valid(path: Path) -> None:
-    """What the sample site's installer is given is as it should be."""
+def test_sample_installer_file_is_valid(path: Path) -> None:
+    """The sample file for a site's installer matches its schema."""
     assert explain("files/site-credentials", json.loads(path.read_text("utf-8"))) == []
 
 
@@ -187,8 +187,8 @@ def test_the_sample_installer_file_is_valid(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "at"), EXAMPLES)
-def test_no_property_can_be_misspelt(name: str, at: int) -> None:
-    """A property that is not described is refused wherever it stands, but in a preference set and what is like one."""
+def test_unknown_properties_are_rejected(name: str, at: int) -> None:
+    """A misspelt property is rejected everywhere, except in preference sets and similar open objects."""
     data = example(name, at)
     for path in places(data):
         if isinstance(at_path(data, path), dict):
@@ -203,15 +203,15 @@ def test_no_property_can_be_misspelt(name: str, at: int) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in SCHEMAS if SCHEMAS[name].get("required")])
-def test_no_required_property_can_be_left_out(name: str) -> None:
-    """A document, or a file, lacks nothing that its readers rely on."""
+def test_missing_required_properties_are_rejected(name: str) -> None:
+    """A document or file has everything that its readers rely on."""
     for field in SCHEMAS[name]["required"]:
         assert rejected(name, without(example(name), (field,))) == [f"'{field}' is a required property"]
 
 
 @pytest.mark.parametrize("name", [name for name in SCHEMAS if name.startswith(("gpii-token/", "gpii-key/"))])
-def test_a_document_of_ours_has_no_revision_and_its_own_type(name: str) -> None:
-    """What belongs to the database is no part of a document, and one kind is not taken for another."""
+def test_documents_have_their_own_type_and_no_revision(name: str) -> None:
+    """``_rev`` is not part of a document, and one kind is not accepted as another."""
     document = example(name)
     assert "_rev" in rejected(name, {**document, "_rev": "1-a"})[0]
     assert rejected(name, {**document, "_id": ""})
@@ -233,7 +233,7 @@ OTHER_TYPES: dict[type, list[Any]] = {
 
 
 def described_places(name: str, at: int) -> Iterator[Place]:
-    """Yield the places in an example that its schema describes: not what terms and remarks hold, and such."""
+    """Yield the places in an example that its schema describes, which excludes the contents of terms and remarks."""
     for path in places(example(name, at)):
         common = any(str(part).startswith("http://registry.gpii.net/common/") for part in path)
         setting = any(str(part).startswith("http://registry.gpii.net/applications/") for part in path[:-1])
@@ -245,8 +245,8 @@ def described_places(name: str, at: int) -> Iterator[Place]:
 
 
 @pytest.mark.parametrize(("name", "at"), EXAMPLES)
-def test_a_value_of_another_type_is_refused_wherever_it_stands(name: str, at: int) -> None:
-    """Text is no number, a list no object, and null only what may be missing."""
+def test_values_of_a_wrong_type_are_rejected(name: str, at: int) -> None:
+    """Text is not a number, a list is not an object, and null is allowed only where a value may be missing."""
     data = example(name, at)
     for path in described_places(name, at):
         for other in OTHER_TYPES[type(at_path(data, path))]:
@@ -254,8 +254,8 @@ def test_a_value_of_another_type_is_refused_wherever_it_stands(name: str, at: in
 
 
 @pytest.mark.parametrize(("name", "at"), EXAMPLES)
-def test_text_says_something(name: str, at: int) -> None:
-    """IDs, secrets, names and what else is text are not empty, but for what people call their own sets."""
+def test_empty_texts_are_rejected(name: str, at: int) -> None:
+    """IDs, secrets and names are not empty, except the names that people give their own sets."""
     data = example(name, at)
     for path in described_places(name, at):
         own = path[-1:] == ("name",) and ("flat" in path or name == "gpii-key/prefsSafe")
@@ -288,7 +288,7 @@ TERM = "http://registry.gpii.net/common/DPIScale"
 TARGET = ("target", "local")
 CREDENTIALS = (*TARGET, "credentials")
 
-# A schema, a place in its example, and values that are wrong there.
+# A schema, a place in its example, and values that are invalid there.
 BROKEN: list[tuple[str, Place, list[Any]]] = [
     ("common/uuid", (), [*UUIDS, None, 4]),
     ("common/timestamp", (), [*TIMES, None, 1606089600]),
@@ -460,8 +460,8 @@ BROKEN: list[tuple[str, Place, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "path", "values"), BROKEN, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_wrong_value_is_refused(name: str, path: Place, values: list[Any]) -> None:
-    """Both validators refuse what readers could not use, and the explanation leads to the place."""
+def test_invalid_values_are_rejected(name: str, path: Place, values: list[Any]) -> None:
+    """Both validators reject values that readers could not use; the explanation names the place."""
     for value in values:
         rules = rejected(name, changed(example(name), path, value))
         where = ".".join(map(str, path))
@@ -470,8 +470,8 @@ def test_a_wrong_value_is_refused(name: str, path: Place, values: list[Any]) -> 
 
 @PROPERTY
 @given(st.ip_addresses(v=4), st.integers(0, 32))
-def test_every_block_of_version_4_is_accepted(address: Any, bits: int) -> None:
-    """Any range that a network has can be named, and any single address."""
+def test_every_ipv4_block_is_accepted(address: Any, bits: int) -> None:
+    """Any network range and any single address is valid."""
     block = IPv4Network((address, bits), strict=False)
     for text in (str(block), str(address), f"{address}/{bits}"):
         assert is_valid("common/ip-block")(text)
@@ -480,8 +480,8 @@ def test_every_block_of_version_4_is_accepted(address: Any, bits: int) -> None:
 
 @PROPERTY
 @given(st.ip_addresses(v=6), st.integers(0, 128))
-def test_every_block_of_version_6_is_accepted(address: Any, bits: int) -> None:
-    """Any range that a network has can be named, in full and in short, in either case."""
+def test_every_ipv6_block_is_accepted(address: Any, bits: int) -> None:
+    """Any network range is valid, in full or short form, in upper or lower case."""
     block = IPv6Network((address, bits), strict=False)
     for text in (str(block), block.exploded, str(address), address.exploded.upper()):
         assert is_valid("common/ip-block")(text)
@@ -490,15 +490,15 @@ def test_every_block_of_version_6_is_accepted(address: Any, bits: int) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(st.text("0123456789abcdef:./", max_size=20))
-def test_what_is_no_block_is_refused(text: str) -> None:
-    """What Python's own reader of addresses does not take for one is none."""
+def test_invalid_address_blocks_are_rejected(text: str) -> None:
+    """Text that Python's ``ipaddress`` rejects is invalid."""
     try:
         (IPv6Network if ":" in text else IPv4Network)(text, strict=False)
     except ValueError:
         assert not is_valid("common/ip-block")(text)
 
 
-# That the fast validator and the slow one are of one mind.
+# The fast and the slow validator agree.
 
 POOL: list[Any] = json.loads('[null, true, false, 0, -1, 1, 1000001, [], [null], ["a", "a"], [1, true], {}, {"": ""}]')
 POOL += [2**53, "", "x", "_x", "\n", "user-\r", "user-\u2028", "\ufeffuser-a", "\U0001f600", "2020-11-23T00:00:00.000Z"]
@@ -506,7 +506,7 @@ FLOATS = [0.0, 1.0, -1.0, 1.5, 1e-300, 1e300]
 
 
 def endings(text: str) -> list[str]:
-    """Return a text with what regular expressions differ about at its ends."""
+    """Return a text with different ends that regular expressions may treat differently."""
     return [
         *(f"{text}{end}" for end in ("\n", "\r", "\u2028", "\u2029", "\x85", "\0", " ", "é")),
         f"\n{text}",
@@ -515,10 +515,10 @@ def endings(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "at"), EXAMPLES)
-def test_both_validators_agree_on_every_change_of_an_example(name: str, at: int) -> None:
-    """What the fast one lets through the slow one would, too, and what it stops the slow one can explain."""
+def test_validators_agree_on_every_change_of_an_example(name: str, at: int) -> None:
+    """Data accepted by the fast validator is accepted by the slow one; data it rejects, the slow one can explain."""
     data = example(name, at)
-    # Floating point is where they are known to differ: on multiples of 0.1, of which the terms have some.
+    # They are known to differ in floating point: on multiples of 0.1, which some terms use.
     pool = POOL + ([] if name.startswith("terms/") else FLOATS)
     for path in places(data):
         value = at_path(data, path)
@@ -539,8 +539,8 @@ ANY = st.recursive(
 
 @settings(deadline=None, max_examples=200)
 @given(data=st.data(), which=st.sampled_from(EXAMPLES))
-def test_both_validators_agree_on_anything(data: st.DataObject, which: tuple[str, int]) -> None:
-    """Whatever stands anywhere in a document, the two say the same of it."""
+def test_validators_agree_on_any_data(data: st.DataObject, which: tuple[str, int]) -> None:
+    """With any value anywhere in a document, both give the same result."""
     name, _ = which
     version = example(*which)
     for _ in range(data.draw(st.integers(1, 3))):

@@ -1,4 +1,4 @@
-"""Snapsets: reading them, and finding whatever is wrong in one."""
+"""Reading snapsets, and reporting everything that is wrong in one."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def term(name: str, value: str) -> str:
 
 
 def refusal(path: Path, *, strict: bool = False) -> list[str]:
-    """Return the lines of the error that reading a snapset ends with, without its path."""
+    """Return the lines of the error raised by reading a snapset, without its path."""
     with pytest.raises(InputError) as caught:
         read_snapset(path, "gpii-key", strict=strict)
     assert caught.value.exit_code is ExitCode.INPUT
@@ -75,8 +75,8 @@ def refusal(path: Path, *, strict: bool = False) -> list[str]:
 
 
 @pytest.mark.parametrize("model", CREATED)
-def test_each_model_has_its_snapsets_under_their_names_and_titles(snapsets: Snapsets, model: str) -> None:
-    """Each is named after its file and has a display name; voice control came after the servers of 2017."""
+def test_each_model_has_its_snapsets(snapsets: Snapsets, model: str) -> None:
+    """Each is named after its file and has a display name; voice control did not exist in the servers of 2017."""
     titles = {name: title for name, title in TITLES.items() if model == "gpii-key" or name != "snapset_5"}
     found = snapsets.of(model)
     assert {snapset.name: snapset.title for snapset in found} == titles
@@ -85,8 +85,8 @@ def test_each_model_has_its_snapsets_under_their_names_and_titles(snapsets: Snap
     assert read_snapsets(None, model) == found
 
 
-def test_a_library_has_the_names_of_every_model(snapsets: Snapsets) -> None:
-    """A batch is minted before anybody says where it is going to be loaded."""
+def test_snapsets_of_all_models_can_be_read(snapsets: Snapsets) -> None:
+    """A batch can be minted before it is known which model it will be loaded for."""
     assert list(snapsets.by_name) == sorted(TITLES)
     assert snapsets.problems_of("snapset_5", "--snapset") == ()
     assert snapsets.of("gpii-key").problems_of("snapset_5", "--snapset") == ()
@@ -97,8 +97,8 @@ def test_a_library_has_the_names_of_every_model(snapsets: Snapsets) -> None:
 
 
 @pytest.mark.parametrize(("model", "name"), OWN)
-def test_a_snapset_is_its_files_content_whole(snapsets: Snapsets, model: str, name: str) -> None:
-    """The set is what the file says; only the time of creation is kept apart."""
+def test_snapset_content_is_the_whole_file(snapsets: Snapsets, model: str, name: str) -> None:
+    """The content is that of the file; only the creation time is kept separately."""
     snapset = snapsets.of(model).get(name)
     assert snapset is not None
     text = (data_dir("snapsets") / model / f"{name}.json5").read_text("utf-8")
@@ -109,14 +109,14 @@ def test_a_snapset_is_its_files_content_whole(snapsets: Snapsets, model: str, na
     assert text.startswith("// For people ")
 
 
-def test_the_projects_own_files_know_every_term_that_they_use(snapsets: Snapsets) -> None:
-    """Our snapsets and personas pass the strictest check, without a warning."""
+def test_built_in_data_uses_known_terms_only(snapsets: Snapsets) -> None:
+    """Our snapsets and personas pass the strict check without a warning."""
     assert snapsets.warnings == ()
     for folder in (data_dir("snapsets"), data_dir("samples") / "personas"):
         assert read_snapsets(folder, strict=True).warnings == ()
 
 
-def test_the_pilots_snapsets_of_2017_set_what_was_published(snapsets: Snapsets) -> None:
+def test_snapsets_of_2017_match_what_was_published(snapsets: Snapsets) -> None:
     """Terms and values of GPII/universal at 679829561, testData/preferences/snapset_*.json (2017-11-01)."""
     applications = "http://registry.gpii.net/applications"
     tools = {f"{COMMON}supportTool": ["dictionary"]}
@@ -158,8 +158,8 @@ def test_the_pilots_snapsets_of_2017_set_what_was_published(snapsets: Snapsets) 
     }
 
 
-def test_the_empty_snapset_is_built_in(snapsets: Snapsets, tmp_path: Path) -> None:
-    """A card can start empty whatever folder is used; that set has no documents of its own."""
+def test_empty_snapset_is_built_in(snapsets: Snapsets, tmp_path: Path) -> None:
+    """A card can start empty with any folder of snapsets; the built-in set has no documents of its own."""
     for each in (snapsets, read_snapsets(tmp_path)):
         empty = each.get("empty")
         assert empty is not None
@@ -170,8 +170,8 @@ def test_the_empty_snapset_is_built_in(snapsets: Snapsets, tmp_path: Path) -> No
     assert snapsets.get("snapset_9") is None
 
 
-def test_a_folders_own_empty_snapset_counts(tmp_path: Path, write: Write) -> None:
-    """Who has a file of that name means that one."""
+def test_empty_snapset_can_be_replaced(tmp_path: Path, write: Write) -> None:
+    """A file of that name in the folder takes precedence."""
     write(with_preferences(""), "empty.json5")
     found = read_snapsets(tmp_path)
     empty = found.get("empty")
@@ -188,10 +188,8 @@ def test_a_folders_own_empty_snapset_counts(tmp_path: Path, write: Write) -> Non
         ("reader", "must be one of: empty, snapset_1a, snapset_1b"),
     ],
 )
-def test_an_unknown_snapset_is_an_error_that_suggests_similar_ones(
-    tmp_path: Path, write: Write, name: str, todo: str
-) -> None:
-    """The problem names where it was asked for, the folder, and what may have been meant."""
+def test_unknown_snapset_suggests_similar_names(tmp_path: Path, write: Write, name: str, todo: str) -> None:
+    """The problem names where the snapset was requested, the folder, and similar names."""
     write(with_preferences(""), "snapset_1a.json5")
     write(with_preferences(""), "snapset_1b.json5")
     [problem] = read_snapsets(tmp_path).problems_of(name, "spring.batch.jsonl")
@@ -201,8 +199,8 @@ def test_an_unknown_snapset_is_an_error_that_suggests_similar_ones(
 # What is accepted.
 
 
-def test_an_older_set_without_a_display_name_is_accepted(write: Write) -> None:
-    """Sets from 2017 are plain JSON, without a name for people and without a time; their own name stands for it."""
+def test_snapset_without_display_name_is_accepted(write: Write) -> None:
+    """Sets from 2017 are plain JSON without a display name or time; the file's name is used instead."""
     text = json.dumps(
         {
             "flat": {
@@ -229,8 +227,8 @@ def test_an_older_set_without_a_display_name_is_accepted(write: Write) -> None:
 
 @pytest.mark.parametrize(("one", "other"), [("1.0", "1"), ("-0.0", "0"), ("1e0", "+1"), ("0x1", "1."), (".5", "0.50")])
 @pytest.mark.parametrize("model", ["gpii-token", "gpii-key"])
-def test_a_number_is_the_same_however_it_is_written(write: Write, model: str, one: str, other: str) -> None:
-    """Who writes 1.0 for 1 has the same set, and its documents have the same revisions."""
+def test_equal_numbers_give_equal_revisions(write: Write, model: str, one: str, other: str) -> None:
+    """A set with 1.0 instead of 1 is the same, and its documents have the same revisions."""
     sets = [read_snapset(write(term("cursorSize", number)))[0] for number in (one, other)]
     assert sets[0] == sets[1]
     revisions = [
@@ -250,15 +248,15 @@ def test_a_number_is_the_same_however_it_is_written(write: Write, model: str, on
         ("fontSize", "900719925474.1"),
     ],
 )
-def test_a_tenth_is_what_people_write(write: Write, name: str, value: str) -> None:
-    """Steps of a tenth are taken as decimals: binary fractions do not make 0.3 wrong."""
+def test_steps_of_a_tenth_are_decimal(write: Write, name: str, value: str) -> None:
+    """0.3 is a multiple of 0.1, whatever binary fractions say."""
     snapset, warnings = read_snapset(write(term(name, value)))
     assert snapset.preferences["flat"]["contexts"]["gpii-default"]["preferences"] == {COMMON + name: float(value)}
     assert warnings == []
 
 
-def test_json5_is_more_than_json(write: Write) -> None:
-    """Comments, single quotes, names without quotes, commas at the end, and a mark of the byte order may be there."""
+def test_json5_syntax_is_accepted(write: Write) -> None:
+    """Comments, single quotes, unquoted names, trailing commas and a byte order mark are allowed."""
     text = f"""// For trials.
         {{flat: {{'name': 'Mine', /* one */ contexts: {{'gpii-default': {{preferences: {{
             '{COMMON}DPIScale': +1,
@@ -269,8 +267,8 @@ def test_json5_is_more_than_json(write: Write) -> None:
     assert plain.title == "Mine"
 
 
-def test_what_is_beside_the_preferences_is_kept(write: Write) -> None:
-    """A set may carry more than is described, in itself and in a context; none of it is lost."""
+def test_additional_members_are_kept(write: Write) -> None:
+    """A set and its contexts may have more members than are described; none is lost."""
     text = """{flat: {more: [1], name: "Mine", contexts: {
         "gpii-default": {preferences: {}, more: {a: null}},
         night: {name: "Night", preferences: {}, conditions: [{type: "x"}], metadata: [{type: "y"}]},
@@ -281,8 +279,8 @@ def test_what_is_beside_the_preferences_is_kept(write: Write) -> None:
 
 
 @pytest.mark.parametrize("written", ["😀", r"\ud83d\ude00", r"\uD83D\uDE00"])
-def test_a_character_may_be_written_as_two_escapes(write: Write, written: str) -> None:
-    """A character beyond 16 bits is the same, be it written as itself or as JSON escapes it."""
+def test_characters_as_surrogate_escapes_are_accepted(write: Write, written: str) -> None:
+    """A character beyond 16 bits is the same as itself or as two JSON escapes."""
     path = write(
         f'{{flat: {{name: "Mine {written}", contexts: {{"gpii-default": {{preferences: '
         f'{{"{APPLICATION}": {{"{written}": ["{written}"]}}}}}}}}}}}}'
@@ -419,13 +417,13 @@ WRONG: dict[str, tuple[str | bytes, list[str]]] = {
 
 
 @pytest.mark.parametrize(("text", "problems"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_in_a_snapset_is_told(write: Write, text: str | bytes, problems: list[str]) -> None:
-    """Every problem is told with the file, the place in it, the rule, and what to do."""
+def test_invalid_snapset_reports_every_problem(write: Write, text: str | bytes, problems: list[str]) -> None:
+    """Every problem names the file, the place, the rule, and what to do."""
     assert refusal(write(text)) == problems
 
 
-def test_a_wrong_time_is_told(write: Write) -> None:
-    """A time is the records' own form, so that documents made from the snapset can carry it."""
+def test_invalid_creation_time_is_rejected(write: Write) -> None:
+    """A time must have the format of our records, so that documents can use it."""
     for time in ("yesterday", "2020-11-23", "2020-11-23T00:00:00Z", "2020-13-23T00:00:00.000Z"):
         text = with_preferences("").replace("{flat", f'{{timestampCreated: "{time}", flat', 1)
         [problem] = refusal(write(text))
@@ -433,15 +431,15 @@ def test_a_wrong_time_is_told(write: Write) -> None:
 
 
 @pytest.mark.parametrize("name", ["1a.json5", "a b.json5", "größer.json5", "a.b.json5", f"{'a' * 65}.json5"])
-def test_a_file_must_be_named_like_a_snapset(write: Write, name: str) -> None:
-    """The name becomes a key in the databases: letters, digits, hyphens and underscores, a letter first."""
+def test_snapset_file_name_is_restricted(write: Write, name: str) -> None:
+    """The name becomes a key in databases: letters, digits, hyphens and underscores, starting with a letter."""
     path = write(with_preferences(""), name)
     todo = "use up to 64 letters, digits, '_' and '-'"
     assert refusal(path) == [f": {path.stem!r} is no name for a snapset ({todo})"]
 
 
-def test_an_unknown_term_is_a_warning_and_with_strict_an_error(write: Write) -> None:
-    """More terms are in use than are described, but a slip of the pen looks the same: the user decides."""
+def test_unknown_term_is_a_warning_unless_strict(write: Write) -> None:
+    """More terms are in use than are listed, but a typo looks the same: the user decides."""
     text = with_preferences(f'"{COMMON}dpiScale": 1, "{APPLICATION}": {{anything: 1}}, "{COMMON}DPIScale": 1')
     path = write(text)
     said = f"context gpii-default: unknown term {COMMON}dpiScale (check its spelling)"
@@ -455,8 +453,8 @@ def test_an_unknown_term_is_a_warning_and_with_strict_an_error(write: Write) -> 
 # A folder of them.
 
 
-def test_a_broken_file_stops_only_what_uses_it(tmp_path: Path, write: Write) -> None:
-    """The other snapsets of the folder can be used; the broken ones are warned of, every problem."""
+def test_invalid_snapset_matters_only_if_used(tmp_path: Path, write: Write) -> None:
+    """The other snapsets of the folder can be used; every problem of the invalid ones is a warning."""
     write("{", "c.json5")
     write(term("DPIScale", "9"), "a.json5")
     write(with_preferences(""), "b.json5")
@@ -475,7 +473,7 @@ def test_a_broken_file_stops_only_what_uses_it(tmp_path: Path, write: Write) -> 
 
 
 def test_strict_reports_every_problem_of_every_file(tmp_path: Path, write: Write) -> None:
-    """One run tells all that is wrong, in the order of the files."""
+    """One run reports everything that is wrong, in the order of the files."""
     write("{", "c.json5")
     write(term("DPIScale", "9"), "a.json5")
     write(with_preferences(""), "b.json5")
@@ -487,8 +485,8 @@ def test_strict_reports_every_problem_of_every_file(tmp_path: Path, write: Write
     ]
 
 
-def test_a_folder_may_hold_a_folder_for_each_model(tmp_path: Path, write: Write) -> None:
-    """The target's model selects; a model that has none is an error, and so is a file outside the folders."""
+def test_folder_may_have_a_subfolder_for_each_model(tmp_path: Path, write: Write) -> None:
+    """The target's model selects one; a missing model and a file outside the subfolders are errors."""
     (tmp_path / "gpii-key").mkdir()
     write(term("DPIScale", "2"), "gpii-key/large.json5")
     assert list(read_snapsets(tmp_path).of("gpii-key").by_name) == ["large"]
@@ -517,8 +515,8 @@ def test_unknown_setting_of_an_application_is_a_warning_for_servers_that_check_i
     assert refusal(path, strict=True) == [said.removeprefix(f"{path}, ")]
 
 
-def test_terms_are_those_of_the_model(tmp_path: Path, write: Write) -> None:
-    """What people wrote for the servers of 2017 is not checked by the ranges of 2020, and the other way round."""
+def test_terms_are_checked_by_model(tmp_path: Path, write: Write) -> None:
+    """Sets for the servers of 2017 are not checked against the ranges of 2020, and vice versa."""
     write(term("characterSpace", "0"), "old.json5")
     write(term("selfVoicing/enabled", "true"), "new.json5")
     token, key = (read_snapsets(tmp_path, model) for model in ("gpii-token", "gpii-key"))
@@ -528,8 +526,8 @@ def test_terms_are_those_of_the_model(tmp_path: Path, write: Write) -> None:
     assert list(read_snapsets(tmp_path).by_name) == ["new", "old"]
 
 
-def test_only_snapsets_of_a_folder_are_read(tmp_path: Path, write: Write) -> None:
-    """Other files, hidden ones, and what editors and other systems leave behind do not matter."""
+def test_other_files_in_a_snapsets_folder_are_ignored(tmp_path: Path, write: Write) -> None:
+    """Other files, hidden files, and leftovers of editors and operating systems do not matter."""
     write("x", "README.md")
     write("x", ".hidden.json5")
     write(b"\x00\x05", "._mine.json5")
@@ -539,8 +537,8 @@ def test_only_snapsets_of_a_folder_are_read(tmp_path: Path, write: Write) -> Non
     assert [snapset.name for snapset in read_snapsets(tmp_path)] == ["mine", "other"]
 
 
-def test_a_snapset_that_is_there_in_two_files_is_told(tmp_path: Path, write: Write) -> None:
-    """Nobody has to guess which of two files of a name counts."""
+def test_snapset_in_two_files_is_an_error(tmp_path: Path, write: Write) -> None:
+    """Two files with the same name are ambiguous."""
     write(with_preferences(""), "mine.json")
     write(with_preferences(""), "mine.json5")
     with pytest.raises(InputError) as caught:
@@ -548,8 +546,8 @@ def test_a_snapset_that_is_there_in_two_files_is_told(tmp_path: Path, write: Wri
     assert str(caught.value) == f"{tmp_path}/mine.json5: mine is there twice, as .json and .json5 (keep one)"
 
 
-def test_warnings_of_a_folder_are_kept(tmp_path: Path, write: Write) -> None:
-    """What was noticed in any file is told with the folder's snapsets; with strict it is an error."""
+def test_warnings_of_all_files_are_collected(tmp_path: Path, write: Write) -> None:
+    """Warnings about any file are returned with the snapsets; with ``strict`` they are errors."""
     write(term("one", "1"), "a.json5")
     write(term("two", "1"), "b.json5")
     assert [warning.where for warning in read_snapsets(tmp_path, "gpii-key").warnings] == [
@@ -560,8 +558,8 @@ def test_warnings_of_a_folder_are_kept(tmp_path: Path, write: Write) -> None:
     assert len(caught.value.problems) == 2
 
 
-def test_a_folder_or_file_that_cannot_be_read_is_told(tmp_path: Path, write: Write) -> None:
-    """What is not there, is of another kind, or would keep us waiting, is an error about the file."""
+def test_unreadable_snapset_is_a_file_error(tmp_path: Path, write: Write) -> None:
+    """A missing file, a folder or a pipe is a file error."""
     file = write("x", "file")
     pipe = tmp_path / "pipe.json5"
     os.mkfifo(pipe)
@@ -579,8 +577,8 @@ def test_a_folder_or_file_that_cannot_be_read_is_told(tmp_path: Path, write: Wri
             read_json5(path)
 
 
-def test_a_large_file_of_plain_json_is_read_at_once(tmp_path: Path) -> None:
-    """What JSON5 adds takes its time; a file that has none of it may be large. Doubles are told all the same."""
+def test_large_plain_json_is_read_fast(tmp_path: Path) -> None:
+    """JSON5 syntax is slow to parse; a file without it may be large. Duplicate members are still detected."""
     path = tmp_path / "large.json5"
     path.write_text(f'{{"a": [{"1.0, " * 500_000}2], "b": "\\ud83d\\ude00"}}')
     start = monotonic()

@@ -1,4 +1,4 @@
-"""The views that the servers query: which documents appear in each, under which key, with which value."""
+"""The views that the servers query: which documents appear in each, with which key and value."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 
 def whole(document: Json) -> Json:
-    """The value is the whole document."""
+    """Return the whole document as the value."""
     return document
 
 
@@ -38,12 +38,12 @@ class View:
     key: Callable[[Json], Any]
     value: Callable[[Json], Any] = whole
     active: bool = False
-    """Only documents whose ``revoked`` is false, and neither true nor missing."""
+    """Only documents whose ``revoked`` is false, not true or missing."""
     only: Callable[[Json], Any] = lambda _: True
-    """What else a document has to fulfil."""
+    """Other conditions for a document to appear."""
 
     def row(self, document: Json) -> tuple[Any, Any] | None:
-        """Return key and value for a document that has to appear, else None."""
+        """Return key and value for a document that must appear, otherwise None."""
         appears = (
             (self.types is None or document.get("type") in self.types)
             and (not self.active or document.get("revoked", None) is False)
@@ -58,12 +58,12 @@ def types(*names: str) -> tuple[str, ...]:
 
 
 def member(name: str) -> Callable[[Json], Any]:
-    """Return what gets a member of a document; null where it is missing."""
+    """Return a function that gets a member of a document, null if missing."""
     return lambda document: document.get(name)
 
 
 def without_none(**members: Any) -> Json:
-    """Return an object of those members that have a value."""
+    """Return an object of the members that have a value."""
     return {name: value for name, value in members.items() if value is not None}
 
 
@@ -140,7 +140,7 @@ CONTRACT = {
         "findDocsBySchemaVersion": View(None, member("schemaVersion")),
     },
 }
-"""The tables of the records, as a person can read them and a test can run them."""
+"""The tables of the records in a form that people can read and tests can run."""
 
 ALL_TYPES = {
     "gpii-token": [
@@ -167,7 +167,7 @@ REVOKED: list[Json] = [
 
 
 def everything(number: int) -> Json:
-    """Return every member that a view looks at: a document has them whether its type calls for them or not."""
+    """Return every member that any view looks at, whatever the type of the document."""
     return {
         "name": f"name-{number}",
         "gpiiToken": f"token-{number}",
@@ -189,7 +189,7 @@ def everything(number: int) -> Json:
 
 
 def population(model: str) -> Iterator[Json]:
-    """Yield documents: each type with each way of being revoked or not, then each with less in it."""
+    """Yield documents: each type, revoked or not in each way, then with members missing."""
     number = 0
     for kind, revoked in product(ALL_TYPES[model], REVOKED):
         yield {"_id": f"doc-{number:03}", "type": kind, **everything(number), **revoked}
@@ -217,7 +217,7 @@ def population(model: str) -> Iterator[Json]:
         document = {"_id": f"doc-{number:03}", **everything(number), **members}
         yield {name: value for name, value in document.items() if value != "missing"}
         number += 1
-    # What others lead to; linked-1 is not there.
+    # Linked documents; linked-1 is missing.
     yield {"_id": "linked-0", "type": "leads nowhere"}
 
 
@@ -232,7 +232,7 @@ class Populated:
 
 @pytest.fixture(scope="module", params=model_names())
 def populated(request: pytest.FixtureRequest, server: Server) -> Iterator[Populated]:
-    """A database of a model, with its views and documents of every kind; only asked, so one is enough."""
+    """A database of a model, with its views and documents of every kind; read-only, so it is shared."""
     model = get_model(request.param)
     target = Target(server.address, model, Environment.CI, f"test-{uuid4().hex[:12]}-")
     try:
@@ -247,7 +247,7 @@ def populated(request: pytest.FixtureRequest, server: Server) -> Iterator[Popula
 
 
 def query(database: Database, view: str, **options: Any) -> list[Json]:
-    """Query a view with a GET, as the servers do."""
+    """Query a view by GET, as the servers do."""
     asked = {name: json.dumps(value) for name, value in options.items()}
     _, _, data = database._resource.get(["_design", "views", "_view", view], **asked)
     rows: list[Json] = json.loads(data.read())["rows"]
@@ -255,8 +255,8 @@ def query(database: Database, view: str, **options: Any) -> list[Json]:
 
 
 @pytest.mark.parametrize("model", model_names())
-def test_the_views_are_those_of_the_contract(model: str) -> None:
-    """Each model has one design document, in one database, with the names that the servers ask for and no other."""
+def test_views_are_those_of_the_contract(model: str) -> None:
+    """Each model has one design document, in one database, with exactly the view names that the servers use."""
     found = {name: design_documents(get_model(model), name) for name in get_model(model).databases}
     assert {name: [each["_id"] for each in documents] for name, documents in found.items() if documents} == {
         {"gpii-token": "auth", "gpii-key": "gpii"}[model]: ["_design/views"]
@@ -267,8 +267,8 @@ def test_the_views_are_those_of_the_contract(model: str) -> None:
     assert explain(DESIGN_SCHEMA, document) == []
 
 
-def test_every_view_finds_what_it_must_and_nothing_else(populated: Populated) -> None:
-    """All rows of every view, over documents of every type, active or not, whole or not: keys and values exactly."""
+def test_views_find_exactly_the_right_documents(populated: Populated) -> None:
+    """All rows of every view, for documents of every type, revoked or not, complete or not: exact keys and values."""
     for name, view in CONTRACT[populated.model].items():
         expected = {
             doc_id: row for doc_id, document in populated.documents.items() if (row := view.row(document)) is not None
@@ -280,8 +280,8 @@ def test_every_view_finds_what_it_must_and_nothing_else(populated: Populated) ->
         assert len(found) == len(expected), name
 
 
-def test_every_view_answers_by_key_with_the_linked_document(populated: Populated) -> None:
-    """Asked for one key, a view gives that key's rows; where a value names a document, that one comes beside it."""
+def test_views_return_linked_documents_by_key(populated: Populated) -> None:
+    """A query by key returns that key's rows; if a value names a document, it is included."""
     led: set[str] = set()
     for name, view in CONTRACT[populated.model].items():
         rows = [
@@ -291,14 +291,14 @@ def test_every_view_answers_by_key_with_the_linked_document(populated: Populated
             expected = {}
             for doc_id, (each, value) in rows:
                 if each == key:
-                    # Without an _id in the value it is the document itself.
+                    # Without an _id in the value, it is the document itself.
                     linked = value.get("_id", doc_id)
                     expected[doc_id] = (value, populated.documents.get(linked))
                     led.add(linked)
             found = query(populated.database, name, key=key, include_docs=True)
             assert {row["id"]: (row["value"], row["doc"]) for row in found} == expected, (name, key)
         assert query(populated.database, name, key="nobody's") == []
-    # Both a document that is there and one that is not.
+    # One document that exists and one that does not.
     assert led & {"linked-0", "linked-1"} == {"linked-0", "linked-1"}
     assert set(populated.documents) & {"linked-0", "linked-1"} == {"linked-0"}
 
@@ -306,16 +306,16 @@ def test_every_view_answers_by_key_with_the_linked_document(populated: Populated
 FILES = sorted(views_dir().rglob("*.js"))
 
 
-def test_there_is_a_file_for_every_view() -> None:
-    """The files are the contract's views and no others, each in its model's, database's and document's folder."""
+def test_every_view_has_a_file() -> None:
+    """The files are exactly the views of the contract, in the folders of their model, database and design document."""
     found = {path.relative_to(views_dir()).as_posix() for path in FILES}
     assert found == {f"gpii-token/auth/views/{name}.js" for name in VIEWS["gpii-token"]} | {
         f"gpii-key/gpii/views/{name}.js" for name in VIEWS["gpii-key"]
     }
 
 
-def test_every_file_runs_by_itself_and_as_it_is_stored() -> None:
-    """A file declares one function of its name; what is stored is that function, unnamed, alone and without comment."""
+def test_view_files_run_alone_and_as_stored() -> None:
+    """A file declares one function named after it; stored is that function, anonymous and without comment."""
     script = """
         const vm = require('node:vm');
         const views = JSON.parse(require('node:fs').readFileSync(0, 'utf8'));
@@ -344,8 +344,8 @@ def test_every_file_runs_by_itself_and_as_it_is_stored() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parts[-4]}-{path.stem}")
-def test_every_file_says_who_asks(path: Path) -> None:
-    """A comment at the top says who asks with which key; nothing of it is stored, and there is none in the function."""
+def test_view_files_say_who_queries_them(path: Path) -> None:
+    """A comment at the top says who queries by which key. It is not stored; the function has no comments."""
     text = path.read_text("utf-8")
     assert text.startswith("// ")
     assert "//" not in map_function(path)
@@ -353,8 +353,8 @@ def test_every_file_says_who_asks(path: Path) -> None:
     assert map_function(path).startswith("function (doc) {\n")
 
 
-def test_the_readme_names_every_view() -> None:
-    """Each view has a row in the table that says why it exists, in its model's section."""
+def test_views_readme_lists_every_view() -> None:
+    """Each view has a row in its model's table that says why it exists."""
     text = (views_dir() / "README.md").read_text("utf-8")
     sections = {part.partition("`")[0]: part.partition("\n## ")[0] for part in text.split("\n## Model `")[1:]}
     for model, names in VIEWS.items():
@@ -373,10 +373,8 @@ def test_the_readme_names_every_view() -> None:
     ],
     ids=["bare", "comment", "Windows line ends", "blanks"],
 )
-def test_a_change_of_comment_or_line_ends_changes_nothing_that_is_stored(
-    tmp_path: Path, text: str, stored: str
-) -> None:
-    """So mending a comment, or a checkout on Windows, has no index built anew."""
+def test_comments_and_line_ends_do_not_change_stored_views(tmp_path: Path, text: str, stored: str) -> None:
+    """Editing a comment, or a checkout on Windows, does not rebuild indexes."""
     path = tmp_path / "find.js"
     path.write_bytes(text.encode())
     assert map_function(path) == stored
@@ -394,8 +392,8 @@ def test_a_change_of_comment_or_line_ends_changes_nothing_that_is_stored(
         "var a = 1;\nfunction find(doc) {\n    emit(a);\n}\n",
     ],
 )
-def test_a_file_that_is_no_such_function_is_refused(tmp_path: Path, text: str) -> None:
-    """A file must hold one function, named as the file."""
+def test_invalid_view_file_is_rejected(tmp_path: Path, text: str) -> None:
+    """A file must contain one function named after the file."""
     path = tmp_path / "find.js"
     path.write_text(text, "utf-8")
     with pytest.raises(ValueError, match=r"find\.js must hold one function named find"):

@@ -1,1 +1,1 @@
-"""Tests of target."""
+"""Tests of dataloader.target."""

@@ -1,4 +1,4 @@
-"""Credentials: found where they are kept safe, warned of where they are not, and told to nobody."""
+"""Credentials: where they are found, warnings about unsafe places, and keeping them secret."""
 
 import os
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def found(url: Any = LOCAL, *, environ: dict[str, str] | None = None, **options: Any) -> Target:
-    """Resolve a target in an environment of the test's own."""
+    """Resolve a target with given environment variables."""
     if "target" not in options:
         options = {"url": url, "environment": "ci", **options}
     return resolve(environ=environ or {}, **options)
@@ -58,7 +58,7 @@ def who(target: Target) -> tuple[str | None, str | None]:
 
 
 def refused(kind: type[DataloaderError], **options: Any) -> str:
-    """Return the message of the error that resolving a target ends with, which never tells the password."""
+    """Return the error message of resolving a target; check that it never contains the password."""
     with pytest.raises(kind) as caught:
         found(**options)
     assert SECRET not in str(caught.value)
@@ -69,8 +69,8 @@ def refused(kind: type[DataloaderError], **options: Any) -> str:
 # .netrc.
 
 
-def test_netrc_is_asked_where_nothing_else_is_said(write: Write, tmp_path: Path) -> None:
-    """``NETRC`` names it, or it is in the home folder; the entry is the host's, whatever the port and the scheme."""
+def test_netrc_is_used_by_default(write: Write, tmp_path: Path) -> None:
+    """It is named by ``NETRC`` or in the home folder; the host selects the entry, whatever the port or scheme."""
     path = write(NETRC)
     for environ in ({"NETRC": str(path)}, {"HOME": str(tmp_path)}, {"HOME": str(tmp_path), "NETRC": ""}):
         assert who(found(environ=environ)) == ("admin", f"{SECRET} with blanks, # and €")
@@ -79,8 +79,8 @@ def test_netrc_is_asked_where_nothing_else_is_said(write: Write, tmp_path: Path)
         assert found(environ=environ).warnings == ()
 
 
-def test_netrc_gives_way_to_whatever_else_is_said(write: Write) -> None:
-    """A user and a password in the URL or the environment go before it; a user alone asks for that user's entry."""
+def test_netrc_has_the_lowest_priority(write: Write) -> None:
+    """User and password in the URL or environment come first; a user alone selects that user's entry."""
     netrc = {"NETRC": str(write(NETRC))}
     assert who(found("http://other:theirs@127.0.0.1", environ=netrc)) == ("other", "theirs")
     environ = {**netrc, "COUCHDB_USER": "other", "COUCHDB_PASSWORD": "theirs"}
@@ -91,8 +91,8 @@ def test_netrc_gives_way_to_whatever_else_is_said(write: Write) -> None:
         assert who(found(**user, environ={**netrc, "COUCHDB_USER": "loader"})) == ("loader", SECRET)
 
 
-def test_netrc_is_not_for_every_server(write: Write, tmp_path: Path) -> None:
-    """What stands there for any host is not sent to any host; half an entry is none; nor need there be a file."""
+def test_netrc_default_entry_is_ignored(write: Write, tmp_path: Path) -> None:
+    """It is not sent to any host; incomplete entries are ignored, and the file need not exist."""
     netrc = {"NETRC": str(write(NETRC))}
     assert who(found("http://another.example.org", environ=netrc)) == (None, None)
     assert who(found("http://half.example.org", environ=netrc)) == (None, None)
@@ -103,8 +103,8 @@ def test_netrc_is_not_for_every_server(write: Write, tmp_path: Path) -> None:
     )
 
 
-def test_nodes_have_one_entry_between_them(write: Write) -> None:
-    """An entry for one node is for all; two that differ are a slip."""
+def test_cluster_nodes_share_one_netrc_entry(write: Write) -> None:
+    """An entry for one node is used for all; different entries are an error."""
     path = write(
         f"machine a login u password {SECRET}\nmachine b login u password {SECRET}\nmachine c login u password x"
     )
@@ -126,14 +126,14 @@ def test_nodes_have_one_entry_between_them(write: Write) -> None:
         (f"macdef x\n{SECRET}", 2),
     ],
 )
-def test_a_malformed_netrc_is_told_by_its_line(
+def test_malformed_netrc_is_reported_with_its_line(
     write: Write, here: Command, monkeypatch: pytest.MonkeyPatch, text: str, line: int
 ) -> None:
-    """The error names the file and the line, and repeats nothing of it, not even in a traceback."""
+    """The error names the file and line, and never repeats the content, not even in a traceback."""
     path = write(text)
     told = refused(InputError, environ={"NETRC": str(path)})
     assert told.startswith(f"{path}, line ")
-    # What has been read up to an end of line counts as read.
+    # Input up to a line end counts as read.
     assert int(told.removeprefix(f"{path}, line ").partition(":")[0]) in {line, line + 1}
     assert told.endswith(": is not valid in a .netrc file (quote values that contain spaces)")
     monkeypatch.setenv("NETRC", str(path))
@@ -149,8 +149,8 @@ def test_a_malformed_netrc_is_told_by_its_line(
         st.binary(max_size=60), st.text('machine login password default"\\ \n#a127.0', max_size=60).map(str.encode)
     )
 )
-def test_whatever_a_netrc_holds_is_an_entry_or_an_error(tmp_path: Path, content: bytes) -> None:
-    """Nothing in it makes a fault of ours."""
+def test_any_netrc_is_read_or_rejected(tmp_path: Path, content: bytes) -> None:
+    """No content causes an internal error."""
     path = tmp_path / "netrc"
     path.write_bytes(content)
     try:
@@ -160,8 +160,8 @@ def test_whatever_a_netrc_holds_is_an_entry_or_an_error(tmp_path: Path, content:
     assert entry is None or (entry.user and entry.password)
 
 
-def test_a_target_file_may_refer_to_netrc(write: Write, tmp_path: Path) -> None:
-    """To the usual one, or to one beside it; where that has no entry, the error says how to write one."""
+def test_target_file_can_refer_to_netrc(write: Write, tmp_path: Path) -> None:
+    """To the default one, or to one in the same folder; if it has no entry, the error says how to write one."""
     usual, beside = write(NETRC), write("machine a login beside password theirs", "etc.netrc")
     config = tmp_path / "dataloader.toml"
 
@@ -182,8 +182,8 @@ def test_a_target_file_may_refer_to_netrc(write: Write, tmp_path: Path) -> None:
     assert "should not be valid under" in refused(InputError, **target("http://b", "false"))
 
 
-def test_a_target_that_says_nothing_gets_netrc_too(write: Write, tmp_path: Path) -> None:
-    """Where its credentials are left to the environment, and that has none."""
+def test_target_without_credentials_uses_netrc(write: Write, tmp_path: Path) -> None:
+    """If the environment has no credentials either, ``.netrc`` is used."""
     config = tmp_path / "dataloader.toml"
     config.write_text('[target.a]\nurl = "http://couchdb.example.org"\nenvironment = "ci"\n')
     assert who(found(target="a", config=config, environ={"NETRC": str(write(NETRC))})) == ("loader", SECRET)
@@ -193,8 +193,8 @@ def test_a_target_that_says_nothing_gets_netrc_too(write: Write, tmp_path: Path)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o444])
-def test_a_secret_that_others_can_read_is_warned_of(write: Write, here: Command, tmp_path: Path, mode: int) -> None:
-    """Password files, ``.netrc``, and keys of certificates, each by name; the command goes on."""
+def test_secret_readable_by_others_is_a_warning(write: Write, here: Command, tmp_path: Path, mode: int) -> None:
+    """Password files, ``.netrc`` and certificate keys are named in a warning, and the command continues."""
     netrc, password = write(NETRC, mode=mode), write(SECRET, "password", mode)
     for path, environ in (
         (netrc, {"NETRC": str(netrc)}),
@@ -218,8 +218,10 @@ def test_a_secret_that_others_can_read_is_warned_of(write: Write, here: Command,
         assert warning.startswith(f"{path} holds a secret, and others")
 
 
-def test_a_warning_does_not_stop_a_command(write: Write, here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It stands on stderr, and the password is used."""
+def test_credentials_warning_does_not_stop_a_command(
+    write: Write, here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warning goes to stderr, and the password is used."""
     monkeypatch.setenv("COUCHDB_USER", "admin")
     monkeypatch.setenv("COUCHDB_PASSWORD_FILE", str(write(SECRET, "password", 0o644)))
     with Proxy("http://127.0.0.1:9", lambda *_: Reply.json(401, {})) as proxy:
@@ -232,8 +234,8 @@ def test_a_warning_does_not_stop_a_command(write: Write, here: Command, monkeypa
 
 @pytest.mark.parametrize("kind", ["pipe", "named pipe", "device", "folder"])
 @pytest.mark.parametrize("name", ["COUCHDB_PASSWORD_FILE", "NETRC", "DATALOADER_CONFIG"])
-def test_only_regular_files_are_read(tmp_path: Path, kind: str, name: str) -> None:
-    """A pipe without a writer would be waited for, and /dev/zero fills the memory."""
+def test_credential_files_must_be_regular_files(tmp_path: Path, kind: str, name: str) -> None:
+    """A pipe without a writer would block, and /dev/zero would fill the memory."""
     reading, writing = os.pipe()
     path = {"pipe": f"/dev/fd/{reading}", "named pipe": str(tmp_path / "fifo"), "device": "/dev/zero"}.get(
         kind, str(tmp_path)
@@ -249,22 +251,22 @@ def test_only_regular_files_are_read(tmp_path: Path, kind: str, name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["COUCHDB_PASSWORD_FILE", "NETRC"])
-def test_a_file_that_is_too_large_is_refused(write: Write, name: str) -> None:
-    """What cannot be meant is not read whole."""
+def test_large_credential_file_is_rejected(write: Write, name: str) -> None:
+    """It is not read completely."""
     path = write("x" * 2_000_000, "large")
     says = refused(FileError, environ={"COUCHDB_USER": "admin", name: str(path)})
     assert f"{path}: is larger than " in says
 
 
-def test_a_byte_order_mark_and_line_ends_are_no_part_of_a_password(write: Write) -> None:
-    """Editors and shells add them, in files and in variables."""
+def test_byte_order_mark_and_line_ends_are_stripped_from_passwords(write: Write) -> None:
+    """Editors and shells add them to files and variables."""
     path = write(f"\ufeff{SECRET}\r\n", "password")
     for environ in ({"COUCHDB_PASSWORD_FILE": str(path)}, {"COUCHDB_PASSWORD": f"\ufeff{SECRET}\r\n"}):
         assert who(found(environ={"COUCHDB_USER": "admin", **environ})) == ("admin", SECRET)
 
 
-def test_an_empty_password_file_is_told(write: Write) -> None:
-    """A secret that has not been filled in is not an empty password."""
+def test_empty_password_file_is_an_error(write: Write) -> None:
+    """A file that has not been filled in does not mean an empty password."""
     path = write("\n", "password")
     environ = {"COUCHDB_USER": "admin", "COUCHDB_PASSWORD_FILE": str(path)}
     assert refused(FileError, environ=environ) == f"{path}: is empty (name the file that holds the password)"
@@ -273,16 +275,16 @@ def test_an_empty_password_file_is_told(write: Write) -> None:
 # Told to nobody.
 
 
-def test_credentials_are_never_shown() -> None:
-    """Neither they nor what holds them show the password; the user may be seen."""
+def test_credentials_are_never_printed() -> None:
+    """Objects with credentials may show the user, never the password."""
     target = found(f"http://admin:{SECRET}@127.0.0.1")
     for each in (Credentials("admin", SECRET), target, target.address):
         assert SECRET not in f"{each!r} {each}"
         assert "admin" in repr(each)
 
 
-def test_credentials_never_follow_a_redirect() -> None:
-    """Who is sent elsewhere does not go, and so tells nobody there who he is."""
+def test_credentials_are_not_sent_to_a_redirect() -> None:
+    """Redirects are not followed, so the other server gets nothing."""
     with (
         Proxy("http://127.0.0.1:9", lambda *_: Reply.json(200, {})) as elsewhere,
         Proxy("http://127.0.0.1:9", lambda *_: Reply(307, b"", {"Location": f"{elsewhere.url}/"})) as proxy,

@@ -1,4 +1,4 @@
-"""Databases remember what they were first loaded as, and nobody can say something less protected."""
+"""Databases remember the environment that they were first loaded as; a less protected one is refused."""
 
 import json
 import re
@@ -25,11 +25,11 @@ from tests.support.server import agreed, databases, get, put, sequences, snapsho
 MARKER = "_local/dataloader"
 
 Through = Callable[[Hook], tuple[Server, Proxy]]
-"""A server with a proxy before it."""
+"""A server behind a proxy."""
 
 
 def as_(target: Target, environment: Environment) -> Target:
-    """Return a target that is said to be for something else."""
+    """Return a target with another environment."""
     return replace(target, environment=environment)
 
 
@@ -39,7 +39,7 @@ def bring(server: Server, target: Target, snapsets: Snapsets) -> LoadResult:
 
 
 def markers(server: Server, target: Target) -> set[str | None]:
-    """Return what the databases remember, read as anybody could read it; one value where they agree."""
+    """Return the environments that the databases remember, read directly."""
 
     def read() -> set[str | None]:
         found: set[str | None] = set()
@@ -54,7 +54,7 @@ def markers(server: Server, target: Target) -> set[str | None]:
 
 
 def mark(server: Server, target: Target, environment: str) -> None:
-    """Write what the databases remember, whatever they remembered before."""
+    """Write the record of what a database remembers, whatever it was."""
     for database in databases(server, target).values():
         known: dict[str, Any] = {}
         with suppress(couchdb.http.ResourceNotFound):
@@ -63,7 +63,7 @@ def mark(server: Server, target: Target, environment: str) -> None:
 
 
 def once(endpoint: str, action: Callable[[], None]) -> Hook:
-    """Return a hook that does something before the first request to an endpoint goes through."""
+    """Return a hook that does something before the first request to an endpoint."""
     left = [action]
 
     def hook(request: Request, forward: Forward) -> Reply:
@@ -75,15 +75,15 @@ def once(endpoint: str, action: Callable[[], None]) -> Hook:
 
 
 class TestRefusing:
-    """A command that says a less protected environment than the databases remember."""
+    """A command with a less protected environment than the databases remember."""
 
     @ONE_MODEL
     @pytest.mark.parametrize("name", SERVER_COMMANDS)
-    def test_every_command_is_refused_and_nothing_is_written(
+    def test_every_command_refuses_a_less_protected_environment(
         self, here: Command, server: Server, target: Target, snapsets: Snapsets, given: tuple[Path, Path],
         credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str,
     ) -> None:  # fmt: skip
-        """However the server is named: by address, by name, by the environment's URL, in a target file."""
+        """However the server is given: by address, name, environment variable or target file; nothing is written."""
         if name == "drop":
             pytest.skip("it takes a prefix in place of a target's databases, and has tests of its own")
         bring(server, as_(target, Environment.PRODUCTION), snapsets)
@@ -121,10 +121,10 @@ class TestRefusing:
     @ONE_MODEL
     @pytest.mark.parametrize("said", list(Environment))
     @pytest.mark.parametrize("remembers", list(Environment))
-    def test_from_development_to_production_each_is_more_protected_than_the_one_before(
+    def test_environments_are_ordered_by_protection(
         self, server: Server, target: Target, said: Environment, remembers: Environment
     ) -> None:
-        """The same or a more protected one passes; a less protected one never does."""
+        """The same or a more protected environment is accepted; a less protected one is refused."""
         for database in databases(server, target).values():
             database.create()
         mark(server, target, remembers.value)
@@ -138,8 +138,10 @@ class TestRefusing:
             assert guard(server, wanted).raised(wanted) == (dict.fromkeys(names, raised) if raised else {})
 
     @ONE_MODEL
-    def test_one_protected_database_is_enough(self, server: Server, target: Target, snapsets: Snapsets) -> None:
-        """Where one database remembers and the other is not there, the other is not made either."""
+    def test_one_protected_database_is_enough_to_refuse(
+        self, server: Server, target: Target, snapsets: Snapsets
+    ) -> None:
+        """If one database remembers an environment and the other does not exist, the other is not created."""
         first, *others = databases(server, target).values()
         first.create()
         put(first, {"_id": MARKER, "environment": "production"})
@@ -149,10 +151,10 @@ class TestRefusing:
 
     @pytest.mark.parametrize("environment", ["qa", None, 7, {"a": 1}])
     @ONE_MODEL
-    def test_what_this_program_does_not_know_is_taken_for_protected(
+    def test_unknown_environment_is_treated_as_protected(
         self, run_here: Command, server: Server, target: Target, environment: object
     ) -> None:
-        """A later version may know of another environment: nothing is done until somebody has looked."""
+        """A later version may have more environments: nothing is done until somebody has inspected it."""
         for database in databases(server, target).values():
             database.create()
             put(database, {"_id": MARKER, "environment": environment})
@@ -161,10 +163,10 @@ class TestRefusing:
         assert f"its record _local/dataloader says environment {environment!r}, which this version" in done.stderr
 
     @ONE_MODEL
-    def test_a_damaged_record_is_refused_with_the_command_that_repairs_it(
+    def test_damaged_record_is_refused_with_a_repair_command(
         self, run_here: Command, server: Server, target: Target
     ) -> None:
-        """A record without an environment is what a writer leaves whose request was cut off."""
+        """A truncated write leaves a record without an environment."""
         for database in databases(server, target).values():
             database.create()
             put(database, {"_id": MARKER})
@@ -179,7 +181,7 @@ class TestRefusing:
         assert remembered(databases(server, target)[command[1]]) is Environment.PRODUCTION
 
     @ONE_MODEL
-    def test_who_may_not_read_is_told_that_and_no_more(
+    def test_user_without_read_permission_gets_a_credentials_error(
         self, run_here: Command, server: Server, target: Target, snapsets: Snapsets, plain_user: tuple[str, str]
     ) -> None:
         """Exit code 6, as for any other request."""
@@ -191,12 +193,12 @@ class TestRefusing:
 
 
 class TestRemembering:
-    """What a load leaves behind."""
+    """The record that a load writes."""
 
-    def test_the_first_load_is_remembered_before_anything_is_written(
+    def test_first_load_records_the_environment_before_anything_else(
         self, target: Target, server: Server, snapsets: Snapsets, proxied: Through
     ) -> None:
-        """A load that ends at its first document has said already what the databases are for."""
+        """A load that fails at its first document has already recorded the environment."""
 
         def no_documents(request: Request, forward: Forward) -> Reply:
             if request.endpoint == "_bulk_docs":
@@ -211,10 +213,10 @@ class TestRemembering:
 
     @pytest.mark.parametrize("call", [("load", "--snapsets-only"), ("seed",)])
     @ONE_MODEL
-    def test_a_second_load_changes_nothing(
+    def test_second_load_writes_no_record(
         self, run_here: Command, server: Server, target: Target, proxied: Through, call: tuple[str, ...]
     ) -> None:
-        """The mark is only read, at the start and with every batch; no update sequence moves."""
+        """The record is only read, at the start and with every batch; no update sequence changes."""
         assert run_here(*call).code == ExitCode.OK
         before = sequences(server, target)
         kept = [get(database, MARKER) for database in databases(server, target).values()]
@@ -226,10 +228,10 @@ class TestRemembering:
         assert sequences(server, target) == before
         assert [get(database, MARKER) for database in databases(server, target).values()] == kept
 
-    def test_databases_of_an_earlier_program_are_marked_by_the_next_load(
+    def test_databases_of_earlier_versions_are_recorded_by_the_next_load(
         self, server: Server, target: Target, snapsets: Snapsets
     ) -> None:
-        """Only looking at them marks nothing; the load does, though it has nothing else to do."""
+        """Commands that only read write no record; a load does, even if there is nothing else to do."""
         for database in databases(server, target).values():
             database.create()
         sources = all_sources(target, [], snapsets)
@@ -241,10 +243,10 @@ class TestRemembering:
         assert markers(server, target) == {"ci"}
 
     @ONE_MODEL
-    def test_a_more_protected_one_takes_its_place_with_a_warning(
+    def test_more_protected_environment_replaces_the_record_with_a_warning(
         self, run_here: Command, server: Server, target: Target
     ) -> None:
-        """What was seeded before is still there, so check, plan and load say so; then there is no way back."""
+        """Earlier sample data is still there, so check, plan and load warn; there is no way back."""
         assert run_here("seed").code == ExitCode.OK
         names = [target.database(name) for name in target.model.databases]
         production = ("--environment", "production")
@@ -260,8 +262,8 @@ class TestRemembering:
         assert (again.code, again.stderr, again.data["raised"]) == (ExitCode.OK, "", {})
 
     @ONE_MODEL
-    def test_the_check_shows_what_the_databases_remember(self, run_here: Command, target: Target) -> None:
-        """In text and in JSON; and as a problem, with the exit code, where it is more than was said."""
+    def test_check_shows_the_remembered_environments(self, run_here: Command, target: Target) -> None:
+        """In text and JSON; a more protected one than given is a problem with its own exit code."""
         assert run_here("load", "--snapsets-only", "--environment", "staging").code == ExitCode.OK
         done = run_here("check", "--environment", "staging")
         assert (done.code, done.stdout.count(", loaded as staging")) == (ExitCode.OK, 2)
@@ -278,11 +280,13 @@ class TestRemembering:
 
 
 class TestAtTheSameMoment:
-    """Two loaders that are the first."""
+    """Two loads that are the first at the same time."""
 
     @ONE_MODEL
-    def test_both_may_say_the_same(self, target: Target, server: Server, snapsets: Snapsets, proxied: Through) -> None:
-        """Whoever comes second, and is told that there is a conflict, reads again and goes on."""
+    def test_concurrent_loads_with_the_same_environment_succeed(
+        self, target: Target, server: Server, snapsets: Snapsets, proxied: Through
+    ) -> None:
+        """The second one gets a conflict, reads the record again and continues."""
         told: list[Reply] = []
 
         def conflict(request: Request, forward: Forward) -> Reply:
@@ -296,7 +300,7 @@ class TestAtTheSameMoment:
         assert markers(server, target) == {"ci"}
 
     @ONE_MODEL
-    def test_the_less_protected_one_ends_where_it_sees_the_other(
+    def test_less_protected_concurrent_load_stops(
         self, target: Target, server: Server, snapsets: Snapsets, proxied: Through
     ) -> None:
         """It has written no document by then."""
@@ -313,20 +317,20 @@ class TestAtTheSameMoment:
         assert not any(snapshot(server, target).values())
 
     @ONE_MODEL
-    def test_the_more_protected_one_has_the_last_word(
+    def test_more_protected_concurrent_load_wins(
         self, target: Target, server: Server, snapsets: Snapsets, proxied: Through
     ) -> None:
-        """CouchDB takes the last write of such a mark, so whoever says the more protected one looks again."""
+        """CouchDB accepts the last write of such a record, so the more protected load reads it again."""
         through, _ = proxied(once("_bulk_docs", lambda: mark(server, target, "development")))
         result = bring(through, as_(target, Environment.PRODUCTION), snapsets)
         assert result.needs_attention == 0
         assert markers(server, target) == {"production"}
 
     @ONE_MODEL
-    def test_a_cluster_that_has_made_too_few_copies_is_believed(
+    def test_record_accepted_with_too_few_copies_is_valid(
         self, target: Target, server: Server, snapsets: Snapsets, proxied: Through
     ) -> None:
-        """202 is as good as 201 here: the copies come when the nodes are back."""
+        """202 is as good as 201 here: the other copies follow when the nodes are back."""
 
         def accepted(request: Request, forward: Forward) -> Reply:
             reply = forward(request)

@@ -1,4 +1,4 @@
-"""Targets: finding out which CouchDB is meant, with whose credentials, and keeping these to ourselves."""
+"""Targets: which CouchDB is used, with which credentials, and keeping these secret."""
 
 import json
 import os
@@ -40,12 +40,12 @@ def write(tmp_path: Path) -> WriteTargets:
 
 
 def found(*, environ: dict[str, str] | None = None, **options: Any) -> Target:
-    """Resolve a target in an environment of the test's own."""
+    """Resolve a target with given environment variables."""
     return resolve(environ=environ or {}, **options)
 
 
 def refused(kind: type[DataloaderError], *, environ: dict[str, str] | None = None, **options: Any) -> str:
-    """Return the message of the error that resolving a target ends with, which never tells the password."""
+    """Return the error message of resolving a target; check that it never contains the password."""
     with pytest.raises(kind) as caught:
         found(environ=environ, **options)
     message = str(caught.value)
@@ -57,8 +57,8 @@ def refused(kind: type[DataloaderError], *, environ: dict[str, str] | None = Non
 # From a URL.
 
 
-def test_a_url_and_nothing_else_is_a_development_server_of_the_default_model() -> None:
-    """On this machine a URL is enough."""
+def test_local_url_is_a_development_server_with_the_default_model() -> None:
+    """A URL on this machine is enough."""
     target = found(url=LOCAL)
     assert (target.address.url, target.address.user, target.address.password) == (LOCAL, None, None)
     assert (target.model, target.environment, target.prefix) == (get_model("gpii-token"), "development", "")
@@ -67,8 +67,8 @@ def test_a_url_and_nothing_else_is_a_development_server_of_the_default_model() -
 
 @pytest.mark.parametrize("model", model_names())
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_model_environment_and_prefix_are_said_beside_a_url(model: str, environment: str) -> None:
-    """What the target file would say can be said on the command line."""
+def test_url_with_model_environment_and_prefix(model: str, environment: str) -> None:
+    """Everything in the target file can also be given as an option."""
     target = found(url=LOCAL, model=model, environment=environment, prefix="ci_7-")
     assert (target.model.name, target.environment) == (model, environment)
     assert [target.database(name) for name in target.model.databases] == [
@@ -76,23 +76,23 @@ def test_model_environment_and_prefix_are_said_beside_a_url(model: str, environm
     ]
 
 
-def test_the_environments_url_is_meant_where_no_other_is_given() -> None:
-    """COUCHDB_URL stands for --url; --url goes before it."""
+def test_url_from_the_environment_is_the_default() -> None:
+    """COUCHDB_URL is used if there is no --url."""
     environ = {"COUCHDB_URL": LOCAL}
     assert found(environ=environ).address.url == LOCAL
     assert found(environ=environ, url="http://localhost:1").address.url == "http://localhost:1"
 
 
 @pytest.mark.parametrize("environ", [{}, {"COUCHDB_URL": ""}])
-def test_without_a_target_the_ways_to_give_one_are_told(environ: dict[str, str]) -> None:
-    """No server is guessed."""
+def test_missing_target_is_an_error(environ: dict[str, str]) -> None:
+    """No server is guessed; the error lists the ways to give one."""
     assert refused(UsageError, environ=environ) == (
         "no target: a command needs to know its server (give --target, --url or COUCHDB_URL)"
     )
 
 
-def test_an_empty_url_does_not_mean_the_environments() -> None:
-    """Whoever gives --url a variable that is not set does not load into another server."""
+def test_empty_url_is_an_error() -> None:
+    """--url with an unset shell variable does not fall back to COUCHDB_URL."""
     message = refused(UsageError, url="", environ={"COUCHDB_URL": LOCAL})
     assert message == f"the server's URL: is not the http or https URL of a server ({FORM})"
 
@@ -111,12 +111,12 @@ def test_an_empty_url_does_not_mean_the_environments() -> None:
         ("http://admin@[::1]:5984/", "http://[::1]:5984"),
     ],
 )
-def test_a_url_is_kept_without_what_does_not_matter(url: str, bare: str) -> None:
-    """Slashes at the end, blanks and letter case of the host do not make another server."""
+def test_url_is_normalized(url: str, bare: str) -> None:
+    """Trailing slashes, spaces and the case of the host do not matter."""
     assert found(url=url).address.url == bare
 
 
-# What is left after the forms of IPv6, a port that is none, a scheme that is none, and passwords cut in pieces.
+# Invalid IPv6, ports and schemes, and passwords with special characters.
 BAD_URLS = [
     "localhost:5984",
     "//admin:hunter2@localhost:5984",
@@ -146,8 +146,8 @@ BAD_URLS = [
 
 @pytest.mark.parametrize("url", BAD_URLS)
 @pytest.mark.parametrize("environment", [None, "ci"])
-def test_a_url_that_is_none_is_refused_without_its_password(url: str, environment: str | None) -> None:
-    """Wherever in a wrong URL a password has got to, the error says how to write one and does not repeat it."""
+def test_invalid_url_is_rejected_without_its_password(url: str, environment: str | None) -> None:
+    """Wherever a password is in an invalid URL, the error explains the format and does not repeat it."""
     for options in ({"url": url}, {"environ": {"COUCHDB_URL": url}}):
         message = refused(UsageError, environment=environment, **options)
         assert message.startswith("the server's URL: ")
@@ -157,8 +157,8 @@ def test_a_url_that_is_none_is_refused_without_its_password(url: str, environmen
 
 @settings(deadline=None, max_examples=200)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), st.text("/@:#?[]% ab1", max_size=12))
-def test_no_password_however_it_is_written_gets_into_an_error(before: str, after: str) -> None:
-    """A password that breaks the URL in any way is not told."""
+def test_errors_never_contain_passwords(before: str, after: str) -> None:
+    """Even a password that makes the URL invalid is not repeated."""
     try:
         target = found(url=f"http://admin:{before}{SECRET}{after}@localhost:5984")
     except UsageError as error:
@@ -173,8 +173,8 @@ def test_no_password_however_it_is_written_gets_into_an_error(before: str, after
 # Several nodes.
 
 
-def test_several_urls_are_the_nodes_of_one_cluster() -> None:
-    """In their order, each once; user and password are said once and meant for all."""
+def test_several_urls_are_nodes_of_one_cluster() -> None:
+    """They are kept in order, without duplicates; user and password are given once and used for all."""
     urls = ["http://127.0.0.1:1", f"http://admin:{SECRET}@127.0.0.1:2/", "http://127.0.0.1:1/", "http://127.0.0.1:3"]
     for options in ({"url": urls}, {"environ": {"COUCHDB_URL": " ".join(urls)}}):
         address = found(**options).address
@@ -186,8 +186,8 @@ def test_several_urls_are_the_nodes_of_one_cluster() -> None:
     assert found(url=urls).warnings
 
 
-def test_several_urls_that_do_not_belong_together_are_refused() -> None:
-    """Two users, or http beside https, are two servers, or a slip."""
+def test_urls_that_do_not_match_are_rejected() -> None:
+    """Two users, or http and https, mean two servers or a mistake."""
     for environ in (True, False):
 
         def told(*urls: str, environ: bool = environ) -> str:
@@ -204,16 +204,16 @@ def test_several_urls_that_do_not_belong_together_are_refused() -> None:
         assert told(LOCAL, f"http://admin:{SECRET}@b:c").startswith("the server's URL: is not a URL")
 
 
-def test_one_node_on_another_machine_is_enough_to_have_to_say_what_it_is_for() -> None:
-    """The rule holds for each node."""
+def test_one_remote_node_requires_an_environment() -> None:
+    """The rule applies to each node."""
     assert refused(ProtectedError, url=[LOCAL, "http://couchdb2:5984"]).startswith(
         "http://couchdb2:5984: remote server, so say what it is for"
     )
     assert found(url=[LOCAL, "http://couchdb2:5984"], environment="staging").address.others == ("http://couchdb2:5984",)
 
 
-def test_a_target_file_may_list_nodes(write: WriteTargets) -> None:
-    """A list of URLs in the place of one."""
+def test_target_file_can_list_nodes(write: WriteTargets) -> None:
+    """A list of URLs instead of one."""
     path = write(f'[target.a]\nurl = ["{LOCAL}/", "http://couchdb2"]\n{ENVIRONMENT}')
     assert found(target="a", config=path).address.urls == (LOCAL, "http://couchdb2")
     for urls, says in (
@@ -231,8 +231,8 @@ def test_a_target_file_may_list_nodes(write: WriteTargets) -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST", "couchdb.localhost", "127.0.0.1", "127.8.9.1", "[::1]", "[0:0:0:0:0:0:0:1]"]
 )
-def test_this_machine_needs_no_environment(host: str) -> None:
-    """What leads back to this machine is taken for a development server."""
+def test_local_url_needs_no_environment(host: str) -> None:
+    """URLs of this machine are development servers by default."""
     assert found(url=f"http://{host}:5984").environment is Environment.DEVELOPMENT
 
 
@@ -253,8 +253,8 @@ def test_this_machine_needs_no_environment(host: str) -> None:
         "localhost.",
     ],
 )
-def test_another_machine_is_never_guessed_to_be_harmless(host: str) -> None:
-    """What another machine is for must be said, so that production is never taken for something else."""
+def test_remote_url_requires_an_environment(host: str) -> None:
+    """Production is never mistaken for something else."""
     url = f"http://admin:{SECRET}@{host}:5984"
     assert refused(ProtectedError, url=url) == (
         f"http://{host}:5984: remote server, so say what it is for "
@@ -265,8 +265,8 @@ def test_another_machine_is_never_guessed_to_be_harmless(host: str) -> None:
         assert found(url=url, environment=environment).environment == environment
 
 
-def test_a_protected_target_refuses_what_it_never_gets() -> None:
-    """Sample data and reproducible batches are refused in staging and production, and nowhere else."""
+def test_protected_target_refuses_sample_data() -> None:
+    """Sample data and seeded batches are refused in staging and production, and nowhere else."""
     for environment in ("development", "ci"):
         found(url=LOCAL, environment=environment).refuse("sample data", "do something else")
     for environment in ("staging", "production"):
@@ -281,14 +281,14 @@ def test_a_protected_target_refuses_what_it_never_gets() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "a", "ci_", "test-7-", "a0_$()+-"])
-def test_a_prefix_stands_before_each_database(prefix: str) -> None:
-    """What may stand in a database's name may stand in a prefix; none is none."""
+def test_prefix_is_added_to_each_database_name(prefix: str) -> None:
+    """A prefix may have the same characters as a database name."""
     assert found(url=LOCAL, prefix=prefix).database("auth") == f"{prefix}auth"
 
 
 @pytest.mark.parametrize("prefix", ["A", "_ci", "1a", "a/b", "a b", "a%2f", "ä", "a\n", "-", "../"])
-def test_a_prefix_that_no_database_can_have_is_refused(prefix: str) -> None:
-    """The error says what a database's name is made of."""
+def test_invalid_prefix_is_rejected(prefix: str) -> None:
+    """The error lists the allowed characters."""
     with pytest.raises(UsageError) as caught:
         found(url=LOCAL, prefix=prefix)
     assert str(caught.value) == (
@@ -310,8 +310,8 @@ def test_a_prefix_that_no_database_can_have_is_refused(prefix: str) -> None:
         ("http://admin:a:b@[::1]:5984", "admin", "a:b"),
     ],
 )
-def test_a_url_may_hold_user_and_password(url: str, user: str, password: str) -> None:
-    """Percent-encoded or not, they are taken out of the URL; on the command line everybody can see them."""
+def test_url_can_contain_user_and_password(url: str, user: str, password: str) -> None:
+    """Percent-encoded or not, they are removed from the URL; on the command line they cause a warning."""
     for options in ({"url": url}, {"environ": {"COUCHDB_URL": url}}):
         target = found(**options)
         assert (target.address.user, target.address.password) == (user, password)
@@ -323,16 +323,16 @@ def test_a_url_may_hold_user_and_password(url: str, user: str, password: str) ->
         )
 
 
-def test_the_environment_holds_user_and_password() -> None:
-    """Where the URL has none, the environment's are taken; the URL's go before them."""
+def test_credentials_from_the_environment() -> None:
+    """They are used if the URL has none."""
     target = found(url=LOCAL, environ=CREDENTIALS)
     assert (target.address.user, target.address.password, target.warnings) == ("admin", SECRET, ())
     target = found(url="http://other:theirs@localhost", environ=CREDENTIALS)
     assert (target.address.user, target.address.password) == ("other", "theirs")
 
 
-def test_a_url_with_a_user_only_gets_the_environments_password(tmp_path: Path) -> None:
-    """The user may stand in the URL and the password where it is safe."""
+def test_user_in_the_url_with_password_from_the_environment(tmp_path: Path) -> None:
+    """The password can be in a safer place than the user."""
     file = tmp_path / "password"
     file.write_text(f"{SECRET}\n")
     for environ in ({"COUCHDB_PASSWORD": SECRET}, {"COUCHDB_PASSWORD_FILE": str(file)}):
@@ -341,8 +341,8 @@ def test_a_url_with_a_user_only_gets_the_environments_password(tmp_path: Path) -
     assert found(url="http://loader@localhost").address.password is None
 
 
-def test_a_password_without_a_user_is_refused(tmp_path: Path) -> None:
-    """Half of the credentials is a slip, not a wish to be nobody."""
+def test_password_without_user_is_an_error(tmp_path: Path) -> None:
+    """Half of the credentials is a mistake, not anonymous access."""
     file = tmp_path / "password"
     file.write_text(SECRET)
     for environ in ({"COUCHDB_PASSWORD": SECRET}, {"COUCHDB_PASSWORD_FILE": str(file)}):
@@ -360,18 +360,18 @@ def test_a_password_without_a_user_is_refused(tmp_path: Path) -> None:
         ("hünter2\n".encode(), "hünter2"),
     ],
 )
-def test_a_password_file_holds_the_password_and_an_end_of_line(tmp_path: Path, content: bytes, password: str) -> None:
-    """What an editor puts at the end is no part of the password; blanks are."""
+def test_password_file_without_its_line_end(tmp_path: Path, content: bytes, password: str) -> None:
+    """A line end is not part of the password; spaces are."""
     file = tmp_path / "password"
     file.write_bytes(content)
     environ = {"COUCHDB_USER": "admin", "COUCHDB_PASSWORD_FILE": str(file)}
     assert found(url=LOCAL, environ=environ).address.password == password
-    # The variable itself goes before the file.
+    # The variable takes precedence over the file.
     assert found(url=LOCAL, environ={**environ, "COUCHDB_PASSWORD": "x"}).address.password == "x"
 
 
-def test_a_password_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    """A file that is not there, or is no text, is an error about the file."""
+def test_unreadable_password_file_is_a_file_error(tmp_path: Path) -> None:
+    """A missing file, or one that is not text."""
     for path, content, reason in (
         (tmp_path / "none", None, "no such file or directory"),
         (tmp_path, None, "is a directory"),
@@ -383,8 +383,8 @@ def test_a_password_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         assert message == f"{path}: {reason} (name the file that holds the password)"
 
 
-def test_a_password_is_never_shown() -> None:
-    """Neither a target nor its address tells the password when it is printed."""
+def test_password_is_never_printed() -> None:
+    """Neither a target nor its address shows the password."""
     target = found(url=f"http://admin:{SECRET}@localhost")
     for text in (repr(target), str(target), f"{target.address}", repr(target.address), f"{target!s:>10}"):
         assert SECRET not in text
@@ -413,8 +413,8 @@ credentials = { user = "loader", password_file = "secrets/password" }
 """
 
 
-def test_a_target_is_found_by_its_name(write: WriteTargets, tmp_path: Path) -> None:
-    """All that the file says of it counts; files that it names are found beside it."""
+def test_target_is_found_by_name(write: WriteTargets, tmp_path: Path) -> None:
+    """All its options are used; paths are relative to the target file."""
     folder = tmp_path / "etc"
     folder.mkdir()
     path = write(FILE).rename(folder / "dataloader.toml")
@@ -435,14 +435,14 @@ def test_a_target_is_found_by_its_name(write: WriteTargets, tmp_path: Path) -> N
     assert (secrets.address.user, secrets.address.password) == ("loader", SECRET)
 
 
-def test_a_target_that_names_no_credentials_gets_the_environments(write: WriteTargets) -> None:
-    """Who logs in may be left to the environment."""
+def test_target_without_credentials_uses_the_environment(write: WriteTargets) -> None:
+    """Credentials may be left to environment variables."""
     target = found(target="local", config=write(FILE), environ=CREDENTIALS)
     assert (target.address.user, target.address.password) == ("admin", SECRET)
 
 
-def test_the_target_file_is_found_where_it_is_said_to_be(write: WriteTargets, tmp_path: Path) -> None:
-    """--config names it, or DATALOADER_CONFIG, or it is dataloader.toml in the current folder."""
+def test_target_file_location(write: WriteTargets, tmp_path: Path) -> None:
+    """--config, DATALOADER_CONFIG, or dataloader.toml in the current folder."""
     usual = write(FILE)
     other = tmp_path / "other.toml"
     other.write_text('[target.local]\nurl = "http://localhost:1"\nenvironment = "ci"\n')
@@ -455,14 +455,14 @@ def test_the_target_file_is_found_where_it_is_said_to_be(write: WriteTargets, tm
     assert found(target="local", environ=environ, config=third).address.url == "http://localhost:2"
 
 
-def test_a_mark_of_the_byte_order_does_not_matter(write: WriteTargets) -> None:
-    """A file that was saved by an editor of another system is the same file."""
+def test_target_file_may_have_a_byte_order_mark(write: WriteTargets) -> None:
+    """Some editors add one."""
     assert found(target="local", config=write(f"\ufeff{FILE}")).address.url == LOCAL
 
 
 @pytest.mark.parametrize("option", ["url", "model", "environment", "prefix"])
-def test_a_target_stands_alone(write: WriteTargets, option: str) -> None:
-    """What the file says of a target can't be said otherwise on the command line, not even with nothing."""
+def test_target_cannot_be_combined_with_url_options(write: WriteTargets, option: str) -> None:
+    """Options of the target file can't be changed on the command line, not even to empty values."""
     for value in ("x", ""):
         options: dict[str, Any] = {option: value}
         assert refused(UsageError, target="local", config=write(FILE), **options) == (
@@ -479,8 +479,8 @@ def test_a_target_stands_alone(write: WriteTargets, option: str) -> None:
         ("", "must be one of: local, production, secrets"),
     ],
 )
-def test_an_unknown_target_is_told_with_those_there_are(write: WriteTargets, name: str, todo: str) -> None:
-    """A slip in a target's name never leads to another server."""
+def test_unknown_target_lists_the_known_ones(write: WriteTargets, name: str, todo: str) -> None:
+    """A typo in a target's name never leads to another server."""
     path = write(FILE)
     assert refused(InputError, target=name, config=path, environ={"COUCHDB_URL": LOCAL}) == (
         f'{path}: no target "{name}" ({todo})'
@@ -490,8 +490,8 @@ def test_an_unknown_target_is_told_with_those_there_are(write: WriteTargets, nam
 @pytest.mark.parametrize(
     "environ", [{}, {"LOADER": "loader"}, {"LOADER_PASSWORD": SECRET}, {"LOADER": "", "LOADER_PASSWORD": ""}]
 )
-def test_credentials_that_are_not_set_are_told(write: WriteTargets, environ: dict[str, str]) -> None:
-    """The error names the variables, and the target that wants them; nobody else's are taken."""
+def test_missing_credential_variables_are_an_error(write: WriteTargets, environ: dict[str, str]) -> None:
+    """The error names the variables and the target; no other credentials are used."""
     path = write(FILE)
     assert refused(UsageError, target="production", config=path, environ={**CREDENTIALS, **environ}) == (
         f"{path}, target production: LOADER and LOADER_PASSWORD are not set (set both in the environment)"
@@ -576,23 +576,23 @@ WRONG: dict[str, tuple[str, list[str]]] = {
 
 
 @pytest.mark.parametrize(("text", "problems"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_in_a_target_file_is_told(write: WriteTargets, text: str, problems: list[str]) -> None:
-    """Every problem of every target is told by name, whichever target is wanted, and no secret with it."""
+def test_target_file_reports_every_problem(write: WriteTargets, text: str, problems: list[str]) -> None:
+    """Problems of all targets are reported by name, without secrets, whichever target is requested."""
     path = write(text)
     lines = refused(InputError, target="a", config=path).splitlines()
     assert [line.removeprefix(str(path)).removeprefix(", ") for line in lines] == problems
 
 
-def test_a_url_with_a_password_in_a_target_file_is_refused_without_it(write: WriteTargets) -> None:
-    """Credentials never stand in the file; who puts them there is told, and they are not repeated."""
+def test_target_file_must_not_contain_a_password(write: WriteTargets) -> None:
+    """The error does not repeat it."""
     path = write(f'[target.a]\nurl = "http://admin:{SECRET}@localhost:5984"\n{ENVIRONMENT}')
     assert refused(InputError, target="a", config=path) == (
         f"{path}, target a: its url contains a user or password (remove them, and use `credentials`)"
     )
 
 
-def test_a_target_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    """A file that is not there, or is no text, is an error about the file, with what else to do."""
+def test_unreadable_target_file_is_a_file_error(tmp_path: Path) -> None:
+    """A missing file, or one that is not text; the error says what else to do."""
     todo = "(name the target file with --config, or give --url)"
     assert refused(FileError, target="a") == f"dataloader.toml: no such file or directory {todo}"
     assert refused(FileError, target="a", config=tmp_path) == f"{tmp_path}: is a directory {todo}"
@@ -602,14 +602,14 @@ def test_a_target_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", model_names())
-def test_every_model_can_be_named_in_a_target_file(write: WriteTargets, model: str) -> None:
-    """A model that is added can be used at once."""
+def test_target_file_accepts_every_model(write: WriteTargets, model: str) -> None:
+    """A new model can be used at once."""
     path = write(f'[target.a]\n{URL}{ENVIRONMENT}model = "{model}"\n')
     assert found(target="a", config=path).model is get_model(model)
 
 
-def test_the_sample_target_file_can_be_copied() -> None:
-    """The sample shows every environment and every option, and each of its targets can be resolved."""
+def test_sample_target_file_is_valid() -> None:
+    """The sample shows every environment and option, and each of its targets can be resolved."""
     path = data_dir("samples") / "dataloader.toml"
     targets = read_targets(path)
     assert {table["environment"] for table in targets.values()} == set(ENVIRONMENTS)
@@ -650,7 +650,7 @@ def test_the_sample_target_file_can_be_copied() -> None:
         (["--url", LOCAL], {"COUCHDB_PASSWORD": SECRET}, ExitCode.USAGE, "COUCHDB_PASSWORD: is set without a user"),
     ],
 )
-def test_a_target_that_cannot_be_found_ends_a_command_before_anything_else(
+def test_unresolved_target_stops_a_command_first(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -658,7 +658,7 @@ def test_a_target_that_cannot_be_found_ends_a_command_before_anything_else(
     code: ExitCode,
     message: str,
 ) -> None:
-    """The exit code and the message say what is wrong, and no password is printed, not even for debugging."""
+    """The exit code and message say what is wrong; no password is printed, not even with --debug."""
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert run(["check", *arguments]) == code
@@ -669,8 +669,8 @@ def test_a_target_that_cannot_be_found_ends_a_command_before_anything_else(
     assert SECRET not in printed.err + capsys.readouterr().err
 
 
-def test_resolving_reads_the_environment_at_that_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is set after the program has started counts."""
+def test_environment_is_read_when_resolving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables set after the program has started count."""
     monkeypatch.setenv("COUCHDB_URL", LOCAL)
     monkeypatch.setitem(os.environ, "COUCHDB_USER", "late")
     target = resolve()
