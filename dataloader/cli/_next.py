@@ -16,7 +16,7 @@ FOLLOWING = {
     "verify": "dataloader status {manifest}{target}",
     "status": "dataloader batches{target}",
     "revoke": "dataloader status {manifest}{target}",
-    "batches": "dataloader card NUMBER{target}",
+    "batches": "dataloader card NUMBER{folder}{target}",
     "card": "dataloader revoke MANIFEST --card NUMBER --reason TEXT{target}",
     "backup": "dataloader check{target}",
     "restore": "dataloader check{target}",
@@ -42,7 +42,12 @@ def next_after(context: click.Context) -> str | None:
     following = FOLLOWING.get(context.info_name or "")
     if following is None:
         return None
-    return following.format(manifest=manifest_words(context), target=target_words(context))
+    folder = str(context.params.get("folder") or ".")
+    return following.format(
+        manifest=manifest_words(context),
+        target=target_words(context),
+        folder="" if folder == "." else f" --in {quote(folder)}",
+    )
 
 
 def manifest_words(context: click.Context) -> str:

@@ -179,9 +179,15 @@ def _print(line: str, *, err: bool = False, is_json: bool = False, label: str = 
     shown = printable_json(line, encoding) if is_json else printable(line)
     try:
         shown = shown.encode(encoding, "backslashreplace").decode(encoding)
-        if label:
-            shown = f"{click.style(f'{label}:', **_STYLES[label]) if in_colour else f'{label}:'} {shown}"
-        click.echo(shown, err=err)
+        label = f"{label}:" if label else ""
+        lines = [f"{label} {shown}" if label else shown]
+        if not is_json and stream is not None and stream.isatty():
+            from dataloader.cli._wrap import next_lines, wrapped  # noqa: PLC0415 - keeps --version quick
+
+            lines = next_lines(shown, label) if label == "next:" else wrapped(lines[0])
+        for each in lines:
+            is_first = label and in_colour and each is lines[0]
+            click.echo(click.style(label, **_STYLES[label[:-1]]) + each[len(label) :] if is_first else each, err=err)
     except OSError as error:
         # Where the reader of our output has gone, the command goes on to its own end and exit code.
         if not err and not isinstance(error, BrokenPipeError):

@@ -1,10 +1,12 @@
 """How far a run has come: one bar on a terminal, a line now and then elsewhere."""
 
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from dataloader.cli._output import Output
+from dataloader.cli._table import MAX_WIDTH
 from dataloader.common import progress_interval
 
 if TYPE_CHECKING:
@@ -12,7 +14,10 @@ if TYPE_CHECKING:
 
 BAR_DELAY = 1.0
 """Seconds that a run has to take before it gets a bar."""
-_BAR = "{desc} |{bar:12}| {unit}"
+_BAR = 12
+"""Columns of a bar, if there is room for so many."""
+_LEAST = 4
+"""Columns of a bar; where there is less room there is none."""
 
 
 class Progress:
@@ -74,12 +79,15 @@ class Progress:
         if self._bar is None:
             from tqdm import tqdm  # noqa: PLC0415 - keeps --version quick
 
-            self._bar = tqdm(total=total or None, bar_format=_BAR, delay=BAR_DELAY, leave=False, dynamic_ncols=True)
+            self._bar = tqdm(total=total or None, bar_format="{desc}", delay=BAR_DELAY, leave=False, dynamic_ncols=True)
         # An index grows while documents come in.
         self._bar.total = total or None
         percent = f" {100 * done // total} %" if total else ""
         self._bar.set_description_str(f"{self._step}{percent}", refresh=False)
-        self._bar.unit = self._how_far(done, total)
+        self._bar.unit = self._how_far(done, total).replace(" a second", "/s")
+        room = shutil.get_terminal_size((MAX_WIDTH, 24)).columns - len(f"{self._bar.desc} || {self._bar.unit} ")
+        bar = f" |{{bar:{min(room, _BAR)}}}|" if total and room >= _LEAST else ""
+        self._bar.bar_format = f"{{desc}}{bar} {{unit}}"
         self._bar.n = done
         self._bar.update(0)
 
@@ -89,7 +97,7 @@ class Progress:
     def _how_far(self, done: int, total: int) -> str:
         # A server may not tell how far it has come.
         if not total:
-            return "under way"
+            return f"under way, {_duration(time.monotonic() - self._start)}"
         rate = self._rate(done)
         left = f", {_duration((total - done) / rate)} left" if rate else ""
         return f"{done:,} of {total:,} {self._unit}, {rate:,.0f} a second{left}"

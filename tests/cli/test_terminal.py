@@ -6,6 +6,7 @@ import re
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from dataloader.cli import COMMANDS, cli
 from dataloader.cli._command import Command as OurCommand
 from dataloader.cli._command import group_of
 from dataloader.cli._next import FOLLOWING
+from dataloader.cli._output import Output
+from dataloader.cli._progress import Progress
 from dataloader.cli._table import table
+from dataloader.cli._wrap import next_lines, wrapped
 from dataloader.common import ExitCode
 from dataloader.operations import generate
 from tests.support.command import Command
@@ -78,11 +82,64 @@ def test_a_command_ends_with_the_next_step(on_terminal: OnTerminal, tmp_path: Pa
     call = ("generate", "spring", "--cards", "3")
     code, shown = on_terminal(*call, "--no-color")
     assert code == ExitCode.OK
-    [line] = shown.splitlines()
-    assert line == "next: send spring.xlsx to the vendor, then dataloader reconcile spring.batch.jsonl RETURNED"
+    assert shown.splitlines() == [
+        "next: send spring.xlsx to the vendor, then",
+        "  dataloader reconcile spring.batch.jsonl RETURNED",
+    ]
     assert "next:" not in on_terminal(*call)[1], "the batch exists"
     for flag in ("--quiet", "--json"):
         assert on_terminal("generate", f"spring{flag}", "--cards", "3", flag) == (ExitCode.OK, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "lines"),
+    [
+        ("checked 5 cards", 20, ["checked 5 cards"]),
+        ("  checked 5,000 cards in 2.1 s", 20, ["  checked 5,000", "    cards in 2.1 s"]),
+        ("a-long-name-without-blanks", 10, ["a-long-name-without-blanks"]),
+        (
+            "    dataloader load batches/spring.batch.jsonl --target production",
+            50,
+            ["    dataloader load batches/spring.batch.jsonl \\", "      --target production"],
+        ),
+        ("dataloader load 'my batches/spring.batch.jsonl'", 30, ["dataloader load 'my batches/spring.batch.jsonl'"]),
+    ],
+)
+def test_lines_end_between_words(line: str, width: int, lines: list[str]) -> None:
+    """No word is broken; a command that is continued can be copied as it is."""
+    assert wrapped(line, width) == lines
+
+
+def test_a_long_next_step_has_its_command_alone() -> None:
+    """The words come first, then the command on a line of its own; what fits stays one line."""
+    text = "send spring.xlsx to the vendor, then dataloader reconcile spring.batch.jsonl RETURNED"
+    assert next_lines(text, "next:", 100) == [f"next: {text}"]
+    assert next_lines(text, "next:", 60) == [
+        "next: send spring.xlsx to the vendor, then",
+        "  dataloader reconcile spring.batch.jsonl RETURNED",
+    ]
+
+
+def test_what_is_piped_has_no_line_ends_added(command: Command) -> None:
+    """A program reads one line for each thing, however long."""
+    name = "nowhere-" * 20
+    [line] = command("validate", f"{name}.toml").stderr.splitlines()
+    assert name in line
+
+
+def test_a_progress_bar_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with a million documents the time that is left is in sight."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("dataloader.cli._progress.BAR_DELAY", 0)
+    monkeypatch.setenv("COLUMNS", "80")
+    progress = Progress(Output(), whole=2_040_012)
+    progress("preferences: preferences", 1_000, 1_040_012)
+    time.sleep(0.2)
+    progress("preferences: preferences", 1_039_000, 1_040_012)
+    progress.close()
+    shown = max(re.split(r"[\r\n]", capsys.readouterr().err), key=len)
+    assert len(shown) <= 80
+    assert " left" in shown
 
 
 def test_every_command_has_a_next_step() -> None:

@@ -10,7 +10,8 @@ from dataloader.common import VERSION, ExitCode
 def _escaped(text: str) -> str:
     """Return a text as roff takes it: see groff_char(7) and man(7)."""
     lines = [" ".join(line.split()) for line in text.replace("\\", "\\e").replace("-", "\\-").splitlines()]
-    return "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in lines)
+    text = "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in lines)
+    return "".join(char if char.isascii() else f"\\[u{ord(char):04X}]" for char in text)
 
 
 def _help(text: str | None) -> list[str]:
