@@ -1,1 +1,1 @@
-"""Tests of couch."""
+"""Tests of dataloader.couch."""

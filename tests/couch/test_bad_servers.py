@@ -1,6 +1,6 @@
-"""Servers that are not there, are something else, refuse, fail or hang: one clear line, the right exit code, no secret.
+"""Servers that are down, not CouchDB, refuse, fail or hang: one clear error, the right exit code, no secrets.
 
-Every command that talks to a server is run against each of them.
+Every command that uses a server is tested with each of them.
 """
 
 import re
@@ -35,17 +35,17 @@ USER = "somebody-else"
 PASSWORD = "a sécret: 100%/with@signs"
 GREETING = Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
 NOBODY = "http://127.0.0.1:9"
-"""Where a proxy would pass requests on to; these answer by themselves."""
+"""Not used: these proxies answer themselves."""
 
 Call = Callable[..., Completed]
 
 EACH_COMMAND = pytest.mark.parametrize("name", SERVER_COMMANDS)
-"""By the registry: a command that is added is tested, too."""
+"""From the registry, so that new commands are tested, too."""
 
 
 @pytest.fixture
 def ask(here: Command, given: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run a command on a server: ``ask("load", url)``, quick to give up; see that no secret gets out."""
+    """Run a command on a server with short timeouts, ``ask("load", url)``; check that it reveals no secrets."""
     monkeypatch.setenv("COUCHDB_USER", USER)
     monkeypatch.setenv("COUCHDB_PASSWORD", PASSWORD)
     monkeypatch.setenv("DATALOADER_RETRIES", "2")
@@ -59,7 +59,7 @@ def ask(here: Command, given: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 
 
 def assert_keeps_secret(completed: Completed, user: str, password: str) -> None:
-    """See that a password is in no output, in any form that it takes on its way to the server."""
+    """Check that a password is not in the output, in any encoding that is sent to the server."""
     output = completed.stdout + completed.stderr
     pair = f"{user}:{password}".encode()
     for form in (password, quote(password), quote(password, safe=""), b64encode(pair).decode()):
@@ -67,18 +67,18 @@ def assert_keeps_secret(completed: Completed, user: str, password: str) -> None:
 
 
 def assert_fails(completed: Completed, code: ExitCode, says: str) -> None:
-    """See that a command ended with one line on stderr and nothing on stdout."""
+    """Check that a command failed with one line on stderr and nothing on stdout."""
     assert re.fullmatch(rf"error: [^\n]*{says}[^\n]*\n", completed.stderr), completed.stderr
     assert (completed.code, completed.stdout) == (code, "")
 
 
 def always(reply: Reply) -> Hook:
-    """Return a hook that answers everything alike."""
+    """Return a hook that always answers with the same reply."""
     return lambda *_: reply
 
 
 def after_greeting(reply: Reply) -> Hook:
-    """Return a hook that greets as CouchDB does and answers everything else alike."""
+    """Return a hook that greets as CouchDB does and then always answers with the same reply."""
     return lambda request, _: GREETING if request.path == "/" else reply
 
 
@@ -89,7 +89,7 @@ def hang_up(request: Request, forward: Forward) -> Reply:
 
 @contextmanager
 def silent(answers: Hook) -> Iterator[Proxy]:
-    """Run a server that takes every request and never answers those for which a hook hangs up."""
+    """Run a server that accepts every request and never answers those for which the hook hangs up."""
     over = Event()
 
     def hook(request: Request, forward: Forward) -> Reply:
@@ -108,12 +108,12 @@ def silent(answers: Hook) -> Iterator[Proxy]:
 
 @dataclass(frozen=True)
 class Bad:
-    """A server that no command can work with."""
+    """A server that no command can use."""
 
     hook: Hook
     code: ExitCode
     says: str
-    """What the one line says, a regular expression."""
+    """A regular expression for the error message."""
 
 
 HTML = {"Content-Type": "text/html"}
@@ -189,8 +189,8 @@ BAD = {
 
 
 @crossed("name, case", SERVER_COMMANDS, [*BAD], share=5, always=["check"])
-def test_a_bad_server_is_told_in_one_line(ask: Call, name: str, case: str) -> None:
-    """Whatever answers in CouchDB's place, a command ends with the right exit code and says why, on both streams."""
+def test_bad_server_is_reported_in_one_line(ask: Call, name: str, case: str) -> None:
+    """Whatever answers instead of CouchDB, each command has the right exit code and says why."""
     bad = BAD[case]
     if (name, case) == ("taps", "greeting, then {}"):
         pytest.skip("to taps, a card that gets no usable answer is a result, with an exit code of its own")
@@ -202,8 +202,8 @@ def test_a_bad_server_is_told_in_one_line(ask: Call, name: str, case: str) -> No
 
 
 @EACH_COMMAND
-def test_an_unreachable_server_is_told_in_one_line(ask: Call, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Nobody at the port, no host of the name, one that speaks another protocol, a server that never answers."""
+def test_unreachable_server_is_reported_in_one_line(ask: Call, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Port closed, unknown host, another protocol, or a server that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert_fails(ask(name, "--url", f"http://127.0.0.1:{port}"), ExitCode.UNREACHABLE, "cannot connect")
@@ -214,13 +214,13 @@ def test_an_unreachable_server_is_told_in_one_line(ask: Call, monkeypatch: pytes
     monkeypatch.setenv("DATALOADER_TIMEOUT", "0.1")
     for hook in (hang_up, lambda request, forward: GREETING if request.path == "/" else hang_up(request, forward)):
         with silent(hook) as proxy:
-            # How long taps waits for an answer is its own limit.
+            # taps has its own timeout for answers.
             says = "no reply within" if name in NEVER_RETRIES else r"no reply within 0\.1 seconds"
             assert_fails(ask(name, "--url", proxy.url), ExitCode.UNREACHABLE, says)
 
 
-def test_a_wrong_address_shows_at_once(ask: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody answers the first request, it is repeated once only; a server in trouble gets every retry."""
+def test_wrong_url_is_reported_at_once(ask: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nothing answers the first request, it is retried once only; a failing server gets every retry."""
     monkeypatch.setenv("DATALOADER_RETRIES", "50")
     monkeypatch.setenv("DATALOADER_TIMEOUT", "0.1")
     with silent(hang_up) as proxy:
@@ -240,8 +240,8 @@ def test_a_wrong_address_shows_at_once(ask: Call, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_traceback_is_shown_on_demand_only_and_holds_no_secret(ask: Call, case: str) -> None:
-    """``--debug`` adds the traceback before the one line, and no password stands in it."""
+def test_debug_traceback_contains_no_secrets(ask: Call, case: str) -> None:
+    """``--debug`` prints the traceback before the error, without any password."""
     bad = BAD[case]
     with Proxy(NOBODY, bad.hook) as proxy:
         completed = ask("check", "--url", proxy.url, "--debug")
@@ -253,8 +253,8 @@ def test_a_traceback_is_shown_on_demand_only_and_holds_no_secret(ask: Call, case
 @pytest.mark.parametrize(
     "arguments", [("check", "{url}"), ("validate", "{url}"), ("generate", "x", "--cards", "{url}")]
 )
-def test_a_password_in_a_misplaced_url_is_masked(here: Command, arguments: tuple[str, ...]) -> None:
-    """A URL with a password that is given where none belongs is not repeated with its password."""
+def test_password_in_a_misplaced_url_is_masked(here: Command, arguments: tuple[str, ...]) -> None:
+    """A URL given where none is expected is repeated without its password."""
     url = f"http://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:5984"
     for flags in ((), ("--json",), ("--debug",), ("--log-format", "json")):
         completed = here(*(each.format(url=url) for each in arguments), *flags)
@@ -263,8 +263,8 @@ def test_a_password_in_a_misplaced_url_is_masked(here: Command, arguments: tuple
 
 
 @pytest.mark.parametrize("rest", ["127.0.0.1:99999", "127.0.0.1:port", "[::1", "127.0.0.1/?q=1", "127.0.0.1/#here"])
-def test_what_is_no_url_is_not_repeated(here: Command, monkeypatch: pytest.MonkeyPatch, rest: str) -> None:
-    """A URL that can't be read, and so can't be masked, is not shown at all."""
+def test_invalid_url_is_not_repeated(here: Command, monkeypatch: pytest.MonkeyPatch, rest: str) -> None:
+    """A URL that can't be parsed can't be masked, so it is not shown."""
     url = f"http://{USER}:{quote(PASSWORD, safe='')}@{rest}"
     by_option = here("check", "--url", url, "--debug")
     monkeypatch.setenv("COUCHDB_URL", url)
@@ -275,8 +275,8 @@ def test_what_is_no_url_is_not_repeated(here: Command, monkeypatch: pytest.Monke
         assert_keeps_secret(completed, USER, PASSWORD)
 
 
-def test_a_password_in_the_url_works_and_is_warned_of(here: Command, target: Target) -> None:
-    """A password in ``--url`` is used, not shown, and warned of, since everybody on the machine can see it."""
+def test_password_in_the_url_works_with_a_warning(here: Command, target: Target) -> None:
+    """It is used and not shown; the warning says that everyone on the machine can see it."""
     user, password = target.address.user or "", target.address.password or ""
     url = target.address.url.replace("http://", f"http://{quote(user, safe='')}:{quote(password, safe='')}@")
     completed = here("check", "--url", url, "--prefix", target.prefix, "--model", target.model.name)
@@ -289,8 +289,8 @@ def test_a_password_in_the_url_works_and_is_warned_of(here: Command, target: Tar
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in {"load", "check"} else THOROUGH) for name in SERVER_COMMANDS]
 )
-def test_as_a_process_it_ends_in_the_same_way(command: Command, given: tuple[Path, Path], name: str) -> None:
-    """The exit code, the one line and the one JSON object are those of the process, too."""
+def test_process_fails_in_the_same_way(command: Command, given: tuple[Path, Path], name: str) -> None:
+    """The process has the same exit code, error line and JSON object."""
     environment = {"COUCHDB_USER": USER, "COUCHDB_PASSWORD": PASSWORD}
     with Proxy(NOBODY, BAD["wrong password"].hook) as proxy:
         completed = command(name, *arguments(name, *given), "--url", proxy.url, "--json", env=environment)
@@ -299,12 +299,12 @@ def test_as_a_process_it_ends_in_the_same_way(command: Command, given: tuple[Pat
     assert_keeps_secret(completed, USER, PASSWORD)
 
 
-# Real servers that say no.
+# Real servers that refuse.
 
 
 @pytest.fixture
 def somebody(server: Server) -> Iterator[tuple[str, str]]:
-    """Name and password of a user whose account a test may lock with wrong passwords, as CouchDB does after five."""
+    """A user whose account a test may lock with wrong passwords, as CouchDB does after five."""
     if not OUTSIDE_URL:
         yield PLAIN_USER
         return
@@ -329,10 +329,10 @@ def loaded(server: Server, target: Target, given: tuple[Path, Path]) -> Target:
 
 @ONE_MODEL
 @EACH_COMMAND
-def test_credentials_that_are_not_accepted_are_an_error(
+def test_rejected_credentials_are_an_error(
     ask: Call, loaded: Target, server: Server, somebody: tuple[str, str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A wrong password, none, and a user without the right each end with code 6, and nothing is written."""
+    """A wrong password, no password and missing permissions end with code 6, and nothing is written."""
     before = sequences(server, loaded)
     options = ("--url", loaded.address.url, "--prefix", loaded.prefix)
     user, password = somebody
@@ -355,10 +355,10 @@ def test_credentials_that_are_not_accepted_are_an_error(
 
 
 @pytest.mark.parametrize("name", [name for name in SERVER_COMMANDS if {"update", "users"} & parameters(name)])
-def test_who_may_not_create_databases_is_told_so(
+def test_user_who_may_not_create_databases_is_told(
     ask: Call, server: Server, target: Target, plain_user: tuple[str, str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """On a server without the databases, a user who is no admin is told what to do, and nothing is there after it."""
+    """If the databases are missing, a user who is not an admin is told what to do; nothing is created."""
     monkeypatch.setenv("COUCHDB_USER", plain_user[0])
     monkeypatch.setenv("COUCHDB_PASSWORD", plain_user[1])
     completed = ask(name, "--url", target.address.url, "--prefix", target.prefix, "--model", target.model.name)
@@ -366,10 +366,10 @@ def test_who_may_not_create_databases_is_told_so(
     assert not any(server.database(target.database(each)).exists() for each in target.model.databases)
 
 
-def test_check_says_who_is_no_admin(
+def test_check_reports_a_user_who_is_not_admin(
     ask: Call, target: Target, plain_user: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``check`` shows what it found all the same, and that this user could not load it."""
+    """``check`` still shows what it found, and that this user could not load it."""
     monkeypatch.setenv("COUCHDB_USER", plain_user[0])
     monkeypatch.setenv("COUCHDB_PASSWORD", plain_user[1])
     completed = ask("check", "--url", target.address.url, "--prefix", target.prefix, "--model", target.model.name)
@@ -380,11 +380,11 @@ def test_check_says_who_is_no_admin(
     assert line.startswith(f"error: user {plain_user[0]} is no server admin and can't create {names} or write views")
 
 
-# Failures that pass.
+# Temporary failures.
 
 
 class Flaky:
-    """A hook that lets each request fail a few times, each time in the next way, before it goes through."""
+    """A hook that fails each request a few times, each time in another way, before it goes through."""
 
     def __init__(self, *faults: Hook) -> None:
         self._faults = faults
@@ -392,7 +392,7 @@ class Flaky:
         self._lock = Lock()
 
     def __call__(self, request: Request, forward: Forward) -> Reply:
-        """Fail, or pass a request on."""
+        """Fail a request, or forward it."""
         key = request.method, request.target, request.body
         with self._lock:
             at = self._seen[key]
@@ -401,19 +401,19 @@ class Flaky:
 
 
 def reply_lost(request: Request, forward: Forward) -> Reply:
-    """Have the request carried out, and lose the reply."""
+    """Forward the request and drop the reply."""
     forward(request)
     raise Hangup
 
 
 def reply_cut(request: Request, forward: Forward) -> Reply:
-    """Have the request carried out, and end the connection in the middle of the reply."""
+    """Forward the request and close the connection in the middle of the reply."""
     reply = forward(request)
     return Reply(reply.status, reply.body, reply.headers, cut=len(reply.body) // 2)
 
 
 def timed_out_behind(request: Request, forward: Forward) -> Reply:
-    """Have the request carried out, and answer as a balancer does that did not wait for it."""
+    """Forward the request and answer like a load balancer that did not wait for it."""
     forward(request)
     return Reply(504, PAGE, HTML)
 
@@ -432,21 +432,21 @@ PASSING: dict[str, Hook] = {
 
 @pytest.fixture
 def small(target: Target, given: tuple[Path, Path]) -> list[Source]:
-    """What a load of the small batch brings."""
+    """The documents of a small batch."""
     manifest, snapsets = given
     return all_sources(target, [read_manifest(manifest)], read_snapsets(snapsets))
 
 
 @ONE_MODEL
 @pytest.mark.parametrize("fault", PASSING)
-def test_a_failure_that_passes_changes_nothing(
+def test_load_retries_temporary_failures(
     proxied: Callable[[Hook], tuple[Server, Proxy]],
     server: Server,
     target: Target,
     small: list[Source],
     fault: str,
 ) -> None:
-    """A load whose every request fails in one way at first writes just what a load without failures does, once."""
+    """A load whose every request fails at first writes exactly what a load without failures writes, once."""
     through, proxy = proxied(Flaky(PASSING[fault]))
     result = load(through, target, small)
     assert result.needs_attention == 0
@@ -463,11 +463,11 @@ def test_a_failure_that_passes_changes_nothing(
     assert sequences(server, target) == before
 
 
-def test_every_command_gets_through_failures_that_pass(
+def test_every_command_retries_temporary_failures(
     here: Command, given: tuple[Path, Path], server: Server, target: Target, credentials: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """With failures of all kinds in the way of every request, each command ends well and says what it always says."""
+    """With all kinds of failures, each command succeeds with its usual output."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
     options = ("--model", target.model.name, "--prefix", target.prefix, "--environment", "ci", "--json")
@@ -479,14 +479,14 @@ def test_every_command_gets_through_failures_that_pass(
     for hook in (pass_on, Flaky(hang_up, reply_lost, reply_cut, timed_out_behind, always(Reply(503)))):
         for database in target.model.databases:
             server.database(target.database(database)).delete()
-        # The list of what was revoked would be obeyed by the second load.
+        # The second load would obey the list of revoked cards.
         given[0].with_name("small.revoked.jsonl").unlink(missing_ok=True)
         with Proxy(target.address.url, hook) as proxy:
             completed = [
                 here(name, *arguments(name, *given, target.model.name), "--url", proxy.url, *options) for name in stages
             ]
         assert [each.code for each in completed] == [ExitCode.OK] * len(stages)
-        # The time at which a backup was made is no count.
+        # The time of a backup is not a count.
         counts = ("absent", "created", "unchanged", "ok", "problems", "revoked", "dropped")
         told.append(
             [
@@ -499,11 +499,11 @@ def test_every_command_gets_through_failures_that_pass(
 
 
 @ONE_MODEL
-def test_a_load_that_a_failing_server_ends_is_gone_on_with(
+def test_load_continues_after_a_server_failure(
     proxied: Callable[[Hook], tuple[Server, Proxy]], server: Server, target: Target, manifest: Manifest,
     snapsets: Snapsets,
 ) -> None:  # fmt: skip
-    """A server that fails for good in the middle ends the load with how far it came; the next load does the rest."""
+    """A permanent failure stops the load with a message of how far it got; the next load does the rest."""
     sources = all_sources(target, [manifest], snapsets)
     total = sum(source.count for source in sources)
 
@@ -525,10 +525,10 @@ def test_a_load_that_a_failing_server_ends_is_gone_on_with(
     assert (result.count(Outcome.UNCHANGED), result.count(Outcome.CREATED)) == (seen, total - seen)
 
 
-def test_what_the_server_cannot_read_is_not_taken_for_absent(
+def test_unreadable_document_is_not_treated_as_absent(
     proxied: Callable[[Hook], tuple[Server, Proxy]], server: Server, loaded: Target, given: tuple[Path, Path]
 ) -> None:
-    """A document that the server fails to hand out ends the run with its name; it is not written over."""
+    """A document that the server can't read stops the run with its name, and is not overwritten."""
     for database in loaded.model.databases:
         for doc_id in (row for row in snapshot(server, loaded)[database] if not row.startswith("_")):
             put(server.database(loaded.database(database)), {**snapshot(server, loaded)[database][doc_id], "x": 1})
@@ -552,7 +552,7 @@ def test_what_the_server_cannot_read_is_not_taken_for_absent(
 
 
 def unreadable_document(reply: Reply) -> Reply:
-    """Make of a reply about documents one in which the last can't be read, as CouchDB says it when a node goes."""
+    """Change a reply so that its last document can't be read, in the form that CouchDB uses when a node fails."""
     error = {"error": "nodedown", "reason": "progress not possible"}
     data = reply.data()
     if "results" in data:
@@ -564,10 +564,10 @@ def unreadable_document(reply: Reply) -> Reply:
 
 @pytest.mark.parametrize("times", [1, 2, None])
 @pytest.mark.parametrize("asked", ["leaves", "revision", "all_docs"])
-def test_a_document_that_cannot_be_read_is_asked_for_again(
+def test_unreadable_document_is_retried(
     proxied: Callable[[Hook], tuple[Server, Proxy]], server: Server, prefix: str, asked: str, times: int | None
 ) -> None:
-    """As often as a request that fails as a whole, and no oftener; then the error names it."""
+    """As often as a failed request; then the error names it."""
     database = server.database(f"{prefix}any")
     database.create()
     put(database, {"_id": "there"})

@@ -1,4 +1,4 @@
-"""Copies that a cluster may lack: nodes that are away at some moment of a load, and writes that it made too few of."""
+"""Missing copies in a cluster: nodes that are away during a load, and writes with too few copies."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +20,13 @@ EXPECTED = ["couchdb@one", "couchdb@two", "couchdb@three"]
 
 @pytest.fixture
 def small(target: Target, given: tuple[Path, Path]) -> list[Source]:
-    """What a load of the small batch brings."""
+    """The documents of a small batch."""
     manifest, snapsets = given
     return all_sources(target, [read_manifest(manifest)], read_snapsets(snapsets))
 
 
 def absent_at(*times: int) -> Hook:
-    """Return a hook that makes a cluster of three, one of which is away at some of the times when it is asked for."""
+    """Return a hook that simulates a cluster of three nodes, one of which is away at some of the checks."""
     asked = [0]
 
     def hook(request: Request, forward: Forward) -> Reply:
@@ -49,7 +49,7 @@ def absent_at(*times: int) -> Hook:
     ],
     ids=["before", "during", "after", "never"],
 )
-def test_a_node_that_was_away_is_told_whenever_it_was(
+def test_load_reports_a_node_that_was_away(
     proxied: Proxied,
     target: Target,
     small: list[Source],
@@ -58,7 +58,7 @@ def test_a_node_that_was_away_is_told_whenever_it_was(
     times: list[int],
     away: tuple[str, ...],
 ) -> None:
-    """Before the first write, between two of them, or after the last: the load tells of the node, and has gone on."""
+    """Before, between or after the writes: the load continues and reports the node at the end."""
     monkeypatch.setattr("dataloader.couch.server.NODES_LOOK", look)
     through, _ = proxied(absent_at(*times))
     result = load(through, target, small)
@@ -66,19 +66,17 @@ def test_a_node_that_was_away_is_told_whenever_it_was(
     assert result.needs_attention == 0
 
 
-def test_a_cluster_is_asked_for_its_nodes_no_more_often_than_needed(
-    proxied: Proxied, target: Target, small: list[Source]
-) -> None:
-    """A load of a few seconds asks before and after."""
+def test_cluster_nodes_are_checked_rarely(proxied: Proxied, target: Target, small: list[Source]) -> None:
+    """A load of a few seconds checks at the start and the end."""
     through, proxy = proxied(absent_at())
     load(through, target, small)
     assert sum(request.path == "/_membership" for request in proxy.requests) == 2
 
 
-def test_a_server_alone_is_not_asked_for_its_nodes_in_between(
+def test_single_node_is_not_checked_during_a_load(
     proxied: Proxied, target: Target, small: list[Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long a load takes."""
+    """However long the load takes."""
     monkeypatch.setattr("dataloader.couch.server.NODES_LOOK", 0.0)
     alone = {"cluster_nodes": EXPECTED[:1], "all_nodes": EXPECTED[:1]}
     through, proxy = proxied(
@@ -89,10 +87,10 @@ def test_a_server_alone_is_not_asked_for_its_nodes_in_between(
 
 
 @pytest.mark.parametrize("endpoint", ["", "_local/dataloader", "_bulk_docs"])
-def test_a_write_with_too_few_copies_is_told(
+def test_write_with_too_few_copies_is_reported(
     run: Command, proxied: Proxied, target: Target, given: tuple[Path, Path], endpoint: str
 ) -> None:
-    """202 for any write ends a load with a code of its own; everything has been written all the same."""
+    """If any write returns 202, the load ends with its own exit code, with everything written."""
 
     def accepted(request: Request, forward: Forward) -> Reply:
         reply = forward(request)
@@ -110,10 +108,10 @@ def test_a_write_with_too_few_copies_is_told(
     assert (again.code, again.data["short_of_copies"], again.data["created"]) == (ExitCode.OK, False, 0)
 
 
-def test_copies_that_may_be_short_are_told_beside_what_needs_attention(
+def test_missing_copies_are_reported_with_documents_that_need_attention(
     run: Command, proxied: Proxied, server: Server, target: Target, given: tuple[Path, Path]
 ) -> None:
-    """A document that a person has to look at has the exit code; the node that was away is told, too."""
+    """The documents determine the exit code; the node that was away is reported, too."""
     manifest, snapsets = given
     assert run("load", "--snapsets-only", "--snapsets", snapsets).code == ExitCode.OK
     database = databases(server, target)[target.model.databases[0]]

@@ -1,4 +1,4 @@
-"""Limits of one exchange: whatever a server sends, a reply ends in time and in size, and its form is checked."""
+"""Limits of an exchange: every reply is limited in time and size, and its form is checked."""
 
 import socket
 import threading
@@ -23,7 +23,7 @@ NOBODY = "http://127.0.0.1:9"
 
 @contextmanager
 def endless(head: bytes, part: bytes) -> Iterator[str]:
-    """Run a server that begins each reply with some bytes and goes on with others for ever, steadily."""
+    """Run a server whose replies start with ``head`` and continue with ``part`` forever."""
     listener = socket.create_server(("127.0.0.1", 0))
     over = threading.Event()
 
@@ -67,8 +67,8 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("case", ENDLESS)
-def test_a_reply_that_never_ends_is_given_up(case: str) -> None:
-    """Every byte comes in time, and there is always one more; in each part of a reply."""
+def test_endless_reply_times_out(case: str) -> None:
+    """Every byte arrives in time, in each part of a reply, but the reply never ends."""
     with endless(*ENDLESS[case]) as url, pytest.raises(UnreachableError) as caught:
         Session(Address(url), SHORT).send(Request("GET", "/db"))
     says = str(caught.value)
@@ -78,8 +78,8 @@ def test_a_reply_that_never_ends_is_given_up(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", ["status line", "a header", "headers", "chunk size", "a trailer", "body"])
-def test_a_reply_that_never_ends_is_refused_by_its_size(case: str) -> None:
-    """Sent quickly, it is not collected until the memory is full; nothing of it is parsed."""
+def test_endless_reply_exceeds_the_size_limit(case: str) -> None:
+    """Sent fast, it does not fill the memory; nothing of it is parsed."""
     head, part = ENDLESS[case]
     head = head.replace(b"1000000", b"999999999")
     with endless(head, part * 1_000_000) as url, pytest.raises((TooLargeError, UnreachableError)) as caught:
@@ -101,15 +101,15 @@ def test_a_reply_that_never_ends_is_refused_by_its_size(case: str) -> None:
         ("/db/a-document", MAX_DOCUMENT),
     ],
 )
-def test_each_kind_of_request_has_a_limit(path: str, most: int) -> None:
-    """A greeting is not a batch of documents."""
+def test_each_kind_of_request_has_a_size_limit(path: str, most: int) -> None:
+    """A greeting is smaller than a batch of documents."""
     assert most_bytes(path) == most
 
 
-def test_a_batch_whose_reply_is_too_large_is_asked_for_in_halves(
+def test_batch_is_halved_if_the_reply_is_too_large(
     monkeypatch: pytest.MonkeyPatch, server: Server, prefix: str
 ) -> None:
-    """As one that is refused for its size; a single document that is too large is an error."""
+    """As after a 413; a single document that is too large is an error."""
     database = server.database(f"{prefix}gpii")
     database.create()
     ids = [f"document-{index}" for index in range(8)]
@@ -122,8 +122,8 @@ def test_a_batch_whose_reply_is_too_large_is_asked_for_in_halves(
         database.leaves(ids)
 
 
-def test_a_compressed_reply_is_refused() -> None:
-    """Nobody asked for one, and a small one may become a very large one."""
+def test_compressed_reply_is_rejected() -> None:
+    """It was not requested, and a small one may expand to a huge one."""
     reply = Reply(200, b"\x1f\x8b", {"Content-Encoding": "gzip", "Content-Type": "application/json"})
     with Proxy(NOBODY, lambda *_: reply) as proxy, pytest.raises(ProtocolError, match=r"compressed \(gzip\)"):
         Session(Address(proxy.url), QUICK).send(Request("GET", "/"))
@@ -165,16 +165,16 @@ WRONG: dict[str, tuple[Callable[[Server], object], object, str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_reply_names_the_member(case: str) -> None:
-    """What is wrong, and where; not a traceback, and not a fault of the tool."""
+def test_invalid_reply_names_the_wrong_member(case: str) -> None:
+    """The error says what is wrong and where; no traceback, no internal error."""
     ask, data, says = WRONG[case]
     reply = Reply.json(200, data)
     with Proxy(NOBODY, lambda *_: reply) as proxy, pytest.raises(ProtocolError, match=says):
         ask(Server(Address(proxy.url), QUICK))
 
 
-def test_a_fault_of_the_tool_is_not_called_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A TypeError of ours, as a reply is read, stays one."""
+def test_internal_error_is_not_blamed_on_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TypeError of ours while parsing a reply stays a TypeError."""
 
     def broken(data: memoryview) -> object:
         raise TypeError("ours")
@@ -184,27 +184,27 @@ def test_a_fault_of_the_tool_is_not_called_the_servers(monkeypatch: pytest.Monke
         Server(Address(proxy.url), QUICK).user()
 
 
-# What is told of requests.
+# What is reported about requests.
 
 
 class Notes:
-    """A watcher that keeps what it is told."""
+    """A watcher that records its calls."""
 
     def __init__(self) -> None:
         self.retries: list[Retry] = []
         self.attempts: list[Attempt] = []
 
     def retry(self, retry: Retry) -> None:
-        """Keep it."""
+        """Record a retry."""
         self.retries.append(retry)
 
     def attempt(self, attempt: Attempt) -> None:
-        """Keep it."""
+        """Record an attempt."""
         self.attempts.append(attempt)
 
 
-def test_a_watcher_is_told_of_every_attempt_and_retry() -> None:
-    """With what the next wait is, and after which time nobody tries any more."""
+def test_watcher_is_notified_of_attempts_and_retries() -> None:
+    """A retry includes the next wait, and when the request gives up."""
     left = iter([Reply(503), Reply(503)])
     notes = Notes()
     patience = Patience(timeout=5, retries=4, wait=0.01, total=60)
@@ -217,7 +217,7 @@ def test_a_watcher_is_told_of_every_attempt_and_retry() -> None:
 
 
 def test_retries_are_shown(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Host, status, when it goes on and when it gives up, on stderr; nothing with --quiet."""
+    """Host, status, wait and remaining time on stderr; nothing with --quiet."""
     monkeypatch.setenv("DATALOADER_RETRY_WAIT", "0.01")
     monkeypatch.setenv("DATALOADER_RETRIES", "1")
     with Proxy(NOBODY, lambda *_: Reply(503)) as proxy:
@@ -244,8 +244,8 @@ def test_debug_prints_each_request(here: Command, monkeypatch: pytest.MonkeyPatc
     assert "the-secret-1" not in done.stderr
 
 
-def test_a_server_that_is_not_up_yet_is_waited_for(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused, 503, maintenance mode, then up; without ``--wait`` each is an error at once."""
+def test_wait_for_a_server_that_is_not_up_yet(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connection refused, 503, maintenance mode, then up; without ``--wait``, each is an error at once."""
     monkeypatch.setattr("dataloader.couch.server.UP_LOOK", 0.01)
     states = iter([Reply(503), Reply.json(404, {"status": "maintenance_mode"}), Reply.json(200, {"status": "ok"})])
     reply = Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
@@ -265,7 +265,7 @@ def test_a_server_that_is_not_up_yet_is_waited_for(here: Command, monkeypatch: p
     assert f"curl {NOBODY}/_up" in done.stderr
 
 
-# Who answers, and where.
+# What answers, and where.
 
 
 @pytest.mark.parametrize(
@@ -286,14 +286,14 @@ def test_a_server_that_is_not_up_yet_is_waited_for(here: Command, monkeypatch: p
         ),
     ],
 )
-def test_a_wrong_address_is_explained(path: str, reply: Reply, says: str) -> None:
-    """With the URL to use where it is known."""
+def test_wrong_url_is_explained(path: str, reply: Reply, says: str) -> None:
+    """The error gives the right URL if it is known."""
     with Proxy(NOBODY, lambda *_: reply) as proxy, pytest.raises(ProtocolError, match=says):
         Server(Address(f"{proxy.url}{path}", "admin", "secret"), QUICK).welcome()
 
 
-def test_an_impossible_retry_after_is_ignored() -> None:
-    """A date that there is not, a number of 5,000 digits, a negative one: our own wait takes its place."""
+def test_invalid_retry_after_is_ignored() -> None:
+    """An impossible date, a number of 5,000 digits or a negative one: the usual wait is used."""
     for value in ("Sun, 99 Foo 99999 99:99:99 GMT", "9" * 5_000, "-1", "1e400", "Mon, 01 Jan 999999999 00:00:00 GMT"):
         left = iter([Reply(503, b"", {"Retry-After": value})])
         with Proxy(NOBODY, lambda *_, left=left: next(left, Reply.json(200, {}))) as proxy:
@@ -301,7 +301,7 @@ def test_an_impossible_retry_after_is_ignored() -> None:
             assert Session(Address(proxy.url), patience).send(Request("GET", "/"))[0] == 200
 
 
-def test_a_raw_server_can_be_read() -> None:
-    """What ends as it should is not cut by any limit."""
+def test_normal_raw_reply_is_accepted() -> None:
+    """No limit affects a reply that ends normally."""
     with RawServer(OK + b"Content-Length: 2\r\n\r\n{}") as server:
         assert Session(Address(server.url), QUICK).send(Request("GET", "/"))[2].json() == {}

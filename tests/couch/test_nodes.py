@@ -1,4 +1,4 @@
-"""Several node URLs: each is asked when those before it are down, and one that is down costs little."""
+"""Several node URLs: the next one is used if a node is down, and a node that is down costs little time."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -28,13 +28,13 @@ OK = Reply.json(200, {"ok": True})
 UNTOLD = Reply.json(401, {"error": "unauthorized", "reason": "You are not a server admin."})
 HTML = {"Content-Type": "text/html"}
 LONG = replace(QUICK, wait=60)
-"""Whoever waits with this before a repeat is noticed."""
+"""A wait before a retry that is long enough to be noticed."""
 
 Nodes = Callable[..., list[Proxy]]
 
 
 def always(reply: Reply) -> Hook:
-    """Return a hook that answers everything alike."""
+    """Return a hook that always answers with the same reply."""
     return lambda *_: reply
 
 
@@ -45,7 +45,7 @@ def hang_up(request: Request, forward: Forward) -> Reply:
 
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
-    """Run servers that answer by hooks of their own: ``nodes(hook, hook)``."""
+    """Run servers with their own hooks: ``nodes(hook, hook)``."""
     with ExitStack() as stack:
         yield lambda *hooks: [stack.enter_context(Proxy(DEAD, hook)) for hook in hooks]
 
@@ -56,25 +56,25 @@ def session(*urls: str, patience: Patience = QUICK) -> Session:
 
 
 def asked(proxy: Proxy) -> list[str]:
-    """Return what a node was asked for, besides where it belongs."""
+    """Return the paths requested from a node, except for checks of its cluster."""
     return [request.target for request in proxy.requests if not request.path.endswith("/_membership")]
 
 
 def one_by_one(*replies: Reply) -> Hook:
-    """Return a hook that answers with one reply after the other, and does not tell where it belongs."""
+    """Return a hook that sends one reply after another, and does not name its cluster."""
     left = iter(replies)
     return lambda request, _: UNTOLD if request.path == "/_membership" else next(left)
 
 
 def ask(asking: Session, path: str = "/db", **options: Any) -> int:
-    """Ask for something, and return the status."""
+    """Make a request, and return the status."""
     status, _, _ = asking.send(Asked("GET", path, **options))
     return status
 
 
 @contextmanager
 def hanging() -> Iterator[Hook]:
-    """A hook that answers when all is over only, as a node that hangs."""
+    """A hook that answers only at the end of the test, like a node that hangs."""
     over = Event()
 
     def hang(request: Request, forward: Forward) -> Reply:
@@ -97,8 +97,8 @@ FAULTS: dict[str, Hook] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_request_that_fails_turns_to_the_next_node(nodes: Nodes, fault: str) -> None:
-    """At once, whatever the failure was; what follows does not ask the one that failed again."""
+def test_failed_request_is_retried_at_the_next_node(nodes: Nodes, fault: str) -> None:
+    """At once, whatever the failure; later requests avoid the failed node."""
     bad, good = nodes(FAULTS[fault], always(OK))
     asking = session(bad.url, good.url, patience=LONG)
     for _ in range(3):
@@ -107,8 +107,8 @@ def test_a_request_that_fails_turns_to_the_next_node(nodes: Nodes, fault: str) -
     assert asked(good) == ["/db/_all_docs?limit=1"] * 3
 
 
-def test_a_node_that_is_not_there_is_passed_over(nodes: Nodes) -> None:
-    """Of several that refuse connections, or have names that nobody knows, the first that is there answers."""
+def test_node_that_is_down_is_skipped(nodes: Nodes) -> None:
+    """The first node that accepts connections and whose name resolves answers."""
     (good,) = nodes(always(OK))
     for dead in ([DEAD], [DEAD, DEAD_TOO], ["http://nohost.invalid:5984", DEAD]):
         for patience in (LONG, replace(LONG, retries=0)):
@@ -116,8 +116,8 @@ def test_a_node_that_is_not_there_is_passed_over(nodes: Nodes) -> None:
             assert ask(session(*dead, good.url, patience=patience)) == 200
 
 
-def test_the_path_of_each_node_is_its_own(nodes: Nodes) -> None:
-    """One node may be asked through a proxy that has it under a path."""
+def test_each_node_has_its_own_path(nodes: Nodes) -> None:
+    """One node may be behind a proxy under a path."""
     (good,) = nodes(always(OK))
     assert ask(session(f"{DEAD}/couchdb", good.url)) == 200
     assert ask(session(DEAD, f"{good.url}/couchdb")) == 200
@@ -125,15 +125,15 @@ def test_the_path_of_each_node_is_its_own(nodes: Nodes) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 429])
-def test_a_node_that_is_busy_is_asked_again(nodes: Nodes, status: int) -> None:
-    """A wish to be asked more slowly is not got round by asking another."""
+def test_busy_node_is_retried(nodes: Nodes, status: int) -> None:
+    """A 429 is not avoided by asking another node."""
     busy, other = nodes(one_by_one(Reply(status), Reply(status), OK), always(OK))
     assert ask(session(busy.url, other.url)) == 200
     assert (len(asked(busy)), len(other.requests)) == (3, 0)
 
 
-def test_a_refusal_is_taken_from_any_node(nodes: Nodes) -> None:
-    """What is no failure of the node is not asked of the others."""
+def test_refusal_is_final_for_all_nodes(nodes: Nodes) -> None:
+    """An error that is not the node's fault is not retried at other nodes."""
     first, other = nodes(always(Reply.json(404, {"error": "not_found", "reason": "missing"})), always(OK))
     with pytest.raises(NotFoundError, match=f"GET /db at {first.url}: the server answers 404 not_found, missing"):
         ask(session(first.url, other.url))
@@ -141,8 +141,8 @@ def test_a_refusal_is_taken_from_any_node(nodes: Nodes) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_repeats_are_counted_besides_the_first_try_of_each_node(nodes: Nodes, retries: int) -> None:
-    """``DATALOADER_RETRIES`` is how often one goes back to a node that has failed."""
+def test_retries_do_not_count_the_first_try_of_each_node(nodes: Nodes, retries: int) -> None:
+    """``DATALOADER_RETRIES`` counts only tries at nodes that have already failed."""
     proxies = nodes(*[always(Reply(503))] * 3)
     with pytest.raises(UnreachableError):
         ask(session(*(proxy.url for proxy in proxies), patience=replace(QUICK, retries=retries)))
@@ -150,8 +150,8 @@ def test_repeats_are_counted_besides_the_first_try_of_each_node(nodes: Nodes, re
     assert all(proxy.requests for proxy in proxies)
 
 
-def test_an_error_names_every_node_that_was_tried(nodes: Nodes) -> None:
-    """Together where they failed alike, else each with why."""
+def test_error_names_every_node_tried(nodes: Nodes) -> None:
+    """Together if they failed for the same reason, otherwise each with its own."""
     one, other = nodes(always(Reply.json(503, {"error": "nodedown", "reason": "no"})), hang_up)
     patience = replace(QUICK, retries=0)
     with pytest.raises(UnreachableError) as caught:
@@ -176,8 +176,8 @@ def test_an_error_names_every_node_that_was_tried(nodes: Nodes) -> None:
 # A node that hangs.
 
 
-def test_a_node_that_hangs_costs_one_time_out(nodes: Nodes) -> None:
-    """Requests under way wait for it side by side, once each; those that follow don't."""
+def test_hanging_node_costs_one_timeout(nodes: Nodes) -> None:
+    """Requests in progress wait for it at the same time, once each; later ones don't."""
     with hanging() as hang:
         hung, good = nodes(hang, always(OK))
         asking = session(hung.url, good.url, patience=replace(QUICK, timeout=1.0))
@@ -187,12 +187,12 @@ def test_a_node_that_hangs_costs_one_time_out(nodes: Nodes) -> None:
         took = time.monotonic() - start
     assert len(hung.requests) <= CONNECTIONS
     assert len(asked(good)) == 400
-    # Two of them one after the other would be 2 seconds already; the rest is for a machine under load.
+    # Two timeouts in sequence would take 2 seconds; the margin is for a busy machine.
     assert 1 <= took < 1 + 5
 
 
-def test_only_one_request_finds_out_whether_a_node_is_back(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a node has been left alone for a while, one request asks it, and the others go on elsewhere."""
+def test_one_request_checks_whether_a_node_is_back(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while, one request tries the avoided node, and the others stay elsewhere."""
     monkeypatch.setattr("dataloader.couch.retries.AWAY_FACTOR", 1)
     monkeypatch.setattr("dataloader.couch.retries.AWAY_MIN", 0.6)
     with hanging() as hang:
@@ -207,8 +207,8 @@ def test_only_one_request_finds_out_whether_a_node_is_back(nodes: Nodes, monkeyp
         assert len(asked(good)) == 1 + CONNECTIONS
 
 
-def test_a_node_that_is_back_is_asked_again(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first node is the preferred one as soon as it answers again."""
+def test_recovered_node_is_used_again(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first node is preferred as soon as it answers again."""
     monkeypatch.setattr("dataloader.couch.retries.AWAY_MIN", 0.05)
     first, other = nodes(always(Reply(503)), always(OK))
     asking = session(first.url, other.url)
@@ -220,8 +220,8 @@ def test_a_node_that_is_back_is_asked_again(nodes: Nodes, monkeypatch: pytest.Mo
     assert (len(asked(first)), len(asked(other))) == (3, 1)
 
 
-def test_a_hiccup_does_not_send_anybody_back_to_a_node_that_hangs(nodes: Nodes) -> None:
-    """While one node hangs, a passing failure of the other is waited out there."""
+def test_temporary_failure_does_not_return_to_a_hanging_node(nodes: Nodes) -> None:
+    """While one node hangs, a temporary failure of the other is retried there."""
     with hanging() as hang:
         hung, good = nodes(hang, one_by_one(OK, Reply(503), Reply(500), OK))
         asking = session(hung.url, good.url, patience=replace(QUICK, timeout=0.3))
@@ -229,15 +229,15 @@ def test_a_hiccup_does_not_send_anybody_back_to_a_node_that_hangs(nodes: Nodes) 
         assert (len(hung.requests), len(asked(good))) == (1, 4)
 
 
-def test_nodes_that_are_all_down_are_asked_in_turn(nodes: Nodes) -> None:
-    """Where nothing is up, each gets its share of the repeats, and the first that comes back answers."""
+def test_nodes_that_are_all_down_are_tried_in_turn(nodes: Nodes) -> None:
+    """Each gets its share of the retries, and the first that recovers answers."""
     (slow,) = nodes(one_by_one(Reply(503), Reply(503), Reply(503), OK))
     assert ask(session(DEAD, slow.url)) == 200
     assert len(asked(slow)) == 4
 
 
-def test_a_node_that_is_slow_gets_its_share_where_the_other_is_gone(nodes: Nodes) -> None:
-    """A node that refuses connections takes no more than every other repeat from one that did not answer in time."""
+def test_slow_node_gets_its_share_of_retries(nodes: Nodes) -> None:
+    """A node that refuses connections takes only every second retry from one that timed out."""
     with hanging() as hang:
         (slow,) = nodes(hang)
         asking = session(DEAD, slow.url, patience=replace(QUICK, timeout=0.3, retries=2))
@@ -246,8 +246,8 @@ def test_a_node_that_is_slow_gets_its_share_where_the_other_is_gone(nodes: Nodes
         assert len(slow.requests) == 2
 
 
-def test_a_time_out_that_is_expected_is_not_repeated_elsewhere(nodes: Nodes) -> None:
-    """Who waits for an index asks again himself; if it is the node that hangs, he then asks another."""
+def test_expected_timeout_is_not_retried(nodes: Nodes) -> None:
+    """Waiting for an index repeats the request itself; if the node hangs, at another node."""
     with hanging() as hang:
         hung, good = nodes(hang, always(OK))
         asking = session(hung.url, good.url, patience=replace(QUICK, total=0.1))
@@ -255,12 +255,12 @@ def test_a_time_out_that_is_expected_is_not_repeated_elsewhere(nodes: Nodes) -> 
             ask(asking, timeout=0.2)
         assert good.requests == []
         assert ask(asking, timeout=0.2) == 200
-        # It was no loss, so what follows may be repeated still.
+        # It did not count as lost time, so the next request can be retried.
         good.hook = one_by_one(Reply(503), OK)
         assert ask(asking) == 200
 
 
-# Where they belong.
+# Which cluster they belong to.
 
 
 def member(uuid: str, *names: str) -> Hook:
@@ -279,7 +279,7 @@ def member(uuid: str, *names: str) -> Hook:
     ("one", "other"),
     [
         (member("1", "a@host", "b@host"), member("2", "a@host", "b@host")),
-        # One that is about to join, or has just left.
+        # A node that is about to join, or has just left.
         (member("1", "a@host", "b@host"), member("2", "a@host", "b@host", "c@host")),
         (member("1", "couchdb@127.0.0.1"), member("1", "couchdb@127.0.0.1")),
         (member("1"), member("2")),
@@ -287,8 +287,8 @@ def member(uuid: str, *names: str) -> Hook:
         (always(OK), always(Reply(200, b"<html>", HTML))),
     ],
 )
-def test_nodes_of_one_cluster_may_take_turns(nodes: Nodes, one: Hook, other: Hook) -> None:
-    """By the names that the cluster's nodes have; who is not told them is believed."""
+def test_nodes_of_one_cluster_are_accepted(nodes: Nodes, one: Hook, other: Hook) -> None:
+    """They are recognized by the names of the cluster's nodes; without names, they are trusted."""
     first, second = nodes(one, other)
     asking = session(first.url, second.url)
     assert ask(asking) == 200
@@ -297,8 +297,8 @@ def test_nodes_of_one_cluster_may_take_turns(nodes: Nodes, one: Hook, other: Hoo
     assert len(second.requests) in {2, 3}
 
 
-def test_a_node_that_fails_while_it_is_asked_where_it_belongs_has_failed(nodes: Nodes) -> None:
-    """It is passed over like any other, and the error is about the request."""
+def test_node_that_fails_the_cluster_check_is_skipped(nodes: Nodes) -> None:
+    """It counts as failed like any other, and the error is about the actual request."""
 
     def half(request: Request, forward: Forward) -> Reply:
         return member("1", "a@host")(request, forward) if request.path == "/_membership" else Reply(503)
@@ -317,8 +317,8 @@ def test_a_node_that_fails_while_it_is_asked_where_it_belongs_has_failed(nodes: 
         (member("1", "couchdb@127.0.0.1"), member("2", "couchdb@127.0.0.1")),
     ],
 )
-def test_two_servers_are_not_taken_for_a_cluster(nodes: Nodes, one: Hook, other: Hook) -> None:
-    """Half a load on each would be lost to both: the second is not asked for anything else."""
+def test_nodes_of_two_clusters_are_rejected(nodes: Nodes, one: Hook, other: Hook) -> None:
+    """Otherwise each would get half of a load: the second is asked for nothing else."""
     first, second = nodes(one, other)
     asking = session(first.url, second.url)
     assert ask(asking) == 200
@@ -339,7 +339,7 @@ def load(
     here: Command, given: tuple[Path, Path], target: Target, credentials: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Completed]:  # fmt: skip
-    """Load the small batch by several URLs: ``load(url, url)``."""
+    """Load the small batch using several URLs: ``load(url, url)``."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
     manifest, snapsets = given
@@ -352,10 +352,8 @@ def load(
     return load
 
 
-def test_a_load_goes_on_when_nodes_go_down_under_it(
-    load: Callable[..., Completed], server: Server, target: Target
-) -> None:
-    """First one node, then the other ends connections in the middle of a load: it ends as if nothing had been."""
+def test_load_continues_when_nodes_go_down(load: Callable[..., Completed], server: Server, target: Target) -> None:
+    """First one node, then the other closes connections during a load: the result is the same."""
     seen = 0
 
     def until(last: int) -> Hook:
@@ -380,18 +378,18 @@ def test_a_load_goes_on_when_nodes_go_down_under_it(
     assert snapshot(server, target) == there
 
 
-def test_a_load_with_no_node_left_says_so(load: Callable[..., Completed], target: Target) -> None:
-    """The one line names them all."""
+def test_load_with_no_node_left_names_them_all(load: Callable[..., Completed], target: Target) -> None:
+    """The error is one line."""
     completed = load(DEAD, DEAD_TOO)
     assert completed.code == ExitCode.UNREACHABLE
     named, _, said = completed.stderr.removeprefix("error: ").partition(": cannot connect ")
     assert (set(named.split(", ")), bool(said)) == ({DEAD, DEAD_TOO}, True)
 
 
-def test_check_tells_of_each_node(
+def test_check_reports_each_node(
     here: Command, target: Target, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is down is warned of by its URL; the target is ready all the same. Two servers are an error."""
+    """A node that is down is a warning with its URL, and the target is ready. Two separate servers are an error."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
     options = ("--prefix", target.prefix, "--model", target.model.name, "--environment", "ci")
@@ -413,11 +411,11 @@ def test_check_tells_of_each_node(
     assert "are not nodes of one cluster" in completed.stderr
 
 
-# The limit of it all.
+# The total time limit.
 
 
-def test_time_in_failed_requests_counts_against_the_limit(nodes: Nodes) -> None:
-    """What time-outs cost is a loss like any wait, and once the limit is reached nothing is repeated."""
+def test_timeouts_count_against_the_total_limit(nodes: Nodes) -> None:
+    """Timeouts are lost time like waits; once the limit is reached, nothing is retried."""
     with hanging() as hang:
         (hung,) = nodes(hang)
         asking = session(hung.url, patience=Patience(timeout=0.3, retries=50, wait=0, total=0.8))
@@ -431,8 +429,8 @@ def test_time_in_failed_requests_counts_against_the_limit(nodes: Nodes) -> None:
         assert time.monotonic() - start < 10
 
 
-def test_time_lost_side_by_side_counts_once(nodes: Nodes) -> None:
-    """Eight requests that hang together cost the run one time-out, and each is repeated."""
+def test_concurrent_lost_time_counts_once(nodes: Nodes) -> None:
+    """Eight requests that hang together cost the run one timeout, and each is retried."""
     with hanging() as hang:
         (hung,) = nodes(hang)
         asking = session(hung.url, patience=Patience(timeout=0.5, retries=1, wait=0, total=2.5))
@@ -447,7 +445,7 @@ def test_time_lost_side_by_side_counts_once(nodes: Nodes) -> None:
         assert len(hung.requests) == 2 * CONNECTIONS
 
 
-# Replies that end too early.
+# Truncated replies.
 
 CUT = {
     "in the headers": b"HTTP/1.1 200 OK\r\nContent-Type: application/js",
@@ -462,8 +460,8 @@ CUT = {
 
 
 @pytest.mark.parametrize("cut", CUT.values(), ids=CUT)
-def test_a_reply_that_ends_too_early_is_asked_for_again(cut: bytes) -> None:
-    """Whether it ends in the status, the headers or the body, and even where something in between has mended it."""
+def test_truncated_reply_is_retried(cut: bytes) -> None:
+    """Whether it ends in the status, headers or body, even if a proxy has corrected its length."""
     whole = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"ok":true}'
     with RawServer(cut, cut, whole) as server:
         _, _, data = Session(Address(server.url), QUICK).request("POST", f"{server.url}/db", {"a": 1})
@@ -483,23 +481,23 @@ def test_a_reply_that_ends_too_early_is_asked_for_again(cut: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-def test_a_page_is_not_taken_for_half_a_reply(here: Callable[..., Completed], reply: bytes) -> None:
-    """What is whole and something else is an error at once."""
+def test_html_page_is_not_a_truncated_reply(here: Callable[..., Completed], reply: bytes) -> None:
+    """A complete page that is not JSON is an error at once."""
     with RawServer(reply) as server:
         completed = here("check", "--url", server.url)
     assert completed.code == ExitCode.PROTOCOL
     assert len(server.requests) == 1
 
 
-def test_a_reply_without_a_body_is_whole() -> None:
-    """A 204 has none, whatever its headers say."""
+def test_reply_without_a_body_is_complete() -> None:
+    """A 204 has no body, whatever its headers say."""
     with RawServer(b"HTTP/1.1 204 No Content\r\n\r\n") as server:
         status, _, data = Session(Address(server.url), QUICK).request("GET", f"{server.url}/db")
     assert (status, data.read()) == (204, b"")
 
 
-def test_what_is_not_utf_8_in_the_environment_is_sent_as_it_is(tmp_path: Path) -> None:
-    """A password in another encoding is the server's to judge; it is no fault of the tool."""
+def test_environment_that_is_not_utf_8_is_sent_unchanged(tmp_path: Path) -> None:
+    """A password in another encoding is left to the server, and is no internal error."""
     with Proxy(DEAD, always(OK)) as proxy:
         Session(Address(proxy.url, "admin", b"p\xe4ss".decode(errors="surrogateescape")), QUICK).request(
             "GET", f"{proxy.url}/"

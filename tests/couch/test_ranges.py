@@ -1,4 +1,4 @@
-"""Ranges of a view's rows and of documents: what comes back, and replies that can't be right."""
+"""Ranges of view rows and documents: the results, and invalid replies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from tests.support.server import Proxied, put
 
 IDS = [f"{digit}0000000-0000-4000-8000-000000000000" for digit in "0123456789abcdef"]
 BETWEEN = f"{IDS[5]} and more"
-"""An ID that sorts between two UUIDs and is none."""
+"""An ID that sorts between two UUIDs and is not one."""
 VIEW = {"all": {"map": "function (doc) { emit(doc._id, {name: doc.name}); }"}}
 
 Change = Callable[[list[dict[str, Any]]], object]
@@ -21,7 +21,7 @@ Change = Callable[[list[dict[str, Any]]], object]
 
 @pytest.fixture(scope="module")
 def filled(server: Server) -> Any:
-    """A database of documents with UUIDs and one without, and a view of them all."""
+    """A database of documents with UUIDs and one without, and a view of all."""
     database = server.database(f"test-{uuid4().hex[:12]}-ranges")
     database.create()
     for doc_id in (*IDS, BETWEEN):
@@ -31,8 +31,8 @@ def filled(server: Server) -> Any:
     database.delete()
 
 
-def test_a_range_has_both_its_ends(filled: Database) -> None:
-    """Rows come without documents and documents with their revisions, in order."""
+def test_range_includes_both_ends(filled: Database) -> None:
+    """Rows come without documents, and documents with their revisions, in order."""
     rows = filled.view_range("names", "all", IDS[2], IDS[6], limit=6)
     assert rows is not None
     assert [row["id"] for row in rows] == [*IDS[2:6], BETWEEN, IDS[6]]
@@ -44,29 +44,29 @@ def test_a_range_has_both_its_ends(filled: Database) -> None:
     ]
 
 
-def test_a_range_of_nothing_is_empty(filled: Database) -> None:
-    """Where nothing lies between the ends, there are no rows."""
+def test_range_may_be_empty(filled: Database) -> None:
+    """If there is nothing between the ends, there are no rows."""
     ends = ("f0000001-0000-4000-8000-000000000000", "f0000002-0000-4000-8000-000000000000")
     assert filled.view_range("names", "all", *ends, limit=0) == []
     assert filled.documents_range(*ends, limit=0) == []
 
 
-def test_a_range_with_more_than_the_limit_is_not_cut_short(filled: Database) -> None:
-    """One row too many, and there is no answer, which could be taken for a whole one."""
+def test_range_over_the_limit_returns_none(filled: Database) -> None:
+    """One row too many gives no result at all, since a partial one could be mistaken for the whole."""
     assert filled.view_range("names", "all", IDS[2], IDS[6], limit=5) is None
     assert filled.documents_range(IDS[2], IDS[6], limit=5) is None
 
 
-def test_conflicts_come_with_the_documents(filled: Database) -> None:
-    """A document of which there are other live leaves names them."""
+def test_range_includes_conflicts(filled: Database) -> None:
+    """A document with other live leaves lists them."""
     assert filled.write([b'{"_id":"%s","_rev":"1-%s","name":"other"}' % (IDS[9].encode(), b"0" * 32)]) == []
     [document] = filled.documents_range(IDS[9], IDS[9], limit=1) or []
     assert document["name"] == "9"
     assert document["_conflicts"] == [f"1-{'0' * 32}"]
 
 
-def test_one_key_and_one_document(filled: Database) -> None:
-    """What the servers ask for: a row with and without its document, a document, and what is not there."""
+def test_view_by_key_and_shown_document(filled: Database) -> None:
+    """The servers' requests: a row with and without its document, a document, and missing ones."""
     assert filled.view_by_key("names", "all", IDS[3], include_docs=False) == [
         {"id": IDS[3], "key": IDS[3], "value": {"name": "3"}}
     ]
@@ -77,7 +77,7 @@ def test_one_key_and_one_document(filled: Database) -> None:
     assert filled.shown("none") is None
 
 
-def test_what_is_not_there_is_an_error(filled: Database, server: Server) -> None:
+def test_missing_view_or_database_is_an_error(filled: Database, server: Server) -> None:
     """No such view, no such database."""
     with pytest.raises(NotFoundError):
         filled.view_range("names", "none", IDS[0], IDS[1], limit=9)
@@ -86,36 +86,36 @@ def test_what_is_not_there_is_an_error(filled: Database, server: Server) -> None
 
 
 def another_key(rows: list[dict[str, Any]]) -> None:
-    """Answer for a document that was not asked for."""
+    """Return a row for a document that was not requested."""
     rows[0]["id"] = rows[0]["key"] = IDS[1]
     if "doc" in rows[0]:
         rows[0]["doc"]["_id"] = IDS[1]
 
 
 def behind_the_end(rows: list[dict[str, Any]]) -> None:
-    """Go on behind the end of the range."""
+    """Continue after the end of the range."""
     rows[-1]["id"] = rows[-1]["key"] = IDS[7]
     if "doc" in rows[-1]:
         rows[-1]["doc"]["_id"] = IDS[7]
 
 
 def backwards(rows: list[dict[str, Any]]) -> None:
-    """Answer in descending order."""
+    """Return rows in descending order."""
     rows.reverse()
 
 
 def twice(rows: list[dict[str, Any]]) -> None:
-    """Give a row twice."""
+    """Return a row twice."""
     rows.insert(1, rows[0])
 
 
 def another_document(rows: list[dict[str, Any]]) -> None:
-    """Give another document with a row."""
+    """Return another document with a row."""
     rows[0]["doc"]["_id"] = IDS[4]
 
 
 def without_key(rows: list[dict[str, Any]]) -> None:
-    """Leave out what a row is about."""
+    """Omit what a row is about."""
     del rows[0]["key"], rows[0]["id"]
 
 
@@ -132,23 +132,23 @@ def changing(change: Change) -> Callable[[Request, Forward], Reply]:
 
 
 @pytest.mark.parametrize("change", [another_key, behind_the_end, backwards, without_key])
-def test_rows_that_were_not_asked_for_are_refused(filled: Database, proxied: Proxied, change: Change) -> None:
-    """Rows outside the range or out of order are no answer."""
+def test_unexpected_rows_are_rejected(filled: Database, proxied: Proxied, change: Change) -> None:
+    """Rows outside the range or out of order are an error."""
     through, _ = proxied(changing(change))
     with pytest.raises(ProtocolError, match="not what CouchDB sends"):
         through.database(filled.name).view_range("names", "all", IDS[2], IDS[6], limit=9)
 
 
 @pytest.mark.parametrize("change", [another_key, behind_the_end, backwards, twice, another_document, without_key])
-def test_documents_that_were_not_asked_for_are_refused(filled: Database, proxied: Proxied, change: Change) -> None:
-    """Documents outside the range, out of order, there twice or of another ID are no answer."""
+def test_unexpected_documents_are_rejected(filled: Database, proxied: Proxied, change: Change) -> None:
+    """Documents outside the range, out of order, duplicate or with another ID are an error."""
     through, _ = proxied(changing(change))
     with pytest.raises(ProtocolError, match="not what CouchDB sends"):
         through.database(filled.name).documents_range(IDS[2], IDS[6], limit=9)
 
 
-def test_a_document_that_cannot_be_read_is_left_out(filled: Database, proxied: Proxied) -> None:
-    """One that the server has and could not read just then is not among the documents; the others are."""
+def test_unreadable_document_is_omitted_from_a_range(filled: Database, proxied: Proxied) -> None:
+    """A document that the server can't read just then is missing; the others are returned."""
 
     def unreadable(rows: list[dict[str, Any]]) -> None:
         rows[1]["doc"] = None
@@ -158,15 +158,15 @@ def test_a_document_that_cannot_be_read_is_left_out(filled: Database, proxied: P
     assert [each["_id"] for each in found or []] == [IDS[2], IDS[4]]
 
 
-def test_a_row_of_another_key_is_refused(filled: Database, proxied: Proxied) -> None:
-    """What is said of another card is no answer about this one."""
+def test_row_with_another_key_is_rejected(filled: Database, proxied: Proxied) -> None:
+    """A row about another card is an error."""
     through, _ = proxied(changing(another_key))
     with pytest.raises(ProtocolError, match="not what CouchDB sends"):
         through.database(filled.name).view_by_key("names", "all", IDS[3], include_docs=False)
 
 
-def test_another_document_is_refused(filled: Database, proxied: Proxied) -> None:
-    """A document with another ID than the one asked for is no answer."""
+def test_document_with_another_id_is_rejected(filled: Database, proxied: Proxied) -> None:
+    """A document with another ID than requested is an error."""
 
     def hook(request: Request, forward: Forward) -> Reply:
         reply = forward(request)

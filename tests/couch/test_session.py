@@ -1,4 +1,4 @@
-"""The HTTP session: what is sent, what is repeated and when, what errors say; against real HTTP servers."""
+"""The HTTP session with real HTTP servers: requests, retries, timeouts and errors."""
 
 import json
 import re
@@ -44,12 +44,12 @@ OK = Reply.json(200, {"ok": True})
 
 
 def always(reply: Reply) -> Hook:
-    """Return a hook that answers everything alike."""
+    """Return a hook that always answers with the same reply."""
     return lambda *_: reply
 
 
 def first(reply: Reply, *, times: int) -> Hook:
-    """Return a hook that answers the first requests in one way, and then that all is well."""
+    """Return a hook that sends a reply to the first requests, and then succeeds."""
     left = iter([reply] * times)
     return lambda *_: next(left, OK)
 
@@ -62,11 +62,11 @@ def database(server: Server, prefix: str) -> Database:
     return database
 
 
-# What is sent.
+# Requests.
 
 
-def test_a_request_says_who_asks_and_wants_json() -> None:
-    """User and password go as UTF-8 in the header that HTTP Basic has for them, with the program's name and version."""
+def test_request_headers() -> None:
+    """User and password are sent as UTF-8 by HTTP Basic, with the program's name and version."""
     with Proxy(NOBODY, always(OK)) as proxy:
         Session(Address(proxy.url, "jürgen", "pass:wörd"), QUICK).request("GET", f"{proxy.url}/")
         Session(Address(proxy.url), QUICK).request("GET", f"{proxy.url}/")
@@ -86,8 +86,8 @@ def test_a_request_says_who_asks_and_wants_json() -> None:
         (b"x" * 3_000_000, b"x" * 3_000_000),
     ],
 )
-def test_a_body_arrives_whole(body: object, sent: bytes) -> None:
-    """Bytes are sent as they are, anything else as JSON, with a length that counts bytes, not letters."""
+def test_request_body_is_sent_unchanged(body: object, sent: bytes) -> None:
+    """Bytes are sent as they are, anything else as JSON; the length counts bytes, not characters."""
     with Proxy(NOBODY, always(OK)) as proxy:
         Session(Address(proxy.url), QUICK).request("POST", f"{proxy.url}/db", body)
     [request] = proxy.requests
@@ -96,8 +96,8 @@ def test_a_body_arrives_whole(body: object, sent: bytes) -> None:
     assert request.headers["Content-Type"] == "application/json"
 
 
-def test_the_object_model_of_couchdb_python_works_on_it(address: Address, database: Database) -> None:
-    """``couchdb.Server`` and ``couchdb.Database`` read, write and iterate over this session, non-ASCII text as well."""
+def test_couchdb_python_works_on_the_session(address: Address, database: Database) -> None:
+    """``couchdb.Server`` and ``couchdb.Database`` read, write and iterate, including non-ASCII text."""
     server = couchdb.Server(address.url, session=Session(address, QUICK))
     there = server[database.name]
     doc_id, _ = there.save({"_id": "größe/🔍 +%", "text": "ä €"})
@@ -112,8 +112,8 @@ def test_the_object_model_of_couchdb_python_works_on_it(address: Address, databa
         server.create(database.name)
 
 
-def test_connections_are_kept_and_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests one after the other use one connection; many at once use eight, and no more."""
+def test_connections_are_reused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sequential requests use one connection; concurrent ones at most eight."""
     with Proxy(NOBODY, always(OK)) as proxy:
         accepted: list[object] = []
         accept = proxy._server.process_request
@@ -133,12 +133,12 @@ def test_connections_are_kept_and_shared(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(proxy.requests) == 65
 
 
-# What is repeated.
+# Retries.
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
-def test_a_failure_that_passes_is_repeated(method: str, status: int) -> None:
+def test_temporary_failure_is_retried(method: str, status: int) -> None:
     """Whatever the method, since every request can be repeated, with the same body each time."""
     with Proxy(NOBODY, first(Reply(status), times=3)) as proxy:
         _, _, data = Session(Address(proxy.url), QUICK).request(method, f"{proxy.url}/db", {"a": 1})
@@ -147,8 +147,8 @@ def test_a_failure_that_passes_is_repeated(method: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 1, 5])
-def test_a_failure_is_repeated_as_often_as_set(retries: int) -> None:
-    """And no more; then the error names the request, the status and what to do."""
+def test_number_of_retries_is_configurable(retries: int) -> None:
+    """After the last retry, the error names the request, the status and what to do."""
     with Proxy(NOBODY, always(Reply.json(503, {"error": "nodedown", "reason": "no node"}))) as proxy:
         session = Session(Address(proxy.url), replace(QUICK, retries=retries))
         with pytest.raises(UnreachableError) as caught:
@@ -177,8 +177,8 @@ def test_a_failure_is_repeated_as_often_as_set(retries: int) -> None:
         (501, ProtocolError),
     ],
 )
-def test_a_refusal_is_not_repeated(status: int, error: type[DataloaderError]) -> None:
-    """What asking again does not change is an error at once."""
+def test_refusal_is_not_retried(status: int, error: type[DataloaderError]) -> None:
+    """An error that a retry does not change is raised at once."""
     refused = always(Reply.json(status, {"error": "no", "reason": "never"}))
     with Proxy(NOBODY, refused) as proxy, pytest.raises(error) as caught:
         Session(Address(proxy.url), QUICK).request("GET", f"{proxy.url}/db")
@@ -209,8 +209,8 @@ def test_a_refusal_is_not_repeated(status: int, error: type[DataloaderError]) ->
         ),
     ],
 )
-def test_a_refusal_for_the_user_says_which(user: str | None, status: int, reply: Any, says: str) -> None:
-    """No credentials, wrong ones and too few rights are told apart, for each asks for something else to be done."""
+def test_refused_user_gets_a_specific_error(user: str | None, status: int, reply: Any, says: str) -> None:
+    """No credentials, wrong ones and missing permissions each have their own message."""
     with Proxy(NOBODY, always(Reply.json(status, reply))) as proxy, pytest.raises(CredentialsError, match=says):
         Session(Address(proxy.url, user, "secret"), QUICK).request("PUT", f"{proxy.url}/db")
 
@@ -226,8 +226,8 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-def test_a_reply_that_is_not_whole_is_never_taken(broken: bytes) -> None:
-    """A reply that was cut off is asked for again; if it never comes whole, that is an error."""
+def test_truncated_reply_is_never_used(broken: bytes) -> None:
+    """A truncated reply is retried; if it is never complete, that is an error."""
     whole = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"ok":true}'
     with RawServer(broken, broken, whole) as server:
         _, _, data = Session(Address(server.url), QUICK).request("POST", f"{server.url}/db", {"a": 1})
@@ -238,8 +238,8 @@ def test_a_reply_that_is_not_whole_is_never_taken(broken: bytes) -> None:
     assert len(server.requests) == 1 + QUICK.retries
 
 
-def test_a_host_that_no_name_server_could_have_is_told_at_once(here: Command) -> None:
-    """A label of more than 63 letters (RFC 1035, 2.3.4) makes it no URL."""
+def test_impossible_host_name_is_rejected(here: Command) -> None:
+    """A label of more than 63 letters (RFC 1035, 2.3.4) is not a valid URL."""
     completed = here("check", "--url", f"http://{'a' * 64}.localhost:5984")
     assert completed.code == ExitCode.UNREACHABLE
     assert completed.stderr.endswith(".localhost:5984: is not a URL (write it as http://HOST:PORT)\n")
@@ -256,8 +256,8 @@ def test_a_host_that_no_name_server_could_have_is_told_at_once(here: Command) ->
         (b"H" * 5000 + b"\r\n", "the reply is not HTTP: HHHHHHHH"),
     ],
 )
-def test_what_comes_back_is_told_for_people(reply: bytes, says: str) -> None:
-    """In words, in one line of some length, with nothing in it that a terminal would obey."""
+def test_server_text_in_errors_is_readable(reply: bytes, says: str) -> None:
+    """One line of limited length, without control characters."""
     with RawServer(reply) as server, pytest.raises(UnreachableError) as caught:
         Session(Address(server.url), replace(QUICK, retries=0)).request("GET", f"{server.url}/db")
     assert f": the connection failed: {says}" in str(caught.value)
@@ -265,8 +265,8 @@ def test_what_comes_back_is_told_for_people(reply: bytes, says: str) -> None:
     assert str(caught.value).isprintable()
 
 
-def test_a_reply_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is larger than any reply of a CouchDB is not collected until the memory is full; the session goes on."""
+def test_huge_reply_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply larger than any of CouchDB's does not fill the memory; the session stays usable."""
     monkeypatch.setitem(MAX_REPLIES, "db", 5_000_000)
     with Proxy(NOBODY, always(Reply(200, b"x" * 12_000_000))) as proxy:
         session = Session(Address(proxy.url), QUICK)
@@ -279,8 +279,8 @@ def test_a_reply_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
-def test_a_reply_that_comes_byte_by_byte_is_not_waited_for_without_limit(framing: str) -> None:
-    """Each byte comes in time, and the reply has no end: what the run may lose to failures is the limit."""
+def test_reply_byte_by_byte_times_out(framing: str) -> None:
+    """Each byte arrives in time, but the total time of a run's failures is limited."""
     chunks = b"1\r\nx\r\n" * 20_000 if "chunked" in framing else b"x" * 100_000
     reply = b"HTTP/1.1 200 OK\r\n%s\r\n\r\n%s" % (framing.encode(), chunks)
     start = time.monotonic()
@@ -293,8 +293,8 @@ def test_a_reply_that_comes_byte_by_byte_is_not_waited_for_without_limit(framing
     assert time.monotonic() - start < 30
 
 
-def test_a_connection_that_the_server_has_ended_is_replaced() -> None:
-    """A server that ends connections between requests costs a repeat at most, even where it ends one just then."""
+def test_closed_connection_is_replaced() -> None:
+    """A server that closes idle connections costs at most one retry."""
     with RawServer(b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"ok":true}') as server:
         session = Session(Address(server.url), replace(QUICK, retries=1))
         for _ in range(3):
@@ -302,8 +302,8 @@ def test_a_connection_that_the_server_has_ended_is_replaced() -> None:
     assert len(server.requests) == 3
 
 
-def test_a_server_that_does_not_answer_in_time_is_asked_again() -> None:
-    """After the time-out the request is repeated on a new connection; after all retries it is an error that says so."""
+def test_timeout_is_retried() -> None:
+    """After a timeout, the request is retried on a new connection; after all retries, the error says so."""
     asked: list[Request] = []
     over = Event()
 
@@ -330,7 +330,7 @@ def test_a_server_that_does_not_answer_in_time_is_asked_again() -> None:
             over.set()
 
 
-# How long is waited.
+# Waits.
 
 
 def gaps(patience: Patience, reply: Reply | None = None) -> list[float]:
@@ -349,32 +349,32 @@ def gaps(patience: Patience, reply: Reply | None = None) -> list[float]:
 
 
 @pytest.mark.parametrize("reply", [None, Reply(503)])
-def test_waits_grow(monkeypatch: pytest.MonkeyPatch, reply: Reply | None) -> None:
-    """The first repeat comes after the wait that is set, each further one after twice as long, up to a maximum."""
+def test_waits_double_up_to_a_maximum(monkeypatch: pytest.MonkeyPatch, reply: Reply | None) -> None:
+    """The first retry waits as configured, each further one twice as long, up to a maximum."""
     monkeypatch.setattr("dataloader.couch.retries.RETRY_JITTER", 0.0)
     monkeypatch.setattr("dataloader.couch.retries.RETRY_WAIT_MAX", 0.1)
     waits = gaps(Patience(retries=7, wait=0.03), reply)
     assert len(waits) == 7
     assert all(wait >= least for wait, least in zip(waits, (0.03, 0.06, 0.1, 0.1, 0.1, 0.1, 0.1), strict=True))
-    # Doubled without a maximum, it would be 1.92.
+    # Without the maximum, it would be 1.92.
     assert waits[-1] < 1.9
 
 
-def test_waits_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each wait has a random part, so that many loaders that fail together do not come back together."""
+def test_waits_have_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each wait has a random part, so that many loaders do not retry at the same time."""
     monkeypatch.setattr("dataloader.couch.retries.RETRY_WAIT_MAX", 0.001)
     waits = gaps(Patience(retries=8, wait=0.001))
     assert max(waits) - min(waits) > 0.03
 
 
-def test_a_servers_wish_to_wait_is_honoured() -> None:
-    """``Retry-After`` takes the place of the tool's own, shorter wait."""
+def test_retry_after_is_honoured() -> None:
+    """``Retry-After`` replaces the shorter wait of the tool."""
     [wait] = gaps(Patience(retries=1, wait=0.001), Reply(429, b"", {"Retry-After": "1"}))
     assert wait >= 1
 
 
-def test_the_waits_of_a_run_have_a_limit() -> None:
-    """However long a server asks to wait, a run waits no longer than is set, over all its requests together."""
+def test_total_wait_is_limited() -> None:
+    """Whatever a server asks for, all requests of a run together wait no longer than configured."""
     patience = Patience(retries=50, wait=0.01, total=0.3)
     start = time.monotonic()
     with Proxy(NOBODY, always(Reply(503, b"", {"Retry-After": "3600"}))) as proxy:
@@ -383,12 +383,12 @@ def test_the_waits_of_a_run_have_a_limit() -> None:
             with pytest.raises(UnreachableError):
                 session.request("GET", f"{proxy.url}/db")
     assert 0.3 <= time.monotonic() - start < 5
-    # One wait, cut to what is left, then none: each further request is made once.
+    # One wait, cut to the remaining time, then none: each further request is made once.
     assert len(proxy.requests) == 4
 
 
-def test_waiting_can_be_switched_off() -> None:
-    """With ``DATALOADER_RETRY_WAIT=0`` repeats come at once, whatever the server asks for."""
+def test_waiting_can_be_turned_off() -> None:
+    """With ``DATALOADER_RETRY_WAIT=0``, retries happen at once, whatever the server asks for."""
     waits = gaps(Patience(retries=6, wait=0, total=4), Reply(503, b"", {"Retry-After": "3600"}))
     assert len(waits) == 6
     assert sum(waits) < 5
@@ -408,10 +408,10 @@ def test_waiting_can_be_switched_off() -> None:
         ("DATALOADER_RETRY_TOTAL", "inf", "must be a number, 0 or more and at most 100,000"),
     ],
 )
-def test_a_setting_that_is_no_sensible_number_is_refused(
+def test_invalid_setting_is_an_error(
     here: Command, monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
 ) -> None:
-    """A slip in the environment is one line with the variable's name, before anything is asked of a server."""
+    """The error is one line with the variable's name, before any request is made."""
     monkeypatch.setenv(name, value)
     completed = here("check", "--url", NOBODY)
     assert (completed.code, completed.stderr) == (
@@ -421,7 +421,7 @@ def test_a_setting_that_is_no_sensible_number_is_refused(
 
 
 def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each variable sets what it says; one that is empty sets nothing."""
+    """Each variable is used; an empty one is ignored."""
     values = {"TIMEOUT": "1.5", "CONNECT_TIMEOUT": "3", "RETRIES": "2", "RETRY_WAIT": "0.5", "RETRY_TOTAL": "7"}
     for name, value in values.items():
         monkeypatch.setenv(f"DATALOADER_{name}", value)
@@ -431,10 +431,10 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert Patience.from_environment() == Patience(timeout=30, retries=6, wait=0.25, total=300, connect=10)
 
 
-def test_a_connection_that_does_not_come_about_is_given_up_in_time() -> None:
-    """After ``DATALOADER_CONNECT_TIMEOUT`` seconds, however long a reply would be waited for."""
+def test_connect_timeout() -> None:
+    """Connecting fails after ``DATALOADER_CONNECT_TIMEOUT`` seconds, whatever the timeout of replies."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
-        # Linux lets one more in than the backlog says; the next waits for somebody to take these.
+        # Linux accepts one more than the backlog; the next one waits until these are accepted.
         address = listener.getsockname()
         for _ in range(3):
             waiting = stack.enter_context(socket.socket())
@@ -447,17 +447,17 @@ def test_a_connection_that_does_not_come_about_is_given_up_in_time() -> None:
         assert time.monotonic() - start < 10
 
 
-def test_an_address_is_shown_without_its_password() -> None:
-    """Neither ``repr`` nor ``str``, nor the ``repr`` of a target that holds it, shows the password."""
+def test_address_is_shown_without_its_password() -> None:
+    """Neither ``repr`` nor ``str``, nor the ``repr`` of a target, shows the password."""
     address = Address("http://127.0.0.1", "admin", "the password", Tls(Path("ca.pem")))
     assert "the password" not in f"{address!r} {address}"
 
 
-# What the server says.
+# The server's answers.
 
 
-def test_the_server_says_who_one_is(address: Address, server: Server, plain_user: tuple[str, str]) -> None:
-    """``user`` tells the name and whether it is a server admin's; only an admin is told of the cluster's nodes."""
+def test_user_and_nodes_of_the_server(address: Address, server: Server, plain_user: tuple[str, str]) -> None:
+    """``user`` returns the name and whether it is a server admin; only admins may list the cluster's nodes."""
     assert server.user() == (address.user, True)
     reader = Server(Address(address.url, *plain_user), QUICK)
     assert reader.user() == (plain_user[0], False)
@@ -465,8 +465,8 @@ def test_the_server_says_who_one_is(address: Address, server: Server, plain_user
     assert server.nodes().away == ()
 
 
-def test_creating_and_deleting_a_database_can_be_repeated(server: Server, prefix: str) -> None:
-    """Each says, or shows, how it is afterwards, whoever did it."""
+def test_create_and_delete_are_idempotent(server: Server, prefix: str) -> None:
+    """Each succeeds, or returns the result, whoever did it."""
     database = server.database(f"{prefix}gpii")
     assert (database.exists(), database.info(), database.update_seq()) == (False, None, 0)
     assert database.create()
@@ -477,8 +477,8 @@ def test_creating_and_deleting_a_database_can_be_repeated(server: Server, prefix
     assert not database.exists()
 
 
-def test_what_a_server_does_not_take_is_told_by_document(proxied: Proxied, database: Database) -> None:
-    """Of documents written together, those that the server rejects come back with the reason; the others are there."""
+def test_write_returns_rejected_documents(proxied: Proxied, database: Database) -> None:
+    """Rejected documents are returned with the reason; the others are written."""
 
     def reject(request: Request, forward: Forward) -> Reply:
         if request.endpoint != "_bulk_docs":
@@ -497,10 +497,10 @@ def test_what_a_server_does_not_take_is_told_by_document(proxied: Proxied, datab
         get(database, "b")
 
 
-def test_a_database_that_vanishes_is_an_error_of_one_line(
+def test_database_that_disappears_is_an_error(
     here: Command, target: Target, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody deletes a database whenever a load writes to it: the load makes it again, and gives up in the end."""
+    """If somebody keeps deleting a database, the load creates it again, and finally fails with one line."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
 

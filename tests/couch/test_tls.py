@@ -1,4 +1,4 @@
-"""TLS: who is trusted, who is not and what is said then, and who shows a certificate; with authorities of our own."""
+"""TLS with test certificate authorities: trust, its errors, and client certificates."""
 
 import re
 import socket
@@ -39,7 +39,7 @@ Speaks = Callable[..., ssl.SSLContext]
 
 @dataclass(frozen=True)
 class Authority:
-    """An authority that nobody knows, and its certificate as a file."""
+    """A test certificate authority, with its certificate as a file."""
 
     ca: trustme.CA
     file: Path
@@ -57,24 +57,24 @@ def _authority(folder: Path) -> Authority:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """The authority of the server's certificates."""
+    """The authority that signs server certificates."""
     return _authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="session")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """The authority of the clients' certificates."""
+    """The authority that signs client certificates."""
     return _authority(tmp_path_factory.mktemp("clients"))
 
 
 @pytest.fixture(scope="session")
 def certificate(authority: Authority) -> trustme.LeafCert:
-    """A good certificate for this machine."""
+    """A valid certificate for this machine."""
     return authority.issue(HERE, "localhost")
 
 
 def speaking(certificate: trustme.LeafCert, clients: Authority | None = None) -> ssl.SSLContext:
-    """Return what a server needs to speak TLS, and to want certificates of clients."""
+    """Return the TLS context of a server; with ``clients``, it requires client certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     if clients is not None:
@@ -84,7 +84,7 @@ def speaking(certificate: trustme.LeafCert, clients: Authority | None = None) ->
 
 
 def write_client(folder: Path, certificate: trustme.LeafCert) -> tuple[Path, Path]:
-    """Write a client's certificate and its key as files of their own."""
+    """Write a client certificate and its key as separate files."""
     cert, key = folder / "client.pem", folder / "client.key"
     cert.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
     key.write_bytes(certificate.private_key_pem.bytes())
@@ -94,7 +94,7 @@ def write_client(folder: Path, certificate: trustme.LeafCert) -> tuple[Path, Pat
 
 @pytest.fixture
 def told(here: Command) -> Callable[..., str]:
-    """Have a server checked, and return the one line that is told of it: ``told(url, option…)``."""
+    """Run ``check`` on a server, and return its one-line error: ``told(url, option…)``."""
 
     def told(url: str, *options: object, code: ExitCode = ExitCode.UNREACHABLE) -> str:
         completed = here("check", "--url", url, *options)
@@ -127,11 +127,11 @@ def load(
     return lambda *options: here("load", manifest, "--snapsets", snapsets, *options, "--json")
 
 
-def test_a_whole_load_goes_over_tls_with_certificates_on_both_sides(
+def test_load_with_client_certificate(
     load: Callable[..., Completed], here: Command, server: Server, target: Target, authority: Authority,
     clients: Authority, certificate: trustme.LeafCert, tmp_path: Path,
 ) -> None:  # fmt: skip
-    """By options and by a target file, the load that a plain one would find done."""
+    """By options and by a target file; a plain load then finds nothing left to do."""
     cert, key = write_client(tmp_path, clients.issue("loader@example.org"))
     on_target = ("--prefix", target.prefix, "--model", target.model.name, "--environment", "ci")
     with Proxy(target.address.url, tls=speaking(certificate, clients)) as proxy:
@@ -154,8 +154,8 @@ def test_a_whole_load_goes_over_tls_with_certificates_on_both_sides(
     assert snapshot(server, target) == there
 
 
-def test_nodes_with_tls_are_asked_in_turn(authority: Authority, certificate: trustme.LeafCert) -> None:
-    """One authority vouches for all of them; one that hangs in the handshake is passed over."""
+def test_tls_nodes_are_tried_in_turn(authority: Authority, certificate: trustme.LeafCert) -> None:
+    """One authority signs for all of them; a node that hangs in the handshake is skipped."""
     quick = replace(QUICK, connect=0.3)
     with RawServer(b"") as dead, Proxy(NOBODY, greeting, speaking(certificate)) as proxy:
         address = Address(dead.url.replace("http:", "https:"), tls=Tls(authority.file), others=(proxy.url,))
@@ -163,10 +163,10 @@ def test_nodes_with_tls_are_asked_in_turn(authority: Authority, certificate: tru
     assert proxy.requests
 
 
-def test_certificate_and_key_may_stand_in_one_file(
+def test_client_certificate_and_key_in_one_file(
     authority: Authority, clients: Authority, certificate: trustme.LeafCert, tmp_path: Path
 ) -> None:
-    """As tools write them that know of one file only."""
+    """Some tools write them into one file."""
     both = tmp_path / "both.pem"
     both.write_bytes(clients.issue("loader@example.org").private_key_and_cert_chain_pem.bytes())
     with Proxy(NOBODY, greeting, speaking(certificate, clients)) as proxy:
@@ -176,8 +176,8 @@ def test_certificate_and_key_may_stand_in_one_file(
 # What is wrong with a server.
 
 
-def test_each_way_of_not_being_trusted_has_a_line_of_its_own(told: Callable[..., str], authority: Authority) -> None:
-    """Expired, not valid yet, another's, self-signed, of an unknown authority: what is wrong, and what to do."""
+def test_each_certificate_error_has_its_own_message(told: Callable[..., str], authority: Authority) -> None:
+    """Expired, not valid yet, wrong host, self-signed, unknown authority: each says what to do."""
     itself = authority.ca
     own = trustme.CA()
     cases: list[tuple[ssl.SSLContext, Path | None, str]] = [
@@ -219,15 +219,15 @@ def test_each_way_of_not_being_trusted_has_a_line_of_its_own(told: Callable[...,
 
 
 def self_signed(ca: trustme.CA) -> ssl.SSLContext:
-    """Return what a server has that is its own authority."""
+    """Return the TLS context of a server with a self-signed certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with ca.cert_pem.tempfile() as cert, ca.private_key_pem.tempfile() as key:
         context.load_cert_chain(cert, key)
     return context
 
 
-def test_a_name_that_is_not_the_certificates_is_refused(authority: Authority) -> None:
-    """The same server under a name that its certificate has not is somebody else, whose ever the certificate is."""
+def test_certificate_for_another_host_is_rejected(authority: Authority) -> None:
+    """A name that the certificate does not list is rejected, whoever signed it."""
     with Proxy(NOBODY, greeting, speaking(authority.issue("localhost"))) as proxy:
         named = proxy.url.replace(HERE, "localhost")
         assert Server(Address(named, tls=Tls(authority.file)), QUICK).welcome().version == "3.5.0"
@@ -235,8 +235,8 @@ def test_a_name_that_is_not_the_certificates_is_refused(authority: Authority) ->
             Server(Address(proxy.url, tls=Tls(authority.file)), QUICK).welcome()
 
 
-def test_no_node_without_trust_is_turned_to_or_from(authority: Authority, certificate: trustme.LeafCert) -> None:
-    """A certificate that is wrong is not a node that is down: it is told at once, and nothing is sent."""
+def test_untrusted_node_is_an_error(authority: Authority, certificate: trustme.LeafCert) -> None:
+    """An invalid certificate does not count as a node that is down: it is reported at once, and nothing is sent."""
     stranger = speaking(trustme.CA().issue_cert(HERE))
     with Proxy(NOBODY, greeting, stranger) as bad, Proxy(NOBODY, greeting, speaking(certificate)) as good:
         for url, others in ((bad.url, (good.url,)), ("https://127.0.0.1:9", (bad.url,))):
@@ -247,10 +247,10 @@ def test_no_node_without_trust_is_turned_to_or_from(authority: Authority, certif
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_the_wrong_protocol_is_told_at_once(
+def test_wrong_scheme_is_reported_at_once(
     told: Callable[..., str], monkeypatch: pytest.MonkeyPatch, certificate: trustme.LeafCert, scheme: str
 ) -> None:
-    """With all the waits that there usually are, a URL with the wrong scheme is one line, not half a minute."""
+    """Even with the usual waits, http instead of https is one line, without delay."""
     monkeypatch.delenv("DATALOADER_RETRY_WAIT")
     sleeps: list[float] = []
     monkeypatch.setattr("time.sleep", sleeps.append)
@@ -266,8 +266,8 @@ def test_the_wrong_protocol_is_told_at_once(
     assert sleeps == []
 
 
-def test_a_failure_is_looked_into_once(told: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a further connection did not tell at first, it is not asked for at every repeat."""
+def test_failure_is_examined_only_once(told: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The additional connection that finds the cause is not made before every retry."""
     looked: list[str] = []
     monkeypatch.setattr("dataloader.couch.tls.look_into", lambda url, _: looked.append(url))
     with RawServer(b"") as server:
@@ -276,18 +276,18 @@ def test_a_failure_is_looked_into_once(told: Callable[..., str], monkeypatch: py
     assert len(server.requests) == 1 + QUICK.retries
 
 
-def test_a_port_that_waits_for_the_end_of_a_line_is_told_of_too(
+def test_plain_port_that_waits_for_a_line_is_recognized(
     told: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A plain server that lets a TLS handshake hang is found out after the time-out, not after two."""
+    """A plain server that lets the TLS handshake hang is found after one timeout, not two."""
     monkeypatch.setenv("DATALOADER_CONNECT_TIMEOUT", "0.5")
     with RawServer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as server:
         url = server.url.replace("http:", "https:")
         assert "the server does not use TLS" in told(url)
 
 
-def test_what_has_no_words_of_its_own_is_told_as_it_is(told: Callable[..., str]) -> None:
-    """A server with another complaint ends the command at once, with what it says."""
+def test_other_tls_error_is_reported_as_it_is(told: Callable[..., str]) -> None:
+    """Any other alert of a server ends the command at once, with its text."""
 
     def complain(listener: socket.socket) -> None:
         connection, _ = listener.accept()
@@ -307,15 +307,15 @@ def test_what_has_no_words_of_its_own_is_told_as_it_is(told: Callable[..., str])
     assert line.endswith("(see the server's log)")
 
 
-# Certificates of clients.
+# Client certificates.
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_server_that_wants_a_client_certificate_is_told_of(
+def test_server_that_requires_a_client_certificate(
     told: Callable[..., str], authority: Authority, clients: Authority, certificate: trustme.LeafCert,
     tmp_path: Path, version: ssl.TLSVersion,
 ) -> None:  # fmt: skip
-    """None, and one that the server does not accept, each have a line with what to do."""
+    """No certificate, and one that the server rejects, each have a message with what to do."""
     context = speaking(certificate, clients)
     context.maximum_version = version
     todo = "(give --client-cert and --client-key, or client_cert and client_key in the target file)"
@@ -325,7 +325,7 @@ def test_a_server_that_wants_a_client_certificate_is_told_of(
         code = ExitCode.UNREACHABLE
         rule = "the server aborts the TLS handshake; it may require a client certificate"
     with Proxy(NOBODY, greeting, context) as proxy:
-        # What is said of it may be lost on the way, more often than not.
+        # The alert is often lost.
         for _ in range(5):
             assert told(proxy.url, "--ca-file", authority.file, code=code) == f"{proxy.url}: {rule} {todo}"
         for certificate_, alert in (
@@ -341,10 +341,10 @@ def test_a_server_that_wants_a_client_certificate_is_told_of(
     assert proxy.requests == []
 
 
-def test_files_that_do_not_hold_what_they_should_are_told(
+def test_invalid_certificate_files_are_reported(
     told: Callable[..., str], authority: Authority, clients: Authority, tmp_path: Path
 ) -> None:
-    """Missing, empty, another's key, a key with a passphrase: each names its file, before anything is asked."""
+    """Missing, empty, the wrong key, an encrypted key: each error names its file, before any request."""
     url = "https://127.0.0.1:9"
     cert, key = write_client(tmp_path, clients.issue("loader@example.org"))
     other = tmp_path / "other.key"
@@ -387,8 +387,8 @@ def test_files_that_do_not_hold_what_they_should_are_told(
         assert told(url, *options, code=ExitCode.FILE) == says
 
 
-def test_options_that_do_not_fit_are_refused(told: Callable[..., str], tmp_path: Path) -> None:
-    """A certificate without TLS, or a key without one, is a slip."""
+def test_tls_options_that_do_not_fit_are_rejected(told: Callable[..., str], tmp_path: Path) -> None:
+    """A CA certificate without TLS, or a key without a certificate, is a mistake."""
     for option in ("--ca-file", "--client-cert"):
         assert told("http://127.0.0.1:9", option, "x.pem", code=ExitCode.USAGE) == (
             f"{option}: only applies to https (write the URL with https://)"
@@ -399,14 +399,14 @@ def test_options_that_do_not_fit_are_refused(told: Callable[..., str], tmp_path:
     )
 
 
-# Nobody verified.
+# Without verification.
 
 
-def test_what_is_not_verified_is_warned_of_every_time(
+def test_insecure_is_a_warning_every_time(
     here: Command, given: tuple[Path, Path], target: Target, credentials: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """``--insecure`` takes any certificate, and says so on stderr, in quiet and JSON modes, too."""
+    """``--insecure`` accepts any certificate, and warns on stderr, also with --quiet and --json."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
     context = speaking(trustme.CA().issue_cert("another.example.org", not_after=YESTERDAY))
@@ -423,8 +423,8 @@ def test_what_is_not_verified_is_warned_of_every_time(
 
 
 @pytest.mark.parametrize("environment", ["staging", "production"])
-def test_a_protected_target_is_always_verified(here: Command, tmp_path: Path, environment: str) -> None:
-    """By an option or in the target file, a staging or production target refuses to do without."""
+def test_protected_target_requires_verification(here: Command, tmp_path: Path, environment: str) -> None:
+    """Staging and production targets refuse ``--insecure``, by option or in the target file."""
     url = "https://127.0.0.1:9"
     todo = "(give the server's CA certificate with --ca-file, or ca_file in the target file)"
     path = tmp_path / "dataloader.toml"
@@ -439,8 +439,8 @@ def test_a_protected_target_is_always_verified(here: Command, tmp_path: Path, en
     assert resolve(url=url, environment="ci", tls=Tls(insecure=True)).warnings
 
 
-def test_a_target_file_may_switch_it_off_elsewhere(tmp_path: Path) -> None:
-    """With the same warning, which names the target; switched on, it is as if it were not there."""
+def test_target_file_can_turn_verification_off(tmp_path: Path) -> None:
+    """With the same warning, which names the target; turned on, it has no effect."""
     path = tmp_path / "dataloader.toml"
     for value in ("true", "false"):
         path.write_text(

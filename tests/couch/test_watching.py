@@ -1,4 +1,4 @@
-"""Watching a long command: bars on a terminal, lines elsewhere, JSON for machines."""
+"""Progress of a long command: bars on a terminal, lines elsewhere, JSON for machines."""
 
 import json
 import os
@@ -20,10 +20,10 @@ from dataloader.target import Target
 from tests.support.command import Command
 
 
-def test_a_line_of_progress_says_step_rate_and_time_left(
+def test_progress_line_has_step_rate_and_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where stderr is no terminal, a line now and then tells how far it has come."""
+    """If stderr is not a terminal, a line now and then shows the progress."""
     monkeypatch.setenv("DATALOADER_PROGRESS_INTERVAL", "0")
     progress = Progress(Output())
     progress("auth: user", 500, 2000)
@@ -32,17 +32,17 @@ def test_a_line_of_progress_says_step_rate_and_time_left(
     assert line.endswith(" s left\n")
 
 
-def test_a_step_of_unknown_size_is_told_as_under_way(
+def test_step_of_unknown_size_is_shown_as_running(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that does not tell how far an index has come is at least said to be at it."""
+    """If the server does not report how far an index is, the line says that it is being built."""
     monkeypatch.setenv("DATALOADER_PROGRESS_INTERVAL", "0")
     Progress(Output())("auth: index of views", 0, 0)
     assert capsys.readouterr().err == "auth: index of views: under way\n"
 
 
-def test_no_line_comes_before_its_time(capsys: pytest.CaptureFixture[str]) -> None:
-    """The first line comes after 30 seconds, so that quick steps leave logs alone."""
+def test_first_progress_line_comes_after_an_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    """It comes after 30 seconds, so that short steps do not fill logs."""
     progress = Progress(Output())
     for done in range(100):
         progress("auth: user", done, 100)
@@ -50,7 +50,7 @@ def test_no_line_comes_before_its_time(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_quiet_shows_no_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--quiet`` is quiet."""
+    """``--quiet`` prints no progress."""
     monkeypatch.setenv("DATALOADER_PROGRESS_INTERVAL", "0")
     output = Output()
     output.quiet = True
@@ -58,8 +58,8 @@ def test_quiet_shows_no_progress(capsys: pytest.CaptureFixture[str], monkeypatch
     assert capsys.readouterr().err == ""
 
 
-def test_progress_for_machines_is_a_json_object_a_line(command: Command, tmp_path: Path) -> None:
-    """``--log-format json`` makes every line on stderr an object with time, level and message."""
+def test_json_progress_is_one_object_per_line(command: Command, tmp_path: Path) -> None:
+    """With ``--log-format json``, every line on stderr is an object with time, level and message."""
     completed = command(
         *("generate", "big", "--cards", "3000", "--out", tmp_path, "--log-format", "json"),
         env={"DATALOADER_PROGRESS_INTERVAL": "0"},
@@ -72,7 +72,7 @@ def test_progress_for_machines_is_a_json_object_a_line(command: Command, tmp_pat
     assert all({"time", "level", "message", "step", "rate", "seconds_left"} <= line.keys() for line in lines)
 
 
-def test_errors_for_machines_are_json_too(command: Command) -> None:
+def test_json_errors_have_an_exit_code(command: Command) -> None:
     """An error's line has its exit code."""
     completed = command("validate", "nowhere.batch.jsonl", "--log-format", "json")
     [line] = [json.loads(line) for line in completed.stderr.splitlines()]
@@ -80,10 +80,10 @@ def test_errors_for_machines_are_json_too(command: Command) -> None:
     assert "nowhere.batch.jsonl" in line["message"]
 
 
-def test_building_an_index_is_a_step_too(
+def test_building_an_index_has_progress(
     server: Server, target: Target, sources: list[Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the server builds the views' indexes, progress goes on, by the server's own task list where it has one."""
+    """While views are indexed, progress follows the server's task list if there is one."""
     monkeypatch.setattr("dataloader.replication.indexes.INDEX_LOOK", 0.0)
     steps: dict[str, list[tuple[int, int]]] = {}
     load(
@@ -95,8 +95,8 @@ def test_building_an_index_is_a_step_too(
     assert all(0 <= done <= total for done, total in steps[name])
 
 
-def test_a_long_step_has_a_bar_on_a_terminal() -> None:
-    """On a terminal a step that takes longer than a second shows a bar, and takes it away again."""
+def test_long_step_has_a_bar_on_a_terminal() -> None:
+    """A step of more than a second shows a bar, and removes it at the end."""
     script = (
         "import time\n"
         "from dataloader.cli._output import Output\n"

@@ -1,1 +1,1 @@
-"""Tests of faults."""
+"""Commands under faults: failed requests, killed processes, concurrent users."""

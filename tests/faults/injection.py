@@ -1,7 +1,7 @@
-"""Faults on the way to a server, each put in the way of a chosen request.
+"""Faults of the connection or the server, injected into chosen requests.
 
-What a request is called (``POST /DB/_bulk_docs``) does not depend on a target's prefix, nor on which document or
-view it is about, so that the same kinds come up on every target, and a table can be made of them.
+The name of a request (``POST /DB/_bulk_docs``) does not depend on a target's prefix, document or view, so the same
+kinds appear on every target and can be listed in a table.
 """
 
 import json
@@ -20,13 +20,13 @@ import urllib3.util.connection
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request
 
 PAGE = Reply(0, b"<!DOCTYPE html><title>Out of order</title>", {"Content-Type": "text/html"})
-"""What balancers and proxies say, of any status."""
+"""Bodies of load balancers and proxies, for any status."""
 LONGEST = 60.0
-"""Seconds after which a reply that comes too late is given up, should a test hang."""
+"""Seconds after which a late reply is given up, in case a test hangs."""
 
 
 def kind_of(request: Request) -> str:
-    """Return what a request is called."""
+    """Return the name of a kind of request."""
     path = request.path
     if path != "/" and not path.startswith("/_"):
         endpoint = re.sub(r"(?<=/_view/).*", "VIEW", request.endpoint)
@@ -36,31 +36,31 @@ def kind_of(request: Request) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Asked:
-    """A request as it can be found again in another run of the same command on another target."""
+    """A request in a form that identifies it in another run of the same command on another target."""
 
     kind: str
     documents: int
-    """How many documents it is about, as far as its body says."""
+    """The number of documents it is about, according to its body."""
     rest: str
-    """The rest of what it says."""
+    """The rest of its content."""
     nth: int = 1
-    """The how many-th it is of those that are alike, from 1."""
+    """Its position among identical requests, from 1."""
 
     @classmethod
     def of(cls, request: Request, prefix: str) -> "Asked":
-        """Describe a request on a target with a prefix."""
+        """Describe a request, given the target's prefix."""
         target, body = (text.replace(prefix, "") for text in (unquote(request.target), request.body.decode()))
         return cls(kind_of(request), _documents(request.body), f"{target} {body}")
 
 
 def _documents(body: bytes) -> int:
     data = json.loads(body) if body else {}
-    # _bulk_docs and _bulk_get have a list of documents, _all_docs and views one of keys; _revs_diff has IDs.
+    # _bulk_docs and _bulk_get have a list of documents, _all_docs and views a list of keys, _revs_diff has IDs.
     return len(data.get("docs", data.get("keys", data)))
 
 
 def all_asked(requests: list[Request], prefix: str) -> list[Asked]:
-    """Describe all requests of a run, each kind together; the order is the same whatever that of the requests."""
+    """Describe all requests of a run, grouped by kind; independent of their order."""
     seen: Counter[Asked] = Counter()
     found = []
     for request in requests:
@@ -72,13 +72,13 @@ def all_asked(requests: list[Request], prefix: str) -> list[Asked]:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong with a request."""
+    """A fault of a request."""
 
     says: str
-    """What happens, for the table's legend."""
+    """What happens, for the legend of the table."""
     hook: Callable[["Injector", Request, Forward], Reply]
     path: str = ""
-    """The client's way through it, shared by faults that are all the same to it; by default one of its own."""
+    """The code path of the client, shared by faults that it treats alike; by default its own."""
     slow: bool = False
     """Whether it lasts longer than the client waits."""
 
@@ -98,7 +98,7 @@ def _reset_after(injector: "Injector", request: Request, forward: Forward) -> Re
 
 
 def _cut_head(injector: "Injector", request: Request, forward: Forward) -> Reply:
-    # In the middle of the first header, the length not being there yet.
+    # In the middle of the first header, before the length.
     return replace(forward(request), cut_head=len("HTTP/1.1 200 OK\r\nCache"))
 
 
@@ -149,40 +149,40 @@ FAULTS = {
     "504": Fault("504 Gateway Timeout, as HTML; the server handles the request", _not_waited_for, "5xx"),
     "202": Fault("the server handles the request; 202 Accepted instead of 200 or 201", _accepted),
 }
-"""Every fault by its name."""
+"""Every fault, by name."""
 FAILURE = "any failure"
 COLUMNS = (FAILURE, "413", "202")
-"""What faults come to: all but two of them come to the same."""
+"""The columns of the table: all faults but two have the same results."""
 PATHS: dict[str, list[str]] = {}
-"""The failures by the client's ways through them."""
+"""The failures, by code path of the client."""
 for _name, _fault in FAULTS.items():
     if _name not in COLUMNS:
         PATHS.setdefault(_fault.path or _name, []).append(_name)
 
 
 def column(fault: str) -> str:
-    """Return the column of docs/faults.md that a fault belongs to."""
+    """Return the column of docs/faults.md for a fault."""
     return fault if fault in COLUMNS else FAILURE
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Which requests a fault is put in the way of."""
+    """Which requests a fault affects."""
 
     asked: Asked
     for_good: bool
-    """Whether all later ones of its kind are hit, too."""
+    """Whether all later requests of the same kind fail, too."""
     any_like_it: bool = False
-    """Whether the first one of its kind is as good, as where a server does not get the same ones each time."""
+    """Whether the first request of its kind may be used instead, if runs do not make the same requests."""
 
 
 class Injector:
-    """A hook that puts a fault in the way of some requests and passes on the others."""
+    """A hook that fails some requests and forwards the others."""
 
     def __init__(self, proxy: Proxy, fault: Fault, way: Way, prefix: str) -> None:
         self.proxy = proxy
         self.over = Event()
-        """Set when the run is over, and nobody waits for a late reply any more."""
+        """Set at the end of the run, when nothing waits for a late reply any more."""
         self.hits = 0
         self._fault = fault
         self._way = way
@@ -191,7 +191,7 @@ class Injector:
         self._lock = Lock()
 
     def __call__(self, request: Request, forward: Forward) -> Reply:
-        """Fail a request, or pass it on."""
+        """Fail a request, or forward it."""
         asked = Asked.of(request, self._prefix)
         if asked.kind != self._way.asked.kind:
             return forward(request)
@@ -203,19 +203,19 @@ class Injector:
         return self._fault.hook(self, request, forward) if hit else forward(request)
 
     def refused(self) -> None:
-        """Take note that somebody has been refused; once is enough, unless it is to be for good."""
+        """Record that a connection was refused; once is enough, unless the fault is permanent."""
         if not self._way.for_good:
             self.proxy.listen()
 
 
 @contextmanager
 def injected(proxy: Proxy, fault: Fault, way: Way, prefix: str) -> Iterator[Injector]:
-    """Put a fault in the way, from the beginning of a block to its end; the client has to be in this process."""
+    """Inject a fault during a block; the client must be in this process."""
     injector = Injector(proxy, fault, way, prefix)
     connect = urllib3.util.connection.create_connection
 
     def watched(*args: Any, **options: Any) -> Any:
-        # Only the client sees that a connection is refused: there is nobody on the other side.
+        # Only the client notices a refused connection: there is no server.
         try:
             return connect(*args, **options)
         except ConnectionRefusedError:

@@ -1,7 +1,7 @@
-"""Runs of every command with a fault in the way: the cases, and what becomes of one.
+"""Run every command with faults: the cases, and their outcomes.
 
-A case has a target of its own on the real server, with a proxy before it; the command runs in the same process.
-Processes of their own carry out several at once.
+A case has its own target on the real server, behind a proxy; the command runs in the same process. Several processes
+run cases in parallel.
 """
 
 import io
@@ -27,9 +27,9 @@ from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.server import QUICK
 
 RETRIES = 2
-"""Of a fault that lasts; short ones are got through with fewer."""
+"""Retries with a permanent fault; temporary ones need fewer."""
 SHORTEST = 0.4
-"""Seconds to wait for a reply that is too late, at least."""
+"""Seconds to wait for a late reply, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,18 @@ class Scenario:
 
     name: str
     arguments: tuple[str, ...]
-    """With what it needs besides its target; FOLDER in them is one that each case has for itself."""
+    """The arguments, without the target; FOLDER in them is replaced by a folder for each case."""
     start: State
-    """What is on the target before it."""
+    """The state of the target before the command."""
     extra: Callable[[Path], State] | None = None
-    """Reads what it leaves in its folder, which belongs to the state that it comes to."""
+    """Reads the files that it leaves in its folder, which are part of the resulting state."""
     prefix: str | None = None
-    """Of a target on which that stands already, for a command that writes nothing; None has one made for each run."""
+    """The prefix of a target with that state, for a command that writes nothing; None to create one for each run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a command came to."""
+    """The result of a command."""
 
     code: int
     stdout: str
@@ -57,43 +57,43 @@ class Ran:
 
     @property
     def data(self) -> dict[str, Any]:
-        """All that it says, but for times, how much was asked, and the names of files and databases."""
+        """The JSON output without times, request counts, and names of files and databases."""
         data: dict[str, Any] = json.loads(self.stdout)
         if isinstance(data.get("created"), str):
-            # A backup's time; of a load, it is a count.
+            # The time of a backup; for a load, it is a count.
             del data["created"]
         return {name: value for name, value in data.items() if name not in _VARIES and not name.startswith("seconds")}
 
     @property
     def result(self) -> dict[str, Any]:
-        """What it says of its work, whether or not there was something to report about copies."""
+        """The result of its work, without what it reports about copies."""
         return {name: value for name, value in self.data.items() if name not in _ABOUT_THE_RUN}
 
 
 _VARIES = {"time", "created_databases", "bytes", "digest", "seal", "resumed", "url"}
-"""What differs from run to run, or, where a request is repeated, tells who did something that was wanted."""
+"""Members that differ from run to run, or that tell who wrote something if a request is retried."""
 _ABOUT_THE_RUN = {"ok", "error", "exit_code", "short_of_copies"}
-"""What says of a run that copies were short, as a 202 has it say."""
+"""Members that report missing copies, as after a 202."""
 
 NOW = "2020-11-23T00:00:00.000Z"
-"""The time at which every card is revoked, so that two runs come to the same."""
+"""The time at which every card is revoked, so that two runs have the same result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a scenario comes to without a fault."""
+    """The result of a scenario without a fault."""
 
     ran: Ran
     start: State
     end: State
     asked: list[Asked]
     slowest: float
-    """Seconds that the slowest request took."""
+    """Duration of the slowest request in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A fault in the way of some requests of a scenario."""
+    """A fault in some requests of a scenario."""
 
     scenario: str
     model: str
@@ -110,26 +110,26 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a case."""
+    """The outcome of a case."""
 
     case: Case
     hits: int
-    """How many requests were failed."""
+    """How many requests failed."""
     first: Ran
     end: State
     again: Ran | None
-    """The same command after that, without a fault; None where there was nothing to make good."""
+    """The same command afterwards without a fault; None if there was nothing left to do."""
     end_again: State
 
 
 def prepare(folder: Path, environment: dict[str, str]) -> None:
-    """Make this process one that carries out cases."""
+    """Prepare this process for running cases."""
     os.chdir(folder)
     os.environ.update(environment)
 
 
 def reference(address: Address, scenario: Scenario, model: str) -> Reference:
-    """Carry a scenario out without a fault."""
+    """Run a scenario without a fault."""
     slowest = 0.0
 
     def timed(request: Request, forward: Forward) -> Reply:
@@ -146,8 +146,8 @@ def reference(address: Address, scenario: Scenario, model: str) -> Reference:
 
 
 def outcome(address: Address, case: Case, scenario: Scenario, without: Reference) -> Outcome:
-    """Carry out a case, and the same command again where it did not come to what it comes to without a fault."""
-    # Where the fault is a late reply, it has to be later than any other.
+    """Run a case, and the same command again if its result differs from that without a fault."""
+    # A late reply must be later than any other.
     timeout = max(SHORTEST, 4 * without.slowest)
     with _on_target(address, scenario, case.model) as (target, proxy, run_it, read_end):
         with injected(proxy, FAULTS[case.fault], case.way, target.prefix) as injector, _patience(case, timeout):
@@ -163,7 +163,7 @@ def outcome(address: Address, case: Case, scenario: Scenario, without: Reference
 def _on_target(
     address: Address, scenario: Scenario, model: str
 ) -> Iterator[tuple[Target, Proxy, Callable[[], Ran], Callable[[], State]]]:
-    """Yield a target, the proxy before it, and what carries the scenario out there and reads what it came to."""
+    """Yield a target, its proxy, and a function that runs the scenario there and reads the result."""
     server = Server(address, QUICK)
     prefix = scenario.prefix or new_prefix()
     target = Target(address, get_model(model), Environment.CI, prefix)
@@ -184,7 +184,7 @@ def _on_target(
 
 @contextmanager
 def planted(server: Server, target: Target, wanted: State, *, already: bool = False) -> Iterator[None]:
-    """Have a state on a target, from the beginning of a block to its end, unless it is there ``already``."""
+    """Create a state on a target for the duration of a block, unless it is there ``already``."""
     if already:
         yield
         return
@@ -196,18 +196,18 @@ def planted(server: Server, target: Target, wanted: State, *, already: bool = Fa
 
 
 def new_prefix() -> str:
-    """Return a prefix that no other target has."""
+    """Return a prefix that no other target uses."""
     return f"test-{uuid4().hex[:12]}-"
 
 
 @contextmanager
 def _patience(case: Case, timeout: float) -> Iterator[None]:
-    """Have the command give up soon, on what is late and on an index, too."""
+    """Make the command give up soon, also on late replies and indexes."""
     if not FAULTS[case.fault].slow:
         with mock.patch.dict(os.environ, {"DATALOADER_RETRIES": str(RETRIES)}):
             yield
         return
-    # A server that is busy may be late by itself, once or twice.
+    # A busy server may be late by itself, once or twice.
     retries = 1 if case.way.for_good else 2 * RETRIES
     settings = {"DATALOADER_TIMEOUT": str(timeout), "DATALOADER_RETRIES": str(retries)}
     with (

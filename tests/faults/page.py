@@ -1,4 +1,4 @@
-"""The page docs/faults.md: what every fault comes to, as the tests find it."""
+"""The page docs/faults.md: the outcomes of all faults, as found by the tests."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,14 +9,14 @@ from tests.faults.matrix import Outcome
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 SAME = "✓"
-"""What stands for an end as without the fault."""
+"""Stands for the same outcome as without the fault."""
 
 Cells = dict[str, dict[str, str]]
-"""What each kind of request comes to, by column."""
+"""The outcomes by kind of request and column."""
 
 
 def cells(outcomes: Iterable[Outcome]) -> Cells:
-    """Return what outcomes of one scenario come to: once, and behind a comma for good, where that differs."""
+    """Return the outcomes of a scenario: for a single fault, and after a comma for a permanent one if different."""
     codes: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
     for each in outcomes:
         way = each.case.way
@@ -30,25 +30,25 @@ def cells(outcomes: Iterable[Outcome]) -> Cells:
 
 
 def table(found: Cells) -> str:
-    """Return the table of a scenario."""
+    """Return the table of one scenario."""
     rows = [f"| request | {' | '.join(COLUMNS)} |", f"| --- |{' :---: |' * len(COLUMNS)}"]
     rows += [f"| `{kind}` | {' | '.join(cell.get(name, '') for name in COLUMNS)} |" for kind, cell in found.items()]
     return "\n".join(rows)
 
 
 def tables(scenarios: Mapping[str, Cells]) -> str:
-    """Return the tables of all scenarios, each under a heading."""
+    """Return the tables of all scenarios, each with a heading."""
     return "\n\n".join(f"#### {title(name)}\n\n{table(found)}" for name, found in scenarios.items())
 
 
 def title(scenario: str) -> str:
-    """Return a scenario's heading."""
+    """Return the heading of a scenario."""
     command, _, when = scenario.partition(", ")
     return f"`{command}`" + (f", {when}" if when else "")
 
 
 def read_tables(text: str) -> dict[str, Cells]:
-    """Read tables back, by their headings."""
+    """Parse the tables of the page, by heading."""
     found: dict[str, Cells] = {}
     for heading, rows in re.findall(r"^#### (.+)\n\n((?:\|.*\n?)+)", text, re.MULTILINE):
         (_, *columns), _, *lines = ([cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines())
@@ -57,7 +57,7 @@ def read_tables(text: str) -> dict[str, Cells]:
 
 
 def legend() -> str:
-    """Return the faults and what each is, as a table."""
+    """Return a table of the faults with their descriptions."""
     rows = [f"| {name} | {fault.says} |" for name, fault in FAULTS.items()]
     return "\n".join(["| fault | what happens |", "| --- | --- |", *rows])
 
@@ -69,10 +69,10 @@ def part(text: str, name: str) -> str:
 
 
 def with_part(text: str, name: str, new: str) -> str:
-    """Return a text with the part between ``<!-- NAME -->`` and the next ``<!-- end -->`` written anew.
+    """Replace the part of a text between ``<!-- NAME -->`` and the next ``<!-- end -->``.
 
     Raises:
-        ValueError: there is no such place.
+        ValueError: the markers are missing.
     """
     place = re.compile(rf"(?<=<!-- {re.escape(name)} -->\n).*?(?=<!-- end -->)", re.DOTALL)
     if len(place.findall(text)) != 1:

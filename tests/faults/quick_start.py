@@ -1,6 +1,6 @@
-"""The command line in processes that start in no time, so that there can be many, each killed at some moment.
+"""Start the command line fast, so that many processes can be started and killed.
 
-A process that has everything imported already forks for each command. Small requests make many moments of a small load.
+A process that has imported everything forks for each command. Small requests give a small load many moments.
 """
 
 import json
@@ -14,15 +14,15 @@ from typing import IO, Any, Self
 from unittest import mock
 
 DOCUMENTS = 5
-"""Documents a request."""
+"""Documents per request."""
 
 
 class QuickStart:
-    """Starts commands, one at a time, from the beginning of a ``with`` block to its end.
+    """Starts commands, one at a time, during a ``with`` block.
 
     Args:
-        folder: where they run.
-        environment: what they find in the environment besides what this process does.
+        folder: the current folder of the commands.
+        environment: additional environment variables.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
@@ -38,14 +38,14 @@ class QuickStart:
         )
 
     def start(self, *arguments: object) -> int:
-        """Start a command and return its process's ID; ``wait`` must be called before the next."""
+        """Start a command and return its process ID; call ``wait`` before the next one."""
         _write(self._process.stdin, [*map(str, arguments)])
         return int(self._read())
 
     def wait(self) -> tuple[int, str]:
-        """Wait until the command ends; return its exit code, a negative signal number if one ended it, and stderr.
+        """Wait for the command; return its exit code, or the negative signal number, and stderr.
 
-        Until this is called the process's ID is its own, even if it has ended.
+        Until this is called, the process ID is not reused, even if the process has ended.
         """
         _write(self._process.stdin, None)
         code = os.waitstatus_to_exitcode(int(self._read()))
@@ -88,13 +88,13 @@ def _serve(said: str, run: Any) -> None:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
-        print(pid, flush=True)  # noqa: T201 - what the other side reads
+        print(pid, flush=True)  # noqa: T201 - read by the parent
         sys.stdin.readline()
-        print(os.waitpid(pid, 0)[1], flush=True)  # noqa: T201 - likewise
+        print(os.waitpid(pid, 0)[1], flush=True)  # noqa: T201 - read by the parent
 
 
 def main() -> None:
-    """Import everything, and start what is asked for on stdin."""
+    """Import everything, and start the commands that are read from stdin."""
     from dataloader.common import settings
 
     settings.BATCH_DOCUMENTS = DOCUMENTS

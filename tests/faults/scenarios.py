@@ -1,4 +1,4 @@
-"""The situations in which every command meets every fault."""
+"""The situations in which every command is tested with every fault."""
 
 import json
 from copy import deepcopy
@@ -19,11 +19,11 @@ from tests.support.server import databases, delete, get, put
 
 BACKUP = "all.backup.zst"
 CARDS = 6
-"""So many that each of a few has something happen to it, and one has not."""
+"""Enough that each event happens to one card, and one card is left unchanged."""
 
 
 class Situation:
-    """A small batch, its snapset in two versions, and what becomes of a target in the course of time."""
+    """A small batch, its snapset in two versions, and the states of a target over time."""
 
     def __init__(self, folder: Path, server: Server, cards: int = CARDS) -> None:
         self._server = server
@@ -40,7 +40,7 @@ class Situation:
         self.backup = cache(self._backup)
 
     def scenarios(self, model: str, prefix: str | None = None) -> list[Scenario]:
-        """Return every scenario on targets of a model; those that write nothing are on the one with this prefix."""
+        """Return every scenario for a model; those that write nothing use the target with this prefix."""
         new: State = dict.fromkeys(get_model(model).databases)
         lived_in, disturbed = self.lived_in(model), self.disturbed(model)
         path = str(self._manifest.path)
@@ -69,7 +69,7 @@ class Situation:
         return Target(self._server.address, get_model(model), Environment.CI, new_prefix())
 
     def _lived_in(self, model: str) -> State:
-        """Return a target after an earlier load, one that lacked a card, and what cards' owners have done since."""
+        """Return a target after an earlier load without one card, and later edits by owners."""
         target = self._target(model)
         try:
             load(self._server, target, all_sources(target, [self._manifest], self._old))
@@ -89,7 +89,7 @@ class Situation:
         return found
 
     def _disturbed(self, model: str) -> State:
-        """Return a target on which there are documents, too, that a person has to look at."""
+        """Return a target that also has documents that need a decision."""
         before = self.lived_in(model)
         found = deepcopy(before)
         place = preferences_of(model, self._foreign)
@@ -107,7 +107,7 @@ class Situation:
         return found
 
     def _revoked(self, model: str) -> State:
-        """Return a target all whose cards have been revoked."""
+        """Return a target with all cards revoked."""
         target = self._target(model)
         cards = list(self._manifest.cards())
         with planted(self._server, target, self.lived_in(model)):
@@ -115,14 +115,14 @@ class Situation:
             return state(self._server, target)
 
     def _backup(self, model: str) -> Path:
-        """Return a backup of a target on which there is something of everything."""
+        """Return a backup of a target with documents of every kind."""
         target = self._target(model)
         with planted(self._server, target, self.disturbed(model)):
             return back_up(self._server, target, self._folder / f"{model}-{BACKUP}").path
 
 
 def in_backup(folder: Path) -> State:
-    """Return all documents in the backup that a run has left in its folder, and the names of what else is there."""
+    """Return all documents in the backup that a run has left in its folder, and the names of other files."""
     found: State = {str(each.relative_to(folder)): None for each in folder.rglob("*")}
     if (path := folder / BACKUP).exists():
         documents: dict[str, list[dict[str, Any]]] = {}
@@ -139,7 +139,7 @@ def _leaves(found: State, place: Place) -> list[dict[str, Any]]:
 
 
 def _earlier(leaves: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a document's leaves; of a design document, those of an earlier version of this tool."""
+    """Return a document's leaves; for a design document, those of an earlier version of this tool."""
     if not leaves[0]["_id"].startswith("_design/"):
         return leaves
     [leaf] = leaves

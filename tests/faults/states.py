@@ -1,4 +1,4 @@
-"""The whole state of a target: read in a form that two targets can be compared by, and made from that form."""
+"""The complete state of a target, in a form that can be compared and restored."""
 
 import json
 from contextlib import suppress
@@ -13,12 +13,12 @@ from dataloader.target import Target
 from tests.support.server import agreed, databases, put
 
 State: TypeAlias = dict[str, dict[str, list[dict[str, Any]]] | None]
-"""By database (None: it is not there) and by ID: every leaf with its content and its past, deletions too."""
+"""By database (None if it does not exist) and ID: every leaf with its content and history, including deletions."""
 LOCAL = "_local/"
 
 
 def state(server: Server, target: Target) -> State:
-    """Read everything that is in a target: documents, design documents, deletions and local documents."""
+    """Read everything in a target: documents, design documents, deletions and local documents."""
     return agreed(
         server,
         lambda: {
@@ -36,14 +36,14 @@ def _everything(database: Database) -> dict[str, list[dict[str, Any]]]:
     documents = {
         each: sorted(found, key=lambda leaf: str(leaf["_rev"]))
         for each, found in leaves.items()
-        # Where staging fails, views are replaced without it; of a staged copy nothing but its deletion is left.
+        # If staging fails, views are replaced without it; of a staged copy, only its deletion remains.
         if not (each.endswith(STAGED_SUFFIX) and all(leaf.get("_deleted") for leaf in found))
     }
     return documents | _local_documents(database)
 
 
 def _local_documents(database: Database) -> dict[str, list[dict[str, Any]]]:
-    # PouchDB Server lists none; the tool's own is asked for by its name.
+    # PouchDB Server lists none; ours is requested by name.
     ids = [f"{LOCAL}dataloader"]
     with suppress(couchdb.http.ResourceNotFound):
         _, _, data = database._resource.get("_local_docs")
@@ -53,13 +53,13 @@ def _local_documents(database: Database) -> dict[str, list[dict[str, Any]]]:
         with suppress(couchdb.http.ResourceNotFound):
             _, _, data = database._resource.get(each.split("/"))
             document = json.loads(data.read())
-            # They have no past, and servers count their revisions each in its own way.
+            # They have no history, and each server counts their revisions in its own way.
             found[each] = [{name: value for name, value in document.items() if name != "_rev"}]
     return found
 
 
 def plant(server: Server, target: Target, wanted: State) -> None:
-    """Make a target's state, by replication: what it is, not how it came to be."""
+    """Restore a target's state by replication."""
     for name, database in databases(server, target).items():
         documents = wanted[name]
         if documents is None:
@@ -72,6 +72,6 @@ def plant(server: Server, target: Target, wanted: State) -> None:
 
 
 def clear(server: Server, target: Target) -> None:
-    """Take a target's databases away."""
+    """Delete a target's databases."""
     for database in databases(server, target).values():
         database.delete()

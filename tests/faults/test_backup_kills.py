@@ -1,4 +1,4 @@
-"""kill -9 of backup and restore at random moments: run again, each comes to its end."""
+"""kill -9 of backup and restore at random moments: running the same command again completes them."""
 
 import random
 import signal
@@ -19,7 +19,7 @@ KILLS = 6
 
 
 @ONE_MODEL
-def test_killed_backup_and_restore_are_finished_by_the_same_command(
+def test_killed_backup_and_restore_are_completed_by_running_again(
     process: Process,
     command: Command,
     server: Server,
@@ -29,7 +29,7 @@ def test_killed_backup_and_restore_are_finished_by_the_same_command(
     credentials: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    """Nothing is under the final name until it is whole, and the databases are the same at the end."""
+    """The final file name appears only when complete, and the databases are the same at the end."""
     for database in databases(server, target).values():
         database.create()
         plant(database, [{"_id": f"{at:05}", "_rev": "1-a", "value": "x" * 500} for at in range(3_000)])
@@ -40,15 +40,15 @@ def test_killed_backup_and_restore_are_finished_by_the_same_command(
             started = process(*arguments, env=credentials)
             try:
                 started.wait(timeout=random.uniform(0.3, 3))
-            except Exception:  # noqa: BLE001 - it takes longer than that, as it should
+            except Exception:  # noqa: BLE001 - it takes longer, as expected
                 started.send_signal(signal.SIGKILL)
                 started.wait()
             if arguments[0] == "backup" and path.exists():
-                # What is there is whole.
+                # What exists is complete.
                 list(Backup(path).check())
                 break
         if arguments[0] == "restore" or not path.exists():
             done = command(*arguments, env=credentials)
-            # A restore that came to its end before it was killed finds the databases in use.
+            # A restore that was complete before it was killed finds the databases in use.
             assert done.code == 0 or "is not empty" in done.stderr, done.stderr
     assert agreed(server, lambda: everything(server, copy)) == everything(server, target)

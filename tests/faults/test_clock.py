@@ -1,4 +1,4 @@
-"""A clock that is set back, as on a machine whose battery is empty, or by somebody who mends the time."""
+"""A clock that runs backwards, as on a machine with an empty battery, or while somebody corrects the time."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.support.server import snapshot
 
 pytestmark = THOROUGH
 
-# Each look at the wall clock finds it a day earlier, from the year 2001 back.
+# Each read of the wall clock returns a time one day earlier, starting in 2001.
 SET_BACK = """
 import datetime, itertools, sys, time
 
@@ -42,12 +42,12 @@ main(sys.argv[1:])
 """
 
 
-def test_a_clock_that_is_set_back_changes_nothing(
+def test_clock_running_backwards_changes_nothing(
     server: Server, target: Target, on_target: list[str], credentials: dict[str, str], tmp_path: Path
 ) -> None:
-    """Minted, loaded, revoked and verified by a clock that goes back all the while, a batch is as good as any other.
+    """A batch minted, loaded, revoked and verified with a clock that runs backwards is like any other.
 
-    The documents are those that a load by an ordinary clock makes, down to the revisions.
+    The documents are the same as with a normal clock, including their revisions.
     """
 
     def run(*arguments: object) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_a_clock_that_is_set_back_changes_nothing(
     assert manifest.header.created < "2001"
     batch = [manifest.path, *on_snapsets, *on_target]
     assert run("load", *batch, "--report", "load.html")["created"] > 0
-    # How long it took is not taken from that clock.
+    # Durations do not use that clock.
     assert re.search(r"<dt>Took</dt><dd>\d+\.\d s</dd>", (tmp_path / "load.html").read_text("utf-8"))
     before = snapshot(server, target)
     assert load(server, target, all_sources(target, [manifest], snapsets)).count(Outcome.CREATED) == 0

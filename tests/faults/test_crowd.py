@@ -1,4 +1,4 @@
-"""Many at once: loaders of overlapping batches, and people who change their preferences in the meantime."""
+"""Concurrent loads of overlapping batches while users edit their preferences."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,15 +20,15 @@ from tests.support.server import databases, get, put, snapshot
 pytestmark = THOROUGH
 
 CARDS = 60
-"""In each batch."""
+"""Cards in each batch."""
 ROUNDS = 2
-"""How often every loader loads; the second time there is nothing left to create, but much that has been edited."""
+"""Loads by each loader; the second one has nothing to create, but finds many edited documents."""
 PAUSE = 0.3
-"""Seconds between two changes of a card at least: longer than an update takes to look again after it has written."""
+"""Minimum seconds between two edits of a card: longer than an update takes to check after its write."""
 
 
 class Editor:
-    """Somebody who changes preference sets as the Preferences Server does, one card after another, again and again."""
+    """Edits preference sets as the Preferences Server does, one card after another, repeatedly."""
 
     def __init__(self, server: Server, target: Target, uuids: Sequence[str]) -> None:
         self._databases = databases(server, target)
@@ -36,10 +36,10 @@ class Editor:
         self._uuids = uuids
         self._over = Event()
         self.edits: dict[str, float] = {}
-        """The size that was last written to each card."""
+        """The value last written to each card."""
 
     def edit(self) -> None:
-        """Change one card after another until it is over; each a while after it was changed before."""
+        """Edit one card after another until stopped, each some time after its last edit."""
         size = 100.0
         while not self._over.wait(PAUSE):
             for uuid in self._uuids:
@@ -48,11 +48,11 @@ class Editor:
                     self.edits[uuid] = size
 
     def stop(self) -> None:
-        """Have it end with what is under way."""
+        """Stop after the edit in progress."""
         self._over.set()
 
     def _change(self, uuid: str, size: float) -> bool:
-        """Change a card; tell whether it was there."""
+        """Edit a card; return whether it exists."""
         place = preferences_of(self._model, uuid)
         while True:
             try:
@@ -62,7 +62,7 @@ class Editor:
             except couchdb.http.ResourceNotFound:
                 return False
             except couchdb.http.ResourceConflict:
-                # Somebody was quicker; a person tries again.
+                # Somebody else was faster; try again, as a user would.
                 continue
             return True
 
@@ -70,9 +70,9 @@ class Editor:
 def test_four_loaders_and_an_editor_lose_nothing(
     server: Server, target: Target, tmp_path: Path, on_target: list[str], credentials: dict[str, str]
 ) -> None:
-    """Loaders of overlapping batches, one with another version and ``--update``, end well beside an editor.
+    """Loaders of overlapping batches, one with another version and ``--update``, succeed while cards are edited.
 
-    There is no conflict, every card is there, and every edit is as its owner left it.
+    There are no conflicts, every card exists, and every edit is kept.
     """
     old, new = (write_snapsets(tmp_path / f"version-{size}", {"large": size}) for size in (18, 20))
     batches = [generate(f"batch-{number}", {"large": CARDS}, tmp_path / "batches").manifest for number in range(4)]
@@ -95,7 +95,7 @@ def test_four_loaders_and_an_editor_lose_nothing(
         try:
             for _ in range(ROUNDS):
                 ends = [*executor.map(lambda loader, call: loader.run(*call), loaders, calls)]
-                # Whoever has the older snapset finds outdated what the other one has updated.
+                # The loader with the older snapset finds documents outdated that the other has updated.
                 assert all(code in {ExitCode.OK, ExitCode.ATTENTION} for code, _ in ends), ends
         finally:
             editor.stop()
@@ -114,7 +114,7 @@ def test_four_loaders_and_an_editor_lose_nothing(
 
 
 def folders(path: Path, count: int) -> list[Path]:
-    """Make folders."""
+    """Create folders."""
     made = [path / f"loader-{number}" for number in range(count)]
     for folder in made:
         folder.mkdir()

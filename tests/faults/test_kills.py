@@ -1,4 +1,4 @@
-"""Processes that are killed at any moment, as by a crash: nothing is lost, and the next run does the rest."""
+"""Processes killed at random moments, as by a crash: nothing is lost, and the next run completes the work."""
 
 import os
 import random
@@ -28,22 +28,22 @@ pytestmark = THOROUGH
 
 CARDS = 30
 DELAY = 0.01
-"""Seconds that every reply takes at least."""
+"""The minimum duration of every reply in seconds."""
 KILLS = [("load", "gpii-token", 25), ("load --update", "gpii-key", 25), ("revoke", "gpii-token", 15)]
-"""What is killed, with which model, and how often."""
+"""The killed scenario, the model, and the number of kills."""
 GENERATE_KILLS = 20
 SERVER_KILLS = 6
 
 
 @pytest.fixture
 def chance(request: pytest.FixtureRequest) -> random.Random:
-    """Chance that is the same in each run of a test."""
+    """A random source that is the same in each run of a test."""
     return random.Random(request.node.name)
 
 
 @pytest.fixture(scope="module")
 def environment(address: Address) -> dict[str, str]:
-    """The environment in which commands find the admin's credentials."""
+    """Environment variables with the admin's credentials."""
     found = {"DATALOADER_RETRY_WAIT": "0"}
     if address.user is not None:
         found |= {"COUCHDB_USER": address.user, "COUCHDB_PASSWORD": address.password or ""}
@@ -52,31 +52,31 @@ def environment(address: Address) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[QuickStart]:
-    """Commands that start in no time."""
+    """Starts commands fast."""
     with QuickStart(tmp_path_factory.mktemp("quick"), environment) as quick:
         yield quick
 
 
 @pytest.fixture(scope="module")
 def situation(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Situation:
-    """What the runs are about."""
+    """The situation that the runs use."""
     return Situation(tmp_path_factory.mktemp("kills"), server, CARDS)
 
 
 def scenario_of(situation: Situation, model: str, name: str) -> Scenario:
-    """Return a scenario by its name."""
+    """Return a scenario by name."""
     return next(each for each in situation.scenarios(model) if each.name == name)
 
 
 def slowly(request: Request, forward: Forward) -> Reply:
-    """Have each reply take a while, so that there is a moment before it and one after it."""
+    """Delay each reply, so that there is time before and after it."""
     reply = forward(request)
     time.sleep(DELAY)
     return reply
 
 
 def on_target(scenario: Scenario, target: Target, url: str) -> list[str]:
-    """Return the arguments of a scenario's command on a target."""
+    """Return the arguments of a scenario's command for a target."""
     return [
         *(*scenario.arguments, "--url", url, "--environment", "ci"),
         *("--model", target.model.name, "--prefix", target.prefix),
@@ -84,7 +84,7 @@ def on_target(scenario: Scenario, target: Target, url: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "model", "kills"), KILLS)
-def test_a_run_that_is_killed_is_gone_on_with(
+def test_killed_run_is_completed_by_running_again(
     quick: QuickStart,
     situation: Situation,
     address: Address,
@@ -94,12 +94,12 @@ def test_a_run_that_is_killed_is_gone_on_with(
     model: str,
     kills: int,
 ) -> None:
-    """Killed at any moments and started again until it is through, a run comes to what an undisturbed one comes to."""
+    """Killed at random moments and started again until it completes, a run has the same result as without kills."""
     scenario = scenario_of(situation, model, name)
     with Proxy(address.url, slowly) as proxy:
 
         def run(*, kill_within: float | None) -> tuple[State, int, float]:
-            """Run to the end on a new target; return its state, how often it was killed, and the seconds it took."""
+            """Run to the end on a new target; return its state, the number of kills, and the seconds it took."""
             target = Target(address, get_model(model), Environment.CI, new_prefix())
             arguments = on_target(scenario, target, proxy.url)
             killed, begin = 0, time.monotonic()
@@ -117,7 +117,7 @@ def test_a_run_that_is_killed_is_gone_on_with(
 
 
 def ended(quick: QuickStart, arguments: Sequence[object], seconds: float | None) -> bool:
-    """Run a command, and kill it after some time; tell whether it came to its end before, and a good one."""
+    """Run a command, and kill it after some time; return whether it completed successfully before."""
     process = quick.start(*arguments)
     if seconds is not None:
         time.sleep(seconds)
@@ -127,10 +127,10 @@ def ended(quick: QuickStart, arguments: Sequence[object], seconds: float | None)
     return code == ExitCode.OK
 
 
-def test_a_batch_whose_minting_is_killed_is_whole_or_not_there(
+def test_killed_generate_leaves_complete_files_or_none(
     quick: QuickStart, tmp_path: Path, chance: random.Random
 ) -> None:
-    """Killed at any moment, a run leaves each of its two files whole or not there, and minting again is possible."""
+    """Killed at any moment, each of the two files is complete or missing, and generate can be run again."""
     arguments: list[object] = ["generate", "spring", "--cards", 2000, "--out"]
     begin = time.monotonic()
     assert quick.run(*arguments, tmp_path / "unkilled") == (ExitCode.OK, "")
@@ -146,12 +146,12 @@ def test_a_batch_whose_minting_is_killed_is_whole_or_not_there(
 
 
 def whole(folder: Path) -> bool:
-    """Tell whether a batch's manifest is there; see that it, and the workbook, are whole if they are."""
+    """Return whether a batch's manifest exists; check that it and the workbook are complete."""
     there = {path.name for path in folder.glob("[!.]*")} if folder.exists() else set()
     assert there <= {"spring.batch.jsonl", "spring.xlsx"}
     if "spring.xlsx" in there:
         assert check_workbook(folder / "spring.xlsx").cards == 2000
-        # The manifest has its name first: a workbook can be made of it, and not the other way round.
+        # The manifest appears first: a workbook can be made from it, but not vice versa.
         assert "spring.batch.jsonl" in there
     if "spring.batch.jsonl" not in there:
         return False
@@ -159,10 +159,8 @@ def whole(folder: Path) -> bool:
     return True
 
 
-def test_a_server_that_is_killed_under_a_load_loses_nothing(
-    situation: Situation, tmp_path: Path, chance: random.Random
-) -> None:
-    """The embedded server, killed and started again while a load runs: the load bridges it, or the next one goes on."""
+def test_load_survives_a_killed_server(situation: Situation, tmp_path: Path, chance: random.Random) -> None:
+    """The embedded server is killed and restarted during a load: the load retries, or the next one continues."""
     scenario = scenario_of(situation, DEFAULT_MODEL, "load")
     environment = {"COUCHDB_USER": ADMIN[0], "COUCHDB_PASSWORD": ADMIN[1], "DATALOADER_RETRY_WAIT": "0.1"}
     server = EmbeddedServer(tmp_path / "data", admin=ADMIN).start()

@@ -1,11 +1,11 @@
-"""Faults at every kind of request, in every command: once and for good.
+"""Faults in every kind of request of every command, temporary and permanent.
 
-`make test` puts one failure, a 413 and a 202 in the way of each kind of request of the commands that differ most;
-`make test-all` does so with the other commands, too, and adds the other failures.
-Of failures that are all the same to the client (408 and 429; the 5xx), each kind of request meets one.
+`make test` tests one failure, a 413 and a 202 for each kind of request of the most different commands; `make test-all`
+adds the other commands and failures. Of failures that the client treats alike (408 and 429; the 5xx), each kind of
+request gets one.
 
-Each run ends in success with exactly the state that it has without a fault, or with the right exit code and one error
-that says what was done; and after that the same command without a fault comes to exactly that state.
+Each run must succeed with exactly the same state as without a fault, or have the right exit code and one error that
+says what was done; afterwards, the same command without a fault must lead to exactly that state.
 """
 
 import json
@@ -36,27 +36,27 @@ from tests.faults.states import LOCAL, State
 from tests.support.marks import THOROUGH
 
 WORKERS = 3
-"""Cases under way at once; many of them do nothing but wait."""
+"""Concurrent cases; many of them only wait."""
 MODEL = "gpii-key"
-"""The model that all cases are carried out with; with the others, some."""
+"""The model for all cases; some run with the others, too."""
 WRITING = ("load", "load, again", "load --update", "seed", "revoke", "revoke --undo", "restore")
 SCENARIOS = (*WRITING, "backup", "plan", "verify", "status", "check", "check --security")
 QUICK_ONES = ("load", "load --update", "revoke", "restore", "backup", "verify", "check")
-"""The scenarios of `make test`; the others ask much of the same again."""
+"""The scenarios of `make test`; the others make mostly the same requests."""
 PRODUCT = "PouchDB Server"
-"""The server that docs/faults.md tells of: the embedded one. On others, the same rules hold without a table."""
+"""The server that docs/faults.md describes: the embedded one. Others follow the same rules, without a table."""
 EACH_SCENARIO = pytest.mark.parametrize("name", SCENARIOS)
 EACH_COLUMN = pytest.mark.parametrize("column", COLUMNS)
 EACH_PATH = pytest.mark.parametrize("path", PATHS)
 
 MANY = {f"POST /DB/{endpoint}" for endpoint in ("_bulk_docs", "_revs_diff", "_all_docs", "_bulk_get")}
 MANY.add("POST /DB/_design/views/_view/VIEW")
-"""Requests about many documents, of which smaller ones can be made."""
+"""Requests about many documents, which can be split."""
 WRITES = {"PUT /DB", "PUT /DB/_local/dataloader", "PUT /DB/_local/dataloader-restore", "POST /DB/_bulk_docs"}
-"""Requests of which a cluster may make fewer copies than wanted."""
+"""Requests for which a cluster may write fewer copies than requested."""
 
 REJECTED = {ExitCode.ATTENTION, ExitCode.VERIFY}
-"""The exit codes where the server rejected documents: of a load or a revocation, and of a restore."""
+"""The exit codes for documents rejected by the server: of load and revoke, and of restore."""
 LEFT_OUT = {
     "batches": "reads as status does",
     "card": "reads as verify does",
@@ -69,47 +69,47 @@ LEFT_OUT = {
     "taps": "counts failures instead of ending with them; see tests/operations/test_taps.py",
     "tokens": "deletes what has expired; the next run deletes what is left",
 }
-"""The commands that ask a server and have no scenario, and why."""
+"""Commands that use a server and have no scenario, with the reason."""
 
 
 class Matrix:
-    """All cases, each carried out when it is asked for."""
+    """All cases; each runs when it is first needed."""
 
     def __init__(self, address: Address, scenarios: dict[tuple[str, str], Scenario], pool: ProcessPoolExecutor) -> None:
         self._address = address
         self._scenarios = scenarios
         self._pool = pool
-        # What is read again of lagging copies is not the same each time.
+        # Reads of lagging copies differ from run to run.
         self._varies = Server(address).database("any").has_copies
         self.reference = cache(self._reference)
         self.outcomes = cache(self._outcomes)
 
     def _reference(self, model: str, name: str) -> Reference:
-        """Return what a scenario comes to without a fault."""
+        """Return the result of a scenario without a fault."""
         return self._pool.submit(reference, self._address, self._scenarios[model, name], model).result()
 
     def _outcomes(self, name: str, column: str, path: str | None) -> list[Outcome]:
-        """Return what becomes of a scenario's requests; of ``path``, those that `make test` leaves out."""
+        """Return the outcomes for a scenario's requests; with ``path``, those that `make test` omits."""
         cases = []
         for turn, asked in enumerate(by_kind(self.reference(MODEL, name).asked).values()):
-            turn += SCENARIOS.index(name)  # noqa: PLW2901 - so that scenarios of few requests do not all meet the same
+            turn += SCENARIOS.index(name)  # noqa: PLW2901 - so that short scenarios do not all get the same failure
             fault = column if column != FAILURE else failure(turn, path)
             if fault is not None:
                 cases += [Case(name, MODEL, fault, way) for way in self.ways(asked, fault)]
         return [each.result() for each in [self.submit(case) for case in cases]]
 
     def ways(self, asked: list[Asked], fault: str) -> list[Way]:
-        """Return the ways that a fault goes; where its size does not matter, any request of a kind may be hit."""
+        """Return the requests that a fault affects; if their size does not matter, one request of each kind."""
         return [replace(way, any_like_it=self._varies and fault != "413") for way in ways_of(asked, fault)]
 
     def submit(self, case: Case) -> Future[Outcome]:
-        """Have a case carried out."""
+        """Start a case."""
         scenario, without = self._scenarios[case.model, case.scenario], self.reference(case.model, case.scenario)
         return self._pool.submit(outcome, self._address, case, scenario, without)
 
 
 def failure(turn: int, path: str | None) -> str | None:
-    """Return the failure that a request meets: in `make test` (no path), or else on a path if that is another one."""
+    """Return the failure for a request: in `make test` (no path), or on a path if it is another one."""
     paths = [*PATHS]
     first = paths[turn % len(paths)]
     if path == first:
@@ -119,15 +119,15 @@ def failure(turn: int, path: str | None) -> str | None:
 
 
 def by_kind(asked: list[Asked]) -> dict[str, list[Asked]]:
-    """Return the requests of each kind."""
+    """Group requests by kind."""
     return {kind: list(found) for kind, found in groupby(asked, key=lambda each: each.kind)}
 
 
 def ways_of(asked: list[Asked], fault: str) -> list[Way]:
-    """Return a request of each kind to fail, once and for good.
+    """Return one request of each kind to fail, temporarily and permanently.
 
-    Which one it is differs from fault to fault, so that in all every request's turn comes. Where the size matters,
-    it is the request about the fewest documents and the one about the most.
+    The choice differs between faults, so that every request gets its turn. If the size matters, the requests about the
+    fewest and the most documents are chosen.
     """
     turn = [*FAULTS].index(fault)
     ways = []
@@ -136,7 +136,7 @@ def ways_of(asked: list[Asked], fault: str) -> list[Way]:
         for for_good in (False, True):
             some = [found[(turn + for_good) % len(found)]]
             if fault == "413" and kind in MANY:
-                # One version of many documents is asked for in halves of what asked about them all.
+                # A single version is requested in halves of the request about many documents.
                 some = [found[-1]] if kind == "POST /DB/_bulk_get" else [found[0], found[-1]]
             ways += [Way(each, for_good) for each in dict.fromkeys(some)]
     return ways
@@ -144,7 +144,7 @@ def ways_of(asked: list[Asked], fault: str) -> list[Way]:
 
 @pytest.fixture(scope="module")
 def matrix(address: Address, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
-    """All cases; a target on which nothing is written stands there for all of them."""
+    """All cases; they share a target for commands that write nothing."""
     folder = tmp_path_factory.mktemp("faults")
     situation = Situation(folder, server)
     environment = {"DATALOADER_RETRY_WAIT": "0"}
@@ -165,7 +165,7 @@ def _is_write(case: Case) -> bool:
 
 
 def wanted_code(case: Case, without: Reference) -> int:
-    """Return the exit code that a case has to have."""
+    """Return the expected exit code of a case."""
     asked = case.way.asked
     if case.fault == "202":
         return ExitCode.NODES if _is_write(case) and without.ran.code == ExitCode.OK else without.ran.code
@@ -179,7 +179,7 @@ def wanted_code(case: Case, without: Reference) -> int:
 
 
 def wrongs(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
-    """Yield what is wrong with what became of a case."""
+    """Yield everything that is wrong with the outcome of a case."""
     if not found.hits:
         yield "the fault did not come up"
     if case.fault == "202" and _is_write(case) and "made fewer copies than wanted" not in found.first.stderr:
@@ -223,7 +223,7 @@ def _wrongs_of_error(case: Case, found: Outcome, without: Reference) -> Iterator
 
 
 def _documents(state: State) -> dict[str, dict[str, Any]]:
-    """Return what is in a target's databases, without what only this tool reads."""
+    """Return the documents in a target's databases, without those that only this tool reads."""
     return {
         name: {each: leaves for each, leaves in (found or {}).items() if not each.startswith(LOCAL)}
         for name, found in state.items()
@@ -231,7 +231,7 @@ def _documents(state: State) -> dict[str, dict[str, Any]]:
 
 
 def assert_right(matrix: Matrix, found: list[Outcome]) -> None:
-    """See that everything is right with what became of cases."""
+    """Check the outcomes of cases."""
     assert found
     wrong = [
         f"{each.case}: {what}"
@@ -243,13 +243,13 @@ def assert_right(matrix: Matrix, found: list[Outcome]) -> None:
 
 @pytest.fixture(scope="module")
 def page(matrix: Matrix, server: Server, request: pytest.FixtureRequest) -> str:
-    """The text of docs/faults.md, written anew before where that is wanted."""
+    """The text of docs/faults.md, first updated if requested."""
     text = PAGE.read_text("utf-8")
     if request.config.getoption("--write-docs"):
         assert server.welcome().product == PRODUCT, f"{PAGE.name} tells of {PRODUCT}; unset COUCHDB_URL"
         text = with_part(text, "faults", legend())
         there = read_tables(part(text, PRODUCT))
-        # Each as soon as it is known, so that an interrupted run leaves what it found; first those that are lacking.
+        # Write each result at once, so that an interrupted run keeps what it found; missing ones first.
         for name in sorted(SCENARIOS, key=lambda name: title(name) in there):
             there[title(name)] = cells(each for column in COLUMNS for each in matrix.outcomes(name, column, None))
             found = {each: there[title(each)] for each in SCENARIOS if title(each) in there}
@@ -259,7 +259,7 @@ def page(matrix: Matrix, server: Server, request: pytest.FixtureRequest) -> str:
 
 
 def assert_page(page: str, server: Server, name: str, outcomes: list[Outcome]) -> None:
-    """See that docs/faults.md says of a scenario what was found on the server that it is about."""
+    """Check that docs/faults.md matches the outcomes on the server that it describes."""
     if server.welcome().product != PRODUCT:
         return
     found = cells(outcomes)
@@ -274,7 +274,7 @@ def assert_page(page: str, server: Server, name: str, outcomes: list[Outcome]) -
     "name", [pytest.param(name, marks=() if name in QUICK_ONES else THOROUGH) for name in SCENARIOS]
 )
 def test_command_survives_fault(matrix: Matrix, page: str, server: Server, name: str, column: str) -> None:
-    """Wherever a fault comes up, once or for good: the right end, the right words, and again the right state."""
+    """Temporary or permanent, in any request: the right result and message, and the right state after a rerun."""
     outcomes = matrix.outcomes(name, column, None)
     assert_right(matrix, outcomes)
     assert_page(page, server, name, outcomes)
@@ -285,7 +285,7 @@ def test_command_survives_fault(matrix: Matrix, page: str, server: Server, name:
 @EACH_PATH
 @EACH_SCENARIO
 def test_command_survives_every_failure(matrix: Matrix, page: str, server: Server, name: str, path: str) -> None:
-    """The failures that each kind of request does not meet in ``test_command_survives_fault``."""
+    """The failures not covered by ``test_command_survives_fault``, for each kind of request."""
     outcomes = matrix.outcomes(name, FAILURE, path)
     assert_right(matrix, outcomes)
     assert_page(page, server, name, outcomes)
@@ -295,7 +295,7 @@ def test_command_survives_every_failure(matrix: Matrix, page: str, server: Serve
 @pytest.mark.parametrize("model", [name for name in model_names() if name != MODEL])
 @EACH_SCENARIO
 def test_command_survives_faults_with_another_model(matrix: Matrix, model: str, name: str) -> None:
-    """Each kind of request meets some faults there, too."""
+    """Each kind of request gets some of the faults."""
     some = list(FAULTS)
     cases = []
     for at, asked in enumerate(by_kind(matrix.reference(model, name).asked).values()):
@@ -304,8 +304,8 @@ def test_command_survives_faults_with_another_model(matrix: Matrix, model: str, 
     assert_right(matrix, [each.result() for each in [matrix.submit(case) for case in cases]])
 
 
-def test_every_command_that_needs_a_server_meets_the_faults() -> None:
-    """Every command that has a target has a scenario, or is left out by name."""
+def test_every_command_with_a_target_has_a_scenario() -> None:
+    """Every command with a target has a scenario, or is listed as an exception."""
     context = click.Context(cli)
     commands = {name: cli.get_command(context, name) for name in COMMANDS}
     with_target = {
@@ -315,8 +315,8 @@ def test_every_command_that_needs_a_server_meets_the_faults() -> None:
     assert with_target > {*LEFT_OUT}
 
 
-def test_the_page_tells_of_every_fault_and_every_command() -> None:
-    """docs/faults.md has each fault with what it is, and a table a scenario, and no other."""
+def test_faults_page_covers_every_fault_and_command() -> None:
+    """docs/faults.md has a description of each fault and a table for each scenario, and no others."""
     text = PAGE.read_text("utf-8")
     assert part(text, "faults") == legend(), f"{PAGE.name} is stale: run `make faults`"
     there = read_tables(text)
