@@ -1,7 +1,7 @@
 """The command ``reconcile``: compare the vendor's file with the batch."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -25,7 +25,18 @@ from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli._table import table
 from dataloader.cli._vendor import ENCRYPTED, get_password, password_option
-from dataloader.common import ExitCode, InputError, Problem, UsageError, are, listed, many, new_files, page
+from dataloader.common import (
+    ExitCode,
+    InputError,
+    Problem,
+    UsageError,
+    are,
+    did_you_mean,
+    listed,
+    many,
+    new_files,
+    page,
+)
 from dataloader.operations import check_name
 from dataloader.operations.reconcile import Reconciliation, Results, ReturnedFile, details, results_in, write_results
 from dataloader.operations.reconcile import reconcile as reconcile_batch
@@ -40,9 +51,8 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
     for value in values:
         key, equals, title = value.partition("=")
         if not equals or key not in KEYS:
-            raise UsageError(
-                f"--column {value}", rule=f"must be KEY=TITLE, KEY one of {', '.join(KEYS)}", todo="correct it"
-            )
+            todo = did_you_mean(key, KEYS) or "correct it"
+            raise UsageError(f"--column {value}", rule=f"must be KEY=TITLE, KEY one of {', '.join(KEYS)}", todo=todo)
         if key in named:
             raise UsageError(f"--column {value}", rule=f"{key} is given twice", todo="give each column once")
         named[key] = title
@@ -273,9 +283,10 @@ def _answer(ready: str, to_encode: int, spares: int) -> str:
     return "; ".join(parts)
 
 
-_PARTICULAR = re.compile(r", (row|line) \d+|\S*\d\S*")
-"""What tells the reasons of two cards apart that are of one kind: rows, UUIDs and chip UIDs."""
+_PARTICULAR = re.compile(r", (row|line) \d+|“[^”]*”|\S*\d\S*")
+"""What tells messages of one kind apart: rows, cells, UUIDs, chip UIDs and the numbers of cards."""
 _ROW = re.compile(r", (row|line) (\d+)")
+_BEGIN = re.compile(r"\A([^:]*), (?:row|line) \d+(?=: )")
 
 
 def _tell(output: Output, found: Reconciliation, path: Path | None) -> None:
@@ -307,18 +318,14 @@ def _card_lines(found: Reconciliation) -> Iterator[str]:
     groups: dict[tuple[Verdict, str], list[ReturnedCard]] = {}
     for each in found.ledger:
         if each.is_to_encode:
-            kind = each.reason if each.verdict is Verdict.DUPLICATE else _PARTICULAR.sub("", each.reason)
-            groups.setdefault((each.verdict, kind), []).append(each)
+            groups.setdefault((each.verdict, _PARTICULAR.sub("", each.reason)), []).append(each)
     for (verdict, _), cards in groups.items():
         first = cards[0]
         if len(cards) == 1:
             yield f"card {first.card.number} ({first.card.uuid}): {verdict}: {first.reason}"
-            continue
-        reasons = {_ROW.sub("", each.reason) for each in cards}
-        more = f" (and {len(cards) - 1:,} more like it)"
-        shown = reasons.pop() if len(reasons) == 1 and verdict is not Verdict.DUPLICATE else first.reason
-        more = "" if not reasons or verdict is Verdict.DUPLICATE else more
-        yield f"cards {_ranges([each.card.number for each in cards])}: {verdict}: {shown}{more}"
+        else:
+            numbers = _ranges([each.card.number for each in cards])
+            yield f"cards {numbers}: {verdict}: {_one_of([each.reason for each in cards])}"
 
 
 def _row_lines(found: Reconciliation) -> Iterator[str]:
@@ -326,18 +333,25 @@ def _row_lines(found: Reconciliation) -> Iterator[str]:
 
 
 def _grouped(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield lines, equal ones of several rows of a file as one."""
-    groups: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    """Yield lines, those of one kind about several rows of a file as one."""
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for where, text in lines:
-        match = _ROW.search(where)
-        key = (where[: match.start()] if match else where, _ROW.sub("", text))
-        groups.setdefault(key, []).append((where, text, f"{match[1]} {match[2]}" if match else ""))
-    for (place, text), rows in groups.items():
+        groups.setdefault((_ROW.sub("", where), _PARTICULAR.sub("", text)), []).append((where, text))
+    for (place, _), rows in groups.items():
         if len(rows) == 1:
             yield f"{rows[0][0]}: {rows[0][1]}"
         else:
-            unit, numbers = rows[0][2].split(" ")[0], [int(row[2].split(" ")[1]) for row in rows if row[2]]
-            yield f"{place}, {unit}s {_ranges(numbers)}: {text}" if numbers else f"{place}: {text}"
+            found = [match for where, _ in rows if (match := _ROW.search(where))]
+            at = f", {found[0][1]}s {_ranges(int(match[2]) for match in found)}" if found else ""
+            yield f"{place}{at}: {_one_of([text for _, text in rows])}"
+
+
+def _one_of(texts: Sequence[str]) -> str:
+    """Return the first of texts of one kind, and how many differ from it in more than the row at the beginning."""
+    kinds = {_BEGIN.sub("\\1", text) for text in texts}
+    if len(kinds) > 1:
+        return f"{texts[0]} (and {len(kinds) - 1:,} more like it)"
+    return texts[0] if len({*texts}) == 1 else kinds.pop()
 
 
 def _ranges(numbers: Iterable[int]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from dataloader.batch import Card, Manifest, Named, choose
@@ -121,6 +122,21 @@ def test_select_reports_lines_without_a_card(write: Write, lines: list[str], say
     with pytest.raises(InputError) as caught:
         read_named(path)
     assert str(caught.value).startswith(f"{path}{says}")
+
+
+def test_select_rejects_a_hidden_column(tmp_path: Path) -> None:
+    """Numbers that nobody sees."""
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    for row in (["Card number", "Name"], [17, "Jo"]):
+        sheet.append(row)
+    path = tmp_path / "lost.xlsx"
+    book.save(path)
+    assert [each.number for each in read_named(path)] == [17]
+    sheet.column_dimensions["A"].hidden = True
+    book.save(path)
+    with pytest.raises(InputError, match="its column “Card number” is hidden"):
+        read_named(path)
 
 
 def test_select_rejects_files_that_are_not_text(write: Write, tmp_path: Path) -> None:

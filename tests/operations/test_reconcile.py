@@ -440,6 +440,50 @@ def test_a_chip_that_was_to_be_destroyed_is_a_warning(small: Batch, tmp_path: Pa
         assert asides["first.csv, line 2"] == "card 1 was encoded again since"
 
 
+def test_messages_of_one_kind_are_one_line(here: Command, tmp_path: Path) -> None:
+    """With the numbers of all cards and rows; what tells them apart is shown of the first."""
+    batch = generate("spring", {"empty": 40}, tmp_path)
+    rows = good_rows(batch.manifest)
+    for row in rows[5:10]:
+        row[RESULT] = "failed"
+    for at in range(10, 14):
+        rows[at][CHIP] = rows[at + 4][CHIP]
+    for row in rows[20:24]:
+        row[SNAPSET] = "snapset_3"
+    rows += rows[24:28]
+    done = here("reconcile", batch.manifest.path, write_csv(tmp_path / "back.csv", rows))
+    assert [line for line in done.stderr.splitlines() if line.startswith("warning:")] == [
+        "warning: cards 6 to 10: failed: back.csv: the vendor says that it failed",
+        (
+            f"warning: cards 11 to 18: duplicate: chip {chip_of(15)} is listed for card 11 (back.csv, line 12) "
+            "and card 15 (back.csv, line 16) (and 3 more like it)"
+        ),
+        (
+            "warning: back.csv, lines 22 to 25: its snapset is snapset_3, but card 21 starts with empty "
+            "(the manifest counts) (and 3 more like it)"
+        ),
+        "warning: back.csv, lines 42 to 45: says the same as back.csv, line 26 (and 3 more like it)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("titles", "named", "says"),
+    [
+        (["UUID", "Chip UID", "Result", "Noet"], ["--column", "chips=Chip UID"], "did you mean chip?"),
+        (["Tag ID", "Chip UID", "Result", "x"], ["--column", "uuid=Tag-ID"], '--column uuid="Tag ID"'),
+        (["Kennung", "Chip UID", "Result", "x"], [], 'may be below “Kennung”: --column uuid="Kennung"'),
+        (["UUID", "Chip UID", "Result", "Noet"], [], "“Noet” (did you mean Note?)"),
+    ],
+)
+def test_titles_that_may_be_meant_are_suggested(
+    here: Command, small: Batch, tmp_path: Path, titles: list[str], named: list[str], says: str
+) -> None:
+    """For keys and titles of --column, for columns that were not understood, and for the UUIDs by what is below."""
+    rows = [[row[UUID], row[CHIP], row[RESULT], ""] for row in good_rows(small.manifest)]
+    path = write_csv(tmp_path / "back.csv", rows, titles=titles)
+    assert says in here("reconcile", small.manifest.path, path, "--out", tmp_path / "out", *named).stderr
+
+
 def encoded_again(found: Reconciliation) -> list[Card]:
     """Return the cards that are to be encoded again."""
     return [each.card for each in found.ledger if each.is_to_encode]

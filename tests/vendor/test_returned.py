@@ -201,7 +201,8 @@ def test_the_operator_may_name_columns(tmp_path: Path, rows: Rows) -> None:
     """A column that is named is that one and no other, and an empty name leaves one out."""
     titles = ["No.", "Tag ID", "Check", "Snapset", "UID", "State", "Remarks"]
     path = write_csv(tmp_path / "back.csv", rows, titles=titles)
-    assert refusal(path) == (f"FILE: {COLUMNS}; found: No., Tag ID, Check, Snapset, UID, State, Remarks ({SAY})")
+    say = 'the UUIDs may be below “Tag ID”: --column uuid="Tag ID"'
+    assert refusal(path) == f"FILE: {COLUMNS}; found: No., Tag ID, Check, Snapset, UID, State, Remarks ({say})"
     named = {"uuid": "tag  id", "result": "State"}
     assert read(path, columns=named)[0].rows == [["", *row[1:]] for row in rows]
     assert read(path, columns={**named, "number": "No.", "check": ""})[0].rows == [

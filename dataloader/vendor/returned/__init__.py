@@ -4,8 +4,7 @@ Nothing in a returned file is trusted: it comes by mail from somebody else's mac
 """
 
 from dataloader.vendor.returned.card_list import read_named
-from dataloader.vendor.returned.columns import KEYS
-from dataloader.vendor.returned.csv_file import UUID_LIKE
+from dataloader.vendor.returned.columns import KEYS, UUID_LIKE
 from dataloader.vendor.returned.grid import Cell, text_of
 from dataloader.vendor.returned.opening import open_returned
 from dataloader.vendor.returned.options import Reading

@@ -54,7 +54,7 @@ def read_named(path: Path, reading: Reading | None = None) -> list[Named]:
                 problems.append(Problem(f"{path}, sheet {short(grid.sheet, 31)}", "is hidden", "show it, or remove it"))
                 continue
             sheet = f", sheet {short(grid.sheet, 31)}" if grid.sheet else ""
-            found, wrong = _Sheet(f"{path}{sheet}, {grid.unit}", reading).read(rows)
+            found, wrong = _Sheet(f"{path}{sheet}, {grid.unit}", reading, grid.hidden_columns).read(rows)
             named += found
             problems += wrong
     if not named and not problems:
@@ -74,7 +74,8 @@ def _is_name(cell: str) -> bool:
 class _Sheet:
     """Reads the rows of one sheet."""
 
-    def __init__(self, place: str, reading: Reading) -> None:
+    def __init__(self, place: str, reading: Reading, hidden: frozenset[int]) -> None:
+        self._hidden = frozenset() if reading.include_hidden else hidden
         self._place = place
         self._reading = reading
         self._several = False
@@ -82,6 +83,12 @@ class _Sheet:
     def read(self, rows: list[tuple[GridRow, list[str]]]) -> tuple[list[Named], list[Problem]]:
         """Return the cards that are named, and what is wrong."""
         columns, first = self._head(rows)
+        at = next((at for at in sorted(self._hidden & {*columns.values()})), None)
+        if at is not None:
+            where = f"{self._place} {rows[0][0].number}"
+            return [], [
+                Problem(where, f"its column “{short(rows[0][1][at], _SHOWN)}” is hidden", "show it, or remove it")
+            ]
         named: list[Named] = []
         problems: list[Problem] = []
         # Several numbers in each of several rows may be counts, dates or amounts.

@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 from unicodedata import combining, normalize
 
-from dataloader.common import listed, short
+from dataloader.common import did_you_mean, listed, short
 from dataloader.vendor.returned.words import words
 
 MAX_HEAD = 20
@@ -97,6 +98,7 @@ _SHOWN_TITLE = 40
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}")
 _MAX_TITLE = 200
+UUID_LIKE = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 
 
 def plain(title: object) -> str:
@@ -284,12 +286,30 @@ def letters(column: int) -> str:
 
 
 def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tuple[str, str]:
-    """Return the error for a file without titles, and what to do."""
+    """Return the error for a file without titles, and what to do.
+
+    The titles that may be meant are those like the ones that are wanted, and that of a column with UUIDs in it.
+    """
     fullest = max(rows[:MAX_HEAD], key=lambda cells: sum(1 for cell in cells if plain(cell)), default=())
-    titles = [short(str(cell), _SHOWN_TITLE) for cell in fullest if plain(cell)]
+    titles = list(filter(None, titles_of(fullest)))
     found = f"; found: {', '.join(titles[:_SHOWN_TITLES])}" if titles else ""
-    wanted = ", ".join(dict.fromkeys([named.get("uuid") or "UUID", *(title for title in named.values() if title)]))
-    return (
-        f"no column titles ({wanted}) in its first {MAX_HEAD} rows{found}",
-        'say what the columns are called, for example --column uuid="Tag ID"',
-    )
+    wanted = list(dict.fromkeys([named.get("uuid") or "UUID", *(title for title in named.values() if title)]))
+    texts = [[str(cell).strip() for cell in row] for row in rows[:MAX_HEAD]]
+    holds = next((at for row in texts for at, cell in enumerate(row) if UUID_LIKE.fullmatch(cell)), len(fullest))
+    todo = 'say what the columns are called, for example --column uuid="Tag ID"'
+    if holds < len(fullest) and plain(fullest[holds]) and not UUID_LIKE.search(str(fullest[holds])):
+        todo = f'the UUIDs may be below “{titles_of(fullest)[holds]}”: --column uuid="{titles_of(fullest)[holds]}"'
+    elif near := list(filter(None, (did_you_mean(title, titles) for title in wanted if title not in titles))):
+        todo = f"{near[0]} Name it with --column"
+    return f"no column titles ({', '.join(wanted)}) in its first {MAX_HEAD} rows{found}", todo
+
+
+def titles_of(cells: Sequence[Any]) -> list[str]:
+    """Return the cells of a row of titles as messages show them."""
+    return [short(str(cell).strip(), _SHOWN_TITLE) for cell in cells]
+
+
+def suggest_title(title: str) -> str:
+    """Return a question that suggests one of our titles for a similar one; empty if none is similar."""
+    ours = {each.capitalize().replace("Uuid", "UUID").replace(" uid", " UID") for each in chain(*_TITLES.values())}
+    return did_you_mean(title, ours, cutoff=0.7)

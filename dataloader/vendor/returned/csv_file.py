@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import TextIO
 
 from dataloader.common import InputError, Problem
-from dataloader.vendor.returned.columns import MAX_HEAD, find_columns
+from dataloader.vendor.returned.columns import MAX_HEAD, UUID_LIKE, find_columns
 from dataloader.vendor.returned.grid import Grid, GridRow
 from dataloader.vendor.returned.options import Reading
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_LINE = 100_000
 """Characters; a longer line is no line of a table of cards, and is not read into memory."""
-UUID_LIKE = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 ABOVE = "has a UUID above the titles of the columns, so that it cannot be read"
 ABOVE_TODO = "put the titles above all rows, or have each table sent as a file of its own"
 _HEAD_LINES = 3 * MAX_HEAD

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from dataloader.common import short
 from dataloader.vendor.chip_uid import is_decimal, looks_like_chip
-from dataloader.vendor.returned.columns import mentions_result, understand_title
-from dataloader.vendor.returned.csv_file import UUID_LIKE
+from dataloader.vendor.returned.columns import UUID_LIKE, mentions_result, suggest_title, understand_title
 from dataloader.vendor.returned.words import says_failed, says_good, says_no, says_nothing, says_result
 
 _SHOWN = 40
@@ -60,6 +59,12 @@ class Survey:
         self._all_decimal = True
         self._seen: set[str] = set()
         """Texts that were looked at before: most columns repeat a few."""
+
+    @property
+    def shown(self) -> str:
+        """What warnings call it, with one of our titles that is like its own."""
+        near = suggest_title(self.title) if self.title else ""
+        return f"{self.name} ({near})" if near else self.name
 
     def see(self, line: int, text: str, uuid: str, chip: str) -> None:
         """Look at a cell that is not empty.

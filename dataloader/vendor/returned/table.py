@@ -13,6 +13,7 @@ from dataloader.vendor.chip_uid import CellKind, are_decimal
 from dataloader.vendor.returned.columns import (
     KEYS,
     MAX_HEAD,
+    UUID_LIKE,
     Columns,
     find_columns,
     is_title,
@@ -21,7 +22,7 @@ from dataloader.vendor.returned.columns import (
     plain,
     understand_title,
 )
-from dataloader.vendor.returned.csv_file import ABOVE, ABOVE_TODO, UUID_LIKE
+from dataloader.vendor.returned.csv_file import ABOVE, ABOVE_TODO
 from dataloader.vendor.returned.grid import Cell, Grid, GridRow, text_of
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.survey import Survey
@@ -353,7 +354,7 @@ class _Reader:
         table.decimal = table.fills_chip and are_decimal(
             text for text, kind in (text_of(row.chip) for row in table.rows) if kind is CellKind.TEXT
         )
-        table.unread = tuple(survey.name for survey in surveys.values() if not survey.is_unneeded)
+        table.unread = tuple(survey.shown for survey in surveys.values() if not survey.is_unneeded)
         for survey in surveys.values():
             found = survey.matters(self._reading.columns, cards, results=table.fills_result, chips=table.fills_chip)
             if found is not None:

@@ -1,8 +1,10 @@
 """The command ``revoke``."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,6 +79,44 @@ class TestCommand:
         assert (done.data["restored"], done.data["not_revoked"], done.data["cards"]) == (2, 1, 3)
         assert done.data["outcomes"][0] == {"number": 2, "outcome": "restored", "reason": ""}
         assert verdicts() == {VerifyVerdict.OK: CARDS}
+
+    @TOKEN_MODEL
+    @pytest.mark.usefixtures("loaded")
+    @pytest.mark.parametrize(
+        ("text", "numbers"),
+        [
+            ("3-5\n", [3, 4, 5]),
+            ("2-4\n5\n", [2, 3, 4, 5]),
+            ("2,4,5\n", [2, 4, 5]),
+            ("Line,Card no.,Name\n1,5,Jo\n2,3,Al\n", [3, 5]),
+            ("Ticket;UUID der Karte\n1;{2}\n2;{4}\n", [2, 4]),
+            ("{2}\n", [2]),
+            ("{4}1\n{2}\n", []),
+            ("2\nseventeen\n", []),
+            ("Lost cards\n2\n", []),
+            ("2\n5-3\n", []),
+            ("Ticket,Reader\n2,3\n", []),
+            ("1;2\n3;4\n", []),
+            ("2\n99\n", []),
+        ],
+    )
+    def test_a_file_names_its_cards_or_nothing_is_revoked(
+        self, few: Manifest, cards: list[Card], run_here: Command, tmp_path: Path, text: str, numbers: list[int]
+    ) -> None:
+        """Ranges, several on a line, and titles are understood; a line that names no card stops the run."""
+        path = tmp_path / "lost.csv"
+        path.write_text(text.format("", *(card.uuid for card in cards)))
+        # The list of revoked cards is kept beside the manifest.
+        manifest = shutil.copy(few.path, tmp_path)
+        done = run_here("revoke", manifest, "--file", path, "--reason", "lost", "--yes", "--json")
+        if numbers:
+            assert done.code == ExitCode.OK
+            revoked = [each["number"] for each in done.data["outcomes"] if each["outcome"] == "revoked"]
+            assert sorted(revoked) == numbers
+        else:
+            assert done.code == ExitCode.INPUT
+            assert str(path) in done.stderr
+            assert not list(tmp_path.glob("*revoked*"))
 
     @KEY_MODEL
     def test_verify_sees_a_key_that_was_revoked(
