@@ -15,7 +15,7 @@ EMBEDDED := $(if $(NODE_OK),,embedded)
 EXTRAS := test$(comma)bench$(if $(EMBEDDED),$(comma)$(EMBEDDED))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-rest fuzz bench bench-floors lint types check docs faults format build audit clean setup
+.PHONY: help demo test test-all test-rest fuzz bench bench-floors lint types check docs pictures faults format build audit clean setup
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ types: setup
 
 docs: setup  ## Write the generated parts of the docs
 	$(BIN)/python -m tests.support.command_docs
+
+pictures: setup  ## Draw the pictures of the docs from a real run (needs Chromium)
+	$(BIN)/python -m tests.support.pictures
 
 faults: setup  ## Write docs/faults.md from a run of every fault
 	$(BIN)/pytest -q tests/faults/test_matrix.py --write-docs

@@ -117,4 +117,4 @@ def test_long_step_has_a_bar_on_a_terminal() -> None:
     os.close(leader)
     assert "auth: user 1" in shown
     assert " of 100 documents, " in shown
-    assert " a second, " in shown
+    assert "/s, " in shown

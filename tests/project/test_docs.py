@@ -15,6 +15,7 @@ from dataloader.cli import COMMANDS, cli
 from dataloader.common import DataloaderError, ExitCode
 from dataloader.operations import generate
 from dataloader.target import Target
+from tests.support import pictures
 from tests.support.command import Command
 from tests.support.command_docs import (
     COMMANDS_PAGE,
@@ -115,6 +116,18 @@ def test_make_targets_in_the_docs_exist(path: Path) -> None:
     for text in fences_and_code:
         for match in _MAKE.finditer(text):
             assert match["target"] in targets, match[0]
+
+
+@THOROUGH
+def test_the_picture_of_a_run_is_what_a_run_shows() -> None:
+    """But for the times; `make pictures` draws it anew."""
+    drawn = pictures.RUN.read_text("utf-8")
+    assert pictures.without_times(drawn) == pictures.without_times(pictures.terminal(pictures.run_main_job()))
+
+
+def test_the_picture_of_the_workbook_is_current() -> None:
+    """Columns and cells are those that generate writes now; `make pictures` draws it anew."""
+    assert pictures.WORKBOOK.read_text("utf-8") == pictures.workbook()
 
 
 Follow = Callable[[str], list[str]]

@@ -82,7 +82,8 @@ def a_run(
 ) -> Run:
     """Return a run that took a while."""
     server = Welcome("CouchDB", "3.5.0", names_leaves=True)
-    return Run(command, manifests, TARGET, server, STARTED, 4.2, code)
+    named = ("production", "spring.batch.jsonl", " --target production")
+    return Run(command, manifests, TARGET, server, STARTED, 4.2, code, *named)
 
 
 def a_plan(manifest: Manifest, *, clean: bool = True) -> Report:
