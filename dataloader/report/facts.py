@@ -78,7 +78,9 @@ def where(run: Run) -> str:
     if run.target is not None:
         parts += [f"target {run.target_name}"] if run.target_name else []
         hosts = dict.fromkeys(urlsplit(url).netloc for url in run.target.address.urls)
-        parts += [run.target.environment.value, ", ".join(hosts)]
+        # A target is often called what it is for.
+        parts += [run.target.environment.value] if run.target.environment.value != run.target_name else []
+        parts.append(", ".join(hosts))
     return " · ".join([*parts, f"{run.started.astimezone(UTC):%Y-%m-%d %H:%M} UTC"])
 
 

@@ -883,7 +883,7 @@ def test_one_share_is_shown_as_numbers(reports: dict[str, Report]) -> None:
 def test_a_page_says_where_and_when(reports: dict[str, Report]) -> None:
     """The line above the verdict has the environment, the host and the date; the run is folded away."""
     tree = parsed(render(reports["load"]))
-    assert text(tree, "header .where").startswith("production · couchdb.example.org:6984 · 2026-03-02 ")
+    assert text(tree, "header .where").startswith("target production · couchdb.example.org:6984 · 2026-03-02 ")
     assert not the(tree, "footer details").has_attr("open")
 
 
