@@ -1,7 +1,7 @@
-"""Fixtures: a real server, a fresh prefix on it for each test, batches, the command line.
+"""Fixtures: a real server, a fresh prefix for each test, batches, the command line.
 
-The server is the one at ``COUCHDB_URL`` where that is set (with an admin's user and password), else the
-embedded one, started here.
+The server is the one at ``COUCHDB_URL`` if set (with an admin's user and password), otherwise an embedded one, started
+here.
 """
 
 import json
@@ -37,23 +37,23 @@ from tests.support.proxy import Hook, Proxy
 from tests.support.server import ADMIN, OUTSIDE_URL, PLAIN_USER, QUICK, SHARES, Proxied, put
 
 LONG = {"office", "peak_memory"}
-"""Fixtures of tests that take long: LibreOffice, and processes whose memory is measured."""
+"""Fixtures of slow tests: LibreOffice, and processes whose memory is measured."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the project's own options."""
+    """Add the project's options."""
     parser.addoption("--write-docs", action="store_true", help="write docs/faults.md from what the tests find")
     parser.addoption("--real-processes", action="store_true", help="start Python anew for each command, do not fork")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave to ``make test-all``: the other models, but for tests that depend on the model, and what takes long."""
+    """Leave to ``make test-all``: slow tests, and other models unless the test depends on the model."""
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
         if LONG & {*item.fixturenames}:
             item.add_marker(THOROUGH)
-        # A test that names its model has a mark of its own for it.
+        # A test that names its model has its own mark for it.
         named = any("model_name" in mark.args[0] for mark in item.iter_markers("parametrize"))
         model = item.callspec.params.get("model_name") if hasattr(item, "callspec") else None
         if model not in {None, DEFAULT_MODEL} and not named and item.get_closest_marker("each_model") is None:
@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def stop_if_locked(address: Address) -> None:
-    """End the tests where CouchDB has locked the account that they use: each would fail, and none would say why."""
+    """Stop the tests if CouchDB has locked their account: each would fail without saying why."""
     try:
         Server(address, QUICK).user()
     except CredentialsError as error:
@@ -76,7 +76,7 @@ def stop_if_locked(address: Address) -> None:
 
 @pytest.fixture(scope="session")
 def address() -> Iterator[Address]:
-    """The server that the tests run against, with an admin's credentials."""
+    """The address of the server to test with, with an admin's credentials."""
     if OUTSIDE_URL:
         found = resolve(environment="ci").address
         stop_if_locked(found)
@@ -88,13 +88,13 @@ def address() -> Iterator[Address]:
 
 @pytest.fixture(scope="session")
 def server(address: Address) -> Server:
-    """The server as the tool sees it; without waits between retries."""
+    """The server as the tool uses it, without waits between retries."""
     return Server(address, QUICK)
 
 
 @pytest.fixture
 def proxied(address: Address) -> Iterator[Proxied]:
-    """Put a proxy before the server; called with a hook, it gives the server to use and the proxy before it."""
+    """Put a proxy in front of the server; called with a hook, it returns the server to use and the proxy."""
     with ExitStack() as stack:
 
         def make(hook: Hook) -> tuple[Server, Proxy]:
@@ -106,7 +106,7 @@ def proxied(address: Address) -> Iterator[Proxied]:
 
 @pytest.fixture(scope="session")
 def plain_user(server: Server) -> tuple[str, str]:
-    """Name and password of a user that is no server admin."""
+    """Name and password of a user who is not a server admin."""
     if OUTSIDE_URL:
         users = server.database("_users")
         if not users.exists():
@@ -114,14 +114,14 @@ def plain_user(server: Server) -> tuple[str, str]:
         name, password = PLAIN_USER
         document = {"_id": f"org.couchdb.user:{name}", "name": name, "password": password, "roles": [], "type": "user"}
         with suppress(couchdb.http.ResourceConflict):
-            # An earlier run has made it.
+            # Created by an earlier run.
             put(users, document)
     return PLAIN_USER
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of the machine, and no target file that happens to lie around, has a say in a test."""
+    """Remove the machine's settings and target files from the environment of each test."""
     for name in list(os.environ):
         if name.startswith("COUCHDB_") or (name.startswith("DATALOADER_") and name != "DATALOADER_CACHE_DIR"):
             monkeypatch.delenv(name)
@@ -139,7 +139,7 @@ def model_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def prefix(server: Server) -> Iterator[str]:
-    """A prefix that no other test has; what stands under it is deleted afterwards."""
+    """A prefix that no other test uses; its databases are deleted afterwards."""
     prefix = f"test-{uuid4().hex[:12]}-"
     yield prefix
     for name in {database for model in model_names() for database in get_model(model).databases}:
@@ -148,13 +148,13 @@ def prefix(server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def target(address: Address, model_name: str, prefix: str) -> Target:
-    """A target of its own for a test, of each model."""
+    """A target for one test, with each model."""
     return Target(address, get_model(model_name), Environment.CI, prefix)
 
 
 @pytest.fixture(scope="session")
 def snapsets() -> Snapsets:
-    """The project's own snapsets."""
+    """The built-in snapsets."""
     return read_snapsets()
 
 
@@ -166,7 +166,7 @@ def batch(tmp_path: Path) -> Batch:
 
 @pytest.fixture(scope="session")
 def given_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that each test's ``given`` is a copy of."""
+    """The folder that is copied for each test's ``given``."""
     folder = tmp_path_factory.mktemp("given_folder")
     (folder / "snapsets").mkdir()
     snapset = {"flat": {"name": "Nothing", "contexts": {"gpii-default": {"name": "Default", "preferences": {}}}}}
@@ -177,9 +177,9 @@ def given_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def given(given_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A manifest of five cards and a folder with one snapset, which are quicker to read than the project's own.
+    """A manifest of five cards and a folder with one snapset, which are faster to read than the built-in ones.
 
-    They are the test's own: to revoke a card writes a list beside the manifest, which every later load obeys.
+    Each test has its own copy: revoking a card writes a list next to the manifest, which later loads obey.
     """
     folder = shutil.copytree(given_folder, tmp_path_factory.mktemp("given"), dirs_exist_ok=True)
     return folder / "small.batch.jsonl", folder / "snapsets"
@@ -187,7 +187,7 @@ def given(given_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 @pytest.fixture(scope="session")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
-    """LibreOffice, to open and save workbooks with."""
+    """LibreOffice, to open and save workbooks."""
     if PROGRAM is None:
         pytest.skip("LibreOffice (soffice) is not installed")
     office = Office(tmp_path_factory.mktemp("office"))
@@ -203,7 +203,7 @@ def manifest(batch: Batch) -> Manifest:
 
 @pytest.fixture
 def sources(target: Target, manifest: Manifest, snapsets: Snapsets) -> list[Source]:
-    """Everything that a load of the batch brings to the target."""
+    """Everything that a load of the batch writes to the target."""
     return all_sources(target, [manifest], snapsets)
 
 
@@ -244,7 +244,7 @@ def command(tmp_path: Path, forks: Forks | None) -> Command:
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[Process]:
-    """Start a command as a process that the test goes on talking to: ``process("serve")``; it ends with the test."""
+    """Start a command as a process for the test to interact with: ``process("serve")``; it stops with the test."""
     with ExitStack() as stack:
 
         def start(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> "subprocess.Popen[str]":
@@ -274,7 +274,7 @@ def _end(started: "subprocess.Popen[str]") -> None:
 
 @pytest.fixture
 def here(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run the command line in this process, which is quicker than ``command``; settings are this process's."""
+    """Run the command line in this process, which is faster than ``command``; it uses this process's settings."""
 
     def run(*arguments: object) -> Completed:
         capsys.readouterr()
@@ -296,10 +296,10 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 @pytest.fixture
 def peak_memory(tmp_path: Path) -> Callable[..., int]:
-    """Run Python code in a process of its own, and return the most memory that it held: ``peak_memory(code, *args)``.
+    """Run Python code in a new process, and return its peak memory: ``peak_memory(code, *args)``.
 
-    A process begins with the peak of the one that started it, so a small one stands between. The unit is
-    the system's; compare two runs.
+    A process inherits the peak of its parent, so a small one is started in between. The unit depends on the system;
+    compare two runs.
     """
 
     def run(code: str, *arguments: object) -> int:
@@ -318,7 +318,7 @@ def peak_memory(tmp_path: Path) -> Callable[..., int]:
 
 @pytest.fixture
 def credentials(address: Address) -> dict[str, str]:
-    """The environment in which a command finds the admin's credentials."""
+    """Environment variables with the admin's credentials."""
     if address.user is None:
         return {}
     return {"COUCHDB_USER": address.user, "COUCHDB_PASSWORD": address.password or ""}
@@ -326,7 +326,7 @@ def credentials(address: Address) -> dict[str, str]:
 
 @pytest.fixture
 def on_target(target: Target) -> list[str]:
-    """The options that name the test's target on the command line."""
+    """The command line options for the test's target."""
     return [
         *("--url", target.address.url),
         *("--model", target.model.name),
@@ -351,7 +351,7 @@ def run(command: Command, on_target: list[str], credentials: dict[str, str], tar
 def run_here(
     here: Command, on_target: list[str], credentials: dict[str, str], target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> Command:
-    """Run a command on the test's target as ``run`` does, in this process, which is quicker."""
+    """Run a command on the test's target like ``run``, but in this process, which is faster."""
 
     def run(*arguments: object, url: str = target.address.url, env: dict[str, str] | None = None) -> Completed:
         name, *others = arguments

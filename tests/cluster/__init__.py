@@ -1,1 +1,1 @@
-"""Tests of cluster."""
+"""Tests on a real cluster."""

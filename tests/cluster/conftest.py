@@ -1,4 +1,4 @@
-"""The cluster that the tests of this folder run on."""
+"""The cluster for the tests of this folder."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -12,7 +12,7 @@ from tests.support.server import databases
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """The cluster, whole before and after."""
+    """The cluster; all nodes are connected before and after each test."""
     environment = {**ENVIRONMENT, "COUCHDB_URL": ENVIRONMENT["COUCHDB_NODES"]}
     cluster = Cluster(resolve(environment="ci", prefix=f"drill-{uuid4().hex[:12]}-", environ=environment))
     for index in range(len(cluster.nodes)):

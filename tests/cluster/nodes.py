@@ -1,4 +1,4 @@
-"""A real cluster whose nodes stop, hang and start again by commands that the environment names; see test_drill.py."""
+"""A real cluster whose nodes are stopped, suspended and started by commands from the environment; see test_drill.py."""
 
 import json
 import os
@@ -23,7 +23,7 @@ ONLY_WITH_A_CLUSTER = pytest.mark.skipif(
 )
 
 LIMIT = 180.0
-"""Seconds that a cluster may take to be whole again, or to have made up its copies."""
+"""Seconds in which all nodes must be connected again, or their copies synchronized."""
 
 
 class Cluster:
@@ -39,11 +39,11 @@ class Cluster:
         _do("COUCHDB_STOP_NODE", index)
 
     def hang(self, index: int) -> None:
-        """Have a node hang: it takes connections and never answers."""
+        """Make a node hang: it accepts connections and never answers."""
         _do("COUCHDB_HANG_NODE", index)
 
     def start(self, index: int) -> None:
-        """Start a node, or have it go on."""
+        """Start a node, or make a hanging one continue."""
         _do("COUCHDB_START_NODE", index)
 
     def wait_until_whole(self) -> None:
@@ -51,12 +51,12 @@ class Cluster:
         _until(lambda: all(len(each.connected) == len(self.nodes) for each in self._memberships()), "it is whole")
 
     def wait_until_joined(self, *indices: int) -> None:
-        """Wait until some nodes, of which the others are stopped, see each other."""
+        """Wait until some nodes are connected to each other while the others are stopped."""
         _until(lambda: all(len(self.nodes[each].nodes().connected) == len(indices) for each in indices), "they joined")
 
     @contextmanager
     def alone(self, index: int) -> Iterator[None]:
-        """Have all nodes stopped but one, which then has what it has from no other."""
+        """Stop all other nodes during a block, so that one node has only its own data."""
         others = [other for other in range(len(self.nodes)) if other != index]
         self.make_up_copies()
         for other in others:
@@ -69,10 +69,10 @@ class Cluster:
             self.wait_until_whole()
 
     def make_up_copies(self) -> None:
-        """Have the nodes make up the copies that one lacks, and wait until none has any of it left to do."""
+        """Let the nodes synchronize their copies, and wait until they have finished."""
         for database in databases(self.nodes[0], self.target).values():
             database._resource.post("_sync_shards", body={})
-        # What the nodes have to replicate among themselves is told by each for itself.
+        # Each node reports only its own remaining replication jobs.
         _until(lambda: all(_backlog(node) == 0 for node in self.nodes), "all copies are made up")
 
     def _memberships(self) -> list[Nodes]:
@@ -80,7 +80,7 @@ class Cluster:
 
 
 def _backlog(node: Server) -> int:
-    """Return how many shards a node has still to bring to others."""
+    """Return how many shards a node still has to send to others."""
     _, _, data = node.session.send(Request("GET", "/_node/_local/_system"))
     backlog: int = json.loads(data.read())["internal_replication_jobs"]
     return backlog
@@ -97,7 +97,7 @@ def _until(is_so: Callable[[], bool], what: str) -> None:
             if is_so():
                 return
         except DataloaderError:
-            # A node that has just been started does not answer yet.
+            # A node that is just starting does not answer yet.
             pass
         assert time.monotonic() < end, f"the cluster did not get so far that {what}"
         time.sleep(0.5)

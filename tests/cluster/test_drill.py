@@ -1,14 +1,14 @@
-r"""A drill on a real cluster: its nodes stop, hang and start again, one after another, while loads run.
+r"""Loads on a real cluster while its nodes stop, hang and start again, one after another.
 
-It runs where the environment says how:
+It runs if the environment defines the cluster and its commands:
 
     COUCHDB_NODES='http://127.0.0.1:5984 http://127.0.0.2:5984 http://127.0.0.3:5984' \
     COUCHDB_USER=admin COUCHDB_PASSWORD=secret \
     COUCHDB_STOP_NODE='ssh couch systemctl stop node' COUCHDB_HANG_NODE=… COUCHDB_START_NODE=… \
       pytest tests/cluster
 
-Each of the three is a shell command, given a node's index in COUCHDB_NODES, from 0, as its argument. Starting a node
-that hangs has to have it go on.
+Each of the three is a shell command that gets a node's index in COUCHDB_NODES, from 0, as its argument. Starting a
+hanging node must make it continue.
 """
 
 import time
@@ -26,16 +26,16 @@ pytestmark = ONLY_WITH_A_CLUSTER
 
 BATCHES = 12
 CARDS = 200
-"""In each batch."""
+"""Cards in each batch."""
 AWAY = 5.0
-"""Seconds that a node is away at least; as many as there are nodes have their turn, twice."""
+"""Minimum seconds that a node is away; each node has its turn, twice."""
 TIMEOUT = 5.0
 """Seconds that a load waits for a reply."""
 EDITED = 36
 
 
 def drill(cluster: Cluster) -> None:
-    """Have each node stop and start again, and the next one hang and go on."""
+    """Stop and restart each node, and make the next one hang and continue."""
     for index in range(len(cluster.nodes)):
         other = (index + 1) % len(cluster.nodes)
         for end, which in ((cluster.stop, index), (cluster.hang, other)):
@@ -45,8 +45,8 @@ def drill(cluster: Cluster) -> None:
             cluster.wait_until_whole()
 
 
-def test_loads_go_on_while_nodes_stop_and_hang(cluster: Cluster, command: Command, tmp_path: Path) -> None:
-    """While one node after another stops, hangs and starts again, every load ends well; then every node has it all."""
+def test_loads_succeed_while_nodes_stop_and_hang(cluster: Cluster, command: Command, tmp_path: Path) -> None:
+    """While nodes stop, hang and start again one after another, every load succeeds; then every node has all data."""
     target = cluster.target
     snapsets = write_snapsets(tmp_path / "snapsets", {"large": 20})
     batches = [generate(f"batch-{number}", {"large": CARDS}, tmp_path).manifest for number in range(BATCHES)]

@@ -1,4 +1,4 @@
-"""A cluster that falls apart: one node alone takes an update while the others take edits."""
+"""A network partition: one node alone accepts an update while the others accept edits."""
 
 import json
 from dataclasses import replace
@@ -49,19 +49,19 @@ def batch(tmp_path: Path) -> Manifest:
 
 
 def bring(server: Server, cluster: Cluster, batch: Manifest, snapsets: Snapsets, *, update: bool = False) -> LoadResult:
-    """Load the cards, without the views, whose indexes take longest."""
+    """Load the cards without the views, whose indexes take longest."""
     *sources, _ = all_sources(cluster.target, [batch], snapsets)
     return load(server, cluster.target, sources, update=update)
 
 
 def sets(cluster: Cluster, batch: Manifest, node: int) -> tuple[Database, list[str]]:
-    """Return the database of the preference sets as a node has it, and their IDs."""
+    """Return a node's database of the preference sets, and their IDs."""
     places = [preferences_of(cluster.target.model.name, card.uuid) for card in batch.cards()]
     return databases(cluster.nodes[node], cluster.target)[places[0].database], [place.id for place in places]
 
 
 def alone_and_unaware(request: Request, forward: Forward) -> Reply:
-    """Answer as a node that has not noticed yet that the others are gone."""
+    """Answer like a node that has not noticed yet that the others are gone."""
     reply = forward(request)
     if request.path == "/_membership":
         data = reply.data()
@@ -70,10 +70,10 @@ def alone_and_unaware(request: Request, forward: Forward) -> Reply:
 
 
 @pytest.mark.parametrize("aware", [True, False])
-def test_edits_on_the_other_side_of_a_partition_outlive_an_update(
+def test_edits_on_the_other_side_of_a_partition_survive_an_update(
     cluster: Cluster, batch: Manifest, versions: list[Snapsets], monkeypatch: pytest.MonkeyPatch, *, aware: bool
 ) -> None:
-    """Whether the loader knew that nodes were away or not: each edit and each deletion counts when they are back."""
+    """Whether or not the loader knew that nodes were away, each edit and deletion counts when they are back."""
     monkeypatch.setattr(import_module("dataloader.operations.load"), "NODES_WAIT", 0.0)
     bring(cluster.nodes[0], cluster, batch, versions[0])
     cluster.make_up_copies()
@@ -88,7 +88,7 @@ def test_edits_on_the_other_side_of_a_partition_outlive_an_update(
             result = bring(Server(address, QUICK), cluster, batch, versions[1], update=True)
         assert result.count(Outcome.UPDATED) == 1 + CARDS
         assert result.short_of_copies
-    # The others are back without node 0, and take edits and deletions.
+    # The others are back without node 0, and accept edits and deletions.
     cluster.stop(0)
     cluster.start(1)
     cluster.start(2)
@@ -118,10 +118,10 @@ def test_edits_on_the_other_side_of_a_partition_outlive_an_update(
     assert (again.repaired, again.count(Outcome.EDITED), again.count(Outcome.DELETED)) == (0, 20, 10)
 
 
-def test_a_card_that_was_revoked_without_a_node_stays_so(
+def test_card_revoked_during_a_partition_stays_revoked(
     cluster: Cluster, batch: Manifest, versions: list[Snapsets]
 ) -> None:
-    """A revocation does not wait for the node that is away, and what that one took meanwhile lets no card in."""
+    """Revoking does not wait for the node that is away; writes that it accepted meanwhile give no card access."""
     *sources, views = all_sources(cluster.target, [batch], versions[0])
     load(cluster.nodes[0], cluster.target, [*sources, views])
     cluster.make_up_copies()

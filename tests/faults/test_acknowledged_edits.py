@@ -1,15 +1,15 @@
-r"""No acknowledged edit is ever lost: editors and loops of ``load --update`` on the same cards, at once.
+r"""No acknowledged edit is lost when editors and ``load --update`` work on the same cards at once.
 
-Every edit that the server acknowledged is in the winning revision at the end; where nodes of a cluster hang and stop,
-it may instead be in a conflict between two persons, which the next load reports.
+At the end, every edit that the server acknowledged is in the winning revision. If nodes of a cluster hang and stop, it
+may instead be in a conflict between two users, which the next load reports.
 
-By hand, for ten minutes, on the server or cluster at ``COUCHDB_URL``; the table is printed with ``-s``:
+To run it for ten minutes on the server or cluster at ``COUCHDB_URL``, and print the table:
 
     EDITORS_SECONDS=600 COUCHDB_URL=… COUCHDB_USER=… COUCHDB_PASSWORD=… \
       pytest -s tests/faults/test_acknowledged_edits.py
 
-With ``COUCHDB_HANG_NODE``, ``COUCHDB_STOP_NODE`` and ``COUCHDB_START_NODE`` (see tests/cluster) nodes of a cluster of
-``COUCHDB_NODE_COUNT`` nodes hang and stop meanwhile.
+With ``COUCHDB_HANG_NODE``, ``COUCHDB_STOP_NODE`` and ``COUCHDB_START_NODE`` (see tests/cluster), nodes of a cluster of
+``COUCHDB_NODE_COUNT`` nodes hang and stop during the run.
 """
 
 import os
@@ -41,28 +41,28 @@ HANG, STOP, START = (os.environ.get(f"COUCHDB_{what}_NODE") for what in ("HANG",
 NODES = int(os.environ.get("COUCHDB_NODE_COUNT", "3"))
 EDITORS = 5
 LOOPS = 2
-"""Loops of updates, each of which goes from one version of the snapset to the next."""
+"""Concurrent update loops; each switches between the versions of the snapset."""
 CARDS = 150
-"""A round's cards. What was edited once is never updated again, so that each round has cards of its own."""
+"""Cards in a round. An edited card is never updated again, so each round has its own cards."""
 ROUND = 6.0
-"""Seconds."""
+"""Duration of a round in seconds."""
 DISTURBED = 60.0
 """Seconds of a round in which nodes hang and stop."""
 AWAY = 6.0
-"""Seconds that a node hangs or is stopped, and as many between two such nodes."""
+"""Seconds for which a node hangs or is stopped, and between two such events."""
 QUICK = Patience(timeout=20, retries=4, wait=0.1, total=60)
 IMPATIENT = Patience(timeout=10, retries=0, wait=0, total=10)
-"""An editor's server does not repeat a request."""
+"""An editor's server does not retry requests."""
 
 
 def _sources(target: Target, manifest: Manifest, snapsets: Snapsets) -> list[Source]:
-    # Without the views, whose indexes take longest, and which nobody asks here.
+    # Without the views: their indexes take longest, and nobody queries them here.
     *sources, _ = all_sources(target, [manifest], snapsets)
     return sources
 
 
 def _update(server: Server, target: Target, variants: list[list[Source]], over: Event, tally: Tally) -> None:
-    """Update to one version after the other until it is over."""
+    """Update to one version after another until it is over."""
     for sources in cycle(variants):
         if over.is_set():
             return
@@ -75,7 +75,7 @@ def _update(server: Server, target: Target, variants: list[list[Source]], over: 
 
 
 def _disturb(faults: Iterator[tuple[str, int]], over: Event) -> None:
-    """Have one node after another hang or stop for a while; in the end all are there."""
+    """Make one node after another hang or stop for a while; at the end, all are back."""
     while not over.wait(AWAY):
         command, node = next(faults)
         subprocess.run(f"{command} {node}", shell=True, check=True, stdout=subprocess.DEVNULL)
@@ -91,9 +91,9 @@ def _round(
     seconds: float,
     faults: Iterator[tuple[str, int]] | None,
 ) -> None:
-    """Load new cards, then have them edited and updated at once, and count what became of the edits.
+    """Load new cards, edit and update them at once, and count what happens to the edits.
 
-    Nodes hang and stop meanwhile, but not while it is counted: what only a node has that is away is not lost.
+    Nodes hang and stop during this, but not during the count: edits that only an absent node has are not lost.
     """
     server = Server(target.address, QUICK)
     variants = [_sources(target, manifest, snapsets) for snapsets in versions]
@@ -102,7 +102,7 @@ def _round(
     name = preferences_of(target.model.name, ids[0]).database
     over = Event()
     editors = [
-        # Each card has one owner, so that no two persons meet.
+        # Each card has one owner, so that no two users collide.
         Editor(
             f"{manifest.header.name}-{number}",
             databases(Server(target.address, IMPATIENT), target)[name],
@@ -128,7 +128,7 @@ def _round(
 
 
 def _is_making_up_copies(server: Server) -> bool:
-    """Return whether a node of a cluster is away, or has something left to bring to others."""
+    """Return whether a node of a cluster is away, or still has copies to send to others."""
     nodes = server.nodes()
     if len(nodes.expected) <= 1:
         return False

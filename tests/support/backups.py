@@ -1,4 +1,4 @@
-"""Databases that hold everything a backup has to keep, and what they hold, read without the tool's own code."""
+"""Databases with everything that a backup must keep, and reading them without the tool's own code."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ HISTORY = {"start": 3, "ids": ["c" * 32, "b" * 32, "a" * 32]}
 VARIED: list[dict[str, Any]] = [
     {"_id": "plain", "_rev": f"1-{'1' * 32}", "value": {"ä": "ü\n\u2028", "n": 1.5, "empty": None}},
     {"_id": "edited", "_rev": f"3-{'c' * 32}", "_revisions": HISTORY, "value": 3},
-    # Two people's versions, and a third that somebody deleted.
+    # Conflicting versions by two users, and a third one that somebody deleted.
     {"_id": "torn", "_rev": f"2-{'d' * 32}", "_revisions": {"start": 2, "ids": ["d" * 32, "1" * 32]}, "value": "d"},
     {"_id": "torn", "_rev": f"2-{'e' * 32}", "_revisions": {"start": 2, "ids": ["e" * 32, "1" * 32]}, "value": "e"},
     {
@@ -37,22 +37,22 @@ VARIED: list[dict[str, Any]] = [
     },
     {"_id": "_design/own", "_rev": f"1-{'6' * 32}", "views": {"all": {"map": "function (doc) { emit(doc._id); }"}}},
 ]
-"""Documents as a replicator brings them."""
+"""Documents as a replicator writes them."""
 
 
 def plant(database: Database, documents: list[dict[str, Any]]) -> None:
-    """Write documents with their revisions."""
+    """Write documents with their given revisions."""
     _, _, data = database._resource.post("_bulk_docs", body={"new_edits": False, "docs": documents})
     assert json.loads(data.read()) == []
 
 
 def everything(server: Server, target: Target) -> dict[str, dict[str, list[Any]]]:
-    """Return every leaf of every document of a target's databases, with history and attachments, by database and ID."""
+    """Return every leaf of a target's documents, with history and attachments, by database and ID."""
     return {name: leaves_in(database) for name, database in databases(server, target).items()}
 
 
 def leaves_in(database: Database) -> dict[str, list[Any]]:
-    """Return every leaf of every document of a database."""
+    """Return every leaf of a database's documents."""
     _, _, data = database._resource.get("_changes", style="all_docs")
     found = {}
     for row in json.loads(data.read())["results"]:
@@ -66,7 +66,7 @@ def leaves_in(database: Database) -> dict[str, list[Any]]:
 
 
 def settings(database: Database) -> dict[str, Any]:
-    """Return what a database has besides documents, as far as the server has it."""
+    """Return a database's settings, as far as the server has them."""
     found: dict[str, Any] = {}
     for name in ("_security", "_revs_limit"):
         try:
@@ -78,13 +78,13 @@ def settings(database: Database) -> dict[str, Any]:
 
 
 def lines_of(path: Path) -> list[Any]:
-    """Return the lines of a backup that is not encrypted, as ``zstd -dc`` prints them."""
+    """Return the lines of an unencrypted backup, as ``zstd -dc`` prints them."""
     with path.open("rb") as stream, zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True) as text:
         return [json.loads(line) for line in text.read().splitlines() if line]
 
 
 def frames_of(path: Path) -> list[bytes]:
-    """Return the frames of a backup that is not encrypted."""
+    """Return the frames of an unencrypted backup."""
     data, found = path.read_bytes(), []
     while data:
         one = zstandard.ZstdDecompressor().decompressobj()

@@ -1,4 +1,4 @@
-"""The command line as tests call it, and what came of a call."""
+"""The command line as tests call it, and the result of a call."""
 
 import json
 import subprocess
@@ -23,15 +23,15 @@ class Completed:
 
 
 GOOD = {"format": 1, "ok": True, "warnings": []}
-"""What the JSON of every command holds besides its result, if all is well."""
+"""The members in the JSON of every successful command, besides its result."""
 
 
 def failed(message: str, code: int) -> dict[str, Any]:
-    """Return the JSON of a command that ended with an error and no result."""
+    """Return the JSON of a command that failed without a result."""
     return {"format": 1, "ok": False, "warnings": [], "error": message, "exit_code": int(code)}
 
 
 Command = Callable[..., Completed]
-"""Runs a command to its end: ``command("load", path, env={…})``."""
+"""Runs a command to completion: ``command("load", path, env={…})``."""
 Process = Callable[..., "subprocess.Popen[str]"]
-"""Starts a command and leaves it running: ``process("serve")``."""
+"""Starts a command and returns at once: ``process("serve")``."""

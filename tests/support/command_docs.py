@@ -1,6 +1,6 @@
-"""Writes what the documentation takes from the code: docs/commands.md, and two tables of docs/reference.md.
+"""Generate the parts of the docs that come from the code: docs/commands.md, and two tables of docs/reference.md.
 
-``make docs`` runs it; a test fails where something is stale.
+``make docs`` runs it; a test fails if anything is outdated.
 """
 
 import ast
@@ -19,7 +19,7 @@ COMMANDS_PAGE = ROOT / "docs" / "commands.md"
 MAN_PAGE = ROOT / "docs" / "dataloader.1"
 REFERENCE = ROOT / "docs" / "reference.md"
 WIDTH = 100
-"""Columns of the help texts."""
+"""The width of help texts in columns."""
 
 _INTRODUCTION = """\
 # Commands
@@ -32,14 +32,14 @@ command, too.
 
 
 def commands() -> dict[str, click.Command]:
-    """Return every command of the registry by its name."""
+    """Return every registered command by name."""
     context = click.Context(cli)
     found = {name: cli.get_command(context, name) for name in COMMANDS}
     return {name: command for name, command in found.items() if command is not None}
 
 
 def help_text(command: click.Command, name: str | None = None) -> str:
-    """Return what ``--help`` prints on a terminal of a fixed width."""
+    """Return the output of ``--help`` on a terminal of fixed width."""
     top = click.Context(cli, info_name="dataloader", terminal_width=WIDTH, help_option_names=["-h", "--help"])
     context = top if name is None else click.Context(command, parent=top, info_name=name)
     return "\n".join(line.rstrip() for line in context.get_help().splitlines())
@@ -61,7 +61,7 @@ def exit_codes() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment's variables that are read, and what they mean, from the module that names them."""
+    """Return the environment variables and their meanings, from the module that defines them."""
     body = ast.parse(Path(settings.__file__).read_text("utf-8")).body
     found: dict[str, str] = {}
     for statement, following in pairwise(body):
@@ -78,7 +78,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def environment_table() -> str:
-    """Return the table of the environment's variables."""
+    """Return the table of environment variables."""
     rows = [f"| `{name}` | {meaning.replace('``', '`')} |" for name, meaning in environment().items()]
     return "\n".join(["| variable | meaning |", "| --- | --- |", *rows])
 
@@ -88,10 +88,10 @@ SECTIONS = {"exit codes": exit_codes, "settings": environment_table}
 
 
 def reference(text: str) -> str:
-    """Return docs/reference.md with its tables written anew.
+    """Return docs/reference.md with its tables regenerated.
 
     Raises:
-        ValueError: the markers of one are not there, or there twice.
+        ValueError: markers are missing or duplicate.
     """
     for name, table in SECTIONS.items():
         section = re.compile(rf"(?<=<!-- {name} -->\n)(?:(?!<!--).)*(?=<!-- end -->)", re.DOTALL)
@@ -102,7 +102,7 @@ def reference(text: str) -> str:
 
 
 def documents() -> dict[Path, str]:
-    """Return every file that is written, and what belongs in it."""
+    """Return the content of every generated file."""
     return {
         COMMANDS_PAGE: commands_page(),
         MAN_PAGE: man_page(commands()),

@@ -1,4 +1,4 @@
-"""Editors: people who change preference sets as a Preferences Server does, while loads update the same sets."""
+"""Users who edit preference sets as a Preferences Server does, while loads update the same sets."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ from tests.support.server import get
 
 @dataclass
 class Editor:
-    """One person after another: reads a set, adds a mark to it, writes it on top of what was read."""
+    """Reads a set, adds a mark to it, and writes it on top of the revision that was read."""
 
     name: str
     database: Database
     ids: Sequence[str]
     acknowledged: list[tuple[str, str]] = field(default_factory=list)
-    """The document and the mark of each edit that the server acknowledged, with 201 or 202."""
+    """The document and mark of each edit that the server acknowledged, with 201 or 202."""
     refused: int = 0
-    """Edits that the server refused because somebody was quicker."""
+    """Edits that were rejected because somebody else was faster."""
     failed: int = 0
-    """Edits of which nobody knows whether they were written."""
+    """Edits of which it is unknown whether they were written."""
 
     def edit(self, over: Event) -> None:
-        """Edit sets in random order until it is over."""
+        """Edit sets in random order until told to stop."""
         random = Random(self.name)
         while not over.is_set():
             self.edit_once(random.choice(self.ids))
@@ -51,25 +51,25 @@ class Editor:
 
 @dataclass
 class Tally:
-    """What became of all edits."""
+    """The results of all edits."""
 
     acknowledged: int = 0
     in_conflict: int = 0
-    """Not in the winning revision, but in another live one that a person wrote, which is reported as a conflict."""
+    """In another live revision than the winner, written by a user; reported as a conflict."""
     lost: list[str] = field(default_factory=list)
-    """In no live revision, or hidden behind what a load wrote: document and mark."""
+    """In no live revision, or hidden behind a load's write: document and mark."""
     refused: int = 0
     failed: int = 0
     loads: Counter[str] = field(default_factory=Counter)
-    """How many loads ended how."""
+    """The number of loads by result."""
 
     def count(self, database: Database, editors: Sequence[Editor], conflicts: set[str]) -> None:
-        """Add the edits of editors that have stopped.
+        """Count the edits of editors that have stopped.
 
         Args:
-            database: where the sets are.
-            editors: who edited them.
-            conflicts: the documents that a load, run afterwards, reported as conflicts.
+            database: the database of the sets.
+            editors: the editors of the sets.
+            conflicts: the documents reported as conflicts by a load afterwards.
         """
         edits = [edit for editor in editors for edit in editor.acknowledged]
         leaves = database.leaves(sorted({doc_id for doc_id, _ in edits}), all_copies=True)
@@ -90,7 +90,7 @@ class Tally:
 
 
 def _said(leaf: Document) -> str:
-    """Return what a leaf says, for whoever looks for a lost edit."""
+    """Return a leaf's content, for debugging a lost edit."""
     ids = leaf["_revisions"]["ids"]
     path = "<".join(each[:4] for each in ids)
     if leaf.get("_deleted"):

@@ -1,7 +1,7 @@
-"""The command line in processes that start at once: a process that has everything imported forks for each command.
+"""Fast command line processes: a process that has imported everything forks for each command.
 
-Importing takes most of the time of a short command. ``make test`` runs commands this way; ``pytest --real-processes``,
-as ``make test-all`` does, starts Python for each one.
+Imports take most of the time of a short command. ``make test`` runs commands this way; ``pytest --real-processes``, as
+in ``make test-all``, starts a new Python for each.
 """
 
 import json
@@ -22,11 +22,11 @@ from typing import Any, Self
 from tests.support.command import Completed
 
 READ_AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE_", "MALLOC_")
-"""Variables that Python reads as it starts: a command that is given one needs a process of its own."""
+"""Variables that Python reads at startup: a command with one of them needs a new Python."""
 
 
 class Forks:
-    """Starts commands, from the beginning of a ``with`` block to its end; several at once if need be."""
+    """Starts commands during a ``with`` block; several at once if necessary."""
 
     def __enter__(self) -> Self:
         """Start the process that forks."""
@@ -44,17 +44,17 @@ class Forks:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
+        """Stop the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
         self._folder.cleanup()
 
     def run(self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, timeout: float) -> Completed:
-        """Run a command to its end.
+        """Run a command to completion.
 
         Raises:
-            subprocess.TimeoutExpired: it took longer than ``timeout`` seconds, and was killed.
+            subprocess.TimeoutExpired: it took longer than ``timeout`` seconds and was killed.
         """
         with TemporaryDirectory(prefix="forked-") as folder, socket.socket(socket.AF_UNIX) as connection:
             stdout, stderr = Path(folder) / "stdout", Path(folder) / "stderr"
@@ -79,7 +79,7 @@ class Forks:
 
 
 def _text(path: Path) -> str:
-    # As subprocess does with text=True: line ends as they are on every system.
+    # Like subprocess with text=True: line ends of every system are accepted.
     return path.read_text(errors="strict")
 
 
@@ -100,7 +100,7 @@ def _serve(listener: socket.socket) -> None:
 
 
 def _reap() -> None:
-    """Take note of what has ended."""
+    """Collect child processes that have exited."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -109,7 +109,7 @@ def _reap() -> None:
 
 
 def _wait_for(connection: socket.socket) -> None:
-    """Run what is asked for in a child, and answer with its process ID and then its status."""
+    """Run a requested command in a child process; reply with its process ID, later with its status."""
     with connection.makefile("rw", encoding="utf-8") as stream:
         call = json.loads(stream.readline())
         pid = os.fork()
@@ -122,7 +122,7 @@ def _wait_for(connection: socket.socket) -> None:
 
 
 def _run(call: dict[str, Any]) -> None:
-    """Become the command; does not return."""
+    """Run the command in this process; does not return."""
     code = 1
     try:
         os.chdir(call["cwd"])
@@ -147,7 +147,7 @@ def _run(call: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Import everything, and serve."""
+    """Import everything, and serve requests."""
     import dataloader
 
     for module in pkgutil.walk_packages(dataloader.__path__, "dataloader."):

@@ -1,4 +1,4 @@
-"""Batches of cards to load, and what is on a target afterwards."""
+"""Batches to load, and reading targets afterwards."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ def card(manifest: Manifest, snapset: str) -> str:
 
 
 def contents(server: Server, target: Target) -> Contents:
-    """Return every document but the views, without revisions."""
+    """Return every document except the views, without revisions."""
     return {
         name: {
             doc_id: {key: value for key, value in document.items() if key != "_rev"}
@@ -41,7 +41,7 @@ def contents(server: Server, target: Target) -> Contents:
 
 
 def outcomes(result: LoadResult) -> dict[str, int]:
-    """Return a load's outcomes that have come up, over all databases and kinds."""
+    """Return a load's outcomes with their counts, over all databases and kinds."""
     return {outcome.value: result.count(outcome) for outcome in Outcome if result.count(outcome)}
 
 
@@ -51,7 +51,7 @@ def found_at(server: Server, target: Target, place: Place) -> dict[str, Any]:
 
 
 def change(server: Server, target: Target, place: Place, size: float) -> str:
-    """Change a preference set as a Preferences Server does: get it, change it, put all of it under its revision."""
+    """Edit a preference set as a Preferences Server does: get it, change it, and put it with its revision."""
     document = found_at(server, target, place)
     flat(document)[FONT_SIZE] = size
     return put(databases(server, target)[place.database], document)

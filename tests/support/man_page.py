@@ -1,4 +1,4 @@
-"""The man page, made from the help of the commands; ``make docs`` writes it to docs/dataloader.1."""
+"""Generate the man page from the help of the commands; ``make docs`` writes it to docs/dataloader.1."""
 
 import click
 

@@ -1,6 +1,6 @@
-"""LibreOffice, without a window: what a spreadsheet program makes of our workbooks.
+"""LibreOffice without a window, to test our workbooks in a spreadsheet program.
 
-``office`` of conftest gives it; tests that take it are skipped where it is not installed.
+The fixture ``office`` returns it; tests that use it are skipped if it is not installed.
 """
 
 import shutil
@@ -11,9 +11,9 @@ from pathlib import Path
 PROGRAM = shutil.which("soffice") or shutil.which("libreoffice")
 
 _TIMEOUT = 120
-"""Seconds; a machine that does other things, too, takes a few."""
+"""Timeout in seconds; a busy machine takes a few."""
 _FILTERS = {"xlsx": "Calc MS Excel 2007 XML", "csv": "Text - txt - csv (StarCalc)"}
-# Only a macro can give a password: https://help.libreoffice.org/latest/en-US/text/shared/guide/start_parameters.html
+# Only a macro can pass a password: https://help.libreoffice.org/latest/en-US/text/shared/guide/start_parameters.html
 _MACRO = """\
 <?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE script:module PUBLIC "-//OpenOffice.org//DTD OfficeDocument 1.0//EN" "module.dtd">
@@ -40,17 +40,17 @@ End Sub
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """LibreOffice with a profile of its own, so that no window that happens to be open is asked."""
+    """LibreOffice with its own profile, so that it does not use a running instance."""
 
     profile: Path
 
     def start(self) -> None:
-        """Make the profile, with the macro in it."""
+        """Create the profile, including the macro."""
         self._run("--terminate_after_init")
         (self.profile / "user" / "basic" / "Standard" / "Module1.xba").write_text(_MACRO)
 
     def save(self, source: Path, target: Path, password: str = "") -> Path:
-        """Open a file and save it as another: a workbook, or its second sheet, the first with cards, as CSV.
+        """Open a file and save it as another: a workbook, or its second sheet (the first with cards) as CSV.
 
         Args:
             source: the file.
@@ -60,7 +60,7 @@ class Office:
         arguments = (source.as_uri(), password, target.as_uri(), _FILTERS[target.suffix.removeprefix(".")])
         quoted = ",".join(f'"{argument}"' for argument in arguments)
         self._run(f"macro:///Standard.Module1.Save({quoted})")
-        # It adds the sheet's name to that of a file with one sheet.
+        # With one sheet, it adds the sheet's name to the file name.
         for path in target.parent.glob(f"{target.stem}-*{target.suffix}"):
             path.rename(target)
         assert target.exists(), f"LibreOffice did not save {source} as {target}"

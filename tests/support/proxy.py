@@ -1,8 +1,7 @@
-"""A forwarding HTTP proxy before a real server, with a hook that may answer, change or lose what it likes.
+"""An HTTP proxy in front of a real server, with a hook that may answer, change or drop requests and replies.
 
-What a test wants of the network or of the server at one exact moment, and real servers give at their own
-time only, is made here: a request that is held until something else has happened, a row of a reply that says
-no, a connection that ends in the middle. Everything else goes through to the real server as it is.
+It simulates what a real network or server does only by chance: a request that is held until something else has
+happened, a row of a reply with an error, a connection that is closed midway. Everything else is forwarded unchanged.
 
     def refuse_large(request: Request, forward: Forward) -> Reply:
         if len(request.body) > 10_000:
@@ -27,7 +26,7 @@ from threading import Lock, Thread
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-# RFC 9110, 7.6.1: what concerns one connection only. The lengths are written anew, and so is the server's name.
+# RFC 9110, 7.6.1: headers of a single connection. Lengths and the server's name are set anew.
 _ONE_CONNECTION = frozenset(
     {
         *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
@@ -35,22 +34,22 @@ _ONE_CONNECTION = frozenset(
     }
 )
 _TIMEOUT = 120.0
-"""Seconds to wait for the real server; nothing in a test takes so long."""
+"""Seconds to wait for the real server; no test takes as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request, read to its end."""
+    """A request, read completely."""
 
     method: str
     target: str
-    """Path and query as they stand in the request."""
+    """Path and query exactly as in the request."""
     headers: Mapping[str, str]
     body: bytes = b""
 
     @property
     def path(self) -> str:
-        """The path, without the query, as a person would write it."""
+        """The decoded path without the query."""
         return unquote(urlsplit(self.target).path)
 
     @property
@@ -60,70 +59,70 @@ class Request:
 
     @property
     def endpoint(self) -> str:
-        """What follows the database: ``_bulk_docs``, a document's ID, or nothing."""
+        """The path after the database: ``_bulk_docs``, a document's ID, or nothing."""
         return "/".join(self.path.split("/")[2:])
 
     def data(self) -> Any:
-        """Return the body, which is JSON."""
+        """Return the decoded JSON body."""
         return json.loads(self.body)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply, read to its end."""
+    """A reply, read completely."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
-    """Send this many bytes of the body only, then end the connection."""
+    """Send only this many bytes of the body, then close the connection."""
     cut_head: int | None = None
-    """Send this many bytes of the status line and the headers only, then end the connection."""
+    """Send only this many bytes of the status line and headers, then close the connection."""
 
     @classmethod
     def json(cls, status: int, data: Any, **headers: str) -> "Reply":
-        """Make a reply as CouchDB does; an underscore in a header's name stands for a hyphen."""
+        """Create a reply like CouchDB's; an underscore in a header's name stands for a hyphen."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return cls(status, json.dumps(data).encode(), {"Content-Type": "application/json", **named})
 
     def data(self) -> Any:
-        """Return the body, which is JSON."""
+        """Return the decoded JSON body."""
         return json.loads(self.body)
 
 
-class Hangup(Exception):  # noqa: N818 - nothing is wrong: it is what the test wants
+class Hangup(Exception):  # noqa: N818 - not an error: the test wants it
     """Raised by a hook: the connection is reset, and the client gets no reply."""
 
 
 Forward = Callable[[Request], Reply]
-"""Has the real server answer a request."""
+"""Forwards a request to the real server."""
 Hook = Callable[[Request, Forward], Reply]
-"""Answers a request, by itself or with the real server's help; called from several threads at once."""
+"""Answers a request, itself or with the real server's reply; called from several threads at once."""
 
 
 def pass_on(request: Request, forward: Forward) -> Reply:
-    """Have the real server answer: the hook of a proxy that only watches."""
+    """Forward the request: the hook of a proxy that only observes."""
     return forward(request)
 
 
 class Proxy:
-    """A proxy on this machine, from the beginning of a ``with`` block to its end.
+    """A proxy on this machine that runs during a ``with`` block.
 
     Args:
         upstream: the real server's URL, http only.
         hook: what to do with each request; may be replaced at any time.
-        tls: how to speak TLS to the client, if at all.
+        tls: the TLS context for clients, if any.
     """
 
     def __init__(self, upstream: str, hook: Hook = pass_on, tls: ssl.SSLContext | None = None) -> None:
         self.hook = hook
         self.tls = tls
         self.requests: list[Request] = []
-        """Every request that came in, in the order in which they did."""
+        """All requests received, in order."""
         self._errors: list[Exception] = []
         self._upstream = urlsplit(upstream)
         self._lock = Lock()
-        # Bound and not listening, it keeps the port while the proxy refuses.
+        # Bound but not listening, it keeps the port while the proxy refuses connections.
         self._reserved = _reserve_port()
         self._port: int = self._reserved.getsockname()[1]
         self._server = _Server(self, self._port)
@@ -132,11 +131,11 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where the proxy listens; stands for the real server's URL."""
+        """The proxy's URL; used instead of the real server's."""
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}{self._upstream.path.rstrip('/')}"
 
     def refuse(self) -> None:
-        """End every connection and refuse new ones, as a machine does on which nothing listens."""
+        """Close all connections and refuse new ones, as if nothing were listening."""
         with self._lock:
             if self._closed and self._closed[-1][0] is self._server:
                 return
@@ -146,7 +145,7 @@ class Proxy:
         self._server.end_connections()
 
     def listen(self) -> None:
-        """Take connections again."""
+        """Accept connections again."""
         with self._lock:
             if not self._closed or self._closed[-1][0] is not self._server:
                 return
@@ -155,12 +154,12 @@ class Proxy:
             self._thread.start()
 
     def count(self, method: str, endpoint: str) -> int:
-        """Return how many requests of a method to an endpoint, such as ``_bulk_docs``, have come in."""
+        """Return the number of requests of a method to an endpoint, such as ``_bulk_docs``."""
         with self._lock:
             return sum(request.method == method and request.endpoint == endpoint for request in self.requests)
 
     def answer(self, request: Request) -> Reply:
-        """Answer a request that has come in."""
+        """Answer a received request."""
         with self._lock:
             self.requests.append(request)
         try:
@@ -168,7 +167,7 @@ class Proxy:
         except Hangup:
             raise
         except Exception as error:
-            # A mistake in a hook is the test's, and must not look like a fault of the network.
+            # A bug in a hook is the test's fault, and must not look like a network failure.
             with self._lock:
                 self._errors.append(error)
             raise Hangup from error
@@ -241,13 +240,13 @@ class _Server(ThreadingHTTPServer):
         with self._open_lock:
             self._open.discard(request)
         if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER):
-            # To be reset; ending it in an orderly way first would make that an end like any other.
+            # To be reset; an orderly shutdown first would make it a normal close.
             self.close_request(request)
         else:
             super().shutdown_request(request)
 
     def end_connections(self) -> None:
-        """End what clients keep open for their next request, on which a thread each is waiting."""
+        """Close idle connections, each of which blocks a thread."""
         with self._open_lock:
             for connection in self._open:
                 with suppress(OSError):
@@ -256,7 +255,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # No waiting for the other side's acknowledgement between headers and body.
+    # No delay between headers and body.
     disable_nagle_algorithm = True
     server: _Server
 
@@ -271,7 +270,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length", 0))
         body = self.rfile.read(length)
         if len(body) < length:
-            # The client was killed as it sent it; nothing of that may reach the server.
+            # The client was killed while sending; nothing of it may reach the server.
             self._reset()
             return
         request = Request(self.command, self.path, dict(self.headers.items()), body)
@@ -305,9 +304,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def _reset(self) -> None:
-        # To linger for no time at all: closing sends a reset.
+        # Linger time 0: closing sends a reset.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's signature
-        """Say nothing."""
+        """Print nothing."""

@@ -1,4 +1,4 @@
-"""A TCP server that sends bytes as it is told: for replies that no HTTP server would send."""
+"""A TCP server that sends given bytes: for replies that no HTTP server sends."""
 
 import socket
 import time
@@ -8,16 +8,16 @@ from typing import Self
 
 
 class RawServer:
-    """Answers each request with the next of its replies, the last one again and again, and ends the connection.
+    """Sends one reply after another, repeating the last, and closes the connection after each.
 
     Args:
-        replies: the bytes of each reply, status line and headers included.
-        pause: seconds before each byte behind the headers; 0 sends all at once.
+        replies: the bytes of each reply, including status line and headers.
+        pause: seconds before each byte after the headers; 0 sends all at once.
     """
 
     def __init__(self, *replies: bytes, pause: float = 0) -> None:
         self.requests: list[bytes] = []
-        """Every request that came in, headers and body."""
+        """All requests received, headers and body."""
         self._replies = replies
         self._pause = pause
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -25,7 +25,7 @@ class RawServer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the server."""
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
@@ -33,7 +33,7 @@ class RawServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A listener that is shut down wakes the thread that waits on it; closing alone would not.
+        # Shutting down a listener wakes the thread that waits on it; closing alone does not.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()

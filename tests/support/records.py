@@ -1,7 +1,7 @@
-"""What the databases hold for a card and for a snapset, written out by hand for the tests to compare with.
+"""The expected documents of cards and snapsets, written out by hand for comparison.
 
-Nothing here uses the code that makes the documents: manifests and snapsets are read with ``json`` and
-``json5``, and revisions are computed with ``hashlib``.
+Nothing here uses the code that creates the documents: manifests and snapsets are read with ``json`` and ``json5``, and
+revisions are computed with ``hashlib``.
 """
 
 import json
@@ -73,7 +73,7 @@ def documents(model: str, key: str, preferences: Json, created: str, *, card: bo
 
 
 def merge(parts: Iterable[Contents]) -> Contents:
-    """Put together what several cards or snapsets come to."""
+    """Merge the documents of several cards or snapsets."""
     whole: Contents = {}
     for part in parts:
         for database, found in part.items():
@@ -82,7 +82,7 @@ def merge(parts: Iterable[Contents]) -> Contents:
 
 
 def snapset_file(folder: Path, name: str) -> tuple[Json, str]:
-    """Return a snapset's content and its time of creation."""
+    """Return a snapset's content and creation time."""
     if name == "empty":
         return deepcopy(EMPTY_SET), UNDATED
     content = deepcopy(_read(folder / f"{name}.json5"))
@@ -96,7 +96,7 @@ def _read(path: Path) -> Json:
 
 
 def expected(model: str, manifests: Iterable[Path], snapsets: Path) -> Contents:
-    """Return every document that a load of manifests and a folder of snapsets has to bring, but the views."""
+    """Return every document that loading manifests and a folder of snapsets must create, except the views."""
     snapsets = snapsets / model if (snapsets / model).is_dir() else snapsets
     parts = [
         documents(model, path.stem, *snapset_file(snapsets, path.stem), card=False)
@@ -113,7 +113,7 @@ def expected(model: str, manifests: Iterable[Path], snapsets: Path) -> Contents:
 
 
 def digest(document: Mapping[str, Any]) -> str:
-    """Return the part of a revision that a document's content gives it."""
+    """Return the hash in the revision of a document."""
     content = {key: value for key, value in document.items() if not key.startswith("_") or key == "_id"}
     canonical = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return sha256(canonical.encode()).hexdigest()[:32]
@@ -121,24 +121,24 @@ def digest(document: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a document of a card is."""
+    """The location of a card's document."""
 
     database: str
     id: str
 
 
 def preferences_of(model: str, key: str) -> Place:
-    """Return where the preference set of a card, or of a snapset, is."""
+    """Return the location of the preference set of a card or snapset."""
     return Place("preferences", key) if model == "gpii-token" else Place("gpii", f"prefsSafe-{key}")
 
 
 def access_of(model: str, key: str) -> Place:
-    """Return where the document is that lets a card in."""
+    """Return the location of the document that gives a card access."""
     return Place("auth", f"gpiiToken-{key}") if model == "gpii-token" else Place("gpii", key)
 
 
 def flat(document: Json) -> Json:
-    """Return the preferences in the document that holds them, of either model, to be read or changed."""
+    """Return the preferences in their document, of any model, for reading or changing."""
     holder = document["value"] if "value" in document else document["preferences"]
     preferences: Json = holder["flat"]["contexts"]["gpii-default"]["preferences"]
     return preferences
@@ -172,13 +172,13 @@ VIEWS = {
         "findDocsBySchemaVersion",
     },
 }
-"""The views that the servers ask, by model."""
+"""The views that the servers query, by model."""
 
 FONT_SIZE = "http://registry.gpii.net/common/fontSize"
 
 
 def write_snapsets(folder: Path, sizes: Mapping[str, float]) -> Snapsets:
-    """Write a folder of snapsets that differ in the font's size only, and read it as the tool does."""
+    """Write a folder of snapsets that differ only in the font size, and read it with the tool."""
     folder.mkdir()
     for name, size in sizes.items():
         context = {"name": "Default preferences", "preferences": {FONT_SIZE: size}}

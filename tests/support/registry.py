@@ -1,4 +1,4 @@
-"""Every command, by the registry, and how it is called: what walks the registry tests a command that is added, too."""
+"""Every registered command and how to call it, so that tests include new commands automatically."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,17 +35,17 @@ REQUIRED: dict[str, Sequence[object]] = {
     "restore": ("--yes",),
     "taps": ("--rate", "2", "--for", "1s"),
 }
-"""What a command has to be given besides its server, its manifests and its snapsets."""
+"""Arguments that a command needs besides its server, manifests and snapsets."""
 
 
 @cache
 def _folder() -> Path:
-    """Return a folder for the files that commands need or write, which is not the project's own."""
+    """Return a folder outside the project for files that commands need or write."""
     return Path(mkdtemp(prefix="dataloader-tests-"))
 
 
 def empty_backup(model: str = DEFAULT_MODEL) -> Path:
-    """Return a backup of a development target's databases without documents."""
+    """Return a backup of a development target without documents."""
     path = _folder() / f"{model}{SUFFIX}"
     if not path.exists():
         body = BytesIO()
@@ -63,7 +63,7 @@ def empty_backup(model: str = DEFAULT_MODEL) -> Path:
 
 
 def arguments(name: str, manifest: Path, snapsets: Path, model: str = DEFAULT_MODEL) -> list[object]:
-    """Return what a command has to be given besides its server."""
+    """Return the arguments of a command, except for its server."""
     taken = parameters(name)
     return [
         *([manifest] if {"manifests", "manifest_path"} & taken else []),
@@ -77,4 +77,4 @@ def arguments(name: str, manifest: Path, snapsets: Path, model: str = DEFAULT_MO
 
 
 NEVER_RETRIES = {"taps"}
-"""Commands to which a request that fails is a result; the others report an error only after some retries."""
+"""Commands for which a failed request is a result; the others fail only after some retries."""

@@ -1,4 +1,4 @@
-"""Reports of every kind, made from results that are put together here; no server needed."""
+"""Reports of every kind, made from constructed results; no server needed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -64,10 +64,10 @@ TARGET = Target(
     "pilot-",
 )
 USE = ((1, 0, 0), (3, 490, 20), (7, 490, 220))
-"""A month, and how many cards were loaded and edited then."""
+"""A month, and the number of cards loaded and edited in it."""
 STARTED = datetime(2026, 3, 2, 9, 15, 7, tzinfo=UTC)
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}\x00\udce9\u202e'
-"""A text that must come out as what it is."""
+"""A text that must appear in reports literally."""
 
 
 def a_batch(folder: Path, name: str = "spring") -> Manifest:
@@ -80,14 +80,14 @@ def a_run(
     code: ExitCode = ExitCode.OK,
     command: str = "dataloader load spring.batch.jsonl --target production",
 ) -> Run:
-    """Return a run that took a while."""
+    """Return the facts of a run that took some time."""
     server = Welcome("CouchDB", "3.5.0", names_leaves=True)
     named = ("production", "spring.batch.jsonl", " --target production")
     return Run(command, manifests, TARGET, server, STARTED, 4.2, code, *named)
 
 
 def a_plan(manifest: Manifest, *, clean: bool = True) -> Report:
-    """Return the report of a plan, for a new target or for one where something is the matter."""
+    """Return the report of a plan for a new target, or for one with problems."""
     result, noted = Plan(), Noted[NotedDocument]()
     if clean:
         result.missing_databases = ["pilot-preferences", "pilot-auth"]
@@ -129,7 +129,7 @@ def a_load(
 
 
 def a_bad_load(manifest: Manifest) -> Report:
-    """Return the report of a load with every outcome, documents that are only counted, and a node away."""
+    """Return the report of a load with every outcome, more documents than are listed, and a node away."""
     noted, uuids = Noted[NotedDocument](), [card.uuid for card in manifest.cards()]
     for uuid in uuids[:40]:
         noted(State.OUTDATED, NotedDocument("pilot-preferences", uuid))
@@ -141,7 +141,7 @@ def a_bad_load(manifest: Manifest) -> Report:
 
 
 def a_verification(manifest: Manifest, **counts: int) -> Report:
-    """Return the report of a verification; the counts are those of the verdicts, by their names."""
+    """Return the report of a verify run; the counts are by name of verdict."""
     result = VerifyResult(Counter({VerifyVerdict(name): count for name, count in counts.items()}))
     noted = Noted[CardVerdict]()
     uuids = iter([card.uuid for card in manifest.cards()])
@@ -154,7 +154,7 @@ def a_verification(manifest: Manifest, **counts: int) -> Report:
 
 
 def a_status(*manifests: Manifest, encoded: int | None = None, **counts: int) -> Report:
-    """Return the report of how batches stand, each the same; the counts are those of the verdicts, by their names."""
+    """Return the report of a status run for equal batches; the counts are by name of verdict."""
     verdicts = Counter({VerifyVerdict(name): count for name, count in counts.items()})
     batches = [BatchStatus(each.header.name, each.count, encoded, verdicts) for each in manifests]
     noted = Noted[CardVerdict]()
@@ -181,7 +181,7 @@ def a_reconciliation(*names: str) -> Report:
 def some_batches(
     folder: Path, manifests: Sequence[Manifest], history: Sequence[tuple[int, int, int]], **counts: int
 ) -> Report:
-    """Return the report of the batches in a folder; the first one's second round is still at the vendor."""
+    """Return the report of the batches in a folder; the second round of the first one is still at the vendor."""
     came_back(manifests[0], folder / "spring.reconciled.jsonl", encoded=490)
     found = find_batches(folder)
     verdicts = Counter({VerifyVerdict(name): count for name, count in counts.items()})
@@ -215,7 +215,7 @@ def a_drill(differences: int = 0, not_working: int = 0) -> Report:
 
 
 def some_taps(*, outage: bool) -> Report:
-    """Return the report of a minute of taps, with a second in which none was served, or without."""
+    """Return the report of a minute of taps, with or without a second in which none was served."""
     taps = [
         Tap(at / 10, 0.8, "no answer within 2 s") if outage and 200 <= at < 210 else Tap(at / 10, 0.02 + at % 17 / 500)
         for at in range(600)
@@ -231,7 +231,7 @@ def a_stop() -> Report:
 
 
 def a_hostile_report() -> Report:
-    """Return a report in which every text is one that could do harm, and every name as long as can be."""
+    """Return a report with dangerous texts and names of maximum length everywhere."""
     table = Table(HOSTILE, (HOSTILE, HOSTILE, HOSTILE), ((HOSTILE, HOSTILE, "x" * 300), ("y" * 300, HOSTILE, HOSTILE)))
     counts = Table(f"{HOSTILE} and counts", (HOSTILE, "Count"), ((HOSTILE, 123_456_789), ("z" * 300, 1)))
     return Report(

@@ -1,6 +1,6 @@
-"""Returned files as vendors send them: a batch's rows, filled in with care or without, and written in any form.
+"""Returned files as vendors send them: a batch's rows, filled in correctly or not, in any format.
 
-Run as a program, it writes ``samples/returned/`` anew: a small batch, and a file with each fault alone and with all.
+As a program, it writes ``samples/returned/``: a small batch, a file for each fault, and one with all faults.
 """
 
 import csv
@@ -21,24 +21,24 @@ from dataloader.vendor import check_value
 TITLES = ["Card number", "UUID", "Check", "Snapset", "Chip UID", "Result", "Note"]
 NUMBER, UUID, CHECK, SNAPSET, CHIP, RESULT, NOTE = range(7)
 OTHER_UUID = "0b5e9f60-9d1c-4b7e-8a55-3f1f0d6a2c11"
-"""A UUID that is no card's."""
+"""A UUID that matches no card."""
 
 Rows = list[list[Any]]
 
 
 def chip_of(number: int, *, again: int = 0) -> str:
-    """Return the UID of the chip that a card is on, and of the next ones if it is encoded again."""
+    """Return the UID of a card's chip, or of the next chips if it is encoded again."""
     return f"04{again:02X}{number:06X}5A80"
 
 
 def row_of(card: Card, *, chip: str | None = None, result: str = "ok", note: str = "") -> list[Any]:
-    """Return the row of a card that was encoded."""
+    """Return the row of an encoded card."""
     chip = chip_of(card.number) if chip is None else chip
     return [str(card.number), card.uuid, check_value(card.uuid), card.snapset, chip, result, note]
 
 
 def good_rows(manifest: Manifest) -> Rows:
-    """Return the rows of a batch that a careful vendor has encoded; spares stay what they are."""
+    """Return the rows of a batch that a careful vendor has encoded; spares are unused."""
     return [
         row_of(card, chip="", result="spare") if manifest.header.is_spare(card.number) else row_of(card)
         for card in manifest.cards()
@@ -46,7 +46,7 @@ def good_rows(manifest: Manifest) -> Rows:
 
 
 def came_back(manifest: Manifest, path: Path, encoded: int, round_: int = 1) -> Path:
-    """Write what came back of a batch in a round: the first cards are encoded, the others failed."""
+    """Write the returned file of a round: the first cards are encoded, the others failed."""
     returned = [
         ReturnedCard(card, Verdict.ENCODED if card.number <= encoded else Verdict.FAILED) for card in manifest.cards()
     ]
@@ -70,7 +70,7 @@ def write_csv(
 def write_xlsx(
     path: Path, rows: Iterable[Sequence[Any]], titles: Any = None, above: Iterable[Sequence[Any]] = ()
 ) -> Path:
-    """Write rows as a workbook of another program's."""
+    """Write rows as a workbook of another program."""
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("Cards")
     for row in [*above, TITLES if titles is None else titles, *rows]:
@@ -80,7 +80,7 @@ def write_xlsx(
 
 
 def fill_in(workbook: Path, path: Path, rows: Rows) -> Path:
-    """Fill in the workbook that was sent out, as somebody with a spreadsheet program does: its rows become these."""
+    """Replace the rows of the workbook that was sent out, as a user of a spreadsheet program would."""
     book = openpyxl.load_workbook(workbook)
     sheet = book["Cards"]
     for number in range(2, max(sheet.max_row, len(rows) + 1) + 1):
@@ -91,30 +91,30 @@ def fill_in(workbook: Path, path: Path, rows: Rows) -> Path:
     return path
 
 
-# The faults, each done to the rows of a batch of at least 14 cards, of which the last two are spares.
+# The faults, each applied to the rows of a batch of at least 14 cards; the last two are spares.
 
 
 def failed(rows: Rows) -> None:
-    """Cards 3 and 4 could not be encoded; of one of the chips the UID is known."""
+    """Cards 3 and 4 could not be encoded; the UID of one chip is known."""
     rows[2][CHIP:] = ["", "failed", "three chips tried"]
     rows[3][RESULT] = "failed"
 
 
 def dropped(rows: Rows) -> None:
-    """The row of card 5 is gone, and card 6 has no result."""
+    """The row of card 5 is missing, and card 6 has no result."""
     rows[5][RESULT] = ""
     del rows[4]
 
 
 def altered(rows: Rows) -> None:
-    """Card 7 has a digit of its UUID changed, card 8 has it in upper case."""
+    """Card 7 has a changed digit in its UUID, card 8 has it in upper case."""
     uuid = rows[6][UUID]
     rows[6][UUID] = uuid[:-1] + ("0" if uuid[-1] != "0" else "1")
     rows[7][UUID] = rows[7][UUID].upper()
 
 
 def swapped(rows: Rows) -> None:
-    """The UUIDs of cards 9 and 10 were exchanged."""
+    """The UUIDs of cards 9 and 10 are swapped."""
     rows[8][UUID], rows[9][UUID] = rows[9][UUID], rows[8][UUID]
 
 
@@ -124,35 +124,35 @@ def duplicate(rows: Rows) -> None:
 
 
 def shared(rows: Rows) -> None:
-    """Cards 11 and 12 are said to be on one chip."""
+    """Cards 11 and 12 are listed with the same chip."""
     rows[10][CHIP] = rows[11][CHIP]
 
 
 def unknown(rows: Rows) -> None:
-    """A row of another batch has got in."""
+    """There is a row of another batch."""
     rows.append(["3", OTHER_UUID, check_value(OTHER_UUID), "snapset_3", "04FFEEDDCCBB80", "ok", ""])
 
 
 def mangled(rows: Rows) -> None:
-    """A spreadsheet program has made numbers of the chip UIDs of cards 2 and 13."""
+    """A spreadsheet program has turned the chip UIDs of cards 2 and 13 into numbers."""
     rows[1][CHIP] = 4123456789012
     rows[12][CHIP] = "4.12346E+12"
 
 
 def repeated(rows: Rows) -> None:
-    """The row of card 2 stands there twice, whole."""
+    """The row of card 2 occurs twice, identically."""
     rows.append(list(rows[1]))
 
 
 def rearranged(rows: Rows) -> None:
-    """The rows were sorted by something else, and the chip UIDs written with colons and in lower case."""
+    """The rows are sorted differently, and chip UIDs have colons and lower-case letters."""
     Random(1).shuffle(rows)
     for row in rows:
         row[CHIP] = ":".join(row[CHIP][at : at + 2] for at in range(0, len(row[CHIP]), 2)).lower()
 
 
 def shuffled(rows: Rows) -> None:
-    """The rows stand in any order."""
+    """The rows are in random order."""
     Random(1).shuffle(rows)
 
 
@@ -172,7 +172,7 @@ SPARES = {"snapset_3": 2}
 CARDS = 16
 SEED = 7
 
-# A sample's name, what was done to its rows, and the counts: encoded, failed, missing, altered, duplicate, unknown.
+# The name of a sample, the changes of its rows, and the counts: encoded, failed, missing, altered, duplicate, unknown.
 SAMPLES: dict[str, tuple[list[Fault], tuple[int, int, int, int, int, int]]] = {
     "all-well.xlsx": ([nothing], (14, 0, 2, 0, 0, 0)),
     "spare-used.xlsx": ([spared], (15, 0, 1, 0, 0, 0)),
@@ -194,7 +194,7 @@ SAMPLES: dict[str, tuple[list[Fault], tuple[int, int, int, int, int, int]]] = {
 
 
 def make_samples(folder: Path) -> Batch:
-    """Write the samples: the batch, and a returned file each."""
+    """Write the samples: the batch, and the returned files."""
     batch = generate("library", SHARES, folder, spares=SPARES, seed=SEED)
     for name, (faults, _) in SAMPLES.items():
         rows = good_rows(batch.manifest)
@@ -209,7 +209,7 @@ def make_samples(folder: Path) -> Batch:
 
 
 def table() -> str:
-    """Return the table of the samples for the page that says what they are."""
+    """Return the table of the samples for their documentation page."""
     rows = [
         f"| `{name}` | {' '.join(' '.join((fault.__doc__ or '').split()) for fault in faults)} | "
         f"{' | '.join(map(str, counts))} |"
@@ -219,7 +219,7 @@ def table() -> str:
 
 
 def main() -> None:
-    """Write the samples anew, and the table on their page."""
+    """Write the samples, and the table on their page."""
     folder = Path(sys.argv[1])
     page = folder / "README.md"
     text = page.read_text("utf-8")

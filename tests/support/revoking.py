@@ -1,4 +1,4 @@
-"""What the tests of revoking share: reading, changing and compacting documents beside the tool."""
+"""Helpers of the tests of revoke: reading, changing and compacting documents without the tool."""
 
 import time
 from base64 import b64decode, b64encode
@@ -14,13 +14,13 @@ from tests.support.records import Json, Place
 from tests.support.server import databases, get, put, snapshot
 
 CARDS = 5
-"""The cards of the fixture ``few``."""
+"""The number of cards in the fixture ``few``."""
 LIMIT = 60.0
-"""Seconds after which a test that waits for something has failed."""
+"""Seconds after which a waiting test fails."""
 
 
 def at(server: Server, target: Target, place: Place) -> Database:
-    """Return the database that a document is in."""
+    """Return the database of a document."""
     return databases(server, target)[place.database]
 
 
@@ -30,14 +30,14 @@ def plain(document: Json) -> Json:
 
 
 def contents(server: Server, target: Target) -> dict[str, dict[str, Json]]:
-    """Return every document that is live, without its revision, and see that none is in conflict."""
+    """Return every live document without its revision; check that none is in conflict."""
     found = snapshot(server, target)
     assert not any("_conflicts" in each for documents in found.values() for each in documents.values())
     return {name: {doc_id: plain(each) for doc_id, each in documents.items()} for name, documents in found.items()}
 
 
 def leaves(server: Server, target: Target, place: Place, *, live: bool) -> list[Json]:
-    """Return a document's leaves that are, or are not, live."""
+    """Return a document's leaves that are live, or that are not."""
     found = at(server, target, place).leaves([place.id])[place.id]
     return [leaf for leaf in found if bool(leaf.get("_deleted")) != live]
 
@@ -49,7 +49,7 @@ def is_revoked(server: Server, target: Target, place: Place) -> bool:
 
 
 def change(server: Server, target: Target, place: Place, rev: str | None = None, **members: Any) -> Json:
-    """Change members of a document, as somebody at a console does; return what it says then."""
+    """Change members of a document, as an administrator would; return its new content."""
     database = at(server, target, place)
     document = {**get(database, place.id, **({} if rev is None else {"rev": rev})), **members}
     put(database, document)
@@ -57,11 +57,11 @@ def change(server: Server, target: Target, place: Place, rev: str | None = None,
 
 
 PHOTO = bytes(range(256)) * 8
-"""An attachment's content."""
+"""The content of an attachment."""
 
 
 def attach(server: Server, target: Target, place: Place, name: str, content: bytes) -> None:
-    """Attach a file to a document, beside those that it has."""
+    """Add an attachment to a document."""
     database = at(server, target, place)
     document = get(database, place.id)
     attachments = {**document.get("_attachments", {}), name: {"content_type": "image/x", "data": _base64(content)}}
@@ -69,7 +69,7 @@ def attach(server: Server, target: Target, place: Place, name: str, content: byt
 
 
 def attached(server: Server, target: Target, place: Place) -> dict[str, bytes]:
-    """Return what is attached to a document, by name."""
+    """Return a document's attachments by name."""
     document = get(at(server, target, place), place.id, attachments="true")
     return {name: b64decode(each["data"]) for name, each in document.get("_attachments", {}).items()}
 
@@ -79,12 +79,12 @@ def _base64(content: bytes) -> str:
 
 
 def counts(result: RevokeResult) -> dict[RevokeOutcome, int]:
-    """Return the outcomes that have come up."""
+    """Return the outcomes with their counts."""
     return {outcome: count for outcome, count in result.outcomes.items() if count}
 
 
 def compact(database: Database) -> None:
-    """Have the server throw away what it keeps of revisions that are no leaves."""
+    """Make the server discard the content of revisions that are not leaves."""
     database._resource.post("_compact", body={})
     deadline = time.monotonic() + LIMIT
     while (database.info() or {}).get("compact_running"):
@@ -109,7 +109,7 @@ def once(matches: Callable[[Request], bool], *, before: Callable[[], object]) ->
 
 
 def writes(request: Request, place: Place | None = None) -> bool:
-    """Tell whether a request writes documents, or one of that place."""
+    """Return whether a request writes documents, or the one at ``place``."""
     return request.endpoint == "_bulk_docs" and (
         place is None or any(each["_id"] == place.id for each in request.data()["docs"])
     )

@@ -1,4 +1,4 @@
-"""Looking for secrets in everything that a command printed and wrote, in every form that they take on their way."""
+"""Find secrets in everything that a command printed or wrote, in every encoding."""
 
 import zlib
 from base64 import b64encode
@@ -10,26 +10,26 @@ from zipfile import BadZipFile, ZipFile
 
 
 def secret(core: str) -> str:
-    """Make a password from letters and digits that stand nowhere else, with what is awkward on both sides of them."""
+    """Return a password from a unique core of letters and digits, with special characters on both sides."""
     return f"ä:/{core}%@ü"
 
 
 def forms(core: str) -> Iterator[bytes]:
-    """Yield what the middle of a secret looks like: as it is, also percent-encoded or escaped, and in base64."""
+    """Yield the encodings of a secret's core: plain, which includes percent-encoded and escaped ones, and base64."""
     yield core.encode()
-    # It may begin at any place of the three bytes that become four characters; what its neighbours are part of, goes.
+    # It may start at any of the three bytes that become four characters; characters shared with neighbours are cut.
     for lead in range(3):
         encoded = b64encode(b"\0" * lead + core.encode())
         yield encoded[4 if lead else 0 : -4]
 
 
 def found_in(data: bytes, cores: Iterable[str]) -> list[str]:
-    """Return the secrets that stand in some bytes, in any form."""
+    """Return the secrets found in bytes, in any encoding."""
     return [core for core in cores if any(form in data for form in forms(core))]
 
 
 def contents(path: Path) -> Iterator[bytes]:
-    """Yield what is in a file: its name, its bytes, and where it is an archive the bytes of its parts."""
+    """Yield the contents of a file: its name, its bytes, and the parts of an archive."""
     data = path.read_bytes()
     yield str(path).encode(errors="surrogateescape")
     yield data
@@ -41,7 +41,7 @@ def contents(path: Path) -> Iterator[bytes]:
 
 
 def echo(user: str, password: str) -> str:
-    """Return what a server may say that repeats what it was sent: the header, and the password in several forms."""
+    """Return a server's text that echoes what it was sent: the header, and the password in several encodings."""
     pair = b64encode(f"{user}:{password}".encode()).decode()
     return (
         f"Basic {pair} {password} {quote(password)} {quote(password, safe='')} {b64encode(password.encode()).decode()}"

@@ -1,4 +1,4 @@
-"""The server that the tests run against: who may log in, and reading and writing it without the tool's own code."""
+"""The server that the tests use: credentials, and reading and writing it without the tool's own code."""
 
 import json
 import os
@@ -13,48 +13,48 @@ from dataloader.target import Target
 from tests.support.proxy import Hook, Proxy, Request
 
 OUTSIDE_URL = os.environ.get("COUCHDB_URL")
-"""A server to test against instead of the embedded one."""
+"""The server to test with, instead of the embedded one."""
 ADMIN = ("admin", "an admin's password, with ümlauts: 100%")
 PLAIN_USER = ("reader", "a plain user's password")
 QUICK = Patience(timeout=30, retries=6, wait=0, total=60)
 """Retries without waits."""
 AGREEING = 5
-"""Equal reads in a row before a cluster's nodes count as agreed."""
+"""Consecutive equal reads after which a cluster's nodes count as consistent."""
 SHARES = {"snapset_1a": 30, "snapset_3": 20, "empty": 10}
-"""The cards of the fixture ``batch``."""
+"""The number of cards in the fixture ``batch``."""
 
 Proxied = Callable[[Hook], tuple[Server, Proxy]]
-"""Puts a proxy with a hook before the server; returns the server to use and the proxy."""
+"""Puts a proxy with a hook in front of the server; returns the server to use and the proxy."""
 T = TypeVar("T")
 
 
 def as_admin(request: Request, target: Target) -> Request:
-    """Return a request with the credentials of the real server in the place of those that were sent."""
+    """Return a request with the real server's credentials instead of those sent."""
     pair = f"{target.address.user}:{target.address.password}".encode()
     return replace(request, headers={**request.headers, "Authorization": f"Basic {b64encode(pair).decode()}"})
 
 
 def databases(server: Server, target: Target) -> dict[str, Database]:
-    """Return the target's databases by their names without prefix."""
+    """Return the target's databases by name without prefix."""
     return {name: server.database(target.database(name)) for name in target.model.databases}
 
 
 def get(database: Database, doc_id: str, **params: str) -> dict[str, Any]:
-    """Get a document as a server does; raises couchdb.http.ResourceNotFound."""
+    """Get a document as a server does; raises couchdb.http.ResourceNotFound if missing."""
     _, _, data = database._resource.get(_path(doc_id), **params)
     document: dict[str, Any] = json.loads(data.read())
     return document
 
 
 def put(database: Database, document: dict[str, Any]) -> str:
-    """Put a document as the Preferences Server does, under its current revision; return the new one."""
-    # All copies of a cluster (w), so that whichever node answers next has it; other servers don't mind.
+    """Put a document as the Preferences Server does, with its current revision; return the new one."""
+    # Write all copies of a cluster (w), so that any node returns it; other servers ignore this.
     _, _, data = database._resource.put(_path(document["_id"]), body=document, w="3")
     return str(json.loads(data.read())["rev"])
 
 
 def delete(database: Database, doc_id: str) -> None:
-    """Delete a document as a person at a console does."""
+    """Delete a document as an administrator would."""
     database._resource.delete(_path(doc_id), rev=get(database, doc_id)["_rev"], w="3")
 
 
@@ -63,7 +63,7 @@ def _path(doc_id: str) -> list[str]:
 
 
 def agreed(server: Server, read: Callable[[], T]) -> T:
-    """Read until a cluster's nodes agree: any may answer from a copy that the last write has not reached yet."""
+    """Read until a cluster's nodes agree: any node may answer from a copy that lags behind."""
     found = read()
     agreeing = 0 if len(server.nodes().expected) > 1 else AGREEING
     while agreeing < AGREEING:

@@ -1,6 +1,6 @@
-"""Small models of the real GPII servers: which queries each makes for a card, and what it gives.
+"""Small models of the real GPII servers: the queries that each makes for a card, and what the card gets.
 
-Measured on GPII/universal at the commits named, on CouchDB 3.5; docs/servers.md has the table.
+Verified with GPII/universal at the named commits, on CouchDB 3.5; docs/servers.md has the table.
 """
 
 import json
@@ -19,21 +19,21 @@ from tests.support.server import databases, get
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a server gives for a card."""
+    """What a server gives a card."""
 
     lets_in: bool
-    """Whether ``POST /access_token`` answers with a token."""
+    """Whether ``POST /access_token`` returns a token."""
     settings: Json | None
-    """The terms that the card's owner gets on the way of the pilot computers; None if there is no way to any."""
+    """The terms that the card's owner gets through the pilot computers; None if there is no way."""
     openly: Json | None
-    """The terms that anybody gets without a bearer token; None for 404."""
+    """The terms that anyone gets without a bearer token; None for 404."""
 
 
 def gives_2017(server: Server, target: Target, uuid: str) -> Given:
-    """Ask as the servers merged on 2017-11-01 do (679829561)."""
+    """Make the queries of the servers merged on 2017-11-01 (679829561)."""
     openly = _set(server, target, uuid)
     users = [row["doc"] for row in _rows(server, target, "auth", "findUserByGpiiToken", uuid, docs=True)]
-    # CouchDB brings no document for an _id of null; PouchDB brings the token itself, which is no user.
+    # CouchDB includes no document for an _id of null; PouchDB includes the token itself, which is not a user.
     is_filtered = any(user is not None and user["type"] == "user" for user in users)
     settings = openly
     if is_filtered and openly is not None:
@@ -43,13 +43,13 @@ def gives_2017(server: Server, target: Target, uuid: str) -> Given:
 
 
 def gives_2018(server: Server, target: Target, uuid: str) -> Given:
-    """Ask as the servers merged on 2018-01-30 do (8f84cf12d)."""
+    """Make the queries of the servers merged on 2018-01-30 (8f84cf12d)."""
     openly = _set(server, target, uuid)
     return Given(bool(_rows(server, target, "auth", "findGpiiToken", uuid)), openly, openly)
 
 
 def gives_2020(server: Server, target: Target, uuid: str) -> Given:
-    """Ask as the servers merged on 2020-11-23 do (7518d0e4f), with a client that may not create keys."""
+    """Make the queries of the servers merged on 2020-11-23 (7518d0e4f), as a client that may not create keys."""
     rows = _rows(server, target, "gpii", "findPrefsSafeByGpiiKey", uuid, docs=True)
     if not rows:
         return Given(_document(server, target, "gpii", uuid) is not None, None, None)
@@ -65,7 +65,7 @@ STATES: dict[str, tuple[str, Callable[[Server, Target, str], Given]]] = {
     "2018-01-30": ("gpii-token", gives_2018),
     "2020-11-23": ("gpii-key", gives_2020),
 }
-"""The servers by the day on which they were merged: their model, and what they give for a card."""
+"""The servers by the date of their merge: their model, and a function that returns what a card gets."""
 
 
 def _document(server: Server, target: Target, database: str, doc_id: str) -> Json | None:

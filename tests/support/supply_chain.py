@@ -1,8 +1,8 @@
-"""What a release is made of, and whether any of it is known to be unsafe: ``make build`` and ``make audit``.
+"""Bills of materials (SBOM) of a release, and an audit for known vulnerabilities: ``make build`` and ``make audit``.
 
-Bills of materials are in CycloneDX's form, made by its own tool for Python packages and by npm for the
-embedded server's. Known vulnerabilities are asked for by ``pip-audit`` and ``npm audit``; where the registry at
-hand does not answer such questions, that is said, and nothing is known.
+SBOMs are in CycloneDX format, written by its own tool for Python packages and by npm for the embedded server's.
+Vulnerabilities come from ``pip-audit`` and ``npm audit``; if the registry does not support these queries, the audit
+says so.
 """
 
 import argparse
@@ -25,35 +25,35 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """What is known of some packages."""
+    """The result of an audit."""
 
     what: str
     packages: int
-    """Of how many something could be learned."""
+    """The number of packages with a reply."""
     findings: tuple[str, ...]
 
     @property
     def line(self) -> str:
-        """What a person is told."""
+        """The summary in one line."""
         if not self.packages:
             return f"NOT AUDITED: {self.what}: no registry here answers; audit it where one does"
         return "\n".join([f"{self.what}: {self.packages} packages, {len(self.findings)} findings", *self.findings])
 
 
 def python_bill(python: Path, to: Path) -> None:
-    """Write the bill of materials of an environment that holds the wheel and what it depends on."""
+    """Write the SBOM of an environment with the wheel and its dependencies."""
     options = ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible", "--of", "JSON", "-o", str(to)]
     subprocess.run([BIN / "cyclonedx-py", "environment", *options, python], check=True, timeout=300)
 
 
 def npm_bill(folder: Path, to: Path) -> None:
-    """Write the bill of materials of a folder's package-lock.json."""
+    """Write the SBOM of a folder's package-lock.json."""
     options = ("sbom", "--package-lock-only", "--sbom-format", "cyclonedx")
     to.write_text(_npm(folder, *options).stdout, "utf-8")
 
 
 def write_bills(dist: Path) -> list[Path]:
-    """Write the bills of materials of the newest wheel in a folder, and of the embedded server, beside it."""
+    """Write the SBOMs of the newest wheel in a folder, and of the embedded server, next to it."""
     wheel = max(dist.glob("*.whl"), key=lambda path: path.stat().st_mtime)
     bills = [dist / f"{wheel.stem}.cdx.json", dist / "embedded-server.cdx.json"]
     with TemporaryDirectory() as folder:
@@ -67,13 +67,13 @@ def write_bills(dist: Path) -> list[Path]:
 
 
 def audit_python() -> Audited:
-    """Ask about every Python package of this environment."""
+    """Audit every Python package of this environment."""
     command = [str(BIN / "pip-audit"), "--progress-spinner", "off", "--format", "json"]
     return read_pip_audit(subprocess.run(command, check=False, capture_output=True, text=True, timeout=600).stdout)
 
 
 def read_pip_audit(output: str) -> Audited:
-    """Read what ``pip-audit --format json`` printed."""
+    """Parse the output of ``pip-audit --format json``."""
     found = _json(output).get("dependencies", [])
     answered = [each for each in found if "vulns" in each]
     findings = [
@@ -85,13 +85,13 @@ def read_pip_audit(output: str) -> Audited:
 
 
 def audit_npm(folder: Path) -> Audited:
-    """Ask about every package of a folder's package-lock.json."""
+    """Audit every package in a folder's package-lock.json."""
     what = f"{folder.relative_to(ROOT)}/package-lock.json"
     return read_npm_audit(what, _npm(folder, "audit", "--package-lock-only", "--json", check=False).stdout)
 
 
 def read_npm_audit(what: str, output: str) -> Audited:
-    """Read what ``npm audit --json`` printed."""
+    """Parse the output of ``npm audit --json``."""
     found = _json(output)
     packages = found.get("metadata", {}).get("dependencies", {}).get("total", 0)
     findings = [f"  {name}: {each['severity']}" for name, each in found.get("vulnerabilities", {}).items()]
@@ -99,7 +99,7 @@ def read_npm_audit(what: str, output: str) -> Audited:
 
 
 def _npm(folder: Path, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-    # That of the extra `embedded` stands beside this Python.
+    # The npm of the extra `embedded` is next to this Python.
     npm = shutil.which("npm") or str(BIN / "npm")
     return subprocess.run([npm, *arguments], check=check, cwd=folder, capture_output=True, text=True, timeout=300)
 
@@ -113,7 +113,7 @@ def _json(output: str) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the bills of materials, or audit; an audit ends with 1 where something is known to be unsafe."""
+    """Write the SBOMs, or audit; an audit exits with 1 if there is a known vulnerability."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["bills", "audit"])
     if parser.parse_args(arguments).what == "bills":
