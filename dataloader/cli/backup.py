@@ -11,7 +11,7 @@ from dataloader.cli._command import command
 from dataloader.cli._options import PATH, TargetOptions, get_server, get_target, target_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
-from dataloader.common import ExitCode, UsageError, listed, many, read_password_file
+from dataloader.common import ExitCode, FileError, UsageError, listed, many, read_password_file
 from dataloader.operations import BackupResult, back_up
 
 password_option = click.option(
@@ -35,7 +35,7 @@ def get_password(path: Path | None) -> str | None:
 
 
 @command(short_help="Back up every document of a target.")
-@click.argument("where", type=PATH, metavar="FILE|DIR")
+@click.argument("where", type=click.Path(), metavar="FILE|DIR")
 @target_options
 @password_option
 @click.option("--since", type=PATH, metavar="FILE", help="Write only what has changed since this backup.")
@@ -46,15 +46,16 @@ def backup(
     /,
     *,
     target_options: TargetOptions,
-    where: Path,
+    where: str,
     password_file: Path | None,
     since: Path | None,
 ) -> ExitCode:
     """Back up every document of a target's databases into one new file, readable only by you.
 
     It holds all revisions at the ends of branches (current, conflicting, deleted) with their histories, attachments,
-    design documents, security objects and settings. In a folder, the file is named after the model and the time. An
-    interrupted backup continues when the command is run again.
+    design documents, security objects and settings. In a folder, the file is named after the model and the time; a name
+    that ends with a slash is a folder, made if necessary. An interrupted backup continues when the command is run
+    again.
 
     \b
     Example:
@@ -67,7 +68,7 @@ def backup(
     server = get_server(target)
     progress = Progress(output)
     try:
-        result = back_up(server, target, where, password=password, base=base, on_progress=progress)
+        result = back_up(server, target, _place(where), password=password, base=base, on_progress=progress)
     finally:
         progress.close()
     output.result(backup_json(result), _text(result))
@@ -79,6 +80,21 @@ def backup(
         )
         return ExitCode.NODES
     return ExitCode.OK
+
+
+def _place(where: str) -> Path:
+    """Return where a backup goes; a folder is made if it is not there.
+
+    Raises:
+        FileError: it can't be made.
+    """
+    path = Path(where)
+    if where.endswith("/"):
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError.of(error, path, "choose a folder that can be written to") from error
+    return path
 
 
 def backup_json(result: BackupResult) -> dict[str, Any]:

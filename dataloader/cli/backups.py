@@ -10,7 +10,6 @@ import click
 from dataloader.cli._command import command
 from dataloader.cli._options import PATH
 from dataloader.cli._output import Output, global_options
-from dataloader.cli._table import table
 from dataloader.cli.backup import get_password, password_option, size_of
 from dataloader.common import ExitCode, UsageError, many
 from dataloader.operations import (
@@ -107,22 +106,15 @@ def _listing(stored: Sequence[StoredBackup]) -> Iterator[str]:
     if not stored:
         yield "no backups"
         return
-    heads = ("backup", "as of", "age", "size", "documents", "kind", "verified by a drill")
-    yield from table(
-        (
-            (
-                each.path.name,
-                f"{each.created:%Y-%m-%d %H:%M} UTC",
-                age_of(_age(each)),
-                size_of(each.size),
-                each.header.documents,
-                "full" if each.header.base is None else "incremental",
-                "never" if each.verified is None else f"{each.verified.time[:16].replace('T', ' ')} UTC",
-            )
-            for each in stored
-        ),
-        heads,
-    )
+    # The names are too long for a column.
+    for each in stored:
+        drill = "never drilled" if each.verified is None else f"drilled {each.verified.time[:16].replace('T', ' ')} UTC"
+        kind = "full" if each.header.base is None else "incremental"
+        yield each.path.name
+        yield (
+            f"  {each.created:%Y-%m-%d %H:%M} UTC, {age_of(_age(each))} old, {kind}, "
+            f"{many(each.header.documents, 'document')}, {size_of(each.size)}, {drill}"
+        )
 
 
 def _pruned_json(kept: Sequence[Kept], *, dry_run: bool) -> dict[str, Any]:

@@ -671,6 +671,9 @@ def test_backup_and_restore_on_the_command_line(
     password = tmp_path / "password"
     password.write_text("sesame\n")
     password.chmod(0o600)
+    folder = tmp_path / "backups"
+    assert run("backup", f"{folder}/", "--password-file", password).code == ExitCode.OK
+    assert [path.name.endswith(".backup.zst") for path in folder.iterdir()] == [True], "a slash makes a folder"
     made = run("backup", tmp_path / "a.backup.zst", "--password-file", password, "--json")
     assert made.code == ExitCode.OK, made.stderr
     assert made.data["leaves"] == len(VARIED) * len(varied.model.databases)
