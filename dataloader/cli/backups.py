@@ -110,9 +110,9 @@ def _listing(stored: Sequence[StoredBackup]) -> Iterator[str]:
     for each in stored:
         drill = "never drilled" if each.verified is None else f"drilled {each.verified.time[:16].replace('T', ' ')} UTC"
         kind = "full" if each.header.base is None else "incremental"
-        yield each.path.name
+        yield f"{each.path.name} ({kind})"
         yield (
-            f"  {each.created:%Y-%m-%d %H:%M} UTC, {age_of(_age(each))} old, {kind}, "
+            f"  {each.created:%Y-%m-%d %H:%M} UTC, {age_of(_age(each))} old, "
             f"{many(each.header.documents, 'document')}, {size_of(each.size)}, {drill}"
         )
 

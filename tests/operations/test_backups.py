@@ -108,7 +108,7 @@ def test_backups_on_the_command_line(here: Command, folder: Path, make: Make) ->
     assert listing.code == ExitCode.OK
     assert "day2.backup.zst" in listing.stdout
     assert "never drilled" in listing.stdout
-    assert max(map(len, listing.stdout.splitlines())) <= 80
+    assert max(map(len, listing.stdout.splitlines())) <= 80, "an old backup's line fits a terminal"
     would = here("backups", "prune", folder, "--keep-daily", "2", "--dry-run")
     assert "would delete 1 backup of 3" in would.stdout
     assert len(list(folder.iterdir())) == 3
