@@ -45,7 +45,7 @@ class Marker:
         return frozenset(digest for digests in self.versions.values() for digest in digests)
 
     def older(self, versions: Versions) -> list[str]:
-        """Return the subjects of which a newer version than the given one has been loaded."""
+        """Return the subjects whose newest loaded version is newer than the given one."""
         return [label for label, digest in versions.items() if digest in self.versions.get(label, ())[:-1]]
 
     def with_versions(self, versions: Versions) -> dict[str, list[str]]:

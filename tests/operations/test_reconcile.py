@@ -334,7 +334,7 @@ def test_rows_that_say_nothing_of_any_card_are_left_out(small: Batch, tmp_path: 
     found = found_of(small.manifest, path)
     assert (found.unknown, found.good) == (0, True)
     assert [str(each) for each in found.warnings] == [
-        "back.csv, line 23: skipped: it is no card's, with neither a UUID nor a chip UID: Total 20"
+        "back.csv, line 23: skipped: matches no card, and has neither a UUID nor a chip UID: Total 20"
     ]
 
 

@@ -251,7 +251,7 @@ class _TableReader:
         self.good = self.bad = 0
         """Rows that say encoded, and those that say failed or leave it in doubt."""
         self.remarks: list[tuple[str, str]] = []
-        """Where rows that are no card's say that something failed, and their words."""
+        """Rows that match no card but mention a failure: where they are, and their text."""
         self.warnings: list[Problem] = []
         self._ledger = ledger
         self._index = index
@@ -265,7 +265,7 @@ class _TableReader:
                 text = " ".join(filter(None, (text_of(cell)[0].strip() for cell in cells[1:-1])))
                 if says_failed(text):
                     self.remarks.append((row.where, text))
-                rule = f"skipped: it is no card's, with neither a UUID nor a chip UID: {short(text, SHOWN)}"
+                rule = f"skipped: matches no card, and has neither a UUID nor a chip UID: {short(text, SHOWN)}"
                 self.warnings.append(Problem(row.where, rule))
                 continue
             self.good += row.said is Said.ENCODED
