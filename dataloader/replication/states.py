@@ -13,6 +13,7 @@ from typing import NamedTuple
 from dataloader.common import (
     Document,
     Prepared,
+    ProtocolError,
     certifies_itself,
     content,
     history,
@@ -178,20 +179,36 @@ def classify(database: Database, batch: Sequence[Prepared], rules: KindRules, *,
 
     Returns:
         A finding a document, in the order of the batch.
+
+    Raises:
+        ProtocolError: the server contradicts itself about a document.
     """
-    known = _ask_revisions(database, batch) if database.names_leaves and not fetch else [None] * len(batch)
+    known: Sequence[State | None] = [None] * len(batch)
+    there: Sequence[str] = ()
+    if database.names_leaves and not fetch:
+        known, there = _ask_revisions(database, batch)
     unknown = [document.id for document, state in zip(batch, known, strict=True) if state is None]
     # All copies: where two writers met on different ones, each of these may have a leaf that the others have not yet.
     leaves = database.leaves(unknown, all_copies=database.has_copies) if unknown else {}
+    for doc_id in there:
+        if not leaves[doc_id]:
+            # Written as absent, it would be a conflict.
+            raise ProtocolError(
+                f"document {doc_id} in database {database.name}",
+                rule="the server names revisions of it, then says that there is none",
+                todo="run it again; if that does not help, check that all nodes are well",
+            )
     return [
         Finding(document, state) if state is not None else judge(database, document, leaves[document.id], rules)
         for document, state in zip(batch, known, strict=True)
     ]
 
 
-def _ask_revisions(database: Database, batch: Sequence[Prepared]) -> list[State | None]:
+def _ask_revisions(database: Database, batch: Sequence[Prepared]) -> tuple[list[State | None], list[str]]:
+    """Return the states that ``_revs_diff`` tells, None where it does not; and which of those documents exist."""
     reply = database.revs_diff({document.id: document.rev for document in batch})
     states: list[State | None] = []
+    there: list[str] = []
     for document in batch:
         answer = reply[document.id]
         leaves = answer["possible_ancestors"]
@@ -203,7 +220,8 @@ def _ask_revisions(database: Database, batch: Sequence[Prepared]) -> list[State 
             states.append(State.UNCHANGED)
         else:
             states.append(None)
-    return states
+            there.append(document.id)
+    return states, there
 
 
 def judge(database: Database, document: Prepared, leaves: Sequence[Document], rules: KindRules) -> Finding:

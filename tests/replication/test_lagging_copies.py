@@ -3,7 +3,10 @@
 import json
 from collections.abc import Callable
 
+import pytest
+
 from dataloader.batch import Manifest
+from dataloader.common import ProtocolError
 from dataloader.couch import Server
 from dataloader.operations import Outcome, Source, all_sources, load
 from dataloader.records import Snapsets
@@ -49,4 +52,39 @@ def test_a_document_that_one_copy_has_not_yet_is_not_taken_for_absent(
     assert result.count(Outcome.CREATED) == 0
     assert result.count(Outcome.EDITED) == 1
     assert result.count(Outcome.UNCHANGED) == result.documents - 1
+    assert snapshot(server, target) == before
+
+
+def test_a_document_that_the_server_names_and_then_denies_is_not_taken_for_absent(
+    server: Server,
+    target: Target,
+    manifest: Manifest,
+    snapsets: Snapsets,
+    sources: list[Source],
+    proxied: Callable[[Hook], tuple[Server, Proxy]],
+) -> None:
+    """One copy names its revisions, and is gone when all are read: written as absent, it would be a conflict."""
+    load(server, target, sources)
+    kind = target.model.kinds[0]
+    doc_id = kind.id(next(manifest.cards()).uuid)
+    before = snapshot(server, target)
+
+    def deny(request: Request, forward: Forward) -> Reply:
+        if request.path == "/":
+            return Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
+        if request.endpoint == "_revs_diff":
+            said = {
+                each: {"missing": revs, "possible_ancestors": [f"2-{'a' * 32}" if each == doc_id else revs[0]]}
+                for each, revs in request.data().items()
+            }
+            return Reply.json(200, {each: {**said[each], "missing": said[each]["missing"][1:]} for each in said})
+        if request.endpoint.startswith("_bulk_get"):
+            gone = {"error": {"error": "not_found", "reason": "missing", "rev": "undefined"}}
+            asked = [each["id"] for each in request.data()["docs"]]
+            return Reply.json(200, {"results": [{"id": each, "docs": [gone]} for each in asked]})
+        return forward(request)
+
+    through, _ = proxied(deny)
+    with pytest.raises(ProtocolError, match=f"document {doc_id} .*names revisions of it, then says that there is none"):
+        load(through, target, all_sources(target, [manifest], snapsets))
     assert snapshot(server, target) == before
