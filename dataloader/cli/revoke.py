@@ -1,46 +1,58 @@
 """The command ``revoke``: make lost cards stop working, or work again."""
 
+import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+import orjson
 
-from dataloader.batch import Card, CardFile, Reconciled, Verdict, choose, note_restored, note_revoked
+from dataloader.batch import Card, CardFile, Named, Reconciled, Verdict, choose, note_restored, note_revoked
 from dataloader.cli._command import command
 from dataloader.cli._confirm import confirmed
 from dataloader.cli._options import (
     PATH,
+    ReportOptions,
     SnapsetOptions,
     TargetOptions,
+    details_option,
     find_beside,
     get_manifests,
     get_server,
     get_snapsets,
     get_target,
     raised_text,
+    report_options,
     snapset_options,
     target_options,
 )
 from dataloader.cli._output import Output, global_options, tell_of_copies
 from dataloader.cli._progress import Progress
+from dataloader.cli._report import reporting
 from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.cli._table import table
-from dataloader.common import ExitCode, UsageError, listed, many
+from dataloader.common import ExitCode, UsageError, listed, many, new_files
 from dataloader.operations import (
     CardOutcome,
+    FoundBatch,
     RevokeOutcome,
     RevokeResult,
     check_reason,
+    find_card,
     refuse_seeded,
     restore,
 )
 from dataloader.operations import revoke as revoke_cards
+from dataloader.report import revoke_report
 from dataloader.target import Target
 from dataloader.vendor.returned import read_named
 
 SHOWN_CARDS = 20
 """Cards that are named on the screen."""
+_NUMBER = re.compile(r"[0-9]{1,7}")
+"""A card's number; the beginning of a UUID with digits only has to be longer."""
 
 
 _SAID = {
@@ -58,7 +70,13 @@ _SAID = {
 @command(short_help="Revoke lost cards, or restore them.")
 @click.argument("manifest_path", type=PATH, metavar="MANIFEST")
 @target_options
-@click.option("--card", "numbers", type=int, multiple=True, metavar="N", help="A card's number; may be repeated.")
+@click.option(
+    "--card",
+    "names",
+    multiple=True,
+    metavar="NUMBER|UUID|CHIP",
+    help="A card's number, its UUID or the first characters of it, or the UID of its chip; may be repeated.",
+)
 @click.option("--uuid", "uuids", multiple=True, metavar="UUID", help="A card's UUID; may be repeated.")
 @click.option(
     "--file",
@@ -70,6 +88,8 @@ _SAID = {
 @click.option("--undo", is_flag=True, help="Restore the cards, with everything that they had.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @snapset_options
+@details_option("card")
+@report_options
 @global_options
 @click.pass_obj
 def revoke(
@@ -78,13 +98,15 @@ def revoke(
     *,
     target_options: TargetOptions,
     snapset_options: SnapsetOptions,
+    report_options: ReportOptions,
     manifest_path: Path,
-    numbers: tuple[int, ...],
+    names: tuple[str, ...],
     uuids: tuple[str, ...],
     file: Path | None,
     reason: str | None,
     undo: bool,
     yes: bool,
+    details: Path | None,
 ) -> ExitCode:
     """Make cards of a batch stop working: lost, stolen, or given back. Their preference sets are kept.
 
@@ -101,8 +123,11 @@ def revoke(
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target)
     [manifest] = get_manifests([manifest_path])
-    cards = choose(manifest, numbers, uuids, read_named(file) if file else ())
     rounds = [] if isinstance(manifest, Reconciled) else [*filter(None, [find_beside(output, manifest)])]
+    known = (manifest,) if isinstance(manifest, Reconciled) else tuple(rounds)
+    numbers = [int(name) for name in names if _NUMBER.fullmatch(name)]
+    others = [_named(manifest, known, name) for name in names if not _NUMBER.fullmatch(name)]
+    cards = choose(manifest, numbers, uuids, [*others, *(read_named(file) if file else ())])
     output.warnings(line for each in rounds for line in _not_encoded(each, {card.number for card in cards}))
     server = get_server(target)
     if not yes and not confirmed(_question(target, manifest, cards, undo=undo)):
@@ -111,24 +136,66 @@ def revoke(
     outcomes: list[CardOutcome] = []
     progress = Progress(output, "cards")
     hooks: dict[str, Any] = {"on_progress": progress, "on_outcome": outcomes.append, "snapsets": snapsets}
-    try:
-        if undo:
-            result = restore(server, target, manifest, cards, **hooks)
-            still = {RevokeOutcome.FAILED, RevokeOutcome.FOREIGN}
-            note_restored(manifest, [each.card for each in outcomes if each.outcome not in still], target.environment)
-        else:
-            # A batch that the target refuses has no list either.
-            refuse_seeded(target, [manifest])
-            note_revoked(manifest, cards, reason, target.environment)
-            result = revoke_cards(server, target, manifest, cards, reason, **hooks)
-    finally:
-        progress.close()
-    output.result(
-        {**_revoke_json(result, outcomes), **rounds_json(rounds)},
-        [*rounds_text(rounds), *_revoke_text(result, outcomes)],
+    with (
+        reporting(output, report_options, "Revocation", [manifest], target, server, writes=True) as report,
+        _written(output, details, outcomes),
+    ):
+        try:
+            if undo:
+                result = restore(server, target, manifest, cards, **hooks)
+                still = {RevokeOutcome.FAILED, RevokeOutcome.FOREIGN}
+                done = [each.card for each in outcomes if each.outcome not in still]
+                note_restored(manifest, done, target.environment)
+            else:
+                # A batch that the target refuses has no list either.
+                refuse_seeded(target, [manifest])
+                note_revoked(manifest, cards, reason, target.environment)
+                result = revoke_cards(server, target, manifest, cards, reason, **hooks)
+        finally:
+            progress.close()
+        output.result(
+            {**_revoke_json(result, outcomes), **rounds_json(rounds)},
+            [*rounds_text(rounds), *_revoke_text(result, outcomes)],
+        )
+        output.warnings(raised_text(target, result.raised))
+        code = _revoke_code(output, result, outcomes)
+        report(lambda: revoke_report(manifest, result, outcomes, reason, undo=undo), code)
+    return code
+
+
+def _named(manifest: CardFile, rounds: tuple[Reconciled, ...], name: str) -> Named:
+    """Return the card that is named by something else than its number.
+
+    Raises:
+        InputError: none is named so, or several are.
+    """
+    [found] = find_card(
+        [FoundBatch(manifest, rounds)], name, "correct it, or give the manifest of the card's own batch"
     )
-    output.warnings(raised_text(target, result.raised))
-    return _revoke_code(output, result, outcomes)
+    return Named(f"--card {name}", uuid=found.card.uuid)
+
+
+@contextmanager
+def _written(output: Output, details: Path | None, outcomes: Sequence[CardOutcome]) -> Iterator[None]:
+    """Write what became of each card to a new file, if one is wanted, also of a run that stops half-way."""
+    with ExitStack() as stack:
+        stream = None
+        if details is not None:
+            (stream,) = stack.enter_context(new_files(details))
+        try:
+            yield
+        finally:
+            if stream is not None:
+                stream.writelines(orjson.dumps(output.cleaned(_outcome(each))) + b"\n" for each in outcomes)
+
+
+def _outcome(each: CardOutcome) -> dict[str, Any]:
+    return {
+        "number": each.card.number,
+        "uuid": each.card.uuid,
+        "outcome": each.outcome.value,
+        "reason": each.reason,
+    }
 
 
 def _reason(reason: str | None, *, undo: bool) -> str:
@@ -177,7 +244,7 @@ def _revoke_json(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> dict[
 def _revoke_text(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> Iterator[str]:
     yield from table([(f"card {each.card.number}", _said(each)) for each in outcomes[:SHOWN_CARDS]])
     if len(outcomes) > SHOWN_CARDS:
-        yield f"and {len(outcomes) - SHOWN_CARDS:,} more cards (--json lists all)"
+        yield f"and {len(outcomes) - SHOWN_CARDS:,} more cards (--json and --details FILE list all)"
     parts = [
         f"{count:,} {outcome.value.replace('_', ' ')}"
         for outcome in RevokeOutcome

@@ -1,11 +1,12 @@
 """Batches in a folder: their manifests, the rounds that came back, and the next step for each."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 
-from dataloader.batch import Manifest, Reconciled, is_reconciled, read_manifest, read_reconciled
+from dataloader.batch import CardFile, Manifest, Reconciled, is_reconciled, read_manifest, read_reconciled
 from dataloader.common import DataloaderError, FileError, InputError, Problem, many
 from dataloader.operations.status import BatchStatus
 
@@ -14,7 +15,7 @@ from dataloader.operations.status import BatchStatus
 class FoundBatch:
     """A batch in a folder."""
 
-    manifest: Manifest
+    manifest: CardFile
     rounds: tuple[Reconciled, ...]
     """What came back from the vendor, the oldest round first."""
 
@@ -30,10 +31,13 @@ class FoundBatch:
 
     @property
     def to_encode(self) -> int:
-        """How many cards have to be encoded again; unused spares are not among them."""
+        """How many cards have to be encoded again: those that no encoded spare of their snapset makes up for."""
         if self.newest is None:
             return 0
-        return self.newest.header.cards - self.newest.count - self.newest.counts.spares_unused
+        header = self.newest.header
+        encoded = Counter(card.snapset for card in self.newest.cards())
+        ordered = {name: count - header.spares.get(name, 0) for name, count in header.snapsets.items()}
+        return sum(max(0, count - encoded[name]) for name, count in ordered.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataloader.batch import WHOLE, Card, Header, Manifest, Part, Reconciled, ReturnedCard
+from dataloader.batch import WHOLE, Card, CardFile, Header, Part, Reconciled, ReturnedCard
 from dataloader.common import Document, InputError, Problem
 from dataloader.couch import Server
 from dataloader.operations.batches import FoundBatch
@@ -46,12 +46,15 @@ class CardState:
     revoked_reason: str = ""
 
 
-def find_card(batches: Sequence[FoundBatch], what: str) -> list[FoundCard]:
+def find_card(
+    batches: Sequence[FoundBatch], what: str, todo: str = "give the folder of its manifest with --in"
+) -> list[FoundCard]:
     """Find a card by its number, its UUID or the beginning of it, or the UID of its chip.
 
     Args:
         batches: where to look.
         what: a number, at least 4 characters of a UUID, or a chip UID with or without separators.
+        todo: what to do if there is no such card.
 
     Returns:
         The card; or the cards of this number, one a batch.
@@ -73,7 +76,7 @@ def find_card(batches: Sequence[FoundBatch], what: str) -> list[FoundCard]:
         found = [(batch, card) for batch in batches for card in _with_chip(batch, chip)]
     if not found:
         rule = f"no card has this number, UUID or chip UID in {_batches(batches)}"
-        raise InputError(Problem(what, rule, "give the folder of its manifest with --in"))
+        raise InputError(Problem(what, rule, todo))
     if len(found) > 1:
         rule = f"{len(found)} cards match"
         raise InputError(Problem(what, rule, "give more of the UUID"))
@@ -89,7 +92,7 @@ def _with_chip(batch: FoundBatch, chip: str) -> list[Card]:
         returned.card.number: returned.card
         for each in batch.rounds
         for returned in each.verdicts()
-        if returned.chip == chip
+        if chip in {returned.chip, *returned.other_chips}
     }
     return list(found.values())
 
@@ -105,7 +108,7 @@ def _with_rounds(batch: FoundBatch, card: Card) -> FoundCard:
 class _OneCard:
     """A batch, and the one card that is asked for."""
 
-    manifest: Manifest
+    manifest: CardFile
     card: Card
 
     @property

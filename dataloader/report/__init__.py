@@ -10,6 +10,7 @@ from dataloader.report.model import Attention, Bar, Chart, Fact, History, Moment
 from dataloader.report.notes import Noted, about
 from dataloader.report.reconcile import reconcile_report
 from dataloader.report.render import render
+from dataloader.report.revoke import revoke_report
 from dataloader.report.status import status_report
 from dataloader.report.taps import taps_report
 from dataloader.report.verify import verify_report
@@ -40,6 +41,7 @@ __all__ = [
     "plan_report",
     "reconcile_report",
     "render",
+    "revoke_report",
     "status_report",
     "stopped",
     "taps_report",

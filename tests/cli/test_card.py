@@ -12,7 +12,7 @@ from dataloader.records import Snapsets
 from tests.support.command import Command
 from tests.support.marks import ONE_MODEL
 from tests.support.records import write_snapsets
-from tests.support.returned_files import chip_of
+from tests.support.returned_files import came_back, chip_of
 
 
 @pytest.fixture
@@ -72,6 +72,15 @@ def test_batches_shows_the_next_step(here: Command, spring: Manifest) -> None:
     [batch] = done.data["batches"]
     assert [(each["file"], each["encoded"]) for each in batch["rounds"]] == [(str(first), 4), (str(second), 6)]
     assert (batch["ready"], batch["to_encode"], batch["next"]) == (6, 0, f"dataloader load {second}")
+
+
+def test_batches_counts_spares_that_make_up_for_failed_cards(here: Command, spring: Manifest) -> None:
+    """Seven of eight cards are encoded, and six were ordered; then five, and one is wanted."""
+    for encoded, to_encode, round_ in ((7, 0, 1), (5, 1, 2)):
+        came_back(spring, spring.path.with_name(f"spring.reconciled.{round_}.jsonl"), encoded, round_)
+        [batch] = here("batches", spring.path.parent, "--json").data["batches"]
+        assert (batch["ready"], batch["to_encode"]) == (encoded, to_encode)
+        assert batch["next"].startswith("have 1 card encoded again" if to_encode else "dataloader load")
 
 
 @ONE_MODEL

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dataloader.batch import Card, Manifest
+from dataloader.batch import Card, Counts, Manifest, ReturnedCard, Verdict, write_reconciled
 from dataloader.common import ExitCode
 from dataloader.couch import Server
 from dataloader.operations import (
@@ -117,6 +117,46 @@ class TestCommand:
             assert done.code == ExitCode.INPUT
             assert str(path) in done.stderr
             assert not list(tmp_path.glob("*revoked*"))
+
+    @TOKEN_MODEL
+    @pytest.mark.usefixtures("loaded")
+    def test_cards_are_named_as_at_the_help_desk(
+        self, few: Manifest, cards: list[Card], run_here: Command, tmp_path: Path
+    ) -> None:
+        """By number, UUID, its first characters, or chip UID; with a report and details."""
+        manifest = Path(shutil.copy(few.path, tmp_path))
+        chips = ["04A1B2C3D4E5F6", "04A1B2C3D4E5F7", "04A1B2C3D4E5F8", "", ""]
+        returned = [
+            ReturnedCard(card, Verdict.ENCODED, chip) if chip else ReturnedCard(card, Verdict.FAILED)
+            for card, chip in zip(cards, chips, strict=True)
+        ]
+        counts = Counts({Verdict.ENCODED: 3, Verdict.FAILED: 2})
+        with (tmp_path / "few.reconciled.jsonl").open("w+b") as stream:
+            write_reconciled(stream, few.header, counts, returned)
+        page, lines = tmp_path / "page.html", tmp_path / "lines.jsonl"
+        names = ("--card", "0001", "--card", cards[1].uuid[:8], "--card", "04:a1:b2:c3:d4:e5:f8")
+        options = ("--reason", "lost on the bus", "--report", page, "--details", lines, "--yes", "--json")
+        done = run_here("revoke", manifest, *names, *options)
+        assert done.code == ExitCode.OK
+        assert [each["outcome"] for each in done.data["outcomes"]] == ["revoked"] * 3
+        told = [json.loads(line) for line in lines.read_text().splitlines()]
+        assert [(each["number"], each["uuid"]) for each in told] == [(card.number, card.uuid) for card in cards[:3]]
+        assert "3 cards revoked." in page.read_text()
+        assert "lost on the bus" in page.read_text()
+        assert cards[0].uuid not in page.read_text()
+
+    @TOKEN_MODEL
+    @pytest.mark.usefixtures("loaded")
+    @pytest.mark.parametrize("name", ["04A1B2C3D4E5F9", "nobody", "fffffffff", "0", "99", ""])
+    def test_a_name_of_no_card_revokes_nothing(
+        self, few: Manifest, run_here: Command, tmp_path: Path, name: str
+    ) -> None:
+        """One line says so."""
+        manifest = shutil.copy(few.path, tmp_path)
+        done = run_here("revoke", manifest, "--card", "2", "--card", name, "--reason", "lost", "--yes")
+        assert done.code == ExitCode.INPUT
+        assert done.stderr.count("\n") == 1
+        assert not list(tmp_path.glob("*revoked*"))
 
     @KEY_MODEL
     def test_verify_sees_a_key_that_was_revoked(
