@@ -42,7 +42,11 @@ LONG = {"office", "peak_memory"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the project's options."""
-    parser.addoption("--write-docs", action="store_true", help="write docs/faults.md from what the tests find")
+    parser.addoption(
+        "--write-docs",
+        action="store_true",
+        help="write docs/faults.md and pictures of reports",
+    )
     parser.addoption("--real-processes", action="store_true", help="start Python anew for each command, do not fork")
 
 

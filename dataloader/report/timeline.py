@@ -6,9 +6,9 @@ from datetime import datetime
 
 from dataloader.report.model import History, Moment
 
-WIDTH, HEIGHT = 640, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 170, 14, 30
-_GAP = 20
+WIDTH, HEIGHT = 420, 180
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 136, 14, 30
+_GAP = 17
 """Points between the labels of two lines, at least."""
 
 

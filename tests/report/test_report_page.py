@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -111,6 +113,69 @@ def test_it_is_for_everybody(show: Show, kind: str) -> None:
     page.emulate_media(**LIGHT)
     page.set_viewport_size({"width": PHONE, "height": 800})
     assert violations(page, EVERY_RULE) == []
+
+
+PICTURES = Path(__file__).parent / "pictures"
+"""How each page looked when somebody last looked at it; ``pytest tests/report --write-docs`` takes new ones."""
+ALIKE = 6.0
+"""Of 255: the mean difference of two pictures of a page whose UUIDs differ."""
+
+
+def pixels(picture: bytes) -> tuple[int, int, bytes]:
+    """Return width, height and the colours of a picture; see https://www.w3.org/TR/png-3/#9Filters."""
+    width, height = struct.unpack(">II", picture[16:24])
+    channels = {2: 3, 6: 4}[picture[25]]
+    data, at = b"", 8
+    while at < len(picture):
+        length, kind = struct.unpack(">I4s", picture[at : at + 8])
+        data += picture[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        at += 12 + length
+    raw, stride = zlib.decompress(data), width * channels
+    rows, before = bytearray(), bytearray(stride)
+    for top in range(0, len(raw), stride + 1):
+        row = bytearray(raw[top + 1 : top + 1 + stride])
+        for i in range(stride):
+            left, up, corner = (
+                (row[i - channels], before[i], before[i - channels]) if i >= channels else (0, before[i], 0)
+            )
+            guess = left + up - corner
+            nearest = min((left, up, corner), key=lambda each: abs(guess - each))
+            row[i] = (row[i] + (0, left, up, (left + up) // 2, nearest)[raw[top]]) % 256
+        rows += row
+        before = row
+    return width, height, bytes(rows)
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+@EACH_KIND
+def test_it_looks_as_it_did(
+    browser: Browser, folder: Path, kind: str, width: int, request: pytest.FixtureRequest
+) -> None:
+    """A small picture of each page is the one that somebody has looked at, but for UUIDs and other fonts."""
+    # What stands beside a UUID may wrap elsewhere, which a picture of a tenth of the size does not show.
+    page = browser.new_page(viewport={"width": width, "height": 800}, device_scale_factor=0.1)
+    page.goto((folder / f"{kind}.html").as_uri())
+    picture = page.screenshot(full_page=True)
+    fonts = page.evaluate(
+        "() => { const c = document.createElement('canvas').getContext('2d');"
+        "c.font = getComputedStyle(document.body).font; return c.measureText('Cards 0123456789 gjpqy').width }"
+    )
+    page.close()
+    path = PICTURES / f"{kind}-{width}.png"
+    known = PICTURES / "font.txt"
+    if request.config.getoption("--write-docs"):
+        PICTURES.mkdir(exist_ok=True)
+        path.write_bytes(picture)
+        known.write_text(f"{fonts}\n")
+        return
+    if known.read_text().strip() != str(fonts):
+        pytest.skip("the pictures were taken with another font")
+    old, new = pixels(path.read_bytes()), pixels(picture)
+    assert old[0] == new[0]
+    assert abs(old[1] - new[1]) <= 4, "the page is longer or shorter"
+    least = min(len(old[2]), len(new[2]))
+    difference = sum(abs(a - b) for a, b in zip(old[2][:least], new[2][:least], strict=True)) / least
+    assert difference < ALIKE, f"{kind}: look at it, then run pytest tests/report --write-docs"
 
 
 @EACH_KIND

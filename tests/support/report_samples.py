@@ -192,7 +192,9 @@ def some_batches(
         for month, loaded, edited in history
     )
     histories = tuple(History(f"Batch {each.header.name} over time", moments) for each in manifests)
-    return replace(report, histories=histories)
+    # The folder has another name each time.
+    attention = tuple(replace(each, command=each.command.replace(str(folder), "batches")) for each in report.attention)
+    return replace(report, histories=histories, attention=attention)
 
 
 def a_drill(differences: int = 0, not_working: int = 0) -> Report:
