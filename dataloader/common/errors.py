@@ -32,26 +32,26 @@ class ExitCode(IntEnum):
         member.meaning = meaning
         return member
 
-    OK = 0, "everything is as it should be"
-    INTERNAL = 1, "a fault in dataloader itself; run again with --debug and report it"
+    OK = 0, "success"
+    INTERNAL = 1, "a bug in dataloader; run it again with --debug and report it"
     USAGE = 2, "the command line is wrong"
     INPUT = 3, "an input file is wrong (manifest, workbook, snapset, sample data, target file)"
     FILE = 4, "a file cannot be read or written, or a file to be written already exists"
-    UNREACHABLE = 5, "the server cannot be reached, or failed until the retries were used up"
-    CREDENTIALS = 6, "the server refused the user name, the password or the right to do this"
-    PROTOCOL = 7, "what answers is not a CouchDB, or not at this address"
+    UNREACHABLE = 5, "the server cannot be reached, or still failed after the last retry"
+    CREDENTIALS = 6, "the server rejected the user name or password, or the user lacks permission"
+    PROTOCOL = 7, "the server is not a CouchDB, or the URL is wrong"
     PROTECTED = (
         8,
-        "refused, to protect the target (sample data, seeded batch, environment not said or less than before)",
+        "refused, to protect the target (sample data, seeded batch, missing or less protected environment)",
     )
     ATTENTION = 9, "documents need a decision (outdated, foreign, conflict, failed)"
-    VERIFY = 10, "what the server answers is not what the batch says"
-    NODES = 11, "a node of the cluster is away; copies may be short until it is back"
+    VERIFY = 10, "the server's answers do not match the batch"
+    NODES = 11, "a node of the cluster is away; some copies may be missing until it is back"
     EMBEDDED = 12, "the embedded server cannot be installed or started"
     RETURNED = 13, "cards that came back from the vendor need attention (failed, missing, altered, duplicate, unknown)"
-    BOUNDS = 14, "cards were served less quickly or less reliably than the given bounds (taps)"
+    BOUNDS = 14, "cards were served more slowly or less reliably than the given bounds (taps)"
     CHANGES = 15, "a load would change the target (plan --detailed-exitcode)"
-    INTERRUPTED = 130, "interrupted (Ctrl-C); run it again and it goes on"
+    INTERRUPTED = 130, "interrupted (Ctrl-C); run it again to continue"
 
 
 def short(text: str, most: int) -> str:

@@ -666,7 +666,7 @@ def test_each_command_writes_its_report(call: Command, manifest: Manifest, targe
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert text(page_of(path), "h1").startswith(verdict)
         said = told(path)
-        assert said["Exit code"] == "0: everything is as it should be"
+        assert said["Exit code"] == "0: success"
         assert said["Command"].startswith(f"dataloader {name} {manifest.path} --url {target.address.url} ")
         assert said["Command"].endswith(f"--report '{path}'")
         assert (said["Batch"], said["Target"]) == ("spring (60 cards)", target.address.url)
