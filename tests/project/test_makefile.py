@@ -33,8 +33,5 @@ def test_every_test_is_in_one_of_two_runs() -> None:
     """`.ci/run` runs what `make test` selects, and then the rest."""
     selected = re.findall(r"pytest -n auto -m '?([a-z ]+?)'?(?: --real-processes)?$", MAKEFILE, re.MULTILINE)
     assert selected == ["not thorough", "thorough"]
-    assert re.findall(r"^(?:timeout \d+ )?make (\S+)", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE) == [
-        "test",
-        "bench-floors",
-        "test-rest",
-    ]
+    commands = re.findall(r"^make (.*)$", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE)
+    assert commands == ["test", "test-rest", "bench-floors"]
