@@ -177,7 +177,7 @@ def _named(manifest: CardFile, rounds: tuple[Reconciled, ...], name: str) -> Nam
 
 @contextmanager
 def _written(output: Output, details: Path | None, outcomes: Sequence[CardOutcome]) -> Iterator[None]:
-    """Write what became of each card to a new file, if one is wanted, also of a run that stops half-way."""
+    """Write the outcome of each card to a new file, if requested, even if the run stops half-way."""
     with ExitStack() as stack:
         stream = None
         if details is not None:

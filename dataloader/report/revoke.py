@@ -28,7 +28,7 @@ def revoke_report(
     Args:
         manifest: the batch.
         result: the outcomes.
-        outcomes: what became of each card.
+        outcomes: the outcome of each card.
         reason: why cards were revoked; empty for cards that were restored.
         undo: whether cards were restored.
     """

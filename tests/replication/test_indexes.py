@@ -1,4 +1,4 @@
-"""Indexes of views: waited for as long as they grow, and no longer."""
+"""Indexes of views: waiting as long as they make progress."""
 
 from threading import Event
 
@@ -13,25 +13,25 @@ from tests.support.proxy import Forward, Hangup, Reply, Request
 from tests.support.server import Proxied
 
 LOOKS = 60
-"""How often the growing index is looked at until it is built."""
+"""Number of checks until the growing index is built."""
 
 
 @pytest.fixture
 def without_cards(target: Target, snapsets: Snapsets) -> list[Source]:
-    """What there is to load without a batch: the snapsets and the views."""
+    """The documents to load without a batch: the snapsets and the views."""
     return all_sources(target, [], snapsets)
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give an index up long before it has been looked at so often."""
+    """Give up on an index long before that many checks."""
     monkeypatch.setattr("dataloader.replication.indexes.INDEX_WAIT", 0.1)
     monkeypatch.setattr("dataloader.replication.indexes.INDEX_LOOK", 0.02)
     monkeypatch.setattr("dataloader.replication.indexes.INDEX_STILL", 0.5)
 
 
 class Building:
-    """A server that is building an index, and answers no query until it has been looked at often enough: a hook."""
+    """A hook for a server that is building an index, and answers no query until checked often enough."""
 
     def __init__(self, target: Target, *, growth: int) -> None:
         self._names = [f"shards/0-f/{target.database(name)}.1700000000" for name in target.model.databases]
@@ -40,7 +40,7 @@ class Building:
         self.over = Event()
 
     def __call__(self, request: Request, forward: Forward) -> Reply:
-        """Tell how far the index has come; keep whoever queries a view waiting while it is built."""
+        """Report the progress of the index; let view queries time out while it is built."""
         if request.path == "/_active_tasks":
             self._looks += 1
             task = {"type": "indexer", "changes_done": 100 + self._growth * self._looks, "total_changes": 100_000}
@@ -51,8 +51,10 @@ class Building:
         return forward(request)
 
 
-def test_an_index_that_grows_is_waited_for(proxied: Proxied, target: Target, without_cards: list[Source]) -> None:
-    """However long it takes: each look that finds it grown begins the wait anew."""
+def test_load_waits_for_an_index_that_makes_progress(
+    proxied: Proxied, target: Target, without_cards: list[Source]
+) -> None:
+    """However long it takes: each check with progress restarts the wait."""
     building = Building(target, growth=1)
     through, _ = proxied(building)
     try:
@@ -61,10 +63,10 @@ def test_an_index_that_grows_is_waited_for(proxied: Proxied, target: Target, wit
         building.over.set()
 
 
-def test_an_index_that_does_not_grow_is_given_up(
+def test_load_gives_up_on_an_index_without_progress(
     proxied: Proxied, server: Server, target: Target, without_cards: list[Source]
 ) -> None:
-    """A server that builds nothing, and never answers, does not keep a load for ever; all documents are there."""
+    """A server that never builds the index does not block a load forever; all documents are written."""
     building = Building(target, growth=0)
     through, _ = proxied(building)
     total = sum(source.count for source in without_cards)

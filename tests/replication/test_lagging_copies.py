@@ -1,4 +1,4 @@
-"""A cluster in which the copy that answers is behind the others."""
+"""A cluster in which the copy that answers lags behind the others."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ NODES = ["couchdb@one", "couchdb@two", "couchdb@three"]
 
 
 def behind(request: Request, forward: Forward) -> Reply:
-    """Answer as a cluster whose copy that answers questions about revisions has none of the documents yet."""
+    """Answer like a cluster whose answering copy has none of the documents yet."""
     if request.path == "/":
         return Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
     if request.path == "/_membership":
@@ -28,7 +28,7 @@ def behind(request: Request, forward: Forward) -> Reply:
     return forward(request)
 
 
-def test_a_document_that_one_copy_has_not_yet_is_not_taken_for_absent(
+def test_document_missing_in_one_copy_is_not_absent(
     server: Server,
     target: Target,
     manifest: Manifest,
@@ -36,12 +36,12 @@ def test_a_document_that_one_copy_has_not_yet_is_not_taken_for_absent(
     sources: list[Source],
     proxied: Callable[[Hook], tuple[Server, Proxy]],
 ) -> None:
-    """A node that was away answers that nothing is there; nothing is written over what the others have."""
+    """A node that was away answers that nothing exists; nothing that the others have is overwritten."""
     load(server, target, sources)
     kind = target.model.kinds[0]
     database = databases(server, target)[kind.database]
     card = next(manifest.cards())
-    # Somebody's document of other content, which a first revision of ours would stand beside.
+    # A document with other content; a first revision of ours would be in conflict with it.
     foreign = get(database, kind.id(card.uuid)) | {"note": "somebody's"}
     put(database, foreign)
     before = snapshot(server, target)
@@ -55,7 +55,7 @@ def test_a_document_that_one_copy_has_not_yet_is_not_taken_for_absent(
     assert snapshot(server, target) == before
 
 
-def test_a_document_that_the_server_names_and_then_denies_is_not_taken_for_absent(
+def test_document_that_disappears_between_reads_is_not_absent(
     server: Server,
     target: Target,
     manifest: Manifest,
@@ -63,7 +63,7 @@ def test_a_document_that_the_server_names_and_then_denies_is_not_taken_for_absen
     sources: list[Source],
     proxied: Callable[[Hook], tuple[Server, Proxy]],
 ) -> None:
-    """One copy names its revisions, and is gone when all are read: written as absent, it would be a conflict."""
+    """One copy names its revisions and is gone when all are read: written as absent, it would be a conflict."""
     load(server, target, sources)
     kind = target.model.kinds[0]
     doc_id = kind.id(next(manifest.cards()).uuid)

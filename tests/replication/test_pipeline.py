@@ -1,4 +1,4 @@
-"""The pipeline that carries documents to the server: several requests at once, in an order that keeps cards whole."""
+"""The pipeline to the server: concurrent requests, in an order that keeps each card's documents consistent."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.support.server import get
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
-    """Whichever item is done first."""
+    """Whichever item is finished first."""
     second_done = Event()
 
     def work(item: int) -> int:
@@ -30,8 +30,8 @@ def test_results_come_in_the_order_of_the_items() -> None:
     assert list(in_parallel(work, range(40))) == [item * 10 for item in range(40)]
 
 
-def test_an_item_is_not_begun_before_what_it_waits_for_is_done() -> None:
-    """Others go on at once."""
+def test_item_waits_for_its_dependencies() -> None:
+    """Other items start at once."""
     done: set[tuple[str, int]] = set()
     begun_early: list[tuple[str, int]] = []
     lock = Lock()
@@ -54,8 +54,8 @@ def test_an_item_is_not_begun_before_what_it_waits_for_is_done() -> None:
     assert begun_early == []
 
 
-def test_an_item_waits_for_nothing_else() -> None:
-    """``c`` waits for ``a`` only, and so is begun while ``b`` is under way."""
+def test_item_waits_for_nothing_else() -> None:
+    """``c`` waits for ``a`` only, so it starts while ``b`` is still running."""
     begun = Event()
 
     def work(item: str) -> str:
@@ -68,18 +68,18 @@ def test_an_item_waits_for_nothing_else() -> None:
     assert list(in_parallel(work, "abc", waits_for=lambda earlier, later: (earlier, later) == ("a", "c"))) == [*"abc"]
 
 
-def test_a_batch_is_cut_by_number_and_by_size() -> None:
-    """Neither 500 documents nor four megabytes are exceeded."""
+def test_batches_are_limited_by_number_and_size() -> None:
+    """At most 500 documents and four megabytes."""
     small = [prepare({"_id": f"{number:04}"}) for number in range(1100)]
     assert [len(batch) for batch in batches(small)] == [500, 500, 100]
     large = [prepare({"_id": f"{number}", "text": "x" * 1_500_000}) for number in range(5)]
     assert [len(batch) for batch in batches(large)] == [2, 2, 1]
 
 
-def test_a_card_lets_nobody_in_before_its_preferences_are_there(
+def test_card_has_no_access_before_its_preferences_are_written(
     proxied: Callable[[Hook], tuple[Server, Proxy]], batch: Batch, target: Target, snapsets: Snapsets
 ) -> None:
-    """While the write of a card's preference set is under way, what refers to it is not even sent."""
+    """While a card's preference set is being written, documents that refer to it are not sent yet."""
     sources = batch_sources(target, [batch.manifest], snapsets)
     first, last = sources[0], sources[-1]
     early: list[Request] = []

@@ -1,4 +1,4 @@
-"""Views that take the place of others: whoever asks them gets an answer at once, and nothing is left of the change."""
+"""Replacing views: queries are answered without delay, and nothing is left behind."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ STAGED = "_design/views-next"
 
 @pytest.fixture
 def small(target: Target, given: tuple[Path, Path]) -> list[Source]:
-    """What a load of the small batch brings."""
+    """The documents of a small batch."""
     manifest, snapsets = given
     return all_sources(target, [read_manifest(manifest)], read_snapsets(snapsets))
 
@@ -36,42 +36,42 @@ def database(server: Server, target: Target) -> Database:
 
 @pytest.fixture
 def ours(target: Target) -> Document:
-    """The design document that a load brings."""
+    """The design document that a load writes."""
     [document] = design_documents(target.model, target.model.databases[-1])
     return document
 
 
 def earlier(design: Document) -> Document:
-    """Return a design document as an earlier version of this tool may have had it: no view emits anything."""
+    """Return a design document as an earlier version might have had it: no view emits anything."""
     nothing = {"map": "function (doc) { return; }"}
     return {**design, "views": dict.fromkeys(design["views"], nothing)}
 
 
 @pytest.fixture
 def outdated(server: Server, target: Target, small: list[Source], database: Database, ours: Document) -> None:
-    """A target that is loaded, with the views of an earlier version, whose indexes are built."""
+    """A loaded target with the views of an earlier version, with built indexes."""
     database.create()
     assert database.write([prepare(earlier(ours)).write()]) == []
     load(server, target, small)
 
 
 def rows(database: Database, view: str, **options: str) -> int:
-    """Return how many rows a view has."""
+    """Return the number of rows in a view."""
     path = [*DESIGN.split("/"), "_view", view]
     _, _, data = database._resource.get(path, **options)
     return len(json.loads(data.read())["rows"])
 
 
 def lookup_view(target: Target) -> str:
-    """Return a view that has a row a card."""
+    """Return a view that has one row for each card."""
     return next(lookup.view for lookup in target.model.lookups if lookup.view)
 
 
 @pytest.mark.usefixtures("outdated")
-def test_the_index_is_there_when_new_views_take_their_place(
+def test_index_is_built_before_new_views_are_used(
     proxied: Proxied, server: Server, target: Target, small: list[Source], database: Database
 ) -> None:
-    """From the moment on in which the servers see the new views, they answer in full without any index being built."""
+    """As soon as the servers see the new views, queries return everything without building an index."""
     view = lookup_view(target)
     assert rows(database, view) == 0
     found = []
@@ -80,7 +80,7 @@ def test_the_index_is_there_when_new_views_take_their_place(
         reply = forward(request)
         documents = request.data()["docs"] if request.endpoint == "_bulk_docs" else []
         if any(each["_id"] == DESIGN for each in documents):
-            # What is not in the index yet is not in this answer: https://docs.couchdb.org/en/3.5.0/api/ddoc/views.html.
+            # The answer contains only what is already indexed: https://docs.couchdb.org/en/3.5.0/api/ddoc/views.html.
             found.append(rows(database, view, stale="ok"))
         return reply
 
@@ -94,8 +94,8 @@ def test_the_index_is_there_when_new_views_take_their_place(
 
 
 @pytest.mark.usefixtures("outdated")
-def test_nothing_is_left_of_the_change(server: Server, target: Target, small: list[Source], database: Database) -> None:
-    """Neither the second name nor, the next time, anything to do."""
+def test_staged_views_are_removed(server: Server, target: Target, small: list[Source], database: Database) -> None:
+    """Neither the second name nor any further work is left."""
     load(server, target, small, update=True)
     assert [each for each in snapshot(server, target)[target.model.databases[-1]] if each.startswith("_design/")] == [
         DESIGN
@@ -106,10 +106,10 @@ def test_nothing_is_left_of_the_change(server: Server, target: Target, small: li
 
 
 @pytest.mark.usefixtures("outdated")
-def test_a_run_that_is_killed_in_between_leaves_nothing_for_long(
+def test_staged_views_of_a_killed_run_are_cleaned_up(
     proxied: Proxied, server: Server, target: Target, small: list[Source], database: Database, ours: Document
 ) -> None:
-    """What is staged is taken over by the next update; what is left behind one is taken away by any load."""
+    """The next update uses what was staged; leftovers are removed by any load."""
 
     def broken(request: Request, forward: Forward) -> Reply:
         if request.endpoint.startswith(f"{STAGED}/_view/"):
@@ -133,10 +133,10 @@ def test_a_run_that_is_killed_in_between_leaves_nothing_for_long(
 
 
 @pytest.mark.usefixtures("outdated")
-def test_what_somebody_else_has_under_the_second_name_stays(
+def test_foreign_design_document_under_the_staging_name_is_kept(
     server: Server, target: Target, small: list[Source], database: Database, ours: Document
 ) -> None:
-    """Then the views are replaced without their indexes being there."""
+    """The views are then replaced without building their indexes first."""
     theirs = {"_id": STAGED, "language": "javascript", "views": {"mine": {"map": "function (doc) { emit(doc._id); }"}}}
     rev = put(database, theirs)
     assert load(server, target, small, update=True).count(Outcome.UPDATED) == 1
@@ -144,8 +144,8 @@ def test_what_somebody_else_has_under_the_second_name_stays(
     assert get(database, STAGED) == {**theirs, "_rev": rev}
 
 
-def test_versions_can_come_back(server: Server, database: Database, ours: Document) -> None:
-    """Each time that a version is staged it is there, whatever has been staged before, and is gone afterwards."""
+def test_earlier_version_can_be_staged_again(server: Server, database: Database, ours: Document) -> None:
+    """Each time a version is staged it exists, whatever was staged before, and is removed afterwards."""
     database.create()
     for version in (ours, earlier(ours), ours, earlier(ours)):
         assert stage(server, database, [prepare(version)], None) == 1

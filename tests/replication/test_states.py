@@ -1,4 +1,4 @@
-"""The state of a document, for every history that it may have on the server."""
+"""The state of a document, for every possible history on the server."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ SCHEMA = "gpii-token/preferences"
 
 
 def preference_set(size: float) -> dict[str, Any]:
-    """Return a document that is of our form."""
+    """Return a document in our form."""
     context = {"name": "Default preferences", "preferences": {"http://registry.gpii.net/common/fontSize": size}}
     return {"_id": KEY, "value": {"flat": {"contexts": {"gpii-default": context}}}}
 
@@ -35,15 +35,15 @@ MADE_EARLIER = digest(EARLIER)
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A branch of a document, as replication brings it."""
+    """A branch of a document, as replication writes it."""
 
     content: dict[str, Any]
     revisions: tuple[str, ...]
-    """Hashes, the newest first; the oldest is of generation 1."""
+    """Hashes, newest first; the oldest is of generation 1."""
     deleted: bool = False
 
     def document(self) -> dict[str, Any]:
-        """Return the leaf as ``_bulk_docs`` takes it."""
+        """Return the leaf for ``_bulk_docs``."""
         generation = len(self.revisions)
         history = {"start": generation, "ids": list(self.revisions)}
         document = {**self.content, "_rev": f"{generation}-{self.revisions[0]}", "_revisions": history}
@@ -51,7 +51,7 @@ class Leaf:
 
 
 def made_up(number: int) -> str:
-    """Return a hash as a server gives one."""
+    """Return a hash as a server would generate it."""
     return f"{number:x}" * 32
 
 
@@ -64,13 +64,13 @@ def database(server: Server, prefix: str) -> Database:
 
 
 def state_of(server: Server, database: Database, schema: str = SCHEMA) -> Finding:
-    """Ask for the state of the document under ``KEY``, seen from the one that is to be loaded."""
+    """Return the state of the document under ``KEY``, compared with the one to be loaded."""
     [finding] = classify(database, [prepare(OURS)], KindRules(schema))
     return finding
 
 
 def replicate(database: Database, *leaves: Leaf) -> None:
-    """Bring branches into a database."""
+    """Write branches to a database."""
     assert database.write([json.dumps(leaf.document()).encode() for leaf in leaves]) == []
 
 
@@ -155,14 +155,14 @@ HISTORIES = {
 
 @pytest.mark.parametrize("history", HISTORIES)
 def test_every_history_has_its_state(server: Server, database: Database, history: str) -> None:
-    """What replication has brought together is judged by its leaves and by how each began."""
+    """A replicated document is classified by its leaves, and by how each branch started."""
     leaves, state = HISTORIES[history]
     replicate(database, *leaves)
     assert state_of(server, database).state is state
 
 
-def test_what_a_person_does_through_the_server_is_seen(server: Server, database: Database) -> None:
-    """An edit, a deletion, a document made anew, and one changed back: each by ordinary requests."""
+def test_changes_through_the_server_are_detected(server: Server, database: Database) -> None:
+    """An edit, a deletion, a recreated document, and an edit that was reverted, by ordinary requests."""
     replicate(database, LOADED)
     rev = put(database, {**PERSONS, "_rev": get(database, KEY)["_rev"]})
     assert state_of(server, database).state is State.EDITED
@@ -175,39 +175,41 @@ def test_what_a_person_does_through_the_server_is_seen(server: Server, database:
 
 
 @pytest.mark.parametrize("size", ["18.0", "1.8e1", "180e-1"])
-def test_a_number_written_another_way_is_the_same_number(server: Server, database: Database, size: str) -> None:
-    """A server that keeps 18.0 for 18 has not changed the document."""
+def test_number_in_another_notation_is_unchanged(server: Server, database: Database, size: str) -> None:
+    """A server that stores 18.0 for 18 has not changed the document."""
     body = json.dumps(OURS).replace(": 18}", f": {size}}}").encode()
     database._resource.put(KEY, body=body)
     assert state_of(server, database).state is State.UNCHANGED
 
 
 @pytest.mark.parametrize("number", [2**53 + 2, 2**64 + 2**20, 10**30], ids=["2**53", "2**64", "10**30"])
-def test_a_number_that_we_never_write_is_no_obstacle(server: Server, database: Database, number: int) -> None:
-    """A document with a number beyond what JavaScript, or a double, can hold is somebody's like any other."""
+def test_number_that_we_never_write_is_accepted_in_foreign_documents(
+    server: Server, database: Database, number: int
+) -> None:
+    """A document with a number beyond JavaScript or a double is foreign like any other."""
     rev = put(database, ANOTHERS)
     body = json.dumps({**ANOTHERS, "_rev": rev, "number": 0}).replace('"number": 0', f'"number": {number}')
     database._resource.put(KEY, body=body.encode())
     assert state_of(server, database).state is State.FOREIGN
 
 
-def test_an_attachment_is_an_edit(server: Server, database: Database) -> None:
-    """A document that somebody has attached a file to is theirs, although its members are as they were."""
+def test_attachment_is_an_edit(server: Server, database: Database) -> None:
+    """A document with an attachment is edited, even if its members are unchanged."""
     replicate(database, LOADED)
     rev = get(database, KEY)["_rev"]
     database._resource.put([KEY, "photo.txt"], body=b'"abc"', headers={}, rev=rev)
     assert state_of(server, database).state is State.EDITED
 
 
-def test_a_branch_without_its_beginning_goes_by_its_form(server: Server, database: Database) -> None:
-    """Where the first revision's body is gone, what has our form began as ours, and what has not did not."""
+def test_branch_without_its_first_revision_is_classified_by_form(server: Server, database: Database) -> None:
+    """If the first revision's body is gone, a document in our form counts as ours, and another does not."""
     replicate(database, Leaf(PERSONS, (made_up(2), made_up(1))))
     assert state_of(server, database, SCHEMA).state is State.EDITED
     assert state_of(server, database, "gpii-token/user").state is State.FOREIGN
 
 
-def test_findings_come_in_the_order_of_the_batch(server: Server, database: Database) -> None:
-    """Whatever order a server replies in, each finding stands where its document stood."""
+def test_findings_are_in_the_order_of_the_batch(server: Server, database: Database) -> None:
+    """Whatever the order of the server's reply."""
     documents = [{**OURS, "_id": str(uuid4())} for _ in range(40)]
     put(database, {**documents[7], "value": PERSONS["value"]})
     assert database.write([prepare(each).write() for each in documents[10:30]]) == []
@@ -221,18 +223,18 @@ def test_findings_come_in_the_order_of_the_batch(server: Server, database: Datab
     assert [finding.state for finding in found] == wanted
 
 
-def test_asking_changes_nothing(server: Server, database: Database) -> None:
-    """Leaves and update sequence are after the question what they were before."""
+def test_reading_states_changes_nothing(server: Server, database: Database) -> None:
+    """Leaves and update sequence are the same as before."""
     replicate(database, EDITED, Leaf(ANOTHERS, (made_up(3), MADE)))
     before = database.leaves([KEY]), database.update_seq()
     assert state_of(server, database).state is State.CONFLICT
     assert (database.leaves([KEY]), database.update_seq()) == before
 
 
-def test_what_is_as_it_was_loaded_is_not_fetched(
+def test_unchanged_documents_are_not_fetched(
     database: Database, proxied: Callable[[Hook], tuple[Server, Proxy]]
 ) -> None:
-    """A whole batch that nobody has touched takes one question; one edited document, one more for itself."""
+    """An unedited batch takes one request; an edited document takes one more."""
     documents = [prepare({**OURS, "_id": str(uuid4())}) for _ in range(50)]
     assert database.write([each.write() for each in documents]) == []
     through, proxy = proxied(pass_on)
@@ -246,6 +248,6 @@ def test_what_is_as_it_was_loaded_is_not_fetched(
     edited = documents[3].id
     put(database, {**PERSONS, "_id": edited, "_rev": get(database, edited)["_rev"]})
     classify(asked, documents, KindRules(SCHEMA))
-    # How many copies the database has is asked once, and only for a fetch.
+    # The number of copies is requested once, and only for a fetch.
     assert [request.endpoint for request in proxy.requests[2:]] == ["_revs_diff", "", "_bulk_get"]
     assert [each["id"] for each in proxy.requests[-1].data()["docs"]] == [edited]

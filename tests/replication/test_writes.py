@@ -1,4 +1,4 @@
-"""Compare-and-swap writes: what the server accepted plainly, and what was read at once because it did not."""
+"""Compare-and-swap writes: clearly accepted ones, and those that are read back because they were not."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def grown(database: Database, *ids: str, size: int = 2) -> list[Document]:
 
 
 def changed(edit: Callable[[list[Any]], object]) -> Hook:
-    """Return a hook that changes what the server says of an ordinary write."""
+    """Return a hook that changes the reply to an ordinary write."""
 
     def hook(request: Request, forward: Forward) -> Reply:
         reply = forward(request)
@@ -46,8 +46,8 @@ def changed(edit: Callable[[list[Any]], object]) -> Hook:
     return hook
 
 
-def test_what_is_accepted_is_plain(database: Database) -> None:
-    """Documents nobody else has changed are written, with the revision that the server gave them."""
+def test_accepted_write_returns_its_revision(database: Database) -> None:
+    """Documents that nobody else has changed are written with the server's revision."""
     written = write_over(database, grown(database, *IDS))
 
     assert [(each.document["_id"], each.is_plain, each.leaves) for each in written] == [
@@ -58,8 +58,8 @@ def test_what_is_accepted_is_plain(database: Database) -> None:
         assert (stored["_rev"], stored["size"]) == (each.rev, 2)
 
 
-def test_an_edit_in_between_is_returned_and_stays(database: Database) -> None:
-    """A document that somebody changed since it was read is refused, and what they wrote comes back."""
+def test_concurrent_edit_is_kept_and_returned(database: Database) -> None:
+    """A document changed since it was read is refused, and the other edit is returned."""
     documents = grown(database, *IDS)
     put(database, {**get(database, "two"), "size": 30})
 
@@ -73,8 +73,8 @@ def test_an_edit_in_between_is_returned_and_stays(database: Database) -> None:
     assert leaf["_revisions"]["start"] == 2
 
 
-def test_a_deletion_in_between_is_returned(database: Database) -> None:
-    """Somebody's deletion is a leaf like any other."""
+def test_concurrent_deletion_is_returned(database: Database) -> None:
+    """A deletion is a leaf like any other."""
     [document] = grown(database, "one")
     write_over(database, [{"_id": "one", "_rev": document["_rev"], "_deleted": True}])
 
@@ -84,8 +84,8 @@ def test_a_deletion_in_between_is_returned(database: Database) -> None:
     assert [leaf.get("_deleted") for leaf in written.leaves] == [True]
 
 
-def test_a_lost_reply_is_no_conflict_with_oneself(database: Database, proxied: Proxied) -> None:
-    """A repeated request is refused, and its own first try is found among the leaves."""
+def test_lost_reply_is_not_a_conflict_with_itself(database: Database, proxied: Proxied) -> None:
+    """The retry is refused, and the first attempt's write is found among the leaves."""
     lost: list[Request] = []
 
     def lose_first(request: Request, forward: Forward) -> Reply:
@@ -103,8 +103,8 @@ def test_a_lost_reply_is_no_conflict_with_oneself(database: Database, proxied: P
     assert written.own["_rev"] == get(database, "one")["_rev"]
 
 
-def test_accepted_is_not_plain(database: Database, proxied: Proxied) -> None:
-    """A write that is on fewer copies than wanted is read at once."""
+def test_write_with_too_few_copies_is_read_back(database: Database, proxied: Proxied) -> None:
+    """202 does not count as clearly accepted."""
     through, _ = proxied(changed(lambda rows: rows[1].update(accepted=True)))
 
     first, second = write_over(through.database(database.name), grown(database, "one", "two"))
@@ -115,8 +115,8 @@ def test_accepted_is_not_plain(database: Database, proxied: Proxied) -> None:
     assert second.own == second.leaves[0]
 
 
-def test_another_error_comes_with_what_is_stored(database: Database, proxied: Proxied) -> None:
-    """What the server could not do is neither written nor absent."""
+def test_failed_write_returns_what_is_stored(database: Database, proxied: Proxied) -> None:
+    """A document that the server failed to write is neither written nor absent."""
 
     def fail(rows: list[Any]) -> None:
         rows[0] = {"id": "one", "error": "internal_server_error", "reason": "no copy answered"}
@@ -129,7 +129,7 @@ def test_another_error_comes_with_what_is_stored(database: Database, proxied: Pr
 
 
 def swap_ids(rows: list[Any]) -> None:
-    """Have a reply name a document that was not written."""
+    """Make a reply name a document that was not sent."""
     rows[0]["id"] = "four"
 
 
@@ -138,10 +138,10 @@ def swap_ids(rows: list[Any]) -> None:
     [lambda rows: rows.pop(), lambda rows: rows.append(rows[0]), swap_ids, list.clear],
     ids=["missing", "twice", "unknown", "empty"],
 )
-def test_a_reply_that_does_not_match_the_question_is_an_error(
+def test_reply_that_does_not_match_the_write_is_an_error(
     database: Database, proxied: Proxied, edit: Callable[[list[Any]], object]
 ) -> None:
-    """A missing, repeated or unknown entry concludes nothing: neither written nor refused."""
+    """A missing, duplicate or unknown entry proves nothing: neither written nor refused."""
     through, _ = proxied(changed(edit))
 
     with pytest.raises(ProtocolError):
@@ -149,8 +149,8 @@ def test_a_reply_that_does_not_match_the_question_is_an_error(
 
 
 @pytest.mark.parametrize("edit", ["missing", "twice", "unknown", "same leaf twice", "no leaf"])
-def test_leaves_that_do_not_match_the_question_are_an_error(database: Database, proxied: Proxied, edit: str) -> None:
-    """A document that a reply leaves out is not absent, and a leaf that it repeats is not two."""
+def test_leaves_that_do_not_match_the_request_are_an_error(database: Database, proxied: Proxied, edit: str) -> None:
+    """A document missing in the reply is not absent, and a duplicate leaf is not two."""
 
     def hook(request: Request, forward: Forward) -> Reply:
         reply = forward(request)
@@ -175,8 +175,8 @@ def test_leaves_that_do_not_match_the_question_are_an_error(database: Database, 
         through.database(database.name).leaves(IDS)
 
 
-def test_several_leaves_of_a_document_are_written_one_after_the_other(database: Database) -> None:
-    """Each leaf of a conflict can be replaced in one call, and each reply is its own."""
+def test_several_leaves_of_a_document_are_written_one_by_one(database: Database) -> None:
+    """Each leaf of a conflict can be replaced in one call, with its own reply."""
     for size in (2, 3):
         _, body = prepare({"_id": "one", "size": size}).write_child([prepare({"_id": "one", "size": 1}).rev])
         database.write([body])
@@ -192,7 +192,7 @@ def test_several_leaves_of_a_document_are_written_one_after_the_other(database: 
 
 
 def test_all_copies_are_written_and_read(database: Database, proxied: Proxied) -> None:
-    """The number of copies that the database has is the number that a write and a read in doubt ask for."""
+    """Writes, and reads in doubt, ask for as many copies as the database has."""
 
     def three_copies(request: Request, forward: Forward) -> Reply:
         reply = forward(request)
@@ -212,14 +212,14 @@ def test_all_copies_are_written_and_read(database: Database, proxied: Proxied) -
     ]
 
 
-def test_an_id_that_holds_the_password_is_still_matched(database: Database, proxied: Proxied) -> None:
-    """A password that is a word of the IDs hides the server's text, and not which document was refused."""
+def test_id_that_contains_the_password_is_matched(database: Database, proxied: Proxied) -> None:
+    """A password that occurs in IDs is masked in the server's text, but the refused document is still found."""
 
     def refuse(rows: list[Any]) -> None:
         rows[:] = [{"id": "user-one", "error": "forbidden", "reason": "user may not"}]
 
     through, _ = proxied(changed(refuse))
-    # The proxy's server is this process's own; only what is masked is of interest.
+    # The proxy's server is in this process; only the masking matters.
     through.address = replace(through.address, password="user")
 
     [rejection] = through.database(database.name).write([prepare({"_id": "user-one"}).write()])

@@ -1,1 +1,1 @@
-"""Tests of vendor."""
+"""Tests of dataloader.vendor."""

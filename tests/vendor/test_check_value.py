@@ -16,19 +16,19 @@ UUID = "6f1ed002-ab5c-4a9e-8bd6-6b9b53bd2f8d"
         ("", "QDSQPW"),
     ],
 )
-def test_golden_values(uuid: str, value: str) -> None:
-    """The values in workbooks that are in the field stay right."""
+def test_check_values_never_change(uuid: str, value: str) -> None:
+    """Workbooks that vendors already have stay valid."""
     assert check_value(uuid) == value
 
 
 @pytest.mark.parametrize("edited", [UUID.upper(), f" {UUID}", f"{UUID} ", UUID[:-1], UUID.replace("-", "")])
-def test_any_edit_changes_it(edited: str) -> None:
-    """A card holds what it was encoded with, so even a blank or a capital counts."""
+def test_check_value_detects_any_edit(edited: str) -> None:
+    """A card has exactly what was encoded, so even a space or a capital letter counts."""
     assert check_value(edited) != check_value(UUID)
 
 
-def test_its_letters_are_nothing_else_to_a_spreadsheet_program() -> None:
-    """Six consonants: no number, no date, no formula, no truth value."""
+def test_check_value_is_plain_text_in_spreadsheets() -> None:
+    """Six consonants: not a number, date, formula or boolean."""
     found = {check_value(str(number)) for number in range(1000)}
     assert len(found) > 990
     assert {len(value) for value in found} == {LENGTH}

@@ -1,4 +1,4 @@
-"""Chip UIDs: what is certain, what is in doubt, and what is concluded of it."""
+"""Chip UIDs: valid ones, doubtful ones, and hints about the correct one."""
 
 import pytest
 from hypothesis import given
@@ -22,15 +22,15 @@ UIDS = st.sampled_from([4, 7, 10]).flatmap(lambda length: st.binary(min_size=len
         "04\N{NO-BREAK SPACE}A2\N{NO-BREAK SPACE}B3C4D5E680",
     ],
 )
-def test_the_ways_of_writing_a_uid_are_one(text: str) -> None:
-    """Case, colons, hyphens and blanks do not matter."""
+def test_notations_of_a_chip_uid_are_equal(text: str) -> None:
+    """Case, colons, hyphens and spaces do not matter."""
     assert read_chip(text).uid == "04A2B3C4D5E680"
     assert read_chip(text).doubt == ""
 
 
 @given(uid=UIDS, between=st.sampled_from(["", ":", "-", " "]), upper=st.booleans(), order=st.sampled_from(ByteOrder))
-def test_any_uid_of_a_possible_length_is_read(uid: bytes, between: str, *, upper: bool, order: ByteOrder) -> None:
-    """4, 7 or 10 bytes, in either order of bytes."""
+def test_chip_uids_of_every_length_are_read(uid: bytes, between: str, *, upper: bool, order: ByteOrder) -> None:
+    """4, 7 or 10 bytes, in either byte order."""
     written = uid if order is ByteOrder.MSB else uid[::-1]
     text = written.hex(between) if between else written.hex()
     chip = read_chip(text.upper() if upper else text, order=order)
@@ -44,8 +44,8 @@ def test_any_uid_of_a_possible_length_is_read(uid: bytes, between: str, *, upper
         assert (chip.uid, chip.doubt) == (uid.hex().upper(), "")
 
 
-def test_an_empty_cell_is_no_chip_and_no_doubt() -> None:
-    """Nothing is said, so that nothing is in doubt."""
+def test_empty_cell_has_no_chip_uid() -> None:
+    """It is not in doubt either."""
     for text in ("", "  ", "\t"):
         assert read_chip(text) == BLANK == read_chip(text, CellKind.NUMBER)
 
@@ -63,7 +63,7 @@ COULD = f"it could be 04123456789012 if it has lost a leading zero, or {DECIMAL}
 @pytest.mark.parametrize(
     ("text", "kind", "doubt"),
     [
-        # What spreadsheet programs do.
+        # Changes by spreadsheet programs.
         ("4.56E+12", CellKind.TEXT, f"{TURNED} number (4.56E+12), {EXCEL}; it probably began with 045, {LOST}"),
         (
             "4,123456E+12",
@@ -87,7 +87,7 @@ COULD = f"it could be 04123456789012 if it has lost a leading zero, or {DECIMAL}
             CellKind.FORMULA,
             "the chip UID is a formula, and its stored value 04A2B3C4D5E680 may be outdated",
         ),
-        # The same, when it was saved as CSV.
+        # The same, saved as CSV.
         ("4123456789012", CellKind.TEXT, f"the chip UID 4123456789012 has 13 {LENGTHS}: {COULD}"),
         (
             "A2B3C4D5E6801",
@@ -96,7 +96,7 @@ COULD = f"it could be 04123456789012 if it has lost a leading zero, or {DECIMAL}
         ),
         ("1904-03-02", CellKind.TEXT, "1904-03-02 is not a chip UID: it is not hex digits in pairs"),
         ("01.04.2021", CellKind.TEXT, "01.04.2021 is not a chip UID: it is not hex digits in pairs"),
-        # What people do.
+        # Mistakes by people.
         ("04A2B3C4D5E6", CellKind.TEXT, f"the chip UID 04A2B3C4D5E6 has 12 {LENGTHS}"),
         ("04A2B3C4D5E68O", CellKind.TEXT, f"04A2B3C4D5E68O {OTHERS}"),
         (
@@ -109,35 +109,35 @@ COULD = f"it could be 04123456789012 if it has lost a leading zero, or {DECIMAL}
         ('=HEX2DEC("04")', CellKind.TEXT, f'=HEX2DEC("04") {OTHERS}'),
     ],
 )
-def test_what_is_in_doubt_is_told_with_what_can_be_concluded(text: str, kind: CellKind, doubt: str) -> None:
-    """A chip UID that was rewritten or mistyped never counts, however probable the right one is."""
+def test_doubtful_chip_uid_comes_with_a_hint(text: str, kind: CellKind, doubt: str) -> None:
+    """A chip UID that was changed or mistyped never counts, however likely the right one is."""
     chip = read_chip(text, kind)
     assert (chip.uid, chip.doubt, chip.text) == ("", doubt, text)
 
 
-def test_conclusions_know_the_byte_order() -> None:
-    """A zero that is lost in front was part of the last byte, where UIDs are written from behind."""
+def test_hints_respect_the_byte_order() -> None:
+    """With reversed bytes, a missing leading zero belongs to the last byte."""
     doubt = read_chip("801234567890A", order=ByteOrder.LSB).doubt
     assert doubt.endswith("it could be 0A896745230108 if it has lost a leading zero")
     assert read_chip("4.56E+12", order=ByteOrder.LSB).doubt.endswith("; its digits are lost")
 
 
 @given(st.text(max_size=60), st.sampled_from(CellKind), st.sampled_from(ByteOrder))
-def test_nothing_but_a_whole_uid_is_taken_for_one(text: str, kind: CellKind, order: ByteOrder) -> None:
-    """Whatever stands in the cell, it is a UID without doubt, or in doubt without a UID, or nothing."""
+def test_only_complete_chip_uids_are_accepted(text: str, kind: CellKind, order: ByteOrder) -> None:
+    """Any cell is a UID without doubt, in doubt without a UID, or empty."""
     chip = read_chip(text, kind, order)
     if chip.uid:
         assert kind is CellKind.TEXT
         assert len(bytes.fromhex(chip.uid)) in {4, 7, 10}
         digits = "".join(each for each in plain_text(text).upper() if each in "0123456789ABCDEF")
         written = chip.uid if order is ByteOrder.MSB else bytes.fromhex(chip.uid)[::-1].hex().upper()
-        # Marks of hex, such as 0x, are no digits of it.
+        # Hex notation such as 0x is not part of the digits.
         assert digits.endswith(written[-2:])
     assert bool(chip.uid) + bool(chip.doubt) == bool(plain_text(text))
 
 
-def test_a_long_cell_is_repeated_in_part() -> None:
-    """An error stays one line that can be read."""
+def test_long_cell_is_shortened_in_errors() -> None:
+    """An error remains one readable line."""
     chip = read_chip("x" * 9000)
     assert len(chip.doubt) < 120
     assert len(chip.text) == 41

@@ -1,4 +1,4 @@
-"""Chips: what a card's record takes of their memory."""
+"""Chips: how much of their memory a card's record needs."""
 
 import pytest
 
@@ -9,16 +9,16 @@ from dataloader.vendor.chips import ChipType, tag_data, text_message
 UUID = "6f1ed002-ab5c-4a9e-8bd6-6b9b53bd2f8d"
 
 
-def test_a_text_record_is_what_other_tools_write() -> None:
-    """Header, type, language code and text stand as the NFC Forum has them; a reader gets the text back."""
+def test_text_record_follows_the_nfc_forum() -> None:
+    """Header, type, language code and text are in their places; a reader gets the text back."""
     assert text_message("Hi") == bytes.fromhex("d1 01 05 54 02 65 6e 48 69")
     assert tag_data(text_message("Hi")) == bytes.fromhex("03 09 d1 01 05 54 02 65 6e 48 69 fe")
     assert text_message("\N{LATIN SMALL LETTER A WITH DIAERESIS}", "de") == bytes.fromhex("d1 01 05 54 02 64 65 c3 a4")
 
 
 @pytest.mark.parametrize(("length", "needed"), [(247, 257), (248, 260), (252, 264), (253, 268), (600, 615)])
-def test_long_texts_need_longer_lengths(length: int, needed: int) -> None:
-    """From 255 bytes of message on, the TLV's length takes three bytes; beyond 255 of payload, the record's four."""
+def test_long_texts_use_longer_length_fields(length: int, needed: int) -> None:
+    """From 255 bytes of message, the TLV's length takes three bytes; from 256 of payload, the record's takes four."""
     message = text_message("x" * length)
     data = tag_data(message)
     assert len(data) == needed
@@ -35,8 +35,8 @@ def test_long_texts_need_longer_lengths(length: int, needed: int) -> None:
         assert message[:7] == bytes([0xC1, 1]) + payload.to_bytes(4) + b"T"
 
 
-def test_a_uuid_takes_46_bytes() -> None:
-    """Every UUID is as long as any other, so one check is good for the batch."""
+def test_uuid_record_takes_46_bytes() -> None:
+    """All UUIDs have the same length, so one check is enough for the batch."""
     assert len(tag_data(text_message(UUID))) == 46
     for chip in CHIPS.values():
         assert check_chip(chip).needed == check_chip(chip, UUID).needed == 46
@@ -52,14 +52,14 @@ def test_a_uuid_takes_46_bytes() -> None:
         ("mifare-1k", 720, 674),
     ],
 )
-def test_a_card_fits_on_each_chip(name: str, memory: int, left: int) -> None:
-    """What is left is told, for those who want to add something."""
+def test_record_fits_on_each_chip(name: str, memory: int, left: int) -> None:
+    """The free bytes are reported."""
     fit = check_chip(CHIPS[name])
     assert (fit.chip.name, fit.chip.memory, fit.left) == (name, memory, left)
 
 
-def test_what_does_not_fit_is_refused() -> None:
-    """A chip that is too small by one byte is too small."""
+def test_record_that_does_not_fit_is_rejected() -> None:
+    """One byte too many is too many."""
     assert check_chip(ChipType("tiny", "Tiny", 46)).left == 0
     with pytest.raises(InputError) as caught:
         check_chip(ChipType("tiny", "Tiny", 45))
@@ -67,8 +67,8 @@ def test_what_does_not_fit_is_refused() -> None:
     assert caught.value.exit_code is ExitCode.INPUT
 
 
-def test_a_classic_holds_the_longest_message_that_its_maker_says() -> None:
-    """716 bytes of message: with the longer length and the end, its data take 720."""
+def test_mifare_classic_holds_the_longest_message_of_its_data_sheet() -> None:
+    """716 bytes of message take 720 with the longer length field and the terminator."""
     text = "x" * (716 - len(text_message("x" * 700)) + 700)
     assert len(text_message(text)) == 716
     assert len(tag_data(text_message(text))) == 721

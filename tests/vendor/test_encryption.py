@@ -1,4 +1,4 @@
-"""Encrypted workbooks: what Office opens with the password, and what is said where the password is wrong."""
+"""Encrypted workbooks: opening with the password, and errors for wrong passwords."""
 
 from io import BytesIO
 from pathlib import Path
@@ -20,12 +20,12 @@ PASSWORD = "correct horse, b\N{LATIN SMALL LETTER A WITH DIAERESIS}ttery"
 
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
-    """A batch whose workbook is encrypted."""
+    """A batch with an encrypted workbook."""
     return generate("spring", {"snapset_3": 4, "empty": 1}, tmp_path_factory.mktemp("batches"), password=PASSWORD)
 
 
-def test_another_program_opens_it_with_the_password(batch: Batch) -> None:
-    """It is in the form that Office has, and holds what an unencrypted one would."""
+def test_encrypted_workbook_opens_in_another_program(batch: Batch) -> None:
+    """It has Office's format, and the same content as an unencrypted one."""
     plain = BytesIO()
     with batch.workbook.open("rb") as stream:
         book = msoffcrypto.OfficeFile(stream)
@@ -37,16 +37,16 @@ def test_another_program_opens_it_with_the_password(batch: Batch) -> None:
     assert [row[1] for row in rows] == [card.uuid for card in batch.manifest.cards()]
 
 
-def test_nothing_of_the_cards_can_be_read_without_it(batch: Batch) -> None:
-    """Neither UUIDs nor the parts of a workbook stand in the file."""
+def test_encrypted_workbook_reveals_nothing(batch: Batch) -> None:
+    """The file contains neither UUIDs nor parts of a workbook."""
     content = batch.workbook.read_bytes()
     assert is_encrypted(batch.workbook)
     assert b"xl/worksheets" not in content
     assert not any(card.uuid.encode() in content for card in batch.manifest.cards())
 
 
-def test_it_is_checked_like_a_plain_one(batch: Batch, tmp_path: Path) -> None:
-    """With the password the whole content is checked; a plain workbook needs none and minds none."""
+def test_encrypted_workbook_is_validated(batch: Batch, tmp_path: Path) -> None:
+    """With the password, the whole content is checked; a password for a plain workbook is ignored."""
     assert check_workbook(batch.workbook, PASSWORD).cards == 5
     plain = generate("plain", {"empty": 2}, tmp_path).workbook
     assert not is_encrypted(plain)
@@ -61,15 +61,15 @@ def test_it_is_checked_like_a_plain_one(batch: Batch, tmp_path: Path) -> None:
         ("", "is encrypted (give the password with --password-file, or save it without one)"),
     ],
 )
-def test_without_the_right_password_it_is_refused(batch: Batch, password: str | None, said: str) -> None:
-    """One line says what is missing, and not what was tried."""
+def test_wrong_password_is_an_error(batch: Batch, password: str | None, said: str) -> None:
+    """One line says what is missing, and does not repeat the password."""
     with pytest.raises(InputError) as caught:
         check_workbook(batch.workbook, password)
     assert str(caught.value) == f"{batch.workbook}: {said}"
 
 
-def test_no_damage_ends_in_a_fault_of_ours(batch: Batch, tmp_path: Path) -> None:
-    """Wherever an encrypted workbook is damaged or cut off, it is refused, or holds the same cards as before."""
+def test_damaged_encrypted_workbook_is_rejected(batch: Batch, tmp_path: Path) -> None:
+    """Damaged or truncated anywhere, it is rejected, or has the same cards as before; no internal error."""
     whole = batch.workbook.read_bytes()
     path = tmp_path / "damaged.xlsx"
     source = Random(4)
@@ -80,14 +80,14 @@ def test_no_damage_ends_in_a_fault_of_ours(batch: Batch, tmp_path: Path) -> None
         try:
             assert check_workbook(path, PASSWORD).cards == 5
         except DataloaderError as error:
-            assert isinstance(error, InputError)  # noqa: PT017 - both outcomes are right
+            assert isinstance(error, InputError)  # noqa: PT017 - both outcomes are valid
             refused += 1
     assert refused > 5
 
 
 @pytest.mark.parametrize("content", ["", "\n", "one\ntwo", "tab\there", "x" * (MAX_PASSWORD + 1)])
-def test_what_is_no_password_is_refused(tmp_path: Path, content: str) -> None:
-    """Nothing, several lines, or more than Office takes: said without repeating it."""
+def test_unusable_password_is_rejected(tmp_path: Path, content: str) -> None:
+    """Empty, several lines, or longer than Office allows; the error does not repeat it."""
     path = tmp_path / "password"
     path.write_text(content)
     with pytest.raises(InputError) as caught:
@@ -96,15 +96,15 @@ def test_what_is_no_password_is_refused(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["x", "x\n", "x\r\n"])
-def test_an_end_of_line_is_no_part_of_the_password(tmp_path: Path, content: str) -> None:
-    """As editors leave one behind."""
+def test_line_end_is_not_part_of_the_password(tmp_path: Path, content: str) -> None:
+    """Editors add one."""
     path = tmp_path / "password"
     path.write_bytes(content.encode())
     assert read_password(path) == "x"
 
 
-def test_the_command_validates_an_encrypted_workbook(batch: Batch, here: Command, tmp_path: Path) -> None:
-    """With the password file it passes, without it is told as encrypted; other files beside it need none."""
+def test_validate_accepts_an_encrypted_workbook(batch: Batch, here: Command, tmp_path: Path) -> None:
+    """It is valid with the password file, and reported as encrypted without; other files need no password."""
     (tmp_path / "password").write_text(f"{PASSWORD}\n", "utf-8")
     (tmp_path / "password").chmod(0o600)
     done = here("validate", batch.workbook.parent, "--password-file", "password")

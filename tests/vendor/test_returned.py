@@ -1,4 +1,4 @@
-"""Returned files: every form in which they come is read alike, and hostile ones are one clear error each."""
+"""Returned files: every format gives the same rows, and each malicious file gives one clear error."""
 
 import os
 import struct
@@ -49,7 +49,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
 
 @pytest.fixture(scope="module")
 def rows(batch: Batch) -> Rows:
-    """Its rows, as a careful vendor fills them in."""
+    """The rows of the batch, as a careful vendor fills them in."""
     rows = good_rows(batch.manifest)
     rows[0][NOTE] = "first; tag, “good”\nand tested"
     return rows
@@ -57,7 +57,7 @@ def rows(batch: Batch) -> Rows:
 
 @dataclass(frozen=True)
 class Table:
-    """What was read of a table."""
+    """The content of a table."""
 
     place: str
     rows: Rows
@@ -67,7 +67,7 @@ class Table:
 
 
 def read(path: Path, **how: Any) -> list[Table]:
-    """Read a file, each table with its rows without their numbers."""
+    """Read a file: each table with its rows, without row numbers."""
     with open_returned(path, "back", Reading(cards=8, **how)) as sources:
         return [
             Table(
@@ -78,7 +78,7 @@ def read(path: Path, **how: Any) -> list[Table]:
 
 
 def refusal(path: Path, **how: Any) -> str:
-    """Return the one line for which a file is refused."""
+    """Return the one-line error for a rejected file."""
     with pytest.raises(DataloaderError) as caught:
         read(path, **how)
     text = str(caught.value)
@@ -93,10 +93,8 @@ def refusal(path: Path, **how: Any) -> str:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_every_dialect_of_csv_is_read_alike(
-    tmp_path: Path, rows: Rows, encoding: str, delimiter: str, end: str
-) -> None:
-    """Commas, semicolons or tabs; UTF-8 or UTF-16, with a mark at the beginning or without; any end of line."""
+def test_csv_dialects_are_read_alike(tmp_path: Path, rows: Rows, encoding: str, delimiter: str, end: str) -> None:
+    """Commas, semicolons or tabs; UTF-8 or UTF-16, with or without a byte order mark; any line end."""
     path = write_csv(tmp_path / "back.csv", rows, delimiter, encoding)
     text = path.read_bytes().decode(encoding)
     path.write_bytes(text.replace("\r\n", end).encode(encoding))
@@ -106,15 +104,15 @@ def test_every_dialect_of_csv_is_read_alike(
     assert (table.place, table.fills_result, table.fills_chip, table.about) == ("back", True, True, {})
 
 
-def test_a_big_endian_file_with_a_mark_is_read(tmp_path: Path, rows: Rows) -> None:
-    """As programs on other machines write it."""
+def test_utf_16_big_endian_csv_is_read(tmp_path: Path, rows: Rows) -> None:
+    """Some systems write it."""
     path = write_csv(tmp_path / "back.csv", rows, "\t", "utf-16-be")
     path.write_bytes(b"\xfe\xff" + path.read_bytes())
     assert read(path)[0].rows == rows
 
 
-def test_columns_may_stand_anywhere_below_headings_and_between_others(tmp_path: Path, rows: Rows) -> None:
-    """Titles in any case, with blanks; rows that are shorter or longer than the titles; empty lines."""
+def test_columns_may_be_anywhere(tmp_path: Path, rows: Rows) -> None:
+    """Titles in any case, with spaces, below headings and between other columns; short or long rows; empty lines."""
     lines = [
         "sep=;",
         "Encoding report; UUID",
@@ -140,8 +138,8 @@ def test_columns_may_stand_anywhere_below_headings_and_between_others(tmp_path: 
         assert source.where(5) == "back, line 5"
 
 
-def test_a_quoted_delimiter_does_not_mislead(tmp_path: Path, rows: Rows) -> None:
-    """The titles tell what stands between columns, not what is most frequent."""
+def test_quoted_delimiter_does_not_mislead(tmp_path: Path, rows: Rows) -> None:
+    """The delimiter is the one between the titles, not the most frequent one."""
     titles = [*TITLES[:-1], "Note; with, many;;;; semicolons"]
     path = write_csv(tmp_path / "back.csv", [[*row[:-1], ";;;;"] for row in rows], titles=titles)
     assert [row[:-1] for row in read(path)[0].rows] == [row[:-1] for row in rows]
@@ -167,14 +165,14 @@ SAY = 'say what the columns are called, for example --column uuid="Tag ID"'
         (bytes(range(256)) * 40, "FILE, after line 0: is not UTF-8 text"),
     ],
 )  # fmt: skip
-def test_text_that_is_no_table_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
-    """One line, with where it is and what to do; nothing is guessed."""
+def test_text_without_a_table_is_rejected(tmp_path: Path, data: bytes, message: str) -> None:
+    """One line with the place and what to do; nothing is guessed."""
     path = tmp_path / "back.csv"
     path.write_bytes(data)
     assert refusal(path).startswith(message.rstrip("…"))
 
 
-def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, peak_memory: Callable[..., int]) -> None:
+def test_endless_line_is_not_read_into_memory(tmp_path: Path, peak_memory: Callable[..., int]) -> None:
     """However long it is."""
     code = """
 import sys
@@ -197,8 +195,8 @@ except InputError as error:
 # Titles.
 
 
-def test_the_operator_may_name_columns(tmp_path: Path, rows: Rows) -> None:
-    """A column that is named is that one and no other, and an empty name leaves one out."""
+def test_columns_can_be_named_by_option(tmp_path: Path, rows: Rows) -> None:
+    """A named column is used and no other; an empty name excludes a column."""
     titles = ["No.", "Tag ID", "Check", "Snapset", "UID", "State", "Remarks"]
     path = write_csv(tmp_path / "back.csv", rows, titles=titles)
     say = 'the UUIDs may be below “Tag ID”: --column uuid="Tag ID"'
@@ -218,7 +216,7 @@ def test_the_operator_may_name_columns(tmp_path: Path, rows: Rows) -> None:
 
 
 @pytest.mark.parametrize("name", layout_names())
-def test_what_went_out_in_any_layout_is_understood_when_it_comes_back(tmp_path: Path, batch: Batch, name: str) -> None:
+def test_every_layout_is_recognized_when_it_comes_back(tmp_path: Path, batch: Batch, name: str) -> None:
     """The vendor's tool adds chip UIDs; its own titles need not be named."""
     layout = get_layout(name)
     titles = [column.title for column in layout.columns]
@@ -234,8 +232,8 @@ def test_what_went_out_in_any_layout_is_understood_when_it_comes_back(tmp_path: 
 
 
 @pytest.mark.parametrize("title", [*TITLES, *(each.title for each in (STARTS_WITH, *AGAIN_COLUMNS))])
-def test_a_column_of_our_own_workbooks_is_known(title: str) -> None:
-    """None is reported as not understood in a workbook that comes back."""
+def test_every_column_of_our_workbooks_is_recognized(title: str) -> None:
+    """None is reported as unknown in a returned workbook."""
     found = understand_title(title)
     assert found is not None
     assert found[1]
@@ -244,8 +242,8 @@ def test_a_column_of_our_own_workbooks_is_known(title: str) -> None:
 # Workbooks.
 
 
-def test_the_workbook_that_was_sent_out_is_read(tmp_path: Path, batch: Batch, rows: Rows) -> None:
-    """With what it says of its batch; unfilled, it says so."""
+def test_our_workbook_is_read(tmp_path: Path, batch: Batch, rows: Rows) -> None:
+    """Including its information about the batch; an unfilled one is reported as such."""
     [table] = read(fill_in(batch.workbook, tmp_path / "back.xlsx", rows))
     assert table.rows == rows
     assert table.about["Digest"] == batch.manifest.header.digest
@@ -254,8 +252,8 @@ def test_the_workbook_that_was_sent_out_is_read(tmp_path: Path, batch: Batch, ro
     assert [row[UUID] for row in table.rows] == [row[UUID] for row in rows]
 
 
-def test_every_sheet_with_the_columns_is_read(tmp_path: Path, rows: Rows) -> None:
-    """Others are left alone, and so are headings, empty columns and rows; rows are numbered as the vendor sees them."""
+def test_every_sheet_with_a_table_is_read(tmp_path: Path, rows: Rows) -> None:
+    """Other sheets, headings, and empty columns and rows are skipped; rows have the numbers that the vendor sees."""
     book = openpyxl.Workbook()
     book.worksheets[0].append(["Nothing", "of", "interest"])
     for name, part in (("Monday", rows[:5]), ("Tuesday", rows[5:])):
@@ -274,9 +272,9 @@ def test_every_sheet_with_the_columns_is_read(tmp_path: Path, rows: Rows) -> Non
         assert [[row[0] for row in source.rows] for source in sources] == [[6, 8, 10, 12, 14], [6, 8, 10]]
 
 
-def test_cells_that_are_no_text_say_what_they_are(tmp_path: Path, rows: Rows) -> None:
-    """Numbers, dates, times, truth values and errors, as spreadsheet programs make them of what was typed."""
-    moment = datetime(2021, 1, 1, 4, 12)  # noqa: DTZ001 - cells have times of no zone
+def test_cells_that_are_not_text_are_described(tmp_path: Path, rows: Rows) -> None:
+    """Numbers, dates, times, booleans and errors that spreadsheet programs make of typed text."""
+    moment = datetime(2021, 1, 1, 4, 12)  # noqa: DTZ001 - cells have times without a zone
     numbers = [4123456789012, 4.5e40, 17, 0.5]
     values = [*numbers, date(1904, 3, 2), moment, time(4, 12, 34), timedelta(1), True, "#N/A"]
     path = write_xlsx(tmp_path / "back.xlsx", [[*rows[0][:CHIP], value, "ok", ""] for value in values])
@@ -295,11 +293,11 @@ def test_cells_that_are_no_text_say_what_they_are(tmp_path: Path, rows: Rows) ->
     ]
 
 
-def test_formulas_are_never_evaluated_and_never_relied_on(tmp_path: Path, rows: Rows) -> None:
-    """A cell with a formula says so, one that an array formula fills, too."""
+def test_formulas_are_never_evaluated(tmp_path: Path, rows: Rows) -> None:
+    """A cell with a formula is marked as such, including those of array formulas."""
     book = openpyxl.Workbook()
     sheet = book.worksheets[0]
-    # A column is empty, so that what the library counts is not what the vendor sees.
+    # One column is empty, so the library's column count differs from what the vendor sees.
     for row in [TITLES, *rows]:
         sheet.append(["", *row])
     sheet["F2"] = '="04"&"00000000000180"'
@@ -324,7 +322,7 @@ def test_formulas_are_never_evaluated_and_never_relied_on(tmp_path: Path, rows: 
 
 
 def find_formula(path: Path, ref: str) -> str:
-    """Return why a workbook is refused that has an array formula for all of these cells."""
+    """Return the error for a workbook with an array formula for all of these cells."""
     changed = path.with_name("array.xlsx")
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(changed, "w") as target:
         for name in source.namelist():
@@ -332,8 +330,8 @@ def find_formula(path: Path, ref: str) -> str:
     return refusal(changed)
 
 
-def test_formulas_are_found_where_parts_are_not_in_their_usual_places(tmp_path: Path, rows: Rows) -> None:
-    """Where it is not told which part is which sheet, every formula may be one of the cards'."""
+def test_formulas_are_found_in_unusual_parts(tmp_path: Path, rows: Rows) -> None:
+    """If it is unknown which part is which sheet, every formula may be in the cards' sheet."""
     book = openpyxl.Workbook()
     for row in [TITLES, *rows]:
         book.worksheets[0].append(row)
@@ -359,8 +357,8 @@ def test_formulas_are_found_where_parts_are_not_in_their_usual_places(tmp_path: 
 # Encrypted workbooks.
 
 
-def test_an_encrypted_workbook_is_read_with_its_password(tmp_path: Path, batch: Batch, rows: Rows) -> None:
-    """Without one, with another, or cut off, it is one clear error."""
+def test_encrypted_workbook_is_read_with_its_password(tmp_path: Path, batch: Batch, rows: Rows) -> None:
+    """No password, a wrong one, or a truncated file is one clear error."""
     plain = fill_in(batch.workbook, tmp_path / "plain.xlsx", rows)
     path = tmp_path / "back.xlsx"
     with path.open("wb") as stream:
@@ -377,12 +375,12 @@ def test_an_encrypted_workbook_is_read_with_its_password(tmp_path: Path, batch: 
     assert "not a workbook" in refusal(path, password="secret ☂")
 
 
-def test_an_old_workbook_is_told_for_what_it_is(tmp_path: Path, batch: Batch) -> None:
-    """A compound file with a stream of the name that .xls has."""
+def test_old_xls_workbook_is_recognized(tmp_path: Path, batch: Batch) -> None:
+    """A compound file with the stream name of .xls."""
     path = tmp_path / "back.xls"
     with path.open("wb") as stream:
         encrypt(BytesIO(batch.workbook.read_bytes()), "secret", stream)
-    # [MS-CFB], 2.6.1: a directory entry has 64 bytes of name, then the length of it with its zero.
+    # [MS-CFB], 2.6.1: a directory entry has 64 bytes of name, followed by its length including the zero.
     for name, other in (("EncryptionInfo", "Xyz"), ("EncryptedPackage", "Workbook")):
         data = path.read_bytes()
         at = data.index(f"{name}\0".encode("utf-16-le"))
@@ -393,7 +391,7 @@ def test_an_old_workbook_is_told_for_what_it_is(tmp_path: Path, batch: Batch) ->
     )
 
 
-# Hostile files.
+# Malicious files.
 
 _TYPES = """<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">\
 <Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>\
@@ -409,7 +407,7 @@ _END = "</sheetData></worksheet>"
 
 
 def row_xml(number: int, cells: Sequence[str]) -> str:
-    """Return a row as it stands in a sheet's part."""
+    """Return the XML of a row."""
     inner = "".join(
         f'<c r="{"ABCDEFG"[at]}{number}" t="inlineStr"><is><t>{cell}</t></is></c>' for at, cell in enumerate(cells)
     )
@@ -419,7 +417,7 @@ def row_xml(number: int, cells: Sequence[str]) -> str:
 def book_of(
     path: Path, chunks: Iterator[str] | Sequence[str], *, before: str = "", more: Sequence[str] = (), level: int = 1
 ) -> Path:
-    """Write a workbook part by part, with whatever stands in its one sheet."""
+    """Write a workbook part by part, with any XML as its only sheet."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
         archive.writestr("[Content_Types].xml", _TYPES)
         archive.writestr("_rels/.rels", _RELATIONS.format("officeDocument", "xl/workbook.xml"))
@@ -449,22 +447,22 @@ ODD = "(no file of a card vendor is like this: find out where it comes from)"
 
 
 @THOROUGH
-def test_a_million_empty_rows_are_no_rows(tmp_path: Path, rows: Rows) -> None:
-    """As they come when somebody formats whole columns."""
+def test_empty_rows_are_skipped(tmp_path: Path, rows: Rows) -> None:
+    """Formatting whole columns creates a million of them."""
     empty = (f'<row r="{at}"><c r="A{at}" s="0"/></row>' for at in range(20, 1_000_020))
     path = book_of(tmp_path / "back.xlsx", chain(good_xml(rows), empty))
     assert [row[UUID] for row in read(path)[0].rows] == [row[UUID] for row in rows]
 
 
 @pytest.mark.parametrize("cell", ["XFD1048576", "Z1048576", "A4000000000"])
-def test_a_cell_far_away_takes_no_memory(tmp_path: Path, rows: Rows, cell: str) -> None:
-    """A sheet of a kilobyte would be laid out as a table of 16,384 by 1,048,576 cells."""
+def test_distant_cell_takes_no_memory(tmp_path: Path, rows: Rows, cell: str) -> None:
+    """A sheet of one kilobyte could expand to a table of 16,384 by 1,048,576 cells."""
     far = f'<row r="1048576"><c r="{cell}" t="inlineStr"><is><t>x</t></is></c></row>'
     assert refusal(book_of(tmp_path / "back.xlsx", [*good_xml(rows), far])) == FAR
 
 
-def test_a_limit_of_memory_is_told_where_it_is_what_lacks(tmp_path: Path, batch: Batch) -> None:
-    """Under ``ulimit -v`` the limit is named, and not the workbook."""
+def test_memory_limit_is_reported_as_the_cause(tmp_path: Path, batch: Batch) -> None:
+    """Under ``ulimit -v``, the error names the limit, not the workbook."""
     book = openpyxl.load_workbook(batch.workbook)
     book["Cards"].cell(20_000, 250).value = "x"
     path = tmp_path / "back.xlsx"
@@ -486,7 +484,7 @@ def test_a_limit_of_memory_is_told_where_it_is_what_lacks(tmp_path: Path, batch:
     )
 
 
-def test_entities_are_never_expanded(tmp_path: Path, rows: Rows) -> None:
+def test_xml_entities_are_never_expanded(tmp_path: Path, rows: Rows) -> None:
     """A billion laughs, in any part that is read."""
     laughs = "".join(f'<!ENTITY l{at} "{f"&l{at - 1};" * 10}">' for at in range(1, 10))
     before = f'<!DOCTYPE lolz [<!ENTITY l0 "lol">{laughs}]>'
@@ -502,8 +500,8 @@ def test_entities_are_never_expanded(tmp_path: Path, rows: Rows) -> None:
     assert refusal(hidden) == message
 
 
-def test_a_bomb_is_refused_by_its_directory(tmp_path: Path) -> None:
-    """A ZIP that unpacks to far more than the batch's cards, or to far more than it is large itself."""
+def test_zip_bomb_is_rejected_by_its_directory(tmp_path: Path) -> None:
+    """A ZIP that expands to far more than the batch needs, or than its own size."""
     spaces = " " * 1_000_000
     large = book_of(tmp_path / "large.xlsx", (spaces for _ in range(210)))
     assert refusal(large).startswith("FILE: unpacks to 210,00")
@@ -514,8 +512,8 @@ def test_a_bomb_is_refused_by_its_directory(tmp_path: Path) -> None:
     assert refusal(many) == f"FILE: has 5,005 parts; a workbook has a few dozen {ODD}"
 
 
-def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path: Path, rows: Rows) -> None:
-    """What its directory says is as much as is unpacked, and then the checksum is not right."""
+def test_zip_bomb_with_a_false_size_is_rejected(tmp_path: Path, rows: Rows) -> None:
+    """No more is unpacked than its directory says; then the checksum is wrong."""
     path = book_of(tmp_path / "back.xlsx", [*good_xml(rows), *(" " * 1_000_000 for _ in range(40))])
     with zipfile.ZipFile(path) as archive:
         size = archive.getinfo("xl/worksheets/sheet1.xml").file_size
@@ -532,8 +530,8 @@ def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path: Path, rows: Rows) 
         ("spring.csv", "FILE: is a ZIP file, but not a workbook (unpack it, and give the workbook or CSV file in it)"),
     ],
 )
-def test_other_kinds_of_zip_are_told_for_what_they_are(tmp_path: Path, name: str, message: str) -> None:
-    """What to do about it depends on what it is."""
+def test_other_kinds_of_zip_are_recognized(tmp_path: Path, name: str, message: str) -> None:
+    """What to do depends on the kind."""
     path = tmp_path / "back.xlsx"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(name, "x")
@@ -541,8 +539,8 @@ def test_other_kinds_of_zip_are_told_for_what_they_are(tmp_path: Path, name: str
 
 
 @THOROUGH
-def test_a_damaged_workbook_is_one_clear_error(tmp_path: Path, rows: Rows) -> None:
-    """Cut off anywhere, a byte changed anywhere, parts that are no XML: an error, or all rows as they are."""
+def test_damaged_workbook_is_one_clear_error(tmp_path: Path, rows: Rows) -> None:
+    """Truncated or changed anywhere, or with broken XML: an error, or all rows unchanged."""
     whole = write_xlsx(tmp_path / "whole.xlsx", rows).read_bytes()
     path = tmp_path / "back.xlsx"
     expected = [[str(cell) for cell in row] for row in rows]
@@ -556,7 +554,7 @@ def test_a_damaged_workbook_is_one_clear_error(tmp_path: Path, rows: Rows) -> No
 
 
 def read_or_refuse(path: Path) -> Rows:
-    """Return the rows of a file's first table; none, if it is refused in one clear line."""
+    """Return the rows of a file's first table; none if it is rejected with one clear line."""
     try:
         return read(path)[0].rows
     except InputError as error:
@@ -564,10 +562,8 @@ def read_or_refuse(path: Path) -> Rows:
 
 
 @pytest.mark.parametrize("column", range(len(TITLES)))
-def test_a_cell_with_a_novel_in_it_is_refused(
-    here: Command, batch: Batch, tmp_path: Path, rows: Rows, column: int
-) -> None:
-    """32,767 characters, the most that a cell can hold, in any column that is read; nothing of it is repeated."""
+def test_huge_cell_is_rejected(here: Command, batch: Batch, tmp_path: Path, rows: Rows, column: int) -> None:
+    """32,767 characters, the maximum, in any column that is read; none of it is repeated."""
     changed = [list(row) for row in rows]
     changed[3][column] = "x" * 32_767
     write, place = (write_xlsx, "sheet Cards, row 5") if column == UUID else (write_csv, "line 6")
@@ -582,8 +578,8 @@ def test_a_cell_with_a_novel_in_it_is_refused(
 
 
 @THOROUGH
-def test_a_file_with_far_too_many_rows_is_refused(here: Command, tmp_path: Path) -> None:
-    """What is kept of rows is bounded by the batch."""
+def test_file_with_too_many_rows_is_rejected(here: Command, tmp_path: Path) -> None:
+    """The number of rows kept is limited by the batch."""
     batch = generate("tiny", {"empty": 1}, tmp_path)
     path = tmp_path / "back.csv"
     path.write_text("UUID,Result\n" + "x,ok\n" * 102_000)
@@ -595,8 +591,8 @@ def test_a_file_with_far_too_many_rows_is_refused(here: Command, tmp_path: Path)
     )
 
 
-def test_what_is_repeated_of_a_file_does_no_harm_to_a_terminal(here: Command, batch: Batch, tmp_path: Path) -> None:
-    """Control characters in notes, UUIDs, chip UIDs, results and titles come out as a sign that there was something."""
+def test_control_characters_are_escaped(here: Command, batch: Batch, tmp_path: Path) -> None:
+    """In notes, UUIDs, chip UIDs, results and titles, they are shown as visible signs."""
     rows = good_rows(batch.manifest)
     evil = "\x1b]0;owned\x07\x1b[2J\u202egpj"
     rows[0][RESULT:] = ["failed", evil]
@@ -615,8 +611,8 @@ def test_what_is_repeated_of_a_file_does_no_harm_to_a_terminal(here: Command, ba
         assert all(each.isprintable() or each == "\n" for each in lines)
 
 
-def test_validate_opens_nothing_that_does_harm(here: Command, tmp_path: Path, rows: Rows) -> None:
-    """What came back may be given to validate, too: the same clear errors; any other file is told as it always was."""
+def test_validate_opens_returned_files_safely(here: Command, tmp_path: Path, rows: Rows) -> None:
+    """Returned files given to validate have the same errors; other files are not affected."""
     far = '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
     laughs = '<!DOCTYPE lolz [<!ENTITY l0 "lol">]>'
     for name, path in (
@@ -637,8 +633,8 @@ def test_validate_opens_nothing_that_does_harm(here: Command, tmp_path: Path, ro
 # Files that can't be read.
 
 
-def test_what_is_no_file_is_told(tmp_path: Path, rows: Rows) -> None:
-    """A path to nothing, a folder, and a pipe, which keeps nobody waiting."""
+def test_missing_returned_file_is_a_file_error(tmp_path: Path, rows: Rows) -> None:
+    """A missing path, a folder, and a pipe, which does not block."""
     todo = "give the path of a file that can be read"
     assert refusal(tmp_path / "nothing.xlsx") == f"FILE: no such file or directory ({todo})"
     assert refusal(tmp_path) == "FILE: is not a regular file (save it as a file first)"
@@ -648,7 +644,7 @@ def test_what_is_no_file_is_told(tmp_path: Path, rows: Rows) -> None:
 
 @THOROUGH
 def test_no_process_is_left_behind(tmp_path: Path, rows: Rows) -> None:
-    """Whether all of a workbook is read or not, and whatever its path looks like."""
+    """Whether or not all of a workbook is read, and whatever its path."""
     path = write_xlsx(tmp_path / "-- odd\nname ☂.xlsx", rows * 2000)
     with open_returned(path, "back", Reading(cards=20_000)) as sources:
         assert next(sources).rows[0].line == 2
@@ -656,8 +652,8 @@ def test_no_process_is_left_behind(tmp_path: Path, rows: Rows) -> None:
     assert str(path.parent) not in told
 
 
-def test_ctrl_c_ends_the_process_at_once(tmp_path: Path, rows: Rows) -> None:
-    """However busy it is, nobody waits for it."""
+def test_ctrl_c_stops_the_process_at_once(tmp_path: Path, rows: Rows) -> None:
+    """Even if it is busy."""
     path = write_xlsx(tmp_path / "back.xlsx", rows * 500)
     with pytest.raises(KeyboardInterrupt), open_returned(path, "back", Reading(cards=8)):
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Workbooks: what the vendor gets, and the check of what was written."""
+"""Workbooks: their content, and their validation."""
 
 import os
 import re
@@ -38,12 +38,12 @@ def small(tmp_path: Path) -> Batch:
 
 @pytest.fixture
 def book(small: Batch) -> Book:
-    """The batch's workbook, as another program sees it."""
+    """The batch's workbook, opened by another library."""
     return openpyxl.load_workbook(small.workbook)
 
 
 def cards_of(batch: Batch) -> list[Card]:
-    """Return the cards that the batch's manifest holds."""
+    """Return the cards in the batch's manifest."""
     return list(read_manifest(batch.manifest.path).cards())
 
 
@@ -52,11 +52,11 @@ def rows_of(sheet: Any) -> list[list[Any]]:
     return [list(row) for row in sheet.iter_rows(values_only=True)]
 
 
-# What the vendor gets.
+# Content.
 
 
-def test_the_workbook_holds_the_manifests_cards_in_their_order(small: Batch, book: Book) -> None:
-    """A row a card under the titles, with number, UUID, check value and snapset; the vendor's columns are empty."""
+def test_workbook_has_the_cards_in_manifest_order(small: Batch, book: Book) -> None:
+    """One row for each card, with number, UUID, check value and snapset; the vendor's columns are empty."""
     assert book.sheetnames == ["Read me", "Cards", "Batch"]
     titles, *rows = rows_of(book["Cards"])
     assert titles == TITLES
@@ -67,8 +67,8 @@ def test_the_workbook_holds_the_manifests_cards_in_their_order(small: Batch, boo
     assert book.active is book["Read me"]
 
 
-def test_the_last_sheet_says_what_the_batch_is(small: Batch, book: Book) -> None:
-    """Name, time of creation, number of cards, and the digest that ties the workbook to its manifest."""
+def test_last_sheet_describes_the_batch(small: Batch, book: Book) -> None:
+    """Name, creation time, number of cards, and the digest that ties the workbook to its manifest."""
     header = small.manifest.header
     assert rows_of(book["Batch"]) == [
         ["Name", "spring"],
@@ -78,8 +78,8 @@ def test_the_last_sheet_says_what_the_batch_is(small: Batch, book: Book) -> None
     ]
 
 
-def test_a_spares_row_says_so(tmp_path: Path) -> None:
-    """The result of a spare is filled in, for the vendor to overwrite; the other sheets count the spares."""
+def test_spares_are_marked(tmp_path: Path) -> None:
+    """The result of a spare is filled in, to be overwritten by the vendor; the other sheets count the spares."""
     batch = generate("spring", {"snapset_1a": 3, "empty": 2}, tmp_path, spares={"snapset_1a": 1, "empty": 1})
     book = openpyxl.load_workbook(batch.workbook)
     assert [row[5] for row in rows_of(book["Cards"])] == ["Result", None, None, None, "spare", None, None, "spare"]
@@ -91,7 +91,7 @@ def test_a_spares_row_says_so(tmp_path: Path) -> None:
 
 
 def test_every_cell_is_text(book: Book) -> None:
-    """No spreadsheet program takes a number, a UUID or a chip's hex digits for something to calculate with."""
+    """No spreadsheet program converts a number, a UUID or a chip's hex digits."""
     cards = book["Cards"]
     cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
     assert {cell.number_format for cell in cells} == {"@"}
@@ -102,8 +102,8 @@ def test_every_cell_is_text(book: Book) -> None:
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "a<b&c>d"])
-def test_no_name_becomes_a_formula(small: Batch, name: str) -> None:
-    """Whatever a batch or a snapset is called, its name is text in each cell that holds it."""
+def test_names_never_become_formulas(small: Batch, name: str) -> None:
+    """Whatever the name of a batch or snapset, it is text in every cell."""
     header = replace(small.manifest.header, name=name, snapsets={name: 1}, cards=1)
     stream = BytesIO()
     write_workbook(stream, header, [Card(1, cards_of(small)[0].uuid, name)])
@@ -116,13 +116,13 @@ def test_no_name_becomes_a_formula(small: Batch, name: str) -> None:
     assert not re.search(rb"<f\b", parts)
 
 
-def test_the_vendors_columns_alone_are_open(book: Book) -> None:
-    """What the batch says is locked against accident, without a password; what the vendor fills is not."""
+def test_only_the_vendors_columns_are_unlocked(book: Book) -> None:
+    """The batch's data is protected against accidental edits, without a password."""
     for sheet in book:
         assert isinstance(sheet, Worksheet)
         assert sheet.protection.sheet is True
         assert sheet.protection.password is None
-        # Whoever needs a wider column or a higher row may have it.
+        # Columns and rows can still be resized.
         assert (sheet.protection.formatColumns, sheet.protection.formatRows) == (False, False)
     locked = [[cell.protection.locked for cell in row] for row in book["Cards"].iter_rows()]
     assert locked == [[True] * 7] + [[True] * 4 + [False] * 3] * 9
@@ -130,20 +130,20 @@ def test_the_vendors_columns_alone_are_open(book: Book) -> None:
     assert {cell.protection.locked for sheet in others for row in sheet.iter_rows() for cell in row} == {True}
 
 
-def test_the_result_is_chosen_from_a_list(book: Book) -> None:
-    """Each row's result is one of three words, or nothing yet; a spreadsheet program takes no other."""
+def test_results_have_a_drop_down_list(book: Book) -> None:
+    """Each result is one of three words or empty; spreadsheet programs accept no other."""
     cards = book["Cards"]
     assert isinstance(cards, Worksheet)
     [choice] = cards.data_validations.dataValidation
     assert (choice.type, choice.formula1, choice.allow_blank) == ("list", '"ok,failed,spare"', True)
     assert (str(choice.sqref), choice.showErrorMessage, choice.errorStyle) == ("F2:F10", True, None)
     assert choice.error == "The result is ok, failed or spare. Put anything else into the column Note."
-    # The drop-down's arrow is shown; in the file's format this flag hides it (ECMA-376 part 1, 18.3.1.32).
+    # The drop-down arrow is visible; in the file format, this flag hides it (ECMA-376 part 1, 18.3.1.32).
     assert not choice.hide_drop_down
 
 
 def test_each_sheet_can_be_printed(book: Book) -> None:
-    """Pages are as wide as the sheet, have a number and the batch's name, and the cards' titles on each."""
+    """Pages fit the width of the sheet, have a number and the batch's name, and repeat the titles."""
     for sheet in book:
         assert isinstance(sheet, Worksheet)
         assert sheet.sheet_properties.pageSetUpPr is not None
@@ -162,8 +162,8 @@ def test_each_sheet_can_be_printed(book: Book) -> None:
     assert cards.page_setup.orientation == "landscape"
 
 
-def test_the_instructions_say_what_to_do_with_this_batch(small: Batch, book: Book) -> None:
-    """Batch, count and digest stand above the steps, and everything the drop-down offers is explained."""
+def test_instructions_fit_the_batch(small: Batch, book: Book) -> None:
+    """Batch, count and digest are above the steps, and every choice of the drop-down list is explained."""
     lines = rows_of(book["Read me"])
     assert lines[0] == ["Cards of batch spring", None]
     assert ["Digest", small.manifest.header.digest] in lines
@@ -171,7 +171,7 @@ def test_the_instructions_say_what_to_do_with_this_batch(small: Batch, book: Boo
     assert "9, one in each row" in said
     for word in [*TITLES[1:], "ok", "failed", "spare", "NDEF", "leading zeros", "Don't sort"]:
         assert word.lower() in said.lower(), word
-    # Rows are high enough for what is wrapped in them.
+    # Rows are high enough for wrapped text.
     sheet = book["Read me"]
     for row, (_, text) in enumerate(lines, 1):
         height = sheet.row_dimensions[row].height
@@ -179,21 +179,21 @@ def test_the_instructions_say_what_to_do_with_this_batch(small: Batch, book: Boo
         assert height >= 15 * (len(text or "") / 90)
 
 
-def test_the_titles_are_bold_and_stay_in_sight(book: Book) -> None:
-    """The first row is bold and frozen, and columns are wide enough for what they hold."""
+def test_titles_are_bold_and_frozen(book: Book) -> None:
+    """The first row is bold and frozen, and columns are wide enough."""
     cards = book["Cards"]
     assert all(cell.font.bold for cell in cards[1])
     assert not any(cell.font.bold for row in cards.iter_rows(min_row=2) for cell in row)
     assert cards.freeze_panes == "A2"
     assert cards.column_dimensions["B"].width >= 36
-    # What the vendor fills in looks different from what the batch says.
+    # The vendor's columns have a different style.
     colours = [cell.fill.fgColor.rgb for cell in cards[1]]
     assert len(set(colours[:4])) == len(set(colours[4:])) == 1
     assert colours[0] != colours[4]
 
 
 def test_nothing_is_hidden_merged_or_calculated(small: Batch, book: Book) -> None:
-    """What encoding tools trip over is not there: formulas, merged cells, hidden rows, columns or sheets."""
+    """There is nothing that confuses encoding tools: formulas, merged cells, hidden rows, columns or sheets."""
     for sheet in book:
         assert isinstance(sheet, Worksheet)
         assert not sheet.merged_cells.ranges
@@ -208,8 +208,8 @@ def test_nothing_is_hidden_merged_or_calculated(small: Batch, book: Book) -> Non
         assert archive.testzip() is None
 
 
-def test_the_sheet_says_how_large_it_is(small: Batch) -> None:
-    """Readers that trust the sheet's own dimension get every row and column."""
+def test_sheet_has_its_dimension(small: Batch) -> None:
+    """Readers that rely on the dimension get every row and column."""
     book = openpyxl.load_workbook(small.workbook, read_only=True)
     try:
         assert book["Cards"].calculate_dimension() == "A1:G10"
@@ -218,21 +218,21 @@ def test_the_sheet_says_how_large_it_is(small: Batch) -> None:
         book.close()
 
 
-def test_the_same_batch_gives_the_same_file_byte_for_byte(tmp_path: Path) -> None:
-    """A workbook can be made again from its manifest; nothing in it tells when it was made."""
+def test_workbook_is_reproducible(tmp_path: Path) -> None:
+    """The same batch gives the same file, byte for byte; nothing in it says when it was written."""
     batch = generate("old", SHARES, tmp_path, seed=1)
     stream = BytesIO()
     write_workbook(stream, batch.manifest.header, cards_of(batch))
     assert stream.getvalue() == batch.workbook.read_bytes()
     book = openpyxl.load_workbook(batch.workbook)
     for told in (book.properties.created, book.properties.modified):
-        assert told == datetime(2000, 1, 1)  # noqa: DTZ001 - workbooks have times of no zone
+        assert told == datetime(2000, 1, 1)  # noqa: DTZ001 - workbooks have times without a zone
     with ZipFile(batch.workbook) as archive:
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_a_workbook_can_be_written_to_a_stream_that_cannot_seek(small: Batch) -> None:
-    """A workbook can be piped to wherever it goes."""
+def test_workbook_can_be_written_to_a_pipe(small: Batch) -> None:
+    """The stream need not be seekable."""
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as stream:
         write_workbook(stream, small.manifest.header, cards_of(small))
@@ -241,10 +241,8 @@ def test_a_workbook_can_be_written_to_a_stream_that_cannot_seek(small: Batch) ->
     assert rows_of(book["Cards"])[1][1] == cards_of(small)[0].uuid
 
 
-def test_a_large_workbook_takes_hardly_more_memory_than_a_small_one(
-    tmp_path: Path, peak_memory: Callable[..., int]
-) -> None:
-    """A hundred thousand cards are minted, written to both files and read back in nearly the memory of a thousand."""
+def test_large_workbook_takes_constant_memory(tmp_path: Path, peak_memory: Callable[..., int]) -> None:
+    """A hundred thousand cards are minted, written to both files and read with nearly the memory of a thousand."""
     code = """
 import sys
 from pathlib import Path
@@ -257,17 +255,17 @@ generate("large", {"empty": int(sys.argv[1])}, Path(sys.argv[2]))
     assert (found.name, found.cards) == ("large", 100_000)
 
 
-# Checking it.
+# Validation.
 
 
-def test_a_workbook_that_was_written_passes_its_check(small: Batch) -> None:
-    """The check says which batch it is and how many cards it holds."""
+def test_valid_workbook_passes(small: Batch) -> None:
+    """The result has the batch's name and number of cards."""
     found = check_workbook(small.workbook)
     assert (found.path, found.name, found.cards) == (small.workbook, "spring", 9)
 
 
-def test_a_workbook_that_another_program_saved_passes_its_check(small: Batch, book: Book) -> None:
-    """Opened and saved again, with the vendor's columns filled in and rows sorted, it is still the same batch."""
+def test_workbook_saved_by_another_program_passes(small: Batch, book: Book) -> None:
+    """Opened and saved, with the vendor's columns filled in and rows sorted, it is still the same batch."""
     sheet = book["Cards"]
     rows = rows_of(sheet)[1:]
     Random(4).shuffle(rows)
@@ -278,8 +276,8 @@ def test_a_workbook_that_another_program_saved_passes_its_check(small: Batch, bo
     assert check_workbook(small.workbook).cards == 9
 
 
-def test_blank_rows_do_not_count(small: Batch, book: Book) -> None:
-    """What a spreadsheet program keeps of rows that were emptied is no card."""
+def test_blank_rows_are_skipped(small: Batch, book: Book) -> None:
+    """Spreadsheet programs keep emptied rows."""
     book["Cards"].insert_rows(4, 2)
     book["Cards"]["G20"].value = ""
     book.save(small.workbook)
@@ -287,7 +285,7 @@ def test_blank_rows_do_not_count(small: Batch, book: Book) -> None:
 
 
 def refusal(path: Path) -> list[str]:
-    """Return the problems that a check ends with, a line each, without the file's path."""
+    """Return the problems found, one per line, without the file's path."""
     with pytest.raises(InputError) as caught:
         check_workbook(path)
     assert caught.value.exit_code is ExitCode.INPUT
@@ -309,16 +307,16 @@ OTHER = "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21"
         ("Batch", "B4", f"sha256:{'0' * 64}", [DIGEST]),
     ],
 )
-def test_a_changed_cell_is_found(small: Batch, book: Book, sheet: str, cell: str, value: Any, told: list[str]) -> None:
-    """A cell that was changed to something that looks right fits neither the check value nor the digest."""
+def test_changed_cell_is_detected(small: Batch, book: Book, sheet: str, cell: str, value: Any, told: list[str]) -> None:
+    """A plausible change does not match the check value or the digest."""
     card = cards_of(small)[3]
     book[sheet][cell].value = value
     book.save(small.workbook)
     assert refusal(small.workbook) == [line.format(check=check_value(card.uuid), uuid=card.uuid) for line in told]
 
 
-def test_exchanged_uuids_are_found(small: Batch, book: Book) -> None:
-    """UUIDs that changed places, with their check values or without, are told."""
+def test_swapped_uuids_are_detected(small: Batch, book: Book) -> None:
+    """With or without their check values."""
     sheet = book["Cards"]
     for column, told in (("B", 3), ("C", 1)):
         first, second = sheet[f"{column}3"], sheet[f"{column}7"]
@@ -341,10 +339,8 @@ def test_exchanged_uuids_are_found(small: Batch, book: Book) -> None:
         ("D4", "snapset 1", "snapset: 'snapset 1' does not match"),
     ],
 )
-def test_a_cell_that_breaks_a_rule_is_named_by_its_row(
-    small: Batch, book: Book, cell: str, value: Any, rule: str
-) -> None:
-    """The row and the rule are told, and that the row does not count."""
+def test_invalid_cell_is_reported_with_its_row(small: Batch, book: Book, cell: str, value: Any, rule: str) -> None:
+    """The error names the row and the rule, and the row does not count."""
     book["Cards"][cell].value = value
     book.save(small.workbook)
     first, *others = refusal(small.workbook)
@@ -354,8 +350,8 @@ def test_a_cell_that_breaks_a_rule_is_named_by_its_row(
     assert others == [f": holds 8 cards, but its sheet says 9 {REMAKE}", DIGEST]
 
 
-def test_a_row_that_is_there_twice_is_found(small: Batch, book: Book) -> None:
-    """A duplicate row is told by its UUID and its number, with the row of the first."""
+def test_duplicate_row_is_detected(small: Batch, book: Book) -> None:
+    """It is reported by UUID and number, with the row of the first one."""
     sheet = book["Cards"]
     sheet.append([cell.value for cell in sheet[3]])
     book.save(small.workbook)
@@ -366,15 +362,15 @@ def test_a_row_that_is_there_twice_is_found(small: Batch, book: Book) -> None:
     ]
 
 
-def test_a_row_that_is_not_there_is_found(small: Batch, book: Book) -> None:
-    """A dropped row is told by the count and by the digest."""
+def test_missing_row_is_detected(small: Batch, book: Book) -> None:
+    """By the count and the digest."""
     book["Cards"].delete_rows(5)
     book.save(small.workbook)
     assert refusal(small.workbook) == [f": holds 8 cards, but its sheet says 9 {REMAKE}", DIGEST]
 
 
-def test_rows_of_another_batch_are_found(small: Batch, book: Book, tmp_path: Path) -> None:
-    """Rows that were pasted from another workbook do not fit."""
+def test_rows_of_another_batch_are_detected(small: Batch, book: Book, tmp_path: Path) -> None:
+    """Rows pasted from another workbook do not match."""
     other = generate("autumn", {"empty": 1}, tmp_path)
     pasted = cards_of(other)[0]
     book["Cards"].append([str(pasted.number), pasted.uuid, check_value(pasted.uuid), pasted.snapset])
@@ -385,8 +381,8 @@ def test_rows_of_another_batch_are_found(small: Batch, book: Book, tmp_path: Pat
     ]
 
 
-def test_every_problem_of_a_workbook_is_told(small: Batch, book: Book) -> None:
-    """One check finds all that is wrong, not the first only."""
+def test_every_problem_is_reported(small: Batch, book: Book) -> None:
+    """One check finds everything that is wrong, not only the first problem."""
     sheet = book["Cards"]
     sheet["B2"].value = "x"
     sheet["B4"].value = sheet["B3"].value
@@ -400,8 +396,8 @@ def test_every_problem_of_a_workbook_is_told(small: Batch, book: Book) -> None:
     assert problems[4] == f": holds 7 cards, but its sheet says 10 {REMAKE}"
 
 
-def test_a_column_of_another_name_is_found(small: Batch, book: Book) -> None:
-    """A renamed, a missing or an exchanged column is told, with those that must be there."""
+def test_wrong_columns_are_detected(small: Batch, book: Book) -> None:
+    """A renamed, missing or swapped column is reported with the required ones."""
     book["Cards"]["B1"].value = "Uuid"
     book.save(small.workbook)
     expected = [f"row 1: the columns are not {', '.join(TITLES)} {REMAKE}"]
@@ -412,8 +408,8 @@ def test_a_column_of_another_name_is_found(small: Batch, book: Book) -> None:
     assert refusal(small.workbook) == expected
 
 
-def test_a_sheet_that_is_not_there_is_found(small: Batch, book: Book) -> None:
-    """A workbook without one of its sheets, or without a line of what the batch is, is refused."""
+def test_missing_sheet_is_detected(small: Batch, book: Book) -> None:
+    """A workbook without one of its sheets, or without a line about the batch, is rejected."""
     book["Batch"].delete_rows(4)
     book.save(small.workbook)
     assert refusal(small.workbook) == [f"sheet Batch: lacks Digest {REMAKE}"]
@@ -430,8 +426,8 @@ def test_a_sheet_that_is_not_there_is_found(small: Batch, book: Book) -> None:
     assert refusal(small.workbook) == [f": has no sheet Cards and Batch {REMAKE}"]
 
 
-def test_an_empty_sheet_is_refused(small: Batch, book: Book) -> None:
-    """A workbook whose rows were all taken away is told like one with other columns."""
+def test_empty_sheet_is_rejected(small: Batch, book: Book) -> None:
+    """A workbook without rows is reported like one with wrong columns."""
     del book["Cards"]
     book.create_sheet("Cards")
     book.save(small.workbook)
@@ -439,28 +435,28 @@ def test_an_empty_sheet_is_refused(small: Batch, book: Book) -> None:
 
 
 def not_a_zip(path: Path) -> None:
-    """Write something else under a workbook's name."""
+    """Write another kind of file with a workbook's name."""
     path.write_text("Card number,UUID,Check,Snapset\n")
 
 
 def another_zip(path: Path) -> None:
-    """Write an archive that is no workbook."""
+    """Write a ZIP archive that is not a workbook."""
     with ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "x")
 
 
 def truncated(path: Path) -> None:
-    """Cut a workbook off."""
+    """Truncate a workbook."""
     path.write_bytes(path.read_bytes()[:-200])
 
 
 def empty(path: Path) -> None:
-    """Write nothing."""
+    """Write an empty file."""
     path.write_bytes(b"")
 
 
 def broken_xml(path: Path) -> None:
-    """Cut the sheet's XML off, in an archive that is whole."""
+    """Truncate the XML of the sheet, in an intact archive."""
     copy = path.with_suffix(".copy")
     shutil.copy(path, copy)
     with ZipFile(copy) as source, ZipFile(path, "w", ZIP_DEFLATED) as target:
@@ -471,21 +467,21 @@ def broken_xml(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [not_a_zip, another_zip, truncated, empty])
-def test_what_is_no_workbook_is_told_apart(small: Batch, damage: Callable[[Path], None]) -> None:
-    """Another file under a workbook's name is an error about the file, in one line."""
+def test_file_that_is_not_a_workbook_is_rejected(small: Batch, damage: Callable[[Path], None]) -> None:
+    """Another file with a workbook's name is a one-line error about the file."""
     damage(small.workbook)
     [problem] = refusal(small.workbook)
     assert re.fullmatch(r": is not a workbook written by generate: .+ \(take the one that generate wrote\)", problem)
 
 
-def test_a_sheet_that_is_cut_off_is_refused(small: Batch) -> None:
-    """A sheet whose end is missing is never taken for a shorter batch."""
+def test_truncated_sheet_is_rejected(small: Batch) -> None:
+    """A sheet without its end is never read as a smaller batch."""
     broken_xml(small.workbook)
     refusal(small.workbook)
 
 
-def test_no_damage_of_a_workbook_ends_in_a_fault_of_ours(small: Batch) -> None:
-    """Wherever bytes of a workbook are damaged, it is refused, or holds the same cards as before."""
+def test_damaged_workbook_is_rejected(small: Batch) -> None:
+    """With any damaged bytes, it is rejected, or has the same cards as before; no internal error."""
     whole = small.workbook.read_bytes()
     source = Random(8)
     refused = 0
@@ -496,15 +492,15 @@ def test_no_damage_of_a_workbook_ends_in_a_fault_of_ours(small: Batch) -> None:
         try:
             found = check_workbook(small.workbook)
         except DataloaderError as error:
-            assert isinstance(error, InputError)  # noqa: PT017 - both outcomes are right
+            assert isinstance(error, InputError)  # noqa: PT017 - both outcomes are valid
             refused += 1
         else:
             assert (found.name, found.cards) == ("spring", 9)
     assert refused > 200
 
 
-def test_a_workbook_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """A path with nothing there, and a folder, are errors about the file."""
+def test_missing_workbook_is_a_file_error(tmp_path: Path) -> None:
+    """A missing path or a folder is a file error."""
     (tmp_path / "folder.xlsx").mkdir()
     for name, reason in (
         ("none.xlsx", "no such file or directory (give the path of a workbook that can be read)"),
@@ -515,8 +511,8 @@ def test_a_workbook_that_is_not_there_is_told(tmp_path: Path) -> None:
         assert str(caught.value) == f"{tmp_path / name}: {reason}"
 
 
-def test_a_pipe_does_not_keep_us_waiting(tmp_path: Path, command: Command) -> None:
-    """A named pipe that nobody writes to is refused at once."""
+def test_pipe_does_not_block_validation(tmp_path: Path, command: Command) -> None:
+    """A named pipe without a writer is rejected at once."""
     path = tmp_path / "spring.xlsx"
     os.mkfifo(path)
     done = command("validate", path, timeout=60)
