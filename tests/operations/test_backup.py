@@ -1,4 +1,4 @@
-"""Backups and restores: everything comes back, nothing newer is lost, and a damaged file is refused."""
+"""Backups and restores: everything is restored, nothing newer is lost, and damaged files are refused."""
 
 import json
 import os
@@ -36,7 +36,7 @@ __all__ = ["copy"]
 
 @pytest.fixture
 def varied(server: Server, target: Target) -> Target:
-    """A target whose databases hold every kind of document, deleted and conflicting ones too."""
+    """A target with every kind of document, including deleted and conflicting ones."""
     for database in databases(server, target).values():
         database.create(shards=4)
         plant(database, VARIED)
@@ -49,8 +49,8 @@ def varied(server: Server, target: Target) -> Target:
     return target
 
 
-def test_restore_brings_everything_back(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
-    """All leaves with histories and attachments, design documents, settings, and what the database remembers."""
+def test_restore_restores_everything(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
+    """All leaves with histories and attachments, design documents, settings, and the environment record."""
     result = back_up(server, varied, tmp_path / "all.backup.zst")
     restored = restore_backup(server, copy, [Backup(result.path)])
     assert agreed(server, lambda: everything(server, copy)) == everything(server, varied)
@@ -62,7 +62,7 @@ def test_restore_brings_everything_back(server: Server, varied: Target, copy: Ta
     assert restored.leaves == result.header.leaves == len(VARIED) * len(varied.model.databases)
 
 
-def test_restore_of_a_load_works_for_every_card(
+def test_every_card_works_after_a_restore(
     server: Server, target: Target, copy: Target, sources: list[Source], tmp_path: Path
 ) -> None:
     """A loaded target is the same after a restore, and a load into the copy has nothing to do."""
@@ -75,7 +75,7 @@ def test_restore_of_a_load_works_for_every_card(
 
 @ONE_MODEL
 def test_backup_can_be_read_with_zstd_and_is_private(server: Server, varied: Target, tmp_path: Path) -> None:
-    """The file is JSON Lines in zstd with mode 0600, the documents in the order of their IDs, design documents last."""
+    """The file is JSON Lines in zstd with mode 0600, sorted by ID, design documents last."""
     path = tmp_path / "all.backup.zst"
     back_up(server, varied, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -89,18 +89,18 @@ def test_backup_can_be_read_with_zstd_and_is_private(server: Server, varied: Tar
 
 
 @ONE_MODEL
-def test_backups_of_an_unchanged_database_differ_in_the_header_only(
+def test_backups_of_an_unchanged_database_differ_only_in_the_header(
     server: Server, varied: Target, tmp_path: Path
 ) -> None:
-    """All bytes behind the header are the same."""
+    """All bytes after the header are equal."""
     one, other = (back_up(server, varied, tmp_path / f"{name}.backup.zst").path for name in ("one", "other"))
     assert frames_of(one)[1:] == frames_of(other)[1:]
     assert frames_of(one)[0] != frames_of(other)[0]
 
 
 @ONE_MODEL
-def test_backup_keeps_numbers_as_they_are(server: Server, target: Target, tmp_path: Path) -> None:
-    """A backup holds the bytes of the server, whatever a JSON library would make of them."""
+def test_backup_keeps_numbers_exactly(server: Server, target: Target, tmp_path: Path) -> None:
+    """A backup contains the server's bytes, whatever a JSON library would change."""
     for database in databases(server, target).values():
         database.create()
         database.write([b'{"_id":"a","_rev":"1-a","n":[1.0,1e3,12345678901234567890,0.1]}'])
@@ -116,13 +116,13 @@ def test_backup_keeps_numbers_as_they_are(server: Server, target: Target, tmp_pa
 def test_backup_of_many_runs_is_merged_in_order(
     server: Server, target: Target, copy: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Documents that come in several pages and runs, some of them changed in between, are there once, in order."""
+    """Documents from several pages and runs, some of them edited in between, are written once, in order."""
     monkeypatch.setattr("dataloader.archive.spool.RUN_DOCUMENTS", 20)
     monkeypatch.setattr(backup_module, "PAGE_ROWS", 30)
     monkeypatch.setattr(backup_module, "FETCHED", 7)
     for database in databases(server, target).values():
         database.create()
-        # The order in which they are written is not that of their IDs.
+        # They are not written in the order of their IDs.
         plant(database, [{"_id": f"{(at * 37) % 101:03}", "_rev": "1-a", "at": at} for at in range(101)])
     path = back_up(server, target, tmp_path / "a.backup.zst").path
     ids = [line["_id"] for line in lines_of(path) if "_id" in line]
@@ -133,7 +133,7 @@ def test_backup_of_many_runs_is_merged_in_order(
 
 @ONE_MODEL
 def test_backup_refuses_to_overwrite(server: Server, varied: Target, tmp_path: Path) -> None:
-    """A file that exists stays as it is."""
+    """An existing file is kept."""
     path = tmp_path / "all.backup.zst"
     path.write_text("mine")
     with pytest.raises(FileError, match="already exists"):
@@ -143,7 +143,7 @@ def test_backup_refuses_to_overwrite(server: Server, varied: Target, tmp_path: P
 
 @ONE_MODEL
 def test_backup_of_a_missing_database_is_an_error(server: Server, target: Target, tmp_path: Path) -> None:
-    """Nothing is written for a target that is not there."""
+    """Nothing is written if the target does not exist."""
     with pytest.raises(DataloaderError, match="does not exist"):
         back_up(server, target, tmp_path / "a.backup.zst")
     assert list(tmp_path.iterdir()) == []
@@ -152,7 +152,7 @@ def test_backup_of_a_missing_database_is_an_error(server: Server, target: Target
 @THOROUGH
 @ONE_MODEL
 def test_backup_into_a_folder_is_named_after_model_and_time(server: Server, varied: Target, tmp_path: Path) -> None:
-    """A folder gets a file with a name of its own."""
+    """A backup to a folder gets its own file name."""
     result = back_up(server, varied, tmp_path)
     assert result.path.parent == tmp_path
     assert result.path.name.startswith(f"{varied.prefix}{varied.model.name}-")
@@ -166,7 +166,7 @@ def test_backup_into_a_folder_is_named_after_model_and_time(server: Server, vari
 def test_incremental_backups_restore_the_last_state(
     server: Server, varied: Target, copy: Target, tmp_path: Path
 ) -> None:
-    """A full backup and two increments together are the databases as they are now; an increment holds changes only."""
+    """A full backup and two increments restore the current databases; an increment contains only changes."""
     full = back_up(server, varied, tmp_path / "full.backup.zst").path
     for database in databases(server, varied).values():
         put(database, {**get(database, "plain"), "value": "new"})
@@ -184,7 +184,7 @@ def test_incremental_backups_restore_the_last_state(
 
 @ONE_MODEL
 def test_restore_refuses_a_chain_with_a_gap(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
-    """An increment without its full backup, or after another, restores nothing."""
+    """An increment without its full backup, or after another one, is refused."""
     full = back_up(server, varied, tmp_path / "full.backup.zst").path
     first = back_up(server, varied, tmp_path / "first.backup.zst", base=Backup(full)).path
     second = back_up(server, varied, tmp_path / "second.backup.zst", base=Backup(first)).path
@@ -196,7 +196,7 @@ def test_restore_refuses_a_chain_with_a_gap(server: Server, varied: Target, copy
 
 @ONE_MODEL
 def test_increment_of_a_recreated_database_is_refused(server: Server, varied: Target, tmp_path: Path) -> None:
-    """The sequence of a database that is gone means nothing in its successor."""
+    """The sequence of a deleted database is meaningless in its successor."""
     server.welcome()
     if server.greeting is None or not server.greeting.names_leaves:
         pytest.skip("PouchDB Server does not tell one database from its successor")
@@ -212,7 +212,7 @@ def test_increment_of_a_recreated_database_is_refused(server: Server, varied: Ta
 
 @ONE_MODEL
 def test_encrypted_backup_needs_its_password(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
-    """Nothing of the content stands in the file, another password opens nothing, the right one restores all."""
+    """The file reveals nothing; a wrong password is refused, the right one restores everything."""
     path = back_up(server, varied, tmp_path / "a.backup.zst", password="sesame").path
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     data = path.read_bytes()
@@ -230,7 +230,7 @@ def test_encrypted_backup_needs_its_password(server: Server, varied: Target, cop
 @THOROUGH
 @ONE_MODEL
 def test_encrypted_backup_cannot_be_edited(server: Server, varied: Target, tmp_path: Path) -> None:
-    """A frame that is changed, left out or repeated is found, without any digest that somebody could compute anew."""
+    """A changed, missing or repeated frame is detected; there is no digest that an attacker could recompute."""
     path = back_up(server, varied, tmp_path / "a.backup.zst", password="sesame").path
     data = path.read_bytes()
     start = data.index(b"\n") + 1
@@ -286,7 +286,7 @@ _QUICK = {"cut off within a block", "reordered", "foreign block", "edited"}
 def test_restore_refuses_a_damaged_file_before_writing(
     server: Server, varied: Target, copy: Target, tmp_path: Path, how: str
 ) -> None:
-    """The block is named, and no database is created."""
+    """The error names the block, and no database is created."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
     for database in databases(server, varied).values():
         put(database, {"_id": "other"})
@@ -307,7 +307,7 @@ def test_restore_refuses_a_damaged_file_before_writing(
 def test_restore_refuses_a_less_protected_target(
     server: Server, varied: Target, copy: Target, tmp_path: Path, where: Environment
 ) -> None:
-    """Production data goes into production only."""
+    """Production data is restored to production only."""
     path = back_up(server, replace(varied, environment=Environment.PRODUCTION), tmp_path / "a.backup.zst").path
     with pytest.raises(ProtectedError, match=f"refusing to restore it as {where}"):
         restore_backup(server, replace(copy, environment=where), [Backup(path)])
@@ -319,7 +319,7 @@ def test_restore_refuses_a_less_protected_target(
 def test_restore_refuses_development_data_in_production(
     server: Server, varied: Target, copy: Target, tmp_path: Path
 ) -> None:
-    """What may hold sample data and passwords stays out of production."""
+    """Data that may include samples and passwords is refused in production."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
     with pytest.raises(ProtectedError, match="never in production"):
         restore_backup(server, replace(copy, environment=Environment.PRODUCTION), [Backup(path)])
@@ -327,7 +327,7 @@ def test_restore_refuses_development_data_in_production(
 
 @ONE_MODEL
 def test_restore_refuses_a_database_in_use(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
-    """Without --merge nothing is written where documents are."""
+    """Without --merge, nothing is written to a database with documents."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
     last = databases(server, copy)[copy.model.databases[-1]]
     last.create()
@@ -341,8 +341,8 @@ def test_restore_refuses_a_database_in_use(server: Server, varied: Target, copy:
 
 
 @ONE_MODEL
-def test_merge_overwrites_nothing_newer(server: Server, varied: Target, tmp_path: Path) -> None:
-    """What is lost comes back; an edit, a deletion and a document made anew since the backup stay."""
+def test_merge_keeps_everything_newer(server: Server, varied: Target, tmp_path: Path) -> None:
+    """Lost documents are restored; edits, deletions and recreated documents since the backup are kept."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
     database = databases(server, varied)[varied.model.databases[0]]
     put(database, {**get(database, "plain"), "value": "newer"})
@@ -350,7 +350,7 @@ def test_merge_overwrites_nothing_newer(server: Server, varied: Target, tmp_path
     before = leaves_in(database)
     database.delete()
     database.create()
-    # As after a disaster in which some documents came to life again, by other writers.
+    # As after a disaster in which other writers have recreated some documents.
     plant(database, [*before["plain"], *before["edited"], {"_id": "torn", "_rev": f"1-{'0' * 32}", "value": "own"}])
     result = restore_backup(server, varied, [Backup(path)], merge=True)
     after = agreed(server, lambda: leaves_in(database))
@@ -359,14 +359,14 @@ def test_merge_overwrites_nothing_newer(server: Server, varied: Target, tmp_path
     }
     assert [leaf["value"] for leaf in after["torn"]] == ["own"]
     assert result.good
-    # PouchDB takes an ancestor for missing, and then it is kept, too.
+    # PouchDB treats an ancestor as missing; then the document is kept, too.
     assert {"torn"} <= {each.id for each in result.kept} <= {"torn", "plain", "edited"}
 
 
 @THOROUGH
 @ONE_MODEL
-def test_merge_brings_an_older_document_up_to_the_backup(server: Server, varied: Target, tmp_path: Path) -> None:
-    """A living document that is an ancestor of the backup's grows into it, without a conflict."""
+def test_merge_updates_an_older_document(server: Server, varied: Target, tmp_path: Path) -> None:
+    """A document that is an ancestor of the backup's is updated to it without a conflict."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
     database = databases(server, varied)[varied.model.databases[0]]
     wanted = leaves_in(database)["edited"]
@@ -378,10 +378,8 @@ def test_merge_brings_an_older_document_up_to_the_backup(server: Server, varied:
 
 
 @ONE_MODEL
-def test_merge_gives_way_to_an_edit_of_the_same_moment(
-    server: Server, varied: Target, tmp_path: Path, proxied: Proxied
-) -> None:
-    """An edit between the look and the write wins over the backup."""
+def test_merge_keeps_a_concurrent_edit(server: Server, varied: Target, tmp_path: Path, proxied: Proxied) -> None:
+    """An edit between the read and the write wins over the backup."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
     database = databases(server, varied)[varied.model.databases[0]]
     database.delete()
@@ -403,7 +401,7 @@ def test_merge_gives_way_to_an_edit_of_the_same_moment(
 
 @ONE_MODEL
 def test_restore_twice_writes_nothing_new(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
-    """Of a run whose last reply was lost nobody knows that it ended; run again, everything is as it was."""
+    """If the last reply of a run was lost, running it again changes nothing."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
     restore_backup(server, copy, [Backup(path)])
     stood = agreed(server, lambda: everything(server, copy))
@@ -415,10 +413,10 @@ def test_restore_twice_writes_nothing_new(server: Server, varied: Target, copy: 
 
 @ONE_MODEL
 @pytest.mark.parametrize("change", ["edit", "deletion", "new document"])
-def test_restore_refuses_what_was_used_since(
+def test_restore_refuses_a_database_changed_since(
     server: Server, varied: Target, copy: Target, tmp_path: Path, change: str
 ) -> None:
-    """A restored database in which anything has changed is a living one: restoring again is not going back."""
+    """After a change, a restored database is in use, and restoring again is refused."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
     restore_backup(server, copy, [Backup(path)])
     database = databases(server, copy)["preferences"]
@@ -436,7 +434,7 @@ def test_restore_refuses_what_was_used_since(
 
 
 class _Killed(BaseException):
-    """What a kill is to the process."""
+    """Simulates a killed process."""
 
 
 def _killing(after: int) -> Iterator[None]:
@@ -450,7 +448,7 @@ def _killing(after: int) -> Iterator[None]:
 def test_backup_continues_after_an_interruption(
     server: Server, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    """A killed backup goes on where it was, also with what has changed meanwhile, and ends complete."""
+    """A killed backup resumes where it stopped, includes later changes, and ends complete."""
     monkeypatch.setattr("dataloader.archive.spool.RUN_DOCUMENTS", 1)
     monkeypatch.setattr(backup_module, "PAGE_ROWS", 20)
     for database in databases(server, target).values():
@@ -477,7 +475,7 @@ def test_backup_continues_after_an_interruption(
 def test_restore_continues_after_an_interruption(
     server: Server, varied: Target, copy: Target, tmp_path: Path, after: int
 ) -> None:
-    """A killed restore is finished by the same command; another backup is refused until then."""
+    """A killed restore is completed by the same command; another backup is refused until then."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
     other = back_up(server, varied, tmp_path / "b.backup.zst").path
     steps = _killing(after)
@@ -497,7 +495,7 @@ def test_restore_continues_after_an_interruption(
 @THOROUGH
 @ONE_MODEL
 def test_two_backups_to_one_file_at_once_are_refused(server: Server, varied: Target, tmp_path: Path) -> None:
-    """The second one says so, and the first one ends well."""
+    """The second one fails with a message, and the first one succeeds."""
     path = tmp_path / "a.backup.zst"
     refused: list[str] = []
 
@@ -512,10 +510,10 @@ def test_two_backups_to_one_file_at_once_are_refused(server: Server, varied: Tar
 
 
 @ONE_MODEL
-def test_full_disk_leaves_no_half_backup(
+def test_full_disk_leaves_no_partial_backup(
     server: Server, varied: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No room is one clear error, and nothing stands under the final name."""
+    """A full disk is one clear error, and there is no file under the final name."""
     real = os.fsync
 
     def no_room(descriptor: int) -> None:
@@ -531,14 +529,14 @@ def test_full_disk_leaves_no_half_backup(
     assert back_up(server, varied, path).header.documents
 
 
-# Faults of server and network
+# Faults of the server and the network
 
 
 @ONE_MODEL
-def test_faults_on_the_way_change_nothing(
+def test_backup_and_restore_retry_faults(
     server: Server, varied: Target, copy: Target, tmp_path: Path, proxied: Proxied
 ) -> None:
-    """Every second request fails in one way or another, and both backup and restore come out whole."""
+    """Every second request fails in one way or another, and both backup and restore are complete."""
     count = iter(range(1_000_000))
 
     def fail_often(request: Request, forward: Forward) -> Reply:
@@ -568,7 +566,7 @@ def test_faults_on_the_way_change_nothing(
 def test_backup_never_loses_a_document_that_the_server_withholds(
     server: Server, varied: Target, tmp_path: Path, proxied: Proxied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A leaf that the changes feed names and _bulk_get does not give is asked for again, and then is an error."""
+    """A leaf that the changes feed lists but _bulk_get omits is requested again, and is then an error."""
     monkeypatch.setattr(backup_module, "_WAIT", 0)
 
     def withhold(request: Request, forward: Forward) -> Reply:
@@ -592,7 +590,7 @@ def test_backup_never_loses_a_document_that_the_server_withholds(
 def test_backup_reads_the_changes_feed_to_its_end(
     server: Server, varied: Target, tmp_path: Path, proxied: Proxied
 ) -> None:
-    """A page that says more follows is not the last one, however short it is."""
+    """A page that says that more follows is not the last one, however short."""
 
     def one_at_a_time(request: Request, forward: Forward) -> Reply:
         if request.endpoint == "_changes":
@@ -610,10 +608,10 @@ def test_backup_reads_the_changes_feed_to_its_end(
 
 
 @ONE_MODEL
-def test_restore_finds_a_leaf_that_the_server_lost(
+def test_restore_detects_a_leaf_that_the_server_lost(
     server: Server, varied: Target, copy: Target, tmp_path: Path, proxied: Proxied
 ) -> None:
-    """A server that says it wrote a document and did not is found out by the comparison."""
+    """A server that acknowledges a write and loses it is detected by the comparison."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
 
     def lose(request: Request, forward: Forward) -> Reply:
@@ -633,7 +631,7 @@ def test_restore_finds_a_leaf_that_the_server_lost(
 def test_document_too_large_is_named(
     server: Server, varied: Target, copy: Target, tmp_path: Path, proxied: Proxied
 ) -> None:
-    """A document that the server refuses for its size does not stop the others, and is named."""
+    """A document that the server rejects as too large is named, and the others are restored."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
 
     def refuse(request: Request, forward: Forward) -> Reply:
@@ -651,10 +649,10 @@ def test_document_too_large_is_named(
 
 @THOROUGH
 @ONE_MODEL
-def test_reply_too_large_is_asked_for_in_parts(
+def test_reply_too_large_is_requested_in_parts(
     server: Server, varied: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where documents are large, fewer are asked for at once, so that memory stays small."""
+    """Large documents are requested in smaller batches, so that memory use stays low."""
     monkeypatch.setattr("dataloader.couch.session.most_bytes", lambda path: 900 if "_bulk_get" in path else 10**7)
     result = back_up(server, varied, tmp_path / "a.backup.zst")
     assert result.header.leaves == len(VARIED) * len(varied.model.databases)
@@ -667,7 +665,7 @@ def test_reply_too_large_is_asked_for_in_parts(
 def test_backup_and_restore_on_the_command_line(
     run: Command, server: Server, varied: Target, copy: Target, tmp_path: Path
 ) -> None:
-    """Each says what it did, in words and as JSON."""
+    """Each prints its result, as text and JSON."""
     password = tmp_path / "password"
     password.write_text("sesame\n")
     password.chmod(0o600)
@@ -687,7 +685,7 @@ def test_backup_and_restore_on_the_command_line(
 def test_restore_into_production_asks(
     run_here: Command, server: Server, varied: Target, copy: Target, tmp_path: Path
 ) -> None:
-    """Without a terminal it is refused, and nothing is written; so is one that may bring revoked cards back."""
+    """Without a terminal it is refused, and nothing is written; so is a restore that may reactivate revoked cards."""
     path = back_up(server, replace(varied, environment=Environment.PRODUCTION), tmp_path / "a.backup.zst").path
     there = ["--prefix", copy.prefix, "--environment", "production"]
     bare = run_here("restore", path, *there)

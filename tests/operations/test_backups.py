@@ -1,4 +1,4 @@
-"""Backups in a folder: what there is, and which are kept."""
+"""Listing and pruning the backups in a folder."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make(folder: Path) -> Make:
-    """Write an empty backup of a time; returns its digest: ``make("a", NOON, base=digest)``."""
+    """Write an empty backup of a time; return its digest: ``make("a", NOON, base=digest)``."""
 
     def make(name: str, created: datetime, *, base: str | None = None, prefix: str = "") -> str:
         path = folder / f"{name}.backup.zst"
@@ -55,18 +55,18 @@ def make(folder: Path) -> Make:
 
 
 def kept(folder: Path, rules: KeepRules) -> dict[str, tuple[str, ...]]:
-    """Return the reasons by name of what rules keep."""
+    """Return the reasons to keep each backup, by name."""
     found = choose_kept(read_backups(folder)[0], rules)
     return {each.backup.path.name.partition(".")[0]: each.reasons for each in found if each.reasons}
 
 
 def test_prune_keeps_the_newest_of_each_period(folder: Path, make: Make) -> None:
-    """As restic does: the newest of each hour, day and week that has one; gaps don't count."""
+    """As in restic: the newest of each hour, day and week that has one; gaps don't count."""
     for hours in (0, 1, 2, 3, 30, 31, 24 * 9, 24 * 20):
         make(f"h{hours}", NOON - timedelta(hours=hours))
     make("half", NOON - timedelta(minutes=30))
     assert kept(folder, KeepRules(hourly=3, daily=2, weekly=3)) == {
-        # 11:30 and 11:00 are of one hour.
+        # 11:30 and 11:00 are in the same hour.
         "h0": ("hourly", "daily", "weekly"),
         "half": ("hourly",),
         "h2": ("hourly",),
@@ -77,7 +77,7 @@ def test_prune_keeps_the_newest_of_each_period(folder: Path, make: Make) -> None
 
 
 def test_prune_keeps_what_a_kept_increment_continues(folder: Path, make: Make) -> None:
-    """A chain is kept from its full backup on."""
+    """A chain is kept from its full backup onwards."""
     full = make("full", NOON - timedelta(days=3))
     first = make("first", NOON - timedelta(days=2), base=full)
     make("second", NOON - timedelta(days=1), base=first)
@@ -86,7 +86,7 @@ def test_prune_keeps_what_a_kept_increment_continues(folder: Path, make: Make) -
 
 
 def test_prune_counts_each_target_by_itself(folder: Path, make: Make) -> None:
-    """The backups of one target never push out those of another."""
+    """Backups of one target do not replace those of another."""
     make("ours", NOON - timedelta(days=300))
     for days in range(5):
         make(f"theirs{days}", NOON - timedelta(days=days), prefix="other-")
@@ -101,7 +101,7 @@ def test_prune_without_rules_is_refused(folder: Path, make: Make) -> None:
 
 
 def test_backups_on_the_command_line(here: Command, folder: Path, make: Make) -> None:
-    """List tells what is there; prune says what it would do, and does it."""
+    """List shows the backups; prune shows what it would do, and does it."""
     for days in range(3):
         make(f"day{days}", NOON - timedelta(days=days))
     listing = here("backups", "list", folder)

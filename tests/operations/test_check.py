@@ -1,4 +1,4 @@
-"""Checks of a target: is it there, may we, and what is on it."""
+"""Checking a target: reachability, permissions, and its content."""
 
 import json
 from collections.abc import Callable
@@ -19,18 +19,18 @@ from tests.support.records import digest
 from tests.support.server import databases, delete, get, put, sequences
 
 DESIGN = "_design/views"
-# For what does not depend on the model, one of them; it need not be the same for all.
+# One model is enough for what does not depend on the model; any will do.
 OLD = {"_id": DESIGN, "language": "javascript", "views": {"findOld": {"map": "function (doc) { emit(1); }"}}}
 
 
 @pytest.fixture
 def loaded(server: Server, target: Target, snapsets: Snapsets) -> int:
-    """Snapsets and views are there; how many documents that is."""
+    """Load snapsets and views; return the number of documents."""
     return load(server, target, all_sources(target, [], snapsets)).documents
 
 
 def with_views(target: Target) -> str:
-    """Return the name of the model's database that has views."""
+    """Return the name of the model's database with views."""
     return target.model.databases[-1]
 
 
@@ -40,10 +40,10 @@ def states(server: Server, target: Target) -> dict[str, State | None]:
 
 
 class TestViews:
-    """What a check says of databases and views."""
+    """What check reports about databases and views."""
 
-    def test_a_server_without_databases_is_ready(self, server: Server, target: Target, run: Command) -> None:
-        """A load creates what is missing, so nothing stands in its way; the check itself makes nothing."""
+    def test_server_without_databases_is_ready(self, server: Server, target: Target, run: Command) -> None:
+        """A load creates what is missing, so this is no problem; the check itself creates nothing."""
         done = run("check", "--json")
         assert (done.code, done.stderr) == (0, "")
         data = done.data
@@ -64,8 +64,8 @@ class TestViews:
         assert data["nodes"]["away"] == []
         assert not any(database.exists() for database in databases(server, target).values())
 
-    def test_a_loaded_target_is_ready(self, server: Server, target: Target, loaded: int, run: Command) -> None:
-        """Databases with their documents, views as they should be, and at the end that it is ready."""
+    def test_loaded_target_is_ready(self, server: Server, target: Target, loaded: int, run: Command) -> None:
+        """Databases with their documents, views that are up to date, and the conclusion that it is ready."""
         before = sequences(server, target)
         result = check(server, target)
         assert sum(each.documents for each in result.databases) == loaded
@@ -75,7 +75,7 @@ class TestViews:
         }
         done = run("check")
         assert done.code == 0
-        # Nobody is let in yet, which is a warning.
+        # No client has access yet, which is a warning.
         [warning] = done.stderr.splitlines()
         assert "has no client, so that no pilot computer gets a token" in warning
         assert sequences(server, target) == before
@@ -88,10 +88,8 @@ class TestViews:
         assert sum(line.endswith(", views current") for line in lines) == 1
 
     @KEY_MODEL
-    def test_outdated_views_are_told_with_what_replaces_them(
-        self, server: Server, target: Target, run: Command
-    ) -> None:
-        """An earlier version's views work as they did: exit code 0, and a line says how to renew them."""
+    def test_outdated_views_are_reported_with_the_fix(self, server: Server, target: Target, run: Command) -> None:
+        """An earlier version's views still work: exit code 0, and a line says how to update them."""
         database = databases(server, target)[with_views(target)]
         database.create()
         assert database.write([json.dumps({**OLD, "_rev": f"1-{digest(OLD)}"}).encode()]) == []
@@ -104,10 +102,10 @@ class TestViews:
 
     @TOKEN_MODEL
     @pytest.mark.parametrize("state", ["foreign", "edited"])
-    def test_views_that_are_not_ours_need_a_look(
+    def test_foreign_views_need_a_decision(
         self, server: Server, target: Target, snapsets: Snapsets, run: Command, state: str
     ) -> None:
-        """Exit code 9, and a line that says which database and what to do."""
+        """Exit code 9, and a line that names the database and says what to do."""
         database = databases(server, target)[with_views(target)]
         if state == "foreign":
             database.create()
@@ -124,8 +122,8 @@ class TestViews:
 
     @KEY_MODEL
     @pytest.mark.usefixtures("loaded")
-    def test_versions_of_views_side_by_side_need_a_choice(self, server: Server, target: Target, run: Command) -> None:
-        """Exit code 9; no load chooses between versions, so the line says to delete all but one."""
+    def test_conflicting_views_need_a_decision(self, server: Server, target: Target, run: Command) -> None:
+        """Exit code 9; no load resolves the conflict, so the line says to delete all versions but one."""
         database = databases(server, target)[with_views(target)]
         branch = {**OLD, "_rev": f"1-{'a' * 32}"}
         assert database.write([json.dumps(branch).encode()]) == []
@@ -140,8 +138,8 @@ class TestViews:
 
     @TOKEN_MODEL
     @pytest.mark.usefixtures("loaded")
-    def test_deleted_views_come_back_with_the_next_load(self, server: Server, target: Target, run: Command) -> None:
-        """Nothing stands in the way of a load, which brings them back; the check shows that they are gone."""
+    def test_deleted_views_are_restored_by_the_next_load(self, server: Server, target: Target, run: Command) -> None:
+        """The check shows that they are gone; a load can restore them."""
         delete(databases(server, target)[with_views(target)], DESIGN)
         done = run("check", "--json")
         assert (done.code, done.data["problems"]) == (0, [])
@@ -149,13 +147,13 @@ class TestViews:
 
 
 class TestWho:
-    """Whom the server takes us for."""
+    """The user and its permissions."""
 
     @TOKEN_MODEL
-    def test_a_user_without_rights_is_told_what_is_missing(
+    def test_user_without_permissions_is_told_what_is_missing(
         self, target: Target, run: Command, plain_user: tuple[str, str]
     ) -> None:
-        """Exit code 6; the line names the user and the databases, and says who could."""
+        """Exit code 6; the line names the user and the databases, and says who has permission."""
         name, password = plain_user
         done = run("check", "--json", env={"COUCHDB_USER": name, "COUCHDB_PASSWORD": password})
         assert done.code == 6
@@ -166,8 +164,8 @@ class TestWho:
 
     @TOKEN_MODEL
     @pytest.mark.usefixtures("loaded")
-    def test_a_user_without_rights_to_a_database_is_told_so(self, run: Command, plain_user: tuple[str, str]) -> None:
-        """Databases are for admins only unless somebody says otherwise; exit code 6, and what to do."""
+    def test_user_without_access_to_a_database_is_told(self, run: Command, plain_user: tuple[str, str]) -> None:
+        """Databases are for admins only by default; exit code 6, and what to do."""
         name, password = plain_user
         done = run("check", env={"COUCHDB_USER": name, "COUCHDB_PASSWORD": password})
         assert done.code == 6
@@ -177,9 +175,9 @@ class TestWho:
 
     @TOKEN_MODEL
     @pytest.mark.parametrize("password", ["wrong", "", "wröng: 100%"])
-    def test_a_wrong_password_is_told_without_it(self, run: Command, password: str) -> None:
-        """Exit code 6; the password stands in no message."""
-        # Nobody's name: CouchDB locks out a user after some wrong passwords, and these tests go on.
+    def test_wrong_password_is_reported_without_it(self, run: Command, password: str) -> None:
+        """Exit code 6; no message contains the password."""
+        # An unknown user: CouchDB locks an account after some wrong passwords, and later tests need theirs.
         user = f"nobody-{uuid4().hex}"
         done = run("check", "--json", env={"COUCHDB_USER": user, "COUCHDB_PASSWORD": password})
         assert done.code == 6
@@ -189,10 +187,10 @@ class TestWho:
         assert done.data["exit_code"] == 6
 
     @TOKEN_MODEL
-    def test_a_user_that_is_locked_out_is_told_to_wait(
+    def test_locked_account_is_told_to_wait(
         self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]
     ) -> None:
-        """CouchDB lets a user wait after several wrong passwords: exit code 6, and the line says that it passes."""
+        """CouchDB locks an account after several wrong passwords: exit code 6, and the line says that it passes."""
         reason = "Account is temporarily locked due to multiple authentication failures"
 
         def locked(request: Request, forward: Forward) -> Reply:
@@ -205,8 +203,8 @@ class TestWho:
         assert "(correct the password and wait some minutes)" in done.stderr
 
     @TOKEN_MODEL
-    def test_nobody_in_particular_is_told_to_log_in(self, run: Command) -> None:
-        """Without credentials the exit code is 6, and a line says that some are needed."""
+    def test_anonymous_client_is_told_to_log_in(self, run: Command) -> None:
+        """Without credentials, the exit code is 6, and a line says that they are required."""
         done = run("check", env={"COUCHDB_USER": "", "COUCHDB_PASSWORD": ""})
         assert done.code == 6
         assert "COUCHDB_USER" in done.stderr or "use an admin's credentials" in done.stderr
@@ -214,9 +212,9 @@ class TestWho:
 
 @TOKEN_MODEL
 class TestWhere:
-    """What answers, if anything."""
+    """The server's address."""
 
-    def test_nothing_there_is_told(self, run: Command) -> None:
+    def test_unreachable_server_is_reported(self, run: Command) -> None:
         """Exit code 5, the address, and what to do."""
         done = run("check", url="http://127.0.0.1:9")
         assert done.code == 5
@@ -225,8 +223,8 @@ class TestWhere:
             in done.stderr
         )
 
-    def test_something_else_is_told(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
-        """A web server that is no CouchDB: exit code 7."""
+    def test_other_web_server_is_reported(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
+        """A web server that is not CouchDB: exit code 7."""
 
         def welcome(request: Request, forward: Forward) -> Reply:
             return Reply(200, b"<html>It works!</html>", {"Content-Type": "text/html"})
@@ -238,11 +236,11 @@ class TestWhere:
 
 
 class TestNodes:
-    """What a check says of a cluster."""
+    """What check reports about a cluster."""
 
     @TOKEN_MODEL
-    def test_a_node_that_is_away_is_named(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
-        """A node that belongs to the cluster and is not connected: exit code 11, its name, and what to do."""
+    def test_node_that_is_away_is_named(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
+        """A node of the cluster that is not connected: exit code 11, its name, and what to do."""
         _, proxy = proxied(membership(["couchdb@one", "couchdb@two"], ["couchdb@one", "couchdb@two", "couchdb@three"]))
         done = run("check", "--json", url=proxy.url)
         assert done.code == 11
@@ -254,18 +252,18 @@ class TestNodes:
         assert done.stderr == "error: away: couchdb@three; start the node, or wait until it is back\n"
 
     @TOKEN_MODEL
-    def test_a_whole_cluster_is_ready(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
-        """All nodes there: exit code 0, and their number."""
+    def test_complete_cluster_is_ready(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:
+        """All nodes are connected: exit code 0, and their number."""
         _, proxy = proxied(membership(["couchdb@one", "couchdb@two"], ["couchdb@two", "couchdb@one"]))
         done = run("check", url=proxy.url)
         assert (done.code, done.stderr) == (0, "")
         assert "nodes      2 of 2 are there" in done.stdout.splitlines()
 
     @TOKEN_MODEL
-    def test_missing_rights_come_before_a_missing_node(
+    def test_missing_permissions_determine_the_exit_code(
         self, target: Target, proxied: Callable[[Hook], tuple[Server, Proxy]]
     ) -> None:
-        """Of several problems all are told; the exit code is that of the one to begin with."""
+        """All problems are reported; the exit code is that of the first one to fix."""
         through, _ = proxied(membership(["couchdb@one"], ["couchdb@one", "couchdb@two"], roles=[]))
         result = check(through, target)
         assert result.exit_code is ExitCode.CREDENTIALS
@@ -273,7 +271,7 @@ class TestNodes:
 
 
 def membership(connected: list[str], expected: list[str], roles: list[str] | None = None) -> Hook:
-    """Return a hook that answers for a cluster's nodes, and where wanted for a user's roles."""
+    """Return a hook that answers for a cluster's nodes, and optionally for a user's roles."""
 
     def hook(request: Request, forward: Forward) -> Reply:
         if request.path == "/_membership":

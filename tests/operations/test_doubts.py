@@ -1,4 +1,4 @@
-"""What nobody may have meant: cards in doubt that are loaded, sets that are gone, chips that are there twice."""
+"""Unintended situations: doubtful cards that are loaded, deleted sets, duplicate chips."""
 
 import os
 from pathlib import Path
@@ -38,11 +38,11 @@ def cards(spring: Manifest) -> list[Card]:
     return list(spring.cards())
 
 
-# Cards that have not come back encoded.
+# Cards that did not come back encoded.
 
 
-def test_the_last_round_counts(spring: Manifest) -> None:
-    """Of several reconciled files beside the manifest, the highest round tells, whatever the times of the files."""
+def test_newest_round_counts(spring: Manifest) -> None:
+    """Of several reconciled files next to the manifest, the highest round counts, whatever their file times."""
     first, second = (
         came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 7),
         came_back(spring, spring.path.with_name("spring-2.reconciled.jsonl"), 5, round_=2),
@@ -56,10 +56,8 @@ def test_the_last_round_counts(spring: Manifest) -> None:
 
 
 @ONE_MODEL
-def test_cards_in_doubt_are_told_where_the_manifest_is_given(
-    spring: Manifest, sets: Snapsets, run_here: Command
-) -> None:
-    """With a reconciled file beside it, loading all cards of the manifest is not what is usually meant."""
+def test_manifest_with_doubtful_cards_is_a_warning(spring: Manifest, sets: Snapsets, run_here: Command) -> None:
+    """If there is a reconciled file, loading all cards of the manifest is usually a mistake."""
     reconciled = came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
     warning = (
         f"warning: {spring.path}: 3 of its 8 cards have not come back encoded, by {reconciled}; "
@@ -78,10 +76,10 @@ def test_cards_in_doubt_are_told_where_the_manifest_is_given(
 
 
 @ONE_MODEL
-def test_a_file_without_encoded_cards_is_warned_of(
+def test_reconciled_file_without_encoded_cards_is_a_warning(
     spring: Manifest, sets: Snapsets, tmp_path: Path, run_here: Command
 ) -> None:
-    """As it comes of the wrong returned file; no report says that all is well with no card."""
+    """It comes from a wrong returned file; no report says that all is well with no cards."""
     nothing = came_back(spring, spring.path.with_name("nothing.reconciled.jsonl"), 0)
     warning = f"warning: {nothing}: none of its cards is encoded; is it of the right returned file?\n"
     for name, says in (
@@ -96,8 +94,8 @@ def test_a_file_without_encoded_cards_is_warned_of(
 
 
 @ONE_MODEL
-def test_a_card_that_was_not_encoded_is_revoked_by_the_manifest(spring: Manifest, run_here: Command) -> None:
-    """A reconciled file does not have it, and the error says where it is to be found."""
+def test_card_that_was_not_encoded_is_revoked_by_the_manifest(spring: Manifest, run_here: Command) -> None:
+    """A reconciled file does not contain it, and the error says to use the manifest."""
     reconciled = came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
     done = run_here("revoke", reconciled, "--yes", "--card", 7, "--reason", "lost")
     assert done.code == ExitCode.INPUT
@@ -105,8 +103,8 @@ def test_a_card_that_was_not_encoded_is_revoked_by_the_manifest(spring: Manifest
 
 
 @ONE_MODEL
-def test_a_batch_is_given_once(server: Server, target: Target, spring: Manifest, sets: Snapsets) -> None:
-    """Cards that are asked for twice would be counted twice."""
+def test_duplicate_batch_is_rejected(server: Server, target: Target, spring: Manifest, sets: Snapsets) -> None:
+    """Its cards would be counted twice."""
     for ask in (verify, status):
         with pytest.raises(InputError, match="holds the same cards as"):
             ask(server, target, [spring, spring], sets)
@@ -115,10 +113,10 @@ def test_a_batch_is_given_once(server: Server, target: Target, spring: Manifest,
 # Preference sets.
 
 
-def test_a_set_of_an_earlier_snapset_is_outdated_and_not_in_use(
+def test_set_of_an_earlier_snapset_is_outdated(
     server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets, tmp_path: Path
 ) -> None:
-    """What a loader wrote and nobody has touched is not taken for its owner's."""
+    """A set that a load wrote and nobody has edited does not count as edited."""
     load(server, target, all_sources(target, [spring], sets))
     place = preferences_of(target.model.name, cards[2].uuid)
     database = databases(server, target)[place.database]
@@ -132,10 +130,10 @@ def test_a_set_of_an_earlier_snapset_is_outdated_and_not_in_use(
     assert status(server, target, [spring], new).total.edited == 1
 
 
-def test_a_lone_deleted_set_is_told(
+def test_deleted_set_without_deleted_token_is_reported(
     server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets, run_here: Command
 ) -> None:
-    """Verify and status name the card, and an undo says that the set does not come back."""
+    """Verify and status name the card, and undoing a revocation says that the set is not restored."""
     load(server, target, all_sources(target, [spring], sets))
     place = preferences_of(target.model.name, cards[2].uuid)
     delete(databases(server, target)[place.database], place.id)
@@ -151,10 +149,10 @@ def test_a_lone_deleted_set_is_told(
     assert done.stderr == "warning: card 3: its preference set has been deleted, and is not restored\n"
 
 
-def test_an_undo_of_a_card_that_was_never_loaded_says_so(
+def test_undo_of_a_card_that_was_never_loaded_is_reported(
     server: Server, target: Target, spring: Manifest, sets: Snapsets, tmp_path: Path, run_here: Command
 ) -> None:
-    """It is let in again, and has nothing yet that it could work with."""
+    """It has access again, but no preference set yet."""
     other = generate("other", {"large": 1}, tmp_path / "other").manifest
     load(server, target, all_sources(target, [other], sets))
     run_here("revoke", spring.path, "--yes", "--card", 3, "--reason", "lost")
@@ -172,7 +170,7 @@ def test_an_undo_of_a_card_that_was_never_loaded_says_so(
 
 
 def test_sheets_of_one_file_are_one_round(here: Command, spring: Manifest, cards: list[Card], tmp_path: Path) -> None:
-    """A card that is on two chips by two sheets of a file of cards encoded again is duplicate all the same."""
+    """A card on two chips in two sheets of a file of cards encoded again is still a duplicate."""
     book = openpyxl.Workbook(write_only=True)
     for title, rows in (("Mon", good_rows(spring)), ("Tue", [row_of(cards[0], chip=chip_of(1, again=1))])):
         sheet = book.create_sheet(title)
@@ -184,10 +182,8 @@ def test_sheets_of_one_file_are_one_round(here: Command, spring: Manifest, cards
     assert (done.code, done.data["duplicate"], done.data["encoded"]) == (ExitCode.RETURNED, 1, 7)
 
 
-def test_chips_that_are_set_aside_are_warned_of(
-    here: Command, spring: Manifest, cards: list[Card], tmp_path: Path
-) -> None:
-    """Two good chips for a card: the later round counts, and nobody may hand out the earlier ones."""
+def test_replaced_chips_are_a_warning(here: Command, spring: Manifest, cards: list[Card], tmp_path: Path) -> None:
+    """With two good chips for a card, the later round counts, and the earlier chips must not be used."""
     first = write_csv(tmp_path / "first.csv", good_rows(spring))
     for count, says in (
         (1, "1 chip of cards that were encoded again"),
@@ -205,10 +201,10 @@ def test_chips_that_are_set_aside_are_warned_of(
 
 
 @ONE_MODEL
-def test_a_user_without_a_password_is_told_that_it_lacks(
+def test_user_without_a_password_is_told_that_it_is_missing(
     run_here: Command, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody has to look for a mistake in a password that was not given."""
+    """The error is not about a wrong password."""
     monkeypatch.delenv("COUCHDB_PASSWORD", raising=False)
     done = run_here("check", env={"COUCHDB_USER": "nobody", "COUCHDB_PASSWORD": ""})
     assert done.code == ExitCode.CREDENTIALS

@@ -1,4 +1,4 @@
-"""Drills: a copy that is restored, compared, checked and removed."""
+"""Drills: a copy is restored, compared, checked and deleted."""
 
 import json
 from dataclasses import replace
@@ -25,10 +25,10 @@ def _copies(server: Server) -> list[str]:
 
 
 @EACH_MODEL
-def test_drill_proves_a_restore_and_removes_its_copy(
+def test_drill_verifies_a_restore_and_deletes_its_copy(
     server: Server, target: Target, sources: list[Source], manifest: Manifest, snapsets: Snapsets, tmp_path: Path
 ) -> None:
-    """Every leaf and every card is checked, the target stays as it is, and the backup is noted as verified."""
+    """Every leaf and card is checked, the target is not changed, and the backup is marked as verified."""
     load(server, target, sources)
     stood = everything(server, target)
     first = drill(server, target, folder=tmp_path, manifests=[manifest], snapsets=snapsets)
@@ -45,8 +45,8 @@ def test_drill_proves_a_restore_and_removes_its_copy(
 
 
 @ONE_MODEL
-def test_drill_counts_what_is_at_risk(server: Server, target: Target, tmp_path: Path) -> None:
-    """Documents that changed since the last backup are what would be lost now."""
+def test_drill_counts_data_at_risk(server: Server, target: Target, tmp_path: Path) -> None:
+    """Documents that changed since the last backup would be lost now."""
     for database in databases(server, target).values():
         database.create()
         put(database, {"_id": "old"})
@@ -55,7 +55,7 @@ def test_drill_counts_what_is_at_risk(server: Server, target: Target, tmp_path: 
     for database in databases(server, target).values():
         put(database, {"_id": "new"})
     [path] = (tmp_path / "old").glob("*.backup.zst")
-    # Its own name has the second in it.
+    # Its own name contains the second.
     path.rename(path.with_name("earlier.backup.zst"))
     again = drill(server, target, folder=tmp_path / "old")
     assert again.changes_at_risk == len(target.model.databases)
@@ -63,8 +63,8 @@ def test_drill_counts_what_is_at_risk(server: Server, target: Target, tmp_path: 
 
 
 @ONE_MODEL
-def test_drill_finds_a_copy_that_differs(server: Server, target: Target, tmp_path: Path, proxied: Proxied) -> None:
-    """A server that keeps a document other than it was given it is found out, and the copy is removed all the same."""
+def test_drill_detects_a_copy_that_differs(server: Server, target: Target, tmp_path: Path, proxied: Proxied) -> None:
+    """A server that stores a changed document is detected, and the copy is still deleted."""
     for database in databases(server, target).values():
         database.create()
         put(database, {"_id": "card", "value": "right"})
@@ -87,7 +87,7 @@ def test_drill_finds_a_copy_that_differs(server: Server, target: Target, tmp_pat
 def test_drill_on_the_command_line(
     run_here: Command, server: Server, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The two answers are told in words, as JSON, and in the report."""
+    """Both results are printed as text and JSON, and in the report."""
     for database in databases(server, target).values():
         database.create()
         put(database, {"_id": "card"})

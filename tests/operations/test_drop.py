@@ -1,4 +1,4 @@
-"""Dropping: what the databases remember decides, and nothing else is deleted."""
+"""Dropping databases: only those with a development or ci record are deleted."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ MARKER = "_local/dataloader"
 
 @pytest.fixture
 def names(server: Server, target: Target) -> Iterator[dict[str, str]]:
-    """Databases with the target's prefix, by what they remember; deleted afterwards."""
+    """Databases with the target's prefix, by the environment they remember; deleted afterwards."""
     made = {each: f"{target.prefix}x-{each}" for each in ("development", "ci", "staging", "production", "nothing")}
     yield made
     for name in made.values():
@@ -33,10 +33,10 @@ def make(server: Server, names: dict[str, str], *environments: str) -> None:
             put(database, {"_id": MARKER, "environment": environment})
 
 
-def test_development_and_ci_are_dropped(
+def test_development_and_ci_databases_are_dropped(
     run_here: Command, server: Server, names: dict[str, str], target: Target
 ) -> None:
-    """Those of the prefix; what remembers nothing is kept and reported."""
+    """Those with the prefix; databases without a record are kept and reported."""
     make(server, names, "development", "ci", "nothing")
     done = run_here("drop", "--yes", "--json")
     assert done.code == ExitCode.ATTENTION
@@ -46,10 +46,10 @@ def test_development_and_ci_are_dropped(
 
 
 @pytest.mark.parametrize("environment", ["staging", "production"])
-def test_a_protected_database_stops_it(
+def test_protected_database_stops_drop(
     run_here: Command, server: Server, names: dict[str, str], environment: str
 ) -> None:
-    """Nothing is deleted, whatever the target is said to be."""
+    """Nothing is deleted, whatever environment is given."""
     make(server, names, "development", environment)
     done = run_here("drop", "--yes")
     assert done.code == ExitCode.PROTECTED
@@ -58,10 +58,10 @@ def test_a_protected_database_stops_it(
     assert run_here("drop", "--yes", "--environment", environment).code == ExitCode.PROTECTED
 
 
-def test_it_asks_first_and_wants_a_prefix(
+def test_drop_asks_first_and_requires_a_prefix(
     here: Command, run_here: Command, server: Server, names: dict[str, str], target: Target
 ) -> None:
-    """Without a terminal and without --yes nothing is deleted; without a prefix everything would be."""
+    """Without a terminal and --yes, nothing is deleted; without a prefix, everything would be."""
     make(server, names, "ci")
     done = run_here("drop")
     assert done.code == ExitCode.USAGE

@@ -1,4 +1,4 @@
-"""Exporting a batch in the layouts of vendors' tools, and what LibreOffice makes of what is written."""
+"""Exporting a batch in vendors' layouts, and opening the files in LibreOffice."""
 
 import csv
 import json
@@ -55,18 +55,18 @@ def exported(batch: Batch, tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-# What is written.
+# Content.
 
 
-def test_the_standard_layout_is_the_workbook_that_generate_wrote(batch: Batch, exported: Callable[[str], Path]) -> None:
-    """Byte for byte, so that a workbook that was lost can be sent again."""
+def test_standard_layout_equals_the_workbook_of_generate(batch: Batch, exported: Callable[[str], Path]) -> None:
+    """Byte for byte, so that a lost workbook can be sent again."""
     path = exported(STANDARD)
     assert path.name == "spring.xlsx"
     assert path.read_bytes() == batch.workbook.read_bytes()
 
 
-def test_csv_has_the_workbooks_columns(cards: list[Card], exported: Callable[[str], Path]) -> None:
-    """UTF-8 without a mark, lines that end as RFC 4180 says, the spares told as such."""
+def test_csv_has_the_columns_of_the_workbook(cards: list[Card], exported: Callable[[str], Path]) -> None:
+    """UTF-8 without a byte order mark, line ends as in RFC 4180, spares marked."""
     path = exported("csv")
     assert path.name == "spring.csv"
     text = path.read_bytes().decode()
@@ -80,8 +80,8 @@ def test_csv_has_the_workbooks_columns(cards: list[Card], exported: Callable[[st
     ]
 
 
-def test_tagwriter_has_a_text_record_a_line(cards: list[Card], exported: Callable[[str], Path]) -> None:
-    """Semicolons, and the app's own titles; the description says which card it is."""
+def test_tagwriter_has_one_text_record_per_line(cards: list[Card], exported: Callable[[str], Path]) -> None:
+    """Semicolons, and the app's own titles; the description identifies the card."""
     path = exported("tagwriter")
     assert path.name == "spring.tagwriter.csv"
     labels = ["1", "2", "3", "4 spare", "5", "6", "7 spare"]
@@ -89,8 +89,8 @@ def test_tagwriter_has_a_text_record_a_line(cards: list[Card], exported: Callabl
     assert path.read_bytes().decode() == "".join(f"{line}\r\n" for line in [TAGWRITER, *lines])
 
 
-def test_gototags_has_one_sheet_of_text_without_formatting(cards: list[Card], exported: Callable[[str], Path]) -> None:
-    """A row a tag with the attributes of a text record."""
+def test_gototags_has_one_plain_sheet(cards: list[Card], exported: Callable[[str], Path]) -> None:
+    """One row for each tag, with the attributes of a text record."""
     path = exported("gototags")
     assert path.name == "spring.gototags.xlsx"
     book = openpyxl.load_workbook(path)
@@ -110,8 +110,8 @@ def test_gototags_has_one_sheet_of_text_without_formatting(cards: list[Card], ex
 
 
 @EACH_LAYOUT
-def test_the_same_batch_comes_out_the_same(batch: Batch, tmp_path: Path, layout: str) -> None:
-    """Byte for byte, whenever it is exported; only its owner can read it, and every UUID is in it."""
+def test_export_is_reproducible(batch: Batch, tmp_path: Path, layout: str) -> None:
+    """Byte for byte, at any time; the file is private and contains every UUID."""
     first, second = (
         export(batch.manifest, layout, export_path(batch.manifest.header, layout, tmp_path / name)).path
         for name in ("one", "two")
@@ -122,10 +122,8 @@ def test_the_same_batch_comes_out_the_same(batch: Batch, tmp_path: Path, layout:
 
 
 @pytest.mark.parametrize("layout", ["csv", "gototags"])
-def test_an_export_takes_hardly_more_memory_for_many_cards(
-    tmp_path: Path, peak_memory: Callable[..., int], layout: str
-) -> None:
-    """A batch streams through, however large it is."""
+def test_export_takes_constant_memory(tmp_path: Path, peak_memory: Callable[..., int], layout: str) -> None:
+    """A batch of any size is streamed."""
     code = """
 import sys
 from pathlib import Path
@@ -142,8 +140,8 @@ export(Manifest(path, header), sys.argv[1], path.with_suffix(".exported"))
     assert large < small * 1.25
 
 
-def test_an_export_is_never_written_over_another_file(batch: Batch, tmp_path: Path) -> None:
-    """A file that is there stays as it is."""
+def test_export_never_overwrites(batch: Batch, tmp_path: Path) -> None:
+    """An existing file is kept."""
     path = tmp_path / "spring.csv"
     path.write_text("theirs")
     with pytest.raises(FileError, match="already exists; dataloader never overwrites files"):
@@ -152,8 +150,8 @@ def test_an_export_is_never_written_over_another_file(batch: Batch, tmp_path: Pa
 
 
 @pytest.mark.parametrize("layout", [STANDARD, "gototags"])
-def test_a_workbook_can_be_encrypted(batch: Batch, tmp_path: Path, layout: str) -> None:
-    """With the password it is checked like any other; without, it is told as encrypted."""
+def test_exported_workbook_can_be_encrypted(batch: Batch, tmp_path: Path, layout: str) -> None:
+    """It is validated with the password; without, it is reported as encrypted."""
     path = export_path(batch.manifest.header, layout, tmp_path)
     export(batch.manifest, layout, path, password="correct horse")
     [checked] = validate([path], None, password="correct horse")
@@ -163,8 +161,8 @@ def test_a_workbook_can_be_encrypted(batch: Batch, tmp_path: Path, layout: str) 
 
 
 @pytest.mark.parametrize("layout", ["csv", "tagwriter"])
-def test_text_is_not_encrypted(batch: Batch, tmp_path: Path, layout: str) -> None:
-    """A password for a file that can't have one is refused, and nothing is written in the clear."""
+def test_csv_cannot_be_encrypted(batch: Batch, tmp_path: Path, layout: str) -> None:
+    """A password for a layout without encryption is refused, and nothing is written unencrypted."""
     path = tmp_path / "spring.csv"
     with pytest.raises(UsageError) as caught:
         export(batch.manifest, layout, path, password="correct horse")
@@ -187,24 +185,24 @@ def test_text_is_not_encrypted(batch: Batch, tmp_path: Path, layout: str) -> Non
         (STANDARD, ".", "spring.xlsx"),
     ],
 )
-def test_a_folder_or_a_file_can_be_named(batch: Batch, tmp_path: Path, layout: str, out: str, path: str) -> None:
-    """What ends like the layout's file is a file, unless there is a folder of this name."""
+def test_output_can_be_a_folder_or_file(batch: Batch, tmp_path: Path, layout: str, out: str, path: str) -> None:
+    """A name that ends like the layout's files is a file, unless there is such a folder."""
     (tmp_path / "there.csv").mkdir()
     assert export_path(batch.manifest.header, layout, Path(out)) == Path(path)
 
 
 @pytest.mark.parametrize(("layout", "out"), [("csv", "a.xlsx"), ("gototags", "a.csv"), (STANDARD, "a.csv")])
-def test_a_file_of_another_kind_is_refused(batch: Batch, layout: str, out: str) -> None:
-    """Nobody gets CSV under the name of a workbook."""
+def test_wrong_suffix_is_rejected(batch: Batch, layout: str, out: str) -> None:
+    """CSV is never written to a file named like a workbook."""
     with pytest.raises(UsageError, match=rf"^--out {out}: layout {layout} is a \.(csv|xlsx) file \("):
         export_path(batch.manifest.header, layout, Path(out))
 
 
-# Checking what was exported.
+# Validation.
 
 
-def test_an_exported_workbook_is_known_by_its_name(exported: Callable[[str], Path]) -> None:
-    """A workbook that generate wrote is another thing."""
+def test_exported_workbook_is_recognized_by_name(exported: Callable[[str], Path]) -> None:
+    """It is distinguished from a workbook of generate."""
     path = exported("gototags")
     assert layout_of(path) is get_layout("gototags")
     assert check_export(path, get_layout("gototags")) == 7
@@ -212,8 +210,8 @@ def test_an_exported_workbook_is_known_by_its_name(exported: Callable[[str], Pat
         assert layout_of(path.with_name(name)) is None
 
 
-def test_every_problem_of_an_exported_workbook_is_told(cards: list[Card], exported: Callable[[str], Path]) -> None:
-    """UUIDs that are none, or there twice, by row; other columns at once."""
+def test_exported_workbook_reports_every_problem(cards: list[Card], exported: Callable[[str], Path]) -> None:
+    """Invalid and duplicate UUIDs by row; wrong columns at once."""
     path = exported("gototags")
     book = openpyxl.load_workbook(path)
     sheet = book["Text Tags"]
@@ -238,8 +236,8 @@ def test_every_problem_of_an_exported_workbook_is_told(cards: list[Card], export
 
 
 @pytest.mark.parametrize("name", layout_names())
-def test_each_layout_is_right_and_told_in_the_documentation(name: str) -> None:
-    """It follows its schema, has a name of its own among files, and the page of layouts describes it."""
+def test_each_layout_is_valid_and_documented(name: str) -> None:
+    """It follows its schema, has its own file name, and is described on the page of layouts."""
     layout = get_layout(name)
     assert layout.name == name
     assert layout.suffix.endswith(".xlsx" if layout.is_workbook else ".csv")
@@ -248,19 +246,19 @@ def test_each_layout_is_right_and_told_in_the_documentation(name: str) -> None:
     assert all(f"`{column.title}`" in page for column in layout.columns)
 
 
-def test_no_two_layouts_are_written_to_the_same_file() -> None:
-    """Each layout has a suffix of its own."""
+def test_layouts_have_distinct_suffixes() -> None:
+    """No two layouts are written to the same file."""
     suffixes = [get_layout(name).suffix for name in layout_names()]
     assert len({*suffixes, ".xlsx"}) == len(suffixes) + 1
 
 
-def test_what_comes_back_can_be_found_by_its_title() -> None:
-    """The titles under which a UUID stands are known to whoever reads the file again."""
+def test_uuid_columns_are_recognized_when_they_come_back() -> None:
+    """Reconcile knows the titles of the UUID columns."""
     assert set(uuid_titles()) == {"UUID", "Text", "Content (http://....)"}
 
 
-def test_a_new_file_is_a_new_layout(batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing else needs to be changed for one more; a file that breaks a rule is told, and what rule."""
+def test_new_layout_needs_only_a_file(batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else has to change; an invalid file is reported with the broken rule."""
     folder = tmp_path / "layouts"
     shutil.copytree(layouts_dir(), folder, ignore=shutil.ignore_patterns("*.py*", "__pycache__"))
     described = {
@@ -291,8 +289,8 @@ def test_a_new_file_is_a_new_layout(batch: Batch, tmp_path: Path, monkeypatch: p
 # The command.
 
 
-def test_a_layout_of_ones_own_is_a_file(batch: Batch, here: Command, tmp_path: Path) -> None:
-    """The example of docs/own-layout.md works as it is; a mistake is named with its rule, a slip with a suggestion."""
+def test_own_layout_can_be_a_file(batch: Batch, here: Command, tmp_path: Path) -> None:
+    """The example of docs/own-layout.md works; errors name the broken rule, and typos get a suggestion."""
     page = (Path(__file__).parents[2] / "docs" / "own-layout.md").read_text("utf-8")
     own = tmp_path / "my.json5"
     own.write_text(page.partition("```json5\n")[2].partition("```")[0])
@@ -313,8 +311,8 @@ def test_a_layout_of_ones_own_is_a_file(batch: Batch, here: Command, tmp_path: P
 
 
 @EACH_LAYOUT
-def test_the_command_says_what_it_wrote(batch: Batch, here: Command, layout: str) -> None:
-    """Text for people, one object for programs; the second time the file is there."""
+def test_export_command_reports_its_output(batch: Batch, here: Command, layout: str) -> None:
+    """As text and JSON; running it again is refused."""
     path = export_path(batch.manifest.header, layout, Path("out"))
     arguments = ("export", batch.manifest.path, "--layout", layout, "--out")
     done = here(*arguments, "out", "--chip", "ultralight")
@@ -341,8 +339,8 @@ def test_the_command_says_what_it_wrote(batch: Batch, here: Command, layout: str
     assert done.code == (ExitCode.OK if path.suffix == ".xlsx" else ExitCode.INPUT)
 
 
-def test_the_command_encrypts(batch: Batch, here: Command, tmp_path: Path) -> None:
-    """With a password file, and says so; not for text."""
+def test_export_command_encrypts(batch: Batch, here: Command, tmp_path: Path) -> None:
+    """With a password file, with a message; not for CSV."""
     (tmp_path / "password").write_text("correct horse\n")
     (tmp_path / "password").chmod(0o600)
     arguments = ("export", batch.manifest.path, "--password-file", "password", "--layout")
@@ -355,8 +353,8 @@ def test_the_command_encrypts(batch: Batch, here: Command, tmp_path: Path) -> No
     assert (done.code, done.stdout) == (ExitCode.USAGE, "")
 
 
-def test_a_manifest_that_is_wrong_is_not_exported(batch: Batch, here: Command, tmp_path: Path) -> None:
-    """The whole manifest is checked before a file is made."""
+def test_invalid_manifest_is_not_exported(batch: Batch, here: Command, tmp_path: Path) -> None:
+    """The whole manifest is checked before a file is created."""
     changed = tmp_path / "changed.batch.jsonl"
     changed.write_bytes(batch.manifest.path.read_bytes().replace(b'"number":3', b'"number":8'))
     done = here("export", changed, "--layout", "csv", "--out", "out")
@@ -365,21 +363,19 @@ def test_a_manifest_that_is_wrong_is_not_exported(batch: Batch, here: Command, t
     assert not (tmp_path / "out").exists()
 
 
-def test_a_manifest_that_changes_while_it_is_exported_leaves_no_file(batch: Batch, tmp_path: Path) -> None:
-    """A file is whole, or not there."""
+def test_manifest_that_changes_during_export_leaves_no_file(batch: Batch, tmp_path: Path) -> None:
+    """A file is complete or missing."""
     batch.manifest.path.write_bytes(batch.manifest.path.read_bytes().replace(b'"number":7', b'"number":9'))
     with pytest.raises(DataloaderError, match="has changed since it was checked"):
         export(batch.manifest, "csv", tmp_path / "out" / "spring.csv")
     assert list((tmp_path / "out").iterdir()) == []
 
 
-# What a spreadsheet program makes of it.
+# LibreOffice.
 
 
-def test_libreoffice_reads_and_keeps_the_workbook(
-    office: Office, batch: Batch, cards: list[Card], tmp_path: Path
-) -> None:
-    """Every UUID is intact as CSV; saved as a workbook again it keeps the locks and the drop-down, and is right."""
+def test_libreoffice_preserves_the_workbook(office: Office, batch: Batch, cards: list[Card], tmp_path: Path) -> None:
+    """Every UUID is intact in CSV; saved as a workbook, it keeps protection and drop-down lists, and is valid."""
     text = office.save(batch.workbook, tmp_path / "saved.csv").read_text("utf-8")
     assert list(csv.reader(StringIO(text))) == [
         [column.title for column in COLUMNS],
@@ -399,7 +395,7 @@ def test_libreoffice_reads_and_keeps_the_workbook(
     assert {cell.number_format for row in sheet["A2:G8"] for cell in row} == {"@"}
     [choice] = sheet.data_validations.dataValidation
     assert (choice.type, choice.formula1, str(choice.sqref)) == ("list", '"ok,failed,spare"', "F2:F8")
-    # Without a window there is no frozen row to be kept.
+    # Without a window, the frozen row is not preserved.
     assert sheet.print_title_rows == "$1:$1"
     assert sheet.page_setup.orientation == "landscape"
 

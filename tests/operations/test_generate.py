@@ -33,25 +33,25 @@ TAKEN = "already exists; dataloader never overwrites files (choose another name 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where batches go; made when it is needed."""
+    """The folder for batches; created when needed."""
     return tmp_path / "batches"
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names of all that is in a folder, hidden files too."""
+    """Return the names of all files in a folder, including hidden ones."""
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 def finals(folder: Path) -> list[str]:
-    """Return the names in a folder that a person would take for a batch's."""
+    """Return the names of files in a folder that look like a batch's."""
     return [name for name in names(folder) if not name.startswith(".")]
 
 
-# What is written.
+# Content.
 
 
-def test_a_batch_is_a_manifest_and_the_workbook_made_from_it(folder: Path) -> None:
-    """Both files are whole, say the same, and are their owner's only."""
+def test_generate_writes_manifest_and_workbook(folder: Path) -> None:
+    """Both files are complete, agree, and are private."""
     batch = generate("spring", SHARES, folder)
     assert names(folder) == ["spring.batch.jsonl", "spring.xlsx"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
@@ -68,14 +68,14 @@ def test_a_batch_is_a_manifest_and_the_workbook_made_from_it(folder: Path) -> No
 
 
 def test_two_batches_have_no_card_in_common(folder: Path) -> None:
-    """The same order, minted twice, gives other UUIDs and another time."""
+    """The same command run twice gives other UUIDs and another time."""
     first, second = (generate(name, {"empty": 200}, folder).manifest for name in ("first", "second"))
     assert {card.uuid for card in first.cards()}.isdisjoint(card.uuid for card in second.cards())
     assert first.header.digest != second.header.digest
 
 
-def test_a_seeded_batch_is_reproducible_byte_for_byte(folder: Path) -> None:
-    """The same name, shares and seed give the same two files anywhere; the manifest says that it is reproducible."""
+def test_seeded_batch_is_reproducible(folder: Path) -> None:
+    """The same name, snapsets and seed give the same two files; the manifest contains the seed."""
     one, other = generate("ci", SHARES, folder / "one", seed=42), generate("ci", SHARES, folder / "other", seed=42)
     assert one.manifest.path.read_bytes() == other.manifest.path.read_bytes()
     assert one.workbook.read_bytes() == other.workbook.read_bytes()
@@ -86,8 +86,8 @@ def test_a_seeded_batch_is_reproducible_byte_for_byte(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, MAX_SAFE_INTEGER])
-def test_a_seed_is_kept_exactly(folder: Path, seed: int) -> None:
-    """Whoever reads the manifest, with any program, finds the seed that was given, 0 too, and can use it again."""
+def test_seed_is_stored_exactly(folder: Path, seed: int) -> None:
+    """Any program reads the given seed from the manifest, also 0, and can use it again."""
     batch = generate("ci", {"empty": 1}, folder, seed=seed)
     assert read_manifest(batch.manifest.path).header.seed == seed
     again = generate("ci", {"empty": 1}, folder / "again", seed=seed)
@@ -95,15 +95,15 @@ def test_a_seed_is_kept_exactly(folder: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, MAX_SAFE_INTEGER + 1, 2**64])
-def test_a_seed_that_could_not_be_kept_is_refused(folder: Path, seed: int) -> None:
-    """A seed beyond what JSON holds exactly, or a negative one, which would mean its positive, is refused."""
+def test_seed_that_cannot_be_stored_exactly_is_rejected(folder: Path, seed: int) -> None:
+    """Seeds beyond JSON's exact integers, and negative ones, which would equal positive ones."""
     with pytest.raises(InputError, match=rf"^seed {seed}: is not between 0 and 2\*\*53 - 1 \(choose another\)$"):
         generate("ci", {"empty": 1}, folder, seed=seed)
     assert names(folder) == []
 
 
-def test_progress_is_told_for_each_card_in_each_file(folder: Path) -> None:
-    """Whoever shows progress hears of each card twice: once for the manifest, once for the workbook."""
+def test_generate_reports_progress_for_each_file(folder: Path) -> None:
+    """The callback is called twice for each card: for the manifest and for the workbook."""
     seen = 0
 
     def on_card() -> None:
@@ -114,8 +114,8 @@ def test_progress_is_told_for_each_card_in_each_file(folder: Path) -> None:
     assert seen == 14
 
 
-def test_spares_come_on_top_of_each_snapsets_cards(folder: Path) -> None:
-    """They are cards like the others, the last ones of their snapset's, and the manifest says which they are."""
+def test_spares_are_added_to_each_snapset(folder: Path) -> None:
+    """They are the last cards of their snapset, and the manifest says which ones they are."""
     batch = generate(
         "spring", {"snapset_1a": 4, "snapset_3": 2, "empty": 3}, folder, spares={"snapset_1a": 1, "empty": 2}
     )
@@ -134,21 +134,21 @@ def test_spares_come_on_top_of_each_snapsets_cards(folder: Path) -> None:
         ({"a": 301, "b": 1}, Fraction(2, 100), {"a": 7, "b": 1}),
         ({"a": 1}, Fraction(100, 100), {"a": 1}),
         ({"a": 999_000}, Fraction(1, 1000), {"a": 999}),
-        # 29 % of 100 is 29, which binary fractions would make 30.
+        # 29 % of 100 is 29; binary fractions would give 30.
         ({"a": 100}, Fraction("29") / 100, {"a": 29}),
         ({"a": 300, "b": 200}, Fraction(0), {}),
     ],
 )
-def test_each_snapset_gets_its_share_of_spares_rounded_up(
+def test_spares_are_rounded_up_for_each_snapset(
     shares: dict[str, int], portion: Fraction, spares: dict[str, int]
 ) -> None:
-    """However few cards a snapset has, one of them can fail."""
+    """However few cards a snapset has, one of them may fail."""
     assert spares_of(shares, portion) == spares
 
 
 @pytest.mark.parametrize("said", ["8", "2%", "1.5%"])
-def test_the_command_tells_of_spares(folder: Path, here: Command, said: str) -> None:
-    """A count is shared out among the snapsets, a percentage is taken of each; text and JSON say what it came to."""
+def test_generate_command_reports_spares(folder: Path, here: Command, said: str) -> None:
+    """A count is divided among the snapsets, a percentage applies to each; text and JSON show the result."""
     asked = ("--cards", 400, "--snapset", "snapset_1a=300", "--snapset", "empty", "--spares", said, "--out", folder)
     each = {"8": (6, 2), "2%": (6, 2), "1.5%": (5, 2)}[said]
     done = here("generate", "spring", *asked)
@@ -164,16 +164,16 @@ def test_the_command_tells_of_spares(folder: Path, here: Command, said: str) -> 
     )
 
 
-def test_the_command_checks_the_chip(folder: Path, here: Command) -> None:
-    """It says what a card takes of the chip's memory, and what is left."""
+def test_generate_command_checks_the_chip(folder: Path, here: Command) -> None:
+    """It prints the size of a record and the free memory of the chip."""
     done = here("generate", "spring", "--cards", 3, "--chip", "ntag213", "--out", folder)
     assert done.stdout.splitlines()[-1] == "chip      NTAG213: a card takes 46 of its 144 bytes, 98 are left"
     done = here("generate", "summer", "--cards", 3, "--chip", "ultralight", "--out", folder, "--json")
     assert done.data["chip"] == {"name": "ultralight", "memory": 48, "needed": 46, "left": 2}
 
 
-def test_the_command_encrypts_the_workbook(folder: Path, tmp_path: Path, here: Command) -> None:
-    """With a password file the workbook can be opened with the password alone; the manifest stays readable."""
+def test_generate_command_encrypts_the_workbook(folder: Path, tmp_path: Path, here: Command) -> None:
+    """With a password file, the workbook needs the password; the manifest is readable."""
     (tmp_path / "password").write_text("correct horse\n")
     (tmp_path / "password").chmod(0o600)
     done = here("generate", "spring", "--cards", 3, "--out", folder, "--password-file", "password")
@@ -191,8 +191,8 @@ def test_the_command_encrypts_the_workbook(folder: Path, tmp_path: Path, here: C
 
 
 @pytest.mark.parametrize("name", ["generate", "export", "validate", "reconcile"])
-def test_a_password_that_others_can_read_is_warned_of(here: Command, tmp_path: Path, name: str) -> None:
-    """Every command that reads a workbook's password from a file says so where the file's mode lets others in."""
+def test_password_file_readable_by_others_is_a_warning(here: Command, tmp_path: Path, name: str) -> None:
+    """Every command that reads a workbook password from a file warns about its mode."""
     password = tmp_path / "password"
     password.write_text("correct horse\n")
     password.chmod(0o600)
@@ -218,8 +218,8 @@ def test_a_password_that_others_can_read_is_warned_of(here: Command, tmp_path: P
     "name",
     ["", ".", "..", "../x", "/abs", "a/b", "nul\0", ".hidden", "-x", "_x", "a b", "a\n", "ä", "x" * 101, "a\\b", "a:b"],
 )
-def test_a_name_that_could_leave_its_folder_is_refused(folder: Path, name: str) -> None:
-    """A batch's name becomes a file's: no folders, no hidden files, no blanks, at most a hundred characters."""
+def test_batch_name_cannot_leave_its_folder(folder: Path, name: str) -> None:
+    """A batch name is used for files: no folders, hidden files or spaces, at most a hundred characters."""
     with pytest.raises(InputError) as caught:
         generate(name, SHARES, folder)
     assert str(caught.value) == (
@@ -230,8 +230,8 @@ def test_a_name_that_could_leave_its_folder_is_refused(folder: Path, name: str) 
 
 
 @pytest.mark.parametrize("name", ["CON", "con", "nul", "Aux.2021", "prn.", "COM1", "lpt9.a.b", "spring.", "spring.."])
-def test_a_name_that_is_no_files_to_windows_is_refused(here: Command, folder: Path, name: str) -> None:
-    """The files go to vendors, whose machines take such a name for a printer, or leave out the dot at its end."""
+def test_batch_name_must_be_valid_on_windows(here: Command, folder: Path, name: str) -> None:
+    """Vendors' machines treat some names as devices, or drop a trailing dot."""
     with pytest.raises(InputError, match=f"batch name {name!r}: is a device's name to Windows, or ends with a dot"):
         generate(name, SHARES, folder)
     assert here("generate", name, "--cards", 3, "--out", folder).code == ExitCode.INPUT
@@ -239,24 +239,24 @@ def test_a_name_that_is_no_files_to_windows_is_refused(here: Command, folder: Pa
 
 
 @pytest.mark.parametrize("name", ["a", "0", "x" * 100, "library-2021.v2_final", "console", "com", "com10", "a.nul"])
-def test_an_ordinary_name_is_taken(folder: Path, name: str) -> None:
-    """Letters, digits, dots, hyphens and underscores make a name, and the files are named so."""
+def test_ordinary_batch_name_is_accepted(folder: Path, name: str) -> None:
+    """Letters, digits, dots, hyphens and underscores are allowed, and used for the files."""
     check_name(name)
     generate(name, {"empty": 1}, folder)
     assert names(folder) == [f"{name}.batch.jsonl", f"{name}.xlsx"]
 
 
 @pytest.mark.parametrize("shares", [{}, {"empty": 0}, {"empty": 1_000_001}, {"empty": 600_000, "snapset_3": 600_000}])
-def test_a_batch_of_no_cards_or_too_many_is_refused(folder: Path, shares: dict[str, int]) -> None:
-    """One to a million cards make a batch; nothing is written for any other number."""
+def test_batch_size_is_limited(folder: Path, shares: dict[str, int]) -> None:
+    """One to a million cards; otherwise nothing is written."""
     with pytest.raises(InputError, match=r" cards: a batch has 1 to 1,000,000 cards \(make several batches\)$"):
         generate("spring", shares, folder)
     assert names(folder) == []
 
 
 @pytest.mark.parametrize("taken", ["spring.batch.jsonl", "spring.xlsx"])
-def test_a_batch_is_never_written_over_another_file(folder: Path, taken: str) -> None:
-    """A manifest or workbook that is there stays, byte for byte, and not a card is minted."""
+def test_generate_never_overwrites(folder: Path, taken: str) -> None:
+    """An existing manifest or workbook is kept, byte for byte, and no card is minted."""
     folder.mkdir()
     (folder / taken).write_bytes(b"theirs")
     with pytest.raises(FileError) as caught:
@@ -272,10 +272,10 @@ def test_a_batch_is_never_written_over_another_file(folder: Path, taken: str) ->
 
 
 @pytest.mark.parametrize("links", ["hard links", "no hard links", "renames only"])
-def test_of_several_that_mint_the_same_name_at_once_one_wins(
+def test_concurrent_generates_of_one_name_have_one_winner(
     folder: Path, monkeypatch: pytest.MonkeyPatch, links: str
 ) -> None:
-    """Both files that are left are of one batch and whole; the other runs are told that they stand already."""
+    """The two files are complete and of one batch; the other runs are told that they already exist."""
 
     def refuse(source: str, target: str) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM), source, None, target)
@@ -310,7 +310,7 @@ def test_of_several_that_mint_the_same_name_at_once_one_wins(
     assert openpyxl.load_workbook(batch.workbook)["Batch"]["B4"].value == batch.manifest.header.digest
 
 
-# How many cards start with each snapset.
+# The number of cards for each snapset.
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_of_several_that_mint_the_same_name_at_once_one_wins(
 def test_snapsets_share_the_cards(
     snapsets: Snapsets, cards: int, wanted: dict[str, int | None], shares: dict[str, int]
 ) -> None:
-    """Counts are as given, one snapset may take what is left, and without any all cards start empty."""
+    """Counts are used as given, one snapset may get the rest, and without any all cards are empty."""
     assert list(share_out(cards, wanted, snapsets).items()) == list(shares.items())
 
 
@@ -351,17 +351,17 @@ def test_snapsets_share_the_cards(
         ),
     ],
 )
-def test_counts_that_do_not_add_up_are_refused(
+def test_counts_that_do_not_add_up_are_rejected(
     snapsets: Snapsets, cards: int, wanted: dict[str, int | None], said: str
 ) -> None:
-    """Cards are never left out or added to make counts fit, and each snapset gets at least one."""
+    """Cards are never added or dropped to make counts fit, and each snapset gets at least one."""
     with pytest.raises(InputError) as caught:
         share_out(cards, wanted, snapsets)
     assert str(caught.value) == f"--snapset {said} (correct the counts)"
 
 
-def test_every_wrong_share_is_told(snapsets: Snapsets) -> None:
-    """Unknown snapsets, with those there are, and counts of nothing come in one error."""
+def test_every_invalid_share_is_reported(snapsets: Snapsets) -> None:
+    """Unknown snapsets, with the known ones, and counts of zero are in one error."""
     with pytest.raises(InputError) as caught:
         share_out(5, {"snapset_9": 3, "snapset_3": 0, "snapset_1a": -1, "": None}, snapsets)
     lines = str(caught.value).splitlines()
@@ -377,13 +377,13 @@ def test_every_wrong_share_is_told(snapsets: Snapsets) -> None:
 
 
 @pytest.mark.parametrize("cards", [0, -5, 1_000_001])
-def test_the_number_of_cards_is_checked_first(snapsets: Snapsets, cards: int) -> None:
-    """No cards, or too many, are refused whatever the snapsets."""
+def test_number_of_cards_is_checked_first(snapsets: Snapsets, cards: int) -> None:
+    """Zero or too many cards are rejected, whatever the snapsets."""
     with pytest.raises(InputError, match=rf"^{cards} cards: a batch has 1 to 1,000,000 cards "):
         share_out(cards, {}, snapsets)
 
 
-# A process that is stopped in the middle.
+# A killed process.
 
 STOPPED = """
 import sys
@@ -404,8 +404,8 @@ generate("spring", {"empty": 5000}, Path("batches"), on_card=on_card)
 
 
 @pytest.mark.parametrize("card", [1, 4999, 5001, 10_000])
-def test_a_killed_run_leaves_no_file_that_looks_whole(tmp_path: Path, folder: Path, card: int) -> None:
-    """However far it had come, no batch's file is there afterwards, and the same name can be minted again."""
+def test_killed_generate_leaves_no_partial_file(tmp_path: Path, folder: Path, card: int) -> None:
+    """However far it got, there is no batch file, and the same name can be used again."""
     with subprocess.Popen(
         [sys.executable, "-c", STOPPED, str(card)],
         cwd=tmp_path,
@@ -417,15 +417,15 @@ def test_a_killed_run_leaves_no_file_that_looks_whole(tmp_path: Path, folder: Pa
         process.send_signal(signal.SIGKILL)
         assert process.wait(30) == -signal.SIGKILL
     assert finals(folder) == []
-    # What was left in the middle is hidden, and nobody else's to read.
+    # Leftovers are hidden and private.
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     batch = generate("spring", {"empty": 5}, folder)
     assert finals(folder) == ["spring.batch.jsonl", "spring.xlsx"]
     assert read_manifest(batch.manifest.path).header.cards == 5
 
 
-def test_a_finished_run_is_whole_on_the_disk(tmp_path: Path, folder: Path) -> None:
-    """A run that is let go on after being held up ends with both files, and nothing else."""
+def test_finished_generate_is_complete_on_disk(tmp_path: Path, folder: Path) -> None:
+    """A run that continues after a pause ends with both files and nothing else."""
     done = subprocess.run(
         [sys.executable, "-c", STOPPED, "7000"], check=True, cwd=tmp_path, input=b"", capture_output=True, timeout=60
     )
@@ -450,8 +450,8 @@ finally:
 
 
 @pytest.mark.parametrize(("cards", "room"), [(2000, 50_000), (5, 3000)], ids=["in the manifest", "in the workbook"])
-def test_a_full_disk_ends_in_one_line_and_leaves_nothing(folder: Path, tmp_path: Path, cards: int, room: int) -> None:
-    """Where the disk has no room for a batch the exit code is 4, one line says so, and no part of it is left."""
+def test_full_disk_is_one_line_and_leaves_nothing(folder: Path, tmp_path: Path, cards: int, room: int) -> None:
+    """If the disk is full, the exit code is 4, one line says so, and no file is left."""
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(room), "generate", "spring", "--cards", str(cards), "--out", "batches"],
         check=False,
@@ -470,8 +470,8 @@ def test_a_full_disk_ends_in_one_line_and_leaves_nothing(folder: Path, tmp_path:
     assert names(folder) == []
 
 
-def test_the_command_mints_and_tells_where(folder: Path, command: Command) -> None:
-    """It prints the counts and both paths, and what to keep."""
+def test_generate_command_reports_its_files(folder: Path, command: Command) -> None:
+    """It prints the counts, both paths, and what to keep."""
     shares = ("--snapset", "snapset_1a=6", "--snapset", "empty")
     done = command("generate", "spring", "--cards", 10, *shares, "--out", folder)
     assert (done.code, done.stderr) == (ExitCode.OK, "")
@@ -485,8 +485,8 @@ def test_the_command_mints_and_tells_where(folder: Path, command: Command) -> No
     assert header.seed is None
 
 
-def test_the_command_tells_programs_as_json(tmp_path: Path, command: Command) -> None:
-    """With --json one object says what was minted; files go to the current folder where none is named."""
+def test_generate_command_prints_json(tmp_path: Path, command: Command) -> None:
+    """With --json, one object describes the batch; files go to the current folder by default."""
     done = command("generate", "ci", "--cards", 3, "--seed", 7, "--json")
     header = read_header(tmp_path / "ci.batch.jsonl")
     assert (done.code, done.stderr, header.seed) == (ExitCode.OK, "", 7)
@@ -504,8 +504,8 @@ def test_the_command_tells_programs_as_json(tmp_path: Path, command: Command) ->
     }
 
 
-def test_running_the_command_again_changes_nothing(folder: Path, command: Command) -> None:
-    """Nothing that was minted is minted again: the second run refuses, and the files stay as they are."""
+def test_generate_command_refuses_to_run_again(folder: Path, command: Command) -> None:
+    """Nothing is minted again: the second run is refused, and the files are unchanged."""
     arguments = ("generate", "spring", "--cards", 10, "--out", folder)
     assert command(*arguments).code == ExitCode.OK
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
@@ -596,10 +596,10 @@ REFUSED: dict[str, tuple[list[str], ExitCode, str]] = {
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), REFUSED.values(), ids=REFUSED)
-def test_the_command_refuses_in_one_line_and_writes_nothing(
+def test_generate_command_refuses_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: ExitCode, message: str
 ) -> None:
-    """Whatever is wrong, the exit code and the message say it, and no file is made."""
+    """The exit code and message say what is wrong, and no file is created."""
     (tmp_path / "file").write_text("x")
     (tmp_path / "lines").write_text("one\ntwo\n")
     assert run(["generate", *arguments]) == code
@@ -611,8 +611,8 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(
     assert names(tmp_path) == ["file", "lines"]
 
 
-def test_an_umask_of_the_user_does_not_matter(folder: Path, tmp_path: Path) -> None:
-    """However generous the user's own setting, a batch is its owner's only."""
+def test_generate_ignores_the_umask(folder: Path, tmp_path: Path) -> None:
+    """With any umask, a batch is private."""
     before = os.umask(0)
     try:
         batch = generate("spring", {"empty": 1}, folder)

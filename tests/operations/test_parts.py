@@ -1,4 +1,4 @@
-"""Loading in parts, from several machines, and how databases are laid out."""
+"""Loading in parts from several machines, and the layout of databases."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ from tests.support.server import databases, sequences, snapshot
 
 
 def start(manifest: Path, part: str, on_target: list[str], credentials: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a loader of one part, as on a machine of its own."""
+    """Start a load of one part, as on another machine."""
     return subprocess.Popen(
         [sys.executable, "-m", "dataloader", "load", str(manifest), "--part", part, "--quiet", *on_target],
         env={**environ, **credentials},
@@ -33,7 +33,7 @@ def start(manifest: Path, part: str, on_target: list[str], credentials: dict[str
 
 
 @given(cards=st.integers(1, 1_000_000), count=st.integers(1, 5000))
-def test_parts_of_any_number_are_the_whole_batch_once(cards: int, count: int) -> None:
+def test_parts_cover_the_batch_exactly_once(cards: int, count: int) -> None:
     """Each card is in exactly one part, however many parts there are."""
     bounds = [Part(index, count).bounds(cards) for index in range(1, count + 1)]
     assert bounds[0][0] == 0
@@ -42,7 +42,7 @@ def test_parts_of_any_number_are_the_whole_batch_once(cards: int, count: int) ->
 
 
 @THOROUGH
-def test_parts_loaded_at_once_and_again_are_one_whole_load(
+def test_concurrent_parts_are_one_complete_load(
     server: Server,
     target: Target,
     tmp_path: Path,
@@ -50,7 +50,7 @@ def test_parts_loaded_at_once_and_again_are_one_whole_load(
     on_target: list[str],
     credentials: dict[str, str],
 ) -> None:
-    """Three processes, a part each, at once, then again in another order: nothing is left for a whole load."""
+    """Three processes load a part each, at once, then again in another order: a full load finds nothing to do."""
     batch = generate("parts", {"snapset_1a": 700, "empty": 401}, tmp_path / "batches")
     loaders = [start(batch.manifest.path, f"{index}/3", on_target, credentials) for index in (3, 1, 2)]
     assert [loader.wait(120) for loader in loaders] == [0, 0, 0]
@@ -68,9 +68,7 @@ def test_parts_loaded_at_once_and_again_are_one_whole_load(
     assert not any("_conflicts" in document for documents in everything.values() for document in documents.values())
 
 
-def test_a_part_loads_its_share_and_nothing_else(
-    server: Server, target: Target, batch: Batch, snapsets: Snapsets
-) -> None:
+def test_part_loads_only_its_cards(server: Server, target: Target, batch: Batch, snapsets: Snapsets) -> None:
     """Part 2 of 3 of 60 cards is cards 21 to 40."""
     load(server, target, all_sources(target, [batch.manifest], snapsets, Part(2, 3)))
     held = {doc_id for documents in snapshot(server, target).values() for doc_id in documents}
@@ -80,10 +78,10 @@ def test_a_part_loads_its_share_and_nothing_else(
     assert not any(any(share) for share in shares[:20] + shares[40:])
 
 
-def test_a_kubernetes_job_index_says_which_part(
+def test_kubernetes_job_index_selects_the_part(
     command: Command, target: Target, batch: Batch, on_target: list[str], credentials: dict[str, str]
 ) -> None:
-    """``--parts 3`` in the pod of index 0 is the first part; each card of it is a document a kind."""
+    """``--parts 3`` in the pod of index 0 is the first part; each card gives one document of each kind."""
     env = {**credentials, "JOB_COMPLETION_INDEX": "0"}
     completed = command("load", batch.manifest.path, "--parts", "3", "--json", *on_target, env=env)
     again = command("load", batch.manifest.path, "--part", "1/3", "--json", *on_target, env=credentials)
@@ -103,18 +101,18 @@ def test_a_kubernetes_job_index_says_which_part(
         (["--part", "1/3", "--parts", "3"], {"JOB_COMPLETION_INDEX": "0"}, "exclude each other"),
     ],
 )
-def test_a_part_that_is_none_is_refused(
+def test_invalid_part_is_rejected(
     command: Command, batch: Batch, options: list[str], env: dict[str, str], said: str
 ) -> None:
-    """A slip in naming the part is an error before anything is asked of a server."""
+    """A mistake in the part is an error before any request is made."""
     completed = command("load", batch.manifest.path, "--url", "http://127.0.0.1:1", *options, env=env)
     assert completed.code == 2
     assert said in completed.stderr
     assert len(completed.stderr.splitlines()) == 1
 
 
-def test_databases_are_laid_out_as_asked(server: Server, target: Target, sources: list[Source]) -> None:
-    """Shards and replicas are CouchDB's q and n; a server that has none takes the database all the same."""
+def test_databases_get_the_requested_layout(server: Server, target: Target, sources: list[Source]) -> None:
+    """Shards and replicas are CouchDB's q and n; other servers ignore them."""
     load(server, target, sources, layout=DatabaseLayout(shards=3, replicas=1))
     for database in databases(server, target).values():
         info: dict[str, Any] = database.info() or {}
@@ -123,7 +121,7 @@ def test_databases_are_laid_out_as_asked(server: Server, target: Target, sources
         assert info["doc_count"] > 0
 
 
-def test_more_documents_get_more_shards_and_few_get_the_servers_own_number() -> None:
-    """Up to a million documents the server's default is sensible."""
+def test_number_of_shards_grows_with_documents() -> None:
+    """Up to a million documents, the server's default is used."""
     numbers = [sensible_shards(documents) for documents in (1, 1_000_000, 1_000_001, 10_000_000, 10_000_001)]
     assert numbers == [None, None, 8, 8, 16]

@@ -1,4 +1,4 @@
-"""Plans: what a load would do, told without doing it."""
+"""Plans: what a load would do, without doing it."""
 
 import json
 from dataclasses import replace
@@ -19,18 +19,18 @@ from tests.support.records import FONT_SIZE, Place, access_of, digest, documents
 from tests.support.server import databases, delete, get, put, sequences, snapshot
 
 SIZES = {"large": 18, "larger": 24.5}
-# For what does not depend on the model, one of them; it need not be the same for all.
+# One model is enough for what does not depend on the model; any will do.
 
 
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory: pytest.TempPathFactory) -> Snapsets:
-    """Two snapsets of the tests' own."""
+    """Two snapsets for these tests."""
     return write_snapsets(tmp_path_factory.mktemp("snapsets") / "sizes", SIZES)
 
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Snapsets:
-    """The same after somebody has changed one of them, with which two cards start."""
+    """The same with one snapset edited, with which two cards start."""
     return write_snapsets(tmp_path_factory.mktemp("snapsets") / "changed", SIZES | {"larger": 30})
 
 
@@ -41,12 +41,12 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def counts(result: Plan) -> dict[str, int]:
-    """Return a plan's states that have come up."""
+    """Return the counts of a plan's states."""
     return {state.value: result.count(state) for state in State if result.count(state)}
 
 
 def meddle(server: Server, target: Target, few: Manifest, sizes: Snapsets) -> dict[str, Place]:
-    """Load, then do to five cards what may happen to them; return where each state has come about."""
+    """Load, then change five cards in different ways; return the documents of each state."""
     keys = [card.uuid for card in few.cards()]
     model = target.model.name
     places = {
@@ -81,8 +81,8 @@ def _without(source: Source, doc_id: str) -> Source:
     return replace(source, documents=lambda: (each for each in source.documents() if each["_id"] != doc_id))
 
 
-def test_an_empty_server_lacks_everything(server: Server, target: Target, sources: list[Source]) -> None:
-    """All databases are missing and all documents absent; a plan makes none of them."""
+def test_everything_is_absent_on_an_empty_server(server: Server, target: Target, sources: list[Source]) -> None:
+    """All databases are missing and all documents absent; a plan creates none."""
     result = plan(server, target, sources)
     assert result.missing_databases == [target.database(name) for name in target.model.databases]
     assert counts(result) == {"absent": result.documents}
@@ -90,8 +90,8 @@ def test_an_empty_server_lacks_everything(server: Server, target: Target, source
     assert not any(database.exists() for database in databases(server, target).values())
 
 
-def test_one_missing_database_is_named(server: Server, target: Target, sources: list[Source]) -> None:
-    """What is there is asked, what is not there is all absent."""
+def test_missing_database_is_named(server: Server, target: Target, sources: list[Source]) -> None:
+    """Documents of existing databases are checked; those of missing ones are absent."""
     first, *rest = target.model.databases
     server.database(target.database(first)).create()
     result = plan(server, target, sources)
@@ -99,8 +99,8 @@ def test_one_missing_database_is_named(server: Server, target: Target, sources: 
     assert counts(result) == {"absent": result.documents}
 
 
-def test_after_a_load_there_is_nothing_to_do(server: Server, target: Target, sources: list[Source]) -> None:
-    """Every document is unchanged, and no database missing."""
+def test_nothing_to_do_after_a_load(server: Server, target: Target, sources: list[Source]) -> None:
+    """Every document is unchanged, and no database is missing."""
     loaded = load(server, target, sources)
     result = plan(server, target, sources)
     assert result.missing_databases == []
@@ -110,10 +110,10 @@ def test_after_a_load_there_is_nothing_to_do(server: Server, target: Target, sou
     } == {name: {kind: outcomes.total() for kind, outcomes in kinds.items()} for name, kinds in loaded.outcomes.items()}
 
 
-def test_every_state_is_counted_where_it_is(
+def test_every_state_is_counted(
     server: Server, target: Target, few: Manifest, sizes: Snapsets, changed: Snapsets
 ) -> None:
-    """States are counted by database and kind, and those in need of a look are named with their leaves."""
+    """States are counted by database and kind; documents that need a decision are listed with their leaves."""
     places = meddle(server, target, few, sizes)
     named: list[tuple[str, str, str, int]] = []
 
@@ -123,7 +123,7 @@ def test_every_state_is_counted_where_it_is(
 
     result = plan(server, target, all_sources(target, [few], changed), on_finding=on_finding)
 
-    # The snapset's own document and its two cards' sets; then what has been done, and the views.
+    # The snapset's own document and its two cards' sets; then the edits, and the views.
     outdated = 3
     assert counts(result) == {
         "absent": 2,
@@ -155,20 +155,18 @@ def test_every_state_is_counted_where_it_is(
     assert len(named) == 4 + outdated
 
 
-def test_a_plan_writes_nothing(
-    server: Server, target: Target, few: Manifest, sizes: Snapsets, changed: Snapsets
-) -> None:
-    """Documents, revisions, update sequences and databases are after it what they were before."""
+def test_plan_writes_nothing(server: Server, target: Target, few: Manifest, sizes: Snapsets, changed: Snapsets) -> None:
+    """Documents, revisions, update sequences and databases are unchanged."""
     meddle(server, target, few, sizes)
     before = snapshot(server, target), sequences(server, target)
     plan(server, target, all_sources(target, [few], changed))
     assert (snapshot(server, target), sequences(server, target)) == before
 
 
-def test_a_load_does_what_the_plan_said(
+def test_load_does_what_the_plan_said(
     server: Server, target: Target, few: Manifest, sizes: Snapsets, changed: Snapsets
 ) -> None:
-    """What was absent is created, what was outdated is updated on request, the rest is as the plan found it."""
+    """Absent documents are created, outdated ones updated on request, and the others left as the plan found them."""
     meddle(server, target, few, sizes)
     sources = all_sources(target, [few], changed)
     planned = counts(plan(server, target, sources))
@@ -178,8 +176,8 @@ def test_a_load_does_what_the_plan_said(
     assert done == planned
 
 
-def test_a_broken_document_stops_a_plan(server: Server, target: Target) -> None:
-    """A plan checks all that a load would write."""
+def test_invalid_document_stops_a_plan(server: Server, target: Target) -> None:
+    """A plan validates everything that a load would write."""
     kind = target.model.kinds[0]
     schema = f"{target.model.name}/{kind.name}"
     broken = Source(kind.database, kind.name, schema, "here", 1, lambda: iter([{"_id": "broken", "type": "other"}]))
@@ -188,7 +186,7 @@ def test_a_broken_document_stops_a_plan(server: Server, target: Target) -> None:
 
 
 @TOKEN_MODEL
-def test_the_command_tells_what_a_load_would_do(
+def test_plan_command_reports_what_a_load_would_do(
     server: Server,
     target: Target,
     few: Manifest,
@@ -197,7 +195,7 @@ def test_the_command_tells_what_a_load_would_do(
     run: Command,
     tmp_path: Path,
 ) -> None:
-    """Counts on stdout, what needs a look on stderr, a line for each such document in the file; exit code 0."""
+    """Counts on stdout, problems on stderr, a line for each such document in the details; exit code 0."""
     places = meddle(server, target, few, sizes)
     before = snapshot(server, target), sequences(server, target)
     details = tmp_path / "plan.jsonl"
@@ -240,10 +238,10 @@ def test_the_command_tells_what_a_load_would_do(
 
 
 @KEY_MODEL
-def test_the_command_tells_of_an_empty_server(
+def test_plan_command_on_an_empty_server(
     server: Server, target: Target, few: Manifest, sizes: Snapsets, run: Command
 ) -> None:
-    """The databases that a load would create, and how many documents; none of it is done."""
+    """It prints the databases and the number of documents that a load would create, and creates none."""
     done = run("plan", few.path, "--snapsets", sizes.folder)
     assert (done.code, done.stderr) == (0, "")
     for name in target.model.databases:
@@ -255,7 +253,7 @@ def test_the_command_tells_of_an_empty_server(
 
 @TOKEN_MODEL
 def test_details_never_overwrite_a_file(few: Manifest, sizes: Snapsets, run: Command, tmp_path: Path) -> None:
-    """A file that stands there already is kept: exit code 4."""
+    """An existing file is kept: exit code 4."""
     details = tmp_path / "plan.jsonl"
     details.write_text("mine")
     done = run("plan", few.path, "--snapsets", sizes.folder, "--details", details)
