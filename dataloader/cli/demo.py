@@ -79,7 +79,7 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
         write_results(found, results)
         encoded = read_reconciled(results.reconciled)
         output.say(f"vendor      fails to encode {many(DEMO_FAILED, 'card')}, and sends back a list")
-        output.say(f"reconcile   {encoded.count:,} cards are encoded; the others are in a new workbook for the vendor")
+        output.say(f"reconcile   {encoded.count:,} cards are encoded; a new workbook holds the others")
         sources = all_sources(target, [encoded], snapsets)
         first = load(server, target, sources, on_progress=progress)
         progress.close()
@@ -120,7 +120,8 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
             },
             [
                 "",
-                f"The files are in {folder}. Open {report} in a browser.",
+                f"files       {folder}",
+                f"report      {report}  (open it in a browser)",
                 "",
                 "Three commands to try:",
                 f"  dataloader batches {quote(str(folder))}{where}",

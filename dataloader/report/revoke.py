@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataloader.batch import CardFile
 from dataloader.common import many
 from dataloader.operations import CardOutcome, RevokeOutcome, RevokeResult
-from dataloader.report.model import SHOWN, Attention, Report, Share, Tone, table_of
+from dataloader.report.model import SHOWN, Attention, Report, Share, Table, Tone, table_of
 from dataloader.report.notes import ALL_OF_THEM, about
 
 _OUTCOMES = {
@@ -36,21 +36,21 @@ def revoke_report(
     needs = f"{many(bad, 'card')} {'needs' if bad == 1 else 'need'} a decision."
     done = "restored" if undo else "revoked"
     cards = result.outcomes.total()
-    shown = outcomes[:SHOWN]
-    columns = {
-        "Card": [f"{each.card.number:,}" for each in shown],
-        "UUID": [each.card.uuid for each in shown],
-        "Outcome": [each.outcome.value.replace("_", " ") for each in shown],
-        "What was found": [each.reason for each in shown],
-    }
-    whole = Attention(
-        f"{many(cards, 'card')} that {'was' if cards == 1 else 'were'} asked for",
-        "Inspect the documents of those that failed." if bad else "Nothing has to be done.",
-        Tone.BAD if bad else Tone.QUIET,
-        table=table_of("Cards", columns),
-        more=len(outcomes) - len(shown),
-        all_of_them=ALL_OF_THEM,
-    )
+    failed = [each for each in outcomes if _OUTCOMES[each.outcome][0] in {Tone.BAD, Tone.ATTENTION}]
+    attention = []
+    if failed:
+        attention.append(
+            Attention(
+                f"{many(len(failed), 'card')} not {done}",
+                "Inspect their documents, then run the command again.",
+                Tone.BAD if bad else Tone.ATTENTION,
+                table=_table(f"Cards that were not {done}", failed),
+                more=max(len(failed) - SHOWN, 0),
+                all_of_them=ALL_OF_THEM,
+            )
+        )
+    others = [each for each in outcomes if each not in failed]
+    tables = (_table("Cards by their numbers", others),) if others else ()
     return Report(
         about("Restoring" if undo else "Revocation", [manifest]),
         needs if bad else f"{many(cards, 'card')} {done}.",
@@ -61,5 +61,17 @@ def revoke_report(
             Share(each.value.replace("_", " "), result.outcomes[each], text, tone)
             for each, (tone, text) in _OUTCOMES.items()
         ),
-        (whole,),
+        tuple(attention),
+        tables,
     )
+
+
+def _table(caption: str, outcomes: Sequence[CardOutcome]) -> Table:
+    shown = outcomes[:SHOWN]
+    columns = {
+        "Card": [f"{each.card.number:,}" for each in shown],
+        "UUID": [each.card.uuid for each in shown],
+        "Outcome": [each.outcome.value.replace("_", " ") for each in shown],
+        "What was found": [each.reason for each in shown],
+    }
+    return table_of(caption, columns)

@@ -13,11 +13,14 @@ from dataloader.couch import Address, Rejection, Welcome
 from dataloader.operations import (
     DESIGN_KIND,
     BatchStatus,
+    CardOutcome,
     CardVerdict,
     DrillResult,
     LoadResult,
     Outcome,
     Plan,
+    RevokeOutcome,
+    RevokeResult,
     StatusResult,
     TapsResult,
     VerifyResult,
@@ -46,6 +49,7 @@ from dataloader.report import (
     matter,
     plan_report,
     reconcile_report,
+    revoke_report,
     status_report,
     stopped,
     taps_report,
@@ -226,6 +230,15 @@ def some_taps(*, outage: bool) -> Report:
     return taps_report(TapsResult(taps, CARDS, seconds=60.0), 10, broken)
 
 
+def a_revocation(manifest: Manifest, *found: RevokeOutcome) -> Report:
+    """Return the report of a revocation; the outcomes are those of the first cards."""
+    reasons = {RevokeOutcome.FOREIGN: "preferences: the document has the type person"}
+    cards = [
+        CardOutcome(card, each, reasons.get(each, "")) for card, each in zip(manifest.cards(), found, strict=False)
+    ]
+    return revoke_report(manifest, RevokeResult(Counter(found)), cards, "lost on the bus", undo=False)
+
+
 def a_stop() -> Report:
     """Return the report of a load that stopped half-way."""
     error = "https://couchdb.example.org:6984/pilot-auth/_bulk_docs: no reply within 30 s (run it again)"
@@ -286,6 +299,8 @@ def every_kind(folder: Path) -> dict[str, Report]:
         ),
         "drill": (a_drill(), ExitCode.OK),
         "drill-bad": (a_drill(9, 3), ExitCode.VERIFY),
+        "revoke": (a_revocation(manifest, RevokeOutcome.REVOKED, RevokeOutcome.ALREADY_REVOKED), ExitCode.OK),
+        "revoke-failed": (a_revocation(manifest, RevokeOutcome.REVOKED, RevokeOutcome.FOREIGN), ExitCode.ATTENTION),
         "taps": (some_taps(outage=False), ExitCode.OK),
         "taps-outage": (some_taps(outage=True), ExitCode.BOUNDS),
     }
@@ -297,5 +312,5 @@ def every_kind(folder: Path) -> dict[str, Report]:
 KINDS = (
     *("plan", "plan-attention", "load", "load-attention", "load-stopped", "verify", "verify-bad"),
     *("reconcile", "reconcile-attention", "status", "status-wrong", "status-over-time", "hostile"),
-    *("batches", "batches-over-time", "drill", "drill-bad", "taps", "taps-outage"),
+    *("batches", "batches-over-time", "drill", "drill-bad", "revoke", "revoke-failed", "taps", "taps-outage"),
 )
