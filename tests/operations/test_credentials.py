@@ -1,4 +1,4 @@
-"""Credentials of sites: what lets their pilot computers in, in the shape of each model, and keeps them out again."""
+"""Credentials of sites: their pilot computers get access with each model, and lose it when revoked."""
 
 import json
 import stat
@@ -29,7 +29,7 @@ def create(run_here: Command, tmp_path: Path) -> Command:
 
 
 def secret_of(path: Path) -> dict[str, str]:
-    """Return the secret that an installer is given."""
+    """Return the secret in an installer file."""
     data = json.loads(path.read_text())
     assert explain("files/site-credentials", data) == []
     found: dict[str, str] = data["clientCredentials"]
@@ -37,16 +37,16 @@ def secret_of(path: Path) -> dict[str, str]:
 
 
 def clients(server: Server, target: Target) -> list[dict[str, object]]:
-    """Return the documents that let pilot computers in."""
+    """Return the documents that give pilot computers access."""
     stored = snapshot(server, target)[client_database(target.model)].values()
     kind = "clientCredential" if target.model.name == "gpii-key" else "gpiiAppInstallationClient"
     return [each for each in stored if each.get("type") == kind]
 
 
-def test_create_lets_a_site_in(
+def test_create_gives_a_site_access(
     create: Command, run_here: Command, server: Server, target: Target, tmp_path: Path
 ) -> None:
-    """The documents follow their schemas, the installer's file is its owner's only, and the secret is not printed."""
+    """The documents follow their schemas, the installer file is private, and the secret is not printed."""
     done = create("library")
     assert done.code == ExitCode.OK
     path = tmp_path / "secrets" / "library.secret.json"
@@ -67,7 +67,7 @@ def test_create_lets_a_site_in(
 
 
 def test_create_again_is_refused(create: Command, server: Server, target: Target) -> None:
-    """A site has one secret; a new one is what rotate is for."""
+    """A site has one secret; rotate replaces it."""
     assert create("library").code == ExitCode.OK
     before = clients(server, target)
     done = create("library", "--out", "elsewhere")
@@ -77,10 +77,10 @@ def test_create_again_is_refused(create: Command, server: Server, target: Target
     assert not Path("elsewhere").exists()
 
 
-def test_what_was_created_offline_is_loaded_like_a_batch(
+def test_credentials_created_offline_can_be_loaded(
     here: Command, run_here: Command, server: Server, target: Target, tmp_path: Path
 ) -> None:
-    """Without a target the files are written only; ``load --documents`` brings them, as often as it runs."""
+    """Without a target, only files are written; ``load --documents`` loads them, any number of times."""
     done = here("credentials", "create", "library", "--name", NAME, "--model", target.model.name, "--out", tmp_path)
     assert done.code == ExitCode.OK, done.stderr
     path = tmp_path / "library.documents.json"
@@ -91,10 +91,8 @@ def test_what_was_created_offline_is_loaded_like_a_batch(
     assert (again.code, again.data["created"]) == (ExitCode.OK, 0)
 
 
-def test_revoke_keeps_a_site_out_and_it_can_be_created_again(
-    create: Command, run_here: Command, server: Server, target: Target
-) -> None:
-    """Nothing that lets it in is left, nor its secret; a new one is another client."""
+def test_revoked_site_can_be_created_again(create: Command, run_here: Command, server: Server, target: Target) -> None:
+    """Nothing that gives it access is left, nor its secret; the new one is another client."""
     create("library")
     [old] = clients(server, target)
     done = run_here("credentials", "revoke", "library", "--yes", "--reason", "closed")
@@ -110,10 +108,10 @@ def test_revoke_keeps_a_site_out_and_it_can_be_created_again(
     assert new["_id"] != old["_id"]
 
 
-def test_rotate_ends_the_old_secret(
+def test_rotate_invalidates_the_old_secret(
     create: Command, run_here: Command, server: Server, target: Target, tmp_path: Path
 ) -> None:
-    """The new one is on disk before the target has it, and what the site may do stays."""
+    """The new one is on disk before it is in the target, and the site's permissions are kept."""
     limits = ("--allow-ip", "10.1.0.0/16", "--allow-pref", "fontSize") if target.model.name == "gpii-key" else ()
     create("library", *limits)
     [old] = clients(server, target)
@@ -141,7 +139,9 @@ def test_rotate_ends_the_old_secret(
         (("revoke", "nowhere", "--yes"), ExitCode.PROTOCOL, "has no views of ours"),
     ],
 )
-def test_what_is_missing_is_told(run_here: Command, arguments: tuple[str, ...], code: ExitCode, says: str) -> None:
+def test_missing_arguments_are_reported(
+    run_here: Command, arguments: tuple[str, ...], code: ExitCode, says: str
+) -> None:
     """In one line, and before any file is written."""
     done = run_here("credentials", *arguments)
     assert done.code == code
@@ -149,8 +149,8 @@ def test_what_is_missing_is_told(run_here: Command, arguments: tuple[str, ...], 
     assert not Path("x").exists()
 
 
-def test_check_warns_where_nobody_can_log_in(create: Command, run_here: Command) -> None:
-    """A target without a client gives no token to any pilot computer."""
+def test_check_warns_if_nobody_can_log_in(create: Command, run_here: Command) -> None:
+    """Without a client in the target, no pilot computer gets a token."""
     run_here("load", "--snapsets-only")
     warned = run_here("check")
     assert warned.code == ExitCode.OK

@@ -1,4 +1,4 @@
-"""Documents of files: the database and schema of their type, and what a protected target refuses."""
+"""Loading documents from files: their database and schema by type, and what protected targets refuse."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def write(path: Path, data: Any) -> Path:
 
 
 @TOKEN_MODEL
-def test_each_document_goes_to_the_database_of_its_type(
+def test_documents_go_to_the_database_of_their_type(
     run_here: Command, server: Server, target: Target, tmp_path: Path
 ) -> None:
     """Arrays and ``{"docs": […]}``, JSON and JSON5, files and folders; a second load changes nothing."""
@@ -53,10 +53,10 @@ def test_each_document_goes_to_the_database_of_its_type(
 
 @TOKEN_MODEL
 @pytest.mark.parametrize("environment", ["staging", "production"])
-def test_passwords_are_refused_where_it_matters(
+def test_passwords_are_refused_on_protected_targets(
     run_here: Command, server: Server, target: Target, tmp_path: Path, environment: str
 ) -> None:
-    """Nothing is written, and the password is not repeated; a development target takes it."""
+    """Nothing is written, and the password is not repeated; a development target accepts it."""
     path = write(tmp_path / "users.json", [TOKEN, USER])
     done = run_here("load", "--documents", path, "--environment", environment)
     assert done.code == ExitCode.PROTECTED
@@ -79,10 +79,10 @@ def test_passwords_are_refused_where_it_matters(
         ("[", "is not JSON5"),
     ],
 )
-def test_what_is_wrong_is_told_and_nothing_is_written(
+def test_invalid_documents_are_reported(
     run_here: Command, server: Server, target: Target, tmp_path: Path, data: Any, says: str
 ) -> None:
-    """With the file, the document and the rule."""
+    """The error names the file, the document and the rule, and nothing is written."""
     path = write(tmp_path / "documents.json", data)
     done = run_here("load", "--documents", path)
     assert done.code == ExitCode.INPUT

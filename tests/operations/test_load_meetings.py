@@ -1,4 +1,4 @@
-"""Loads that meet other writers: another load, another cluster that replicates, a database that forgets histories."""
+"""Loads with concurrent writers: another load, replication from another cluster, a database without histories."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -38,18 +38,18 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """A batch whose documents of a kind take several requests."""
+    """A batch with several requests for each kind of document."""
     return generate("many", {"large": MANY}, tmp_path_factory.mktemp("batch")).manifest
 
 
 def without_views(target: Target, manifest: Manifest, snapsets: Snapsets) -> list[Source]:
-    """Return the sources of a load but the views, whose indexes take longest."""
+    """Return the sources of a load except the views, whose indexes take longest."""
     *sources, _ = all_sources(target, [manifest], snapsets)
     return sources
 
 
 def sizes(server: Server, target: Target, manifest: Manifest) -> list[float | None]:
-    """Return the size of the font in each card's set as the servers show it, None where there is none; no conflicts."""
+    """Return the font size in each card's set as the servers show it, None if missing; check for conflicts."""
     places = [preferences_of(target.model.name, card.uuid) for card in manifest.cards()]
     database = databases(server, target)[places[0].database]
     found: list[float | None] = []
@@ -62,7 +62,7 @@ def sizes(server: Server, target: Target, manifest: Manifest) -> list[float | No
 
 
 class Meeting:
-    """Has two loads write each batch at the same moment, both having read it before."""
+    """Makes two loads write each batch at the same time, after both have read it."""
 
     def __init__(self) -> None:
         self._barriers: dict[tuple[str, str], Barrier] = {}
@@ -80,7 +80,7 @@ class Meeting:
                     is_first = key not in met
                     met.add(key)
                 if is_first:
-                    # What only one of them writes, after the first meeting, does not wait for ever.
+                    # What only one of them writes, after the first meeting, does not wait forever.
                     with suppress(BrokenBarrierError):
                         barrier.wait()
             return forward(request)
@@ -91,7 +91,7 @@ class Meeting:
 def meet(
     target: Target, manifest: Manifest, versions: list[Snapsets], proxied: Proxied
 ) -> list[tuple[LoadResult, int]]:
-    """Update to two versions at once; return what came of each, and how many requests it made."""
+    """Update to two versions at once; return each result, and the number of requests each made."""
     meeting = Meeting()
     ends = [proxied(meeting.hook()) for _ in versions]
     with ThreadPoolExecutor(2) as executor:
@@ -106,10 +106,10 @@ def meet(
 
 @THOROUGH
 @pytest.mark.parametrize("same", [True, False], ids=["one version", "two versions"])
-def test_two_updates_at_once_make_few_requests_more_than_one(
+def test_concurrent_updates_make_few_additional_requests(
     server: Server, target: Target, many: Manifest, versions: list[Snapsets], proxied: Proxied, *, same: bool
 ) -> None:
-    """What they dispute is read and written by the batch, and not document by document."""
+    """Disputed documents are read and written in batches, not one by one."""
     load(server, target, without_views(target, many, versions[0]))
     through, alone = proxied(pass_on)
     load(through, target, without_views(target, many, versions[1]), update=True)
@@ -126,7 +126,7 @@ def test_two_updates_at_once_make_few_requests_more_than_one(
 
 
 def replicate(server: Server, source: Target, target: Target, manifest: Manifest) -> None:
-    """Bring every leaf of the cards' documents from one target to another, as CouchDB's replicator does."""
+    """Replicate every leaf of the cards' documents from one target to another, as CouchDB does."""
     kinds = source.model.kinds
     for name, database in databases(server, source).items():
         ids = [kind.id(card.uuid) for card in manifest.cards() for kind in kinds if kind.database == name]
@@ -137,10 +137,10 @@ def replicate(server: Server, source: Target, target: Target, manifest: Manifest
 @pytest.mark.parametrize(
     "next_load", ["where the update was", "on the other side", "on the other side, of the older version"]
 )
-def test_edits_on_the_other_side_of_a_replication_outlive_an_update(
+def test_edits_in_a_replicated_cluster_survive_an_update(
     server: Server, target: Target, few: Manifest, versions: list[Snapsets], next_load: str, prefix: str
 ) -> None:
-    """Of two clusters that replicate both ways, one is updated while people edit on the other: the edits win."""
+    """Of two clusters that replicate both ways, one is updated while people edit in the other: the edits win."""
     other = Target(target.address, target.model, target.environment, f"{prefix}other-")
     sides = [target, other]
     try:
@@ -150,7 +150,7 @@ def test_edits_on_the_other_side_of_a_replication_outlive_an_update(
         there = databases(server, other)[ids[0].database]
         load(server, target, without_views(target, few, versions[1]), update=True)
         for number, place in enumerate(ids[:5]):
-            # More than one edit, or one: either side's revision may be the one that is shown.
+            # With one edit or several: either side's revision may be the winner.
             for times in range(1 + number % 2):
                 document = get(there, place.id)
                 flat(document)[FONT_SIZE] = 40 + number + times / 2
@@ -163,7 +163,7 @@ def test_edits_on_the_other_side_of_a_replication_outlive_an_update(
         version = versions[0 if "older" in next_load else 1]
         result = load(server, side, without_views(side, few, version), update="older" not in next_load)
         if "older" in next_load:
-            # This side's database does not know the new version: kept, and reported, until a load comes by that does.
+            # This side's database does not know the new version: kept and reported until a load knows it.
             assert result.count(Outcome.CONFLICT) > 0
             load(server, target, without_views(target, few, versions[1]))
         else:
@@ -184,7 +184,7 @@ def test_edits_on_the_other_side_of_a_replication_outlive_an_update(
 
 
 class TestOneRevision:
-    """A database that keeps one revision of each document (``_revs_limit`` 1), so that no history tells anything."""
+    """A database that keeps one revision of each document (``_revs_limit`` 1), so histories prove nothing."""
 
     @pytest.fixture
     def limited(self, server: Server, target: Target, few: Manifest, versions: list[Snapsets]) -> Database:
@@ -216,7 +216,7 @@ class TestOneRevision:
             assert result.count(Outcome.DELETED) == 1
         assert sizes(server, target, few) == [40, 41, 42, 43, 22, 22, 22, None]
 
-    def test_two_updates_at_once_delete_nothing(
+    def test_concurrent_updates_delete_nothing(
         self,
         server: Server,
         target: Target,

@@ -1,4 +1,4 @@
-"""Reconciling: from a manifest and what came back to verdicts, files and an exit code."""
+"""Reconciling a manifest with returned files: verdicts, output files and exit codes."""
 
 import json
 import random
@@ -49,7 +49,7 @@ PROPERTY = settings(deadline=None, max_examples=60)
 SAYS = f"what to do: {page('second-round.md')}"
 NOT_ITS = "is not the card's; its card number and check value are the card's"
 UNIT = 1 if sys.platform == "darwin" else 1024
-"""Bytes; in what the system counts memory (getrusage(2))."""
+"""The unit in bytes in which the system counts memory (getrusage(2))."""
 WORDS = ("encoded", "failed", "missing", "altered", "duplicate", "unknown")
 
 
@@ -67,20 +67,20 @@ def found_of(manifest: Manifest, *paths: Path, again: tuple[Path, ...] = (), **k
 
 
 def verdicts(found: Reconciliation) -> dict[int, Verdict]:
-    """Return the verdict of each card by its number."""
+    """Return the verdict of each card by number."""
     return {each.card.number: each.verdict for each in found.ledger}
 
 
 def counts(found: Reconciliation) -> tuple[int, ...]:
-    """Return how many cards there are of each verdict, and how many rows match no card."""
+    """Return the number of cards with each verdict, and the number of rows that match no card."""
     return (*(found.counts[verdict] for verdict in Verdict), found.unknown)
 
 
 # The samples.
 
 
-def test_the_samples_are_what_they_are_said_to_be(tmp_path: Path) -> None:
-    """The committed files hold what the helper writes, cell for cell, and their page has its table."""
+def test_samples_are_up_to_date(tmp_path: Path) -> None:
+    """The files in the repository equal what the helper writes, cell by cell, and their page has its table."""
     make_samples(tmp_path)
     assert (FOLDER / "README.md").read_text("utf-8").endswith(table())
     assert {path.name for path in FOLDER.iterdir()} == {path.name for path in tmp_path.iterdir()} | {"README.md"}
@@ -92,13 +92,13 @@ def test_the_samples_are_what_they_are_said_to_be(tmp_path: Path) -> None:
 
 
 def cells_of(path: Path) -> list[Any]:
-    """Return everything that stands in the cells of a workbook."""
+    """Return the contents of all cells of a workbook."""
     book = openpyxl.load_workbook(path)
     return [[[cell.value for cell in row] for row in sheet.iter_rows()] for sheet in book.worksheets]
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_each_sample_comes_to_its_verdicts(here: Command, tmp_path: Path, name: str) -> None:
+def test_each_sample_has_its_verdicts(here: Command, tmp_path: Path, name: str) -> None:
     """Counts, exit code and files are those of the table, and the five verdicts add up to the cards."""
     completed = here("reconcile", FOLDER / "library.batch.jsonl", FOLDER / name, "--out", tmp_path / "out", "--json")
     data = completed.data
@@ -123,8 +123,8 @@ def test_each_sample_comes_to_its_verdicts(here: Command, tmp_path: Path, name: 
 # The command line.
 
 
-def test_the_command_as_a_process(command: Command, small: Batch, tmp_path: Path) -> None:
-    """An operator sees counts, files, each card and row with its reason, and an exit code."""
+def test_reconcile_command_as_a_process(command: Command, small: Batch, tmp_path: Path) -> None:
+    """It prints counts, files, and each problematic card and row with its reason, and has an exit code."""
     rows = good_rows(small.manifest)
     rows[2][CHIP : RESULT + 1] = ["", "failed"]
     rows[4][UUID] = OTHER_UUID
@@ -179,7 +179,7 @@ def test_the_command_as_a_process(command: Command, small: Batch, tmp_path: Path
     assert (tmp_path / "out" / "spring.reconciled.2.jsonl").exists()
 
 
-def test_all_well_says_so_quietly(here: Command, small: Batch, tmp_path: Path) -> None:
+def test_reconcile_without_problems_is_quiet(here: Command, small: Batch, tmp_path: Path) -> None:
     """Nothing on stderr, exit code 0, and no workbook of cards to encode again."""
     path = write_csv(tmp_path / "back.csv", good_rows(small.manifest))
     completed = here("reconcile", small.manifest.path, path, "--out", tmp_path / "out", "--name", "first")
@@ -189,8 +189,8 @@ def test_all_well_says_so_quietly(here: Command, small: Batch, tmp_path: Path) -
     assert many.code == ExitCode.INPUT
 
 
-def test_rounds_are_numbered_beside_the_manifest(here: Command, tmp_path: Path) -> None:
-    """Each run writes the next round; a file in its place is never overwritten."""
+def test_rounds_are_numbered(here: Command, tmp_path: Path) -> None:
+    """Each run writes the next round next to the manifest, and never overwrites a file."""
     batch = generate("spring", {"empty": 3}, tmp_path)
     path = write_csv(tmp_path / "back.csv", good_rows(batch.manifest)[1:])
     for round_, number in ((1, ""), (2, ".2"), (3, ".3")):
@@ -215,15 +215,15 @@ def test_rounds_are_numbered_beside_the_manifest(here: Command, tmp_path: Path) 
         (["--byte-order", "middle"], "'middle' must be one of: msb, lsb"),
     ],
 )
-def test_a_wrong_command_line_is_told(here: Command, small: Batch, arguments: list[str], message: str) -> None:
+def test_invalid_command_line_is_reported(here: Command, small: Batch, arguments: list[str], message: str) -> None:
     """Before anything is read."""
     completed = here("reconcile", small.manifest.path, "back.csv", *arguments)
     assert completed.code == ExitCode.USAGE
     assert message in completed.stderr
 
 
-def test_equal_reasons_are_one_line(here: Command, tmp_path: Path) -> None:
-    """Cards with one reason are grouped, with their numbers; each is in the details."""
+def test_equal_reasons_are_grouped(here: Command, tmp_path: Path) -> None:
+    """Cards with the same reason are one line with their numbers; each is in the details."""
     batch = generate("large", {"empty": 40}, tmp_path)
     rows = [[*row[:CHIP], "", "failed", ""] for row in good_rows(batch.manifest)]
     rows[6][CHIP:] = [chip_of(7), "ok", ""]
@@ -239,11 +239,11 @@ def test_equal_reasons_are_one_line(here: Command, tmp_path: Path) -> None:
     assert len((tmp_path / "details.jsonl").read_text().splitlines()) == 39
 
 
-# Where the files do not fit.
+# Files that do not match.
 
 
-def test_a_file_of_another_batch_is_refused(small: Batch, tmp_path: Path) -> None:
-    """A workbook that says so, and has no card of this batch; one without any card of it is a warning."""
+def test_file_of_another_batch_is_rejected(small: Batch, tmp_path: Path) -> None:
+    """Our workbook of another batch without any card of this one; any other file without its cards is a warning."""
     other = generate("autumn", {"empty": 5}, tmp_path)
     with pytest.raises(InputError, match=r"autumn\.xlsx: says that it is of batch autumn, not spring"):
         found_of(small.manifest, other.workbook)
@@ -260,8 +260,8 @@ def test_a_file_of_another_batch_is_refused(small: Batch, tmp_path: Path) -> Non
     ]
 
 
-def test_a_file_that_nobody_filled_in_writes_nothing(here: Command, small: Batch, tmp_path: Path) -> None:
-    """The workbook that was sent out, or one without rows: an error; beside others, a warning."""
+def test_unfilled_file_is_rejected(here: Command, small: Batch, tmp_path: Path) -> None:
+    """The workbook as it was sent, or one without rows, is an error; together with other files, a warning."""
     done = here("reconcile", small.manifest.path, small.workbook, "--out", tmp_path / "out")
     assert done.code == ExitCode.INPUT
     assert "nobody has filled in a result or a chip UID" in done.stderr
@@ -275,8 +275,8 @@ def test_a_file_that_nobody_filled_in_writes_nothing(here: Command, small: Batch
     ]
 
 
-def test_files_without_chip_uids_or_results_are_taken_for_what_they_are(small: Batch, tmp_path: Path) -> None:
-    """Results alone are enough, with a warning; so are chip UIDs alone; spares without either are not used."""
+def test_files_without_chip_uids_or_results(small: Batch, tmp_path: Path) -> None:
+    """Results alone are enough, with a warning; so are chip UIDs alone; spares without either are unused."""
     rows = good_rows(small.manifest)
     results = write_csv(tmp_path / "r.csv", [[row[UUID], row[RESULT]] for row in rows], titles=["uuid", "result"])
     found = found_of(small.manifest, results)
@@ -294,8 +294,8 @@ def test_files_without_chip_uids_or_results_are_taken_for_what_they_are(small: B
     assert {each.chip for each in both.ledger} == {chip_of(number) for number in range(1, 19)} | {""}
 
 
-def test_deliveries_in_parts_are_taken_together(small: Batch, tmp_path: Path) -> None:
-    """Each part may be the whole workbook, filled in as far as it goes, or hold its own rows only."""
+def test_partial_deliveries_are_combined(small: Batch, tmp_path: Path) -> None:
+    """Each part may be the whole workbook, partly filled in, or only its own rows."""
     rows = good_rows(small.manifest)
     first = fill_in(
         small.workbook, tmp_path / "one.xlsx", [*rows[:9], *[[*row[:CHIP], "", "", ""] for row in rows[9:]]]
@@ -306,8 +306,8 @@ def test_deliveries_in_parts_are_taken_together(small: Batch, tmp_path: Path) ->
     assert verdicts(found_of(small.manifest, second, first)) == verdicts(found_of(small.manifest, first, second))
 
 
-def test_chips_that_look_reversed_are_told_with_the_option(here: Command, small: Batch, tmp_path: Path) -> None:
-    """Where all UIDs end with the maker's number and none begins with it; the option turns them round."""
+def test_reversed_chip_uids_are_a_warning(here: Command, small: Batch, tmp_path: Path) -> None:
+    """If all UIDs end with the manufacturer's byte and none begins with it, the warning names the option."""
     rows = good_rows(small.manifest)
     for row in rows:
         row[CHIP] = bytes.fromhex(row[CHIP])[::-1].hex(":")
@@ -328,8 +328,8 @@ def test_chips_that_look_reversed_are_told_with_the_option(here: Command, small:
     assert found_of(small.manifest, write_csv(tmp_path / "mixed.csv", rows)).warnings == []
 
 
-def test_rows_that_say_nothing_of_any_card_are_left_out(small: Batch, tmp_path: Path) -> None:
-    """A line of totals is a warning, not a row that belongs to nobody."""
+def test_rows_without_a_card_are_skipped(small: Batch, tmp_path: Path) -> None:
+    """A line of totals is a warning, not an unknown row."""
     path = write_csv(tmp_path / "back.csv", [*good_rows(small.manifest), [], ["Total 20", *[""] * 6], [""] * 7])
     found = found_of(small.manifest, path)
     assert (found.unknown, found.good) == (0, True)
@@ -338,8 +338,8 @@ def test_rows_that_say_nothing_of_any_card_are_left_out(small: Batch, tmp_path: 
     ]
 
 
-def test_another_snapset_is_a_warning(small: Batch, tmp_path: Path) -> None:
-    """What a card starts with is what the manifest says."""
+def test_wrong_snapset_is_a_warning(small: Batch, tmp_path: Path) -> None:
+    """The manifest decides what a card starts with."""
     rows = good_rows(small.manifest)
     rows[0][SNAPSET] = "snapset_3"
     found = found_of(small.manifest, write_csv(tmp_path / "back.csv", rows))
@@ -349,8 +349,8 @@ def test_another_snapset_is_a_warning(small: Batch, tmp_path: Path) -> None:
     ]
 
 
-def test_files_of_one_name_are_told_apart(small: Batch, tmp_path: Path) -> None:
-    """Messages give the whole path then."""
+def test_files_with_equal_names_are_distinguished(small: Batch, tmp_path: Path) -> None:
+    """Messages then contain the whole path."""
     rows = good_rows(small.manifest)
     paths = []
     for folder in ("one", "two"):
@@ -377,8 +377,8 @@ def again(found: Reconciliation, folder: Path, name: str) -> Path:
     return path
 
 
-def test_the_round_comes_to_an_end_when_cards_are_encoded_again(small: Batch, tmp_path: Path) -> None:
-    """Whatever was wrong with a card, once it is encoded again all is well; a workbook of ours knows itself for one."""
+def test_encoding_again_resolves_every_verdict(small: Batch, tmp_path: Path) -> None:
+    """Whatever was wrong with a card, all is well once it is encoded again; our workbooks are recognized."""
     rows = good_rows(small.manifest)
     rows[0][RESULT] = "failed"
     rows[1][CHIP] = 4123456789012
@@ -401,7 +401,7 @@ def test_the_round_comes_to_an_end_when_cards_are_encoded_again(small: Batch, tm
         "first.xlsx, row 21",
         f"card 8 was encoded again since; chip {chip_of(8, again=9)} must not be handed out",
     ) in (both.ledger.set_aside)
-    # The vendor answers in a file of their own: then it has to be said.
+    # The vendor returns a file of their own: then --again is needed.
     own = write_csv(
         tmp_path / "own.csv", [row_of(card, chip=chip_of(card.number, again=1)) for card in encoded_again(found)]
     )
@@ -410,8 +410,8 @@ def test_the_round_comes_to_an_end_when_cards_are_encoded_again(small: Batch, tm
 
 
 @pytest.mark.parametrize("is_together", [True, False])
-def test_a_chip_that_was_to_be_destroyed_is_a_warning(small: Batch, tmp_path: Path, *, is_together: bool) -> None:
-    """A card comes back on the chip that failed, was shared, or was one of two; not on one that was good."""
+def test_chip_to_destroy_that_comes_back_is_a_warning(small: Batch, tmp_path: Path, *, is_together: bool) -> None:
+    """A card comes back on a chip that failed, was shared, or was one of two; not on one that was good."""
     rows = good_rows(small.manifest)
     rows[0][RESULT] = "failed"
     rows[1][CHIP] = rows[2][CHIP]
@@ -440,8 +440,8 @@ def test_a_chip_that_was_to_be_destroyed_is_a_warning(small: Batch, tmp_path: Pa
         assert asides["first.csv, line 2"] == "card 1 was encoded again since"
 
 
-def test_messages_of_one_kind_are_one_line(here: Command, tmp_path: Path) -> None:
-    """With the numbers of all cards and rows; what tells them apart is shown of the first."""
+def test_messages_of_one_kind_are_grouped(here: Command, tmp_path: Path) -> None:
+    """With the numbers of all cards and rows; differing details are shown for the first."""
     batch = generate("spring", {"empty": 40}, tmp_path)
     rows = good_rows(batch.manifest)
     for row in rows[5:10]:
@@ -475,23 +475,23 @@ def test_messages_of_one_kind_are_one_line(here: Command, tmp_path: Path) -> Non
         (["UUID", "Chip UID", "Result", "Noet"], [], "“Noet” (did you mean Note?)"),
     ],
 )
-def test_titles_that_may_be_meant_are_suggested(
+def test_similar_titles_are_suggested(
     here: Command, small: Batch, tmp_path: Path, titles: list[str], named: list[str], says: str
 ) -> None:
-    """For keys and titles of --column, for columns that were not understood, and for the UUIDs by what is below."""
+    """For keys and titles of --column, for unrecognized columns, and for UUIDs by the values below."""
     rows = [[row[UUID], row[CHIP], row[RESULT], ""] for row in good_rows(small.manifest)]
     path = write_csv(tmp_path / "back.csv", rows, titles=titles)
     assert says in here("reconcile", small.manifest.path, path, "--out", tmp_path / "out", *named).stderr
 
 
 def encoded_again(found: Reconciliation) -> list[Card]:
-    """Return the cards that are to be encoded again."""
+    """Return the cards to encode again."""
     return [each.card for each in found.ledger if each.is_to_encode]
 
 
 @THOROUGH
-def test_a_third_try_takes_the_place_of_the_second(small: Batch, tmp_path: Path) -> None:
-    """Rounds are counted, so that the workbooks may come in any order."""
+def test_third_round_replaces_the_second(small: Batch, tmp_path: Path) -> None:
+    """Rounds are counted, so the workbooks may be given in any order."""
     rows = good_rows(small.manifest)
     rows.append([*rows[0][:CHIP], chip_of(1, again=7), "ok", ""])
     first = write_csv(tmp_path / "first.csv", rows)
@@ -505,7 +505,7 @@ def test_a_third_try_takes_the_place_of_the_second(small: Batch, tmp_path: Path)
     third = again(found, tmp_path, "third")
     assert found_of(small.manifest, third, first, second).good
     assert found_of(small.manifest, third, first, second).round == 3
-    # One that says so of another batch's cards is a file like any other, which contradicts the first.
+    # One that names another batch is an ordinary file, which contradicts the first.
     book = openpyxl.load_workbook(third)
     for title, value in book["Batch"].iter_rows():
         if title.value == "Round":
@@ -524,8 +524,8 @@ def test_a_third_try_takes_the_place_of_the_second(small: Batch, tmp_path: Path)
     assert any("destroy these chips" in str(line) for line in lines)
 
 
-def test_the_workbook_of_cards_to_encode_again_is_one_of_ours(small: Batch, tmp_path: Path) -> None:
-    """It passes validate, and holds no more cards than are wanted: those that were ordered come before spares."""
+def test_workbook_to_encode_again_is_valid(small: Batch, tmp_path: Path) -> None:
+    """It passes validate and contains no more cards than needed; ordered cards come before spares."""
     rows = good_rows(small.manifest)
     rows[-1][CHIP : RESULT + 1] = ["", "failed"]
     rows[0][RESULT] = "failed"
@@ -549,11 +549,11 @@ def write_again(found: Reconciliation, folder: Path) -> bytes:
     return results.reencode.read_bytes()
 
 
-# Loading what came back.
+# Loading results.
 
 
-def test_only_what_is_encoded_is_loaded(run: Command, here: Command, small: Batch, tmp_path: Path) -> None:
-    """From a returned file to a database: the encoded cards work, the others are not there."""
+def test_only_encoded_cards_are_loaded(run: Command, here: Command, small: Batch, tmp_path: Path) -> None:
+    """From a returned file to a database: the encoded cards work, the others do not exist."""
     rows = good_rows(small.manifest)
     rows[2][UUID] = OTHER_UUID
     path = write_csv(tmp_path / "back.csv", rows)
@@ -565,12 +565,12 @@ def test_only_what_is_encoded_is_loaded(run: Command, here: Command, small: Batc
     assert run("verify", reconciled).code == ExitCode.OK
 
 
-# Whatever is done to the rows, against an independent oracle.
+# Random changes of rows, against an independent oracle.
 
 
 @dataclass(frozen=True)
 class Deed:
-    """What is done to a card's row: what becomes of it, and what comes of that."""
+    """A change of a card's row, and its consequences."""
 
     rows: Callable[[list[Any]], Rows]
     verdict: Verdict
@@ -615,10 +615,10 @@ DEEDS = {
 
 @PROPERTY
 @given(data=st.data())
-def test_whatever_is_done_to_the_rows_every_card_gets_its_verdict(
+def test_every_card_gets_its_verdict_after_any_change(
     small: Batch, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Rows dropped, repeated, edited, shuffled, spread over files with columns in any order: each gets its verdict."""
+    """Rows dropped, repeated, edited, shuffled, spread over files with columns in any order."""
     source = random.Random(data.draw(st.integers(0, 2**32)))
     usual = data.draw(st.sampled_from([0.0, 0.5, 0.9]))
     rows: Rows = []
@@ -630,7 +630,7 @@ def test_whatever_is_done_to_the_rows_every_card_gets_its_verdict(
         rows += deed.rows(row_of(card))
     unknown = source.randrange(3)
     rows += [["1", f"{OTHER_UUID[:-1]}{at}", "", "", f"04{at:012X}", "ok", ""] for at in range(1, unknown + 1)]
-    # Cards that are said to share a chip, of those that would be encoded.
+    # Some of the cards that would be encoded share a chip.
     encoded = [number for number, verdict in expected.items() if verdict is Verdict.ENCODED]
     if len(encoded) > 3 and source.random() < 0.5:
         one, other = source.sample(encoded, 2)
@@ -640,7 +640,7 @@ def test_whatever_is_done_to_the_rows_every_card_gets_its_verdict(
         expected[one] = expected[other] = Verdict.DUPLICATE
     source.shuffle(rows)
     folder = tmp_path_factory.mktemp("files")
-    # One card's row is in each file, as it is: in any real file, results and chip UIDs are filled in.
+    # Each file includes one unchanged row: in any real file, results and chip UIDs are filled in.
     shares = [[row_of(last)] for _ in range(source.randint(1, 3))]
     expected[last.number] = Verdict.ENCODED
     for row in rows:
@@ -668,12 +668,12 @@ CELLS = st.tuples(
 
 @PROPERTY
 @given(drawn=st.lists(CELLS, max_size=12), seed=st.integers(0, 2**32))
-def test_nothing_in_doubt_counts_whatever_the_rows_say(
+def test_doubtful_cards_never_count_as_encoded(
     small: Batch, tmp_path_factory: pytest.TempPathFactory, drawn: list[Any], seed: int
 ) -> None:
-    """Of rows that are put together at random: an encoded card has its UUID beside one chip, and that beside no other.
+    """With random rows: an encoded card has its UUID with one chip, and that chip with no other UUID.
 
-    The order of rows, how they are shared out to files, and how often a row stands there change nothing.
+    The order of rows, their distribution over files, and repetitions change nothing.
     """
     cards = list(small.manifest.cards())[:4]
     rows = []
@@ -700,8 +700,8 @@ def test_nothing_in_doubt_counts_whatever_the_rows_say(
     assert verdicts(found_of(small.manifest, *paths)) == verdicts(found)
 
 
-def test_a_chip_beside_a_uuid_that_is_no_cards_is_in_doubt(small: Batch, tmp_path: Path) -> None:
-    """Whichever of the two is on it: the card is a duplicate and the row unknown, whatever else is said."""
+def test_chip_with_a_foreign_uuid_is_in_doubt(small: Batch, tmp_path: Path) -> None:
+    """Either could be on it: the card is a duplicate and the row unknown, whatever else is said."""
     card = next(iter(small.manifest.cards()))
     stray = ["", OTHER_UUID, "", "", chip_of(1), "ok", ""]
     rows = [*good_rows(small.manifest), stray, [*stray[:RESULT], "failed", ""]]
@@ -713,8 +713,8 @@ def test_a_chip_beside_a_uuid_that_is_no_cards_is_in_doubt(small: Batch, tmp_pat
     assert counts(failed) == (17, 0, 2, 0, 1, 1)
 
 
-def test_a_uuid_that_was_copied_over_another_is_on_two_chips(small: Batch, tmp_path: Path) -> None:
-    """Its own card is duplicate, and the card whose row it is in altered."""
+def test_uuid_copied_over_another_is_on_two_chips(small: Batch, tmp_path: Path) -> None:
+    """Its own card is a duplicate, and the card of the overwritten row is altered."""
     rows = good_rows(small.manifest)
     rows[4][UUID] = rows[5][UUID]
     found = verdicts(found_of(small.manifest, write_csv(tmp_path / "back.csv", rows)))
@@ -722,8 +722,8 @@ def test_a_uuid_that_was_copied_over_another_is_on_two_chips(small: Batch, tmp_p
     assert {number for number, verdict in found.items() if verdict is Verdict.DUPLICATE} == {6}
 
 
-def test_a_card_that_failed_is_not_doubled(small: Batch, tmp_path: Path) -> None:
-    """Though its chip was used for two others; and zeros in the place of a UID are no chip that cards share."""
+def test_failed_card_is_not_a_duplicate(small: Batch, tmp_path: Path) -> None:
+    """Even if its chip was used for two others; zeros instead of a UID are not a shared chip."""
     rows = good_rows(small.manifest)
     rows[0][CHIP : RESULT + 1] = [chip_of(2), "failed"]
     rows[2][CHIP] = chip_of(2)
@@ -740,8 +740,8 @@ def test_a_card_that_failed_is_not_doubled(small: Batch, tmp_path: Path) -> None
     }
 
 
-def test_a_batch_of_20_000_is_reconciled_within_its_memory(peak_memory: Callable[..., int], tmp_path: Path) -> None:
-    """A batch is held in memory: at most 300 MB for 100,000 cards, so at most 3,000 bytes a card on top."""
+def test_large_batch_is_reconciled_in_limited_memory(peak_memory: Callable[..., int], tmp_path: Path) -> None:
+    """A batch is held in memory: at most 300 MB for 100,000 cards, so at most 3,000 bytes for each additional card."""
     code = """
 import sys
 from pathlib import Path
@@ -760,7 +760,7 @@ assert found.good
     assert (peaks[1] - peaks[0]) * UNIT / 20_000 < 2_300
 
 
-def test_every_card_is_told_once_and_in_order(small: Batch, tmp_path: Path) -> None:
+def test_reconciled_file_lists_every_card_once_in_order(small: Batch, tmp_path: Path) -> None:
     """The reconciled file has the cards of the manifest, each with its number."""
     found = found_of(small.manifest, write_csv(tmp_path / "back.csv", good_rows(small.manifest)[::-1]))
     told = list(found.ledger)

@@ -1,4 +1,4 @@
-"""The rules of docs/reconcile.md, case by case: whose a row is, what it says, and what the rows of a card come to."""
+"""The rules of docs/reconcile.md, case by case: which card a row belongs to, what it means, and verdicts."""
 
 import re
 from typing import Any
@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "reconcile.md").read_text("utf-8")
 
 @pytest.fixture(scope="module")
 def roll(tmp_path_factory: pytest.TempPathFactory) -> CardIndex:
-    """A batch of nine cards; the last of the first snapset's, and the last, are spares."""
+    """A batch of nine cards; the last one of each snapset is a spare."""
     batch = generate(
         "roll", {"snapset_1a": 4, "empty": 3}, tmp_path_factory.mktemp("roll"), spares={"snapset_1a": 1, "empty": 1}
     )
@@ -37,7 +37,7 @@ def table(
     delivery: Delivery | None = None,
     **kwargs: Any,
 ) -> TableInput:
-    """Return a table without rows of its own."""
+    """Return a table without rows."""
     source = ReturnedTable("file-1", "row", frozenset(keys), fills_result=fills_result, fills_chip=fills_chip, **kwargs)
     return TableInput(source, 1, round_, ByteOrder.MSB, delivery or Delivery(fills_result, fills_chip))
 
@@ -59,8 +59,8 @@ def changed(row: list[Any], **cells: Any) -> list[Any]:
 # The index.
 
 
-def test_a_card_is_found_by_its_uuid_and_by_nothing_like_it(roll: CardIndex) -> None:
-    """Each UUID leads to its card, and what is missing, longer, shorter or in another case to none."""
+def test_card_is_found_only_by_its_exact_uuid(roll: CardIndex) -> None:
+    """A missing, longer, shorter UUID, or one in another case, finds no card."""
     for card in roll:
         assert roll.find(card.uuid) == card.number
         assert roll.card(card.number) == card
@@ -70,10 +70,10 @@ def test_a_card_is_found_by_its_uuid_and_by_nothing_like_it(roll: CardIndex) -> 
     assert [card.number for card in roll if roll.is_spare(card.number)] == [5, 9]
 
 
-# Whose a row is.
+# The card of a row.
 
 OWN, CONTRADICTED, NAMED = Standing.OWN, Standing.CONTRADICTED, Standing.NAMED
-# A card's row (3), what is changed in it, and whose it is then: the card, how it stands to it, whose UUID it has.
+# Changes of card 3's row, and the result: the card, how the row relates to it, and whose UUID it has.
 WHOSE: list[tuple[str, dict[str, Any], tuple[int, Standing, int]]] = [
     ("nothing", {}, (3, OWN, 0)),
     ("the number is another card's", {"number": "4"}, (3, OWN, 0)),
@@ -111,8 +111,8 @@ WHOSE: list[tuple[str, dict[str, Any], tuple[int, Standing, int]]] = [
 
 
 @pytest.mark.parametrize(("what", "cells", "expected"), WHOSE, ids=[what for what, _, _ in WHOSE])
-def test_whose_a_row_is(roll: CardIndex, what: str, cells: dict[str, Any], expected: tuple[int, Standing, int]) -> None:
-    """UUID, card number and check value say it together; what is in doubt is nobody's own."""
+def test_card_of_a_row(roll: CardIndex, what: str, cells: dict[str, Any], expected: tuple[int, Standing, int]) -> None:
+    """UUID, card number and check value decide together; a doubtful row is not the card's own."""
     cells = dict(cells)
     card = roll.card(3)
     match cells.get("uuid"):
@@ -137,8 +137,8 @@ def test_whose_a_row_is(roll: CardIndex, what: str, cells: dict[str, Any], expec
     assert (not found.why) == (silent or what in {"the check value is in lower case", "there is a UUID only"})
 
 
-def test_what_is_the_matter_with_a_row_is_told(roll: CardIndex) -> None:
-    """The reasons name cards, numbers and check values, and shorten what is long."""
+def test_reasons_for_doubtful_rows(roll: CardIndex) -> None:
+    """They name cards, numbers and check values, and shorten long text."""
     card, other = roll.card(3), roll.uuid(4)
 
     def why(**cells: Any) -> str:
@@ -164,7 +164,7 @@ def test_what_is_the_matter_with_a_row_is_told(roll: CardIndex) -> None:
     assert understand(table(), cells_of(5, changed(row_of(card), number=["formula", "3"]))).warnings
 
 
-# What a row says.
+# The meaning of a row.
 
 FILLED: dict[str, Any] = {"fills_result": True, "fills_chip": True}
 NO_RESULT: dict[str, Any] = {"fills_result": False, "fills_chip": True}
@@ -172,7 +172,7 @@ NO_CHIP: dict[str, Any] = {"fills_result": True, "fills_chip": False}
 NEITHER: dict[str, Any] = {"fills_result": False, "fills_chip": False}
 GOOD = chip_of(1)
 BAD = "04A1"
-# What the vendor has filled, the result, the chip, and what that says.
+# The columns filled in by the vendor, the result, the chip, and the meaning.
 SAYS: list[tuple[dict[str, Any], Any, Any, Said]] = [
     (FILLED, "ok", GOOD, Said.ENCODED),
     (FILLED, " OK ", GOOD, Said.ENCODED),
@@ -208,20 +208,20 @@ SAYS: list[tuple[dict[str, Any], Any, Any, Said]] = [
 
 
 @pytest.mark.parametrize(("filled", "result", "chip", "said"), SAYS)
-def test_what_a_row_says(roll: CardIndex, filled: dict[str, Any], result: Any, chip: Any, said: Said) -> None:
-    """Result and chip UID say it, as far as the vendor has filled these columns at all."""
+def test_meaning_of_a_row(roll: CardIndex, filled: dict[str, Any], result: Any, chip: Any, said: Said) -> None:
+    """Result and chip UID decide, as far as the vendor has filled in these columns at all."""
     row = understand(table(**filled), cells_of(5, changed(row_of(roll.card(1)), result=result, chip=chip)))
     assert row.said is said
     assert bool(row.why) == (said is not Said.ENCODED)
     assert row.where == "file-1, row 5"
 
 
-def test_the_words_for_results_are_those_of_the_workbook() -> None:
-    """What the vendor chooses from is what is understood."""
+def test_result_words_are_those_of_the_workbook() -> None:
+    """Every choice of the drop-down list is understood."""
     assert RESULTS == ("ok", Said.FAILED, Said.SPARE)
 
 
-# What the rows of a card come to.
+# The verdict of a card.
 
 
 def row(
@@ -234,7 +234,7 @@ def row(
 
 OTHER = chip_of(1, again=1)
 RowForm = tuple[str, str] | tuple[str, str, Standing]
-# Rows of card 1 as result, chip and standing (its own, if not said), and what they come to.
+# Rows of card 1 as result, chip and relation (its own by default), and the verdict.
 COME_TO: list[tuple[str, list[RowForm], Verdict, str]] = [
     ("no row", [], Verdict.MISSING, ""),
     ("ok", [("ok", GOOD)], Verdict.ENCODED, GOOD),
@@ -270,10 +270,8 @@ COME_TO: list[tuple[str, list[RowForm], Verdict, str]] = [
 
 
 @pytest.mark.parametrize(("what", "rows", "verdict", "chip"), COME_TO, ids=[each[0] for each in COME_TO])
-def test_what_the_rows_of_a_card_come_to(
-    roll: CardIndex, what: str, rows: list[RowForm], verdict: Verdict, chip: str
-) -> None:
-    """Their order does not matter, and nothing that is in doubt counts as encoded."""
+def test_verdict_of_a_card(roll: CardIndex, what: str, rows: list[RowForm], verdict: Verdict, chip: str) -> None:
+    """The order of rows does not matter, and no doubtful card counts as encoded."""
     claims = [
         Claim(row(roll, form[0], chip=form[1], line=line), form[2] if len(form) > 2 else OWN, "altered")
         for line, form in enumerate(rows, 2)
@@ -288,13 +286,13 @@ def test_what_the_rows_of_a_card_come_to(
 
 
 def judged(roll: CardIndex, *forms: Any, is_spare: bool = False, **kwargs: Any) -> CardJudgement:
-    """Judge rows of card 1."""
+    """Return the verdict for rows of card 1."""
     claims = [Claim(row(roll, form[0], chip=form[1], line=at, **kwargs)) for at, form in enumerate(forms, 2)]
     return judge(claims, is_spare=is_spare)
 
 
-def test_a_spare_that_was_not_used_needs_nothing(roll: CardIndex) -> None:
-    """It is missing, but all is well; what the vendor calls a spare, and is none, is not."""
+def test_unused_spare_needs_no_action(roll: CardIndex) -> None:
+    """It is missing, but nothing is wrong; a card that only the vendor calls a spare is a problem."""
     assert judged(roll, ("spare", ""), is_spare=True).unused_spare
     assert judged(roll, ("spare", ""), ("", ""), is_spare=True).unused_spare
     assert judged(roll, ("", ""), is_spare=True, filled=NO_RESULT).unused_spare
@@ -307,8 +305,8 @@ def test_a_spare_that_was_not_used_needs_nothing(roll: CardIndex) -> None:
     )
 
 
-def test_the_last_round_of_encoding_counts(roll: CardIndex) -> None:
-    """A card that was encoded again is what the last round says, if that says anything."""
+def test_last_round_counts(roll: CardIndex) -> None:
+    """For a card that was encoded again, the last round that mentions it decides."""
     first = [Claim(row(roll, chip=GOOD)), Claim(row(roll, chip=OTHER)), Claim(row(roll, chip=BAD), NAMED, "altered")]
     again = Claim(row(roll, chip=chip_of(1, again=2), round=2))
     failed_again = Claim(row(roll, "failed", chip="", round=3))
@@ -321,8 +319,8 @@ def test_the_last_round_of_encoding_counts(roll: CardIndex) -> None:
     assert counting([]) == []
 
 
-def test_a_row_with_no_cards_uuid_beside_a_good_row_is_nobodys(roll: CardIndex) -> None:
-    """It is told of as unknown; one with another card's UUID is that card's matter."""
+def test_row_with_foreign_uuid_next_to_a_good_row_is_unknown(roll: CardIndex) -> None:
+    """One with another card's UUID concerns that card."""
     good = Claim(row(roll))
     stray = Claim(row(roll, chip=OTHER, uuid=OTHER_UUID), NAMED, "altered")
     assert judge([good, stray], is_spare=False).strays == [stray]
@@ -332,8 +330,8 @@ def test_a_row_with_no_cards_uuid_beside_a_good_row_is_nobodys(roll: CardIndex) 
     assert judge([stray], is_spare=False).strays == []
 
 
-def test_reasons_repeat_the_vendors_note(roll: CardIndex) -> None:
-    """What the vendor says of a failed card is what the operator reads."""
+def test_reasons_include_the_vendors_note(roll: CardIndex) -> None:
+    """The operator sees what the vendor says about a failed card."""
     cells = row_of(roll.card(1), chip="", result="failed", note="three\nchips  tried")
     found = judge([Claim(understand(table(), cells_of(5, cells)))], is_spare=False)
     assert found.reason == "file-1, row 5: the vendor says that it failed (note: three chips tried)"
@@ -341,19 +339,19 @@ def test_reasons_repeat_the_vendors_note(roll: CardIndex) -> None:
     assert judged(roll, *many).reason.endswith(", …")
 
 
-# The page.
+# The documentation.
 
 
 @pytest.mark.parametrize("heading", ["Which card a row belongs to", "What a row says", "What becomes of a card"])
-def test_the_rules_stand_as_tables_in_the_docs(heading: str) -> None:
+def test_rules_are_documented_in_tables(heading: str) -> None:
     """Each group of rules has its table."""
     section = re.search(rf"^## {heading}\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)
     assert section is not None
     assert section[1].count("\n| ") >= 5
 
 
-def test_every_verdict_is_explained_with_what_to_do() -> None:
-    """The page says of each verdict what it means and what the operator does."""
+def test_every_verdict_is_documented() -> None:
+    """The page says what each verdict means and what to do."""
     for word in [*Verdict, "unknown"]:
         assert re.search(rf"^\| `{word}` \|", PAGE, re.MULTILINE), word
     for kind in CellKind:

@@ -1,6 +1,6 @@
-"""Faults that vendors' files have, one of each kind and some of its relatives: read, refused or in doubt, never better.
+"""Faults in vendors' files, at least one of each kind: read correctly, rejected or in doubt, never better than true.
 
-Where the files of a collection of such cases are there, they are tried, too.
+If there is a collection of such files, they are tested, too.
 """
 
 import io
@@ -34,7 +34,7 @@ from tests.support.returned_files import (
 )
 
 CASES = Path(os.environ.get("DATALOADER_TEST_CASES", "no cases"))
-"""A folder of returned files that were collected elsewhere, for whoever has one."""
+"""An optional folder of returned files collected elsewhere."""
 ENCODED = set(range(1, 11))
 
 
@@ -46,7 +46,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 @pytest.fixture
 def rows(manifest: Manifest) -> Rows:
-    """Its rows, as a careful vendor fills them in."""
+    """The rows of the batch, as a careful vendor fills them in."""
     return good_rows(manifest)
 
 
@@ -61,12 +61,12 @@ def encoded(found: Reconciliation) -> set[int]:
 
 
 def verdicts(found: Reconciliation) -> dict[int, str]:
-    """Return the verdicts of the cards that are not encoded, by their numbers."""
+    """Return the verdicts of the cards that are not encoded, by number."""
     return {each.card.number: each.verdict for each in found.ledger if each.verdict is not Verdict.ENCODED}
 
 
 def refusal(manifest: Manifest, *paths: Path, **how: Any) -> str:
-    """Return the one line for which files are refused."""
+    """Return the one-line error for rejected files."""
     with pytest.raises(DataloaderError) as caught:
         found_of(manifest, *paths, **how)
     assert "\n" not in str(caught.value)
@@ -87,30 +87,24 @@ CHIP_TITLES = (
 
 
 @pytest.mark.parametrize("title", RESULT_TITLES)
-def test_results_are_found_whatever_the_vendor_calls_them(
-    tmp_path: Path, manifest: Manifest, rows: Rows, title: str
-) -> None:
-    """A failed card under a renamed title is failed."""
+def test_results_are_found_under_any_title(tmp_path: Path, manifest: Manifest, rows: Rows, title: str) -> None:
+    """A failed card is failed, whatever the title of the column."""
     rows[2][RESULT] = "failed"
     path = write_csv(tmp_path / "back.csv", rows, titles=[*TITLES[:RESULT], title, TITLES[NOTE]])
     assert verdicts(found_of(manifest, path)) == {3: "failed"}
 
 
 @pytest.mark.parametrize("title", CHIP_TITLES)
-def test_chip_uids_are_found_whatever_the_vendor_calls_them(
-    tmp_path: Path, manifest: Manifest, rows: Rows, title: str
-) -> None:
-    """Two cards that share a chip under a renamed title are duplicates."""
+def test_chip_uids_are_found_under_any_title(tmp_path: Path, manifest: Manifest, rows: Rows, title: str) -> None:
+    """Two cards that share a chip are duplicates, whatever the title of the column."""
     rows[1][CHIP] = rows[0][CHIP]
     path = write_csv(tmp_path / "back.csv", rows, titles=[*TITLES[:CHIP], title, *TITLES[RESULT:]])
     assert verdicts(found_of(manifest, path)) == {1: "duplicate", 2: "duplicate"}
 
 
 @pytest.mark.parametrize("title", ["UUIDs", "Card UUID", "uuid:", "UUID der Karte", "Karten-UUID", "UUID de la carte"])
-def test_uuids_are_found_whatever_the_vendor_calls_them(
-    tmp_path: Path, manifest: Manifest, rows: Rows, title: str
-) -> None:
-    """Renamed titles in any of a few languages."""
+def test_uuids_are_found_under_any_title(tmp_path: Path, manifest: Manifest, rows: Rows, title: str) -> None:
+    """Titles in several languages."""
     path = write_csv(tmp_path / "back.csv", rows, ";", titles=[TITLES[0], title, *TITLES[2:]])
     assert encoded(found_of(manifest, path)) == ENCODED
 
@@ -128,18 +122,18 @@ def test_uuids_are_found_whatever_the_vendor_calls_them(
         ("Read back", ["1c1b0f54-ef81-4370-aab4-87ec333b95a5", *[""] * 9], "seems to hold UUIDs that differ"),
     ],
 )
-def test_a_column_that_could_matter_stops_the_run(
+def test_unrecognized_column_that_matters_stops_the_run(
     tmp_path: Path, manifest: Manifest, rows: Rows, title: str, values: list[str], says: str
 ) -> None:
-    """Results, chip UIDs or other UUIDs in a column that was not understood: the operator says what they are."""
+    """Results, chip UIDs or other UUIDs in an unrecognized column: the operator has to say what they are."""
     table = [[*row, value] for row, value in zip(rows, values, strict=True)]
     message = refusal(manifest, write_csv(tmp_path / "back.csv", table, titles=[*TITLES, title]))
     assert says in message
     assert "--column" in message
 
 
-def test_columns_that_were_not_understood_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Each by its title, unless that is known, as Box; those that hold nothing that matters stop nobody."""
+def test_unrecognized_columns_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """By title, unless it is known, like Box; columns without relevant content stop nothing."""
     table = [[*row, "Jo", "20261127", "no error", "7"] for row in rows]
     found = found_of(manifest, write_csv(tmp_path / "back.csv", table, titles=[*TITLES, "Badge", "Seen", "Log", "Box"]))
     assert found.good
@@ -151,10 +145,8 @@ def test_columns_that_were_not_understood_are_named(tmp_path: Path, manifest: Ma
     ]
 
 
-def test_an_empty_column_of_ours_beside_a_filled_one_stops_the_run(
-    tmp_path: Path, manifest: Manifest, rows: Rows
-) -> None:
-    """Results or chip UIDs that were put into a column of the vendor's own; named, it is read."""
+def test_column_filled_in_instead_of_ours_stops_the_run(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Results or chip UIDs in the vendor's own column, with ours empty; once named, it is read."""
     for column, title, key in ((RESULT, "Passed?", "result"), (CHIP, "Serial", "chip")):
         table = [[*row, row[column]] for row in rows]
         for row in table:
@@ -183,18 +175,18 @@ def sheets(path: Path, *tables: tuple[str, Sequence[Sequence[Any]]], hidden: str
 
 @pytest.mark.parametrize("name", ["Rejects", "Failed", "Ausschuss", "rejected cards", "Sheet2"])
 @pytest.mark.parametrize("is_listed_twice", [False, True])
-def test_a_sheet_of_rejects_encodes_nothing(
+def test_sheet_of_rejects_encodes_nothing(
     tmp_path: Path, manifest: Manifest, rows: Rows, name: str, *, is_listed_twice: bool
 ) -> None:
-    """With UUID, chip UID and reason: these cards are in doubt, even if the other sheet calls them ok."""
+    """With UUID, chip UID and reason: these cards are in doubt, even if another sheet says ok."""
     rejects = [["UUID", "Chip UID", "Reason"], *([row[UUID], row[CHIP], "chip locked"] for row in rows[7:])]
     good = rows if is_listed_twice else rows[:7]
     path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *good]), (name, rejects))
     assert verdicts(found_of(manifest, path)) == dict.fromkeys((8, 9, 10), "failed")
 
 
-def test_a_delivery_has_results_or_none_not_a_sheet(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """A sheet without results does not encode cards that another sheet calls failed, nor any other card."""
+def test_results_are_required_for_the_whole_delivery(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A sheet without results does not encode cards if another sheet of the delivery has results."""
     for row in rows[:5]:
         row[RESULT] = "failed"
     chips = [["UUID", "Chip UID"], *([row[UUID], row[CHIP]] for row in rows)]
@@ -202,16 +194,16 @@ def test_a_delivery_has_results_or_none_not_a_sheet(tmp_path: Path, manifest: Ma
     assert encoded(found_of(manifest, path)) == set()
 
 
-def test_a_file_that_only_lists_cards_puts_them_in_doubt(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """failed.csv has neither results nor chip UIDs; by itself it says nothing."""
+def test_file_that_only_lists_cards_puts_them_in_doubt(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A failed.csv without results and chip UIDs proves nothing."""
     listed = write_csv(tmp_path / "failed.csv", [[row[UUID]] for row in rows[:2]], titles=["UUID"])
     back = write_csv(tmp_path / "back.csv", rows)
     assert verdicts(found_of(manifest, back, listed)) == {1: "failed", 2: "failed"}
     assert "has no column of results or chip UIDs" in refusal(manifest, listed)
 
 
-def test_titles_that_are_repeated_are_titles(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Files that were put together, with columns in one order or in another."""
+def test_repeated_titles_are_recognized(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """In concatenated files, with columns in the same order or another."""
     path = write_csv(tmp_path / "back.csv", [*rows[:4], TITLES, *rows[4:]])
     assert found_of(manifest, path).good
     turned = [row[::-1] for row in rows[4:]]
@@ -219,7 +211,7 @@ def test_titles_that_are_repeated_are_titles(tmp_path: Path, manifest: Manifest,
 
 
 def test_rows_above_the_titles_are_not_dropped(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Where the titles of the first table were not understood."""
+    """If the titles of the first table were not recognized."""
     table = [["Karte", "Kennung"], ["1", rows[0][UUID]], TITLES, *rows[1:]]
     assert "has a UUID above the titles" in refusal(
         manifest, write_csv(tmp_path / "back.csv", table[1:], titles=table[0])
@@ -249,10 +241,10 @@ def _hide_sheet(sheet: Any) -> None:
 
 
 @pytest.mark.parametrize("deed", [_hide, _flatten, _strike, _strike_one, _hide_sheet])
-def test_what_is_hidden_counts_only_if_asked_for(
+def test_hidden_rows_count_only_if_requested(
     tmp_path: Path, manifest: Manifest, rows: Rows, deed: Callable[[Any], None]
 ) -> None:
-    """Rows that are hidden, filtered out or struck through, and hidden sheets: said, and in doubt."""
+    """Hidden, filtered or struck-through rows and hidden sheets are a warning, and in doubt."""
     book = openpyxl.Workbook()
     sheet = book.worksheets[0]
     book.create_sheet("Notes")
@@ -268,8 +260,8 @@ def test_what_is_hidden_counts_only_if_asked_for(
     assert found_of(manifest, path, include_hidden=True).good
 
 
-def test_a_hidden_copy_of_a_visible_row_changes_nothing(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """A hidden sheet with what is on a visible one, too; another chip there is a doubt."""
+def test_hidden_copy_of_a_visible_row_changes_nothing(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A hidden sheet with the same content is ignored; another chip on it is a doubt."""
     same = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Copy", [TITLES, *rows]), hidden="Copy")
     assert found_of(manifest, same).good
     other = [[*row[:CHIP], chip_of(90 + at), "ok", ""] for at, row in enumerate(rows)]
@@ -277,8 +269,8 @@ def test_a_hidden_copy_of_a_visible_row_changes_nothing(tmp_path: Path, manifest
     assert encoded(found_of(manifest, path)) == set()
 
 
-def test_a_note_that_says_not_encoded_is_believed(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Beside the result ok it is a doubt; a note of a failure before is a warning."""
+def test_note_about_a_failure_contradicts_ok(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """With the result ok, "not encoded" is a doubt; a note about an earlier failure is a warning."""
     rows[0][NOTE] = "NOT ENCODED"
     rows[1][NOTE] = "nicht beschrieben"
     rows[2][NOTE] = "first chip was defective, destroyed"
@@ -294,7 +286,7 @@ def test_a_note_that_says_not_encoded_is_believed(tmp_path: Path, manifest: Mani
 
 
 def text(rows: Rows, quote: str = "", between: str = ",", mark: str = "{}") -> str:
-    """Return rows as lines of text, each cell quoted or marked."""
+    """Return rows as lines of text, with each cell quoted or marked."""
     table = [TITLES, *rows]
     return "".join(between.join(quote + mark.format(cell) + quote for cell in row) + "\r\n" for row in table)
 
@@ -326,8 +318,8 @@ DIALECTS: dict[str, Callable[[Rows], str]] = {
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_dialects_of_csv_are_read(tmp_path: Path, manifest: Manifest, rows: Rows, dialect: str) -> None:
-    """Every card comes back with its verdict, also those that failed."""
+def test_csv_dialects_are_read(tmp_path: Path, manifest: Manifest, rows: Rows, dialect: str) -> None:
+    """Every card gets its verdict, including failed ones."""
     rows[2][RESULT] = "failed"
     path = tmp_path / "back.csv"
     path.write_bytes(DIALECTS[dialect](rows).encode())
@@ -343,10 +335,10 @@ def test_dialects_of_csv_are_read(tmp_path: Path, manifest: Manifest, rows: Rows
         ('"', '"', "lines 4 and 8"),
     ],
 )
-def test_stray_quotation_marks_are_found(
+def test_stray_quotation_marks_are_detected(
     tmp_path: Path, manifest: Manifest, rows: Rows, first: str, last: str, says: str
 ) -> None:
-    """They swallow rows; both lines are named, and the cards between them are not reported as missing."""
+    """They swallow rows; the error names both lines, and the cards between them are not reported as missing."""
     lines = text(rows).splitlines()
     lines[3] += first
     lines[7] += last
@@ -355,8 +347,8 @@ def test_stray_quotation_marks_are_found(
     assert says in refusal(manifest, path)
 
 
-def test_a_quotation_mark_too_many_within_a_line_is_found(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """It makes one field of several columns, so that the result would seem to be empty."""
+def test_additional_quotation_mark_in_a_line_is_detected(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """It joins several columns to one field, so the result would seem to be empty."""
     lines = text(rows).splitlines()
     lines[3] = lines[3].replace("snapset_1a,", '"snapset_1a,') + '"'
     path = tmp_path / "back.csv"
@@ -383,8 +375,8 @@ FORMS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_usual_notations_of_chip_uids_are_read(tmp_path: Path, manifest: Manifest, rows: Rows, form: str) -> None:
-    """The UID is the one that was meant."""
+def test_common_chip_uid_notations_are_read(tmp_path: Path, manifest: Manifest, rows: Rows, form: str) -> None:
+    """The UID is the intended one."""
     for row in rows:
         row[CHIP] = FORMS[form](row[CHIP])
     found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
@@ -392,7 +384,7 @@ def test_usual_notations_of_chip_uids_are_read(tmp_path: Path, manifest: Manifes
 
 
 def test_dropped_zeros_are_explained(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """In each byte, and at the front; never filled in silently."""
+    """In any byte and at the start; they are never added silently."""
     for at, row in enumerate(rows):
         uid = row[CHIP]
         row[CHIP] = uid[1:] if at % 2 else ":".join(f"{byte:X}" for byte in bytes.fromhex(uid))
@@ -405,10 +397,10 @@ def test_dropped_zeros_are_explained(tmp_path: Path, manifest: Manifest, rows: R
 
 @pytest.mark.parametrize("length", [4, 7])
 @pytest.mark.parametrize("order", ["big", "little"])
-def test_a_column_of_decimal_uids_is_recognised(
+def test_column_of_decimal_uids_is_recognized(
     tmp_path: Path, manifest: Manifest, rows: Rows, length: int, order: Any
 ) -> None:
-    """Both readings are named; digits are never taken for hex, whatever number of them there is."""
+    """Both readings are given; decimal numbers are never read as hex, however many there are."""
     uids = [bytes([*[4, *bytes.fromhex("15A0C3D480FF")][: length - 1], at]) for at in range(10)]
     for row, uid in zip(rows, uids, strict=True):
         row[CHIP] = str(int.from_bytes(uid, order))
@@ -419,8 +411,8 @@ def test_a_column_of_decimal_uids_is_recognised(
         assert uid[::-1].hex().upper() in each.reason
 
 
-def test_uids_that_are_one_chips_in_another_form_are_duplicates(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Reversed, cut off or padded."""
+def test_uids_of_one_chip_in_different_forms_are_duplicates(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Reversed, truncated or padded."""
     uid = rows[0][CHIP]
     rows[1][CHIP] = bytes.fromhex(uid)[::-1].hex()
     rows[2][CHIP] = "AABBCCDD"
@@ -432,10 +424,8 @@ def test_uids_that_are_one_chips_in_another_form_are_duplicates(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("result", ["failed", "", "maybe", "ok"])
-def test_a_chip_on_a_row_in_doubt_still_shares_its_uid(
-    tmp_path: Path, manifest: Manifest, rows: Rows, result: str
-) -> None:
-    """A row that failed, is blank or in doubt, with the chip of a good row: the good one is a duplicate."""
+def test_chip_of_a_doubtful_row_is_shared(tmp_path: Path, manifest: Manifest, rows: Rows, result: str) -> None:
+    """If a failed, blank or doubtful row has the chip of a good row, the good one is a duplicate."""
     rows[1][CHIP : RESULT + 1] = [rows[0][CHIP], result]
     found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
     assert verdicts(found)[1] == "duplicate"
@@ -446,7 +436,7 @@ def test_a_chip_on_a_row_in_doubt_still_shares_its_uid(
 
 
 def repacked(path: Path, change: Callable[[str, bytes], tuple[str, bytes]]) -> Path:
-    """Write the parts of a workbook under other names, or with other content."""
+    """Rename or change parts of a workbook."""
     stream = io.BytesIO()
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(stream, "w") as target:
         for name in source.namelist():
@@ -479,8 +469,8 @@ LAYOUTS: dict[str, Callable[[str, bytes], tuple[str, bytes]]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_packages_of_other_programs_are_read(tmp_path: Path, manifest: Manifest, rows: Rows, layout: str) -> None:
-    """Parts with backslashes, other names, another folder or another encoding; formulas in them are found."""
+def test_workbooks_of_other_programs_are_read(tmp_path: Path, manifest: Manifest, rows: Rows, layout: str) -> None:
+    """Parts with backslashes, other names, folders or encodings; formulas in them are found."""
     rows[2][RESULT] = "failed"
     path = repacked(write_xlsx(tmp_path / "back.xlsx", rows), LAYOUTS[layout])
     assert verdicts(found_of(manifest, path)) == {3: "failed"}
@@ -501,8 +491,8 @@ FORMULAS = {
 
 
 @pytest.mark.parametrize("form", FORMULAS)
-def test_formulas_are_found_however_they_are_written(tmp_path: Path, manifest: Manifest, rows: Rows, form: str) -> None:
-    """The value that is stored beside a formula never counts."""
+def test_formulas_are_found_in_any_notation(tmp_path: Path, manifest: Manifest, rows: Rows, form: str) -> None:
+    """The value stored with a formula never counts."""
     old, new, cell = FORMULAS[form]
 
     def change(name: str, data: bytes) -> tuple[str, bytes]:
@@ -538,16 +528,16 @@ def test_formulas_are_found_however_they_are_written(tmp_path: Path, manifest: M
         ("a.csv", b'[{"uuid": 1}]', "is JSON saved as .csv"),
     ],
 )
-def test_other_kinds_of_file_are_called_what_they_are(
+def test_other_kinds_of_file_are_recognized(
     tmp_path: Path, manifest: Manifest, name: str, data: bytes, says: str
 ) -> None:
-    """With how to save them."""
+    """The error says how to save them."""
     path = tmp_path / name
     path.write_bytes(data)
     assert says in refusal(manifest, path)
 
 
-def test_a_numbers_document_is_called_what_it_is(tmp_path: Path, manifest: Manifest) -> None:
+def test_numbers_document_is_recognized(tmp_path: Path, manifest: Manifest) -> None:
     """It is a ZIP file of its own kind."""
     path = tmp_path / "a.numbers"
     with zipfile.ZipFile(path, "w") as archive:
@@ -556,8 +546,8 @@ def test_a_numbers_document_is_called_what_it_is(tmp_path: Path, manifest: Manif
 
 
 @THOROUGH
-def test_a_workbook_of_very_many_sheets_is_refused(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Before any of them is laid out."""
+def test_workbook_with_too_many_sheets_is_rejected(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Before any sheet is read."""
 
     def change(name: str, data: bytes) -> tuple[str, bytes]:
         if name != "xl/workbook.xml":
@@ -596,8 +586,8 @@ def test_a_workbook_of_very_many_sheets_is_refused(tmp_path: Path, manifest: Man
         ("15-titles-again/*", {}),
     ],
 )
-def test_the_collection_of_cases_comes_out_right(case: str, expected: dict[int, str] | str) -> None:
-    """Each file of the collection is read as its page says, or refused."""
+def test_collected_files_have_their_expected_result(case: str, expected: dict[int, str] | str) -> None:
+    """Each file of the collection is read as its page says, or rejected."""
     batch = read_manifest(CASES / "00-batch" / "bugb.batch.jsonl")
     paths = sorted(CASES.glob(case))
     assert paths

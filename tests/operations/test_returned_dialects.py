@@ -1,6 +1,6 @@
-"""One table of truth, written out in any dialect: it comes back with the same verdicts, or is refused.
+"""One table written in random dialects is read with the same verdicts, or rejected.
 
-Never may a card come back with a better verdict than it has.
+A card must never get a better verdict than it has.
 """
 
 import csv
@@ -79,7 +79,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def written(folder: Path, source: random.Random, table: Rows) -> Path:
-    """Write a table with its titles in some dialect of CSV."""
+    """Write a table with its titles in a random dialect of CSV."""
     path = folder / "back.csv"
     is_quoted = source.random() < 0.5
     mark = "{}" if is_quoted else source.choice(MARKS)
@@ -103,7 +103,7 @@ def written(folder: Path, source: random.Random, table: Rows) -> Path:
 
 
 def book(folder: Path, source: random.Random, table: Rows) -> Path:
-    """Write a table with its titles as one sheet of a workbook, or several."""
+    """Write a table with its titles as one or more sheets of a workbook."""
     path = folder / "back.xlsx"
     workbook = openpyxl.Workbook()
     workbook.worksheets[0].append(["Report"])
@@ -122,10 +122,10 @@ def book(folder: Path, source: random.Random, table: Rows) -> Path:
 
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 2**32), names=st.sampled_from([*NAMES]), is_book=st.sampled_from([False] * 5 + [True]))
-def test_a_table_of_truth_comes_back_as_it_is_or_is_refused(
+def test_table_in_any_dialect_is_read_or_rejected(
     manifest: Manifest, tmp_path_factory: pytest.TempPathFactory, seed: int, names: str, *, is_book: bool
 ) -> None:
-    """Whatever titles, order, quotation marks, marks, encoding, sheets and notation of chip UIDs it is written with."""
+    """With any titles, order, quotation marks, encoding, sheets and chip UID notation."""
     source = random.Random(seed)
     truth: dict[int, Verdict] = {}
     rows: Rows = []
@@ -159,8 +159,8 @@ def test_a_table_of_truth_comes_back_as_it_is_or_is_refused(
         }
 
 
-def test_few_dialects_are_refused(manifest: Manifest, tmp_path: Path) -> None:
-    """What vendors send is read, for the most part: a reader that refuses everything would be of no use."""
+def test_few_dialects_are_rejected(manifest: Manifest, tmp_path: Path) -> None:
+    """A reader that rejects everything would be useless."""
     refused = 0
     for seed in range(40):
         source = random.Random(seed)
@@ -172,8 +172,8 @@ def test_few_dialects_are_refused(manifest: Manifest, tmp_path: Path) -> None:
     assert refused <= 4
 
 
-def test_the_samples_come_back_the_same_in_every_dialect(tmp_path: Path) -> None:
-    """Each of them as CSV in a few dialects, with the counts of the table, or refused."""
+def test_samples_have_the_same_result_in_every_dialect(tmp_path: Path) -> None:
+    """Each sample in several CSV dialects has its counts, or is rejected."""
     batch = make_samples(tmp_path / "samples")
     for name, (faults, counts) in SAMPLES.items():
         rows = good_rows(batch.manifest)

@@ -1,6 +1,6 @@
-"""More files that leave something in doubt, as vendors make them: none of these cards may count as encoded.
+"""More vendors' files that are in doubt: none of these cards may count as encoded.
 
-Beside each kind of doubt is a file of the same kind in which nothing is in doubt: that is read.
+For each kind of doubt there is a similar file without doubt, which is read.
 """
 
 import zipfile
@@ -41,7 +41,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 @pytest.fixture
 def rows(manifest: Manifest) -> Rows:
-    """Its rows, as a careful vendor fills them in."""
+    """The rows of the batch, as a careful vendor fills them in."""
     return good_rows(manifest)
 
 
@@ -51,7 +51,7 @@ def found_of(manifest: Manifest, *paths: Path, **how: Any) -> Reconciliation:
 
 
 def encoded(manifest: Manifest, *paths: Path, **how: Any) -> set[int]:
-    """Return the numbers of the cards that count as encoded; none if the files are refused in one line."""
+    """Return the numbers of the cards that count as encoded; empty if the files are rejected in one line."""
     try:
         found = found_of(manifest, *paths, **how)
     except InputError as error:
@@ -60,7 +60,7 @@ def encoded(manifest: Manifest, *paths: Path, **how: Any) -> set[int]:
 
 
 def column(path: Path, rows: Rows, title: str, values: Sequence[str], *, without: Sequence[int] = ()) -> Path:
-    """Write rows with one more column, and without some."""
+    """Write rows with an additional column, and without some rows."""
     keep = [at for at in range(len(TITLES) + 1) if at not in without]
     table = [[*row, value] for row, value in zip(rows, values, strict=True)]
     titles = [*TITLES, title]
@@ -95,7 +95,7 @@ def sheets(path: Path, *tables: tuple[str, Sequence[Sequence[Any]]]) -> Path:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("without", [(), (RESULT,)], ids=["beside results", "without results"])
-def test_a_column_that_says_otherwise_is_noticed(
+def test_contradicting_column_is_noticed(
     tmp_path: Path, manifest: Manifest, rows: Rows, title: str, good: str, bad: str, without: Sequence[int]
 ) -> None:
     """In any language, under any title: card 3 is not encoded, or the run stops."""
@@ -104,15 +104,15 @@ def test_a_column_that_says_otherwise_is_noticed(
 
 
 @pytest.mark.parametrize(("good", "bad"), [("A", "B"), ("0", "1"), ("1", "3"), ("x", ""), ("grün", "rot"), ("", "7")])
-def test_without_results_a_column_that_sorts_the_cards_stops_the_run(
+def test_unknown_categories_without_results_stop_the_run(
     tmp_path: Path, manifest: Manifest, rows: Rows, good: str, bad: str
 ) -> None:
-    """It may be the results; --column says what it is, or that there are none."""
+    """The column may be the results; --column says what it is, or that there are none."""
     values = [bad if at == 2 else good for at in range(10)]
     path = column(tmp_path / "back.csv", rows, "Class", values, without=(RESULT,))
     assert encoded(manifest, path) == set()
     assert encoded(manifest, path, columns={"result": ""}) == ALL
-    # Beside results it is only named.
+    # If there are results, it is only named.
     found = found_of(manifest, column(tmp_path / "with.csv", rows, "Class", values))
     assert found.good
     assert "“Class”" in str(found.warnings[0])
@@ -126,10 +126,10 @@ def test_without_results_a_column_that_sorts_the_cards_stops_the_run(
         ("Tag type", ["NTAG213", "NTAG215"]),
     ],
 )  # fmt: skip
-def test_columns_that_tools_write_are_known(
+def test_columns_of_common_tools_are_known(
     tmp_path: Path, manifest: Manifest, rows: Rows, title: str, values: list[str]
 ) -> None:
-    """They need no answer, and are not named; a failure in them is noticed all the same."""
+    """They are not named and need no answer, but a failure in them is noticed."""
     path = column(tmp_path / "back.csv", rows, title, values * 5, without=(RESULT,))
     found = found_of(manifest, path)
     assert found.good
@@ -137,8 +137,8 @@ def test_columns_that_tools_write_are_known(
     assert 3 not in encoded(manifest, column(path, rows, title, ["a", "a", "write error", *["a"] * 7]))
 
 
-def test_a_uuid_that_was_read_back_has_to_be_the_cards(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Another card's, which the column holds twice then; with something before it; or none."""
+def test_uuid_that_was_read_back_must_match(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Another card's, which then occurs twice; with a prefix; or none."""
     own = [row[UUID] for row in rows]
     path = tmp_path / "back.csv"
     assert encoded(manifest, column(path, rows, "Read back", own)) == ALL
@@ -147,8 +147,8 @@ def test_a_uuid_that_was_read_back_has_to_be_the_cards(tmp_path: Path, manifest:
         assert 3 not in encoded(manifest, column(path, rows, "Read back", values)), wrong
 
 
-def test_the_rows_own_chip_uid_in_another_column_does_no_harm(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Another one does."""
+def test_chip_uid_of_the_row_in_another_column_is_harmless(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A different one is not."""
     chips = [row[CHIP].lower() for row in rows]
     assert encoded(manifest, column(tmp_path / "a.csv", rows, "Read back UID", chips)) == ALL
     chips[2] = "04FFFFFF5A8081"
@@ -156,8 +156,8 @@ def test_the_rows_own_chip_uid_in_another_column_does_no_harm(tmp_path: Path, ma
 
 
 @pytest.mark.parametrize("letter", ["B", "E", "F"])
-def test_a_hidden_column_counts_only_if_asked_for(tmp_path: Path, manifest: Manifest, rows: Rows, letter: str) -> None:
-    """UUIDs, chip UIDs or results that nobody sees."""
+def test_hidden_column_counts_only_if_requested(tmp_path: Path, manifest: Manifest, rows: Rows, letter: str) -> None:
+    """Hidden UUIDs, chip UIDs or results."""
     path = write_xlsx(tmp_path / "back.xlsx", rows)
     book = openpyxl.load_workbook(path)
     book.worksheets[0].column_dimensions[letter].hidden = True
@@ -166,15 +166,15 @@ def test_a_hidden_column_counts_only_if_asked_for(tmp_path: Path, manifest: Mani
     assert encoded(manifest, path, include_hidden=True) == ALL
 
 
-# What is said beside the rows.
+# Text outside the rows.
 
 
 @pytest.mark.parametrize("text", ["Failed: 3", "# rejected cards: 3 and 7", "Ausschuss: Karte 3", "3 failed"])
 @pytest.mark.parametrize("place", ["above", "below", "above in a workbook", "below in a workbook", "on another sheet"])
-def test_failures_that_are_told_outside_of_the_rows_stop_the_run(
+def test_failures_mentioned_outside_the_rows_stop_the_run(
     tmp_path: Path, manifest: Manifest, rows: Rows, text: str, place: str
 ) -> None:
-    """Above the titles, below the rows or on a sheet of its own, where no column tells of them."""
+    """Above the titles, below the rows or on another sheet, if no column mentions them."""
 
     def written(words: str) -> Path:
         path = tmp_path / "back.csv"
@@ -208,16 +208,16 @@ def test_failures_that_are_told_outside_of_the_rows_stop_the_run(
         ("Ausschuß", [["3"]]),
     ],
 )
-def test_a_sheet_that_lists_cards_without_uuids_stops_the_run(
+def test_sheet_of_cards_without_uuids_stops_the_run(
     tmp_path: Path, manifest: Manifest, rows: Rows, name: str, table: list[list[Any]]
 ) -> None:
-    """It would be passed over in silence."""
+    """It would be skipped silently."""
     table = [[str(cell).format(uuid=rows[2][UUID]) for cell in row] for row in table]
     assert encoded(manifest, sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), (name, table))) == set()
 
 
-def test_another_sheet_is_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """An address or a date does no harm."""
+def test_other_sheets_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """An address or a date is harmless."""
     path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Delivery", [["Tags & Co"], ["27 Nov 2026"]]))
     found = found_of(manifest, path)
     assert found.good
@@ -229,18 +229,18 @@ def test_another_sheet_is_named(tmp_path: Path, manifest: Manifest, rows: Rows) 
     ["KO", "Rebuts", "Scarti", "Rechazados", "Odrzucone", "不良", "Retry", "Rework", "Nacharbeit", "Makulatur", "Waste",
      "To destroy", "Vernichten", "Брак", "Quarantine", "Gesperrt"],
 )  # fmt: skip
-def test_a_sheet_of_rejects_is_known_in_any_language(tmp_path: Path, manifest: Manifest, rows: Rows, name: str) -> None:
-    """In a delivery without results, where only its name tells."""
+def test_sheet_of_rejects_is_recognized_in_any_language(
+    tmp_path: Path, manifest: Manifest, rows: Rows, name: str
+) -> None:
+    """In a delivery without results, where only its name says so."""
     table = [["UUID", "Chip UID"], *([row[UUID], row[CHIP]] for row in rows)]
     path = sheets(tmp_path / "back.xlsx", ("Cards", table[:8]), (name, [table[0], *table[8:]]))
     assert encoded(manifest, path) == set(range(1, 8))
 
 
 @pytest.mark.parametrize(("text", "stops"), [("this one failed", True), ("my favourite", False)])
-def test_comments_on_cells_are_noticed(
-    tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, stops: bool
-) -> None:
-    """Those of a failure stop the run, others are counted."""
+def test_cell_comments_are_noticed(tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, stops: bool) -> None:
+    """Those about a failure stop the run, others are counted."""
     path = write_xlsx(tmp_path / "back.xlsx", rows)
     book = openpyxl.load_workbook(path)
     book.worksheets[0]["F4"].comment = Comment(text, "Jo")
@@ -251,17 +251,17 @@ def test_comments_on_cells_are_noticed(
 
 
 @pytest.mark.parametrize("note", ["KO", "chip defective", "wrote {other}", "rejected"])
-def test_a_note_that_contradicts_ok_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, note: str) -> None:
-    """A failure by itself, or another card's UUID."""
+def test_note_that_contradicts_ok_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, note: str) -> None:
+    """A failure, or another card's UUID."""
     rows[2][NOTE] = note.format(other=rows[3][UUID])
     rows[4][NOTE] = f"read back {rows[4][UUID]}"
     assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
 
 
-def test_totals_do_not_match_no_card(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """A line with words in place of a card number, and a sum below the results."""
+def test_totals_are_not_unknown_rows(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A line with words instead of a card number, and a sum below the results."""
     assert found_of(manifest, write_csv(tmp_path / "a.csv", [*rows, ["Total", *[""] * 4, "10 ok", ""]])).good
-    # With a card's number it is a card's row that has lost its UUID.
+    # With a card number, it is a card's row without its UUID.
     lost = ["3", *[""] * 4, "failed", ""]
     assert found_of(manifest, write_csv(tmp_path / "b.csv", [*rows, lost])).unknown == 1
 
@@ -270,18 +270,16 @@ def test_totals_do_not_match_no_card(tmp_path: Path, manifest: Manifest, rows: R
 
 
 @pytest.mark.parametrize("other", ["n/a", "-", "04ABCDEF", ""])
-def test_a_column_of_decimal_uids_is_known_whatever_is_between_them(
-    tmp_path: Path, manifest: Manifest, rows: Rows, other: str
-) -> None:
-    """One cell without a number does not make hex of the others."""
+def test_decimal_uid_column_is_recognized_with_gaps(tmp_path: Path, manifest: Manifest, rows: Rows, other: str) -> None:
+    """One cell without a number does not make the others hex."""
     for at, row in enumerate(rows):
         row[CHIP] = str(int(f"04A1B2{at:02X}", 16))
     rows[4][CHIP] = other
     assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) <= {5}
 
 
-def test_a_few_hex_uids_without_letters_are_hex(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Among others that have some."""
+def test_hex_uids_without_letters_among_others_are_hex(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A few of them, among UIDs with letters."""
     for at, row in enumerate(rows):
         row[CHIP] = f"4{at}A1B2{at}7"
     rows[4][CHIP] = "45612387"
@@ -297,16 +295,16 @@ ODD: dict[str, Callable[[str, int], str]] = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_uids_that_no_chip_has_are_doubts(tmp_path: Path, manifest: Manifest, rows: Rows, kind: str) -> None:
-    """They have the right number of digits, and are not the chip's own all the same."""
+def test_impossible_uids_are_in_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, kind: str) -> None:
+    """They have the right number of digits, but no chip has such a UID."""
     for at, row in enumerate(rows):
         row[CHIP] = ODD[kind](row[CHIP], at)
     assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == set()
 
 
 @pytest.mark.parametrize("uid", ["12345678", "DEADBEEF", "04000000000000", "00000000", "FFFFFFFFFFFFFF"])
-def test_placeholders_are_no_uids(tmp_path: Path, manifest: Manifest, rows: Rows, uid: str) -> None:
-    """Whoever had none at hand typed these."""
+def test_placeholder_uids_are_in_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, uid: str) -> None:
+    """Somebody without the UID typed these."""
     rows[2][CHIP] = uid
     assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
 
@@ -322,10 +320,10 @@ FORMS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_chip_that_may_be_another_cards_is_a_duplicate(
+def test_chip_that_may_be_another_cards_is_a_duplicate(
     tmp_path: Path, manifest: Manifest, rows: Rows, form: str
 ) -> None:
-    """Its UID is in doubt on one row, and what it could be is on another."""
+    """Its UID is in doubt in one row, and a possible reading is in another."""
     rows[0][CHIP] = "04A1B2C3D4E5F6"
     rows[2][CHIP] = FORMS[form](rows[0][CHIP])
     found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
@@ -334,11 +332,11 @@ def test_a_chip_that_may_be_another_cards_is_a_duplicate(
     assert "may be listed for card 3, too (back.csv, line 4)" in verdicts[1].reason
 
 
-# Packages.
+# Workbook packages.
 
 
-def test_two_parts_of_one_name_are_refused(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Programs differ in which of them they show."""
+def test_duplicate_part_names_are_rejected(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Programs differ in which one they show."""
     good = write_xlsx(tmp_path / "good.xlsx", rows)
     rows[2][RESULT] = "failed"
     bad = write_xlsx(tmp_path / "bad.xlsx", rows)
@@ -351,8 +349,8 @@ def test_two_parts_of_one_name_are_refused(tmp_path: Path, manifest: Manifest, r
     assert encoded(manifest, path) == set()
 
 
-def test_a_card_number_is_no_reason_to_pass_over_a_row(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Rows with other separators than the others: their cards are not encoded, and the exit code says so."""
+def test_row_with_a_card_number_is_not_skipped(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Rows with other delimiters than the rest: their cards are not encoded, and the exit code says so."""
     path = write_csv(tmp_path / "back.csv", rows)
     lines = path.read_text().splitlines()
     lines[3] = lines[3].replace(",", ";")

@@ -1,4 +1,4 @@
-"""Round trips: what a spreadsheet program makes of our workbook on its way to the vendor and back."""
+"""Round trips: our workbook edited and saved by a spreadsheet program."""
 
 from pathlib import Path
 
@@ -20,14 +20,14 @@ def found_of(batch: Batch, path: Path) -> Reconciliation:
 
 
 def verdicts(found: Reconciliation) -> list[tuple[int, Verdict, str]]:
-    """Return what became of each card, with its chip."""
+    """Return the verdict of each card, with its chip."""
     return [(each.card.number, each.verdict, each.chip) for each in found.ledger]
 
 
-def test_what_comes_back_through_a_spreadsheet_program_is_judged_alike(office: Office, tmp_path: Path) -> None:
-    """Filled in with every fault, saved as a workbook and as CSV: the same verdicts. From CSV to a workbook: as safe.
+def test_verdicts_survive_a_spreadsheet_program(office: Office, tmp_path: Path) -> None:
+    """With every fault, saved as a workbook and as CSV, the verdicts are the same; from CSV to a workbook, as safe.
 
-    A program that opens CSV makes numbers of what looks like one. Such a chip UID is in doubt then, but nothing else.
+    A program that opens CSV converts what looks like a number. Such a chip UID is then in doubt, but nothing else.
     """
     batch = generate("library", SHARES, tmp_path, spares=SPARES)
     rows = good_rows(batch.manifest)

@@ -1,4 +1,4 @@
-"""Rounds of encoding: each reconciliation builds on the one before, and says what it found first."""
+"""Rounds of encoding: each reconciliation builds on the one before, and says which one it used."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def batch(tmp_path: Path) -> Batch:
 
 @pytest.fixture
 def rows(batch: Batch) -> Rows:
-    """Its rows; cards 1 and 9 failed."""
+    """The rows of the batch; cards 1 and 9 failed."""
     rows = good_rows(batch.manifest)
     for at in (0, 8):
         rows[at][RESULT] = "failed"
@@ -41,8 +41,8 @@ def fill(workbook: Path, path: Path, *, again: int = 1) -> Path:
     return path
 
 
-def test_a_second_round_by_itself_builds_on_the_first(here: Command, batch: Batch, rows: Rows, tmp_path: Path) -> None:
-    """Only the workbook of cards encoded again is given: the others stay encoded, and the file of before is named."""
+def test_second_round_builds_on_the_first(here: Command, batch: Batch, rows: Rows, tmp_path: Path) -> None:
+    """Given only the workbook of cards encoded again, the others stay encoded, and the previous file is named."""
     first = here("reconcile", batch.manifest.path, write_csv(tmp_path / "back.csv", rows), "--json")
     assert (first.code, first.data["ready"], first.data["to_encode"]) == (ExitCode.RETURNED, 8, 2)
     second = fill(tmp_path / "spring.reencode.xlsx", tmp_path / "second.xlsx")
@@ -63,8 +63,8 @@ def test_a_second_round_by_itself_builds_on_the_first(here: Command, batch: Batc
     assert (chips[1], chips[2]) == (chip_of(1, again=1), chip_of(2))
 
 
-def test_a_second_round_without_a_first_asks_for_it(here: Command, batch: Batch, rows: Rows, tmp_path: Path) -> None:
-    """Nothing is written: the other cards would be asked for again."""
+def test_second_round_requires_the_first(here: Command, batch: Batch, rows: Rows, tmp_path: Path) -> None:
+    """Nothing is written: otherwise the other cards would be encoded again."""
     out = tmp_path / "out"
     here("reconcile", batch.manifest.path, write_csv(tmp_path / "back.csv", rows), "--out", out)
     second = fill(out / "spring.reencode.xlsx", tmp_path / "second.xlsx")
@@ -78,8 +78,8 @@ def test_a_second_round_without_a_first_asks_for_it(here: Command, batch: Batch,
     assert (found.code, found.data["ready"], found.data["round"]) == (ExitCode.OK, 10, 2)
 
 
-def test_the_rest_of_a_delivery_builds_on_its_first_part(here: Command, batch: Batch, tmp_path: Path) -> None:
-    """Cards of the first part are not asked for again, though their rows are blank in the second."""
+def test_rest_of_a_delivery_builds_on_its_first_part(here: Command, batch: Batch, tmp_path: Path) -> None:
+    """Cards of the first part stay encoded, although their rows are blank in the second."""
     rows = good_rows(batch.manifest)
     blank = [[*row[:CHIP], "", "", ""] for row in rows]
     one = write_csv(tmp_path / "one.csv", [*rows[:5], *blank[5:]])
@@ -91,8 +91,8 @@ def test_the_rest_of_a_delivery_builds_on_its_first_part(here: Command, batch: B
     assert (alone.code, alone.data["ready"], alone.data["round"]) == (ExitCode.RETURNED, 5, 3)
 
 
-def test_a_card_on_another_chip_than_before_is_a_duplicate(here: Command, batch: Batch, tmp_path: Path) -> None:
-    """Unless the file is said to be of cards encoded again; then the chip of before must not be handed out."""
+def test_card_on_another_chip_than_before_is_a_duplicate(here: Command, batch: Batch, tmp_path: Path) -> None:
+    """Unless the file lists cards encoded again; then the earlier chip must not be used."""
     rows = good_rows(batch.manifest)
     here("reconcile", batch.manifest.path, write_csv(tmp_path / "back.csv", rows))
     rows[1][CHIP] = chip_of(2, again=5)
@@ -105,8 +105,8 @@ def test_a_card_on_another_chip_than_before_is_a_duplicate(here: Command, batch:
     assert "1 chip of cards that were encoded again must not be handed out" in again.stderr
 
 
-def test_a_chip_of_before_that_another_card_gets_is_a_duplicate(here: Command, batch: Batch, tmp_path: Path) -> None:
-    """Both cards are: the one that no file mentions, too."""
+def test_earlier_chip_of_another_card_is_a_duplicate(here: Command, batch: Batch, tmp_path: Path) -> None:
+    """Both cards are duplicates, including the one that no file mentions."""
     rows = good_rows(batch.manifest)
     here("reconcile", batch.manifest.path, write_csv(tmp_path / "back.csv", rows[1:]))
     rows[0][CHIP] = chip_of(2)
@@ -115,8 +115,8 @@ def test_a_chip_of_before_that_another_card_gets_is_a_duplicate(here: Command, b
     assert (found[1], found[2], found[3]) == (Verdict.DUPLICATE, Verdict.DUPLICATE, Verdict.ENCODED)
 
 
-def test_spares_make_up_for_failed_cards(here: Command, batch: Batch, tmp_path: Path) -> None:
-    """All is well then; a spare of another snapset does not help."""
+def test_spares_replace_failed_cards(here: Command, batch: Batch, tmp_path: Path) -> None:
+    """Then all is well; a spare of another snapset does not help."""
     rows = good_rows(batch.manifest)
     rows[0][RESULT] = "failed"
     rows[6][CHIP : RESULT + 1] = [chip_of(7), "ok"]
@@ -132,8 +132,8 @@ def test_spares_make_up_for_failed_cards(here: Command, batch: Batch, tmp_path: 
     assert done.data["snapsets"]["snapset_1a"] == {"ordered": 6, "ready": 6, "to_encode": 0, "spares_unused": 1}
 
 
-def test_the_workbook_to_encode_again_is_not_like_the_first(here: Command, tmp_path: Path) -> None:
-    """It says so, why each card is there and which chips to destroy; the first sheet is Read me."""
+def test_workbook_to_encode_again_differs_from_the_first(here: Command, tmp_path: Path) -> None:
+    """It says so, why each card is included and which chips to destroy; the first sheet is Read me."""
     here("generate", "spring", "--cards", 4, "--snapset", "snapset_1a", "--out", tmp_path)
     first = openpyxl.load_workbook(tmp_path / "spring.xlsx")
     assert first.sheetnames == ["Read me", "Cards", "Batch"]
@@ -162,8 +162,8 @@ def test_the_workbook_to_encode_again_is_not_like_the_first(here: Command, tmp_p
     assert done.code == ExitCode.OK
 
 
-def test_the_newest_reconciled_file_is_the_one_of_the_highest_round(tmp_path: Path, batch: Batch) -> None:
-    """Whatever the times of the files, and whatever they are called; two of one round are an error."""
+def test_newest_reconciled_file_has_the_highest_round(tmp_path: Path, batch: Batch) -> None:
+    """Whatever the file times and names; two files of the same round are an error."""
     manifest: Manifest = batch.manifest
     old = came_back(manifest, tmp_path / "late.reconciled.jsonl", 3)
     found = read_reconciled(old)
@@ -181,8 +181,8 @@ def test_the_newest_reconciled_file_is_the_one_of_the_highest_round(tmp_path: Pa
 
 
 @pytest.mark.parametrize("is_filled_in", [False, True])
-def test_a_lost_manifest_is_recovered_from_its_workbook(here: Command, tmp_path: Path, *, is_filled_in: bool) -> None:
-    """Byte for byte as it was, also from a workbook that was filled in."""
+def test_lost_manifest_is_recovered_from_its_workbook(here: Command, tmp_path: Path, *, is_filled_in: bool) -> None:
+    """Byte for byte, also from a filled-in workbook."""
     options = ["--snapset", "snapset_1a=6", "--snapset", "empty", "--spares", "20%", "--seed", "7"]
     here("generate", "spring", "--cards", 10, *options, "--out", tmp_path)
     path = tmp_path / "spring.batch.jsonl"
@@ -197,8 +197,8 @@ def test_a_lost_manifest_is_recovered_from_its_workbook(here: Command, tmp_path:
     assert path.read_bytes() == before
 
 
-def test_a_changed_workbook_recovers_nothing(here: Command, tmp_path: Path, batch: Batch, rows: Rows) -> None:
-    """The digest tells; and a workbook of a part of a batch is not enough."""
+def test_changed_workbook_is_not_recovered(here: Command, tmp_path: Path, batch: Batch, rows: Rows) -> None:
+    """The digest detects it; a workbook of part of a batch is not enough either."""
     book = openpyxl.load_workbook(batch.workbook)
     book["Cards"].cell(3, 4).value = "empty"
     book.save(tmp_path / "changed.xlsx")

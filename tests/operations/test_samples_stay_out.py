@@ -1,4 +1,4 @@
-"""Sample data, its passwords and its secrets never get into a staging or production target, by whatever command."""
+"""Sample data, passwords and secrets never get into a staging or production target, with any command."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ DEMO = SAMPLES / "demo.batch.jsonl"
 
 
 def secrets() -> set[str]:
-    """Return every password and client secret of the sample files, and those of a few invented people."""
+    """Return every password and client secret in the sample files, and those of some invented people."""
 
     def walk(data: Any) -> Iterator[str]:
         for member, value in data.items() if isinstance(data, dict) else enumerate(data):
@@ -45,13 +45,13 @@ def secrets() -> set[str]:
 
 
 def nothing_arrived(server: Server, target: Target) -> bool:
-    """Tell whether the target has no database, or none with a document."""
+    """Return whether the target has no database, or none with a document."""
     there = [database.exists() for database in databases(server, target).values()]
     return not any(there) or (all(there) and not any(snapshot(server, target).values()))
 
 
 def reconciled(path: Path) -> Path:
-    """Write what comes back from a vendor for the sample batch: every card encoded."""
+    """Write the reconciled file of the sample batch, with every card encoded."""
     manifest = read_manifest(DEMO)
     cards = [ReturnedCard(card, Verdict.ENCODED) for card in manifest.cards()]
     with path.open("wb") as stream:
@@ -59,8 +59,8 @@ def reconciled(path: Path) -> Path:
     return path
 
 
-def test_the_samples_have_secrets_to_look_for() -> None:
-    """What is looked for below is something."""
+def test_samples_contain_secrets() -> None:
+    """The other tests look for something."""
     found = secrets()
     assert {"alice", "sam"} < found
     assert len(found) > 10
@@ -69,18 +69,18 @@ def test_the_samples_have_secrets_to_look_for() -> None:
 @ONE_MODEL
 @PROTECTED
 @pytest.mark.parametrize("name", SERVER_COMMANDS)
-def test_no_command_brings_the_samples_to_people(
+def test_no_command_loads_samples_into_production(
     run_here: Command, server: Server, target: Target, tmp_path: Path, name: str, environment: str
 ) -> None:
-    """Given everything in ``samples/`` that it takes, it refuses, or has nothing to write, and nothing is written."""
+    """Given everything in ``samples/`` that it accepts, it refuses, or has nothing to write."""
     samples = tmp_path / "samples"
     shutil.copytree(SAMPLES, samples)
     demo, personas = samples / DEMO.relative_to(SAMPLES), samples / PERSONAS.relative_to(SAMPLES)
     done = run_here(name, *arguments(name, demo, personas), "--environment", environment)
-    # What is refused is not noted as done either.
+    # Refused operations are not recorded as done either.
     assert not revocations_path(read_manifest(demo)).exists()
     if name in {"backup", "credentials", "drill", "tokens"}:
-        # They read what is there, and nothing is.
+        # Commands that only read find nothing.
         assert done.code == ExitCode.PROTOCOL
     else:
         assert done.code in {ExitCode.PROTECTED, ExitCode.OK, ExitCode.VERIFY, ExitCode.INPUT}
@@ -92,10 +92,10 @@ def test_no_command_brings_the_samples_to_people(
 
 @ONE_MODEL
 @PROTECTED
-def test_the_sample_batch_is_refused_in_every_form(
+def test_sample_batch_is_refused_in_every_form(
     run_here: Command, server: Server, target: Target, tmp_path: Path, environment: str
 ) -> None:
-    """Its UUIDs are for everybody to read: as it is, under another name, as it comes back from a vendor, in parts."""
+    """Its UUIDs are public: as it is, renamed, reconciled, in parts."""
     renamed = tmp_path / "spring.batch.jsonl"
     shutil.copy(DEMO, renamed)
     back = reconciled(tmp_path / "spring.reconciled.jsonl")
@@ -105,15 +105,15 @@ def test_the_sample_batch_is_refused_in_every_form(
             assert done.code == ExitCode.PROTECTED
             assert "reproducible batch demo (its UUIDs can be guessed)" in done.stderr
     assert nothing_arrived(server, target)
-    # Elsewhere it is what they are for.
+    # In other environments it is accepted.
     assert run_here("load", back).code == ExitCode.OK
 
 
 @PROTECTED
-def test_personas_are_no_snapsets_there(
+def test_personas_are_refused_as_snapsets_in_production(
     run_here: Command, server: Server, target: Target, tmp_path: Path, environment: str
 ) -> None:
-    """Their folder is refused, and so is one of them that lies among snapsets, or another under its name."""
+    """Their folder is refused, and so is a persona among snapsets, or renamed."""
     mixed, named = tmp_path / "mixed", tmp_path / "named"
     model = target.model.name
     for folder in (mixed, named):
@@ -130,8 +130,8 @@ def test_personas_are_no_snapsets_there(
 
 
 @ONE_MODEL
-def test_files_of_documents_are_no_snapsets(run_here: Command, server: Server, target: Target) -> None:
-    """The samples' users and clients can't be passed off as preference sets."""
+def test_sample_documents_are_refused_as_snapsets(run_here: Command, server: Server, target: Target) -> None:
+    """Sample users and clients can't be loaded as preference sets."""
     for model in ("gpii-token", "gpii-key"):
         done = run_here("load", "--snapsets-only", "--snapsets", SAMPLES / model, "--environment", "production")
         assert done.code == ExitCode.INPUT
@@ -139,10 +139,10 @@ def test_files_of_documents_are_no_snapsets(run_here: Command, server: Server, t
 
 
 @PROTECTED
-def test_no_caller_of_a_load_gets_around_it(
+def test_load_function_refuses_samples_in_production(
     server: Server, target: Target, snapsets: Snapsets, environment: str
 ) -> None:
-    """What was put together for a development target is not loaded into another."""
+    """Sources made for a development target are not loaded into another one."""
     protected = replace(target, environment=Environment(environment))
     people = list(invented_people(2, 0, snapsets))
     for sources in (
@@ -156,18 +156,18 @@ def test_no_caller_of_a_load_gets_around_it(
     assert nothing_arrived(server, target)
 
 
-def test_what_is_not_known_is_taken_for_a_sample(target: Target, snapsets: Snapsets) -> None:
-    """A source that a later version adds is refused until somebody says whose it is."""
+def test_unknown_source_is_treated_as_a_sample(target: Target, snapsets: Snapsets) -> None:
+    """A kind of source added later is refused until its origin is defined."""
     assert not any(source.is_sample for source in all_sources(target, [read_manifest(DEMO)], snapsets))
     unknown = Source("auth", "user", "gpii-token/user", "nowhere", 0, lambda: iter(()))
     assert unknown.is_sample
 
 
 @ONE_MODEL
-def test_a_production_database_keeps_them_out_however_it_is_called(
+def test_production_database_refuses_samples_under_any_environment(
     run_here: Command, server: Server, target: Target, given: tuple[Path, Path]
 ) -> None:
-    """Once it has been loaded as production, calling it something else brings none of the secrets there."""
+    """Once it has been loaded as production, giving another environment does not help."""
     manifest, folder = given
     assert (
         run_here("load", manifest, "--all-cards", "--snapsets", folder, "--environment", "production").code

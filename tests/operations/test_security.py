@@ -1,4 +1,4 @@
-"""What a target shows to whom: tried as a client without credentials, and read from ``_security``."""
+"""What a target allows, as tried by an anonymous client and according to ``_security``."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +31,7 @@ def model_name() -> str:
 
 @pytest.fixture
 def loaded(server: Server, target: Target, snapsets: Snapsets) -> Target:
-    """Snapsets and views are there, and a site's computers are let in, without which a check warns."""
+    """Snapsets and views are loaded, with a site's credentials, without which a check warns."""
     load(server, target, [*all_sources(target, [], snapsets), *let_in(target)])
     return target
 
@@ -48,7 +48,7 @@ def names(target: Target) -> list[str]:
 
 
 def stranger(answers: Callable[[Request], Reply | None]) -> Hook:
-    """Return a hook that answers those who come without credentials; nothing of theirs gets to the real server."""
+    """Return a hook that answers anonymous requests, which never reach the real server."""
 
     def hook(request: Request, forward: Forward) -> Reply:
         if "Authorization" in request.headers:
@@ -67,8 +67,8 @@ def told(security: Any) -> Hook:
     return hook
 
 
-def test_a_server_that_is_closed_is_told_to_be(run_here: Command, server: Server, loaded: Target) -> None:
-    """Exit code 0, a line a database, and nothing is written by trying."""
+def test_closed_server_is_reported_as_closed(run_here: Command, server: Server, loaded: Target) -> None:
+    """Exit code 0, a line for each database, and the check writes nothing."""
     before = snapshot(server, loaded), sequences(server, loaded)
     done = run_here("check", "--security")
     assert (done.code, done.stderr) == (ExitCode.OK, "")
@@ -94,21 +94,21 @@ def test_a_server_that_is_closed_is_told_to_be(run_here: Command, server: Server
     assert data["problems"] == []
 
 
-def test_without_the_flag_nothing_is_tried(run_here: Command, loaded: Target, proxied: Through) -> None:
-    """A check asks as itself only."""
+def test_without_the_option_nothing_is_tried(run_here: Command, loaded: Target, proxied: Through) -> None:
+    """The check only uses its own credentials."""
     _, proxy = proxied(lambda request, forward: forward(request))
     assert "security" not in run_here("check", "--json", url=proxy.url).data
     assert all("Authorization" in request.headers for request in proxy.requests)
 
 
-def test_databases_that_are_not_there_yet_are_no_problem(run_here: Command, target: Target) -> None:
-    """The server itself is looked at all the same."""
+def test_missing_databases_are_no_security_problem(run_here: Command, target: Target) -> None:
+    """The server itself is still checked."""
     done = run_here("check", "--security", "--json")
     assert (done.code, done.data["security"]["databases"]) == (ExitCode.OK, {})
 
 
-def test_a_server_without_an_admin_is_open_to_everybody(here: Command, snapsets: Snapsets) -> None:
-    """Exit code 9; the line says what to do first, and the others which databases are open."""
+def test_server_without_an_admin_is_open(here: Command, snapsets: Snapsets) -> None:
+    """Exit code 9; the first line says what to do, and the others which databases are open."""
     with EmbeddedServer(None) as embedded:
         address = Address(embedded.url)
         target = Target(address, get_model(DEFAULT_MODEL), Environment.DEVELOPMENT)
@@ -128,10 +128,10 @@ def test_a_server_without_an_admin_is_open_to_everybody(here: Command, snapsets:
 
 @pytest.mark.skipif(not OUTSIDE_URL, reason="PouchDB Server has no _security; COUCHDB_URL names no other")
 @pytest.mark.parametrize("anybody", [{}, {"members": {"names": [], "roles": []}}])
-def test_a_database_without_members_is_found_to_be_open(
+def test_database_without_members_is_open(
     run_here: Command, server: Server, loaded: Target, anybody: dict[str, Any]
 ) -> None:
-    """The real server lets anybody in; that is tried, and nothing is written by it."""
+    """The real server lets anyone in; this is tried without writing anything."""
     first, *others = databases(server, loaded).values()
     first._resource.put("_security", body=anybody)
     before = snapshot(server, loaded), sequences(server, loaded)
@@ -150,10 +150,10 @@ def test_a_database_without_members_is_found_to_be_open(
     ("reads", "writes", "says"),
     [(True, True, "read and write"), (True, False, "read"), (False, True, "write"), (False, False, None)],
 )
-def test_what_strangers_can_do_is_told_apart(
+def test_anonymous_read_and_write_are_distinguished(
     run_here: Command, loaded: Target, proxied: Through, *, reads: bool, writes: bool, says: str | None
 ) -> None:
-    """Reading without writing is open, too; what is open is named."""
+    """Reading alone is a problem, too; the report says what is open."""
 
     def answers(request: Request) -> Reply | None:
         if request.endpoint == "_bulk_docs" and request.data() == {"docs": []}:
@@ -168,20 +168,20 @@ def test_what_strangers_can_do_is_told_apart(
     open_ones = [f"an anonymous client can {says} {name};" for name in names(loaded)] if says else []
     assert [problem.partition(";")[0] + ";" for problem in done.data["problems"]] == open_ones
     tried = [request for request in proxy.requests if "Authorization" not in request.headers]
-    # No more than two requests a database, neither of which fetches or changes anything.
+    # At most two requests for each database, neither of which fetches or changes anything.
     assert len(tried) == 2 + 2 * len(names(loaded))
 
 
 @pytest.mark.parametrize("page", [LOG_IN, Reply(200, b"<html>", {"Content-Type": "text/html"}), Reply(405, b"")])
-def test_a_page_to_log_in_lets_nobody_in(run_here: Command, loaded: Target, proxied: Through, page: Reply) -> None:
-    """What stands before the server and sends strangers elsewhere closes it, though not in CouchDB's words."""
+def test_log_in_page_closes_a_server(run_here: Command, loaded: Target, proxied: Through, page: Reply) -> None:
+    """A proxy that redirects anonymous clients closes the server, though not in CouchDB's words."""
     _, proxy = proxied(stranger(lambda _: page))
     done = run_here("check", "--security", "--json", url=proxy.url)
     assert (done.code, done.data["problems"]) == (ExitCode.OK, [])
 
 
-def test_a_proxy_that_logs_everybody_in_is_found(run_here: Command, loaded: Target, proxied: Through) -> None:
-    """Something before the server adds credentials of its own: strangers are somebody."""
+def test_proxy_that_adds_credentials_is_detected(run_here: Command, loaded: Target, proxied: Through) -> None:
+    """Anonymous clients are then logged in as somebody."""
 
     def answers(request: Request) -> Reply | None:
         if request.path == "/_session":
@@ -196,10 +196,10 @@ def test_a_proxy_that_logs_everybody_in_is_found(run_here: Command, loaded: Targ
 
 
 @pytest.mark.parametrize("security", [{}, {"members": {"names": [], "roles": []}}, {"members": None, "admins": 1}])
-def test_a_database_for_every_user_is_told(
+def test_database_open_to_every_user_is_reported(
     run_here: Command, loaded: Target, proxied: Through, security: dict[str, Any]
 ) -> None:
-    """Strangers are kept out by the server as a whole, but whoever logs in can read: exit code 9."""
+    """Anonymous clients are refused by the server, but anyone who logs in can read: exit code 9."""
     _, proxy = proxied(told(security))
     done = run_here("check", "--security", "--json", url=proxy.url)
     assert done.code == ExitCode.ATTENTION
@@ -208,8 +208,8 @@ def test_a_database_for_every_user_is_told(
         assert f"PUT /{name}/_security with " in problem
 
 
-def test_members_and_admins_are_shown(run_here: Command, loaded: Target, proxied: Through) -> None:
-    """Who may read, in words and as data."""
+def test_members_and_admins_are_listed(run_here: Command, loaded: Target, proxied: Through) -> None:
+    """As text and JSON."""
     security = {"admins": {"names": ["boss"]}, "members": {"names": ["prefs-server"], "roles": ["pilots"]}}
     _, proxy = proxied(told(security))
     done = run_here("check", "--security", url=proxy.url)
@@ -222,8 +222,8 @@ def test_members_and_admins_are_shown(run_here: Command, loaded: Target, proxied
     }
 
 
-def test_http_to_another_machine_is_told(server: Server, loaded: Target) -> None:
-    """Passwords and preferences in the open; on the machine itself, or with https, they are not."""
+def test_unencrypted_http_is_reported(server: Server, loaded: Target) -> None:
+    """Passwords and preferences are readable on the network; not on the same machine or with https."""
     for url, others, found in (
         ("http://db.example.org:5984", (), ["http://db.example.org:5984"]),
         ("https://a.example.org", ("http://b.example.org", "http://127.0.0.1:5984"), ["http://b.example.org"]),
@@ -237,8 +237,8 @@ def test_http_to_another_machine_is_told(server: Server, loaded: Target) -> None
         assert [problem.partition(" ")[0] for problem in result.problems] == found
 
 
-def test_a_certificate_that_nobody_looks_at_is_told(address: Address, loaded: Target) -> None:
-    """Whoever is let in without proving who he is gets the password."""
+def test_unverified_certificate_is_reported(address: Address, loaded: Target) -> None:
+    """An unverified server gets the password."""
     insecure = replace(address, tls=Tls(insecure=True))
     result = check_security(Server(insecure, QUICK), replace(loaded, address=insecure))
     assert result.problems == [
@@ -246,8 +246,8 @@ def test_a_certificate_that_nobody_looks_at_is_told(address: Address, loaded: Ta
     ]
 
 
-def test_samples_among_peoples_data_are_found(run_here: Command, target: Target) -> None:
-    """A database that was seeded before it became production: what has to go is named."""
+def test_sample_data_in_production_is_reported(run_here: Command, target: Target) -> None:
+    """In a database that was seeded before it became production; the report names what to delete."""
     assert run_here("seed").code == ExitCode.OK
     assert run_here("check", "--security").code == ExitCode.OK
     done = run_here("check", "--security", "--json", "--environment", "production")
@@ -259,7 +259,7 @@ def test_samples_among_peoples_data_are_found(run_here: Command, target: Target)
     assert "holds 3 documents of sample data (alice, carla, vicky), whose passwords everybody knows" in done.stderr
 
 
-def test_nobody_logs_in_to_ask(here: Command, loaded: Target, proxied: Through) -> None:
-    """Without credentials of one's own the check ends as ever: exit code 6."""
+def test_security_check_requires_credentials(here: Command, loaded: Target, proxied: Through) -> None:
+    """Without credentials the check fails as usual: exit code 6."""
     options = ("--url", loaded.address.url, "--prefix", loaded.prefix)
     assert here("check", "--security", *options).code == ExitCode.CREDENTIALS

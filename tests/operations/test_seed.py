@@ -1,4 +1,4 @@
-"""Development data: what a seed brings, always the same for the same seed, and never to people's servers."""
+"""Development data: what seed writes, reproducible by its seed, and never in production."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -40,7 +40,7 @@ def contents(server: Server, target: Target) -> Contents:
 
 
 def samples(model: str) -> Contents:
-    """Return the documents of the sample files, and what the personas come to, read and written out by hand."""
+    """Return the expected documents of the sample files and personas, written out by hand."""
     folder = data_dir("samples")
     parts: list[Contents] = [
         {path.stem: {each["_id"]: each for each in json5.loads(path.read_text("utf-8"))}}
@@ -55,7 +55,7 @@ def samples(model: str) -> Contents:
 
 
 def people(server: Server, target: Target, brought: Contents) -> dict[str, dict[str, Any]]:
-    """Return what has a log-in and is no sample, by ``_id``."""
+    """Return the users with log-ins that are not samples, by ``_id``."""
     name = "auth" if target.model.name == "gpii-token" else "gpii"
     return {
         doc_id: document
@@ -71,12 +71,12 @@ def rows(server: Server, target: Target, view: str, key: object, *, include_docs
 
 
 class TestWhatIsBrought:
-    """A seed without invented users."""
+    """Seeding without invented users."""
 
-    def test_brings_snapsets_samples_personas_and_views(
+    def test_seed_loads_snapsets_samples_personas_and_views(
         self, server: Server, target: Target, snapsets: Snapsets
     ) -> None:
-        """Everything in the sample files, whole, and nothing else."""
+        """Everything in the sample files, complete, and nothing else."""
         result = seed(server, target, snapsets)
         assert contents(server, target) == samples(target.model.name)
         assert (
@@ -89,8 +89,8 @@ class TestWhatIsBrought:
             == {"gpii-token": 15, "gpii-key": 7}[target.model.name]
         )
 
-    def test_a_second_seed_writes_nothing(self, server: Server, target: Target, snapsets: Snapsets) -> None:
-        """The same again, with invented users too: all unchanged, update sequences stand still."""
+    def test_second_seed_writes_nothing(self, server: Server, target: Target, snapsets: Snapsets) -> None:
+        """With invented users, too: everything is unchanged, and so are the update sequences."""
         first = seed(server, target, snapsets, users=5)
         before = snapshot(server, target), sequences(server, target)
         second = seed(server, target, snapsets, users=5)
@@ -99,10 +99,10 @@ class TestWhatIsBrought:
 
     @TOKEN_MODEL
     @pytest.mark.parametrize("name", [*PERSONAS, "sam"])
-    def test_a_sample_user_is_found_by_name_and_token(
+    def test_sample_user_is_found_by_name_and_token(
         self, server: Server, target: Target, snapsets: Snapsets, name: str
     ) -> None:
-        """The demonstration log-in finds the user; the token leads to that user and to a preference set."""
+        """The demo log-in finds the user; the token refers to that user and to a preference set."""
         seed(server, target, snapsets)
         [found] = rows(server, target, "findUserByName", name)
         user = found["value"]
@@ -116,10 +116,10 @@ class TestWhatIsBrought:
         assert preferences["value"]["flat"]["contexts"]["gpii-default"]["preferences"]
 
     @TOKEN_MODEL
-    def test_every_sample_is_found_by_what_the_servers_ask(
+    def test_every_sample_is_found_by_the_servers_queries(
         self, server: Server, target: Target, snapsets: Snapsets
     ) -> None:
-        """Every token has a user and a set, every client its view, and a client's user is one of the samples."""
+        """Every token has a user and a set, every client is in its view, and a client's user is a sample."""
         seed(server, target, snapsets)
         stored = contents(server, target)
         tokens = [each for each in stored["auth"].values() if each["type"] == "gpiiToken"]
@@ -143,7 +143,7 @@ class TestWhatIsBrought:
 
     @KEY_MODEL
     def test_personas_and_the_sample_site_are_found(self, server: Server, target: Target, snapsets: Snapsets) -> None:
-        """A persona's key leads to the persona's own safe, the installer's credential to the site."""
+        """A persona's key refers to its own safe, the installer's credential to the site."""
         seed(server, target, snapsets)
         for name in PERSONAS:
             [row] = rows(server, target, "findPrefsSafeByGpiiKey", name, include_docs=True)
@@ -161,10 +161,12 @@ class TestWhatIsBrought:
 
 
 class TestInventedUsers:
-    """People with log-ins, made up from a seed."""
+    """People with log-ins, generated from a seed."""
 
-    def test_as_many_as_wanted_each_whole(self, server: Server, target: Target, snapsets: Snapsets) -> None:
-        """Each has a name, a password and a preference set that is one of the snapsets', and no two share a name."""
+    def test_seed_creates_the_requested_number_of_users(
+        self, server: Server, target: Target, snapsets: Snapsets
+    ) -> None:
+        """Each has a name, a password and one of the snapsets' preference sets; names are unique."""
         seed(server, target, snapsets, users=12)
         brought = samples(target.model.name)
         stored = contents(server, target)
@@ -198,8 +200,8 @@ class TestInventedUsers:
         assert stored == wanted
 
     @TOKEN_MODEL
-    def test_each_is_found_by_name_and_token(self, server: Server, target: Target, snapsets: Snapsets) -> None:
-        """An invented user can log in as a sample user can."""
+    def test_invented_user_is_found_by_name_and_token(self, server: Server, target: Target, snapsets: Snapsets) -> None:
+        """They can log in like sample users."""
         seed(server, target, snapsets, users=3)
         for user in people(server, target, samples("gpii-token")).values():
             [found] = rows(server, target, "findUserByName", user["name"])
@@ -207,8 +209,8 @@ class TestInventedUsers:
             [found] = rows(server, target, "findUserByGpiiToken", user["defaultGpiiToken"], include_docs=True)
             assert found["doc"]["name"] == user["name"]
 
-    def test_another_seed_invents_others(self, server: Server, target: Target, snapsets: Snapsets) -> None:
-        """Users of one seed and of another are different people, side by side in one database."""
+    def test_another_seed_creates_other_users(self, server: Server, target: Target, snapsets: Snapsets) -> None:
+        """Users of two seeds are different people, and can be in the same database."""
         brought = samples(target.model.name)
         seed(server, target, snapsets, users=6, number=1)
         first = people(server, target, brought)
@@ -220,10 +222,10 @@ class TestInventedUsers:
         assert not {user["password"] for user in first.values()} & {user["password"] for user in others}
 
     @pytest.mark.parametrize("number", [0, 7])
-    def test_users_never_meet_a_seeded_batch_of_the_same_seed(
+    def test_users_do_not_collide_with_a_seeded_batch(
         self, server: Server, target: Target, snapsets: Snapsets, tmp_path: Path, number: int
     ) -> None:
-        """A reproducible batch and invented users of one seed share no UUID: each can be loaded beside the other."""
+        """A batch and users of the same seed share no UUID, so both can be loaded."""
         batch = generate("reproducible", {"snapset_1a": 40}, tmp_path, seed=number).manifest
         load(server, target, all_sources(target, [batch], snapsets))
         result = seed(server, target, snapsets, users=40, number=number)
@@ -231,23 +233,23 @@ class TestInventedUsers:
         assert len(people(server, target, samples(target.model.name))) == 40
 
     @pytest.mark.parametrize("users", [-1, 1_000_001])
-    def test_a_number_beyond_reason_is_refused(self, target: Target, snapsets: Snapsets, users: int) -> None:
-        """Fewer than none, or more than a batch may have."""
+    def test_invalid_number_of_users_is_rejected(self, target: Target, snapsets: Snapsets, users: int) -> None:
+        """Negative, or more than a batch may have."""
         with pytest.raises(InputError, match=f"--users {users}: 0 to 1,000,000 people can be invented"):
             seed_sources(target, snapsets, users=users)
 
-    def test_a_snapset_named_as_a_persona_is_refused(self, target: Target, tmp_path: Path) -> None:
-        """Both would be one document; the error says which to rename, before anything is written."""
+    def test_snapset_with_the_name_of_a_persona_is_rejected(self, target: Target, tmp_path: Path) -> None:
+        """Both would be the same document; the error says which one to rename, before anything is written."""
         snapsets = write_snapsets(tmp_path / "snapsets", {"alice": 18, "large": 20})
         with pytest.raises(InputError, match="snapset alice: has the name of a persona of the samples"):
             seed_sources(target, snapsets)
 
 
 class TestCommand:
-    """The command line."""
+    """The command ``seed``."""
 
-    def test_brings_the_data_and_the_second_time_nothing(self, server: Server, target: Target, run: Command) -> None:
-        """Exit code 0, counts, and with the same seed the same users."""
+    def test_seed_command_is_idempotent(self, server: Server, target: Target, run: Command) -> None:
+        """Exit code 0 and counts; with the same seed, the same users."""
         first = run("seed", "--users", 4, "--seed", 3, "--json")
         assert (first.code, first.stderr) == (0, "")
         before = snapshot(server, target), sequences(server, target)
@@ -261,10 +263,10 @@ class TestCommand:
 
     @TOKEN_MODEL
     @pytest.mark.parametrize("environment", ["staging", "production"])
-    def test_is_refused_where_people_are_whatever_is_said(
+    def test_seed_command_is_refused_in_production(
         self, server: Server, target: Target, run: Command, environment: str
     ) -> None:
-        """Exit code 8, nothing written, no database made, and the line says what to use instead."""
+        """Exit code 8, nothing is written, no database is created, and the error says what to use instead."""
         flags = ("--users", 3, "--seed", 1, "--update", "--replace-views", "--strict")
         done = run("seed", *flags, "--environment", environment)
         assert done.code == 8
@@ -274,10 +276,10 @@ class TestCommand:
         assert not any(database.exists() for database in databases(server, target).values())
 
     @pytest.mark.parametrize("environment", [Environment.STAGING, Environment.PRODUCTION])
-    def test_is_refused_below_the_command_line_too(
+    def test_seed_function_is_refused_in_production(
         self, target: Target, snapsets: Snapsets, environment: Environment
     ) -> None:
-        """No caller of the function gets around it."""
+        """No caller of the function can bypass the check."""
         protected = Target(target.address, target.model, environment, target.prefix)
         with pytest.raises(ProtectedError, match=f"never in {environment}"):
             seed_sources(protected, snapsets)

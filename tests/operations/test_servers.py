@@ -1,4 +1,4 @@
-"""What the real servers give for what this tool loads, revokes and restores: docs/servers.md, held to it."""
+"""What the real servers give a card that is loaded, revoked or restored, as documented in docs/servers.md."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ Ask = Callable[[int], Given]
 
 @pytest.fixture(params=STATES)
 def state(request: pytest.FixtureRequest) -> str:
-    """Each server in turn, by the day on which it was merged."""
+    """Each server in turn, by the date of its merge."""
     found: str = request.param
     return found
 
@@ -44,14 +44,14 @@ def cards(small: Manifest) -> list[Card]:
 
 @pytest.fixture
 def ask(server: Server, target: Target, small: Manifest, snapsets: Snapsets, state: str, cards: list[Card]) -> Ask:
-    """Load the batch; then ask a server for one of its cards: ``ask(0)``."""
+    """Load the batch; return a function that asks a server for one of its cards: ``ask(0)``."""
     load(server, target, all_sources(target, [small], snapsets))
     return lambda at: STATES[state][1](server, target, cards[at].uuid)
 
 
 @pytest.fixture
 def terms(snapsets: Snapsets, target: Target) -> Json:
-    """The terms of the snapset that the cards start with."""
+    """The terms of the cards' snapset."""
     snapset = snapsets.of(target.model.name).get(SNAPSET)
     assert snapset is not None
     found: Json = snapset.preferences["flat"]["contexts"]["gpii-default"]["preferences"]
@@ -59,7 +59,7 @@ def terms(snapsets: Snapsets, target: Target) -> Json:
 
 
 def edit(server: Server, target: Target, card: Card) -> Json:
-    """Change a card's set as its owner does; return its terms."""
+    """Edit a card's set as its owner; return its terms."""
     place = preferences_of(target.model.name, card.uuid)
     document = get(databases(server, target)[place.database], place.id)
     flat(document)["http://registry.gpii.net/common/cursorSize"] = 0.5
@@ -67,10 +67,10 @@ def edit(server: Server, target: Target, card: Card) -> Json:
     return flat(document)
 
 
-def test_a_card_gets_its_settings_until_it_is_revoked_and_again_when_it_is_restored(
+def test_card_gets_its_settings_unless_it_is_revoked(
     server: Server, target: Target, small: Manifest, cards: list[Card], ask: Ask, terms: Json
 ) -> None:
-    """New, edited, revoked and restored, on each server."""
+    """Loaded, edited, revoked and restored, on each server."""
     assert ask(0) == Given(lets_in=True, settings=terms, openly=terms)
     edited = edit(server, target, cards[1])
     assert ask(1) == Given(lets_in=True, settings=edited, openly=edited)
@@ -79,17 +79,17 @@ def test_a_card_gets_its_settings_until_it_is_revoked_and_again_when_it_is_resto
         given = ask(at)
         assert not given.settings
         assert not given.openly
-        # A revoked key still gets a token, which brings an empty set.
+        # A revoked key still gets a token, with an empty set.
         assert given.lets_in == (target.model.name == "gpii-key")
     restore(server, target, small, cards[:2])
     assert ask(0) == Given(lets_in=True, settings=terms, openly=terms)
     assert ask(1) == Given(lets_in=True, settings=edited, openly=edited)
 
 
-def test_what_earlier_versions_did_to_revoke_is_wrong_and_repaired(
+def test_cards_revoked_by_earlier_versions_are_wrong_and_repaired(
     server: Server, target: Target, small: Manifest, cards: list[Card], ask: Ask, terms: Json, snapsets: Snapsets
 ) -> None:
-    """They deleted the token only, or marked the key, which no server heeds; the settings are given all the same."""
+    """Those only deleted the token, or marked the key, which no server reads; the card still gets its settings."""
     place = access_of(target.model.name, cards[0].uuid)
     database = databases(server, target)[place.database]
     if target.model.name == "gpii-token":
@@ -105,10 +105,10 @@ def test_what_earlier_versions_did_to_revoke_is_wrong_and_repaired(
 
 
 @pytest.mark.parametrize("state", ["2017-11-01", "2018-01-30"])
-def test_a_card_with_a_user_gets_nothing_from_the_servers_of_2017(
+def test_card_with_a_user_gets_nothing_in_2017(
     server: Server, target: Target, cards: list[Card], ask: Ask, terms: Json, state: str
 ) -> None:
-    """That is what earlier versions loaded: without grants, the filter leaves nothing of the set."""
+    """Earlier versions loaded users: without grants, the filter removes everything from the set."""
     key, database = cards[0].uuid, databases(server, target)["auth"]
     put(database, {"_id": f"user-{key}", "type": "user", "defaultGpiiToken": key})
     put(database, {**get(database, f"gpiiToken-{key}"), "userId": f"user-{key}"})

@@ -1,4 +1,4 @@
-"""Status: batches at a glance."""
+"""The status of batches."""
 
 from collections import Counter
 from pathlib import Path
@@ -39,10 +39,10 @@ def cards(spring: Manifest) -> list[Card]:
     return list(spring.cards())
 
 
-def test_each_card_is_counted_once(
+def test_status_counts_each_card_once(
     server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets, tmp_path: Path
 ) -> None:
-    """In use, revoked, wrong and missing, beside what is as it was loaded; nothing is written."""
+    """Edited, revoked, wrong, missing and unchanged cards; nothing is written."""
     other = generate("other", {"large": 3}, tmp_path / "other").manifest
     load(server, target, all_sources(target, [spring], sets))
     revoke(server, target, spring, cards[:2], "lost")
@@ -75,17 +75,17 @@ def test_each_card_is_counted_once(
     assert sequences(server, target) == stood
 
 
-def test_before_the_first_load_all_are_missing(
+def test_all_cards_are_missing_before_the_first_load(
     server: Server, target: Target, spring: Manifest, sets: Snapsets
 ) -> None:
-    """A target without databases is no failure; none are made."""
+    """A target without databases is not an error; none are created."""
     result = status(server, target, [spring], sets)
     assert result.total == BatchStatus("total", CARDS, None, Counter({VerifyVerdict.MISSING: CARDS}))
     assert not any(database.exists() for database in databases(server, target).values())
 
 
-def test_what_is_encoded_is_known_from_what_came_back(spring: Manifest, tmp_path: Path) -> None:
-    """From a reconciled file given, or beside the manifest; not from one of another batch; a broken one is told."""
+def test_encoded_cards_come_from_the_reconciled_file(spring: Manifest, tmp_path: Path) -> None:
+    """Given, or found next to the manifest; not of another batch; a damaged one is reported."""
     from dataloader.batch import read_reconciled
 
     beside = tmp_path / "spring.reconciled.jsonl"
@@ -99,8 +99,8 @@ def test_what_is_encoded_is_known_from_what_came_back(spring: Manifest, tmp_path
         count_encoded(spring)
 
 
-def test_the_command_shows_a_table(spring: Manifest, sets: Snapsets, tmp_path: Path, run_here: Command) -> None:
-    """A line a batch, and one for all of them; a reconciled file stands for its batch's encoded cards."""
+def test_status_command_prints_a_table(spring: Manifest, sets: Snapsets, tmp_path: Path, run_here: Command) -> None:
+    """One line for each batch, and a total; a reconciled file counts its encoded cards."""
     other = generate("other", {"large": 1200}, tmp_path / "other").manifest
     returned = came_back(spring, tmp_path / "returned.jsonl", 5)
     options = ("--snapsets", sets.folder)
@@ -125,7 +125,7 @@ def test_the_command_shows_a_table(spring: Manifest, sets: Snapsets, tmp_path: P
 
 
 @TOKEN_MODEL
-def test_what_is_wrong_has_an_exit_code(
+def test_wrong_cards_have_an_exit_code(
     server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets, run_here: Command
 ) -> None:
     """Exit code 10, and the card is named."""

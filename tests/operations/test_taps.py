@@ -1,4 +1,4 @@
-"""Taps: latency and availability of cards, and bounds that fail."""
+"""Taps: latency and availability of cards, with bounds."""
 
 import sys
 from pathlib import Path
@@ -27,8 +27,8 @@ def loaded(server: Server, target: Target, sources: list[Source]) -> Target:
 
 
 @EACH_MODEL
-def test_taps_ask_what_the_servers_ask(server: Server, loaded: Target, manifest: Manifest) -> None:
-    """Each tap is served; a card that was deleted before the test is left out of it."""
+def test_taps_make_the_servers_requests(server: Server, loaded: Target, manifest: Manifest) -> None:
+    """Each tap is served; a card deleted before the test is left out."""
     lost, *_ = manifest.cards()
     place = access_of(loaded.model.name, lost.uuid)
     delete(databases(server, loaded)[place.database], place.id)
@@ -39,21 +39,21 @@ def test_taps_ask_what_the_servers_ask(server: Server, loaded: Target, manifest:
 
 
 @ONE_MODEL
-def test_taps_need_a_card_that_is_served(server: Server, target: Target, manifest: Manifest) -> None:
-    """A target without the batch is an error, not an availability of nothing."""
+def test_taps_require_a_card_that_is_served(server: Server, target: Target, manifest: Manifest) -> None:
+    """A target without the batch is an error, not an availability without taps."""
     with pytest.raises(VerifyError, match="serves none of the cards"):
         tap_cards(target, [manifest], rate=10, duration=0.1)
 
 
 @ONE_MODEL
-def test_failing_taps_break_the_bounds(run_here: Command, loaded: Target, manifest: Manifest, tmp_path: Path) -> None:
-    """Errors and wrong answers count as not served, once each, and the exit code says that a bound is broken."""
+def test_failed_taps_exceed_the_bounds(run_here: Command, loaded: Target, manifest: Manifest, tmp_path: Path) -> None:
+    """Errors and wrong answers count as not served, once each, and the exit code says that a bound is exceeded."""
     asked: list[str] = []
 
     def fail(request: Request, forward: Forward) -> Reply:
         if "findGpiiToken" in request.path:
             asked.append(request.target)
-            # The first are the look at which cards are served at all.
+            # The first requests find out which cards are served at all.
             if len(asked) > manifest.count and len(asked) % 4 == 0:
                 return Reply.json(500, {"error": "timeout", "reason": "the request could not be processed"})
             if len(asked) > manifest.count and len(asked) % 4 == 1:
@@ -69,7 +69,7 @@ def test_failing_taps_break_the_bounds(run_here: Command, loaded: Target, manife
         )
     assert done.code == ExitCode.BOUNDS
     assert done.data["taps"] == 40
-    # No retry hides what a person would see.
+    # No retry hides what a user would see.
     assert len(asked) == manifest.count + 40
     assert done.data["failed"] == 20
     assert done.data["available"] == 0.5
@@ -80,8 +80,10 @@ def test_failing_taps_break_the_bounds(run_here: Command, loaded: Target, manife
 
 
 @ONE_MODEL
-def test_taps_run_a_command_meanwhile(run_here: Command, loaded: Target, manifest: Manifest, tmp_path: Path) -> None:
-    """The command begins after the test has, and its exit code is told; one that goes on is stopped at the end."""
+def test_taps_run_a_command_during_the_test(
+    run_here: Command, loaded: Target, manifest: Manifest, tmp_path: Path
+) -> None:
+    """It starts after the test has, and its exit code is reported; one that is still running at the end is stopped."""
     flag = tmp_path / "flag"
     script = f"open({str(flag)!r}, 'w'); raise SystemExit(3)"
     done = run_here(
@@ -100,8 +102,8 @@ def test_taps_run_a_command_meanwhile(run_here: Command, loaded: Target, manifes
     assert missing.code == ExitCode.FILE
 
 
-def test_waiting_counts_from_the_moment_when_a_tap_was_due() -> None:
-    """Percentiles, outages and seconds are of what people would see."""
+def test_latency_counts_from_the_time_a_tap_was_due() -> None:
+    """Percentiles, outages and seconds are those that users would see."""
     taps = [Tap(at / 10, 0.010) for at in range(97)]
     taps += [Tap(9.7, 0.5), Tap(9.8, 2.0, "unreachable"), Tap(9.9, 3.0, "unreachable")]
     result = TapsResult(taps)
@@ -119,20 +121,20 @@ def test_waiting_counts_from_the_moment_when_a_tap_was_due() -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("500ms", 0.5), ("60s", 60), ("5m", 300), ("2min", 120), ("1h", 3600), ("7", 7)]
 )
-def test_times_are_read(text: str, seconds: float) -> None:
-    """A number with its unit, or seconds."""
+def test_durations_are_parsed(text: str, seconds: float) -> None:
+    """A number with a unit, or seconds."""
     assert parse_time(text, "--for") == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "0s", "-1s", "5 parsecs", "nan", "inf", "s", "1e999s"])
-def test_bad_times_are_refused(text: str) -> None:
-    """Each with the option and an example."""
+def test_invalid_durations_are_rejected(text: str) -> None:
+    """The error names the option and gives an example."""
     with pytest.raises(UsageError, match="--for"):
         parse_time(text, "--for")
 
 
-def test_percentages_are_read() -> None:
-    """With or without the sign."""
+def test_percentages_are_parsed() -> None:
+    """With or without the percent sign."""
     assert parse_part("99.9%", "--min-available") == pytest.approx(0.999)
     assert parse_part("50", "--min-available") == pytest.approx(0.5)
     for text in ("0%", "101%", "all"):

@@ -1,4 +1,4 @@
-"""Access tokens: those that have expired are deleted, and no other document ever."""
+"""Pruning access tokens: expired ones are deleted, and nothing else."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,13 +30,13 @@ def token(number: int, expires: object, **more: object) -> dict[str, Any]:
 
 
 def at(seconds: float) -> str:
-    """Return a time as JavaScript writes it, so many seconds from now."""
+    """Return the time in so many seconds, in JavaScript's format."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @pytest.fixture
 def plant(run_here: Command, server: Server, target: Target) -> Any:
-    """Put documents beside the views of a target."""
+    """Write documents to a target."""
     assert run_here("load", "--snapsets-only").code == ExitCode.OK
 
     def plant(*documents: dict[str, Any]) -> None:
@@ -47,14 +47,12 @@ def plant(run_here: Command, server: Server, target: Target) -> Any:
 
 
 def tokens(server: Server, target: Target) -> set[str]:
-    """Return the IDs of the tokens that are there."""
+    """Return the IDs of the existing tokens."""
     return {each for each in snapshot(server, target)[client_database(target.model)] if each.startswith("token-")}
 
 
-def test_expired_tokens_are_deleted_and_no_others(
-    plant: Any, run_here: Command, server: Server, target: Target
-) -> None:
-    """Also where there are more than fit on a page, many with one time; what does not say when it expires is kept."""
+def test_only_expired_tokens_are_deleted(plant: Any, run_here: Command, server: Server, target: Target) -> None:
+    """Even with more than a page of them at the same time; tokens without an expiry time are kept."""
     same = at(-60)
     other_type = token(9_000, at(-60), type="webPrefsConsumerAuthorization")
     plant(
@@ -72,10 +70,10 @@ def test_expired_tokens_are_deleted_and_no_others(
 
 
 @ONE_MODEL
-def test_a_clock_that_is_ahead_deletes_nothing_too_early(
+def test_clock_that_is_ahead_deletes_nothing_too_early(
     plant: Any, proxied: Proxied, server: Server, target: Target
 ) -> None:
-    """A token has to have expired by the server's clock, too."""
+    """A token must be expired by the server's clock, too."""
     plant(token(1, at(-60)))
 
     def an_hour_behind(request: Request, forward: Forward) -> Reply:
@@ -89,10 +87,8 @@ def test_a_clock_that_is_ahead_deletes_nothing_too_early(
 
 
 @ONE_MODEL
-def test_a_token_that_is_prolonged_meanwhile_is_kept(
-    plant: Any, proxied: Proxied, server: Server, target: Target
-) -> None:
-    """Somebody writes it between the question and the deletion: the deletion is refused."""
+def test_token_renewed_meanwhile_is_kept(plant: Any, proxied: Proxied, server: Server, target: Target) -> None:
+    """If it is written between the read and the deletion, the deletion is refused."""
     plant(token(1, at(-60)), token(2, at(-60)))
     database = server.database(target.database(client_database(target.model)))
 

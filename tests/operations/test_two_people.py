@@ -1,4 +1,4 @@
-"""The two people of a disaster: who logged in an hour ago, and who logged in a minute ago.
+"""A restore from the view of two users: one logged in an hour ago, one a minute ago.
 
 The documents are those that an authorization server writes at run time.
 """
@@ -44,7 +44,7 @@ FIND_TOKEN = {"gpii-token": "findAuthorizationByAccessToken", "gpii-key": "findI
 
 
 def token(target: Target, name: str, card: Card) -> dict[str, Any]:
-    """Return the document that a log-in writes."""
+    """Return the document written by a log-in."""
     key = {"gpiiToken": card.uuid} if target.model.name == "gpii-token" else {"gpiiKey": card.uuid}
     return {
         "_id": f"gpiiAppInstallationAuthorization-{name}",
@@ -64,7 +64,7 @@ def login_database(server: Server, target: Target) -> Database:
 
 
 def find(server: Server, target: Target, view: str, key: str) -> list[Any]:
-    """Ask as the authorization server does."""
+    """Query as the authorization server does."""
     path = ["_design", "views", "_view", view]
 
     def ask() -> list[Any]:
@@ -75,7 +75,7 @@ def find(server: Server, target: Target, view: str, key: str) -> list[Any]:
 
 
 def lose(server: Server, target: Target) -> None:
-    """Lose the databases."""
+    """Delete the databases."""
     for database in databases(server, target).values():
         database.delete()
 
@@ -95,10 +95,10 @@ def loaded(server: Server, target: Target, sources: list[Source]) -> Target:
 
 
 @EACH_MODEL
-def test_who_logged_in_an_hour_ago_is_still_logged_in(
+def test_user_logged_in_before_the_backup_stays_logged_in(
     server: Server, loaded: Target, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """Logged in, then the backup, then the loss: after the restore the token works, and nobody notices anything."""
+    """After the restore the token works, and the user notices nothing."""
     card = next(iter(manifest.cards()))
     put(login_database(server, loaded), token(loaded, "an-hour-ago", card))
     backup = Backup(back_up(server, loaded, tmp_path / "a.backup.zst").path)
@@ -109,10 +109,10 @@ def test_who_logged_in_an_hour_ago_is_still_logged_in(
 
 
 @EACH_MODEL
-def test_who_logged_in_a_minute_ago_logs_in_again(
+def test_user_logged_in_after_the_backup_logs_in_again(
     server: Server, loaded: Target, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """The backup, then logged in, then the loss: the token is gone; card and client are found, a new token is taken."""
+    """The token is gone; card and client are found, and a new token is accepted."""
     card = next(iter(manifest.cards()))
     backup = Backup(back_up(server, loaded, tmp_path / "a.backup.zst").path)
     put(login_database(server, loaded), token(loaded, "a-minute-ago", card))
@@ -129,10 +129,10 @@ def test_who_logged_in_a_minute_ago_logs_in_again(
 
 
 @EACH_MODEL
-def test_restore_lets_no_lost_card_back_in(
+def test_restore_keeps_lost_cards_revoked(
     run_here: Command, server: Server, loaded: Target, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """A card that was revoked after the backup is revoked again, by the list beside the manifest."""
+    """A card revoked after the backup is revoked again, by the list next to the manifest."""
     lost, other, *_ = manifest.cards()
     path = tmp_path / "a.backup.zst"
     back_up(server, loaded, path)
@@ -154,10 +154,10 @@ def test_restore_lets_no_lost_card_back_in(
 
 
 @EACH_MODEL
-def test_revoked_again_before_any_view_can_answer(
+def test_cards_are_revoked_again_before_views_exist(
     server: Server, loaded: Target, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """While the documents of a lost card are there and live, the design document is not."""
+    """While the documents of a lost card are live, the design document does not exist."""
     lost = next(iter(manifest.cards()))
     backup = Backup(back_up(server, loaded, tmp_path / "a.backup.zst").path)
     note_revoked(manifest, [lost], "lost", loaded.environment)
@@ -178,8 +178,8 @@ def _ids(database: Database) -> set[str]:
 
 
 @EACH_MODEL
-def test_revocation_in_a_test_does_not_reach_production(target: Target, manifest: Manifest) -> None:
-    """A card that was revoked in a ci target is revoked in ci targets, and works in production."""
+def test_revocation_in_ci_does_not_affect_production(target: Target, manifest: Manifest) -> None:
+    """A card revoked in a ci target is revoked in ci targets, and works in production."""
     card, other, *_ = manifest.cards()
     note_revoked(manifest, [card], "a test", "ci")
     note_revoked(manifest, [other], "lost", "production")
@@ -193,10 +193,10 @@ def test_revocation_in_a_test_does_not_reach_production(target: Target, manifest
 
 
 @EACH_MODEL
-def test_load_of_a_lost_database_leaves_revoked_cards_out(
+def test_load_after_a_loss_keeps_cards_revoked(
     run_here: Command, server: Server, loaded: Target, manifest: Manifest
 ) -> None:
-    """Loading the manifest again after a loss does not bring a revoked card back."""
+    """Loading the manifest again does not reactivate a revoked card."""
     lost = next(iter(manifest.cards()))
     lose_card(run_here, manifest, lost)
     revoked = find(server, loaded, FIND_CARD[loaded.model.name], lost.uuid)

@@ -1,4 +1,4 @@
-"""Checking files by what they are: each kind, folders, every problem of all of them, and the command for it."""
+"""Validating files of every kind, folders, and the command ``validate``."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def snapset(**terms: Any) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a right file of each kind, and some others."""
+    """A folder with a valid file of each kind, and some others."""
     folder = tmp_path / "inputs"
     generate("spring", {"snapset_3": 4, "empty": 1}, folder / "batches")
     generate("ci", {"empty": 2}, folder / "batches", seed=1)
@@ -84,38 +84,38 @@ def check(path: Path, snapsets: Snapsets | None = None, *, strict: bool = False)
 
 
 def problems(path: Path, snapsets: Snapsets | None = None, *, strict: bool = False) -> list[str]:
-    """Return the problems of one file, a line each, without its path."""
+    """Return the problems of one file, one per line, without its path."""
     lines = [str(problem) for problem in check(path, snapsets, strict=strict).problems]
     assert all(line.startswith(str(path)) for line in lines)
     return [line.removeprefix(str(path)).removeprefix(", ") for line in lines]
 
 
-# What a file is.
+# Kinds of files.
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_each_kind_of_file_is_told_by_itself(folder: Path, snapsets: Snapsets, name: str) -> None:
-    """A file is checked as what it is, and a few words say what is in it."""
+def test_each_kind_of_file_is_recognized(folder: Path, snapsets: Snapsets, name: str) -> None:
+    """A file is checked by its kind, and a summary says what it contains."""
     checked = check(folder / name, snapsets)
     assert (checked.kind, checked.summary) == RIGHT[name]
     assert (checked.problems, checked.total_problems, checked.warnings) == ((), 0, ())
 
 
-def test_a_folder_is_checked_with_all_that_is_in_it(folder: Path, snapsets: Snapsets) -> None:
-    """Folders in it too, in the order of paths; hidden files, schemas and other kinds of file are passed over."""
+def test_folder_is_checked_recursively(folder: Path, snapsets: Snapsets) -> None:
+    """In the order of paths; hidden files, schemas and other kinds of files are skipped."""
     found = [(checked.path.relative_to(folder).as_posix(), checked.kind) for checked in validate([folder], snapsets)]
     assert found == [(name, kind) for name, (kind, _) in RIGHT.items()]
 
 
-def test_files_and_folders_come_in_the_order_in_which_they_are_given(folder: Path, snapsets: Snapsets) -> None:
-    """A result a file, as often as it is named."""
+def test_results_are_in_the_order_of_arguments(folder: Path, snapsets: Snapsets) -> None:
+    """One result for each file, as often as it is named."""
     paths = [folder / "targets.toml", folder / "gpii-token", folder / "mine.json5", folder / "mine.json5"]
     found = [checked.path.name for checked in validate(paths, snapsets)]
     assert found == ["targets.toml", "auth.json5", "mine.json5", "mine.json5"]
 
 
-def test_letter_case_of_a_suffix_does_not_matter(folder: Path, snapsets: Snapsets) -> None:
-    """What comes back from a vendor's computer may be called .XLSX."""
+def test_suffix_case_does_not_matter(folder: Path, snapsets: Snapsets) -> None:
+    """Returned files may be named .XLSX."""
     shutil.copy(folder / "batches/spring.xlsx", folder / "SPRING.XLSX")
     shutil.copy(folder / "batches/spring.batch.jsonl", folder / "SPRING.BATCH.JSONL")
     assert check(folder / "SPRING.XLSX", snapsets).kind == "workbook"
@@ -123,8 +123,8 @@ def test_letter_case_of_a_suffix_does_not_matter(folder: Path, snapsets: Snapset
 
 
 @pytest.mark.parametrize("name", ["snapsets", "samples"])
-def test_the_projects_own_files_are_right(snapsets: Snapsets, name: str) -> None:
-    """Every snapset and sample passes the strictest check, without a warning; what came back has its own tests."""
+def test_built_in_data_is_valid(snapsets: Snapsets, name: str) -> None:
+    """Every snapset and sample passes the strict check without a warning; returned files have their own tests."""
     paths = [path for path in sorted(data_dir(name).iterdir()) if path.name not in {"README.md", "returned"}]
     found = list(validate(paths, snapsets, strict=True))
     assert {checked.kind for checked in found} >= ({"snapset"} if name == "snapsets" else {"snapset", "sample data"})
@@ -132,8 +132,8 @@ def test_the_projects_own_files_are_right(snapsets: Snapsets, name: str) -> None
     assert all(checked.warnings == () for checked in found)
 
 
-def test_a_file_of_another_kind_is_told_what_could_be_checked(folder: Path) -> None:
-    """A file that is named is never passed over in silence."""
+def test_unsupported_file_is_an_error(folder: Path) -> None:
+    """A named file is never skipped silently; the error lists the supported kinds."""
     for name in ("README.md", "mine.schema.json"):
         checked = check(folder / name)
         assert checked.kind == "file"
@@ -144,17 +144,17 @@ def test_a_file_of_another_kind_is_told_what_could_be_checked(folder: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["none.md", "none.jsonl", "none.xlsx", "none.json5", "none.toml", "README.md/x.json"])
-def test_a_path_that_is_not_there_is_an_error_about_the_file(folder: Path, name: str) -> None:
-    """Whatever kind its name promises."""
+def test_missing_file_is_a_file_error(folder: Path, name: str) -> None:
+    """Whatever kind its name suggests."""
     with pytest.raises(FileError, match=r": (no such file or directory|not a directory) \("):
         list(validate([folder / name], None))
 
 
-# What is wrong in it.
+# Problems.
 
 
-def test_a_batchs_snapsets_are_looked_for(folder: Path, snapsets: Snapsets) -> None:
-    """A manifest that names a snapset that is not there is told now, not when it is loaded."""
+def test_snapsets_of_a_batch_are_checked(folder: Path, snapsets: Snapsets) -> None:
+    """A manifest that names a missing snapset is reported now, not when it is loaded."""
     path = folder / "batches/spring.batch.jsonl"
     mine = Snapsets(folder, {})
     [problem] = problems(path, mine)
@@ -163,8 +163,8 @@ def test_a_batchs_snapsets_are_looked_for(folder: Path, snapsets: Snapsets) -> N
     assert problems(path, None) == []
 
 
-def test_every_problem_of_every_file_is_told(folder: Path, snapsets: Snapsets) -> None:
-    """One run finds all there is to be found, file by file, and goes on behind a wrong one."""
+def test_every_problem_of_every_file_is_reported(folder: Path, snapsets: Snapsets) -> None:
+    """One run finds everything, file by file, and continues after an invalid one."""
     (folder / "batches/spring.batch.jsonl").write_text("x\n")
     (folder / "batches/spring.xlsx").write_text("x")
     (folder / "gpii-token/auth.json5").write_text(json.dumps([USER, USER, {**TOKEN, "userId": "x"}]))
@@ -187,8 +187,8 @@ def test_every_problem_of_every_file_is_told(folder: Path, snapsets: Snapsets) -
     assert all(checked.total_problems == len(checked.problems) for checked in found.values())
 
 
-def test_an_unknown_term_is_a_warning_and_with_strict_an_error(folder: Path) -> None:
-    """The user decides which of the two it is."""
+def test_unknown_term_is_a_warning_unless_strict(folder: Path) -> None:
+    """The user decides."""
     path = folder / "mine.json5"
     path.write_text(snapset(dpiScale=1))
     said = f"context gpii-default: unknown term {COMMON}dpiScale (check its spelling)"
@@ -198,8 +198,8 @@ def test_an_unknown_term_is_a_warning_and_with_strict_an_error(folder: Path) -> 
     assert problems(path, strict=True) == [said]
 
 
-def test_a_sites_secret_is_not_repeated(folder: Path) -> None:
-    """A wrong file of a site's credentials is told without them."""
+def test_secret_of_a_site_is_not_repeated(folder: Path) -> None:
+    """An invalid credentials file is reported without its secrets."""
     path = folder / "library.json"
     path.write_text(json.dumps({"site": 1, "clientCredentials": ["an-id", "hunter2"]}))
     assert problems(path) == [
@@ -234,18 +234,16 @@ WRONG_SAMPLES: dict[str, tuple[list[Any], list[str]]] = {
 
 
 @pytest.mark.parametrize(("documents", "expected"), WRONG_SAMPLES.values(), ids=WRONG_SAMPLES)
-def test_what_is_wrong_in_sample_data_is_told_by_document(
-    folder: Path, documents: list[Any], expected: list[str]
-) -> None:
-    """Each document is checked against the schema of its type, and each is there once."""
+def test_invalid_sample_data_is_reported_by_document(folder: Path, documents: list[Any], expected: list[str]) -> None:
+    """Each document is checked against the schema of its type, and must be unique."""
     path = folder / "gpii-token/auth.json5"
     path.write_text(json.dumps(documents))
     assert problems(path) == expected
 
 
 @pytest.mark.parametrize("model", model_names())
-def test_sample_data_stands_where_its_database_is_told(folder: Path, model: str) -> None:
-    """The folder is named after the model and the file after the database, or it is not sample data."""
+def test_sample_data_must_be_in_its_folder(folder: Path, model: str) -> None:
+    """The folder is named after the model and the file after the database; otherwise it is no sample data."""
     text = json.dumps([USER])
     path = folder / "auth.json5"
     path.write_text(text)
@@ -256,8 +254,8 @@ def test_sample_data_stands_where_its_database_is_told(folder: Path, model: str)
     assert problems(path)[0] == f": model {model} has no database 'people' (rename the file)"
 
 
-def test_a_pipe_in_a_folder_does_not_keep_us_waiting(folder: Path, command: Command) -> None:
-    """Whatever a pipe is called, nobody waits for what may never come."""
+def test_pipe_in_a_folder_does_not_block(folder: Path, command: Command) -> None:
+    """Whatever its name."""
     os.mkfifo(folder / "zzz.json5")
     done = command("validate", folder, timeout=60)
     assert done.code == ExitCode.FILE
@@ -267,15 +265,15 @@ def test_a_pipe_in_a_folder_does_not_keep_us_waiting(folder: Path, command: Comm
 # The command.
 
 
-def test_the_command_says_what_is_right(folder: Path, command: Command) -> None:
-    """A line a file on stdout, nothing on stderr, exit code 0; no server is needed."""
+def test_validate_command_without_problems(folder: Path, command: Command) -> None:
+    """One line for each file on stdout, nothing on stderr, exit code 0; no server is needed."""
     done = command("validate", folder, env={"COUCHDB_URL": "http://127.0.0.1:1"})
     assert (done.code, done.stderr) == (ExitCode.OK, "")
     assert done.stdout.splitlines() == [f"ok  {folder / name}: {kind}, {said}" for name, (kind, said) in RIGHT.items()]
 
 
-def test_the_command_says_all_that_is_wrong(folder: Path, command: Command) -> None:
-    """Right files on stdout, problems and warnings on stderr, exit code 3."""
+def test_validate_command_reports_every_problem(folder: Path, command: Command) -> None:
+    """Valid files on stdout, problems and warnings on stderr, exit code 3."""
     (folder / "mine.json5").write_text(snapset(DPIScale=9))
     (folder / "other.json5").write_text(snapset(dpiScale=1))
     (folder / "targets.toml").write_text("x")
@@ -296,8 +294,8 @@ def test_the_command_says_all_that_is_wrong(folder: Path, command: Command) -> N
     assert len(lines) == 3
 
 
-def test_the_command_tells_programs_as_json(folder: Path, command: Command) -> None:
-    """With --json one object has every file with its kind, its summary, its problems and its warnings."""
+def test_validate_command_prints_json(folder: Path, command: Command) -> None:
+    """With --json, one object has every file with its kind, summary, problems and warnings."""
     (folder / "library.json").write_text("{")
     done = command("validate", "--json", folder / "targets.toml", folder / "library.json")
     assert done.code == ExitCode.INPUT
@@ -317,8 +315,8 @@ def test_the_command_tells_programs_as_json(folder: Path, command: Command) -> N
     assert done.data["problems"] == 1
 
 
-def test_with_strict_the_command_takes_an_unknown_term_for_an_error(folder: Path, command: Command) -> None:
-    """What is a warning without it ends with exit code 3."""
+def test_validate_command_strict_makes_warnings_errors(folder: Path, command: Command) -> None:
+    """A warning then ends with exit code 3."""
     path = folder / "mine.json5"
     path.write_text(snapset(dpiScale=1))
     relaxed, strict = command("validate", path), command("validate", "--strict", path)
@@ -328,8 +326,8 @@ def test_with_strict_the_command_takes_an_unknown_term_for_an_error(folder: Path
     assert strict.stderr == f"error: {said} (check its spelling)\n"
 
 
-def test_the_command_looks_for_a_batchs_snapsets_where_it_is_told(folder: Path, command: Command) -> None:
-    """With --snapsets another folder's are meant."""
+def test_validate_command_uses_the_given_snapsets(folder: Path, command: Command) -> None:
+    """--snapsets selects another folder."""
     other = folder / "other"
     other.mkdir()
     (other / "mine.json5").write_text(snapset())
@@ -342,8 +340,8 @@ def test_the_command_looks_for_a_batchs_snapsets_where_it_is_told(folder: Path, 
 
 
 @THOROUGH
-def test_of_very_many_problems_the_command_shows_the_first(folder: Path, command: Command) -> None:
-    """The rest is counted, in words and in JSON."""
+def test_validate_command_limits_the_problems_shown(folder: Path, command: Command) -> None:
+    """The rest are counted, in text and JSON."""
     batch: Batch = generate("large", {"empty": 100}, folder)
     book = openpyxl.load_workbook(batch.workbook)
     for row in book["Cards"].iter_rows(min_row=2):
@@ -357,8 +355,8 @@ def test_of_very_many_problems_the_command_shows_the_first(folder: Path, command
     assert command("validate", "--json", batch.workbook).data["problems"] == 102
 
 
-def test_a_folder_with_nothing_to_check_is_told(tmp_path: Path, command: Command) -> None:
-    """Nothing checked is not the same as nothing wrong."""
+def test_folder_with_nothing_to_check_is_reported(tmp_path: Path, command: Command) -> None:
+    """Nothing checked does not mean nothing wrong."""
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "README.md").write_text("x")
