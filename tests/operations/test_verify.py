@@ -1,4 +1,4 @@
-"""Verification: what the servers would find for each card."""
+"""Verifying what the servers would find for each card."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ from tests.support.server import Proxied, databases, delete, get, put, sequences
 
 DESIGN = "_design/views"
 LINKED = {"findPrefsSafeByGpiiKey"}
-"""Views whose rows lead to another document."""
+"""Views whose rows refer to another document."""
 CARDS = 60
 
 Verify = Callable[[], dict[str, CardVerdict]]
@@ -44,7 +44,7 @@ Verify = Callable[[], dict[str, CardVerdict]]
 
 @pytest.fixture
 def loaded(server: Server, target: Target, sources: list[Source]) -> None:
-    """The batch is there as it was loaded."""
+    """The batch is loaded and unchanged."""
     load(server, target, sources)
 
 
@@ -56,7 +56,7 @@ def keys(manifest: Manifest) -> list[str]:
 
 @pytest.fixture
 def verdicts(server: Server, target: Target, manifest: Manifest, snapsets: Snapsets) -> Verify:
-    """Verify the batch, by ranges only; return the verdicts other than ok by UUID."""
+    """Return a function that verifies the batch by ranges and returns the verdicts other than ok, by UUID."""
 
     def verdicts() -> dict[str, CardVerdict]:
         found: dict[str, CardVerdict] = {}
@@ -79,13 +79,13 @@ def at(server: Server, target: Target, place: Place) -> Database:
 
 
 def change(server: Server, target: Target, place: Place, **members: Any) -> None:
-    """Change members of a document, as somebody at a console does."""
+    """Change members of a document, as an administrator would."""
     database = at(server, target, place)
     put(database, {**get(database, place.id), **members})
 
 
 def remove(server: Server, target: Target, place: Place) -> None:
-    """Delete a document, as somebody at a console does."""
+    """Delete a document, as an administrator would."""
     delete(at(server, target, place), place.id)
 
 
@@ -93,23 +93,23 @@ def remove(server: Server, target: Target, place: Place) -> None:
 class TestCards:
     """Verdicts on cards."""
 
-    def test_a_loaded_batch_is_ok(self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets) -> None:
-        """Every answer is what the batch says; each question that the servers ask for a card is asked."""
+    def test_loaded_batch_is_ok(self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets) -> None:
+        """Every answer matches the batch; each query of the servers is made."""
         result = verify(server, target, [manifest], snapsets)
         assert {**result.verdicts} == {VerifyVerdict.OK: CARDS}
         assert result.answers == CARDS * {"gpii-token": 2, "gpii-key": 1}[target.model.name]
         assert result.good
 
-    def test_asking_changes_nothing(self, server: Server, target: Target, verdicts: Verify) -> None:
-        """Documents, revisions and update sequences are the same before and after."""
+    def test_verify_writes_nothing(self, server: Server, target: Target, verdicts: Verify) -> None:
+        """Documents, revisions and update sequences are unchanged."""
         before = snapshot(server, target), sequences(server, target)
         assert verdicts() == {}
         assert (snapshot(server, target), sequences(server, target)) == before
 
-    def test_a_sample_is_asked_as_the_servers_do(
+    def test_sample_uses_the_servers_queries(
         self, target: Target, manifest: Manifest, snapsets: Snapsets, proxied: Proxied, keys: list[str]
     ) -> None:
-        """The sample by ``key="…"`` with the linked documents, and its sets by ID; all others by ranges without."""
+        """The sample is queried by ``key="…"`` with linked documents and its sets by ID; others by ranges, without."""
         through, proxy = proxied(pass_on)
         assert verify(through, target, [manifest], snapsets, exactly=5).verdicts[VerifyVerdict.OK] == CARDS
         singly: dict[str, set[str]] = {}
@@ -131,10 +131,10 @@ class TestCards:
         assert len(sample) == 5
         assert sample < set(keys)
 
-    def test_a_set_that_its_owner_changed_is_changed(
+    def test_set_changed_by_its_owner_is_edited(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
     ) -> None:
-        """A card whose owner has other preferences by now works, and is counted apart."""
+        """The card works, and is counted separately."""
         place = preferences_of(target.model.name, keys[7])
         document = get(at(server, target, place), place.id)
         flat(document)[FONT_SIZE] = 40
@@ -142,8 +142,8 @@ class TestCards:
         assert verdicts() == {keys[7]: CardVerdict(keys[7], VerifyVerdict.EDITED, f"document {place.id} was edited")}
 
     @KEY_MODEL
-    def test_a_deleted_key_is_revoked(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
-        """A card whose key somebody has deleted does not work any more, as somebody wanted."""
+    def test_deleted_key_is_revoked(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
+        """A card whose key was deleted does not work any more, on purpose."""
         place = access_of(target.model.name, keys[3])
         remove(server, target, place)
         assert verdicts() == {
@@ -151,10 +151,10 @@ class TestCards:
         }
 
     @TOKEN_MODEL
-    def test_a_deleted_token_alone_is_wrong(
+    def test_deleted_token_alone_is_wrong(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify, manifest: Manifest
     ) -> None:
-        """The servers of 2017 give the set to anybody, with a token or without; revoking the card puts it right."""
+        """The servers of 2017 give the set to anyone, with or without a token; revoking the card fixes it."""
         place = access_of(target.model.name, keys[3])
         remove(server, target, place)
         found = verdicts()[keys[3]]
@@ -165,18 +165,18 @@ class TestCards:
         revoke(server, target, manifest, [card], "revoked before")
         assert verdicts()[keys[3]].verdict is VerifyVerdict.REVOKED
 
-    def test_a_deleted_set_is_revoked(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
-        """A card whose preference set somebody has deleted leads nowhere; that nobody may have meant it is told."""
+    def test_deleted_set_is_revoked(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
+        """A card whose preference set was deleted gets nothing; that may be a mistake, so it is reported."""
         place = preferences_of(target.model.name, keys[3])
         remove(server, target, place)
         reason = f"document {place.id} has been deleted, and the card itself is not revoked"
         assert verdicts() == {keys[3]: CardVerdict(keys[3], VerifyVerdict.REVOKED, reason, is_odd=True)}
 
     @TOKEN_MODEL
-    def test_a_card_of_which_all_is_deleted_is_revoked(
+    def test_card_with_all_documents_deleted_is_revoked(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
     ) -> None:
-        """Token and preference set deleted together are one card revoked."""
+        """Token and preference set deleted together count as one revoked card."""
         for place in (
             Place("auth", f"gpiiToken-{keys[3]}"),
             Place("preferences", keys[3]),
@@ -186,7 +186,7 @@ class TestCards:
 
     @KEY_MODEL
     @pytest.mark.parametrize("reason", ["lost", None])
-    def test_a_key_that_is_only_marked_as_revoked_is_wrong(
+    def test_key_only_marked_as_revoked_is_wrong(
         self,
         server: Server,
         target: Target,
@@ -195,7 +195,7 @@ class TestCards:
         manifest: Manifest,
         reason: str | None,
     ) -> None:
-        """No server reads ``revoked``, which is all that an earlier version set; revoking again puts it right."""
+        """No server reads ``revoked``, which is all that an earlier version set; revoking again fixes it."""
         change(server, target, Place("gpii", keys[3]), revoked=True, revokedReason=reason)
         marked = f"document {keys[3]} is marked as revoked"
         said = f"{marked}, and the servers still give the card its settings"
@@ -206,10 +206,10 @@ class TestCards:
         assert get(databases(server, target)["gpii"], keys[3])["revokedReason"] == reason or "revoked before"
 
     @KEY_MODEL
-    def test_a_revoked_key_whose_safe_somebody_makes_is_wrong(
+    def test_revoked_key_with_a_recreated_safe_is_wrong(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify, manifest: Manifest
     ) -> None:
-        """Revoked cards are asked for as the servers do: only what they give nothing for is revoked."""
+        """Revoked cards are checked with the servers' queries: only cards that get nothing count as revoked."""
         [card] = [card for card in manifest.cards() if card.uuid == keys[3]]
         revoke(server, target, manifest, [card], "lost")
         safe = get(databases(server, target)["gpii"], f"prefsSafe-{keys[3]}")
@@ -217,10 +217,10 @@ class TestCards:
         put(databases(server, target)["gpii"], {**safe, "_id": f"revoked-prefsSafe-{keys[3]}"})
         assert verdicts()[keys[3]].verdict is VerifyVerdict.WRONG
 
-    def test_a_revoked_card_beside_a_wrong_one(
+    def test_revoked_card_next_to_a_wrong_one(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
     ) -> None:
-        """Each card has a verdict of its own."""
+        """Each card has its own verdict."""
         remove(server, target, preferences_of(target.model.name, keys[0]))
         change(server, target, preferences_of(target.model.name, keys[1]), extra=1)
         assert {uuid: each.verdict for uuid, each in verdicts().items()} == {
@@ -228,10 +228,10 @@ class TestCards:
             keys[1]: VerifyVerdict.WRONG,
         }
 
-    def test_a_set_of_another_form_is_wrong(
+    def test_set_of_an_invalid_form_is_wrong(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
     ) -> None:
-        """A preference set that the Preferences Server can't read is told with the rule that it breaks."""
+        """A preference set that the Preferences Server can't read is reported with the broken rule."""
         place = preferences_of(target.model.name, keys[7])
         member = "value" if target.model.name == "gpii-token" else "preferences"
         change(server, target, place, **{member: {"flat": {"contexts": {}}}})
@@ -241,19 +241,19 @@ class TestCards:
             found[keys[7]].reason
         )
 
-    def test_a_way_in_of_another_form_is_wrong(
+    def test_token_or_key_of_an_invalid_form_is_wrong(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
     ) -> None:
-        """A token or key with a member that it should not have is told with the rule that it breaks."""
+        """An unknown member is reported with the broken rule."""
         change(server, target, access_of(target.model.name, keys[7]), colour="red")
         found = verdicts()
         assert {uuid: each.verdict for uuid, each in found.items()} == {keys[7]: VerifyVerdict.WRONG}
         assert "'colour' was unexpected" in found[keys[7]].reason
 
-    def test_a_way_in_of_another_type_is_wrong(
+    def test_token_or_key_of_another_type_is_wrong(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
     ) -> None:
-        """A token or key that is there and that its view does not find lets nobody in."""
+        """A document that its view does not find gives no access."""
         place = access_of(target.model.name, keys[7])
         change(server, target, place, type="other")
         found = verdicts()
@@ -261,8 +261,8 @@ class TestCards:
         assert f"does not find document {place.id}, which exists" in found[keys[7]].reason
 
     @TOKEN_MODEL
-    def test_a_second_token_is_wrong(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
-        """Two answers where the servers want one are none."""
+    def test_second_token_is_wrong(self, server: Server, target: Target, keys: list[str], verdicts: Verify) -> None:
+        """Two answers are useless for servers that expect one."""
         second = {"_id": "gpiiToken-second", "type": "gpiiToken", "gpiiToken": keys[7], "userId": None}
         put(databases(server, target)["auth"], second)
         assert verdicts() == {
@@ -270,35 +270,35 @@ class TestCards:
         }
 
     @TOKEN_MODEL
-    def test_a_token_of_another_key_is_wrong_for_its_card(
+    def test_token_with_another_key_is_wrong(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
     ) -> None:
-        """A token that answers to another key is there, and lets its own card not in."""
+        """A token that matches another key gives its own card no access."""
         change(server, target, Place("auth", f"gpiiToken-{keys[7]}"), gpiiToken="another")
         assert {uuid: each.verdict for uuid, each in verdicts().items()} == {keys[7]: VerifyVerdict.WRONG}
 
     @KEY_MODEL
     @pytest.mark.parametrize("safe", ["prefsSafe-nobodys", "prefsSafe-snapset_1a"])
-    def test_a_key_that_leads_elsewhere_is_wrong(
+    def test_key_with_another_safe_is_wrong(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify, safe: str
     ) -> None:
-        """A key must lead to its own card's safe, not to another's and not to none."""
+        """A key must refer to its own card's safe, not to another's or a missing one."""
         change(server, target, Place("gpii", keys[7]), prefsSafeId=safe)
         assert {uuid: each.verdict for uuid, each in verdicts().items()} == {keys[7]: VerifyVerdict.WRONG}
 
     @KEY_MODEL
-    def test_a_key_without_a_safe_is_wrong(
+    def test_key_without_a_safe_is_wrong(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
     ) -> None:
-        """A key that has lost the name of its safe leads nowhere."""
+        """A key without the ID of its safe gives nothing."""
         change(server, target, Place("gpii", keys[7]), prefsSafeId=None)
         assert {uuid: each.verdict for uuid, each in verdicts().items()} == {keys[7]: VerifyVerdict.WRONG}
 
     @pytest.mark.parametrize(("shown", "verdict"), [("f", VerifyVerdict.EDITED), ("0", VerifyVerdict.WRONG)])
-    def test_a_conflict_is_reported_with_what_a_load_repairs(
+    def test_conflict_that_a_load_repairs_is_reported(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify, shown: str, verdict: VerifyVerdict
     ) -> None:
-        """A person's leaf beside a load's: it works while the person's is shown, and is hidden else."""
+        """An edit in conflict with a load's revision: the card works if the edit wins, otherwise the edit is hidden."""
         place = preferences_of(target.model.name, keys[7])
         document = get(at(server, target, place), place.id)
         flat(document)[FONT_SIZE] = 40
@@ -310,10 +310,10 @@ class TestCards:
         assert found[keys[7]].needs_loading
         assert found[keys[7]].is_odd or verdict is VerifyVerdict.WRONG
 
-    def test_a_deletion_beside_a_loads_leaf_is_reported(
+    def test_deletion_in_conflict_with_a_load_is_reported(
         self, server: Server, target: Target, keys: list[str], verdicts: Verify
     ) -> None:
-        """Somebody deleted it on a node that was cut off: it is still served, and a load deletes it."""
+        """Deleted on a disconnected node, the document is still served; a load deletes it."""
         place = preferences_of(target.model.name, keys[7])
         digits = "e" * 32
         theirs = {"_id": place.id, "_rev": f"2-{digits}", "_deleted": True}
@@ -322,12 +322,12 @@ class TestCards:
         found = verdicts()[keys[7]]
         assert (found.verdict, found.needs_loading) == (VerifyVerdict.WRONG, True)
 
-    def test_exactly_what_a_load_repairs_needs_loading(
+    def test_verify_reports_exactly_what_a_load_repairs(
         self, server: Server, target: Target, sources: list[Source], keys: list[str], verdicts: Verify
     ) -> None:
-        """Verify judges a document's leaves by the rules of a load, which finds nothing to do afterwards."""
+        """Verify classifies leaves by the rules of a load, which finds nothing to do afterwards."""
         deleted, ours = {"_deleted": True}, {"_deleted": True, "dataloader": "superseded"}
-        # Beside what was loaded: a person's set with this size of font (0: the same set), or a deletion.
+        # In conflict with the loaded set: a user's set with this font size (0: the same set), or a deletion.
         cases: list[list[int | dict[str, Any]]] = [[40], [40, 41], [deleted], [0], [ours], [40, ours], [deleted, ours]]
         places = [preferences_of(target.model.name, key) for key in keys[: len(cases) + 1]]
         for place, leaves in zip(places, cases, strict=False):
@@ -355,7 +355,7 @@ class TestCards:
         assert not any(each.needs_loading for each in verdicts().values())
 
     @pytest.mark.parametrize("members", [{}, {"note": "theirs"}])
-    def test_a_live_leaf_beside_a_revocation_is_wrong(
+    def test_live_leaf_in_conflict_with_a_revocation_is_wrong(
         self,
         server: Server,
         target: Target,
@@ -364,7 +364,7 @@ class TestCards:
         verdicts: Verify,
         members: dict[str, str],
     ) -> None:
-        """Accepted by a node that was cut off from the one that revoked: revoking again puts it right."""
+        """Written on a node that was disconnected during the revocation; revoking again fixes it."""
         card = next(each for each in manifest.cards() if each.uuid == keys[7])
         places = [preferences_of(target.model.name, keys[7]), access_of(target.model.name, keys[7])]
         before = [get(at(server, target, place), place.id, revs="true") for place in places]
@@ -387,7 +387,7 @@ class TestCards:
 
 @pytest.mark.usefixtures("loaded")
 @pytest.mark.parametrize("way", ["ranges", "keys", "exactly"])
-def test_every_way_of_asking_gives_the_same_verdicts(
+def test_every_query_method_gives_the_same_verdicts(
     server: Server,
     target: Target,
     manifest: Manifest,
@@ -396,7 +396,7 @@ def test_every_way_of_asking_gives_the_same_verdicts(
     way: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Cards of all kinds in one batch are found alike in ranges, by keys where those hold too much, and singly."""
+    """Cards of all kinds in one batch have the same verdicts by ranges, by keys if ranges are too large, and singly."""
     model = target.model.name
     access, preferences = access_of(model, "").database, preferences_of(model, "").database
     others = generate("others", {"empty": 20}, manifest.path.parent).manifest
@@ -416,7 +416,7 @@ def test_every_way_of_asking_gives_the_same_verdicts(
     document = {**get(at(server, target, place), place.id), "_rev": f"1-{'f' * 32}"}
     flat(document)[FONT_SIZE] = 40
     assert at(server, target, place).write([json.dumps(document).encode()]) == []
-    # What sorts between the cards and is none.
+    # IDs that sort between the cards' and are not cards.
     for database in {access, preferences}:
         put(databases(server, target)[database], {"_id": f"{keys[9]}-", "type": "gpiiKey"})
     if way == "keys":
@@ -444,16 +444,16 @@ class TestWhatIsMissing:
     def test_cards_that_were_never_loaded_are_missing(
         self, server: Server, target: Target, snapsets: Snapsets, verdicts: Verify, keys: list[str]
     ) -> None:
-        """A target with its views and no cards of the batch: every card is missing."""
+        """A target with its views but no cards of the batch: every card is missing."""
         load(server, target, all_sources(target, [], snapsets))
         found = verdicts()
         assert set(found) == set(keys)
         assert {each.verdict for each in found.values()} == {VerifyVerdict.MISSING}
 
-    def test_a_missing_part_of_a_card_is_missing(
+    def test_incomplete_card_is_missing(
         self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, verdicts: Verify, keys: list[str]
     ) -> None:
-        """A load that was cut off before its last kind of document: no card works yet."""
+        """After a load that stopped before its last kind of document, no card works yet."""
         last = target.model.kinds[-1].name
         sources = all_sources(target, [manifest], snapsets)
         load(server, target, [source for source in sources if source.kind != last])
@@ -464,20 +464,20 @@ class TestWhatIsMissing:
         assert {each.verdict for each in found.values()} == {VerifyVerdict.MISSING}
 
     @pytest.mark.parametrize("there", [0, 1])
-    def test_a_missing_database_is_an_error(
+    def test_missing_database_is_an_error(
         self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, there: int
     ) -> None:
-        """A target that has not been set up is told as such, not card by card."""
+        """A target without its databases is one error, not one for each card."""
         for name in list(databases(server, target))[:there]:
             server.database(target.database(name)).create()
         with pytest.raises(VerifyError, match=r"database test-.*: (has no view find.*|does not exist) \(load the"):
             verify(server, target, [manifest], snapsets)
 
     @TOKEN_MODEL
-    def test_a_missing_preferences_database_is_an_error(
+    def test_missing_preferences_database_is_an_error(
         self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, sources: list[Source]
     ) -> None:
-        """The views being there does not help where the preference sets' database is not."""
+        """Even if the views exist."""
         load(server, target, sources)
         name = target.database("preferences")
         server.database(name).delete()
@@ -488,7 +488,7 @@ class TestWhatIsMissing:
     def test_missing_views_are_an_error(
         self, server: Server, target: Target, manifest: Manifest, sources: list[Source], run: Command
     ) -> None:
-        """Without its views a server finds nobody: exit code 10, and the message says to load."""
+        """Without its views, a server finds no cards: exit code 10, and the message says to load."""
         load(server, target, sources[:-1])
         done = run("verify", manifest.path)
         assert done.code == 10
@@ -497,10 +497,10 @@ class TestWhatIsMissing:
         assert done.stderr == f"error: database {database}: has no view {view} (load the target first)\n"
 
     @pytest.mark.usefixtures("loaded")
-    def test_a_view_that_finds_nobody_is_wrong_for_every_card(
+    def test_view_that_finds_no_card_is_wrong_for_every_card(
         self, server: Server, target: Target, verdicts: Verify, keys: list[str]
     ) -> None:
-        """Views that somebody has put in place of ours and that find no card are told, card by card."""
+        """Somebody has replaced our views by others that find no card; each card is reported."""
         database = databases(server, target)[target.model.databases[-1]]
         document = get(database, DESIGN)
         for view in document["views"].values():
@@ -511,10 +511,10 @@ class TestWhatIsMissing:
         assert {each.verdict for each in found.values()} == {VerifyVerdict.WRONG}
 
     @pytest.mark.usefixtures("loaded")
-    def test_a_view_with_other_values_is_wrong_for_every_card(
+    def test_view_with_wrong_values_is_wrong_for_every_card(
         self, server: Server, target: Target, verdicts: Verify, keys: list[str]
     ) -> None:
-        """A view that finds the card and does not say what the servers need is of no use to them."""
+        """A view that finds the card but returns other values is useless for the servers."""
         database = databases(server, target)[target.model.databases[-1]]
         document = get(database, DESIGN)
         for view in document["views"].values():
@@ -527,18 +527,18 @@ class TestWhatIsMissing:
 
 @pytest.mark.usefixtures("loaded")
 class TestAsking:
-    """Which cards are asked for, and how it is told."""
+    """Which cards are checked, and the command's output."""
 
     @pytest.mark.parametrize(("sample", "cards"), [(1, 1), (7, 7), (CARDS, CARDS), (CARDS + 5, CARDS)])
-    def test_a_sample_has_as_many_cards_as_wanted(
+    def test_sample_size(
         self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, sample: int, cards: int
     ) -> None:
-        """So many of the batch, and no more than it has."""
+        """As many cards of the batch as requested, and no more than it has."""
         result = verify(server, target, [manifest], snapsets, sample=sample)
         assert {**result.verdicts} == {VerifyVerdict.OK: cards}
 
     @KEY_MODEL
-    def test_a_sample_is_of_each_batch_and_another_each_time(
+    def test_sample_is_drawn_again_from_each_batch(
         self,
         server: Server,
         target: Target,
@@ -548,7 +548,7 @@ class TestAsking:
         tmp_path: Path,
         proxied: Proxied,
     ) -> None:
-        """Cards are drawn anew each time, from every batch, none twice."""
+        """Each run draws other cards from every batch, none twice."""
         other = generate("other", {"empty": 30}, tmp_path / "other").manifest
         load(server, target, all_sources(target, [other], snapsets))
         through, proxy = proxied(pass_on)
@@ -562,7 +562,7 @@ class TestAsking:
         assert sum(uuid in keys for uuid in asked) == 20 * 5
         assert len(set(asked) & set(keys)) > 30
 
-    def test_the_command_tells_that_all_is_well(self, manifest: Manifest, run: Command) -> None:
+    def test_verify_command_without_problems(self, manifest: Manifest, run: Command) -> None:
         """Exit code 0 and the counts."""
         done = run("verify", manifest.path, "--json")
         assert (done.code, done.stderr) == (0, "")
@@ -573,10 +573,10 @@ class TestAsking:
         assert done.data["cards"] == CARDS
 
     @TOKEN_MODEL
-    def test_the_command_names_what_would_not_work(
+    def test_verify_command_names_cards_that_do_not_work(
         self, server: Server, target: Target, manifest: Manifest, keys: list[str], run: Command
     ) -> None:
-        """Exit code 10, the counts, and a line for each card that would not work; revoked and edited ones are fine."""
+        """Exit code 10, the counts, and a line for each such card; revoked and edited cards are fine."""
         change(server, target, preferences_of(target.model.name, keys[0]), extra=1)
         remove(server, target, access_of(target.model.name, keys[1]))
         remove(server, target, preferences_of(target.model.name, keys[1]))
@@ -598,10 +598,10 @@ class TestAsking:
         )
 
     @KEY_MODEL
-    def test_a_revoked_card_is_no_failure(
+    def test_revoked_card_is_no_failure(
         self, server: Server, target: Target, manifest: Manifest, keys: list[str], run: Command
     ) -> None:
-        """Exit code 0: it was stopped on purpose."""
+        """Exit code 0: it was revoked on purpose."""
         remove(server, target, access_of(target.model.name, keys[1]))
         done = run("verify", manifest.path, "--json")
         assert (done.code, done.stderr) == (0, "")

@@ -1,1 +1,1 @@
-"""Tests of loads."""
+"""Tests of load."""

@@ -1,4 +1,4 @@
-"""Fixtures for loads: two snapsets, a batch over them, and loading it."""
+"""Fixtures of the tests of load: two snapsets, a batch with them, and loading it."""
 
 from typing import Any
 
@@ -17,19 +17,19 @@ from tests.support.records import (
 
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory: pytest.TempPathFactory) -> Snapsets:
-    """Two snapsets of the tests' own."""
+    """Two snapsets for these tests."""
     return write_snapsets(tmp_path_factory.mktemp("snapsets") / "sizes", SIZES)
 
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Snapsets:
-    """The same snapsets after somebody has changed one of them: other content for one snapset and three cards."""
+    """The same with one snapset edited, which affects the snapset's document and three cards."""
     return write_snapsets(tmp_path_factory.mktemp("snapsets") / "changed", SIZES | {"large": 20})
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """A batch of six cards over the tests' own snapsets."""
+    """A batch of six cards with these snapsets."""
     return generate("few", SHARES, tmp_path_factory.mktemp("batch")).manifest
 
 

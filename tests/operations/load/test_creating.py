@@ -1,4 +1,4 @@
-"""Loading what is absent, and loading it again."""
+"""Loading absent documents, and loading them again."""
 
 import shutil
 from pathlib import Path
@@ -26,10 +26,10 @@ from tests.support.server import Proxied, databases, delete, get, put, sequences
 class TestWhatIsBrought:
     """A load into an empty target."""
 
-    def test_brings_exactly_the_records(
+    def test_load_creates_exactly_the_expected_documents(
         self, server: Server, target: Target, sources: list[Source], manifest: Manifest
     ) -> None:
-        """Every document is there as the records are written down, and no other; times are the batch's own."""
+        """The documents equal those written out by hand, and there are no others; times are the batch's."""
         result = load(server, target, sources)
 
         stored = contents(server, target)
@@ -44,19 +44,17 @@ class TestWhatIsBrought:
         assert result.created_databases == [target.database(name) for name in target.model.databases]
         assert result.needs_attention == 0
 
-    def test_gives_each_document_the_revision_of_its_content(
-        self, server: Server, target: Target, sources: list[Source]
-    ) -> None:
-        """The revision can be computed by whoever holds the document, with SHA-256 and sorted keys."""
+    def test_revision_is_computed_from_the_content(self, server: Server, target: Target, sources: list[Source]) -> None:
+        """Anyone who has the document can compute its revision, with SHA-256 and sorted keys."""
         load(server, target, sources)
         for found in snapshot(server, target).values():
             for document in found.values():
                 assert document["_rev"] == f"1-{digest(document)}"
 
-    def test_stores_the_views_last(
+    def test_views_are_written_last(
         self, target: Target, manifest: Manifest, snapsets: Snapsets, proxied: Proxied
     ) -> None:
-        """Views come when all cards are there, so that no index is built while they are written."""
+        """After all cards, so that no index is built while they are written."""
         through, proxy = proxied(pass_on)
         load(through, target, all_sources(target, [manifest], snapsets))
         writes = [request.data()["docs"] for request in proxy.requests if request.endpoint == "_bulk_docs"]
@@ -66,20 +64,20 @@ class TestWhatIsBrought:
         assert len(queries) == len(writes[-1][0]["views"])
         assert min(queries) > last
 
-    def test_asks_nothing_of_a_new_database(
+    def test_new_database_needs_no_reads(
         self, target: Target, manifest: Manifest, snapsets: Snapsets, proxied: Proxied
     ) -> None:
-        """Nothing can be there, so nothing is asked: until its last write, a first load is writes only."""
+        """It is empty, so the first load only writes until its last write."""
         through, proxy = proxied(pass_on)
         load(through, target, all_sources(target, [manifest], snapsets))
         sent = [request.endpoint for request in proxy.requests if request.method == "POST"]
         last = max(at for at, endpoint in enumerate(sent) if endpoint == "_bulk_docs")
         assert set(sent[:last]) == {"_bulk_docs"}
 
-    def test_takes_a_database_that_is_there_and_empty(
+    def test_load_into_an_existing_empty_database(
         self, server: Server, target: Target, sources: list[Source], manifest: Manifest
     ) -> None:
-        """A database that an administrator has made beforehand is filled, not made again."""
+        """A database created by an administrator is filled, not created again."""
         for database in databases(server, target).values():
             database.create()
         result = load(server, target, sources)
@@ -87,8 +85,10 @@ class TestWhatIsBrought:
         assert outcomes(result) == {"created": result.documents}
         assert contents(server, target) == expected(target.model.name, [manifest.path], data_dir("snapsets"))
 
-    def test_fills_up_a_database_that_others_use(self, server: Server, target: Target, sources: list[Source]) -> None:
-        """What else is in a database stays, and is in nobody's way."""
+    def test_load_into_a_database_with_other_documents(
+        self, server: Server, target: Target, sources: list[Source]
+    ) -> None:
+        """Other documents in the database are kept and cause no problems."""
         others = {}
         for name, database in databases(server, target).items():
             database.create()
@@ -99,10 +99,10 @@ class TestWhatIsBrought:
         for name, database in databases(server, target).items():
             assert get(database, "somebody-elses") == others[name]
 
-    def test_brings_several_batches(
+    def test_load_of_several_batches(
         self, server: Server, target: Target, manifest: Manifest, few: Manifest, tmp_path: Path
     ) -> None:
-        """Two manifests in one load come to what one load of each would come to."""
+        """Two manifests in one load have the same result as two loads."""
         folder = write_snapsets(tmp_path / "all", SIZES).folder
         shutil.copytree(data_dir("snapsets") / target.model.name, folder, dirs_exist_ok=True)
         result = load(server, target, all_sources(target, [manifest, few], read_snapsets(folder)))
@@ -110,7 +110,7 @@ class TestWhatIsBrought:
         assert outcomes(result) == {"created": result.documents}
 
     @TOKEN_MODEL
-    def test_brings_snapsets_and_views_without_a_batch(self, server: Server, target: Target, run: Command) -> None:
+    def test_load_of_snapsets_and_views_without_a_batch(self, server: Server, target: Target, run: Command) -> None:
         """A target can be set up before there are cards."""
         done = run("load", "--snapsets-only", "--json")
         assert (done.code, done.stderr) == (0, "")
@@ -119,14 +119,14 @@ class TestWhatIsBrought:
         assert done.data["created"] == done.data["documents"] == sum(map(len, stored.values())) + 1
         assert done.data["views_built"] == {"gpii-token": 15, "gpii-key": 7}[target.model.name]
 
-    def test_loads_from_the_command_line(
+    def test_load_command(
         self,
         server: Server,
         target: Target,
         manifest: Manifest,
         run: Command,
     ) -> None:
-        """The command brings the records, says how many, and the second time that none was left to bring."""
+        """It creates the documents and prints how many; run again, it has nothing to do."""
         first = run("load", manifest.path)
         assert (first.code, first.stderr) == (0, "")
         after_first = snapshot(server, target), sequences(server, target)
@@ -152,12 +152,12 @@ def _counts(result: LoadResult) -> dict[str, dict[str, int]]:
 
 
 class TestAgain:
-    """A load of what has been loaded."""
+    """Loading the same documents again."""
 
-    def test_writes_nothing(
+    def test_second_load_writes_nothing(
         self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, proxied: Proxied
     ) -> None:
-        """Nothing is created, no write is sent, update sequences stand still, every revision is the same."""
+        """Nothing is created, no write is sent, and update sequences and revisions are the same."""
         sources = all_sources(target, [manifest], snapsets)
         load(server, target, sources)
         before = snapshot(server, target), sequences(server, target)
@@ -173,7 +173,7 @@ class TestAgain:
     def test_outcomes_add_up(
         self, server: Server, target: Target, bring_all: Bring, sizes: Snapsets, few: Manifest
     ) -> None:
-        """Each document has one outcome, whatever has become of the others."""
+        """Each document has exactly one outcome."""
         bring_all(sizes)
         change(server, target, preferences_of(target.model.name, card(few, "large")), 30)
         place = access_of(target.model.name, card(few, "larger"))
@@ -188,8 +188,8 @@ class TestAgain:
         assert _counts(result) == total
         assert outcomes(result) == {"edited": 1, "deleted": 1, "unchanged": result.documents - 2}
 
-    def test_progress_reaches_the_end_of_each_step(self, server: Server, target: Target, sources: list[Source]) -> None:
-        """Each step says how many documents it has, and comes to that number."""
+    def test_progress_of_each_step_is_complete(self, server: Server, target: Target, sources: list[Source]) -> None:
+        """Each step reports its total, and reaches it."""
         seen: dict[str, tuple[int, int]] = {}
 
         def on_progress(step: str, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Which stored content a load may replace: what loads brought, whatever its revision, and nothing of a person's."""
+"""Stored content that a load may replace: what loads wrote, whatever its revision, and nothing by users."""
 
 import json
 from collections.abc import Callable
@@ -37,13 +37,13 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 @pytest.fixture
 def place(target: Target, few: Manifest) -> Place:
-    """Where the preference set of the batch's first card is."""
+    """The location of the preference set of the batch's first card."""
     return preferences_of(target.model.name, next(few.cards()).uuid)
 
 
 @pytest.fixture
 def database(server: Server, target: Target, place: Place) -> Database:
-    """The database that the preference sets are in."""
+    """The database of the preference sets."""
     return databases(server, target)[place.database]
 
 
@@ -59,14 +59,14 @@ def bring(server: Server, target: Target, few: Manifest) -> Bring:
 
 
 def change(database: Database, doc_id: str, size: float) -> None:
-    """Change a preference set as a Preferences Server does."""
+    """Edit a preference set as a Preferences Server does."""
     document = get(database, doc_id)
     flat(document)[FONT_SIZE] = size
     put(database, document)
 
 
 def truncate(database: Database, doc_id: str, size: float | None = None) -> None:
-    """Make a document what it is with ``_revs_limit`` 1: a leaf of a later generation, without a history."""
+    """Make a document look like with ``_revs_limit`` 1: a leaf of a later generation, without a history."""
     document = get(database, doc_id)
     if size is not None:
         flat(document)[FONT_SIZE] = size
@@ -78,10 +78,10 @@ def truncate(database: Database, doc_id: str, size: float | None = None) -> None
 
 
 @EACH_MODEL
-def test_updates_go_on_after_an_update(
+def test_updated_documents_can_be_updated_again(
     bring: Bring, versions: list[Snapsets], database: Database, place: Place
 ) -> None:
-    """The revision of an update is the server's, and proves nothing; the content is recognised all the same."""
+    """The server chooses the revision of an update, so it proves nothing; the content is still recognized."""
     bring(versions[0])
     for version, size in zip(versions[1:], (20, 22), strict=True):
         assert bring(version, update=True).count(Outcome.UPDATED) == 1 + CARDS
@@ -91,10 +91,10 @@ def test_updates_go_on_after_an_update(
 
 
 @ONE_MODEL
-def test_without_a_history_content_decides(
+def test_content_decides_if_there_is_no_history(
     server: Server, bring: Bring, versions: list[Snapsets], database: Database, few: Manifest, target: Target
 ) -> None:
-    """With ``_revs_limit`` 1 an edited set is edited, not foreign, and one that nobody edited is updated."""
+    """With ``_revs_limit`` 1, an edited set is edited, not foreign, and an unedited one is updated."""
     if server.welcome().product != "CouchDB":
         pytest.skip("this server can't purge")
     bring(versions[0])
@@ -112,10 +112,10 @@ def test_without_a_history_content_decides(
 
 
 @ONE_MODEL
-def test_a_set_that_was_changed_back_is_updated(
+def test_set_that_was_changed_back_is_updated(
     bring: Bring, versions: list[Snapsets], database: Database, place: Place
 ) -> None:
-    """Its owner loses nothing: it says exactly what a load brought."""
+    """Its owner loses nothing: the content is exactly that of a load."""
     bring(versions[0])
     change(database, place.id, 40)
     assert bring(versions[1], update=True).count(Outcome.EDITED) == 1
@@ -124,10 +124,10 @@ def test_a_set_that_was_changed_back_is_updated(
 
 
 @ONE_MODEL
-def test_a_database_without_memory_keeps_what_it_can_not_prove(
+def test_database_without_a_record_keeps_what_it_cannot_prove(
     bring: Bring, versions: list[Snapsets], database: Database, place: Place
 ) -> None:
-    """On a replica the memory is missing: first revisions prove themselves, everything else counts as edited."""
+    """A replica has no record of versions: first revisions prove themselves, everything else counts as edited."""
     bring(versions[0])
     change(database, place.id, 20)
     database._resource.delete(["_local", "dataloader"], rev=get(database, "_local/dataloader")["_rev"])
@@ -137,10 +137,10 @@ def test_a_database_without_memory_keeps_what_it_can_not_prove(
 
 
 @ONE_MODEL
-def test_an_older_snapset_does_not_roll_back(
+def test_older_snapset_does_not_roll_back(
     server: Server, target: Target, few: Manifest, bring: Bring, versions: list[Snapsets]
 ) -> None:
-    """A colleague's older folder is reported by plan and load, and refused with --update unless that is wanted."""
+    """A colleague's older folder is reported by plan and load, and refused with --update unless requested."""
     bring(versions[0])
     bring(versions[1], update=True)
     old = all_sources(target, [few], versions[0])
@@ -153,20 +153,20 @@ def test_an_older_snapset_does_not_roll_back(
     result = bring(versions[0], update=True, older_snapsets=True)
 
     assert result.count(Outcome.UPDATED) == 1 + CARDS
-    # From now on it is the version that was loaded last.
+    # From now on it is the last loaded version.
     assert bring(versions[0], update=True).older_snapsets == []
     assert bring(versions[1]).older_snapsets == ["large"]
 
 
 class TestSnapsetsOfOthers:
-    """A snapset's own document, which GPII's loader or somebody else has deleted or overwritten."""
+    """A snapset's own document that GPII's loader or others have deleted or overwritten."""
 
     @pytest.mark.parametrize("how", ["deleted", "overwritten", "made anew"])
     @KEY_MODEL
-    def test_comes_back_where_servers_refuse_edits(
+    def test_snapset_is_restored_if_servers_refuse_edits(
         self, bring: Bring, versions: list[Snapsets], database: Database, target: Target, how: str
     ) -> None:
-        """In gpii-key no change of a snapset is a person's, so every load brings ours back; exit code 0."""
+        """In gpii-key, no user can have changed a snapset, so every load restores ours; exit code 0."""
         meddle(bring, versions, database, target, how)
         result = bring(versions[0])
         assert (result.count(Outcome.UPDATED), result.needs_attention) == (1, 0)
@@ -174,10 +174,10 @@ class TestSnapsetsOfOthers:
 
     @pytest.mark.parametrize("how", ["deleted", "overwritten", "made anew"])
     @TOKEN_MODEL
-    def test_waits_for_replace_snapsets_elsewhere(
+    def test_snapset_waits_for_replace_snapsets(
         self, bring: Bring, versions: list[Snapsets], database: Database, target: Target, how: str
     ) -> None:
-        """In gpii-token it is kept until --replace-snapsets; cards and people are left alone."""
+        """In gpii-token it is kept until --replace-snapsets; cards and users are not affected."""
         meddle(bring, versions, database, target, how)
         assert bring(versions[0]).count(Outcome.UPDATED) == 0
         result = bring(versions[0], replace_snapsets=True)
@@ -187,7 +187,7 @@ class TestSnapsetsOfOthers:
 
 
 def meddle(bring: Bring, versions: list[Snapsets], database: Database, target: Target, how: str) -> None:
-    """Load, then do to the snapset's own document what another loader does."""
+    """Load, then change the snapset's own document as another loader would."""
     doc_id = preferences_of(target.model.name, "large").id
     if how == "made anew":
         database.create()
@@ -202,16 +202,16 @@ def meddle(bring: Bring, versions: list[Snapsets], database: Database, target: T
 
 
 def flat_document(target: Target, size: float) -> dict[str, Any]:
-    """Return a snapset's document as another loader may have written it."""
+    """Return a snapset's document as another loader might have written it."""
     preferences = {"flat": {"contexts": {"gpii-default": {"name": "Default", "preferences": {FONT_SIZE: size}}}}}
     return {"value": preferences} if target.model.name == "gpii-token" else {"preferences": preferences}
 
 
 @EACH_MODEL
-def test_one_command_takes_over_a_database_of_another_loader(
+def test_one_command_takes_over_another_loaders_database(
     server: Server, target: Target, few: Manifest, versions: list[Snapsets], run_here: Command
 ) -> None:
-    """Views and snapsets that GPII's loader wrote become ours, exit code 0; a person's set is left alone."""
+    """Views and snapsets written by GPII's loader are replaced, exit code 0; a user's set is kept."""
     place = preferences_of(target.model.name, next(few.cards()).uuid)
     name = target.model.databases[-1]
     for database in databases(server, target).values():
@@ -235,10 +235,10 @@ def test_one_command_takes_over_a_database_of_another_loader(
 
 
 @EACH_MODEL
-def test_snapsets_that_are_not_in_the_folder_are_reported(
+def test_snapsets_missing_in_the_folder_are_reported(
     server: Server, target: Target, few: Manifest, bring: Bring, versions: list[Snapsets], tmp_path: Any
 ) -> None:
-    """One that an earlier load brought, and that the folder no longer has, is named by plan and load."""
+    """Plan and load name a snapset that an earlier load wrote and the folder no longer contains."""
     more = write_snapsets(tmp_path / "more", {"large": 18, "retired": 30})
     bring(more)
     sources = all_sources(target, [few], versions[0])
@@ -248,11 +248,11 @@ def test_snapsets_that_are_not_in_the_folder_are_reported(
 
 
 class TestEarlierVersion:
-    """A database that an earlier version of this tool loaded: a token that names a user, and the user."""
+    """A database loaded by an earlier version of this tool, with tokens that name users, and users."""
 
     @pytest.fixture
     def users(self, server: Server, target: Target, few: Manifest, bring: Bring, versions: list[Snapsets]) -> Database:
-        """The database of tokens and users; one user has been edited."""
+        """The database of tokens and users; one user was edited."""
         bring(versions[0])
         database = databases(server, target)["auth"]
         for number, card in enumerate(few.cards()):
@@ -263,7 +263,7 @@ class TestEarlierVersion:
         return database
 
     @TOKEN_MODEL
-    def test_is_migrated_by_an_update(
+    def test_update_migrates_earlier_tokens(
         self,
         users: Database,
         few: Manifest,
@@ -272,9 +272,9 @@ class TestEarlierVersion:
         server: Server,
         target: Target,
     ) -> None:
-        """Tokens are outdated until --update; then users go, but for one that somebody edited, which is reported."""
+        """Tokens are outdated until --update; then users are deleted, except an edited one, which is reported."""
         marker = get(users, "_local/dataloader")
-        # An earlier version remembered the environment only; its tokens' revisions proved themselves.
+        # An earlier version recorded only the environment; its tokens' revisions proved themselves.
         old = {**get(users, access_of(target.model.name, next(few.cards()).uuid).id)}
         digests = [version_digest({key: value for key, value in old.items() if key != "_rev"})]
         put(users, {**marker, "versions": {"card gpiiToken": [*digests, *marker["versions"]["card gpiiToken"]]}})
@@ -303,10 +303,10 @@ class TestEarlierVersion:
 
 
 @ONE_MODEL
-def test_verify_knows_an_updated_set_that_nobody_edited(
+def test_verify_recognizes_an_updated_set(
     server: Server, target: Target, few: Manifest, versions: list[Snapsets]
 ) -> None:
-    """After an update the revision is the server's; verify calls the set outdated, not edited, for newer snapsets."""
+    """The server chose its revision; with newer snapsets, verify calls the set outdated, not edited."""
     load(server, target, all_sources(target, [few], versions[0]))
     load(server, target, all_sources(target, [few], versions[1]), update=True)
     assert verify(server, target, [few], versions[2]).verdicts == {VerifyVerdict.OUTDATED: CARDS}

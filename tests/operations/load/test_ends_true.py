@@ -1,4 +1,4 @@
-"""What a load says at its end is true then, whatever was done to the databases and the cluster while it ran."""
+"""The result of a load is true at its end, whatever was done to the databases and the cluster meanwhile."""
 
 import json
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Snapsets]:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """A batch whose documents of a kind take several requests."""
+    """A batch with several requests for each kind of document."""
     return generate("many", {"large": CARDS}, tmp_path_factory.mktemp("batch")).manifest
 
 
@@ -46,13 +46,13 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def without_views(target: Target, manifest: Manifest, snapsets: Snapsets) -> list[Source]:
-    """Return the sources of a load but the views, whose indexes take longest."""
+    """Return the sources of a load except the views, whose indexes take longest."""
     *sources, _ = all_sources(target, [manifest], snapsets)
     return sources
 
 
 def at_write(number: int, action: Callable[[], object]) -> Hook:
-    """Return a hook that does something once, just before a write of documents goes through."""
+    """Return a hook that does something once, just before a write of documents."""
     lock, count = Lock(), [0]
 
     def hook(request: Request, forward: Forward) -> Reply:
@@ -69,12 +69,12 @@ def at_write(number: int, action: Callable[[], object]) -> Hook:
 def recreate(database: Database) -> None:
     """Delete a database and create it again, empty."""
     database.delete()
-    # The load may be quicker, which finds it missing.
+    # The load may be faster, and finds it missing.
     database.create()
 
 
 def stored(database: Database) -> int:
-    """Return how many documents a database holds."""
+    """Return the number of documents in a database."""
     info = database.info()
     assert info is not None
     count: int = info["doc_count"]
@@ -82,10 +82,10 @@ def stored(database: Database) -> int:
 
 
 @pytest.mark.parametrize("number", [2, 4])
-def test_a_database_recreated_under_a_load_is_loaded_again(
+def test_database_recreated_during_a_load_is_loaded_again(
     server: Server, target: Target, many: Manifest, versions: list[Snapsets], proxied: Proxied, number: int
 ) -> None:
-    """Success means that every document is there; what the database is for is remembered again, too."""
+    """Success means that every document exists; the environment is recorded again, too."""
     database = databases(server, target)["preferences"]
     through, _ = proxied(at_write(number, lambda: recreate(database)))
 
@@ -97,10 +97,10 @@ def test_a_database_recreated_under_a_load_is_loaded_again(
     assert get(database, "_local/dataloader")["environment"] == "ci"
 
 
-def test_a_database_recreated_again_and_again_is_an_error(
+def test_database_recreated_repeatedly_is_an_error(
     server: Server, target: Target, few: Manifest, versions: list[Snapsets], proxied: Proxied
 ) -> None:
-    """A load that can't keep what it wrote does not end with success."""
+    """A load that can't keep what it wrote does not succeed."""
     database = databases(server, target)["preferences"]
 
     def hook(request: Request, forward: Forward) -> Reply:
@@ -113,17 +113,17 @@ def test_a_database_recreated_again_and_again_is_an_error(
         load(through, target, without_views(target, few, versions[0]))
 
 
-def test_an_older_state_restored_under_a_load_is_loaded_again(
+def test_older_backup_restored_during_a_load_is_loaded_again(
     server: Server, target: Target, many: Manifest, versions: list[Snapsets], proxied: Proxied
 ) -> None:
-    """A backup put back with its own memory: documents written before are gone, and the update sequence shows it."""
+    """A backup restored with its own record: documents are gone, and the update sequence reveals it."""
     sources = without_views(target, many, versions[0])
     database = databases(server, target)["preferences"]
     load(server, target, sources[:1])
     lost: list[str] = []
 
     def restored(request: Request, forward: Forward) -> Reply:
-        # What the second write of this database brings is lost, as if an older file had been put back just after it.
+        # The second write to this database is lost, as if an older file had been restored just after it.
         if request.endpoint == "_bulk_docs" and request.database == database.name and not lost:
             lost.extend(each["_id"] for each in request.data()["docs"])
             return Reply.json(201, [])
@@ -137,10 +137,10 @@ def test_an_older_state_restored_under_a_load_is_loaded_again(
     assert result.count(Outcome.CREATED) == result.documents - 1
 
 
-def test_the_environment_is_checked_with_every_batch(
+def test_environment_is_checked_with_every_batch(
     server: Server, target: Target, many: Manifest, versions: list[Snapsets], proxied: Proxied
 ) -> None:
-    """A database that somebody marks as production meanwhile gets no further batch."""
+    """A database marked as production during the load gets no further batch."""
     database = databases(server, target)["preferences"]
 
     def mark() -> None:
@@ -149,16 +149,16 @@ def test_the_environment_is_checked_with_every_batch(
     through, proxy = proxied(at_write(1, mark))
     with pytest.raises(ProtectedError, match="holds production data; refusing to treat it as ci"):
         load(through, target, without_views(target, many, versions[0]))
-    # Those that were under way when it was marked may still go through.
+    # Batches already in progress may still be written.
     assert proxy.count("POST", "_bulk_docs") < 2 * CARDS / 500
 
 
-def test_what_another_load_wrote_over_is_remembered_with_the_next_batch(
+def test_record_overwritten_by_another_load_is_restored(
     server: Server, target: Target, many: Manifest, versions: list[Snapsets], proxied: Proxied
 ) -> None:
-    """Of two loads that begin at once one may undo what the other had the database remember; killed, too, it is there.
+    """Of two loads that start at once, one may overwrite the other's record; it is restored with the next batch.
 
-    What is not remembered counts as a person's, and stays for ever.
+    Versions that are not recorded count as edits forever, also if the load is killed.
     """
     database = databases(server, target)["preferences"]
     load(server, target, without_views(target, many, versions[0]))
@@ -183,10 +183,10 @@ def test_what_another_load_wrote_over_is_remembered_with_the_next_batch(
     assert all(len(after[label]) == len(before[label]) + 1 for label in before)
 
 
-def test_a_partitioned_database_is_refused_with_the_right_advice(
+def test_partitioned_database_is_refused(
     server: Server, target: Target, few: Manifest, versions: list[Snapsets], proxied: Proxied
 ) -> None:
-    """Running it again would not help, and the error does not say so."""
+    """Running the load again would not help, and the error does not suggest it."""
     databases(server, target)["preferences"].create()
 
     def partitioned(request: Request, forward: Forward) -> Reply:
@@ -202,24 +202,24 @@ def test_a_partitioned_database_is_refused_with_the_right_advice(
 
 
 class TestNodesAway:
-    """A cluster of which a node is away: creating goes on, changing waits."""
+    """A cluster with a node that is away: creating continues, changes wait."""
 
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Wait for nodes no longer than a moment."""
+        """Wait for nodes only briefly."""
         monkeypatch.setattr(import_module("dataloader.operations.load"), "NODES_WAIT", 0.0)
 
     @staticmethod
     def short(request: Request, forward: Forward) -> Reply:
-        """Answer as a cluster of three nodes, one of which is away."""
+        """Answer like a cluster of three nodes, one of which is away."""
         if request.path == "/_membership":
             return Reply.json(200, {"all_nodes": NODES[:2], "cluster_nodes": NODES})
         return forward(request)
 
-    def test_updates_wait_and_creating_goes_on(
+    def test_updates_wait_and_creating_continues(
         self, server: Server, target: Target, few: Manifest, versions: list[Snapsets], proxied: Proxied
     ) -> None:
-        """A copy that is away could take an edit beside the update; what is absent can be written all the same."""
+        """The missing copy could accept a conflicting edit; absent documents can still be written."""
         snapsets, *_ = without_views(target, few, versions[0])
         load(server, target, [snapsets])
         sources = without_views(target, few, versions[1])
@@ -232,10 +232,10 @@ class TestNodesAway:
         assert result.nodes_away == ("couchdb@three",)
         assert load(server, target, sources, update=True).count(Outcome.UPDATED) == 1
 
-    def test_the_exit_code_is_that_of_nodes_away(
+    def test_exit_code_is_that_of_a_missing_node(
         self, run_here: Command, few: Manifest, versions: list[Snapsets], proxied: Proxied
     ) -> None:
-        """Nothing needs a decision: the same command, run again, does it when the node is back."""
+        """No decision is needed: the same command does the rest when the node is back."""
         load_old = ("load", few.path, "--all-cards", "--snapsets", versions[0].folder)
         assert run_here(*load_old).code == ExitCode.OK
         _, proxy = proxied(self.short)
@@ -245,7 +245,7 @@ class TestNodesAway:
         assert done.code == ExitCode.NODES, done.stderr
         assert done.data["waiting"] == 1 + 3
 
-    def test_a_leftover_waits_too(
+    def test_repairs_wait_too(
         self, server: Server, target: Target, few: Manifest, versions: list[Snapsets], proxied: Proxied
     ) -> None:
         """Nothing is deleted while a copy is away."""

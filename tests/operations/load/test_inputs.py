@@ -1,4 +1,4 @@
-"""Input that a load refuses."""
+"""Input that a load refuses before it writes."""
 
 import shutil
 from dataclasses import replace
@@ -25,7 +25,7 @@ class TestInputs:
     """What a load refuses before it writes."""
 
     @TOKEN_MODEL
-    def test_the_same_batch_twice_is_refused(
+    def test_duplicate_batch_is_refused(
         self,
         server: Server,
         target: Target,
@@ -34,7 +34,7 @@ class TestInputs:
         run: Command,
         tmp_path: Path,
     ) -> None:
-        """A manifest given twice, under whatever name, is a slip: exit code 3, and nothing is made."""
+        """A manifest given twice, under any name, is a mistake: exit code 3, and nothing is created."""
         copy = tmp_path / "copy.batch.jsonl"
         shutil.copy(few.path, copy)
         with pytest.raises(InputError, match="holds the same cards as"):
@@ -45,14 +45,14 @@ class TestInputs:
         assert _existing(server, target) == []
 
     @KEY_MODEL
-    def test_an_unknown_snapset_is_refused(
+    def test_unknown_snapset_is_refused(
         self,
         server: Server,
         target: Target,
         few: Manifest,
         run: Command,
     ) -> None:
-        """A batch whose snapsets are not in the folder is refused with the names that are; nothing is made."""
+        """A batch with snapsets that the folder lacks is refused with the known names; nothing is created."""
         done = run("load", few.path)
         assert done.code == 3
         for name in ("large", "larger"):
@@ -64,7 +64,7 @@ class TestInputs:
     @pytest.mark.parametrize(
         ("command_name", "environment"), [("load", "staging"), ("load", "production"), ("plan", "production")]
     )
-    def test_a_seeded_batch_is_refused_where_people_are(
+    def test_seeded_batch_is_refused_in_production(
         self,
         server: Server,
         target: Target,
@@ -73,7 +73,7 @@ class TestInputs:
         command_name: str,
         environment: str,
     ) -> None:
-        """UUIDs that can be guessed never reach staging or production: exit code 8, and no database is made."""
+        """Guessable UUIDs never reach staging or production: exit code 8, and no database is created."""
         seeded = generate("guessed", {"snapset_1a": 3}, tmp_path, seed=7).manifest
         done = run(command_name, seeded.path, "--environment", environment)
         assert done.code == 8
@@ -83,10 +83,10 @@ class TestInputs:
         assert _existing(server, target) == []
 
     @pytest.mark.parametrize("environment", [Environment.STAGING, Environment.PRODUCTION])
-    def test_a_seeded_batch_beside_others_is_refused_too(
+    def test_one_seeded_batch_among_others_is_refused(
         self, target: Target, few: Manifest, sizes: Snapsets, tmp_path: Path, environment: Environment
     ) -> None:
-        """One such batch among good ones is enough."""
+        """One such batch is enough."""
         seeded = generate("guessed", {"large": 3}, tmp_path, seed=7).manifest
         protected = replace(target, environment=environment)
         assert all_sources(protected, [few], sizes)
@@ -94,10 +94,10 @@ class TestInputs:
             all_sources(protected, [few, seeded], sizes)
 
     @pytest.mark.parametrize("fresh", [True, False])
-    def test_two_seeded_batches_may_share_cards(
+    def test_seeded_batches_may_share_cards(
         self, server: Server, target: Target, sizes: Snapsets, tmp_path: Path, *, fresh: bool
     ) -> None:
-        """Batches of one seed with other snapsets hold the same UUIDs: the first one's stand, without conflicts."""
+        """Batches with the same seed have the same UUIDs: the first one's cards are kept, without conflicts."""
         one = generate("one", {"large": 4}, tmp_path, seed=7).manifest
         two = generate("two", {"larger": 4}, tmp_path, seed=7).manifest
         assert [card.uuid for card in one.cards()] == [card.uuid for card in two.cards()]
@@ -110,10 +110,10 @@ class TestInputs:
         assert _conflicts(server, target) == []
         assert outcomes(result)["outdated"] == 4
 
-    def test_a_broken_document_is_never_written(
+    def test_invalid_document_is_never_written(
         self, server: Server, target: Target, few: Manifest, sizes: Snapsets
     ) -> None:
-        """A document that breaks its schema stops the load, which names the rule."""
+        """A document that breaks its schema stops the load; the error names the rule."""
         sources = all_sources(target, [few], sizes)
         broken = [replace(each, documents=lambda: iter([{"_id": "broken", "type": "other"}])) for each in sources]
         with pytest.raises(InputError, match=r"document broken: .*schemas/"):

@@ -29,13 +29,13 @@ from tests.support.server import databases, delete, get, put, sequences, snapsho
 
 
 class TestWhatPeopleDid:
-    """What a person has changed or deleted is theirs."""
+    """Documents that users have changed or deleted."""
 
     @pytest.mark.parametrize("options", [{}, {"update": True}, {"update": True, "replace_views": True}])
-    def test_an_edited_preference_set_is_kept(
+    def test_edited_set_is_kept(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, few: Manifest, options: dict[str, bool]
     ) -> None:
-        """A set that its owner has changed through the Preferences Server stays as it is, and is counted."""
+        """A set edited through the Preferences Server is kept and counted."""
         bring(sizes)
         place = preferences_of(target.model.name, card(few, "large"))
         change(server, target, place, 30)
@@ -49,7 +49,7 @@ class TestWhatPeopleDid:
         assert result.needs_attention == 0
 
     @pytest.mark.parametrize("update", [False, True])
-    def test_an_edited_preference_set_is_kept_when_its_snapset_changes(
+    def test_edited_set_is_kept_when_its_snapset_changes(
         self,
         server: Server,
         target: Target,
@@ -60,7 +60,7 @@ class TestWhatPeopleDid:
         *,
         update: bool,
     ) -> None:
-        """A new version of a snapset is for those who still have the old one; not for who has made a set their own."""
+        """A new version of a snapset is for owners who still have the old one, not for edited sets."""
         bring(sizes)
         place = preferences_of(target.model.name, card(few, "large"))
         change(server, target, place, 30)
@@ -73,7 +73,7 @@ class TestWhatPeopleDid:
         assert outcomes(result) == {**rest, "unchanged": result.documents - CHANGED}
 
     @KEY_MODEL
-    def test_an_edited_set_is_no_failure(
+    def test_edited_set_is_no_failure(
         self,
         server: Server,
         target: Target,
@@ -82,7 +82,7 @@ class TestWhatPeopleDid:
         few: Manifest,
         run: Command,
     ) -> None:
-        """The command ends with 0 and no warning: people are meant to change their sets."""
+        """The command ends with 0 and no warning: users are meant to change their sets."""
         bring_all(sizes)
         change(server, target, preferences_of(target.model.name, card(few, "large")), 30)
         done = run("load", few.path, "--snapsets", sizes.folder, "--json")
@@ -90,10 +90,10 @@ class TestWhatPeopleDid:
         assert (done.data["edited"], done.data["created"]) == (1, 0)
 
     @pytest.mark.parametrize("options", [{}, {"update": True}, {"update": True, "replace_views": True}])
-    def test_a_revoked_card_does_not_come_back(
+    def test_revoked_card_is_not_restored(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, few: Manifest, options: dict[str, bool]
     ) -> None:
-        """A token or key that somebody has deleted stays deleted."""
+        """A deleted token or key stays deleted."""
         bring(sizes)
         place = access_of(target.model.name, card(few, "large"))
         delete(databases(server, target)[place.database], place.id)
@@ -107,7 +107,7 @@ class TestWhatPeopleDid:
         assert result.needs_attention == 0
 
     @pytest.mark.parametrize("update", [False, True])
-    def test_a_deleted_set_stays_deleted_when_its_snapset_changes(
+    def test_deleted_set_stays_deleted_when_its_snapset_changes(
         self,
         server: Server,
         target: Target,
@@ -118,7 +118,7 @@ class TestWhatPeopleDid:
         *,
         update: bool,
     ) -> None:
-        """Other content is no reason to bring back what somebody has deleted."""
+        """New content is no reason to restore a deleted set."""
         bring(sizes)
         place = preferences_of(target.model.name, card(few, "large"))
         delete(databases(server, target)[place.database], place.id)
@@ -126,10 +126,10 @@ class TestWhatPeopleDid:
         assert place.id not in snapshot(server, target)[place.database]
         assert result.count(Outcome.DELETED) == 1
 
-    def test_a_set_made_anew_is_kept(
+    def test_recreated_set_is_kept(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, few: Manifest
     ) -> None:
-        """What a person puts where a deleted document was is theirs."""
+        """A document written by a user in place of a deleted one is kept."""
         bring(sizes)
         place = preferences_of(target.model.name, card(few, "large"))
         database = databases(server, target)[place.database]
@@ -143,10 +143,10 @@ class TestWhatPeopleDid:
         assert get(database, place.id) == before
         assert outcomes(result) == {"edited": 1, "unchanged": result.documents - 1}
 
-    def test_what_the_servers_write_at_run_time_is_left_alone(
+    def test_run_time_documents_of_the_servers_are_not_changed(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, changed: Snapsets
     ) -> None:
-        """Grants, codes, access tokens and local documents are the same before and after, to the revision."""
+        """Grants, codes, access tokens and local documents have the same revisions as before."""
         bring(sizes)
         types = {
             "gpii-token": (
@@ -173,11 +173,11 @@ class TestWhatPeopleDid:
 
 
 class TestWhatOthersWrote:
-    """Documents under our IDs that are not ours, and versions side by side."""
+    """Foreign documents under our IDs, and conflicts."""
 
     @pytest.mark.parametrize("changes", [0, 2], ids=["generation 1", "generation 3"])
     @pytest.mark.parametrize("options", [{}, {"update": True, "replace_views": True}])
-    def test_a_foreign_document_is_reported_and_left(
+    def test_foreign_document_is_reported_and_kept(
         self,
         server: Server,
         target: Target,
@@ -187,7 +187,7 @@ class TestWhatOthersWrote:
         changes: int,
         options: dict[str, bool],
     ) -> None:
-        """Somebody else's document under a card's ID is not written over, nor hidden behind a conflict."""
+        """A foreign document under a card's ID is neither overwritten nor hidden by a conflict."""
         place = access_of(target.model.name, card(few, "large"))
         database = databases(server, target)[place.database]
         database.create()
@@ -209,7 +209,7 @@ class TestWhatOthersWrote:
         assert result.needs_attention == 1
 
     @TOKEN_MODEL
-    def test_a_foreign_document_is_told_on_the_command_line(
+    def test_load_command_reports_a_foreign_document(
         self,
         server: Server,
         target: Target,
@@ -218,7 +218,7 @@ class TestWhatOthersWrote:
         run: Command,
         tmp_path: Path,
     ) -> None:
-        """The exit code is 9, a line names the document and what to do, and the file of details holds it."""
+        """The exit code is 9, a line names the document and what to do, and the details contain it."""
         place = access_of(target.model.name, card(few, "large"))
         database = databases(server, target)[place.database]
         database.create()
@@ -249,10 +249,10 @@ class TestWhatOthersWrote:
         assert again.code == 9
         assert "--details FILE lists all" in again.stderr
 
-    def test_the_same_content_put_by_somebody_else_is_unchanged(
+    def test_same_content_by_another_writer_is_unchanged(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, few: Manifest
     ) -> None:
-        """A document that came by another way and says the same needs nothing."""
+        """A document with equal content needs no write, wherever it comes from."""
         wanted = expected(target.model.name, [few.path], sizes.folder)
         for name, database in databases(server, target).items():
             database.create()
@@ -264,7 +264,7 @@ class TestWhatOthersWrote:
         assert outcomes(result) == {"unchanged": result.documents}
 
     @pytest.mark.parametrize("update", [False, True])
-    def test_a_conflict_is_reported_and_left(
+    def test_conflict_is_reported_and_kept(
         self,
         server: Server,
         target: Target,
@@ -275,7 +275,7 @@ class TestWhatOthersWrote:
         *,
         update: bool,
     ) -> None:
-        """Where replication has brought two versions, a person chooses: both are there afterwards."""
+        """After replication of two versions, a person has to decide: both still exist."""
         bring(sizes)
         place = preferences_of(target.model.name, card(few, "large"))
         first, second = _conflict(server, target, place)
@@ -287,10 +287,10 @@ class TestWhatOthersWrote:
         assert {leaf["_rev"] for leaf in before[place.id]} == {first, second}
         assert (result.count(Outcome.CONFLICT), result.needs_attention) == (1, 1 if update else CHANGED)
 
-    def test_a_conflict_that_was_resolved_is_none(
+    def test_resolved_conflict_is_an_edit(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, few: Manifest
     ) -> None:
-        """After a person has deleted one of two versions, the other is an edit like any."""
+        """After one of two versions has been deleted, the other counts as an edit."""
         bring(sizes)
         place = preferences_of(target.model.name, card(few, "large"))
         first, second = _conflict(server, target, place)
@@ -302,7 +302,7 @@ class TestWhatOthersWrote:
 
 
 def _conflict(server: Server, target: Target, place: Place) -> tuple[str, str]:
-    """Put two edits side by side, as replication between two servers does; return their revisions."""
+    """Create two conflicting edits, as replication between two servers does; return their revisions."""
     database = databases(server, target)[place.database]
     document = get(database, place.id)
     ours = document["_rev"].partition("-")[2]

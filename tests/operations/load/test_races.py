@@ -1,7 +1,7 @@
-"""Loads that are not alone: other loaders, people, and signals at the worst moment.
+"""Loads with concurrent loads, edits, and signals at the worst moment.
 
-The moments are exact, not likely: a proxy before the server has what is to happen in between happen just
-before, or just after, the request in question.
+The timing is exact, not random: a proxy in front of the server makes events happen just before or after a given
+request.
 """
 
 import json
@@ -31,38 +31,38 @@ Matches = Callable[[Request], bool]
 Action = Callable[[], object]
 
 LIMIT = 60.0
-"""Seconds after which a test that waits for something has failed."""
+"""Seconds after which a waiting test fails."""
 CARDS = 4
 
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Snapsets]:
-    """Three versions of a snapset, of which loaders may have one each."""
+    """Three versions of a snapset, for concurrent loads."""
     folder = tmp_path_factory.mktemp("snapsets")
     return [write_snapsets(folder / f"version-{size}", {"large": size}) for size in (18, 20, 22)]
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """A batch of four cards that start with the snapset."""
+    """A batch of four cards with the snapset."""
     return generate("few", {"large": CARDS}, tmp_path_factory.mktemp("batch")).manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A target, a batch, its snapset in three versions, and the preference set of a card to which something happens."""
+    """A target, a batch, three versions of its snapset, and a card's preference set that is changed concurrently."""
 
     server: Server
     target: Target
     batch: Manifest
     versions: list[Snapsets]
     place: Place
-    """Where the preference set of the batch's second card is."""
+    """The location of the preference set of the batch's second card."""
     proxied: Proxied
 
     @property
     def database(self) -> Database:
-        """The database that the preference sets are in."""
+        """The database of the preference sets."""
         return databases(self.server, self.target)[self.place.database]
 
     def sources(self, version: int) -> list[Source]:
@@ -78,12 +78,12 @@ class Scene:
         return load(through or self.server, self.target, sources, **options)
 
     def brought(self, version: int) -> dict[str, Any]:
-        """Return the preference set as a load brings it, without its revision."""
+        """Return the preference set as a load writes it, without its revision."""
         of = expected(self.target.model.name, [self.batch.path], self.versions[version].folder)
         return of[self.place.database][self.place.id]
 
     def change(self, size: float) -> str:
-        """Change the preference set as a Preferences Server does."""
+        """Edit the preference set as a Preferences Server does."""
         document = get(self.database, self.place.id)
         flat(document)[FONT_SIZE] = size
         return put(self.database, document)
@@ -94,7 +94,7 @@ class Scene:
         return {leaf["_rev"]: leaf for leaf in leaves if not leaf.get("_deleted")}
 
     def size(self) -> float:
-        """Return the size of the font in the preference set that the servers show."""
+        """Return the font size in the winning revision of the preference set."""
         size: float = flat(get(self.database, self.place.id))[FONT_SIZE]
         return size
 
@@ -104,7 +104,7 @@ class Scene:
         return [doc_id for found in stored.values() for doc_id, each in found.items() if "_conflicts" in each]
 
     def lost(self) -> list[int]:
-        """Return how many documents are stored in another version than each of these."""
+        """Return, for each version, how many documents differ from it."""
         stored = snapshot(self.server, self.target)
         found = []
         for snapsets in self.versions:
@@ -124,13 +124,13 @@ class Scene:
 
 @pytest.fixture
 def scene(server: Server, target: Target, few: Manifest, versions: list[Snapsets], proxied: Proxied) -> Scene:
-    """A target on which nothing has happened yet."""
+    """A new target."""
     second = [card.uuid for card in few.cards()][1]
     return Scene(server, target, few, versions, preferences_of(target.model.name, second), proxied)
 
 
 def once(matches: Matches, *, before: Action | None = None, after: Action | None = None) -> Hook:
-    """Return a hook that does something just before, or just after, the first request of a kind."""
+    """Return a hook that does something just before or after the first request of a kind."""
     lock = Lock()
     waiting = [True]
 
@@ -149,13 +149,13 @@ def once(matches: Matches, *, before: Action | None = None, after: Action | None
 
 
 def writes(doc_id: str, generation: int) -> Matches:
-    """Match the request that writes a document's revision of a generation."""
+    """Match the request that writes a revision of a given generation of a document."""
 
     def matches(request: Request) -> bool:
         if request.endpoint != "_bulk_docs":
             return False
         data = request.data()
-        # An ordinary write carries the revision that it replaces.
+        # An ordinary write contains the revision that it replaces.
         rev = generation - data.get("new_edits", True)
         return any(each["_id"] == doc_id and each.get("_rev", "0-").startswith(f"{rev}-") for each in data["docs"])
 
@@ -163,17 +163,17 @@ def writes(doc_id: str, generation: int) -> Matches:
 
 
 def counts(result: LoadResult) -> dict[Outcome, int]:
-    """Return a load's outcomes that have come up."""
+    """Return the outcomes of a load with their counts."""
     return {outcome: result.count(outcome) for outcome in Outcome if result.count(outcome)}
 
 
 @ONE_MODEL
 class TestPersonInBetween:
-    """A person writes between a load's question and its write."""
+    """A user writes between a load's read and its write."""
 
     @pytest.mark.parametrize("new", [True, False], ids=["new database", "used database"])
-    def test_a_document_that_appears_in_between_stays(self, scene: Scene, *, new: bool) -> None:
-        """What somebody has put under a card's ID meanwhile is what all see; the load takes its own back."""
+    def test_document_created_in_between_is_kept(self, scene: Scene, *, new: bool) -> None:
+        """A document that somebody creates under a card's ID wins; the load deletes its own."""
         if not new:
             scene.load(0, snapsets_only=True)
         theirs = {"_id": scene.place.id, "type": "note", "text": "not a preference set"}
@@ -189,8 +189,8 @@ class TestPersonInBetween:
             Outcome.UNCHANGED: result.documents - 1,
         }
 
-    def test_an_edit_in_between_survives_an_update(self, scene: Scene) -> None:
-        """The edit is what all see afterwards, the load's own version is deleted, and the edit is counted as such."""
+    def test_edit_in_between_survives_an_update(self, scene: Scene) -> None:
+        """The edit wins, the load's revision is deleted, and the document counts as edited."""
         scene.load(0)
         through, _ = scene.proxied(once(writes(scene.place.id, 2), before=lambda: scene.change(30)))
 
@@ -204,8 +204,8 @@ class TestPersonInBetween:
         assert result.needs_attention == 0
         assert scene.conflicts() == []
 
-    def test_an_edit_on_top_of_the_update_stays(self, scene: Scene) -> None:
-        """A person who changes the new version at once keeps that change; the update was written before it."""
+    def test_edit_on_top_of_an_update_is_kept(self, scene: Scene) -> None:
+        """A user who edits the new version at once keeps that edit; the update was written before it."""
         scene.load(0)
         through, _ = scene.proxied(once(writes(scene.place.id, 2), after=lambda: scene.change(30)))
 
@@ -217,8 +217,8 @@ class TestPersonInBetween:
         assert (result.count(Outcome.EDITED), result.count(Outcome.UPDATED)) == (0, 1 + CARDS)
 
     @pytest.mark.parametrize("moment", ["before", "after"])
-    def test_a_document_revoked_in_between_stays_revoked(self, scene: Scene, moment: str) -> None:
-        """What a person deletes while its update is under way does not come back with it."""
+    def test_document_revoked_in_between_stays_revoked(self, scene: Scene, moment: str) -> None:
+        """A document deleted during its update is not restored by it."""
         scene.load(0)
         revoke = {moment: lambda: delete(scene.database, scene.place.id)}
         through, _ = scene.proxied(once(writes(scene.place.id, 2), **revoke))
@@ -231,8 +231,8 @@ class TestPersonInBetween:
         again = scene.load(1, update=True)
         assert counts(again) == {Outcome.DELETED: 1, Outcome.UNCHANGED: again.documents - 1}
 
-    def test_two_edits_are_both_kept(self, scene: Scene) -> None:
-        """Two persons' edits that replication brought together are kept and reported; a leftover beside them goes."""
+    def test_conflicting_edits_are_both_kept(self, scene: Scene) -> None:
+        """Two users' edits joined by replication are kept and reported; a load's leftover is deleted."""
         scene.load(0)
         document = get(scene.database, scene.place.id, revs="true")
         bodies = []
@@ -252,8 +252,8 @@ class TestPersonInBetween:
             assert result.count(Outcome.CONFLICT) == 1
             assert result.repaired == (not update)
 
-    def test_an_edit_outlives_two_loaders(self, scene: Scene) -> None:
-        """Beside a person's edit, the version of another load gives way, with a deletion that says so."""
+    def test_edit_survives_two_loads(self, scene: Scene) -> None:
+        """In conflict with an edit, another load's revision is deleted, with a marker."""
         scene.load(0)
         document = get(scene.database, scene.place.id, revs="true")
         flat(document)[FONT_SIZE] = 30
@@ -264,7 +264,7 @@ class TestPersonInBetween:
         def meanwhile() -> None:
             scene.load(2, update=True)
             assert scene.size() == 22
-            # On another server of the cluster, somebody has edited the first version; replication brings it.
+            # On another server of the cluster, somebody has edited the first version; it is replicated.
             assert scene.database.write([body]) == []
 
         through, _ = scene.proxied(once(writes(scene.place.id, 2), before=meanwhile))
@@ -277,8 +277,8 @@ class TestPersonInBetween:
         assert result.count(Outcome.EDITED) == 1
         assert result.count(Outcome.CONFLICT) == 0
 
-    def test_a_bare_deletion_beside_ours_wins(self, scene: Scene) -> None:
-        """A person deleted the set on another server: it does not come back, with or without an update."""
+    def test_plain_deletion_wins_over_a_load(self, scene: Scene) -> None:
+        """A set deleted on another server is not restored, with or without an update."""
         scene.load(0)
         history = {"start": 2, "ids": ["d" * 32, "e" * 32]}
         deleted = {"_id": scene.place.id, "_rev": f"2-{'d' * 32}", "_revisions": history, "_deleted": True}
@@ -292,11 +292,11 @@ class TestPersonInBetween:
 
 @ONE_MODEL
 class TestOtherLoader:
-    """Another loader, with other snapsets, at the same time."""
+    """A concurrent load with other snapsets."""
 
     @pytest.mark.parametrize("new", [True, False], ids=["new database", "used database"])
-    def test_a_whole_load_in_between_leaves_no_conflict(self, scene: Scene, *, new: bool) -> None:
-        """Of two versions of a document one stays, the one that every server shows; the loads say which they lack."""
+    def test_whole_load_in_between_leaves_no_conflict(self, scene: Scene, *, new: bool) -> None:
+        """One of two versions of each document is left, the winner; the loads report what they did not write."""
         if not new:
             scene.load(0, snapsets_only=True)
         theirs: list[LoadResult] = []
@@ -311,7 +311,7 @@ class TestOtherLoader:
         assert ours.count(Outcome.OUTDATED) == ours.needs_attention == lost[0]
         assert set(counts(ours)) <= {Outcome.CREATED, Outcome.UNCHANGED, Outcome.OUTDATED}
         assert ours.documents == sum(source.count for source in scene.sources(1))
-        # From here each is a load like any other, and an update brings what it says.
+        # From now on each is an ordinary load, and an update writes its own version.
         for version, outdated in enumerate(lost):
             assert scene.load(version).count(Outcome.OUTDATED) == outdated
         scene.load(1, update=True, older_snapsets=True)
@@ -319,8 +319,8 @@ class TestOtherLoader:
         assert scene.conflicts() == []
 
     @pytest.mark.parametrize("update", [False, True])
-    def test_two_loads_that_write_at_the_same_moment_agree(self, scene: Scene, *, update: bool) -> None:
-        """Both have asked before either writes: no two scene.versions are left, and no document is lost."""
+    def test_simultaneous_loads_leave_no_conflict(self, scene: Scene, *, update: bool) -> None:
+        """Both have read before either writes: one version is left, and no document is lost."""
         if update:
             scene.load(0)
         both = Barrier(2, timeout=LIMIT)
@@ -335,15 +335,15 @@ class TestOtherLoader:
 
         assert scene.conflicts() == []
         lost = scene.lost()
-        # The snapset's own document and the cards' sets are all there, each in one of the two versions.
+        # The snapset's own document and the cards' sets all exist, each in one of the two versions.
         assert lost[1] + lost[2] == 1 + CARDS
         assert all(result.count(Outcome.FAILED) == result.count(Outcome.CONFLICT) == 0 for result in results)
         final = scene.load(1, update=True, older_snapsets=True)
         assert final.needs_attention == 0
         assert scene.lost()[1] == 0
 
-    def test_writes_that_the_server_joins_leave_no_conflict(self, scene: Scene) -> None:
-        """CouchDB makes one update of two loaders' writes of a document that reach it together: that is seen too."""
+    def test_writes_joined_by_the_server_leave_no_conflict(self, scene: Scene) -> None:
+        """CouchDB joins simultaneous writes of a document to one update: that is detected, too."""
         theirs = expected(scene.target.model.name, [scene.batch.path], scene.versions[1].folder)
 
         def join(request: Request, forward: Forward) -> Reply:
@@ -363,8 +363,8 @@ class TestOtherLoader:
         assert lost[0] + lost[1] == 1 + CARDS
         assert ours.count(Outcome.OUTDATED) == ours.needs_attention == lost[0]
 
-    def test_the_same_load_in_between_is_no_other(self, scene: Scene) -> None:
-        """A loader with the same input may come in between at any time: both write the same revisions."""
+    def test_same_load_in_between_is_harmless(self, scene: Scene) -> None:
+        """Loads of the same input can run at the same time: both write the same revisions."""
         through, _ = scene.proxied(once(writes(scene.place.id, 1), before=lambda: scene.load(0)))
         result = scene.load(0, through=through)
         assert result.needs_attention == 0
@@ -374,8 +374,8 @@ class TestOtherLoader:
         assert counts(scene.load(0)) == {Outcome.UNCHANGED: result.documents}
 
     @pytest.mark.parametrize("beside", ["nothing", "an edit", "a person's deletion"])
-    def test_what_a_killed_loader_left_is_repaired_by_the_next(self, scene: Scene, beside: str) -> None:
-        """Of two loads' versions the one that is shown stays; an edit or a deletion of a person wins over both."""
+    def test_leftovers_of_a_killed_load_are_repaired(self, scene: Scene, beside: str) -> None:
+        """Of two loads' revisions the winner is kept; a user's edit or deletion wins over both."""
         scene.load(0)
         of = [scene.brought(version) for version in range(3)]
         leaves = [{**each, "_rev": f"1-{digest(each)}"} for each in of]
@@ -407,8 +407,8 @@ class TestOtherLoader:
         assert again.repaired == 0
         assert sequences(scene.server, scene.target) == stood
 
-    def test_what_two_loads_deleted_between_them_comes_back(self, scene: Scene) -> None:
-        """Each had taken the other's version for a person's, and deleted its own: no person wanted that."""
+    def test_document_deleted_by_two_loads_is_restored(self, scene: Scene) -> None:
+        """Each had mistaken the other's version for an edit and deleted its own: no user wanted that."""
         scene.load(0)
         of = [scene.brought(version) for version in range(3)]
         assert scene.database.write([json.dumps({**of[1], "_rev": f"1-{digest(of[1])}"}).encode()]) == []
@@ -427,13 +427,13 @@ class TestOtherLoader:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """A batch of so many cards that each kind of document takes several requests."""
+    """A batch large enough for several requests for each kind of document."""
     return generate("many", {"snapset_1a": 400, "empty": 201}, tmp_path_factory.mktemp("batch")).manifest
 
 
 @pytest.fixture
 def start(target: Target, on_target: list[str], credentials: dict[str, str], many: Manifest) -> Callable[..., Any]:
-    """Start a load of the many cards in a process of its own."""
+    """Start a load of the large batch as a process."""
 
     def start(url: str = target.address.url) -> subprocess.Popen[str]:
         options = [url if option == target.address.url else option for option in on_target]
@@ -451,7 +451,7 @@ def start(target: Target, on_target: list[str], credentials: dict[str, str], man
 
 @pytest.fixture(scope="module")
 def known() -> dict[str, dict[str, Any]]:
-    """What is known of each model's undisturbed load."""
+    """Cached results of each model's undisturbed load."""
     return {}
 
 
@@ -459,7 +459,7 @@ def known() -> dict[str, dict[str, Any]]:
 def undisturbed(
     server: Server, target: Target, many: Manifest, snapsets: Snapsets, known: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """What one load of the many cards, which nothing disturbs, comes to: documents, revisions, conflicts."""
+    """The result of one undisturbed load of the large batch: documents, revisions, conflicts."""
     if target.model.name not in known:
         reference = Target(target.address, target.model, target.environment, f"{target.prefix}undisturbed-")
         try:
@@ -483,13 +483,13 @@ class Victim:
         self._lock = Lock()
 
     def __call__(self, request: Request, forward: Forward) -> Reply:
-        """Let the writes before the moment through; kill the process at that one."""
+        """Forward the writes before the given one; kill the process at that one."""
         if request.endpoint == "_bulk_docs":
             with self._lock:
                 self._count += 1
                 later = self._count - self._moment
             if later >= 0:
-                # Those that it sends beside that one are lost, so that there is something left for the next.
+                # Concurrent writes are lost, so that the next run has something to do.
                 reply = forward(request) if self._written and not later else Reply(500)
                 self.process.kill()
                 return reply
@@ -497,13 +497,13 @@ class Victim:
 
 
 class TestProcesses:
-    """Loads as processes of their own."""
+    """Loads as separate processes."""
 
     @THOROUGH
-    def test_two_at_once_come_to_the_same_as_one(
+    def test_two_concurrent_loads_equal_one(
         self, server: Server, target: Target, start: Callable[..., Any], undisturbed: dict[str, Any]
     ) -> None:
-        """Both end well, and everything is there as if there had been one; a third load writes nothing."""
+        """Both succeed with the same result as one load; a third load writes nothing."""
         loaders = [start(), start()]
         for loader in loaders:
             _, stderr = loader.communicate(timeout=LIMIT)
@@ -519,7 +519,7 @@ class TestProcesses:
         assert sequences(server, target) == stood
 
     @THOROUGH
-    def test_a_killed_load_goes_on_where_it_was(
+    def test_killed_load_is_completed_by_running_again(
         self,
         server: Server,
         target: Target,
@@ -527,9 +527,9 @@ class TestProcesses:
         undisturbed: dict[str, Any],
         proxied: Proxied,
     ) -> None:
-        """Killed again and again, with writes done and not done, it comes to the same when it is let through."""
+        """Killed repeatedly, before and after writes, it has the same result once it completes."""
         _, proxy = proxied(pass_on)
-        # At which write of a run it is killed: before that has reached the server, or after, and before the reply.
+        # The write of each run at which it is killed: before it has reached the server, or after it, before the reply.
         for moment, written in ((1, True), (2, False), (2, False), (1, True), (2, False)):
             victim = Victim(moment, written=written)
             proxy.hook = victim
@@ -542,7 +542,7 @@ class TestProcesses:
         assert (last.returncode, stderr) == (0, "")
         assert snapshot(server, target) == undisturbed
 
-    def test_ctrl_c_is_one_line_and_running_again_completes(
+    def test_ctrl_c_is_one_line_and_the_next_load_continues(
         self,
         server: Server,
         target: Target,
@@ -550,7 +550,7 @@ class TestProcesses:
         undisturbed: dict[str, Any],
         proxied: Proxied,
     ) -> None:
-        """Exit code 130, one line that says how to go on, and the next load brings the rest."""
+        """Exit code 130, one line that says how to continue, and the next load writes the rest."""
         victim: list[subprocess.Popen[str]] = []
         _, proxy = proxied(
             once(

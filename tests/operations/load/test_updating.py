@@ -1,4 +1,4 @@
-"""Loading another snapset version, with and without an update."""
+"""Loading another version of a snapset, with and without ``--update``."""
 
 import pytest
 
@@ -20,10 +20,10 @@ from tests.support.server import databases, get, put, sequences, snapshot
 
 
 class TestOtherInput:
-    """A load from snapsets that have changed since the last one."""
+    """A load with snapsets that have changed since the last one."""
 
     @KEY_MODEL
-    def test_what_is_outdated_is_reported_and_left(
+    def test_outdated_documents_are_reported_and_kept(
         self,
         server: Server,
         target: Target,
@@ -33,7 +33,7 @@ class TestOtherInput:
         few: Manifest,
         run: Command,
     ) -> None:
-        """Without --update nothing is replaced; the exit code is 9, and the message says how to go on."""
+        """Without --update, nothing is replaced; the exit code is 9, and the message says what to do."""
         bring_all(sizes)
         before = snapshot(server, target), sequences(server, target)
         done = run("load", few.path, "--snapsets", changed.folder, "--json")
@@ -48,7 +48,7 @@ class TestOtherInput:
         assert f"error: {CHANGED} documents need a decision" in done.stderr
 
     @TOKEN_MODEL
-    def test_what_is_outdated_is_replaced_on_request(
+    def test_update_replaces_outdated_documents(
         self,
         server: Server,
         target: Target,
@@ -58,7 +58,7 @@ class TestOtherInput:
         few: Manifest,
         run: Command,
     ) -> None:
-        """With --update each gets a child of the earlier revision, nobody else anything; then there is peace."""
+        """Each gets a child of its earlier revision, and no other document changes; the next load has nothing to do."""
         bring_all(sizes)
         before = snapshot(server, target)
         arguments = ("load", few.path, "--snapsets", changed.folder, "--update", "--yes", "--json")
@@ -79,7 +79,7 @@ class TestOtherInput:
         assert set(replaced) == {place.id for place in places}
         for place in places:
             document = get(databases(server, target)[place.database], place.id, revs="true", conflicts="true")
-            # Written on top of what was there, as a person writes: the server gives the revision.
+            # Written as the child of the stored revision, so the server chooses the revision.
             old, new = before[place.database][place.id]["_rev"], document["_rev"]
             assert document["_revisions"] == {"start": 2, "ids": [new[2:], old[2:]]}
             assert "_conflicts" not in document
@@ -90,7 +90,7 @@ class TestOtherInput:
         assert (snapshot(server, target), sequences(server, target)) == (after, stood)
 
     @TOKEN_MODEL
-    def test_an_update_does_not_advise_what_it_does(
+    def test_update_does_not_suggest_itself(
         self,
         server: Server,
         target: Target,
@@ -100,7 +100,7 @@ class TestOtherInput:
         few: Manifest,
         run: Command,
     ) -> None:
-        """Where something else needs a look, it alone is named, not what has just been replaced."""
+        """If something else needs a decision, only that is named, not what has just been replaced."""
         place = access_of(target.model.name, card(few, "large"))
         databases(server, target)[place.database].create()
         put(databases(server, target)[place.database], {"_id": place.id, "type": "note"})
@@ -111,10 +111,10 @@ class TestOtherInput:
         assert f"document {shorten_uuids(place.id)}: foreign (" in warning
         assert error.startswith("error: 1 document needs a decision")
 
-    def test_an_update_can_be_taken_back(
+    def test_update_can_be_reverted(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, changed: Snapsets, few: Manifest
     ) -> None:
-        """The earlier snapsets, loaded again, are outdated's other way: reported, and replaced on request."""
+        """With the earlier snapsets, documents are outdated again: reported, and replaced on request."""
         bring(sizes)
         bring(changed, update=True)
         assert outcomes(bring(sizes))["outdated"] == CHANGED
@@ -128,10 +128,10 @@ class TestOtherInput:
         assert bring(sizes).needs_attention == 0
         assert sequences(server, target) == stood
 
-    def test_versions_may_come_and_go(
+    def test_snapset_can_change_back_and_forth(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, changed: Snapsets, few: Manifest
     ) -> None:
-        """However often a snapset is changed back and forth, an update replaces it; an edit then is an edit."""
+        """However often, an update replaces it; an edit is still an edit."""
         place = preferences_of(target.model.name, card(few, "large"))
         for generation, version in enumerate((sizes, changed, sizes, changed, sizes), 1):
             result = bring(version, update=True, older_snapsets=True)
@@ -143,10 +143,10 @@ class TestOtherInput:
         assert bring(changed, update=True, older_snapsets=True).count(Outcome.EDITED) == 1
         assert found_at(server, target, place) == before
 
-    def test_an_update_that_was_edited_is_the_persons(
+    def test_edit_after_an_update_is_kept(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets, changed: Snapsets, few: Manifest
     ) -> None:
-        """A set changed after an update is kept from either version of the snapset."""
+        """From both versions of the snapset."""
         bring(sizes)
         bring(changed, update=True)
         place = preferences_of(target.model.name, card(few, "large"))
@@ -156,10 +156,10 @@ class TestOtherInput:
         assert bring(sizes, update=True, older_snapsets=True).count(Outcome.EDITED) == 1
         assert found_at(server, target, place) == before
 
-    def test_documents_that_are_gone_from_the_input_stay(
+    def test_documents_missing_in_the_input_are_kept(
         self, server: Server, target: Target, bring: Bring, sizes: Snapsets
     ) -> None:
-        """A load brings and never takes away: a batch left out of it keeps its cards."""
+        """A load never deletes: cards of a batch that is not given are kept."""
         bring(sizes)
         before = snapshot(server, target)
         result = load(server, target, snapset_sources(target.model, sizes), update=True, replace_views=True)

@@ -1,4 +1,4 @@
-"""Design documents."""
+"""Loading design documents."""
 
 import json
 
@@ -18,12 +18,12 @@ from tests.support.server import databases, delete, get, put
 
 
 class TestViews:
-    """The design document, which is the servers', not a person's."""
+    """The design document belongs to the servers, not to a user."""
 
-    def test_an_outdated_design_document_waits_for_update(
+    def test_outdated_views_wait_for_update(
         self, server: Server, target: Target, bring_all: Bring, sizes: Snapsets
     ) -> None:
-        """An earlier version's views are reported and left; --update puts this version's in their place."""
+        """An earlier version's views are reported and kept; --update replaces them."""
         database = _design_database(server, target)
         database.create()
         old = {"_id": DESIGN, "language": "javascript", "views": {"findOld": {"map": "function (doc) { emit(1); }"}}}
@@ -42,7 +42,7 @@ class TestViews:
         assert second.views_built == len(_view_names(target))
 
     @KEY_MODEL
-    def test_a_foreign_design_document_waits_for_replace_views(
+    def test_foreign_views_wait_for_replace_views(
         self,
         server: Server,
         target: Target,
@@ -51,7 +51,7 @@ class TestViews:
         few: Manifest,
         run: Command,
     ) -> None:
-        """Somebody else's views stay, with exit code 9, until --replace-views is said; no conflict comes of it."""
+        """Other views are kept, with exit code 9, until --replace-views; no conflict is created."""
         database = _design_database(server, target)
         database.create()
         views = {name: {"map": "function (doc) { emit(doc._id, 1); }"} for name in _view_names(target)[:2]}
@@ -70,10 +70,10 @@ class TestViews:
         assert (stored["_revisions"]["start"], stored["_revisions"]["ids"][1:]) == (2, [rev[2:]])
         assert "_conflicts" not in stored
 
-    def test_an_edited_design_document_waits_for_replace_views(
+    def test_edited_views_wait_for_replace_views(
         self, server: Server, target: Target, bring_all: Bring, sizes: Snapsets
     ) -> None:
-        """Views that somebody has changed since are left as they are, and replaced only on request."""
+        """Views that somebody has edited are kept, and replaced only on request."""
         bring_all(sizes)
         database = _design_database(server, target)
         document = get(database, DESIGN)
@@ -87,10 +87,10 @@ class TestViews:
         assert outcomes(result) == {"updated": 1, "unchanged": result.documents - 1}
         assert sorted(get(database, DESIGN)["views"]) == _view_names(target)
 
-    def test_a_deleted_design_document_comes_back(
+    def test_deleted_views_are_restored(
         self, server: Server, target: Target, bring_all: Bring, sizes: Snapsets
     ) -> None:
-        """Without its views a server finds nobody, so the next load brings them back."""
+        """Without its views a server finds no cards, so the next load restores them."""
         bring_all(sizes)
         database = _design_database(server, target)
         delete(database, DESIGN)
@@ -102,10 +102,10 @@ class TestViews:
         assert stored["_rev"].startswith("3-")
         assert bring_all(sizes).count(Outcome.UNCHANGED) == result.documents
 
-    def test_other_design_documents_are_left_alone(
+    def test_other_design_documents_are_kept(
         self, server: Server, target: Target, bring_all: Bring, sizes: Snapsets
     ) -> None:
-        """An operator's own design document beside ours stays, whatever is replaced."""
+        """An operator's own design document is kept, whatever is replaced."""
         database = _design_database(server, target)
         database.create()
         put(database, {"_id": "_design/own", "views": {"all": {"map": "function (doc) { emit(doc._id, null); }"}}})

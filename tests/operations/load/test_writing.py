@@ -1,4 +1,4 @@
-"""Requests that the server refuses, whole or in part."""
+"""Writes that the server rejects completely or in part."""
 
 import json
 from dataclasses import replace
@@ -28,13 +28,13 @@ from tests.support.server import Proxied, snapshot
 
 
 class TestWriting:
-    """Writes that the server does not take as they come."""
+    """Writes that the server does not accept."""
 
     @pytest.mark.parametrize("limit", [1_500, 5_000])
-    def test_a_request_too_large_is_halved(
+    def test_request_too_large_is_halved(
         self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, proxied: Proxied, limit: int
     ) -> None:
-        """Where a server or proxy refuses large requests (413), everything comes in smaller ones, and once only."""
+        """If a server or proxy rejects large requests (413), everything is written in smaller ones, exactly once."""
         taken: list[Request] = []
         refused: list[Request] = []
 
@@ -58,7 +58,7 @@ class TestWriting:
         assert outcomes(again) == {"unchanged": again.documents}
 
     @KEY_MODEL
-    def test_one_document_that_is_too_large_is_told(
+    def test_document_too_large_is_reported(
         self,
         server: Server,
         target: Target,
@@ -67,7 +67,7 @@ class TestWriting:
         proxied: Proxied,
         run: Command,
     ) -> None:
-        """A document beyond the server's limit fails by itself, with the reason; the others are there; exit code 9."""
+        """A document beyond the server's limit fails with the reason; the others are written; exit code 9."""
         place = preferences_of(target.model.name, card(few, "larger"))
 
         def refuse_one(request: Request, forward: Forward) -> Reply:
@@ -89,7 +89,7 @@ class TestWriting:
         assert contents(server, target) == expected(target.model.name, [few.path], sizes.folder)
 
     @pytest.mark.parametrize("update", [False, True])
-    def test_a_rejected_document_is_told(
+    def test_rejected_document_is_reported(
         self,
         server: Server,
         target: Target,
@@ -101,7 +101,7 @@ class TestWriting:
         *,
         update: bool,
     ) -> None:
-        """A document that a validation function of the database rejects has failed, with the function's words."""
+        """A document rejected by a validation function has failed, with the function's message."""
         place = preferences_of(target.model.name, card(few, "large"))
         if update:
             bring(sizes)
@@ -122,7 +122,7 @@ class TestWriting:
         assert contents(server, target) == wanted
 
     @TOKEN_MODEL
-    def test_rejections_are_told_on_the_command_line(
+    def test_load_command_reports_rejections(
         self,
         target: Target,
         few: Manifest,
@@ -136,16 +136,16 @@ class TestWriting:
         done = run("load", few.path, "--snapsets", sizes.folder, "--json", url=proxy.url)
         assert done.code == 9
         assert done.data["failed"] == 1
-        # A card's UUID lets people in, and is cut short where others may read it.
+        # A card's UUID gives access, and is shortened where others may read it.
         shown = f"{doc_id[:-28]}…"
         expected_line = f"warning: document {shown}: not accepted by the server: forbidden: not in this database\n"
         assert expected_line in done.stderr
 
     @TOKEN_MODEL
-    def test_all_rejections_are_counted_and_the_first_are_kept(
+    def test_rejections_are_counted_and_the_first_are_kept(
         self, target: Target, sizes: Snapsets, tmp_path: Path, proxied: Proxied
     ) -> None:
-        """Where a database takes nothing, memory holds a hundred reasons, and the count is right."""
+        """If a database rejects everything, a hundred reasons are kept, and the count is right."""
         many = generate("many", {"large": 150}, tmp_path / "many").manifest
         sources = all_sources(target, [many], sizes)
         through, _ = proxied(rejecting(None))
@@ -154,7 +154,7 @@ class TestWriting:
         assert len(result.failures) == KEPT_FAILURES
 
     @TOKEN_MODEL
-    def test_a_server_that_gives_up_is_told_with_how_far_it_came(
+    def test_failing_server_stops_a_load_with_its_progress(
         self,
         server: Server,
         target: Target,
@@ -163,7 +163,7 @@ class TestWriting:
         proxied: Proxied,
         run: Command,
     ) -> None:
-        """The exit code is 5, the error says how many documents were seen to, and a load from there completes it."""
+        """The exit code is 5, the error says how many documents are done, and the next load completes it."""
         place = access_of(target.model.name, card(few, "large"))
 
         def fail(request: Request, forward: Forward) -> Reply:
@@ -196,7 +196,7 @@ def _holds(request: Request, doc_id: str) -> bool:
 
 
 def rejecting(ids: set[str] | None) -> Hook:
-    """Return a hook that answers for some documents, or for all, as a validation function that rejects them would."""
+    """Return a hook that rejects some documents, or all, like a validation function."""
 
     def hook(request: Request, forward: Forward) -> Reply:
         if not _is_write(request):

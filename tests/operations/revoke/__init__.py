@@ -1,1 +1,1 @@
-"""Revoking cards and restoring them."""
+"""Tests of revoke."""

@@ -1,4 +1,4 @@
-"""Fixtures for revoking: a small batch, loaded or not."""
+"""Fixtures of the tests of revoke: a small batch, loaded or not."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Snapsets:
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """A batch of five cards that start with the snapset."""
+    """A batch of five cards with the snapset."""
     return generate("few", {"large": CARDS}, tmp_path_factory.mktemp("batch")).manifest
 
 
@@ -42,14 +42,14 @@ def documents(target: Target, few: Manifest, sets: Snapsets) -> list[Source]:
 
 @pytest.fixture
 def empty(server: Server, target: Target) -> None:
-    """The databases are there, and no card in them."""
+    """The databases exist and contain no cards."""
     for database in databases(server, target).values():
         database.create()
 
 
 @pytest.fixture
 def loaded(server: Server, target: Target, documents: list[Source], empty: None) -> None:
-    """The batch is there as it was loaded, without views."""
+    """The batch is loaded and unchanged, without views."""
     for source in documents:
         database = databases(server, target)[source.database]
         assert database.write([each.write() for each in source.prepared()]) == []
@@ -59,7 +59,7 @@ def loaded(server: Server, target: Target, documents: list[Source], empty: None)
 def start(
     process: Callable[..., Any], target: Target, on_target: list[str], credentials: dict[str, str]
 ) -> Callable[..., Any]:
-    """Start a command on the test's target as a process of its own: ``start("revoke", path, url=proxy.url)``."""
+    """Start a command on the test's target as a process: ``start("revoke", path, url=proxy.url)``."""
 
     def start(*arguments: object, url: str = target.address.url, **options: Any) -> Any:
         on = (url if option == target.address.url else option for option in on_target)
@@ -70,7 +70,7 @@ def start(
 
 @pytest.fixture
 def places(target: Target, cards: list[Card]) -> list[Place]:
-    """Where the documents of the second card are that revoking it changes, what lets it in last."""
+    """The documents of the second card that revoking changes; the one that gives access is last."""
     key = cards[1].uuid
     own_set = [preferences_of(target.model.name, key)] if target.model.name == "gpii-token" else []
     return [*own_set, access_of(target.model.name, key)]

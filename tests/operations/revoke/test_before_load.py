@@ -1,4 +1,4 @@
-"""Cards that are revoked before they are loaded."""
+"""Revoking cards before they are loaded."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class TestNotLoaded:
 
     @pytest.mark.usefixtures("empty")
     @pytest.mark.parametrize("update", [False, True])
-    def test_a_later_load_leaves_it_revoked(
+    def test_later_load_keeps_the_card_revoked(
         self,
         server: Server,
         target: Target,
@@ -43,7 +43,7 @@ class TestNotLoaded:
         *,
         update: bool,
     ) -> None:
-        """The load brings nothing that lets it work; restored, the card is as if it had been loaded."""
+        """The load writes nothing that makes it work; once restored, the card is as if it had been loaded."""
         assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.BARRED: 1}
         stood = sequences(server, target)
         assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.ALREADY_REVOKED: 1}
@@ -69,7 +69,7 @@ class TestNotLoaded:
 
     @TOKEN_MODEL
     @pytest.mark.usefixtures("empty")
-    def test_its_set_can_be_restored_only_if_its_snapset_is_known(
+    def test_restore_requires_the_snapset(
         self, server: Server, target: Target, few: Manifest, cards: list[Card]
     ) -> None:
         """Nothing was loaded, so nothing was kept."""
@@ -81,17 +81,17 @@ class TestNotLoaded:
         assert is_revoked(server, target, access_of(target.model.name, cards[1].uuid))
 
     @pytest.mark.usefixtures("empty")
-    def test_what_was_never_there_is_not_brought_back(
+    def test_undo_does_not_create_what_never_existed(
         self, server: Server, target: Target, few: Manifest, cards: list[Card]
     ) -> None:
-        """Undoing is no way to load a card."""
+        """It is no way to load a card."""
         stood = sequences(server, target)
         assert counts(restore(server, target, few, cards)) == {RevokeOutcome.NOT_LOADED: CARDS}
         assert (sequences(server, target), contents(server, target)) == (stood, {name: {} for name in stood})
 
     @pytest.mark.usefixtures("empty")
     @pytest.mark.parametrize("first", ["load", "revocation"])
-    def test_a_load_at_the_same_moment_does_not_bring_it(
+    def test_concurrent_load_does_not_create_the_card(
         self,
         server: Server,
         target: Target,
@@ -102,7 +102,7 @@ class TestNotLoaded:
         proxied: Proxied,
         first: str,
     ) -> None:
-        """Both have found nothing; whoever writes first, the card is revoked, and nothing is in conflict."""
+        """Both have found nothing; whichever writes first, the card is revoked, without a conflict."""
         way_in = access_of(target.model.name, cards[1].uuid)
         if first == "load":
             through, _ = proxied(once(writes, before=lambda: load(server, target, documents)))
@@ -121,10 +121,10 @@ class TestNotLoaded:
         restore(server, target, few, cards[1:2], snapsets=sets)
         assert load(server, target, documents).count(LoadOutcome.UNCHANGED) == sum(each.count for each in documents)
 
-    def test_a_target_without_databases_is_an_error(
+    def test_target_without_databases_is_an_error(
         self, server: Server, target: Target, few: Manifest, cards: list[Card]
     ) -> None:
-        """A wrong prefix, or address, is told as such, and no database is made."""
+        """A wrong prefix or address is reported as such, and no database is created."""
         name = target.database(target.model.databases[0])
         rule = rf"database {name}: does not exist \(correct the prefix"
         with pytest.raises(ProtocolError, match=rule):
@@ -133,20 +133,16 @@ class TestNotLoaded:
             restore(server, target, few, cards)
         assert not server.database(name).exists()
 
-    def test_a_reproducible_batch_is_refused_in_production(
-        self, server: Server, target: Target, tmp_path: Path
-    ) -> None:
-        """As every command does; nothing is asked or written."""
+    def test_seeded_batch_is_refused_in_production(self, server: Server, target: Target, tmp_path: Path) -> None:
+        """As with every command; no request is made."""
         manifest = generate("seeded", {"empty": 2}, tmp_path, seed=1).manifest
         production = Target(target.address, target.model, Environment.PRODUCTION, target.prefix)
         with pytest.raises(ProtectedError, match=r"reproducible batch seeded"):
             revoke(server, production, manifest, list(manifest.cards()), "lost")
 
     @pytest.mark.usefixtures("empty")
-    def test_the_environment_is_remembered(
-        self, server: Server, target: Target, few: Manifest, run_here: Command
-    ) -> None:
-        """What is said first holds; a less protected one is refused, and a more protected one is warned of."""
+    def test_environment_is_recorded(self, server: Server, target: Target, few: Manifest, run_here: Command) -> None:
+        """The first environment is recorded; a less protected one is refused, a more protected one is a warning."""
         arguments = ("revoke", few.path, "--card", "2", "--reason", "lost", "--yes")
         assert run_here(*arguments).code == ExitCode.OK
         assert {remembered(each) for each in databases(server, target).values()} == {Environment.CI}
@@ -159,9 +155,9 @@ class TestNotLoaded:
         assert {remembered(each) for each in databases(server, target).values()} == {Environment.PRODUCTION}
 
     @pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "two\nlines", "a\x1b[31m"])
-    def test_a_reason_is_one_line(
+    def test_reason_must_be_one_line(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], reason: str
     ) -> None:
-        """It is shown to people later on."""
+        """It is shown to people later."""
         with pytest.raises(UsageError, match="--reason: is one line of 1 to 500 characters"):
             revoke(server, target, few, cards, reason)

@@ -30,20 +30,20 @@ from tests.support.server import get
 
 @pytest.mark.usefixtures("loaded")
 class TestConflicts:
-    """Documents of which several versions stand side by side."""
+    """Documents in conflict."""
 
     def versions(self, server: Server, target: Target, place: Place) -> Json:
-        """Bring versions into a document beside the first; return what the servers show of it."""
+        """Create versions in conflict with the first one; return the winner."""
         database = at(server, target, place)
         document = plain(get(database, place.id))
         bodies = [{**document, "note": note, "_rev": f"1-{rev * 32}"} for note, rev in (("b", "0"), ("c", "f"))]
         assert database.write([json.dumps(each).encode() for each in bodies]) == []
         return plain(get(database, place.id))
 
-    def test_every_version_is_revoked_and_the_one_that_was_shown_comes_back(
+    def test_every_version_is_revoked_and_the_winner_is_restored(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """No losing version comes to life when the one that is shown goes."""
+        """No losing version becomes the winner when the winner is deleted."""
         shown = [self.versions(server, target, place) for place in places]
 
         assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.REVOKED: 1}
@@ -58,7 +58,7 @@ class TestConflicts:
             assert {None, "b"} <= {*notes}
 
     @pytest.mark.parametrize("digit", ["0", "f"])
-    def test_a_load_leaves_what_was_brought_back(
+    def test_load_keeps_a_restored_card(
         self,
         server: Server,
         target: Target,
@@ -68,7 +68,7 @@ class TestConflicts:
         documents: list[Source],
         digit: str,
     ) -> None:
-        """A tombstone of the version that lost stays beside it: that is no deletion that a load has to follow."""
+        """The tombstone of the losing version is still there; a load does not treat it as a deletion."""
         before = contents(server, target)
         for place in places:
             database = at(server, target, place)
@@ -91,10 +91,10 @@ class TestConflicts:
         assert contents(server, target) == before
 
     @KEY_MODEL
-    def test_one_of_two_revocations_is_left(
+    def test_conflicting_revocations_leave_one(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """Two people who revoke a key on two nodes leave two versions: the one that is shown stays, revoked."""
+        """Two people who revoke a key on two nodes create two versions: the winner stays, revoked."""
         before = contents(server, target)
         [place] = places
         database = at(server, target, place)

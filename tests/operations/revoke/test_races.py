@@ -1,4 +1,4 @@
-"""People and other runs at the same moment, and servers that fail."""
+"""Revoking with concurrent edits and runs, and servers that fail."""
 
 import json
 from collections.abc import Callable
@@ -35,10 +35,10 @@ from tests.support.server import Proxied, get, put, sequences
 
 @pytest.mark.usefixtures("loaded")
 class TestOthers:
-    """People and other runs at the same moment, and servers that fail."""
+    """Concurrent edits and runs, and servers that fail."""
 
     @pytest.mark.parametrize("which", [0, -1])
-    def test_an_edit_in_between_is_kept(
+    def test_edit_in_between_is_kept(
         self,
         server: Server,
         target: Target,
@@ -48,7 +48,7 @@ class TestOthers:
         proxied: Proxied,
         which: int,
     ) -> None:
-        """Somebody changes the document between the reading and the writing: it is revoked with that change."""
+        """A document changed between the read and the write is revoked with that change."""
         wanted: list[Json] = []
         hook = once(
             lambda request: writes(request, places[which]),
@@ -62,7 +62,7 @@ class TestOthers:
         after = plain(get(at(server, target, places[which]), places[which].id))
         assert after == wanted[0]
 
-    def test_an_edit_between_an_undo_is_kept(
+    def test_edit_during_an_undo_is_kept(
         self,
         server: Server,
         target: Target,
@@ -71,7 +71,7 @@ class TestOthers:
         places: list[Place],
         proxied: Proxied,
     ) -> None:
-        """Somebody makes the document anew, or changes it, while it is being brought back: theirs stays."""
+        """A document that is recreated or changed while it is being restored is kept."""
         revoke(server, target, few, cards[1:2], "lost")
         place = places[-1]
 
@@ -88,10 +88,10 @@ class TestOthers:
         after = contents(server, target)[place.database][place.id]
         assert "theirs" in {after.get("userId"), after.get("prefsSetId")}
 
-    def test_a_reply_that_is_lost_does_no_harm(
+    def test_lost_reply_is_harmless(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place], proxied: Proxied
     ) -> None:
-        """What was written though nobody heard of it is not written again, and counts as done."""
+        """A write whose reply was lost is not repeated, and counts as done."""
         before = contents(server, target)
         lost: set[bytes] = set()
 
@@ -112,7 +112,7 @@ class TestOthers:
         assert len(lost) == 2 * len(places)
 
     @pytest.mark.parametrize("undo", [False, True])
-    def test_two_at_once_come_to_the_same(
+    def test_concurrent_runs_have_the_same_result(
         self,
         server: Server,
         target: Target,
@@ -123,7 +123,7 @@ class TestOthers:
         *,
         undo: bool,
     ) -> None:
-        """Both have read before either writes: the cards are revoked, or back, once, and nothing is in conflict."""
+        """Both have read before either writes: the cards are revoked or restored once, without conflicts."""
         before = contents(server, target)
         if undo:
             revoke(server, target, few, cards[1:3], "lost")
@@ -144,7 +144,7 @@ class TestOthers:
         restore(server, target, few, cards[1:3])
         assert contents(server, target) == before
 
-    def test_two_at_once_before_the_load_come_to_the_same(
+    def test_concurrent_runs_before_the_load_have_the_same_result(
         self,
         server: Server,
         target: Target,
@@ -152,7 +152,7 @@ class TestOthers:
         proxied: Proxied,
         tmp_path: Path,
     ) -> None:
-        """Both find nothing, and give other reasons: one version is left, or none."""
+        """Both find nothing, and give different reasons: one version is left, or none."""
         other = generate("other", {"large": 2}, tmp_path).manifest
         both = Barrier(2, timeout=LIMIT)
         servers = [proxied(once(writes, before=both.wait))[0] for _ in range(2)]
@@ -169,7 +169,7 @@ class TestOthers:
         for card in other.cards():
             assert is_revoked(server, target, access_of(target.model.name, card.uuid))
 
-    def test_a_run_that_fails_half_way_is_gone_on_with(
+    def test_failed_run_is_completed_by_running_again(
         self,
         server: Server,
         target: Target,
@@ -178,7 +178,7 @@ class TestOthers:
         places: list[Place],
         proxied: Proxied,
     ) -> None:
-        """What lets a card in goes last, and comes back last; the next run does the rest."""
+        """The document that gives access is deleted last and restored last; the next run does the rest."""
         before = contents(server, target)
 
         def fail_at(place: Place) -> Hook:
@@ -198,7 +198,7 @@ class TestOthers:
         assert counts(restore(server, target, few, cards[:2])) == {RevokeOutcome.RESTORED: 2}
         assert contents(server, target) == before
 
-    def test_a_document_that_others_go_on_changing_is_given_up(
+    def test_document_that_keeps_changing_is_given_up(
         self,
         server: Server,
         target: Target,
@@ -207,7 +207,7 @@ class TestOthers:
         places: list[Place],
         proxied: Proxied,
     ) -> None:
-        """After a good many attempts it is told, and the other cards are revoked."""
+        """After many attempts it is reported, and the other cards are revoked."""
         numbers = iter(range(1000))
 
         def change_first(request: Request, forward: Forward) -> Reply:
@@ -222,7 +222,7 @@ class TestOthers:
         assert told[1].reason == f"others go on changing document {places[0].id}"
         assert next(numbers) == ROUNDS
 
-    def test_a_document_that_the_server_does_not_take_is_told(
+    def test_rejected_document_is_reported(
         self,
         server: Server,
         target: Target,
@@ -231,7 +231,7 @@ class TestOthers:
         proxied: Proxied,
         run_here: Command,
     ) -> None:
-        """Its card has failed, with what the server says, and the exit code asks for attention."""
+        """Its card has failed, with the server's reason, and the exit code asks for a decision."""
 
         def forbid(request: Request, forward: Forward) -> Reply:
             if not writes(request):
@@ -249,8 +249,8 @@ class TestOthers:
         assert last == "error: 1 card needs a decision (inspect the documents named above)"
         assert not any(is_revoked(server, target, place) for place in places)
 
-    def test_a_node_that_is_away_is_told(self, few: Manifest, proxied: Proxied, run_here: Command) -> None:
-        """The cards are revoked, and the exit code says that copies may be short."""
+    def test_node_that_is_away_is_reported(self, few: Manifest, proxied: Proxied, run_here: Command) -> None:
+        """The cards are revoked, and the exit code says that copies may be missing."""
         nodes = {
             "all_nodes": ["couchdb@one", "couchdb@three"],
             "cluster_nodes": ["couchdb@one", "couchdb@two", "couchdb@three"],
@@ -267,7 +267,7 @@ class TestOthers:
     def test_nothing_is_written_while_most_nodes_are_away(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], proxied: Proxied
     ) -> None:
-        """What one of three nodes accepts, the other two could overrule."""
+        """What one of three nodes accepts, the other two could override."""
         nodes = {"all_nodes": ["couchdb@one"], "cluster_nodes": ["couchdb@one", "couchdb@two", "couchdb@three"]}
         stood = sequences(server, target)
         through, _ = proxied(
@@ -278,7 +278,7 @@ class TestOthers:
         assert sequences(server, target) == stood
 
     @TOKEN_MODEL
-    def test_a_killed_run_is_completed_by_the_next(
+    def test_killed_run_is_completed_by_running_again(
         self,
         server: Server,
         target: Target,
@@ -289,7 +289,7 @@ class TestOthers:
         start: Callable[..., Any],
         run_here: Command,
     ) -> None:
-        """Killed between set and token: the set is gone, so the card gets nothing; both are kept in the end."""
+        """Killed between set and token: the set is gone, so the card gets nothing; both are kept at the end."""
         before = contents(server, target)
         _, proxy = proxied(pass_on)
         arguments = ("revoke", str(few.path), "--card", "2", "--reason", "lost", "--yes")
@@ -312,10 +312,10 @@ class TestOthers:
         restore(server, target, few, cards[1:2])
         assert contents(server, target) == before
 
-    def test_a_persons_leaf_beside_a_tombstone_does_not_let_the_card_in(
+    def test_live_leaf_in_conflict_with_a_tombstone_gives_no_access(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """Accepted by a node that was cut off from the one that revoked: revoking again stops the card."""
+        """Written on a node that was disconnected during the revocation: revoking again stops the card."""
         place = places[0]
         database = at(server, target, place)
         document = get(database, place.id, revs="true")

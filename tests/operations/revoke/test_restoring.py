@@ -24,12 +24,12 @@ from tests.support.server import databases, delete, get, put, sequences
 
 @pytest.mark.usefixtures("loaded")
 class TestRestoring:
-    """Cards that have been loaded and revoked."""
+    """Cards that were loaded and revoked."""
 
-    def test_it_comes_back_as_it_was(
+    def test_card_is_restored_unchanged(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], documents: list[Source]
     ) -> None:
-        """Revoked and brought back, again and again, it is what was loaded; to a load it is unchanged."""
+        """Revoked and restored repeatedly, it equals what was loaded; for a load it is unchanged."""
         before = contents(server, target)
         for _ in range(2):
             revoke(server, target, few, cards[:2], "lost")
@@ -44,7 +44,7 @@ class TestRestoring:
         assert sequences(server, target) == stood
 
     @pytest.mark.parametrize("compacted", [False, True])
-    def test_it_comes_back_with_what_people_had_changed(
+    def test_edits_are_restored(
         self,
         server: Server,
         target: Target,
@@ -54,7 +54,7 @@ class TestRestoring:
         *,
         compacted: bool,
     ) -> None:
-        """Settings, members and attachments from before the revocation, even if the server has compacted."""
+        """Settings, members and attachments from before the revocation, even after a compaction."""
         own_set = preferences_of(target.model.name, cards[1].uuid)
         document = get(at(server, target, own_set), own_set.id)
         flat(document)[FONT_SIZE] = 30
@@ -78,10 +78,10 @@ class TestRestoring:
                 assert attached(server, target, place) == {"photo.bin": PHOTO}
 
     @TOKEN_MODEL
-    def test_a_set_written_while_the_card_was_revoked_is_kept(
+    def test_set_written_while_revoked_is_kept(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """A server of 2017 lets anybody write it anew; undoing keeps that, and says so."""
+        """A server of 2017 lets anyone write it again; undoing keeps that set and reports it."""
         revoke(server, target, few, cards[1:2], "lost")
         theirs = {"_id": places[0].id, "value": {"flat": {"contexts": {"gpii-default": {"preferences": {}}}}}}
         put(at(server, target, places[0]), theirs)
@@ -97,10 +97,10 @@ class TestRestoring:
         assert contents(server, target)["preferences"][places[0].id] == theirs
 
     @TOKEN_MODEL
-    def test_a_set_written_while_the_card_was_revoked_is_revoked_again(
+    def test_set_written_while_revoked_is_revoked_again(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """Revoking again stops the card; undoing brings back what was written last, and says so."""
+        """Revoking again stops the card; undoing restores the last set and reports it."""
         revoke(server, target, few, cards[1:2], "lost")
         theirs = {"_id": places[0].id, "value": {"flat": {"contexts": {"gpii-default": {"preferences": {}}}}}}
         put(at(server, target, places[0]), theirs)
@@ -112,10 +112,10 @@ class TestRestoring:
         assert contents(server, target)["preferences"][places[0].id] == theirs
 
     @TOKEN_MODEL
-    def test_a_set_whose_tombstone_was_overwritten_comes_back_from_the_tokens(
+    def test_set_with_an_overwritten_tombstone_is_restored_from_the_token(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """Written anew, deleted at a console, compacted: only the token's tombstone still has it."""
+        """Written again, deleted by hand, compacted: only the token's tombstone still contains it."""
         before = contents(server, target)
         revoke(server, target, few, cards[1:2], "lost")
         database = at(server, target, places[0])
@@ -126,10 +126,10 @@ class TestRestoring:
         assert contents(server, target) == before
 
     @KEY_MODEL
-    def test_what_people_change_meanwhile_stays(
+    def test_edits_while_revoked_are_kept(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """The preference set of a revoked card is its owner's; so is what somebody changes in a revoked key."""
+        """The preference set of a revoked card belongs to its owner; edits of a revoked key are kept, too."""
         revoke(server, target, few, cards[1:2], "lost")
         place = preferences_of(target.model.name, cards[1].uuid)
         document = get(at(server, target, place), place.id)
@@ -146,10 +146,10 @@ class TestRestoring:
         assert key["prefsSafeId"] == place.id
 
     @KEY_MODEL
-    def test_a_safe_that_a_server_has_made_is_found_again(
+    def test_safe_created_by_a_server_is_found(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """Its ID is random, so it can't be made from the card's."""
+        """Its ID is random, so it can't be computed from the card's."""
         change(server, target, places[0], prefsSafeId="5d3bd42c-4a9f-4b8a-9a60-6a3a1fbd6a11")
         before = contents(server, target)
         revoke(server, target, few, cards[1:2], "lost")
@@ -158,7 +158,7 @@ class TestRestoring:
         assert contents(server, target) == before
 
     @pytest.mark.parametrize("compacted", [False, True])
-    def test_a_card_that_was_stopped_by_hand_comes_back(
+    def test_card_deleted_by_hand_is_restored(
         self,
         server: Server,
         target: Target,
@@ -168,7 +168,7 @@ class TestRestoring:
         *,
         compacted: bool,
     ) -> None:
-        """A token or key that was deleted at a console comes back as it was; as minted if nobody knows."""
+        """A token or key deleted by hand is restored unchanged; as minted if its content is gone."""
         before = contents(server, target)
         wanted = change(server, target, places[-1], note="hers")
         delete(at(server, target, places[-1]), places[-1].id)
@@ -181,10 +181,10 @@ class TestRestoring:
             before[places[-1].database][places[-1].id] = wanted
         assert contents(server, target) == before
 
-    def test_a_deletion_that_keeps_the_document_is_enough(
+    def test_deletion_that_contains_the_document_is_enough(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """Some programs delete by setting ``_deleted`` in the whole document; then that is what comes back."""
+        """Some programs delete by setting ``_deleted`` in the whole document; that content is restored."""
         before = contents(server, target)
         place = places[-1]
         database = at(server, target, place)
@@ -196,10 +196,10 @@ class TestRestoring:
         assert contents(server, target) == before
 
     @KEY_MODEL
-    def test_a_key_that_was_marked_and_deleted_comes_back_unmarked(
+    def test_key_that_was_marked_and_deleted_is_restored_unmarked(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """Whoever stopped it in two ways, it works again."""
+        """However it was stopped, it works again."""
         before = contents(server, target)
         revoke(server, target, few, cards[1:2], "lost")
         delete(at(server, target, places[0]), places[0].id)

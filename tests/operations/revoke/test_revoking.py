@@ -1,4 +1,4 @@
-"""Revoked cards stop working and stay so."""
+"""Revoked cards stop working and stay revoked."""
 
 from dataclasses import replace
 
@@ -25,13 +25,13 @@ from tests.support.server import QUICK, Proxied, as_admin, get, sequences, snaps
 
 @pytest.mark.usefixtures("loaded")
 class TestRevoking:
-    """Cards that have been loaded."""
+    """Cards that were loaded."""
 
     @TOKEN_MODEL
-    def test_set_and_token_are_deleted_and_both_kept_in_the_tokens_tombstone(
+    def test_set_and_token_are_deleted_and_kept_in_the_tokens_tombstone(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """A server may write the set anew, on top of its tombstone; nobody writes tokens."""
+        """A server may write the set again on top of its tombstone; nobody writes tokens."""
         before = contents(server, target)
 
         result = revoke(server, target, few, cards[1:2], "  lost on the way ")
@@ -49,10 +49,10 @@ class TestRevoking:
         assert "kept" not in of_set
 
     @KEY_MODEL
-    def test_a_key_leads_to_a_safe_that_does_not_exist(
+    def test_revoked_key_refers_to_a_missing_safe(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """No server heeds ``revoked``; the safe's ID can be read from the new one. Nothing else is touched."""
+        """No server reads ``revoked``; the old safe ID can be read from the new one. Nothing else is changed."""
         before = contents(server, target)
 
         assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.REVOKED: 1}
@@ -74,7 +74,7 @@ class TestRevoking:
     def test_revoking_again_writes_nothing(
         self, server: Server, target: Target, few: Manifest, cards: list[Card]
     ) -> None:
-        """A second time changes no document, not even its reason or time, and is told as such."""
+        """The second time, no document is changed, not even its reason or time, and the result says so."""
         revoke(server, target, few, cards[:2], "lost")
         before = snapshot(server, target), sequences(server, target)
         assert counts(revoke(server, target, few, cards[:2], "stolen")) == {RevokeOutcome.ALREADY_REVOKED: 2}
@@ -82,8 +82,8 @@ class TestRevoking:
         result = revoke(server, target, few, cards[:3], "stolen")
         assert counts(result) == {RevokeOutcome.ALREADY_REVOKED: 2, RevokeOutcome.REVOKED: 1}
 
-    def test_each_card_is_told(self, server: Server, target: Target, few: Manifest, cards: list[Card]) -> None:
-        """What became of each card, in their order; and how far it has come."""
+    def test_each_card_has_an_outcome(self, server: Server, target: Target, few: Manifest, cards: list[Card]) -> None:
+        """In the order of the cards, with progress."""
         told: list[CardOutcome] = []
         progress: list[tuple[str, int, int]] = []
         revoke(
@@ -99,7 +99,7 @@ class TestRevoking:
         assert progress == [("few: cards", 2, 2)]
 
     @pytest.mark.parametrize("update", [False, True])
-    def test_later_loads_leave_it_so(
+    def test_later_loads_keep_cards_revoked(
         self,
         server: Server,
         target: Target,
@@ -109,7 +109,7 @@ class TestRevoking:
         *,
         update: bool,
     ) -> None:
-        """A load, updating or not, writes nothing, and counts what was revoked as deleted, or as changed."""
+        """A load, with or without update, writes nothing, and counts revoked documents as deleted or edited."""
         revoke(server, target, few, cards[:2], "lost")
         before = snapshot(server, target), sequences(server, target)
         again = load(server, target, documents, update=update)
@@ -119,10 +119,10 @@ class TestRevoking:
         assert again.count(LoadOutcome.UNCHANGED) == again.documents - kept[1]
         assert again.needs_attention == 0
 
-    def test_a_document_of_another_type_is_left_alone(
+    def test_document_of_another_type_is_not_changed(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
     ) -> None:
-        """What somebody has put in the place of a token or a key is theirs; the other cards are revoked."""
+        """A foreign document in place of a token or key is kept; the other cards are revoked."""
         place = places[-1]
         theirs = change(server, target, place, type="note")
         told: list[CardOutcome] = []
@@ -132,10 +132,10 @@ class TestRevoking:
         assert [each.reason for each in told] == ["", f"document {place.id} is of another type, and was not changed"]
         assert plain(get(at(server, target, place), place.id)) == theirs
 
-    def test_ids_are_matched_though_the_password_is_a_part_of_them(
+    def test_ids_that_contain_the_password_are_matched(
         self, target: Target, few: Manifest, cards: list[Card], proxied: Proxied
     ) -> None:
-        """Secrets are masked in what is shown, not in what is compared: a refusal finds its card."""
+        """Secrets are masked in output, not in comparisons: a refused write is matched to its card."""
 
         def refuse(request: Request, forward: Forward) -> Reply:
             if not writes(request):
