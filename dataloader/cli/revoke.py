@@ -177,16 +177,14 @@ def _named(manifest: CardFile, rounds: tuple[Reconciled, ...], name: str) -> Nam
 
 @contextmanager
 def _written(output: Output, details: Path | None, outcomes: Sequence[CardOutcome]) -> Iterator[None]:
-    """Write the outcome of each card to a new file, if requested, even if the run stops half-way."""
+    """Write the outcome of each card to a new file, if requested, once the run has ended."""
     with ExitStack() as stack:
         stream = None
         if details is not None:
             (stream,) = stack.enter_context(new_files(details))
-        try:
-            yield
-        finally:
-            if stream is not None:
-                stream.writelines(orjson.dumps(output.cleaned(_outcome(each))) + b"\n" for each in outcomes)
+        yield
+        if stream is not None:
+            stream.writelines(orjson.dumps(output.cleaned(_outcome(each))) + b"\n" for each in outcomes)
 
 
 def _outcome(each: CardOutcome) -> dict[str, Any]:
