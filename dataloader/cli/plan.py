@@ -10,6 +10,7 @@ import click
 from dataloader.batch import CardFile, Reconciled
 from dataloader.cli._changes import changes_json, changes_text
 from dataloader.cli._command import command
+from dataloader.cli._next import manifest_words, target_words
 from dataloader.cli._options import (
     ReportOptions,
     SnapsetOptions,
@@ -155,6 +156,9 @@ def show_plan(
             output.warn(line, in_report=True)
         code = _detailed_code(result) if wanted.detailed_exitcode else ExitCode.OK
         report(lambda: plan_report(target, manifests, sources, result, findings.noted), code)
+    if not _has_work(result) and code is ExitCode.OK:
+        context = click.get_current_context()
+        output.next(f"dataloader verify {manifest_words(context)}{target_words(context)}")
     return code
 
 
@@ -162,9 +166,14 @@ _TO_DO = (State.ABSENT, State.LEFTOVER, State.OUTDATED)
 """States of documents that a load changes: it creates, repairs and, with ``--update``, replaces them."""
 
 
+def _has_work(result: Plan) -> bool:
+    """Return whether a load would change anything."""
+    return bool(result.missing_databases or result.raised or any(map(result.count, _TO_DO)))
+
+
 def _detailed_code(result: Plan) -> ExitCode:
     """Return whether there is something to do, as an exit code."""
-    if result.missing_databases or result.raised or any(map(result.count, _TO_DO)):
+    if _has_work(result):
         return ExitCode.CHANGES
     undecided = result.count(State.FOREIGN) + result.count(State.CONFLICT)
     return ExitCode.ATTENTION if undecided else ExitCode.OK

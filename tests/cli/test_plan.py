@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dataloader.batch import Card, Manifest
+from dataloader.cli._output import Output
 from dataloader.common import ExitCode
 from dataloader.couch import Server
 from dataloader.operations import generate
@@ -218,3 +219,21 @@ def test_plan_tells_what_load_would_refuse(
     done = run_here("plan", *options)
     assert done.code == ExitCode.OK
     assert f"warning: load would refuse this: {error.removeprefix('error: ')}\n" in done.stderr
+
+
+@ONE_MODEL
+def test_next_step_after_a_plan_is_a_load_only_if_it_has_work(
+    run_here: Command, spring: Manifest, sets: Snapsets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where everything is loaded already, the next step is to verify it."""
+    said: list[str] = []
+
+    def note(output: Output, *commands: str) -> None:
+        output.has_next = True
+        said.extend(commands)
+
+    monkeypatch.setattr(Output, "next", note)
+    options = ("--snapsets", sets.folder)
+    for name in ("plan", "load", "plan"):
+        assert run_here(name, spring.path, *options).code == ExitCode.OK
+    assert [line.split()[1] for line in said] == ["load", "verify", "verify"]
