@@ -1,4 +1,4 @@
-"""The commands ``card`` and ``batches``: what a folder of manifests says of one card, and of every batch."""
+"""The commands ``card`` and ``batches``: one card, or every batch, in a folder of manifests."""
 
 import os
 from pathlib import Path
@@ -34,7 +34,7 @@ def cards(spring: Manifest) -> list[Card]:
 
 
 def round_of(spring: Manifest, name: str, failed: set[int], round_: int = 1) -> Path:
-    """Write what came back in a round: some cards failed, the two spares were not needed."""
+    """Write the results of a round: some cards failed, the two spares are unused."""
     returned = [
         ReturnedCard(card, Verdict.FAILED, reason="row 4: the result is failed")
         if card.number in failed
@@ -51,7 +51,7 @@ def round_of(spring: Manifest, name: str, failed: set[int], round_: int = 1) -> 
 
 
 def test_batches_shows_the_next_step(here: Command, spring: Manifest) -> None:
-    """Reconcile first, then have cards encoded again, then load."""
+    """First reconcile, then encode cards again, then load."""
     folder = spring.path.parent
     [batch] = here("batches", folder, "--json").data["batches"]
     assert (batch["name"], batch["cards"], batch["spares"], batch["rounds"], batch["ready"]) == (
@@ -74,8 +74,8 @@ def test_batches_shows_the_next_step(here: Command, spring: Manifest) -> None:
     assert (batch["ready"], batch["to_encode"], batch["next"]) == (6, 0, f"dataloader load {second}")
 
 
-def test_batches_counts_spares_that_make_up_for_failed_cards(here: Command, spring: Manifest) -> None:
-    """Seven of eight cards are encoded, and six were ordered; then five, and one is wanted."""
+def test_batches_counts_spares_that_replace_failed_cards(here: Command, spring: Manifest) -> None:
+    """Of eight cards, seven are encoded and six were ordered; then five, and one more is needed."""
     for encoded, to_encode, round_ in ((7, 0, 1), (5, 1, 2)):
         came_back(spring, spring.path.with_name(f"spring.reconciled.{round_}.jsonl"), encoded, round_)
         [batch] = here("batches", spring.path.parent, "--json").data["batches"]
@@ -85,7 +85,7 @@ def test_batches_counts_spares_that_make_up_for_failed_cards(here: Command, spri
 
 @ONE_MODEL
 def test_batches_shows_the_state_on_a_target(run_here: Command, spring: Manifest, sets: Snapsets) -> None:
-    """With a target, the cards that are loaded there are counted, and the next step goes by it."""
+    """With a target, loaded cards are counted, and the next step depends on them."""
     reconciled = round_of(spring, "spring.reconciled.jsonl", set())
     options = ("--snapsets", sets.folder)
     call = ("batches", spring.path.parent, *options)
@@ -103,15 +103,15 @@ def test_batches_shows_the_state_on_a_target(run_here: Command, spring: Manifest
     assert text[1].split() == ["spring", "8", "1", "6", "0", "6", "0", "1"]
 
 
-def test_batches_of_a_folder_without_any(here: Command, tmp_path: Path) -> None:
-    """An empty folder has none; a missing one is an error."""
+def test_batches_of_an_empty_folder(here: Command, tmp_path: Path) -> None:
+    """An empty folder has no batches; a missing one is an error."""
     assert here("batches", tmp_path).stdout == "no batches here\n"
     done = here("batches", tmp_path / "nowhere")
     assert (done.code, "no such folder" in done.stderr) == (ExitCode.FILE, True)
 
 
-def test_batches_warns_of_files_that_cannot_be_used(here: Command, spring: Manifest) -> None:
-    """A broken file is named; the others are listed nevertheless."""
+def test_batches_warns_of_invalid_files(here: Command, spring: Manifest) -> None:
+    """An invalid file is named; the others are still listed."""
     broken = spring.path.with_name("autumn.batch.jsonl")
     broken.write_text("{}\n")
     done = here("batches", spring.path.parent)
@@ -120,8 +120,8 @@ def test_batches_warns_of_files_that_cannot_be_used(here: Command, spring: Manif
     assert "spring" in done.stdout
 
 
-def test_rounds_without_their_manifest_are_named(spring: Manifest) -> None:
-    """A reconciled file whose manifest is elsewhere is not passed over in silence."""
+def test_batches_names_rounds_without_a_manifest(spring: Manifest) -> None:
+    """A reconciled file whose manifest is elsewhere is not skipped silently."""
     round_of(spring, "spring.reconciled.jsonl", set())
     spring.path.unlink()
     found = find_batches(spring.path.parent)
@@ -131,8 +131,8 @@ def test_rounds_without_their_manifest_are_named(spring: Manifest) -> None:
 
 
 @pytest.mark.parametrize("how", ["number", "uuid", "prefix", "chip", "chip with separators"])
-def test_card_is_found_by_any_of_its_names(here: Command, spring: Manifest, cards: list[Card], how: str) -> None:
-    """The number, the UUID or its beginning, or the chip's UID lead to the same card."""
+def test_card_is_found_by_number_uuid_or_chip(here: Command, spring: Manifest, cards: list[Card], how: str) -> None:
+    """The number, the UUID or its beginning, and the chip's UID all find the card."""
     round_of(spring, "spring.reconciled.jsonl", {3})
     round_of(spring, "spring.reconciled.2.jsonl", set(), 2)
     chip = chip_of(3)
@@ -154,7 +154,7 @@ def test_card_is_found_by_any_of_its_names(here: Command, spring: Manifest, card
 
 
 def test_card_orders_rounds_by_their_numbers(here: Command, spring: Manifest) -> None:
-    """A file that was renamed or copied later stays the round that it says it is."""
+    """A file that was renamed or copied later keeps its round."""
     later = round_of(spring, "spring.reconciled.jsonl", set(), 10)
     earlier = round_of(spring, "spring.reconciled.2.jsonl", {3}, 9)
     for path, time in ((later, 1_000), (earlier, 2_000)):
@@ -170,8 +170,8 @@ def test_card_orders_rounds_by_their_numbers(here: Command, spring: Manifest) ->
     assert (batch["ready"], batch["to_encode"]) == (6, 0)
 
 
-def test_a_number_is_looked_for_in_every_batch(here: Command, spring: Manifest) -> None:
-    """Two batches have a card 3 each: both are shown."""
+def test_card_number_is_searched_in_every_batch(here: Command, spring: Manifest) -> None:
+    """Two batches each have a card 3: both are shown."""
     generate("autumn", {"empty": 4}, spring.path.parent)
     done = here("card", "3", "--in", spring.path.parent, "--json")
     assert [each["batch"] for each in done.data["cards"]] == ["autumn", "spring"]
@@ -180,8 +180,8 @@ def test_a_number_is_looked_for_in_every_batch(here: Command, spring: Manifest) 
 
 
 @pytest.mark.parametrize("what", ["99", "ffff0000", "card three", ""])
-def test_a_card_that_is_not_there(here: Command, spring: Manifest, what: str) -> None:
-    """The message says where it was looked for."""
+def test_missing_card_is_an_error(here: Command, spring: Manifest, what: str) -> None:
+    """The message says where it was searched."""
     done = here("card", what, "--in", spring.path.parent)
     assert done.code == ExitCode.INPUT
     assert "no card has this number, UUID or chip UID in 1 batch (" in done.stderr

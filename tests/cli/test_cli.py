@@ -1,4 +1,4 @@
-"""The command line: what every command has in common."""
+"""What all commands have in common."""
 
 import json
 import os
@@ -27,13 +27,13 @@ from tests.support.returned_files import fill_in, good_rows, write_csv
 from tests.support.server import get, put, sequences
 
 WITH_EMBEDDED_SERVER = {"serve", "demo"}
-"""Commands that bring a server of their own; they have tests of their own."""
+"""Commands with their own server; they are tested elsewhere."""
 EACH_COMMAND = pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITH_EMBEDDED_SERVER])
 HEAVY = {
     *("openpyxl", "couchdb", "jsonschema", "jsonschema_rs", "faker", "orjson", "json5", "urllib3", "referencing"),
     *("python_calamine", "tqdm", "platformdirs", "asyncio", "http", "xml", "json", "jinja2"),
 }
-"""Packages that take their time to import."""
+"""Packages that are slow to import."""
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def succeed(
     credentials: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Completed]:
-    """Run a command in a way in which it has to succeed: ``succeed("plan", before=["--json"], behind=["--quiet"])``."""
+    """Run a command that must succeed: ``succeed("plan", before=["--json"], behind=["--quiet"])``."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
     manifest, folder = given
@@ -103,10 +103,8 @@ def succeed(
 
 
 @ONE_MODEL
-def test_the_whole_main_job_goes_through_as_processes(
-    run: Command, command: Command, server: Server, target: Target, tmp_path: Path
-) -> None:
-    """Mint, validate, check, plan, load, verify, load again, each in a process of its own; then sample data on top."""
+def test_main_job_as_processes(run: Command, command: Command, server: Server, target: Target, tmp_path: Path) -> None:
+    """Mint, validate, check, plan, load, verify, load again, each as a process; then add sample data."""
     manifest = tmp_path / "spring.batch.jsonl"
     minted = command("generate", "spring", "--cards", "20", "--snapset", "snapset_1a=15", "--snapset", "empty")
     assert (minted.code, minted.stderr) == (ExitCode.OK, "")
@@ -134,7 +132,7 @@ def test_the_whole_main_job_goes_through_as_processes(
 @EACH_COMMAND
 @ONE_MODEL
 def test_json_is_one_object_on_stdout(succeed: Callable[..., Completed], name: str) -> None:
-    """With ``--json``, before the command or behind it, stdout holds one JSON object and stderr nothing."""
+    """With ``--json`` before or after the command, stdout has one JSON object and stderr nothing."""
     for before, behind in ((("--json",), ()), ((), ("--json",)), (("--json", "--quiet"), ())):
         completed = succeed(name, before, behind)
         assert (completed.code, completed.stderr) == (ExitCode.OK, "")
@@ -144,19 +142,19 @@ def test_json_is_one_object_on_stdout(succeed: Callable[..., Completed], name: s
 
 @EACH_COMMAND
 @ONE_MODEL
-def test_quiet_says_nothing_of_a_success(succeed: Callable[..., Completed], name: str) -> None:
-    """With ``--quiet``, before the command or behind it, a success prints nothing at all."""
+def test_quiet_prints_nothing_on_success(succeed: Callable[..., Completed], name: str) -> None:
+    """With ``--quiet`` before or after the command."""
     for before, behind in ((("--quiet",), ()), ((), ("--quiet",))):
         assert succeed(name, before, behind) == Completed(ExitCode.OK, "", "")
 
 
 @EACH_COMMAND
 @ONE_MODEL
-def test_a_success_is_told_on_stdout_only(succeed: Callable[..., Completed], name: str) -> None:
-    """Without options, and with ``--debug``, a success says what was done, on stdout."""
+def test_success_is_reported_on_stdout_only(succeed: Callable[..., Completed], name: str) -> None:
+    """Without options, and with ``--debug``."""
     for options in ((), ("--debug",), ("--log-format", "json")):
         completed = succeed(name, options)
-        # With --debug, a line for each request.
+        # With --debug, there is a line for each request.
         lines = [each for each in completed.stderr.splitlines() if not re.fullmatch(r"[A-Z]+ /\S* \d+ .* bytes", each)]
         assert (completed.code, lines) == (ExitCode.OK, [])
         assert completed.stderr == "" or "--debug" in options
@@ -164,7 +162,7 @@ def test_a_success_is_told_on_stdout_only(succeed: Callable[..., Completed], nam
 
 
 def test_every_command_is_tested() -> None:
-    """A command that is added to the registry has to be added to these tests."""
+    """A new command must be added to these tests."""
     with_files_or_a_target = {
         *("generate", "export", "validate", "reconcile", "check", "plan", "load", "verify", "revoke", "status", "seed"),
         *("snapsets", "recover", "batches", "card", "targets", "config", "init", "help"),
@@ -174,8 +172,8 @@ def test_every_command_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_is_shown_in_both_ways(here: Command, name: str) -> None:
-    """``-h`` and ``--help`` print the same, to stdout, with the command's options in it."""
+def test_help_has_two_options(here: Command, name: str) -> None:
+    """``-h`` and ``--help`` print the same to stdout, including the command's options."""
     completed = here(name, "--help")
     assert completed == here(name, "-h")
     assert (completed.code, completed.stderr) == (ExitCode.OK, "")
@@ -183,16 +181,16 @@ def test_help_is_shown_in_both_ways(here: Command, name: str) -> None:
     assert "\\b" not in completed.stdout
 
 
-def test_without_a_command_there_is_help(here: Command) -> None:
-    """``dataloader`` alone shows every command, as ``--help`` does."""
+def test_no_command_prints_help(here: Command) -> None:
+    """``dataloader`` alone lists every command, like ``--help``."""
     completed = here()
     assert completed == here("--help")
     assert (completed.code, completed.stderr) == (ExitCode.OK, "")
     assert all(f"\n  {name} " in completed.stdout for name in COMMANDS)
 
 
-def test_the_version_is_told(command: Command) -> None:
-    """``--version`` tells the version, and nothing else."""
+def test_version(command: Command) -> None:
+    """``--version`` prints the version, and nothing else."""
     assert command("--version") == Completed(0, f"dataloader, version {__version__}\n", "")
 
 
@@ -227,8 +225,8 @@ def test_the_version_is_told(command: Command) -> None:
         (("--json",), "missing command"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_and_code_2(here: Command, arguments: tuple[str, ...], says: str) -> None:
-    """What is wrong and where to look stands in one line; with ``--json``, in one object, too."""
+def test_usage_error_is_one_line_and_code_2(here: Command, arguments: tuple[str, ...], says: str) -> None:
+    """The line says what is wrong and where to find help; with ``--json``, there is also one object."""
     completed = here(*arguments)
     assert completed.code == ExitCode.USAGE
     [line] = completed.stderr.splitlines()
@@ -239,11 +237,11 @@ def test_a_wrong_command_line_is_one_line_and_code_2(here: Command, arguments: t
     assert with_json.stderr == f"error: {with_json.data['error']}\n"
 
 
-# Faults, and ends that nobody planned.
+# Bugs, and unexpected ends.
 
 
-def test_a_fault_of_ours_is_one_line_too(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug ends with code 1 and a line that asks to report it; its traceback is shown on demand."""
+def test_internal_error_is_one_line(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug ends with code 1 and asks to report it; the traceback is shown with --debug."""
 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by\nnothing")
@@ -260,14 +258,14 @@ def test_a_fault_of_ours_is_one_line_too(here: Command, monkeypatch: pytest.Monk
 
 
 def test_errors_go_to_stderr_with_json_on_stdout(here: Command) -> None:
-    """A failure with ``--json`` is one object on stdout, with the same text as the line on stderr."""
+    """With ``--json``, a failure is one object on stdout, with the same text as the line on stderr."""
     completed = here("--json", "validate", "nowhere.batch.jsonl")
     assert completed.data == failed(completed.stderr.removeprefix("error: ").rstrip(), ExitCode.FILE)
     assert completed.code == ExitCode.FILE
 
 
-def test_a_file_name_that_is_no_text_is_told(command: Command, tmp_path: Path) -> None:
-    """Names of files are bytes; those that are not UTF-8 do no harm, in text as in JSON."""
+def test_file_name_that_is_not_text_is_escaped(command: Command, tmp_path: Path) -> None:
+    """File names are bytes; those that are not UTF-8 cause no error, in text or JSON."""
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     minted = command("generate", "spring", "--cards", "2", "--out", folder, "--json")
     assert (minted.code, minted.data["cards"]) == (ExitCode.OK, 2)
@@ -280,11 +278,11 @@ def test_a_file_name_that_is_no_text_is_told(command: Command, tmp_path: Path) -
 @ONE_MODEL
 @pytest.mark.parametrize("flag", [(), ("--json",)])
 @pytest.mark.parametrize("at", ["tokens", "index"])
-def test_ctrl_c_ends_a_load_at_once(
+def test_ctrl_c_stops_a_load_at_once(
     process: Process, run: Command, target: Target, credentials: dict[str, str], batch: Batch, on_target: list[str],
     flag: tuple[str, ...], at: str,
 ) -> None:  # fmt: skip
-    """Ctrl-C does not wait for a server that hangs: code 130 and one line; the next load does what is left."""
+    """Ctrl-C does not wait for a server that hangs: code 130 and one line; the next load does the rest."""
     hanging, over = Event(), Event()
 
     def hang(request: Request, forward: Forward) -> Reply:
@@ -313,8 +311,8 @@ def test_ctrl_c_ends_a_load_at_once(
 
 
 @THOROUGH
-def test_ctrl_c_leaves_no_half_a_batch(process: Process, tmp_path: Path) -> None:
-    """Minting that is interrupted leaves no file behind."""
+def test_ctrl_c_leaves_no_partial_batch(process: Process, tmp_path: Path) -> None:
+    """Interrupted minting leaves no files."""
     started = process(
         *("generate", "huge", "--cards", "1000000", "--out", tmp_path / "batches"),
         env={"DATALOADER_PROGRESS_INTERVAL": "0"},
@@ -330,8 +328,8 @@ def test_ctrl_c_leaves_no_half_a_batch(process: Process, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("load", "--help"), ("generate", "spring", "--cards", "2")])
-def test_a_reader_that_has_had_enough_is_no_error(process: Process, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """``dataloader … | head -0`` ends well, without a word, having done its work."""
+def test_closed_pipe_is_no_error(process: Process, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """``dataloader … | head -0`` does its work and succeeds without a message."""
     reading, writing = os.pipe()
     os.close(reading)
     started = process(*arguments, stdout=writing)
@@ -342,10 +340,10 @@ def test_a_reader_that_has_had_enough_is_no_error(process: Process, tmp_path: Pa
 
 
 @ONE_MODEL
-def test_a_reader_that_has_had_enough_does_not_change_the_exit_code(
+def test_closed_pipe_does_not_change_the_exit_code(
     process: Process, run: Command, server: Server, target: Target, credentials: dict[str, str], on_target: list[str],
 ) -> None:  # fmt: skip
-    """A load that needs attention says so by its code even where nobody reads what it prints."""
+    """A load that needs attention has its exit code, even if nobody reads the output."""
     database = server.database(target.database("preferences"))
     database.create()
     put(database, {"_id": "snapset_3", "value": "another's"})
@@ -358,8 +356,8 @@ def test_a_reader_that_has_had_enough_does_not_change_the_exit_code(
     assert get(database, "snapset_1a")["value"]
 
 
-def test_an_output_that_is_full_is_told(process: Process, tmp_path: Path) -> None:
-    """A result that can't be written, since the disk is full, is an error of a file, and the work is done."""
+def test_full_output_is_reported(process: Process, tmp_path: Path) -> None:
+    """If the result can't be written because the disk is full, that is a file error; the work is done."""
     with Path("/dev/full").open("w") as full:
         started = process("generate", "spring", "--cards", "2", stdout=full)
     _, stderr = started.communicate(timeout=30)
@@ -368,8 +366,8 @@ def test_an_output_that_is_full_is_told(process: Process, tmp_path: Path) -> Non
     assert (tmp_path / "spring.batch.jsonl").exists()
 
 
-def test_it_works_without_any_output(tmp_path: Path) -> None:
-    """With stdout and stderr closed, a command does its work and ends with its code."""
+def test_command_works_without_output(tmp_path: Path) -> None:
+    """With stdout and stderr closed, a command does its work and has its exit code."""
     call = [sys.executable, "-m", "dataloader", "generate", "spring", "--cards", "2", "--json"]
     for code in (ExitCode.OK, ExitCode.FILE):
         done = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *call], cwd=tmp_path, check=False, timeout=30)
@@ -378,14 +376,14 @@ def test_it_works_without_any_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--version",), ("bake",)])
-def test_it_starts_without_what_it_does_not_need(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """``--version``, and a mistake in a command's name, are answered without waiting for any large library."""
+def test_start_imports_only_what_is_needed(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """``--version`` and a mistyped command do not wait for large imports."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "dataloader", *arguments],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        # What measures coverage needs libraries of its own.
+        # Coverage measurement needs its own libraries.
         env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")},
         check=False,
         timeout=60,

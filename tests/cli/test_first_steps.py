@@ -1,4 +1,4 @@
-"""The commands of the first minutes: ``init``, ``targets`` and ``config show``."""
+"""The commands for getting started: ``init``, ``targets`` and ``config show``."""
 
 from pathlib import Path
 
@@ -23,14 +23,14 @@ def written(here: Command, address: Address, credentials: dict[str, str], monkey
 
 
 def test_init_writes_a_target_file_that_works(here: Command, written: Path, address: Address) -> None:
-    """Every command takes the file; it explains itself in comments."""
+    """Every command accepts the file; comments explain it."""
     assert read_targets(written) == {"ci": {"url": address.url, "environment": "ci", "model": "gpii-token"}}
     assert written.read_text("utf-8").count("\n# ") > 5
     assert here("check", "--target", "ci").code == ExitCode.OK
 
 
 def test_init_never_overwrites(here: Command, written: Path) -> None:
-    """A file that is there stays."""
+    """An existing file is kept."""
     before = written.read_bytes()
     done = here("init", "--url", NOBODY, "--environment", "ci")
     assert (done.code, written.read_bytes()) == (ExitCode.FILE, before)
@@ -38,7 +38,7 @@ def test_init_never_overwrites(here: Command, written: Path) -> None:
 
 
 def test_init_warns_of_a_target_that_is_not_ready(here: Command) -> None:
-    """The file is written, and what is wrong with the server is said."""
+    """The file is written, and the problem with the server is reported."""
     done = here("init", "--url", NOBODY, "--environment", "staging", "--name", "rehearsal", "--model", "gpii-key")
     assert done.code == ExitCode.OK
     assert f"warning: {NOBODY}" in done.stderr
@@ -54,13 +54,13 @@ def test_init_warns_of_a_target_that_is_not_ready(here: Command) -> None:
     ],
 )
 def test_init_without_a_terminal_needs_options(here: Command, arguments: tuple[str, ...], says: str) -> None:
-    """Nothing is written then."""
+    """Nothing is written."""
     done = here("init", *arguments)
     assert (done.code, says in done.stderr, Path("dataloader.toml").exists()) == (ExitCode.USAGE, True, False)
 
 
-def test_targets_says_which_can_be_reached(here: Command, written: Path, address: Address) -> None:
-    """One answers, the other one does not; with --offline, nobody is asked."""
+def test_targets_shows_which_are_reachable(here: Command, written: Path, address: Address) -> None:
+    """One answers, the other does not; with --offline, no request is made."""
     with written.open("a", encoding="utf-8") as stream:
         stream.write(f'[target.gone]\nurl = "{NOBODY}"\nenvironment = "staging"\nmodel = "gpii-key"\n')
     here_it_is, gone = here("targets", "--json").data["targets"]
@@ -74,10 +74,10 @@ def test_targets_says_which_can_be_reached(here: Command, written: Path, address
     assert max(map(len, lines)) <= 80
 
 
-def test_config_show_says_where_each_value_comes_from(
+def test_config_show_names_the_source_of_each_value(
     here: Command, written: Path, address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Options, the target file, the environment and defaults; the password never."""
+    """Options, the target file, the environment and defaults; never the password."""
 
     def shown(*arguments: str) -> dict[str, tuple[str, str]]:
         done = here("config", "show", *arguments, "--json")

@@ -1,4 +1,4 @@
-"""The command ``load``: what it refuses, what it asks, and its dry run."""
+"""The command ``load``: what it refuses, its questions, and its dry run."""
 
 import os
 import pty
@@ -36,7 +36,7 @@ def sets(tmp_path: Path) -> Snapsets:
 
 
 def is_untouched(server: Server, target: Target) -> bool:
-    """Return whether the target has no databases yet."""
+    """Return whether the target has no databases."""
     return not any(database.exists() for database in databases(server, target).values())
 
 
@@ -45,10 +45,10 @@ def is_untouched(server: Server, target: Target) -> bool:
 
 @ONE_MODEL
 @PROTECTED
-def test_load_refuses_a_manifest_of_which_nothing_came_back(
+def test_load_refuses_a_manifest_without_a_reconciled_file(
     run_here: Command, server: Server, target: Target, spring: Manifest, sets: Snapsets, environment: str
 ) -> None:
-    """Cards that no vendor has encoded are not loaded for people, unless somebody insists."""
+    """Cards that no vendor has encoded are not loaded into production unless requested."""
     call = ("load", spring.path, "--snapsets", sets.folder, "--environment", environment)
     done = run_here(*call)
     assert done.code == ExitCode.PROTECTED
@@ -60,10 +60,10 @@ def test_load_refuses_a_manifest_of_which_nothing_came_back(
 
 @ONE_MODEL
 @PROTECTED
-def test_load_refuses_a_manifest_with_cards_in_doubt(
+def test_load_refuses_a_manifest_with_doubtful_cards(
     run_here: Command, server: Server, target: Target, spring: Manifest, sets: Snapsets, environment: str
 ) -> None:
-    """The reconciled file beside the manifest says which cards are in doubt; it can be loaded itself."""
+    """The reconciled file next to the manifest says which cards are in doubt; that file can be loaded."""
     reconciled = came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
     options = ("--snapsets", sets.folder, "--environment", environment)
     done = run_here("load", spring.path, *options)
@@ -75,10 +75,8 @@ def test_load_refuses_a_manifest_with_cards_in_doubt(
 
 
 @ONE_MODEL
-def test_load_takes_a_manifest_of_which_every_card_came_back(
-    run_here: Command, spring: Manifest, sets: Snapsets
-) -> None:
-    """A batch without doubtful cards is loaded to production by its manifest."""
+def test_load_accepts_a_manifest_with_all_cards_encoded(run_here: Command, spring: Manifest, sets: Snapsets) -> None:
+    """A batch without doubtful cards can be loaded into production by its manifest."""
     came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 8)
     done = run_here("load", spring.path, "--snapsets", sets.folder, "--environment", "production")
     assert (done.code, done.stderr) == (ExitCode.OK, "")
@@ -86,10 +84,10 @@ def test_load_takes_a_manifest_of_which_every_card_came_back(
 
 @ONE_MODEL
 @PROTECTED
-def test_load_refuses_a_manifest_with_a_broken_reconciled_file(
+def test_load_refuses_a_manifest_with_an_invalid_reconciled_file(
     run_here: Command, server: Server, target: Target, spring: Manifest, sets: Snapsets, environment: str
 ) -> None:
-    """What came back can't be read, so every card is in doubt."""
+    """If the results can't be read, every card is in doubt."""
     spring.path.with_name("spring.reconciled.jsonl").write_text("{}")
     done = run_here("load", spring.path, "--snapsets", sets.folder, "--environment", environment)
     assert done.code == ExitCode.INPUT
@@ -106,10 +104,10 @@ def test_load_refuses_a_manifest_with_a_broken_reconciled_file(
         (("--snapsets-only", "--all-cards"), "--snapsets-only --all-cards: exclude each other"),
     ],
 )
-def test_load_needs_to_be_told_what_to_load(
+def test_load_requires_input(
     run_here: Command, server: Server, target: Target, arguments: tuple[str, ...], says: str
 ) -> None:
-    """A forgotten manifest does not pass for a load of the snapsets alone."""
+    """A forgotten manifest does not mean a load of only the snapsets."""
     done = run_here("load", *arguments)
     assert done.code == ExitCode.USAGE
     assert f"error: {says}" in done.stderr
@@ -118,7 +116,7 @@ def test_load_needs_to_be_told_what_to_load(
 
 @ONE_MODEL
 def test_load_snapsets_only(run_here: Command, server: Server, target: Target, sets: Snapsets) -> None:
-    """The snapsets and views are loaded where that is asked for."""
+    """Snapsets and views are loaded if requested."""
     done = run_here("load", "--snapsets-only", "--snapsets", sets.folder, "--json")
     assert (done.code, done.stderr) == (ExitCode.OK, "")
     assert done.data["created"] > 0
@@ -129,7 +127,7 @@ def test_load_snapsets_only(run_here: Command, server: Server, target: Target, s
 def test_load_dry_run_is_plan(
     run_here: Command, server: Server, target: Target, spring: Manifest, sets: Snapsets
 ) -> None:
-    """``load --dry-run`` prints what ``plan`` prints, and writes nothing."""
+    """``load --dry-run`` prints the same as ``plan``, and writes nothing."""
     options = (spring.path, "--snapsets", sets.folder)
     dry = run_here("load", "--dry-run", *options)
     assert dry == run_here("plan", *options)
@@ -138,10 +136,10 @@ def test_load_dry_run_is_plan(
 
 
 @ONE_MODEL
-def test_the_target_file_names_the_folder_of_snapsets(
+def test_target_file_names_the_snapsets_folder(
     here: Command, target: Target, sets: Snapsets, credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder is found from the file's own; --snapsets comes before it."""
+    """The path is relative to the file; --snapsets takes precedence."""
     for variable, value in credentials.items():
         monkeypatch.setenv(variable, value)
     Path("sub").mkdir()
@@ -163,16 +161,16 @@ def test_the_target_file_names_the_folder_of_snapsets(
 
 @pytest.fixture
 def newer(run_here: Command, spring: Manifest, sets: Snapsets, tmp_path: Path) -> Snapsets:
-    """The batch is loaded; the snapset's next version is not."""
+    """The batch is loaded; the snapset has a newer version."""
     assert run_here("load", spring.path, "--snapsets", sets.folder).code == ExitCode.OK
     return write_snapsets(tmp_path / "newer", {"large": 20})
 
 
 @ONE_MODEL
-def test_update_is_refused_without_a_terminal_to_ask_on(
+def test_update_requires_confirmation(
     run_here: Command, server: Server, target: Target, spring: Manifest, newer: Snapsets
 ) -> None:
-    """A script has to say ``--yes``; nothing is written before."""
+    """A script must use ``--yes``; otherwise nothing is written."""
     before = sequences(server, target)
     call = ("load", spring.path, "--snapsets", newer.folder, "--update")
     done = run_here(*call)
@@ -185,7 +183,7 @@ def test_update_is_refused_without_a_terminal_to_ask_on(
 
 @ONE_MODEL
 @pytest.mark.parametrize(("answer", "code"), [("y", ExitCode.OK), ("n", ExitCode.INTERRUPTED)])
-def test_update_shows_what_would_change_and_asks(
+def test_update_shows_the_changes_and_asks(
     server: Server,
     target: Target,
     spring: Manifest,
@@ -195,7 +193,7 @@ def test_update_shows_what_would_change_and_asks(
     answer: str,
     code: ExitCode,
 ) -> None:
-    """On a terminal, what would change is shown first; only a yes lets the load go on."""
+    """On a terminal, the changes are shown first; only "yes" continues."""
     before = sequences(server, target)
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

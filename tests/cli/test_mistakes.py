@@ -1,4 +1,4 @@
-"""Mistakes that people make with commands and files, and what they are told."""
+"""Common mistakes with commands and files, and their error messages."""
 
 import subprocess
 import sys
@@ -24,19 +24,19 @@ from tests.support.returned_files import fill_in, good_rows
     ],
 )
 def test_suggestions(name: str, question: str) -> None:
-    """The nearest names are suggested, case aside, and nothing that is far off."""
+    """The most similar names are suggested, ignoring case, and no others."""
     assert did_you_mean(name, ["generate", "snapset_1a", "snapset_1b", "snapset_3"]) == question
 
 
-def test_an_unknown_snapset_comes_with_a_suggestion(here: Command) -> None:
-    """A slip in a snapset's name is told with the name that was meant."""
+def test_unknown_snapset_has_a_suggestion(here: Command) -> None:
+    """A typo in a snapset's name is reported with a similar name."""
     done = here("generate", "spring", "--cards", "5", "--snapset", "snapset_1A")
     assert done.code == ExitCode.INPUT
     assert done.stderr.startswith("error: --snapset: ")
     assert done.stderr.endswith("(did you mean snapset_1a?)\n")
 
 
-def test_counts_that_fall_short_say_by_how_much(here: Command) -> None:
+def test_counts_that_do_not_add_up_show_the_difference(here: Command) -> None:
     """The message has the sum and the difference."""
     done = here("generate", "spring", "--cards", "500", "--snapset", "snapset_1a=300", "--snapset", "snapset_3=100")
     assert done.code == ExitCode.INPUT
@@ -45,10 +45,10 @@ def test_counts_that_fall_short_say_by_how_much(here: Command) -> None:
 
 @pytest.mark.parametrize("name", ["load", "plan", "verify", "status"])
 @pytest.mark.parametrize(("file", "kind"), [("spring.xlsx", "workbook"), ("spring.CSV", "CSV file")])
-def test_a_returned_file_in_place_of_a_manifest_is_named(
+def test_returned_file_instead_of_a_manifest_is_recognized(
     here: Command, tmp_path: Path, name: str, file: str, kind: str
 ) -> None:
-    """A workbook is not read as a manifest: the message says what it is, and which command takes it."""
+    """The message says what it is, and which command accepts it."""
     path = tmp_path / file
     path.write_bytes(b"PK\x03\x04")
     done = here(name, path, "--url", "http://127.0.0.1:9")
@@ -57,7 +57,7 @@ def test_a_returned_file_in_place_of_a_manifest_is_named(
 
 
 @pytest.mark.parametrize("name", ["load", "plan", "verify", "status"])
-def test_a_folder_in_place_of_a_manifest_is_named(here: Command, tmp_path: Path, name: str) -> None:
+def test_folder_instead_of_a_manifest_is_recognized(here: Command, tmp_path: Path, name: str) -> None:
     """The message says how to list the batches in the folder."""
     folder = tmp_path / "my batches"
     folder.mkdir()
@@ -68,7 +68,7 @@ def test_a_folder_in_place_of_a_manifest_is_named(here: Command, tmp_path: Path,
 
 
 def test_validate_of_a_returned_workbook_names_reconcile(here: Command, tmp_path: Path) -> None:
-    """A workbook that a vendor has filled in is not called broken; the one that was sent is fine."""
+    """A filled-in workbook is not called invalid; the one that was sent is valid."""
     batch = generate("spring", {"empty": 4}, tmp_path, spares={"empty": 1})
     assert here("validate", batch.workbook).code == ExitCode.OK
     returned = fill_in(batch.workbook, tmp_path / "back.xlsx", good_rows(batch.manifest))
@@ -77,8 +77,8 @@ def test_validate_of_a_returned_workbook_names_reconcile(here: Command, tmp_path
     assert done.stderr == f"error: {returned}: this is a returned workbook (check it with `dataloader reconcile`)\n"
 
 
-def test_reconcile_says_which_file_is_what(here: Command, tmp_path: Path) -> None:
-    """Swapped arguments, reconciled files and folders are named, with the call that was meant."""
+def test_reconcile_recognizes_swapped_arguments(here: Command, tmp_path: Path) -> None:
+    """Swapped arguments, reconciled files and folders are named, with the right command line."""
     batch = generate("spring", {"empty": 4}, tmp_path)
     manifest = batch.manifest.path
     back = fill_in(batch.workbook, tmp_path / "back.xlsx", good_rows(batch.manifest))
@@ -101,8 +101,8 @@ def test_reconcile_says_which_file_is_what(here: Command, tmp_path: Path) -> Non
     assert says(manifest, tmp_path) == f"{tmp_path}: this is a folder (name the files in it)"
 
 
-def test_a_slip_in_a_file_name_suggests_the_file(here: Command, tmp_path: Path) -> None:
-    """The nearest name in the folder; where none is near, what kind of file is wanted."""
+def test_typo_in_a_file_name_has_a_suggestion(here: Command, tmp_path: Path) -> None:
+    """The most similar name in the folder; otherwise the expected kind of file."""
     generate("spring", {"empty": 4}, tmp_path)
     done = here("plan", tmp_path / "sprng.batch.jsonl", "--url", "http://127.0.0.1:9")
     assert done.code == ExitCode.FILE
@@ -111,14 +111,14 @@ def test_a_slip_in_a_file_name_suggests_the_file(here: Command, tmp_path: Path) 
     assert done.stderr.endswith("(give the path of a manifest or a reconciled file that can be read)\n")
 
 
-def test_an_option_without_its_value_names_the_commands_help(here: Command) -> None:
-    """The hint leads to the help of the command, not to the list of commands."""
+def test_option_without_a_value_refers_to_the_commands_help(here: Command) -> None:
+    """Not to the list of commands."""
     assert here("generate", "spring", "--out").stderr.endswith("(see `dataloader generate --help`)\n")
 
 
 @pytest.mark.parametrize("arguments", [("generate", "spring", "--cards", "5"), ("verify", "spring.batch.jsonl")])
-def test_a_low_limit_of_memory_is_no_internal_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """Under ``ulimit -v`` the limit is named."""
+def test_low_memory_limit_is_no_internal_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Under ``ulimit -v``, the error names the limit."""
     done = subprocess.run(
         ["/bin/sh", "-c", 'ulimit -v 80000; exec "$0" -m dataloader "$@"', sys.executable, *arguments],
         check=False,

@@ -1,4 +1,4 @@
-"""The command ``plan``: what an update would change, what owners changed, and its exit codes."""
+"""The command ``plan``: changes by an update, edits by owners, and exit codes."""
 
 from pathlib import Path
 
@@ -34,13 +34,13 @@ def cards(spring: Manifest) -> list[Card]:
 
 @pytest.fixture
 def sets(tmp_path: Path) -> Snapsets:
-    """The snapsets that are loaded."""
+    """The loaded snapsets."""
     return write_snapsets(tmp_path / "snapsets", {"large": 18, "larger": 24.5})
 
 
 @pytest.fixture
 def newer(tmp_path: Path) -> Snapsets:
-    """The same after one of them was corrected."""
+    """The same with one of them corrected."""
     return write_snapsets(tmp_path / "newer", {"large": 20, "larger": 24.5})
 
 
@@ -51,7 +51,7 @@ def loaded(run_here: Command, spring: Manifest, sets: Snapsets) -> None:
 
 
 def change(server: Server, target: Target, card: Card, **values: object) -> None:
-    """Have a card's owner change terms: ``size`` and ``own``."""
+    """Edit terms of a card as its owner: ``size`` and ``own``."""
     place = preferences_of(target.model.name, card.uuid)
     database = databases(server, target)[place.database]
     document = get(database, place.id)
@@ -59,7 +59,7 @@ def change(server: Server, target: Target, card: Card, **values: object) -> None
     put(database, document)
 
 
-# What would change.
+# Changes.
 
 
 @pytest.mark.usefixtures("loaded")
@@ -67,7 +67,7 @@ def change(server: Server, target: Target, card: Card, **values: object) -> None
 def test_diff_shows_terms_by_snapset(
     run_here: Command, server: Server, target: Target, spring: Manifest, newer: Snapsets
 ) -> None:
-    """From which value to which, and on how many cards; nothing is written."""
+    """Old and new values, and the number of cards; nothing is written."""
     before = sequences(server, target)
     call = ("plan", spring.path, "--snapsets", newer.folder, "--diff")
     diff = run_here(*call, "--json").data["diff"]
@@ -87,10 +87,10 @@ def test_diff_shows_terms_by_snapset(
 
 @pytest.mark.usefixtures("loaded")
 @ONE_MODEL
-def test_diff_counts_what_owners_changed(
+def test_diff_counts_edits_by_owners(
     run_here: Command, server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets
 ) -> None:
-    """The terms by number of cards; the values, which are personal, only on request."""
+    """Terms with the number of cards; the values, which are personal, only on request."""
     for card, size in zip(cards[:3], (31.5, 31.5, 33.5), strict=True):
         change(server, target, card, size=size)
     change(server, target, cards[3], own="white-black")
@@ -115,10 +115,10 @@ def test_diff_counts_what_owners_changed(
 
 @pytest.mark.usefixtures("loaded")
 @ONE_MODEL
-def test_diff_tells_owners_changes_from_a_corrected_snapset(
+def test_diff_distinguishes_edits_from_a_corrected_snapset(
     run_here: Command, server: Server, target: Target, spring: Manifest, cards: list[Card], newer: Snapsets
 ) -> None:
-    """An owner who changed another term did not change the one that the snapset's correction changes."""
+    """An edit of another term is not confused with the correction."""
     large = next(card for card in cards if card.snapset == "large")
     change(server, target, large, own="white-black")
     change(server, target, large, own="black-white")
@@ -130,10 +130,10 @@ def test_diff_tells_owners_changes_from_a_corrected_snapset(
 
 @pytest.mark.usefixtures("loaded")
 @ONE_MODEL
-def test_diff_knows_an_update_before_an_owners_change(
+def test_diff_recognizes_an_update_before_an_edit(
     run_here: Command, server: Server, target: Target, spring: Manifest, cards: list[Card], tmp_path: Path
 ) -> None:
-    """What the last load wrote counts, not the first."""
+    """Edits are compared with the last load, not the first."""
     second = write_snapsets(tmp_path / "second", {"large": 19, "larger": 24.5})
     third = write_snapsets(tmp_path / "third", {"large": 20, "larger": 24.5})
     assert run_here("load", spring.path, "--snapsets", second.folder, "--update", "--yes").code == ExitCode.OK
@@ -144,10 +144,10 @@ def test_diff_knows_an_update_before_an_owners_change(
 
 @pytest.mark.usefixtures("loaded")
 @ONE_MODEL
-def test_diff_survives_any_shape_that_an_owner_writes(
+def test_diff_accepts_any_form_of_an_edited_set(
     run_here: Command, server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets
 ) -> None:
-    """A set without contexts has no terms any more: its terms are not set."""
+    """In a set without contexts, the terms are not set."""
     place = preferences_of(target.model.name, cards[0].uuid)
     database = databases(server, target)[place.database]
     document = get(database, place.id)
@@ -158,8 +158,8 @@ def test_diff_survives_any_shape_that_an_owner_writes(
     assert (term["term"], term["cards"], term["values"]) == (FONT_SIZE, 1, [{"cards": 1}])
 
 
-def test_values_need_diff(here: Command) -> None:
-    """Values alone are a mistake on the command line."""
+def test_values_require_diff(here: Command) -> None:
+    """--values alone is a usage error."""
     done = here("plan", "--values")
     assert (done.code, "--values: works only with --diff" in done.stderr) == (ExitCode.USAGE, True)
 
@@ -177,7 +177,7 @@ def test_detailed_exit_code(
     sets: Snapsets,
     newer: Snapsets,
 ) -> None:
-    """15 before a load and before an update, 0 after a load, also where owners have changed something."""
+    """15 before a load and before an update, 0 after a load, even if owners have edited something."""
     call = ("plan", spring.path, "--snapsets", sets.folder)
     assert run_here(*call).code == ExitCode.OK
     assert run_here(*call, "--detailed-exitcode").code == ExitCode.CHANGES
@@ -189,10 +189,10 @@ def test_detailed_exit_code(
 
 
 @ONE_MODEL
-def test_detailed_exit_code_where_only_a_decision_is_left(
+def test_detailed_exit_code_if_only_a_decision_is_left(
     run_here: Command, server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets
 ) -> None:
-    """A load would change nothing, but a document of somebody else has the ID of one of ours: 9."""
+    """A load would change nothing, but a foreign document has one of our IDs: 9."""
     place = access_of(target.model.name, cards[1].uuid)
     found = databases(server, target)
     for database in found.values():
@@ -206,10 +206,10 @@ def test_detailed_exit_code_where_only_a_decision_is_left(
 
 @ONE_MODEL
 @pytest.mark.parametrize("encoded", [None, 3])
-def test_plan_tells_what_load_would_refuse(
+def test_plan_warns_of_what_load_would_refuse(
     run_here: Command, spring: Manifest, sets: Snapsets, encoded: int | None
 ) -> None:
-    """A plan for production goes through, and warns of cards in doubt as load refuses them."""
+    """A plan for production succeeds, and warns about doubtful cards, which load refuses."""
     if encoded is not None:
         came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), encoded)
     options = (spring.path, "--snapsets", sets.folder, "--environment", "production")

@@ -1,4 +1,4 @@
-"""A command as a process: signals end it cleanly, and whatever its output is, it says so in one line."""
+"""Commands as processes: signals, and errors of their output."""
 
 import json
 import os
@@ -21,7 +21,7 @@ NOBODY = "http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_command_as_ctrl_c_does(
+def test_signal_stops_a_command_like_ctrl_c(
     process: Process, given: tuple[Path, Path], tmp_path: Path, number: signal.Signals
 ) -> None:
     """The report is written, no hidden file is left, and the exit code is that of an interruption."""
@@ -49,8 +49,8 @@ def test_a_signal_ends_a_command_as_ctrl_c_does(
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
-    """As by nohup: a terminal that closes does not end the command."""
+def test_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+    """As with nohup: closing the terminal does not stop the command."""
     code = (
         "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "from dataloader.cli import _prepare_process\n"
@@ -62,8 +62,8 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
 @pytest.mark.parametrize("option", ["--json", "--quiet", "--log-format=json"])
-def test_a_full_output_is_one_line(given: tuple[Path, Path], option: str) -> None:
-    """Exit code 4 where a result can't be written, and no traceback, not even as Python exits."""
+def test_full_output_is_one_line(given: tuple[Path, Path], option: str) -> None:
+    """If a result can't be written: exit code 4, and no traceback, not even when Python exits."""
     manifest, snapsets = given
     command = [sys.executable, "-m", "dataloader", "validate", str(manifest), "--snapsets", str(snapsets), option]
     with Path("/dev/full").open("w") as full:
@@ -76,8 +76,8 @@ def test_a_full_output_is_one_line(given: tuple[Path, Path], option: str) -> Non
         assert "no space left on device" in done.stderr
 
 
-def test_what_an_encoding_lacks_is_escaped(command: Command, tmp_path: Path) -> None:
-    """In text with a backslash, and in JSON so that it stays the same text."""
+def test_characters_that_cannot_be_encoded_are_escaped(command: Command, tmp_path: Path) -> None:
+    """In text with a backslash, in JSON with its own escapes."""
     name = "größe-🔍.jsonl"
     environment = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     plain = command("validate", name, env=environment)
@@ -88,8 +88,8 @@ def test_what_an_encoding_lacks_is_escaped(command: Command, tmp_path: Path) -> 
     assert name in json.loads(told.stdout)["error"]
 
 
-def test_text_from_outside_is_escaped_before_it_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Escape sequences, and characters that turn a line round, as they may be in names and in what servers say."""
+def test_text_from_outside_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences and characters that reverse a line, in names and in text from servers."""
     output = Output()
     evil = "a\x1b[2J\x9b1m\u202eb\r\nc"
     output.say(evil)
@@ -108,15 +108,15 @@ def test_text_from_outside_is_escaped_before_it_is_printed(capsys: pytest.Captur
 
 @pytest.mark.parametrize("value", ["1e10", "inf", "nan", "-1", "100001", "1e400"])
 @pytest.mark.parametrize("name", ["DATALOADER_TIMEOUT", "DATALOADER_RETRIES", "DATALOADER_RETRY_TOTAL"])
-def test_a_setting_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """As a usage error that names the variable and its limit."""
+def test_impossible_setting_is_a_usage_error(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """The error names the variable and its limit."""
     monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=f"{name}={value}: must be a number, .* at most 100,000"):
         Patience.from_environment()
 
 
-def test_without_a_home_folder_the_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A container's user may have none; nothing is installed in a folder called ~."""
+def test_missing_home_folder_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A container's user may have none; nothing is installed in a folder named ~."""
     for name in ("HOME", "XDG_CACHE_HOME", "DATALOADER_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)

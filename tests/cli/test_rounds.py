@@ -1,4 +1,4 @@
-"""Rounds that commands find beside a manifest: the newest is used, and named."""
+"""Reconciled files next to a manifest: commands use the newest and name it."""
 
 from pathlib import Path
 
@@ -28,22 +28,20 @@ def sets(tmp_path: Path) -> Snapsets:
 
 @pytest.fixture
 def first(spring: Manifest) -> Path:
-    """What came back first: five cards are encoded."""
+    """The first round: five cards are encoded."""
     return came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
 
 
 @pytest.fixture
 def second(spring: Manifest) -> Path:
-    """What came back next: seven cards are encoded."""
+    """The second round: seven cards are encoded."""
     return came_back(spring, spring.path.with_name("spring.reconciled.2.jsonl"), 7, 2)
 
 
 @pytest.mark.usefixtures("first")
 @ONE_MODEL
-def test_commands_name_the_round_that_they_use(
-    run_here: Command, spring: Manifest, second: Path, sets: Snapsets
-) -> None:
-    """The newest beside the manifest, as text and as data; none where a reconciled file is given itself."""
+def test_commands_name_the_round_they_use(run_here: Command, spring: Manifest, second: Path, sets: Snapsets) -> None:
+    """The newest one next to the manifest, as text and JSON; none if a reconciled file is given."""
     options = ("--snapsets", sets.folder)
     revoking = ("--card", 2, "--reason", "lost", "--yes")
     line = f"batch spring: 7 of 8 cards came back encoded, by {second} (round 2)\n"
@@ -60,7 +58,7 @@ def test_commands_name_the_round_that_they_use(
 def test_commands_warn_of_a_newer_round(
     run_here: Command, spring: Manifest, first: Path, second: Path, sets: Snapsets
 ) -> None:
-    """An earlier round is used where it is given, but not in silence."""
+    """An earlier round is used if given, but not silently."""
     warning = f"warning: {first}: is of round 1; {second} is newer (round 2)\n"
     done = run_here("load", first, "--snapsets", sets.folder, "--json")
     assert (done.code, done.stderr) == (ExitCode.OK, warning)
@@ -72,10 +70,10 @@ def test_commands_warn_of_a_newer_round(
 
 @pytest.mark.usefixtures("first")
 @ONE_MODEL
-def test_commands_warn_of_a_round_that_cannot_be_read(
+def test_commands_warn_of_an_unreadable_round(
     run_here: Command, spring: Manifest, second: Path, sets: Snapsets
 ) -> None:
-    """It may be the newest, so none is used; a card can be revoked nevertheless, in an emergency."""
+    """It may be the newest, so none is used; a card can still be revoked, in an emergency."""
     second.write_text("{}")
     options = ("--snapsets", sets.folder)
     for name, more in (("plan", ()), ("load", ()), ("revoke", ("--card", 2, "--reason", "lost", "--yes"))):
@@ -87,10 +85,10 @@ def test_commands_warn_of_a_round_that_cannot_be_read(
 
 @pytest.mark.usefixtures("first")
 @ONE_MODEL
-def test_revoke_names_cards_that_did_not_come_back(
+def test_revoke_names_cards_that_are_not_encoded(
     run_here: Command, spring: Manifest, second: Path, sets: Snapsets
 ) -> None:
-    """Nobody should have such a card; the newest round tells."""
+    """According to the newest round, nobody should have such a card."""
     call = ("revoke", spring.path, "--snapsets", sets.folder, "--reason", "lost", "--yes")
     assert run_here("load", second, "--snapsets", sets.folder).code == ExitCode.OK
     assert run_here(*call, "--card", 6).stderr == ""

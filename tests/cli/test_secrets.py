@@ -1,6 +1,6 @@
-"""No secret gets out: every command, in good and in bad conditions, and everything that it prints and writes.
+"""No command reveals a secret, in success or failure, in anything that it prints or writes.
 
-The commands are those of the registry. One that is added has to be given what it needs here, or the tests fail.
+The commands come from the registry. A new one must be added here, or the tests fail.
 """
 
 import html
@@ -38,7 +38,7 @@ from tests.support.server import ADMIN, as_admin, databases, get, put
 
 USER = "somebody"
 ENVIRONMENT = "Qx7environmentZ"
-"""The middle of each secret; see ``secret``."""
+"""The core of each secret; see ``secret``."""
 IN_FILE = "Qx7passwordfileZ"
 IN_URL = "Qx7insideurlZ"
 IN_NETRC = "Qx7netrcentryZ"
@@ -49,11 +49,11 @@ OF_A_BACKUP = "Qx7somebackupZ"
 NOBODY = "http://127.0.0.1:9"
 EACH_COMMAND = pytest.mark.parametrize("name", SERVER_COMMANDS)
 LOUD = (("--debug", "--log-format", "json"), ("--debug", "--json"))
-"""What makes a command say most."""
+"""The most verbose options."""
 
 
 class Watch:
-    """Runs commands and looks at all that comes of it."""
+    """Runs commands and checks everything that they print and write."""
 
     def __init__(self, here: Command, folder: Path) -> None:
         self._here = here
@@ -62,7 +62,7 @@ class Watch:
         self.codes: set[int] = set()
 
     def file(self, name: str, content: str) -> Path:
-        """Write a file that may hold secrets, since it is where they come from."""
+        """Write a file that may contain secrets, because they come from it."""
         path = self._folder / name
         path.write_text(content, "utf-8")
         path.chmod(0o600)
@@ -70,7 +70,7 @@ class Watch:
         return path
 
     def run(self, *call: object, cores: tuple[str, ...]) -> Completed:
-        """Run a command; see that none of the secrets gets out, and that it does not end as a fault of its own."""
+        """Run a command; check that it reveals no secret, and has no internal error."""
         completed = self._here(*call)
         self.look(completed, cores)
         assert completed.code != ExitCode.INTERNAL, completed
@@ -78,7 +78,7 @@ class Watch:
         return completed
 
     def look(self, completed: Completed, cores: tuple[str, ...]) -> None:
-        """See that secrets are in nothing that was printed and in no file that was written."""
+        """Check that secrets are in no output and no written file."""
         for text in (completed.stdout, completed.stderr):
             assert not found_in(text.encode(errors="surrogateescape"), cores), text
         for path in self._folder.rglob("*"):
@@ -89,19 +89,19 @@ class Watch:
 
 @pytest.fixture
 def watch(here: Command, tmp_path: Path) -> Watch:
-    """Commands that run here, in a folder of their own."""
+    """Runs commands in this process, in their own folder."""
     return Watch(here, tmp_path)
 
 
 @pytest.fixture
 def model_name() -> str:
-    """One model, where nothing depends on it; what does, says so."""
+    """One model, for tests that do not depend on it."""
     return DEFAULT_MODEL
 
 
 @pytest.fixture
 def call(given: tuple[Path, Path], tmp_path: Path) -> Callable[[str], list[object]]:
-    """Return how a command is called, with every file written that it can write: ``call("load")``."""
+    """Return the arguments of a command, including every output file: ``call("load")``."""
     numbers = iter(range(10_000))
 
     def call(name: str) -> list[object]:
@@ -116,15 +116,15 @@ def call(given: tuple[Path, Path], tmp_path: Path) -> Callable[[str], list[objec
 
 @pytest.fixture
 def in_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """User and password are the environment's."""
+    """Set user and password by environment variables."""
     monkeypatch.setenv("COUCHDB_USER", USER)
     monkeypatch.setenv("COUCHDB_PASSWORD", secret(ENVIRONMENT))
     monkeypatch.setenv("DATALOADER_RETRIES", "1")
     monkeypatch.setenv("DATALOADER_RETRY_WAIT", "0")
 
 
-def test_what_is_looked_for_would_be_found() -> None:
-    """In every form that a password takes: the tests below can fail."""
+def test_secrets_would_be_found() -> None:
+    """In every encoding of a password: the other tests can fail."""
     said = echo(USER, secret(ENVIRONMENT))
     for word in said.split(" ")[1:]:
         assert found_in(word.encode(), [ENVIRONMENT]) == [ENVIRONMENT]
@@ -136,8 +136,8 @@ def test_what_is_looked_for_would_be_found() -> None:
 @pytest.mark.parametrize(
     "password", ["correct horse 1", "ä:/%@ü&<'\"\\\n1", "p\udce4ssword1", "12345678", "x" * 300 + "1"]
 )
-def test_a_password_is_hidden_in_every_form(password: str) -> None:
-    """As it is, percent-encoded, escaped for JSON, Python or HTML, read as Latin-1, in base64."""
+def test_password_is_masked_in_every_encoding(password: str) -> None:
+    """Plain, percent-encoded, escaped for JSON, Python or HTML, read as Latin-1, in base64."""
     raw = password.encode(errors="surrogateescape")
     secrets = Secrets(USER, password)
     for form in (
@@ -151,8 +151,8 @@ def test_a_password_is_hidden_in_every_form(password: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["admin", "production", "a", "5984"])
-def test_a_word_that_may_stand_anywhere_is_hidden_in_what_others_say_only(password: str) -> None:
-    """A gap in a text of ours would tell it; in a server's it is the lesser evil, where it stands by itself."""
+def test_common_word_is_masked_in_server_text_only(password: str) -> None:
+    """In our own text, masking would reveal it; in a server's text it is masked as a separate word."""
     secrets = Secrets(USER, password)
     ours = f"{password} and {password}"
     assert secrets.hide(ours) == ours
@@ -163,19 +163,19 @@ def test_a_word_that_may_stand_anywhere_is_hidden_in_what_others_say_only(passwo
 
 
 @pytest.mark.parametrize("password", [None, ""])
-def test_without_a_password_nothing_is_hidden(password: str | None) -> None:
-    """A text comes out as it was."""
+def test_without_a_password_nothing_is_masked(password: str | None) -> None:
+    """The text is unchanged."""
     secrets = Secrets(USER, password)
     for hide in (secrets.hide, secrets.hide_in_theirs, secrets.hide_in_data):
         assert hide("somebody: ***") == "somebody: ***"
 
 
-# Where a password comes from.
+# Sources of passwords.
 
 
 @pytest.fixture
 def sources(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], list[object]]:
-    """Put a password where it may stand, and return the options: ``sources("netrc", url)``."""
+    """Put a password in one of its sources, and return the options: ``sources("netrc", url)``."""
 
     def put_it(source: str, url: str) -> list[object]:
         rest: list[object] = ["--environment", "ci"]
@@ -219,10 +219,10 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_wherever_a_password_comes_from_it_goes_to_the_server_only(
+def test_password_from_any_source_goes_to_the_server_only(
     watch: Watch, sources: Callable[[str, str], list[object]], monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
-    """A server that repeats what it was sent in what it refuses, one that is not there, and one that is none."""
+    """With a server that echoes what it was sent, one that is down, and one that is not CouchDB."""
     monkeypatch.setenv("DATALOADER_RETRIES", "0")
     core = SOURCES[source]
     said = echo(USER, secret(core))
@@ -231,7 +231,7 @@ def test_wherever_a_password_comes_from_it_goes_to_the_server_only(
             options = sources(source, proxy.url)
             for flags in LOUD:
                 watch.run("check", *options, *flags, cores=(core,))
-        # It did come from there.
+        # It was read from there.
         assert all("Authorization" in request.headers for request in proxy.requests)
     options = sources(source, NOBODY)
     watch.run("check", *options, "--debug", cores=(core,))
@@ -253,10 +253,10 @@ def test_wherever_a_password_comes_from_it_goes_to_the_server_only(
         ("gpii.json5", '[{{"_id": "a", "type": "clientCredential", "oauth2ClientSecret": {{"a": "{}"}}}}]'),
     ],
 )
-def test_a_file_that_is_wrong_is_told_without_the_secret_in_it(
+def test_invalid_file_is_reported_without_its_secret(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, name: str, content: str
 ) -> None:
-    """What is broken is named by its place and its rule."""
+    """The error names the place and the rule."""
     for model in ("gpii-token", "gpii-key"):
         (Path.cwd() / model).mkdir(exist_ok=True)
     folder = {"auth.json5": "gpii-token/", "gpii.json5": "gpii-key/"}.get(name, "")
@@ -271,19 +271,19 @@ def test_a_file_that_is_wrong_is_told_without_the_secret_in_it(
             assert watch.run(*each, *flags, cores=(IN_FILE,)).code == ExitCode.INPUT
 
 
-# What a server may do.
+# Replies of servers.
 
 
 @pytest.fixture
 def loaded(server: Server, target: Target, given: tuple[Path, Path]) -> Target:
-    """A target with the given batch on it."""
+    """A target with the given batch."""
     manifest, folder = given
     load(server, target, all_sources(target, [read_manifest(manifest)], read_snapsets(folder)))
     return target
 
 
 def replies() -> Iterator[Reply]:
-    """Yield what a server may answer that repeats what it was sent, in every place where that can stand."""
+    """Yield replies that echo the request, in every place."""
     said = echo(USER, secret(ENVIRONMENT))
     ascii_said = quote(said, safe=" %")
     for status in (400, 401, 403, 404, 409, 412, 413, 429, 500, 503):
@@ -298,12 +298,12 @@ def replies() -> Iterator[Reply]:
 
 @EACH_COMMAND
 @pytest.mark.usefixtures("in_environment")
-def test_a_server_that_repeats_what_it_is_sent_is_not_repeated(
+def test_error_that_echoes_the_password_is_masked(
     watch: Watch, call: Callable[[str], list[object]], loaded: Target, name: str
 ) -> None:
-    """In every error that it can answer, at once or after its greeting."""
+    """Every error reply, at once or after the greeting."""
     for greets in (False, True):
-        # Errors are told in one place for all commands: of each kind one is enough, but for one command.
+        # Errors are handled in one place for all commands: one of each kind is enough, except for one command.
         for at, reply in enumerate(replies() if name == "check" else [*replies()][::4]):
 
             def hook(request: Request, forward: Forward, reply: Reply = reply, *, greets: bool = greets) -> Reply:
@@ -318,8 +318,8 @@ def test_a_server_that_repeats_what_it_is_sent_is_not_repeated(
 
 
 @pytest.mark.usefixtures("in_environment")
-def test_what_is_no_reply_at_all_is_not_repeated(watch: Watch, call: Callable[[str], list[object]]) -> None:
-    """A status line, a header, a length that hold what was sent."""
+def test_invalid_http_that_echoes_the_password_is_masked(watch: Watch, call: Callable[[str], list[object]]) -> None:
+    """A status line, header or length with the password."""
     said = echo(USER, secret(ENVIRONMENT)).encode()
     for sent in (
         b"HTTP/1.1 400 " + said + b"\r\nContent-Length: 0\r\n\r\n",
@@ -346,11 +346,11 @@ MEMBERS = {
     "types": {"type", "value", "environment", "database"},
     "sequence": {"update_seq", "db_name", "doc_count"},
 }
-"""Members of a server's good answers, in which it may say anything."""
+"""Members of valid replies in which a server may say anything."""
 
 
 def replaced(data: Any, members: set[str], said: str) -> Any:
-    """Return data with another text in some members, at any level."""
+    """Return data with some members replaced by another text, at any level."""
     if isinstance(data, dict):
         return {
             key: _said(value, said) if key in members else replaced(value, members, said) for key, value in data.items()
@@ -363,11 +363,11 @@ def _said(value: Any, said: str) -> Any:
 
 
 @crossed("name, members", SERVER_COMMANDS, [*MEMBERS], share=3, always=["load"])
-def test_a_good_answer_that_repeats_what_was_sent_is_not_repeated(
+def test_valid_reply_that_echoes_the_password_is_masked(
     watch: Watch, call: Callable[[str], list[object]], loaded: Target, on_target: list[str],
     credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str, members: str,
 ) -> None:  # fmt: skip
-    """A real server's answers, with the password in what it says of itself and of documents: no traceback either."""
+    """Real replies with the password in information about the server and documents; no traceback either."""
     del credentials
     core = ENVIRONMENT
     said = echo(USER, secret(core))
@@ -389,11 +389,11 @@ def test_a_good_answer_that_repeats_what_was_sent_is_not_repeated(
 
 
 @EACH_COMMAND
-def test_what_a_server_says_of_documents_that_it_does_not_take_is_not_repeated(
+def test_rejection_that_echoes_the_password_is_masked(
     watch: Watch, call: Callable[[str], list[object]], target: Target, on_target: list[str],
     monkeypatch: pytest.MonkeyPatch, name: str,
 ) -> None:  # fmt: skip
-    """Rows with an error each, in the replies to what writes and to what reads."""
+    """Rows with errors, in replies to writes and reads."""
     said = echo(USER, secret(ENVIRONMENT))
     monkeypatch.setenv("COUCHDB_USER", USER)
     monkeypatch.setenv("COUCHDB_PASSWORD", secret(ENVIRONMENT))
@@ -414,11 +414,11 @@ def test_what_a_server_says_of_documents_that_it_does_not_take_is_not_repeated(
             watch.run(*call(name), *options, *flags, cores=(ENVIRONMENT,))
 
 
-# In good conditions.
+# Success.
 
 
 def changes(password: str) -> list[dict[str, Any]]:
-    """Return what people, or other software, may have made of documents."""
+    """Return documents as changed by users or other software."""
     return [
         {"name": "alice", "password": password, "email": password},
         {"name": 1, "password": [password]},
@@ -429,11 +429,11 @@ def changes(password: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("model_name", ["gpii-token", "gpii-key"])
-def test_people_keep_their_passwords_to_themselves(
+def test_passwords_in_documents_are_not_shown(
     watch: Watch, call: Callable[[str], list[object]], server: Server, loaded: Target, on_target: list[str],
     credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch, given: tuple[Path, Path],
 ) -> None:  # fmt: skip
-    """Documents that are changed, foreign or broken have a password in them; no command shows it."""
+    """Edited, foreign and invalid documents contain a password; no command shows it."""
     for variable, value in credentials.items():
         monkeypatch.setenv(variable, value)
     manifest = read_manifest(given[0])
@@ -448,7 +448,7 @@ def test_people_keep_their_passwords_to_themselves(
             if Role.CARD in kind.roles:
                 database = databases(server, loaded)[kind.database]
                 put(database, {**get(database, kind.id(uuid)), **change})
-    # The admin's own is looked for by its middle, too.
+    # The admin's password is searched for by its core, too.
     cores = (OF_A_PERSON, ADMIN[1][:-8]) if credentials.get("COUCHDB_PASSWORD") == ADMIN[1] else (OF_A_PERSON,)
     for name in sorted(SERVER_COMMANDS, key=["revoke"].count):
         for flags in LOUD:
@@ -472,20 +472,20 @@ OTHERS: dict[str, list[list[object]]] = {
     "backups": [["list", "."], ["prune", ".", "--keep-last", "1", "--dry-run"], ["list", "nowhere"]],
     "reconcile": [[BATCH, RETURNED / "everything.xlsx", "--out", "back", "--details", "rows.jsonl"], [BATCH, BATCH]],
 }
-"""How commands that need no server of ours are called."""
+"""The arguments of commands that need no server of ours."""
 
 
 def test_every_command_is_covered() -> None:
-    """One that is added is told here how it is called."""
+    """A new command must be added here with its arguments."""
     assert {*OTHERS, *SERVER_COMMANDS} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.usefixtures("in_environment")
-def test_commands_without_a_server_do_not_tell_what_is_in_the_environment(
+def test_commands_without_a_server_do_not_reveal_the_environment(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """They may not even need it."""
+    """Even if they do not use it."""
     monkeypatch.setenv("COUCHDB_URL", f"http://{USER}:{quote(secret(IN_URL), safe='')}@127.0.0.1:1")
     for each in OTHERS[name]:
         for flags in LOUD[: 1 if name == "demo" else 2]:
@@ -499,20 +499,20 @@ OF_WORKBOOKS: dict[str, list[object]] = {
     "export": ["autumn.batch.jsonl", "--layout", "gototags", "--out", "vendor"],
     "validate": ["autumn.xlsx", "autumn.batch.jsonl"],
 }
-"""How commands that take the password of a workbook are called."""
+"""The arguments of commands with the password of a workbook."""
 OF_BACKUPS = ("backup", "restore", "backups", "drill")
-"""Commands that take the password of a backup."""
+"""Commands with the password of a backup."""
 
 
 def test_every_command_with_a_password_file_is_covered() -> None:
-    """One that is added is told here whose password it takes."""
+    """A new one must be added here."""
     assert {*OF_WORKBOOKS, *OF_BACKUPS} == {name for name in COMMANDS if "password_file" in parameters(name)}
 
 
 @THOROUGH
 @pytest.mark.parametrize("name", OF_WORKBOOKS)
-def test_the_password_of_a_workbook_is_in_the_file_that_it_is_read_from_only(watch: Watch, name: str) -> None:
-    """Right, wrong, and for a workbook that has none."""
+def test_workbook_password_is_only_in_its_file(watch: Watch, name: str) -> None:
+    """The right one, a wrong one, and one for an unencrypted workbook."""
     right = watch.file("right", secret(OF_A_WORKBOOK))
     wrong = watch.file("wrong", secret(IN_FILE))
     watch.run("generate", "autumn", "--cards", "3", "--password-file", right, cores=(OF_A_WORKBOOK,))
@@ -523,11 +523,11 @@ def test_the_password_of_a_workbook_is_in_the_file_that_it_is_read_from_only(wat
 
 @THOROUGH
 @pytest.mark.parametrize("name", OF_BACKUPS)
-def test_the_password_of_a_backup_is_in_the_file_that_it_is_read_from_only(
+def test_backup_password_is_only_in_its_file(
     watch: Watch, loaded: Target, on_target: list[str], credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path, name: str,
 ) -> None:  # fmt: skip
-    """Right and wrong: neither is in what is printed, in a backup, or on the server that a drill restores to."""
+    """Right or wrong, it is not in the output, a backup, or on the server of a drill."""
     del loaded
     for variable, value in credentials.items():
         monkeypatch.setenv(variable, value)
@@ -545,12 +545,12 @@ def test_the_password_of_a_backup_is_in_the_file_that_it_is_read_from_only(
     codes: dict[Path, set[int]] = {wrong: set(), right: set()}
     for number, (password, flags) in enumerate(product((wrong, right), LOUD)):
         if name == "backup":
-            # In a folder, two backups of one second would have one name.
+            # In a folder, two backups of the same second would have the same name.
             calls[name][0] = tmp_path / f"{number}{SUFFIX}"
         done = watch.run(name, *calls[name], "--password-file", password, *flags, cores=cores)
         codes[password].add(done.code)
     assert codes[right] == {ExitCode.OK}
-    # Only a drill reads nothing that another password encrypted.
+    # Only a drill reads nothing that was encrypted with another password.
     assert (ExitCode.OK in codes[wrong]) == (name == "drill")
 
 
@@ -559,8 +559,8 @@ def test_the_password_of_a_backup_is_in_the_file_that_it_is_read_from_only(
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 @pytest.mark.usefixtures("in_environment")
-def test_the_password_of_the_embedded_server_is_in_no_list_of_processes(process: Process) -> None:
-    """Neither in the arguments nor in the environment of the child; a log-in with it is wanted."""
+def test_embedded_servers_password_is_not_in_the_process_list(process: Process) -> None:
+    """Neither in the arguments nor in the environment of the child; a log-in requires it."""
     serving = process("serve", "--memory", "--port", "0", "--json")
     assert serving.stdout is not None
     json.loads(serving.stdout.readline())
@@ -576,7 +576,7 @@ def test_the_password_of_the_embedded_server_is_in_no_list_of_processes(process:
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process has started, and theirs."""
+    """Return the child processes of a process, recursively."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:

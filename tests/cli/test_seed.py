@@ -1,4 +1,4 @@
-"""The command ``seed``: the log-ins that it prints."""
+"""The command ``seed``: printing log-ins."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.support.server import databases, get
 
 @TOKEN_MODEL
 def test_seed_prints_the_log_ins(run_here: Command, server: Server, target: Target, given: tuple[Path, Path]) -> None:
-    """As a table, as JSON and as an environment file; the users are in the database."""
+    """As a table, as JSON and as an environment file; the users exist in the database."""
     call = ("seed", "--snapsets", given[1], "--users", "2")
     done = run_here(*call, "--json", "--env-file", "users.env")
     assert (done.code, done.stderr) == (ExitCode.OK, "")
@@ -29,7 +29,7 @@ def test_seed_prints_the_log_ins(run_here: Command, server: Server, target: Targ
 
 @TOKEN_MODEL
 def test_seed_never_overwrites_an_environment_file(run_here: Command, given: tuple[Path, Path]) -> None:
-    """A file that exists stays."""
+    """An existing file is kept."""
     Path("users.env").write_text("mine")
     done = run_here("seed", "--snapsets", given[1], "--users", "1", "--env-file", "users.env")
     assert (done.code, Path("users.env").read_text()) == (ExitCode.FILE, "mine")

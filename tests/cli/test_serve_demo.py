@@ -1,4 +1,4 @@
-"""Commands that bring the embedded server: ``serve`` and ``demo``, as the processes that people run."""
+"""Commands with the embedded server: ``serve`` and ``demo``, as processes."""
 
 import json
 import re
@@ -33,13 +33,13 @@ def url_of(serving: subprocess.Popen[str]) -> str:
 
 
 def url_told(stderr: str) -> str:
-    """Return the URL of its server that ``demo`` tells."""
+    """Return the URL of the server in ``demo``'s output."""
     [line] = [line for line in stderr.splitlines() if line.startswith("server ")]
     return next(word.rstrip(",") for word in line.split() if word.startswith("http://"))
 
 
 def answers(url: str) -> bool:
-    """Tell whether a server is there."""
+    """Return whether a server answers."""
     try:
         return Server(Address(url), QUICK).welcome().product == "PouchDB Server"
     except UnreachableError:
@@ -48,14 +48,14 @@ def answers(url: str) -> bool:
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    """A port that something else listens on."""
+    """A port in use by something else."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_serve_runs_until_it_is_ended(process: Process, tmp_path: Path, number: signal.Signals) -> None:
-    """It prints its URL, answers there, and ends on Ctrl-C, SIGTERM and SIGHUP, with its Node.js process and code 0."""
+def test_serve_runs_until_stopped(process: Process, tmp_path: Path, number: signal.Signals) -> None:
+    """It prints its URL, answers, and stops on Ctrl-C, SIGTERM and SIGHUP, with its Node.js process and code 0."""
     serving = process("serve", "--port", "0", "--memory")
     url = url_of(serving)
     assert answers(url)
@@ -68,8 +68,8 @@ def test_serve_runs_until_it_is_ended(process: Process, tmp_path: Path, number: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_serve_tells_its_url_to_machines(process: Process) -> None:
-    """With ``--json`` the first and only line of stdout is an object with the URL, there as soon as it answers."""
+def test_serve_json_prints_its_url(process: Process) -> None:
+    """With ``--json``, the only line on stdout is an object with the URL, printed as soon as it answers."""
     serving = process("serve", "--port", "0", "--memory", "--json")
     assert serving.stdout is not None
     told = json.loads(serving.stdout.readline())
@@ -81,8 +81,8 @@ def test_serve_tells_its_url_to_machines(process: Process) -> None:
 
 
 @THOROUGH
-def test_what_is_served_from_a_folder_stays(process: Process, tmp_path: Path) -> None:
-    """Databases are there again the next time, in the folder of ``--data``, which is ``couchdb-data`` by default."""
+def test_served_folder_is_persistent(process: Process, tmp_path: Path) -> None:
+    """The databases in the folder of ``--data``, by default ``couchdb-data``, still exist the next time."""
     for options, is_new in (((), True), (("--data", tmp_path / "couchdb-data"), False)):
         serving = process("serve", "--port", "0", *options)
         assert Server(Address(url_of(serving)), QUICK).database("cards").create() is is_new
@@ -91,8 +91,8 @@ def test_what_is_served_from_a_folder_stays(process: Process, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["couchdb-data"]
 
 
-def test_a_port_in_use_is_an_error(command: Command, taken_port: int) -> None:
-    """The one line names the port."""
+def test_port_in_use_is_an_error(command: Command, taken_port: int) -> None:
+    """The error names the port."""
     completed = command("serve", "--port", taken_port, "--memory", "--json")
     assert completed.code == ExitCode.EMBEDDED
     [line] = completed.stderr.splitlines()
@@ -111,7 +111,7 @@ def test_a_port_in_use_is_an_error(command: Command, taken_port: int) -> None:
         ((), {"COUCHDB_PASSWORD": PASSWORD}, "COUCHDB_PASSWORD: is set without a user"),
     ],
 )
-def test_what_contradicts_itself_is_not_served(
+def test_conflicting_serve_options_are_rejected(
     here: Command,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -119,7 +119,7 @@ def test_what_contradicts_itself_is_not_served(
     environment: dict[str, str],
     says: str,
 ) -> None:
-    """Options that cannot be combined and an admin without a password are refused before anything starts."""
+    """So is an admin without a password; nothing starts."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     completed = here("serve", *arguments, "--quiet")
@@ -131,8 +131,8 @@ def test_what_contradicts_itself_is_not_served(
 
 
 @pytest.mark.parametrize("way", ["password", "option and password file"])
-def test_with_credentials_set_it_wants_them(process: Process, tmp_path: Path, way: str) -> None:
-    """Everything but the greeting asks for the user and the password that were set when the server was started."""
+def test_serve_with_credentials_requires_them(process: Process, tmp_path: Path, way: str) -> None:
+    """Everything but the greeting requires the user and password given at the start."""
     secret = tmp_path / "password"
     secret.write_text(f"{PASSWORD}\n", "utf-8")
     options, environment = {
@@ -150,8 +150,8 @@ def test_with_credentials_set_it_wants_them(process: Process, tmp_path: Path, wa
     assert PASSWORD not in stderr
 
 
-def test_a_server_that_ends_by_itself_is_an_error(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When Node.js is gone, ``serve`` does not go on as if it were there."""
+def test_server_that_exits_is_an_error(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If Node.js exits, ``serve`` fails."""
     wait = EmbeddedServer.wait
 
     def kill_first(server: EmbeddedServer) -> int:
@@ -165,8 +165,8 @@ def test_a_server_that_ends_by_itself_is_an_error(here: Command, monkeypatch: py
     assert "the server ended by itself (start it again)" in completed.stderr
 
 
-def test_the_demo_shows_the_main_job(command: Command, tmp_path: Path, model_name: str) -> None:
-    """The files and a report are there, encoded cards work; server and databases are gone afterwards."""
+def test_demo_runs_the_main_job(command: Command, tmp_path: Path, model_name: str) -> None:
+    """There are files and a report, and encoded cards work; server and databases are gone afterwards."""
     (tmp_path / "temporary").mkdir()
     completed = command("demo", "--cards", "23", "--model", model_name, env={"TMPDIR": str(tmp_path / "temporary")})
     assert completed.code == ExitCode.OK
@@ -192,8 +192,8 @@ def test_the_demo_shows_the_main_job(command: Command, tmp_path: Path, model_nam
 
 
 @THOROUGH
-def test_the_demo_tells_machines_what_it_did(command: Command, tmp_path: Path) -> None:
-    """With ``--json`` both loads are told in full; the environment's own target has no part in it."""
+def test_demo_json(command: Command, tmp_path: Path) -> None:
+    """Both loads are in the JSON; a target in the environment is ignored."""
     completed = command(
         *("demo", "--cards", "23", "--out", tmp_path / "here", "--json"),
         env={**LOGIN, "COUCHDB_URL": "http://nohost.invalid"},
@@ -208,8 +208,8 @@ def test_the_demo_tells_machines_what_it_did(command: Command, tmp_path: Path) -
 
 
 @THOROUGH
-def test_the_demo_can_leave_its_server_running(process: Process, command: Command) -> None:
-    """With ``--serve`` the server answers until Ctrl-C, and the commands to try work on it."""
+def test_demo_can_leave_its_server_running(process: Process, command: Command) -> None:
+    """With ``--serve``, the server answers until Ctrl-C, and the suggested commands work."""
     running = process("demo", "--cards", "6", "--serve")
     assert running.stderr is not None
     assert running.stdout is not None
@@ -228,7 +228,7 @@ def test_the_demo_can_leave_its_server_running(process: Process, command: Comman
 
 
 def test_serve_seed_is_one_command_for_ci(process: Process, model_name: str) -> None:
-    """When the one line of JSON comes, the data is there, and the line says how to get at it."""
+    """When the line of JSON is printed, the data is loaded; the line says how to reach it."""
     running = process("serve", "--memory", "--port", "0", "--seed", "--users", "2", "--model", model_name, "--json")
     assert running.stdout is not None
     told = json.loads(running.stdout.readline())
@@ -242,15 +242,15 @@ def test_serve_seed_is_one_command_for_ci(process: Process, model_name: str) -> 
     assert running.returncode == ExitCode.OK
 
 
-def test_seeding_options_need_seed(here: Command) -> None:
-    """``--users`` alone would do nothing."""
+def test_seed_options_require_seed(here: Command) -> None:
+    """``--users`` alone would have no effect."""
     done = here("serve", "--memory", "--users", "2")
     assert (done.code, "add --seed" in done.stderr) == (ExitCode.USAGE, True)
 
 
 @THOROUGH
-def test_ctrl_c_ends_the_demo_and_its_server(process: Process, tmp_path: Path) -> None:
-    """An interrupted demo ends with code 130 and takes its server with it."""
+def test_ctrl_c_stops_the_demo_and_its_server(process: Process, tmp_path: Path) -> None:
+    """An interrupted demo ends with code 130 and stops its server."""
     running = process("demo", "--cards", "5000")
     assert running.stderr is not None
     said = iter(running.stderr.readline, "")
@@ -261,8 +261,8 @@ def test_ctrl_c_ends_the_demo_and_its_server(process: Process, tmp_path: Path) -
     assert not answers(url)
 
 
-def test_the_demo_needs_a_card_for_each_snapset(here: Command) -> None:
-    """Fewer cards than snapsets are refused."""
+def test_demo_needs_a_card_for_each_snapset(here: Command) -> None:
+    """Fewer cards than snapsets are rejected."""
     completed = here("demo", "--cards", "4")
     assert completed.code == ExitCode.USAGE
     assert "4 is not in the range" in completed.stderr

@@ -1,4 +1,4 @@
-"""The command ``snapsets``: what snapsets do in words, and how they differ."""
+"""The command ``snapsets``: snapsets in words, and their differences."""
 
 import json
 
@@ -27,8 +27,8 @@ WORDS = {
 
 
 @pytest.mark.parametrize("model", WORDS)
-def test_show_says_in_words_what_a_snapset_sets(here: Command, model: str) -> None:
-    """Steps, factors and switches are what a person would call them, in the terms of the model."""
+def test_show_describes_a_snapset_in_words(here: Command, model: str) -> None:
+    """Steps, factors and switches are described in plain words, for each model."""
     done = here("snapsets", "show", "snapset_4d", "--model", model)
     title, *words = done.stdout.splitlines()
     assert done.code == ExitCode.OK
@@ -37,8 +37,8 @@ def test_show_says_in_words_what_a_snapset_sets(here: Command, model: str) -> No
 
 
 @pytest.mark.parametrize(("model", "count"), [("gpii-token", 11), ("gpii-key", 12)])
-def test_list_has_every_snapset_of_the_model(here: Command, model: str, count: int) -> None:
-    """Display scaling is 125, 150 and 175 % in both, though one counts steps and the other has a factor."""
+def test_list_shows_every_snapset_of_the_model(here: Command, model: str, count: int) -> None:
+    """Display scaling is 125, 150 and 175 % in both, although one uses steps and the other a factor."""
     data = here("snapsets", "list", "--model", model, "--json").data
     assert (data["model"], len(data["snapsets"])) == (model, count)
     sets = {each["name"]: [*each["sets"].values()] for each in data["snapsets"]}
@@ -46,8 +46,8 @@ def test_list_has_every_snapset_of_the_model(here: Command, model: str, count: i
         assert sets[name][0] == f"display scaling {percent} %"
 
 
-def test_diff_compares_two(here: Command) -> None:
-    """What only the first does, and what only the second does."""
+def test_diff_compares_two_snapsets(here: Command) -> None:
+    """What only the first sets, and what only the second sets."""
     done = here("snapsets", "diff", "snapset_1a", "snapset_1b")
     assert done.stdout.splitlines() == [
         "snapset_1a, snapset_1b",
@@ -66,8 +66,8 @@ def test_diff_compares_two(here: Command) -> None:
         (["show", "snapset_5"], ExitCode.INPUT, "only for model gpii-key"),
     ],
 )
-def test_a_wrong_call_says_what_is_wrong(here: Command, arguments: list[str], code: ExitCode, says: str) -> None:
-    """An unknown name suggests similar ones."""
+def test_unknown_snapset_is_an_error(here: Command, arguments: list[str], code: ExitCode, says: str) -> None:
+    """Similar names are suggested."""
     done = here("snapsets", *arguments)
     assert (done.code, done.stdout) == (code, "")
     assert says in done.stderr
@@ -76,7 +76,7 @@ def test_a_wrong_call_says_what_is_wrong(here: Command, arguments: list[str], co
 def test_diff_compares_the_folder_with_a_target(
     server: Server, target: Target, snapsets: Snapsets, run_here: Command
 ) -> None:
-    """A snapset that somebody changed or deleted on the target, in words; nothing after a load."""
+    """A snapset changed or deleted on the target, in words; no difference after a load."""
     load(server, target, all_sources(target, [], snapsets))
     assert run_here("snapsets", "diff").stdout == "no differences\n"
     place = preferences_of(target.model.name, "snapset_4b")

@@ -1,4 +1,4 @@
-"""What commands look like on a terminal: colour, the next step, help without broken words, tables."""
+"""Output on a terminal: colour, the next step, help without broken words, tables."""
 
 import os
 import pty
@@ -31,7 +31,7 @@ OnTerminal = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def on_terminal(tmp_path: Path) -> OnTerminal:
-    """Run a command whose stderr is a terminal; returns its exit code and what the terminal shows."""
+    """Run a command with a terminal as stderr; return its exit code and what the terminal shows."""
 
     def run(*arguments: object, env: dict[str, str] | None = None) -> tuple[int, str]:
         leader, follower = pty.openpty()
@@ -56,7 +56,7 @@ def on_terminal(tmp_path: Path) -> OnTerminal:
 
 
 def test_labels_are_coloured_on_a_terminal(on_terminal: OnTerminal) -> None:
-    """An error's label is red, and only its label."""
+    """The label of an error is red, and nothing else."""
     code, shown = on_terminal("validate", "nowhere.toml")
     assert code == ExitCode.FILE
     assert shown.startswith("\x1b[31m\x1b[1merror:\x1b[0m nowhere.toml: ")
@@ -65,20 +65,20 @@ def test_labels_are_coloured_on_a_terminal(on_terminal: OnTerminal) -> None:
 @pytest.mark.parametrize(
     ("options", "env"), [(("--no-color",), {}), ((), {"NO_COLOR": "1"}), ((), {"TERM": "dumb"}), (("--json",), {})]
 )
-def test_colour_can_be_switched_off(on_terminal: OnTerminal, options: tuple[str, ...], env: dict[str, str]) -> None:
-    """By the option, and as https://no-color.org says; JSON on stdout does not change stderr."""
+def test_colour_can_be_turned_off(on_terminal: OnTerminal, options: tuple[str, ...], env: dict[str, str]) -> None:
+    """By the option, and as https://no-color.org says; JSON on stdout does not affect stderr."""
     _, shown = on_terminal("validate", "nowhere.toml", *options, env=env)
     assert ("\x1b" in shown) == (options == ("--json",))
     assert "nowhere.toml" in shown
 
 
 def test_pipes_get_no_colour(command: Command) -> None:
-    """What is read by a program holds no escape codes."""
+    """Output for programs has no escape codes."""
     assert "\x1b" not in command("validate", "nowhere.toml").stderr
 
 
-def test_a_command_ends_with_the_next_step(on_terminal: OnTerminal, tmp_path: Path) -> None:
-    """On a terminal, one line says what to type next; not with --quiet or --json, and not after an error."""
+def test_command_ends_with_the_next_step(on_terminal: OnTerminal, tmp_path: Path) -> None:
+    """On a terminal, one line says what to type next; not with --quiet or --json, or after an error."""
     call = ("generate", "spring", "--cards", "3")
     code, shown = on_terminal(*call, "--no-color")
     assert code == ExitCode.OK
@@ -106,12 +106,12 @@ def test_a_command_ends_with_the_next_step(on_terminal: OnTerminal, tmp_path: Pa
     ],
 )
 def test_lines_end_between_words(line: str, width: int, lines: list[str]) -> None:
-    """No word is broken; a command that is continued can be copied as it is."""
+    """No word is broken; a continued command can be copied."""
     assert wrapped(line, width) == lines
 
 
-def test_a_long_next_step_has_its_command_alone() -> None:
-    """The words come first, then the command on a line of its own; what fits stays one line."""
+def test_long_next_step_has_its_command_on_a_separate_line() -> None:
+    """The words come first, then the command; what fits stays one line."""
     text = "send spring.xlsx to the vendor, then dataloader reconcile spring.batch.jsonl RETURNED"
     assert next_lines(text, "next:", 100) == [f"next: {text}"]
     assert next_lines(text, "next:", 60) == [
@@ -120,15 +120,15 @@ def test_a_long_next_step_has_its_command_alone() -> None:
     ]
 
 
-def test_what_is_piped_has_no_line_ends_added(command: Command) -> None:
-    """A program reads one line for each thing, however long."""
+def test_piped_output_is_not_wrapped(command: Command) -> None:
+    """Programs read one line for each message, however long."""
     name = "nowhere-" * 20
     [line] = command("validate", f"{name}.toml").stderr.splitlines()
     assert name in line
 
 
 def test_a_progress_bar_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also with a million documents the time that is left is in sight."""
+    """Even with a million documents, the remaining time is visible."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr("dataloader.cli._progress.BAR_DELAY", 0)
     monkeypatch.setenv("COLUMNS", "80")
@@ -143,7 +143,7 @@ def test_a_progress_bar_fits_80_columns(capsys: pytest.CaptureFixture[str], monk
 
 
 def test_every_command_has_a_next_step() -> None:
-    """Those that do not say it themselves are in the table."""
+    """Those without their own are in the table."""
     own = {"generate", "reconcile", "init", "demo", "serve"}
     assert set(FOLLOWING) | own >= {*COMMANDS}
     assert {re.split(r"[ {]", text.partition("dataloader ")[2])[0] for text in FOLLOWING.values()} <= {*COMMANDS}
@@ -154,7 +154,7 @@ def test_every_command_has_a_next_step() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_never_breaks_a_word(name: str) -> None:
-    """No line of help ends within an option or a file's name, at any width."""
+    """No line of help ends within an option or file name, at any width."""
     command = commands()[name]
     for width in (60, 80, 100):
         context = click.Context(command, info_name=name, terminal_width=width)
@@ -166,7 +166,7 @@ def test_help_never_breaks_a_word(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_groups_the_options(name: str) -> None:
-    """A command's own options come first, then those of the target, the connection and the output."""
+    """A command's own options come first, then those for the target, the connection and the output."""
     command = commands()[name]
     assert isinstance(command, OurCommand)
     shown = help_text(command, name)
@@ -183,7 +183,7 @@ def test_help_groups_the_options(name: str) -> None:
 
 
 def test_tables_align_and_wrap_between_words() -> None:
-    """Numbers stand to the right; a long last column goes on in the next line, below its beginning."""
+    """Numbers are right-aligned; a long last column continues in the next line, at its start."""
     rows = [("spring", 1200, "a note " * 12), ("a", 3, "short")]
     lines = table(rows, ("batch", "cards", "note"))
     assert lines[0] == "batch   cards  note"
@@ -200,7 +200,7 @@ def test_tables_align_and_wrap_between_words() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_are_printed(command: Command, shell: str) -> None:
-    """Each shell gets its script by the variable that docs/completion.md names."""
+    """Each shell gets its script by the variable named in docs/completion.md."""
     done = command(env={"_DATALOADER_COMPLETE": f"{shell}_source"})
     assert done.code == ExitCode.OK
     assert "_DATALOADER_COMPLETE" in done.stdout
@@ -216,8 +216,8 @@ def test_completion_scripts_are_printed(command: Command, shell: str) -> None:
         (["dataloader", "load", "--dry"], "--dry-run"),
     ],
 )
-def test_the_shell_completes(command: Command, tmp_path: Path, words: list[str], finds: str) -> None:
-    """Commands, options, targets of the target file and snapsets are completed."""
+def test_shell_completes_names(command: Command, tmp_path: Path, words: list[str], finds: str) -> None:
+    """Commands, options, targets of the target file and snapsets."""
     (tmp_path / "dataloader.toml").write_text(
         '[target.production]\nurl = "http://127.0.0.1:1"\nenvironment = "production"\n'
     )
@@ -229,13 +229,13 @@ def test_the_shell_completes(command: Command, tmp_path: Path, words: list[str],
     assert finds in [line.partition(",")[2] for line in command(env=env).stdout.splitlines()]
 
 
-def test_the_shell_completes_files(command: Command, tmp_path: Path) -> None:
-    """Where a file is wanted, the shell completes files itself."""
+def test_shell_completes_files(command: Command, tmp_path: Path) -> None:
+    """If a file is expected, the shell completes file names itself."""
     generate("spring", {"empty": 1}, tmp_path)
     env = {"_DATALOADER_COMPLETE": "bash_complete", "COMP_WORDS": "dataloader load spr", "COMP_CWORD": "2"}
     assert command(env=env).stdout.splitlines() == ["file,spr"]
 
 
-def test_the_command_line_is_a_group_of_ours() -> None:
-    """The help of the group does not break words either."""
+def test_group_help_never_breaks_a_word() -> None:
+    """The help of the command group is formatted like that of commands."""
     assert cli.context_class is OurCommand.context_class
