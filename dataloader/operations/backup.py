@@ -1,7 +1,7 @@
-"""Backups: every document of a target's databases, with all leaves, in one file.
+"""Back up every document of a target's databases, with all leaves, to one file.
 
-The changes feed says which documents there are and which leaves they have; the documents are fetched while it is read,
-and read again where it says so, until it has no more to say. What a document's leaves are is checked against the feed.
+The changes feed lists the documents and their leaves. Documents are fetched while it is read, and again if they are
+listed again, up to the end of the feed. The leaves of each document are compared with the feed.
 """
 
 import time
@@ -39,27 +39,27 @@ from dataloader.replication import chunks, in_parallel
 from dataloader.target import MARKER, Target, guard, most_protected
 
 PAGE_ROWS = 10_000
-"""Rows of the changes feed a request."""
+"""Rows of the changes feed per request."""
 FIRST_ROWS = 1_000
 """Rows of the first request."""
 FETCHED = 500
-"""Documents a request."""
+"""Documents per request."""
 _ROUNDS = 6
-"""How often a document is fetched whose leaves are not those that the feed names: a copy may lag behind."""
+"""How often to fetch a document whose leaves differ from the feed: a copy may lag behind."""
 _WAIT = 0.2
-"""Seconds before the first of these, doubled each time."""
+"""Seconds before the first retry of that; doubles each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupResult:
-    """What a backup came to."""
+    """The result of a backup."""
 
     path: Path
     header: Header
     size: int
-    """Bytes of the file."""
+    """Size of the file in bytes."""
     not_kept: tuple[str, ...]
-    """What the server has no way to tell, and the backup does not hold."""
+    """Settings that the server does not have, so the backup does not contain them."""
     nodes_away: tuple[str, ...]
     resumed: bool
     """Whether an interrupted backup was continued."""
@@ -67,7 +67,7 @@ class BackupResult:
 
 
 def backup_path(where: Path, target: Target, *, incremental: bool) -> Path:
-    """Return the file to write: ``where`` itself, or a new name in it where it is a folder."""
+    """Return the file to write: ``where`` itself, or a new name in it if it is a folder."""
     if not where.is_dir():
         return where
     stamp = now().replace("-", "").replace(":", "").partition(".")[0]
@@ -92,16 +92,16 @@ def back_up(
     Args:
         server: the target's server.
         target: the target.
-        where: the new file, or a folder for it. An interrupted backup to the same place is continued.
+        where: the new file, or a folder for it. An interrupted backup to the same file is continued.
         password: encrypts the file, if given.
-        base: an earlier backup; only what has changed since is written.
-        on_progress: told of each batch of documents.
+        base: an earlier backup; only changes since then are written.
+        on_progress: called after each batch of documents.
 
     Raises:
         FileError: the file exists, or can't be written.
-        InputError: the base is a backup of something else.
+        InputError: the base is a backup of another target.
         ProtocolError: a database does not exist.
-        ProtectedError: a database holds data of a more protected environment than the target is said to be.
+        ProtectedError: a database belongs to a more protected environment than the target.
         DataloaderError: the server failed after all retries, or refused; running it again continues.
     """
     start = time.monotonic()
@@ -147,7 +147,7 @@ def back_up(
             header = _complete(header, server, target, base, min(moments))
             with new_files(path) as (stream,):
                 finish(stream, header, body, lock)
-    # Read back, so that the digest is the one in the file.
+    # Read back, so that the digest is that of the file.
     written = Backup(path, password)
     return BackupResult(
         path,
@@ -181,7 +181,7 @@ def _check_base(base: Backup, target: Target, identities: dict[str, str]) -> Non
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what a backup left that was killed while it gave the file its name."""
+    """Remove the leftovers of a backup that was killed while renaming its file."""
     for each in path.parent.iterdir():
         if each.name.startswith(f".{path.name}.") and each.is_file():
             each.unlink()
@@ -192,7 +192,7 @@ class _Page(NamedTuple):
 
     sequence: str
     moment: str
-    """A time before it was asked for."""
+    """A time before it was requested."""
     end: bool
 
 
@@ -205,10 +205,10 @@ class _Reading:
         self._on_progress = on_progress
 
     def read(self, name: str, since: str, total: int, *, last: bool) -> tuple[str, str]:
-        """Read the changes feed to its end, and the documents.
+        """Read the changes feed to its end, including the documents.
 
         Returns:
-            The sequence, and the time at which that was the database's.
+            The sequence, and the time at which the database had it.
         """
         done = 0
         page = _Page(since, now(), end=False)
@@ -225,15 +225,15 @@ class _Reading:
         return page.sequence, page.moment
 
     def _requests(self, since: str) -> Iterator[list[Change] | _Page]:
-        """Yield what to fetch, a page after the other; the next page is read while the documents of one are."""
+        """Yield what to fetch, page by page; the next page is read while documents are fetched."""
         reader = ThreadPoolExecutor(1, thread_name_prefix="dataloader-changes")
         try:
-            # The documents of a short first page are on their way soon.
+            # After a short first page, fetching documents starts early.
             limit = min(FIRST_ROWS, PAGE_ROWS)
             waiting = reader.submit(self._page, since, limit)
             while True:
                 moment, changes = waiting.result()
-                # A server that does not say how many follow has sent all if the page is not full.
+                # If the server does not say how many rows follow, a page that is not full is the last.
                 end = changes.pending == 0 or (changes.pending is None and len(changes.rows) < limit)
                 if not end:
                     if changes.last_seq == since:
@@ -252,13 +252,13 @@ class _Reading:
             reader.shutdown(wait=False, cancel_futures=True)
 
     def _page(self, since: str, limit: int) -> tuple[str, Changes]:
-        # The time is one before the request, so that nothing that happened until then is missing.
+        # A time before the request, so that nothing that happened until then is missing.
         return now(), self._database.changes(since, limit)
 
     def _fetch(self, request: list[Change] | _Page) -> dict[str, list[RawLeaf]] | _Page:
         if isinstance(request, _Page):
             return request
-        # In a cluster, one page may name a document twice; what it named last counts.
+        # In a cluster, a page may list a document twice; the last entry counts.
         wanted = {change.id: change.leaves for change in request}
         found = self._database.raw_leaves(list(wanted))
         for attempt in range(_ROUNDS):
@@ -278,7 +278,7 @@ class _Reading:
 
 
 def _lacking(revs: Sequence[str], leaves: Sequence[RawLeaf]) -> list[str]:
-    """Return the revisions that the feed named and that no leaf is, or has grown from."""
+    """Return listed revisions that are neither a leaf nor an ancestor of one."""
     return [rev for rev in revs if not any(rev in leaf.ancestors or _has_forgotten(leaf, rev) for leaf in leaves)]
 
 
@@ -314,7 +314,7 @@ def _write_body(
 
 
 def read_section(database: Database, info: dict[str, Any]) -> Section:
-    """Read what a database has besides documents."""
+    """Read the settings of a database."""
     cluster = info.get("cluster", {})
     settings = {name: int(cluster[name]) for name in ("q", "n") if name in cluster}
     limit = database.revs_limit()
@@ -332,7 +332,7 @@ def read_section(database: Database, info: dict[str, Any]) -> Section:
 
 
 def not_kept(section: Section) -> list[str]:
-    """Return what a server had no way to tell of a database; PouchDB Server has none of these."""
+    """Return the settings that a server does not have; PouchDB Server has none."""
     lacks = [name for name in ("q", "n", "revs_limit") if name not in section.settings]
     return lacks + (["_security"] if section.security is None else [])
 

@@ -1,8 +1,8 @@
-"""The backups in a folder: what there is, and which of them to keep.
+"""List the backups in a folder, and decide which to keep.
 
 The rules are those of restic (https://restic.readthedocs.io/en/stable/060_forget.html): ``keep_daily=7`` keeps the
-newest backup of each of the last seven days that have one. An incremental backup needs the backups that it continues,
-so these are kept with it.
+newest backup of each of the last seven days that have one. The backups that an incremental backup continues are kept
+with it.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +17,12 @@ from dataloader.common import DataloaderError, FileError, UsageError, now
 from dataloader.target import Target
 
 VERIFIED_SUFFIX = ".verified.json"
-"""Beside a backup: when a drill restored it."""
+"""The suffix of a note next to a backup: when a drill restored it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a drill found of a backup."""
+    """The result of a drill with a backup."""
 
     digest: str
     time: str
@@ -43,18 +43,18 @@ class StoredBackup:
 
     @property
     def created(self) -> datetime:
-        """When its content was the databases'."""
+        """When its content was read."""
         return datetime.fromisoformat(self.header.created)
 
     @property
     def source(self) -> tuple[str, str]:
-        """What it is a backup of: the prefix and the model."""
+        """The target that it is a backup of: the prefix and the model."""
         return self.header.prefix, self.header.model
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file in a folder of backups that is none, is damaged, or is encrypted with another password."""
+    """A file in a folder of backups that is not a backup, is damaged, or is encrypted with another password."""
 
     path: Path
     reason: str
@@ -82,7 +82,7 @@ def read_backups(folder: Path, password: str | None = None) -> tuple[list[Stored
 
 
 def newest_of(backups: Sequence[StoredBackup], target: Target) -> StoredBackup | None:
-    """Return the newest backup of a target, None where there is none."""
+    """Return the newest backup of a target, None if there is none."""
     mine = [each for each in backups if each.source == (target.prefix, target.model.name)]
     return mine[-1] if mine else None
 
@@ -96,12 +96,12 @@ def _verified(path: Path, header: Header) -> Verified | None:
 
 
 def verified_path(path: Path) -> Path:
-    """Return where it is noted that a drill restored a backup."""
+    """Return the path of the note about the last drill with a backup."""
     return path.with_name(path.name + VERIFIED_SUFFIX)
 
 
 def note_verified(backup: Backup, seconds: float) -> None:
-    """Note beside a backup that a drill restored it.
+    """Write a note that a drill restored a backup.
 
     Raises:
         FileError: the note can't be written.
@@ -139,14 +139,14 @@ _BUCKETS: dict[str, Callable[[datetime], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A backup, and why it is kept; no reason means that it goes."""
+    """A backup, and the reasons to keep it; without a reason it is deleted."""
 
     backup: StoredBackup
     reasons: tuple[str, ...]
 
 
 def choose_kept(backups: Sequence[StoredBackup], rules: KeepRules) -> list[Kept]:
-    """Apply rules to backups, those of each target by themselves.
+    """Apply rules to backups, separately for each target.
 
     Args:
         backups: the backups.
@@ -198,10 +198,10 @@ def prune(kept: Sequence[Kept]) -> list[StoredBackup]:
     """Delete the backups that no rule keeps; return them.
 
     Raises:
-        FileError: one can't be deleted; those before it are gone.
+        FileError: a backup can't be deleted; the earlier ones are already gone.
     """
     gone = [each.backup for each in kept if not each.reasons]
-    # An incremental backup goes before what it continues.
+    # Delete an incremental backup before the ones that it continues.
     for backup in reversed(gone):
         try:
             backup.path.unlink(missing_ok=True)

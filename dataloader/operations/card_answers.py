@@ -1,9 +1,8 @@
-"""The answers that the real servers would get for cards, read for many cards at once.
+"""Read the answers that the real servers would get, for many cards at once.
 
-The servers ask a view by key and have CouchDB bring the document that the row leads to (``include_docs``). CouchDB
-answers that slowly: about 1,500 rows a second, where it reads 43,000 rows of a view and 21,000 documents by range.
-So ranges are read, and the documents joined to their rows here. Where the join is not plain, and for a sample of
-the cards, the servers' own question is asked.
+The servers query a view by key with the linked document (``include_docs``). CouchDB is slow at that: about 1,500 rows a
+second, compared with 43,000 rows of a view or 21,000 documents by range. So ranges are read, and documents are joined
+to their rows here. If the join is ambiguous, and for a sample of the cards, the servers' own query is used.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,31 +18,31 @@ from dataloader.replication import chunks
 from dataloader.target import Target
 
 SPARSE = 3
-"""How many times as many rows as cards a range may hold; beyond, reading by keys is quicker."""
+"""How many times more rows than cards a range may have; beyond that, reading by keys is faster."""
 FEW = 50
-"""Rows that a range may always hold, however few the cards are."""
+"""Rows that a range may always have, however few cards there are."""
 
 Row: TypeAlias = dict[str, Any]
-"""A row of a view; a document that is asked for by itself makes a row ``{"doc": …}``."""
+"""A row of a view; a document requested by its ID makes a row ``{"doc": …}``."""
 Found = TypeVar("Found")
 
 
 class CardReader:
-    """Reads what the servers would be told of cards; may be used from several threads."""
+    """Reads what the servers would get for cards; thread-safe."""
 
     def __init__(self, server: Server, target: Target, brought: frozenset[str] = frozenset()) -> None:
         self._model = target.model
         self._brought = brought
         self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
-        # Ranges that turned out to hold mostly other things; in a batch, UUIDs are spread evenly.
+        # Ranges that turned out to contain mostly other rows; the UUIDs of a batch are evenly distributed.
         self._sparse: set[str] = set()
 
     def read(self, entries: Sequence[Entry], exactly: Collection[str] = ()) -> Iterator[CardAnswers]:
-        """Yield what the servers would be told of each card.
+        """Yield what the servers would get for each card.
 
         Args:
             entries: the cards.
-            exactly: the UUIDs of those to ask for with the servers' own requests, one by one.
+            exactly: the UUIDs of cards to check with the servers' own requests, one by one.
 
         Raises:
             VerifyError: a database or a view does not exist.
@@ -57,7 +56,7 @@ class CardReader:
         yield from answers
 
     def _rows(self, lookup: Lookup, entries: Sequence[Entry], exactly: Collection[str]) -> dict[str, list[Row]]:
-        """Return the rows of a lookup by key; cards without any are not among them."""
+        """Return the rows of a lookup by key; cards without rows are omitted."""
         database = self._databases[lookup.database]
         others = sorted(entry.key for entry in entries if entry.key not in exactly)
         with _loaded(database, lookup.view):
@@ -71,7 +70,7 @@ class CardReader:
         if lookup.view is None:
             kind = self._model.kind(lookup.kinds["doc"])
             documents = self._documents(database, kind, keys)
-            # In a cluster the copy that was read may be behind the others. Most of them are asked here.
+            # In a cluster, the copy that was read may lag behind. This reads a majority of the copies.
             absent = [key for key in keys if key not in documents]
             documents |= _live(database, kind, absent)
             return {key: [{"doc": document}] for key, document in documents.items()}
@@ -107,7 +106,7 @@ class CardReader:
         return {wanted[document["_id"]]: document for document in found if document["_id"] in wanted}
 
     def _by_range(self, name: str, read: Callable[[int], list[Found] | None], cards: int) -> list[Found] | None:
-        """Read a range; None where it holds much more than what is wanted."""
+        """Read a range; None if it contains much more than needed."""
         if name in self._sparse:
             return None
         found = read(SPARSE * cards + FEW)
@@ -116,7 +115,7 @@ class CardReader:
         return found
 
     def _join(self, lookup: Lookup, database: Database, rows: dict[str, list[Row]]) -> None:
-        """Put into rows the documents that they lead to, as ``include_docs`` does."""
+        """Add linked documents to rows, as ``include_docs`` does."""
         if not rows:
             return
         kind = self._model.kind(lookup.kinds["doc"])
@@ -132,12 +131,12 @@ class CardReader:
         for some in chunks(odd):
             for key in some:
                 del rows[key]
-            # What a row without an _id, or with one that is null, brings is for the server to say: they differ in it.
+            # Servers differ in what they return for a row whose _id is missing or null, so ask them.
             for row in database.view(DESIGN, lookup.view or "", some, include_docs=True):
                 rows.setdefault(row["key"], []).append(row)
 
     def _add_leaves(self, answers: Sequence[CardAnswers]) -> None:
-        """Read every leaf of the documents that should be in the rows and are not."""
+        """Read every leaf of documents that should be in the rows but are not."""
         wanted: dict[str, list[CardAnswers]] = {}
         for answer in answers:
             for lookup, rows in zip(self._model.lookups, answer.found, strict=True):
@@ -168,7 +167,7 @@ class CardReader:
                 if database.names_leaves:
                     revs = {doc_id: str(found[doc_id][1]["_rev"]) for doc_id in some}
                     said = database.revs_diff(revs)
-                    # The revision that was read is a leaf; another one that is named is beside it.
+                    # The revision that was read is a leaf; any other listed one is in conflict with it.
                     several = [doc_id for doc_id in some if {*said[doc_id]["possible_ancestors"]} - {revs[doc_id]}]
                 for doc_id, leaves in database.leaves(several).items():
                     if len(leaves) > 1:
@@ -177,7 +176,7 @@ class CardReader:
 
 @contextmanager
 def _loaded(database: Database, view: str | None = None) -> Iterator[None]:
-    """Raise an error that says what is not there, where the server says 404."""
+    """Raise an error that says what is missing if the server returns 404."""
     try:
         yield
     except NotFoundError as error:
@@ -186,7 +185,7 @@ def _loaded(database: Database, view: str | None = None) -> Iterator[None]:
 
 
 def _as_servers_ask(lookup: Lookup, database: Database, key: str) -> list[Row]:
-    """Ask for a card as the authorization server and the Preferences Server do."""
+    """Make the requests of the authorization server and the Preferences Server for a card."""
     if lookup.view is not None:
         return database.view_by_key(DESIGN, lookup.view, key, include_docs=lookup.include_docs)
     document = database.shown(key)
@@ -194,7 +193,7 @@ def _as_servers_ask(lookup: Lookup, database: Database, key: str) -> list[Row]:
 
 
 def _answers(lookup: Lookup, rows: Mapping[str, list[Row]]) -> dict[str, list[Answer]]:
-    """Take out of rows the documents that stand in them."""
+    """Extract documents from rows."""
     places = [(tuple(place.split(".")), kind) for place, kind in lookup.kinds.items()]
     return {key: [{kind: _at(row, place) for place, kind in places} for row in found] for key, found in rows.items()}
 
@@ -212,7 +211,7 @@ def _leads_to(row: Row) -> object:
 
 
 def _live(database: Database, kind: Kind, keys: Sequence[str]) -> dict[str, Document]:
-    """Return the documents of a kind that are not deleted, by key; of conflicting leaves the one that is shown."""
+    """Return the live documents of a kind by key; of conflicting leaves, the winner."""
     found = {}
     for some in chunks(keys, BATCH_DOCUMENTS):
         leaves = database.leaves([kind.id(key) for key in some])

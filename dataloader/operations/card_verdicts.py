@@ -1,6 +1,6 @@
-"""The verdict on a card: what the real servers would make of the answers that they get for it.
+"""Decide the verdict on a card: what the real servers would do with their answers.
 
-This is the only place that decides it; ``card_answers`` finds the answers.
+Only this module decides it; ``card_answers`` finds the answers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,24 +14,24 @@ from dataloader.records.models import Entry, Kind, Lookup, Model
 from dataloader.replication import KindRules, is_ours, is_persons_deletion, is_revocation, must_go
 
 Answer: TypeAlias = dict[str, Document | None]
-"""What one row of a lookup gives the servers: a document of each kind that it should hold, None for one it does not."""
+"""What a row of a lookup gives the servers: a document of each expected kind, None if it is missing."""
 
 
 class VerifyVerdict(StrEnum):
-    """What the servers would find for a card; the later in this list, the more it counts."""
+    """What the servers would find for a card, in increasing order of severity."""
 
     OK = "ok"
-    """Exactly what the batch says."""
+    """Everything matches the batch."""
     OUTDATED = "outdated"
-    """All that is needed, as an earlier load brought it from another snapset, untouched since."""
+    """Everything needed, from an earlier version of the snapset, and not edited."""
     EDITED = "edited"
-    """All that is needed, changed by its owner since."""
+    """Everything needed, edited by its owner."""
     REVOKED = "revoked"
-    """Nothing, as somebody wanted: deleted, or marked as revoked so that the servers heed it."""
+    """Nothing, on purpose: deleted, or marked as revoked in a way that the servers obey."""
     MISSING = "missing"
     """Never loaded."""
     WRONG = "wrong"
-    """An answer that the servers can't use, or must not get: the card is revoked and still served."""
+    """An answer that the servers can't use, or must not get because the card is revoked."""
 
 
 _ORDER = {verdict: at for at, verdict in enumerate(VerifyVerdict)}
@@ -45,43 +45,43 @@ class CardVerdict:
     verdict: VerifyVerdict
     reason: str = ""
     is_odd: bool = False
-    """Whether it has to be reported though the card works, or was stopped."""
+    """Whether to report it although the card works, or was revoked."""
     needs_revoking: bool = False
-    """Whether revoking the card (again) puts it right."""
+    """Whether revoking the card (again) fixes it."""
     needs_loading: bool = False
-    """Whether a load puts it right."""
+    """Whether a load fixes it."""
 
     def fix(self, manifest: CardFile) -> str:
-        """Return the command that puts the card right; empty if no command does."""
+        """Return the command that fixes the card; empty if no command does."""
         if self.needs_revoking:
             return f'dataloader revoke {manifest.path} --uuid {self.uuid} --reason "revoked before"'
         return f"dataloader load {manifest.path}" if self.needs_loading else ""
 
     def told(self, manifest: CardFile) -> str:
-        """Return the verdict and its reason in one line, with the command that puts the card right."""
+        """Return the verdict and its reason in one line, with the command that fixes the card."""
         fix = self.fix(manifest)
         return f"{self.verdict.value}: {self.reason}{f' (run `{fix}`)' if fix else ''}"
 
 
 @dataclass(frozen=True, slots=True)
 class CardAnswers:
-    """Everything that was asked about one card."""
+    """Everything that was read about one card."""
 
     entry: Entry
     found: list[list[Answer]]
-    """For each lookup of the model, the rows with the card's key: one, if all is well."""
+    """For each lookup of the model, the rows with the card's key: exactly one, if all is well."""
     leaves: dict[str, list[Document]]
-    """By kind, every leaf of each document that should have been found and was not (none if it never existed), and of
-    each that has several."""
+    """By kind, every leaf of each expected document that was not found (none if it never existed), and of each with
+    several leaves."""
     brought: frozenset[str] = frozenset()
-    """The digests of the versions that loads have brought to the target."""
+    """The digests of the versions that loads have written to the target."""
 
     def rules(self, model: Model, kind: Kind) -> KindRules:
-        """Return how a load judges the card's document of a kind."""
+        """Return how a load would classify the card's document of a kind."""
         return KindRules(f"{model.name}/{kind.name}", self.brought)
 
     def absent(self, lookup: Lookup, rows: list[Answer]) -> str | None:
-        """Return the kind of the first document that a lookup should find and does not; None if it finds all."""
+        """Return the kind of the first document that a lookup should find but does not; None if it finds all."""
         if not rows:
             return next(iter(lookup.kinds.values()))
         if len(rows) == 1:
@@ -92,7 +92,7 @@ class CardAnswers:
 
 
 def judge(model: Model, answers: CardAnswers) -> CardVerdict:
-    """Return the verdict on a card, the worst of what its answers come to."""
+    """Return the verdict on a card: the worst of its answers."""
     uuid = answers.entry.key
     found: dict[str, Document | None] = {}
     for lookup, rows in zip(model.lookups, answers.found, strict=True):
@@ -124,16 +124,16 @@ def _is_marked(model: Model, kind: str, document: Document) -> bool:
 
 
 def _stopped(model: Model, answers: CardAnswers, found: Mapping[str, Document | None]) -> str:
-    """Return how a card was stopped: a document is deleted, or says that the card is revoked. Empty if it was not."""
+    """Return how a card was revoked: a document is deleted, or says so. Empty if it was not."""
     for kind in _marked(model, found):
         return f"document {model.kind(kind).id(answers.entry.key)} is marked as revoked"
-    # What lets a card in says most of it.
+    # The document that gives access says most about it.
     for kind in reversed([*found]):
         leaves = answers.leaves.get(kind, ())
         deleted = [leaf for leaf in leaves if leaf.get("_deleted")]
         if found[kind] is None and len(deleted) == len(leaves) and any(map(is_persons_deletion, deleted)):
             return f"document {model.kind(kind).id(answers.entry.key)} has been deleted"
-        # Another revision that was written beside it, on another node, does not undo a revocation.
+        # A conflicting revision, written on another node, does not undo a revocation.
         if found[kind] is not None and any(is_revocation(leaf) or _is_marked(model, kind, leaf) for leaf in leaves):
             return f"document {model.kind(kind).id(answers.entry.key)} was revoked"
     return ""
@@ -146,7 +146,7 @@ def _judge_documents(model: Model, answers: CardAnswers, found: Mapping[str, Doc
             kind = model.kind(name)
             if document is None:
                 yield _judge_absence(lookup, kind, answers)
-                # What it leads to is not found either: once is enough.
+                # The document that it refers to is missing, too: once is enough.
                 break
             verdict = _judge_document(model, lookup, kind, answers, document)
             if verdict is not None:
@@ -158,7 +158,7 @@ def _judge_documents(model: Model, answers: CardAnswers, found: Mapping[str, Doc
 def _judge_document(
     model: Model, lookup: Lookup, kind: Kind, answers: CardAnswers, document: Document
 ) -> CardVerdict | None:
-    """Return the verdict on a document that the servers would be given; None if it is as the batch says."""
+    """Return the verdict on a document that the servers would get; None if it matches the batch."""
     entry = answers.entry
     expected = kind.document(entry)
     doc_id = expected["_id"]
@@ -167,11 +167,11 @@ def _judge_document(
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason)
     if says(document, canonical(expected)):
         return None
-    # Attachments are an owner's own affair; no server reads them.
+    # Attachments belong to the owner; no server reads them.
     said = {name: value for name, value in content(document).items() if name != "_attachments"}
     schema = f"{model.name}/{kind.name}"
     if not is_valid(schema)(said):
-        # A person's preferences, or password, are not for a report.
+        # A report must not contain a person's preferences or password.
         rules = explain(schema, said, secrets=True)
         reason = f"{_name(lookup)}, document {doc_id}: {rules[0] if rules else 'breaks its schema'}"
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason)
@@ -183,7 +183,7 @@ def _judge_document(
 
 
 def _judge_absence(lookup: Lookup, kind: Kind, answers: CardAnswers) -> CardVerdict:
-    """Return the verdict on a card that lacks a document; one that was stopped has been told before."""
+    """Return the verdict on a card with a missing document; revoked cards have been handled before."""
     doc_id = kind.id(answers.entry.key)
     if not answers.leaves[kind.name]:
         return CardVerdict(answers.entry.key, VerifyVerdict.MISSING, f"document {doc_id} does not exist")
@@ -197,7 +197,7 @@ def _judge_absence(lookup: Lookup, kind: Kind, answers: CardAnswers) -> CardVerd
 def _judge_conflict(
     model: Model, kind: Kind, answers: CardAnswers, document: Document, leaves: Sequence[Document]
 ) -> CardVerdict:
-    """Return the verdict on a document with several leaves: what a load would delete, or a conflict of persons."""
+    """Return the verdict on a document with several leaves: what a load would delete, or a conflict of edits."""
     entry, doc_id = answers.entry, document["_id"]
     live = [leaf["_rev"] for leaf in leaves if not leaf.get("_deleted")]
     gone = {leaf["_rev"] for leaf in must_go(prepare(kind.document(entry)), leaves, answers.rules(model, kind))}

@@ -1,4 +1,4 @@
-"""Checking a target before anything is done to it: is it there, may we, and what is on it."""
+"""Check a target before using it: reachability, permissions, and its content."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ from dataloader.replication import State, classify
 from dataloader.target import Environment, Target, less_protected, read_marker
 
 _STUCK = (State.EDITED, State.FOREIGN, State.CONFLICT)
-"""States of views that a load leaves as they are."""
+"""States of views that a load does not change."""
 
 
 class CheckProblem(NamedTuple):
-    """Something that stands in the way of a load, or is to be known."""
+    """Something that prevents a load, or that the operator should know."""
 
     code: ExitCode
-    """The exit code that it alone would give."""
+    """The exit code if it is the only finding."""
     problem: str
     """What it is, and what to do."""
 
@@ -31,32 +31,32 @@ class DatabaseCheck:
     """One database of the model on the target."""
 
     name: str
-    """With the target's prefix."""
+    """The full name."""
     exists: bool
     documents: int = 0
     remembers: Environment | None = None
-    """The environment that it was first loaded as; None where no load of this tool has been."""
+    """The environment that it was first loaded as; None if it has never been loaded by this tool."""
     partitioned: bool = False
-    """Whether it only takes IDs with a partition in them, which no record has."""
+    """Whether it only accepts IDs with a partition, which no document of ours has."""
     clients: int | None = None
-    """How many clients of pilot computers it lets in; None where it is not the database of clients, or has no views."""
+    """The number of clients of pilot computers; None if it is not the database of clients, or has no views."""
     views: State | None = None
-    """The state of its design documents, the worst of them; None where the model gives it none."""
+    """The worst state of its design documents; None if the model has none for it."""
 
 
 @dataclass
 class CheckResult:
-    """What was found."""
+    """The result of a check."""
 
     welcome: Welcome
     user: str | None
     admin: bool
     nodes: Nodes
     unanswering: dict[str, str] = field(default_factory=dict)
-    """The target's URLs that don't answer while another does, and why."""
+    """The target's URLs that don't answer although another one does, with the reason."""
     databases: list[DatabaseCheck] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    """What stands in the way of a load, and what to do; empty for a target that is ready."""
+    """What prevents a load, and what to do; empty for a target that is ready."""
     exit_code: ExitCode = ExitCode.OK
 
 
@@ -65,9 +65,9 @@ def check(server: Server, target: Target) -> CheckResult:
 
     Raises:
         UnreachableError: nothing answers.
-        ProtocolError: what answers is not a CouchDB, or not one cluster.
-        CredentialsError: the server does not accept the password, or lets nobody in without one.
-        ProtectedError: a database remembers an environment that this program does not know.
+        ProtocolError: the server is not a CouchDB, or the nodes do not belong to one cluster.
+        CredentialsError: the server rejects the password, or requires one.
+        ProtectedError: a database remembers an environment that this version does not know.
     """
     welcome = server.welcome()
     user, admin = server.user()
@@ -100,7 +100,7 @@ def _views(server: Server, target: Target, source: Source) -> State:
 
 
 def _judge(result: CheckResult, target: Target) -> None:
-    """Put down what stands in the way; of several things, the first one gives the exit code."""
+    """Collect what prevents a load; of several problems, the first one gives the exit code."""
     for code, problem in (
         *_rights(result),
         *_memories(result, target),

@@ -1,4 +1,4 @@
-"""Credentials: letting a site's pilot computers in, and keeping them out again."""
+"""Credentials of sites: give their pilot computers access, and revoke it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,42 +42,42 @@ SECRET_SCHEMA = "files/site-credentials"  # noqa: S105 - the name of a schema
 _VIEW = "findClientByOauth2ClientId"
 _COMMON = "http://registry.gpii.net/common/"
 _ROUNDS = 20
-"""How often a document that others go on changing is read and written."""
+"""How often to retry a document that others keep changing."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiteFiles:
-    """What was written for a site."""
+    """The files written for a site."""
 
     secret: Path
-    """For the installer of its computers."""
+    """The input of its computers' installer."""
     documents: Path
-    """For ``load --documents``; holds the secret, too."""
+    """The input of ``load --documents``; contains the secret, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundClient:
-    """A client that is let in."""
+    """A client with access."""
 
     id: str
     """The ``_id`` of the client's document."""
     name: str
     created: str
-    """Empty where the model does not keep it."""
+    """Empty if the model does not store it."""
     allowed_ips: tuple[str, ...]
     """Empty for any."""
     allowed_terms: tuple[str, ...]
     """Empty for any."""
     document: Document
-    """What lets it in: the client itself, or its credential; with ``_rev``."""
+    """The document that gives it access: the client itself, or its credential; with ``_rev``."""
 
 
 def check_site(model: Model, site: str, what: Site) -> Site:
-    """Check what a site is to be, and return it with whole terms.
+    """Check a site's options, and return it with full term URIs.
 
     Raises:
         UsageError: the model has no address blocks or terms for sites.
-        InputError: the site's name can't be part of a file's name, or an address block or a term is none.
+        InputError: the site's name can't be used in a file name, or an address block or term is invalid.
     """
     if not has_credentials_apart(model) and (what.allowed_ips or what.allowed_terms):
         raise UsageError(
@@ -105,10 +105,10 @@ def check_site(model: Model, site: str, what: Site) -> Site:
 
 
 def free_client_id(server: Server, target: Target, site: str) -> str:
-    """Return the ``_id`` that a new client of a site gets on a target.
+    """Return the ``_id`` for a new client of a site on a target.
 
     Raises:
-        InputError: the site is let in already, or has been created too often.
+        InputError: the site already has access, or has been created too often.
     """
     server.welcome()
     guard(server, target)
@@ -127,20 +127,20 @@ def free_client_id(server: Server, target: Target, site: str) -> str:
 def create_files(
     model: Model, site: str, what: Site, folder: Path, client_id: str | None = None
 ) -> tuple[SiteFiles, list[Document]]:
-    """Make the credentials of a site, and write them to two new files that only their owner can read.
+    """Create the credentials of a site, and write them to two new private files.
 
     Args:
         model: the document model.
         site: the site's short name.
-        what: what its computers are; see ``check_site``.
-        folder: where the files go.
+        what: the site; see ``check_site``.
+        folder: the folder of the files.
         client_id: the ``_id`` of its client, from ``free_client_id``; None for the first one.
 
     Returns:
         The files, and the documents.
 
     Raises:
-        FileError: a file exists already, or can't be written.
+        FileError: a file already exists, or can't be written.
     """
     secret = new_secret()
     documents = site_documents(model, client_id or client_ids_of(site)[0], what, secret)
@@ -160,16 +160,16 @@ def _write(site: str, file_name: str, secret: Secret, documents: Sequence[Docume
 
 
 def site_sources(model: Model, site: str, documents: Sequence[Document]) -> list[Source]:
-    """Return the sources that bring a site's documents to a target, and the views that they are found by."""
+    """Return the sources of a site's documents, and of the views that find them."""
     return [*sources_of(model, documents, f"credentials of site {site}"), *design_sources(model)]
 
 
 def find_clients(server: Server, target: Target) -> list[FoundClient]:
-    """Return the clients of pilot computers that a target lets in, by name; those that were revoked are not among them.
+    """Return the clients of pilot computers on a target, sorted by name, without revoked ones.
 
     Raises:
         ProtocolError: the database or its views do not exist.
-        ProtectedError: a database was loaded as something more protected.
+        ProtectedError: a database was loaded as a more protected environment.
     """
     server.welcome()
     guard(server, target)
@@ -177,7 +177,7 @@ def find_clients(server: Server, target: Target) -> list[FoundClient]:
 
 
 def clients_of(database: Database, model: Model) -> list[FoundClient]:
-    """Return the clients that a database lets in; see ``find_clients``."""
+    """Return the clients in a database; see ``find_clients``."""
     found: dict[str, FoundClient] = {}
     start: object = None
     apart = has_credentials_apart(model)
@@ -221,7 +221,7 @@ def _database(server: Server, target: Target) -> Database:
 
 
 def find_site(server: Server, target: Target, site: str) -> list[FoundClient]:
-    """Return what lets a site in: found by its short name, else by the client's ``_id`` or the name that people see.
+    """Find a site's client by its short name, the client's ``_id`` or the display name.
 
     Raises:
         InputError: there is none, or several sites have the name.
@@ -242,19 +242,19 @@ def find_site(server: Server, target: Target, site: str) -> list[FoundClient]:
 
 
 def revoke_site(server: Server, target: Target, site: str, reason: str) -> int:
-    """Keep a site's computers out, at once: what lets them in is deleted, so that tokens it was given fail, too.
+    """Revoke a site's access at once: delete the document that gives access, so that issued tokens fail, too.
 
-    (The servers of 2017-11-01 look at no token; see docs/servers.md.)
+    (The servers of 2017-11-01 do not check tokens; see docs/servers.md.)
 
     Returns:
-        How many documents were deleted.
+        The number of deleted documents.
 
     Raises:
         InputError: there is no such site.
-        AttentionError: somebody changes its documents again and again.
+        AttentionError: somebody keeps changing its documents.
     """
     found = find_site(server, target, site)
-    # What lets in comes first.
+    # The document that gives access comes first.
     ids = [*dict.fromkeys([client.document["_id"] for client in found] + [client.id for client in found])]
     for doc_id in ids:
         _delete(_database(server, target), doc_id, reason)
@@ -266,7 +266,7 @@ def _delete(database: Database, doc_id: str, reason: str) -> None:
         live = [leaf for leaf in database.leaves([doc_id])[doc_id] if not leaf.get("_deleted")]
         if not live:
             return
-        # All leaves: one that stays would be shown again. The secret is not kept.
+        # All leaves: any that is left would become the winner. The secret is not kept.
         database.edit([_tombstone(leaf, reason) for leaf in live[:1]])
     raise AttentionError(f"document {doc_id}", rule="is changed again and again by others", todo="run it again")
 
@@ -278,21 +278,21 @@ def _tombstone(leaf: Document, reason: str) -> Document:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What rotating a site's secret takes, once the new one is on disk."""
+    """What is needed to rotate a site's secret, after the new one is on disk."""
 
     site: str
     files: SiteFiles
     documents: list[Document]
-    """With ``_rev`` where a document is to be replaced."""
+    """With ``_rev`` if a document is to be replaced."""
     old: list[FoundClient]
 
 
 def prepare_rotation(server: Server, target: Target, site: str, folder: Path) -> Rotation:
-    """Make a new secret for a site, and write it to two new files; nothing changes on the target yet.
+    """Create a new secret for a site, and write it to two new files; the target is not changed yet.
 
     Raises:
         InputError: there is no such site.
-        FileError: a file exists already, or can't be written.
+        FileError: a file already exists, or can't be written.
     """
     old = find_site(server, target, site)
     created = now()
@@ -311,10 +311,10 @@ def prepare_rotation(server: Server, target: Target, site: str, folder: Path) ->
 
 
 def rotate(server: Server, target: Target, rotation: Rotation) -> None:
-    """Let a site in with its new secret, and then no longer with the old one.
+    """Give a site access with its new secret, then remove the old one.
 
     Raises:
-        AttentionError: the server did not accept the new one; the old one still works.
+        AttentionError: the server rejected the new one; the old one still works.
     """
     database = _database(server, target)
     rejected = [reply for reply in database.swap(rotation.documents) if reply.error]

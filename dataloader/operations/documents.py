@@ -1,4 +1,4 @@
-"""Documents of files: each goes to the database and the schema of its type, through the same protocol as cards."""
+"""Load documents from files: the type of each gives its database and schema; they are written like cards."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,25 +20,25 @@ from dataloader.records.models import Model, Role
 from dataloader.target import Target
 
 SITE_TYPES = frozenset({CLIENT, CREDENTIAL})
-"""Types that let a site's pilot computers in; production data, secrets and all."""
+"""Types that give a site's pilot computers access; production data, including secrets."""
 PREFERENCES = "preferences"
 """The kind of document that has no type in model ``gpii-token``: a preference set."""
 _SECRETS = ("password", "oauth2ClientSecret")
-"""Members that hold what nobody else may know."""
+"""Members with secrets."""
 _SUFFIXES = (".json", ".json5")
 
 
 def document_sources(target: Target, paths: Sequence[Path]) -> list[Source]:
-    """Return the sources of the documents that files hold, one for each type.
+    """Return the sources of the documents in files, one for each type.
 
     Args:
         target: the target, whose model says what a type is.
-        paths: files of JSON or JSON5, each an array of documents or ``{"docs": [...]}``; or folders of such files.
+        paths: JSON or JSON5 files, each an array of documents or ``{"docs": [...]}``; or folders of such files.
 
     Raises:
         FileError: a file can't be read.
-        InputError: with every problem found: an unknown type, a document that breaks its schema, an ``_id`` twice.
-        ProtectedError: a document with a password or a secret, for a staging or production target.
+        InputError: lists every problem: unknown types, documents that break their schema, duplicate ``_id``s.
+        ProtectedError: a document has a password or secret, and the target is staging or production.
     """
     kinds: dict[str, dict[str, Document]] = {}
     problems: list[Problem] = []
@@ -62,7 +62,7 @@ def document_sources(target: Target, paths: Sequence[Path]) -> list[Source]:
 
 
 def sources_of(model: Model, documents: Sequence[Document], origin: str) -> list[Source]:
-    """Return the sources of documents that were made here, one for each type."""
+    """Return the sources of generated documents, one for each type."""
     kinds: dict[str, dict[str, Document]] = {}
     for document in documents:
         kinds.setdefault(_kind(model, document), {})[document["_id"]] = document

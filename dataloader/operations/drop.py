@@ -1,4 +1,4 @@
-"""Dropping: deleting the databases of a prefix, of development and CI only."""
+"""Delete the development and CI databases with a prefix."""
 
 from dataclasses import dataclass, field
 
@@ -9,18 +9,18 @@ from dataloader.target import Environment, Target, read_marker
 
 @dataclass
 class DropPlan:
-    """Which databases have a prefix, and what may become of them."""
+    """The databases with a prefix, and which of them may be deleted."""
 
     dropped: dict[str, Environment] = field(default_factory=dict)
-    """Databases that remember development or CI, and what they remember."""
+    """Development and CI databases, with the environment they remember."""
     kept: list[str] = field(default_factory=list)
-    """Databases that remember no environment, and so may not be dataloader's."""
+    """Databases that remember no environment, so they may not belong to dataloader."""
 
 
 def plan_drop(server: Server, target: Target) -> DropPlan:
     """Find the databases with a target's prefix; deletes nothing.
 
-    What a database remembers counts, not what the target is said to be.
+    The environment that a database remembers counts, not the target's.
 
     Args:
         server: the target's server.
@@ -58,13 +58,13 @@ def _droppable(server: Server, name: str) -> Environment | None:
 
 
 def drop(server: Server, plan: DropPlan) -> list[str]:
-    """Delete the databases of a plan; what each remembers is read again just before.
+    """Delete the databases of a plan, checking the environment of each again just before.
 
     Returns:
         Their names.
 
     Raises:
-        ProtectedError: one has become a staging or production database.
+        ProtectedError: a database has become staging or production.
         DataloaderError: the server failed after all retries, or refused.
     """
     done = []

@@ -1,4 +1,4 @@
-"""Exporting a batch again, in the layout of the tool that its vendor uses."""
+"""Export a batch in the layout of a vendor's tool."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +42,7 @@ _FIELDS: dict[str, Callable[[Card, bool], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A batch that has been exported."""
+    """The result of an export."""
 
     header: Header
     layout: str
@@ -60,10 +60,10 @@ def export_path(header: Header, layout: str, out: Path) -> Path:
     Args:
         header: the batch.
         layout: the layout's name.
-        out: a folder, which need not be there; or a file, which is told by its suffix.
+        out: a folder, which may not exist yet; or a file, recognized by its suffix.
 
     Raises:
-        UsageError: a file of that suffix does not hold that layout.
+        UsageError: the suffix does not match the layout.
     """
     suffix = WORKBOOK_SUFFIX if layout == STANDARD else get_layout(layout).suffix
     kind = suffix[suffix.rindex(".") :]
@@ -82,18 +82,18 @@ def export(
     password: str | None = None,
     on_card: Callable[[], None] = lambda: None,
 ) -> Exported:
-    """Write a batch in a layout; the same batch gives the same bytes, where they are not encrypted.
+    """Write a batch in a layout; unless encrypted, the same batch gives the same bytes.
 
     Args:
         manifest: the batch.
         layout: the layout's name.
         path: the file to write; see :func:`export_path`.
-        password: what a workbook is encrypted with; None for a plain one.
-        on_card: called for each card that has been written.
+        password: encrypts a workbook; None for a plain one.
+        on_card: called for each written card.
 
     Raises:
         UsageError: the layout can't be encrypted.
-        FileError: the file stands there already, or can't be written; or the manifest can't be read.
+        FileError: the file already exists, or can't be written; or the manifest can't be read.
         InputError: the manifest has changed since it was checked.
     """
     chosen = None if layout == STANDARD else get_layout(layout)
@@ -118,15 +118,15 @@ def export(
 
 
 def check_export(path: Path, layout: Layout, password: str | None = None) -> int:
-    """Check a workbook that was exported in a layout: its titles, and that each row has a UUID of its own.
+    """Check an exported workbook: its titles, and that each row has a unique UUID.
 
     Args:
         path: the workbook.
         layout: its layout.
-        password: its password; of no meaning for one that is not encrypted.
+        password: its password; ignored if it is not encrypted.
 
     Returns:
-        How many cards it holds.
+        The number of cards.
 
     Raises:
         FileError: the file can't be read.
@@ -162,7 +162,7 @@ def _rows(layout: Layout, header: Header, cards: Iterable[Card]) -> Iterator[lis
 
 def _write_csv(stream: IO[bytes], layout: Layout, header: Header, cards: Iterable[Card]) -> None:
     lines = TextIOWrapper(stream, "utf-8", newline="", write_through=False)
-    # RFC 4180: lines end with CRLF, and cells are quoted where they must be.
+    # RFC 4180: lines end with CRLF, and cells are quoted if necessary.
     writer = csv.writer(lines, delimiter=layout.delimiter or ",", lineterminator="\r\n")
     writer.writerow([column.title for column in layout.columns])
     writer.writerows(_rows(layout, header, cards))
@@ -177,7 +177,7 @@ def _write_sheet(
 
 
 def _template(layout: Layout, header: Header) -> "Workbook":
-    """Return a workbook of one sheet of text cells without any other formatting, as encoding tools want it."""
+    """Write a workbook with one sheet of plain text cells, as encoding tools expect it."""
     from openpyxl.utils import get_column_letter  # noqa: PLC0415 - dataloader.vendor configures openpyxl first
 
     book = new_book(header.name, header.created)

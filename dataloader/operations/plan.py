@@ -1,4 +1,4 @@
-"""Plans: what a load would do to each document, found without writing."""
+"""Find out what a load would do to each document, without writing."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,14 +12,14 @@ from dataloader.replication import Finding, KindRules, Outcome, State, batches, 
 from dataloader.target import Environment, Marker, Memory, Target, guard
 
 OnFinding = Callable[[Source, Finding, State | Outcome], None]
-"""Called for each document neither absent nor unchanged: with its state in a plan, or outcome in a load."""
+"""Called for each document that is neither absent nor unchanged, with its state in a plan or its outcome in a load."""
 
 
 _UUID_LENGTH = 36
 
 
 def step_name(source: Source) -> str:
-    """Return what progress calls a source."""
+    """Return the name of a source for progress messages."""
     return f"{source.database}: {source.kind}"
 
 
@@ -30,30 +30,30 @@ class Plan:
     missing_databases: list[str] = field(default_factory=list)
     """With the target's prefix."""
     raised: dict[str, Environment] = field(default_factory=dict)
-    """Databases that were loaded as something less protected before, and as what."""
+    """Databases that were loaded as a less protected environment before, and which."""
     older_snapsets: list[str] = field(default_factory=list)
-    """Snapsets whose newer version was loaded last."""
+    """Snapsets older than the version that was loaded last."""
     unlisted_snapsets: list[str] = field(default_factory=list)
     """Snapsets on the target that are not in the folder."""
     states: dict[str, dict[str, Counter[State]]] = field(default_factory=dict)
 
     def count(self, state: State) -> int:
-        """Return how many documents are in a state."""
+        """Return the number of documents in a state."""
         return sum(counts[state] for kinds in self.states.values() for counts in kinds.values())
 
     @property
     def documents(self) -> int:
-        """How many documents there are."""
+        """The number of documents."""
         return sum(counts.total() for kinds in self.states.values() for counts in kinds.values())
 
 
 def rules_of(source: Source, marker: Marker) -> KindRules:
-    """Return how the documents of a source are judged, in a database that remembers what was brought to it."""
+    """Return how the documents of a source are classified in a database with its record."""
     return KindRules(source.schema, marker.brought, is_personal=source.is_personal)
 
 
 def find_older_snapsets(target: Target, sources: Sequence[Source], memory: Memory) -> list[str]:
-    """Return the names of snapsets whose newer version was loaded last, in their order."""
+    """Return the names of snapsets older than the version loaded last, sorted."""
     found: set[str] = set()
     for source in sources:
         if source.role is not Role.SNAPSET:
@@ -65,16 +65,16 @@ def find_older_snapsets(target: Target, sources: Sequence[Source], memory: Memor
 
 
 LISTED = 1_000
-"""Documents of a range that are looked at to find snapsets that are not in the folder."""
+"""Documents in a range to read when looking for snapsets that are not in the folder."""
 
 
 def find_unlisted_snapsets(
     target: Target, databases: Mapping[str, Database], sources: Sequence[Source], memory: Memory
 ) -> list[str]:
-    """Return the names of snapsets on the target that are not among the sources, in their order.
+    """Return the sorted names of snapsets on the target that are not among the sources.
 
-    A snapset is found by its document, if its name is not one that a UUID could begin with, or if a load of this tool
-    brought it. Nothing is found where no source brings snapsets.
+    A snapset is recognized by its document if its name is not a possible beginning of a UUID, or if a load of this tool
+    wrote it. The result is empty if no source contains snapsets.
     """
     own = [source for source in sources if source.role is Role.SNAPSET]
     if not own:
@@ -92,7 +92,7 @@ def find_unlisted_snapsets(
         if any(not leaf.get("_deleted") for leaf in leaves)
     }
     valid = is_valid(f"{target.model.name}/{kind.name}")
-    # Between a UUID's digits and the IDs of other kinds, and behind those.
+    # Between UUIDs and the IDs of other kinds, and after those.
     for start, end in (("g", "prefsSafe-"), ("prefsSafe.", "\uffff")):
         there = database.documents_range(start, end, limit=LISTED) or []
         found |= {each["_id"] for each in there if valid(content(each))}
@@ -100,26 +100,26 @@ def find_unlisted_snapsets(
 
 
 def findings(database: Database, source: Source, rules: KindRules) -> Iterator[list[Finding]]:
-    """Yield the states of a source's documents, a list a batch, in their order."""
+    """Yield the states of a source's documents, one list per batch, in order."""
     return in_parallel(lambda batch: classify(database, batch, rules), batches(source.prepared()))
 
 
 def find_former(database: Database, model: Model, source: Source, found: Sequence[Finding]) -> list[Finding]:
-    """Find what earlier versions of this tool wrote beside documents, and the model has no more.
+    """Find obsolete documents of earlier versions of this tool.
 
     Args:
-        database: where.
+        database: the database.
         model: the target's.
-        source: where the documents come from.
-        found: what was found of some of them.
+        source: the source of the documents.
+        found: findings for some of them.
 
     Returns:
-        The documents that exist; one that nobody has edited is ``UNCHANGED``, and superfluous.
+        The existing documents; one that nobody has edited is ``UNCHANGED``, and obsolete.
     """
     former = model.former.get(source.kind)
     if former is None or source.role is not Role.CARD:
         return []
-    # A document that has its first revision was written by this version, and so has nothing beside it.
+    # A document with its first revision was written by this version, so there is nothing obsolete.
     is_ours = {State.UNCHANGED, State.OUTDATED}
     keys = [card_key(finding.document.id) for finding in found if finding.leaves and finding.state in is_ours]
     documents = [prepare(former.document(Entry(key, {}, "", Role.CARD))) for key in keys]
@@ -128,7 +128,7 @@ def find_former(database: Database, model: Model, source: Source, found: Sequenc
 
 
 def card_key(doc_id: str) -> str:
-    """Return the UUID that a card's document's ID ends with."""
+    """Return the UUID at the end of the ID of a card's document."""
     return doc_id[-_UUID_LENGTH:]
 
 
@@ -140,17 +140,17 @@ def plan(
     on_progress: OnProgress | None = None,
     on_finding: OnFinding | None = None,
 ) -> Plan:
-    """Find what a load would do; writes nothing.
+    """Find out what a load would do; writes nothing.
 
     Raises:
-        DataloaderError: the server can't be asked, or a document breaks its schema.
-        ProtectedError: a database was loaded as something more protected.
+        DataloaderError: the server can't be reached, or a document breaks its schema.
+        ProtectedError: a database was loaded as a more protected environment.
     """
     server.welcome()
     memory = guard(server, target)
     result = Plan(raised=memory.raised(target), older_snapsets=find_older_snapsets(target, sources, memory))
     databases = {name: server.database(target.database(name)) for name in target.model.databases}
-    # Asked once here, and not by several threads later.
+    # Requested once here, not later by several threads.
     server.nodes()
     missing = {name for name, database in databases.items() if not database.exists()}
     result.missing_databases = [databases[name].name for name in target.model.databases if name in missing]
@@ -182,7 +182,7 @@ def plan(
 def _superfluous(
     database: Database, target: Target, source: Source, found: Sequence[Finding], result: Plan
 ) -> Iterator[tuple[Source, Counter[State], Finding]]:
-    """Yield the documents that an update deletes, as outdated ones of their own kind, and those that were edited."""
+    """Yield the documents that an update deletes, as outdated ones of their own kind, and edited ones."""
     for each in find_former(database, target.model, source, found):
         kind = target.model.former[source.kind].name
         state = State.OUTDATED if each.state is State.UNCHANGED else each.state

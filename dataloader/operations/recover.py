@@ -16,14 +16,14 @@ def recover(path: Path, folder: Path | None = None, *, password: str | None = No
     Args:
         path: the workbook, as it was sent, or filled in since.
         folder: where the manifest goes; default: the folder of the workbook.
-        password: the workbook's password; of no meaning for one that is not encrypted.
+        password: the workbook's password; ignored if it is not encrypted.
 
     Returns:
         The manifest.
 
     Raises:
         FileError: the workbook cannot be read, or the manifest already exists or cannot be written.
-        InputError: the workbook is not that of a whole batch, or a cell was changed.
+        InputError: the workbook does not contain a whole batch, or a cell was changed.
     """
     header, cards = read_batch(path, password)
     check_name(header.name)

@@ -1,6 +1,6 @@
-"""Revoking again what the lists of revoked cards name, after a load or a restore.
+"""Revoke the cards on the lists of revoked cards again, after a load or a restore.
 
-The lists lie beside the manifests (:mod:`dataloader.batch.revocations`).
+The lists are next to the manifests (:mod:`dataloader.batch.revocations`).
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from dataloader.operations.revoke import RevokeOutcome, revoke
 from dataloader.target import DatabaseLayout, Environment, Target, guard, less_protected, sensible_shards
 
 Revocations = Sequence[tuple[CardFile, Sequence[Revocation]]]
-"""The revoked cards of each batch that has some."""
+"""The revoked cards of each batch that has any."""
 
 
 def revocations_of(target: Target, manifests: Sequence[CardFile]) -> Revocations:
-    """Read the lists beside manifests.
+    """Read the lists next to manifests.
 
     Returns:
-        The cards that must not work in the target: revoked in a target that is at least as protected.
+        The cards that must not work in the target: revoked in an environment that is at least as protected.
 
     Raises:
         FileError: a list can't be read.
@@ -46,11 +46,11 @@ def revocations_of(target: Target, manifests: Sequence[CardFile]) -> Revocations
 
 
 def manifests_with_revocations(folder: Path) -> list[CardFile]:
-    """Return the manifests of a folder that have a list of revoked cards beside them.
+    """Return the manifests in a folder that have a list of revoked cards.
 
     Raises:
         FileError: the folder can't be read.
-        InputError: a manifest is wrong.
+        InputError: a manifest is invalid.
     """
     try:
         paths = sorted(each for each in folder.iterdir() if each.name.endswith(MANIFEST_SUFFIX))
@@ -64,17 +64,17 @@ def manifests_with_revocations(folder: Path) -> list[CardFile]:
 def revoke_before_load(
     server: Server, target: Target, revocations: Revocations, layout: DatabaseLayout, documents: int
 ) -> tuple[int, int]:
-    """Revoke the cards that lists name before a load, so that it does not bring them back even for a moment.
+    """Revoke the listed cards before a load, so that it does not restore them even for a moment.
 
     Args:
         server: the target's server.
         target: the target.
         revocations: the cards.
-        layout: how databases are laid out that have to be created.
+        layout: the layout of databases that have to be created.
         documents: how many documents will be loaded.
 
     Returns:
-        How many cards were revoked again, and how many need a decision.
+        The number of cards revoked again, and the number that need a decision.
 
     Raises:
         DataloaderError: as :func:`revoke`.
@@ -91,10 +91,10 @@ def revoke_before_load(
 
 
 def revoke_again(server: Server, target: Target, revocations: Revocations) -> tuple[int, int]:
-    """Revoke the cards that lists name.
+    """Revoke the listed cards.
 
     Returns:
-        How many cards were revoked again, and how many need a decision.
+        The number of cards revoked again, and the number that need a decision.
 
     Raises:
         DataloaderError: as :func:`revoke`.

@@ -1,4 +1,4 @@
-"""Development data: samples, personas and invented users. A protected target never gets any of it."""
+"""Development data: samples, personas and invented users; never for a protected target."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -24,7 +24,7 @@ DEFAULT_SEED = 0
 
 
 def sample_sources(model: Model, folder: Path | None = None) -> list[Source]:
-    """Return the sources of a model's development documents, by default the project's own."""
+    """Return the sources of a model's development documents, by default the built-in ones."""
     folder = (data_dir("samples") if folder is None else folder) / model.name
     sources = []
     for path in sorted(folder.glob("*.json5")):
@@ -54,7 +54,7 @@ def _examples(documents: list[Document]) -> Callable[[], Iterator[tuple[str, Doc
 
 
 def read_personas(model: Model) -> list[Entry]:
-    """Read and check what the personas' documents are made from, in the terms of a model.
+    """Read and check the entries of the personas for a model.
 
     Raises:
         InputError: with every problem found.
@@ -69,7 +69,7 @@ def persona_sources(model: Model, personas: Sequence[Entry]) -> list[Source]:
 
 
 def sample_ids(model: Model) -> dict[str, list[str]]:
-    """Return the ``_id`` of every document of the samples, by database (without prefix)."""
+    """Return the ``_id`` of every sample document, by database (without prefix)."""
     found: dict[str, list[str]] = {}
     for source in (*persona_sources(model, read_personas(model)), *sample_sources(model)):
         found.setdefault(source.database, []).extend(document["_id"] for document in source.documents())
@@ -77,11 +77,11 @@ def sample_ids(model: Model) -> dict[str, list[str]]:
 
 
 def invented_people(count: int, seed: int, snapsets: Snapsets) -> Iterator[Entry]:
-    """Yield invented people with log-ins, the same for the same seed, in the order of their UUIDs."""
+    """Yield invented people with log-ins, reproducible by the seed, sorted by UUID."""
     fake = Faker("en_US")
     fake.seed_instance(seed)
     sets = [snapset.preferences for snapset in snapsets]
-    # Their own randomness: a batch made with the same seed must not have the same UUIDs.
+    # A separate random source: a batch with the same seed must not have the same UUIDs.
     for number, uuid in enumerate(mint(count, seeded_bytes(f"people {seed}")), 1):
         name = f"{fake.user_name()}-{number}"
         login = Login(name, fake.password(length=12), f"{name}@example.org")
@@ -89,24 +89,24 @@ def invented_people(count: int, seed: int, snapsets: Snapsets) -> Iterator[Entry
 
 
 def seed_sources(target: Target, snapsets: Snapsets, *, users: int = 0, seed: int = DEFAULT_SEED) -> list[Source]:
-    """Return everything that a development or CI database is seeded with.
+    """Return everything to seed a development or CI database with.
 
     Args:
         target: the target; refused if it is a protected one.
         snapsets: the snapsets.
-        users: how many people to invent.
-        seed: what they are invented from.
+        users: the number of people to invent.
+        seed: the seed of the invented people.
 
     Raises:
-        ProtectedError: the target is a staging or production one.
-        InputError: the sample data is wrong, a snapset has a persona's name, or too many users are wanted.
+        ProtectedError: the target is staging or production.
+        InputError: the sample data is invalid, a snapset has a persona's name, or there are too many users.
     """
     target.refuse("sample data", "use `dataloader load` with a manifest")
     if not 0 <= users <= MAX_CARDS:
         raise InputError(Problem(f"--users {users}", f"0 to {MAX_CARDS:,} people can be invented", "correct it"))
     snapsets = snapsets.of(target.model.name)
     personas = read_personas(target.model)
-    # Each would be written without a question where the database is new, and so there would be both.
+    # In a new database, both would be written without a check and be in conflict.
     raise_problems(
         Problem(f"{snapsets.folder}, snapset {persona.key}", "has the name of a persona of the samples", "rename it")
         for persona in personas

@@ -1,4 +1,4 @@
-"""Snapsets: how two differ, and how those of a folder differ from those on a target."""
+"""Compare snapsets: two of them, or those of a folder with those on a target."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from dataloader.target import Target, guard
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How one snapset differs from another, in words."""
+    """The difference between two snapsets, in words."""
 
     name: str
     removed: tuple[str, ...] = ()
-    """What only the first one does."""
+    """What only the first one sets."""
     added: tuple[str, ...] = ()
-    """What only the second one does."""
+    """What only the second one sets."""
     is_missing: bool = False
     """Whether the second one does not exist."""
 
     @property
     def is_none(self) -> bool:
-        """Whether they do the same."""
+        """Whether they set the same."""
         return not (self.removed or self.added or self.is_missing)
 
 
@@ -32,7 +32,7 @@ def difference(name: str, first: Mapping[str, Any], second: Mapping[str, Any], m
     """Return how two preference sets differ.
 
     Args:
-        name: what to call the difference.
+        name: the name of the difference.
         first: a set, ``{"flat": …}``.
         second: another.
         model: the model in whose terms both are.
@@ -46,7 +46,7 @@ def difference(name: str, first: Mapping[str, Any], second: Mapping[str, Any], m
 
 
 def target_differences(server: Server, target: Target, snapsets: Snapsets) -> list[Difference]:
-    """Return how the snapsets on a target differ from those of a folder; those that are the same are left out.
+    """Return the snapsets that differ between a target and a folder.
 
     Args:
         server: the target's server.
@@ -54,8 +54,8 @@ def target_differences(server: Server, target: Target, snapsets: Snapsets) -> li
         snapsets: the folder's, of the target's model.
 
     Raises:
-        DataloaderError: the server can't be asked.
-        ProtectedError: a database was loaded as something more protected.
+        DataloaderError: the server can't be reached.
+        ProtectedError: a database was loaded as a more protected environment.
     """
     server.welcome()
     guard(server, target)

@@ -1,4 +1,4 @@
-"""What there is to load: sources of documents, each a sorted run that can be read again and again."""
+"""Sources of documents to load: each is a sorted sequence that can be read repeatedly."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,33 +24,33 @@ from dataloader.target import Target, Versions
 
 DESIGN_KIND = "design document"
 _ANY_CARD = "00000000-0000-4000-8000-000000000000"
-"""The key of an example: what is a card's own does not count for a version."""
+"""The key of examples: a card's own data is not part of a version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A run of documents of one kind for one database, in the order of ``_id``."""
+    """A sequence of documents of one kind for one database, sorted by ``_id``."""
 
     database: str
     """Without the target's prefix."""
     kind: str
     schema: str
     origin: str
-    """Where they come from, for people: a file, or what made them."""
+    """Where they come from: a file, or what generated them."""
     count: int
     documents: Callable[[], Iterator[Document]]
     role: Role | None = None
-    """Whose documents they are; no two roles share an ``_id``."""
+    """Who they belong to; no two roles share an ``_id``."""
     examples: Callable[[], Iterable[tuple[str, Document]]] = tuple
-    """A document of each version that the source brings, and what it is a version of, such as a snapset's name."""
+    """An example of each version in the source, by its subject, such as a snapset's name."""
 
     @property
     def is_personal(self) -> bool:
-        """Whether a document is somebody's own, and not a snapset or a design document, which are nobody's."""
+        """Whether a document belongs to somebody, unlike snapsets and design documents."""
         return self.role is not Role.SNAPSET and self.kind != DESIGN_KIND
 
     def versions(self) -> Versions:
-        """Return the digests of the versions that the source brings, by what they are versions of."""
+        """Return the digests of the versions in the source, by subject."""
         whose = self.role.value if self.role else "sample"
         found = {name: version_digest(document) for name, document in self.examples()}
         if self.role is Role.CARD and len(set(found.values())) == 1:
@@ -60,14 +60,14 @@ class Source:
 
     @property
     def is_sample(self) -> bool:
-        """Whether these are development data; whatever is not known to be something else is."""
+        """Whether these are development data; true unless known otherwise."""
         return self.role not in {Role.CARD, Role.SNAPSET, Role.GIVEN} and self.kind != DESIGN_KIND
 
     def prepared(self) -> Iterator[Prepared]:
-        """Yield the documents, checked and ready to be asked about and written.
+        """Yield the documents, validated and prepared.
 
         Raises:
-            InputError: one breaks its schema.
+            InputError: a document breaks its schema.
         """
         valid = is_valid(self.schema)
         for document in self.documents():
@@ -87,15 +87,15 @@ def entry_sources(
     origin: str,
     snapsets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Source]:
-    """Return the sources that entries of one role become, one a kind of document.
+    """Return the sources of entries with one role, one for each kind of document.
 
     Args:
         model: the document model.
-        entries: makes the entries, in the order of their keys.
-        count: how many there are.
-        role: whose they are.
-        origin: where they come from, for people.
-        snapsets: the preference sets that the entries start with, by name; None where each entry is a set of its own.
+        entries: returns the entries, sorted by key.
+        count: the number of entries.
+        role: who they belong to.
+        origin: where they come from.
+        snapsets: the preference sets of the entries, by name; None if each entry has its own.
     """
 
     def documents(kind: Kind) -> Callable[[], Iterator[Document]]:
@@ -125,12 +125,12 @@ def entry_sources(
 
 
 def card_entries(manifest: CardFile, snapsets: Snapsets, part: Part = WHOLE) -> Iterator[Entry]:
-    """Yield what the documents of a batch's cards are made from, in the order of UUIDs.
+    """Yield the entries of a batch's cards, sorted by UUID.
 
     Args:
         manifest: the batch.
         snapsets: the snapsets of the target's model.
-        part: which of the cards.
+        part: the part of the cards.
 
     Raises:
         InputError: the batch names a snapset that can't be used.
@@ -143,7 +143,7 @@ def card_entries(manifest: CardFile, snapsets: Snapsets, part: Part = WHOLE) -> 
 
 
 def _preferences(manifest: CardFile, snapsets: Snapsets) -> dict[str, Mapping[str, Any]]:
-    """Return the preference sets that a batch's cards start with, by the names of their snapsets."""
+    """Return the preference sets of a batch's cards, by the names of their snapsets."""
     return {
         name: snapset.preferences for name in manifest.header.snapsets if (snapset := snapsets.get(name)) is not None
     }
@@ -155,12 +155,12 @@ def _snapset_problems(manifest: CardFile, snapsets: Snapsets) -> Iterator[Proble
 
 
 def personas() -> set[str]:
-    """Return the names of the personas of the samples, whose sets are not snapsets."""
+    """Return the names of the sample personas, whose sets are not snapsets."""
     return {path.stem for path in (data_dir("samples") / "personas").glob("*/*.json5")}
 
 
 def snapset_sources(model: Model, snapsets: Snapsets) -> list[Source]:
-    """Return the sources of the snapsets' own documents, of those snapsets that belong to the model."""
+    """Return the sources of the snapsets' own documents, for the model's snapsets."""
     snapsets = snapsets.of(model.name)
     entries = [snapset.entry() for snapset in snapsets]
     return entry_sources(model, lambda: entries, len(entries), Role.SNAPSET, str(snapsets.folder))
@@ -172,8 +172,8 @@ def batch_sources(
     """Return the sources of the batches' cards.
 
     Raises:
-        InputError: a manifest is given twice, or names a snapset that is not there.
-        ProtectedError: a reproducible batch, for a staging or production target.
+        InputError: a manifest is given twice, or names a missing snapset.
+        ProtectedError: a seeded batch, and the target is staging or production.
     """
     of_model = snapsets.of(target.model.name)
     problems = [problem for manifest in manifests for problem in _snapset_problems(manifest, of_model)]
@@ -199,10 +199,10 @@ def batch_sources(
 
 
 def refuse_twice(manifests: Iterable[CardFile]) -> None:
-    """Refuse a batch that is given twice, be it once as its manifest and once as a reconciled file.
+    """Reject a batch that is given twice, even as its manifest and a reconciled file.
 
     Raises:
-        InputError: there is one.
+        InputError: a batch is given twice.
     """
     raise_problems(_twice(manifests))
 
@@ -217,10 +217,10 @@ def _twice(manifests: Iterable[CardFile]) -> Iterator[Problem]:
 
 
 def refuse_seeded(target: Target, manifests: Iterable[CardFile]) -> None:
-    """Refuse reproducible batches for a target that never gets any.
+    """Reject seeded batches on protected targets.
 
     Raises:
-        ProtectedError: there is one, and it is a staging or production target.
+        ProtectedError: a batch is seeded, and the target is staging or production.
     """
     for manifest in manifests:
         if manifest.header.seed is not None:
@@ -231,7 +231,7 @@ def refuse_seeded(target: Target, manifests: Iterable[CardFile]) -> None:
 
 
 def design_sources(model: Model) -> list[Source]:
-    """Return the sources of the design documents, of the databases that have some."""
+    """Return the sources of the design documents."""
 
     def documents(database: str) -> Callable[[], Iterator[Document]]:
         return lambda: iter(design_documents(model, database))
@@ -256,16 +256,16 @@ def _examples(documents: Sequence[Document]) -> Callable[[], Iterable[tuple[str,
 
 
 def all_sources(target: Target, manifests: Sequence[CardFile], snapsets: Snapsets, part: Part = WHOLE) -> list[Source]:
-    """Return everything that a load brings to a target, in the order in which it is brought.
+    """Return everything that a load writes to a target, in order.
 
-    Of the cards it is a part only, where that is wanted; snapsets and views are few, and every part has them.
+    With a part, only its cards are included; snapsets and views are few, and every part includes them.
 
-    The design documents come last: on a database that is new, views that are there from the start would
-    be indexed while the cards are being written, at the cost of both.
+    Design documents come last: in a new database, views that exist from the start would be indexed while cards are
+    written, which slows down both.
 
     Raises:
-        InputError: a manifest is given twice, or names a snapset that is not there.
-        ProtectedError: a reproducible batch or a persona's preference set, for a staging or production target.
+        InputError: a manifest is given twice, or names a missing snapset.
+        ProtectedError: a seeded batch or a persona's preference set, and the target is staging or production.
     """
     snapsets = snapsets.of(target.model.name)
     for name in sorted(personas() & set(snapsets.by_name)):

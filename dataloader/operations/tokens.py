@@ -1,7 +1,6 @@
-"""Access tokens: deleting those that have expired, which every log-in leaves behind.
+"""Delete expired access tokens, which every log-in leaves behind.
 
-The servers write an access token document at each log-in; GPII's own deployment deleted expired ones with an hourly
-job.
+The servers write an access token document at each log-in; GPII's own deployment deleted expired ones every hour.
 """
 
 from collections.abc import Iterator
@@ -28,30 +27,30 @@ _DESIGN = "views"
 
 @dataclass
 class PruneResult:
-    """What became of the access tokens."""
+    """The result of pruning access tokens."""
 
     deleted: int = 0
     valid: int = 0
-    """Tokens that have not expired, as far as they were read; they are left as they are."""
+    """Tokens that have not expired, among those that were read; they are kept."""
     undated: int = 0
-    """Tokens that don't say when they expire; these are kept, too."""
+    """Tokens without an expiry time; these are kept, too."""
     failed: int = 0
-    """Tokens that the server did not delete; the next run tries again."""
+    """Tokens that the server failed to delete; the next run tries again."""
 
 
 def prune_tokens(server: Server, target: Target, *, on_progress: OnProgress | None = None) -> PruneResult:
-    """Delete the access tokens that have expired, in batches; never one that has not.
+    """Delete expired access tokens in batches, and no others.
 
     A token has expired if both this machine's clock and the server's are past its time.
 
     Args:
         server: the target's server.
         target: the target.
-        on_progress: told of each batch.
+        on_progress: called after each batch.
 
     Raises:
         ProtocolError: the database or its views do not exist.
-        ProtectedError: a database was loaded as something more protected.
+        ProtectedError: a database was loaded as a more protected environment.
         DataloaderError: the server failed after all retries, or refused; running it again continues.
     """
     server.welcome()
@@ -75,9 +74,9 @@ def prune_tokens(server: Server, target: Target, *, on_progress: OnProgress | No
 
 
 def _pages(database: Database, model: Model, now: datetime) -> Iterator[list[Document]]:
-    """Yield the access tokens a page at a time; where the view is by their time, the expired ones only."""
+    """Yield pages of access tokens; if the view is sorted by time, only expired ones."""
     by_time = model.name == "gpii-key"
-    # With gpii-token no view is by time; that of all tokens is read.
+    # With gpii-token, no view is sorted by time, so the one of all tokens is read.
     view = "findAccessTokenByExpires" if by_time else "findAuthorizationByAccessToken"
     end = int(now.timestamp() * 1000) if by_time else None
     start: object = None
@@ -90,7 +89,7 @@ def _pages(database: Database, model: Model, now: datetime) -> Iterator[list[Doc
         if len(rows) < limit:
             return
         if not new:
-            # As many with one key as fit on a page.
+            # As many with the same key as fit on a page.
             limit *= 2
             continue
         start = rows[-1]["key"]
@@ -118,7 +117,7 @@ def _prune(database: Database, tokens: list[Document], now: datetime, result: Pr
     if not expired:
         return
     replies = database.swap(expired)
-    # A conflict: somebody has changed it or deleted it meanwhile, or this is a repeat that was already done.
+    # A conflict: somebody has changed or deleted it, or this is a retry of a write that succeeded.
     result.deleted += sum(not reply.error for reply in replies)
     result.failed += sum(bool(reply.error) and reply.error != "conflict" for reply in replies)
 

@@ -1,4 +1,4 @@
-"""Telling what a file is, and checking it as that; no server needed."""
+"""Recognize files and check them; no server needed."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,17 +19,17 @@ _SUFFIXES = {".jsonl": "manifest", ".xlsx": "workbook", ".toml": "target file"}
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was found of one file."""
+    """The result of checking one file."""
 
     path: Path
     kind: str
-    """What it is, in a word or two.
+    """The kind of file.
 
     ``manifest``, ``reconciled file``, ``workbook``, ``snapset``, ``sample data``, ``site credentials`` or
-    ``target file``; ``data`` is JSON5 that can't be read, and ``file`` anything else.
+    ``target file``; ``data`` is JSON5 that can't be parsed, and ``file`` anything else.
     """
     summary: str
-    """In a few words, what is in it; empty where there are problems."""
+    """A short description of the content; empty if there are problems."""
     problems: tuple[Problem, ...] = field(default=())
     total_problems: int = 0
     warnings: tuple[Problem, ...] = field(default=())
@@ -47,16 +47,16 @@ class _Given:
 def validate(
     paths: Iterable[Path], snapsets: Snapsets | None, *, strict: bool = False, password: str | None = None
 ) -> Iterator[Checked]:
-    """Check files by what they are, folders with all that is in them.
+    """Check files by their kind, and folders recursively.
 
     Args:
         paths: files and folders.
-        snapsets: what a manifest's snapsets are looked for in; None not to look.
+        snapsets: the snapsets that manifests may use; None not to check.
         strict: whether an unknown term is an error.
-        password: that of encrypted workbooks.
+        password: the password of encrypted workbooks.
 
     Yields:
-        A result a file, in the order of paths, every problem of each.
+        One result for each file, sorted by path, with every problem.
 
     Raises:
         FileError: a path can't be read.
@@ -142,7 +142,7 @@ _CHECKS = {"manifest": _manifest, "reconciled file": _reconciled, "workbook": _w
 
 
 def _validate_data(path: Path, *, strict: bool) -> Checked:
-    """Check a file of JSON5: a list is sample data, an object a snapset or a site's credentials."""
+    """Check a JSON5 file: an array is sample data, an object a snapset or a site's credentials."""
     kind = "data"
     try:
         data = read_json5(path)

@@ -1,7 +1,7 @@
-"""Verification: what the real servers would find for each card.
+"""Verify what the real servers would find for each card.
 
-The answers are read for many cards at once (``card_answers``), and for a sample of them with the servers' own
-requests; ``card_verdicts`` decides what they come to.
+The answers are read for many cards at once (``card_answers``), and for a sample with the servers' own requests;
+``card_verdicts`` turns them into verdicts.
 """
 
 import time
@@ -22,7 +22,7 @@ from dataloader.replication import chunks, in_parallel
 from dataloader.target import Target, guard
 
 ASKED_EXACTLY = 200
-"""Cards of each batch, chosen at random, that are asked for with the servers' own requests."""
+"""Cards of each batch, chosen at random, that are checked with the servers' own requests."""
 
 
 @dataclass
@@ -31,12 +31,12 @@ class VerifyResult:
 
     verdicts: Counter[VerifyVerdict] = field(default_factory=Counter)
     answers: int = 0
-    """Answers of the server that were checked."""
+    """The number of checked answers of the server."""
     seconds: float = 0.0
 
     @property
     def good(self) -> bool:
-        """Whether every card works, or was stopped on purpose."""
+        """Whether every card works, or was revoked on purpose."""
         return not self.verdicts[VerifyVerdict.MISSING] and not self.verdicts[VerifyVerdict.WRONG]
 
 
@@ -55,23 +55,23 @@ def verify(
     on_progress: OnProgress | None = None,
     on_verdict: OnVerdict | None = None,
 ) -> VerifyResult:
-    """Ask the server for every card of the batches.
+    """Check every card of the batches on the server.
 
     Args:
         server: the target's server.
         target: the target.
         manifests: the batches.
         snapsets: the snapsets that the cards start with.
-        sample: how many cards to ask for, chosen at random from each batch; None for all.
-        exactly: how many cards of each batch, chosen at random from those, to ask for with the servers' own requests.
-        on_progress: told of each batch of answers.
-        on_verdict: told of each card whose verdict is not ``ok``.
+        sample: how many cards of each batch to check, chosen at random; None for all.
+        exactly: how many of these cards, chosen at random, to check with the servers' own requests.
+        on_progress: called after each batch of answers.
+        on_verdict: called for each card whose verdict is not ``ok``.
 
     Raises:
         InputError: a batch is given twice.
-        DataloaderError: the server can't be asked.
-        VerifyError: a database or a view is not there.
-        ProtectedError: a database was loaded as something more protected.
+        DataloaderError: the server can't be reached.
+        VerifyError: a database or a view is missing.
+        ProtectedError: a database was loaded as a more protected environment.
     """
     start = time.monotonic()
     refuse_twice(manifests)
@@ -88,7 +88,7 @@ def verify(
     for manifest in manifests:
         done = 0
         chosen, total = _choose(manifest, snapsets.of(target.model.name), sample, exactly)
-        # However few the cards are, all connections have a share.
+        # Even for few cards, all connections are used.
         size = min(BATCH_DOCUMENTS, -(-total // CONNECTIONS))
         for verdicts in in_parallel(ask, chunks(chosen, size)):
             for verdict in verdicts:
@@ -106,7 +106,7 @@ def verify(
 def _choose(
     manifest: CardFile, snapsets: Snapsets, sample: int | None, exactly: int
 ) -> tuple[Iterator[tuple[Entry, bool]], int]:
-    """Return a batch's cards, or a sample of them, each with whether to ask exactly as the servers do; and how many."""
+    """Return the cards of a batch, or a sample, each with whether to use the servers' requests; and their number."""
     cards: Sequence[int] = range(manifest.count)
     if sample is not None and sample < len(cards):
         cards = Random().sample(cards, sample)  # noqa: S311 - a sample, not a secret
