@@ -1,4 +1,4 @@
-"""Batches in a folder: their manifests, the rounds that came back, and the next step for each."""
+"""The batches in a folder: manifests, reconciled files, and the next step for each."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ class FoundBatch:
 
     manifest: CardFile
     rounds: tuple[Reconciled, ...]
-    """What came back from the vendor, the oldest round first."""
+    """Its reconciled files, the oldest round first."""
 
     @property
     def newest(self) -> Reconciled | None:
-        """The reconciled file of the last round, None if nothing has come back."""
+        """The reconciled file of the last round, None if there is none."""
         return self.rounds[-1] if self.rounds else None
 
     @property
     def ready(self) -> int | None:
-        """How many cards came back encoded, None if nothing has come back."""
+        """The number of encoded cards, None if nothing has been reconciled."""
         return None if self.newest is None else self.newest.count
 
     @property
     def to_encode(self) -> int:
-        """How many cards have to be encoded again: those that no encoded spare of their snapset makes up for."""
+        """The number of cards to encode again: those not replaced by encoded spares of the same snapset."""
         if self.newest is None:
             return 0
         header = self.newest.header
@@ -42,14 +42,14 @@ class FoundBatch:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The batches of a folder, by name, and files that can't be used."""
+    """The batches in a folder, sorted by name, and invalid files."""
 
     batches: tuple[FoundBatch, ...]
     problems: tuple[Problem, ...] = field(default=())
 
 
 def find_batches(folder: Path) -> Folder:
-    """Find every batch in a folder and the folders in it, hidden ones aside.
+    """Find all batches in a folder and its subfolders, except hidden ones.
 
     Reconciled files are matched to manifests by the digest of the batch, whatever their names.
 
@@ -101,12 +101,12 @@ def _files(folder: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What is to be done next with a batch."""
+    """The next step for a batch."""
 
     words: str
-    """What no command does; empty if there is nothing of that kind."""
+    """What to do without a command; empty if nothing."""
     command: str = ""
-    """What to type then; empty if there is nothing to do."""
+    """The command to type then; empty if there is none."""
 
     def __str__(self) -> str:
         """Return the step as one line."""
@@ -114,12 +114,12 @@ class NextStep:
 
 
 def next_step(batch: FoundBatch, status: BatchStatus | None, options: str = "") -> NextStep:
-    """Return what is to be done next with a batch.
+    """Return the next step for a batch.
 
     Args:
         batch: the batch.
-        status: its state on a target, None if no target was asked.
-        options: the options that name this target, each after a blank.
+        status: its status on a target, None if no target is given.
+        options: the options for this target, each preceded by a space.
     """
     manifest, newest = batch.manifest, batch.newest
     reconcile = f"dataloader reconcile {quote(str(manifest.path))} RETURNED"

@@ -1,4 +1,4 @@
-"""One card: what a help desk wants to know of it, by its number, its UUID or the UID of its chip."""
+"""Find one card by its number, its UUID or the UID of its chip, for a help desk."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -22,16 +22,16 @@ _CHIP = re.compile(r"(?:[0-9A-F]{8}|[0-9A-F]{14}|[0-9A-F]{20})\Z")
 
 @dataclass(frozen=True, slots=True)
 class FoundCard:
-    """A card and what became of it at the vendor."""
+    """A card and the results of encoding it."""
 
     batch: FoundBatch
     card: Card
     rounds: tuple[tuple[Reconciled, ReturnedCard], ...]
-    """What each round said of it, the oldest first."""
+    """The result of each round, the oldest first."""
 
     @property
     def chip(self) -> str:
-        """The UID of its chip in the newest round that knows one; empty if none does."""
+        """The UID of its chip in the newest round that has one; empty if none has."""
         return next((returned.chip for _, returned in reversed(self.rounds) if returned.chip), "")
 
 
@@ -42,7 +42,7 @@ class CardState:
     verdict: VerifyVerdict
     reason: str = ""
     revoked_at: str = ""
-    """When it was revoked, ISO 8601 in UTC; empty if it is not revoked, or nobody knows."""
+    """When it was revoked, ISO 8601 in UTC; empty if it is not revoked, or if that is unknown."""
     revoked_reason: str = ""
 
 
@@ -52,16 +52,16 @@ def find_card(
     """Find a card by its number, its UUID or the beginning of it, or the UID of its chip.
 
     Args:
-        batches: where to look.
+        batches: the batches to search.
         what: a number, at least 4 characters of a UUID, or a chip UID with or without separators.
         todo: what to do if there is no such card.
 
     Returns:
-        The card; or the cards of this number, one a batch.
+        The card; or the cards with this number, one per batch.
 
     Raises:
-        InputError: there is no such card, or the beginning of the UUID is that of several.
-        FileError: a file can't be read any more.
+        InputError: there is no such card, or several UUIDs have this beginning.
+        FileError: a file can no longer be read.
     """
     text = what.strip().lower()
     if _NUMBER.match(text):
@@ -106,7 +106,7 @@ def _with_rounds(batch: FoundBatch, card: Card) -> FoundCard:
 
 @dataclass(frozen=True, slots=True)
 class _OneCard:
-    """A batch, and the one card that is asked for."""
+    """A batch, and the requested card."""
 
     manifest: CardFile
     card: Card
@@ -132,8 +132,8 @@ def card_state(server: Server, target: Target, found: FoundCard, snapsets: Snaps
     """Return a card's state on a target; writes nothing.
 
     Raises:
-        DataloaderError: the server can't be asked.
-        ProtectedError: a database was loaded as something more protected.
+        DataloaderError: the server can't be reached.
+        ProtectedError: a database was loaded as a more protected environment.
     """
     server.welcome()
     if not all(server.database(target.database(name)).exists() for name in target.model.databases):
@@ -154,7 +154,7 @@ def card_state(server: Server, target: Target, found: FoundCard, snapsets: Snaps
 
 
 def _revoked(server: Server, target: Target, card: Card) -> tuple[str, str]:
-    """Return when a card was revoked, and why, as far as its documents say it."""
+    """Return when and why a card was revoked, as far as its documents say."""
     for revoking in target.model.revoking:
         kind = target.model.kind(revoking.kind)
         doc_id = kind.id(card.uuid)

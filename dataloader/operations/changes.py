@@ -1,4 +1,4 @@
-"""What an update would change in preference sets, and what their owners have changed, term by term."""
+"""Term by term, find what an update would change in preference sets, and what their owners have edited."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,9 +17,9 @@ from dataloader.replication import Finding, KindRules, Outcome, State, is_ours
 from dataloader.target import Target, guard
 
 KEPT = 1_000
-"""Different terms, and different values of a term, that are counted of what owners changed."""
+"""The most different terms, and different values of a term, to count in edits."""
 ANCESTORS = 10
-"""Revisions of an edited document that are looked at for the one that a load wrote, besides the first."""
+"""The most revisions of an edited document to read when looking for the loaded one, besides the first."""
 ABSENT = b""
 """Stands for the value of a term that is not set."""
 
@@ -32,12 +32,12 @@ class Term(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The last part of the term's name."""
+        """The last part of the term's URI."""
         return self.term.rstrip("/").rpartition("/")[2]
 
 
 class ChangedTerm(NamedTuple):
-    """A term whose value an update would change; values are JSON, :data:`ABSENT` where it is not set."""
+    """A term whose value an update would change; values are JSON, :data:`ABSENT` if not set."""
 
     term: Term
     before: bytes
@@ -46,43 +46,43 @@ class ChangedTerm(NamedTuple):
 
 @dataclass
 class SnapsetChange:
-    """What an update would change in the preference sets that start as one snapset."""
+    """What an update would change in the preference sets of one snapset."""
 
     cards: int = 0
     terms: Counter[ChangedTerm] = field(default_factory=Counter)
-    """Numbers of cards; 0 where only the snapset's own document differs."""
+    """The numbers of cards; 0 if only the snapset's own document differs."""
 
     @property
     def names(self) -> list[str]:
-        """The names of the terms, in their order."""
+        """The names of the terms, in order."""
         return sorted({each.term.name for each in self.terms})
 
 
 @dataclass
 class OwnerChanges:
-    """What owners have changed since their cards were loaded."""
+    """What owners have edited since their cards were loaded."""
 
     cards: int = 0
     guessed: int = 0
-    """Cards compared with the given snapset, because the server no longer has what was loaded."""
+    """Cards compared with the given snapset, because the server no longer has the loaded revision."""
     left_out: int = 0
-    """Changes of terms that were not counted, because there were more than :data:`KEPT` different terms."""
+    """Edits of terms that were not counted, because there were more than :data:`KEPT` different terms."""
     terms: Counter[Term] = field(default_factory=Counter)
     values: dict[Term, Counter[bytes]] = field(default_factory=dict)
-    """Numbers of cards by the new value, up to :data:`KEPT` values of a term."""
+    """The number of cards by new value, up to :data:`KEPT` values of a term."""
 
 
 class Changes:
-    """Compares documents as a plan comes by them: what an update would change, by snapset and term.
+    """Finds what an update would change, by snapset and term, from the findings of a plan.
 
-    Keeps counts only, never documents. Give it to :func:`dataloader.operations.plan` as ``on_finding``.
+    Keeps only counts, never documents. Pass it to :func:`dataloader.operations.plan` as ``on_finding``.
     """
 
     def __init__(self, snapsets: Snapsets) -> None:
-        """Begin with nothing.
+        """Start with empty counts.
 
         Args:
-            snapsets: the snapsets, which name the preference sets.
+            snapsets: the snapsets, to name preference sets.
         """
         self.by_snapset: dict[str, SnapsetChange] = {}
         self.others: Counter[str] = Counter()
@@ -108,15 +108,15 @@ class Changes:
 
 
 class Edits:
-    """Counts what owners have changed, as a plan comes by their documents. Keeps counts only, never documents."""
+    """Counts what owners have edited, from the findings of a plan. Keeps only counts, never documents."""
 
     def __init__(self, server: Server, target: Target, *, values: bool = False) -> None:
-        """Begin with nothing.
+        """Start with empty counts.
 
         Args:
             server: asked for what was loaded, where the given snapset is another one by now.
             target: the target.
-            values: whether to count the values that owners chose, too.
+            values: whether to count the new values, too.
         """
         self.found = OwnerChanges()
         self._server = server
@@ -125,10 +125,10 @@ class Edits:
         self._rules: dict[str, KindRules] = {}
 
     def __call__(self, source: Source, finding: Finding, what: State | Outcome) -> None:
-        """Count what the owner has changed in a document.
+        """Count the edits in a document.
 
         Raises:
-            DataloaderError: the server can't be asked.
+            DataloaderError: the server can't be reached.
         """
         if what is not State.EDITED or source.role is not Role.CARD:
             return
@@ -154,7 +154,7 @@ class Edits:
                 values[edited.after] += 1
 
     def _loaded(self, source: Source, leaf: Document) -> dict[str, Any] | None:
-        """Return the preference set that the last load before an owner's edits wrote, None if it is gone."""
+        """Return the preference set before an owner's edits, as the last load wrote it; None if it is gone."""
         name = self._target.database(source.database)
         if source.kind not in self._rules:
             self._rules[source.kind] = rules_of(source, guard(self._server, self._target).markers[name])
@@ -170,7 +170,7 @@ def changed_terms(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Ch
     """Yield each term whose value differs between two preference sets, in any context.
 
     Args:
-        old: the first preference set; what isn't shaped like one has no terms.
+        old: the first preference set; anything with another form has no terms.
         new: the second.
     """
     before, after = _terms(old), _terms(new)
@@ -180,7 +180,7 @@ def changed_terms(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Ch
 
 
 def _preferences(document: Document) -> dict[str, Any] | None:
-    """Return the preference set that a document holds, None if it holds none."""
+    """Return the preference set in a document, None if there is none."""
     for value in document.values():
         if isinstance(value, dict) and "flat" in value:
             return value
@@ -200,7 +200,7 @@ def _terms(preferences: Mapping[str, Any]) -> dict[Term, bytes]:
 
 
 def _members(value: Any, *path: str) -> Mapping[str, Any]:
-    """Return the object at a path, an empty one where there is none: owners may write anything."""
+    """Return the object at a path, or an empty one: owners may write anything."""
     found = value
     for name in path:
         found = found.get(name) if isinstance(found, dict) else None

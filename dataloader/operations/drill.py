@@ -1,7 +1,7 @@
-"""Drills: backing up, restoring elsewhere, comparing leaf by leaf, checking cards, and removing the copy.
+"""Drills: back up, restore elsewhere, compare leaf by leaf, check cards, and delete the copy.
 
-A backup that was never restored proves nothing. A drill answers what a pilot asks: how much would be lost if the
-databases were lost now, and how long it takes until they are back.
+A backup that was never restored proves nothing. A drill answers two questions: how much data would be lost if the
+databases were lost now, and how long does it take to restore them?
 """
 
 import time
@@ -28,46 +28,46 @@ from dataloader.records import Snapsets
 from dataloader.target import Target
 
 PAGE_ROWS = 10_000
-"""Rows of the changes feed a request."""
+"""Rows of the changes feed per request."""
 NAMED = 20
-"""Differences that are named; all are counted."""
+"""Differences to name; all are counted."""
 _STORAGE_FIELDS = ("digest", "revpos", "length", "encoding", "encoded_length")
-"""What a server says of an attachment besides its content."""
+"""Members of an attachment that depend on the server."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class DrillResult:
-    """What a drill found."""
+    """The result of a drill."""
 
     header: Header
     path: Path | None
-    """The backup, where it is kept."""
+    """The path of the backup."""
     size: int
     steps: dict[str, float] = field(default_factory=dict)
-    """Seconds of each step, in their order."""
+    """Seconds of each step, in order."""
     last_backup: str | None = None
-    """When the newest backup before this drill was made; None where there is none."""
+    """When the newest backup before this drill was made; None if there is none."""
     changes_at_risk: int = 0
-    """Documents that have changed since then: what would have been lost."""
+    """Documents that have changed since then, and would have been lost."""
     leaves: int = 0
-    """Leaves that were compared."""
+    """The number of compared leaves."""
     differences: list[str] = field(default_factory=list)
     difference_count: int = 0
     cards: int = 0
-    """Cards that were checked in the copy."""
+    """The number of cards checked in the copy."""
     cards_not_working: int = 0
-    """Cards that would not work in the copy, though they do in the target."""
+    """Cards that do not work in the copy, though they do in the target."""
 
     @property
     def seconds_to_restore(self) -> float:
-        """How long it took from the backup file to databases that answer."""
+        """Seconds from the backup file to databases that answer."""
         return self.steps.get("restore", 0.0)
 
     @property
     def good(self) -> bool:
-        """Whether the copy is the backup, and every card works in it that works in the target."""
+        """Whether the copy equals the backup, and every card that works in the target works in it."""
         return not self.difference_count and not self.cards_not_working
 
 
@@ -82,20 +82,20 @@ def drill(
     sample: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> DrillResult:
-    """Back up a target, restore it under another prefix, compare, check cards, and remove the copy.
+    """Back up a target, restore it under another prefix, compare, check cards, and delete the copy.
 
     Args:
         server: the target's server.
         target: the target; it is only read.
-        folder: where backups are kept; the drill's own is kept there, too. None keeps none.
+        folder: where backups are kept, including the drill's own; None keeps none.
         password: encrypts and decrypts backups.
-        manifests: batches whose cards are checked in the copy.
-        snapsets: what their cards start with.
+        manifests: the batches whose cards are checked in the copy.
+        snapsets: the snapsets of their cards.
         sample: how many cards of each batch to check; None for all.
-        on_progress: told how far each step has come.
+        on_progress: called with the progress of each step.
 
     Raises:
-        DataloaderError: a step failed; the copy has been removed.
+        DataloaderError: a step failed; the copy has been deleted.
     """
     copy = replace(target, prefix=f"drill-{uuid4().hex[:8]}-{target.prefix}")
     server.welcome()
@@ -154,7 +154,7 @@ def _remove(server: Server, copy: Target) -> None:
 
 
 def _changes_since(server: Server, target: Target, header: Header | None) -> int:
-    """Return how many documents have changed since a backup; all of them where there is none."""
+    """Return how many documents have changed since a backup; all of them if there is none."""
     changed = 0
     for name in target.model.databases:
         database = server.database(target.database(name))
@@ -170,10 +170,10 @@ def _changes_since(server: Server, target: Target, header: Header | None) -> int
 
 
 def _compare(result: DrillResult, backup: Backup, back: Backup) -> None:
-    """Compare what was read back with the backup, leaf by leaf."""
+    """Compare a copy with the backup, leaf by leaf."""
     result.leaves = backup.header.leaves
     if backup.header.seal == back.header.seal:
-        # Every byte of every leaf and of the settings is the same.
+        # Every byte of every leaf and of the settings is equal.
         return
     for state in backup.header.databases:
         wanted, found = backup.documents(state.name), back.documents(state.name)
@@ -188,7 +188,7 @@ def _compare(result: DrillResult, backup: Backup, back: Backup) -> None:
 
 
 def _remembered(section: Section) -> dict[str, Any]:
-    """Return what a database remembers of loads; its environment is the drill's own where it had none."""
+    """Return a database's record of loads; its environment is the drill's own if it had none."""
     return {key: value for key, value in (section.local or {}).items() if key != "environment" and value}
 
 
@@ -200,7 +200,7 @@ def _differ(result: DrillResult, difference: str) -> None:
 def _differences(wanted: Iterator[Group], found: Iterator[Group]) -> Iterator[str]:
     for one, other in zip_longest(wanted, found):
         if one is None or other is None or one[0] != other[0]:
-            # From here on nothing is at the same place.
+            # From here on, nothing matches.
             key = min(each[0] for each in (one, other) if each is not None)
             yield f"document {key[1]}: only in {'the copy' if one is None or one[0] != key else 'the backup'}"
             return
@@ -209,7 +209,7 @@ def _differences(wanted: Iterator[Group], found: Iterator[Group]) -> Iterator[st
 
 
 def _content(line: bytes) -> Any:
-    """Return a leaf without what a server says of how it stores attachments."""
+    """Return a leaf without how the server stores attachments."""
     document = orjson.loads(line)
     for attachment in document.get("_attachments", {}).values():
         for name in _STORAGE_FIELDS:

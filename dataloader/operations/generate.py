@@ -1,4 +1,4 @@
-"""Minting a batch: the manifest, and the workbook that is made from it."""
+"""Mint a batch: the manifest, and the workbook made from it."""
 
 import os
 import re
@@ -25,25 +25,25 @@ from dataloader.records import EMPTY, Snapsets
 from dataloader.vendor import WORKBOOK_SUFFIX, write_workbook
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
-# https://learn.microsoft.com/windows/win32/fileio/naming-a-file; what stands behind the first dot does not matter.
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file; what follows the first dot does not matter.
 _DEVICE = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\.|\Z)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch that has been minted and written."""
+    """A minted batch and its files."""
 
     manifest: Manifest
     workbook: Path
 
 
 def share_out(cards: int, wanted: Mapping[str, int | None], snapsets: Snapsets) -> dict[str, int]:
-    """Work out how many cards start with each snapset.
+    """Return how many cards start with each snapset.
 
     Args:
-        cards: how many cards the batch has.
-        wanted: counts by snapset; None for the one that takes what is left. Nothing: all start empty.
-        snapsets: the snapsets there are.
+        cards: the number of cards in the batch.
+        wanted: counts by snapset; None for the one that gets the rest. If empty, all cards start empty.
+        snapsets: the known snapsets.
 
     Raises:
         InputError: the counts do not add up, or there is no such snapset.
@@ -68,7 +68,7 @@ def share_out(cards: int, wanted: Mapping[str, int | None], snapsets: Snapsets) 
 
 
 def _sum_rule(cards: int, counted: int, uncounted: int) -> str:
-    """Return why counts of snapsets do not fit the number of cards."""
+    """Return why counts of snapsets do not match the number of cards."""
     if uncounted > 1:
         return "only one snapset may have no count; it gets the remaining cards"
     difference = f"{abs(cards - counted):,} {'short of' if counted < cards else 'more than'} {cards:,}"
@@ -78,20 +78,20 @@ def _sum_rule(cards: int, counted: int, uncounted: int) -> str:
 
 
 def spares_of(shares: Mapping[str, int], portion: Fraction) -> dict[str, int]:
-    """Work out how many spares each snapset's cards get on top, rounded up; those without any are left out.
+    """Return the number of additional spares for each snapset, rounded up; without zeros.
 
     Args:
-        shares: how many cards start with each snapset, without spares.
-        portion: spares for a card.
+        shares: the number of cards for each snapset, without spares.
+        portion: the number of spares per card.
     """
     return {name: ceil(count * portion) for name, count in shares.items() if portion}
 
 
 def check_name(name: str) -> None:
-    """Check a batch's name, which becomes a file's.
+    """Check a batch's name, which is used for files.
 
     Raises:
-        InputError: it is empty, could leave its folder, or is no file's where the vendor opens it.
+        InputError: it is empty, could leave its folder, or is not a valid file name for the vendor.
     """
     if _NAME.match(name) and (_DEVICE.match(name) or name.endswith(".")):
         raise InputError(
@@ -126,17 +126,17 @@ def generate(
 
     Args:
         name: the batch's name.
-        shares: how many cards start with each snapset, without spares.
-        folder: where the files go.
-        spares: how many spares there are on top, by snapset.
+        shares: the number of cards for each snapset, without spares.
+        folder: the folder of the files.
+        spares: the number of additional spares by snapset.
         titles: display names of snapsets, for workbooks.
-        seed: for a reproducible batch; production and staging targets refuse it.
-        password: what the workbook is encrypted with; None for a plain one.
-        on_card: called for each card that has been written to both files, twice in all.
+        seed: for a reproducible batch; staging and production targets refuse it.
+        password: encrypts the workbook; None for a plain one.
+        on_card: called for each card written to each file, twice per card.
 
     Raises:
         InputError: the name, the number of cards or the seed can't be used.
-        FileError: a file stands there already, or can't be written.
+        FileError: a file already exists, or can't be written.
     """
     check_name(name)
     spares = spares or {}

@@ -1,8 +1,8 @@
-"""Loads: bringing a target to the state that the input describes.
+"""Load documents: bring a target to the state described by the input.
 
-What is absent is created by replication from a batch on disk: each document has the revision that its content gives
-it, and so a load can be repeated, interrupted, or run twice at once, and comes to the same end. What exists is changed
-by compare-and-swap only, so that no acknowledged edit is lost.
+Absent documents are created by replication from a batch on disk: the revision of each is computed from its content, so
+a load can be repeated, interrupted, or run twice at once with the same result. Existing documents are changed by
+compare-and-swap only, so no acknowledged edit is lost.
 """
 
 import time
@@ -67,20 +67,20 @@ from dataloader.target import (
 )
 
 KEPT_FAILURES = 100
-"""Rejected documents that are kept with their reasons; all are counted."""
+"""Rejected documents to keep with their reasons; all are counted."""
 FEW = 1_000
-"""Documents of a source that are read again in no time; more than these can't all meet another's in one write."""
+"""Documents of a source that can be read again quickly; with more, not all can collide with another write."""
 TURNS = 3
-"""How often a load begins again where a database was recreated or restored meanwhile."""
+"""How often to start a load again if a database was recreated or restored meanwhile."""
 LAG_LOOKS, LAG_WAIT = 5, 0.2
-"""How often a cluster's update sequence is read again before it counts as gone back, and seconds between."""
+"""How often to read a cluster's update sequence again before it counts as decreased, and the seconds between."""
 _AWAY_LOOK = 1.0
-"""Seconds between looks at whether a node is back."""
+"""Seconds between checks of whether a node is back."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Changes:
-    """What a load may change of documents that exist, as :func:`load` has it."""
+    """The existing documents that a load may change; see :func:`load`."""
 
     update: bool
     replace_views: bool
@@ -91,7 +91,7 @@ class _Changes:
         """Return the states in which a document of a source is replaced."""
         states = {State.OUTDATED} if self.update else set()
         if source.kind == DESIGN_KIND:
-            # A design document is not a person's: one that was deleted comes back.
+            # A design document belongs to no user: a deleted one is restored.
             states |= {State.DELETED} | (_OTHERS if self.replace_views else set())
         elif source.role is Role.SNAPSET and (self.replace_snapsets or target.model.fixes_snapsets):
             states |= {State.DELETED} | _OTHERS
@@ -103,42 +103,42 @@ _OTHERS = {State.EDITED, State.FOREIGN, State.CONFLICT}
 
 @dataclass
 class LoadResult:
-    """What a load did."""
+    """The result of a load."""
 
     outcomes: dict[str, dict[str, Counter[Outcome]]] = field(default_factory=dict)
     """Counts by database (without prefix) and kind of document."""
     created_databases: list[str] = field(default_factory=list)
     failures: list[Rejection] = field(default_factory=list)
     raised: dict[str, Environment] = field(default_factory=dict)
-    """Databases that were loaded as something less protected before, and as what."""
+    """Databases that were loaded as a less protected environment before, and which."""
     older_snapsets: list[str] = field(default_factory=list)
-    """Snapsets whose newer version was loaded last."""
+    """Snapsets older than the version that was loaded last."""
     unlisted_snapsets: list[str] = field(default_factory=list)
     """Snapsets on the target that are not in the folder."""
     repaired: int = 0
-    """Leaves that interrupted loads had left beside others, and that were deleted; and documents that such loads had
-    deleted, and that were written again."""
+    """Conflicting leaves of interrupted loads that were deleted, and documents deleted by such loads that were written
+    again."""
     nodes_away: tuple[str, ...] = ()
     """Nodes of the cluster that were away before the load, during it, or after it."""
     short_of_copies: bool = False
-    """Whether the server said of a write that it made fewer copies than wanted."""
+    """Whether the server reported a write with fewer copies than requested."""
     views_built: int = 0
     seconds: float = 0.0
     seconds_indexing: float = 0.0
-    """Of these, how many it took until the views' indexes were built."""
+    """Of these, the seconds it took to build the views' indexes."""
 
     def count(self, outcome: Outcome) -> int:
-        """Return how many documents came to an outcome."""
+        """Return the number of documents with an outcome."""
         return sum(counts[outcome] for kinds in self.outcomes.values() for counts in kinds.values())
 
     @property
     def documents(self) -> int:
-        """How many documents are done."""
+        """The number of finished documents."""
         return sum(counts.total() for kinds in self.outcomes.values() for counts in kinds.values())
 
     @property
     def needs_attention(self) -> int:
-        """How many documents need a decision."""
+        """The number of documents that need a decision."""
         return sum(self.count(outcome) for outcome in NEEDS_ATTENTION)
 
 
@@ -155,28 +155,28 @@ def load(  # noqa: PLR0913 - each is a choice of its own
     on_progress: OnProgress | None = None,
     on_finding: OnFinding | None = None,
 ) -> LoadResult:
-    """Bring a target to the state that the sources describe, and build the indexes of its views.
+    """Load the documents of the sources to a target, and build the indexes of its views.
 
     Args:
         server: the target's server.
         target: the target.
-        sources: what to bring, in this order.
-        update: whether to replace what is outdated.
-        replace_views: whether to replace design documents that are not ours, too.
-        replace_snapsets: whether to replace snapsets' own documents that somebody else has changed, deleted or
-            written, too; in a model whose servers refuse to change a snapset they are replaced anyway.
-        older_snapsets: whether to update to older versions of snapsets than those that were loaded last.
-        layout: how databases are laid out that have to be created.
-        on_progress: told of each batch.
-        on_finding: told of each document that was neither absent nor unchanged.
+        sources: what to load, in this order.
+        update: whether to replace outdated documents.
+        replace_views: whether to replace foreign design documents, too.
+        replace_snapsets: whether to replace snapsets' own documents that others have changed, deleted or written, too;
+            if the model's servers refuse to change snapsets, they are replaced anyway.
+        older_snapsets: whether to update to older versions of snapsets than the last loaded ones.
+        layout: the layout of databases that have to be created.
+        on_progress: called after each batch.
+        on_finding: called for each document that is neither absent nor unchanged.
 
     Raises:
-        DataloaderError: the server failed after the last retry, or refused; what was written stays, and
-            running the load again goes on from there.
-        ProtocolError: a database was recreated or restored again and again while it was loaded.
-        ProtectedError: a database was loaded as something more protected, or sample data for a target that
-            never gets any.
-        UsageError: an update to older versions of snapsets than those loaded last, unless that is wanted.
+        DataloaderError: the server failed after the last retry, or refused; what was written stays, and running the
+            load again continues.
+        ProtocolError: a database was repeatedly recreated or restored during the load.
+        ProtectedError: a database was loaded as a more protected environment, or sample data is not allowed on the
+            target.
+        UsageError: an update to older versions of snapsets than the last loaded ones, unless allowed.
     """
     start = time.monotonic()
     for source in sources:
@@ -198,7 +198,7 @@ def load(  # noqa: PLR0913 - each is a choice of its own
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """What tells a database from one that has taken its place."""
+    """Identifies a database, to detect that another one has replaced it."""
 
     created: str
     sequence: int
@@ -239,13 +239,13 @@ class _Run:
         self._fetched: set[Source] = set()
 
     def carry_out(self, layout: DatabaseLayout) -> None:
-        """Do it all, and again where a database was recreated or restored meanwhile."""
+        """Load everything; start again if a database was recreated or restored meanwhile."""
         self._server.welcome()
         for turn in range(TURNS):
             try:
                 self._take_turn(layout, is_first=turn == 0)
             except NotFoundError:
-                # A database may not exist for a moment while somebody recreates it.
+                # A database may be missing for a moment while somebody recreates it.
                 if not self._begun or self._is_whole():
                     raise
                 continue
@@ -269,7 +269,7 @@ class _Run:
         self._bring()
         self._settle()
         if remembers_anew:
-            # Another load, which began at the same moment, may have had the last word.
+            # Another load that started at the same time may have written last.
             self._remember(guard(self._server, self._target))
         documents_done = time.monotonic()
         self.result.views_built = build_views(self._server, self._target, self._on_progress)
@@ -289,7 +289,7 @@ class _Run:
         if not self._changes.older_snapsets:
             for name, versions in self._versions.items():
                 for label in memory.markers[self._target.database(name)].older(versions):
-                    # Brought again, but not the newest.
+                    # Loaded again, but not the newest.
                     del versions[label]
 
     def _remember(self, memory: Memory) -> bool:
@@ -306,7 +306,7 @@ class _Run:
             if created and database.name not in self.result.created_databases:
                 self.result.created_databases.append(database.name)
             self._begun[name] = self._identity(database)
-            # In a cluster, a node that was away may not know of updates; there only our own creation is proof.
+            # In a cluster, a node that was away may not know of updates; then only our own creation is proof.
             if fresh and self._begun[name].sequence == 0 and (created or one_node):
                 self._fresh.add(name)
 
@@ -325,7 +325,7 @@ class _Run:
         return _Identity(str(info.get("instance_start_time", "")), info["update_seq"])
 
     def _is_whole(self) -> bool:
-        """Return whether the databases are still those that were loaded, with everything that was written."""
+        """Return whether the databases are still the loaded ones, with everything that was written."""
         return all(self._is_same(name) for name in self._databases)
 
     def _is_same(self, name: str) -> bool:
@@ -343,15 +343,15 @@ class _Run:
             if info is None or str(info.get("instance_start_time", "")) != begun.created:
                 return False
             # Fewer updates than ours: an older state was restored. (Or another load wrote the same revisions, which
-            # counts once; then asking again finds everything there.)
+            # counts once; then the next check finds everything.)
             if info["update_seq"] >= begun.sequence + self._written[name]:
                 return True
         return False
 
     def _bring(self) -> None:
-        """Write what is absent of the sources, and update what is outdated where that is wanted.
+        """Write the absent documents of the sources, and update outdated ones if requested.
 
-        All of them go through one pipeline, so that the server has no pause where one ends and the next begins.
+        All sources go through one pipeline, so that the server does not idle between them.
         """
         done: Counter[Source] = Counter()
         for source in self._sources:
@@ -386,8 +386,8 @@ class _Run:
             key = (source.kind, source.role)
             again = key in seen
             seen.add(key)
-            # Nothing can be there in a database that no update has ever reached, unless this run has put it
-            # there: two batches may share UUIDs where they were made from one seed.
+            # An untouched database holds no documents, except those written by this run: two batches with the same seed
+            # may share UUIDs.
             fresh = source.database in self._fresh and not again
             start = 0
             for documents in batches(source.prepared()):
@@ -396,15 +396,15 @@ class _Run:
 
     def _see_to(self, share: "_Share") -> "_Done":
         source, database = share.source, self._databases[share.source.database]
-        # With every batch: somebody may have marked the database as something more protected meanwhile.
+        # Check with every batch: somebody may have marked the database as more protected meanwhile.
         marker = check_marker(database, self._target)
         if marker.environment is None:
-            # It was recreated; what it is for is said again before anything else is written to it.
+            # It was recreated; its environment is recorded again before anything else is written.
             self._lost.add(source.database)
             self._remember(Memory({each.name: Marker() for each in self._databases.values()}))
         elif not marker.brought.issuperset(self._versions[source.database].values()):
-            # Another load, which began at the same moment, wrote over what this one had it remember. What is not
-            # remembered counts as a person's, and two loads that take each other for persons repair badly.
+            # Another load that started at the same time overwrote our record. Versions that are not recorded count as
+            # edits, and two loads that mistake each other's versions for edits repair them badly.
             self._remember(Memory({each.name: Marker() for each in self._databases.values()}))
             marker = check_marker(database, self._target)
         rules = rules_of(source, marker)
@@ -416,7 +416,7 @@ class _Run:
         return self._carry_out(database, source, found, rules)
 
     def _note_fetched(self, source: Source, found: Sequence[Finding]) -> None:
-        """Note whether most documents of a source have to be fetched, as after an update."""
+        """Record whether most documents of a source have to be fetched, as after an update."""
         hashes = [leaf["_rev"].partition("-")[2] for finding in found for leaf in finding.leaves]
         ours = {finding.document.hash for finding in found}
         if sum(each not in ours for each in hashes) > len(found) / 2:
@@ -456,7 +456,7 @@ class _Run:
         return rules_of(source, check_marker(self._databases[source.database], self._target))
 
     def _create(self, database: Database, found: Sequence[Finding], done: "_Done") -> dict[str, Outcome]:
-        """Create absent documents by replication: another load that does the same writes the same revision."""
+        """Create absent documents by replication: another load of the same documents writes the same revisions."""
         absent = [finding.document for finding in found if finding.state is State.ABSENT]
         rejected = database.write([each.write() for each in absent]) if absent else []
         done.written += len(absent) - len(rejected)
@@ -487,7 +487,7 @@ class _Run:
         outcomes: Mapping[str, Outcome],
         done: "_Done",
     ) -> None:
-        """Delete what earlier versions wrote beside documents that have been updated since; keep what was edited."""
+        """Delete obsolete documents of earlier versions whose documents have been updated since; keep edited ones."""
         there = find_former(database, self._target.model, source, found)
         ready = {
             card_key(finding.document.id)
@@ -514,12 +514,11 @@ class _Run:
             done.former.append((self._target.model.former[source.kind].name, each, outcome))
 
     def _settle(self) -> None:
-        """Look again at what was created where somebody else wrote to a database during the load.
+        """Check created documents again if somebody else wrote to a database during the load.
 
-        Between the question and the write another load, with other input, or a person may have created the same
-        document; then ours has to give way. A database that counts no more updates than ours hardly has any of that:
-        CouchDB counts two writes of a document as one only where they reach it together. So what takes no time is
-        looked at all the same.
+        Between the check and the write, another load with other input, or a person, may have created the same document;
+        then ours has to be deleted. If a database counts only our own updates, that is unlikely, but possible: CouchDB
+        counts two simultaneous writes of a document as one. So whatever can be checked quickly is always checked.
         """
         for name, database in self._databases.items():
             quiet = database.update_seq() == self._begun[name].sequence + self._written[name]
@@ -554,7 +553,7 @@ class _Run:
 
 
 class _Tally:
-    """The outcome of each document of a source, in their order, so that every count can be corrected exactly."""
+    """The outcome of each document of a source, in order, so that counts can be corrected exactly."""
 
     _ALL = tuple(Outcome)
 
@@ -563,11 +562,11 @@ class _Tally:
         self._next = 0
 
     def rewind(self) -> None:
-        """Begin again with the first document."""
+        """Start again with the first document."""
         self._next = 0
 
     def add(self, outcome: Outcome, counts: Counter[Outcome]) -> tuple[Outcome, bool]:
-        """Note the outcome of the next document; return what to say about it, and whether that is new."""
+        """Record the outcome of the next document; return what to report, and whether it is new."""
         at = self._next
         self._next += 1
         if at == len(self._outcomes):
@@ -581,22 +580,22 @@ class _Tally:
         return outcome, True
 
     def at(self, at: int) -> Outcome:
-        """Return the outcome of a document by its place."""
+        """Return the outcome of a document by its index."""
         return self._ALL[self._outcomes[at]]
 
     def has(self, outcome: Outcome) -> bool:
-        """Return whether any document came to an outcome."""
+        """Return whether any document has an outcome."""
         return self._ALL.index(outcome) in self._outcomes
 
     def correct(self, at: int, outcome: Outcome, counts: Counter[Outcome]) -> None:
-        """Count a document under another outcome."""
+        """Change the outcome of a counted document."""
         counts[self.at(at)] -= 1
         counts[outcome] += 1
         self._outcomes[at] = self._ALL.index(outcome)
 
 
 class _AllNodes:
-    """Whether all nodes of a cluster are there, without which nothing that exists is changed."""
+    """Whether all nodes of a cluster are connected; otherwise no existing document is changed."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -604,7 +603,7 @@ class _AllNodes:
         self._given_up = False
 
     def are_there(self) -> bool:
-        """Return whether they are; waits a while for those that are not, once a run."""
+        """Return whether they are; waits for missing nodes for a while, once per run."""
         with self._lock:
             end = time.monotonic() + NODES_WAIT
             while not self._given_up and self._server.nodes().away:
@@ -616,22 +615,22 @@ class _AllNodes:
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """A few documents of a source, which are seen to together."""
+    """A few documents of a source that are processed together."""
 
     source: Source
     documents: list[Prepared]
     start: int
-    """How many documents of the source come before them."""
+    """The number of documents of the source before them."""
     fresh: bool
-    """Whether none of them can be there."""
+    """Whether none of them can exist."""
     again: bool
     """Whether an earlier source of this run may have the same documents."""
 
 
 def _waits_for(earlier: _Share, later: _Share) -> bool:
-    """Return whether documents have to be there before others: those of the same cards that these refer to.
+    """Return whether documents must be written before others, which refer to them.
 
-    Each source of a batch has its cards in the same order, so that the same places are the same cards.
+    Each source of a batch has the cards in the same order, so equal positions are equal cards.
     """
     if earlier.source is later.source:
         return False
@@ -640,7 +639,7 @@ def _waits_for(earlier: _Share, later: _Share) -> bool:
 
 @dataclass
 class _Done:
-    """What became of a share."""
+    """The result of a share."""
 
     source: Source
     outcomes: list[tuple[Finding, Outcome]] = field(default_factory=list)
@@ -648,4 +647,4 @@ class _Done:
     repaired: int = 0
     failures: list[Rejection] = field(default_factory=list)
     former: list[tuple[str, Finding, Outcome]] = field(default_factory=list)
-    """What earlier versions wrote beside the documents: the kind, the document, and what became of it."""
+    """Obsolete documents of earlier versions: the kind, the document, and its outcome."""

@@ -1,9 +1,8 @@
-"""Restoring backups: by replication into empty databases, or into living ones where nothing newer is overwritten.
+"""Restore backups by replication: into empty databases, or into used ones without overwriting anything newer.
 
-Documents are written with their revisions and histories (``"new_edits": false``), in the order of ``_id``, whatever the
-order in which the database was written. So a restore can be repeated, and one that was killed goes on when it is run
-again; ``_local/dataloader-restore`` says of an unfinished database which backup it is from. Afterwards the server is
-asked for every leaf of the backup (``_revs_diff``).
+Documents are written with their revisions and histories (``"new_edits": false``), sorted by ``_id``. So a restore can
+be repeated, and a killed one continues when it is run again; ``_local/dataloader-restore`` names the backup in an
+unfinished database. Afterwards the server is asked for every leaf of the backup (``_revs_diff``).
 """
 
 import time
@@ -42,28 +41,28 @@ from dataloader.target import (
 )
 
 WRITTEN = 1_000
-"""Documents a request; the best of those measured for sorted writes."""
+"""Documents per request; measured as the fastest for sorted writes."""
 CHANGES = 10_000
-"""Rows of the changes feed a request."""
+"""Rows of the changes feed per request."""
 MAX_REQUEST = 4_000_000
-"""Bytes of documents in a request."""
+"""The most bytes of documents in a request."""
 KEPT = 100
-"""Documents that are named; all are counted."""
+"""Documents to name; all are counted."""
 RESTORE_MARKER = "dataloader-restore"
-"""The ``_local`` document that says of a database that its restore is not finished."""
+"""The ``_local`` document of a database whose restore is not finished."""
 
 _ATTEMPTS = 5
-"""How often something is done again that another writer, or a copy that lags behind, may have undone."""
+"""How often to repeat what another writer, or a lagging copy, may have undone."""
 _WAIT = 0.1
-"""Seconds before the first of these, doubled each time."""
+"""Seconds before the first repetition; doubles each time."""
 
 OnReady = Callable[[], None]
-"""Called when all documents are there but the design documents, before any view can answer."""
+"""Called when all documents except the design documents are written, before any view can return them."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptDocument:
-    """A document of a living database that a merge left as it is."""
+    """A document that a merge did not change."""
 
     database: str
     id: str
@@ -71,7 +70,7 @@ class KeptDocument:
 
 @dataclass
 class RestoreResult:
-    """What a restore did."""
+    """The result of a restore."""
 
     created_databases: list[str] = field(default_factory=list)
     documents: int = 0
@@ -80,43 +79,43 @@ class RestoreResult:
     written: int = 0
     """Leaves that were written."""
     present: int = 0
-    """Leaves of the backup that the server was found to have afterwards."""
+    """Leaves of the backup that the server has afterwards."""
     missing: list[KeptDocument] = field(default_factory=list)
     missing_count: int = 0
     kept: list[KeptDocument] = field(default_factory=list)
-    """Documents that a merge left as they are, because they were changed on another branch."""
+    """Documents that a merge did not change, because they were edited on another branch."""
     kept_count: int = 0
     failures: list[Rejection] = field(default_factory=list)
     failed: int = 0
     not_restored: tuple[str, ...] = ()
-    """What the backup holds and the server has no place for."""
+    """Settings in the backup that the server does not have."""
     raised: dict[str, Environment] = field(default_factory=dict)
     nodes_away: tuple[str, ...] = ()
     short_of_copies: bool = False
     views_built: int = 0
     seconds: float = 0.0
     seconds_checking: float = 0.0
-    """Of these, how many it took to check the files."""
+    """Of these, the seconds it took to check the files."""
     seconds_writing: float = 0.0
     seconds_comparing: float = 0.0
     seconds_indexing: float = 0.0
 
     @property
     def good(self) -> bool:
-        """Whether every leaf of the backup is there, but for those that were kept on purpose."""
+        """Whether every leaf of the backup exists, except those left out on purpose."""
         return not self.missing_count and not self.failed
 
 
 def check_chain(backups: Sequence[Backup], target: Target) -> None:
-    """Check that backups belong together, and into this target.
+    """Check that backups belong together, and may be restored to a target.
 
     Args:
         backups: a full backup, and the incremental ones made since, each from the one before it.
         target: where they are to go.
 
     Raises:
-        InputError: one is missing, or of another model.
-        ProtectedError: the target is less protected than the data, or holds no data of this kind.
+        InputError: a backup is missing, or of another model.
+        ProtectedError: the target is less protected than the data, or must not have such data.
     """
     for before, backup in zip([None, *backups], backups, strict=False):
         header = backup.header
@@ -156,16 +155,16 @@ def restore_backup(
     on_ready: OnReady | None = None,
     on_progress: OnProgress | None = None,
 ) -> RestoreResult:
-    """Restore a backup, and compare afterwards.
+    """Restore a backup, and compare it with the databases afterwards.
 
     Args:
         server: the target's server.
         target: the target.
         backups: a full backup, and the incremental ones made since, oldest first.
-        merge: whether the databases may hold documents; nothing newer than the backup is overwritten.
-        layout: how databases are laid out that have to be created, if not as they were.
+        merge: whether the databases may contain documents; nothing newer than the backup is overwritten.
+        layout: the layout of databases that have to be created, if different from the backup.
         on_ready: called before the design documents are written.
-        on_progress: told of each batch of documents.
+        on_progress: called after each batch of documents.
 
     Raises:
         InputError: a file is damaged, or the files do not belong together; nothing has been written.
@@ -220,7 +219,7 @@ def revision_of(line: bytes) -> str:
 
 
 def documents_of(backups: Sequence[Backup], database: str) -> Iterator[Group]:
-    """Yield the documents of a database, in their order, each as the newest backup has it."""
+    """Yield the documents of a database in sorted order, each from the newest backup that has it."""
     runs = [_aged(backup.documents(database), -age) for age, backup in enumerate(backups)]
     previous: Key | None = None
     for key, _, leaves in merged_in_order(*runs):
@@ -263,7 +262,7 @@ class _Restore:
         }
 
     def prepare(self, layout: DatabaseLayout) -> None:
-        """Create the databases with their settings, or see that they may be written to; mark them as unfinished."""
+        """Create the databases with their settings, or check that they may be written; mark them as unfinished."""
         infos = {name: database.info() for name, database in self._databases.items()}
         if not self._merge and not self._is_begun(infos) and not self._is_done(infos):
             for name, database in self._databases.items():
@@ -283,16 +282,16 @@ class _Restore:
             _put_local(database, RESTORE_MARKER, {"backup": self._of, "merge": self._merge})
 
     def _is_begun(self, infos: Mapping[str, object]) -> bool:
-        """Tell whether an earlier run of the same restore came this far: its first mark is there.
+        """Return whether an earlier run of the same restore got this far: its first mark exists.
 
-        It is set only after all databases were found free, and it is the last to be deleted.
+        It is set only after all databases were found free, and deleted last.
         """
         first = next(iter(self._databases))
         marker = {} if infos[first] is None else _local(self._databases[first], RESTORE_MARKER)
         return marker.get("backup") == self._of and not marker.get("merge")
 
     def _is_done(self, infos: Mapping[str, object]) -> bool:
-        """Tell whether the databases hold exactly the backup, as after a run whose last reply was lost."""
+        """Return whether the databases equal the backup, as after a run whose last reply was lost."""
         return all(info is not None and self._holds_exactly(name) for name, info in infos.items())
 
     def _holds_exactly(self, name: str) -> bool:
@@ -329,7 +328,7 @@ class _Restore:
             )
 
     def _restore_section(self, database: Database, section: Section, state: DatabaseState) -> None:
-        """Restore what a database has besides documents; who may read it comes first."""
+        """Restore the settings of a database; permissions come first."""
         lacks = set(self._result.not_restored)
         try:
             if section.security:
@@ -384,7 +383,7 @@ class _Restore:
         return _Batch(len(groups), len(lines), len(lines) - len(failures), failures)
 
     def _write_missing(self, database: Database, groups: Sequence[Group]) -> "_Batch":
-        """Write the leaves that a living database lacks, where what it has is not newer."""
+        """Write the leaves that a used database lacks, unless what it has is newer."""
         batch = _Batch(len(groups), sum(len(leaves) for _, leaves in groups))
         missing = _missing(database, groups)
         wanted = [(key, leaves) for key, leaves in groups if key[1] in missing]
@@ -422,13 +421,13 @@ class _Restore:
                 self._on_progress(f"comparing {database.name}", done, max(done, self._totals[name]))
 
     def _lacks(self, database: Database, groups: Sequence[Group]) -> dict[str, set[str]]:
-        """Return the leaves that are missing, but for those that a merge left out on purpose."""
+        """Return the missing leaves, except those that a merge left out on purpose."""
         wanted = {key[1]: leaves for key, leaves in groups}
         missing = _missing(database, groups)
         for attempt in range(_ATTEMPTS if self._is_cluster else 0):
             if not missing:
                 break
-            # A copy may not have yet what the others have.
+            # A copy may lag behind the others.
             time.sleep(_WAIT * 2**attempt)
             missing = _missing(database, [group for group in groups if group[0][1] in missing])
         if missing and self._merge:
@@ -437,7 +436,7 @@ class _Restore:
         return missing
 
     def end(self) -> None:
-        """Take the mark off databases whose restore is finished, the first one's last: until then it can be resumed."""
+        """Unmark databases that are finished, the first one last: until then, the restore can be resumed."""
         if self._result.good:
             for database in reversed(self._databases.values()):
                 database.delete_local(RESTORE_MARKER)
@@ -445,7 +444,7 @@ class _Restore:
 
 @dataclass
 class _Batch:
-    """What became of some documents."""
+    """The result for some documents."""
 
     documents: int
     leaves: int
@@ -469,22 +468,22 @@ def _batches(groups: Iterable[Group]) -> Iterator[list[Group]]:
 
 
 def _missing(database: Database, groups: Sequence[Group]) -> dict[str, set[str]]:
-    """Return the leaves of a backup that a database does not know, by document."""
+    """Return the leaves of a backup that a database does not have, by document."""
     return database.lacks({key[1]: [revision_of(line) for line in leaves] for key, leaves in groups})
 
 
 def _is_newer(living: Sequence[Document], leaves: Sequence[bytes]) -> bool:
-    """Return whether a living document has a leaf that no leaf of the backup has grown from."""
+    """Return whether a document has a leaf that is not an ancestor of any leaf in the backup."""
     known = {rev for line in leaves for rev in history(orjson.loads(line))}
     return not {leaf["_rev"] for leaf in living} <= known
 
 
 def _give_way(database: Database, grown: dict[str, set[str]], missing: dict[str, set[str]]) -> list[str]:
-    """Delete the leaves that were put beside an edit of the same moment; the edit is newer.
+    """Delete restored leaves that are in conflict with a concurrent edit; the edit is newer.
 
     Args:
-        database: where.
-        grown: the leaves that are expected of documents that were there before.
+        database: the database.
+        grown: the expected leaves of documents that existed before.
         missing: the leaves that were written.
 
     Returns:
@@ -513,7 +512,7 @@ def _local(database: Database, name: str) -> dict[str, object]:
 
 
 def _put_local(database: Database, name: str, fields: dict[str, object]) -> None:
-    """Write fields of a ``_local`` document, whoever else writes it, or has been answered and did not hear it."""
+    """Write members of a ``_local`` document, retrying on concurrent writes and lost replies."""
     for _ in range(_ATTEMPTS):
         stored = _local(database, name)
         if stored.items() >= fields.items():

@@ -1,7 +1,7 @@
-"""How a target is protected: what would a client without credentials get, and what do the databases say of who may?
+"""Check how a target is protected: what an anonymous client can do, and the permissions of the databases.
 
-The first is tried, in a session of its own that has no user; nothing is written by that. The second is read
-from each database's ``_security``: https://docs.couchdb.org/en/3.5.0/api/database/security.html.
+The former is tried in a separate session without a user, which writes nothing. The latter is read from each database's
+``_security``: https://docs.couchdb.org/en/3.5.0/api/database/security.html.
 """
 
 from collections.abc import Iterator
@@ -18,67 +18,67 @@ _CLOSE = '{"admins": {"roles": ["_admin"]}, "members": {"names": ["THE-SERVERS-U
 
 @dataclass(frozen=True, slots=True)
 class Circle:
-    """Names and roles, as one half of ``_security`` lists them."""
+    """Names and roles, from one half of ``_security``."""
 
     names: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Tell whether anybody is in it."""
+        """Return whether there are any."""
         return bool(self.names or self.roles)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a database's ``_security`` says."""
+    """The ``_security`` of a database."""
 
     admins: Circle
-    """Who may change views and ``_security`` itself, besides the server's admins."""
+    """Who may change views and ``_security`` itself, besides server admins."""
     members: Circle
-    """Who may read and write; where nobody is listed, everybody whom the server lets in."""
+    """Who may read and write; if empty, everyone whom the server accepts."""
 
 
 @dataclass
 class Exposure:
-    """One database of the target, as others see it."""
+    """The security of one database."""
 
     name: str
-    """With the target's prefix."""
+    """The full name."""
     readable: bool
     """By an anonymous client."""
     writable: bool
-    """By an anonymous client, as far as the database's own validation functions let it."""
+    """By an anonymous client, if the database's own validation functions allow it."""
     rules: Rules | None
-    """None where the server does not tell."""
+    """None if the server does not say."""
     samples: list[str] = field(default_factory=list)
-    """In staging and production: documents that have IDs of sample data."""
+    """In staging and production: documents with IDs of sample data."""
 
 
 @dataclass
 class SecurityResult:
-    """What was found."""
+    """The result of a security check."""
 
     plain_http: list[str]
-    """URLs of other machines to which everything travels unencrypted."""
+    """URLs of other machines without encryption."""
     unverified: bool
-    """Whether the server's certificate is not looked at, so that it may be anybody."""
+    """Whether the server's certificate is not verified."""
     anonymous: str | None
-    """The user that the server takes a client without credentials for; None for nobody in particular."""
+    """The user that an anonymous client is logged in as; None for none."""
     admin_party: bool
-    """Whether a client without credentials is a server admin."""
+    """Whether an anonymous client is a server admin."""
     names_databases: bool
-    """Whether it is told which databases there are."""
+    """Whether an anonymous client may list the databases."""
     databases: list[Exposure] = field(default_factory=list)
-    """Those of the target that are there."""
+    """The existing databases of the target."""
 
     @property
     def problems(self) -> list[str]:
-        """What is open, each with what to do; empty where nothing is."""
+        """What is open, each with what to do; empty if nothing is."""
         return [*self._of_the_server(), *(problem for each in self.databases for problem in _of_database(each))]
 
     @property
     def exit_code(self) -> ExitCode:
-        """Whether a person has to do something."""
+        """Whether anything needs to be done."""
         return ExitCode.ATTENTION if self.problems else ExitCode.OK
 
     def _of_the_server(self) -> Iterator[str]:
@@ -127,7 +127,7 @@ def _of_database(found: Exposure) -> Iterator[str]:
 
 
 def check_security(server: Server, target: Target) -> SecurityResult:
-    """Find out what a target's databases show to whom; writes nothing.
+    """Find out what a target's databases allow to others; writes nothing.
 
     Args:
         server: the target's server, with whatever credentials there are.
@@ -135,9 +135,9 @@ def check_security(server: Server, target: Target) -> SecurityResult:
 
     Raises:
         UnreachableError: nothing answers.
-        CredentialsError: the server does not accept the password.
+        CredentialsError: the server rejects the password.
     """
-    # With our client's certificate, where there is one: who has none does not get as far as this.
+    # With our client certificate, if any: nobody gets this far without one.
     stranger = Server(replace(server.address, user=None, password=None), server.patience)
     name, admin = _taken_for(stranger)
     result = SecurityResult(
@@ -162,10 +162,10 @@ def _taken_for(stranger: Server) -> tuple[str | None, bool]:
     try:
         return stranger.user()
     except TooLargeError:
-        # That says nothing of who it is.
+        # Not a question of identity.
         raise
     except (CredentialsError, ProtocolError):
-        # Not let in at all, or sent to a page to log in.
+        # Refused, or redirected to a log-in page.
         return None, False
 
 

@@ -1,4 +1,4 @@
-"""Status: batches at a glance, by what the servers would find for each card."""
+"""The status of batches: what the servers would find for each card, in counts."""
 
 import time
 from collections import Counter
@@ -17,27 +17,27 @@ from dataloader.target import Target, guard
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """How a batch stands; every card asked for has one verdict."""
+    """The status of a batch; every checked card has one verdict."""
 
     name: str
     minted: int
     encoded: int | None
-    """Cards that came back encoded; None where no returned file has been reconciled."""
+    """Encoded cards; None if no returned file has been reconciled."""
     verdicts: Counter[VerifyVerdict]
 
     @property
     def loaded(self) -> int:
-        """Cards that are there, in whatever state."""
+        """Loaded cards, in any state."""
         return self.verdicts.total() - self.missing
 
     @property
     def edited(self) -> int:
-        """Cards whose owners have changed something."""
+        """Cards that their owners have edited."""
         return self.verdicts[VerifyVerdict.EDITED]
 
     @property
     def revoked(self) -> int:
-        """Cards that somebody has stopped."""
+        """Revoked cards."""
         return self.verdicts[VerifyVerdict.REVOKED]
 
     @property
@@ -47,20 +47,20 @@ class BatchStatus:
 
     @property
     def wrong(self) -> int:
-        """Cards that are there, and that a server could not use."""
+        """Loaded cards that a server could not use."""
         return self.verdicts[VerifyVerdict.WRONG]
 
 
 @dataclass
 class StatusResult:
-    """How batches stand."""
+    """The status of several batches."""
 
     batches: list[BatchStatus] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def total(self) -> BatchStatus:
-        """All batches together."""
+        """The total of all batches."""
         known = [each.encoded for each in self.batches if each.encoded is not None]
         encoded = sum(known) if known and len(known) == len(self.batches) else None
         verdicts = sum((each.verdicts for each in self.batches), Counter[VerifyVerdict]())
@@ -68,7 +68,7 @@ class StatusResult:
 
 
 OnWrong = Callable[[CardFile, CardVerdict], None]
-"""Called for each card that a server could not use, or whose state nobody may have meant."""
+"""Called for each card that a server could not use, or whose state may be a mistake."""
 
 
 def status(
@@ -80,21 +80,21 @@ def status(
     on_progress: OnProgress | None = None,
     on_wrong: OnWrong | None = None,
 ) -> StatusResult:
-    """Find how batches stand; writes nothing.
+    """Return the status of batches; writes nothing.
 
     Args:
         server: the target's server.
         target: the target.
-        manifests: the batches; of a reconciled file, the encoded cards are asked for.
+        manifests: the batches; of a reconciled file, only encoded cards are checked.
         snapsets: the snapsets that the cards start with.
-        on_progress: told of each batch of answers.
-        on_wrong: told of each card that a server could not use, or whose state nobody may have meant.
+        on_progress: called after each batch of answers.
+        on_wrong: called for each card that a server could not use, or whose state may be a mistake.
 
     Raises:
-        InputError: a reconciled file beside a manifest is wrong, or a batch is given twice.
-        DataloaderError: the server can't be asked.
-        ProtectedError: a database was loaded as something more protected.
-        VerifyError: the databases are there and a view is not, as in the middle of the first load.
+        InputError: a reconciled file next to a manifest is invalid, or a batch is given twice.
+        DataloaderError: the server can't be reached.
+        ProtectedError: a database was loaded as a more protected environment.
+        VerifyError: the databases exist but a view does not, as in the middle of the first load.
     """
     start = time.monotonic()
     refuse_twice(manifests)
@@ -102,7 +102,7 @@ def status(
     server.welcome()
     guard(server, target)
     result = StatusResult()
-    # Before the first load there is nothing to ask.
+    # Before the first load, there is nothing to read.
     is_there = all(server.database(target.database(name)).exists() for name in target.model.databases)
 
     def note(manifest: CardFile, verdict: CardVerdict) -> None:
@@ -120,13 +120,13 @@ def status(
 
 
 def count_encoded(manifest: CardFile) -> int | None:
-    """Return how many cards of a batch are encoded, None where that is not known.
+    """Return how many cards of a batch are encoded, None if unknown.
 
-    A reconciled file knows; so does the last one that ``reconcile`` wrote beside the manifest.
+    The number comes from a reconciled file, or from the newest one that ``reconcile`` wrote next to the manifest.
 
     Raises:
         FileError: that file can't be read.
-        InputError: that file is wrong.
+        InputError: that file is invalid.
     """
     if isinstance(manifest, Reconciled):
         return manifest.count

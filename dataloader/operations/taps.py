@@ -1,7 +1,7 @@
-"""Taps: asking what the real servers ask when cards are tapped, at a steady rate, while something happens or nothing.
+"""Taps: make the requests of the real servers for tapped cards, at a steady rate, while something may happen.
 
-The taps have a timetable. One that has to wait for a connection counts from the moment when it was due, as a person who
-waits would count, so that a server that hangs for two seconds shows as two seconds for everybody who came meanwhile.
+The taps follow a schedule. The latency of a tap that waits for a connection counts from when it was due, as for a user:
+if a server hangs for two seconds, everyone who taps in that time sees it.
 """
 
 import os
@@ -32,13 +32,13 @@ from dataloader.replication import in_parallel
 from dataloader.target import Target, guard
 
 CONNECTIONS = 8
-"""Taps under way at once."""
+"""Concurrent taps."""
 TAPPED = 1_000
-"""Cards that are tapped, chosen at random."""
+"""The number of cards to tap, chosen at random."""
 QUIET = 0.1
-"""The part of the time that passes before the command is run, so that it shows what it changes."""
+"""The part of the time before the command is run, so that its effect is visible."""
 TIMEOUT = 10.0
-"""Seconds after which a person who tapped a card has gone."""
+"""Seconds after which a user gives up."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 
@@ -47,37 +47,37 @@ class Tap:
     """One tap."""
 
     due: float
-    """Seconds from the beginning to the moment when it was due."""
+    """When it was due, in seconds from the start."""
     latency: float
-    """Seconds from then to the last answer, or to the failure."""
+    """Seconds from then to the last answer or the failure."""
     failure: str = ""
-    """Why the card was not served; empty where it was."""
+    """Why the card was not served; empty if it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """What happened in one second."""
+    """The taps of one second."""
 
     taps: int
     failed: int
     slowest: float
-    """Seconds."""
+    """Seconds from the start."""
 
 
 @dataclass
 class TapsResult:
-    """What came of all taps."""
+    """The result of all taps."""
 
     taps: list[Tap] = field(default_factory=list)
     cards: int = 0
     """Cards that were tapped."""
     skipped: int = 0
-    """Cards that were not served before the test began, and were left out of it."""
+    """Cards that were not served before the test started, and were left out."""
     seconds: float = 0.0
     command: str = ""
     command_began: float | None = None
     command_ended: float | None = None
-    """Seconds from the beginning; None where it had to be stopped."""
+    """Seconds from the start; None if it had to be stopped."""
     command_code: int | None = None
 
     @property
@@ -87,17 +87,17 @@ class TapsResult:
 
     @property
     def available(self) -> float:
-        """The part of the taps that was served, from 0 to 1."""
+        """The part of the taps that were served, from 0 to 1."""
         return 1 - len(self.failed) / len(self.taps) if self.taps else 0.0
 
     def quantile(self, part: float) -> float:
-        """Return the latency, in seconds, that this part of all taps did not exceed."""
+        """Return the latency in seconds that a given part of all taps did not exceed."""
         latencies = sorted(tap.latency for tap in self.taps)
         return latencies[max(0, -int(-part * len(latencies) // 1) - 1)] if latencies else 0.0
 
     @property
     def longest_outage(self) -> float:
-        """The longest time, in seconds, in which no tap was served though one was due."""
+        """The longest time in seconds in which taps were due and none was served."""
         longest, began = 0.0, None
         for tap in self.taps:
             if not tap.failure:
@@ -108,7 +108,7 @@ class TapsResult:
         return longest
 
     def by_second(self) -> list[Second]:
-        """Return what happened in each second, by the moments when the taps were due."""
+        """Return the result for each second, by when the taps were due."""
         found: list[list[Tap]] = [[] for _ in range(int(max((tap.due for tap in self.taps), default=-1)) + 1)]
         for tap in self.taps:
             found[int(tap.due)].append(tap)
@@ -133,20 +133,20 @@ def tap_cards(
 
     Args:
         target: the target.
-        manifests: the batches whose cards are tapped.
-        rate: taps a second.
-        duration: seconds.
-        command: a program with its arguments that is run meanwhile.
-        timeout: seconds after which a tap has failed; fewer where ``DATALOADER_TIMEOUT`` says so.
-        on_progress: told of the taps that are done.
-        random: chooses the cards.
+        manifests: the batches of the cards.
+        rate: taps per second.
+        duration: the duration in seconds.
+        command: a program with its arguments to run during the test.
+        timeout: seconds after which a tap has failed; ``DATALOADER_TIMEOUT`` may lower it.
+        on_progress: called with the number of finished taps.
+        random: the random source for choosing cards.
 
     Raises:
-        VerifyError: no card is served before the test begins.
-        DataloaderError: the server can't be asked at all.
+        VerifyError: no card is served before the test starts.
+        DataloaderError: the server can't be reached.
         FileError: the command can't be run.
     """
-    # A tap is asked once: a retry would hide what a person sees.
+    # A tap is tried once: a retry would hide what a user sees.
     timeout = min(timeout, Patience.from_environment().timeout)
     server = Server(target.address, Patience(timeout=timeout, retries=0, wait=0, total=timeout, connect=timeout))
     server.welcome()
@@ -183,7 +183,7 @@ def tap_cards(
 
 
 def _some(manifests: Sequence[CardFile], random: Random) -> list[str]:
-    """Return cards of the batches, chosen at random in one pass."""
+    """Return random cards of the batches, chosen in one pass."""
     chosen: list[str] = []
     seen = 0
     for manifest in manifests:
@@ -206,13 +206,13 @@ def _tap(asker: "_Asker", uuid: str, start: float, due: float) -> Tap:
 
 
 class _Asker:
-    """Asks for a card as the authorization server and the Preferences Server do."""
+    """Makes the requests of the authorization server and the Preferences Server for a card."""
 
     def __init__(self, server: Server, target: Target) -> None:
         self._lookups = [(lookup, server.database(target.database(lookup.database))) for lookup in target.model.lookups]
 
     def ask(self, uuid: str) -> str:
-        """Return why a card is not served; empty where it is."""
+        """Return why a card is not served; empty if it is."""
         try:
             for lookup, database in self._lookups:
                 if not _finds(lookup, database, uuid):
@@ -230,7 +230,7 @@ def _finds(lookup: Lookup, database: Database, uuid: str) -> bool:
 
 
 class _Fault(Thread):
-    """Runs the command while cards are tapped, and stops it at the end."""
+    """Runs the command during the taps, and stops it at the end."""
 
     def __init__(self, command: Sequence[str], at: float, start: float, result: TapsResult) -> None:
         super().__init__(daemon=True)
@@ -255,7 +255,7 @@ class _Fault(Thread):
         self._result.command_ended = time.monotonic() - self._start
 
     def stop(self) -> None:
-        """End the command if it has not ended by itself, with what it has started."""
+        """Stop the command and its child processes, if it is still running."""
         if self._process is not None and self._process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGTERM)
@@ -263,12 +263,12 @@ class _Fault(Thread):
 
 
 def check_bounds(result: TapsResult, max_p99: float | None, min_available: float | None) -> list[str]:
-    """Return the bounds that a result breaks, each in words.
+    """Return the exceeded bounds, in words.
 
     Args:
         result: the result.
-        max_p99: seconds that 99 % of the taps may take.
-        min_available: the part of the taps that must be served, from 0 to 1.
+        max_p99: the largest latency of 99 % of the taps, in seconds.
+        min_available: the smallest part of the taps to be served, from 0 to 1.
     """
     broken = []
     if max_p99 is not None and (p99 := result.quantile(QUANTILES["p99"])) > max_p99:
@@ -282,10 +282,10 @@ _UNITS: dict[str, float] = {"ms": 0.001, "s": 1, "min": 60, "m": 60, "h": 3_600}
 
 
 def parse_time(text: str, option: str) -> float:
-    """Return a time in seconds: ``500ms``, ``60s``, ``5m``, ``1h``; a bare number is seconds.
+    """Parse a duration: ``500ms``, ``60s``, ``5m``, ``1h``; a plain number is in seconds.
 
     Raises:
-        UsageError: it is not a time above 0.
+        UsageError: it is not a duration above 0.
     """
     number = text.strip().rstrip("hminsu")
     unit = text.strip()[len(number) :] or "s"
@@ -299,7 +299,7 @@ def _unit(unit: str, option: str, text: str) -> float:
 
 
 def parse_part(text: str, option: str) -> float:
-    """Return a percentage as a part of 1: ``99.9%``.
+    """Parse a percentage to a fraction: ``99.9%``.
 
     Raises:
         UsageError: it is not a percentage above 0 and up to 100.
