@@ -1,4 +1,4 @@
-"""The list of a batch's revoked cards, ``NAME.revoked.jsonl`` next to the manifest.
+"""The list of a batch's revoked cards, ``NAME.revoked.jsonl`` next to the manifest; NAME is the batch's.
 
 A database that is loaded again after a loss, or restored from a backup made before a revocation, does not know that a
 card was revoked. The list does. A line is added before a card is revoked, and removed after it is restored, so a card
@@ -7,15 +7,15 @@ stays revoked whatever is interrupted.
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from dataloader.batch.manifest import MANIFEST_SUFFIX, Card, CardFile
-from dataloader.batch.reconciled import RECONCILED_SUFFIX
+from dataloader.batch.manifest import Card, CardFile
+from dataloader.batch.reconciled import Reconciled
 from dataloader.common import FileError, InputError, Problem, now
 
 REVOKED_SUFFIX = ".revoked.jsonl"
@@ -34,11 +34,8 @@ class Revocation:
 
 
 def revocations_path(manifest: CardFile) -> Path:
-    """Return the path of a batch's list, whether or not it exists."""
-    name = manifest.path.name
-    for suffix in (MANIFEST_SUFFIX, RECONCILED_SUFFIX):
-        name = name.removesuffix(suffix)
-    return manifest.path.with_name(name + REVOKED_SUFFIX)
+    """Return the path of a batch's list, whether or not it exists; all rounds of a batch share it."""
+    return manifest.path.with_name(manifest.header.name + REVOKED_SUFFIX)
 
 
 def note_revoked(manifest: CardFile, cards: Sequence[Card], reason: str, environment: str) -> None:
@@ -71,12 +68,12 @@ def _append(manifest: CardFile, events: Sequence[dict[str, object]]) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "r+b") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
-            size = stream.seek(0, os.SEEK_END)
-            if size:
-                stream.seek(size - 1)
-                if stream.read(1) != b"\n":
-                    # An earlier write was cut off; its line does not count.
-                    stream.write(b"\n")
+            last = stream.read().rpartition(b"\n")[2]
+            if _is_json(last):
+                stream.write(b"\n")
+            else:
+                # An earlier write was cut off; its line does not count.
+                stream.truncate(stream.tell() - len(last))
             stream.write(b"".join(orjson.dumps(event) + b"\n" for event in events))
             stream.flush()
             os.fsync(stream.fileno())
@@ -89,7 +86,7 @@ def read_revocations(manifest: CardFile) -> list[Revocation]:
 
     Raises:
         FileError: the list can't be read.
-        InputError: a line is damaged.
+        InputError: a line is damaged, or names a card that is not in the batch.
     """
     path = revocations_path(manifest)
     try:
@@ -99,6 +96,7 @@ def read_revocations(manifest: CardFile) -> list[Revocation]:
     except OSError as error:
         raise FileError.of(error, path, "the list of revoked cards must be readable") from error
     found: dict[tuple[str, str], Revocation] = {}
+    where: dict[Card, int] = {}
     lines = data.split(b"\n")
     for number, line in enumerate(lines, 1):
         # The last line may have been truncated by a crash, before the card was revoked.
@@ -107,13 +105,30 @@ def read_revocations(manifest: CardFile) -> list[Revocation]:
         try:
             revocation, revoked = _read(orjson.loads(line))
         except (ValueError, TypeError, LookupError) as error:
-            where = f"{path}, line {number}"
-            raise InputError(Problem(where, "is damaged", "correct it, or take the list from a backup")) from error
+            raise _wrong(path, number, "is damaged") from error
+        where.setdefault(revocation.card, number)
         key = revocation.card.uuid, revocation.environment
         found.pop(key, None)
         if revoked:
             found[key] = revocation
+    if where:
+        # A wrong card here would leave the lost one working.
+        strangers = set(where).difference(_all_cards(manifest))
+        if strangers:
+            line_number = min(where[each] for each in strangers)
+            raise _wrong(path, line_number, f"names a card that is not in batch {manifest.header.name}")
     return list(found.values())
+
+
+def _wrong(path: Path, number: int, rule: str) -> InputError:
+    return InputError(Problem(f"{path}, line {number}", rule, "correct it, or take the list from a backup"))
+
+
+def _all_cards(manifest: CardFile) -> Iterator[Card]:
+    """Yield every card of a batch, encoded or not."""
+    if isinstance(manifest, Reconciled):
+        return (each.card for each in manifest.verdicts())
+    return manifest.cards()
 
 
 def _is_json(line: bytes) -> bool:

@@ -19,6 +19,7 @@ from dataloader.operations import (
     choose_kept,
     prune,
     read_backups,
+    without_base,
 )
 
 _RULES = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
@@ -55,6 +56,7 @@ def backups(
       dataloader backups prune backups/ --keep-hourly 24 --keep-daily 7 --keep-weekly 8
     """
     stored, unreadable = read_backups(folder, get_password(password_file))
+    lacking = without_base(stored)
     if action == "list":
         if dry_run or any(keep.values()):
             raise UsageError("backups list", rule="takes no rules", todo="use `dataloader backups prune`")
@@ -67,8 +69,14 @@ def backups(
         output.result(_pruned_json(kept, dry_run=dry_run), _pruned_text(kept, dry_run=dry_run))
     for each in unreadable:
         output.warn(each.reason)
+    for backup in lacking:
+        output.warn(
+            f"{backup.path}: cannot be restored, because the backup of {backup.header.base_created} that it continues "
+            "cannot be read or is missing (put it back, or delete this one, too)"
+        )
     if unreadable:
         output.error(f"{many(len(unreadable), 'backup')} in {folder} cannot be read", ExitCode.ATTENTION)
+    if unreadable or lacking:
         return ExitCode.ATTENTION
     return ExitCode.OK
 

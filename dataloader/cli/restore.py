@@ -79,6 +79,8 @@ def restore(
             todo="name the folder of the manifests with --batches, or add --no-revocations",
         )
     revocations = revocations_of(target, [] if batches is None else manifests_with_revocations(batches))
+    if batches is not None and not revocations:
+        output.say(f"no revoked cards are listed beside the manifests in {batches}")
     server = get_server(target)
     if target.environment is Environment.PRODUCTION and not yes and not confirmed(_question(target, backups, merge)):
         output.error("not confirmed: nothing has been written", ExitCode.INTERRUPTED)

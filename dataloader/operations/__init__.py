@@ -8,6 +8,7 @@ from dataloader.operations.backups import (
     choose_kept,
     prune,
     read_backups,
+    without_base,
 )
 from dataloader.operations.batches import Folder, FoundBatch, NextStep, find_batches, next_step
 from dataloader.operations.card import CardState, FoundCard, card_state, find_card
@@ -158,4 +159,5 @@ __all__ = [
     "target_differences",
     "validate",
     "verify",
+    "without_base",
 ]

@@ -1,8 +1,9 @@
 """List the backups in a folder, and decide which to keep.
 
 The rules are those of restic (https://restic.readthedocs.io/en/stable/060_forget.html): ``keep_daily=7`` keeps the
-newest backup of each of the last seven days that have one. The backups that an incremental backup continues are kept
-with it.
+newest backup of each of the last seven days that have one, and the oldest of all where there are fewer days than that.
+Hours and days are those of UTC, so changes of summer time do not matter. An incremental backup needs the backups that
+it continues, so these are kept with it.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,9 +48,9 @@ class StoredBackup:
         return datetime.fromisoformat(self.header.created)
 
     @property
-    def source(self) -> tuple[str, str]:
-        """The target that it is a backup of: the prefix and the model."""
-        return self.header.prefix, self.header.model
+    def source(self) -> tuple[str, str, str, str]:
+        """The target that it is a backup of: the URL, prefix, model and environment."""
+        return self.header.url, self.header.prefix, self.header.model, self.header.environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,20 @@ def read_backups(folder: Path, password: str | None = None) -> tuple[list[Stored
 
 def newest_of(backups: Sequence[StoredBackup], target: Target) -> StoredBackup | None:
     """Return the newest backup of a target, None if there is none."""
-    mine = [each for each in backups if each.source == (target.prefix, target.model.name)]
-    return mine[-1] if mine else None
+    source = target.address.url, target.prefix, target.model.name
+    return next((each for each in reversed(backups) if each.source[:3] == source), None)
+
+
+def without_base(backups: Sequence[StoredBackup]) -> list[StoredBackup]:
+    """Return the incremental backups that cannot be restored, because one that they continue is not there."""
+    whole: set[str] = set()
+    lacking = []
+    for each in backups:
+        if each.header.base is None or each.header.base in whole:
+            whole.add(each.header.digest)
+        else:
+            lacking.append(each)
+    return lacking
 
 
 def _verified(path: Path, header: Header) -> Verified | None:
@@ -153,7 +166,8 @@ def choose_kept(backups: Sequence[StoredBackup], rules: KeepRules) -> list[Kept]
         rules: what to keep.
 
     Returns:
-        Each backup, oldest first, with the reasons to keep it.
+        Each backup, oldest first, with the reasons to keep it. One that cannot be restored because its base is missing
+        is kept, and counts for no rule.
 
     Raises:
         UsageError: the rules keep nothing.
@@ -163,10 +177,17 @@ def choose_kept(backups: Sequence[StoredBackup], rules: KeepRules) -> list[Kept]
             "prune", rule="these rules keep no backup", todo="give --keep-daily 7 or another --keep- option"
         )
     reasons: dict[str, list[str]] = {each.header.digest: [] for each in backups}
+    lacking = {each.header.digest for each in without_base(backups)}
+    for digest in lacking:
+        # Its base may be in another folder, or encrypted with another password.
+        reasons[digest].append("base missing")
     for source in {each.source for each in backups}:
-        mine = sorted((each for each in backups if each.source == source), key=lambda each: each.created, reverse=True)
+        # A copy of a file counts with it.
+        mine = {each.header.digest: each for each in backups if each.source == source}
+        restorable = (each for digest, each in mine.items() if digest not in lacking)
+        newest_first = sorted(restorable, key=lambda each: each.created, reverse=True)
         for rule, wanted in asdict(rules).items():
-            _keep(mine, rule, wanted, reasons)
+            _keep(newest_first, rule, wanted, reasons)
     _keep_bases(backups, reasons)
     return [Kept(each, tuple(reasons[each.header.digest])) for each in backups]
 
@@ -175,7 +196,8 @@ def _keep(newest_first: Sequence[StoredBackup], rule: str, wanted: int, reasons:
     last: object = None
     for at, each in enumerate(newest_first):
         bucket = (rule, at) if rule == "last" else _BUCKETS[rule](each.created.astimezone(UTC))
-        if wanted and bucket != last:
+        is_oldest = at == len(newest_first) - 1
+        if wanted and (bucket != last or is_oldest):
             reasons[each.header.digest].append(rule)
             last = bucket
             wanted -= 1

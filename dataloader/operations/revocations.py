@@ -8,13 +8,14 @@ from pathlib import Path
 
 from dataloader.batch import (
     MANIFEST_SUFFIX,
+    REVOKED_SUFFIX,
     CardFile,
     Revocation,
     read_cards,
     read_revocations,
     revocations_path,
 )
-from dataloader.common import FileError
+from dataloader.common import FileError, InputError, Problem
 from dataloader.couch import Server
 from dataloader.operations.revoke import RevokeOutcome, revoke
 from dataloader.target import DatabaseLayout, Environment, Target, guard, less_protected, sensible_shards
@@ -49,16 +50,25 @@ def manifests_with_revocations(folder: Path) -> list[CardFile]:
     """Return the manifests in a folder that have a list of revoked cards.
 
     Raises:
-        FileError: the folder can't be read.
-        InputError: a manifest is invalid.
+        FileError: the folder can't be read, or holds no manifest.
+        InputError: a manifest is invalid, or a list has no manifest next to it.
     """
     try:
-        paths = sorted(each for each in folder.iterdir() if each.name.endswith(MANIFEST_SUFFIX))
+        paths = sorted(folder.iterdir())
     except OSError as error:
         raise FileError.of(error, folder, "name the folder that holds the manifests") from error
-    if not paths:
+    manifests = [read_cards(each) for each in paths if each.name.endswith(MANIFEST_SUFFIX)]
+    if not manifests:
         raise FileError(str(folder), rule="holds no manifest", todo="name the folder that holds the manifests")
-    return [manifest for manifest in map(read_cards, paths) if revocations_path(manifest).exists()]
+    lists = [each for each in paths if each.name.endswith(REVOKED_SUFFIX)]
+    with_list = {revocations_path(each).name: each for each in manifests}
+    for path in lists:
+        if path.name not in with_list:
+            name = path.name.removesuffix(REVOKED_SUFFIX)
+            raise InputError(
+                Problem(str(path), f"the manifest of batch {name} is not beside it", "put the manifest there, too")
+            )
+    return [with_list[path.name] for path in lists]
 
 
 def revoke_before_load(

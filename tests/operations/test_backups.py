@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import tzset
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataloader.archive import BodyWriter, DatabaseState, Header, Section, finish
 from dataloader.common import ExitCode, UsageError
-from dataloader.operations import KeepRules, choose_kept, read_backups
+from dataloader.operations import KeepRules, StoredBackup, choose_kept, read_backups
 from tests.support.command import Command
 
 Make = Callable[..., str]
@@ -27,7 +30,9 @@ def folder(tmp_path: Path) -> Path:
 def make(folder: Path) -> Make:
     """Write an empty backup of a time; return its digest: ``make("a", NOON, base=digest)``."""
 
-    def make(name: str, created: datetime, *, base: str | None = None, prefix: str = "") -> str:
+    def make(
+        name: str, created: datetime, *, base: str | None = None, prefix: str = "", url: str = "http://localhost"
+    ) -> str:
         path = folder / f"{name}.backup.zst"
         with path.open("wb") as stream, (folder / "body").open("w+b") as body:
             writer = BodyWriter(body, None)
@@ -38,7 +43,7 @@ def make(folder: Path) -> Make:
                 created=time,
                 model="gpii-key",
                 environment="ci",
-                url="http://localhost",
+                url=url,
                 prefix=prefix,
                 server="CouchDB 3.5.0",
                 tool="1",
@@ -76,6 +81,89 @@ def test_prune_keeps_the_newest_of_each_period(folder: Path, make: Make) -> None
     }
 
 
+def test_prune_keeps_the_oldest_where_there_are_too_few(folder: Path, make: Make) -> None:
+    """As in restic: while a rule has counts left, the oldest backup is kept for it, too."""
+    for hours in (0, 1, 2):
+        make(f"h{hours}", NOON - timedelta(hours=hours))
+    assert kept(folder, KeepRules(daily=2)) == {"h0": ("daily",), "h2": ("daily",)}
+    assert kept(folder, KeepRules(daily=1)) == {"h0": ("daily",)}
+
+
+def test_prune_counts_hours_across_a_change_of_summer_time(
+    folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hour that a clock on the wall shows twice, and the one that it skips, are hours like all others."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    tzset()
+    for month, day in ((3, 25), (10, 28)):
+        change = datetime(2018, month, day, 1, 5, tzinfo=UTC)
+        for hours in range(-2, 3):
+            make(f"m{month}h{hours}", change + timedelta(hours=hours))
+    try:
+        assert set(kept(folder, KeepRules(hourly=5))) == {f"m10h{hours}" for hours in range(-2, 3)}
+        assert len(kept(folder, KeepRules(hourly=10))) == 10
+    finally:
+        monkeypatch.undo()
+        tzset()
+
+
+def test_prune_counts_no_backup_whose_base_is_missing(folder: Path, make: Make, here: Command) -> None:
+    """It cannot be restored, so it does not replace one that can; it is reported."""
+    make("full", NOON - timedelta(days=2))
+    make("orphan", NOON - timedelta(days=1), base="0" * 64)
+    make("copy", NOON - timedelta(days=2))
+    assert kept(folder, KeepRules(last=1)) == {
+        "full": ("last",),
+        "copy": ("last",),
+        "orphan": ("base missing",),
+    }
+    listing = here("backups", "list", folder)
+    assert listing.code == ExitCode.ATTENTION
+    assert "orphan.backup.zst: cannot be restored" in listing.stderr
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2_000), st.integers(-1, 30)), min_size=1, max_size=25),
+    st.tuples(*[st.integers(0, 4)] * 4).filter(any),
+)
+def test_prune_never_breaks_a_chain_and_keeps_what_restic_keeps(
+    written: list[tuple[int, int]], counts: tuple[int, int, int, int]
+) -> None:
+    """Whatever the times and chains: the rules keep what restic keeps, and no kept backup lacks its base."""
+    times = sorted({minutes * 17 for minutes, _ in written})
+    stored: list[StoredBackup] = []
+    for at, minutes in enumerate(times):
+        base = written[at % len(written)][1]
+        created = (NOON + timedelta(minutes=minutes)).isoformat()
+        # An increment continues any earlier backup.
+        before = str(base % at) if at and base >= 0 else None
+        header = Header(created, "gpii-key", "ci", "http://localhost", "", "", "", (), before, digest=str(at))
+        stored.append(StoredBackup(Path(f"{at}"), 1, header, None))
+    found = {
+        each.backup.header.digest: each.reasons for each in choose_kept(stored, KeepRules(*counts)) if each.reasons
+    }
+    assert {digest for digest, reasons in found.items() if set(reasons) != {"base"}} == _restic(stored, counts)
+    for digest in found:
+        base_of = stored[int(digest)].header.base
+        assert base_of is None or base_of in found
+
+
+def _restic(stored: list[StoredBackup], counts: tuple[int, ...]) -> set[str]:
+    """Return what restic's ApplyPolicy keeps (internal/restic/snapshot_policy.go), by digest."""
+    formats = ("", "%Y%m%d%H", "%Y%m%d", "%G%V")
+    left, last = list(counts), [""] * len(counts)
+    keep = set()
+    newest_first = stored[::-1]
+    for at, each in enumerate(newest_first):
+        for rule, form in enumerate(formats):
+            value = each.created.strftime(form) if form else str(at)
+            if left[rule] and (value != last[rule] or at == len(newest_first) - 1):
+                keep.add(each.header.digest)
+                last[rule] = value
+                left[rule] -= 1
+    return keep
+
+
 def test_prune_keeps_what_a_kept_increment_continues(folder: Path, make: Make) -> None:
     """A chain is kept from its full backup onwards."""
     full = make("full", NOON - timedelta(days=3))
@@ -90,7 +178,9 @@ def test_prune_counts_each_target_by_itself(folder: Path, make: Make) -> None:
     make("ours", NOON - timedelta(days=300))
     for days in range(5):
         make(f"theirs{days}", NOON - timedelta(days=days), prefix="other-")
-    assert set(kept(folder, KeepRules(daily=2))) == {"ours", "theirs0", "theirs1"}
+    for days in range(3):
+        make(f"staging{days}", NOON - timedelta(days=days), url="http://staging")
+    assert set(kept(folder, KeepRules(daily=2))) == {"ours", "theirs0", "theirs1", "staging0", "staging1"}
 
 
 def test_prune_without_rules_is_refused(folder: Path, make: Make) -> None:

@@ -1,0 +1,94 @@
+"""The list of a batch's revoked cards, when it is edited, cut off, or another batch's."""
+
+from pathlib import Path
+
+import pytest
+
+from dataloader.batch import (
+    Manifest,
+    Verdict,
+    note_restored,
+    note_revoked,
+    read_cards,
+    read_revocations,
+    reconciled_name,
+    revocations_path,
+)
+from dataloader.common import ExitCode, FileError, InputError
+from dataloader.operations import generate, manifests_with_revocations
+from tests.support.command import Command
+from tests.support.returned_files import RESULT, good_rows, write_csv
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Manifest:
+    """A batch of six cards."""
+    return generate("spring", {"empty": 6}, tmp_path).manifest
+
+
+def numbers(manifest: Manifest) -> list[int]:
+    """Return the numbers of the revoked cards."""
+    return [each.card.number for each in read_revocations(manifest)]
+
+
+def test_line_cut_off_does_not_spoil_later_ones(batch: Manifest) -> None:
+    """A line that a crash has cut off does not count; the next revocation takes its place."""
+    first, second, third, *_ = batch.cards()
+    note_revoked(batch, [first, second], "lost", "ci")
+    path = revocations_path(batch)
+    path.write_bytes(path.read_bytes()[:-30])
+    assert numbers(batch) == [first.number]
+    note_revoked(batch, [third], "lost", "ci")
+    assert numbers(batch) == [first.number, third.number]
+    # An editor has removed the last line break.
+    path.write_bytes(path.read_bytes().rstrip())
+    note_restored(batch, [first], "ci")
+    assert numbers(batch) == [third.number]
+
+
+def test_all_rounds_of_a_batch_share_its_list(batch: Manifest, here: Command, tmp_path: Path) -> None:
+    """A card revoked by its manifest is revoked for every reconciled file, whatever its name; an unencoded one, too."""
+    rows = good_rows(batch)
+    rows[0][RESULT] = "failed"
+    assert here("reconcile", batch.path, write_csv(tmp_path / "back.csv", rows)).code == ExitCode.RETURNED
+    first = tmp_path / reconciled_name("spring", 1)
+    note_revoked(batch, list(batch.cards()), "lost", "ci")
+    for name in (first.name, reconciled_name("spring", 2), "delivery.reconciled.jsonl"):
+        found = read_cards(first.rename(tmp_path / name))
+        first = found.path
+        assert found.count < batch.count
+        assert len(read_revocations(found)) == batch.count
+    assert Verdict.FAILED in {each.verdict for each in found.verdicts()}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'"uuid":"', b'"uuid":"f'), (b'"number":1,', b'"number":2,'), (b'"snapset":"empty"', b'"snapset":"full"')],
+)
+def test_edited_line_is_refused(batch: Manifest, old: bytes, new: bytes) -> None:
+    """A card that is not in the batch is an error naming the line: the one that was meant would work again."""
+    note_revoked(batch, sorted(batch.cards()), "lost", "ci")
+    path = revocations_path(batch)
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(InputError, match=r"spring.revoked.jsonl, line 1: names a card that is not in batch spring"):
+        read_revocations(batch)
+
+
+def test_list_of_another_batch_is_refused(batch: Manifest, tmp_path: Path) -> None:
+    """A list copied to the wrong name is an error, as is one whose manifest is elsewhere."""
+    other = generate("autumn", {"empty": 2}, tmp_path).manifest
+    note_revoked(other, list(other.cards()), "lost", "ci")
+    assert [each.header.name for each in manifests_with_revocations(tmp_path)] == ["autumn"]
+    revocations_path(other).rename(revocations_path(batch))
+    with pytest.raises(InputError, match="line 1: names a card that is not in batch spring"):
+        read_revocations(batch)
+    batch.path.rename(tmp_path / "away.jsonl")
+    with pytest.raises(InputError, match=r"spring.revoked.jsonl: the manifest of batch spring is not beside it"):
+        manifests_with_revocations(tmp_path)
+    # A manifest with another file name is found by the name of its batch.
+    (tmp_path / "away.jsonl").rename(tmp_path / "renamed.batch.jsonl")
+    assert [each.path.name for each in manifests_with_revocations(tmp_path)] == ["renamed.batch.jsonl"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileError, match="holds no manifest"):
+        manifests_with_revocations(tmp_path / "empty")
