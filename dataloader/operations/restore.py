@@ -34,10 +34,12 @@ from dataloader.target import (
     DatabaseLayout,
     Environment,
     Target,
+    add_versions,
     guard,
     less_protected,
     most_protected,
     remember,
+    versions_in,
 )
 
 WRITTEN = 1_000
@@ -188,6 +190,7 @@ def restore_backup(
         run = _Restore(server, target, backups, result, merge=merge, on_progress=on_progress)
         run.prepare(layout)
         remember(server, target, memory)
+        run.remember_versions()
         run.bring(designs=False)
         if on_ready is not None:
             on_ready()
@@ -277,7 +280,8 @@ class _Restore:
                     shards=layout.shards or settings.get("q"), replicas=layout.replicas or settings.get("n")
                 )
                 self._result.created_databases.append(database.name)
-            if not self._merge:
+            # A merge changes nothing of a database in use besides its documents.
+            if not self._merge or database.update_seq() == 0:
                 self._restore_section(database, section, state)
             _put_local(database, RESTORE_MARKER, {"backup": self._of, "merge": self._merge})
 
@@ -344,6 +348,11 @@ class _Restore:
             environment = most_protected(self._target.environment, state.environment or self._target.environment)
             _put_local(database, MARKER, {**section.local, "environment": environment.value})
         self._result.not_restored = tuple(sorted(lacks))
+
+    def remember_versions(self) -> None:
+        """Let databases in use recognise what earlier loads brought to the restored documents."""
+        for name, database in self._databases.items() if self._merge else ():
+            add_versions(database, versions_in(self._sections[name].local or {}))
 
     def bring(self, *, designs: bool) -> None:
         """Write the documents, or the design documents, and compare."""

@@ -6,6 +6,7 @@ from dataloader.target.environments import (
     Marker,
     Memory,
     Versions,
+    add_versions,
     check_marker,
     guard,
     less_protected,
@@ -13,6 +14,7 @@ from dataloader.target.environments import (
     read_marker,
     remember,
     remembered,
+    versions_in,
 )
 from dataloader.target.layout import DEFAULT_LAYOUT, DatabaseLayout, sensible_shards
 from dataloader.target.targets import Environment, Target, read_targets, resolve
@@ -27,6 +29,7 @@ __all__ = [
     "Memory",
     "Target",
     "Versions",
+    "add_versions",
     "check_marker",
     "guard",
     "is_this_machine",
@@ -39,4 +42,5 @@ __all__ = [
     "remembered",
     "resolve",
     "sensible_shards",
+    "versions_in",
 ]

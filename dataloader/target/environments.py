@@ -10,7 +10,8 @@ or newer than the one last loaded.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dataloader.common import ProtectedError
@@ -142,6 +143,39 @@ def _says(marker: Marker, target: Target, versions: Versions) -> bool:
     )
 
 
+def add_versions(database: Database, restored: Mapping[str, Sequence[str]]) -> None:
+    """Add the versions that a backup remembers to those of a database, whose marker must exist.
+
+    Without them, restored documents of an earlier version would count as edited. The database's own newest version
+    stays the newest, unless the backup continues from it.
+
+    Args:
+        database: the database.
+        restored: the digests of the backup's versions by subject, the last loaded one last.
+
+    Raises:
+        DataloaderError: the server can't be reached, or does not let this user write.
+    """
+    for _ in range(_ATTEMPTS):
+        stored = _read(database)
+        known = versions_in(stored)
+        merged = {**known, **{label: _merged(known.get(label, ()), digests) for label, digests in restored.items()}}
+        if merged == known:
+            return
+        with suppress(ConflictError):
+            database.put_local(MARKER, {**stored, _VERSIONS: merged})
+        if database.names_leaves:
+            time.sleep(_LOOK_AGAIN)
+
+
+def _merged(living: Sequence[str], restored: Sequence[str]) -> tuple[str, ...]:
+    """Merge two histories of one subject."""
+    earlier, later = restored, living
+    if living and living[-1] in restored and restored[-1] not in living:
+        earlier, later = living, restored
+    return (*(each for each in earlier if each not in later), *later)
+
+
 def read_marker(database: Database) -> Marker:
     """Return what a database remembers; an empty record if there is none or the database does not exist.
 
@@ -214,13 +248,17 @@ def _repair(database: Database, marker: Mapping[str, object]) -> str:
 
 
 def _marker(database: Database, marker: Mapping[str, object]) -> Marker:
+    return Marker(_environment(database, marker), versions_in(marker))
+
+
+def versions_in(marker: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+    """Return the versions that a record names, by subject, the last loaded one last."""
     versions = marker.get(_VERSIONS)
-    known = {
+    return {
         str(label): tuple(map(str, digests))
         for label, digests in (versions.items() if isinstance(versions, dict) else ())
         if isinstance(digests, list)
     }
-    return Marker(_environment(database, marker), known)
 
 
 def _mark(database: Database, target: Target, versions: Versions) -> None:

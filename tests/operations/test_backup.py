@@ -363,6 +363,22 @@ def test_merge_keeps_everything_newer(server: Server, varied: Target, tmp_path: 
     assert {"torn"} <= {each.id for each in result.kept} <= {"torn", "plain", "edited"}
 
 
+@ONE_MODEL
+def test_merge_restores_the_settings_of_a_missing_database(server: Server, varied: Target, tmp_path: Path) -> None:
+    """A database that a merge creates is not open to everyone; one that is in use keeps its settings."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    database = databases(server, varied)[varied.model.databases[0]]
+    stood = settings(database)
+    database.delete()
+    restore_backup(server, varied, [Backup(path)], merge=True)
+    assert settings(database) == stood
+    if "_revs_limit" in stood:
+        database.set_revs_limit(99)
+        delete(database, "plain")
+        restore_backup(server, varied, [Backup(path)], merge=True)
+        assert settings(database) == {**stood, "_revs_limit": 99}
+
+
 @THOROUGH
 @ONE_MODEL
 def test_merge_updates_an_older_document(server: Server, varied: Target, tmp_path: Path) -> None:

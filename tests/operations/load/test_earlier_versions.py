@@ -2,17 +2,30 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dataloader.archive import Backup
 from dataloader.batch import Manifest
 from dataloader.common import UsageError
 from dataloader.couch import Database, Server
-from dataloader.operations import LoadResult, Outcome, VerifyVerdict, all_sources, generate, load, plan, verify
+from dataloader.operations import (
+    LoadResult,
+    Outcome,
+    VerifyVerdict,
+    all_sources,
+    back_up,
+    generate,
+    load,
+    plan,
+    restore_backup,
+    verify,
+)
 from dataloader.records import Snapsets
 from dataloader.replication import State, version_digest
-from dataloader.target import Target
+from dataloader.target import Target, add_versions, read_marker
 from tests.support.command import Command
 from tests.support.marks import EACH_MODEL, KEY_MODEL, ONE_MODEL, TOKEN_MODEL
 from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
@@ -310,3 +323,55 @@ def test_verify_recognizes_an_updated_set(
     load(server, target, all_sources(target, [few], versions[0]))
     load(server, target, all_sources(target, [few], versions[1]), update=True)
     assert verify(server, target, [few], versions[2]).verdicts == {VerifyVerdict.OUTDATED: CARDS}
+
+
+@EACH_MODEL
+def test_update_after_a_merge_recognises_what_was_outdated(
+    server: Server,
+    target: Target,
+    bring: Bring,
+    versions: list[Snapsets],
+    database: Database,
+    place: Place,
+    tmp_path: Path,
+) -> None:
+    """Documents that a merge restores are outdated, not edited: the database remembers the backup's versions, too."""
+    bring(versions[0])
+    bring(versions[1], update=True)
+    backup = Backup(back_up(server, target, tmp_path / "a.backup.zst").path)
+    for name in target.model.databases:
+        server.database(target.database(name)).delete()
+    *sources, _ = all_sources(target, [generate("other", {"large": 2}, tmp_path).manifest], versions[2])
+    load(server, target, sources)
+    restore_backup(server, target, [backup], merge=True)
+    newest = read_marker(database).versions
+    result = bring(versions[2], update=True)
+    assert (result.count(Outcome.EDITED), result.older_snapsets) == (0, [])
+    assert result.count(Outcome.UPDATED) == CARDS
+    assert flat(get(database, place.id))[FONT_SIZE] == 22
+    assert read_marker(database).versions == newest
+
+
+@pytest.mark.parametrize(
+    ("living", "restored", "merged"),
+    [
+        ([], ["a", "b"], ["a", "b"]),
+        # The backup is older, and knows of another version.
+        (["b", "c"], ["a", "b"], ["a", "b", "c"]),
+        (["a", "b"], ["b", "a"], ["a", "b"]),
+        # The backup continues from what the database has.
+        (["a", "b"], ["b", "c"], ["a", "b", "c"]),
+        # They know nothing of each other.
+        (["c"], ["a", "b"], ["a", "b", "c"]),
+    ],
+)
+@ONE_MODEL
+def test_merged_versions_keep_their_order(
+    server: Server, target: Target, living: list[str], restored: list[str], merged: list[str]
+) -> None:
+    """The newest version of a database in use stays the newest, unless the backup continues from it."""
+    database = server.database(target.database(target.model.databases[0]))
+    database.create()
+    database.put_local("dataloader", {"environment": "ci", "versions": {"snapset x": living, "own": ["z"]}})
+    add_versions(database, {"snapset x": restored, "new": ["y"]})
+    assert read_marker(database).versions == {"snapset x": tuple(merged), "own": ("z",), "new": ("y",)}
