@@ -1,11 +1,10 @@
-"""Revoking: a card that stops working, and one that works again.
+"""Revoke cards, so that they stop working, and restore them.
 
-A document is read, changed and written on top of what was read, as a person would; where somebody else was
-quicker, it is read again, all leaves from all copies. So it can be repeated, interrupted, or run twice at once, and
-comes to the same end.
+A document is read, changed, and written as the child of what was read; if somebody else was faster, it is read again,
+with all leaves from all copies. So a run can be repeated, interrupted, or run twice at once with the same result.
 
-A load's update can wait for a copy that is missing; a revocation cannot. It is written as long as most of the nodes
-are up, and says that a copy is missing. ``verify``, or revoking again, checks it once the node is back.
+Unlike a load's update, a revocation cannot wait for a missing copy. It is written as long as most of the nodes are up,
+and reports that a copy is missing. ``verify``, or revoking again, checks it once the node is back.
 """
 
 import time
@@ -48,52 +47,52 @@ from dataloader.replication import (
 from dataloader.target import Environment, Target, guard, remember
 
 ROUNDS = 20
-"""How often a document is read and written before it is given up, where others go on changing it."""
+"""How often to retry a document that others keep changing."""
 
 
 class RevokeOutcome(StrEnum):
-    """What became of a card; each has one."""
+    """The outcome of a card; each card has exactly one."""
 
     REVOKED = "revoked"
     ALREADY_REVOKED = "already_revoked"
     BARRED = "barred"
-    """It had not been loaded, and will not work when it is."""
+    """It was not loaded, and will not work when it is."""
     RESTORED = "restored"
     NOT_REVOKED = "not_revoked"
-    """It was to be brought back, and was there."""
+    """It was to be restored, but was not revoked."""
     NOT_LOADED = "not_loaded"
-    """It was to be brought back, and had never been there."""
+    """It was to be restored, but has never existed."""
     FOREIGN = "foreign"
-    """A document that is not ours stands under one of its IDs."""
+    """There is a foreign document under one of its IDs."""
     FAILED = "failed"
 
 
 NEEDS_ATTENTION = (RevokeOutcome.FOREIGN, RevokeOutcome.FAILED)
-"""Outcomes after which the card is not as it was wanted."""
+"""Outcomes that differ from what was requested."""
 
 
 @dataclass
 class RevokeResult:
-    """What was done to the cards."""
+    """The result of revoking or restoring cards."""
 
     outcomes: Counter[RevokeOutcome] = field(default_factory=Counter)
     nodes_away: tuple[str, ...] = ()
     """Nodes of the cluster that were away before or after."""
     short_of_copies: bool = False
-    """Whether the server said of a write that it made fewer copies than wanted."""
+    """Whether the server reported a write with fewer copies than requested."""
     raised: dict[str, Environment] = field(default_factory=dict)
-    """Databases that were loaded as something less protected, and are more so from now on: what they were."""
+    """Databases that were loaded as a less protected environment before, and which."""
     seconds: float = 0.0
 
     @property
     def needs_attention(self) -> int:
-        """How many cards need a decision."""
+        """The number of cards that need a decision."""
         return sum(self.outcomes[outcome] for outcome in NEEDS_ATTENTION)
 
 
 @dataclass
 class CardOutcome:
-    """What became of one card, and why where that is not plain."""
+    """The outcome of one card, with the reason if there is one."""
 
     card: Card
     outcome: RevokeOutcome
@@ -115,26 +114,28 @@ def revoke(
     on_progress: OnProgress | None = None,
     on_outcome: OnOutcome | None = None,
 ) -> RevokeResult:
-    """Make cards stop working; their preference sets are kept. One that is not loaded yet will not work then either.
+    """Revoke cards, so that they stop working; their preference sets are kept.
+
+    Cards can be revoked before they are loaded.
 
     Args:
         server: the target's server.
         target: the target.
         manifest: the batch.
-        cards: which of its cards.
-        reason: why; kept with what is revoked.
-        snapsets: what cards that are not loaded yet start with; None if that is not known.
-        on_progress: told of each batch of cards.
-        on_outcome: told of each card.
+        cards: the cards of the batch to revoke.
+        reason: the reason, stored with the revoked documents.
+        snapsets: the snapsets of cards that are not loaded yet; None if unknown.
+        on_progress: called after each batch of cards.
+        on_outcome: called for each card.
 
     Raises:
-        UsageError: the reason is empty, too long, or more than a line.
-        ProtectedError: a reproducible batch, for a staging or production target; or a database was loaded as
-            something more protected.
+        UsageError: the reason is empty, too long, or has several lines.
+        ProtectedError: a seeded batch, and the target is staging or production; or a database was loaded as a more
+            protected environment.
         ProtocolError: a database does not exist.
         UnreachableError: most of the cluster's nodes are away.
-        DataloaderError: the server failed after all retries, or refused; what was done stays done, and
-            running it again goes on from there.
+        DataloaderError: the server failed after all retries, or refused; what was done stays done, and running it again
+            continues.
     """
     revocation = Revocation(check_reason(reason), now())
     return _Revoking(server, target, manifest, snapsets, revocation).run(cards, on_progress, on_outcome)
@@ -150,33 +151,33 @@ def restore(
     on_progress: OnProgress | None = None,
     on_outcome: OnOutcome | None = None,
 ) -> RevokeResult:
-    """Make revoked cards work again, with everything that they had, whoever revoked them and how.
+    """Restore revoked cards with everything that they had, however they were revoked.
 
-    What somebody has written while a card was revoked is kept and reported.
+    Documents written while a card was revoked are kept and reported.
 
     Args:
         server: the target's server.
         target: the target.
         manifest: the batch.
-        cards: which of its cards.
-        snapsets: what cards start with that were revoked before they were loaded; None if that is not known.
-        on_progress: told of each batch of cards.
-        on_outcome: told of each card.
+        cards: the cards of the batch to restore.
+        snapsets: the snapsets of cards that were revoked before they were loaded; None if unknown.
+        on_progress: called after each batch of cards.
+        on_outcome: called for each card.
 
     Raises:
-        ProtectedError: a reproducible batch, for a staging or production target; or a database was loaded as
-            something more protected.
+        ProtectedError: a seeded batch, and the target is staging or production; or a database was loaded as a more
+            protected environment.
         ProtocolError: a database does not exist.
-        DataloaderError: as with :func:`revoke`.
+        DataloaderError: see :func:`revoke`.
     """
     return _Restoring(server, target, manifest, snapsets).run(cards, on_progress, on_outcome)
 
 
 def check_reason(reason: str) -> str:
-    """Return a reason without blanks around it.
+    """Return a reason without surrounding spaces.
 
     Raises:
-        UsageError: it is empty, too long, or more than a line.
+        UsageError: it is empty, too long, or has several lines.
     """
     reason = reason.strip()
     if not (0 < len(reason) <= MAX_REASON and reason.isprintable()):
@@ -188,25 +189,25 @@ def check_reason(reason: str) -> str:
 
 @dataclass
 class _Seen:
-    """What was found of one card, and done to it."""
+    """What was found and done for one card."""
 
     card: Card
     there: int = 0
-    """Documents that existed in some form, be it as a deletion."""
+    """Documents that existed in some form, including deletions."""
     edited: int = 0
-    """Documents that were changed, or deleted."""
+    """Documents that were changed or deleted."""
     made: int = 0
-    """Documents that were written with a revision made up for them."""
+    """Documents that were written with a computed revision."""
     kept: dict[str, Document] = field(default_factory=dict)
-    """Documents of the card by their kinds, as tombstones keep them."""
+    """Documents of the card by kind, as kept by tombstones."""
     foreign: str = ""
     failed: str = ""
     note: str = ""
-    """What somebody has to know of the card."""
+    """What to report about the card."""
 
 
 class _Run:
-    """One run of revoking, or of undoing that."""
+    """One run of revoking or restoring."""
 
     def __init__(self, server: Server, target: Target, manifest: CardFile, snapsets: Snapsets | None) -> None:
         self._server = server
@@ -264,7 +265,7 @@ class _Run:
         raise NotImplementedError
 
     def _wanted(self, kind: Kind, seen: _Seen) -> Document:
-        """Return the document that a load makes for a card; with an empty set if its snapset is not known."""
+        """Return the document that a load would write for a card; with an empty set if its snapset is unknown."""
         return kind.document(Entry(seen.card.uuid, self._minted(seen) or {}, self._manifest.header.created, Role.CARD))
 
     def _minted(self, seen: _Seen) -> Mapping[str, Any] | None:
@@ -279,10 +280,10 @@ class _Run:
         *,
         with_attachments: bool = False,
     ) -> dict[str, list[Document]]:
-        """Read a kind's documents and write what has to be changed, until a reading finds nothing that has to be.
+        """Read the documents of a kind and write changes, until there is nothing left to change.
 
         Returns:
-            The leaves of each document, by the card's UUID, as they were last read.
+            The leaves of each document, by the card's UUID, as last read.
         """
         database = self._databases[kind.database]
         ids = {kind.id(key): key for key in seen}
@@ -314,7 +315,7 @@ class _Run:
         return last
 
     def _write(self, database: Database, changes: Sequence[Change]) -> dict[str, str]:
-        """Write changes; return why the server did not accept a document, by ``_id``."""
+        """Write changes; return the reasons for rejected documents, by ``_id``."""
         edits = [edit for change in changes for edit in change.edits]
         made = [each for change in changes for each in change.made]
         self._has_written |= bool(edits or made)
@@ -333,7 +334,7 @@ class _Run:
 
 
 class _Revoking(_Run):
-    """Makes cards stop working."""
+    """Revokes cards."""
 
     def __init__(
         self,
@@ -350,7 +351,7 @@ class _Revoking(_Run):
         steps = self._model.revoking
         for step in steps:
             self._take(step, seen)
-        # Until the token was gone, a server could write the set anew.
+        # Until the token was deleted, a server could write the set again.
         left = {key: each for key, each in seen.items() if not each.failed}
         for step in steps[:-1]:
             if step.holds_set:
@@ -375,7 +376,7 @@ class _Revoking(_Run):
 
 
 class _Restoring(_Run):
-    """Makes revoked cards work again."""
+    """Restores cards."""
 
     def __init__(self, server: Server, target: Target, manifest: CardFile, snapsets: Snapsets | None) -> None:
         super().__init__(server, target, manifest, snapsets)
@@ -392,7 +393,7 @@ class _Restoring(_Run):
             self._settle(kind, seen, lambda _, leaves: _undone(leaves))
         for step in self._model.revoking:
             kind = self._model.kind(step.kind)
-            # A card must not be let in to a set that is not there.
+            # A card must not get access before its set exists.
             left = {key: each for key, each in seen.items() if not each.failed}
             self._settle(kind, left, partial(self._change, step, kind))
         self._look_at_sets(seen)
@@ -409,7 +410,7 @@ class _Restoring(_Run):
         return RevokeOutcome.NOT_REVOKED if seen.there else RevokeOutcome.NOT_LOADED
 
     def _look_at_sets(self, seen: Mapping[str, _Seen]) -> None:
-        """Find the cards that are to work again and have no preference set to work with."""
+        """Find the restored cards that have no preference set."""
         marked = {step.kind for step in self._model.revoking if not step.holds_set}
         for kind in self._model.kinds:
             if kind.name in marked or Role.CARD not in kind.roles:
@@ -426,7 +427,7 @@ class _Restoring(_Run):
 
 
 def _undone(leaves: Sequence[Document]) -> Change:
-    """Return what brings back a document that a revocation deleted, and nobody else."""
+    """Return the change that restores a document deleted by a revocation, and only by one."""
     is_back = any(not leaf.get("_deleted") for leaf in leaves)
     if (is_back or all(is_revocation(leaf) for leaf in leaves)) and kept_document(leaves) is not None:
         return replace(restored_set(None, leaves, None), note="")
@@ -434,10 +435,10 @@ def _undone(leaves: Sequence[Document]) -> Change:
 
 
 def _require_most(nodes: Nodes) -> None:
-    """Require that most of a cluster's nodes are up.
+    """Check that most of a cluster's nodes are up.
 
     Raises:
-        UnreachableError: they are not; what is written now could be overruled by those that are away.
+        UnreachableError: they are not; writes could be overruled by the missing ones.
     """
     if nodes.expected and 2 * len(nodes.away) >= len(nodes.expected):
         raise UnreachableError(

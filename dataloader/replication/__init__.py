@@ -1,4 +1,4 @@
-"""States of documents on a target, and how documents are written."""
+"""Classify documents on a target, and write them."""
 
 from dataloader.replication.conflicts import repair, superseded
 from dataloader.replication.indexes import build_views

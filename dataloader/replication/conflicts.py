@@ -1,7 +1,7 @@
-"""Conflicts: resolving those that loads made, so that what a person wrote is what the servers show.
+"""Resolve conflicts caused by loads, so that users' edits win.
 
-A load that is killed, a node that is cut off, or replication between clusters can leave a load's own leaf beside a
-person's. Any later load repairs that by the same rules, in whatever order they meet; see :func:`must_go`.
+A killed load, a disconnected node, or replication between clusters can leave a load's leaf in conflict with an edit.
+Any later load repairs that by the same rules, in any order; see :func:`must_go`.
 """
 
 from collections.abc import Sequence
@@ -14,22 +14,22 @@ from dataloader.replication.states import SUPERSEDED, Finding, KindRules, State,
 from dataloader.replication.writes import write_over
 
 ROUNDS = 5
-"""How often a document is read and written before it is given up, where others go on changing it."""
+"""How often to retry a document that others keep changing."""
 
 
 def repair(database: Database, findings: Sequence[Finding], rules: KindRules) -> tuple[list[Finding], int]:
-    """Delete the leaves that loads left beside a person's leaf or deletion, or beside each other.
+    """Delete leaves of loads that are in conflict with a user's leaf or deletion, or with each other.
 
-    A document whose leaves loads have deleted, all of them, and no person any, is written again.
+    A document whose leaves were all deleted by loads, and none by a user, is written again.
 
     Args:
-        database: where.
-        findings: documents in state ``LEFTOVER``, with their leaves; others are returned as they are.
-        rules: how they are judged.
+        database: the database.
+        findings: documents in state ``LEFTOVER``, with their leaves; others are returned unchanged.
+        rules: the rules for their kind.
 
     Returns:
-        The findings after that, in their order, and how many leaves were deleted or written. A document is still
-        ``LEFTOVER`` if the server refused the deletion, or if others kept changing it.
+        The findings afterwards, in the same order, and how many leaves were deleted or written. A document is still
+        ``LEFTOVER`` if the server rejected the deletion, or if others kept changing it.
     """
     found = list(findings)
     repaired = 0
@@ -40,7 +40,7 @@ def repair(database: Database, findings: Sequence[Finding], rules: KindRules) ->
             break
         written = write_over(database, edits)
         repaired += sum(each.is_plain for each in written)
-        # Beside the leaves that go, others may have come by now.
+        # New leaves may have appeared in conflict with those to be deleted.
         leaves = database.leaves([found[at].document.id for at in left], all_copies=True)
         for at in left:
             found[at] = judge(database, found[at].document, leaves[found[at].document.id], rules)
@@ -52,10 +52,10 @@ def repair(database: Database, findings: Sequence[Finding], rules: KindRules) ->
 def _edits(finding: Finding, rules: KindRules) -> list[Document]:
     if finding.live:
         return [superseded(leaf) for leaf in must_go(finding.document, finding.leaves, rules)]
-    # Without ``_rev``: CouchDB takes a new revision of a deleted document only so.
+    # Without ``_rev``: CouchDB accepts a new revision of a deleted document only like this.
     return [orjson.loads(finding.document.body)]
 
 
 def superseded(leaf: Document) -> Document:
-    """Return the deletion of a load's own leaf, which says that it is no person's."""
+    """Return the deletion of a load's own leaf, marked as not a user's."""
     return {"_id": leaf["_id"], "_rev": leaf["_rev"], "_deleted": True, **SUPERSEDED}

@@ -1,4 +1,4 @@
-"""Indexes: having the servers' views built before the first person taps a card."""
+"""Build the indexes of the servers' views before the first person taps a card."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -15,13 +15,13 @@ def build_views(server: Server, target: Target, on_progress: OnProgress | None) 
     Args:
         server: the target's server.
         target: the target.
-        on_progress: told which index it is, how many changes it has seen to, and of how many.
+        on_progress: called with the name of the index, the number of processed changes, and the total.
 
     Returns:
-        How many views are ready.
+        The number of built views.
 
     Raises:
-        UnreachableError: the server still fails after the last retry, or an index does not grow for half an hour.
+        UnreachableError: the server still fails after the last retry, or an index makes no progress for half an hour.
     """
     return sum(
         build_index(server, server.database(target.database(name)), document, on_progress)
@@ -37,14 +37,14 @@ def build_index(server: Server, database: Database, document: Document, on_progr
         try:
             _build(server, database, document["_id"].removeprefix("_design/"), view, on_progress)
         except NotFoundError:
-            # A design document that is not ours was kept, and lacks this view; it has been reported.
+            # A foreign design document was kept, and lacks this view; it has been reported.
             continue
         built += 1
     return built
 
 
 def _build(server: Server, database: Database, design: str, view: str, on_progress: OnProgress | None) -> None:
-    """Wait until a view's index is built, as long as that takes, and show how far it has come."""
+    """Wait for a view's index as long as it makes progress, and report the progress."""
     executor = ThreadPoolExecutor(1)
     seen, since = (0, 0), time.monotonic()
     try:
@@ -65,5 +65,5 @@ def _build(server: Server, database: Database, design: str, view: str, on_progre
                     todo="see the server's log",
                 )
     finally:
-        # An interruption, or another error, does not wait for a reply that may be long in coming.
+        # After an interruption or another error, don't wait for a reply that may take long.
         executor.shutdown(wait=False)

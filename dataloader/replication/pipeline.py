@@ -1,4 +1,4 @@
-"""Carrying a stream of documents to the server in batches, several requests at once."""
+"""Send a stream of documents to the server in batches, with several concurrent requests."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,21 +9,21 @@ from typing import TypeVar
 from dataloader.common import BATCH_DOCUMENTS, CONNECTIONS, Prepared
 
 MAX_BATCH_BYTES = 4_000_000
-"""Bytes of documents in a request, well under what servers and proxies refuse."""
+"""The most bytes of documents in a request, well below the limits of servers and proxies."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def chunks(items: Iterable[Item], size: int = BATCH_DOCUMENTS) -> Iterator[list[Item]]:
-    """Cut a stream into lists of at most ``size`` items."""
+    """Split a stream into lists of at most ``size`` items."""
     stream = iter(items)
     while chunk := list(islice(stream, size)):
         yield chunk
 
 
 def batches(documents: Iterable[Prepared], size: int = BATCH_DOCUMENTS) -> Iterator[list[Prepared]]:
-    """Cut a stream into lists of at most ``size`` documents and four megabytes."""
+    """Split a stream into lists of at most ``size`` documents and four megabytes."""
     batch: list[Prepared] = []
     weight = 0
     for document in documents:
@@ -47,17 +47,17 @@ def in_parallel(
     *,
     waits_for: Callable[[Item, Item], bool] = _independent,
 ) -> Iterator[Result]:
-    """Do work on items in several threads; results come in the order of the items.
+    """Process items in several threads; yield the results in the order of the items.
 
-    Only a few items are held at any time, so that a stream of any length can go through. The first
-    error ends it: what has not begun by then is not begun, and what has is waited for. An interruption
-    does not wait, since a server that hangs could hold it up for minutes.
+    Only a few items are held at any time, so streams of any length are possible. The first error stops it: running
+    items are waited for, and no new ones are started. An interruption does not wait, since a server that hangs could
+    delay it for minutes.
 
     Args:
-        work: what to do with an item.
+        work: processes an item.
         items: the items.
-        workers: how many threads.
-        waits_for: tells whether an earlier item, the first argument, must be done before a later one is begun.
+        workers: the number of threads.
+        waits_for: returns whether an earlier item, the first argument, must be finished before a later one starts.
     """
     pending: deque[tuple[Item, Future[Result]]] = deque()
     executor = ThreadPoolExecutor(workers, thread_name_prefix="dataloader")

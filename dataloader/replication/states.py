@@ -1,8 +1,8 @@
-"""States of documents on the server: one question for a whole batch.
+"""Classify documents on the server, with one request for a whole batch.
 
-``_revs_diff`` is asked about our revision and one that can't exist, to which CouchDB answers with the document's
-leaves (https://docs.couchdb.org/en/3.5.0/api/database/misc.html#post--db-_revs_diff). Only the documents that this
-leaves open are fetched, with all their leaves. PouchDB Server does not name leaves; there, all are fetched.
+``_revs_diff`` is asked about our revision and an impossible one, which makes CouchDB name the document's leaves
+(https://docs.couchdb.org/en/3.5.0/api/database/misc.html#post--db-_revs_diff). Only documents for which that is not
+enough are fetched, with all their leaves. PouchDB Server does not name leaves; there, all are fetched.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from dataloader.replication.versions import version_digest_of
 
 
 class State(StrEnum):
-    """What a document on the server is, seen from the one that is to be loaded."""
+    """The state of a document on the server, compared with the one to be loaded."""
 
     ABSENT = "absent"
     UNCHANGED = "unchanged"
@@ -40,7 +40,7 @@ class State(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a load did with a document; each has one."""
+    """The outcome of a document in a load; each has exactly one."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -56,24 +56,24 @@ class Outcome(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much a state or an outcome asks of a person."""
+    """How serious a state or an outcome is."""
 
     GOOD = "good"
     QUIET = "quiet"
-    """Neither good nor bad: as somebody wanted it."""
+    """Neither good nor bad: as a user wanted it."""
     ATTENTION = "attention"
-    """Somebody has to decide something."""
+    """Somebody has to decide."""
     BAD = "bad"
-    """It does not work, or nobody knows."""
+    """It does not work, or is unknown."""
 
 
 class Explanation(NamedTuple):
-    """What people are told of a state or an outcome."""
+    """How a state or an outcome is explained."""
 
     meaning: str
     severity: Severity
     advice: str = ""
-    """What to do; empty where there is nothing."""
+    """What to do; empty if nothing."""
 
 
 _OUTDATED_ADVICE = "load with --update to replace them, or leave them as they are"
@@ -102,7 +102,7 @@ STATES: Mapping[State, Explanation] = {
     State.FOREIGN: Explanation("not written by this tool", Severity.BAD, _FOREIGN_ADVICE),
     State.CONFLICT: Explanation("several live revisions, each changed by a person", Severity.BAD, _CONFLICT_ADVICE),
 }
-"""What each state means, in the order in which they are shown."""
+"""The meaning of each state, in display order."""
 
 OUTCOMES: Mapping[Outcome, Explanation] = {
     Outcome.CREATED: Explanation("were absent and have been written", Severity.GOOD),
@@ -129,24 +129,24 @@ OUTCOMES: Mapping[Outcome, Explanation] = {
         "not accepted by the server", Severity.BAD, "fix what the reason says, then load again"
     ),
 }
-"""What each outcome means, in the order in which they are shown."""
+"""The meaning of each outcome, in display order."""
 
 NEEDS_ATTENTION = tuple(
     outcome for outcome, said in OUTCOMES.items() if said.severity in {Severity.ATTENTION, Severity.BAD}
 )
-"""Outcomes after which a document is neither as it was wanted nor as its owner wants it."""
+"""Outcomes of documents that are neither as requested nor as their owner wants them."""
 
 
 @dataclass(frozen=True, slots=True)
 class KindRules:
-    """How documents of one kind are judged in one database."""
+    """The rules for documents of one kind in one database."""
 
     schema: str
-    """The name of the schema that they follow."""
+    """The name of their schema."""
     brought: frozenset[str] = frozenset()
-    """The digests of the versions that loads have brought to the database; see :func:`version_digest`."""
+    """The digests of the versions that loads have written to the database; see :func:`version_digest`."""
     is_personal: bool = True
-    """Whether a change or deletion is its owner's; not so for snapsets and design documents, which are nobody's."""
+    """Whether changes and deletions are the owner's; false for snapsets and design documents."""
 
 
 class Finding(NamedTuple):
@@ -155,7 +155,7 @@ class Finding(NamedTuple):
     document: Prepared
     state: State
     leaves: tuple[Document, ...] = ()
-    """The leaves, where they had to be fetched: whole documents with ``_rev`` and ``_revisions``."""
+    """The leaves, if they had to be fetched: whole documents with ``_rev`` and ``_revisions``."""
 
     @property
     def live(self) -> list[Document]:
@@ -164,21 +164,21 @@ class Finding(NamedTuple):
 
     @property
     def is_gone(self) -> bool:
-        """Whether it is not there: absent, or deleted by whomever."""
+        """Whether it does not exist: absent, or deleted by anyone."""
         return self.state in {State.ABSENT, State.DELETED} or (bool(self.leaves) and not self.live)
 
 
 def classify(database: Database, batch: Sequence[Prepared], rules: KindRules, *, fetch: bool = False) -> list[Finding]:
-    """Find the state of each document of a batch.
+    """Return the state of each document of a batch.
 
     Args:
-        database: where.
-        batch: the documents, as they would be loaded; each ``_id`` once.
-        rules: how they are judged.
-        fetch: whether to fetch all documents at once, because most of them have to be fetched anyway.
+        database: the database.
+        batch: the documents to be loaded; each ``_id`` once.
+        rules: the rules for their kind.
+        fetch: whether to fetch all documents at once, because most have to be fetched anyway.
 
     Returns:
-        A finding a document, in the order of the batch.
+        One finding for each document, in the order of the batch.
 
     Raises:
         ProtocolError: the server contradicts itself about a document.
@@ -188,11 +188,11 @@ def classify(database: Database, batch: Sequence[Prepared], rules: KindRules, *,
     if database.names_leaves and not fetch:
         known, there = _ask_revisions(database, batch)
     unknown = [document.id for document, state in zip(batch, known, strict=True) if state is None]
-    # All copies: where two writers met on different ones, each of these may have a leaf that the others have not yet.
+    # From all copies: if two clients wrote to different ones, each may have a leaf that the others do not have yet.
     leaves = database.leaves(unknown, all_copies=database.has_copies) if unknown else {}
     for doc_id in there:
         if not leaves[doc_id]:
-            # Written as absent, it would be a conflict.
+            # Written as absent, it would be in conflict.
             raise ProtocolError(
                 f"document {doc_id} in database {database.name}",
                 rule="the server names revisions of it, then says that there is none",
@@ -205,7 +205,7 @@ def classify(database: Database, batch: Sequence[Prepared], rules: KindRules, *,
 
 
 def _ask_revisions(database: Database, batch: Sequence[Prepared]) -> tuple[list[State | None], list[str]]:
-    """Return the states that ``_revs_diff`` tells, None where it does not; and which of those documents exist."""
+    """Return the states that follow from ``_revs_diff``, None if unknown; and which of those documents exist."""
     reply = database.revs_diff({document.id: document.rev for document in batch})
     states: list[State | None] = []
     there: list[str] = []
@@ -213,7 +213,7 @@ def _ask_revisions(database: Database, batch: Sequence[Prepared]) -> tuple[list[
         answer = reply[document.id]
         leaves = answer["possible_ancestors"]
         if not leaves and document.rev in answer["missing"]:
-            # In a cluster one copy answers, and it may be behind; documents are read from most of the copies.
+            # In a cluster, one copy answers, and may lag behind; documents are read from a majority of the copies.
             states.append(None if database.has_copies else State.ABSENT)
         elif len(leaves) == 1 and leaves[0].partition("-")[2] == document.hash:
             # Of any generation: earlier versions of this tool wrote updates with such revisions.
@@ -225,13 +225,13 @@ def _ask_revisions(database: Database, batch: Sequence[Prepared]) -> tuple[list[
 
 
 def judge(database: Database, document: Prepared, leaves: Sequence[Document], rules: KindRules) -> Finding:
-    """Find the state of one document from all its leaves.
+    """Return the state of one document from all its leaves.
 
     Args:
-        database: where; asked for the first revision of a document that was edited.
-        document: as it would be loaded.
-        leaves: every leaf, deletions included, with ``_rev`` and ``_revisions``.
-        rules: how it is judged.
+        database: the database, to read the first revision of an edited document.
+        document: the document to be loaded.
+        leaves: every leaf, including deletions, with ``_rev`` and ``_revisions``.
+        rules: the rules for its kind.
     """
     return Finding(document, _judge(database, document, leaves, rules), tuple(leaves))
 
@@ -245,7 +245,7 @@ def _judge(  # noqa: PLR0911 - a decision table, a line a return
         return State.UNCHANGED
     live = [leaf for leaf in leaves if not leaf.get("_deleted")]
     if not live:
-        # Where no person deleted it, two loads did, each of which took the other's leaf for a person's.
+        # If no user deleted it, two loads did, each of which mistook the other's leaf for an edit.
         is_persons = not rules.is_personal or any(map(is_persons_deletion, leaves))
         return State.DELETED if is_persons else State.LEFTOVER
     said = [content(leaf) for leaf in live]
@@ -266,7 +266,7 @@ def _judge(  # noqa: PLR0911 - a decision table, a line a return
 
 
 def _is_as_it_should_be(leaf: Document, document: Prepared) -> bool:
-    """Return whether a leaf is live and says what a document does, without looking at each number of it."""
+    """Return whether a leaf is live and has a document's content, by a fast comparison of bytes."""
     try:
         return not leaf.get("_deleted") and says_as_is(leaf, document.body)
     except TypeError:
@@ -274,12 +274,12 @@ def _is_as_it_should_be(leaf: Document, document: Prepared) -> bool:
 
 
 def is_ours(leaf: Document, rules: KindRules, document: Prepared | None = None) -> bool:
-    """Return whether a live leaf says what a load brought, and nothing else, whoever wrote it.
+    """Return whether a live leaf has exactly the content of a load, whoever wrote it.
 
     Args:
         leaf: the leaf.
-        rules: how it is judged.
-        document: what this load would bring, if known.
+        rules: the rules for its kind.
+        document: the document that this load would write, if known.
     """
     return _is_ours(leaf, content(leaf), rules, document)
 
@@ -295,24 +295,23 @@ def _hash(plain: Document) -> str:
     try:
         return prepare(plain).hash
     except TypeError:
-        # Beyond what our JSON writer takes, which a person's document may be and ours never is.
+        # Our JSON writer rejects it: somebody else's document may have such content, ours never does.
         return ""
 
 
 SUPERSEDED = {"dataloader": "superseded"}
-"""What the deletion of a load's own leaf says, and a revocation that was undone, so that neither is ever taken for a
-person's deletion."""
+"""The members that mark a deletion by a load or by an undone revocation, so that it is never mistaken for a user's."""
 
 
 def is_persons_deletion(leaf: Document) -> bool:
-    """Return whether a leaf is a deletion that a person made, or ``revoke`` for one; not a load's own."""
+    """Return whether a leaf is a deletion by a user, or by ``revoke`` for one; not by a load."""
     return bool(leaf.get("_deleted")) and not _is_superseded(leaf)
 
 
 def _is_superseded(leaf: Document) -> bool:
     if leaf.get("dataloader") == SUPERSEDED["dataloader"]:
         return True
-    # Earlier versions of this tool deleted with a revision that follows from the one deleted.
+    # Earlier versions of this tool deleted with a revision computed from the deleted one.
     past = history(leaf)
     if len(past) < 2:  # noqa: PLR2004
         return False
@@ -321,15 +320,15 @@ def _is_superseded(leaf: Document) -> bool:
 
 
 def must_go(document: Prepared, leaves: Sequence[Document], rules: KindRules) -> list[Document]:
-    """Return the live leaves that a load has to delete, so that what a person wrote is what the servers show.
+    """Return the live leaves that a load has to delete, so that a user's edit is the winner.
 
-    A leaf whose content a load brought gives way to a person's leaf and to a person's deletion. Of several such
-    leaves with nothing of a person's beside them the one that CouchDB shows stays, the same for every load that looks.
+    A leaf with the content of a load is deleted in favour of a user's leaf or deletion. If several such leaves are in
+    conflict only with each other, CouchDB's winner is kept, the same for every load.
 
     Args:
-        document: as it would be loaded.
-        leaves: every leaf of it, deletions included.
-        rules: how it is judged. A document that is not personal has no owner to give way to.
+        document: the document to be loaded.
+        leaves: all its leaves, including deletions.
+        rules: the rules for its kind. A document that is not personal has no owner.
     """
     if len(leaves) < 2:  # noqa: PLR2004
         return []
@@ -338,16 +337,16 @@ def must_go(document: Prepared, leaves: Sequence[Document], rules: KindRules) ->
     if rules.is_personal and (len(ours) < len(live) or any(map(is_persons_deletion, leaves))):
         return ours
     if len(ours) < len(live):
-        # Views or a snapset that others wrote: which of them the servers are to use is for somebody to decide.
+        # Conflicting views or snapsets by others: somebody has to decide which the servers should use.
         return []
     return [leaf for leaf in ours if leaf is not max(ours, key=rank)]
 
 
 def _descends_from_ours(database: Database, leaf: Document, past: list[str], schema: str) -> bool:
-    """Return whether a document began as an earlier load's, of other content than this one's.
+    """Return whether a document started as an earlier load's, with other content than this one's.
 
-    Its first revision tells, as long as the server has it. Once compaction or ``_revs_limit`` has taken that away, a
-    changed document that still has the form of ours is taken for one: nobody else writes under these IDs.
+    Its first revision shows it, as long as the server has it. After compaction or with ``_revs_limit``, an edited
+    document in our form counts as one: nobody else writes under these IDs.
     """
     root = past[-1]
     is_first = root.startswith("1-")

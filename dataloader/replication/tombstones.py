@@ -1,7 +1,7 @@
-"""Revoked documents: what is written in the place of one, and how that is undone.
+"""Revoked documents: the changes that revoke a document, and those that undo it.
 
-A kind of document that its model marks is changed like any other. One that is deleted leaves a tombstone that
-keeps the document whole: CouchDB accepts a deletion with content (``"_deleted": true`` beside other members,
+A kind that its model marks is changed like any other document. A deleted one leaves a tombstone that contains the whole
+document: CouchDB accepts a deletion with content (``"_deleted": true`` with other members,
 https://docs.couchdb.org/en/3.5.0/api/document/common.html#delete--db-docid), and keeps it through compaction, as long
 as nothing is written on top of it.
 """
@@ -17,33 +17,33 @@ from dataloader.replication.states import SUPERSEDED
 
 SCHEMA = "common/tombstone"
 MAX_REASON = 500
-"""Characters of a reason."""
+"""The longest reason in characters."""
 
 GetRevision = Callable[[str, str], Document | None]
-"""Fetches a document's revision by ``_id`` and revision, None where the server no longer has it."""
+"""Fetches a revision of a document by ``_id`` and revision; None if the server no longer has it."""
 
 Kept = Mapping[str, Document]
-"""Other documents of the card that a tombstone keeps, by their kinds."""
+"""Other documents of the card in a tombstone, by kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What has to be written to one document."""
+    """The writes for one document."""
 
     edits: list[Document] = field(default_factory=list)
-    """Children of what is there, as a person writes them."""
+    """Children of existing revisions, in ordinary writes."""
     made: list[bytes] = field(default_factory=list)
-    """Revisions made up for a document that has none, or only deleted ones."""
+    """Computed revisions for a document that has none, or only deleted ones."""
     foreign: bool = False
-    """Whether something of another type has its ID; that is left alone."""
+    """Whether a document of another type has its ID; that is not changed."""
     failed: str = ""
-    """Why the card can't be seen to."""
+    """Why the card can't be processed."""
     note: str = ""
-    """What somebody has to know of it."""
+    """What to report about it."""
 
     @property
     def is_none(self) -> bool:
-        """Whether nothing has to be written."""
+        """Whether there is nothing to write."""
         return not self.edits and not self.made
 
 
@@ -63,17 +63,17 @@ def revoked(
     revocation: Revocation,
     kept: Kept | None = None,
 ) -> Change:
-    """Return what revokes a document: every leaf of it, so that none comes back to life.
+    """Return the writes that revoke a document, including every leaf, so that none becomes the winner.
 
-    Of several leaves of a document that is marked, the one that the servers show is marked, the others are deleted.
+    Of several leaves of a document to be marked, the winner is marked and the others are deleted.
 
     Args:
-        wanted: the document that the batch makes, without ``_rev``.
-        marking: how the model marks it; None where it is deleted.
-        leaves: its leaves on the server, whole, with ``_rev`` and ``_revisions``; of those that are going to be
-            deleted, attachments have their data.
-        revocation: why and when.
-        kept: other documents of the card that the tombstone has to keep.
+        wanted: the document of the batch, without ``_rev``.
+        marking: how the model marks it; None if it is deleted.
+        leaves: its leaves on the server, complete with ``_rev`` and ``_revisions``; those to be deleted include the
+            data of attachments.
+        revocation: the reason and time.
+        kept: other documents of the card to keep in the tombstone.
     """
     kept = kept or {}
     if not leaves:
@@ -95,17 +95,17 @@ def restored(
     get_revision: GetRevision,
     time: str,
 ) -> Change:
-    """Return what brings a revoked document back with everything it had; nothing for one that is not revoked.
+    """Return the writes that restore a revoked document with everything it had; none if it is not revoked.
 
-    Tombstones beside a live leaf are lifted: left alone, they would have a load delete what was brought back. Where
-    a deletion is brought back, the others are lifted when its leaves are read again.
+    Tombstones in conflict with a live leaf are replaced: otherwise a load would delete what was restored. If a deletion
+    is restored, the others are replaced when its leaves are read again.
 
     Args:
-        wanted: the document that the batch makes, without ``_rev``.
-        marking: how the model marks it; None where it is deleted.
-        leaves: its leaves on the server, whole, with ``_rev`` and ``_revisions``.
-        get_revision: asks for what it was before.
-        time: the present, ISO 8601 in UTC with milliseconds and Z.
+        wanted: the document of the batch, without ``_rev``.
+        marking: how the model marks it; None if it is deleted.
+        leaves: its leaves on the server, complete with ``_rev`` and ``_revisions``.
+        get_revision: fetches earlier revisions.
+        time: the current time, ISO 8601 in UTC with milliseconds and Z.
     """
     live = [leaf for leaf in leaves if not leaf.get("_deleted")]
     if live:
@@ -120,14 +120,14 @@ def restored(
 
 
 def restored_set(wanted: Document | None, leaves: Sequence[Document], kept: Document | None) -> Change:
-    """Return what brings back the preference set of a revoked card, and lifts its tombstones as :func:`restored` does.
+    """Return the writes that restore the preference set of a revoked card; tombstones are replaced as by ``restored``.
 
-    What somebody has written while the card was revoked is theirs, a set as well as a deletion.
+    A set or deletion that a user has written while the card was revoked is kept.
 
     Args:
-        wanted: the document that the batch makes, without ``_rev``; None where that is not known.
-        leaves: its leaves on the server, whole, with ``_rev`` and ``_revisions``.
-        kept: the document as another tombstone of the card has kept it, None where none has.
+        wanted: the document of the batch, without ``_rev``; None if unknown.
+        leaves: its leaves on the server, complete with ``_rev`` and ``_revisions``.
+        kept: the document as kept in another tombstone of the card, None if there is none.
     """
     live = [leaf for leaf in leaves if not leaf.get("_deleted")]
     tombstones = [leaf for leaf in leaves if leaf.get("_deleted") and is_revocation(leaf)]
@@ -152,24 +152,24 @@ def restored_set(wanted: Document | None, leaves: Sequence[Document], kept: Docu
 
 
 def is_revocation(leaf: Document) -> bool:
-    """Return whether a deletion is a tombstone of a revocation, and not somebody else's."""
+    """Return whether a deletion is a tombstone of a revocation."""
     return bool(leaf.get("_deleted")) and is_valid(SCHEMA)({**_plain(leaf), "_deleted": True})
 
 
 def kept_document(leaves: Sequence[Document]) -> Document | None:
-    """Return the document that the newest of a document's tombstones keeps, None where none keeps it."""
+    """Return the document in the newest of its tombstones, None if there is none."""
     leaf = _newest_keeping(leaves)
     return None if leaf is None else leaf["document"]
 
 
 def _newest_keeping(leaves: Sequence[Document]) -> Document | None:
-    """Return the tombstone that keeps what the servers last showed, None where none keeps anything."""
+    """Return the tombstone of the last winner, None if no tombstone contains anything."""
     keeping = [leaf for leaf in leaves if is_revocation(leaf) and "document" in leaf]
     return max(keeping, key=_parents_rank, default=None)
 
 
 def kept_others(leaves: Sequence[Document]) -> dict[str, Document]:
-    """Return the other documents of the card that a document's tombstones keep, by their kinds."""
+    """Return the other documents of the card in a document's tombstones, by kind."""
     found: dict[str, Document] = {}
     for leaf in sorted(leaves, key=rank):
         if is_revocation(leaf):
@@ -178,18 +178,18 @@ def kept_others(leaves: Sequence[Document]) -> dict[str, Document]:
 
 
 def _plain(stored: Document) -> Document:
-    """Return what a stored document says, as it is, without what is the database's."""
+    """Return the content of a stored document, without the database's members."""
     return {name: value for name, value in stored.items() if name == "_id" or not name.startswith("_")}
 
 
 def _stored(stored: Document) -> Document:
-    """Return what has to be written for a stored document to stay as it is, its attachments included."""
+    """Return the write that keeps a stored document unchanged, including its attachments."""
     attachments = stored.get("_attachments")
     return _plain(stored) | ({"_attachments": attachments} if attachments else {})
 
 
 def _inline(stored: Document) -> Document:
-    """Return a stored document with its attachments as they can be written again, where their data is known."""
+    """Return a stored document with its attachments ready to be written again, if their data is known."""
     kept = {
         name: {"content_type": each["content_type"], "data": each["data"]}
         for name, each in stored.get("_attachments", {}).items()
@@ -199,7 +199,7 @@ def _inline(stored: Document) -> Document:
 
 
 def _is_same(stored: Document, kept: Document) -> bool:
-    """Return whether a stored document says what a kept one does; attachments count by name, type and length."""
+    """Return whether a stored document equals a kept one; attachments are compared by name, type and length."""
 
     def sizes(document: Document) -> dict[str, tuple[str, int]]:
         return {
@@ -211,12 +211,12 @@ def _is_same(stored: Document, kept: Document) -> bool:
 
 
 def _is_of_type(document: Any, wanted: Document) -> bool:
-    """Return whether a document is of the wanted one's type; where that has none, its database has one type only."""
+    """Return whether a document has the wanted one's type; without a type, its database has only one."""
     return isinstance(document, dict) and wanted.get("type") in {None, document.get("type")}
 
 
 def _tombstone(leaf: Document, revocation: Revocation, kept: Kept) -> Document:
-    """Return the deletion of a leaf, which keeps it."""
+    """Return the deletion of a leaf, containing the document."""
     empty = _empty_tombstone(leaf["_id"], revocation, kept)
     return {**empty, "_rev": leaf["_rev"], "document": _inline(leaf)}
 
@@ -232,21 +232,21 @@ def _empty_tombstone(doc_id: str, revocation: Revocation, kept: Kept) -> Documen
 
 
 def _completed(leaves: Sequence[Document], revocation: Revocation, kept: Kept) -> list[bytes]:
-    """Return the tombstone that takes the place of one that does not keep all that it has to."""
+    """Return a tombstone that replaces one that does not contain everything it should."""
     if kept.keys() <= kept_others(leaves).keys():
         return []
     newest = max(leaves, key=rank)
     before = _plain(newest) if is_revocation(newest) else _empty_tombstone(newest["_id"], revocation, {})
     completed = {**before, "_deleted": True, "kept": {**before.get("kept", {}), **kept}}
-    # CouchDB refuses an ordinary write of a deletion on top of one.
+    # CouchDB rejects an ordinary write of a deletion on top of a deletion.
     return [_made(completed, history(newest))]
 
 
 def _barred(wanted: Document, marking: Marking | None, revocation: Revocation, kept: Kept) -> bytes:
-    """Return what revokes a document that is not there yet.
+    """Return the write that revokes a document that does not exist yet.
 
-    It is the child of the revision that a load gives the document. So a load, now or later, writes what the
-    server already knows, and takes for changed since.
+    It is the child of the revision that a load gives the document. So a later load writes a revision that the server
+    already knows, and the document counts as changed since.
     """
     document = (
         marking.mark(wanted, revocation.reason, revocation.time)
@@ -257,34 +257,34 @@ def _barred(wanted: Document, marking: Marking | None, revocation: Revocation, k
 
 
 def _over(leaf: Document, leaves: Sequence[Document], document: Document) -> Change:
-    """Return what brings a document back in the place of one of its deletions."""
+    """Return the write that restores a document in place of one of its deletions."""
     if leaf is max(leaves, key=rank):
-        # Without ``_rev``: CouchDB accepts a new version of a deleted document only so, and only while it is deleted.
+        # Without ``_rev``: CouchDB accepts a new version of a deleted document only like this, while it is deleted.
         return Change([document])
-    # It would put that on top of the highest deletion, and what that keeps would be lost.
+    # CouchDB would put that on top of the highest deletion, whose content would be lost.
     return Change(made=[_made(document, history(leaf))])
 
 
 def _lifted(leaves: Iterable[Document]) -> list[bytes]:
-    """Return what takes the place of tombstones that revoke their document no more; it keeps what they keep."""
+    """Return replacements of tombstones that no longer revoke their document; they keep the same content."""
     lifted = [
         ({**_plain(leaf), "_deleted": True, **SUPERSEDED}, history(leaf)) for leaf in leaves if is_revocation(leaf)
     ]
-    # CouchDB refuses an ordinary write of a deletion on top of one.
+    # CouchDB rejects an ordinary write of a deletion on top of a deletion.
     return [_made(document, ancestors) for document, ancestors in lifted]
 
 
 def _made(document: Document, ancestors: list[str]) -> bytes:
-    """Return a document as the child of a revision, the same whoever makes it.
+    """Return a document as the child of a revision; deterministic, so that two runs write the same.
 
-    Its own revision must not prove itself: it would be an earlier load's, and ``load --update`` would replace it.
+    Its own revision must not prove itself: otherwise ``load --update`` would replace it as an earlier load's.
     """
     unlike = prepare({"_id": document["_id"], "document": document, "parent": ancestors[0]})
     return prepare(document)._replace(hash=unlike.hash).write_child(ancestors)[1]
 
 
 def _unmarked(document: Document, marking: Marking | None, earlier: Iterable[Document], time: str) -> Document:
-    """Return a document without its mark: one of the earlier ones where it differs from that by the mark only."""
+    """Return a document without its mark: an earlier revision if it differs only by the mark."""
     plain = _stored(document)
     if marking is None or not marking.is_marked(plain):
         return plain
@@ -296,8 +296,8 @@ def _unmarked(document: Document, marking: Marking | None, earlier: Iterable[Doc
 
 
 def _what_it_was(wanted: Document, leaves: Sequence[Document], get_revision: GetRevision) -> tuple[Document, Document]:
-    """Return a deletion, and the document as the servers last showed it before; as minted, if nobody knows better."""
-    # Of several leaves the servers show the one with the highest revision: that was the deletion's parent.
+    """Return a deletion, and the last winner before it; as minted if nothing else is known."""
+    # Of several leaves, the one with the highest revision was the winner: it was the deletion's parent.
     for leaf in sorted(leaves, key=_parents_rank, reverse=True):
         document = _kept(leaf)
         for found in [document] if _is_of_type(document, wanted) else _earlier(leaf, get_revision):
@@ -307,7 +307,7 @@ def _what_it_was(wanted: Document, leaves: Sequence[Document], get_revision: Get
 
 
 def _kept(leaf: Document) -> Document:
-    """Return the document that a deletion keeps, or else what the deletion itself says."""
+    """Return the document in a deletion, or the deletion's own content."""
     if "document" in leaf and is_revocation(leaf):
         kept: Document = leaf["document"]
         return kept
@@ -320,7 +320,7 @@ def _parents_rank(leaf: Document) -> tuple[int, str]:
 
 
 def _earlier(leaf: Document, get_revision: GetRevision) -> list[Document]:
-    """Return the revision before a leaf, unless the server no longer has it, or it is a deletion."""
+    """Return the revision before a leaf; None if the server no longer has it, or it is a deletion."""
     past = history(leaf)
     found = get_revision(leaf["_id"], past[1]) if len(past) > 1 else None
     return [] if found is None or found.get("_deleted") else [found]

@@ -1,4 +1,4 @@
-"""Updates: replacing outdated documents by compare-and-swap, and giving way to whoever was quicker."""
+"""Update outdated documents by compare-and-swap, keeping concurrent edits."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from dataloader.replication.writes import Written, write_over
 
 
 class Updated(NamedTuple):
-    """What came of an update."""
+    """The result of an update."""
 
     outcomes: list[Outcome]
-    """One a finding, in their order."""
+    """One outcome for each finding, in order."""
     rejections: list[Rejection]
     """Why documents failed."""
     written: int
-    """How many revisions were written, deletions included."""
+    """The number of written revisions, including deletions."""
 
 
 def update(
@@ -29,19 +29,19 @@ def update(
     get_rules: Callable[[], KindRules],
     replaced: Collection[State],
 ) -> Updated:
-    """Replace documents with what is to be loaded, unless somebody else writes them meanwhile.
+    """Replace documents by those to be loaded, unless somebody else writes them meanwhile.
 
     Args:
-        database: where.
-        findings: the documents, each in one of the states in ``replaced``, with its leaves.
-        get_rules: asks how documents are judged, which changes where another load brings a version meanwhile.
-        replaced: the states in which a document is replaced; what turns out to be in another is kept.
+        database: the database.
+        findings: the documents, in states of ``replaced``, with their leaves.
+        get_rules: returns the rules, which change if another load records a version meanwhile.
+        replaced: the states in which a document is replaced; documents found in other states are kept.
 
     Returns:
-        What came of each.
+        The result for each document.
 
     Raises:
-        ProtocolError: a reply does not answer for each document exactly once.
+        ProtocolError: a reply does not cover each document exactly once.
         DataloaderError: the server failed after the last retry, or refused.
     """
     found = list(findings)
@@ -66,7 +66,7 @@ def update(
             reply = doubtful[finding.document.id]
             outcomes[at] = Outcome.UPDATED if finding.state is State.UNCHANGED else outcome_of(finding.state)
             if finding.state in replaced and (reply.is_conflict or reply.rev):
-                # Another load, with other input, was quicker.
+                # Another load with other input was faster.
                 left.append(at)
             elif finding.state in replaced or finding.state is State.ABSENT:
                 outcomes[at] = Outcome.FAILED
@@ -77,20 +77,20 @@ def update(
 
 
 def outcome_of(state: State) -> Outcome:
-    """Return what to say about a document that a load left in a state."""
+    """Return the outcome of a document that a load left in a state."""
     if state is State.ABSENT:
-        # Purged, or its database recreated, since it was read.
+        # Purged, or its database was recreated, since it was read.
         return Outcome.FAILED
     # What could not be repaired is reported as what it looks like.
     return Outcome.CONFLICT if state is State.LEFTOVER else Outcome(state)
 
 
 def _edits(finding: Finding) -> list[Document]:
-    """Return the writes that put a document's new content in the place of its leaves."""
+    """Return the writes that replace a document's leaves by the new content."""
     document: Document = orjson.loads(finding.document.body)
     live = finding.live
     if not live:
-        # Without ``_rev``: CouchDB takes a new revision of a deleted document only so.
+        # Without ``_rev``: CouchDB accepts a new revision of a deleted document only like this.
         return [document]
     shown = max(live, key=rank)
     return [{**document, "_rev": shown["_rev"]}, *(superseded(leaf) for leaf in live if leaf is not shown)]
@@ -99,6 +99,6 @@ def _edits(finding: Finding) -> list[Document]:
 def _see(
     database: Database, findings: Sequence[Finding], replies: dict[str, Written], rules: KindRules
 ) -> tuple[list[Finding], int]:
-    """Judge documents anew from the leaves that came with the reply, and give way where that is needed."""
+    """Classify documents again by the leaves in the reply, and resolve conflicts if necessary."""
     judged = [judge(database, finding.document, replies[finding.document.id].leaves, rules) for finding in findings]
     return repair(database, judged, rules)

@@ -1,8 +1,8 @@
-"""Versions: the content that loads have brought to a database, recognised whatever its revision.
+"""Versions: recognize loaded content whatever its revision.
 
-An ordinary write gets its revision from the server, so the revision no longer proves whose content it is. The content
-does: apart from the fields that are the card's own, a card's document that nobody has edited says what some snapset
-version says. Each database remembers the digests of those versions (``dataloader.target.environments``).
+The server chooses the revision of an ordinary write, so it does not prove where the content comes from. The content
+does: apart from the card's own fields, an unedited document has the content of some version of a snapset. Each database
+remembers the digests of those versions (``dataloader.target.environments``).
 """
 
 import re
@@ -12,18 +12,18 @@ from dataloader.common import DIGITS, Document, canonical, content
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OWN_TIME = "timestampCreated"
-"""The batch's time, which belongs to the card and not to the snapset."""
+"""The batch's creation time, which belongs to the card and not to the snapset."""
 
 
 def version_digest(document: Document) -> str:
-    """Return the digest of a document's content apart from what is the card's own: its UUID and time of creation.
+    """Return the digest of a document's content without the card's own UUID and creation time.
 
     Args:
-        document: as it is to be loaded, or as it is stored. A document whose ``_id`` holds no UUID, such as a
-            snapset's own, has nothing of a card's.
+        document: the document to be loaded, or as stored. A document whose ``_id`` contains no UUID, such as a
+            snapset's own, has no such fields.
 
     Returns:
-        32 hex digits; empty for content that no load could have brought.
+        32 hex digits; empty for content that no load can have written.
     """
     return version_digest_of(content(document))
 
@@ -33,7 +33,7 @@ def version_digest_of(plain: Document) -> str:
     try:
         body = canonical({key: value for key, value in plain.items() if key != _OWN_TIME})
     except TypeError:
-        # Beyond what our JSON writer takes, which a person's document may be.
+        # Our JSON writer rejects it; somebody else's document may have such content.
         return ""
     uuid = _UUID.search(plain["_id"])
     if uuid is not None:

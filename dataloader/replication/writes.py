@@ -1,10 +1,10 @@
-"""Compare-and-swap: changing documents that exist, so that no acknowledged edit is lost.
+"""Compare-and-swap: change existing documents without losing acknowledged edits.
 
-A document that exists is changed only by an ordinary write on top of the revision that was read, which the server
-refuses where somebody was quicker. In a cluster each copy compares for itself, so two writers that meet on different
-copies can both be accepted and leave two leaves. Written with ``w`` = the number of copies, a document that the reply
-calls written is on every copy, and nobody else's write can have been taken beside it. All others are read at once,
-with all leaves, from all copies (https://docs.couchdb.org/en/3.5.0/api/database/bulk-api.html#db-bulk-docs).
+An existing document is changed only by an ordinary write as the child of the revision that was read, which the server
+rejects if somebody else was faster. In a cluster each copy compares by itself, so two clients writing to different
+copies can both be accepted and create a conflict. If written with ``w`` = the number of copies, a document that the
+reply reports as written is on every copy, and no other write was accepted in conflict with it. All others are read back
+at once, with all leaves, from all copies (https://docs.couchdb.org/en/3.5.0/api/database/bulk-api.html#db-bulk-docs).
 """
 
 from collections.abc import Sequence
@@ -17,40 +17,40 @@ from dataloader.replication.pipeline import chunks
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What came of one ordinary write.
+    """The result of one ordinary write.
 
     Exactly one of these holds:
 
-    - ``is_plain``: it is on every copy, and no other write was taken beside it;
-    - it is not plain: ``reason`` says what the server answered, and ``leaves`` what is stored now. The write may
-      still be there: alone (a copy was away, or a repeated request met its own first try; see ``own``), or beside
-      another leaf. The caller decides from the leaves what to do.
+    - ``is_plain``: it is on every copy, and no other write is in conflict with it;
+    - it is not plain: ``reason`` is the server's answer, and ``leaves`` what is stored now. The write may still be
+    there: alone (a copy was away, or a retry collided with the first attempt; see ``own``), or in conflict with another
+    leaf. The caller decides from the leaves what to do.
     """
 
     document: Document
-    """What was to be written."""
+    """The document that was sent."""
     rev: str = ""
-    """The revision that the server gave it, whether on all copies or on fewer; empty where it gave none."""
+    """The revision returned by the server, whether for all copies or fewer; empty if there was none."""
     reason: str = ""
-    """Empty where it is plain; else ``accepted`` (on too few copies), ``conflict``, or another error and its reason."""
+    """Empty if plain; else ``accepted`` (on too few copies), ``conflict``, or another error with its reason."""
     leaves: tuple[Document, ...] = ()
-    """Where it is not plain: every leaf on every copy that could be read, with ``_rev`` and ``_revisions``."""
+    """If not plain: every leaf on every copy that could be read, with ``_rev`` and ``_revisions``."""
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is on every copy, and nothing else was written beside it."""
+        """Whether it is on every copy, and no other write is in conflict with it."""
         return not self.reason
 
     @property
     def is_conflict(self) -> bool:
-        """Whether the server refused it because the document has another revision by now."""
+        """Whether the server rejected it because the document has been changed since."""
         return self.reason == "conflict"
 
     @property
     def own(self) -> Document | None:
-        """The leaf that this write left, None where there is none: refused, or already superseded by somebody.
+        """The leaf created by this write; None if there is none: rejected, or already replaced.
 
-        Equal content on top of the same revision counts as its own, for CouchDB gives both the same revision.
+        Equal content on top of the same revision counts as its own, since CouchDB gives both the same revision.
         """
         if self.rev:
             return next((leaf for leaf in self.leaves if leaf["_rev"] == self.rev), None)
@@ -64,23 +64,22 @@ class Written:
 
 
 def write_over(database: Database, documents: Sequence[Document]) -> list[Written]:
-    """Write documents on top of the revisions that they carry, to all copies, and read at once what is in doubt.
+    """Write documents as children of their ``_rev`` to all copies, and read back at once what is in doubt.
 
-    Safe to repeat, as the client does where a reply is lost: a write that is already there is refused as a
-    conflict, and found among the leaves.
+    Safe to retry after a lost reply: a write that already exists is rejected as a conflict, and found among the leaves.
 
     Args:
-        database: where.
-        documents: whole documents, deletions included, with the ``_rev`` that each replaces (none where there is no
-            document, or only a deleted one). Several may have the same ``_id``, to replace several leaves of it;
-            these go in requests one after the other.
+        database: the database.
+        documents: whole documents, including deletions, with the ``_rev`` that each replaces (none if there is no
+            document, or only a deleted one). Several may have the same ``_id``, to replace several of its leaves; these
+            are sent in separate requests, one after the other.
 
     Returns:
-        What came of each, in the order of ``documents``. Nothing is decided here: a caller sees for itself whether
-        what somebody else wrote wins.
+        The result of each, in the order of ``documents``. Nothing is decided here: the caller decides whether other
+        writes win.
 
     Raises:
-        ProtocolError: a reply does not answer for each document exactly once; nothing is known of these writes.
+        ProtocolError: a reply does not cover each document exactly once; nothing is known about these writes.
         DataloaderError: the server failed after the last retry, or refused.
     """
     found: list[Written | None] = [None] * len(documents)
@@ -97,7 +96,7 @@ def write_over(database: Database, documents: Sequence[Document]) -> list[Writte
 
 
 CLUSTER_BATCH = 100
-"""Documents a request where documents have copies: what is in doubt is read the sooner, before anybody builds on it."""
+"""Documents per request if they have copies: the smaller, the sooner doubtful ones are read back."""
 
 
 def _write(database: Database, documents: Sequence[Document]) -> list[Written]:

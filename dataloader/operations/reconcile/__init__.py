@@ -1,4 +1,4 @@
-"""Reconcile a batch with the files that the vendor sent back."""
+"""Compare a batch with the vendor's returned files."""
 
 from dataloader.operations.reconcile.reconciliation import Reconciliation, ReturnedFile, reconcile
 from dataloader.operations.reconcile.results import Results, details, results_in, write_results

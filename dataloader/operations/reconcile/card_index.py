@@ -6,7 +6,7 @@ from dataloader.batch import Card, Manifest
 
 
 class CardIndex:
-    """Finds the cards of a batch, in about 250 bytes a card.
+    """Finds the cards of a batch, in about 250 bytes per card.
 
     Args:
         manifest: the batch.
@@ -23,7 +23,7 @@ class CardIndex:
 
     @property
     def count(self) -> int:
-        """How many cards there are."""
+        """The number of cards."""
         return len(self._cards)
 
     def card(self, number: int) -> Card:
@@ -35,11 +35,11 @@ class CardIndex:
         return self._cards[number - 1].uuid
 
     def find(self, uuid: str) -> int:
-        """Return the number of the card with just this UUID, or 0."""
+        """Return the number of the card with exactly this UUID, or 0."""
         return self._by_uuid.get(uuid, 0)
 
     def is_spare(self, number: int) -> bool:
-        """Return whether a card is one of the batch's spares."""
+        """Return whether a card is a spare of the batch."""
         return number in self._spares
 
     def __iter__(self) -> Iterator[Card]:

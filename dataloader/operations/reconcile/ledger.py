@@ -1,4 +1,4 @@
-"""The ledger: what all rows come to, card by card."""
+"""The ledger: collects all rows, card by card."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from dataloader.operations.reconcile.verdicts import CardJudgement, Claim, count
 from dataloader.vendor import MAKER, reverse
 
 SHOWN_HOLDERS = 3
-"""Rows that are named of a chip that is listed in more."""
+"""Rows to name for a chip that is listed in more."""
 _MAKERS_DIGITS = 14
-"""Hex digits of a UID that begins with the maker's number."""
+"""Hex digits of a UID that begins with the manufacturer's code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """A row that belongs to no card."""
+    """A row that matches no card."""
 
     row: Row
     why: str
@@ -31,48 +31,48 @@ class Holder(NamedTuple):
 
     order: tuple[int, int]
     number: int
-    """The card's number; 0 for a UUID of no card."""
+    """The card's number; 0 for a UUID that matches no card."""
     uuid: str
-    """What is in the row if it has no UUID: where it is."""
+    """The row's place if it has no UUID, as part of a message."""
     row: Row | None
     """The row; None for a chip of the earlier reconciliation."""
 
 
 class Ledger:
-    """What the rows say: noted row by row, judged at the end.
+    """Collects rows one by one, and gives verdicts at the end.
 
     Args:
         index: the batch's cards.
-        previous: what an earlier reconciliation found; it stands for cards that no row says anything about.
+        previous: the results of the previous reconciliation, for cards that no row mentions.
     """
 
     def __init__(self, index: CardIndex, previous: Reconciled | None = None) -> None:
         self.index = index
         self.previous = previous
         self.strays: list[Stray] = []
-        """Rows that belong to no card."""
+        """Rows that match no card."""
         self.warnings: list[tuple[str, str]] = []
-        """Where, and what to notice of rows and cards, though it changes no verdict."""
+        """Warnings about rows and cards, with their places, that change no verdict."""
         self.set_aside: list[tuple[str, str]] = []
-        """Where, and why, for rows from an earlier round of encoding than the one that counts."""
+        """Rows of an earlier round of encoding that a later one replaces, with the reason."""
         self.chips_aside: set[str] = set()
-        """The chips on such rows."""
+        """The chips in such rows."""
         self.taken_over = 0
-        """How many cards are as the earlier reconciliation found them."""
+        """The number of cards whose verdict comes from the previous reconciliation."""
         self._claims: defaultdict[int, list[Claim]] = defaultdict(list)
         self._returned: list[ReturnedCard] = []
         self._before: dict[int, ReturnedCard] = {}
         self._to_destroy: set[str] = set()
         """Chips of cards that earlier rounds found not to be encoded."""
         self._chips: dict[str, Holder] = {}
-        """The first UUID that each chip is listed with."""
+        """The first UUID listed with each chip."""
         self._shared: dict[str, dict[str, Holder]] = {}
-        """All UUIDs of the chips that are listed with several."""
+        """All UUIDs of chips that are listed with several."""
         self._perhaps: defaultdict[str, list[Holder]] = defaultdict(list)
-        """Rows whose chip UID is in doubt, by what it could be."""
+        """Rows with a doubtful chip UID, by its possible readings."""
 
     def note(self, row: Row, whose: Whose) -> None:
-        """Note a row, and which card it belongs to."""
+        """Add a row, and the card that it belongs to."""
         if not whose.card:
             self.strays.append(Stray(row, whose.why))
             return
@@ -81,7 +81,7 @@ class Ledger:
             self._claims[whose.lender].append(Claim(row, Standing.BORROWED, whose.why))
 
     def judge(self) -> Counts:
-        """Judge every card, once all rows are noted; return how many there are of each verdict."""
+        """Give each card its verdict, after all rows have been added; return the counts."""
         self._before = {each.card.number: each for each in self.previous.verdicts()} if self.previous else {}
         self._to_destroy = {
             chip
@@ -139,7 +139,7 @@ class Ledger:
         return ReturnedCard(card, found.verdict, chip, found.reason, found.unused_spare)
 
     def _shared_before(self) -> set[str]:
-        """Return the chips that rows of an earlier round list for several UUIDs."""
+        """Return the chips that rows of an earlier round list with several UUIDs."""
         rows = [claim.row for claims in self._claims.values() for claim in claims]
         last = max((row.round for row in rows), default=1)
         uuids: dict[str, str] = {}
@@ -161,14 +161,14 @@ class Ledger:
         self.set_aside.append((where, f"card {number} was encoded again since{todo}"))
 
     def chips(self, number: int) -> list[str]:
-        """Return the chips that a card was listed with, as far as they are known, once the cards are judged."""
+        """Return the known chips that a card was listed with, after the verdicts."""
         found = [claim.row.chip for claim in self._claims.get(number, ()) if claim.row.chip.text]
         chips = [chip.uid or chip.text for chip in found]
         before = self._before.get(number)
         return list(dict.fromkeys([*chips, *filter(None, (before.chip, *before.other_chips) if before else ())]))
 
     def _note_other_chips(self) -> None:
-        """Note the chips that must be destroyed with each card that is not encoded."""
+        """Record the chips that must be destroyed for each card that is not encoded."""
         for at, each in enumerate(self._returned):
             if each.verdict is not Verdict.ENCODED and (chips := self.chips(each.card.number)):
                 known = {claim.row.chip.uid for claim in self._claims.get(each.card.number, ())}
@@ -201,12 +201,12 @@ class Ledger:
 
     @property
     def chips_look_reversed(self) -> bool:
-        """Whether all UIDs of 7 bytes end with the maker's number that they should begin with."""
+        """Whether all UIDs of 7 bytes end with the manufacturer's code that they should begin with."""
         chips = [chip for chip in self._chips if len(chip) == _MAKERS_DIGITS]
         return bool(chips) and all(chip.endswith(MAKER) and not chip.startswith(MAKER) for chip in chips)
 
     def _find_shared(self) -> None:
-        """Find cards that share a chip, or whose chips seem to be one; none of them counts as encoded."""
+        """Find cards that share a chip, or whose chips seem to be the same; none of them counts as encoded."""
         related = self._related()
         if not self._shared and not related and not self._perhaps:
             return
@@ -233,7 +233,7 @@ class Ledger:
         return listed(places, SHOWN_HOLDERS)
 
     def _related(self) -> dict[str, str]:
-        """Return the chips that are another one's UID in another form, and why: reversed, cut off or padded."""
+        """Return the chips whose UID is another one in a different form, and why: reversed, truncated or padded."""
         found: dict[str, str] = {}
         lengths = sorted({len(chip) for chip in self._chips})
         shorter = {length: lengths[:at] for at, length in enumerate(lengths)}
@@ -252,7 +252,7 @@ class Ledger:
         return found
 
     def __iter__(self) -> Iterator[ReturnedCard]:
-        """Yield every card with what became of it, in the order of their numbers, once they are judged."""
+        """Yield every card with its verdict, in the order of the cards."""
         return iter(self._returned)
 
 
@@ -261,7 +261,7 @@ def _holder(row: Row, number: int) -> Holder:
 
 
 def _says_anything(claims: "list[Claim] | tuple[()]", before: ReturnedCard) -> bool:
-    """Return whether any row says something new about a card that an earlier reconciliation knows."""
+    """Return whether any row adds something to what the previous reconciliation says about a card."""
     return any(
         claim.row.said not in {Said.NOTHING, Said.SPARE}
         or claim.standing not in {Standing.OWN, Standing.BORROWED}

@@ -1,7 +1,7 @@
-"""Compare the files that the vendor sent back with a batch, and give each card a verdict.
+"""Compare the vendor's returned files with a batch, and give each card a verdict.
 
-The rules are tables in docs/reconcile.md: which card a row belongs to (:func:`rows.whose`), what it says
-(:func:`rows.understand`), and what the rows of a card come to (:func:`verdicts.judge`).
+The rules are tables in docs/reconcile.md: which card a row belongs to (:func:`rows.whose`), what it means
+(:func:`rows.understand`), and the verdict from a card's rows (:func:`verdicts.judge`).
 """
 
 import gc
@@ -29,47 +29,47 @@ from dataloader.vendor.returned import (
 )
 
 MAX_ROWS_DIGITS = 9
-"""Of a count of rows."""
+"""The most digits of a count of rows."""
 MAX_DIGITS = 3
-"""Of the number of a round."""
+"""The most digits of the number of a round."""
 
 OnRows = Callable[[int], object]
-"""Called now and then with how many more rows were read."""
+"""Called now and then with the number of additional rows read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReturnedFile:
-    """A file that came back."""
+    """A returned file."""
 
     path: Path
     again: bool = False
-    """Whether its cards were encoded again: what it says of a card replaces what earlier files say."""
+    """Whether its cards were encoded again: it replaces what earlier files say about them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How the cards came back that start with one snapset."""
+    """The results for the cards of one snapset."""
 
     ordered: int
-    """Cards without spares."""
+    """The number of cards without spares."""
     encoded: int
-    """Encoded cards, spares among them."""
+    """The number of encoded cards, including spares."""
     spares_unused: int
 
     @property
     def ready(self) -> int:
-        """Ordered cards that are encoded, or that an encoded spare makes up for."""
+        """Ordered cards that are encoded, or replaced by an encoded spare."""
         return min(self.ordered, self.encoded)
 
     @property
     def to_encode(self) -> int:
-        """Cards that are still wanted."""
+        """Cards that are still needed."""
         return self.ordered - self.ready
 
 
 @dataclass(slots=True)
 class Reconciliation:
-    """What became of a batch."""
+    """The result of a reconciliation."""
 
     manifest: Manifest
     ledger: Ledger
@@ -78,35 +78,35 @@ class Reconciliation:
     round: int
     """The number of this reconciliation, from 1: one more than that of the last."""
     warnings: list[Problem] = field(default_factory=list)
-    """What to notice, though it changes no verdict."""
+    """Warnings that change no verdict."""
     shares: dict[str, Share] = field(default_factory=dict)
-    """How the cards of each snapset came back."""
+    """The results by snapset."""
     again: list[ReturnedCard] = field(default_factory=list)
-    """The cards to encode again: no more than are wanted, by the numbers of the cards."""
+    """The cards to encode again, by number: no more than are needed."""
 
     @property
     def unknown(self) -> int:
-        """How many rows belong to no card."""
+        """The number of rows that match no card."""
         return len(self.ledger.strays)
 
     @property
     def ordered(self) -> int:
-        """How many cards were ordered: all but the spares."""
+        """The number of ordered cards: all but the spares."""
         return sum(share.ordered for share in self.shares.values())
 
     @property
     def ready(self) -> int:
-        """How many of the ordered cards are encoded, or made up for by a spare."""
+        """The number of ordered cards that are encoded, or replaced by a spare."""
         return sum(share.ready for share in self.shares.values())
 
     @property
     def to_encode(self) -> int:
-        """How many cards must be encoded again."""
+        """The number of cards to encode again."""
         return len(self.again)
 
     @property
     def good(self) -> bool:
-        """Whether every ordered card is ready, no chip must be destroyed, and every row is some card's."""
+        """Whether every ordered card is ready, no chip must be destroyed, and every row matches a card."""
         bad = self.counts[Verdict.DUPLICATE] + self.counts[Verdict.ALTERED]
         return not self.to_encode and not self.unknown and not bad
 
@@ -124,16 +124,16 @@ def reconcile(
 
     Args:
         manifest: the batch.
-        files: what came back; neither the order of files nor that of rows matters, except that of files of cards
-            that were encoded again: later ones replace earlier ones.
+        files: the returned files; the order of files and rows does not matter, except that later files of cards encoded
+            again replace earlier ones.
         reading: how to read them.
-        byte_order: how chip UIDs are written in them.
-        previous: what the last reconciliation found; it stands for cards that the files say nothing about.
-        on_rows: told how many rows were read.
+        byte_order: the byte order of chip UIDs.
+        previous: the previous reconciliation, for cards that no file mentions.
+        on_rows: called with the number of rows read.
 
     Raises:
         FileError: a file cannot be read.
-        InputError: a file is no table of cards, is of another batch, is not safe to open, or has not been filled in.
+        InputError: a file has no table of cards, is of another batch, is not safe to open, or has not been filled in.
     """
     with _without_collecting():
         return _reconcile(manifest, files, reading, byte_order, previous, on_rows)
@@ -141,7 +141,7 @@ def reconcile(
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Stop looking for garbage: what is kept of each row is no garbage, and looking at it takes a third of the time."""
+    """Turn off garbage collection: the rows kept are no garbage, and looking for it takes a third of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -211,7 +211,7 @@ def _read(
     """Read all tables, and number their rounds.
 
     Raises:
-        InputError: a file cannot be read; or all of them are of a second round, and the first is not known.
+        InputError: a file cannot be read; or all are of a later round, and the first one is unknown.
     """
     names = Counter(each.path.name for each in files)
     tables: list[_Read] = []
@@ -236,20 +236,20 @@ def _read(
 
 
 def _round(manifest: Manifest, source: ReturnedTable) -> int:
-    """Return the round that a workbook of ours says it is for; 1 for any other file."""
+    """Return the round that our workbook says it is for; 1 for any other file."""
     text = source.about.get(ROUND_ROW, "")
     ours = source.about.get(BATCH_DIGEST_ROW) == manifest.header.digest
     return int(text) if ours and text.isdecimal() and len(text) <= MAX_DIGITS and int(text) else 1
 
 
 class _TableReader:
-    """Notes the rows of one table in the ledger."""
+    """Adds the rows of one table to the ledger."""
 
     def __init__(self, ledger: Ledger, index: CardIndex, table: TableInput) -> None:
         self.known = 0
         """Rows that belong to a card."""
         self.good = self.bad = 0
-        """Rows that say encoded, and those that say failed or leave it in doubt."""
+        """Rows that mean encoded, and rows that mean failed or are in doubt."""
         self.remarks: list[tuple[str, str]] = []
         """Rows that match no card but mention a failure: where they are, and their text."""
         self.warnings: list[Problem] = []
@@ -258,7 +258,7 @@ class _TableReader:
         self._table = table
 
     def read(self) -> None:
-        """Note all rows."""
+        """Add all rows."""
         for cells in self._table.source.rows:
             row = understand(self._table, cells)
             if _is_no_card(row):
@@ -295,10 +295,10 @@ def _is_no_card(row: Row) -> bool:
 
 
 def _check_remarks(remarks: Sequence[tuple[str, str]], good: int, bad: int) -> None:
-    """Refuse remarks outside of the cards' rows that say that something failed; totals that are right do no harm.
+    """Reject failures mentioned outside the cards' rows; correct totals are harmless.
 
     Raises:
-        InputError: there are some.
+        InputError: a failure is mentioned.
     """
     problems = []
     for where, text in remarks:
@@ -310,10 +310,10 @@ def _check_remarks(remarks: Sequence[tuple[str, str]], good: int, bad: int) -> N
 
 
 def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
-    """Return what to notice about a whole table.
+    """Return warnings about a whole table.
 
     Raises:
-        InputError: it says that it is of another batch, and none of its rows is this one's.
+        InputError: it says that it is of another batch, and none of its rows matches this one.
     """
     found = []
     source, header = table.source, manifest.header
@@ -352,10 +352,10 @@ def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
 
 
 def _check_filled(files: Sequence[ReturnedFile], tables: Sequence[_Read], known: int) -> None:
-    """Refuse files that say nothing about the batch: what would be written would pass for the latest word.
+    """Reject files that say nothing about the batch: their results would count as the newest.
 
     Raises:
-        InputError: nobody has filled them in, or none of their rows is a card's.
+        InputError: nobody has filled them in, or none of their rows matches a card.
     """
     which = str(files[0].path) if len(files) == 1 else f"{files[0].path} and {many(len(files) - 1, 'other file')}"
     if not any(each.source.fills_result or each.source.fills_chip for each in tables):
@@ -380,9 +380,9 @@ def _shares(manifest: Manifest, ledger: Ledger) -> dict[str, Share]:
 
 
 def _again(found: Reconciliation) -> list[ReturnedCard]:
-    """Return the cards to encode again: of each snapset as many as are wanted.
+    """Return the cards to encode again: as many of each snapset as needed.
 
-    Cards that were ordered come before spares.
+    Ordered cards come before spares.
     """
     wanted = {snapset: share.to_encode for snapset, share in found.shares.items()}
     if not any(wanted.values()):

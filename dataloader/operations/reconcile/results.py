@@ -1,4 +1,4 @@
-"""Write what a reconciliation found: the reconciled file, the workbook of cards to encode again, the details."""
+"""Write the results of a reconciliation: the reconciled file, the workbook to encode again, the details."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from dataloader.vendor import WORKBOOK_SUFFIX, Again, Why, write_workbook
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Where the results are."""
+    """The paths of the results."""
 
     reconciled: Path
     reencode: Path
 
 
 def results_in(folder: Path, name: str, round_: int = 1) -> Results:
-    """Return where the results of a round go: from the second on, its number is in their names."""
+    """Return the paths for the results of a round; from the second on, names contain its number."""
     number = "" if round_ == 1 else f".{round_}"
     return Results(folder / reconciled_name(name, round_), folder / f"{name}.reencode{number}{WORKBOOK_SUFFIX}")
 
@@ -31,12 +31,12 @@ def write_results(found: Reconciliation, results: Results, password: str | None 
     """Write the results; the workbook only if cards must be encoded again.
 
     Args:
-        found: what became of the batch.
-        results: where the files go.
-        password: what the workbook is encrypted with; None for a plain one.
+        found: the result of the reconciliation.
+        results: the paths of the files.
+        password: encrypts the workbook; None for a plain one.
 
     Returns:
-        Whether there is such a workbook.
+        Whether the workbook was written.
 
     Raises:
         FileError: a file already exists, or cannot be written.
@@ -60,7 +60,7 @@ def _why(verdict: Verdict, reason: str) -> str:
 
 
 def _part(found: Reconciliation, cards: list[Card]) -> Header:
-    """Return a header for a part of the batch; a spare that is in it is to be encoded like any other card."""
+    """Return a header for a part of the batch, in which spares are encoded like other cards."""
     digest = sha256()
     for card in cards:
         digest.update(card.line())
@@ -70,7 +70,7 @@ def _part(found: Reconciliation, cards: list[Card]) -> Header:
 
 
 def details(found: Reconciliation) -> Iterator[dict[str, Any]]:
-    """Yield an object for each card that is not encoded, each row of no card, and everything to notice."""
+    """Yield an object for each card that is not encoded, each unknown row, and each warning."""
     again = {each.card.number for each in found.again}
     for each in found.ledger:
         if each.verdict is not Verdict.ENCODED:

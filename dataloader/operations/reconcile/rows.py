@@ -1,4 +1,4 @@
-"""Rows: what a returned row says, and which card it belongs to. Pure rules; docs/reconcile.md has them as tables."""
+"""The meaning of a returned row, and the card it belongs to. Pure rules; docs/reconcile.md has them as tables."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from dataloader.vendor.returned import (
 )
 
 SHOWN = 60
-"""Characters of a cell that messages repeat."""
+"""The most characters of a cell to repeat in messages."""
 OK = "ok"
 _OKS = ("ok", "OK", "Ok")
 _DIGITS = 9
-"""Of a card number; more than any batch has."""
+"""The most digits of a card number; more than any batch needs."""
 
 
 class Said(StrEnum):
@@ -32,20 +32,20 @@ class Said(StrEnum):
 
     ENCODED = "encoded"
     DOUBTFUL = "doubtful"
-    """It may say encoded, but something about it is in doubt."""
+    """It may mean encoded, but something about it is in doubt."""
     FAILED = "failed"
     SPARE = "spare"
-    """A spare card that was not used."""
+    """An unused spare."""
     NOTHING = "nothing"
 
 
 class Standing(Enum):
-    """How a row belongs to a card."""
+    """How a row is related to a card."""
 
     OWN = auto()
     """The UUID is the card's, and nothing in the row points to another card."""
     CONTRADICTED = auto()
-    """The UUID is the card's, but its number or check value is not, and they point to no other card for certain."""
+    """The UUID is the card's, but its number or check value is not; they do not clearly identify another card."""
     NAMED = auto()
     """Card number and check value are the card's, but the UUID is not."""
     BORROWED = auto()
@@ -54,25 +54,25 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What all tables of one round say together: a vendor may put results and chip UIDs into different ones."""
+    """What all tables of one round contain: a vendor may put results and chip UIDs in different ones."""
 
     fills_result: bool
     """Whether any of them has results."""
     fills_chip: bool = False
     """Whether any of them has chip UIDs."""
     lists_chips: bool = False
-    """Whether any of them has chip UIDs, and no results."""
+    """Whether any of them has chip UIDs but no results."""
     completed: Collection[str] = ()
-    """UUIDs whose results are in tables without chip UIDs, where other tables have a chip UID for each of them."""
+    """UUIDs with results in tables without chip UIDs, if other tables have a chip UID for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableInput:
-    """A table of a returned file, and what the operator says about it."""
+    """A table of a returned file, with the operator's options."""
 
     source: ReturnedTable
     index: int
-    """Its number among all, in the order of the command line."""
+    """Its number among all tables, in the order of the command line."""
     round: int
     byte_order: ByteOrder
     delivery: Delivery
@@ -80,24 +80,24 @@ class TableInput:
 
 @dataclass(slots=True)
 class Row:
-    """A row, as it is understood."""
+    """A parsed row."""
 
     table: TableInput
     line: int
     number: int | None
-    """The card number; None if there is none, or no number."""
+    """The card number; None if missing or not a number."""
     number_text: str
     uuid: str
-    """As it is in the cell; a formula or a number says so, and matches no card."""
+    """The text of the cell; a formula or number says so, and matches no card."""
     check: str
-    """Letters in upper case; empty if there are none."""
+    """In upper case; empty if missing."""
     said: Said
     chip: ChipUid = BLANK
     why: str = ""
-    """Why it does not say encoded."""
+    """Why it does not mean encoded."""
     note: str = ""
     by_chip: bool = False
-    """Whether there are no results in the delivery, so that only the chip UID tells."""
+    """Whether the delivery has no results, so that only the chip UID counts."""
     hidden: bool = False
     """Whether it is in doubt because it is hidden or struck through."""
     warnings: tuple[str, ...] = ()
@@ -109,17 +109,17 @@ class Row:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Which row comes first in messages: the number of the table, and of the row in it."""
+        """The sort key of rows in messages: the number of the table, and of the row in it."""
         return (self.table.index, self.line)
 
     @property
     def round(self) -> int:
-        """Which round of encoding it is from; the last one counts for a card."""
+        """The round of encoding; the last one counts for a card."""
         return self.table.round
 
 
 def parse_number(cell: Cell) -> int | None:
-    """Return the card number in a cell, written as a number or as text; None for anything else."""
+    """Return the card number in a cell, from a number or text; None for anything else."""
     text, kind = text_of(cell)
     text = plain_text(text)
     if kind not in {CellKind.TEXT, CellKind.NUMBER} or not text.isdecimal() or len(text) > _DIGITS:
@@ -128,12 +128,12 @@ def parse_number(cell: Cell) -> int | None:
 
 
 def understand(table: TableInput, cells: ReturnedRow) -> Row:
-    """Return what a row says."""
+    """Return the meaning of a row."""
     return _understand_plain(table, cells) or _understand_any(table, cells)
 
 
 def _understand_plain(table: TableInput, cells: ReturnedRow) -> Row | None:
-    """Return what a row says that is plainly encoded, as most are; None for any other."""
+    """Return the meaning of a row that is clearly encoded, as most are; None for any other."""
     line, number, uuid, check, _, chip_text, result, note, hidden = cells
     if result not in _OKS or note != "" or hidden or table.source.is_named_so:
         return None
@@ -180,7 +180,7 @@ def _understand_any(table: TableInput, cells: ReturnedRow) -> Row:
 
 
 def _what_is_said(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: str) -> tuple[Said, str]:
-    """Return what a row says by its result, chip UID and note, and why if that is not that the card is encoded."""
+    """Return the meaning of a row by its result, chip UID and note, and why if it is not encoded."""
     source = table.source
     text, kind = text_of(cells.result)
     word = plain_text(text).casefold()
@@ -203,7 +203,7 @@ def _what_is_said(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: st
 
 
 def _without_result(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: str) -> tuple[Said, str] | None:
-    """Return what a row without a result says, as far as not its chip UID alone tells; else None."""
+    """Return the meaning of a row without a result, unless its chip UID alone decides; else None."""
     source = table.source
     delivery = table.delivery
     doubt = ""
@@ -223,7 +223,7 @@ def _without_result(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: 
 
 
 def _what_the_chip_says(table: TableInput, cells: ReturnedRow, word: str, chip: ChipUid) -> tuple[Said, str]:
-    """Return what a row says whose result is ok or spare, or that has none because the whole delivery has none."""
+    """Return the meaning of a row with the result ok or spare, or without one in a delivery without results."""
     delivery = table.delivery
     if chip.doubt:
         return Said.DOUBTFUL, chip.doubt
@@ -240,7 +240,7 @@ def _what_the_chip_says(table: TableInput, cells: ReturnedRow, word: str, chip: 
 
 
 def deliveries(tables: Collection[tuple[ReturnedTable, int]]) -> dict[int, Delivery]:
-    """Return what the tables of each round say together.
+    """Return what the tables of each round contain.
 
     Args:
         tables: each table with its round.
@@ -256,7 +256,7 @@ def deliveries(tables: Collection[tuple[ReturnedTable, int]]) -> dict[int, Deliv
         if chips_only and not any(table.fills_chip for table in with_results):
             ok = frozenset(_uuids(with_results, OK))
             there = frozenset(_uuids(chips_only))
-            # Chip UIDs of a few cards only may just as well be those of the rejects.
+            # Chip UIDs of only a few cards may be those of the rejects.
             completed = ok if ok <= there else completed
         fills_chip = any(table.fills_chip for table in of_round)
         found[round_] = Delivery(bool(with_results), fills_chip, bool(chips_only), completed)
@@ -274,22 +274,22 @@ def _uuids(tables: Collection[ReturnedTable], result: str | None = None) -> Iter
 
 @dataclass(slots=True)
 class Whose:
-    """Which card a row belongs to."""
+    """The card that a row belongs to."""
 
     card: int
     """The card's number; 0 for none."""
     standing: Standing = Standing.OWN
     lender: int = 0
-    """The card whose UUID is in the row, if that is another."""
+    """The card whose UUID is in the row, if different."""
     why: str = ""
-    """What is wrong with the row; for a row of no card, why it belongs to none."""
+    """What is wrong with the row, or why it matches no card."""
 
 
 def whose(row: Row, index: CardIndex) -> Whose:
-    """Return which card a row belongs to, by its UUID, card number and check value.
+    """Return the card that a row belongs to, by its UUID, card number and check value.
 
-    A UUID by itself is enough. If two of the three agree on a card, the row belongs to it; if the UUID and the other
-    two name different cards, the row is in doubt.
+    A UUID alone is enough. If two of the three agree on a card, the row belongs to it; if the UUID and the other two
+    identify different cards, the row is in doubt.
     """
     by_uuid = index.find(row.uuid)
     number = row.number if row.number is not None and 1 <= row.number <= index.count else 0

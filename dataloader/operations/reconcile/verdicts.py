@@ -1,4 +1,4 @@
-"""Verdicts: from all rows of one card to what became of it. Pure rules; docs/reconcile.md has them as a table."""
+"""The verdict of a card from all its rows. Pure rules; docs/reconcile.md has them as a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from dataloader.common import many
 from dataloader.operations.reconcile.rows import Row, Said, Standing
 
 SHOWN_CHIPS = 4
-"""Chips that are named of a card that is on more."""
+"""Chips to name for a card that is on more."""
 
 
 @dataclass(slots=True)
 class Claim:
-    """A row that has to do with a card."""
+    """A row that concerns a card."""
 
     row: Row
     standing: Standing = Standing.OWN
@@ -25,20 +25,20 @@ class Claim:
 
 @dataclass(slots=True)
 class CardJudgement:
-    """What became of a card by its own rows; what other cards' rows say about its chip comes on top of that."""
+    """The verdict of a card by its own rows; what other cards' rows say about its chip is added later."""
 
     verdict: Verdict
     chip: str = ""
     reason: str = ""
     unused_spare: bool = False
     warnings: list[tuple[str, str]] = field(default_factory=list)
-    """Where, and what to notice, though it changes nothing."""
+    """Warnings, with their places, that do not change the verdict."""
     strays: list[Claim] = field(default_factory=list)
-    """Rows with the card's number but no card's UUID, where the card has a good row of its own: they are unknown."""
+    """Rows with the card's number but no card's UUID, if the card has a good row of its own: they are unknown."""
 
 
 def counting(claims: Sequence[Claim]) -> Sequence[Claim]:
-    """Return the claims that count: those of the last round that says anything about the card."""
+    """Return the claims that count: those of the last round that mentions the card."""
     if len(claims) == 1:
         return claims
     last = max((claim.row.round for claim in claims if claim.row.said is not Said.NOTHING), default=None)
@@ -46,7 +46,7 @@ def counting(claims: Sequence[Claim]) -> Sequence[Claim]:
 
 
 def chips_of(claims: Sequence[Claim]) -> dict[str, Row]:
-    """Return the chips that a card's UUID is listed with in rows that say it was encoded, with one row each."""
+    """Return the chips listed with a card's UUID in rows that say it was encoded, with one row each."""
     chips: dict[str, Row] = {}
     for claim in claims:
         if claim.standing is not Standing.NAMED and claim.row.said is Said.ENCODED and claim.row.chip.uid:
@@ -55,7 +55,7 @@ def chips_of(claims: Sequence[Claim]) -> dict[str, Row]:
 
 
 def judge(claims: Sequence[Claim], *, is_spare: bool) -> CardJudgement:
-    """Judge a card by the claims that count; see :func:`counting`. Their order does not matter.
+    """Return the verdict from the claims that count (see :func:`counting`), in any order.
 
     Nothing in doubt counts as encoded.
     """
@@ -74,7 +74,7 @@ def judge(claims: Sequence[Claim], *, is_spare: bool) -> CardJudgement:
 
 
 def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgement:
-    """Judge a card that has at least one row of its own that says it was encoded."""
+    """Return the verdict of a card with at least one row of its own that says it was encoded."""
     rows = said[Said.ENCODED]
     chips = chips_of(claims)
     chip = next(iter(chips), "")
@@ -83,7 +83,7 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
         for each in claims
         if each.standing is not Standing.NAMED
         and each.row.said is Said.DOUBTFUL
-        # A hidden row that repeats a visible one says nothing new.
+        # A hidden row that repeats a visible one adds nothing.
         and not (each.row.hidden and each.row.chip.uid in {"", chip})
     ]
     contradicting = [row for row in said[Said.FAILED] if chip and row.chip.uid == chip]
@@ -111,7 +111,7 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
 
 
 def _not_encoded(claims: Sequence[Claim], said: dict[Said, list[Row]], *, is_spare: bool) -> CardJudgement:
-    """Judge a card that no row of its own calls encoded."""
+    """Return the verdict of a card without a row that says it was encoded."""
     others = [claim for claim in claims if claim.standing in {Standing.NAMED, Standing.CONTRADICTED}]
     borrowed = [claim for claim in claims if claim.standing is Standing.BORROWED]
     failed = said[Said.DOUBTFUL] + said[Said.FAILED]
@@ -132,7 +132,7 @@ def _not_encoded(claims: Sequence[Claim], said: dict[Said, list[Row]], *, is_spa
         )
     elif said[Said.NOTHING]:
         row = said[Said.NOTHING][0]
-        # Without results, a spare without a chip is one that was not used.
+        # Without results, a spare without a chip is unused.
         unused = is_spare and row.by_chip
         judgement = CardJudgement(Verdict.MISSING, row.chip.uid, f"{row.where}: {row.why}{_noted(row)}", unused)
     elif borrowed:
