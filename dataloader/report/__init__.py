@@ -1,4 +1,4 @@
-"""Reports: what came of a run, as one HTML page."""
+"""Reports: the result of a run as one HTML page."""
 
 from dataloader.report.batches import batches_report
 from dataloader.report.documents import NotedDocument, matter

@@ -1,4 +1,4 @@
-"""Reports of the batches in a folder: how far each has come, and its next step."""
+"""Reports of the batches in a folder: their progress and next steps."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,17 +9,17 @@ from dataloader.report.model import Attention, Report, Share, Table, Tone
 from dataloader.report.status import shares_of
 
 SHOWN_STEPS = 20
-"""Batches whose next step has an article of its own; the rest are counted."""
+"""Batches whose next step has its own section; the rest are counted."""
 
 
 def batches_report(folder: str, found: Sequence[FoundBatch], states: Mapping[str, BatchStatus], options: str) -> Report:
     """Return the report of the batches in a folder.
 
     Args:
-        folder: what the folder is called.
+        folder: the name of the folder.
         found: its batches.
-        states: how they stand on a target, by the digests of their manifests; empty if no target was asked.
-        options: the options that name this target, each after a blank.
+        states: their status on a target, by the digests of their manifests; empty if no target is given.
+        options: the options for this target, each preceded by a space.
     """
     again = sum(each.to_encode for each in found)
     verdicts = sum((each.verdicts for each in states.values()), Counter[VerifyVerdict]())
@@ -78,7 +78,7 @@ def _steps(found: Sequence[FoundBatch], states: Mapping[str, BatchStatus], optio
 
 
 def _heading(batch: FoundBatch, status: BatchStatus | None) -> tuple[str, Tone]:
-    """Return what a batch waits for, and how bad that is."""
+    """Return what a batch is waiting for, and how serious that is."""
     if batch.newest is None:
         return "nothing has come back from the vendor", Tone.QUIET
     if batch.to_encode:

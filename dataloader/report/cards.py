@@ -1,4 +1,4 @@
-"""What reports say of cards: those that would not work, and what to do about them."""
+"""The part of reports about cards that do not work, and what to do about them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ _COMMANDS = {
     VerifyVerdict.MISSING: "dataloader load {batch}{target}",
 }
 NOT_WORKING = tuple(_TODO)
-"""The verdicts on cards that would not work, the gravest first."""
+"""The verdicts of cards that do not work, the most serious first."""
 
 
 def attention(
@@ -28,14 +28,14 @@ def attention(
     verdicts: Iterable[VerifyVerdict],
     all_of_them: str,
 ) -> list[Attention]:
-    """Return the cards that need attention, a table for each verdict that has come up.
+    """Return the cards that need attention, with one table for each verdict.
 
     Args:
-        manifests: their batches.
-        counts: how many cards have each verdict.
-        noted: the first of them, by their verdicts.
-        verdicts: which verdicts need attention, the gravest first; of :data:`NOT_WORKING`.
-        all_of_them: where those are to be had that are not shown.
+        manifests: the batches.
+        counts: the number of cards with each verdict.
+        noted: the first of them, by verdict.
+        verdicts: the verdicts that need attention, the most serious first; from :data:`NOT_WORKING`.
+        all_of_them: where to find those that are not shown.
     """
     found = [verdict for verdict in verdicts if counts[verdict]]
     names = card_names(manifests, {card.uuid for verdict in found for card in noted.of(verdict)})

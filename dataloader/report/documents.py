@@ -1,4 +1,4 @@
-"""What reports say of documents: how many came to what, and those that need attention."""
+"""The part of reports about documents: counts, and those that need attention."""
 
 import re
 from collections import Counter
@@ -31,7 +31,7 @@ _MATTERS: Mapping[str, Explanation] = {
     ),
     **{state.value: STATES[state] for state in (State.LEFTOVER, State.OUTDATED)},
 }
-"""What documents may need attention for, the gravest first."""
+"""The reasons why documents need attention, the most serious first."""
 _HEADINGS = {
     FAILED: "not accepted by the server",
     Outcome.CONFLICT: "in conflict",
@@ -46,7 +46,7 @@ _COMMANDS = {
     State.LEFTOVER: "dataloader load {batch}{target}",
     State.OUTDATED: "dataloader load {batch}{target} --update",
 }
-"""What to type about each; of the others, what shows all of them."""
+"""The command for each; for the others, the one that lists all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,34 +54,34 @@ class NotedDocument:
     """A document that needs attention."""
 
     database: str
-    """With the target's prefix; empty where it is not known."""
+    """The full name; empty if unknown."""
     id: str
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many documents of one kind came to one state or outcome."""
+    """The number of documents of one kind with one state or outcome."""
 
     database: str
-    """With the target's prefix."""
+    """The full name."""
     kind: str
     what: str
     count: int
 
     @property
     def matter(self) -> str:
-        """Under what the documents are noted, if they need attention."""
+        """The key of the notes about these documents, if they need attention."""
         return matter(self.kind, self.what)
 
 
 def matter(kind: str, what: str) -> str:
-    """Return under what a document of a kind is noted; with views that are not ours there is something else to do."""
+    """Return the key of the notes about a kind of document; foreign views need another action."""
     return _VIEWS if what == "foreign" and kind == DESIGN_KIND else what
 
 
 def tallies(target: Target, counts: Mapping[str, Mapping[str, Counter[What]]]) -> list[Tally]:
-    """Return the counts of a plan or a load that are not nothing, in their order."""
+    """Return the counts of a plan or a load in order, without zeros."""
     return [
         Tally(target.database(database), kind, str(what), count)
         for database, kinds in counts.items()
@@ -101,9 +101,9 @@ def by_kind(found: Sequence[Tally], what: str) -> Table:
 
 
 def attention(found: Sequence[Tally], manifests: Sequence[CardFile], noted: Noted[NotedDocument]) -> list[Attention]:
-    """Return the documents that need attention, the gravest first.
+    """Return the documents that need attention, the most serious first.
 
-    The tallies count, not the notes: what is noted may have been settled in the end.
+    The tallies count, not the notes: a noted document may have been settled since.
     """
     counts: Counter[str] = Counter()
     for each in found:
@@ -125,12 +125,12 @@ def attention(found: Sequence[Tally], manifests: Sequence[CardFile], noted: Note
 
 
 def _sentences(said: Explanation) -> str:
-    """Return what was found about documents as two sentences."""
+    """Return a summary of documents in two sentences."""
     return " ".join(f"{text[0].upper()}{text[1:]}." for text in (said.meaning, said.advice) if text)
 
 
 def _table(name: str, documents: Sequence[NotedDocument], names: Mapping[str, str]) -> Table:
-    """Return documents as a table; those of cards with which the same is the matter are one row."""
+    """Return documents as a table; cards with the same finding are one row."""
     groups: dict[tuple[str, ...], list[NotedDocument]] = {}
     for document in documents:
         kind = without_uuids(document.id)

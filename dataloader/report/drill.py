@@ -1,4 +1,4 @@
-"""Reports of drills: whether a restore works, what is at risk now, and how long a restore takes."""
+"""Reports of drills: whether a restore works, the data at risk, and how long a restore takes."""
 
 from dataloader.common import many
 from dataloader.operations import DrillResult
@@ -7,7 +7,7 @@ from dataloader.report.model import Attention, Fact, Report, Table, Tone
 
 
 def answers(result: DrillResult) -> tuple[str, str]:
-    """Return the two answers of a drill in words: what is at risk now, and how long a restore takes."""
+    """Return the results of a drill in words: the data at risk, and how long a restore takes."""
     if result.last_backup is None:
         risk = f"everything ({many(result.changes_at_risk, 'document')}): there was no backup before this drill"
     else:

@@ -1,4 +1,4 @@
-"""What every report says of its run, and the report of a run that stopped half-way."""
+"""Facts about a run, for every report, and the report of a run that stopped half-way."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,28 +15,28 @@ from dataloader.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a command was called, and how it went."""
+    """How a command was called, and its result."""
 
     command: str
-    """The call, without credentials."""
+    """The command line, without credentials."""
     manifests: Sequence[CardFile]
     target: Target | None
     server: Welcome | None
-    """Who answered there, if anybody did."""
+    """The server that answered, if any."""
     started: datetime
     seconds: float
-    """How long it took; the clock may have been set in the meantime."""
+    """The duration; the clock may have been set in the meantime."""
     code: ExitCode
     target_name: str = ""
-    """What the target file calls the target, if it was named so."""
+    """The target's name in the target file, if it was given by name."""
     batch: str = "MANIFEST"
     """The manifests as they were typed."""
     options: str = ""
-    """The options that say which target is meant, each after a blank."""
+    """The options for this target, each preceded by a space."""
 
 
 def described(report: Report, run: Run) -> Report:
-    """Return a report with what there is to say of its run: where and when, facts, figures, commands to copy."""
+    """Return a report with information about its run: place and time, facts, figures, commands to copy."""
     cards = sum(each.count for each in run.manifests)
     snapsets = Counter[str]()
     spares = Counter[str]()
@@ -68,7 +68,7 @@ def described(report: Report, run: Run) -> Report:
 
 
 def _filled(command: str, run: Run) -> str:
-    # Not str.format: a command may hold a path, and that any braces.
+    # Not str.format: a command may contain a path with braces.
     return command.replace("{batch}", run.batch).replace("{target}", run.options)
 
 
@@ -78,14 +78,14 @@ def where(run: Run) -> str:
     if run.target is not None:
         parts += [f"target {run.target_name}"] if run.target_name else []
         hosts = dict.fromkeys(urlsplit(url).netloc for url in run.target.address.urls)
-        # A target is often called what it is for.
+        # A target often has the name of its environment.
         parts += [run.target.environment.value] if run.target.environment.value != run.target_name else []
         parts.append(", ".join(hosts))
     return " · ".join([*parts, f"{run.started.astimezone(UTC):%Y-%m-%d %H:%M} UTC"])
 
 
 def facts(run: Run) -> list[Fact]:
-    """Return what there is to know of a run, in the order in which a person asks for it."""
+    """Return the facts about a run, in order of interest."""
     found = [Fact("Exit code", f"{int(run.code)}: {run.code.meaning}"), Fact("Command", run.command, typed=True)]
     found += [Fact("Batch", f"{each.header.name} ({_size(each)})") for each in run.manifests]
     if run.target is not None:
@@ -112,7 +112,7 @@ def _size(manifest: CardFile) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: ``0.4 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """Format a duration: ``0.4 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if seconds < 60:  # noqa: PLR2004 - a minute
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -124,9 +124,9 @@ def stopped(about: str, what: str, errors: Sequence[str], *, writes: bool) -> Re
     """Return the report of a run that stopped before its end.
 
     Args:
-        about: what was done to what, as a heading.
+        about: the operation and its subject, as a heading.
         what: the same, as the subject of a sentence: ``The load``.
-        errors: what stopped it, a line each.
+        errors: what stopped it, one error per line.
         writes: whether such a run writes to its target.
     """
     again = "Run the command again, with another file for the report"

@@ -84,7 +84,7 @@ def load_report(
 
 
 def _raised(target: Target, raised: Mapping[str, Environment]) -> Iterator[Attention]:
-    """Tell which databases become more protected than they were."""
+    """Report which databases become more protected."""
     if raised:
         yield Attention(
             f"{many(len(raised), 'database')} of a less protected environment before",
@@ -95,7 +95,7 @@ def _raised(target: Target, raised: Mapping[str, Environment]) -> Iterator[Atten
 
 
 def _load_verdict(result: LoadResult, cards: int) -> tuple[str, list[str]]:
-    """Return the verdict on a load, and what is to be said behind it."""
+    """Return the verdict on a load, and the sentences after it."""
     good = result.documents - result.needs_attention
     if result.needs_attention:
         rest = f"The other {many(good, 'document')} {are(good)} in place."
@@ -107,7 +107,7 @@ def _load_verdict(result: LoadResult, cards: int) -> tuple[str, list[str]]:
 
 
 def _kept(result: LoadResult) -> Iterator[str]:
-    """Tell what was left because somebody wanted it otherwise."""
+    """Report what was kept because somebody wanted it that way."""
     edited, deleted = result.count(Outcome.EDITED), result.count(Outcome.DELETED)
     if edited or deleted:
         said = [f"{many(edited, 'document')} changed by their owners"] if edited else []
@@ -116,7 +116,7 @@ def _kept(result: LoadResult) -> Iterator[str]:
 
 
 def _cards(target: Target, sources: Sequence[Source]) -> int:
-    """Return how many cards the sources are of: each has one document of a kind."""
+    """Return the number of cards in the sources: each has one document of a kind."""
     kind = next(kind.name for kind in target.model.kinds if Role.CARD in kind.roles)
     return sum(source.count for source in sources if source.role is Role.CARD and source.kind == kind)
 

@@ -1,4 +1,4 @@
-"""What a report holds, whatever the command: nothing here knows of HTML."""
+"""The content of a report, for any command; independent of HTML."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,17 +6,17 @@ from enum import StrEnum
 from typing import Self
 
 SHOWN = 200
-"""Rows of a table of what needs attention; the rest are counted."""
+"""Rows in a table of findings; the rest are counted."""
 
 
 class Tone(StrEnum):
-    """How good it is; each is told by words and shapes, too, never by its colour alone."""
+    """How good it is; shown by words and shapes, too, never by colour alone."""
 
     GOOD = "good"
     QUIET = "quiet"
-    """Neither good nor bad: as somebody wanted it."""
+    """Neither good nor bad: as a user wanted it."""
     ATTENTION = "attention"
-    """A person has to do something."""
+    """Somebody has to do something."""
     BAD = "bad"
     """It does not work."""
 
@@ -28,13 +28,13 @@ class Share:
     label: str
     count: int
     meaning: str
-    """A few words, for those who do not know the label."""
+    """A short explanation of the label."""
     tone: Tone
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text under headings; the first column names the row."""
+    """Rows of text with headings; the first column names the row."""
 
     caption: str
     head: tuple[str, ...]
@@ -42,12 +42,12 @@ class Table:
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """Which columns hold numbers, a text in place of one aside."""
+        """Which columns contain numbers, ignoring texts in place of missing ones."""
         return tuple(any(isinstance(row[at], int) for row in self.rows) for at in range(len(self.head)))
 
     @property
     def stacks(self) -> bool:
-        """Whether there is too much in a row for a narrow screen: long texts side by side, or many columns."""
+        """Whether rows are too wide for a narrow screen: several long texts, or many columns."""
         return len(self.head) > 3 or self.numeric.count(False) > 1  # noqa: PLR2004 - what fits
 
 
@@ -56,70 +56,70 @@ class Bar:
     """One bar of a chart."""
 
     label: str
-    """What it says, in words."""
+    """What it shows, in words."""
     value: float
     tone: Tone
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars over time, drawn as a picture; its labels say the same in words."""
+    """Bars over time, drawn as a picture; its labels have the same content."""
 
     caption: str
     unit: str
-    """Of the values."""
+    """The unit of the values."""
     axis: str
-    """What the bars are: ``seconds``."""
+    """The unit of the bars: ``seconds``."""
     bars: tuple[Bar, ...]
 
     @property
     def highest(self) -> float:
-        """The highest value, more than 0."""
+        """The highest value, above 0."""
         return max((bar.value for bar in self.bars), default=0) or 1
 
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """Things that need attention for one reason, and what to do about all of them."""
+    """Things that need attention for one reason, and what to do about them."""
 
     heading: str
     todo: str = ""
     tone: Tone = Tone.ATTENTION
     items: tuple[str, ...] = ()
-    """What is the matter, where that is no table: a line each."""
+    """The findings, if they are not a table: one per line."""
     table: Table | None = None
     """The things by name, at most :data:`SHOWN`."""
     more: int = 0
-    """How many there are besides."""
+    """The number of things not shown."""
     all_of_them: str = ""
-    """Where those are to be had."""
+    """Where to find those."""
     command: str = ""
-    """What to type, for a person to copy; ``{batch}`` and ``{target}`` stand for the run's own."""
+    """The command to copy; ``{batch}`` and ``{target}`` are replaced by those of the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something to do next."""
+    """A next step."""
 
     text: str
     """What it does, as a sentence."""
     command: str
-    """What to type, as in :attr:`Attention.command`."""
+    """The command, as in :attr:`Attention.command`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something about the run."""
+    """A fact about the run."""
 
     name: str
     value: str
     typed: bool = False
-    """Whether it is what somebody typed."""
+    """Whether it is something that was typed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that is shown large."""
+    """A number shown in large type."""
 
     number: int
     label: str
@@ -127,21 +127,21 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What an earlier run found, or this one."""
+    """The result of one run in a history."""
 
     time: str
     """ISO 8601."""
     counts: Mapping[str, int]
-    """By what is counted, the same in every run."""
+    """Counts by name, the same in every run."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What several runs found."""
+    """The results of several runs."""
 
     caption: str
     moments: tuple[Moment, ...]
-    """In any order; nothing is drawn of fewer than two."""
+    """In any order; with fewer than two, nothing is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,37 +149,37 @@ class Report:
     """A report."""
 
     about: str
-    """What was done to what, as a heading: ``Load of batch spring``."""
+    """The operation and its subject, as a heading: ``Load of batch spring``."""
     verdict: str
-    """What came of it, in one plain sentence."""
+    """The result, in one sentence."""
     tone: Tone
     lead: tuple[str, ...] = ()
-    """More of it, a paragraph each."""
+    """More about it, one paragraph each."""
     unit: str = "cards"
-    """What is counted."""
+    """The unit of the shares."""
     shares: tuple[Share, ...] = ()
-    """In the order in which they are drawn; those of nothing are left out."""
+    """In the order of drawing; zeros are omitted."""
     attention: tuple[Attention, ...] = ()
     tables: tuple[Table, ...] = ()
-    """What else there is to know."""
+    """Other facts."""
     facts: tuple[Fact, ...] = ()
     charts: tuple[Chart, ...] = ()
     where: str = ""
-    """The target, its environment and host, and the date: one line above the verdict."""
+    """Target, environment, host and date: one line above the verdict."""
     figures: tuple[Figure, ...] = ()
-    """What is shown in place of the bar where one share is all."""
+    """Shown instead of the bar if one share is everything."""
     histories: tuple[History, ...] = ()
-    """How counts came about, a chart each."""
+    """Charts of counts over time."""
     steps: tuple[Step, ...] = ()
-    """What to do next, in this order."""
+    """The next steps, in order."""
 
     @property
     def total(self) -> int:
-        """The whole that the shares are parts of."""
+        """The total of the shares."""
         return sum(share.count for share in self.shares)
 
     def with_warnings(self, warnings: Sequence[str]) -> Self:
-        """Return the report with the warnings of the run, each once."""
+        """Return the report with the warnings of the run, without duplicates."""
         if not warnings:
             return self
         found = tuple(dict.fromkeys(warnings))
@@ -192,6 +192,6 @@ class Report:
 
 
 def table_of(caption: str, columns: Mapping[str, Sequence[str]]) -> Table:
-    """Return columns of texts, each under its heading, as a table; without those that say nothing."""
+    """Return columns of texts with headings as a table; empty columns are omitted."""
     told = {head: cells for head, cells in columns.items() if any(cells)}
     return Table(caption, tuple(told), tuple(zip(*told.values(), strict=True)))

@@ -1,4 +1,4 @@
-"""What is noted for a report while a run goes on: the first of each kind, so that no run grows with it."""
+"""Notes for a report during a run: the first of each kind, so that memory use is limited."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -20,26 +20,26 @@ T = TypeVar("T")
 
 @dataclass
 class Noted(Generic[T]):
-    """Problems by kind: the first :data:`SHOWN` of each, and how many there are."""
+    """Problems by kind: the first :data:`SHOWN` of each, and their number."""
 
     first: dict[str, list[T]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, matter: str, thing: T) -> None:
-        """Note a thing."""
+        """Add a note."""
         self.counts[matter] += 1
         if self.counts[matter] <= SHOWN:
             self.first.setdefault(matter, []).append(thing)
 
     def of(self, matter: str) -> list[T]:
-        """Return the first things with which this is the matter."""
+        """Return the first notes of a kind."""
         return self.first.get(matter, [])
 
 
 def card_names(manifests: Sequence[CardFile], uuids: Collection[str]) -> dict[str, str]:
-    """Return what people call cards, by their UUIDs: their numbers, with the batch's name where there are several.
+    """Return the names of cards by UUID: their numbers, with the batch's name if there are several.
 
-    Reads the manifests, once; nothing is read where no card is asked for.
+    Reads the manifests once; reads nothing if no card is requested.
     """
     wanted = frozenset(uuids)
     names: dict[str, str] = {}
@@ -50,7 +50,7 @@ def card_names(manifests: Sequence[CardFile], uuids: Collection[str]) -> dict[st
 
 
 def folded_names(names: Sequence[str]) -> str:
-    """Return names of cards in one text, runs of their numbers folded: ``6 to 300``, ``spring, 6 to 300``."""
+    """Join names of cards to one text, with runs of numbers folded: ``6 to 300``, ``spring, 6 to 300``."""
     by_batch: dict[str, list[int]] = {}
     for name in names:
         batch, _, number = name.rpartition(", ")
@@ -62,7 +62,7 @@ def folded_names(names: Sequence[str]) -> str:
 
 
 def left_out(manifests: Sequence[CardFile]) -> list[str]:
-    """Return a sentence for each reconciled file that leaves cards out."""
+    """Return a sentence for each reconciled file that omits cards."""
     return [
         f"Left out of batch {each.header.name}, since they are not encoded: {each.header.cards - each.count:,} of "
         f"{many(each.header.cards, 'card')}."
@@ -72,7 +72,7 @@ def left_out(manifests: Sequence[CardFile]) -> list[str]:
 
 
 def about(what: str, manifests: Sequence[CardFile]) -> str:
-    """Return what was done to what, as a heading."""
+    """Return the operation and its subject, as a heading."""
     names = [manifest.header.name for manifest in manifests]
     if not names:
         return f"{what} of snapsets and views"

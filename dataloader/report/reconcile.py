@@ -1,4 +1,4 @@
-"""Reports of reconciliations: the verdict of each card, and what to do about it."""
+"""Reports of reconciliations: the verdicts on cards, and what to do about them."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ _TODO = {
     ),
     Verdict.MISSING: "Ask the vendor; the rest of a delivery in parts may be on its way.",
 }
-"""What to do about cards that are to be encoded again, the gravest first; docs/reconcile.md says the same."""
+"""What to do about cards to encode again, the most serious first; the same as in docs/reconcile.md."""
 _ROW = re.compile(r", (row|line) (\d+)")
 _TODO_UNKNOWN = "Find out what these rows are: another batch's, a trial, or made up."
 _TODO_SET_ASIDE = "These cards have been encoded again since. See that the chips named here are destroyed."
@@ -39,10 +39,10 @@ def reconcile_report(found: Reconciliation, files: int, reconciled: Path, reenco
     """Return the report of a reconciliation.
 
     Args:
-        found: what became of the batch.
-        files: how many files came back.
+        found: the result of the reconciliation.
+        files: the number of returned files.
         reconciled: the reconciled file.
-        reencode: the workbook of cards to encode again, if there is one.
+        reencode: the workbook of cards to encode again, if any.
     """
     spares = found.counts.spares_unused
     shares = [
@@ -161,10 +161,10 @@ def _folded(found: Iterable[tuple[str, str, str]]) -> tuple[list[tuple[str, str,
     """Fold what was found in several rows of a file into one line.
 
     Args:
-        found: where it was found, what, and what else there is to say: left out where that differs.
+        found: the place, the finding, and details, which are omitted if they differ.
 
     Returns:
-        At most :data:`SHOWN` lines, and how many rows are not in them.
+        At most :data:`SHOWN` lines, and the number of rows not shown.
     """
     groups: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
     for each in found:

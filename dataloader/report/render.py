@@ -1,7 +1,7 @@
-"""A report as one self-contained page: HTML with its style and its picture in it, and no script.
+"""Render a report as one self-contained page: HTML with its style and pictures, without scripts.
 
-Nothing on the page comes from elsewhere, so it can be mailed, printed and kept. Every text is escaped, and
-UUIDs are shortened wherever they stand: whoever has a whole one has that person's preferences.
+The page loads nothing from elsewhere, so it can be mailed, printed and kept. All text is escaped, and UUIDs are
+shortened everywhere: anyone who has a whole one can get that person's preferences.
 """
 
 import re
@@ -26,13 +26,13 @@ PATTERNS = {
     "to encode again": 5,
     **dict.fromkeys(("removed", "at the vendor"), 10),
 }
-"""The pattern of each label: what means the same has the same one in every report."""
+"""The pattern of each label: equal meanings have the same one in every report."""
 COUNT = 11
-"""How many patterns there are."""
+"""The number of patterns."""
 THINNEST = 0.8
-"""Per cent of the picture's width; a smaller share is drawn as wide as this, so that it can be seen."""
+"""Percent of the picture's width; smaller shares are drawn with this width, so that they are visible."""
 
-# A UUID, whole or edited, with its hyphens or without.
+# A UUID, complete or edited, with or without hyphens.
 _UUID = re.compile(
     r"(?<![0-9A-Za-z])(?:"
     r"(?:[0-9A-Fa-f]{8}|(?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,10})(?:-[0-9A-Za-z]{2,16}){3,6}"
@@ -42,31 +42,31 @@ _UUID = re.compile(
 _OPTION = re.compile(r"(--[a-z][a-z-]*)")
 _CHIP = re.compile(r"[0-9A-F]{8}(?:[0-9A-F]{6}){0,2}\Z")
 _SHORT = 8
-"""Characters of a UUID that are shown."""
-# Control characters, and those that change the direction of what follows (Unicode Standard Annex 9, section 2).
+"""The number of characters of a UUID to show."""
+# Control characters, and those that change the text direction (Unicode Standard Annex 9, section 2).
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A share as it is drawn; positions in per cent of the picture's width."""
+    """A share as drawn; positions in percent of the picture's width."""
 
     share: Share
     pattern: int
-    """From 0, the solid one; labels without one of their own get one by their place."""
+    """From 0, the solid one; labels without their own get one by position."""
     x: float
     width: float
     percent: str
 
 
 def render(report: Report, *, full: bool = False) -> bytes:
-    """Return a report as a page, in UTF-8.
+    """Render a report as a page, in UTF-8.
 
     Args:
         report: what it says.
-        full: whether UUIDs are shown whole.
+        full: whether to show whole UUIDs.
     """
-    # Jinja takes longer to import than most runs without a report.
+    # Importing Jinja takes longer than most runs without a report.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(
@@ -87,12 +87,12 @@ def render(report: Report, *, full: bool = False) -> bytes:
         widened=any(_is_widened(part, report.total) for part in parts),
         timelines=[*filter(None, map(draw, report.histories))],
     )
-    # A file's name need not be text.
+    # A file name may not be valid text.
     return page.encode("utf-8", "backslashreplace")
 
 
 def segments(report: Report) -> list[Segment]:
-    """Return the shares as they are drawn, side by side, without those of nothing."""
+    """Return the shares as drawn, side by side, without zeros."""
     drawn = [(at, share) for at, share in enumerate(report.shares) if share.count]
     raw = [max(100 * share.count / report.total, THINNEST) for _, share in drawn]
     found, x = [], 0.0
@@ -109,7 +109,7 @@ def _is_widened(part: Segment, total: int) -> bool:
 
 
 def percent(count: int, total: int) -> str:
-    """Return a share in per cent; what is not all never reads 100 %, and what is something never 0 %."""
+    """Format a share in percent; only all is 100 %, and only nothing is 0 %."""
     value = 100 * count / total
     if count == total:
         return "100 %"
@@ -119,7 +119,7 @@ def percent(count: int, total: int) -> str:
 
 
 def _clean(value: object) -> object:
-    """Take out of what is put into the page the characters that are no text, or turn text round."""
+    """Remove characters that are not text, or change its direction, from what is put into the page."""
     return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value) if _is_plain(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Reports of how batches stand."""
+"""Reports of the status of batches."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ _COLUMNS = ("minted", "encoded", "loaded", "edited", "revoked", "missing", "wron
 
 
 def status_report(manifests: Sequence[CardFile], result: StatusResult, noted: Noted[CardVerdict]) -> Report:
-    """Return the report of how batches stand.
+    """Return the report of the status of batches.
 
     Args:
         manifests: the batches.
-        result: how they stand.
+        result: their status.
         noted: cards that a server could not use, under :attr:`Verdict.WRONG`.
     """
     total = result.total
@@ -44,7 +44,7 @@ def status_report(manifests: Sequence[CardFile], result: StatusResult, noted: No
 
 
 def shares_of(verdicts: Counter[VerifyVerdict]) -> tuple[Share, ...]:
-    """Return how many cards stand how."""
+    """Return how many cards have each verdict."""
     return tuple(Share(label, verdicts[each], text, tone) for each, (label, tone, text) in _SHARES.items())
 
 

@@ -1,4 +1,4 @@
-"""Reports of tap tests: how quickly cards were served, and when they were not."""
+"""Reports of tap tests: how fast cards were served, and when they were not."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ def taps_report(result: TapsResult, rate: float, broken: Sequence[str]) -> Repor
     """Return the report of a tap test.
 
     Args:
-        result: what came of it.
-        rate: taps a second.
-        broken: the bounds that it broke, in words.
+        result: the result of the test.
+        rate: taps per second.
+        broken: the exceeded bounds, in words.
     """
     failed = len(result.failed)
     attention = [Attention("Bounds that were not kept", tone=Tone.BAD, items=tuple(broken))] if broken else []

@@ -1,4 +1,4 @@
-"""How counts came about, drawn as a small chart of lines."""
+"""Counts over time, drawn as a small line chart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from dataloader.report.model import History, Moment
 WIDTH, HEIGHT = 420, 180
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 136, 14, 30
 _GAP = 17
-"""Points between the labels of two lines, at least."""
+"""The minimum distance between the labels of two lines, in points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A chart of lines."""
+    """A line chart."""
 
     caption: str
     lines: tuple[Line, ...]
@@ -44,9 +44,9 @@ class Timeline:
 
 
 def draw(history: History) -> Timeline | None:
-    """Return the chart of a history, None where there is nothing to draw: fewer than two moments.
+    """Return the chart of a history, None if there are fewer than two moments.
 
-    Counts that are 0 all the time are left out.
+    Counts that are always 0 are omitted.
     """
     moments = sorted(history.moments, key=lambda each: _seconds(each.time))
     if len(moments) < 2:  # noqa: PLR2004 - a line has two ends
@@ -78,7 +78,7 @@ def draw(history: History) -> Timeline | None:
 
 
 def _apart(lines: Sequence[Line]) -> list[Line]:
-    """Move labels that would lie on each other; the lines stay in their order."""
+    """Move labels that would overlap; the lines keep their order."""
     placed: dict[str, float] = {}
     y = float("-inf")
     for line in sorted(lines, key=lambda each: each.label_y):

@@ -1,4 +1,4 @@
-"""Reports of verifications: cards, and what the servers would find for them."""
+"""Reports of verify runs: what the servers would find for each card."""
 
 from collections.abc import Sequence
 
@@ -20,12 +20,12 @@ _VERDICTS = {
 
 
 def verify_report(manifests: Sequence[CardFile], result: VerifyResult, noted: Noted[CardVerdict]) -> Report:
-    """Return the report of a verification.
+    """Return the report of a verify run.
 
     Args:
         manifests: the batches.
         result: the verdicts.
-        noted: cards that would not work, by their verdicts.
+        noted: cards that do not work, by verdict.
     """
     bad = sum(result.verdicts[verdict] for verdict in NOT_WORKING)
     return Report(

@@ -1,4 +1,4 @@
-"""To and from the card vendor: workbooks, layouts, chips, and the files that come back."""
+"""Files for and from the card vendor: workbooks, layouts, chips, returned files."""
 
 import dataloader.vendor._openpyxl  # noqa: F401 - configures openpyxl before it is imported
 from dataloader.vendor.check_value import check_value

@@ -1,7 +1,7 @@
-"""Keep openpyxl from using lxml, so that a batch becomes the same bytes on every machine.
+"""Keep openpyxl from using lxml, so that a batch gives the same bytes on every machine.
 
-Where lxml happens to be installed, openpyxl writes with it: other bytes, and a full disk becomes an error that is
-not an ``OSError`` (openpyxl/xml/__init__.py reads this variable when it is imported).
+If lxml is installed, openpyxl uses it: the bytes differ, and a full disk raises an error that is not an ``OSError``
+(openpyxl/xml/__init__.py reads this variable on import).
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Read chip UIDs as vendors and spreadsheet programs write them, and explain those that cannot be relied on.
+"""Parse chip UIDs as written by vendors and spreadsheet programs, and explain those that are in doubt.
 
-A UID has 4, 7 or 10 bytes (ISO/IEC 14443-3, 6.5.4). The UID of a 7-byte chip begins with its maker's number
+A UID has 4, 7 or 10 bytes (ISO/IEC 14443-3, 6.5.4). The UID of a 7-byte chip begins with the manufacturer's code
 (ISO/IEC 7816-6); NXP, who makes the chips of these cards, has 04.
 """
 
@@ -14,11 +14,11 @@ from unicodedata import category, normalize
 from dataloader.common import short
 
 LENGTHS = (4, 7, 10)
-"""Bytes."""
+"""The possible lengths in bytes."""
 MAKER = "04"
-"""NXP Semiconductors."""
+"""The manufacturer's code of NXP Semiconductors."""
 SHOWN = 40
-"""Characters of a cell that messages repeat."""
+"""The most characters of a cell to repeat in messages."""
 
 _PLAIN = re.compile(r"[0-9A-F]{8}|[0-9A-F]{14}|[0-9A-F]{20}")
 _HEX = re.compile(r"[0-9A-F]+")
@@ -28,13 +28,13 @@ _BETWEEN = re.compile(r"\s*[:\-._,;/|]\s*|\s+")
 _AROUND = "[](){}<>'\"`"
 _SCIENTIFIC = re.compile(r"([0-9])(?:[.,]([0-9]+))?E\+?([0-9]{1,3})")
 _EXACT_DIGITS = 15
-"""Significant digits that spreadsheet programs keep of a number."""
+"""Significant digits of a number that spreadsheet programs keep."""
 _DECIMAL = 15
-"""Digits of a decimal number from which on it is too long for the hex digits of 7 bytes."""
+"""The number of digits from which a decimal number is too long for the hex digits of 7 bytes."""
 _SHORTEST = 7
-"""Digits of a decimal chip UID; shorter numbers are counters."""
+"""The fewest digits of a decimal chip UID; shorter numbers are counters."""
 _LONGEST = 25
-"""Digits of the largest number of 10 bytes."""
+"""The number of digits of the largest number in 10 bytes."""
 _BYTE = 2
 """Hex digits."""
 _PADDING = "000000"
@@ -42,31 +42,31 @@ _PLACEHOLDERS = frozenset(
     {"12345678", "01234567", "00112233", "11223344", "DEADBEEF", "12345678901234", "0123456789ABCD", "00112233445566"}
 )
 _ODD = re.compile(r"(.)\1|0[18]|12345678|DEADBEEF|88|.{8,}000000\Z")
-"""How everything begins that :func:`_odd` may object to."""
+"""The start of everything that :func:`_odd` may reject."""
 _CASCADE = "88"
-"""The first byte of a part of a longer UID (ISO/IEC 14443-3, 6.5.4), which some readers write as a UID of 4 bytes."""
+"""The first byte of a part of a longer UID (ISO/IEC 14443-3, 6.5.4), which some readers output as a 4-byte UID."""
 _RANDOM = "08"
-"""The first byte of a UID of 4 bytes that is a random number (ISO/IEC 14443-3, 6.5.4)."""
+"""The first byte of a 4-byte UID that is a random number (ISO/IEC 14443-3, 6.5.4)."""
 
 
 class ByteOrder(StrEnum):
-    """Which byte of a UID a vendor's reader writes first."""
+    """The order in which a vendor's reader writes the bytes of a UID."""
 
     MSB = "msb"
-    """The byte that the chip sends first; for a 7-byte chip the maker's number."""
+    """As sent by the chip; for a 7-byte chip, the manufacturer's code is first."""
     LSB = "lsb"
-    """The byte that the chip sends last."""
+    """Reversed."""
 
 
 class CellKind(StrEnum):
-    """What a cell holds."""
+    """The type of a cell."""
 
     TEXT = "text"
     NUMBER = "number"
     DATE = "date"
     BOOLEAN = "boolean"
     FORMULA = "formula"
-    """Only the value that some program stored beside the formula is known."""
+    """Only the value that a program stored with the formula is known."""
 
 
 class ChipUid(NamedTuple):
@@ -75,20 +75,20 @@ class ChipUid(NamedTuple):
     text: str = ""
     """The cell's text; empty if the cell is empty."""
     uid: str = ""
-    """Hex digits, upper case, the byte that the chip sends first at the front; empty if it is not certain."""
+    """Upper-case hex digits in the order sent by the chip; empty if in doubt."""
     doubt: str = ""
-    """Why it is not certain, and what it could be."""
+    """Why it is in doubt, and the possible readings."""
     could_be: tuple[str, ...] = ()
-    """The UIDs that it could be."""
+    """The possible readings."""
 
 
 BLANK = ChipUid()
 
 
 def plain_text(text: str) -> str:
-    """Return a text without invisible characters, in the ordinary forms of its characters, and stripped.
+    """Return a text without invisible characters, normalized and stripped.
 
-    Full-width digits become digits; zero-width characters and byte order marks go.
+    Full-width digits become ordinary ones; zero-width characters and byte order marks are removed.
     """
     if not text.isascii():
         text = "".join(each for each in normalize("NFKC", text) if category(each) != "Cf")
@@ -98,13 +98,13 @@ def plain_text(text: str) -> str:
 def read_chip(
     text: str, kind: CellKind = CellKind.TEXT, order: ByteOrder = ByteOrder.MSB, *, decimal: bool = False
 ) -> ChipUid:
-    """Read a chip UID from a cell; a UID that is not certain is not returned, but explained.
+    """Parse a chip UID in a cell; a doubtful UID is explained instead of returned.
 
     Args:
         text: the cell's text.
         kind: what the cell holds.
-        order: which byte the vendor writes first.
-        decimal: whether the whole column looks like decimal numbers, so that digits are not taken for hex.
+        order: the byte order used by the vendor.
+        decimal: whether the whole column looks like decimal numbers, so that digits are not read as hex.
     """
     upper = plain_text(text).upper() if text else ""
     if not upper:
@@ -117,7 +117,7 @@ def read_chip(
 
 
 def _with_care(shown: str, upper: str, kind: CellKind, order: ByteOrder, *, decimal: bool) -> ChipUid:
-    """Read a UID that is not just hex digits."""
+    """Parse a UID that is not just hex digits."""
     groups = _groups(upper) if kind is CellKind.TEXT else []
     digits = _joined(groups) if groups else ""
     if kind is not CellKind.TEXT:
@@ -134,7 +134,7 @@ def _with_care(shown: str, upper: str, kind: CellKind, order: ByteOrder, *, deci
 
 
 def _odd(digits: str) -> str:
-    """Return why hex digits of the right number are not the UID of a chip; empty if they may be."""
+    """Return why hex digits of the right length are not a chip's UID; empty if they may be."""
     short_uid = len(digits) == _BYTE * LENGTHS[0]
     if len({*digits}) == 1 or digits in _PLACEHOLDERS:
         return "is a placeholder, not the UID of a chip"
@@ -148,7 +148,7 @@ def _odd(digits: str) -> str:
 
 
 def _candidates(digits: str, groups: list[str], order: ByteOrder) -> Iterator[str]:
-    """Yield the UIDs that something in doubt could be."""
+    """Yield the possible readings of a doubtful UID."""
     padded = "".join(group.rjust(_BYTE, "0") for group in groups)
     for each in (digits, padded, f"0{digits}", digits[:-_BYTE], digits.strip("0"), f"0{digits.strip('0')}"):
         if _PLAIN.fullmatch(each):
@@ -158,15 +158,15 @@ def _candidates(digits: str, groups: list[str], order: ByteOrder) -> Iterator[st
 
 
 def is_decimal(text: str) -> bool:
-    """Return whether a text could be a decimal number: digits only, and not one of the maker's UIDs in hex."""
+    """Return whether a text could be a decimal number: digits only, and not one of NXP's UIDs in hex."""
     text = plain_text(text)
     return text.isascii() and text.isdecimal() and not (len(text) in {14, 20} and text.startswith(MAKER))
 
 
 def are_decimal(texts: Iterable[str]) -> bool:
-    """Return whether a column of chip UIDs looks like decimal numbers: most that could be UIDs could be such numbers.
+    """Return whether a column of chip UIDs looks like decimal numbers: most possible UIDs could be such numbers.
 
-    One hex UID in 30 has no letters; where most have none, digits are not taken for hex.
+    One hex UID in 30 has no letters; if most have none, digits are not read as hex.
     """
     decimal, others = 0, []
     for text in texts:
@@ -174,14 +174,14 @@ def are_decimal(texts: Iterable[str]) -> bool:
             decimal += 1
         elif text:
             others.append(text)
-    # As many as are needed to know.
+    # As many as are needed to decide.
     return decimal > sum(1 for _ in islice(filter(looks_like_chip, others), decimal))
 
 
 def looks_like_chip(text: str) -> bool:
-    """Return whether a cell of an unknown column is shaped like a chip UID.
+    """Return whether a cell of an unrecognized column looks like a chip UID.
 
-    Eight decimal digits are not: dates and serial numbers look like that.
+    Eight decimal digits do not: dates and serial numbers look like that.
     """
     upper = plain_text(text).upper()
     if not 8 <= len(upper) <= 70 or (upper.isdecimal() and not (len(upper) == 14 and upper.startswith(MAKER))):  # noqa: PLR2004 - 4 bytes bare, 10 bytes with 0x and commas
@@ -192,7 +192,7 @@ def looks_like_chip(text: str) -> bool:
 
 
 def _groups(upper: str) -> list[str]:
-    """Return the groups of hex digits that a UID is written in; nothing if it has other characters."""
+    """Return the groups of hex digits in a UID; empty if it has other characters."""
     bare = _LABEL.sub("", upper).strip(_AROUND).replace("\\X", " ").strip()
     between = {each.strip() or " " for each in _BETWEEN.findall(bare)}
     if len(between) > 1:
@@ -202,7 +202,7 @@ def _groups(upper: str) -> list[str]:
 
 
 def _evenly(parts: list[re.Match[str] | None], between: set[str]) -> bool:
-    """Return whether groups are of one length, the last perhaps shorter; a date is not written so."""
+    """Return whether groups have the same length, except for a shorter last one; dates do not."""
     lengths = [len(part[1]) for part in parts if part]
     if max(lengths) <= _BYTE or between <= {" "}:
         return True
@@ -210,7 +210,7 @@ def _evenly(parts: list[re.Match[str] | None], between: set[str]) -> bool:
 
 
 def _joined(groups: list[str]) -> str:
-    """Return the digits of all groups; nothing if a group has lost a zero."""
+    """Return the digits of all groups; empty if a group has lost a zero."""
     if len(groups) > 1 and max(map(len, groups)) <= _BYTE and min(map(len, groups)) < _BYTE:
         return ""
     return "".join(groups)
@@ -221,7 +221,7 @@ def _in_order(digits: str, order: ByteOrder) -> str:
 
 
 def reverse(uid: str) -> str:
-    """Return a UID with its bytes in the other order."""
+    """Return a UID with its bytes reversed."""
     return bytes.fromhex(uid)[::-1].hex().upper()
 
 
@@ -232,7 +232,7 @@ def _rewritten(shown: str, kind: CellKind, order: ByteOrder) -> str:
     if kind is not CellKind.NUMBER:
         return turned
     if shown.isdecimal() and len(shown) <= _EXACT_DIGITS:
-        # Leading zeros are gone, and "12E4" comes out as "120000".
+        # Leading zeros are lost, and "12E4" becomes "120000".
         return f"{turned}{_concluded(shown, order)}"
     return f"{turned}: its last digits are lost"
 
@@ -257,7 +257,7 @@ def _mangled(shown: str, upper: str, groups: list[str], order: ByteOrder) -> str
 
 
 def _concluded(digits: str, order: ByteOrder) -> str:
-    """Return what digits could be that have lost a leading zero, or are a decimal number."""
+    """Return the possible readings of digits that have lost a leading zero, or are decimal."""
     found = []
     if _PLAIN.fullmatch(digits):
         found.append(f"{_in_order(digits, order)} if it is hex")
@@ -274,7 +274,7 @@ def _decimal_or_hex(digits: str, order: ByteOrder) -> str:
 
 
 def _decimal_readings(digits: str) -> list[str]:
-    """Return both UIDs that a decimal number can stand for, where it is large enough for one."""
+    """Return both UIDs that a decimal number can stand for, if it is large enough."""
     ways = ("if it is decimal", "if it is decimal with the bytes reversed")
     return [f"{uid} {way}" for uid, way in zip(_decimal_uids(digits), ways, strict=False)]
 
@@ -291,7 +291,7 @@ def _decimal_uids(digits: str) -> list[str]:
 
 
 def _concluded_of(scientific: re.Match[str], order: ByteOrder) -> str:
-    """Return what is known of a number with an exponent: how many digits there were, and the first."""
+    """Return what a number with an exponent reveals: the number of digits, and the first ones."""
     count = int(scientific[3]) + 1
     first = scientific[1] + (scientific[2] or "")
     if len(first) > 1:

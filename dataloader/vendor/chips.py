@@ -1,8 +1,8 @@
-"""Chips: how much each kind holds, and whether what goes on a card fits.
+"""Chips: their memory, and whether a card's record fits.
 
-A card holds one NDEF record of type Text with its UUID. The record's form: NFC Forum, NDEF 1.0, section 3.2,
-and Text Record Type Definition 1.0, section 3.2.1; its place in memory, as a TLV: Type 2 Tag Operation 1.1,
-section 2.3.
+A card contains one NDEF record of type Text with its UUID. The format of the record: NFC Forum, NDEF 1.0, section 3.2,
+and Text Record Type Definition 1.0, section 3.2.1; its place in memory, as a TLV: Type 2 Tag Operation 1.1, section
+2.3.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from uuid import UUID
 from dataloader.common import InputError, Problem
 
 LANGUAGE = "en"
-"""The language code of the record: of no meaning for a UUID, but there has to be one."""
+"""The language code of the record: meaningless for a UUID, but required."""
 UUID_TEXT = str(UUID(int=0))
-"""A text as long as every UUID."""
+"""A text with the length of a UUID."""
 
 _NDEF_TLV, _TERMINATOR_TLV = 0x03, 0xFE
 _SHORT_TLV = 0xFE
-"""Bytes up to which a TLV's length takes one byte; else it takes three."""
+"""The most bytes for which a TLV's length takes one byte; otherwise it takes three."""
 _SHORT_RECORD = 0xFF
-"""Bytes of payload up to which its length takes one byte; else it takes four."""
+"""The most bytes of payload for which its length takes one byte; otherwise it takes four."""
 _FLAGS = 0b1100_0001
-"""First and last record of the message, of a well-known type."""
+"""The first and last record of the message, of a well-known type."""
 _SHORT_FLAG = 0b0001_0000
 
 
@@ -30,11 +30,11 @@ class ChipType:
     """A kind of chip."""
 
     name: str
-    """As it is given on the command line."""
+    """Its name on the command line."""
     title: str
-    """As its maker writes it."""
+    """The manufacturer's name."""
     memory: int
-    """Bytes that NDEF data may take, with their TLV."""
+    """The most bytes of NDEF data, including the TLV."""
 
 
 CHIPS = {
@@ -55,14 +55,14 @@ CHIPS = {
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a record fits on a chip, in bytes of its memory."""
+    """The size of a record and the memory of a chip, in bytes."""
 
     chip: ChipType
     needed: int
 
     @property
     def left(self) -> int:
-        """What is left of the memory."""
+        """The free bytes."""
         return self.chip.memory - self.needed
 
 
@@ -70,7 +70,7 @@ def text_message(text: str, language: str = LANGUAGE) -> bytes:
     """Return the NDEF message of one Text record, in UTF-8.
 
     Args:
-        text: what a reader takes as it stands.
+        text: the exact text that a reader returns.
         language: an IANA language code of at most 63 characters.
     """
     code = language.encode("ascii")
@@ -81,7 +81,7 @@ def text_message(text: str, language: str = LANGUAGE) -> bytes:
 
 
 def tag_data(message: bytes) -> bytes:
-    """Return what stands in a chip's memory for an NDEF message: its TLV, and the one that ends the data."""
+    """Return the content of a chip's memory for an NDEF message: its TLV, and the terminator."""
     size = len(message)
     length = bytes([size]) if size <= _SHORT_TLV else b"\xff" + size.to_bytes(2)
     return bytes([_NDEF_TLV]) + length + message + bytes([_TERMINATOR_TLV])
@@ -91,7 +91,7 @@ def check_chip(chip: ChipType, text: str = UUID_TEXT) -> Fit:
     """Check that the record of a text fits on a chip.
 
     Raises:
-        InputError: it does not.
+        InputError: it does not fit.
     """
     fit = Fit(chip, len(tag_data(text_message(text))))
     if fit.left < 0:

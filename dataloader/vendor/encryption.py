@@ -1,7 +1,7 @@
-"""Encryption of workbooks with a password, as Office has it, since they travel by mail.
+"""Encrypt workbooks with a password, in Office's format, for sending them by mail.
 
-Agile encryption (AES-256, SHA-512): [MS-OFFCRYPTO], section 2.3.4.10; Excel 2010 and later and LibreOffice read
-it. The plain workbook is held in memory, and never stands on the disk.
+Agile encryption (AES-256, SHA-512): [MS-OFFCRYPTO], section 2.3.4.10; Excel 2010 and later and LibreOffice read it. The
+plain workbook is held in memory, and never written to disk.
 """
 
 from io import BytesIO
@@ -14,17 +14,17 @@ from msoffcrypto.format.ooxml import OOXMLFile
 from dataloader.common import InputError, Problem, read_password_file
 
 MAX_PASSWORD = 255
-"""Characters; Office takes no more ([MS-OFFCRYPTO], section 2.3.4.10)."""
+"""The longest password in characters that Office accepts ([MS-OFFCRYPTO], section 2.3.4.10)."""
 _MAGIC = bytes.fromhex("d0cf11e0a1b11ae1")
-"""How a compound file begins ([MS-CFB], section 2.2), which an encrypted workbook is, but a plain one is not."""
+"""The start of a compound file ([MS-CFB], section 2.2); encrypted workbooks are such files, plain ones are not."""
 
 
 def read_password(path: Path) -> str:
-    """Read a workbook's password from a file that holds nothing else.
+    """Read a workbook's password from a file that contains nothing else.
 
     Raises:
         FileError: the file can't be read.
-        InputError: it holds no password that Office takes.
+        InputError: it contains no password that Office accepts.
     """
     password = read_password_file(path)
     if not 1 <= len(password) <= MAX_PASSWORD or not password.isprintable():
@@ -39,18 +39,18 @@ def read_password(path: Path) -> str:
 
 
 def encrypt(plain: IO[bytes], password: str, stream: IO[bytes]) -> None:
-    """Encrypt a workbook. The salt is random: the same workbook never gives the same bytes twice.
+    """Encrypt a workbook. The salt is random, so the same workbook never gives the same bytes twice.
 
     Args:
-        plain: the workbook; it must be able to seek.
+        plain: the workbook; must be seekable.
         password: of 1 to 255 characters.
-        stream: where to.
+        stream: the output.
     """
     OOXMLFile(plain).encrypt(password, stream)
 
 
 def is_encrypted(path: Path) -> bool:
-    """Return whether a file is a workbook in encrypted form.
+    """Return whether a file is an encrypted workbook.
 
     Raises:
         OSError: the file can't be read.
@@ -64,7 +64,7 @@ def decrypt(path: Path, password: str | None) -> BytesIO:
 
     Raises:
         OSError: the file can't be read.
-        InputError: the password is not given or is not the right one, or the file is damaged.
+        InputError: the password is missing or wrong, or the file is damaged.
     """
     if not password:
         raise InputError(
@@ -80,7 +80,7 @@ def decrypt(path: Path, password: str | None) -> BytesIO:
         raise InputError(
             Problem(str(path), "is encrypted with another password", "correct the password file")
         ) from error
-    except Exception as error:  # the library says of a damaged file whatever it stumbles over
+    except Exception as error:  # the library raises various exceptions for damaged files
         raise InputError(
             Problem(
                 str(path), f"cannot be decrypted: {error}", "take a copy that is whole, or save it without a password"

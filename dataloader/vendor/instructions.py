@@ -1,4 +1,4 @@
-"""Instructions for the card vendor: the sheet of a workbook that says what to do with it."""
+"""Instructions for the card vendor: the workbook's sheet that says what to do."""
 
 from dataloader.batch import Header
 
@@ -43,7 +43,7 @@ The sheets are locked against accidental changes only, without a password. Chip 
 
 
 def instructions(header: Header, *, again: int | None = None) -> list[tuple[str, str]]:
-    """Return the lines of the sheet: the text at the left, and the text next to it; a heading has none.
+    """Return the lines of the sheet: the text on the left, and the text next to it; headings have none.
 
     Args:
         header: the batch, or the part of it that the workbook is for.

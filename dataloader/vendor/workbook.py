@@ -1,7 +1,7 @@
-"""Workbooks: the spreadsheet that is made from a manifest for the card vendor, and the check of it.
+"""Workbooks: the spreadsheet made from a manifest for the card vendor, and its validation.
 
 ``Read me`` says what to do. ``Cards`` has a row for each card, in which the vendor fills in three columns, the result
-from a list; everything else is locked against accidental changes. ``Batch`` says which batch it is.
+from a list; everything else is protected against accidental changes. ``Batch`` describes the batch.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ from dataloader.vendor.xlsx import bold, first_sheet, footer, new_book, read_she
 WORKBOOK_SUFFIX = ".xlsx"
 CARDS_SHEET = "Cards"
 _CARDS_AT = 2
-"""Its place among the sheets, from 1."""
+"""Its position among the sheets, from 1."""
 BATCH_SHEET = "Batch"
 
 
@@ -41,9 +41,9 @@ class Column:
 
     title: str
     width: int
-    """Characters."""
+    """The width in characters."""
     vendors: bool = False
-    """Whether the vendor fills it."""
+    """Whether the vendor fills it in."""
 
 
 COLUMNS = (
@@ -56,34 +56,34 @@ COLUMNS = (
     Column("Note", 36, vendors=True),
 )
 STARTS_WITH = Column("Starts with", 30)
-"""The display name of the snapset; not there if none has one."""
+"""The display name of the snapset; missing if none has one."""
 AGAIN_COLUMNS = (Column("Why", 60), Column("Chip to destroy", 24))
 """Only in a workbook of cards to encode again."""
 SPARE = "spare"
-"""The result of a spare card, until the vendor has encoded it."""
+"""The result of a spare until the vendor has encoded it."""
 RESULTS = ("ok", "failed", SPARE)
-"""What the vendor chooses from in the column Result."""
+"""The choices in the column Result."""
 MAX_DIGITS = len(str(MAX_CARDS))
 _REMAKE = "take the workbook that generate wrote, unchanged"
 _SENT = "give the workbook that was sent to the vendor"
 _BATCH_ROWS = ("Name", "Created", "Cards", "Digest")
 _SPARES_ROW = "Spares"
-"""Not there where there are none."""
+"""Missing if there are none."""
 _SPARES_OF = "Spares of "
-"""Before a snapset, and the number of its spares."""
+"""The prefix of a snapset's name, with the number of its spares."""
 _SEED_ROW = "Seed"
 """Only for a reproducible batch."""
 ROUND_ROW = "Round"
-"""Only if cards are encoded again: which round it is for."""
+"""Only if cards are encoded again: the round that it is for."""
 BATCH_DIGEST_ROW = "Batch digest"
 """Only if cards are encoded again: the digest of the batch that they are part of."""
 _A4 = 9
 _LINE = 15
-"""Points, the height of a line of text."""
+"""The height of a line of text in points."""
 _GAP = 4
-"""Points between paragraphs."""
+"""The space between paragraphs in points."""
 _WRAPPED = 86
-"""Characters that fit in a line of the instructions, whatever the font."""
+"""Characters that fit in a line of the instructions, with any font."""
 _THIN = Side("thin", color="BFBFBF")
 _LINES = Border(_THIN, _THIN, _THIN, _THIN)
 
@@ -94,23 +94,23 @@ class Why:
 
     reason: str
     chips: Sequence[str] = ()
-    """The UIDs of the chips to destroy, as far as they are known."""
+    """The UIDs of the chips to destroy, as far as known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """What a workbook of cards to encode again says about that."""
+    """The additional information in a workbook of cards to encode again."""
 
     batch: Header
     """The header of the whole batch."""
     round: int
-    """Which round of encoding it is for; the first was 1."""
+    """The round of encoding that it is for; the first was 1."""
     whys: Mapping[int, Why] = field(default_factory=dict)
-    """Why each card is there, by its number."""
+    """Why each card is included, by number."""
 
     @property
     def rows(self) -> dict[str, str]:
-        """What is in the sheet of the batch in addition."""
+        """The additional lines of the sheet about the batch."""
         return {ROUND_ROW: str(self.round), BATCH_DIGEST_ROW: self.batch.digest}
 
 
@@ -124,10 +124,10 @@ def write_workbook(
     """Write the workbook of a batch; the same batch gives the same bytes, unless it is encrypted.
 
     Args:
-        stream: where to; needs no seeking.
+        stream: the output; need not be seekable.
         header: the batch, or the part of it that the workbook is for.
-        cards: its cards, in the order of their numbers.
-        password: what the workbook is encrypted with; None for a plain one.
+        cards: its cards, ordered by number.
+        password: encrypts the workbook; None for a plain one.
         again: for cards that are encoded again.
     """
     rows = _rows(header, cards, again)
@@ -159,7 +159,7 @@ def _rows(header: Header, cards: Iterable[Card], again: Again | None) -> Iterato
 
 
 def _plain(text: str) -> str:
-    """Return a text without the characters that XML cannot hold."""
+    """Return a text without the characters that XML cannot contain."""
     return "".join(each for each in text if each.isprintable())
 
 
@@ -222,7 +222,7 @@ def _head(cell: Any, title: str, *, fill: str) -> None:
 
 
 def _choice(sheet: Worksheet, cells: str) -> None:
-    """Let the vendor choose the result from a list."""
+    """Add a drop-down list of results."""
     listed = f"{', '.join(RESULTS[:-1])} or {RESULTS[-1]}"
     sheet.add_data_validation(
         DataValidation(
@@ -238,9 +238,9 @@ def _choice(sheet: Worksheet, cells: str) -> None:
 
 
 def _page(sheet: Worksheet, header: Header, *, landscape: bool) -> None:
-    """Lock a sheet against accident, and set it up to be printed on pages as wide as the sheet."""
+    """Protect a sheet against accidental edits, and set it up for printing on pages as wide as the sheet."""
     sheet.protection.sheet = True
-    # Widths and heights stay the vendor's.
+    # The vendor may still change widths and heights.
     sheet.protection.formatColumns = sheet.protection.formatRows = False
     sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
     sheet.page_setup.orientation = "landscape" if landscape else "portrait"
@@ -260,7 +260,7 @@ def _instructions(sheet: Worksheet, header: Header, again: Again | None) -> None
         for column, value in enumerate((left, right), 1):
             text(sheet.cell(row, column), value)
             sheet.cell(row, column).alignment = Alignment(vertical="top", wrap_text=column > 1)
-        # Not every program works out by itself how high a row of wrapped text is.
+        # Some programs do not compute the height of rows with wrapped text.
         sheet.row_dimensions[row].height = _LINE * len(wrap(right, _WRAPPED)) + _GAP
         if not right:
             sheet.cell(row, 1).font = bold(14 if row == 1 else 12)
@@ -271,7 +271,7 @@ def _instructions(sheet: Worksheet, header: Header, again: Again | None) -> None
 
 @dataclass(frozen=True, slots=True)
 class WorkbookSummary:
-    """What a workbook that has passed every check holds."""
+    """The content of a valid workbook."""
 
     path: Path
     name: str
@@ -279,11 +279,11 @@ class WorkbookSummary:
 
 
 def check_workbook(path: Path, password: str | None = None) -> WorkbookSummary:
-    """Check a workbook as it was written for the vendor: every row, and the digest over all of them.
+    """Check a workbook as it was written for the vendor: every row, and the digest of all rows.
 
     Args:
         path: the workbook.
-        password: its password; of no meaning for one that is not encrypted.
+        password: its password; ignored if it is not encrypted.
 
     Raises:
         FileError: the file can't be read.
@@ -298,27 +298,27 @@ def check_workbook(path: Path, password: str | None = None) -> WorkbookSummary:
     if missing:
         raise InputError(Problem(f"{path}, sheet {BATCH_SHEET}", f"lacks {', '.join(missing)}", _REMAKE))
     if about["Cards"] != str(len(rows)) or about["Digest"] != _digest_of_rows(rows) or not _checked(rows):
-        # Something is wrong, then; to say what, every cell is looked at.
+        # Something is wrong; examine every cell to say what.
         cards, problems = _read_cards(path, rows)
         raise_problems(problems + _check_about(path, about, cards))
     return WorkbookSummary(path, about["Name"], int(about["Cards"]))
 
 
 def read_batch(path: Path, password: str | None = None) -> tuple[Header, list[Card]]:
-    """Read a batch back from the workbook that was sent to the vendor; it may have been filled in since.
+    """Read a batch from the workbook that was sent to the vendor; it may have been filled in since.
 
     The digest in the workbook proves that card numbers, UUIDs and snapsets are those of the batch.
 
     Args:
         path: the workbook.
-        password: its password; of no meaning for one that is not encrypted.
+        password: its password; ignored if it is not encrypted.
 
     Returns:
-        The header of the batch, and its cards in the order of their numbers.
+        The header of the batch, and its cards, ordered by number.
 
     Raises:
         FileError: the file cannot be read.
-        InputError: it is no such workbook, is for a part of a batch only, or was changed.
+        InputError: it is not such a workbook, contains only part of a batch, or was changed.
     """
     [heads, *rows], about = _open(path, password)
     titles = [str(cell) for cell in heads]
@@ -360,7 +360,7 @@ def _seed(path: Path, about: dict[str, str]) -> int | None:
 
 
 def _spares(path: Path, about: dict[str, str], rows: list[list[Any]]) -> dict[str, int]:
-    """Return the spares of each snapset: the workbook says them, an older one only by the results."""
+    """Return the number of spares of each snapset; older workbooks have them only in the results."""
     told = {key.removeprefix(_SPARES_OF): int(value) for key, value in about.items() if key.startswith(_SPARES_OF)}
     wanted = about.get(_SPARES_ROW, "0")
     spares = told or dict(Counter(str(row[3]) for row in rows if str(row[5]).strip().casefold() == SPARE))
@@ -371,7 +371,7 @@ def _spares(path: Path, about: dict[str, str], rows: list[list[Any]]) -> dict[st
 
 
 def is_returned(path: Path, password: str | None = None) -> bool:
-    """Return whether a vendor has filled in a workbook of ours: a chip UID, a result or a note.
+    """Return whether a vendor has filled in our workbook: a chip UID, a result or a note.
 
     Raises:
         FileError: the file can't be read.
@@ -385,18 +385,18 @@ def is_returned(path: Path, password: str | None = None) -> bool:
 
 
 def _digest_of_rows(rows: list[list[Any]]) -> str:
-    """Return the digest of rows as they stand, which is the batch's only if every cell is as it was written."""
+    """Return the digest of the rows, which equals the batch's only if no cell was changed."""
     lines = [f'{{"number":{row[0]},"uuid":"{row[1]}","snapset":"{row[3]}"}}\n' for row in rows]
     return f"sha256:{sha256(''.join(lines).encode()).hexdigest()}"
 
 
 def _checked(rows: list[list[Any]]) -> bool:
-    """Return whether each row's check value is that of its UUID."""
+    """Return whether each row's check value matches its UUID."""
     return [check_value(row[1]) for row in rows] == [row[2] for row in rows]
 
 
 def _open(path: Path, password: str | None) -> tuple[list[list[Any]], dict[str, str]]:
-    """Return the rows of the cards' sheet, and what the batch's sheet says."""
+    """Return the rows of the cards' sheet, and the content of the batch's sheet."""
     cards, batch = read_sheets(path, (CARDS_SHEET, BATCH_SHEET), password, _REMAKE)
     return cards, {str(row[0]): str(row[1]) for row in batch if len(row) > 1}
 
@@ -404,7 +404,7 @@ def _open(path: Path, password: str | None) -> tuple[list[list[Any]], dict[str, 
 def _read_cards(
     path: Path, rows: list[list[Any]], todo: str = _REMAKE, as_text: Callable[[Any], str] = str
 ) -> tuple[dict[int, Card], list[Problem]]:
-    """Return the cards of the rows by number, and what is wrong in the rows."""
+    """Return the cards of the rows by number, and the problems in the rows."""
     problems: list[Problem] = []
     cards: dict[int, Card] = {}
     seen: dict[str, int] = {}
@@ -444,5 +444,5 @@ def _check_about(path: Path, about: dict[str, str], cards: dict[int, Card], todo
 
 
 def _seen(cell: Any) -> str:
-    """Return what a person sees in a cell: a whole number without a fractional part."""
+    """Return a cell's text as displayed: whole numbers without a fractional part."""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)

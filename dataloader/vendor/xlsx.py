@@ -1,8 +1,8 @@
-"""Workbooks as files: streaming rows into one, and reading one of ours back.
+"""Workbook files: stream rows into one, and read our own.
 
-openpyxl makes a template, with all the formatting and one row. The other rows go into one sheet's XML as it
-is packed, with the cell styles of the one, so that a million need no more memory than one. Every cell is text,
-none a formula. Cell forms: ECMA-376 part 1, 18.3.1.4 (``c``) and 18.3.1.53 (``is``).
+openpyxl creates a template with all the formatting and one row. The other rows are streamed into the XML of a sheet
+while it is packed, with the cell styles of that row, so that a million rows need no more memory than one. Every cell is
+text, never a formula. Forms of cells: ECMA-376 part 1, 18.3.1.4 (``c``) and 18.3.1.53 (``is``).
 """
 
 import re
@@ -30,17 +30,17 @@ TEXT = "@"
 _PROPERTIES = "docProps/core.xml"
 _STYLE = re.compile(rb'<c r="[A-Z]+2"[^>]*? s="(\d+)"')
 _CHUNK = 1000
-"""Rows that are packed at once, about 500 KB."""
+"""Rows to pack at a time, about 500 KB."""
 _NUMBER = "\0"
-"""Stands for the row's number in a row's form; no text in XML can hold it."""
+"""Placeholder for the row's number in a row's XML; no text in XML can contain it."""
 _LEVEL = 5
-"""Of zlib; for rows like these, 6 takes half as long again and saves nothing."""
-# Zip entries carry a time; a fixed one makes the same batch the same file.
+"""The zlib level; for such rows, 6 takes half as long again and saves nothing."""
+# Zip entries have a time; a fixed one makes the file reproducible.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def new_book(name: str, created: str) -> openpyxl.Workbook:
-    """Return an empty workbook that is titled, and dated with the time of creation of its batch."""
+    """Return an empty workbook with a title and the creation time of its batch."""
     book = openpyxl.Workbook()
     book.properties.title = name
     book.properties.creator = "dataloader"
@@ -49,7 +49,7 @@ def new_book(name: str, created: str) -> openpyxl.Workbook:
 
 
 def first_sheet(book: openpyxl.Workbook) -> Worksheet:
-    """Return the sheet that is seen first."""
+    """Return the first sheet."""
     sheet = book.worksheets[0]
     if not isinstance(sheet, Worksheet):  # pragma: no cover - a new workbook has a sheet of cells
         raise TypeError
@@ -57,7 +57,7 @@ def first_sheet(book: openpyxl.Workbook) -> Worksheet:
 
 
 def text(cell: Cell | MergedCell, value: str) -> None:
-    """Put a text into a cell as text, whatever it looks like."""
+    """Write a text to a cell as text, whatever it looks like."""
     if not isinstance(cell, Cell):  # pragma: no cover - there are no merged cells
         raise TypeError
     cell.value = value
@@ -66,12 +66,12 @@ def text(cell: Cell | MergedCell, value: str) -> None:
 
 
 def bold(size: int = 11) -> Font:
-    """Return the font of titles: openpyxl's default one, bold; the size is in points."""
+    """Return the font of titles: openpyxl's default in bold; the size is in points."""
     return Font(name="Calibri", size=size, bold=True)
 
 
 def footer(sheet: Worksheet, left: str, centre: str, right: str) -> None:
-    """Put texts at the foot of each printed page; ``&P`` is its number, ``&N`` how many there are."""
+    """Set the footer of each printed page; ``&P`` is its number, ``&N`` the number of pages."""
     foot = sheet.oddFooter
     if foot is None:  # pragma: no cover - a sheet has one
         raise TypeError
@@ -87,16 +87,16 @@ def write_rows(
     *,
     sheet: int = 1,
 ) -> None:
-    """Write a workbook with rows streamed into one of its sheets, from row 2 on.
+    """Write a workbook with rows streamed into one of its sheets, from row 2.
 
-    The same workbook and rows give the same bytes, but for an encrypted one, which is held in memory.
+    The same workbook and rows give the same bytes, unless encrypted; an encrypted one is held in memory.
 
     Args:
-        stream: where to; needs no seeking.
-        book: the template; row 2 of the sheet has a cell for each column, whose style the column's cells get.
-        rows: the texts of each row's cells, escaped for XML where they need it; an empty one is an empty cell.
-        count: how many rows come.
-        password: what the workbook is encrypted with; None for a plain one.
+        stream: the output; need not be seekable.
+        book: the template; row 2 of the sheet has a cell for each column with the style of its cells.
+        rows: the texts of each row's cells, escaped for XML if necessary; an empty text is an empty cell.
+        count: the number of rows.
+        password: encrypts the workbook; None for a plain one.
         sheet: the number of the sheet, from 1.
     """
     if password is not None:
@@ -106,14 +106,14 @@ def write_rows(
         return
     template = BytesIO()
     book.save(template)
-    # Saving puts the present time here, which would make each workbook of a batch another file.
+    # Saving sets the current time here, which would make every file of a batch different.
     book.properties.modified = book.properties.created
     properties = tostring(book.properties.to_tree())
     with ZipFile(template) as source, ZipFile(stream, "w") as target:
         for name in source.namelist():
             info = ZipInfo(name, _ZIP_TIME)
             info.compress_type = ZIP_DEFLATED
-            # An entry's own, which the archive's does not reach; it has a public name from Python 3.13 on.
+            # The entry's own level, which the archive's setting does not change; it is public from Python 3.13.
             info._compresslevel = _LEVEL  # type: ignore[attr-defined]  # noqa: SLF001
             content = properties if name == _PROPERTIES else source.read(name)
             if name == f"xl/worksheets/sheet{sheet}.xml":
@@ -125,7 +125,7 @@ def write_rows(
 
 
 def _sheet(template: bytes, rows: Iterable[tuple[str, ...]], count: int) -> Iterator[bytes]:
-    """Yield the sheet's XML: the template's, its second row replaced by the rows."""
+    """Yield the sheet's XML: the template's, with its second row replaced by the rows."""
     start = template.index(b'<row r="2"')
     end = template.index(b"</sheetData>")
     styles = [int(style) for style in _STYLE.findall(template[start:end])]
@@ -144,27 +144,27 @@ def _sheet(template: bytes, rows: Iterable[tuple[str, ...]], count: int) -> Iter
 
 
 def _form(styles: Sequence[int], filled: Sequence[bool]) -> str:
-    """Return a row's XML with a place for each text, for ``%``, where those of the cells that are filled are known."""
+    """Return a row's XML with a placeholder for each text, for ``%``, given which cells are filled."""
     cells = []
     for index, (style, has_text) in enumerate(zip(styles, filled, strict=True), 1):
         cell = f'<c r="{get_column_letter(index)}{_NUMBER}" s="{style}"'
-        # An empty text takes its place, too, and no room.
+        # An empty text has a placeholder, too.
         cells.append(f'{cell} t="inlineStr"><is><t>%s</t></is></c>' if has_text else f"{cell}/>%s")
     return f'<row r="{_NUMBER}">{"".join(cells)}</row>'
 
 
 def read_sheets(path: Path, names: Sequence[str], password: str | None, todo: str) -> list[list[list[Any]]]:
-    """Read sheets of a workbook that this tool wrote: the values of their rows, the first row at least.
+    """Read sheets of a workbook that this tool wrote: the values of all rows, at least the first.
 
     Args:
         path: the workbook.
         names: the sheets' names.
-        password: the workbook's; of no meaning for one that is not encrypted.
-        todo: what to do where a sheet is not there.
+        password: the workbook's password; ignored if it is not encrypted.
+        todo: what to do if a sheet is missing.
 
     Raises:
         FileError: the file can't be read.
-        InputError: it is no workbook, lacks a sheet, or can't be decrypted.
+        InputError: it is not a workbook, lacks a sheet, or can't be decrypted.
     """
     try:
         require_file(path)

@@ -1,8 +1,8 @@
-"""Layouts: how the cards of a batch are written for the tools that vendors use.
+"""Layouts: the formats in which cards are exported for vendors' tools.
 
-Each is a JSON5 file beside this module, named after the layout; a new file here is a new layout, and
-``export --layout FILE`` takes one from elsewhere. The workbook (:mod:`dataloader.vendor.workbook`) is one more, which
-has locks and instructions, too, and so is no such file.
+Each is a JSON5 file in this folder, named after the layout; adding a file adds a layout, and ``export --layout FILE``
+uses one from elsewhere. The workbook (:mod:`dataloader.vendor.workbook`) is another layout, which has protection and
+instructions, too, and so is no such file.
 """
 
 from dataclasses import dataclass
@@ -25,36 +25,36 @@ class LayoutColumn:
 
     title: str
     field: str | None
-    """What of a card stands there: ``number``, ``uuid``, ``check``, ``snapset``, ``result`` or ``label``."""
+    """The field of the card: ``number``, ``uuid``, ``check``, ``snapset``, ``result`` or ``label``."""
     text: str
     """The text for every card, if the column has no field."""
     width: int
-    """Characters; of meaning in a workbook only."""
+    """The width in characters; only used in workbooks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the cards of a batch are written."""
+    """The format in which cards are exported."""
 
     name: str
     description: str
     suffix: str
-    """What stands behind the batch's name in the name of the file."""
+    """The part of the file name after the batch's name."""
     columns: tuple[LayoutColumn, ...]
     delimiter: str | None = None
-    """Between the cells of a line of CSV; None for a workbook."""
+    """The delimiter of CSV; None for a workbook."""
     sheet: str = ""
     """The name of a workbook's sheet."""
 
     @property
     def is_workbook(self) -> bool:
-        """Whether it is a workbook; else it is CSV."""
+        """Whether it is a workbook; otherwise it is CSV."""
         return self.delimiter is None
 
 
 @cache
 def layout_names() -> list[str]:
-    """Return the names of the layouts that are files, sorted."""
+    """Return the names of the layouts in this folder, sorted."""
     return sorted(path.stem for path in layouts_dir().glob(f"*{SUFFIX}"))
 
 
@@ -63,7 +63,7 @@ def get_layout(name: str) -> Layout:
     """Return a layout.
 
     Args:
-        name: the name of one beside this module, or the path of a file of one's own, which ends in ``.json5``.
+        name: the name of a layout in this folder, or the path of a file, which ends in ``.json5``.
 
     Raises:
         InputError: its file breaks a rule of the schema.
@@ -80,17 +80,17 @@ def get_layout(name: str) -> Layout:
 
 
 def is_own(name: str) -> bool:
-    """Return whether a layout is a file of one's own."""
+    """Return whether a layout is a user's own file."""
     return name.endswith(SUFFIX)
 
 
 def layout_of(path: Path) -> Layout | None:
-    """Return the layout of an exported workbook, by its file's name; None for one that generate wrote."""
+    """Return the layout of an exported workbook by its file name; None for one that generate wrote."""
     layouts = map(get_layout, layout_names())
     return next((each for each in layouts if each.is_workbook and path.name.lower().endswith(each.suffix)), None)
 
 
 def uuid_titles() -> list[str]:
-    """Return the titles of the columns that hold the UUID, of all layouts: what comes back is found by them."""
+    """Return the titles of the UUID columns of all layouts, by which returned files are recognized."""
     columns = chain.from_iterable(get_layout(name).columns for name in layout_names())
     return list(dict.fromkeys(column.title for column in columns if column.field == "uuid"))

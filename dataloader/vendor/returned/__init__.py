@@ -1,6 +1,6 @@
-"""Returned files: what the vendor sends back, as rows of cells, found by the titles of their columns.
+"""Read returned files as rows of cells, with columns recognized by their titles.
 
-Nothing in a returned file is trusted: it comes by mail from somebody else's machine.
+Nothing in a returned file is trusted: it comes by mail from another machine.
 """
 
 from dataloader.vendor.returned.card_list import read_named

@@ -1,4 +1,4 @@
-"""Read a file that lists cards, by numbers, by UUIDs, or both: for revoking them, not for what became of them."""
+"""Read a file that lists cards by number, UUID or both, for revoking them."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ _CARD_TITLES = frozenset(
     {"card", "cards", "karte", "karten", "carte", "cartes", "tarjeta", "tarjetas", "kaart", "kaarten"}
 )
 _NUMBER_TITLES = _CARD_TITLES | {"number", "numbers", "no", "no.", "nr", "nr.", "#", "nummer"}
-"""Titles of a column that is the only one, so that it is no count of lines."""
+"""Titles of a column that is the only one, so that it does not count lines."""
 _TITLES = {"number": "Card number", "uuid": "UUID"}
 _MAX_RANGE = 100_000
 _SHOWN = 40
-"""Characters of a cell that messages repeat."""
+"""The most characters of a cell to repeat in messages."""
 _TODO = (
     "put one card number, one range (3-5) or one UUID on each line, or give the columns the titles Card number and UUID"
 )
@@ -34,12 +34,12 @@ _TODO = (
 def read_named(path: Path, reading: Reading | None = None) -> list[Named]:
     """Read a file that lists cards: a text file, CSV or a workbook.
 
-    It has one column of numbers, ranges and UUIDs; or columns with the titles of our workbook, or what vendors make
-    of them; or numbers and UUIDs in several columns, which must then all be understood. Nothing is guessed.
+    It has one column of numbers, ranges and UUIDs; or columns with the titles of our workbook or similar ones; or
+    numbers and UUIDs in several columns, all of which must be recognized. Nothing is guessed.
 
     Raises:
         FileError: the file cannot be read.
-        InputError: with every line that does not name a card, or because none does.
+        InputError: lists every line that does not name a card; or no line does.
     """
     reading = reading or Reading()
     named: list[Named] = []
@@ -81,7 +81,7 @@ class _Sheet:
         self._several = False
 
     def read(self, rows: list[tuple[GridRow, list[str]]]) -> tuple[list[Named], list[Problem]]:
-        """Return the cards that are named, and what is wrong."""
+        """Return the named cards, and the problems."""
         columns, first = self._head(rows)
         at = next((at for at in sorted(self._hidden & {*columns.values()})), None)
         if at is not None:
@@ -109,10 +109,10 @@ class _Sheet:
         return named, problems
 
     def _head(self, rows: list[tuple[GridRow, list[str]]]) -> tuple[dict[str, int], int]:
-        """Return where the numbers and UUIDs are, by the titles, and how many rows these take.
+        """Return the columns of numbers and UUIDs by their titles, and the number of rows of titles.
 
         Raises:
-            InputError: there are several columns, and no titles that are understood.
+            InputError: there are several columns without recognized titles.
         """
         row, cells = rows[0]
         means = [understand_title(cell) for cell in cells]
@@ -142,7 +142,7 @@ class _Sheet:
         return Problem(f"{self._place} {row.number}", rule, todo)
 
     def _named(self, where: str, cells: list[str], columns: dict[str, int]) -> list[Named]:
-        """Return the cards that a row below titles names; none if it does not."""
+        """Return the cards named in a row below titles; none if there are none."""
         found = {name: cells[at] if at < len(cells) else "" for name, at in columns.items()}
         if "either" in found:
             return _expand(where, found["either"]) or []
@@ -157,7 +157,7 @@ class _Sheet:
         return numbers if all(each.uuid is None for each in numbers) else []
 
     def _loose(self, where: str, cells: list[str]) -> list[Named]:
-        """Return the cards that a row without titles names, if every cell names some; else none."""
+        """Return the cards named in a row without titles, if every cell names some; otherwise none."""
         found: list[Named] = []
         for cell in cells:
             if cell:
@@ -168,7 +168,7 @@ class _Sheet:
         numbers = [each.number for each in found if each.number is not None]
         uuids = [each.uuid for each in found if each.uuid is not None]
         if numbers and uuids:
-            # They have to agree, and only one of each can.
+            # They must agree, and only one of each can.
             return [Named(where, numbers[0], uuids[0])] if len(numbers) == len(uuids) == 1 else []
         filled = [cell for cell in cells if cell]
         is_one = len(filled) == 1 and (_is_name(filled[0]) or self._several)
@@ -176,7 +176,7 @@ class _Sheet:
 
 
 def _expand(where: str, cell: str) -> list[Named] | None:
-    """Return the cards that a text names: a number, a range, a UUID, or several of them; None for anything else."""
+    """Return the cards that a text names: a number, a range, a UUID, or several; None for anything else."""
     found: list[Named] = []
     for part in [cell] if _RANGE.fullmatch(cell) else re.split(r"[\s,;]+", cell):
         if not part:

@@ -1,4 +1,4 @@
-"""Find the columns of a returned file by their titles, wherever they are and whatever the vendor calls them."""
+"""Recognize the columns of a returned file by their titles, wherever they are and however they are named."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from dataloader.common import did_you_mean, listed, short
 from dataloader.vendor.returned.words import words
 
 MAX_HEAD = 20
-"""Rows in which the titles are looked for; vendors put headings of their own above them."""
+"""Rows in which to look for the titles; vendors put headings above them."""
 KEYS = ("number", "uuid", "check", "snapset", "chip", "result", "note")
-"""What is read of a row, in this order."""
+"""The columns to read of a row, in this order."""
 
 _TITLES: Mapping[str, tuple[str, ...]] = {
     "number": ("card number",),
@@ -25,7 +25,7 @@ _TITLES: Mapping[str, tuple[str, ...]] = {
     "result": ("result",),
     "note": ("note",),
 }
-"""The titles of our own workbooks. A column with one of these is preferred to one with any other title."""
+"""The titles in our own workbooks. A column with one of these is preferred to any other."""
 _PHRASES: Mapping[str, tuple[str, ...]] = {
     "check": (
         "check value", "check code", "checksum", "check sum", "control value", "pruefwert", "prufwert", "prufsumme",
@@ -51,7 +51,7 @@ _PHRASES: Mapping[str, tuple[str, ...]] = {
         "reason", "grund", "raison", "motif", "motivo", "razon", "reden", "causa", "osservazione", "uwagi",
     ),
 }  # fmt: skip
-"""More titles, as :func:`_words` leaves them: without case, accents, plurals and what is in brackets."""
+"""More titles, as normalized by :func:`_words`: without case, accents, plurals and text in brackets."""
 _CARD = words("card karte karten carte tarjeta kaart kaarten tessera scheda cartao karta badge kort")
 _NUMBER = words("number no nr num nummer numero n")
 _CHIP = words(
@@ -68,7 +68,7 @@ _ABOUT_ENCODING = words(
 )
 _FILLER = words("of the der des die das den dem de la le les el los du del della di da van het een d l a")
 _IGNORED = frozenset({"why", "chip to destroy", "start with"})
-"""Columns of our own workbooks that say nothing about the encoding, as :func:`_words` leaves them."""
+"""Columns of our own workbooks that say nothing about the encoding, as normalized by :func:`_words`."""
 _UNNEEDED = frozenset(
     {
         "type", "content", "uri type", "description", "interaction counter", "uid mirror",
@@ -90,8 +90,8 @@ _UNNEEDED = frozenset(
         "versuche", "duration",
     }
 )  # fmt: skip
-"""Columns of tools that write tags, and of orders, machines and parcels, that say nothing about the encoding; what is
-in them is looked at all the same."""
+"""Columns of encoding tools, orders, machines and parcels that say nothing about the encoding; their content is still
+examined."""
 _SHOWN_TITLES = 12
 _SHOWN_TITLE = 40
 """Characters."""
@@ -102,7 +102,7 @@ UUID_LIKE = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f
 
 
 def plain(title: object) -> str:
-    """Return a title without case, and without blanks around and between its words."""
+    """Return a title in lower case with normalized spaces."""
     return " ".join(str(title).replace("\N{ZERO WIDTH NO-BREAK SPACE}", "").split()).casefold()
 
 
@@ -122,9 +122,10 @@ def _singular(word: str) -> str:
 
 @lru_cache(4096)
 def understand_title(title: str) -> tuple[str, bool] | None:
-    """Return which column a title stands for, and whether it is just the title of our own workbook; or None.
+    """Return which column a title stands for, and whether it is exactly a title of our own workbook; or None.
 
-    Longer titles are understood word by word: ``UUID der Karte``, ``NFC tag UID (hex)``, ``Encoding result*``.
+    Longer titles are parsed word by word: ``UUID der Karte``, ``NFC tag UID (hex)``, ``Encoding result*``. The key is
+    empty for a column that is known, but not needed.
     The key is empty for a column that is known, but not needed.
     """
     for text in dict.fromkeys((title, _BRACKETS.sub(" ", title))):
@@ -145,12 +146,12 @@ def understand_title(title: str) -> tuple[str, bool] | None:
 
 @lru_cache(4096)
 def mentions_result(title: str) -> bool:
-    """Return whether a word of a title means results: ``Status code``."""
+    """Return whether a word in a title means results: ``Status code``."""
     return not _RESULT.isdisjoint(_words(title))
 
 
 def _by_words(title: tuple[str, ...]) -> str:
-    """Return the key that the words of a title stand for; empty if they stand for none."""
+    """Return the key that the words of a title stand for; empty if none."""
     told = tuple(word for word in title if word not in _FILLER) or title
     said = {" ".join(title), " ".join(told), "".join(title)}
     for key, phrases in _PHRASES.items():
@@ -159,7 +160,7 @@ def _by_words(title: tuple[str, ...]) -> str:
     split = _split_compound(told)
     there = {*split}
     rest = there - _FILLER
-    # Each key has words of which one must be there, and words that may be there beside it; the first that fits counts.
+    # Each key has required words, and words allowed next to them; the first match counts.
     rules = (
         ("chip", bool(there & _UID and there & (_CHIP - _CARD)), _UID | _CHIP | {"serial", "number", "hex", "id"}),
         ("uuid", bool(there & _UUID), _UUID | _CARD | {"user", "id", "gpii", "text", "ndef"}),
@@ -171,7 +172,7 @@ def _by_words(title: tuple[str, ...]) -> str:
 
 
 def _split_compound(words: Sequence[str]) -> list[str]:
-    """Split compounds such as Kartennummer, Chipuid and Kodierergebnis into the words they are made of."""
+    """Split compounds such as Kartennummer, Chipuid and Kodierergebnis into their words."""
     found: list[str] = []
     heads = sorted(_CARD | _CHIP | _ABOUT_ENCODING, key=len, reverse=True)
     tails = _NUMBER | _UID | _RESULT
@@ -186,7 +187,7 @@ def _split_compound(words: Sequence[str]) -> list[str]:
 
 
 def is_title(cell: object) -> bool:
-    """Return whether a cell is a title of ours, so that a row of such cells is a row of titles."""
+    """Return whether a cell is a known title, so that a row of such cells is a row of titles."""
     if not isinstance(cell, str) or not 0 < len(cell) <= _MAX_TITLE:
         return False
     return understand_title(cell) not in {None, ("", False)}
@@ -194,22 +195,22 @@ def is_title(cell: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where the columns of a table are."""
+    """The positions of the columns of a table."""
 
     row: int
     """The row of the titles, from 0."""
     at: Mapping[str, int]
     """The column of each key that was found, from 0."""
     doubles: Mapping[str, tuple[str, ...]]
-    """Keys that more than one column could be, with the titles of these columns."""
+    """Keys that several columns could be, with the titles of these columns."""
     titles: tuple[str, ...]
     """The titles of all columns."""
     unread: Mapping[int, str]
-    """The columns that were not understood, with what to call them."""
+    """The unrecognized columns, with their names in messages."""
 
     @property
     def indices(self) -> list[int]:
-        """The columns in the order of :data:`KEYS`, -1 for those that are not there."""
+        """The columns in the order of :data:`KEYS`, -1 for missing ones."""
         return [self.at.get(key, -1) for key in KEYS]
 
     @property
@@ -231,8 +232,8 @@ def find_columns(
 
     Args:
         rows: the first rows.
-        named: titles by key, where the operator has named them; an empty title means that there is no such column.
-        uuid_titles: more titles of the column of UUIDs, for files that have none of the usual ones.
+        named: titles by key, as named by the operator; an empty title means that there is no such column.
+        uuid_titles: more titles of the UUID column, for files with none of the usual ones.
 
     Returns:
         The columns, or None if no row has a title for the UUIDs.
@@ -250,7 +251,7 @@ def find_columns(
 def _columns(row: int, titles: list[str], named: Mapping[str, str], uuid_titles: Sequence[str]) -> Columns:
     at: dict[str, int] = {}
     doubles: dict[str, tuple[str, ...]] = {}
-    # A column that was named for one key is no other key's, whatever its title suggests.
+    # A column named for one key is not used for another, whatever its title suggests.
     taken = {plain(title) for title in named.values()} - {""}
     means = [understand_title(title) if plain(title) not in taken else None for title in titles]
     for key in KEYS:
@@ -276,7 +277,7 @@ def _columns(row: int, titles: list[str], named: Mapping[str, str], uuid_titles:
 
 
 def letters(column: int) -> str:
-    """Return the letters of a column, counted from 0: ``A``, ``Z``, ``AA``."""
+    """Return the letters of a column number from 0: ``A``, ``Z``, ``AA``."""
     column += 1
     found = ""
     while column:
@@ -288,7 +289,7 @@ def letters(column: int) -> str:
 def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tuple[str, str]:
     """Return the error for a file without titles, and what to do.
 
-    The titles that may be meant are those like the ones that are wanted, and that of a column with UUIDs in it.
+    It suggests titles similar to the expected ones, and that of a column that contains UUIDs.
     """
     fullest = max(rows[:MAX_HEAD], key=lambda cells: sum(1 for cell in cells if plain(cell)), default=())
     titles = list(filter(None, titles_of(fullest)))
@@ -305,7 +306,7 @@ def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tu
 
 
 def titles_of(cells: Sequence[Any]) -> list[str]:
-    """Return the cells of a row of titles as messages show them."""
+    """Return the cells of a row of titles for a message."""
     return [short(str(cell).strip(), _SHOWN_TITLE) for cell in cells]
 
 

@@ -1,7 +1,7 @@
 """Read text files as tables: CSV (RFC 4180) with commas, semicolons, tabs or bars, in UTF-8 or UTF-16.
 
-Vendors' programs write many dialects: every field quoted, whole lines quoted, a blank after each comma, an address
-above the titles. A quotation mark too many, which would swallow rows, is an error that names both lines.
+Vendors' programs write many dialects: every field quoted, whole lines quoted, a space after each comma, an address
+above the titles. An additional quotation mark, which would swallow rows, is an error that names both lines.
 """
 
 import csv
@@ -20,41 +20,41 @@ from dataloader.vendor.returned.options import Reading
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_LINE = 100_000
-"""Characters; a longer line is no line of a table of cards, and is not read into memory."""
+"""The longest line in characters; a longer one is not a table of cards, and is not read into memory."""
 ABOVE = "has a UUID above the titles of the columns, so that it cannot be read"
 ABOVE_TODO = "put the titles above all rows, or have each table sent as a file of its own"
 _HEAD_LINES = 3 * MAX_HEAD
-"""Lines that the first rows may take; a title may have line breaks in it."""
+"""The most lines for the first rows; a title may contain line breaks."""
 _AS_UTF8 = "save it as “CSV UTF-8”, or send the workbook (.xlsx)"
 _AGAIN = "have it saved as CSV again"
 _QUOTE = '"'
 _TITLES = 3
-"""Columns from which on a line with as many delimiters looks like a row."""
+"""The number of columns from which a line with as many delimiters looks like a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a text file is written."""
+    """The dialect of a text file."""
 
     delimiter: str
     first: int = 0
-    """The line of the titles, from 0; lines above it are not looked at."""
+    """The line of the titles, from 0; lines above it are skipped."""
     inner: str = ""
-    """What is between columns if whole lines are quoted, so that each is one field with all fields in it."""
+    """The inner delimiter if whole lines are quoted, so that each is one field with all fields in it."""
     width: int = 0
-    """How many columns the titles have."""
+    """The number of columns in the titles."""
     blanks: int = 0
-    """How many blanks follow each delimiter."""
+    """The number of spaces after each delimiter."""
 
 
 @contextmanager
 def text_grids(path: Path, reading: Reading, *, from_top: bool = False) -> Iterator[Iterator[Grid]]:
-    """Open a text file as a grid; its first row is that of the titles, if there are any.
+    """Open a text file as a grid; its first row is that of the titles, if any.
 
     Args:
         path: the file.
         reading: how to read it.
-        from_top: whether what is above the titles is rows, too.
+        from_top: whether rows above the titles are read, too.
 
     Raises:
         InputError: it is not text, or not CSV.
@@ -69,7 +69,7 @@ def text_grids(path: Path, reading: Reading, *, from_top: bool = False) -> Itera
 
 
 def _encoding(path: Path) -> str:
-    """Return the encoding by the first bytes: a byte order mark, or where the zeros of UTF-16 are."""
+    """Return the encoding by the first bytes: a byte order mark, or the zeros of UTF-16."""
     with path.open("rb") as stream:
         begin = stream.read(4)
     if begin.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -82,20 +82,20 @@ def _encoding(path: Path) -> str:
 
 
 def _dialect(path: Path, stream: TextIO, reading: Reading) -> Dialect:
-    """Find the titles, and by them what stands between columns; the whole file is rows if there are none."""
+    """Find the titles, and by them the delimiter; without titles, the whole file is rows."""
     lines = list(islice(_lines(path, stream), _HEAD_LINES))
     best, most = Dialect(_most_frequent(lines)), (0, False)
     for delimiter in DELIMITERS:
         for first in range(min(len(lines), MAX_HEAD)):
             whole = _fields(lines[first:], delimiter)
-            # What is above the titles may be a letterhead with any quotation marks.
+            # There may be a letterhead with any quotation marks above the titles.
             readings = {"": lines[first].rstrip("\r\n").split(delimiter) if whole is None else whole}
             if whole and sum(map(bool, whole)) == 1 and _QUOTE in lines[first]:
                 only = next(filter(None, whole))
                 readings |= {each: _fields([only], each) or [] for each in DELIMITERS}
             for inner, cells in readings.items():
                 found = find_columns([_without_blanks(cells, 0)], reading.columns, reading.uuid_titles)
-                # Of two readings with as many titles, the one that is CSV.
+                # Of two readings with the same number of titles, prefer the valid CSV.
                 if found is not None and (rank := (len(found.at), whole is not None)) > most:
                     most = rank
                     best = Dialect(delimiter, first, inner, len(cells), _common_blanks(cells[1:]))
@@ -108,7 +108,7 @@ def _most_frequent(lines: Sequence[str]) -> str:
 
 
 def _fields(lines: Sequence[str], delimiter: str) -> list[str] | None:
-    """Return the fields of the first of some lines, which may take several; None if it is not CSV."""
+    """Return the fields of the first row, which may take several lines; None if it is not CSV."""
     try:
         return next(csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=_QUOTE in lines[0]), [])
     except csv.Error:
@@ -141,7 +141,7 @@ def _quoted(path: Path, line: str, lines: Iterator[str], dialect: Dialect, numbe
     """Return the fields of a line with quotation marks, and how many more lines they take.
 
     Raises:
-        InputError: a quotation mark is not closed, or closed far below.
+        InputError: a quotation mark is not closed, or closed much later.
     """
     blank = re.search(re.escape(dialect.delimiter) + ' +"', line) is not None
     reader = csv.reader(chain([line], lines), delimiter=dialect.delimiter, strict=True, skipinitialspace=blank)
@@ -161,7 +161,7 @@ def _quoted(path: Path, line: str, lines: Iterator[str], dialect: Dialect, numbe
 
 
 def _swallows_rows(cell: str, dialect: Dialect) -> bool:
-    """Return whether a field with line breaks holds rows of the table."""
+    """Return whether a field with line breaks contains rows of the table."""
     inner = cell.splitlines()
     return len(inner) > 1 and any(
         UUID_LIKE.search(line) or line.count(dialect.delimiter) >= max(dialect.width, _TITLES) - 1 for line in inner
@@ -179,14 +179,14 @@ def _stray(path: Path, first: int, last: int, said: str) -> Problem:
 
 
 def _common_blanks(cells: Sequence[str]) -> int:
-    """Return how many blanks each field that is not empty begins with."""
+    """Return the number of spaces at the start of each field that is not empty."""
     return min((len(cell) - len(cell.lstrip(" ")) for cell in cells if cell), default=0)
 
 
 def _without_blanks(cells: list[str], usual: int) -> list[str]:
-    """Take away the blanks after delimiters, or before them, where all fields of a row have as many.
+    """Remove spaces after or before delimiters, if all fields of a row have the same number.
 
-    A blank in one field only is part of what it says, and stays.
+    A space in one field only is part of its text, and is kept.
     """
     if len(cells) < 2 or " " not in "".join(cells):  # noqa: PLR2004 - nothing is between columns
         return cells
@@ -211,7 +211,7 @@ def _lines(path: Path, stream: TextIO) -> Iterator[str]:
         try:
             line = stream.readline(MAX_LINE)
         except UnicodeError as error:
-            # Text is decoded in stretches, so that the line is one of some hundred.
+            # Text is decoded in chunks of about a hundred lines.
             rule = f"is not {stream.encoding.removesuffix('-sig').upper()} text"
             raise InputError(Problem(f"{path}, after line {number - 1}", rule, _AS_UTF8)) from error
         if not line:

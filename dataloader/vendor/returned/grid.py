@@ -1,4 +1,4 @@
-"""Grids: the rows of cells of a returned file, before anybody knows what they mean."""
+"""Grids: the rows of cells of a returned file, before they are interpreted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from dataloader.vendor.chip_uid import CellKind
 
 Cell = Any
-"""Text, or a number, or what :func:`text_of` knows beside them; empty text for an empty cell."""
+"""Text, a number, or another type that :func:`text_of` handles; empty text for an empty cell."""
 
 
 class GridRow(NamedTuple):
@@ -18,7 +18,7 @@ class GridRow(NamedTuple):
     cells: list[Cell]
     hidden: bool = False
     struck: frozenset[int] = frozenset()
-    """The columns whose text is struck through."""
+    """The columns with struck-through text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +28,21 @@ class Grid:
     sheet: str
     """Its name; empty for a text file."""
     unit: str
-    """What a row is called: ``row`` or ``line``."""
+    """The word for a row: ``row`` or ``line``."""
     rows: Iterator[GridRow]
     hidden: bool = False
     about: Mapping[str, str] = field(default_factory=dict)
-    """What the workbook says of its batch."""
+    """The workbook's information about its batch."""
     hidden_columns: frozenset[int] = frozenset()
-    """The columns that nobody sees, from 0."""
+    """The hidden columns, from 0."""
     comments: Sequence[tuple[str, str]] = ()
-    """Where comments are on cells, and what they say."""
+    """The comments on cells, with their places."""
     above: list[tuple[int, str]] = field(default_factory=list)
-    """Lines of text above the rows, once the first row was read."""
+    """Lines of text above the rows, available once the first row was read."""
 
 
 def text_of(cell: Cell) -> tuple[str, CellKind]:
-    """Return a cell as the text that a person sees in it, and what it holds."""
+    """Return a cell's text as displayed, and its type."""
     if isinstance(cell, str):
         return cell, CellKind.TEXT
     if isinstance(cell, bool):

@@ -1,4 +1,4 @@
-"""Open a returned file, whatever its name says that it is."""
+"""Open a returned file, recognized by its content."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from dataloader.vendor.returned.table import ReturnedTable, tables_of
 from dataloader.vendor.returned.workbook_file import book_grids
 
 _BOOKS = (b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0")
-"""How ZIP files begin, and older or encrypted workbooks; what begins otherwise is text."""
+"""The start of ZIP files, and of older or encrypted workbooks; any other file is text."""
 _SAVE = "open it in a spreadsheet program and save it as .xlsx"
 _KINDS = (
     (rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|table|meta|style)\b", "is a web page (HTML)"),
@@ -23,7 +23,7 @@ _KINDS = (
     (rb"\s*MIME-Version:", "is a web archive (MHTML)"),
     (rb"ID;P", "is a SYLK file"),
 )  # fmt: skip
-"""What a text file can be that is no CSV, by how it begins; a spreadsheet program opens all of these."""
+"""Text files that are not CSV, by their start; spreadsheet programs open all of these."""
 _OTHERS = (
     (rb"%PDF-", "is a PDF"),
     (rb"\{\\rtf", "is a text document (RTF)"),
@@ -81,12 +81,12 @@ def open_returned(path: Path, place: str, reading: Reading) -> Iterator[Iterator
 
     Args:
         path: the file.
-        place: what it is called in messages about rows.
+        place: its name in messages about rows.
         reading: how to read it.
 
     Raises:
         FileError: the file cannot be read.
-        InputError: it is not a table of cards, not safe to open, or not understood where that could matter.
+        InputError: it has no table of cards, is not safe to open, or has an unrecognized column that could matter.
     """
     with open_grids(path, reading) as grids:
         yield tables_of(path, place, grids, reading)

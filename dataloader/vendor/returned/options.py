@@ -1,11 +1,11 @@
-"""How returned files are to be read: what the operator says, and what follows from the batch."""
+"""How to read returned files: options by the operator, and limits by the batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
 def _uuid_titles() -> Sequence[str]:
-    # The process that opens a workbook imports this package, and does not need schemas and their validators.
+    # The process that opens a workbook imports this package, but does not need schemas and their validators.
     from dataloader.vendor.layouts import uuid_titles  # noqa: PLC0415
 
     return uuid_titles()
@@ -13,20 +13,20 @@ def _uuid_titles() -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How returned files are to be read."""
+    """How to read returned files."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Titles of columns by key, where the operator has named them."""
+    """Titles of columns by key, as named by the operator."""
     password: str | None = None
     """The password of encrypted workbooks."""
     uuid_titles: Sequence[str] = field(default_factory=_uuid_titles)
-    """What the column of UUIDs is called in the layouts that batches are exported in."""
+    """The titles of the UUID column in the layouts of exported batches."""
     cards: int = 0
-    """How many cards the batch has: how much a file may hold, and use of memory, goes by it."""
+    """The number of cards in the batch; limits on content and memory depend on it."""
     include_hidden: bool = False
-    """Whether rows count that are hidden or struck through."""
+    """Whether hidden and struck-through rows count."""
 
     @property
     def max_rows(self) -> int:
-        """How many rows with something in them one file may have."""
+        """The most rows with content in one file."""
         return 100_000 + 4 * self.cards

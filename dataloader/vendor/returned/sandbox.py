@@ -1,13 +1,13 @@
-"""A process of its own that opens a workbook and writes its rows to stdout, so that nothing in it does harm.
+"""A separate process that opens a workbook and writes its rows to stdout, so that a malicious file does no harm.
 
-The library that reads workbooks lays out a sheet as a full table: a file of a kilobyte with one cell in the last
-row and column would take more memory than any machine has, and end the program. Here that ends this process,
-which has a limit, and the one that started it says what is wrong. See ``workbook_file``.
+The library that reads workbooks expands a sheet to a full table: a file of one kilobyte with a single cell in the last
+row and column would exceed any machine's memory and crash the program. Here, it crashes only this process, which has a
+memory limit, and the parent process reports the problem. See ``workbook_file``.
 
 stdin has one line, the options as JSON. stdout gets lines of JSON: an object for each sheet (name, whether it is
-hidden, what the workbook says of its batch, hidden columns, comments); below it lists of rows ``[number, hidden,
-struck columns, cells]``; an object with ``problem`` (the rule, and what to do) for a file that cannot be used, with
-``unsafe`` if it would do harm; and one with ``end`` last.
+hidden, the workbook's information about its batch, hidden columns, comments), followed by lists of rows ``[number,
+hidden, struck columns, cells]``; an object with ``problem`` (the rule, and what to do) for a file that cannot be used,
+with ``unsafe`` if it would do harm; and finally one with ``end``.
 """
 
 import resource
@@ -28,12 +28,12 @@ from dataloader.vendor.returned.zip_check import Marks, Packed, PackedError, Uns
 
 BATCH_SHEET = "Batch"
 MAX_SECONDS = 300
-"""Seconds of processor time; a million rows take a few."""
+"""The limit of processor time in seconds; a million rows take a few."""
 _CHUNK = 1000
 _ABOUT_ROWS = 40
 _MAX_COMMENTS = 10_000
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-"""How files begin that hold older workbooks, or encrypted ones ([MS-CFB], 2.2)."""
+"""The start of older or encrypted workbooks ([MS-CFB], 2.2)."""
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def _tell(record: Any) -> None:
 
 
 def _odd(value: Any) -> Any:
-    """Return what stands for a cell that is neither text nor a number: its kind, and what a person sees."""
+    """Encode a cell that is neither text nor a number: its type, and its text as displayed."""
     return [CellKind.DATE, str(value)]
 
 
@@ -92,7 +92,7 @@ def _decrypted(path: Path, password: str | None) -> IO[bytes]:
     try:
         with path.open("rb") as stream:
             kind = OfficeFile(stream).format
-    except Exception as error:  # the library says of a damaged file whatever it stumbles over
+    except Exception as error:  # the library raises various exceptions for damaged files
         raise PackedError(f"is damaged, or not a workbook: {error}", "have it saved as .xlsx or CSV") from error
     if kind != "ooxml":
         raise PackedError("is an old workbook (.xls), or another kind of document", "have it saved as .xlsx or CSV")
@@ -121,14 +121,14 @@ def _tell_all(packed: Packed) -> None:
 
 
 def _only_open(stream: IO[bytes]) -> None:
-    """Lay out each sheet, to see that it can be done."""
+    """Expand each sheet, to check that it is possible."""
     book = CalamineWorkbook.from_filelike(stream)
     for name in book.sheet_names:
         book.get_sheet_by_name(name)
 
 
 def _about(book: CalamineWorkbook) -> Mapping[str, str]:
-    """Return what our own workbooks say of their batch."""
+    """Return the information about the batch in our own workbooks."""
     if BATCH_SHEET not in book.sheet_names:
         return {}
     rows = islice(book.get_sheet_by_name(BATCH_SHEET).iter_rows(), _ABOUT_ROWS)
@@ -136,12 +136,12 @@ def _about(book: CalamineWorkbook) -> Mapping[str, str]:
 
 
 def _seen(cell: Any) -> str:
-    """Return what a person sees in a cell: a whole number without a fractional part."""
+    """Return a cell's text as displayed: whole numbers without a fractional part."""
     return text_of(cell)[0] if isinstance(cell, str | float) else str(cell)
 
 
 def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> None:
-    # The first column of what the library gives is the first that holds anything.
+    # The library's first column is the first one with content.
     left = sheet.start[1] if sheet.start else 0
     before = [""] * left
     chunk: list[list[Any]] = []

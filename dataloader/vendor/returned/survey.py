@@ -1,4 +1,4 @@
-"""Look at a column that was not understood: whether it could be one of those that matter."""
+"""Examine an unrecognized column: it could be one that matters."""
 
 from collections.abc import Container
 from typing import NamedTuple
@@ -9,17 +9,17 @@ from dataloader.vendor.returned.columns import UUID_LIKE, mentions_result, sugge
 from dataloader.vendor.returned.words import says_failed, says_good, says_no, says_nothing, says_result
 
 _SHOWN = 40
-"""Characters of a cell that messages repeat."""
+"""The most characters of a cell to repeat in messages."""
 _MAX_KINDS = 5
-"""Texts in a column up to which it may sort cards into kinds."""
+"""The most different texts for a column that may sort cards into categories."""
 _MAX_SEEN = 1000
-"""Texts that are remembered; beyond, they are hardly repeated."""
+"""The most texts to remember; with more, they are rarely repeated."""
 _SHORTEST_DECIMAL = 8
-"""Digits of a chip UID as a decimal number."""
+"""The digits of a chip UID as a decimal number."""
 
 
 class Finding(NamedTuple):
-    """What a column could be."""
+    """What an unrecognized column could be."""
 
     key: str
     """One of our columns: ``result``, ``chip`` or ``uuid``."""
@@ -29,10 +29,10 @@ class Finding(NamedTuple):
 
 
 class Survey:
-    """What was seen in one column.
+    """The content of one column.
 
     Args:
-        name: what messages call it.
+        name: its name in messages.
         title: its title, empty if it has none.
     """
 
@@ -41,33 +41,33 @@ class Survey:
         self.title = title
         means = understand_title(title)
         self.is_unneeded = means == ("", False)
-        """Whether its title is known as one of a column that does not matter."""
+        """Whether its title is known not to matter."""
         self._is_result = means is not None and means[0] == "result"
         self._asks_good = self._is_result or says_good(title)
         self._asks_failed = bool(title) and says_failed(title)
         self._filled = 0
-        """Cards that have something in it."""
+        """Cards with any content in it."""
         self._own = 0
-        """Cards whose own UUID is in it."""
+        """Cards with their own UUID in it."""
         self._failed: Finding | None = None
         self._result: Finding | None = None
         self._chip: Finding | None = None
         self._uuid: Finding | None = None
         self._said = 0
-        """Texts that say anything."""
+        """Texts with a meaning."""
         self._all_results = True
         self._all_decimal = True
         self._seen: set[str] = set()
-        """Texts that were looked at before: most columns repeat a few."""
+        """Texts examined before: most columns repeat a few."""
 
     @property
     def shown(self) -> str:
-        """What warnings call it, with one of our titles that is like its own."""
+        """Its name in warnings, with a similar title of ours."""
         near = suggest_title(self.title) if self.title else ""
         return f"{self.name} ({near})" if near else self.name
 
     def see(self, line: int, text: str, uuid: str, chip: str) -> None:
-        """Look at a cell that is not empty.
+        """Examine a cell that is not empty.
 
         Args:
             line: the number of its row.
@@ -98,7 +98,7 @@ class Survey:
             self._all_decimal &= is_decimal(text) and len(text) >= _SHORTEST_DECIMAL
 
     def _fails(self, text: str) -> bool:
-        """Return whether a text in the column says that a card failed."""
+        """Return whether a text in the column means that a card failed."""
         if self._asks_good and says_no(text):
             return True
         if says_nothing(text):
@@ -106,7 +106,7 @@ class Survey:
         return says_failed(text) or self._asks_failed or (self._is_result and not says_result(text, answers=True))
 
     def _sorts(self, cards: int, *, results: bool) -> bool:
-        """Return whether it sorts the cards as results do, where its title says so or there are no results."""
+        """Return whether it sorts the cards like results, if its title suggests that or there are no results."""
         if self.is_unneeded or (results and not self._asks_good and not mentions_result(self.title)):
             return False
         return 1 < len(self._seen) + (self._filled < cards) <= min(_MAX_KINDS, cards - 1)
@@ -115,10 +115,10 @@ class Survey:
         """Return which of our columns it could be, None if it does not matter.
 
         Args:
-            named: the columns that the operator has named.
-            cards: how many rows of cards there are.
+            named: the columns named by the operator.
+            cards: the number of rows of cards.
             results: whether our column of results is filled in.
-            chips: whether our column of chip UIDs is.
+            chips: whether our column of chip UIDs is filled in.
         """
         found: list[Finding | None] = []
         if "result" not in named:

@@ -1,4 +1,4 @@
-"""Tables: what a returned file says of cards, read from its grids by the titles of their columns."""
+"""Tables: the rows of cards in a returned file, with columns recognized by their titles."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -32,27 +32,27 @@ from dataloader.vendor.returned.words import (
 )
 
 MAX_CELL = 10_000
-"""Characters; longer than any remark, and a third of what a spreadsheet's cell can hold."""
+"""The longest cell in characters; longer than any remark, and a third of a spreadsheet's limit."""
 MAX_SHEET = 31
-"""Characters of a sheet's name, as spreadsheet programs have it."""
+"""The longest name of a sheet in spreadsheet programs."""
 SPARE = "spare"
-"""The result of a spare card, until the vendor has encoded it: it is there when the file goes out."""
+"""The result of a spare until the vendor has encoded it; it is filled in when the file is sent."""
 _REASONS = frozenset({"reason", "grund", "raison", "motif", "motivo", "razon", "reden", "causa"})
 _MATTERS = frozenset(KEYS) - {"note", "snapset"}
-"""Columns in which a formula, or text that is struck through, leaves something in doubt."""
+"""Columns in which formulas and struck-through text cause doubt."""
 _SHOWN = 40
-"""Characters of a cell that messages repeat."""
+"""The most characters of a cell to repeat in messages."""
 _MARKED = re.compile(r'=\s*"(.*)"\s*\Z', re.DOTALL)
 _EMPTY = ("",) * len(KEYS)
 _OWN_SHEETS = frozenset({"Read me", "Batch"})
-"""Sheets of our own workbooks beside that of the cards."""
+"""The other sheets of our own workbooks."""
 _HOLDS = {"result": "results", "chip": "chip UIDs", "uuid": "UUIDs that differ from the cards'"}
 _OF_CARDS = (("number", True), ("number", False), ("chip", True), ("chip", False))
 """Titles of a list of cards."""
 
 
 class ReturnedRow(NamedTuple):
-    """A row, its cells in the order of :data:`~dataloader.vendor.returned.columns.KEYS`."""
+    """A row, with its cells in the order of :data:`~dataloader.vendor.returned.columns.KEYS`."""
 
     line: int
     """Its number in the file, from 1."""
@@ -64,45 +64,45 @@ class ReturnedRow(NamedTuple):
     result: Cell
     note: Cell
     hidden: str = ""
-    """Why it does not count unless the operator says so: its row is hidden, or its column."""
+    """Why it does not count unless requested: its row or column is hidden."""
 
 
 @dataclass(slots=True)
 class ReturnedTable:
-    """A table in a returned file: the rows below one row of titles."""
+    """A table in a returned file: the rows below a row of titles."""
 
     place: str
-    """The file, and the sheet where several hold a table."""
+    """The file, and the sheet if several have a table."""
     unit: str
-    """What a row is called: ``row`` or ``line``."""
+    """The word for a row: ``row`` or ``line``."""
     keys: frozenset[str]
-    """The columns that are there."""
+    """The existing columns."""
     rows: list[ReturnedRow] = field(default_factory=list)
     about: Mapping[str, str] = field(default_factory=dict)
-    """What the workbook says of its batch."""
+    """The workbook's information about its batch."""
     fills_result: bool = False
-    """Whether anything is in the column of results but what was there when the file went out."""
+    """Whether the results contain anything that was not there when the file was sent."""
     fills_chip: bool = False
-    """Whether anything is in the column of chip UIDs."""
+    """Whether there are any chip UIDs."""
     decimal: bool = False
     """Whether all its chip UIDs could be decimal numbers."""
     rejects: str = ""
-    """Why it seems to list cards that failed: by the name of its sheet, or a column of reasons."""
+    """Why it seems to list failed cards: the name of its sheet, or a column of reasons."""
     is_named_so: bool = False
     """Whether that is the name of its sheet."""
     unread: tuple[str, ...] = ()
-    """The columns that were not understood, as messages call them."""
+    """The unrecognized columns, as named in messages."""
     remarks: list[tuple[str, str]] = field(default_factory=list)
-    """Where it is said, beside the rows of its file, that something failed, and the words."""
+    """Failures mentioned outside the rows of its file: the place and the text."""
     ignored: list[str] = field(default_factory=list)
     """Sheets of its file, and comments, that were not read."""
     hidden: int = 0
-    """How many of its rows are hidden or struck through, and do not count."""
+    """The number of hidden or struck-through rows, which do not count."""
     total: int = 0
-    """How many rows it has."""
+    """The number of rows."""
 
     def where(self, row: int) -> str:
-        """Return what a row is called in messages."""
+        """Return the name of a row in messages."""
         return f"{self.place}, {self.unit} {row}"
 
 
@@ -111,12 +111,12 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
 
     Args:
         path: the file, for errors.
-        place: what it is called in messages about rows.
+        place: its name in messages about rows.
         grids: its sheets.
         reading: how to read it.
 
     Raises:
-        InputError: it holds no table of cards; or something in it that was not understood could matter.
+        InputError: it has no table of cards, or an unrecognized column that could matter.
     """
     rows = 0
     found: list[ReturnedTable] = []
@@ -166,7 +166,7 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
 
 
 def _without_table(where: str, grid: Grid, rows: Iterator[GridRow]) -> tuple[list[Problem], list[tuple[str, str]]]:
-    """Return why a sheet without titles that are understood matters, and what it says of failures."""
+    """Return why a sheet without recognized titles matters, and the failures that it mentions."""
     problems: list[Problem] = []
     remarks: list[tuple[str, str]] = []
     for row in rows:
@@ -195,7 +195,7 @@ def _texts(cells: list[Cell]) -> list[str]:
 
 
 def _is_plain(cells: tuple[Cell, ...]) -> bool:
-    """Return whether cells are texts without marks, and not too long: most rows need no other look."""
+    """Return whether cells are texts without marks, and not too long, as in most rows."""
     try:
         joined = "\0".join(cells)
     except TypeError:
@@ -204,7 +204,7 @@ def _is_plain(cells: tuple[Cell, ...]) -> bool:
 
 
 def unmarked(text: str) -> str:
-    """Return a text without the marks that keep spreadsheet programs from changing it: ``="04A1"``, ``'04A1``."""
+    """Return a text without marks that keep spreadsheet programs from converting it: ``="04A1"``, ``'04A1``."""
     if text[:1] == "=" and (match := _MARKED.match(text)):
         return match[1].replace('""', '"')
     if text[:1] == "'":
@@ -223,7 +223,7 @@ class _Reader:
         self._hides_column = ""
 
     def read(self, columns: Columns, rows: Iterator[GridRow]) -> Iterator[ReturnedTable]:
-        """Yield the tables; the first of the rows is that of the titles."""
+        """Yield the tables; the first row is that of the titles."""
         head: GridRow | None = next(rows)
         while head is not None:
             if columns.problem is not None:
@@ -296,7 +296,7 @@ class _Reader:
         """Return the cells of a row without marks.
 
         Raises:
-            InputError: one is far too long.
+            InputError: a cell is far too long.
         """
         for key, cell in zip(KEYS, picked, strict=True):
             if isinstance(cell, str) and len(cell) > MAX_CELL:
@@ -306,7 +306,7 @@ class _Reader:
         return tuple(unmarked(cell) if isinstance(cell, str) else cell for cell in picked)
 
     def _titles(self, row: GridRow) -> Columns | None:
-        """Return the columns of a row that is one of titles, too."""
+        """Return the columns of a row if it is a row of titles."""
         texts = _texts(row.cells)
         if sum(map(is_title, texts)) < 2 and not any(plain(text) in self._uuid_titles for text in texts):  # noqa: PLR2004 - one could be a cell
             return None
@@ -327,7 +327,7 @@ class _Reader:
         return "its row is struck through" if row.struck and row.struck & matters.keys() else self._hides_column
 
     def _survey(self, surveys: dict[int, Survey], row: GridRow, read: set[int], uuid_at: int, chip_at: int) -> bool:
-        """Note what is in the columns that were not understood; return whether the row has a UUID."""
+        """Examine the unrecognized columns of a row; return whether the row has a UUID."""
         uuid, chip = (
             unmarked(text_of(row.cells[at])[0]) if 0 <= at < len(row.cells) else "" for at in (uuid_at, chip_at)
         )
@@ -342,10 +342,10 @@ class _Reader:
         return is_card
 
     def _finish(self, table: ReturnedTable, surveys: dict[int, Survey], cards: int) -> None:
-        """Note what is filled in, and stop where something was not understood that could matter.
+        """Record what is filled in, and stop if an unrecognized column could matter.
 
         Raises:
-            InputError: a column that was not understood holds results, chip UIDs or other UUIDs.
+            InputError: an unrecognized column contains results, chip UIDs or other UUIDs.
         """
         results = (text_of(row.result)[0].strip() for row in table.rows)
         table.fills_result = any(result and result.casefold() != SPARE for result in results)
@@ -373,5 +373,5 @@ class _Reader:
 
 
 def unread_columns(table: ReturnedTable) -> str:
-    """Return the columns of a table that were not understood, in words; empty if there are none."""
+    """Return the unrecognized columns of a table, in words; empty if there are none."""
     return listed(table.unread, shown=20)

@@ -1,4 +1,4 @@
-"""The words by which vendors say that a card is encoded, or that it is not, in the languages they write in."""
+"""The words by which vendors say that a card is encoded, or that it is not, in several languages."""
 
 import re
 from functools import lru_cache
@@ -10,7 +10,7 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_BAD = words(  # English, German, French, Spanish, Portuguese, Italian, Dutch; then some words of others.
+_BAD = words(  # English, German, French, Spanish, Portuguese, Italian, Dutch; then some words of other languages.
     "fail failed fails failure failures failing error errors err nok ng reject rejected rejects rejection defect "
     "defective defects broken scrap scrapped void voided damaged destroyed unreadable unusable faulty bad dead missing "
     "unencoded blank timeout aborted cancelled canceled invalid wrong misprint misprints ko bust waste wasted trash "
@@ -30,7 +30,7 @@ _BAD = words(  # English, German, French, Spanish, Portuguese, Italian, Dutch; t
     "失败 失敗 不良 不合格 错误 錯誤 エラー 실패 불량 오류"
 )
 _SPACELESS = re.compile("失败|失敗|不良|不合格|错误|錯誤|エラー|실패|불량|오류")
-"""Words of languages that put no blanks between words."""
+"""Words of languages without spaces between words."""
 _CROSSES = re.compile(
     "[\N{MULTIPLICATION SIGN}\N{MULTIPLICATION X}\N{HEAVY MULTIPLICATION X}\N{BALLOT X}"
     "\N{HEAVY BALLOT X}\N{CROSS MARK}\N{BALLOT BOX WITH X}\N{NO ENTRY SIGN}\N{THUMBS DOWN SIGN}]"
@@ -42,7 +42,7 @@ _GOOD = words(
     "lesbar godkendt godkand hyvaksytty dobry basarili годен успешно 成功 良 良品 合格 양호"
 )
 _ANSWERS = words("yes no y n true false ja nein oui non si nee sim nao")
-"""Results only where nothing else says what became of the cards: many columns hold these."""
+"""Results only if nothing else has results: many columns contain these."""
 _DENIALS = words("no n 0 false nein non nee nao f ne nie nej ei")
 _NONE = words("no none not without 0 kein keine ohne sans aucun aucune sin ningun ninguna geen zonder senza")
 _NOT = words("not never non nicht niet nie no pas sin un didnt wasnt isnt couldnt cannot cant")
@@ -62,9 +62,9 @@ _LETTERS = str.maketrans(
         "\N{LATIN SMALL LETTER DOTLESS I}": "i",
     }
 )
-"""Letters that are no letter with an accent, as Unicode has it."""
+"""Letters that Unicode does not decompose into a letter and an accent."""
 _MAX = 2_000
-"""Characters of a cell that are looked at."""
+"""The most characters of a cell to examine."""
 
 
 @lru_cache(8192)
@@ -73,13 +73,13 @@ def _tokens(text: str) -> tuple[str, ...]:
     plain = "".join(each for each in text if not combining(each)).casefold().translate(_LETTERS)
     plain = re.sub(r"\bre-(?=encod|writ|do|work|try)", "re", plain)
     plain = _SPACELESS.sub(r" \g<0> ", _CROSSES.sub(" ko ", plain))
-    # "n.i.O." and "i.O.", in which German says not in order and in order.
+    # "n.i.O." and "i.O.": German for not in order and in order.
     plain = re.sub(r"\bn\s*\.?\s*i\s*\.\s*o\b", " nio ", plain)
     return tuple(filter(None, _SPLIT.split(re.sub(r"\bi\s*\.\s*o\b", " io ", plain))))
 
 
 def says_failed(text: str) -> bool:
-    """Return whether a text says that something went wrong; ``no error`` does not."""
+    """Return whether a text says that something failed; ``no error`` does not."""
     tokens = _tokens(text)
     if says_not_encoded(text):
         return True
@@ -88,7 +88,7 @@ def says_failed(text: str) -> bool:
 
 
 def says_not_encoded(text: str) -> bool:
-    """Return whether a text says that a card is not encoded, or not to be used: ``NOT ENCODED``."""
+    """Return whether a text says that a card is not encoded, or must not be used: ``NOT ENCODED``."""
     tokens = _tokens(text)
     return "unencoded" in tokens or any(
         token in _NOT and {*tokens[at + 1 : at + 4]} & _DONE for at, token in enumerate(tokens)
@@ -96,7 +96,7 @@ def says_not_encoded(text: str) -> bool:
 
 
 def is_failure(text: str) -> bool:
-    """Return whether a text is a result by itself that says failed: ``KO``, ``chip defective``."""
+    """Return whether a text is by itself a result that means failed: ``KO``, ``chip defective``."""
     tokens = {*_tokens(text)}
     return bool(tokens & _BAD) and tokens <= _BAD | _ABOUT
 
@@ -113,12 +113,12 @@ def says_result(text: str, *, answers: bool) -> bool:
 
 
 def says_no(text: str) -> bool:
-    """Return whether a whole text is an answer that denies: ``no``, ``false``, ``0``."""
+    """Return whether a whole text is a negative answer: ``no``, ``false``, ``0``."""
     return {*_tokens(text)} <= _DENIALS
 
 
 def says_good(title: str) -> bool:
-    """Return whether a title asks whether all is well, so that ``no`` below it is a failure: ``Readable``."""
+    """Return whether a title is a question for which ``no`` means a failure: ``Readable``."""
     return not {*_tokens(title)}.isdisjoint(_GOOD)
 
 
@@ -141,5 +141,5 @@ def says_nothing(text: str) -> bool:
 
 
 def names_rejects(name: str) -> bool:
-    """Return whether the name of a sheet or file says that it lists the cards that failed."""
+    """Return whether the name of a sheet or file says that it lists failed cards."""
     return says_failed(re.sub(r"(?<=[a-z])(?=[A-Z])|[_0-9]+", " ", name))

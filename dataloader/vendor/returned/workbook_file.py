@@ -1,4 +1,4 @@
-"""Read workbooks (.xlsx), encrypted ones too: they are opened by a process of its own, with limits."""
+"""Read workbooks (.xlsx), including encrypted ones, in a separate process with limits."""
 
 import subprocess
 import sys
@@ -14,15 +14,15 @@ from dataloader.vendor.returned.grid import Grid, GridRow
 from dataloader.vendor.returned.options import Reading
 
 MEMORY = 700_000_000
-"""Bytes of address space that the process may use, whatever the batch: an interpreter, and a sheet."""
+"""Address space of the process in bytes, for any batch: an interpreter, and a sheet."""
 MEMORY_A_CARD = 3_000
 SIZE = 200_000_000
-"""Bytes that a workbook may unpack to, whatever the batch."""
+"""Bytes that a workbook may unpack to, for any batch."""
 SIZE_A_CARD = 2_000
 FILE_SIZES = 60
-"""How many times the size of a workbook it may take of memory, beyond :data:`MEMORY`, where the batch is not known."""
+"""The memory, beyond :data:`MEMORY`, as a multiple of the workbook's size, if the batch is unknown."""
 GRACE = 10
-"""Seconds that the process is given to end by itself, once nothing more is wanted of it."""
+"""Seconds that the process has to exit by itself once it is no longer needed."""
 _NONE: frozenset[int] = frozenset()
 _MODULE = "dataloader.vendor.returned.sandbox"
 
@@ -31,10 +31,10 @@ _MODULE = "dataloader.vendor.returned.sandbox"
 def book_grids(path: Path, reading: Reading) -> Iterator[Iterator[Grid]]:
     """Open a workbook: a grid for each sheet.
 
-    The process starts to read at once; what it finds wrong is told when the grids are asked for.
+    The process starts to read at once; its errors are raised when the grids are read.
 
     Raises:
-        InputError: it is no workbook, or not safe to open.
+        InputError: it is not a workbook, or not safe to open.
         OSError: it cannot be read.
     """
     memory = MEMORY + MEMORY_A_CARD * reading.cards
@@ -49,13 +49,13 @@ def book_grids(path: Path, reading: Reading) -> Iterator[Iterator[Grid]]:
 
 
 def check_safe(path: Path, password: str | None = None) -> None:
-    """Check that a workbook can be opened in the memory that one of its size takes.
+    """Check that a workbook can be opened with the memory allowed for its size.
 
-    A file that is no workbook does no harm, and passes.
+    A file that is not a workbook is harmless and passes.
 
     Raises:
-        FileError: it is no regular file.
-        InputError: it cannot be opened so, or would expand to anything.
+        FileError: it is not a regular file.
+        InputError: it cannot be opened, or would expand too much.
         OSError: it cannot be read.
     """
     require_file(path)
@@ -68,16 +68,16 @@ def check_safe(path: Path, password: str | None = None) -> None:
 
 @contextmanager
 def _opening(path: Path, options: dict[str, Any]) -> Iterator[IO[bytes]]:
-    """Start the process that opens a workbook, and yield what it writes."""
+    """Start the process that opens a workbook, and yield its output."""
     with path.open("rb"):
         pass
     try:
-        process = subprocess.Popen(  # noqa: S603 - the path is one argument, and no option
+        process = subprocess.Popen(  # noqa: S603 - the path is one argument, not an option
             [sys.executable, "-m", _MODULE, path.absolute()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # Where this very package is found, wherever the command was called.
+            # Import this very package, wherever the command was called.
             cwd=Path(__file__).parents[3],
         )
     except (MemoryError, BlockingIOError) as error:
@@ -93,7 +93,7 @@ def _opening(path: Path, options: dict[str, Any]) -> Iterator[IO[bytes]]:
         patience = 0
         raise
     finally:
-        # It has ended, or does when nobody reads what it writes.
+        # It has exited, or does when nobody reads its output.
         process.stdout.close()
         with suppress(subprocess.TimeoutExpired):
             process.wait(patience)
@@ -102,7 +102,7 @@ def _opening(path: Path, options: dict[str, Any]) -> Iterator[IO[bytes]]:
 
 
 def _grids(records: Iterator[Any]) -> Iterator[Grid]:
-    """Yield the sheets that the process tells of, the rows of each to be read before the next."""
+    """Yield the sheets in the process's output; read the rows of each before the next."""
     record = next(records, None)
     while record is not None:
         sheet = _Rows(records)
@@ -125,7 +125,7 @@ class _Rows:
 
     def __init__(self, records: Iterator[Any]) -> None:
         self.after: dict[str, Any] | None = None
-        """The record behind the last row, once that was read."""
+        """The record after the last row, once that was read."""
         self._records = records
         self._rows = self._all()
 
@@ -142,10 +142,10 @@ class _Rows:
 
 
 def _records(path: Path, stream: IO[bytes], memory: int, *, only_unsafe: bool = False) -> Iterator[Any]:
-    """Yield what the process writes, up to its end.
+    """Yield the process's output to its end.
 
     Raises:
-        InputError: the process found something wrong, or did not come to its end.
+        InputError: the process reported a problem, or did not finish.
     """
     is_short = False
     for line in stream:

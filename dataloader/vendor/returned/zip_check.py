@@ -1,8 +1,8 @@
-"""Check an .xlsx file before it is opened, and find what the library that reads it does not tell.
+"""Check an .xlsx file before it is opened, and find what the library that reads it does not report.
 
-An .xlsx file is a ZIP of XML parts (ECMA-376 part 2). What its directory says about sizes need not be true, so every
-part that is going to be read is unpacked here once, a piece at a time. Formulas, hidden rows and text that is struck
-through (ECMA-376 part 1, 18.3.1.40, 18.3.1.73 and 18.4.10) are found by an XML parser, however the XML is written.
+An .xlsx file is a ZIP of XML parts (ECMA-376 part 2). The sizes in its directory may be false, so every part that will
+be read is unpacked here once, piece by piece. Formulas, hidden rows and struck-through text (ECMA-376 part 1,
+18.3.1.40, 18.3.1.73 and 18.4.10) are found by an XML parser, whatever the form of the XML.
 """
 
 import posixpath
@@ -19,15 +19,15 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 MAX_PARTS = 5_000
 MAX_SHEETS = 250
 MAX_RATIO = 250
-"""How many times its packed size a file may unpack to, beyond the first :data:`FREE_SIZE`: rows without
-anything in them come to 40, a bomb to 1,000."""
+"""How many times its packed size a file may unpack to, beyond the first :data:`FREE_SIZE`: empty rows have a ratio of
+40, a bomb of 1,000."""
 FREE_SIZE = 20_000_000
 """Bytes."""
 MAX_TREE = 5_000_000
-"""Bytes of the parts that say which sheets and styles there are."""
+"""The most bytes of the parts that describe sheets and styles."""
 _PIECE = 1 << 20
 _OVERLAP = 2_000
-"""Bytes of a piece that are looked at again with the next; the start of an element is far shorter."""
+"""Bytes of a piece to examine again with the next; the start of an element is far shorter."""
 _MARKS = {
     literal: re.compile(pattern)
     for pattern, literals in (
@@ -39,21 +39,21 @@ _MARKS = {
     )
     for literal in literals
 }
-"""What a sheet holds that has formulas, hidden rows or text that is struck through, by a part that is found fast."""
+"""Strings in a sheet with formulas, hidden rows or struck-through text, for a fast search."""
 _REF = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})(?::\$?([A-Z]{1,3})\$?([0-9]{1,7}))?\Z")
 _MAX_SPREAD = 10_000_000
-"""Cells of one formula."""
+"""The most cells of one formula."""
 _MAX_COLUMNS = 16_384
 """Of a sheet."""
 _SHOWN = 200
-"""Characters of a comment."""
+"""The most characters of a comment."""
 _FALSE = frozenset({"0", "false", "off", "none"})
 _AGAIN = "have it saved as .xlsx again, or as CSV"
 _NO_BOOK = "unpack it, and give the workbook or CSV file in it"
 
 
 class PackedError(Exception):
-    """A file is no workbook that can be opened safely: the rule it breaks, and what to do."""
+    """A file is not a workbook that can be opened safely: the broken rule, and what to do."""
 
     def __init__(self, rule: str, todo: str) -> None:
         super().__init__(rule, todo)
@@ -62,7 +62,7 @@ class PackedError(Exception):
 
 
 class UnsafeError(PackedError):
-    """A file is not what a vendor's would be, but made to do harm."""
+    """A file was made to do harm."""
 
     def __init__(self, rule: str) -> None:
         super().__init__(rule, "no file of a card vendor is like this: find out where it comes from")
@@ -70,40 +70,40 @@ class UnsafeError(PackedError):
 
 @dataclass(slots=True)
 class Marks:
-    """What is to be known of the cells of a sheet; rows and columns from 0."""
+    """Information about the cells of a sheet; rows and columns from 0."""
 
     formulas: dict[int, set[int]] = field(default_factory=dict)
-    """The columns that hold formulas, by row."""
+    """The columns with formulas, by row."""
     hidden: set[int] = field(default_factory=set)
-    """Rows that are hidden, or filtered out."""
+    """Rows that are hidden or filtered out."""
     struck: dict[int, set[int]] = field(default_factory=dict)
-    """The columns whose text is struck through, by row."""
+    """The columns with struck-through text, by row."""
     columns: set[int] = field(default_factory=set)
-    """Columns that are hidden."""
+    """Hidden columns."""
     comments: list[tuple[str, str]] = field(default_factory=list)
-    """The cells that have comments, and what these say."""
+    """The cells with comments, and their text."""
 
 
 @dataclass(slots=True)
 class Packed:
-    """What was found in a workbook."""
+    """The result of checking a workbook."""
 
     stream: IO[bytes]
-    """The workbook, with its parts where the library looks for them."""
+    """The workbook, with its parts where the library expects them."""
     sheets: list[tuple[str, Marks]]
-    """The name and marks of each sheet, in their order; hidden sheets are those in :attr:`hidden`."""
+    """The name and marks of each sheet, in order; hidden sheets are those in :attr:`hidden`."""
     hidden: set[str]
 
 
 def inspect(stream: IO[bytes], max_size: int) -> Packed:
-    """Look through an .xlsx file.
+    """Check an .xlsx file.
 
     Args:
         stream: the file.
-        max_size: bytes that it may unpack to.
+        max_size: the most bytes that it may unpack to.
 
     Raises:
-        PackedError: it is none, or not safe to open.
+        PackedError: it is not an .xlsx file, or not safe to open.
     """
     try:
         with ZipFile(stream) as archive:
@@ -114,13 +114,13 @@ def inspect(stream: IO[bytes], max_size: int) -> Packed:
 
 
 class _Package:
-    """A package, whose parts are found by their relations, wherever they are and however their names are written."""
+    """A package, whose parts are found by their relations, whatever their names and places."""
 
     def __init__(self, archive: ZipFile, stream: IO[bytes], max_size: int) -> None:
         self._archive = archive
         self._stream = stream
         self._infos = archive.infolist()
-        # Parts have the same name in any case; some programs write backslashes.
+        # Part names are not case-sensitive; some programs write backslashes.
         self._names = {_name(info): info for info in self._infos}
         if len(self._names) < len(self._infos):
             raise PackedError("is damaged: it has two parts of one name", _AGAIN)
@@ -137,9 +137,9 @@ class _Package:
             raise UnsafeError(f"unpacks to {size:,} bytes, far more than the cards of the batch")
 
     def look_through(self) -> Packed:
-        """Unpack every part to its end, and return what was found.
+        """Unpack every part completely, and return what was found.
 
-        A part ends where the directory says; what goes on beyond has another checksum, which is an error.
+        A part ends where the directory says; if it is longer, the checksum is wrong, which is an error.
         """
         marked = {_name(info) for info in self._infos if _is_xml(info) and self._has_marks(info)}
         book = self._book()
@@ -172,7 +172,7 @@ class _Package:
                 # An element may begin in one piece and end in the next.
                 piece = before + piece
                 wide = first and (piece[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in piece[:4])
-                # In UTF-16, what is looked for has zeros between its characters.
+                # In UTF-16, there are zeros between the characters.
                 found = found or wide or any(text in piece and mark.search(piece) for text, mark in _MARKS.items())
                 shown = piece.replace(b"\0", b"")
                 if b"<!" in shown and (b"<!DOCTYPE" in shown or b"<!ENTITY" in shown):
@@ -181,7 +181,7 @@ class _Package:
         return found
 
     def _book(self) -> str:
-        """Return the part that is the workbook, by the relations of the package."""
+        """Return the workbook part, by the relations of the package."""
         found = self._relations("", "officedocument")
         usual = [name for name in self._names if re.fullmatch(r"xl/workbook\d*\.xml", name)]
         book = next((part for part in found.values() if part in self._names), None) or next(iter(usual), None)
@@ -190,7 +190,7 @@ class _Package:
         return book
 
     def _relations(self, part: str, kind: str = "") -> dict[str, str]:
-        """Return the parts that a part refers to, by the identifiers it has for them."""
+        """Return the parts that a part refers to, by relation ID."""
         folder, base = posixpath.split(part)
         name = posixpath.join(folder, "_rels", f"{base}.rels")
         if name not in self._names:
@@ -218,13 +218,13 @@ class _Package:
         if info.file_size > MAX_TREE:
             raise UnsafeError(f"has a part {info.filename[:40]} of {info.file_size:,} bytes")
         try:
-            # Entities were ruled out before.
+            # Entities were excluded before.
             yield from fromstring(self._archive.read(info)).iter()  # noqa: S314
         except ParseError as error:
             raise PackedError(f"is damaged: {info.filename[:40]}: {error}", _AGAIN) from error
 
     def _struck_styles(self, relations: dict[str, str]) -> frozenset[int]:
-        """Return the numbers of the cell styles whose font is struck through."""
+        """Return the numbers of the cell styles with a struck-through font."""
         part = next((each for each in relations.values() if posixpath.basename(each).startswith("styles")), "")
         if part not in self._names:
             return frozenset()
@@ -238,7 +238,7 @@ class _Package:
         return frozenset(at for at, font in enumerate(styles) if font < len(fonts) and fonts[font])
 
     def _struck_strings(self, relations: dict[str, str]) -> frozenset[int]:
-        """Return the numbers of the shared strings that are struck through, in part at least."""
+        """Return the numbers of shared strings that are struck through at least in part."""
         part = next((each for each in relations.values() if posixpath.basename(each).startswith("sharedstrings")), "")
         if part not in self._names:
             return frozenset()
@@ -247,7 +247,7 @@ class _Package:
         return frozenset(found.struck)
 
     def _as_usual(self, book: str, relations: dict[str, str], sheets: list[str]) -> IO[bytes]:
-        """Return the workbook, packed anew where its parts are not where the library looks for them."""
+        """Return the workbook, repacked if its parts are not where the library expects them."""
         wide = [name for name, info in self._names.items() if _is_xml(info) and self._is_wide(info)]
         if book == "xl/workbook.xml" and not wide:
             self._stream.seek(0)
@@ -317,7 +317,7 @@ def _is_xml(info: ZipInfo) -> bool:
 
 
 def _other_kind(names: set[str]) -> tuple[str, str]:
-    """Return what a ZIP file is that is no .xlsx, and what to do; nothing for one that may be."""
+    """Return what a ZIP file that is not .xlsx is, and what to do; empty for one that may be .xlsx."""
     if any(name.endswith(".iwa") or name in {"index.zip", "index.apxl"} for name in names):
         return "is an Apple Numbers document (.numbers)", "in Numbers: File > Export To > Excel (.xlsx)"
     if any(name.endswith("workbook.bin") for name in names):
@@ -351,7 +351,7 @@ def _is_strike(element: Element) -> bool:
 
 
 class _Parser:
-    """Parses one part of a package, a piece at a time."""
+    """Parses one part of a package, piece by piece."""
 
     def parse_part(self, archive: ZipFile, info: ZipInfo) -> None:
         parser = expat.ParserCreate()
@@ -366,13 +366,13 @@ class _Parser:
             raise PackedError(f"is damaged: {info.filename[:40]}: {error}", _AGAIN) from error
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        """See an element begin."""
+        """Handle the start of an element."""
 
     def end(self, name: str) -> None:
-        """See an element end."""
+        """Handle the end of an element."""
 
     def text(self, data: str) -> None:
-        """See text."""
+        """Handle text."""
 
 
 class _Strings(_Parser):
@@ -458,7 +458,7 @@ class _Sheet(_Parser):
         match = _REF.match(attributes.get("r", ""))
         self._column = _column(match[1]) if match else self._column + 1
         if match and int(match[2]) - 1 != self._row:
-            # The library goes by the cell.
+            # The library uses the cell's value.
             self._row = int(match[2]) - 1
         self._is_shared = bool(self._strings) and attributes.get("t") == "s"
         style = attributes.get("s", "")
@@ -483,7 +483,7 @@ class _Sheet(_Parser):
 
 
 def _is_flat(size: str) -> bool:
-    """Return whether a height or width leaves nothing to see."""
+    """Return whether a height or width makes a row or column invisible."""
     try:
         return float(size) < 1
     except ValueError:
