@@ -22,7 +22,6 @@ from dataloader.common import (
     OnProgress,
     Problem,
     ProtectedError,
-    ProtocolError,
     history,
     tell_how_far,
 )
@@ -280,10 +279,11 @@ class _Restore:
                     shards=layout.shards or settings.get("q"), replicas=layout.replicas or settings.get("n")
                 )
                 self._result.created_databases.append(database.name)
-            # A merge changes nothing of a database in use besides its documents.
-            if not self._merge or database.update_seq() == 0:
-                self._restore_section(database, section, state)
+            is_new = _is_empty(database)
             _put_local(database, RESTORE_MARKER, {"backup": self._of, "merge": self._merge})
+            # A merge changes nothing of a database in use besides its documents.
+            if not self._merge or is_new:
+                self._restore_section(database, section, state)
 
     def _is_begun(self, infos: Mapping[str, object]) -> bool:
         """Return whether an earlier run of the same restore got this far: its first mark exists.
@@ -315,7 +315,7 @@ class _Restore:
         return documents == 0
 
     def _refuse_full(self, database: Database) -> None:
-        if database.update_seq() == 0:
+        if _is_empty(database):
             return
         marker = _local(database, RESTORE_MARKER)
         if not marker:
@@ -337,12 +337,12 @@ class _Restore:
         try:
             if section.security:
                 database.put_security(section.security)
-        except ProtocolError:
+        except NotFoundError:
             lacks.add("_security")
         try:
             if "revs_limit" in section.settings:
                 database.set_revs_limit(section.settings["revs_limit"])
-        except ProtocolError:
+        except NotFoundError:
             lacks.add("revs_limit")
         if section.local is not None:
             environment = most_protected(self._target.environment, state.environment or self._target.environment)
@@ -511,6 +511,13 @@ def _give_way(database: Database, grown: dict[str, set[str]], missing: dict[str,
     if deletions:
         write_over(database, deletions)
     return gave_way
+
+
+def _is_empty(database: Database) -> bool:
+    """Return whether a database holds no document and no deletion."""
+    info = database.info() or {}
+    # Permissions and settings count as updates, too. PouchDB does not count deleted documents.
+    return not info.get("doc_count") and not info.get("doc_del_count", info.get("update_seq"))
 
 
 def _local(database: Database, name: str) -> dict[str, object]:

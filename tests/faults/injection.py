@@ -54,9 +54,13 @@ class Asked:
 
 
 def _documents(body: bytes) -> int:
-    data = json.loads(body) if body else {}
+    data: Any = json.loads(body) if body else {}
+    if not isinstance(data, dict):
+        # _revs_limit is a number.
+        return 0
     # _bulk_docs and _bulk_get have a list of documents, _all_docs and views a list of keys, _revs_diff has IDs.
-    return len(data.get("docs", data.get("keys", data)))
+    members: Any = data.get("docs", data.get("keys", data))
+    return len(members)
 
 
 def all_asked(requests: list[Request], prefix: str) -> list[Asked]:

@@ -209,7 +209,8 @@ def _wrongs_of_rejections(case: Case, found: Outcome, without: Reference) -> Ite
 
 def _wrongs_of_error(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
     ran = found.first
-    said = re.fullmatch(r"error: ([^\n]+)\n", ran.stderr)
+    # A retry that people wait for is shown.
+    said = re.fullmatch(r"(?:\S+: [^\n]+, retrying [^\n]+\n)*error: ([^\n]+)\n", ran.stderr)
     data = json.loads(ran.stdout)
     if said is None or (data.get("error"), data.get("exit_code"), data.get("ok")) != (said[1], ran.code, False):
         yield f"not one line, on both streams: {ran}"
