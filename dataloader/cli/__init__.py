@@ -1,6 +1,6 @@
-"""The command line: parses, calls, prints; one file a command family.
+"""The command line: parses, calls, prints; one file for each command.
 
-The commands are loaded when they are called, so that each starts as quickly as its own libraries let it.
+Commands are imported when they are called, so that each starts as fast as its own libraries allow.
 """
 
 import os
@@ -51,15 +51,15 @@ COMMANDS = (
     "demo",
     "help",
 )
-"""The commands, in the order of the help; each is a file of this folder."""
+"""The commands in the order of the help; each is a file in this folder."""
 
 
 _WRITING = frozenset(("load", "revoke", "credentials", "tokens", "backup", "restore", "seed", "drop"))
-"""The commands that may leave something behind when they are interrupted."""
+"""The commands that may leave something behind if interrupted."""
 
 
 class _Commands(click.Group):
-    """A group whose commands are imported when they are needed."""
+    """A group whose commands are imported on demand."""
 
     context_class = Context
 
@@ -75,13 +75,13 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is meant; an unknown one comes with a suggestion."""
+        """Find the command; suggest similar names for an unknown one."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise click.UsageError(no_such_command(args[0], self.list_commands(ctx)), ctx)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; Ctrl-C is told by ``run`` in one line, without the empty one that click puts before it."""
+        """Run a command; Ctrl-C is reported by ``run`` in one line, without the empty line that click prints first."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
@@ -103,23 +103,23 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its code; the one place where errors are caught."""
+    """Run a command and exit with its code; the only place where errors are caught."""
     if sys.platform == "win32":
         sys.exit(f"error: dataloader does not run on Windows itself (use WSL: {page('reference.md#windows')})")
     _prepare_process()
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     _flush()
     if code == ExitCode.INTERRUPTED:
-        # Requests may still be under way, each in a thread that an ordinary exit waits for.
+        # Requests may still be running in threads, for which a normal exit would wait.
         os._exit(code)
     sys.exit(code)
 
 
 def _prepare_process() -> None:
-    """Have SIGTERM and SIGHUP end a command as Ctrl-C does, and streams escape what they can't encode."""
+    """Make SIGTERM and SIGHUP stop a command like Ctrl-C, and make streams escape what they can't encode."""
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        # One that is ignored, as by nohup, stays so.
+        # A signal that is ignored, as by nohup, stays ignored.
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
@@ -128,13 +128,13 @@ def _prepare_process() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form of a handler
-    # A second one must not disturb what the first one has begun to clean up.
+    # A second signal must not disturb the cleanup after the first.
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _flush() -> None:
-    """Write out what is left; where that is impossible, drop it, or Python would complain as it exits."""
+    """Flush the output; if that fails, discard it, since Python would complain at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -159,12 +159,12 @@ def _run(output: Output, arguments: list[str]) -> int:
     try:
         return int(cli.main(arguments or ["--help"], prog_name="dataloader", standalone_mode=False, obj=output) or 0)
     except SystemExit:
-        # click ends so when whoever read its help has had enough.
+        # click exits like this when the reader of its help has closed the pipe.
         return ExitCode.OK
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a fault of ours is told in one line, too
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a bug is reported in one line, too
         name = next((word for word in arguments if word in COMMANDS), "")
         if isinstance(error, click.ClickException):
-            # Before the options are parsed, nobody has said that the output is JSON.
+            # Before the options are parsed, --json is unknown.
             output.json = output.json or "--json" in arguments
         elif not isinstance(error, KeyboardInterrupt | click.Abort):
             output.traceback()
@@ -174,10 +174,10 @@ def _run(output: Output, arguments: list[str]) -> int:
 
 
 def _told(error: BaseException, name: str) -> tuple[str, ExitCode]:
-    """Return what to say of what ended a command, and its exit code.
+    """Return the message for what stopped a command, and its exit code.
 
     Args:
-        error: what ended it.
+        error: what stopped it.
         name: the command.
     """
     if isinstance(error, click.ClickException):

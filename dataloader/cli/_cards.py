@@ -1,4 +1,4 @@
-"""What was found about cards, by their numbers: equal lines are one."""
+"""Findings about cards by number; equal ones are joined to one line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,15 +7,15 @@ from dataloader.batch import CardFile
 from dataloader.common import card_numbers, without_uuids
 
 KEPT = 100_000
-"""Cards that are kept for their lines; the others are counted."""
+"""The most cards to keep for their lines; the others are counted."""
 
 
 @dataclass
 class CardLines:
-    """Collects cards of batches and what was found about each."""
+    """Collects the findings about cards of batches."""
 
     full: bool = False
-    """Whether each card has a line of its own, with its UUID."""
+    """Whether each card has its own line, with its UUID."""
     _said: dict[str, tuple[CardFile, dict[str, str]]] = field(default_factory=dict, init=False)
     _count: int = field(default=0, init=False)
 
@@ -32,7 +32,7 @@ class CardLines:
             self._said.setdefault(manifest.header.digest, (manifest, {}))[1][uuid] = said
 
     def lines(self) -> Iterator[str]:
-        """Yield one line for cards with the same finding, in the order of the first of each.
+        """Yield one line for all cards with the same finding, in the order of first occurrence.
 
         Reads the manifests of these cards.
         """

@@ -1,4 +1,4 @@
-"""How ``plan --diff`` shows what an update would change, and what owners have changed."""
+"""Show what an update would change and what owners have edited, for ``plan --diff``."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from dataloader.common import many
 from dataloader.operations import ABSENT, Changes, Edits, Term
 
 SHOWN = 20
-"""Rows that are shown of each snapset, of owners' terms, and of the values of a term; --json has all."""
+"""Rows to show for each snapset, for edited terms, and for the values of a term; --json has all."""
 
 
 def changes_json(changes: Changes, edits: Edits, *, values: bool) -> dict[str, Any]:
-    """Return what an update would change and owners have changed, as data; a term that isn't set has no value."""
+    """Return changes and edits as JSON data; a term that isn't set has no value."""
     return {
         "update": {
             "documents": changes.documents,
@@ -50,7 +50,7 @@ def changes_json(changes: Changes, edits: Edits, *, values: bool) -> dict[str, A
 
 
 def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
-    """Yield what an update would change and owners have changed, as lines."""
+    """Yield changes and edits as lines."""
     for name, change in sorted(changes.by_snapset.items()):
         what = many(change.cards, "card") if change.cards else "the snapset itself"
         yield f"an update would change {name}: {what}"
@@ -81,7 +81,7 @@ def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
 
 
 def _most(counter: Counter[Any]) -> list[tuple[Any, int]]:
-    """Return what was counted, the most frequent first."""
+    """Return counts, the highest first."""
     return sorted(counter.items(), key=lambda each: (-each[1], each[0]))
 
 

@@ -1,4 +1,4 @@
-"""What a command is: its options in groups, its help without broken words, and mistakes with a suggestion."""
+"""Commands: options in groups, help without broken words, and suggestions for mistakes."""
 
 import re
 from collections.abc import Callable
@@ -15,17 +15,17 @@ GROUPS = {
     "Connection": ("ca_file", "client_cert", "client_key", "insecure", "wait"),
     "Output": ("report", "full", "history", "details", "json", "quiet", "no_color", "log_format", "debug"),
 }
-"""The groups of options that help shows after a command's own, by the names of their parameters."""
+"""The groups of options in the help after a command's own, by parameter names."""
 
 _SHARED = ("snapsets_dir", "strict")
-"""Options of a command's own group that others have, too: they come last there."""
+"""Options of a command's own group that other commands have, too: they come last."""
 _RANGE = re.compile(r"\[(?:(?P<least>[\d.]+)<=x<=(?P<most>[\d.]+)|x>=\d+)\]")
-"""How click writes a range."""
+"""How click formats a range."""
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 
 
 class _Formatter(click.HelpFormatter):
-    """Writes help whose lines never end within a word, such as an option or a file's name."""
+    """Formats help so that lines never end within a word, such as an option or file name."""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         super().write_usage(_kept(prog), _kept(args), prefix)
@@ -41,12 +41,12 @@ class _Formatter(click.HelpFormatter):
 
 
 def _kept(text: str) -> str:
-    # textwrap breaks lines behind hyphens.
+    # textwrap breaks lines after hyphens.
     return text.replace("-", _HYPHEN)
 
 
 class Context(click.Context):
-    """The context of a command of ours."""
+    """The context of our commands."""
 
     formatter_class = _Formatter
 
@@ -57,7 +57,7 @@ class Command(click.Command):
     context_class = Context
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; one that went well ends with what to type next."""
+        """Run the command; if it succeeds, print what to type next."""
         code = super().invoke(ctx)
         output = ctx.find_object(Output)
         if output is not None and not code and not output.has_next:
@@ -86,18 +86,18 @@ command: Callable[..., Callable[[Callable[..., Any]], Command]] = partial(click.
 
 
 def help_record(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:
-    """Return an option and its help, the range of its numbers in words; None for what help does not list."""
+    """Return an option and its help, with the range of numbers in words; None for hidden options."""
     record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
     return None if record is None else (record[0], _RANGE.sub(_in_words, record[1]).rstrip())
 
 
 def _in_words(match: re.Match[str]) -> str:
-    # That a number is not negative goes without saying.
+    # Numbers are not negative anyway.
     return f"({float(match['least']):,g} to {float(match['most']):,g})" if match["most"] else ""
 
 
 def group_of(command: click.Command, parameter: click.Parameter) -> str:
-    """Return the group of options that a parameter belongs to."""
+    """Return the group of a parameter."""
     has_target = any(each.name == "url" for each in command.params)
     for group, names in GROUPS.items():
         if parameter.name in names and (has_target or group == "Output"):
@@ -108,18 +108,18 @@ def group_of(command: click.Command, parameter: click.Parameter) -> str:
 
 
 def usage_error(error: click.ClickException, name: str = "") -> str:
-    """Return what is wrong with a command line, what may have been meant, and where to look, in one line.
+    """Return what is wrong with a command line, a suggestion, and where to find help, in one line.
 
     Args:
-        error: what click says.
-        name: the command, where click does not say which one it was.
+        error: click's error.
+        name: the command, if click does not say which one.
     """
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = f"dataloader {name}".strip() if context is None else context.command_path
     message = " ".join(error.format_message().split()).rstrip(".")
     if isinstance(error, click.NoSuchOption):
         known = [] if context is None else [name for each in context.command.get_params(context) for name in each.opts]
-        # Without the hyphens, which make any two options alike.
+        # Without the hyphens, which make any two options similar.
         bare = {name.lstrip("-"): name for name in known if name.startswith("--")}
         question = did_you_mean(error.option_name.lstrip("-"), bare, bare.__getitem__)
         message = f"no such option {error.option_name}" + (f"; {question}" if question else "")
@@ -137,5 +137,5 @@ def _suggesting(message: str, name: str, known: list[str]) -> str:
 
 
 def no_such_command(name: str, known: list[str]) -> str:
-    """Return that there is no command of a name, and which one may have been meant."""
+    """Return the message for an unknown command, with a suggestion."""
     return _suggesting(f"no such command {name!r}", name, known)

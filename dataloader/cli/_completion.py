@@ -1,4 +1,4 @@
-"""What the shell completes: the names of commands, targets, snapsets and files."""
+"""Shell completion: names of commands, targets, snapsets and files."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from click.shell_completion import CompletionItem
 
 
 def complete_command(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 - click's signature
-    """Complete the name of a command, with what it does."""
+    """Complete the name of a command, with its description."""
     group = ctx.find_root().command
     if not isinstance(group, click.Group):
         return []
@@ -21,7 +21,7 @@ def complete_command(ctx: click.Context, param: click.Parameter, incomplete: str
 
 
 def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 - click's signature
-    """Complete the name of a target of the target file."""
+    """Complete the name of a target in the target file."""
     import tomllib  # noqa: PLC0415 - needed for completion only
 
     from dataloader.common import CONFIG_FILE, ENV_CONFIG  # noqa: PLC0415 - needed for completion only
@@ -35,12 +35,12 @@ def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str)
             if name.startswith(incomplete)
         ]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        # There is nobody to tell of a mistake in the file.
+        # Errors in the file can't be shown here.
         return []
 
 
 def complete_snapset(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 - click's signature
-    """Complete the name of a snapset of the folder in use."""
+    """Complete the name of a snapset in the current folder of snapsets."""
     from dataloader.common import DataloaderError  # noqa: PLC0415 - needed for completion only
     from dataloader.records import read_snapsets  # noqa: PLC0415 - needed for completion only
 

@@ -1,4 +1,4 @@
-"""Asking before something of weight is done."""
+"""Ask for confirmation."""
 
 import sys
 
@@ -11,7 +11,7 @@ def confirmed(question: str) -> bool:
     """Ask on the terminal.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no terminal.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(question, rule="refusing to continue without confirmation", todo="add --yes")

@@ -1,4 +1,4 @@
-"""How batches came into use: the JSON of earlier runs, for the charts of a report."""
+"""The history of batches: the JSON of earlier runs, for the charts of a report."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -16,19 +16,19 @@ Counts = Mapping[str, int]
 def read_history(
     options: HistoryOptions, report: ReportOptions, counts_of: Callable[[dict[str, Any]], Mapping[str, Counts]]
 ) -> dict[str, tuple[Moment, ...]]:
-    """Return what earlier runs of a command found, before the present run begins.
+    """Return the results of earlier runs of a command, read before the current run starts.
 
-    Runs that failed before they found anything are skipped, so that the output of a cron job can be used as it is.
+    Failed runs without a result are skipped, so that the output of a cron job can be used directly.
 
     Args:
-        options: the files that hold what ``--json`` printed, a line for each run.
-        report: where the report goes that needs the history.
-        counts_of: takes the counts from such an object, by the batch that they are about; raises LookupError,
-            TypeError or AttributeError for the output of another command.
+        options: the files with the output of ``--json``, one line for each run.
+        report: the path of the report, which needs the history.
+        counts_of: extracts the counts from such an object, by batch; raises LookupError, TypeError or AttributeError
+            for the output of another command.
 
     Raises:
         FileError: a file can't be read.
-        InputError: a file holds something else.
+        InputError: a file has other content.
         UsageError: there is no report.
     """
     if options.history and report.report is None:

@@ -1,4 +1,4 @@
-"""What people type next after a command that went well: one line, on a terminal."""
+"""What to type next after a successful command: one line, on a terminal."""
 
 from shlex import quote
 
@@ -33,12 +33,12 @@ FOLLOWING = {
     "seed": "dataloader check{target}",
     "help": "dataloader demo",
 }
-"""The next step after each command that does not say it itself."""
+"""The next step after each command that does not print its own."""
 _SHARED = (*GROUPS["Target"], *GROUPS["Connection"], "snapsets_dir")
 
 
 def next_after(context: click.Context) -> str | None:
-    """Return what is typed next after a command, with the options that say which target is meant."""
+    """Return what to type next after a command, with the options for this target."""
     following = FOLLOWING.get(context.info_name or "")
     if following is None:
         return None
@@ -51,14 +51,14 @@ def next_after(context: click.Context) -> str | None:
 
 
 def manifest_words(context: click.Context) -> str:
-    """Return the manifests that a command was given, as they are typed."""
+    """Return the manifests of a command, as they were typed."""
     values = context.params.get("manifests") or context.params.get("manifest_path") or context.params.get("manifest")
     paths = values if isinstance(values, tuple) else () if values is None else (values,)
     return " ".join(quote(str(each)) for each in paths) or "MANIFEST"
 
 
 def target_words(context: click.Context) -> str:
-    """Return the options that a command was given to say which target is meant, each after a blank."""
+    """Return the options for a command's target, each preceded by a space."""
     words = []
     for parameter in context.command.params:
         name = parameter.name or ""

@@ -1,7 +1,7 @@
 """Options that several commands share, each group as one typed value.
 
-A group is a dataclass whose fields are the names of its options; its decorator adds the options to a command and hands
-the command one instance, as the keyword argument named like the decorator.
+A group is a dataclass with a field for each option; its decorator adds the options to a command and passes one instance
+as the keyword argument with the decorator's name.
 """
 
 import shlex
@@ -29,7 +29,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 _TABLES = frozenset({".xlsx", ".xlsm", ".xls", ".ods", ".csv"})
-"""Suffixes of what vendors send back."""
+"""The suffixes of returned files."""
 
 _TARGET_OPTIONS = (
     click.option("--target", metavar="NAME", shell_complete=complete_target, help="A target from the target file."),
@@ -92,11 +92,11 @@ class TargetOptions:
 
     @property
     def is_named(self) -> bool:
-        """Whether a target is named, by an option or by the environment."""
+        """Whether a target is given, by an option or the environment."""
         return bool(self.target or self.url or environ.get(ENV_URL))
 
     def resolve(self) -> Target:
-        """Find the target; raises what :func:`dataloader.target.resolve` does."""
+        """Find the target; raises the errors of :func:`dataloader.target.resolve`."""
         tls = Tls(**{each.name: getattr(self, each.name) for each in fields(Tls)})
         return resolve(
             target=self.target,
@@ -111,7 +111,7 @@ class TargetOptions:
 
 @dataclass(frozen=True, slots=True)
 class SnapsetOptions:
-    """Which snapsets a command reads, and how strictly."""
+    """The snapsets that a command reads, and how strictly."""
 
     snapsets_dir: Path | None
     strict: bool
@@ -130,13 +130,13 @@ class WriteOptions:
 
     @property
     def layout(self) -> DatabaseLayout:
-        """How databases are laid out that have to be created."""
+        """The layout of databases that have to be created."""
         return DatabaseLayout(self.shards, self.replicas)
 
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """Whether a command writes a report, and whether it shows whole UUIDs."""
+    """Whether a command writes a report, and whether with whole UUIDs."""
 
     report: Path | None
     full: bool
@@ -144,7 +144,7 @@ class ReportOptions:
 
 @dataclass(frozen=True, slots=True)
 class HistoryOptions:
-    """Which earlier runs a report takes into account."""
+    """The earlier runs that a report includes."""
 
     history: tuple[Path, ...]
 
@@ -152,7 +152,7 @@ class HistoryOptions:
 def _group(
     group: type[Any], keyword: str, options: Sequence[Callable[[Callable[..., Any]], Callable[..., Any]]]
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that adds options to a command and hands them to it as one instance of a dataclass."""
+    """Return a decorator that adds options to a command and passes them as one instance of a dataclass."""
     names = [each.name for each in fields(group)]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -169,7 +169,7 @@ def _group(
 
 
 target_options = _group(TargetOptions, "target_options", _TARGET_OPTIONS)
-"""Add the options that say which CouchDB is meant."""
+"""Add the options for the target."""
 snapset_options = _group(
     SnapsetOptions,
     "snapset_options",
@@ -184,7 +184,7 @@ snapset_options = _group(
         click.option("--strict", is_flag=True, help="Treat unknown terms and broken snapset files as errors."),
     ),
 )
-"""Add the options that say where the snapsets are."""
+"""Add the options for the folder of snapsets."""
 write_options = _group(
     WriteOptions,
     "write_options",
@@ -212,7 +212,7 @@ write_options = _group(
         ),
     ),
 )
-"""Add the options that say how a target is written to."""
+"""Add the options for writing to a target."""
 report_options = _group(
     ReportOptions,
     "report_options",
@@ -243,7 +243,7 @@ history_options = _group(
 
 
 def details_option(what: str) -> Callable[[Function], Function]:
-    """Add the option for a file with a line for everything that was found.
+    """Add the option for a file with a line for each finding.
 
     Args:
         what: what each line is about: ``document that …``.
@@ -260,7 +260,7 @@ def manifest_argument(*, required: bool) -> Callable[[Function], Function]:
 
 
 def get_target(output: Output, options: TargetOptions) -> Target:
-    """Resolve the target, and show its warnings."""
+    """Resolve the target, and print its warnings."""
     target = options.resolve()
     output.secrets = target.address.secrets
     output.wait = options.wait
@@ -270,9 +270,9 @@ def get_target(output: Output, options: TargetOptions) -> Target:
 
 
 def get_snapsets(output: Output, options: SnapsetOptions, target: Target | None = None) -> Snapsets:
-    """Read the snapsets for a target, or of all models, and show what was noticed in them.
+    """Read the snapsets for a target, or of all models, and print warnings.
 
-    The folder is that of --snapsets, else the one that the target file names, else the built-in one.
+    The folder is that of --snapsets, otherwise the one in the target file, otherwise the built-in one.
     """
     folder = options.snapsets_dir or (None if target is None else target.snapsets)
     snapsets = read_snapsets(folder, None if target is None else target.model.name, strict=options.strict)
@@ -281,11 +281,11 @@ def get_snapsets(output: Output, options: SnapsetOptions, target: Target | None 
 
 
 def get_manifests(paths: Sequence[Path]) -> list[CardFile]:
-    """Check manifests and reconciled files, each as a whole.
+    """Check manifests and reconciled files completely.
 
     Raises:
-        FileError: one can't be read, or is a folder.
-        InputError: one is not a manifest or reconciled file, or is broken.
+        FileError: a file can't be read, or is a folder.
+        InputError: a file is not a manifest or reconciled file, or is invalid.
     """
     for path in paths:
         _check_kind(path)
@@ -293,7 +293,7 @@ def get_manifests(paths: Sequence[Path]) -> list[CardFile]:
 
 
 def _check_kind(path: Path) -> None:
-    """Say of a folder, or of another file of a batch, what it is and what can be done with it."""
+    """Raise an error that says what a folder or another file of a batch is, and what to do with it."""
     if path.is_dir():
         todo = f"name a file in it; `dataloader batches {shlex.quote(str(path))}` lists its batches"
         raise FileError(str(path), rule="this is a folder", todo=todo)
@@ -304,12 +304,12 @@ def _check_kind(path: Path) -> None:
 
 
 def check_order(manifest: Path, returned: Sequence[Path]) -> None:
-    """See that reconcile was given a manifest and returned files, and say of others what they are.
+    """Check that reconcile was given a manifest and returned files; recognize other files.
 
     Raises:
-        FileError: one is a folder.
-        InputError: a returned file or a reconciled file is given as the manifest, or one of the batch's own files as
-            a returned one.
+        FileError: one of them is a folder.
+        InputError: a returned file or a reconciled file is given as the manifest, or one of the batch's own files as a
+            returned one.
     """
     swapped = [path for path in returned if _is_of_batch(path) and not _is_reconciled(path)]
     if _is_table(manifest):
@@ -345,13 +345,13 @@ def _is_reconciled(path: Path) -> bool:
 
 
 def tell_of_reconciled(output: Output, manifests: Sequence[CardFile]) -> list[Reconciled]:
-    """Find the newest reconciled file beside each manifest, and warn of what it says.
+    """Find the newest reconciled file next to each manifest, and print warnings about it.
 
-    Warns where cards are in doubt, where a reconciled file is given that is not the newest or has no encoded cards,
-    and where the one beside a manifest can't be used.
+    Warns about doubtful cards, about a given reconciled file that is not the newest or has no encoded cards, and if the
+    one next to a manifest can't be used.
 
     Returns:
-        What was found beside manifests; a reconciled file that is given itself is not among it.
+        The reconciled files found next to manifests, without those that were given.
     """
     rounds = []
     for each in manifests:
@@ -373,7 +373,7 @@ def tell_of_reconciled(output: Output, manifests: Sequence[CardFile]) -> list[Re
 
 
 def find_beside(output: Output, manifest: CardFile) -> Reconciled | None:
-    """Return the newest reconciled file beside a manifest; warn if it can't be used."""
+    """Return the newest reconciled file next to a manifest; warn if it can't be used."""
     try:
         return find_reconciled(manifest)
     except DataloaderError as error:
@@ -383,21 +383,21 @@ def find_beside(output: Output, manifest: CardFile) -> Reconciled | None:
 
 def _tell_of_newer(output: Output, given: Reconciled) -> None:
     with suppress(DataloaderError):
-        # Others than the one that was given may be broken.
+        # Other reconciled files than the given one may be invalid.
         newest = find_reconciled(given)
         if newest is not None and newest.round > given.round:
             output.warn(f"{given.path}: is of round {given.round}; {newest.path} is newer (round {newest.round})")
 
 
 def refuse_doubtful(target: Target, manifests: Sequence[CardFile]) -> None:
-    """Refuse batches for staging and production whose cards are in doubt or have not come back.
+    """Reject batches with doubtful or missing cards for staging and production.
 
-    A reconciled file holds encoded cards only, and passes. Spares that the vendor did not need are not in doubt.
+    A reconciled file contains encoded cards only, and is accepted. Unused spares are not in doubt.
 
     Raises:
-        ProtectedError: there is one.
+        ProtectedError: a batch has such cards.
         FileError: the batch's reconciled file can't be read.
-        InputError: the batch's reconciled file is wrong.
+        InputError: the batch's reconciled file is invalid.
     """
     if not target.environment.protected:
         return
@@ -421,13 +421,13 @@ def refuse_doubtful(target: Target, manifests: Sequence[CardFile]) -> None:
 
 
 def left_out_json(manifests: Sequence[CardFile]) -> dict[str, int]:
-    """Return how many cards reconciled files leave out, by verdict."""
+    """Return how many cards reconciled files omit, by verdict."""
     found = [each.counts.left_out for each in manifests if isinstance(each, Reconciled)]
     return {verdict.value: sum(counts[verdict] for counts in found) for verdict in Verdict if verdict != "encoded"}
 
 
 def left_out_text(manifests: Sequence[CardFile]) -> Iterator[str]:
-    """Yield a line for each reconciled file that leaves cards out."""
+    """Yield a line for each reconciled file that omits cards."""
     for each in manifests:
         if isinstance(each, Reconciled) and each.count < each.header.cards:
             parts = [f"{count:,} {verdict.value}" for verdict, count in each.counts.left_out.items() if count]
@@ -438,7 +438,7 @@ def left_out_text(manifests: Sequence[CardFile]) -> Iterator[str]:
 
 
 def raised_text(target: Target, raised: Mapping[str, Environment]) -> Iterator[str]:
-    """Yield the warnings for databases that become more protected than they were."""
+    """Yield warnings about databases that become more protected."""
     for name, environment in raised.items():
         yield (
             f"{name} was loaded as {environment}, and may hold sample data and log-ins from then, which must not be "
@@ -447,10 +447,10 @@ def raised_text(target: Target, raised: Mapping[str, Environment]) -> Iterator[s
 
 
 def get_server(target: Target) -> Server:
-    """Return the target's server, once it is up if the command was told to wait; retries are shown.
+    """Return the target's server, after waiting until it is up if requested; retries are shown.
 
     Raises:
-        UnreachableError: it is not up after the time to wait.
+        UnreachableError: it is not up after that time.
     """
     output = click.get_current_context().ensure_object(Output)
     server = Server(target.address, watcher=Requests(output))

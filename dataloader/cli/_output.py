@@ -1,4 +1,4 @@
-"""What every command shares in printing: results to stdout, everything else to stderr."""
+"""Printing, for all commands: results to stdout, everything else to stderr."""
 
 import re
 import sys
@@ -17,21 +17,21 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Data = TypeVar("Data")
 
 FORMAT = 1
-"""The version of the JSON that commands print: a member's meaning does not change within it."""
+"""The version of the JSON output: within a version, the meaning of members does not change."""
 
 _STYLES: dict[str, dict[str, Any]] = {
     "error": {"fg": "red", "bold": True},
     "warning": {"fg": "yellow", "bold": True},
     "next": {"fg": "green", "bold": True},
 }
-"""How labels look in colour."""
+"""The colours of labels."""
 
-# A path that was made of a URL has one slash left.
+# A path made from a URL has only one slash.
 _CREDENTIALS = re.compile(r"(?<=:/)(?P<slash>/?)\S*(?=@)")
 
 
 class Output:
-    """How a command prints: as text, or as one JSON object."""
+    """Prints the output of a command, as text or as one JSON object."""
 
     def __init__(self) -> None:
         self.json = False
@@ -40,29 +40,29 @@ class Output:
         self.log_json = False
         self.no_color = False
         self.has_next = False
-        """Whether it has been said what to type next."""
+        """Whether the next step has been printed."""
         self.secrets: Secrets | None = None
-        """What is to be in nothing that is printed, once it is known."""
+        """Secrets to mask in all output, once known."""
         self.wait: float | None = None
-        """Seconds to wait for a server that is not up yet."""
+        """Seconds to wait for a server to come up."""
         self.full = False
-        """Whether UUIDs are shown whole."""
+        """Whether to show whole UUIDs."""
         self.warned: list[str] = []
         """The warnings so far."""
         self.noticed: list[str] = []
-        """Those of them that a report does not show elsewhere."""
+        """Warnings that a report does not show elsewhere."""
         self._errors: list[str] = []
         self._result: dict[str, Any] | None = None
 
     def result(self, data: dict[str, Any], text: Iterable[str]) -> None:
-        """Take a command's result: print the lines of text, or keep the data for :meth:`finish`."""
+        """Print a command's result as text, or keep the data for :meth:`finish`."""
         self._result = data
         if not self.json and not self.quiet:
             for line in text:
                 _print(self.shown(self.cleaned(line)))
 
     def finish(self, code: int) -> None:
-        """Print the one JSON object of a run, with --json; nothing after the first call.
+        """Print the JSON object of a run, with --json; does nothing when called again.
 
         Raises:
             FileError: it can't be written.
@@ -76,11 +76,11 @@ class Output:
         _print(_as_json({**envelope, **self.cleaned(self._result or {})}), is_json=True)
 
     def shown(self, text: str) -> str:
-        """Return a text as people see it: without whole UUIDs, unless they are asked for."""
+        """Return a text for display, with shortened UUIDs unless whole ones are requested."""
         return text if self.full else shorten_uuids(text)
 
     def log(self, level: str, message: str, **fields: object) -> None:
-        """Print a line on stderr: the message, or all of it as JSON for machines."""
+        """Print a line on stderr: the message, or a JSON object for machines."""
         message = self.shown(self.masked(message))
         if self.log_json:
             from datetime import UTC, datetime  # noqa: PLC0415 - keeps --version quick
@@ -93,7 +93,7 @@ class Output:
 
     @property
     def in_colour(self) -> bool:
-        """Whether stderr is shown in colour: on a terminal, unless ``--no-color``, ``NO_COLOR`` or ``TERM=dumb``.
+        """Whether stderr is in colour: on a terminal, unless ``--no-color``, ``NO_COLOR`` or ``TERM=dumb``.
 
         See https://no-color.org.
         """
@@ -102,29 +102,29 @@ class Output:
         return sys.stderr is not None and sys.stderr.isatty()
 
     def cleaned(self, data: Data) -> Data:
-        """Return a text, or JSON data with texts in it, without the password, which others may have put there."""
+        """Mask the password in a text or JSON data, since others may have put it there."""
         if self.secrets is None:
             return data
         cleaned: Data = self.secrets.hide_in_data(data)
         return cleaned
 
     def masked(self, text: str) -> str:
-        """Return a text without secrets, also those of a URL that was given in a wrong place, and is repeated."""
+        """Mask secrets in a text, including those of a misplaced URL that is repeated."""
         return self.cleaned(_CREDENTIALS.sub(r"\g<slash>***", text))
 
     def say(self, line: str) -> None:
-        """Tell people something that is no result."""
+        """Print a message that is not a result."""
         if not self.quiet and not self.json:
             self.log("info", line)
 
     def next(self, *commands: str) -> None:
-        """Say what to type next, in one line, if a person is at the terminal."""
+        """Print what to type next in one line, on a terminal."""
         self.has_next = True
         if not self.quiet and not self.json and not self.log_json and sys.stderr is not None and sys.stderr.isatty():
             self.log("next", "; or ".join(commands))
 
     def warn(self, line: str, *, in_report: bool = False) -> None:
-        """Warn, in every mode.
+        """Print a warning, in every mode.
 
         Args:
             line: the warning.
@@ -136,7 +136,7 @@ class Output:
         self.log("warning", line)
 
     def warnings(self, lines: Iterable[object], *, in_report: bool = False) -> None:
-        """Warn of many things, the first few in full."""
+        """Print several warnings, the first few in full."""
         found = [str(line) for line in lines]
         for line in found[:SHOWN_PROBLEMS]:
             self.warn(line, in_report=in_report)
@@ -144,7 +144,7 @@ class Output:
             self.warn(f"and {len(found) - SHOWN_PROBLEMS} more", in_report=in_report)
 
     def traceback(self) -> None:
-        """Print where the present error came from, with --debug."""
+        """Print the traceback of the current error, with --debug."""
         if self.debug:
             import traceback  # noqa: PLC0415 - keeps --version quick
 
@@ -165,14 +165,14 @@ def _as_json(data: dict[str, Any]) -> str:
 
 
 def _print(line: str, *, err: bool = False, is_json: bool = False, label: str = "", in_colour: bool = False) -> None:
-    """Print a line; the one place where text from outside reaches a terminal, with its control characters escaped.
+    """Print a line; the only place where text reaches a terminal, with control characters escaped.
 
     Args:
         line: the line.
-        err: whether it goes to stderr.
-        is_json: whether it is JSON.
-        label: what comes before it: ``error``.
-        in_colour: whether the label is shown in its colour.
+        err: whether to print to stderr.
+        is_json: whether the line is JSON.
+        label: the label before it: ``error``.
+        in_colour: whether the label is in colour.
     """
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -189,7 +189,7 @@ def _print(line: str, *, err: bool = False, is_json: bool = False, label: str = 
             is_first = label and in_colour and each is lines[0]
             click.echo(click.style(label, **_STYLES[label[:-1]]) + each[len(label) :] if is_first else each, err=err)
     except OSError as error:
-        # Where the reader of our output has gone, the command goes on to its own end and exit code.
+        # If the reader has closed the pipe, the command still does its work and has its exit code.
         if not err and not isinstance(error, BrokenPipeError):
             raise FileError.of(error, "standard output", "send it to a place with room") from error
 
@@ -208,7 +208,7 @@ def _log_format(ctx: click.Context, parameter: click.Parameter, value: str | Non
 
 
 def global_options(function: Function) -> Function:
-    """Add the options that stand before or behind any command."""
+    """Add the options that are allowed before and after any command."""
     function = click.option(
         "--log-format",
         type=click.Choice(["text", "json"]),
@@ -235,12 +235,12 @@ def global_options(function: Function) -> Function:
 
 
 def tell_of_copies(output: Output, nodes_away: Sequence[str], *, short: bool) -> ExitCode:
-    """Tell that a cluster may lack copies of what was written, if it may, and return the exit code.
+    """Print a warning if the cluster may lack copies of what was written, and return the exit code.
 
     Args:
         output: how the command prints.
         nodes_away: nodes that were away before or after.
-        short: whether the cluster said of a write that it made fewer copies than wanted.
+        short: whether the cluster reported a write with fewer copies than requested.
     """
     if nodes_away:
         output.error(

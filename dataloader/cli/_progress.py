@@ -1,4 +1,4 @@
-"""How far a run has come: one bar on a terminal, a line now and then elsewhere."""
+"""Show progress: one bar on a terminal, a line now and then elsewhere."""
 
 import shutil
 import sys
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 BAR_DELAY = 1.0
-"""Seconds that a run has to take before it gets a bar."""
+"""Seconds that a run must take before it gets a bar."""
 _BAR = 12
-"""Columns of a bar, if there is room for so many."""
+"""The width of a bar in columns, if there is enough space."""
 _LEAST = 4
-"""Columns of a bar; where there is less room there is none."""
+"""The minimum width of a bar; with less space, there is none."""
 
 
 class Progress:
-    """Progress of a run's steps, one after another, on stderr.
+    """Shows the progress of a run's steps, one after another, on stderr.
 
     Args:
         output: how the command prints.
-        unit: what is counted, as people call it: documents, cards.
-        whole: how many all steps have together; None if that is not known, and then each step is a whole of its own.
+        unit: what is counted: documents, cards.
+        whole: the total of all steps; None if unknown, and then each step has its own total.
     """
 
     def __init__(self, output: Output, unit: str = "documents", whole: int | None = None) -> None:
@@ -37,17 +37,17 @@ class Progress:
         self._interval = progress_interval()
         self._step = ""
         self._steps: dict[str, int] = {}
-        """How far each step has come, by its name."""
+        """The progress of each step, by name."""
         self._start = self._last = time.monotonic()
         self._bar: tqdm[Any] | None = None
 
     def __call__(self, step: str, done: int, total: int) -> None:
-        """Show how far a step has come.
+        """Show the progress of a step.
 
         Args:
-            step: its name: ``auth: gpiiToken``.
-            done: how many it has done.
-            total: of how many; 0 if nobody knows.
+            step: the name of the step: ``auth: gpiiToken``.
+            done: how many are done.
+            total: out of how many; 0 if unknown.
         """
         if self._output.quiet:
             return
@@ -66,11 +66,11 @@ class Progress:
             self._tell(done, total)
 
     def _counts(self, total: int) -> bool:
-        """Return whether a step is one of those that the whole is made of; building an index is not."""
+        """Return whether a step counts towards the total; building an index does not."""
         return self._whole is not None and 0 < total <= self._whole and "index" not in self._step
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -80,7 +80,7 @@ class Progress:
             from tqdm import tqdm  # noqa: PLC0415 - keeps --version quick
 
             self._bar = tqdm(total=total or None, bar_format="{desc}", delay=BAR_DELAY, leave=False, dynamic_ncols=True)
-        # An index grows while documents come in.
+        # An index grows while documents are written.
         self._bar.total = total or None
         percent = f" {100 * done // total} %" if total else ""
         self._bar.set_description_str(f"{self._step}{percent}", refresh=False)
@@ -95,7 +95,7 @@ class Progress:
         return done / max(time.monotonic() - self._start, 0.001)
 
     def _how_far(self, done: int, total: int) -> str:
-        # A server may not tell how far it has come.
+        # A server may not report its progress.
         if not total:
             return f"under way, {_duration(time.monotonic() - self._start)}"
         rate = self._rate(done)
@@ -118,5 +118,5 @@ class Progress:
 
 
 def _duration(seconds: float) -> str:
-    """Return a time as people say it: ``40 s``, ``3 min``."""
+    """Format a duration: ``40 s``, ``3 min``."""
     return f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"  # noqa: PLR2004 - two minutes

@@ -1,4 +1,4 @@
-"""Reports of runs, as pages: asked for by ``--report``, written when the run has come to its end, or stopped."""
+"""Write reports of runs as pages: requested by ``--report``, written when the run ends or stops."""
 
 import shlex
 import time
@@ -22,9 +22,9 @@ from dataloader.target import Target
 
 @dataclass
 class Reporter:
-    """Takes what there is to report; called once, at the end of a run, with what makes the report.
+    """Receives the report; called once at the end of a run, with a function that makes it.
 
-    Where no report is wanted, none is made.
+    If no report is requested, none is made.
     """
 
     wanted: bool
@@ -32,7 +32,7 @@ class Reporter:
     code: ExitCode = field(default=ExitCode.OK, init=False)
 
     def __call__(self, make: Callable[[], Report], code: ExitCode) -> None:
-        """Take the report of a run that has come to its end with an exit code."""
+        """Make the report of a run that has ended with an exit code."""
         if self.wanted:
             self.report, self.code = make(), code
 
@@ -48,14 +48,14 @@ def reporting(
     *,
     writes: bool = False,
 ) -> Iterator[Reporter]:
-    """Give a run its reporter, and write the page when the run has ended.
+    """Give a run its reporter, and write the page at the end.
 
-    Whether the page can be written is found out before the run begins. A run that stops half-way has a report, too.
+    Whether the page can be written is checked before the run starts. A run that stops half-way has a report, too.
 
     Args:
         output: how the command prints.
-        options: where the page goes, if one is wanted.
-        what: the run, as a heading has it: ``Load``.
+        options: the path of the page, if requested.
+        what: the run, as in a heading: ``Load``.
         manifests: the batches.
         target: where it goes.
         server: the target's server.
@@ -121,7 +121,7 @@ def _stopped(
 
 
 def _typed(output: Output, target: Target | None) -> str:
-    """Return the call of the present command as it was typed, but for what could hold credentials."""
+    """Return the command line as it was typed, without anything that could be credentials."""
     context = click.get_current_context()
     words = [context.command_path]
     for parameter in context.command.params:

@@ -1,4 +1,4 @@
-"""What a command shows of its requests: each retry, and with --debug each request."""
+"""Show a command's requests: each retry, and with --debug each request."""
 
 import re
 import time
@@ -9,7 +9,7 @@ from dataloader.couch import Attempt, Retry
 
 _UUID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SILENCE = 1.0
-"""Seconds in which the same retry of another of the requests under way is not shown again."""
+"""Seconds in which the same retry of another concurrent request is not shown again."""
 
 
 class Requests:
@@ -25,7 +25,7 @@ class Requests:
         self._lock = Lock()
 
     def retry(self, retry: Retry) -> None:
-        """Show a retry that somebody has to wait for."""
+        """Show a retry if there is a noticeable wait."""
         if self._output.quiet or (not retry.wait and retry.lost < _SILENCE):
             return
         now = time.monotonic()
@@ -43,7 +43,7 @@ class Requests:
         )
 
     def attempt(self, attempt: Attempt) -> None:
-        """Show a request, with --debug; of UUIDs in its path the beginnings only."""
+        """Show a request, with --debug; UUIDs in its path are shortened."""
         if not self._output.debug:
             return
         path = _UUID.sub(r"\1…", attempt.path)

@@ -1,4 +1,4 @@
-"""The rounds that commands go by: reconciled files beside the manifests that they are given."""
+"""The reconciled files that commands find next to manifests."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from dataloader.batch import Reconciled
 
 
 def rounds_json(rounds: Sequence[Reconciled]) -> dict[str, Any]:
-    """Return the reconciled files that were found beside manifests, as data: nothing if there are none."""
+    """Return the reconciled files found next to manifests as JSON data; empty if there are none."""
     found = [
         {"batch": each.header.name, "file": str(each.path), "round": each.round, "encoded": each.count}
         for each in rounds
@@ -16,7 +16,7 @@ def rounds_json(rounds: Sequence[Reconciled]) -> dict[str, Any]:
 
 
 def rounds_text(rounds: Sequence[Reconciled]) -> Iterator[str]:
-    """Yield a line for each reconciled file that was found beside a manifest."""
+    """Yield a line for each reconciled file found next to a manifest."""
     for each in rounds:
         came = f"{each.count:,} of {each.header.cards:,} cards came back encoded"
         yield f"batch {each.header.name}: {came}, by {each.path} (round {each.round})"

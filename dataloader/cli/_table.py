@@ -1,21 +1,21 @@
-"""The one way in which commands print tables."""
+"""Tables in the output of commands."""
 
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 
 MAX_WIDTH = 80
-"""Columns of a table on anything but a wider terminal."""
+"""The width of a table in columns, unless the terminal is wider."""
 _NARROWEST = 16
-"""Columns that the last column of a table has at least."""
+"""The minimum width of the last column of a table."""
 
 
 def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = ()) -> list[str]:
-    """Return rows as lines with aligned columns: numbers to the right, the last column wrapped between words.
+    """Format rows as lines with aligned columns: numbers to the right, the last column wrapped between words.
 
     Args:
-        rows: cells; a whole number gets its thousands separators.
-        heads: titles of the columns, none for a table without them.
+        rows: the cells; whole numbers get thousands separators.
+        heads: the titles of the columns; empty for a table without titles.
     """
     all_ = [*rows]
     if not all_:

@@ -1,4 +1,4 @@
-"""What ``load --update`` would change: shown, and asked about, before anything is written."""
+"""Show what ``load --update`` would change, and ask, before anything is written."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,10 +17,10 @@ from dataloader.target import Target
 def confirm_update(
     output: Output, server: Server, target: Target, sources: Sequence[Source], snapsets: Snapsets
 ) -> bool:
-    """Show what an update would change, and ask whether to go on; not if it would change nothing.
+    """Show what an update would change, and ask whether to continue, unless it would change nothing.
 
     Raises:
-        UsageError: there is something to ask, and no terminal.
+        UsageError: there are changes, but no terminal.
         DataloaderError: what :func:`dataloader.operations.plan` raises.
     """
     changes = Changes(snapsets)

@@ -1,4 +1,4 @@
-"""Options of the commands that write for the vendor: the chip, and the password of a workbook."""
+"""Options of the commands that write files for the vendor: the chip, and the password of a workbook."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,24 +18,24 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def chip_option(function: Function) -> Function:
-    """Add the option that names the chip that the vendor will use."""
+    """Add the option for the vendor's chip."""
     return click.option(
         "--chip", type=click.Choice(list(CHIPS)), help="Check that a card's record fits on chips of this kind."
     )(function)
 
 
 def password_option(text: str) -> Callable[[Function], Function]:
-    """Add the option that names the file with a workbook's password; the text is its help."""
+    """Add the option for a workbook's password file; ``text`` is its help."""
     return click.option("--password-file", type=PATH, metavar="FILE", help=text)
 
 
 def get_fit(name: str | None) -> Fit | None:
-    """Check that a card's record fits on the chip that is named, if one is."""
+    """Check that a card's record fits on the chip, if one is given."""
     return None if name is None else check_chip(CHIPS[name])
 
 
 def get_password(output: Output, path: Path | None) -> str | None:
-    """Read a workbook's password from the file that is named, if one is; warn where others can read it, too."""
+    """Read a workbook's password from a file, if given; warn if others can read it."""
     if path is None:
         return None
     password = read_password(path)
@@ -44,14 +44,14 @@ def get_password(output: Output, path: Path | None) -> str | None:
 
 
 def fit_data(fit: Fit | None) -> dict[str, Any]:
-    """Return how a card fits, for programs."""
+    """Return how a record fits, as JSON data."""
     if fit is None:
         return {}
     return {"chip": {"name": fit.chip.name, "memory": fit.chip.memory, "needed": fit.needed, "left": fit.left}}
 
 
 def fit_lines(fit: Fit | None) -> list[str]:
-    """Return how a card fits, for people."""
+    """Return how a record fits, as text."""
     if fit is None:
         return []
     chip = fit.chip

@@ -1,4 +1,4 @@
-"""Lines on a terminal end between words."""
+"""Wrap lines on a terminal between words."""
 
 import shutil
 import textwrap
@@ -9,11 +9,11 @@ _COMMAND = "dataloader "
 
 
 def wrapped(line: str, width: int | None = None) -> list[str]:
-    """Return a line as lines that fit a terminal; no word is broken, and a command can still be copied.
+    """Wrap a line to the terminal's width without breaking words; commands can still be copied.
 
     Args:
-        line: the line, perhaps indented.
-        width: columns; None for those of the terminal.
+        line: the line, possibly indented.
+        width: the width in columns; None for the terminal's.
     """
     columns = shutil.get_terminal_size((MAX_WIDTH, 24)).columns if width is None else width
     if len(line) <= columns:
@@ -32,12 +32,12 @@ def wrapped(line: str, width: int | None = None) -> list[str]:
 
 
 def next_lines(text: str, label: str, width: int | None = None) -> list[str]:
-    """Return what to type next, the command on a line of its own where all of it does not fit on one.
+    """Format what to type next, with the command on a separate line if it does not all fit on one.
 
     Args:
-        text: words, or a command, or both.
-        label: what comes before it.
-        width: columns; None for those of the terminal.
+        text: words, a command, or both.
+        label: the label before it.
+        width: the width in columns; None for the terminal's.
     """
     columns = shutil.get_terminal_size((MAX_WIDTH, 24)).columns if width is None else width
     line = f"{label} {text}"

@@ -1,4 +1,4 @@
-"""What ``plan``, ``load`` and ``seed`` share: options for writing, and how results are shown."""
+"""What ``plan``, ``load`` and ``seed`` share: writing, and showing results."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,14 +21,14 @@ from dataloader.report import Noted, NotedDocument, matter
 from dataloader.target import Target
 
 SHOWN_FINDINGS = 20
-"""Documents that are named on the screen; --details names all."""
+"""Documents to name on the screen; --details names all."""
 
 
 load_details = details_option("document that is neither absent nor unchanged")
 
 
 class _Findings:
-    """Collects what is to be told of documents: the first few for the screen, more for the report, all for the file."""
+    """Collects results for documents: the first few for the screen, more for the report, all for the file."""
 
     def __init__(self, output: Output, target: Target, stream: Any = None) -> None:
         self._output = output
@@ -78,20 +78,20 @@ def carry_out(
     manifests: Sequence[CardFile] = (),
     more: tuple[dict[str, Any], Sequence[str]] = ({}, ()),
 ) -> tuple[LoadResult, Noted[NotedDocument], ExitCode]:
-    """Load sources, print what came of it, and what the manifests left out.
+    """Load sources, print the result, and say which cards the manifests omit.
 
     Args:
         output: how the command prints.
         server: the target's server.
         target: the target.
-        sources: what to load.
-        details: a new file for a line a document, if one is wanted.
-        write_options: how to write.
+        sources: the sources to load.
+        details: a new file with a line for each document, if requested.
+        write_options: the options for writing.
         manifests: the batches.
-        more: what the command has to say besides, as data and as lines.
+        more: what else the command prints, as JSON data and as lines.
 
     Returns:
-        What came of it, the documents that need attention, and the exit code.
+        The result, the documents that need attention, and the exit code.
     """
     progress = Progress(output, whole=sum(each.count for each in sources))
     with collect_findings(output, target, details) as findings:
@@ -124,7 +124,7 @@ def carry_out(
 
 
 def _load_code(output: Output, result: LoadResult, details: Path | None) -> ExitCode:
-    """Return a load's exit code, and say why it is not 0."""
+    """Return a load's exit code, and print why it is not 0."""
     if result.needs_attention:
         hint = "" if details else "; --details FILE lists all"
         one = result.needs_attention == 1
@@ -135,7 +135,7 @@ def _load_code(output: Output, result: LoadResult, details: Path | None) -> Exit
 
 
 def snapset_warnings(older: Sequence[str], unlisted: Sequence[str]) -> list[str]:
-    """Return warnings about snapsets: older than those loaded last, or on the target and not in the folder."""
+    """Return warnings about snapsets: older than the last loaded ones, or missing in the folder."""
     found = []
     if older:
         which = f"snapset {older[0]} is" if len(older) == 1 else f"snapsets {', '.join(older)} are"
@@ -147,7 +147,7 @@ def snapset_warnings(older: Sequence[str], unlisted: Sequence[str]) -> list[str]
 
 
 def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
-    """Return a load's result as data."""
+    """Return a load's result as JSON data."""
     return {
         **{outcome.value: result.count(outcome) for outcome in Outcome},
         "documents": result.documents,

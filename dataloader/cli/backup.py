@@ -1,4 +1,4 @@
-"""The command ``backup``: write every document of a target into a file."""
+"""The command ``backup``: write every document of a target to a file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,10 +52,9 @@ def backup(
 ) -> ExitCode:
     """Back up every document of a target's databases into one new file, readable only by you.
 
-    It holds all revisions at the ends of branches (current, conflicting, deleted) with their histories, attachments,
-    design documents, security objects and settings. In a folder, the file is named after the model and the time; a name
-    that ends with a slash is a folder, made if necessary. An interrupted backup continues when the command is run
-    again.
+    It contains all leaf revisions (current, conflicting, deleted) with their histories, attachments, design documents,
+    security objects and settings. In a folder, the file is named after the model and the time; a name that ends with a
+    slash is a folder, created if necessary. An interrupted backup continues when the command is run again.
 
     \b
     Example:
@@ -83,10 +82,10 @@ def backup(
 
 
 def _place(where: str) -> Path:
-    """Return where a backup goes; a folder is made if it is not there.
+    """Return the path of a backup; a missing folder is created.
 
     Raises:
-        FileError: it can't be made.
+        FileError: it can't be created.
     """
     path = Path(where)
     if where.endswith("/"):
@@ -98,7 +97,7 @@ def _place(where: str) -> Path:
 
 
 def backup_json(result: BackupResult) -> dict[str, Any]:
-    """Return what a backup came to as data."""
+    """Return the result of a backup as JSON data."""
     header = result.header
     return {
         "file": str(result.path),
@@ -128,7 +127,7 @@ def _text(result: BackupResult) -> Iterator[str]:
 
 
 def size_of(size: int) -> str:
-    """Return a number of bytes as people say it."""
+    """Format a number of bytes: ``3.2 MB``."""
     number = float(size)
     for unit in ("bytes", "kB", "MB"):
         if number < 1000:  # noqa: PLR2004 - the next unit

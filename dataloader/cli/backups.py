@@ -45,7 +45,7 @@ def _keep_options(function: Any) -> Any:
 def backups(
     output: Output, /, *, action: str, folder: Path, password_file: Path | None, dry_run: bool, **keep: int
 ) -> ExitCode:
-    """List the backups in a folder: how old, how large, when a drill restored them. Or delete those that no rule keeps.
+    """List the backups in a folder (age, size, last restore in a drill), or delete those that no rule keeps.
 
     The rules are restic's: --keep-daily 7 keeps the newest backup of each of the last 7 days that have one. Backups
     that a kept incremental backup continues are kept with it.
@@ -103,7 +103,7 @@ def _age(backup: StoredBackup) -> float:
 
 
 def age_of(seconds: float) -> str:
-    """Return an age as people say it: ``40 s``, ``5 min``, ``3 h``, ``12 days``."""
+    """Format an age: ``40 s``, ``5 min``, ``3 h``, ``12 days``."""
     for unit, size, limit in (("s", 1, 60), ("min", 60, 3_600), ("h", 3_600, 172_800)):
         if seconds < limit:
             return f"{seconds / size:.0f} {unit}"

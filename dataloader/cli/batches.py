@@ -52,10 +52,10 @@ def batches(
     history_options: HistoryOptions,
     folder: Path,
 ) -> ExitCode:
-    """List the batches in a folder: rounds that came back, cards ready, and the next step for each.
+    """List the batches in a folder: reconciled rounds, cards ready, and the next step for each.
 
-    With a target, also how many cards are loaded, edited and revoked there. A report can draw how each batch came into
-    use: keep what --json prints, and name it with --history.
+    With a target, also how many cards are loaded, edited and revoked there. A report can draw the history of each
+    batch: keep the output of --json, and name it with --history.
 
     \b
     Example:
@@ -103,7 +103,7 @@ _DRAWN = ("encoded", "loaded", "edited", "revoked", "wrong")
 
 
 def _drawn_by_batch(data: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Return what is drawn of each batch, by its digest."""
+    """Return what to draw for each batch, by its digest."""
     return {
         each["digest"]: {"encoded": each["ready"] or 0, **{name: each[name] for name in _DRAWN if name in each}}
         for each in data["batches"]

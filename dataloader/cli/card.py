@@ -1,4 +1,4 @@
-"""The command ``card``: everything about one card."""
+"""The command ``card``: show everything about one card."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,10 +44,10 @@ def card(
     folder: Path,
     full: bool,
 ) -> ExitCode:
-    """Show what is known of one card: its batch, snapset and chip, and what the vendor did in each round.
+    """Show what is known about one card: batch, snapset, chip, and the result of each round.
 
-    Names the card by its number, by its UUID or the first characters of it, or by the UID of its chip. With a target,
-    also whether the card works there, and when and why it was revoked.
+    Find the card by its number, its UUID or the first characters of it, or the UID of its chip. With a target, also
+    show whether the card works there, and when and why it was revoked.
 
     \b
     Example:

@@ -33,9 +33,9 @@ _UNSET = "default"
 @global_options
 @click.pass_obj
 def config(output: Output, /, *, target_options: TargetOptions, action: str) -> ExitCode:  # noqa: ARG001 - the only one
-    """Show which target and settings a command with the same options would use, and where each of them comes from.
+    """Show the target and settings that a command with the same options would use, and where each comes from.
 
-    Passwords are never shown. Asks no server.
+    Passwords are never shown. No server is contacted.
 
     \b
     Example:

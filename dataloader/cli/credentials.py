@@ -1,4 +1,4 @@
-"""The command ``credentials``: let a site's pilot computers in, or keep them out."""
+"""The command ``credentials``: give a site's pilot computers access, or revoke it."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -62,11 +62,11 @@ def credentials(
     reason: str,
     yes: bool,
 ) -> ExitCode:
-    """Make, list, revoke or rotate the credentials that let a site's pilot computers in.
+    """Create, list, revoke or rotate the credentials of a site's pilot computers.
 
     create writes SITE.secret.json, for the installer of the site's computers, and SITE.documents.json, which is loaded
-    to the target; without a target, load it later with `load --documents`. The secret is never printed.
-    rotate makes a new secret, and ends the old one. revoke keeps the site's computers out, at once.
+    to the target; without a target, load it later with `load --documents`. The secret is never printed. rotate replaces
+    the secret by a new one. revoke ends the access of the site's computers at once.
 
     \b
     Example:

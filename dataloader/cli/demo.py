@@ -1,4 +1,4 @@
-"""The command ``demo``: the whole main job on the embedded server."""
+"""The command ``demo``: the main job on the embedded server."""
 
 import csv
 import time
@@ -33,7 +33,7 @@ DEMO_CARDS = 500
 
 DEMO_SNAPSETS = ("snapset_1a", "snapset_2b", "snapset_3", "snapset_4c", "snapset_4d")
 DEMO_FAILED = 2
-"""Cards that the vendor of the demo fails to encode."""
+"""Cards that the demo's vendor fails to encode."""
 
 
 @command(short_help="See the whole main job happen, on the embedded server.")
@@ -50,7 +50,7 @@ DEMO_FAILED = 2
 @global_options
 @click.pass_obj
 def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: bool) -> ExitCode:
-    """Mint a batch, play its vendor, load what came back, verify it, and load it again, on the embedded server.
+    """Mint a batch, encode it like a vendor, load and verify the result, and load it again, on the embedded server.
 
     Leaves the batch's files and a report to open.
 
@@ -140,7 +140,7 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
 
 
 def _encode(manifest: Manifest, path: Path) -> None:
-    """Write what a vendor sends back who fails to encode the first cards."""
+    """Write a returned file in which the first cards failed."""
     with new_files(path) as (stream,):
         lines = csv.writer(_Text(stream))
         lines.writerow(["Card number", "UUID", "Check", "Snapset", "Chip UID", "Result"])
@@ -152,7 +152,7 @@ def _encode(manifest: Manifest, path: Path) -> None:
 
 
 class _Text:
-    """Writes text to a stream of bytes."""
+    """Writes text to a binary stream."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream

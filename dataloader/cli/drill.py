@@ -55,10 +55,10 @@ def drill(
     backups: Path | None,
     sample: int | None,
 ) -> ExitCode:
-    """Back up a target, restore it under another prefix, compare every leaf, check the cards, and remove the copy.
+    """Back up a target, restore it under another prefix, compare every leaf, check the cards, and delete the copy.
 
-    Says how much would be lost if the databases were lost now, and how long it takes until they are back. The target
-    is only read. For a cron job: the exit code is 0 only if the copy is complete and every card works in it.
+    Reports how much data would be lost if the databases were lost now, and how long it takes to restore them. The
+    target is only read. For a cron job: the exit code is 0 only if the copy is complete and every card works in it.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The command ``drop``: delete the databases of a prefix, of development and CI only."""
+"""The command ``drop``: delete development and CI databases with a prefix."""
 
 import click
 
@@ -17,10 +17,10 @@ from dataloader.operations import plan_drop
 @global_options
 @click.pass_obj
 def drop(output: Output, /, *, target_options: TargetOptions, yes: bool) -> ExitCode:
-    """Delete every database whose name begins with a prefix, as a CI job does at its end.
+    """Delete every database whose name begins with a prefix, for example at the end of a CI job.
 
-    What the databases remember decides: all that were loaded as development or CI are deleted. One that was loaded as
-    staging or production stops the command before anything is deleted, and one that remembers nothing is kept.
+    Only databases that remember development or CI as their environment are deleted. If one was loaded as staging or
+    production, nothing is deleted; one without a recorded environment is kept.
 
     \b
     Example:

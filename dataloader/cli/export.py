@@ -27,7 +27,7 @@ from dataloader.vendor.layouts import is_own
 
 
 def _layout(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    """Check the name of a layout; the file of one's own is read when it is used."""
+    """Check the name of a layout; a user's own file is read when it is used."""
     return value if is_own(value) else str(click.Choice(all_layouts()).convert(value, parameter, context))
 
 
@@ -70,7 +70,7 @@ def export(
     password_file: Path | None,
     out: Path,
 ) -> None:
-    """Write a batch again, in the layout of the tool that its vendor uses.
+    """Write a batch again, in the layout of a vendor's tool.
 
     Nothing is minted: the same batch gives the same file, byte for byte, unless it is encrypted. Existing files are
     never overwritten.

@@ -44,7 +44,7 @@ _SPARES = re.compile(r"(?P<number>\d{1,7}(\.\d{1,6})?)(?P<percent>%?)\Z", re.ASC
 
 
 def _portion(value: str | None, cards: int) -> Fraction:
-    """Return how many spares there are for a card, of what --spares says."""
+    """Return the number of spares per card, from the value of --spares."""
     match = _SPARES.match(value or "0")
     if match is None or ("." in match["number"] and not match["percent"]):
         raise UsageError(f"--spares {value}", rule="must be a count or a percentage, as 20 or 2%", todo="correct it")
@@ -58,7 +58,7 @@ def _order(
     spares: str | None,
     snapset_options: SnapsetOptions,
 ) -> tuple[dict[str, int], dict[str, int], dict[str, str]]:
-    """Return how many cards start with each snapset, how many spares there are on top, and the display names."""
+    """Return the numbers of cards and of additional spares for each snapset, and the display names."""
     portion = _portion(spares, cards)
     snapsets = get_snapsets(output, snapset_options)
     shares = share_out(cards, _wanted(wanted), snapsets)
@@ -117,7 +117,7 @@ def generate(
     Writes NAME.batch.jsonl, the manifest, which is the only record of the batch (keep it), and NAME.xlsx, the workbook
     for the card vendor. Existing files are never overwritten.
 
-    Spares are ordinary cards, the last ones of each snapset; the vendor encodes as many of them as are needed.
+    Spares are ordinary cards, the last ones of each snapset; the vendor encodes as many of them as needed.
 
     \b
     Example:

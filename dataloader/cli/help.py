@@ -12,7 +12,7 @@ from dataloader.cli._output import Output, global_options
 @global_options
 @click.pass_obj
 def help(output: Output, /, name: str | None) -> None:  # noqa: A001 - the command's name
-    """Show the help of a command, as COMMAND --help does; without one, the list of commands.
+    """Show the help of a command, like COMMAND --help, or the list of commands.
 
     \b
     Example:

@@ -72,7 +72,7 @@ def init(
         "--environment", "What is the server for", "development", [each.value for each in Environment]
     )
     name = name or environment
-    # What can't be resolved is not written.
+    # A target that can't be resolved is not written.
     address = resolve(url=url, model=model, environment=environment).address
     output.secrets = address.secrets
     with new_files(out) as (stream,):
@@ -90,7 +90,7 @@ def init(
 
 
 def _ask(option: str, question: str, default: str, choices: list[str] | None = None) -> str:
-    """Ask on the terminal for what an option would give.
+    """Ask on the terminal for a value that no option gives.
 
     Raises:
         UsageError: there is no terminal.
@@ -108,7 +108,7 @@ def _ask_optional(question: str, default: str, choices: list[str]) -> str:
 
 
 def _problems(path: Path, name: str) -> list[str]:
-    """Return what stands in the way of a load, if the target can be checked at all."""
+    """Return what prevents a load, if the target can be checked at all."""
     try:
         target = resolve(target=name, config=path)
         return check_target(Server(target.address), target).problems

@@ -1,4 +1,4 @@
-"""The command ``load``: bring batches to a target."""
+"""The command ``load``: load batches to a target."""
 
 import re
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ _PART = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 
 
 def _get_part(part: str | None, parts: int | None) -> Part:
-    """Return the share of each batch that is meant."""
+    """Return the part of each batch to load."""
     if part is not None and parts is not None:
         raise UsageError("--part --parts", rule="exclude each other", todo="leave one out")
     if parts is not None:
@@ -72,10 +72,10 @@ def _get_part(part: str | None, parts: int | None) -> Part:
 
 
 def _check_what(manifests: Sequence[Path], documents: Sequence[Path], *, snapsets_only: bool, all_cards: bool) -> None:
-    """See that the command says what to load.
+    """Check that the command is given something to load.
 
     Raises:
-        UsageError: neither manifests nor --documents nor --snapsets-only is given, or manifests and the last.
+        UsageError: neither manifests nor --documents nor --snapsets-only is given, or manifests with --snapsets-only.
     """
     if not manifests and not documents and not snapsets_only:
         raise UsageError(
@@ -87,7 +87,7 @@ def _check_what(manifests: Sequence[Path], documents: Sequence[Path], *, snapset
 
 
 def _with_documents(sources: list[Source], documents: list[Source]) -> list[Source]:
-    """Return sources with those of documents before the views, which come last."""
+    """Return sources with those of documents inserted before the views, which come last."""
     at = next((at for at, source in enumerate(sources) if source.kind == DESIGN_KIND), len(sources))
     return [*sources[:at], *documents, *sources[at:]]
 
@@ -138,15 +138,15 @@ def load(
     dry_run: bool,
     yes: bool,
 ) -> ExitCode:
-    """Load into a target: databases, snapsets, the batches' cards, and views with their indexes.
+    """Load databases, snapsets, the cards of batches, and views with their indexes to a target.
 
-    Can be repeated, interrupted and run twice at once. What a person has changed or deleted is never touched.
+    Can be repeated, interrupted and run twice at once. Documents that a person has edited or deleted are never changed.
 
-    Staging and production take cards that came back encoded: load NAME.reconciled.jsonl, or NAME.batch.jsonl with
-    it in the same folder if every card is encoded. --all-cards loads the others, too.
+    Staging and production accept encoded cards only: load NAME.reconciled.jsonl, or NAME.batch.jsonl with it in the
+    same folder if every card is encoded. --all-cards loads the others, too.
 
-    Several machines can share the work: --part 1/4 on one, --part 2/4 on another, and so on, in any order,
-    come to the same as one whole load. In an indexed Kubernetes job, --parts 4 takes the part of JOB_COMPLETION_INDEX.
+    Several machines can share the work: --part 1/4 on one, --part 2/4 on another, and so on, in any order, have the
+    same result as one load. In an indexed Kubernetes job, --parts 4 selects the part of JOB_COMPLETION_INDEX.
 
     \b
     Example:
@@ -190,7 +190,7 @@ def _revoke_first(
     sources: Sequence[Source],
     write_options: WriteOptions,
 ) -> int:
-    """Revoke again what the lists beside the manifests name, and return how many cards need a decision."""
+    """Revoke the cards on the lists next to the manifests again; return how many cards need a decision."""
     documents = sum(source.count for source in sources)
     revocations = revocations_of(target, manifests)
     again, undecided = revoke_before_load(server, target, revocations, write_options.layout, documents)

@@ -72,11 +72,10 @@ def plan(
 ) -> ExitCode:
     """Show what a load would do, by database and kind of document. Writes nothing to the target.
 
-    With --diff, also what `load --update` would change, by snapset and term, and which terms owners changed.
+    With --diff, also what `load --update` would change, by snapset and term, and which terms owners edited.
 
-    With --detailed-exitcode, exits with 0 if there is nothing to do, with 15 if a load would create, repair or (with
-    --update) replace something, and else with 9 if documents need a decision. An exit code of 2 is always a wrong
-    command line.
+    With --detailed-exitcode, the exit code is 0 if there is nothing to do, 15 if a load would create, repair or (with
+    --update) replace something, otherwise 9 if documents need a decision. 2 is always a usage error.
 
     \b
     Example:
@@ -95,7 +94,7 @@ def plan(
 
 
 def _tell_of_refusal(output: Output, target: Target, manifests: Sequence[CardFile]) -> None:
-    """Warn if a load would refuse the manifests, because their cards are in doubt."""
+    """Warn if a load would refuse the manifests because of doubtful cards."""
     try:
         refuse_doubtful(target, manifests)
     except DataloaderError as error:
@@ -104,10 +103,10 @@ def _tell_of_refusal(output: Output, target: Target, manifests: Sequence[CardFil
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What a plan is to tell besides the states of documents."""
+    """What to show of a plan besides the states of documents."""
 
     diff: Snapsets | None = None
-    """The snapsets, if a comparison by term is wanted."""
+    """The snapsets, for a comparison by term."""
     values: bool = False
     detailed_exitcode: bool = False
 
@@ -163,7 +162,7 @@ def show_plan(
 
 
 _TO_DO = (State.ABSENT, State.LEFTOVER, State.OUTDATED)
-"""States of documents that a load changes: it creates, repairs and, with ``--update``, replaces them."""
+"""States of documents that a load changes by creating, repairing or, with ``--update``, replacing them."""
 
 
 def _has_work(result: Plan) -> bool:

@@ -46,7 +46,7 @@ from dataloader.vendor.returned import KEYS, Reading
 
 
 def _named(values: tuple[str, ...]) -> dict[str, str]:
-    """Return the titles of columns by key, as the operator has named them."""
+    """Return the titles of columns by key, as named by the operator."""
     named: dict[str, str] = {}
     for value in values:
         key, equals, title = value.partition("=")
@@ -125,13 +125,13 @@ def reconcile(
     password_file: Path | None,
     details: Path | None,
 ) -> ExitCode:
-    """Compare the files that the vendor sent back with a batch, and give each card a verdict.
+    """Compare the vendor's returned files with a batch, and give each card a verdict.
 
-    Takes workbooks (.xlsx) and CSV, with rows and columns in any order; several files of one batch are taken together.
-    Each card is encoded, failed, missing, altered or duplicate, and nothing in doubt counts as encoded.
+    Accepts workbooks (.xlsx) and CSV, with rows and columns in any order; several files of one batch are combined. Each
+    card is encoded, failed, missing, altered or duplicate, and nothing in doubt counts as encoded.
 
-    Writes NAME.reconciled.jsonl, with which load loads the encoded cards only, and NAME.reencode.xlsx with the cards
-    to encode again. Later rounds are numbered (NAME.reconciled.2.jsonl). Existing files are never overwritten.
+    Writes NAME.reconciled.jsonl, with which load loads only the encoded cards, and NAME.reencode.xlsx with the cards to
+    encode again. Later rounds are numbered (NAME.reconciled.2.jsonl). Existing files are never overwritten.
 
     \b
     Example:
@@ -192,7 +192,7 @@ def reconcile(
 
 
 def _previous(batch: Manifest, newest: Reconciled | None, path: Path | None, *, no_previous: bool) -> Reconciled | None:
-    """Return the reconciled file of the round before, None if there is none or it is not wanted."""
+    """Return the reconciled file of the previous round, None if there is none or it is not wanted."""
     if path is None:
         return None if no_previous else newest
     if no_previous:
@@ -211,7 +211,7 @@ def _write_details(found: Reconciliation, path: Path | None) -> None:
 
 
 def reconcile_json(found: Reconciliation, results: Results, *, has_reencode: bool) -> dict[str, Any]:
-    """Return what became of a batch as data."""
+    """Return the result of a reconciliation as JSON data."""
     previous = found.ledger.previous
     return {
         "cards": found.manifest.header.cards,
@@ -284,13 +284,13 @@ def _answer(ready: str, to_encode: int, spares: int) -> str:
 
 
 _PARTICULAR = re.compile(r", (row|line) \d+|“[^”]*”|\S*\d\S*")
-"""What tells messages of one kind apart: rows, cells, UUIDs, chip UIDs and the numbers of cards."""
+"""What may differ between messages of one kind: rows, cells, UUIDs, chip UIDs and card numbers."""
 _ROW = re.compile(r", (row|line) (\d+)")
 _BEGIN = re.compile(r"\A([^:]*), (?:row|line) \d+(?=: )")
 
 
 def _tell(output: Output, found: Reconciliation, path: Path | None) -> None:
-    """Name the cards and rows that need attention; equal ones in one line, the first few lines only."""
+    """List the cards and rows that need attention; equal ones in one line, and only the first few lines."""
     lines = [*_card_lines(found), *_row_lines(found)]
     lines += _grouped(
         (warning.where, f"{warning.rule}{f' ({warning.todo})' if warning.todo else ''}") for warning in found.warnings
@@ -333,7 +333,7 @@ def _row_lines(found: Reconciliation) -> Iterator[str]:
 
 
 def _grouped(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield lines, those of one kind about several rows of a file as one."""
+    """Yield lines; those of one kind about several rows of a file are joined to one."""
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for where, text in lines:
         groups.setdefault((_ROW.sub("", where), _PARTICULAR.sub("", text)), []).append((where, text))
@@ -347,7 +347,7 @@ def _grouped(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _one_of(texts: Sequence[str]) -> str:
-    """Return the first of texts of one kind, and how many differ from it in more than the row at the beginning."""
+    """Return the first of several texts of one kind, and how many differ in more than the row at the start."""
     kinds = {_BEGIN.sub("\\1", text) for text in texts}
     if len(kinds) > 1:
         return f"{texts[0]} (and {len(kinds) - 1:,} more like it)"
@@ -355,7 +355,7 @@ def _one_of(texts: Sequence[str]) -> str:
 
 
 def _ranges(numbers: Iterable[int]) -> str:
-    """Return numbers as a sentence has them: ``3, 6 to 300 and 412``."""
+    """Join numbers for a sentence: ``3, 6 to 300 and 412``."""
     runs: list[list[int]] = []
     for number in sorted({*numbers}):
         if runs and number == runs[-1][-1] + 1:

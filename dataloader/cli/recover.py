@@ -20,8 +20,8 @@ from dataloader.operations import recover as recover_manifest
 def recover(output: Output, /, *, workbooks: tuple[Path, ...], password_file: Path | None, out: Path | None) -> None:
     """Rebuild lost manifests from the workbooks that generate wrote, one manifest for each.
 
-    The workbook may have been filled in. Its digest proves that every card number, UUID and snapset is as it was;
-    if one was changed, nothing is written. Existing files are never overwritten.
+    The workbook may have been filled in. Its digest proves that every card number, UUID and snapset is unchanged; if
+    one was changed, nothing is written. Existing files are never overwritten.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The command ``restore``: bring backups back into a target."""
+"""The command ``restore``: restore backups to a target."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ from dataloader.operations import (
 from dataloader.target import DatabaseLayout, Environment, Target
 
 SHOWN_DOCUMENTS = 20
-"""Documents that are named on the screen."""
+"""Documents to name on the screen."""
 
 
 @command(short_help="Restore backups into a target.")
@@ -116,7 +116,7 @@ def _question(target: Target, backups: Sequence[Backup], merge: bool) -> str:  #
 
 
 def restore_json(result: RestoreResult) -> dict[str, Any]:
-    """Return what a restore did as data."""
+    """Return the result of a restore as JSON data."""
     return {
         "complete": result.good,
         "documents": result.documents,

@@ -1,4 +1,4 @@
-"""The command for development data: seed."""
+"""The command ``seed``: load development data."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -29,7 +29,7 @@ from dataloader.records import Snapsets
 from dataloader.target import Target
 
 SHOWN_PEOPLE = 20
-"""Log-ins that are shown on the screen."""
+"""Log-ins to show on the screen."""
 
 
 @command(short_help="Load development data; never into staging or production.")
@@ -89,7 +89,7 @@ def seed(
 
 
 def log_ins(target: Target, snapsets: Snapsets, users: int, seed: int) -> list[dict[str, str]]:
-    """Return the log-ins of the people that a target was seeded with; in a model without log-ins, their keys."""
+    """Return the log-ins of the seeded people, or their keys if the model has no log-ins."""
     has_users = any(kind.name == "user" for kind in target.model.kinds)
     return [
         {

@@ -64,13 +64,13 @@ def serve(
     users: int,
     model: str | None,
 ) -> None:
-    """Run the embedded server until Ctrl-C: a PouchDB Server, which speaks CouchDB's protocol.
+    """Run the embedded server until Ctrl-C: a PouchDB Server, which supports CouchDB's API.
 
-    It is for trying out, development and CI; production is Apache CouchDB. It listens on this machine
-    only. With COUCHDB_USER and a password set, or with --admin, it wants these.
+    It is for trying things out, development and CI; for production, use Apache CouchDB. It listens only on this
+    machine. With COUCHDB_USER and a password set, or with --admin, it requires these.
 
-    With --seed, it is filled with development data first; --json then prints the connection facts when it is ready,
-    which makes it one command for CI.
+    With --seed, it is filled with development data first; --json then prints how to connect when it is ready, so that
+    CI needs only one command.
 
     \b
     Example:
@@ -102,7 +102,7 @@ def serve(
 
 
 def _seed(url: str, account: tuple[str, str] | None, model: str, users: int) -> tuple[dict[str, Any], list[str]]:
-    """Fill the server with development data; return what a client has to know, as data and as lines."""
+    """Fill the server with development data; return how to connect, as JSON data and as lines."""
     environ = {} if account is None else {ENV_USER: account[0], ENV_PASSWORD: account[1]}
     target = resolve(url=url, model=model, environment=Environment.CI, environ=environ)
     snapsets = read_snapsets(None, model)
@@ -122,7 +122,7 @@ def _seed(url: str, account: tuple[str, str] | None, model: str, users: int) -> 
 
 
 def _admin(output: Output, name: str | None) -> tuple[str, str] | None:
-    # A target of the same settings finds the password where every other command does.
+    # A target with the same settings finds the password where every other command does.
     from os import environ  # noqa: PLC0415
 
     settings = {key: environ[key] for key in (ENV_PASSWORD, ENV_PASSWORD_FILE, ENV_USER) if environ.get(key)}

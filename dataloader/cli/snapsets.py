@@ -1,4 +1,4 @@
-"""The command ``snapsets``: what each snapset does, in words."""
+"""The command ``snapsets``: what each snapset sets, in words."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -39,7 +39,7 @@ def snapsets(
     action: str,
     names: tuple[str, ...],
 ) -> ExitCode:
-    """Say in words what snapsets do. `diff A B` compares two; `diff` with a target, the folder and the target.
+    """Describe snapsets in words. `diff A B` compares two; `diff` with a target compares the folder with the target.
 
     Snapsets are those of the target's model, or of --model (default: gpii-token).
 

@@ -1,4 +1,4 @@
-"""The command ``status``: the state of batches at a glance."""
+"""The command ``status``: the state of batches in numbers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -55,11 +55,11 @@ def status(
     history_options: HistoryOptions,
     manifests: tuple[Path, ...],
 ) -> ExitCode:
-    """Show how batches stand: cards minted, encoded, loaded, edited, revoked, missing, and wrong.
+    """Show the state of batches: cards minted, encoded, loaded, edited, revoked, missing, and wrong.
 
-    Edited are cards whose owners have changed something. Cards that are not loaded yet are no failure here. How many
-    are encoded is known from the newest NAME.reconciled.jsonl beside the manifest, which is named, or from the one
-    that is given instead.
+    Edited cards were changed by their owners. Cards that are not loaded yet are no failure here. The number of encoded
+    cards comes from the newest NAME.reconciled.jsonl next to the manifest, which is named, or from the one given
+    instead.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The command ``taps``: tap cards at a steady rate, and see how quickly they are served."""
+"""The command ``taps``: tap cards at a steady rate, and measure how fast they are served."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -52,11 +52,11 @@ def taps(
     min_available: str | None,
     fault: str | None,
 ) -> ExitCode:
-    """Ask what the real servers ask when cards are tapped, at a steady rate, from several connections.
+    """Make the requests of the real servers for tapped cards, at a steady rate, over several connections.
 
-    Reports latency and availability over time, and fails beyond the bounds, so that it can fail a build. With --run,
-    a command is run after a tenth of the time: a node is stopped, a batch is loaded, a view is changed. Each tap is
-    tried once and nothing is written.
+    Reports latency and availability over time; fails if a bound is exceeded, so that it can fail a build. With --run, a
+    command is run after a tenth of the time, for example to stop a node, load a batch or change a view. Each tap is
+    tried once, and nothing is written.
 
     \b
     Example:

@@ -16,9 +16,9 @@ from dataloader.operations import prune_tokens
 @global_options
 @click.pass_obj
 def tokens(output: Output, /, *, target_options: TargetOptions, action: str) -> ExitCode:  # noqa: ARG001 - the only one
-    """Delete the access tokens that have expired, which every log-in leaves behind; never one that has not.
+    """Delete expired access tokens, which every log-in leaves behind, and no others.
 
-    It asks nothing, so that a cron job can run it, such as every hour.
+    It asks no questions, so that a cron job can run it, for example every hour.
 
     \b
     Example:

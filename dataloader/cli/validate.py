@@ -26,9 +26,9 @@ def validate(
     paths: tuple[Path, ...],
     password_file: Path | None,
 ) -> ExitCode:
-    """Check manifests, reconciled files, workbooks, snapsets, sample data and target files, by what they are.
+    """Check manifests, reconciled files, workbooks, snapsets, sample data and target files.
 
-    Reports every problem, not only the first. Of a folder, every file in it is checked.
+    Reports every problem, not only the first. Folders are checked recursively.
 
     \b
     Example:

@@ -110,7 +110,7 @@ def verify(
 
 
 def _advice(manifests: Sequence[CardFile], result: VerifyResult) -> str:
-    """Return what to do about cards that would not work."""
+    """Return what to do about cards that do not work."""
     parts = []
     if result.verdicts[VerifyVerdict.MISSING]:
         in_doubt = any(not isinstance(each, Reconciled) for each in manifests)
@@ -122,7 +122,7 @@ def _advice(manifests: Sequence[CardFile], result: VerifyResult) -> str:
 
 
 class _Verdicts:
-    """Collects what is to be told of cards: the first few for the screen, more for the report, all for the file."""
+    """Collects results for cards: the first few for the screen, more for the report, all for the file."""
 
     def __init__(self, output: Output, stream: IO[bytes] | None) -> None:
         self._output = output
@@ -158,7 +158,7 @@ def _verdicts(output: Output, details: Path | None) -> Iterator[_Verdicts]:
 
 
 def verify_json(result: VerifyResult) -> dict[str, Any]:
-    """Return the verdicts as data."""
+    """Return the verdicts as JSON data."""
     return {
         "verdicts": {verdict.value: result.verdicts[verdict] for verdict in VerifyVerdict},
         "cards": result.verdicts.total(),

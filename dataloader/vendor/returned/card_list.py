@@ -35,7 +35,7 @@ def read_named(path: Path, reading: Reading | None = None) -> list[Named]:
     """Read a file that lists cards: a text file, CSV or a workbook.
 
     It has one column of numbers, ranges and UUIDs; or columns with the titles of our workbook or similar ones; or
-    numbers and UUIDs in several columns, all of which must be recognized. Nothing is guessed.
+    numbers and UUIDs in several columns, which must then all be recognized. Nothing is guessed.
 
     Raises:
         FileError: the file cannot be read.
