@@ -1,4 +1,4 @@
-"""Reports: what is said of a run, the page that says it, and the option that asks for it."""
+"""Reports: their content, the page, and the option ``--report``."""
 
 import json
 import os
@@ -82,22 +82,22 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
 
 
 def parsed(page: bytes) -> BeautifulSoup:
-    """Return a page as a tree."""
+    """Return a page as a parsed tree."""
     return BeautifulSoup(page.decode("utf-8"), "html.parser")
 
 
 def the(tree: Tag, selector: str) -> Tag:
-    """Return the one element of a page that a selector means."""
+    """Return the only element of a page that matches a selector."""
     [found] = tree.select(selector)
     return found
 
 
 def text(tree: Tag, selector: str) -> str:
-    """Return the text of the one element that a selector means, in one line."""
+    """Return the text of the only element that matches a selector, in one line."""
     return " ".join(the(tree, selector).get_text(" ").split())
 
 
-# What is said.
+# Content.
 
 
 @pytest.mark.parametrize(
@@ -111,15 +111,15 @@ def text(tree: Tag, selector: str) -> str:
         ({"ok": 490, "revoked": 3, "missing": 4, "wrong": 3}, "7 of 500 cards would not work.", Tone.BAD),
     ],
 )
-def test_the_verdict_on_cards(spring: Manifest, counts: dict[str, int], verdict: str, tone: Tone) -> None:
-    """A verification is summed up in one sentence."""
+def test_verdict_on_cards(spring: Manifest, counts: dict[str, int], verdict: str, tone: Tone) -> None:
+    """A verify run is summed up in one sentence."""
     report = a_verification(spring, **counts)
     assert (report.verdict, report.tone) == (verdict, tone)
     assert {share.label: share.count for share in report.shares if share.count} == counts
 
 
-def test_cards_that_would_not_work_are_named_with_what_to_do(spring: Manifest) -> None:
-    """The gravest come first; each has its number, its UUID and the reason, and one thing to do stands for all."""
+def test_cards_that_do_not_work_are_listed_with_what_to_do(spring: Manifest) -> None:
+    """The most serious come first, each with number, UUID and reason; there is one action for each verdict."""
     wrong, missing = a_verification(spring, ok=497, missing=2, wrong=1).attention
     assert (wrong.heading, missing.heading) == ("1 card wrong", "2 cards missing")
     assert wrong.todo == "Run the command below: it names the repair for each card. Then verify again."
@@ -132,8 +132,8 @@ def test_cards_that_would_not_work_are_named_with_what_to_do(spring: Manifest) -
     assert [row[:2] for row in wrong.table.rows] == [("3", [*spring.cards()][2].uuid)]
 
 
-def test_a_sample_is_told_to_be_one(spring: Manifest) -> None:
-    """Whoever has asked for a sample reads that not every card was asked for."""
+def test_sample_is_marked_as_one(spring: Manifest) -> None:
+    """The report of a sample says that not every card was checked."""
     assert "200 cards, chosen at random from 500," in a_verification(spring, ok=200).lead[0]
     assert "every card" in a_verification(spring, ok=500).lead[0]
 
@@ -147,15 +147,15 @@ def test_a_sample_is_told_to_be_one(spring: Manifest) -> None:
         ({Outcome.CREATED: 1500, Outcome.OUTDATED: 13}, "13 documents need attention.", Tone.ATTENTION),
     ],
 )
-def test_the_verdict_on_a_load(spring: Manifest, outcomes: dict[Outcome, int], verdict: str, tone: Tone) -> None:
+def test_verdict_on_a_load(spring: Manifest, outcomes: dict[Outcome, int], verdict: str, tone: Tone) -> None:
     """A load is summed up in one sentence."""
     report = a_load(spring, outcomes)
     assert (report.verdict, report.tone) == (verdict, tone)
     assert report.total == 1513
 
 
-def test_what_people_changed_is_told_as_kept(spring: Manifest) -> None:
-    """Documents that were changed or deleted are no matter for attention, and are said to have been left."""
+def test_edits_are_reported_as_kept(spring: Manifest) -> None:
+    """Edited and deleted documents need no attention, and are reported as kept."""
     report = a_load(spring, {Outcome.UNCHANGED: 1500, Outcome.EDITED: 1, Outcome.DELETED: 3})
     assert "Left as they are: 1 document changed by their owners and 3 documents deleted since an earlier load." in (
         report.lead
@@ -163,8 +163,8 @@ def test_what_people_changed_is_told_as_kept(spring: Manifest) -> None:
     assert report.attention == ()
 
 
-def test_a_load_without_cards_is_told_by_its_documents(spring: Manifest) -> None:
-    """Where only snapsets and views are loaded, no card is spoken of."""
+def test_load_without_cards_is_reported_by_documents(spring: Manifest) -> None:
+    """If only snapsets and views are loaded, the report does not mention cards."""
     target = a_run().target
     assert target is not None
     result = LoadResult({"preferences": {"preferences": Counter({Outcome.CREATED: 13})}})
@@ -172,8 +172,8 @@ def test_a_load_without_cards_is_told_by_its_documents(spring: Manifest) -> None
     assert (report.about, report.verdict) == ("Load of snapsets and views", "All 13 documents are in place.")
 
 
-def test_documents_that_need_attention_are_named_with_what_to_do(spring: Manifest) -> None:
-    """Each matter has what to do about it; documents of cards have their numbers, and what is only counted is told."""
+def test_documents_that_need_attention_are_listed_with_what_to_do(spring: Manifest) -> None:
+    """There is one action for each state; documents of cards have their numbers, and the rest are counted."""
     report = a_bad_load(spring)
     headings = [each.heading for each in report.attention]
     assert headings == [
@@ -195,15 +195,15 @@ def test_documents_that_need_attention_are_named_with_what_to_do(spring: Manifes
     assert node.items == ("couchdb@node2.example.org",)
 
 
-def test_a_node_that_was_away_is_the_verdict_where_all_else_is_well(spring: Manifest) -> None:
-    """Copies that may be short are said plainly."""
+def test_missing_node_is_the_verdict_if_all_else_is_well(spring: Manifest) -> None:
+    """The report says that copies may be missing."""
     report = a_load(spring, nodes_away=("couchdb@node2",))
     assert report.verdict == "Everything has been written, but a part of the cluster was away."
     assert report.tone is Tone.ATTENTION
 
 
-def test_a_database_that_becomes_more_protected_needs_a_look(spring: Manifest) -> None:
-    """What may be left of a less protected environment is told, though the load is well."""
+def test_database_that_becomes_more_protected_needs_attention(spring: Manifest) -> None:
+    """It may contain data of a less protected environment, even if the load succeeds."""
     report = a_load(spring, raised={"pilot-auth": Environment.CI})
     assert (report.verdict, report.tone) == ("All 500 cards are loaded.", Tone.ATTENTION)
     [raised] = report.attention
@@ -211,8 +211,8 @@ def test_a_database_that_becomes_more_protected_needs_a_look(spring: Manifest) -
     assert "no place in production" in raised.todo
 
 
-def test_cards_that_are_left_out_are_told(spring: Manifest, tmp_path: Path) -> None:
-    """Of a reconciled file the encoded cards are counted, and those that are left out are said to be."""
+def test_skipped_cards_are_reported(spring: Manifest, tmp_path: Path) -> None:
+    """Of a reconciled file, encoded cards are counted, and the others are reported as skipped."""
     cards = [
         ReturnedCard(
             card, Returned.ENCODED if card.number > 20 else Returned.FAILED, reason="" if card.number > 20 else "no"
@@ -243,15 +243,15 @@ def test_cards_that_are_left_out_are_told(spring: Manifest, tmp_path: Path) -> N
         ({"ok": 490, "missing": 7, "wrong": 3}, "3 of 500 cards would not work.", Tone.BAD),
     ],
 )
-def test_how_batches_stand(spring: Manifest, counts: dict[str, int], verdict: str, tone: Tone) -> None:
-    """A status is summed up in one sentence; what is not loaded yet is no failure."""
+def test_status_of_batches(spring: Manifest, counts: dict[str, int], verdict: str, tone: Tone) -> None:
+    """A status is summed up in one sentence; cards that are not loaded yet are no failure."""
     report = a_status(spring, **counts)
     assert (report.verdict, report.tone) == (verdict, tone)
     assert report.total == sum(counts.values())
 
 
-def test_batches_stand_side_by_side(spring: Manifest) -> None:
-    """Each batch has a row, and all together; what is encoded is told where it is known."""
+def test_status_has_a_row_for_each_batch(spring: Manifest) -> None:
+    """And a total; encoded cards are shown if known."""
     [one] = a_status(spring, encoded=498, ok=490, edited=8, missing=2).tables
     assert one.head == ("Batch", "Minted", "Encoded", "Loaded", "Edited", "Revoked", "Missing", "Wrong")
     assert one.rows == (("spring", 500, 498, 498, 8, 0, 2, 0),)
@@ -260,8 +260,8 @@ def test_batches_stand_side_by_side(spring: Manifest) -> None:
     assert two.rows == (*(("spring", 500, 500, 0, 0, 0, 1),) * 2, ("total", 1000, 1000, 0, 0, 0, 2))
 
 
-def test_what_came_back_from_the_vendor() -> None:
-    """Cards to encode again are told with what to do about each kind, the gravest first; unused spares are no fault."""
+def test_reconciliation_report() -> None:
+    """There is an action for each verdict of cards to encode again, the most serious first; unused spares are fine."""
     good, bad = a_reconciliation("all-well.xlsx"), a_reconciliation("everything.xlsx")
     assert (good.verdict, good.tone) == ("14 of 14 ordered cards are ready; 2 spares unused.", Tone.GOOD)
     assert (good.attention, good.total) == ((), 16)
@@ -287,8 +287,8 @@ def test_what_came_back_from_the_vendor() -> None:
     assert "Send batches/library.reencode.xlsx to the vendor." in bad.steps[1].text
 
 
-def test_cards_with_the_same_finding_are_one_row(tmp_path: Path) -> None:
-    """However many cards a vendor fails to encode, the page says it once; each other finding has a row of its own."""
+def test_cards_with_equal_findings_are_one_row(tmp_path: Path) -> None:
+    """However many cards failed, the page says it once; other findings have their own rows."""
     batch = generate("spring", {"empty": 300}, tmp_path).manifest
     rows = good_rows(batch)
     for row in rows[5:290]:
@@ -304,8 +304,8 @@ def test_cards_with_the_same_finding_are_one_row(tmp_path: Path) -> None:
     assert (numbers, "(back.csv, line 299)" in str(reason)) == ("298, 299", True)
 
 
-def test_unknown_rows_with_the_same_finding_are_one_row(tmp_path: Path) -> None:
-    """Another batch's rows are told by their numbers in the file."""
+def test_unknown_rows_with_equal_findings_are_one_row(tmp_path: Path) -> None:
+    """Rows of another batch are listed by their numbers in the file."""
     batch = generate("spring", {"empty": 3}, tmp_path).manifest
     other = generate("autumn", {"empty": 8}, tmp_path).manifest
     rows = [*good_rows(batch), *good_rows(other)[3:]]
@@ -316,16 +316,16 @@ def test_unknown_rows_with_the_same_finding_are_one_row(tmp_path: Path) -> None:
     assert unknown.command.startswith("dataloader card ")
 
 
-def test_what_changes_no_verdict_is_told_all_the_same() -> None:
-    """A row that came back twice is to be noticed, though all is well."""
+def test_warnings_that_change_no_verdict_are_reported() -> None:
+    """A repeated row is reported although all is well."""
     report = a_reconciliation("repeated.xlsx")
     assert report.tone is Tone.GOOD
     [notice] = report.attention
     assert (notice.tone, notice.table is not None) == (Tone.QUIET, True)
 
 
-def test_cards_that_were_encoded_again(tmp_path: Path) -> None:
-    """Chips that are not to be handed out are named."""
+def test_replaced_chips_are_listed(tmp_path: Path) -> None:
+    """Chips that must not be used after encoding cards again are named."""
     batch = generate("spring", {"empty": 2}, tmp_path).manifest
     rows = good_rows(batch)
     first = write_csv(tmp_path / "first.csv", [*rows, [*rows[0][:4], "04AAAAAAAAAAAA", "ok", ""]])
@@ -340,7 +340,7 @@ def test_cards_that_were_encoded_again(tmp_path: Path) -> None:
 
 
 def test_reconcile_writes_its_report(here: Command, tmp_path: Path) -> None:
-    """The page of a reconciliation has no target, and names its exit code; a file that can't be read stops it."""
+    """The page has no target, and has the exit code; an unreadable file stops the run."""
     batch = generate("spring", {"empty": 20}, tmp_path).manifest
     rows = good_rows(batch)
     rows[4][5] = "failed"
@@ -358,8 +358,8 @@ def test_reconcile_writes_its_report(here: Command, tmp_path: Path) -> None:
     assert text(page_of(again), "article li") in " ".join(done.stderr.split())
 
 
-def test_a_plan_tells_what_a_load_would_do(spring: Manifest) -> None:
-    """A plan says how much a load would create, what stands in its way, and that nothing has been written."""
+def test_plan_report_says_what_a_load_would_do(spring: Manifest) -> None:
+    """How much a load would create, what prevents it, and that nothing has been written."""
     clean, doubtful = a_plan(spring), a_plan(spring, clean=False)
     assert (clean.verdict, clean.tone, clean.attention) == ("A load would create 1,512 documents.", Tone.GOOD, ())
     assert "A load would first create the databases pilot-preferences and pilot-auth." in clean.lead
@@ -374,16 +374,16 @@ def test_a_plan_tells_what_a_load_would_do(spring: Manifest) -> None:
     assert "--replace-views" in doubtful.attention[2].todo
 
 
-def test_a_run_that_stopped_says_what_to_do(spring: Manifest) -> None:
-    """A load that stopped half-way says so first, and that running it again goes on."""
+def test_stopped_run_says_what_to_do(spring: Manifest) -> None:
+    """A load that stopped half-way says so first, and that running it again continues."""
     report = a_stop()
     assert (report.verdict, report.tone) == ("The load stopped before it was finished.", Tone.BAD)
     assert "it goes on from there" in report.lead[0]
     assert len(report.attention[0].items) == 2
 
 
-def test_the_facts_hold_no_secret(spring: Manifest) -> None:
-    """The run's facts are told, and neither the password nor the user's name is among them."""
+def test_facts_contain_no_secret(spring: Manifest) -> None:
+    """Neither the password nor the user's name is among the facts of the run."""
     told = {fact.name: fact.value for fact in facts(a_run([spring], ExitCode.ATTENTION))}
     assert told == {
         "Exit code": f"9: {ExitCode.ATTENTION.meaning}",
@@ -400,8 +400,8 @@ def test_the_facts_hold_no_secret(spring: Manifest) -> None:
     }
 
 
-def test_what_is_noted_does_not_grow_with_the_run() -> None:
-    """Of each matter the first are kept, all are counted, and one does not crowd out another."""
+def test_notes_are_limited() -> None:
+    """The first notes of each kind are kept and all are counted, so that no kind crowds out another."""
     noted = Noted[int]()
     for number in range(10 * SHOWN):
         noted("common", number)
@@ -410,8 +410,8 @@ def test_what_is_noted_does_not_grow_with_the_run() -> None:
     assert (noted.of("rare"), noted.of("never")) == ([1], [])
 
 
-def test_a_page_shows_some_and_tells_where_all_are_to_be_had(spring: Manifest) -> None:
-    """More than 200 cards of one verdict are counted, not listed."""
+def test_long_tables_are_cut_with_a_hint(spring: Manifest) -> None:
+    """More than 200 cards of one verdict are counted, and the page says where to find them."""
     noted, result = Noted[CardVerdict](), VerifyResult(Counter({VerifyVerdict.MISSING: 500}))
     for card in spring.cards():
         noted(VerifyVerdict.MISSING, CardVerdict(card.uuid, VerifyVerdict.MISSING, f"reason {card.number}"))
@@ -423,8 +423,8 @@ def test_a_page_shows_some_and_tells_where_all_are_to_be_had(spring: Manifest) -
     )
 
 
-def test_cards_are_called_by_their_numbers(spring: Manifest, tmp_path: Path) -> None:
-    """With several batches the batch's name stands before; no manifest is read where no card is asked for."""
+def test_cards_are_named_by_number(spring: Manifest, tmp_path: Path) -> None:
+    """With several batches, the batch's name is added; manifests are read only if cards are named."""
     autumn = generate("autumn", {"empty": 3}, tmp_path).manifest
     [first, *_] = spring.cards()
     [*_, last] = autumn.cards()
@@ -437,13 +437,13 @@ def test_cards_are_called_by_their_numbers(spring: Manifest, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("seconds", "told"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (200, "3 min 20 s"), (7512, "2 h 5 min")]
 )
-def test_times_are_told_as_people_do(seconds: float, told: str) -> None:
+def test_durations_are_readable(seconds: float, told: str) -> None:
     """Seconds, minutes, hours."""
     assert duration(seconds) == told
 
 
-def test_words() -> None:
-    """Counts and lists read as sentences do."""
+def test_counts_and_lists_in_sentences() -> None:
+    """They read naturally."""
     assert (many(1, "card"), many(0, "card"), many(1200, "card")) == ("1 card", "0 cards", "1,200 cards")
     assert [listed(names) for names in ("", "a", "ab", "abc", "abcdefg")] == [
         *("", "a", "a and b", "a, b and c", "a, b, c, d and 3 more"),
@@ -457,13 +457,13 @@ def test_words() -> None:
     ("count", "total", "told"),
     [(5, 5, "100 %"), (1, 3, "33.3 %"), (1, 100_000, "< 0.1 %"), (99_999, 100_000, "> 99.9 %"), (1, 1000, "0.1 %")],
 )
-def test_a_share_never_reads_as_all_or_nothing(count: int, total: int, told: str) -> None:
-    """Only what is all reads 100 %, and nothing that is there reads 0 %."""
+def test_share_is_never_rounded_to_all_or_nothing(count: int, total: int, told: str) -> None:
+    """Only all is 100 %, and only nothing is 0 %."""
     assert percent(count, total) == told
 
 
-def test_shares_are_drawn_side_by_side() -> None:
-    """Shares fill the width, in proportion; the smallest can still be seen, and those of nothing are left out."""
+def test_shares_are_drawn_in_proportion() -> None:
+    """Shares fill the width; the smallest is still visible, and zeros are omitted."""
     counts = {"most": 99_000, "none": 0, "some": 999, "one": 1}
     report = Report(
         "", "", Tone.GOOD, shares=tuple(Share(name, count, "", Tone.GOOD) for name, count in counts.items())
@@ -479,8 +479,8 @@ def test_shares_are_drawn_side_by_side() -> None:
     assert "drawn wider than they are" in render(report).decode()
 
 
-def test_nothing_is_drawn_of_nothing() -> None:
-    """A report without shares, as of a run that stopped, has no picture."""
+def test_report_without_shares_has_no_picture() -> None:
+    """For example the report of a run that stopped."""
     tree = parsed(render(a_stop()))
     assert tree.select("figure") == []
 
@@ -489,8 +489,8 @@ def test_nothing_is_drawn_of_nothing() -> None:
 
 
 @EACH_KIND
-def test_a_page_is_well_built(reports: dict[str, Report], kind: str) -> None:
-    """Language, title, landmarks, headings in order, names for tables and pictures; each reference leads somewhere."""
+def test_page_is_well_formed(reports: dict[str, Report], kind: str) -> None:
+    """Language, title, landmarks, headings in order, names of tables and pictures; every reference resolves."""
     page = render(reports[kind])
     assert page.startswith(b"<!DOCTYPE html>\n")
     tree = parsed(page)
@@ -522,8 +522,8 @@ def test_a_page_is_well_built(reports: dict[str, Report], kind: str) -> None:
 
 
 @EACH_KIND
-def test_a_page_stands_alone(reports: dict[str, Report], kind: str) -> None:
-    """No script, nothing that is fetched, no handler: a page is read as it is, today and in ten years."""
+def test_page_is_self_contained(reports: dict[str, Report], kind: str) -> None:
+    """There are no scripts, external resources or event handlers: it will look the same in ten years."""
     page = render(reports[kind])
     tree = parsed(page)
     assert tree.select("script, link, img, iframe, object, embed, form, base, a, meta[http-equiv], foreignobject") == []
@@ -538,7 +538,7 @@ def test_a_page_stands_alone(reports: dict[str, Report], kind: str) -> None:
 
 
 def test_every_text_is_escaped() -> None:
-    """Whatever a name or an answer of a server holds, it is text on the page, and nothing else."""
+    """Whatever is in a name or a server's reply, it is only text on the page."""
     page = render(a_hostile_report())
     tree = parsed(page)
     shown = '"><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}\N{REPLACEMENT CHARACTER}\\udce9'
@@ -554,13 +554,13 @@ def test_every_text_is_escaped() -> None:
 
 
 @EACH_KIND
-def test_a_page_is_the_same_each_time(reports: dict[str, Report], kind: str) -> None:
-    """The same report is the same page, byte for byte."""
+def test_page_is_reproducible(reports: dict[str, Report], kind: str) -> None:
+    """The same report gives the same page, byte for byte."""
     assert render(reports[kind]) == render(reports[kind])
 
 
-def test_uuids_are_shortened_wherever_they_stand(reports: dict[str, Report], spring: Manifest) -> None:
-    """Of a UUID, alone or within an ID or a sentence, eight characters are shown; with ``full`` all of it."""
+def test_uuids_are_shortened_everywhere(reports: dict[str, Report], spring: Manifest) -> None:
+    """Alone or within an ID or a sentence, UUIDs are cut to eight characters; with ``full`` they are whole."""
     [card, *_] = spring.cards()
     bad = a_verification(spring, ok=499, wrong=1)
     short, full = render(bad).decode(), render(bad, full=True).decode()
@@ -582,8 +582,8 @@ def test_uuids_are_shortened_wherever_they_stand(reports: dict[str, Report], spr
         assert text(parsed(page), ".lead") == f"({written[:8]}…)"
 
 
-def test_what_is_no_uuid_is_left() -> None:
-    """Digests, names with a date, revisions of a batch are shown as they are."""
+def test_text_similar_to_a_uuid_is_not_shortened() -> None:
+    """Digests, names with a date, and revisions are unchanged."""
     for written in (
         "demo-20260302-091507.batch.jsonl",
         "row 12345678 of the file 1234",
@@ -609,8 +609,8 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_marks_and_patterns_can_be_told_apart(scheme: str) -> None:
-    """Every mark has a contrast of 3 to 1 to what it stands on, every pattern to its ground (WCAG 2.2, 1.4.11)."""
+def test_marks_and_patterns_are_distinguishable(scheme: str) -> None:
+    """Every mark has a contrast of 3 to 1 to its background, as has every pattern (WCAG 2.2, 1.4.11)."""
     light, dark = re.findall(r":root \{([^}]*--page[^}]*--ink[^}]*)\}", STYLE.read_text("utf-8"))
     colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", light if scheme == "light" else dark))
     for tone in Tone:
@@ -640,18 +640,18 @@ def call(
 
 
 def page_of(path: Path) -> BeautifulSoup:
-    """Return a page that was written, as a tree."""
+    """Return a written page as a parsed tree."""
     return parsed(path.read_bytes())
 
 
 def told(path: Path) -> dict[str, str]:
-    """Return the facts that a page tells of its run."""
+    """Return the facts about the run on a page."""
     entries = the(page_of(path), "footer dl").select("div")
     return {text(each, "dt"): text(each, "dd") for each in entries}
 
 
 def test_each_command_writes_its_report(call: Command, manifest: Manifest, target: Target, tmp_path: Path) -> None:
-    """Each command writes a page that only its owner can read, and prints what it prints without it."""
+    """The page is readable by its owner only; the output of the command is the same as without it."""
     verdicts = {
         "plan": "A load would create",
         "load": "All 60 cards are loaded.",
@@ -674,10 +674,10 @@ def test_each_command_writes_its_report(call: Command, manifest: Manifest, targe
         assert said["Server"].startswith(("CouchDB 3", "PouchDB Server "))
 
 
-def test_what_needs_attention_is_on_the_page(
+def test_report_lists_what_needs_attention(
     call: Command, manifest: Manifest, server: Server, target: Target, tmp_path: Path
 ) -> None:
-    """A document that stands in the way is named by its card in every report, and so is the exit code."""
+    """A foreign document is named by its card in every report, with the exit code."""
     [_, card, *_] = manifest.cards()
     place = access_of(target.model.name, card.uuid)
     database = databases(server, target)[place.database]
@@ -700,10 +700,10 @@ def test_what_needs_attention_is_on_the_page(
 
 @ONE_MODEL
 @pytest.mark.parametrize("name", ["plan", "load", "verify", "status"])
-def test_a_report_that_cannot_be_written_stops_before_the_call(
+def test_report_that_cannot_be_written_stops_the_command_first(
     call: Command, manifest: Manifest, server: Server, target: Target, tmp_path: Path, name: str
 ) -> None:
-    """A page that already exists is kept, and the run does not begin; nor where a folder is none."""
+    """An existing page is kept, and the run does not start; nor if the folder is not a folder."""
     path = tmp_path / "report.html"
     path.write_text("mine")
     for wrong, says in (
@@ -718,10 +718,10 @@ def test_a_report_that_cannot_be_written_stops_before_the_call(
 
 
 @ONE_MODEL
-def test_a_load_that_stops_has_a_report_and_goes_on(
+def test_stopped_load_has_a_report_and_can_continue(
     call: Command, manifest: Manifest, target: Target, tmp_path: Path
 ) -> None:
-    """The page says what stopped the load and that it goes on; run again, with another page, it does."""
+    """The page says what stopped the load and that it continues; run again with another page, it does."""
 
     def refuse_tokens(request: Request, forward: Forward) -> Reply:
         if request.endpoint == "_bulk_docs" and b"gpiiToken-" in request.body:
@@ -744,10 +744,10 @@ def test_a_load_that_stops_has_a_report_and_goes_on(
 
 
 @ONE_MODEL
-def test_ctrl_c_leaves_a_report(
+def test_ctrl_c_writes_a_report(
     process: Process, target: Target, credentials: dict[str, str], batch: Batch, on_target: list[str], tmp_path: Path
 ) -> None:
-    """A load that is interrupted ends at once, with a page that says so."""
+    """An interrupted load stops at once, with a page that says so."""
     hanging, over = Event(), Event()
 
     def hang(request: Request, forward: Forward) -> Reply:
@@ -774,10 +774,10 @@ def test_ctrl_c_leaves_a_report(
 
 @ONE_MODEL
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_page_that_came_in_between_is_not_overwritten(
+def test_page_created_meanwhile_is_not_overwritten(
     call: Command, manifest: Manifest, target: Target, tmp_path: Path, *, fails: bool
 ) -> None:
-    """Where somebody makes the file during the run, theirs stays; a run that failed still tells its own error."""
+    """If somebody creates the file during the run, theirs is kept; a failed run still prints its own error."""
     path = tmp_path / "report.html"
 
     def come_between(request: Request, forward: Forward) -> Reply:
@@ -796,10 +796,10 @@ def test_a_page_that_came_in_between_is_not_overwritten(
 
 
 @ONE_MODEL
-def test_a_fault_of_ours_leaves_no_page(
+def test_internal_error_writes_no_page(
     here: Command, manifest: Manifest, on_target: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug is told on the screen; a page that could not be trusted is not written."""
+    """A bug is reported on the screen; a page that can't be trusted is not written."""
 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
@@ -811,11 +811,11 @@ def test_a_fault_of_ours_leaves_no_page(
 
 
 @ONE_MODEL
-def test_no_secret_gets_into_a_report(
+def test_report_contains_no_secret(
     here: Command, manifest: Manifest, target: Target, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No password is on the page, given in a URL or otherwise, whether the run ends well or not."""
-    # Nobody's name, and a password that is in no path: a server may lock out whoever is wrong too often.
+    """No password is on the page, from a URL or otherwise, whether or not the run succeeds."""
+    # An unknown user, and a password that is in no path: a server may lock accounts after wrong passwords.
     user, password = "nobody", "31415-sesame-92653"
     monkeypatch.setenv("DATALOADER_RETRIES", "0")
     with Proxy(target.address.url, lambda request, forward: forward(as_admin(request, target))) as proxy:
@@ -839,21 +839,21 @@ def test_no_secret_gets_into_a_report(
 
 
 @ONE_MODEL
-def test_report_and_details_are_two_files(call: Command, manifest: Manifest, tmp_path: Path) -> None:
-    """One name for both is a mistake that is told before anything is done."""
+def test_report_and_details_must_be_different_files(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """The same name for both is an error before anything is done."""
     done = call("load", manifest.path, "--report", "out", "--details", tmp_path / "out")
     assert (done.code, "are two files" in done.stderr) == (ExitCode.USAGE, True)
     assert not (tmp_path / "out").exists()
 
 
 @ONE_MODEL
-def test_full_without_a_report_is_about_the_screen(call: Command, manifest: Manifest) -> None:
-    """``--full`` shows whole UUIDs on the screen, too."""
+def test_full_without_a_report_affects_the_screen(call: Command, manifest: Manifest) -> None:
+    """``--full`` prints whole UUIDs."""
     assert call("plan", manifest.path, "--full").code == ExitCode.OK
 
 
 def test_equal_rows_are_folded(spring: Manifest) -> None:
-    """Cards of which the same was found are one row, with runs of their numbers."""
+    """Cards with the same finding are one row, with runs of numbers."""
     noted, result = Noted[CardVerdict](), VerifyResult(Counter({VerifyVerdict.MISSING: 150}))
     for card in spring.cards():
         if 6 <= card.number <= 155:
@@ -866,8 +866,8 @@ def test_equal_rows_are_folded(spring: Manifest) -> None:
     assert missing.table.rows == (("6 to 155", "document … is absent"),)
 
 
-def test_one_share_is_shown_as_numbers(reports: dict[str, Report]) -> None:
-    """Where one share is all, there are three large numbers and a table by snapset, and no bar."""
+def test_single_share_is_shown_as_numbers(reports: dict[str, Report]) -> None:
+    """If one share is everything, there are three large numbers and a table by snapset instead of a bar."""
     tree = parsed(render(reports["load"]))
     assert tree.select(".bar") == []
     assert [each.get_text(" ", strip=True) for each in tree.select(".figures li")] == [
@@ -880,15 +880,15 @@ def test_one_share_is_shown_as_numbers(reports: dict[str, Report]) -> None:
     assert (len(other.select(".bar")), other.select(".figures")) == (1, [])
 
 
-def test_a_page_says_where_and_when(reports: dict[str, Report]) -> None:
-    """The line above the verdict has the environment, the host and the date; the run is folded away."""
+def test_page_says_where_and_when(reports: dict[str, Report]) -> None:
+    """Environment, host and date are in the line above the verdict; the facts of the run are collapsed."""
     tree = parsed(render(reports["load"]))
     assert text(tree, "header .where").startswith("target production · couchdb.example.org:6984 · 2026-03-02 ")
     assert not the(tree, "footer details").has_attr("open")
 
 
-def test_what_to_do_has_a_command(reports: dict[str, Report], spring: Manifest) -> None:
-    """The command has the manifests and the target as they were typed."""
+def test_next_steps_have_commands(reports: dict[str, Report], spring: Manifest) -> None:
+    """With the manifests and the target as they were typed."""
     report = described(
         a_verification(spring, ok=497, missing=3),
         replace(a_run([spring]), batch="spring.batch.jsonl", options=" --target production"),
@@ -897,16 +897,16 @@ def test_what_to_do_has_a_command(reports: dict[str, Report], spring: Manifest) 
     assert command.get_text() == "dataloader load spring.batch.jsonl --target production"
 
 
-def test_the_same_meaning_has_the_same_pattern() -> None:
-    """Each label of each kind of report has a pattern of its own there, and the same in every other."""
+def test_equal_labels_have_equal_patterns() -> None:
+    """In every kind of report; labels within one report have different patterns."""
     for labels in (Outcome, State, Returned, VerifyVerdict):
         patterns = [PATTERNS.get(label.value) for label in labels]
         assert None not in patterns
         assert len({*patterns}) == len(patterns)
 
 
-def test_a_history_is_drawn(reports: dict[str, Report]) -> None:
-    """Each count has a line and a label; a table has the numbers; a single moment is not drawn."""
+def test_history_is_drawn(reports: dict[str, Report]) -> None:
+    """Each count has a line and a label, and a table has the numbers; a single moment is not drawn."""
     moments = tuple(
         Moment(f"2026-{month:02}-01T10:00:00.000Z", {"loaded": 500, "in use": used, "wrong": 0})
         for month, used in ((7, 387), (1, 0), (3, 120))
@@ -925,8 +925,8 @@ def test_a_history_is_drawn(reports: dict[str, Report]) -> None:
 
 
 @ONE_MODEL
-def test_status_takes_the_json_of_earlier_runs(call: Command, manifest: Manifest, tmp_path: Path) -> None:
-    """What ``--json`` printed is drawn; another file is refused, and no page is left."""
+def test_status_accepts_the_json_of_earlier_runs(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """The output of ``--json`` is drawn; another file is refused, and no page is written."""
     earlier = tmp_path / "earlier.json"
     earlier.write_text(call("status", manifest.path, "--json").stdout)
     done = call("status", manifest.path, "--report", tmp_path / "status.html", "--history", earlier)
@@ -940,8 +940,8 @@ def test_status_takes_the_json_of_earlier_runs(call: Command, manifest: Manifest
 
 
 @ONE_MODEL
-def test_a_history_may_hold_runs_that_failed(call: Command, manifest: Manifest, tmp_path: Path) -> None:
-    """A cron job's output can be used as it is: a run that found nothing is skipped."""
+def test_history_may_contain_failed_runs(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """The output of a cron job can be used directly: runs without a result are skipped."""
     earlier = tmp_path / "earlier.json"
     lines = [call("status", manifest.path, "--json").stdout, call("status", tmp_path / "nowhere", "--json").stdout]
     earlier.write_text("".join(lines))
@@ -950,15 +950,15 @@ def test_a_history_may_hold_runs_that_failed(call: Command, manifest: Manifest, 
     assert "Over time" in (tmp_path / "status.html").read_text("utf-8")
 
 
-def test_a_history_is_for_a_report(call: Command, manifest: Manifest, tmp_path: Path) -> None:
-    """Without a report, earlier runs are not passed over in silence."""
+def test_history_requires_a_report(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """Without a report, it is not ignored silently."""
     done = call("status", manifest.path, "--history", tmp_path / "earlier.json")
     assert (done.code, "--history: is for a report (add --report FILE)" in done.stderr) == (ExitCode.USAGE, True)
 
 
 @ONE_MODEL
-def test_batches_draws_how_each_batch_came_into_use(call: Command, manifest: Manifest, tmp_path: Path) -> None:
-    """Each batch has a chart of its own; one that an earlier run did not find yet is drawn from when it was there."""
+def test_batches_report_draws_each_batch(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """Each batch has its own chart; one that did not exist in an earlier run starts later."""
     folder, earlier = manifest.path.parent, tmp_path / "earlier.json"
     earlier.write_text(call("batches", folder, "--json").stdout)
     generate("autumn", {"snapset_3": 2}, folder)
@@ -977,8 +977,8 @@ def test_batches_draws_how_each_batch_came_into_use(call: Command, manifest: Man
 
 
 @ONE_MODEL
-def test_names_that_are_no_text_do_no_harm(call: Command, manifest: Manifest, tmp_path: Path, target: Target) -> None:
-    """A file's name that is not UTF-8 is shown as far as it is."""
+def test_names_that_are_not_text_are_shown(call: Command, manifest: Manifest, tmp_path: Path, target: Target) -> None:
+    """A file name that is not UTF-8 is shown as far as possible."""
     folder = tmp_path / os.fsdecode(b"<b>caf\xe9")
     folder.mkdir()
     path = folder / manifest.path.name
@@ -991,7 +991,7 @@ def test_names_that_are_no_text_do_no_harm(call: Command, manifest: Manifest, tm
 def test_verify_writes_details(
     call: Command, manifest: Manifest, server: Server, target: Target, tmp_path: Path
 ) -> None:
-    """``--details`` of verify names every card that is not as minted, with its verdict and the reason."""
+    """``--details`` lists every card that is not as minted, with its verdict and the reason."""
     assert call("load", manifest.path).code == ExitCode.OK
     [card, *_] = manifest.cards()
     place = access_of(target.model.name, card.uuid)

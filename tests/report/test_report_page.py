@@ -1,4 +1,4 @@
-"""Reports in a browser: for everybody, on every screen and on paper, without a script and without a network."""
+"""Reports in a browser: accessible on every screen and on paper, without scripts or a network."""
 
 import re
 import shutil
@@ -33,7 +33,7 @@ CONTRAST = {"type": "rule", "values": ["color-contrast"]}
 
 
 class Media(TypedDict, total=False):
-    """What a page is shown on, as the browser has it."""
+    """The media settings of the browser."""
 
     media: Literal["screen", "print"]
     color_scheme: Literal["light", "dark"]
@@ -44,9 +44,9 @@ LIGHT: Media = {"media": "screen", "color_scheme": "light", "forced_colors": "no
 DARK: Media = {**LIGHT, "color_scheme": "dark"}
 FORCED: Media = {**DARK, "forced_colors": "active"}
 PAPER: Media = {**DARK, "media": "print"}
-"""Printed by somebody whose screen is dark."""
+"""Printed from a screen in dark mode."""
 DESKTOP, PHONE = 1280, 360
-"""Pixels, the width."""
+"""The width in pixels."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window, started once."""
+    """Headless Chromium, started once."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -69,7 +69,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def tab(browser: Browser) -> Page:
-    """A tab of the browser, in which one page after another is shown."""
+    """A browser tab that shows one page after another."""
     return browser.new_page()
 
 
@@ -78,7 +78,7 @@ Show = Callable[..., Page]
 
 @pytest.fixture
 def show(tab: Page, folder: Path) -> Show:
-    """The tab; called with a kind of page, what it is shown on, and a width in pixels, it shows that."""
+    """Return a function that shows a kind of page with media settings and a width in pixels."""
 
     def show(kind: str, media: Media = LIGHT, width: int = DESKTOP) -> Page:
         tab.set_viewport_size({"width": width, "height": 800})
@@ -90,7 +90,7 @@ def show(tab: Page, folder: Path) -> Show:
 
 
 def violations(page: Page, run_only: dict[str, Any]) -> list[str]:
-    """Return what axe-core finds against a page, a line a rule."""
+    """Return the violations that axe-core finds on a page, one line for each rule."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)
     options = {"runOnly": run_only, "resultTypes": ["violations"], "preload": False}
@@ -103,8 +103,8 @@ def violations(page: Page, run_only: dict[str, Any]) -> list[str]:
 
 
 @EACH_KIND
-def test_it_is_for_everybody(show: Show, kind: str) -> None:
-    """axe-core finds nothing against a page (WCAG 2.2 A and AA, best practices), whatever it is shown on."""
+def test_page_is_accessible(show: Show, kind: str) -> None:
+    """The checker axe-core finds no violations (WCAG 2.2 A and AA, best practices), with any media settings."""
     page = show(kind)
     assert violations(page, EVERY_RULE) == []
     for media in (DARK, FORCED, PAPER):
@@ -116,13 +116,13 @@ def test_it_is_for_everybody(show: Show, kind: str) -> None:
 
 
 PICTURES = Path(__file__).parent / "pictures"
-"""How each page looked when somebody last looked at it; ``pytest tests/report --write-docs`` takes new ones."""
+"""Pictures of each page, as last inspected; ``pytest tests/report --write-docs`` takes new ones."""
 ALIKE = 6.0
-"""Of 255: the mean difference of two pictures of a page whose UUIDs differ."""
+"""The mean difference, of 255, between two pictures of a page whose UUIDs differ."""
 
 
 def pixels(picture: bytes) -> tuple[int, int, bytes]:
-    """Return width, height and the colours of a picture; see https://www.w3.org/TR/png-3/#9Filters."""
+    """Return the width, height and colours of a picture; see https://www.w3.org/TR/png-3/#9Filters."""
     width, height = struct.unpack(">II", picture[16:24])
     channels = {2: 3, 6: 4}[picture[25]]
     data, at = b"", 8
@@ -148,11 +148,11 @@ def pixels(picture: bytes) -> tuple[int, int, bytes]:
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 @EACH_KIND
-def test_it_looks_as_it_did(
+def test_page_looks_as_last_inspected(
     browser: Browser, folder: Path, kind: str, width: int, request: pytest.FixtureRequest
 ) -> None:
-    """A small picture of each page is the one that somebody has looked at, but for UUIDs and other fonts."""
-    # What stands beside a UUID may wrap elsewhere, which a picture of a tenth of the size does not show.
+    """A small picture of each page equals the last inspected one, except for UUIDs and fonts."""
+    # Text next to a UUID may wrap differently, which is invisible at a tenth of the size.
     page = browser.new_page(viewport={"width": width, "height": 800}, device_scale_factor=0.1)
     page.goto((folder / f"{kind}.html").as_uri())
     picture = page.screenshot(full_page=True)
@@ -179,8 +179,8 @@ def test_it_looks_as_it_did(
 
 
 @EACH_KIND
-def test_it_fits_a_phone(show: Show, kind: str) -> None:
-    """At 360 pixels nothing stands over the edge: not even the longest names."""
+def test_page_fits_a_phone(show: Show, kind: str) -> None:
+    """At a width of 360 pixels nothing overflows, not even the longest names."""
     page = show(kind, width=PHONE)
     over_the_edge = """() => [...document.querySelectorAll("body *")]
         .filter(each => !each.closest("caption, .stacks thead, defs"))
@@ -190,23 +190,23 @@ def test_it_fits_a_phone(show: Show, kind: str) -> None:
     assert page.evaluate(over_the_edge) == []
 
 
-def test_large_letters_do_no_harm(show: Show) -> None:
-    """With letters twice as large (WCAG 1.4.4) nothing stands over the edge."""
+def test_page_fits_with_large_text(show: Show) -> None:
+    """With text twice as large (WCAG 1.4.4) nothing overflows."""
     page = show("load-attention")
     page.add_style_tag(content="html { font-size: 200% !important }")
     assert page.evaluate("document.documentElement.scrollWidth") == DESKTOP
 
 
 @EACH_KIND
-def test_paper_is_white(show: Show, kind: str) -> None:
-    """A page is printed without dark backgrounds, even where the screen is dark."""
+def test_printed_page_is_white(show: Show, kind: str) -> None:
+    """Dark backgrounds are not printed, even from a screen in dark mode."""
     page = show(kind, PAPER)
     backgrounds = "() => [...document.querySelectorAll('*')].map(each => getComputedStyle(each).backgroundColor)"
     assert {*page.evaluate(backgrounds)} == {"rgb(255, 255, 255)", "rgba(0, 0, 0, 0)"}
 
 
-def test_it_needs_no_script_and_no_network(browser: Browser, folder: Path) -> None:
-    """With JavaScript switched off a page is all there, and asks for nothing but itself."""
+def test_page_needs_no_script_and_no_network(browser: Browser, folder: Path) -> None:
+    """With JavaScript turned off, the page is complete, and makes no other requests."""
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     asked: list[str] = []
@@ -224,8 +224,8 @@ def test_it_needs_no_script_and_no_network(browser: Browser, folder: Path) -> No
     context.close()
 
 
-def test_it_is_told_to_a_screen_reader(show: Show) -> None:
-    """What a screen reader is given: landmarks, headings in order, the picture in words, tables with headings."""
+def test_page_is_readable_by_a_screen_reader(show: Show) -> None:
+    """It has landmarks, headings in order, a text for the picture, and tables with headings."""
     said = show("verify-bad").locator("html").aria_snapshot()
     assert re.search(r'- banner:.*- heading "5 of 500 cards would not work." \[level=1\]', said, re.DOTALL), said
     for line in (
@@ -241,23 +241,23 @@ def test_it_is_told_to_a_screen_reader(show: Show) -> None:
 
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_a_table_stays_one_on_a_narrow_screen(show: Show, width: int) -> None:
-    """Where cells are stacked they are still cells of a table, each with the heading of its column."""
+def test_table_is_still_a_table_on_a_narrow_screen(show: Show, width: int) -> None:
+    """Stacked cells are still cells of a table, each with the heading of its column."""
     table = show("verify-bad", width=width).get_by_role("table", name="Cards with the verdict missing")
     assert table.get_by_role("columnheader").all_text_contents() == ["Card", "What was found"]
     assert table.get_by_role("row").count() == 2
     assert table.get_by_role("rowheader").all_text_contents() == ["1 to 4"]
 
 
-def test_it_can_be_printed(show: Show) -> None:
-    """A page prints on as few sheets as it needs."""
+def test_page_can_be_printed(show: Show) -> None:
+    """On as few sheets as necessary."""
     assert 1 <= show("load").pdf(format="A4").count(b"/Type /Page\n") <= 2
     assert 3 <= show("load-attention").pdf(format="A4").count(b"/Type /Page\n") <= 6
 
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_the_picture_is_drawn(show: Show, width: int) -> None:
-    """Each share has its place in the bar, in its order, wide enough to be seen, and a pattern of its own."""
+def test_picture_is_drawn(show: Show, width: int) -> None:
+    """Each share is in the bar, in order, wide enough to be visible, and with its own pattern."""
     page = show("load-attention", width=width)
     parts = page.locator(".bar rect.part")
     boxes: list[tuple[float, float]] = parts.evaluate_all(

@@ -37,7 +37,7 @@ from tests.support.server import agreed, sequences
 
 @contextmanager
 def terminal(answer: str) -> Iterator[Any]:
-    """Give a terminal on which somebody has typed an answer."""
+    """Simulate a terminal with a typed answer."""
     import os
     import pty
 
@@ -51,13 +51,13 @@ def terminal(answer: str) -> Iterator[Any]:
 
 
 class TestCommand:
-    """The command line."""
+    """The command ``revoke``."""
 
     @TOKEN_MODEL
-    def test_as_the_servers_see_it(
+    def test_verify_follows_a_card_through_revoke_and_undo(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], sets: Snapsets, run_here: Command
     ) -> None:
-        """Loaded, revoked, loaded again, brought back: verify says at each step what it should."""
+        """Loaded, revoked, loaded again, restored: verify has the right verdict at each step."""
         snapsets = ("--snapsets", sets.folder)
         assert run_here("load", few.path, *snapsets).code == ExitCode.OK
 
@@ -100,13 +100,13 @@ class TestCommand:
             ("2\n99\n", []),
         ],
     )
-    def test_a_file_names_its_cards_or_nothing_is_revoked(
+    def test_file_names_its_cards_or_nothing_is_revoked(
         self, few: Manifest, cards: list[Card], run_here: Command, tmp_path: Path, text: str, numbers: list[int]
     ) -> None:
-        """Ranges, several on a line, and titles are understood; a line that names no card stops the run."""
+        """Ranges, several numbers in a line, and titles are accepted; a line that names no card stops the run."""
         path = tmp_path / "lost.csv"
         path.write_text(text.format("", *(card.uuid for card in cards)))
-        # The list of revoked cards is kept beside the manifest.
+        # The list of revoked cards is next to the manifest.
         manifest = shutil.copy(few.path, tmp_path)
         done = run_here("revoke", manifest, "--file", path, "--reason", "lost", "--yes", "--json")
         if numbers:
@@ -120,7 +120,7 @@ class TestCommand:
 
     @TOKEN_MODEL
     @pytest.mark.usefixtures("loaded")
-    def test_cards_are_named_as_at_the_help_desk(
+    def test_cards_can_be_named_as_at_the_help_desk(
         self, few: Manifest, cards: list[Card], run_here: Command, tmp_path: Path
     ) -> None:
         """By number, UUID, its first characters, or chip UID; with a report and details."""
@@ -148,10 +148,8 @@ class TestCommand:
     @TOKEN_MODEL
     @pytest.mark.usefixtures("loaded")
     @pytest.mark.parametrize("name", ["04A1B2C3D4E5F9", "nobody", "fffffffff", "0", "99", ""])
-    def test_a_name_of_no_card_revokes_nothing(
-        self, few: Manifest, run_here: Command, tmp_path: Path, name: str
-    ) -> None:
-        """One line says so."""
+    def test_unknown_card_revokes_nothing(self, few: Manifest, run_here: Command, tmp_path: Path, name: str) -> None:
+        """The error is one line."""
         manifest = shutil.copy(few.path, tmp_path)
         done = run_here("revoke", manifest, "--card", "2", "--card", name, "--reason", "lost", "--yes")
         assert done.code == ExitCode.INPUT
@@ -159,10 +157,10 @@ class TestCommand:
         assert not list(tmp_path.glob("*revoked*"))
 
     @KEY_MODEL
-    def test_verify_sees_a_key_that_was_revoked(
+    def test_verify_reports_a_revoked_key(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], sets: Snapsets
     ) -> None:
-        """Marked, then brought back."""
+        """Revoked, then restored."""
         load(server, target, all_sources(target, [few], sets))
         revoke(server, target, few, cards[:2], "lost")
         found = agreed(server, lambda: dict(verify(server, target, [few], sets).verdicts))
@@ -173,7 +171,7 @@ class TestCommand:
     @KEY_MODEL
     @pytest.mark.usefixtures("loaded")
     @pytest.mark.parametrize(("answer", "code"), [("y\n", ExitCode.OK), ("n\n", 130), ("\n", 130)])
-    def test_it_asks_first(
+    def test_revoke_asks_first(
         self,
         server: Server,
         target: Target,
@@ -183,7 +181,7 @@ class TestCommand:
         answer: str,
         code: int,
     ) -> None:
-        """On a terminal it says how many cards, where, and goes on when it is told to."""
+        """On a terminal, it shows how many cards and where, and continues only if confirmed."""
         with terminal(answer) as stdin:
             asked = start("revoke", few.path, "--card", "2", "--reason", "lost", "--json", stdin=stdin)
             stdout, stderr = asked.communicate(timeout=LIMIT)
@@ -195,10 +193,10 @@ class TestCommand:
 
     @KEY_MODEL
     @pytest.mark.usefixtures("loaded")
-    def test_without_a_terminal_it_wants_to_be_told(
+    def test_revoke_without_a_terminal_requires_yes(
         self, server: Server, target: Target, few: Manifest, run_here: Command
     ) -> None:
-        """Nobody can answer: exit code 2, and what to do."""
+        """Exit code 2, and what to do."""
         stood = sequences(server, target)
         done = run_here("revoke", few.path, "--card", "2", "--card", "4", "--undo")
         assert (done.code, done.stdout) == (ExitCode.USAGE, "")
@@ -218,7 +216,7 @@ class TestCommand:
         ],
     )
     @pytest.mark.usefixtures("empty")
-    def test_a_wrong_call_writes_nothing(
+    def test_invalid_call_writes_nothing(
         self,
         server: Server,
         target: Target,
@@ -228,7 +226,7 @@ class TestCommand:
         code: ExitCode,
         says: str,
     ) -> None:
-        """Everything is checked before anything is written: not even the card that is right is revoked."""
+        """Everything is checked before anything is written: not even the valid card is revoked."""
         done = run_here("revoke", few.path, *arguments, "--yes")
         assert (done.code, done.stdout) == (code, "")
         assert done.stderr.startswith(f"error: {says}")
