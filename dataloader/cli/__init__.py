@@ -3,6 +3,7 @@
 Commands are imported when they are called, so that each starts as fast as its own libraries allow.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -189,5 +190,9 @@ def _told(error: BaseException, name: str) -> tuple[str, ExitCode]:
         return str(error), error.exit_code
     if (short := too_little_memory(error)) is not None:
         return short, ExitCode.FILE
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        # click prints the help itself.
+        full = FileError.of(error, "standard output", "send it to a place with room")
+        return str(full), full.exit_code
     said = " ".join(f"{type(error).__name__}: {error}".split())
     return f"internal error: {said} (run again with --debug and report what it prints)", ExitCode.INTERNAL

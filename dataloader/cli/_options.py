@@ -19,7 +19,17 @@ from dataloader.batch import CardFile, Reconciled, Verdict, find_reconciled, is_
 from dataloader.cli._completion import complete_target
 from dataloader.cli._output import Output
 from dataloader.cli._requests import Requests
-from dataloader.common import ENV_URL, DataloaderError, FileError, InputError, Problem, ProtectedError, are, many
+from dataloader.common import (
+    ENV_URL,
+    DataloaderError,
+    FileError,
+    InputError,
+    Problem,
+    ProtectedError,
+    are,
+    has_too_little_memory,
+    many,
+)
 from dataloader.couch import Server, Tls
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.records.models import model_names
@@ -451,7 +461,11 @@ def get_server(target: Target) -> Server:
 
     Raises:
         UnreachableError: it is not up after that time.
+        MemoryError: too little memory is allowed for the threads that talk to it.
     """
+    if has_too_little_memory():
+        # Short of memory, a library may end the process without a word.
+        raise MemoryError
     output = click.get_current_context().ensure_object(Output)
     server = Server(target.address, watcher=Requests(output))
     if output.wait is not None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dataloader.common.escaping import printable, printable_json
     from dataloader.common.files import bare_password, new_files, read_file, read_password_file, read_text, require_file
     from dataloader.common.json5 import read_json5
-    from dataloader.common.memory import memory_limit, raise_if_short, too_little_memory
+    from dataloader.common.memory import has_too_little_memory, memory_limit, raise_if_short, too_little_memory
     from dataloader.common.pages import page
     from dataloader.common.progress import OnProgress
     from dataloader.common.revision import (
@@ -152,6 +152,7 @@ __all__ = [
     "did_you_mean",
     "explain",
     "has_schema",
+    "has_too_little_memory",
     "history",
     "is_valid",
     "layouts_dir",
@@ -210,7 +211,7 @@ _NAMES = {
     "escaping": ("printable", "printable_json"),
     "files": ("bare_password", "new_files", "read_file", "read_password_file", "read_text", "require_file"),
     "json5": ("read_json5",),
-    "memory": ("memory_limit", "raise_if_short", "too_little_memory"),
+    "memory": ("has_too_little_memory", "memory_limit", "raise_if_short", "too_little_memory"),
     "pages": ("page",),
     "progress": ("OnProgress",),
     "revision": (

@@ -29,13 +29,19 @@ def raise_if_short(error: ValueError) -> None:
         raise MemoryError from error
 
 
+def has_too_little_memory() -> bool:
+    """Return whether the limit of this process's address space is too low for a command that talks to a server."""
+    limit = memory_limit()
+    return limit is not None and limit < ENOUGH
+
+
 def too_little_memory(error: BaseException) -> str | None:
     """Return what to say about an unexpected error that is due to too little memory; None for other errors.
 
     If the limit is too low even for importing libraries, any error may be due to it.
     """
-    limit = memory_limit()
-    if limit is not None and limit < ENOUGH:
+    if has_too_little_memory():
+        limit = memory_limit() or 0
         enough = f"at least {ENOUGH // 1_000_000:,} MB are needed (raise the limit: ulimit -v {ENOUGH // 1_000})"
         return f"memory is limited to {limit // 1_000_000:,} MB (ulimit -v), and {enough}"
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:

@@ -116,11 +116,19 @@ def test_option_without_a_value_refers_to_the_commands_help(here: Command) -> No
     assert here("generate", "spring", "--out").stderr.endswith("(see `dataloader generate --help`)\n")
 
 
-@pytest.mark.parametrize("arguments", [("generate", "spring", "--cards", "5"), ("verify", "spring.batch.jsonl")])
-def test_low_memory_limit_is_no_internal_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("limit", "arguments"),
+    [
+        (80_000, ("generate", "spring", "--cards", "5")),
+        (80_000, ("verify", "spring.batch.jsonl")),
+        # Short of memory, a library can end the process of a command that talks to a server.
+        (200_000, ("load", "--snapsets-only", "--url", "http://127.0.0.1:1", "--environment", "ci")),
+    ],
+)
+def test_low_memory_limit_is_no_internal_error(tmp_path: Path, limit: int, arguments: tuple[str, ...]) -> None:
     """Under ``ulimit -v``, the error names the limit."""
     done = subprocess.run(
-        ["/bin/sh", "-c", 'ulimit -v 80000; exec "$0" -m dataloader "$@"', sys.executable, *arguments],
+        ["/bin/sh", "-c", f'ulimit -v {limit}; exec "$0" -m dataloader "$@"', sys.executable, *arguments],
         check=False,
         capture_output=True,
         text=True,
@@ -130,6 +138,6 @@ def test_low_memory_limit_is_no_internal_error(tmp_path: Path, arguments: tuple[
     )
     assert done.returncode == ExitCode.FILE
     assert done.stderr.endswith(
-        "error: memory is limited to 81 MB (ulimit -v), and at least 400 MB are needed "
+        f"error: memory is limited to {limit * 1024 // 1_000_000} MB (ulimit -v), and at least 400 MB are needed "
         "(raise the limit: ulimit -v 400000)\n"
     ), done.stderr

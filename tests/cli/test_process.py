@@ -76,6 +76,16 @@ def test_full_output_is_one_line(given: tuple[Path, Path], option: str) -> None:
         assert "no space left on device" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_help_to_full_output_is_one_line() -> None:
+    """click prints the help itself."""
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "dataloader", "load", "--help"]
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == ExitCode.FILE
+    assert done.stderr == "error: standard output: no space left on device (send it to a place with room)\n"
+
+
 def test_characters_that_cannot_be_encoded_are_escaped(command: Command, tmp_path: Path) -> None:
     """In text with a backslash, in JSON with its own escapes."""
     name = "größe-🔍.jsonl"
