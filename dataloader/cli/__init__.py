@@ -17,7 +17,15 @@ import click
 
 from dataloader.cli._command import Context, no_such_command, usage_error
 from dataloader.cli._output import Output, global_options
-from dataloader.common import VERSION, DataloaderError, ExitCode, FileError, page, too_little_memory
+from dataloader.common import (
+    VERSION,
+    DataloaderError,
+    ExitCode,
+    FileError,
+    has_too_little_memory,
+    page,
+    too_little_memory,
+)
 
 __all__ = ["COMMANDS", "cli", "main", "run"]
 
@@ -110,8 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _prepare_process()
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     _flush()
-    if code == ExitCode.INTERRUPTED:
-        # Requests may still be running in threads, for which a normal exit would wait.
+    if code == ExitCode.INTERRUPTED or (code and has_too_little_memory()):
+        # Requests may still be running in threads, for which a normal exit would wait. And with too little memory,
+        # Python prints more errors as it exits.
         os._exit(code)
     sys.exit(code)
 

@@ -35,6 +35,8 @@ class Secrets:
         pair = f"{user}:{password}".encode(errors="surrogateescape")
         raw = password.encode(errors="surrogateescape")
         encoded = [_base64(pair), _base64(raw), _hex(pair), *([_numbers(raw)] if len(raw) >= _FEW else [])]
+        # A few hex digits may be part of any UUID.
+        encoded += [_hex(raw)] if len(raw) >= _DISTINCT else []
         plain = [_plain(password), *(re.escape(form) for form in _misread(raw))]
         self._words = _any_of(encoded + plain, as_words=len(password) < _DISTINCT)
         # "admin" may occur in any of our texts, and masking it would reveal it.
@@ -83,7 +85,8 @@ def _character(character: str) -> str:
     escaped = "".join(rf"\\+u{_cased(units[at : at + 2].hex())}" for at in range(0, len(units), 2))
     in_bytes = "".join(rf"\\+x{_cased(f'{byte:02x}')}" for byte in raw)
     forms = [rf"\\*{re.escape(character)}", percent, html, escaped, in_bytes]
-    forms += [rf"\\+x{_cased(f'{point:02x}')}"] if point <= _BYTE else []
+    # In Latin-1.
+    forms += [rf"(?:\\+x|%(?:25)*){_cased(f'{point:02x}')}"] if point <= _BYTE else []
     forms += [rf"\\+U{_cased(f'{point:08x}')}", rf"\\+[ux]\{{{_cased(f'{point:x}')}\}}"]
     forms += [rf"&(?:amp;)*{named};"] if named else []
     # In form data a space is "+". Line ends are escaped with letters.

@@ -78,7 +78,7 @@ def test_full_output_is_one_line(given: tuple[Path, Path], option: str) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
 def test_help_to_full_output_is_one_line() -> None:
-    """click prints the help itself."""
+    """Click prints the help itself."""
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "dataloader", "load", "--help"]
         done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)

@@ -55,6 +55,8 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "in base64 with the user": lambda text: urlsafe_b64encode(f"admin:{text}".encode()).decode().rstrip("="),
     "as an Erlang list": lambda text: "[" + ",".join(str(byte) for byte in text.encode()) + "]",
     "as an Erlang binary": lambda text: "<<" + ", ".join(str(byte) for byte in text.encode()) + ">>",
+    "percent-encoded in Latin-1": lambda text: quote(text.encode("latin-1"), safe=""),
+    "in hex": lambda text: text.encode().hex().upper(),
     "in hex with the user": lambda text: f"admin:{text}".encode().hex(),
 }
 
