@@ -71,10 +71,10 @@ def backup(
     finally:
         progress.close()
     output.result(backup_json(result), _text(result))
-    if result.nodes_away:
+    if not result.synchronized:
+        nodes = f"{', '.join(result.nodes_away)}: away from the cluster" if result.nodes_away else "the nodes differ"
         output.error(
-            f"{', '.join(result.nodes_away)}: away from the cluster; the backup may lack what only they have "
-            "(start the nodes, then make another backup)",
+            f"{nodes}; the backup may lack what not all have (when all nodes are up, make another backup)",
             ExitCode.NODES,
         )
         return ExitCode.NODES
@@ -112,6 +112,7 @@ def backup_json(result: BackupResult) -> dict[str, Any]:
         "seal": header.seal,
         "not_kept": list(result.not_kept),
         "nodes_away": list(result.nodes_away),
+        "synchronized": result.synchronized,
         "seconds": round(result.seconds, 3),
     }
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from urllib.parse import quote
 
 import couchdb
 import couchdb.http
@@ -25,12 +26,17 @@ from dataloader.couch import parsing
 from dataloader.couch.address import Address
 from dataloader.couch.database import Database
 from dataloader.couch.facts import Facts, Nodes, Welcome
+from dataloader.couch.failures import TimedOutError
 from dataloader.couch.replies import Body, NotFoundError, not_couchdb, read
 from dataloader.couch.session import Request, Session
 from dataloader.couch.watching import Watcher
 
 OLDEST = 2
 """The oldest supported major version of CouchDB."""
+_SYNC_TIMEOUT = 5.0
+"""Seconds to wait for a node's answer about its copies."""
+_SYNC_LOOK = 0.2
+"""Seconds between two questions about them."""
 
 
 class Server:
@@ -171,6 +177,47 @@ class Server:
         self._looked = time.monotonic()
         self.facts.seen_away.update(found.away)
         return found
+
+    def synchronize(self, database: str, seconds: float) -> bool:
+        """Let the nodes of a cluster synchronize their copies of a database.
+
+        A node that was away answers at once when it is back, but its copies lack what was written meanwhile, and some
+        requests, such as for changes, read one copy only. Afterwards, every copy has all earlier writes.
+
+        Args:
+            database: the database.
+            seconds: how long to wait for the nodes.
+
+        Returns:
+            Whether all nodes are connected and have finished; True for a single node, and if this user may not ask.
+        """
+        end = time.monotonic() + seconds
+        requested = False
+        while True:
+            nodes = self.nodes()
+            if len(nodes.expected) < 2 or nodes.away:  # noqa: PLR2004 - a cluster
+                return not nodes.away
+            try:
+                if not requested:
+                    path = f"/{quote(database, safe='')}/_sync_shards"
+                    self.session.send(Request("POST", path, {}, timeout=_SYNC_TIMEOUT))
+                    requested = True
+                if not any(map(self._backlog, nodes.expected)):
+                    return True
+            except TimedOutError:
+                # One of them hangs.
+                requested = False
+            except CredentialsError:
+                return True
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_SYNC_LOOK)
+
+    def _backlog(self, node: str) -> int:
+        """Return how many shards a node still has to send to others."""
+        path = f"/_node/{quote(node, safe='@')}/_system"
+        _, _, data = self.session.send(Request("GET", path, timeout=_SYNC_TIMEOUT))
+        return int(read(data, parsing.mapping).get("internal_replication_jobs", 0))
 
     def watch_nodes(self) -> None:
         """Check for missing cluster nodes, unless that was done a moment ago; ``seen_away`` collects them."""

@@ -24,6 +24,7 @@ from dataloader.archive import (
     sort_key,
 )
 from dataloader.common import (
+    NODES_WAIT,
     VERSION,
     FileError,
     InputError,
@@ -61,6 +62,8 @@ class BackupResult:
     not_kept: tuple[str, ...]
     """Settings that the server does not have, so the backup does not contain them."""
     nodes_away: tuple[str, ...]
+    synchronized: bool
+    """Whether the nodes of the cluster had the same copies; otherwise the backup may lack changes."""
     resumed: bool
     """Whether an interrupted backup was continued."""
     seconds: float
@@ -130,6 +133,7 @@ def back_up(
         resumed = any(spool.since(name) is not None for name in databases)
         states = []
         moments = []
+        synchronized = True
         for name, database in databases.items():
             known = None if base is None else base.header.state(name)
             since = spool.since(name) or ("0" if known is None else known.sequence)
@@ -137,13 +141,18 @@ def back_up(
             total = infos[name]["doc_count"] + infos[name].get("doc_del_count", 0)
             last = name == target.model.databases[-1]
             sequence, moment = reading.read(name, since, total if known is None else 0, last=last)
+            if len(server.nodes().expected) > 1:
+                # The feed is read from one copy of each document, which may lack what the others have.
+                moment = now()
+                synchronized &= server.synchronize(database.name, NODES_WAIT)
+                sequence, _ = reading.read(name, sequence, 0, last=last)
             moments.append(moment)
             environment = memory.environments[database.name]
             states.append(DatabaseState(name, sequence, identities[name], environment=str(environment or "")))
         with spool.body() as body:
             lock = None if spool.lock is None or password is None else spool.lock.sibling(password)
             header, lacks = _write_body(body, lock, spool, databases, infos, states)
-            server.nodes()
+            away = server.nodes().away
             header = _complete(header, server, target, base, min(moments))
             with new_files(path) as (stream,):
                 finish(stream, header, body, lock)
@@ -154,7 +163,8 @@ def back_up(
         written.header,
         written.size,
         lacks,
-        tuple(sorted(server.seen_away)),
+        away,
+        synchronized,
         resumed,
         time.monotonic() - start,
     )
