@@ -25,7 +25,7 @@ from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli.backup import get_password, password_option, size_of
-from dataloader.common import ExitCode, many
+from dataloader.common import ExitCode, listed, many
 from dataloader.operations import DrillResult
 from dataloader.operations import drill as run_drill
 from dataloader.report import drill_answers, drill_report
@@ -85,8 +85,10 @@ def drill(
         finally:
             progress.close()
         output.result(_json(result), _text(result))
-        code = ExitCode.OK if result.good else ExitCode.VERIFY
+        code = ExitCode.VERIFY if not result.good else ExitCode.OK if result.synchronized else ExitCode.NODES
         report(lambda: drill_report(result), code)
+    if result.leftovers:
+        output.warn(f"deleted what an interrupted drill left: {listed(result.leftovers)}")
     for each in result.differences:
         output.warn(each)
     if not result.good:
@@ -94,6 +96,8 @@ def drill(
         cards = many(result.cards_not_working, "card") + " not working" if result.cards_not_working else ""
         todo = "keep the older backups, and find the cause before you rely on new ones"
         output.error(f"the restored copy is not the backup: {' and '.join(filter(None, (what, cards)))} ({todo})", code)
+    elif not result.synchronized:
+        output.error("the backup may lack what not all nodes have (when all nodes are up, run the drill again)", code)
     return code
 
 
@@ -110,6 +114,8 @@ def _json(result: DrillResult) -> dict[str, Any]:
         "changes_at_risk": result.changes_at_risk,
         "seconds_to_restore": result.seconds_to_restore,
         "steps": result.steps,
+        "synchronized": result.synchronized,
+        "leftovers": result.leftovers,
     }
 
 

@@ -26,7 +26,6 @@ from dataloader.couch import parsing
 from dataloader.couch.address import Address
 from dataloader.couch.database import Database
 from dataloader.couch.facts import Facts, Nodes, Welcome
-from dataloader.couch.failures import TimedOutError
 from dataloader.couch.replies import Body, NotFoundError, not_couchdb, read
 from dataloader.couch.session import Request, Session
 from dataloader.couch.watching import Watcher
@@ -192,6 +191,8 @@ class Server:
             Whether all nodes are connected and have finished; True for a single node, and if this user may not ask.
         """
         end = time.monotonic() + seconds
+        # Each request is made once: nodes stop and hang, and the next look tells more than a retry.
+        session = Session(self.address, replace(self.patience, retries=0))
         requested = False
         while True:
             nodes = self.nodes()
@@ -200,24 +201,17 @@ class Server:
             try:
                 if not requested:
                     path = f"/{quote(database, safe='')}/_sync_shards"
-                    self.session.send(Request("POST", path, {}, timeout=_SYNC_TIMEOUT))
+                    session.send(Request("POST", path, {}, timeout=_SYNC_TIMEOUT))
                     requested = True
-                if not any(map(self._backlog, nodes.expected)):
+                if not any(_backlog(session, node) for node in nodes.expected):
                     return True
-            except TimedOutError:
-                # One of them hangs.
+            except UnreachableError:
                 requested = False
             except CredentialsError:
                 return True
             if time.monotonic() >= end:
                 return False
             time.sleep(_SYNC_LOOK)
-
-    def _backlog(self, node: str) -> int:
-        """Return how many shards a node still has to send to others."""
-        path = f"/_node/{quote(node, safe='@')}/_system"
-        _, _, data = self.session.send(Request("GET", path, timeout=_SYNC_TIMEOUT))
-        return int(read(data, parsing.mapping).get("internal_replication_jobs", 0))
 
     def watch_nodes(self) -> None:
         """Check for missing cluster nodes, unless that was done a moment ago; ``seen_away`` collects them."""
@@ -243,6 +237,13 @@ class Server:
 
     def _get(self, path: str) -> Body:
         return self.session.send(Request("GET", f"/{path}"))[2]
+
+
+def _backlog(session: Session, node: str) -> int:
+    """Return how many shards a node still has to send to others."""
+    path = f"/_node/{quote(node, safe='@')}/_system"
+    _, _, data = session.send(Request("GET", path, timeout=_SYNC_TIMEOUT))
+    return int(read(data, parsing.mapping).get("internal_replication_jobs", 0))
 
 
 def _not_up(session: Session) -> str | None:

@@ -5,8 +5,9 @@ listed again, up to the end of the feed. The leaves of each document are compare
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,11 +114,11 @@ def back_up(
         raise FileError(
             str(path), rule="already exists; dataloader never overwrites files", todo="choose another name or folder"
         )
-    is_couchdb = server.welcome().names_leaves
+    server.welcome()
     memory = guard(server, target)
     databases = {name: server.database(target.database(name)) for name in target.model.databases}
     infos = {name: _info(database) for name, database in databases.items()}
-    identities = {name: str(info.get("instance_start_time", "")) if is_couchdb else "" for name, info in infos.items()}
+    identities = {name: identity_of(databases[name], info) for name, info in infos.items()}
     if base is not None:
         _check_base(base, target, identities)
     folder = path.with_name(f".{path.name if where == path else _stem(target)}.partial")
@@ -149,9 +150,10 @@ def back_up(
             moments.append(moment)
             environment = memory.environments[database.name]
             states.append(DatabaseState(name, sequence, identities[name], environment=str(environment or "")))
-        with spool.body() as body:
+        with _room_in(spool.folder), spool.body() as body:
             lock = None if spool.lock is None or password is None else spool.lock.sibling(password)
             header, lacks = _write_body(body, lock, spool, databases, infos, states)
+            body.flush()
             away = server.nodes().away
             header = _complete(header, server, target, base, min(moments))
             with new_files(path) as (stream,):
@@ -168,6 +170,11 @@ def back_up(
         resumed,
         time.monotonic() - start,
     )
+
+
+def identity_of(database: Database, info: Mapping[str, Any]) -> str:
+    """Return what distinguishes a database from a later one of the same name; empty if the server does not say."""
+    return str(info.get("instance_start_time", "")) if database.names_leaves else ""
 
 
 def _info(database: Database) -> dict[str, Any]:
@@ -299,6 +306,14 @@ def _has_forgotten(leaf: RawLeaf, rev: str) -> bool:
 
 def _generation(rev: str) -> int:
     return int(rev.partition("-")[0])
+
+
+@contextmanager
+def _room_in(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileError.of(error, folder, "make room there, then run it again and it goes on") from error
 
 
 def _write_body(

@@ -4,12 +4,17 @@ A backup that was never restored proves nothing. A drill answers two questions: 
 databases were lost now, and how long does it take to restore them?
 """
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from itertools import zip_longest
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from socket import gethostname
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -18,8 +23,8 @@ import orjson
 from dataloader.archive import Backup, Group, Header, Section
 from dataloader.batch import CardFile
 from dataloader.common import OnProgress
-from dataloader.couch import Server
-from dataloader.operations.backup import back_up
+from dataloader.couch import Database, Server
+from dataloader.operations.backup import back_up, identity_of
 from dataloader.operations.backups import newest_of, note_verified, read_backups
 from dataloader.operations.card_verdicts import VerifyVerdict
 from dataloader.operations.restore import restore_backup
@@ -29,6 +34,11 @@ from dataloader.target import Target
 
 PAGE_ROWS = 10_000
 """Rows of the changes feed per request."""
+_PREFIX = "drill-"
+"""How the names of the copies begin; the machine and the process follow."""
+_FOLDER = "dataloader-drill-"
+"""The same for temporary folders."""
+_DAY = 86_400
 NAMED = 20
 """Differences to name; all are counted."""
 _STORAGE_FIELDS = ("digest", "revpos", "length", "encoding", "encoded_length")
@@ -57,6 +67,10 @@ class DrillResult:
     difference_count: int = 0
     cards: int = 0
     """The number of cards checked in the copy."""
+    synchronized: bool = True
+    """Whether the nodes of a cluster had the same copies; otherwise the backup may lack changes."""
+    leftovers: list[str] = field(default_factory=list)
+    """Databases of killed drills that were deleted."""
     cards_not_working: int = 0
     """Cards that do not work in the copy, though they do in the target."""
 
@@ -97,11 +111,14 @@ def drill(
     Raises:
         DataloaderError: a step failed; the copy has been deleted.
     """
-    copy = replace(target, prefix=f"drill-{uuid4().hex[:8]}-{target.prefix}")
+    copy = replace(target, prefix=f"{_PREFIX}{_machine()}-{os.getpid()}-{uuid4().hex[:4]}-{target.prefix}")
     server.welcome()
+    leftovers = _remove_leftovers(server, target)
     stored = [] if folder is None else read_backups(folder, password)[0]
     last = newest_of(stored, target)
-    with TemporaryDirectory(prefix="dataloader-drill-") as temporary:
+    if last is not None and not _is_of(server, target, last.header):
+        last = None
+    with TemporaryDirectory(prefix=f"{_FOLDER}{_machine()}-{os.getpid()}-") as temporary:
         changes = _changes_since(server, target, None if last is None else last.header)
         steps: dict[str, float] = {}
         where = Path(temporary) / "drill.backup.zst" if folder is None else folder
@@ -116,6 +133,8 @@ def drill(
             steps,
             None if last is None else last.header.created,
             changes,
+            synchronized=made.synchronized,
+            leftovers=leftovers,
         )
         try:
             restored = _timed(steps, "restore", lambda: restore_backup(server, copy, [backup], on_progress=on_progress))
@@ -146,6 +165,63 @@ def _timed(steps: dict[str, float], name: str, work: Callable[[], T]) -> T:
         return work()
     finally:
         steps[name] = round(time.monotonic() - start, 3)
+
+
+def _machine() -> str:
+    """Return a short name of this machine, or of this container."""
+    return sha256(gethostname().encode()).hexdigest()[:8]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def _remove_leftovers(server: Server, target: Target) -> list[str]:
+    """Delete the copies of the target that killed drills left, and their temporary folders.
+
+    The process of a drill on another machine can't be seen, so its copies are left for a day.
+
+    Returns:
+        The names of the databases.
+    """
+    for folder in Path(gettempdir()).glob(f"{_FOLDER}{_machine()}-*"):
+        pid = folder.name.removeprefix(f"{_FOLDER}{_machine()}-").partition("-")[0]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            rmtree(folder, ignore_errors=True)
+    names = "|".join(re.escape(target.database(name)) for name in target.model.databases)
+    pattern = re.compile(rf"{_PREFIX}(?P<machine>[0-9a-f]{{8}})-(?P<pid>[0-9]+)-[0-9a-f]{{4}}-(?:{names})")
+    leftovers = []
+    for name in server.databases():
+        match = pattern.fullmatch(name)
+        if match is None:
+            continue
+        database = server.database(name)
+        is_left = not _is_running(int(match["pid"])) if match["machine"] == _machine() else _is_old(database)
+        if is_left:
+            database.delete()
+            leftovers.append(name)
+    return leftovers
+
+
+def _is_old(database: Database) -> bool:
+    """Return whether a database was created more than a day ago, by the server's word."""
+    created = identity_of(database, database.info() or {})
+    return created.isdecimal() and 0 < int(created) < time.time() - _DAY
+
+
+def _is_of(server: Server, target: Target, header: Header) -> bool:
+    """Return whether a backup is of the databases as they are, and not of earlier ones with the same names."""
+    for state in header.databases:
+        database = server.database(target.database(state.name))
+        if state.identity not in {"", identity_of(database, database.info() or {})}:
+            return False
+    return True
 
 
 def _remove(server: Server, copy: Target) -> None:

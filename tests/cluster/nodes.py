@@ -22,6 +22,8 @@ ONLY_WITH_A_CLUSTER = pytest.mark.skipif(
     bool(MISSING), reason=f"NO CLUSTER DRILL: {', '.join(MISSING)} not set (CONTRIBUTING.md says what they are)"
 )
 
+AWAY = 5.0
+"""Minimum seconds that a node is away; each node has its turn, twice."""
 LIMIT = 180.0
 """Seconds in which all nodes must be connected again, or their copies synchronized."""
 
@@ -54,6 +56,16 @@ class Cluster:
         """Wait until some nodes are connected to each other while the others are stopped."""
         _until(lambda: all(len(self.nodes[each].nodes().connected) == len(indices) for each in indices), "they joined")
 
+    def stop_and_hang_each(self) -> None:
+        """Stop and restart each node, and make the next one hang and continue."""
+        for index in range(len(self.nodes)):
+            other = (index + 1) % len(self.nodes)
+            for end, which in ((self.stop, index), (self.hang, other)):
+                end(which)
+                time.sleep(AWAY)
+                self.start(which)
+                self.wait_until_whole()
+
     @contextmanager
     def alone(self, index: int) -> Iterator[None]:
         """Stop all other nodes during a block, so that one node has only its own data."""
@@ -68,9 +80,9 @@ class Cluster:
                 self.start(other)
             self.wait_until_whole()
 
-    def make_up_copies(self) -> None:
-        """Let the nodes synchronize their copies, and wait until they have finished."""
-        for database in databases(self.nodes[0], self.target).values():
+    def make_up_copies(self, target: Target | None = None) -> None:
+        """Let the nodes synchronize their copies of a target's databases, and wait until they have finished."""
+        for database in databases(self.nodes[0], target or self.target).values():
             database._resource.post("_sync_shards", body={})
         # Each node reports only its own remaining replication jobs.
         _until(lambda: all(_backlog(node) == 0 for node in self.nodes), "all copies are made up")

@@ -11,7 +11,6 @@ Each of the three is a shell command that gets a node's index in COUCHDB_NODES, 
 hanging node must make it continue.
 """
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,22 +26,9 @@ pytestmark = ONLY_WITH_A_CLUSTER
 BATCHES = 12
 CARDS = 200
 """Cards in each batch."""
-AWAY = 5.0
-"""Minimum seconds that a node is away; each node has its turn, twice."""
 TIMEOUT = 5.0
 """Seconds that a load waits for a reply."""
 EDITED = 36
-
-
-def drill(cluster: Cluster) -> None:
-    """Stop and restart each node, and make the next one hang and continue."""
-    for index in range(len(cluster.nodes)):
-        other = (index + 1) % len(cluster.nodes)
-        for end, which in ((cluster.stop, index), (cluster.hang, other)):
-            end(which)
-            time.sleep(AWAY)
-            cluster.start(which)
-            cluster.wait_until_whole()
 
 
 def test_loads_succeed_while_nodes_stop_and_hang(cluster: Cluster, command: Command, tmp_path: Path) -> None:
@@ -75,7 +61,7 @@ def test_loads_succeed_while_nodes_stop_and_hang(cluster: Cluster, command: Comm
     put(database, document)
 
     with ThreadPoolExecutor(1) as executor:
-        drilling = executor.submit(drill, cluster)
+        drilling = executor.submit(cluster.stop_and_hang_each)
         codes, batch = [], 0
         while not drilling.done() or batch < BATCHES:
             codes.append(load(batch % BATCHES).code)

@@ -1,8 +1,12 @@
 """Drills: a copy is restored, compared, checked and deleted."""
 
 import json
+import os
+import time
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
@@ -12,8 +16,8 @@ from dataloader.couch import Server
 from dataloader.operations import Source, drill, load, read_backups
 from dataloader.records import Snapsets
 from dataloader.target import Target
-from tests.support.backups import everything
-from tests.support.command import Command
+from tests.support.backups import everything, plant
+from tests.support.command import Command, Process
 from tests.support.marks import EACH_MODEL, ONE_MODEL
 from tests.support.proxy import Forward, Reply, Request
 from tests.support.server import Proxied, databases, put
@@ -81,6 +85,73 @@ def test_drill_detects_a_copy_that_differs(server: Server, target: Target, tmp_p
     assert "document card: differs" in result.differences[0]
     assert read_backups(tmp_path)[0][0].verified is None
     assert not [name for name in _copies(server) if name.endswith(target.database(target.model.databases[0]))]
+
+
+@ONE_MODEL
+def test_drill_deletes_what_a_killed_one_left(
+    process: Process,
+    command: Command,
+    server: Server,
+    target: Target,
+    on_target: list[str],
+    credentials: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    """The next drill deletes the copy and the temporary files of a killed one, and nothing of a running one."""
+    for database in databases(server, target).values():
+        database.create()
+        plant(database, [{"_id": f"{at:05}", "_rev": "1-a", "value": "x" * 500} for at in range(2_000)])
+    name = target.database(target.model.databases[0])
+    machine = sha256(gethostname().encode()).hexdigest()[:8]
+    # Of this process, which runs, and of another machine, a moment old.
+    others = [f"drill-{machine}-{os.getpid()}-0000-{name}", f"drill-00000000-1-0000-{name}"]
+    for other in others:
+        server.database(other).create()
+    environment = {**credentials, "TMPDIR": str(tmp_path)}
+    try:
+        started = process("drill", *on_target, env=environment)
+        end = time.monotonic() + 60
+        while not (left := sorted(set(_copies_of(server, name)) - set(others))) and time.monotonic() < end:
+            time.sleep(0.02)
+        started.kill()
+        started.wait()
+        assert left
+        assert list(tmp_path.glob("dataloader-drill-*"))
+        done = command("drill", *on_target, "--json", env=environment)
+        assert done.code == ExitCode.OK, done.stderr
+        assert set(done.data["leftovers"]) >= set(left)
+        assert sorted(_copies_of(server, name)) == sorted(others)
+        assert not list(tmp_path.glob("dataloader-drill-*"))
+    finally:
+        for other in _copies_of(server, name):
+            server.database(other).delete()
+
+
+def _copies_of(server: Server, name: str) -> list[str]:
+    return [each for each in _copies(server) if each.endswith(name)]
+
+
+@ONE_MODEL
+def test_drill_counts_nothing_since_a_backup_of_an_earlier_database(
+    server: Server, target: Target, tmp_path: Path
+) -> None:
+    """After databases were created anew, the sequences of an older backup mean nothing."""
+    for database in databases(server, target).values():
+        database.create()
+    if server.welcome().product != "CouchDB":
+        pytest.skip("this server does not tell a database from an earlier one")
+    assert drill(server, target, folder=tmp_path).good
+    # The server's time of creation is in seconds.
+    time.sleep(1.1)
+    for database in databases(server, target).values():
+        database.delete()
+        database.create()
+        put(database, {"_id": "new"})
+    [path] = tmp_path.glob("*.backup.zst")
+    path.rename(path.with_name("earlier.backup.zst"))
+    again = drill(server, target, folder=tmp_path)
+    assert again.last_backup is None
+    assert again.changes_at_risk == len(target.model.databases)
 
 
 @ONE_MODEL
