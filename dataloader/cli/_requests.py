@@ -59,7 +59,7 @@ class Requests:
 
 
 def _in(seconds: float) -> str:
-    return f"in {_seconds(seconds)}" if seconds else "now"
+    return f"in {_seconds(seconds)}" if round(seconds, 1) else "now"
 
 
 def _seconds(seconds: float) -> str:
