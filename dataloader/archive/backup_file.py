@@ -167,11 +167,12 @@ class BodyWriter:
         for _, group in groups:
             documents += 1
             leaves += len(group)
-            lines += group
-            weight += sum(map(len, group))
-            if weight >= BLOCK_BYTES:
-                self._block(database, "documents", lines)
-                lines, weight = [], 0
+            for line in group:
+                lines.append(line)
+                weight += len(line)
+                if weight >= BLOCK_BYTES:
+                    self._block(database, "documents", lines)
+                    lines, weight = [], 0
         if lines:
             self._block(database, "documents", lines)
         self.documents += documents

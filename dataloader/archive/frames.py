@@ -13,8 +13,8 @@ import zstandard
 from dataloader.archive.encryption import MAGIC, Lock
 from dataloader.common import InputError, Problem
 
-MAX_FRAME = 512_000_000
-"""The largest frame in bytes, decompressed: a block, or one larger document with its attachments."""
+MAX_FRAME = 520_000_000
+"""The largest frame in bytes, decompressed: a block that ends with the largest document that is read."""
 _PART = 256_000
 """Bytes to read at once."""
 _LEVEL = 3

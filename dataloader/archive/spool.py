@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from heapq import merge
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -149,9 +150,9 @@ class Spool:
             frames = FrameWriter(stream, lock)
             lines: list[bytes] = []
             weight = 0
-            for _, leaves in sorted(self._buffer.items()):
-                lines += leaves
-                weight += sum(map(len, leaves))
+            for line in chain.from_iterable(leaves for _, leaves in sorted(self._buffer.items())):
+                lines.append(line)
+                weight += len(line)
                 if weight >= _FRAME_BYTES:
                     frames.write(b"\n".join(lines))
                     lines, weight = [], 0

@@ -21,7 +21,7 @@ from dataloader.couch.failures import TimedOutError
 from dataloader.couch.feed import Changes, RawLeaf
 from dataloader.couch.halving import in_halves
 from dataloader.couch.parsing import WriteReply
-from dataloader.couch.replies import MAX_WITH_ATTACHMENTS, Body, NotFoundError, PreconditionError, read
+from dataloader.couch.replies import MAX_WITH_ATTACHMENTS, MEGABYTE, Body, NotFoundError, PreconditionError, read
 from dataloader.couch.session import Answer, Request, Session
 
 Row = TypeVar("Row")
@@ -374,7 +374,10 @@ class Database:
             most = None if len(some) > 1 else MAX_WITH_ATTACHMENTS
             self._session.send(Request("POST", path, body, unreadable=unreadable, most=most))
 
-        for _ in in_halves(ask, ids):
+        def alone(doc_id: str, error: TooLargeError) -> None:
+            raise self._too_large(doc_id) from error
+
+        for _ in in_halves(ask, ids, alone):
             pass
         for doc_id, leaves in found.items():
             if any(leaf.lacks_attachments for leaf in leaves):
@@ -385,8 +388,18 @@ class Database:
     def _raw_leaf(self, doc_id: str, rev: str) -> RawLeaf:
         query = urlencode({"rev": rev, "revs": "true", "attachments": "true"})
         path = self._path(f"{quote(doc_id, safe='')}?{query}")
-        reply = self._session.send(Request("GET", path, most=MAX_WITH_ATTACHMENTS))[2]
+        try:
+            reply = self._session.send(Request("GET", path, most=MAX_WITH_ATTACHMENTS))[2]
+        except TooLargeError as error:
+            raise self._too_large(doc_id) from error
         return read(reply, lambda data: feed.raw_leaf(bytes(data).strip(), doc_id))
+
+    def _too_large(self, doc_id: str) -> TooLargeError:
+        return TooLargeError(
+            f"database {self.name}, document {doc_id}",
+            rule=f"has over {MAX_WITH_ATTACHMENTS // MEGABYTE:,} MB with its attachments, the most that is read",
+            todo="remove attachments from it, or copy this database with CouchDB's own replication",
+        )
 
     def lacks(self, revisions: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
         """Ask which revisions are missing (``POST _revs_diff``).

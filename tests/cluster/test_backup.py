@@ -12,8 +12,9 @@ from threading import Event
 from dataloader.archive import Backup
 from dataloader.common import ExitCode, Patience
 from dataloader.couch import Server
+from dataloader.operations import back_up
 from dataloader.target import Target
-from tests.cluster.nodes import ONLY_WITH_A_CLUSTER, Cluster
+from tests.cluster.nodes import LIMIT, ONLY_WITH_A_CLUSTER, Cluster
 from tests.support.command import Command, Completed
 from tests.support.server import databases
 
@@ -23,6 +24,8 @@ WRITTEN = 50
 """Documents in each write."""
 PAUSE = 0.5
 """Seconds between two writes."""
+MISSED = 8_000
+"""Documents that a node misses while it is away."""
 TIMEOUT = 5.0
 """Seconds that a command waits for a reply."""
 
@@ -65,6 +68,23 @@ class Writer:
             for state in backup.header.databases
             for each in wanted.difference(key[1] for key, _ in backup.documents(state.name))
         }
+
+
+def test_backup_through_a_node_that_was_away_is_complete(cluster: Cluster, tmp_path: Path) -> None:
+    """The node answers before it has made up for what was written while it was away; a backup waits for that."""
+    target = cluster.target
+    documents = [json.dumps({"_id": f"{at:05}", "_rev": "1-a"}).encode() for at in range(MISSED)]
+    for database in databases(cluster.nodes[0], target).values():
+        database.create(shards=2)
+    cluster.stop(0)
+    for database in databases(cluster.nodes[1], target).values():
+        assert database.write(documents) == []
+    cluster.start(0)
+    cluster.nodes[0].wait(LIMIT)
+    through = replace(target, address=cluster.nodes[0].address)
+    result = back_up(cluster.nodes[0], through, tmp_path / "a.backup.zst")
+    assert result.synchronized
+    assert result.header.documents == MISSED * len(target.model.databases)
 
 
 def test_backups_and_restores_are_complete_while_nodes_stop_and_hang(

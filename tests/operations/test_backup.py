@@ -4,15 +4,27 @@ import json
 import os
 import re
 import stat
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dataloader.archive import Backup
-from dataloader.common import DataloaderError, ExitCode, FileError, InputError, ProtectedError, UnreachableError
+from dataloader.archive import Backup, BodyWriter, DatabaseState, Header, finish
+from dataloader.archive.backup_file import grouped
+from dataloader.archive.frames import MAX_FRAME
+from dataloader.common import (
+    DataloaderError,
+    ExitCode,
+    FileError,
+    InputError,
+    ProtectedError,
+    TooLargeError,
+    UnreachableError,
+)
 from dataloader.couch import Server
+from dataloader.couch.replies import MAX_WITH_ATTACHMENTS
 from dataloader.operations import Outcome, Source, back_up, load, restore_backup
 from dataloader.operations import backup as backup_module
 from dataloader.target import Environment, Target
@@ -661,6 +673,36 @@ def test_document_too_large_is_named(
     assert result.missing_count == len(copy.model.databases)
     others = set(leaves_in(databases(server, copy)[copy.model.databases[0]]))
     assert others == {each["_id"] for each in VARIED} - {"picture"}
+
+
+@ONE_MODEL
+def test_backup_names_a_document_that_is_too_large(
+    server: Server, varied: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One document with more attachments than a reply may have is an error that names it, with what to do."""
+    database = databases(server, varied)[varied.model.databases[0]]
+    data = b64encode(os.urandom(4_000)).decode()
+    put(database, {"_id": "film", "_attachments": {"a": {"content_type": "video/ogg", "data": data}}})
+    monkeypatch.setattr("dataloader.couch.session.most_bytes", lambda _: 3_000)
+    monkeypatch.setattr("dataloader.couch.database.MAX_WITH_ATTACHMENTS", 3_000)
+    with pytest.raises(TooLargeError, match=r"document film: has over .* \(remove attachments from it, or copy"):
+        back_up(server, varied, tmp_path / "a.backup.zst")
+    assert not (tmp_path / "a.backup.zst").exists()
+
+
+def test_block_with_the_largest_document_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small documents before the largest one do not make a block too large for reading, nor do its conflicts."""
+    largest = 5_000_000
+    monkeypatch.setattr("dataloader.archive.frames.MAX_FRAME", largest + (MAX_FRAME - MAX_WITH_ATTACHMENTS))
+    path = tmp_path / "a.backup.zst"
+    lines = [b'{"_id":"a","v":"%s"}' % (b"x" * 999_000), *[b'{"_id":"b","v":"%s"}' % (b"x" * (largest - 20))] * 3]
+    with path.open("wb") as stream, (tmp_path / "body").open("w+b") as body:
+        writer = BodyWriter(body, None)
+        counts = writer.write("gpii", grouped(lines))
+        blocks, seal = writer.end()
+        state = DatabaseState("gpii", "1", "", *counts)
+        finish(stream, Header("", "", "", "", "", "", "", (state,), blocks=blocks, seal=seal), body, None)
+    assert list(Backup(path).documents("gpii")) == list(grouped(lines))
 
 
 @THOROUGH
