@@ -195,7 +195,7 @@ def _revoke_first(
     revocations = revocations_of(target, manifests)
     again, undecided = revoke_before_load(server, target, revocations, write_options.layout, documents)
     if again:
-        output.say(f"revoked again, by the list beside the manifest: {many(again, 'card')}")
+        output.say(f"revoked again, by the list next to the manifest: {many(again, 'card')}")
     if undecided:
         cards = many(undecided, "card")
         output.error(f"{cards} could not be revoked again (use `dataloader revoke`)", ExitCode.ATTENTION)

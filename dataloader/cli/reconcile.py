@@ -75,7 +75,7 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
     "--previous",
     type=PATH,
     metavar="FILE",
-    help="The reconciled file of the round before (default: the newest one beside the manifest). "
+    help="The reconciled file of the round before (default: the newest one next to the manifest). "
     "Cards that no returned file mentions stay as it has them.",
 )
 @click.option("--no-previous", is_flag=True, help="Ignore earlier rounds: only the files given count.")

@@ -60,7 +60,7 @@ def restore(
 
     The databases must be empty or missing, or partly restored from the same files. With --merge they may be in use:
     documents that are newer there than in the backup stay as they are. Cards that were revoked since the backup stay
-    revoked: --batches names the folder with the lists that `revoke` keeps beside the manifests.
+    revoked: --batches names the folder with the lists that `revoke` keeps next to the manifests.
 
     \b
     Example:
@@ -80,7 +80,7 @@ def restore(
         )
     revocations = revocations_of(target, [] if batches is None else manifests_with_revocations(batches))
     if batches is not None and not revocations:
-        output.say(f"no revoked cards are listed beside the manifests in {batches}")
+        output.say(f"no revoked cards are listed next to the manifests in {batches}")
     server = get_server(target)
     if target.environment is Environment.PRODUCTION and not yes and not confirmed(_question(target, backups, merge)):
         output.error("not confirmed: nothing has been written", ExitCode.INTERRUPTED)
@@ -145,7 +145,7 @@ def _text(result: RestoreResult, backups: Sequence[Backup], revoked: int) -> Ite
     if result.not_restored:
         yield f"not restored, because this server has no place for it: {listed(result.not_restored)}"
     if revoked:
-        yield f"revoked again, by the lists beside the manifests: {many(revoked, 'card')}"
+        yield f"revoked again, by the lists next to the manifests: {many(revoked, 'card')}"
     if result.kept_count:
         yield f"kept {many(result.kept_count, 'document')} that changed since the backup"
     leaves = many(result.leaves, "leaf", "leaves")

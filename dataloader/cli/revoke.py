@@ -110,7 +110,7 @@ def revoke(
 ) -> ExitCode:
     """Make cards of a batch stop working: lost, stolen, or given back. Their preference sets are kept.
 
-    With a reconciled file beside the manifest, cards that did not come back encoded are named before the question.
+    With a reconciled file next to the manifest, cards that are not known to be encoded are named before the question.
 
     Later loads do not bring them back. A card that is not loaded yet will not work when it is. With --undo they work
     again. Running it again repairs cards that an earlier version revoked, or that a server has brought back.

@@ -193,7 +193,7 @@ def _check_base(base: Backup, target: Target, identities: dict[str, str]) -> Non
     for name, identity in identities.items():
         state = header.state(name)
         if state is not None and state.identity != identity:
-            rule = f"is of another database: {target.database(name)} has been created anew since"
+            rule = f"is of another database: {target.database(name)} has been recreated since"
             raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
 
 

@@ -144,7 +144,7 @@ def check_export(path: Path, layout: Layout, password: str | None = None) -> int
     for number, row in enumerate(rows, 2):
         uuid = str(row[at])
         if uuid in seen:
-            problems.append(Problem(f"{path}, row {number}", f"UUID {uuid} stands in row {seen[uuid]} too", todo))
+            problems.append(Problem(f"{path}, row {number}", f"UUID {uuid} is also in row {seen[uuid]}", todo))
         if not valid(uuid):
             problems += [Problem(f"{path}, row {number}", rule, todo) for rule in explain(UUID_SCHEMA, uuid)]
         seen[uuid] = number

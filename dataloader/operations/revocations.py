@@ -66,7 +66,7 @@ def manifests_with_revocations(folder: Path) -> list[CardFile]:
         if path.name not in with_list:
             name = path.name.removesuffix(REVOKED_SUFFIX)
             raise InputError(
-                Problem(str(path), f"the manifest of batch {name} is not beside it", "put the manifest there, too")
+                Problem(str(path), f"the manifest of batch {name} is not next to it", "put the manifest there, too")
             )
     return [with_list[path.name] for path in lists]
 

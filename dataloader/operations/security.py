@@ -96,12 +96,12 @@ class SecurityResult:
             )
         elif self.anonymous is not None:
             yield (
-                f"who comes without credentials is taken for user {self.anonymous}; something between here and the "
-                "server adds credentials of its own: have it stop that, or see who can reach it"
+                f"an anonymous client is logged in as user {self.anonymous}; a proxy in front of the server adds "
+                "credentials: stop that, or check who can reach it"
             )
         if self.names_databases:
             yield (
-                "an anonymous client is told which databases there are; set admin_only_all_dbs = true "
+                "an anonymous client can list the databases; set admin_only_all_dbs = true "
                 "in the section [chttpd] of the server's configuration"
             )
 

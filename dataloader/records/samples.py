@@ -38,7 +38,7 @@ def read_samples(path: Path, model: Model | None = None) -> SampleData:
             raise InputError(
                 Problem(
                     str(path),
-                    "sample data stands in a folder named after its model",
+                    "sample data must be in a folder named after its model",
                     f"put it into a folder {' or '.join(model_names())}",
                 )
             )

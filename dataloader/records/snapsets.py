@@ -291,7 +291,7 @@ def _folders(folder: Path) -> dict[str, Path]:
         raise InputError(
             Problem(
                 str(files[0]),
-                f"is outside the folders of the models ({listed(sorted(own))}) beside it",
+                f"is outside the folders of the models ({listed(sorted(own))}) next to it",
                 "move it into the folder of its model",
             )
         )

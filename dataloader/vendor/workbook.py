@@ -421,7 +421,7 @@ def _read_cards(
             continue
         card = Card(int(number), cells[1], cells[3])
         if card.uuid in seen:
-            problems.append(Problem(where, f"UUID {card.uuid} stands in row {seen[card.uuid]} too", todo))
+            problems.append(Problem(where, f"UUID {card.uuid} is also in row {seen[card.uuid]}", todo))
         if card.number in cards:
             problems.append(Problem(where, f"card number {card.number} occurs more than once", todo))
         if check_value(card.uuid) != cells[2]:

@@ -82,7 +82,7 @@ def test_list_of_another_batch_is_refused(batch: Manifest, tmp_path: Path) -> No
     with pytest.raises(InputError, match="line 1: names a card that is not in batch spring"):
         read_revocations(batch)
     batch.path.rename(tmp_path / "away.jsonl")
-    with pytest.raises(InputError, match=r"spring.revoked.jsonl: the manifest of batch spring is not beside it"):
+    with pytest.raises(InputError, match=r"spring.revoked.jsonl: the manifest of batch spring is not next to it"):
         manifests_with_revocations(tmp_path)
     # A manifest with another file name is found by the name of its batch.
     (tmp_path / "away.jsonl").rename(tmp_path / "renamed.batch.jsonl")

@@ -215,7 +215,7 @@ def test_increment_of_a_recreated_database_is_refused(server: Server, varied: Ta
     full = Backup(back_up(server, varied, tmp_path / "full.backup.zst").path)
     header = replace(full.header, databases=tuple(replace(each, identity="1") for each in full.header.databases))
     full.header = header
-    with pytest.raises(InputError, match="created anew since"):
+    with pytest.raises(InputError, match="recreated since"):
         back_up(server, varied, tmp_path / "first.backup.zst", base=full)
 
 

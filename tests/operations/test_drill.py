@@ -135,7 +135,7 @@ def _copies_of(server: Server, name: str) -> list[str]:
 def test_drill_counts_nothing_since_a_backup_of_an_earlier_database(
     server: Server, target: Target, tmp_path: Path
 ) -> None:
-    """After databases were created anew, the sequences of an older backup mean nothing."""
+    """After databases were recreated, the sequences of an older backup are meaningless."""
     for database in databases(server, target).values():
         database.create()
     if server.welcome().product != "CouchDB":

@@ -221,7 +221,7 @@ def test_exported_workbook_reports_every_problem(cards: list[Card], exported: Ca
     with pytest.raises(InputError) as caught:
         check_export(path, get_layout("gototags"))
     twice, wrong = str(caught.value).splitlines()
-    assert twice == f"{path}, row 3: UUID {cards[0].uuid} stands in row 2 too (export it again)"
+    assert twice == f"{path}, row 3: UUID {cards[0].uuid} is also in row 2 (export it again)"
     assert wrong.startswith(f"{path}, row 5: {cards[3].uuid.upper()!r} does not match ")
     sheet["A1"].value = "Txt"
     book.save(path)

@@ -121,7 +121,7 @@ def test_server_without_an_admin_is_open(here: Command, snapsets: Snapsets) -> N
     assert done.data["security"]["anonymous_admin"] is True
     first, second, *rest = done.data["problems"]
     assert first.startswith("everybody who reaches the server is its admin; set an admin's password ")
-    assert second.startswith("an anonymous client is told which databases there are; ")
+    assert second.startswith("an anonymous client can list the databases; ")
     for name, problem in zip(("preferences", "auth"), rest, strict=True):
         assert problem.startswith(f"an anonymous client can read and write {name}; set members in its _security ")
 
@@ -192,7 +192,7 @@ def test_proxy_that_adds_credentials_is_detected(run_here: Command, loaded: Targ
     done = run_here("check", "--security", "--json", url=proxy.url)
     assert done.code == ExitCode.ATTENTION
     [problem] = done.data["problems"]
-    assert problem.startswith("who comes without credentials is taken for user proxy; ")
+    assert problem.startswith("an anonymous client is logged in as user proxy; ")
 
 
 @pytest.mark.parametrize("security", [{}, {"members": {"names": [], "roles": []}}, {"members": None, "admins": 1}])

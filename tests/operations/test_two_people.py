@@ -143,7 +143,7 @@ def test_restore_keeps_lost_cards_revoked(
     lose(server, loaded)
     done = run_here("restore", path, "--batches", manifest.path.parent)
     assert done.code == ExitCode.OK, done.stderr
-    assert "revoked again, by the lists beside the manifests: 1 card" in done.stdout
+    assert "revoked again, by the lists next to the manifests: 1 card" in done.stdout
     after = find(server, loaded, view, lost.uuid)
     assert [row["value"] for row in after if loaded.model.name == "gpii-token"] == []
     assert len(after) == len(revoked)

@@ -247,7 +247,7 @@ def test_sample_data_must_be_in_its_folder(folder: Path, model: str) -> None:
     text = json.dumps([USER])
     path = folder / "auth.json5"
     path.write_text(text)
-    assert problems(path) == [f": sample data stands in a folder named after its model {SEE_MODEL}"]
+    assert problems(path) == [f": sample data must be in a folder named after its model {SEE_MODEL}"]
     (folder / model).mkdir(exist_ok=True)
     path = folder / model / "people.json5"
     path.write_text(text)

@@ -357,7 +357,7 @@ def test_duplicate_row_is_detected(small: Batch, book: Book) -> None:
     book.save(small.workbook)
     card = cards_of(small)[1]
     assert refusal(small.workbook) == [
-        f"row 11: UUID {card.uuid} stands in row 3 too {REMAKE}",
+        f"row 11: UUID {card.uuid} is also in row 3 {REMAKE}",
         f"row 11: card number 2 occurs more than once {REMAKE}",
     ]
 

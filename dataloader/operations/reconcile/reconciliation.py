@@ -341,7 +341,7 @@ def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
             Problem(source.place, rule, f"{'it does' if one else 'they do'} not count without --include-hidden")
         )
     if not source.keys & {"result", "chip"}:
-        rule = "lists cards without results or chip UIDs, so what became of them is in doubt"
+        rule = "lists cards without results or chip UIDs, so their results are in doubt"
         found.append(Problem(source.place, rule, "leave the file out if it does not matter"))
     elif not source.fills_result and not source.fills_chip:
         found.append(Problem(source.place, "has neither results nor chip UIDs", "nobody has filled it in yet"))

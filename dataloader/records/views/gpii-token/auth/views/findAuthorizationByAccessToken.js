@@ -1,5 +1,5 @@
 // The authorization server asks with the access token of an incoming request: what does it allow?
-// With include_docs=true the _id in the value brings the client's document beside the grant.
+// With include_docs=true the _id in the value includes the client's document with the grant.
 function findAuthorizationByAccessToken(doc) {
     if ((doc.type === "gpiiAppInstallationAuthorization" ||
          doc.type === "privilegedPrefsCreatorAuthorization" ||
