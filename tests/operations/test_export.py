@@ -359,7 +359,7 @@ def test_invalid_manifest_is_not_exported(batch: Batch, here: Command, tmp_path:
     changed.write_bytes(batch.manifest.path.read_bytes().replace(b'"number":3', b'"number":8'))
     done = here("export", changed, "--layout", "csv", "--out", "out")
     assert done.code == ExitCode.INPUT
-    assert f"{changed}, line 4: card number 8 stands where number 3 belongs" in done.stderr
+    assert f"{changed}, line 4: card number 8 is where number 3 should be" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

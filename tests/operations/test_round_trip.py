@@ -10,7 +10,7 @@ from dataloader.vendor.returned import Reading
 from tests.support.office import Office
 from tests.support.returned_files import CHIP, SAMPLES, SHARES, SPARES, fill_in, good_rows
 
-DIGITS = "04123456789012"
+DIGITS = "04917350286412"
 """A chip UID that looks like a number."""
 
 
@@ -49,7 +49,7 @@ def test_verdicts_survive_a_spreadsheet_program(office: Office, tmp_path: Path) 
     ]
     reason = next(each.reason for each in again.ledger if each.card.number == 14)
     assert reason == (
-        f"again.xlsx, row {at + 2}: the chip UID was turned into a number (4123456789012), probably by Excel: it could "
-        f"be {DIGITS} if it has lost a leading zero, or 0003C0112D5A14 if it is decimal, or 145A2D11C00300 if it is "
+        f"again.xlsx, row {at + 2}: the chip UID was turned into a number (4917350286412), probably by Excel: it could "
+        f"be {DIGITS} if it has lost a leading zero, or 000478E8EAC44C if it is decimal, or 4CC4EAE8780400 if it is "
         "decimal with the bytes reversed"
     )

@@ -95,7 +95,7 @@ def test_encoded_cards_come_from_the_reconciled_file(spring: Manifest, tmp_path:
     came_back(spring, beside, 5)
     assert count_encoded(spring) == count_encoded(read_reconciled(beside)) == 5
     beside.write_bytes(beside.read_bytes()[:-10])
-    with pytest.raises(InputError, match="has been changed or cut off"):
+    with pytest.raises(InputError, match="was changed or truncated"):
         count_encoded(spring)
 
 
