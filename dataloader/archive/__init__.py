@@ -10,6 +10,7 @@ from dataloader.archive.backup_file import (
     Key,
     Section,
     finish,
+    revision_of,
     sort_key,
 )
 from dataloader.archive.encryption import Lock
@@ -27,5 +28,6 @@ __all__ = [
     "Section",
     "Spool",
     "finish",
+    "revision_of",
     "sort_key",
 ]

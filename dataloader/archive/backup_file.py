@@ -15,6 +15,7 @@ The digests detect accidents only: anyone who edits a backup can compute them ag
 edited.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -26,7 +27,7 @@ import msgspec
 import orjson
 
 from dataloader.archive.encryption import Lock
-from dataloader.archive.frames import RESTORE_OTHER, FrameWriter, damaged, read_frames
+from dataloader.archive.frames import RESTORE_OTHER, FrameWriter, damaged, not_a_backup, read_frames
 from dataloader.common import FileError, InputError, Problem, require_file
 
 FORMAT = "dataloader-backup"
@@ -106,16 +107,29 @@ class Section:
     """``_local/dataloader``, without its revision."""
 
 
-class _Id(msgspec.Struct):
+class _Head(msgspec.Struct):
     id: str = msgspec.field(name="_id")
+    rev: str = msgspec.field(name="_rev", default="")
 
 
-_ID = msgspec.json.Decoder(_Id)
+_HEAD = msgspec.json.Decoder(_Head)
+_START = re.compile(rb'\{"_id":"([^"\\]+)","_rev":"([^"\\]+)"').match
+"""How CouchDB begins a document; reading no more of it is much faster."""
 
 
 def sort_key(doc_id: str) -> Key:
     """Return the sort key of a document."""
     return doc_id.startswith("_design/"), doc_id
+
+
+def revision_of(line: bytes) -> str:
+    """Return the revision of a leaf.
+
+    Raises:
+        msgspec.MsgspecError: the line is not a document.
+    """
+    start = _START(line)
+    return _HEAD.decode(line).rev if start is None else start[2].decode()
 
 
 def grouped(lines: Iterable[bytes]) -> Iterator[Group]:
@@ -127,7 +141,7 @@ def grouped(lines: Iterable[bytes]) -> Iterator[Group]:
     current: str | None = None
     leaves: list[bytes] = []
     for line in lines:
-        doc_id = _ID.decode(line).id
+        doc_id = _id_of(line)
         if doc_id != current:
             if current is not None:
                 yield sort_key(current), leaves
@@ -135,6 +149,16 @@ def grouped(lines: Iterable[bytes]) -> Iterator[Group]:
         leaves.append(line)
     if current is not None:
         yield sort_key(current), leaves
+
+
+def _id_of(line: bytes) -> str:
+    start = _START(line)
+    return _HEAD.decode(line).id if start is None else start[1].decode()
+
+
+def _has_designs(content: bytes) -> bool:
+    """Return whether a block has design documents, which are the last ones."""
+    return sort_key(_id_of(content[content.rfind(b"\n", 0, -1) + 1 :]))[0]
 
 
 class BodyWriter:
@@ -252,9 +276,7 @@ class Backup:
             databases = tuple(DatabaseState(**each) for each in data.pop("databases"))
             header = Header(databases=databases, **data)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                Problem(str(self.path), "is not a backup of dataloader", "name a file that `dataloader backup` wrote")
-            ) from error
+            raise not_a_backup(self.path) from error
         if orjson.loads(_header_line(header))["digest"] != header.digest:
             raise damaged(self.path, 0, "is not as it was written")
         return header
@@ -278,16 +300,25 @@ class Backup:
             if first["kind"] == "database"
         }
 
-    def documents(self, database: str) -> Iterator[Group]:
-        """Yield the documents of a database in sorted order."""
+    def documents(self, database: str, *, designs: bool | None = None) -> Iterator[Group]:
+        """Yield the documents of a database in sorted order.
+
+        Args:
+            database: its name without prefix.
+            designs: whether to yield design documents only, or all others; None for both.
+        """
 
         def lines() -> Iterator[bytes]:
             for first, content in self._blocks():
-                if first["database"] == database and first["kind"] == "documents":
+                if (
+                    first["database"] == database
+                    and first["kind"] == "documents"
+                    and (not designs or _has_designs(content))
+                ):
                     # Strings may contain U+2028 and the like, so split at line feeds only.
                     yield from content[:-1].split(b"\n")
 
-        return grouped(lines())
+        return (group for group in grouped(lines()) if designs is None or group[0][0] is designs)
 
     def _blocks(self) -> Iterator[tuple[dict[str, Any], bytes]]:
         """Yield the first line and the lines of each block, checked; then check the end."""
@@ -320,7 +351,8 @@ class Backup:
                 raise damaged(self.path, number, "is not as it was written (its digest differs)")
             seal.update(line)
             yield first, content
-        raise damaged(self.path, number + 1, f"is missing: the file ends after {number} of {self.header.blocks} blocks")
+        rule = f"the file ends after {number} of {self.header.blocks} blocks, without the end"
+        raise damaged(self.path, number + 1, f"is missing: {rule}")
 
     def _check_end(self, number: int, end: dict[str, Any], seal: str) -> None:
         expected = (self.header.blocks, self.header.documents, self.header.leaves, self.header.seal)

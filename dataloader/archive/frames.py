@@ -95,7 +95,7 @@ def _plain(path: Path, stream: IO[bytes], start: bytes) -> Iterator[bytes]:
                 if not data:
                     raise damaged(path, number, "is cut off")
         except zstandard.ZstdError as error:
-            raise damaged(path, number, "is damaged" if number else "is not a backup of dataloader") from error
+            raise (damaged(path, number, "is damaged") if number else not_a_backup(path)) from error
         yield b"".join(parts)
         number += 1
 
@@ -128,3 +128,8 @@ def damaged(path: Path, number: int, rule: str) -> InputError:
     """Return the error for a damaged block; block 0 is the header."""
     where = f"{path}, block {number}" if number else f"{path}, header"
     return InputError(Problem(where, rule, RESTORE_OTHER))
+
+
+def not_a_backup(path: Path) -> InputError:
+    """Return the error for a file of another kind."""
+    return InputError(Problem(str(path), "is not a backup of dataloader", "name a file that `dataloader backup` wrote"))

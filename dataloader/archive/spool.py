@@ -188,7 +188,7 @@ class Spool:
         try:
             for key, leaves in grouped(lines):
                 yield key, age, leaves
-        except (OSError, InputError, msgspec.MsgspecError) as error:
+        except (OSError, InputError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise FileError(
                 str(self.folder / name), rule="is damaged", todo=f"delete {self.folder} and run the backup again"
             ) from error

@@ -379,10 +379,9 @@ class Database:
 
         for _ in in_halves(ask, ids, alone):
             pass
-        for doc_id, leaves in found.items():
-            if any(leaf.lacks_attachments for leaf in leaves):
-                # PouchDB returns attachments only for a single revision of one document.
-                found[doc_id] = [self._raw_leaf(doc_id, leaf.rev) for leaf in leaves]
+        for doc_id in {doc_id for doc_id, leaves in found.items() for leaf in leaves if leaf.lacks_attachments}:
+            # PouchDB returns attachments only for a single revision of one document.
+            found[doc_id] = [self._raw_leaf(doc_id, leaf.rev) for leaf in found[doc_id]]
         return found
 
     def _raw_leaf(self, doc_id: str, rev: str) -> RawLeaf:
@@ -460,11 +459,10 @@ class Database:
         """Return the rejected documents of a reply with their errors."""
         self._note_copies(reply)
         hide = self._address.secrets.hide_in_theirs
-        asked = list(ids)
         # Show the IDs as they were sent, without masking: they may contain a word that is also the password.
         return [
             (error, Rejection(doc_id, hide(f"{error}: {reason}" if reason else error)))
-            for doc_id, error, reason in read(reply[2], lambda data: parsing.refused(data, asked))
+            for doc_id, error, reason in read(reply[2], lambda data: parsing.refused(data, ids))
         ]
 
     def _note_copies(self, reply: Answer) -> None:

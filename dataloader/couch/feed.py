@@ -41,10 +41,17 @@ class RawLeaf(NamedTuple):
     rev: str
     json: bytes
     """The document as one line of JSON."""
-    ancestors: frozenset[str]
-    """The revisions of its branch, including its own."""
+    start: int
+    """The generation of its revision; 0 without a history."""
+    past: list[str]
+    """The digests of its revision and the ones before, newest first; empty without a history."""
     lacks_attachments: bool
     """Whether the leaf has an attachment without its content."""
+
+    @property
+    def ancestors(self) -> frozenset[str]:
+        """The revisions of its branch, including its own."""
+        return frozenset((self.rev, *(f"{self.start - depth}-{digits}" for depth, digits in enumerate(self.past))))
 
 
 class _Revision(msgspec.Struct):
@@ -91,6 +98,7 @@ class _Meta(msgspec.Struct):
 _PAGE = msgspec.json.Decoder(_Page)
 _REPLY = msgspec.json.Decoder(_Reply)
 _META = msgspec.json.Decoder(_Meta)
+_NO_HISTORY = _Revisions(0, [])
 _NUMBER = msgspec.json.Decoder(int)
 
 
@@ -129,7 +137,8 @@ def raw_leaves(data: memoryview, ids: set[str]) -> tuple[dict[str, list[RawLeaf]
             else:
                 found[result.id].append(raw_leaf(bytes(item.ok), result.id))
     for leaves in found.values():
-        leaves.sort(key=lambda leaf: leaf.rev)
+        if len(leaves) > 1:
+            leaves.sort(key=lambda leaf: leaf.rev)
     return found, problem
 
 
@@ -142,14 +151,11 @@ def raw_leaf(data: bytes, doc_id: str) -> RawLeaf:
     meta = _decoded(_META, data, "a document")
     if meta.id != doc_id:
         raise FormError(f"another document than {shown(doc_id)}")
-    past = meta.revisions
-    ancestors = {meta.rev}
-    if past is not None:
-        ancestors.update(f"{past.start - depth}-{digits}" for depth, digits in enumerate(past.ids))
-    lacks = any("data" not in each for each in meta.attachments.values())
+    past = meta.revisions or _NO_HISTORY
+    lacks = bool(meta.attachments) and any("data" not in each for each in meta.attachments.values())
     # Line breaks occur only between JSON tokens: inside a string they are escaped.
     line = data.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in data else data
-    return RawLeaf(meta.rev, line, frozenset(ancestors), lacks)
+    return RawLeaf(meta.rev, line, past.start, past.ids, lacks)
 
 
 def number(data: memoryview) -> int:

@@ -427,7 +427,7 @@ class _Written(Struct):
     reason: Any = None
 
 
-def refused(data: memoryview, ids: Sequence[str]) -> list[tuple[str, str, str]]:
+def refused(data: memoryview, ids: Iterable[str]) -> list[tuple[str, str, str]]:
     """Parse a ``_bulk_docs`` reply: return the ID, error and reason of each rejected document.
 
     Args:
@@ -435,7 +435,8 @@ def refused(data: memoryview, ids: Sequence[str]) -> list[tuple[str, str, str]]:
         ids: the documents that were sent; the reply names no others, and none twice.
     """
     found: list[_Written] = _decode(data, list[_Written])
-    named, asked = [each.id for each in found], set(ids)
+    # Usually it names none, and nobody needs to know what was sent.
+    named, asked = [each.id for each in found], set(ids if found else ())
     _each_once(named, [doc_id for doc_id in dict.fromkeys(named) if doc_id in asked], "results")
     return [(each.id, each.error, str(each.reason or "")) for each in found if each.error is not None]
 

@@ -278,24 +278,25 @@ class _Reading:
         # In a cluster, a page may list a document twice; the last entry counts.
         wanted = {change.id: change.leaves for change in request}
         found = self._database.raw_leaves(list(wanted))
-        for attempt in range(_ROUNDS):
-            lacking = [doc_id for doc_id, revs in wanted.items() if _lacking(revs, found[doc_id])]
-            if not lacking:
-                break
-            time.sleep(_WAIT * 2**attempt)
-            found.update(self._database.raw_leaves(lacking))
-        for doc_id, revs in wanted.items():
-            if lost := _lacking(revs, found[doc_id]):
+        attempt = 0
+        while lacking := {doc_id: lost for doc_id, revs in wanted.items() if (lost := _lacking(revs, found[doc_id]))}:
+            if attempt == _ROUNDS:
+                doc_id, lost = lacking.popitem()
                 raise UnreachableError(
                     f"database {self._database.name}, document {doc_id}",
                     rule=f"the server lists revision {lost[0]} and does not give it",
                     todo="check that all nodes are up, then run it again; it continues from there",
                 )
+            time.sleep(_WAIT * 2**attempt)
+            attempt += 1
+            found.update(self._database.raw_leaves(list(lacking)))
         return found
 
 
 def _lacking(revs: Sequence[str], leaves: Sequence[RawLeaf]) -> list[str]:
     """Return listed revisions that are neither a leaf nor an ancestor of one."""
+    if len(revs) == len(leaves) == 1 and revs[0] == leaves[0].rev:
+        return []
     return [rev for rev in revs if not any(rev in leaf.ancestors or _has_forgotten(leaf, rev) for leaf in leaves)]
 
 

@@ -11,10 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import merge as merged_in_order
 
-import msgspec
 import orjson
 
-from dataloader.archive import Backup, DatabaseState, Group, Key, Section
+from dataloader.archive import Backup, DatabaseState, Group, Key, Section, revision_of
 from dataloader.common import (
     DataloaderError,
     Document,
@@ -208,21 +207,12 @@ def restore_backup(
     return result
 
 
-class _Leaf(msgspec.Struct):
-    rev: str = msgspec.field(name="_rev")
-
-
-_LEAF = msgspec.json.Decoder(_Leaf)
-
-
-def revision_of(line: bytes) -> str:
-    """Return the revision of a leaf."""
-    return _LEAF.decode(line).rev
-
-
-def documents_of(backups: Sequence[Backup], database: str) -> Iterator[Group]:
+def documents_of(backups: Sequence[Backup], database: str, *, designs: bool | None = None) -> Iterator[Group]:
     """Yield the documents of a database in sorted order, each from the newest backup that has it."""
-    runs = [_aged(backup.documents(database), -age) for age, backup in enumerate(backups)]
+    if len(backups) == 1:
+        yield from backups[0].documents(database, designs=designs)
+        return
+    runs = [_aged(backup.documents(database, designs=designs), -age) for age, backup in enumerate(backups)]
     previous: Key | None = None
     for key, _, leaves in merged_in_order(*runs):
         if key != previous:
@@ -366,7 +356,7 @@ class _Restore:
             self._result.seconds_comparing += time.monotonic() - written
 
     def _groups(self, name: str, *, designs: bool) -> Iterator[Group]:
-        return (group for group in documents_of(self._backups, name) if group[0][0] is designs)
+        return documents_of(self._backups, name, designs=designs)
 
     def _write(self, name: str, database: Database, *, designs: bool) -> None:
         work = self._write_missing if self._merge else self._write_all
