@@ -3,7 +3,7 @@
 #
 # DATALOADER_TARGET    a target of the target file (DATALOADER_CONFIG), or unset with COUCHDB_URL and DATALOADER_OPTIONS
 # DATALOADER_OPTIONS   more options of `dataloader backup`, such as --model and --environment
-# BACKUP_DIR           the folder for backups
+# BACKUP_DIR           the folder for backups of this target, and no other
 # BACKUP_PASSWORD_FILE the file with the password that encrypts them (optional)
 set -eu
 kind=${1:-incremental}
@@ -13,12 +13,16 @@ set --
 
 newest=""
 if [ "$kind" = incremental ]; then
-    newest=$(dataloader backups list "$dir" "$@" --json | python3 -c '
+    # 9: some backups cannot be read or restored; none of these is continued.
+    listed=$(dataloader backups list "$dir" "$@" --json) || [ $? -eq 9 ] || exit
+    newest=$(printf '%s' "$listed" | python3 -c '
 import json, sys
-backups = json.load(sys.stdin)["backups"]
-print(backups[-1]["file"] if backups else "")')
+files = [each["file"] for each in json.load(sys.stdin)["backups"] if each["restorable"]]
+print(files[-1] if files else "")')
 fi
 # shellcheck disable=SC2086 # several options
 dataloader backup "$dir" "$@" ${DATALOADER_TARGET:+--target "$DATALOADER_TARGET"} ${DATALOADER_OPTIONS:-} \
-    ${newest:+--since "$newest"}
+    ${newest:+--since "$newest"} || status=$?
+# 11: a node is away, and the backup may lack what only that node has; old ones are kept then.
+[ "${status:-0}" -eq 0 ] || exit "$status"
 dataloader backups prune "$dir" "$@" --keep-hourly 24 --keep-daily 7 --keep-weekly 8

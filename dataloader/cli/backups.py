@@ -60,7 +60,7 @@ def backups(
     if action == "list":
         if dry_run or any(keep.values()):
             raise UsageError("backups list", rule="takes no rules", todo="use `dataloader backups prune`")
-        output.result({"backups": [_json(each) for each in stored]}, _listing(stored))
+        output.result({"backups": [_json(each, restorable=each not in lacking) for each in stored]}, _listing(stored))
     else:
         rules = KeepRules(**{rule: keep[f"keep_{rule}"] for rule in _RULES})
         kept = choose_kept(stored, rules)
@@ -81,7 +81,7 @@ def backups(
     return ExitCode.OK
 
 
-def _json(backup: StoredBackup) -> dict[str, Any]:
+def _json(backup: StoredBackup, *, restorable: bool) -> dict[str, Any]:
     header, verified = backup.header, backup.verified
     return {
         "file": str(backup.path),
@@ -93,6 +93,7 @@ def _json(backup: StoredBackup) -> dict[str, Any]:
         "environment": header.environment,
         "documents": header.documents,
         "incremental": header.base is not None,
+        "restorable": restorable,
         "verified": None if verified is None else verified.time,
         "seconds_to_restore": None if verified is None else verified.seconds,
     }

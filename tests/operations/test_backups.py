@@ -120,6 +120,8 @@ def test_prune_counts_no_backup_whose_base_is_missing(folder: Path, make: Make, 
     listing = here("backups", "list", folder)
     assert listing.code == ExitCode.ATTENTION
     assert "orphan.backup.zst: cannot be restored" in listing.stderr
+    backups = here("backups", "list", folder, "--json").data["backups"]
+    assert [each["file"] for each in backups if not each["restorable"]] == [str(folder / "orphan.backup.zst")]
 
 
 @given(
