@@ -15,7 +15,7 @@ from dataloader.common import InputError, Problem
 
 MAX_FRAME = 520_000_000
 """The largest frame in bytes, decompressed: a block that ends with the largest document that is read."""
-_PART = 256_000
+_PART = 64_000
 """Bytes to read at once."""
 _LEVEL = 3
 _MAX_LINE = 1_000

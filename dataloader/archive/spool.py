@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from heapq import merge
 from itertools import chain
@@ -30,8 +30,12 @@ RUN_BYTES = 24_000_000
 RUN_DOCUMENTS = 100_000
 RUN_SECONDS = 20.0
 """The longest time in seconds before writing a run: an interruption loses no more than that."""
-_FRAME_BYTES = 256_000
+MERGED = 16
+"""Runs that are merged into one of the next level: so few are open at the end, however long a backup takes."""
+_FRAME_BYTES = 64_000
 _STATE = "state.json"
+_VERSION = 2
+"""The version of the folder's content; another one's is started over."""
 
 
 class Spool:
@@ -49,7 +53,7 @@ class Spool:
     def __init__(self, folder: Path, of: Mapping[str, Any], password: str | None = None) -> None:
         self.folder = folder
         # Runs written without a password are not continued with one.
-        self._of = {**of, "encrypted": password is not None}
+        self._of = {**of, "encrypted": password is not None, "version": _VERSION}
         self._password = password
         self.lock = None if password is None else Lock.new(password)
         self._buffer: dict[Key, list[bytes]] = {}
@@ -137,20 +141,43 @@ class Spool:
         try:
             if self._buffer:
                 self._write_run(database)
+            merged = self._merge_runs(database)
             self._since[database] = since
             self._write_state()
+            # Only now does nothing need them.
+            for name in merged:
+                (self.folder / name).unlink()
         except OSError as error:
             raise FileError.of(error, self.folder, "make room there, then run it again and it goes on") from error
         self._last = time.monotonic()
 
     def _write_run(self, database: str) -> None:
-        name = f"{database}-{len(self._runs.get(database, [])):06}"
+        self._add_run(database, 0, (leaves for _, leaves in sorted(self._buffer.items())))
+        self._buffer, self._weight = {}, 0
+
+    def _merge_runs(self, database: str) -> list[str]:
+        """Merge the newest runs of each level if there are many; return the names of those that were merged."""
+        runs = self._runs.get(database, [])
+        merged: list[str] = []
+        level = 0
+        # The levels fall from the oldest run to the newest.
+        while len(tail := [name for name in runs if _level(name) == level]) >= MERGED:
+            del runs[-len(tail) :]
+            self._add_run(database, level + 1, (leaves for _, leaves in self._merge(tail, {})))
+            merged += tail
+            level += 1
+        return merged
+
+    def _add_run(self, database: str, level: int, documents: Iterable[list[bytes]]) -> None:
+        """Write the newest run of a database; its documents are sorted."""
+        runs = self._runs.setdefault(database, [])
+        name = f"{database}.{level}.{len(runs):06}"
         lock = None if self.lock is None else self.lock.sibling(self._password or "")
         with _private(self.folder / name, "wb") as stream:
             frames = FrameWriter(stream, lock)
             lines: list[bytes] = []
             weight = 0
-            for line in chain.from_iterable(leaves for _, leaves in sorted(self._buffer.items())):
+            for line in chain.from_iterable(documents):
                 lines.append(line)
                 weight += len(line)
                 if weight >= _FRAME_BYTES:
@@ -160,8 +187,7 @@ class Spool:
                 frames.write(b"\n".join(lines))
             stream.flush()
             os.fsync(stream.fileno())
-        self._runs.setdefault(database, []).append(name)
-        self._buffer, self._weight = {}, 0
+        runs.append(name)
 
     def _write_state(self) -> None:
         new = self.folder / f"{_STATE}.new"
@@ -173,12 +199,15 @@ class Spool:
 
     def merged(self, database: str) -> Iterator[Group]:
         """Yield the documents of a database in sorted order, each as last read."""
-        runs = [self._read_run(name, age) for age, name in enumerate(reversed(self._runs.get(database, [])), 1)]
         # The newest documents are in memory.
         buffer = self._buffer if self._reading == database else {}
+        return self._merge(self._runs.get(database, []), buffer)
+
+    def _merge(self, runs: Sequence[str], buffer: Mapping[Key, list[bytes]]) -> Iterator[Group]:
+        older = [self._read_run(name, age) for age, name in enumerate(reversed(runs), 1)]
         newest = ((key, 0, leaves) for key, leaves in sorted(buffer.items()))
         previous: Key | None = None
-        for key, _, leaves in merge(newest, *runs):
+        for key, _, leaves in merge(newest, *older):
             if key != previous:
                 yield key, leaves
                 previous = key
@@ -201,6 +230,11 @@ class Spool:
     def body(self) -> IO[bytes]:
         """Return a new file in the folder for the blocks of the backup."""
         return _private(self.folder / "body", "w+b")
+
+
+def _level(name: str) -> int:
+    """Return how often the documents of a run were merged."""
+    return int(name.rsplit(".", 2)[1])
 
 
 def _private(path: Path, mode: str) -> IO[bytes]:

@@ -1,6 +1,8 @@
 """The work folder of a backup: sorting on disk, in constant memory."""
 
+import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,33 @@ def test_spool_keeps_the_last_version_of_each_document(tmp_path: Path, monkeypat
     assert not (tmp_path / "spool").exists()
 
 
+def test_spool_merges_its_runs_so_that_few_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many runs are written, few files remain; the last version counts, also after each interruption."""
+    monkeypatch.setattr(spool_module, "RUN_DOCUMENTS", 2)
+    monkeypatch.setattr(spool_module, "MERGED", 3)
+    chosen = random.Random(4)
+    wanted: dict[str, bytes] = {}
+    most = 0
+
+    def fill(turns: range) -> None:
+        nonlocal most
+        with suppress(KeyboardInterrupt), Spool(tmp_path / "spool", {}, "sesame") as spool:
+            assert spool.since("db") == (str(turns.start - 1) if turns.start else None)
+            for turn in turns:
+                for name in (f"{chosen.randrange(60):02}", f"{chosen.randrange(60, 120):03}"):
+                    wanted[name] = b'{"_id":"%s","turn":%d}' % (name.encode(), turn)
+                    spool.add("db", sort_key(name), [wanted[name]])
+                spool.reached("db", str(turn))
+                most = max(most, len(list(spool.folder.iterdir())))
+            assert [leaves for _, leaves in spool.merged("db")] == [[wanted[name]] for name in sorted(wanted)]
+            raise KeyboardInterrupt
+
+    for start in range(0, 160, 20):
+        fill(range(start, start + 20))
+    # Two files of each of five levels, the lock and the state.
+    assert most <= 12
+
+
 def test_spool_for_something_else_starts_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With another database, base or password, nothing from the earlier run is used."""
     monkeypatch.setattr(spool_module, "RUN_DOCUMENTS", 1)
@@ -68,7 +97,7 @@ def test_spool_for_something_else_starts_over(tmp_path: Path, monkeypatch: pytes
 
     assert fill({"url": "a"}, None)[0] is None
     assert fill({"url": "a"}, None)[0] == "5"
-    assert fill({"url": "b"}, None) == (None, ["db-000000", "lock", "state.json"])
+    assert fill({"url": "b"}, None) == (None, ["db.0.000000", "lock", "state.json"])
     # Unencrypted runs are not continued with a password, nor encrypted ones without.
     assert fill({"url": "b"}, "sesame")[0] is None
     assert fill({"url": "b"}, "sesame")[0] == "5"
