@@ -302,6 +302,12 @@ def writing_many(bench: Bench, cards: int) -> None:
         measured, result = bench.load(target, manifest)
         note_load(bench, "many, cold load", measured, result)
         bench.rows.add("many, verify: peak memory", bench.verify(target, manifest)[0].peak, "MB")
+        file = bench.folder / "many.backup.zst"
+        measured, _ = backing_up.ours(bench.address, bench.folder, "backup", target.prefix, file)
+        bench.rows.add("many, backup: peak memory", measured.peak, "MB")
+    with bench.databases(create=False) as (target, _):
+        measured, _ = backing_up.ours(bench.address, bench.folder, "restore", target.prefix, file)
+        bench.rows.add("many, restore: peak memory", measured.peak, "MB")
 
 
 def note_load(bench: Bench, name: str, measured: Measured, result: dict[str, Any]) -> None:
@@ -424,6 +430,8 @@ RATIOS = {
     "memory: plan, many / few": ("many, plan: peak memory", "plan: peak memory"),
     "memory: cold load, many / few": ("many, cold load: peak memory", "cold load: peak memory"),
     "memory: verify, many / few": ("many, verify: peak memory", "verify: peak memory"),
+    "memory: backup, many / few": ("many, backup: peak memory", "backup: peak memory"),
+    "memory: restore, many / few": ("many, restore: peak memory", "restore: peak memory"),
     "workbook written / openpyxl": ("workbook written", "openpyxl written"),
     "workbook read / openpyxl": ("workbook read and checked", "openpyxl read"),
     "reconcile / openpyxl read": ("reconcile", "openpyxl read, of what came back"),

@@ -20,9 +20,17 @@ import json, sys
 files = [each["file"] for each in json.load(sys.stdin)["backups"] if each["restorable"]]
 print(files[-1] if files else "")')
 fi
-# shellcheck disable=SC2086 # several options
-dataloader backup "$dir" "$@" ${DATALOADER_TARGET:+--target "$DATALOADER_TARGET"} ${DATALOADER_OPTIONS:-} \
-    ${newest:+--since "$newest"} || status=$?
+back_up() {
+    # shellcheck disable=SC2086 # several options
+    dataloader backup "$dir" "$@" ${DATALOADER_TARGET:+--target "$DATALOADER_TARGET"} ${DATALOADER_OPTIONS:-}
+}
+status=0
+back_up "$@" ${newest:+--since "$newest"} || status=$?
+if [ "$status" -eq 3 ] && [ -n "$newest" ]; then
+    # The newest backup is of databases that were recreated since, as by a restore.
+    status=0
+    back_up "$@" || status=$?
+fi
 # 11: a node is away, and the backup may lack what only that node has; old ones are kept then.
-[ "${status:-0}" -eq 0 ] || exit "$status"
+[ "$status" -eq 0 ] || exit "$status"
 dataloader backups prune "$dir" "$@" --keep-hourly 24 --keep-daily 7 --keep-weekly 8
