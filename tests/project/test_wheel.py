@@ -113,7 +113,7 @@ def test_wheel_metadata(wheel: Path) -> None:
     about = PathDistribution(ZipPath(wheel) / f"gpii_dataloader-{__version__}.dist-info")
     assert (about.metadata["Name"], about.version) == ("gpii-dataloader", __version__)
     assert about.metadata["Requires-Python"] == ">=3.11"
-    assert {(each.name, each.value) for each in about.entry_points} == {("dataloader", "dataloader.cli:main")}
+    assert {(each.name, each.value) for each in about.entry_points} == {("dataloader", "dataloader.__main__:main")}
 
 
 def test_installed_wheel_uses_its_own_files(installed: Installed, environment: Path) -> None:
