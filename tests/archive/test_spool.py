@@ -48,6 +48,7 @@ def test_spool_keeps_the_last_version_of_each_document(tmp_path: Path, monkeypat
     assert not (tmp_path / "spool").exists()
 
 
+@THOROUGH
 def test_spool_merges_its_runs_so_that_few_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many runs are written, few files remain; the last version counts, also after each interruption."""
     monkeypatch.setattr(spool_module, "RUN_DOCUMENTS", 2)

@@ -276,7 +276,7 @@ def test_file_name_that_is_not_text_is_escaped(command: Command, tmp_path: Path)
 
 
 @ONE_MODEL
-@pytest.mark.parametrize("flag", [(), ("--json",)])
+@pytest.mark.parametrize("flag", [(), pytest.param(("--json",), marks=THOROUGH)])
 @pytest.mark.parametrize("at", ["tokens", "index"])
 def test_ctrl_c_stops_a_load_at_once(
     process: Process, run: Command, target: Target, credentials: dict[str, str], batch: Batch, on_target: list[str],

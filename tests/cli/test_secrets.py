@@ -428,7 +428,7 @@ def changes(password: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("model_name", ["gpii-token", "gpii-key"])
+@pytest.mark.parametrize("model_name", ["gpii-token", pytest.param("gpii-key", marks=THOROUGH)])
 def test_passwords_in_documents_are_not_shown(
     watch: Watch, call: Callable[[str], list[object]], server: Server, loaded: Target, on_target: list[str],
     credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch, given: tuple[Path, Path],

@@ -53,7 +53,10 @@ def taken_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(each, marks=THOROUGH) for each in (signal.SIGINT, signal.SIGHUP))],
+)
 def test_serve_runs_until_stopped(process: Process, tmp_path: Path, number: signal.Signals) -> None:
     """It prints its URL, answers, and stops on Ctrl-C, SIGTERM and SIGHUP, with its Node.js process and code 0."""
     serving = process("serve", "--port", "0", "--memory")
@@ -130,7 +133,7 @@ def test_conflicting_serve_options_are_rejected(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("way", ["password", "option and password file"])
+@pytest.mark.parametrize("way", ["password", pytest.param("option and password file", marks=THOROUGH)])
 def test_serve_with_credentials_requires_them(process: Process, tmp_path: Path, way: str) -> None:
     """Everything but the greeting requires the user and password given at the start."""
     secret = tmp_path / "password"

@@ -41,7 +41,7 @@ MODEL = "gpii-key"
 """The model for all cases; some run with the others, too."""
 WRITING = ("load", "load, again", "load --update", "seed", "revoke", "revoke --undo", "restore")
 SCENARIOS = (*WRITING, "backup", "plan", "verify", "status", "check", "check --security")
-QUICK_ONES = ("load", "load --update", "revoke", "restore", "backup", "verify", "check")
+QUICK_ONES = ("load", "load --update", "revoke", "verify", "check")
 """The scenarios of `make test`; the others make mostly the same requests."""
 PRODUCT = "PouchDB Server"
 """The server that docs/faults.md describes: the embedded one. Others follow the same rules, without a table."""

@@ -17,6 +17,7 @@ from dataloader.common import InputError
 from dataloader.operations import generate
 from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
 from dataloader.vendor.returned import Reading
+from tests.support.marks import crossed
 from tests.support.returned_files import (
     CHIP,
     NOTE,
@@ -169,8 +170,12 @@ def test_hidden_column_counts_only_if_requested(tmp_path: Path, manifest: Manife
 # Text outside the rows.
 
 
-@pytest.mark.parametrize("text", ["Failed: 3", "# rejected cards: 3 and 7", "Ausschuss: Karte 3", "3 failed"])
-@pytest.mark.parametrize("place", ["above", "below", "above in a workbook", "below in a workbook", "on another sheet"])
+@crossed(
+    "place, text",
+    ["above", "below", "above in a workbook", "below in a workbook", "on another sheet"],
+    ["Failed: 3", "# rejected cards: 3 and 7", "Ausschuss: Karte 3", "3 failed"],
+    share=4,
+)
 def test_failures_mentioned_outside_the_rows_stop_the_run(
     tmp_path: Path, manifest: Manifest, rows: Rows, text: str, place: str
 ) -> None:
