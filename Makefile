@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # The embedded server's packages are installed in .venv, too, so that removing it removes everything.
 export DATALOADER_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache
+# Commands and tests start many processes, and compiling every module each time takes longer than running them.
+unexport PYTHONDONTWRITEBYTECODE
 # Use this machine's Node.js if it is new enough, otherwise install the one of the extra `embedded`.
 NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' >/dev/null 2>&1 && npm --version >/dev/null 2>&1 && echo yes)
 comma := ,

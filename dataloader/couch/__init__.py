@@ -4,6 +4,7 @@ The object model is couchdb-python's (``couchdb.Server``, ``couchdb.Database``).
 :class:`Session`, which adds a connection pool, timeouts, retries, TLS and bodies of bytes.
 """
 
+import dataloader.couch._couchdb  # noqa: F401 - imports couchdb quickly
 from dataloader.couch.address import Address, Tls
 from dataloader.couch.database import Database, Rejection
 from dataloader.couch.facts import Nodes, Welcome

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 from xml.sax.saxutils import escape
 
 from dataloader.batch import Card, Header, Manifest
@@ -14,17 +14,11 @@ from dataloader.vendor import (
     SPARE,
     WORKBOOK_SUFFIX,
     check_value,
-    first_sheet,
-    new_book,
     read_sheets,
-    text,
     write_rows,
     write_workbook,
 )
 from dataloader.vendor.layouts import Layout, get_layout, layout_names
-
-if TYPE_CHECKING:
-    from openpyxl import Workbook
 
 STANDARD = "standard"
 """The layout of the workbook that generate writes."""
@@ -172,19 +166,8 @@ def _write_csv(stream: IO[bytes], layout: Layout, header: Header, cards: Iterabl
 def _write_sheet(
     stream: IO[bytes], layout: Layout, header: Header, cards: Iterable[Card], password: str | None
 ) -> None:
+    from dataloader.vendor.templates import plain_template  # noqa: PLC0415 - importing openpyxl takes long
+
+    template = plain_template(header, layout.sheet, [(column.title, column.width) for column in layout.columns])
     rows = (tuple(map(escape, row)) for row in _rows(layout, header, cards))
-    write_rows(stream, _template(layout, header), rows, header.cards, password)
-
-
-def _template(layout: Layout, header: Header) -> "Workbook":
-    """Write a workbook with one sheet of plain text cells, as encoding tools expect it."""
-    from openpyxl.utils import get_column_letter  # noqa: PLC0415 - dataloader.vendor configures openpyxl first
-
-    book = new_book(header.name, header.created)
-    sheet = first_sheet(book)
-    sheet.title = layout.sheet
-    for index, column in enumerate(layout.columns, 1):
-        sheet.column_dimensions[get_column_letter(index)].width = column.width
-        text(sheet.cell(1, index), column.title)
-        text(sheet.cell(2, index), "")
-    return book
+    write_rows(stream, template, rows, header.cards, password)

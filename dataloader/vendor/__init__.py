@@ -1,15 +1,13 @@
 """Files for and from the card vendor: workbooks, layouts, chips, returned files."""
 
-import dataloader.vendor._openpyxl  # noqa: F401 - configures openpyxl before it is imported
 from dataloader.vendor.check_value import check_value
 from dataloader.vendor.chip_uid import BLANK, MAKER, ByteOrder, CellKind, ChipUid, plain_text, read_chip, reverse
 from dataloader.vendor.chips import CHIPS, Fit, check_chip
 from dataloader.vendor.encryption import read_password
+from dataloader.vendor.sheets import COLUMNS, SPARE
 from dataloader.vendor.workbook import (
     BATCH_DIGEST_ROW,
-    COLUMNS,
     ROUND_ROW,
-    SPARE,
     WORKBOOK_SUFFIX,
     Again,
     Why,
@@ -18,7 +16,7 @@ from dataloader.vendor.workbook import (
     read_batch,
     write_workbook,
 )
-from dataloader.vendor.xlsx import first_sheet, new_book, read_sheets, text, write_rows
+from dataloader.vendor.xlsx import read_sheets, write_rows
 
 __all__ = [
     "BATCH_DIGEST_ROW",
@@ -38,16 +36,13 @@ __all__ = [
     "check_chip",
     "check_value",
     "check_workbook",
-    "first_sheet",
     "is_returned",
-    "new_book",
     "plain_text",
     "read_batch",
     "read_chip",
     "read_password",
     "read_sheets",
     "reverse",
-    "text",
     "write_rows",
     "write_workbook",
 ]

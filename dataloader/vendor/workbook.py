@@ -9,60 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from textwrap import wrap
 from typing import IO, Any
 from xml.sax.saxutils import escape
-
-import openpyxl
-from openpyxl.styles import Alignment, Border, PatternFill, Protection, Side
-from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.datavalidation import DataValidation
-from openpyxl.worksheet.page import PageMargins
-from openpyxl.worksheet.properties import PageSetupProperties
-from openpyxl.worksheet.worksheet import Worksheet
 
 from dataloader.batch import CARD_SCHEMA, SEEDED_TIME, Card, Header
 from dataloader.common import MAX_CARDS, InputError, Problem, explain, is_valid, raise_problems
 from dataloader.vendor.check_value import check_value
-from dataloader.vendor.instructions import SHEET as INSTRUCTIONS_SHEET
-from dataloader.vendor.instructions import instructions
-from dataloader.vendor.xlsx import bold, first_sheet, footer, new_book, read_sheets, text, write_rows
+from dataloader.vendor.sheets import AGAIN_COLUMNS, BATCH_SHEET, CARDS_SHEET, COLUMNS, SPARE, STARTS_WITH, Column
+from dataloader.vendor.xlsx import read_sheets, write_rows
 
 WORKBOOK_SUFFIX = ".xlsx"
-CARDS_SHEET = "Cards"
 _CARDS_AT = 2
-"""Its position among the sheets, from 1."""
-BATCH_SHEET = "Batch"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the cards' sheet."""
-
-    title: str
-    width: int
-    """The width in characters."""
-    vendors: bool = False
-    """Whether the vendor fills it in."""
-
-
-COLUMNS = (
-    Column("Card number", 13),
-    Column("UUID", 40),
-    Column("Check", 10),
-    Column("Snapset", 16),
-    Column("Chip UID", 24, vendors=True),
-    Column("Result", 10, vendors=True),
-    Column("Note", 36, vendors=True),
-)
-STARTS_WITH = Column("Starts with", 30)
-"""The display name of the snapset; missing if none has one."""
-AGAIN_COLUMNS = (Column("Why", 60), Column("Chip to destroy", 24))
-"""Only in a workbook of cards to encode again."""
-SPARE = "spare"
-"""The result of a spare until the vendor has encoded it."""
-RESULTS = ("ok", "failed", SPARE)
-"""The choices in the column Result."""
+"""The position of the cards' sheet, from 1."""
 MAX_DIGITS = len(str(MAX_CARDS))
 _REMAKE = "take the workbook that generate wrote, unchanged"
 _SENT = "give the workbook that was sent to the vendor"
@@ -77,15 +35,6 @@ ROUND_ROW = "Round"
 """Only if cards are encoded again: the round that it is for."""
 BATCH_DIGEST_ROW = "Batch digest"
 """Only if cards are encoded again: the digest of the batch that they are part of."""
-_A4 = 9
-_LINE = 15
-"""The height of a line of text in points."""
-_GAP = 4
-"""The space between paragraphs in points."""
-_WRAPPED = 86
-"""Characters that fit in a line of the instructions, with any font."""
-_THIN = Side("thin", color="BFBFBF")
-_LINES = Border(_THIN, _THIN, _THIN, _THIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +79,10 @@ def write_workbook(
         password: encrypts the workbook; None for a plain one.
         again: for cards that are encoded again.
     """
-    rows = _rows(header, cards, again)
-    write_rows(stream, _template(header, again), rows, header.cards, password, sheet=_CARDS_AT)
+    from dataloader.vendor.templates import standard_template  # noqa: PLC0415 - importing openpyxl takes long
+
+    template = standard_template(header, _columns(header, again), _about(header, again), again.round if again else None)
+    write_rows(stream, template, _rows(header, cards, again), header.cards, password, sheet=_CARDS_AT)
 
 
 def _rows(header: Header, cards: Iterable[Card], again: Again | None) -> Iterator[tuple[str, ...]]:
@@ -167,42 +118,6 @@ def _columns(header: Header, again: Again | None) -> list[Column]:
     return [*COLUMNS, *([STARTS_WITH] if header.titles else []), *(AGAIN_COLUMNS if again else ())]
 
 
-def _template(header: Header, again: Again | None) -> openpyxl.Workbook:
-    book = new_book(header.name, header.created)
-    first = first_sheet(book)
-    first.title = INSTRUCTIONS_SHEET
-    _instructions(first, header, again)
-    sheet = book.create_sheet(CARDS_SHEET)
-    shades = ("F8CBAD", "FCE4D6") if again else ("D9E2F3", "FFF9E5")
-    for index, column in enumerate(_columns(header, again), 1):
-        sheet.column_dimensions[get_column_letter(index)].width = column.width
-        _head(sheet.cell(1, index), column.title, fill="FFE699" if column.vendors else shades[0])
-        cell = sheet.cell(2, index)
-        text(cell, "")
-        cell.border = _LINES
-        if column.vendors:
-            cell.fill = PatternFill("solid", fgColor=shades[1])
-            cell.protection = Protection(locked=False)
-        if column in AGAIN_COLUMNS:
-            cell.alignment = Alignment(wrap_text=True, vertical="top")
-        if column.title == "Result":
-            _choice(sheet, f"{get_column_letter(index)}2:{get_column_letter(index)}{header.cards + 1}")
-    if again:
-        first.sheet_properties.tabColor = sheet.sheet_properties.tabColor = "C55A11"
-    sheet.freeze_panes = "A2"
-    sheet.print_title_rows = "1:1"
-    _page(sheet, header, landscape=True)
-    about = book.create_sheet(BATCH_SHEET)
-    for row, (title, value) in enumerate(_about(header, again).items(), 1):
-        _head(about.cell(row, 1), title, fill="D9E2F3")
-        text(about.cell(row, 2), value)
-        about.cell(row, 2).border = _LINES
-    about.column_dimensions["A"].width = 24
-    about.column_dimensions["B"].width = 76
-    _page(about, header, landscape=False)
-    return book
-
-
 def _about(header: Header, again: Again | None) -> dict[str, str]:
     about = dict(zip(_BATCH_ROWS, (header.name, header.created, str(header.cards), header.digest), strict=True))
     if header.spares:
@@ -211,62 +126,6 @@ def _about(header: Header, again: Again | None) -> dict[str, str]:
     if header.seed is not None:
         about[_SEED_ROW] = str(header.seed)
     return about | (again.rows if again else {})
-
-
-def _head(cell: Any, title: str, *, fill: str) -> None:
-    text(cell, title)
-    cell.font = bold()
-    cell.fill = PatternFill("solid", fgColor=fill)
-    cell.border = _LINES
-    cell.alignment = Alignment(vertical="center")
-
-
-def _choice(sheet: Worksheet, cells: str) -> None:
-    """Add a drop-down list of results."""
-    listed = f"{', '.join(RESULTS[:-1])} or {RESULTS[-1]}"
-    sheet.add_data_validation(
-        DataValidation(
-            "list",
-            formula1=f'"{",".join(RESULTS)}"',
-            allow_blank=True,
-            showErrorMessage=True,
-            errorTitle="Result",
-            error=f"The result is {listed}. Put anything else into the column Note.",
-            sqref=cells,
-        )
-    )
-
-
-def _page(sheet: Worksheet, header: Header, *, landscape: bool) -> None:
-    """Protect a sheet against accidental edits, and set it up for printing on pages as wide as the sheet."""
-    sheet.protection.sheet = True
-    # The vendor may still change widths and heights.
-    sheet.protection.formatColumns = sheet.protection.formatRows = False
-    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
-    sheet.page_setup.orientation = "landscape" if landscape else "portrait"
-    sheet.page_setup.paperSize = _A4
-    sheet.page_setup.fitToWidth = 1
-    sheet.page_setup.fitToHeight = 0
-    sheet.page_margins = PageMargins(left=0.5, right=0.5, top=0.5, bottom=0.75)
-    footer(sheet, f"Batch {header.name}", "Page &P of &N", "Confidential")
-
-
-def _instructions(sheet: Worksheet, header: Header, again: Again | None) -> None:
-    sheet.column_dimensions["A"].width = 14
-    sheet.column_dimensions["B"].width = 90
-    sheet.sheet_view.showGridLines = False
-    lines = instructions(header, again=again.round if again else None)
-    for row, (left, right) in enumerate(lines, 1):
-        for column, value in enumerate((left, right), 1):
-            text(sheet.cell(row, column), value)
-            sheet.cell(row, column).alignment = Alignment(vertical="top", wrap_text=column > 1)
-        # Some programs do not compute the height of rows with wrapped text.
-        sheet.row_dimensions[row].height = _LINE * len(wrap(right, _WRAPPED)) + _GAP
-        if not right:
-            sheet.cell(row, 1).font = bold(14 if row == 1 else 12)
-            sheet.cell(row, 1).alignment = Alignment(vertical="bottom")
-            sheet.row_dimensions[row].height = 2 * _LINE
-    _page(sheet, header, landscape=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,28 +7,18 @@ text, never a formula. Forms of cells: ECMA-376 part 1, 18.3.1.4 (``c``) and 18.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
-import openpyxl
-from openpyxl.cell import Cell, MergedCell
-from openpyxl.styles import Font
-from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.worksheet import Worksheet
-from openpyxl.xml.functions import tostring
 from python_calamine import CalamineError, CalamineWorkbook
 
 from dataloader.common import FileError, InputError, Problem, require_file
 from dataloader.vendor.encryption import decrypt, encrypt, is_encrypted
 
-TEXT = "@"
-"""The number format of text."""
-_PROPERTIES = "docProps/core.xml"
-_STYLE = re.compile(rb'<c r="[A-Z]+2"[^>]*? s="(\d+)"')
+_CELL = re.compile(rb'<c r="([A-Z]+)2"[^>]*? s="(\d+)"')
 _CHUNK = 1000
 """Rows to pack at a time, about 500 KB."""
 _NUMBER = "\0"
@@ -39,48 +29,9 @@ _LEVEL = 5
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-def new_book(name: str, created: str) -> openpyxl.Workbook:
-    """Return an empty workbook with a title and the creation time of its batch."""
-    book = openpyxl.Workbook()
-    book.properties.title = name
-    book.properties.creator = "dataloader"
-    book.properties.created = datetime.fromisoformat(created).replace(tzinfo=None, microsecond=0)
-    return book
-
-
-def first_sheet(book: openpyxl.Workbook) -> Worksheet:
-    """Return the first sheet."""
-    sheet = book.worksheets[0]
-    if not isinstance(sheet, Worksheet):  # pragma: no cover - a new workbook has a sheet of cells
-        raise TypeError
-    return sheet
-
-
-def text(cell: Cell | MergedCell, value: str) -> None:
-    """Write a text to a cell as text, whatever it looks like."""
-    if not isinstance(cell, Cell):  # pragma: no cover - there are no merged cells
-        raise TypeError
-    cell.value = value
-    cell.data_type = "s"
-    cell.number_format = TEXT
-
-
-def bold(size: int = 11) -> Font:
-    """Return the font of titles: openpyxl's default in bold; the size is in points."""
-    return Font(name="Calibri", size=size, bold=True)
-
-
-def footer(sheet: Worksheet, left: str, centre: str, right: str) -> None:
-    """Set the footer of each printed page; ``&P`` is its number, ``&N`` the number of pages."""
-    foot = sheet.oddFooter
-    if foot is None:  # pragma: no cover - a sheet has one
-        raise TypeError
-    foot.left.text, foot.center.text, foot.right.text = left, centre, right
-
-
 def write_rows(
     stream: IO[bytes],
-    book: openpyxl.Workbook,
+    template: bytes,
     rows: Iterable[tuple[str, ...]],
     count: int,
     password: str | None = None,
@@ -93,7 +44,7 @@ def write_rows(
 
     Args:
         stream: the output; need not be seekable.
-        book: the template; row 2 of the sheet has a cell for each column with the style of its cells.
+        template: a workbook (``templates``); row 2 of the sheet has a cell for each column with the style of its cells.
         rows: the texts of each row's cells, escaped for XML if necessary; an empty text is an empty cell.
         count: the number of rows.
         password: encrypts the workbook; None for a plain one.
@@ -101,21 +52,16 @@ def write_rows(
     """
     if password is not None:
         plain = BytesIO()
-        write_rows(plain, book, rows, count, sheet=sheet)
+        write_rows(plain, template, rows, count, sheet=sheet)
         encrypt(plain, password, stream)
         return
-    template = BytesIO()
-    book.save(template)
-    # Saving sets the current time here, which would make every file of a batch different.
-    book.properties.modified = book.properties.created
-    properties = tostring(book.properties.to_tree())
-    with ZipFile(template) as source, ZipFile(stream, "w") as target:
+    with ZipFile(BytesIO(template)) as source, ZipFile(stream, "w") as target:
         for name in source.namelist():
             info = ZipInfo(name, _ZIP_TIME)
             info.compress_type = ZIP_DEFLATED
             # The entry's own level, which the archive's setting does not change; it is public from Python 3.13.
             info._compresslevel = _LEVEL  # type: ignore[attr-defined]  # noqa: SLF001
-            content = properties if name == _PROPERTIES else source.read(name)
+            content = source.read(name)
             if name == f"xl/worksheets/sheet{sheet}.xml":
                 with target.open(info, "w", force_zip64=True) as part:
                     for chunk in _sheet(content, rows, count):
@@ -128,8 +74,8 @@ def _sheet(template: bytes, rows: Iterable[tuple[str, ...]], count: int) -> Iter
     """Yield the sheet's XML: the template's, with its second row replaced by the rows."""
     start = template.index(b'<row r="2"')
     end = template.index(b"</sheetData>")
-    styles = [int(style) for style in _STYLE.findall(template[start:end])]
-    last = f"{get_column_letter(len(styles))}{count + 1}".encode()
+    columns = [(letters.decode(), int(style)) for letters, style in _CELL.findall(template[start:end])]
+    last = f"{columns[-1][0]}{count + 1}".encode()
     yield re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1:%s"' % last, template[:start], count=1)
     forms: dict[tuple[bool, ...], str] = {}
     numbered = enumerate(rows, 2)
@@ -137,17 +83,22 @@ def _sheet(template: bytes, rows: Iterable[tuple[str, ...]], count: int) -> Iter
         lines = []
         for number, row in chunk:
             filled = tuple(map(bool, row))
-            form = forms.get(filled) or forms.setdefault(filled, _form(styles, filled))
+            form = forms.get(filled) or forms.setdefault(filled, _form(columns, filled))
             lines.append((form % row).replace(_NUMBER, str(number)))
         yield "".join(lines).encode()
     yield template[end:]
 
 
-def _form(styles: Sequence[int], filled: Sequence[bool]) -> str:
-    """Return a row's XML with a placeholder for each text, for ``%``, given which cells are filled."""
+def _form(columns: Sequence[tuple[str, int]], filled: Sequence[bool]) -> str:
+    """Return a row's XML with a placeholder for each text, for ``%``.
+
+    Args:
+        columns: the letters and the style of each column.
+        filled: which cells have a text.
+    """
     cells = []
-    for index, (style, has_text) in enumerate(zip(styles, filled, strict=True), 1):
-        cell = f'<c r="{get_column_letter(index)}{_NUMBER}" s="{style}"'
+    for (letters, style), has_text in zip(columns, filled, strict=True):
+        cell = f'<c r="{letters}{_NUMBER}" s="{style}"'
         # An empty text has a placeholder, too.
         cells.append(f'{cell} t="inlineStr"><is><t>%s</t></is></c>' if has_text else f"{cell}/>%s")
     return f'<row r="{_NUMBER}">{"".join(cells)}</row>'

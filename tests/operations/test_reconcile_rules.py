@@ -12,7 +12,7 @@ from dataloader.operations.reconcile.rows import Delivery, Said, Standing, Table
 from dataloader.operations.reconcile.verdicts import CardJudgement, Claim, counting, judge
 from dataloader.vendor import ByteOrder, CellKind, check_value
 from dataloader.vendor.returned import KEYS, ReturnedRow, ReturnedTable
-from dataloader.vendor.workbook import RESULTS
+from dataloader.vendor.sheets import RESULTS
 from tests.support.command_docs import ROOT
 from tests.support.returned_files import CHECK, CHIP, NUMBER, OTHER_UUID, RESULT, UUID, chip_of, row_of
 

@@ -24,7 +24,7 @@ from dataloader.vendor.encryption import encrypt
 from dataloader.vendor.layouts import get_layout, layout_names
 from dataloader.vendor.returned import KEYS, Reading, open_returned, text_of
 from dataloader.vendor.returned.columns import find_columns, understand_title
-from dataloader.vendor.workbook import AGAIN_COLUMNS, STARTS_WITH
+from dataloader.vendor.sheets import AGAIN_COLUMNS, STARTS_WITH
 from tests.support.command import Command
 from tests.support.marks import THOROUGH
 from tests.support.returned_files import (

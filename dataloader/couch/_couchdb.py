@@ -1,0 +1,15 @@
+"""Import couchdb without pkg_resources, which it needs for its own version only, and which takes longer than itself."""
+
+import sys
+from typing import Any
+
+_modules: dict[str, Any] = sys.modules
+_is_new = "pkg_resources" not in _modules
+if _is_new:
+    # The import fails, which couchdb expects.
+    _modules["pkg_resources"] = None
+
+import couchdb  # noqa: E402, F401
+
+if _is_new:
+    del _modules["pkg_resources"]
