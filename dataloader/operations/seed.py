@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from faker import Faker
-
 from dataloader.batch import SEEDED_TIME, mint, seeded_bytes
 from dataloader.common import (
     MAX_CARDS,
@@ -78,6 +76,8 @@ def sample_ids(model: Model) -> dict[str, list[str]]:
 
 def invented_people(count: int, seed: int, snapsets: Snapsets) -> Iterator[Entry]:
     """Yield invented people with log-ins, reproducible by the seed, sorted by UUID."""
+    from faker import Faker  # noqa: PLC0415 - importing it takes long, and only development needs it
+
     fake = Faker("en_US")
     fake.seed_instance(seed)
     sets = [snapset.preferences for snapset in snapsets]

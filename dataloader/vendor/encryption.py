@@ -8,9 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from msoffcrypto.exceptions import InvalidKeyError
-from msoffcrypto.format.ooxml import OOXMLFile
-
 from dataloader.common import InputError, Problem, read_password_file
 
 MAX_PASSWORD = 255
@@ -46,6 +43,8 @@ def encrypt(plain: IO[bytes], password: str, stream: IO[bytes]) -> None:
         password: of 1 to 255 characters.
         stream: the output.
     """
+    from msoffcrypto.format.ooxml import OOXMLFile  # noqa: PLC0415 - importing it takes long, and is rarely needed
+
     OOXMLFile(plain).encrypt(password, stream)
 
 
@@ -70,6 +69,9 @@ def decrypt(path: Path, password: str | None) -> BytesIO:
         raise InputError(
             Problem(str(path), "is encrypted", "give the password with --password-file, or save it without one")
         )
+    from msoffcrypto.exceptions import InvalidKeyError  # noqa: PLC0415 - as above
+    from msoffcrypto.format.ooxml import OOXMLFile  # noqa: PLC0415 - as above
+
     plain = BytesIO()
     source = BytesIO(path.read_bytes())
     try:
