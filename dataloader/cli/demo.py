@@ -17,7 +17,7 @@ from dataloader.cli._options import PATH, get_server
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._write import load_json
-from dataloader.common import ExitCode, VerifyError, many, new_files
+from dataloader.common import ExitCode, VerifyError, many, new_files, temporary_root
 from dataloader.embedded import EmbeddedServer, install
 from dataloader.operations import Outcome, VerifyVerdict, all_sources, generate, load, verify
 from dataloader.operations.reconcile import ReturnedFile, reconcile, results_in, write_results
@@ -66,7 +66,10 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
     shares = dict.fromkeys(DEMO_SNAPSETS, share) | {DEMO_SNAPSETS[-1]: cards - share * (len(DEMO_SNAPSETS) - 1)}
     output.say("setting up the embedded server (the first time only) …")
     install()
-    with TemporaryDirectory(prefix="dataloader-demo-") as data, EmbeddedServer(Path(data)) as embedded:
+    with (
+        TemporaryDirectory(dir=temporary_root(), prefix="dataloader-demo-") as data,
+        EmbeddedServer(Path(data)) as embedded,
+    ):
         target = resolve(url=embedded.url, model=model, environment=Environment.DEVELOPMENT, environ={})
         server = get_server(target)
         output.say(f"server      PouchDB Server at {embedded.url}, in a temporary folder")

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
         tell_how_far,
     )
     from dataloader.common.escaping import printable, printable_json
-    from dataloader.common.files import bare_password, new_files, read_file, read_password_file, read_text, require_file
+    from dataloader.common.files import (
+        bare_password,
+        new_files,
+        read_file,
+        read_password_file,
+        read_text,
+        require_file,
+        temporary_root,
+    )
     from dataloader.common.json5 import read_json5
     from dataloader.common.memory import has_too_little_memory, memory_limit, raise_if_short, too_little_memory
     from dataloader.common.pages import page
@@ -181,6 +189,7 @@ __all__ = [
     "short",
     "shorten_uuids",
     "tell_how_far",
+    "temporary_root",
     "too_little_memory",
     "views_dir",
     "without_uuids",
@@ -209,7 +218,15 @@ _NAMES = {
         "tell_how_far",
     ),
     "escaping": ("printable", "printable_json"),
-    "files": ("bare_password", "new_files", "read_file", "read_password_file", "read_text", "require_file"),
+    "files": (
+        "bare_password",
+        "new_files",
+        "read_file",
+        "read_password_file",
+        "read_text",
+        "require_file",
+        "temporary_root",
+    ),
     "json5": ("read_json5",),
     "memory": ("has_too_little_memory", "memory_limit", "raise_if_short", "too_little_memory"),
     "pages": ("page",),

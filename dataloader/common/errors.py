@@ -149,7 +149,9 @@ def _nearest(path: Path) -> str:
     from dataloader.common.words import did_you_mean  # noqa: PLC0415 - needed for mistakes only
 
     try:
-        known = [each.name for each in path.parent.iterdir() if not each.name.startswith(".")]
+        known = [
+            each.name for each in path.parent.iterdir() if not each.name.startswith(".") and each.name != path.name
+        ]
     except OSError:
         return ""
     # Names of files are alike for their suffixes alone.

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, gettempdir
 from typing import IO
 
 from dataloader.common.errors import FileError
@@ -25,6 +25,19 @@ _NO_NOREPLACE = frozenset({errno.EINVAL, errno.ENOSYS})
 """Error codes of a system or file system that can't rename without replacing."""
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+
+
+def temporary_root() -> Path:
+    """Return the folder for temporary files: ``TMPDIR``, or the system's.
+
+    Raises:
+        FileError: no such folder can be written to, as in a container with a read-only file system.
+    """
+    try:
+        return Path(gettempdir())
+    except FileNotFoundError as error:
+        rule = "no folder for temporary files can be written to"
+        raise FileError(os.environ.get("TMPDIR", "/tmp"), rule=rule, todo="set TMPDIR to one") from error  # noqa: S108
 
 
 def require_file(path: Path) -> None:

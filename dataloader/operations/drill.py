@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from shutil import rmtree
 from socket import gethostname
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -22,7 +22,7 @@ import orjson
 
 from dataloader.archive import Backup, Group, Header, Section
 from dataloader.batch import CardFile
-from dataloader.common import OnProgress
+from dataloader.common import OnProgress, temporary_root
 from dataloader.couch import Database, Server
 from dataloader.operations.backup import back_up, identity_of
 from dataloader.operations.backups import newest_of, note_verified, read_backups
@@ -112,13 +112,14 @@ def drill(
         DataloaderError: a step failed; the copy has been deleted.
     """
     copy = replace(target, prefix=f"{_PREFIX}{_machine()}-{os.getpid()}-{uuid4().hex[:4]}-{target.prefix}")
+    temporary_files = temporary_root()
     server.welcome()
-    leftovers = _remove_leftovers(server, target)
+    leftovers = _remove_leftovers(server, target, temporary_files)
     stored = [] if folder is None else read_backups(folder, password)[0]
     last = newest_of(stored, target)
     if last is not None and not _is_of(server, target, last.header):
         last = None
-    with TemporaryDirectory(prefix=f"{_FOLDER}{_machine()}-{os.getpid()}-") as temporary:
+    with TemporaryDirectory(dir=temporary_files, prefix=f"{_FOLDER}{_machine()}-{os.getpid()}-") as temporary:
         changes = _changes_since(server, target, None if last is None else last.header)
         steps: dict[str, float] = {}
         where = Path(temporary) / "drill.backup.zst" if folder is None else folder
@@ -133,7 +134,7 @@ def drill(
             steps,
             None if last is None else last.header.created,
             changes,
-            synchronized=made.synchronized,
+            synchronized=bool(made.synchronized),
             leftovers=leftovers,
         )
         try:
@@ -182,7 +183,7 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _remove_leftovers(server: Server, target: Target) -> list[str]:
+def _remove_leftovers(server: Server, target: Target, temporary_files: Path) -> list[str]:
     """Delete the copies of the target that killed drills left, and their temporary folders.
 
     The process of a drill on another machine can't be seen, so its copies are left for a day.
@@ -190,7 +191,7 @@ def _remove_leftovers(server: Server, target: Target) -> list[str]:
     Returns:
         The names of the databases.
     """
-    for folder in Path(gettempdir()).glob(f"{_FOLDER}{_machine()}-*"):
+    for folder in temporary_files.glob(f"{_FOLDER}{_machine()}-*"):
         pid = folder.name.removeprefix(f"{_FOLDER}{_machine()}-").partition("-")[0]
         if pid.isdecimal() and not _is_running(int(pid)):
             rmtree(folder, ignore_errors=True)

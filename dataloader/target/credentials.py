@@ -174,8 +174,13 @@ def from_netrc(path: Path, hosts: Sequence[str], user: str | None = None) -> Cre
 
 
 def readable_by_others(path: Path) -> tuple[str, ...]:
-    """Return a warning if a file with a secret can be read by other users."""
-    mode = path.stat().st_mode
-    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+    """Return a warning if a file with a secret can be read by other users.
+
+    A file of another user is meant to be read by its group: so containers get their secrets
+    (https://kubernetes.io/docs/tasks/configure-pod-container/security-context/, ``fsGroup``).
+    """
+    status = path.stat()
+    others = stat.S_IROTH | (stat.S_IRGRP if status.st_uid == os.geteuid() else 0)
+    if stat.S_ISREG(status.st_mode) and status.st_mode & others:
         return (f"{path} holds a secret, and others on this machine can read it; chmod 600 it",)
     return ()

@@ -107,6 +107,8 @@ def test_typo_in_a_file_name_has_a_suggestion(here: Command, tmp_path: Path) -> 
     done = here("plan", tmp_path / "sprng.batch.jsonl", "--url", "http://127.0.0.1:9")
     assert done.code == ExitCode.FILE
     assert done.stderr.endswith(f"no such file or directory (did you mean {tmp_path / 'spring.batch.jsonl'}?)\n")
+    (tmp_path / "gone.batch.jsonl").symlink_to(tmp_path / "nowhere")
+    assert "did you mean" not in here("plan", tmp_path / "gone.batch.jsonl", "--url", "http://127.0.0.1:9").stderr
     done = here("plan", tmp_path / "nothing", "--url", "http://127.0.0.1:9")
     assert done.stderr.endswith("(give the path of a manifest or a reconciled file that can be read)\n")
 

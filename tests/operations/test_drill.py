@@ -11,7 +11,7 @@ from socket import gethostname
 import pytest
 
 from dataloader.batch import Manifest
-from dataloader.common import ExitCode
+from dataloader.common import ExitCode, FileError
 from dataloader.couch import Server
 from dataloader.operations import Source, drill, load, read_backups
 from dataloader.records import Snapsets
@@ -170,3 +170,20 @@ def test_drill_on_the_command_line(
     assert "The restored copy is the backup" in page
     assert "Time to restore" in page
     assert run_here("drill", "--json").data["good"] is True
+
+
+@ONE_MODEL
+def test_drill_needs_a_folder_for_temporary_files(
+    server: Server, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container with a read-only file system, the error says what to set, and no copy is left."""
+    for database in databases(server, target).values():
+        database.create()
+
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr("dataloader.common.files.gettempdir", none)
+    with pytest.raises(FileError, match=r"no folder for temporary files .* \(set TMPDIR"):
+        drill(server, target)
+    assert not [name for name in _copies(server) if name.endswith(target.database(target.model.databases[0]))]

@@ -72,15 +72,14 @@ def test_systemd_units_are_valid(tmp_path: Path) -> None:
     for path in (DEPLOY / "systemd").iterdir():
         text = path.read_text().replace("/usr/local/lib/dataloader/backup.sh", "/bin/true")
         (tmp_path / path.name).write_text(text)
-    units = [tmp_path / f"dataloader-backup@{kind}.{unit}" for kind in ("full", "incremental") for unit in ("timer",)]
     checked = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *units, tmp_path / "dataloader-backup@.service"],
+        ["systemd-analyze", "verify", "--man=no", *tmp_path.iterdir()],
         check=False,
         capture_output=True,
         text=True,
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
     )
-    assert "dataloader-backup" not in checked.stderr, checked.stderr
+    assert "dataloader-" not in checked.stderr, checked.stderr
 
 
 def test_examples_use_existing_commands() -> None:

@@ -218,6 +218,16 @@ def test_secret_readable_by_others_is_a_warning(write: Write, here: Command, tmp
         assert warning.startswith(f"{path} holds a secret, and others")
 
 
+def test_secret_of_another_user_is_for_its_group(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's secret belongs to root and is readable by a group; only for the whole world is it a warning."""
+    path = write(SECRET, "password", 0o440)
+    monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid + 1)
+    environ = {"COUCHDB_USER": "admin", "COUCHDB_PASSWORD_FILE": str(path)}
+    assert found(environ=environ).warnings == ()
+    path.chmod(0o444)
+    assert len(found(environ=environ).warnings) == 1
+
+
 def test_credentials_warning_does_not_stop_a_command(
     write: Write, here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
