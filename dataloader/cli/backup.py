@@ -71,6 +71,13 @@ def backup(
     finally:
         progress.close()
     output.result(backup_json(result), _text(result))
+    if result.synchronized is None:
+        output.error(
+            "only a server admin may let the nodes of a cluster synchronize their copies; the backup may lack what not "
+            "all have (make backups of a cluster with a server admin's log-in)",
+            ExitCode.NODES,
+        )
+        return ExitCode.NODES
     if not result.synchronized:
         nodes = f"{', '.join(result.nodes_away)}: away from the cluster" if result.nodes_away else "the nodes differ"
         output.error(

@@ -4,7 +4,6 @@ API facts: https://docs.couchdb.org/en/3.5.0/api/database/.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
@@ -329,11 +328,6 @@ class Database:
             ConflictError: it has been changed since. CouchDB never reports this; there, the last write wins.
         """
         self._note_copies(self._resource.put(["_local", name], body=document))
-
-    def delete_local(self, name: str) -> None:
-        """Delete a ``_local`` document, if it exists."""
-        with suppress(NotFoundError):
-            self._resource.delete(["_local", name], rev=self.local(name)["_rev"])
 
     def changes(self, since: str, limit: int) -> Changes:
         """Fetch a page of the changes feed with all leaves (``_changes?style=all_docs``).

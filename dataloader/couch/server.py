@@ -177,7 +177,7 @@ class Server:
         self.facts.seen_away.update(found.away)
         return found
 
-    def synchronize(self, database: str, seconds: float) -> bool:
+    def synchronize(self, database: str, seconds: float) -> bool | None:
         """Let the nodes of a cluster synchronize their copies of a database.
 
         A node that was away answers at once when it is back, but its copies lack what was written meanwhile, and some
@@ -188,7 +188,7 @@ class Server:
             seconds: how long to wait for the nodes.
 
         Returns:
-            Whether all nodes are connected and have finished; True for a single node, and if this user may not ask.
+            Whether all nodes are connected and have finished; True for a single node, None if this user may not ask.
         """
         end = time.monotonic() + seconds
         # Each request is made once: nodes stop and hang, and the next look tells more than a retry.
@@ -208,7 +208,7 @@ class Server:
             except UnreachableError:
                 requested = False
             except CredentialsError:
-                return True
+                return None
             if time.monotonic() >= end:
                 return False
             time.sleep(_SYNC_LOOK)

@@ -63,8 +63,11 @@ class BackupResult:
     not_kept: tuple[str, ...]
     """Settings that the server does not have, so the backup does not contain them."""
     nodes_away: tuple[str, ...]
-    synchronized: bool
-    """Whether the nodes of the cluster had the same copies; otherwise the backup may lack changes."""
+    synchronized: bool | None
+    """Whether the nodes of the cluster had the same copies; otherwise the backup may lack changes.
+
+    None if this user may not ask them.
+    """
     resumed: bool
     """Whether an interrupted backup was continued."""
     seconds: float
@@ -104,7 +107,7 @@ def back_up(
     Raises:
         FileError: the file exists, or can't be written.
         InputError: the base is a backup of another target.
-        ProtocolError: a database does not exist.
+        ProtocolError: a database does not exist, or was created again meanwhile.
         ProtectedError: a database belongs to a more protected environment than the target.
         DataloaderError: the server failed after all retries, or refused; running it again continues.
     """
@@ -134,7 +137,7 @@ def back_up(
         resumed = any(spool.since(name) is not None for name in databases)
         states = []
         moments = []
-        synchronized = True
+        answers: set[bool | None] = set()
         for name, database in databases.items():
             known = None if base is None else base.header.state(name)
             since = spool.since(name) or ("0" if known is None else known.sequence)
@@ -142,11 +145,21 @@ def back_up(
             total = infos[name]["doc_count"] + infos[name].get("doc_del_count", 0)
             last = name == target.model.databases[-1]
             sequence, moment = reading.read(name, since, total if known is None else 0, last=last)
-            if len(server.nodes().expected) > 1:
+            nodes = server.nodes().expected
+            if not nodes and infos[name]["copies"] > 1:
+                # This user may not ask for the nodes.
+                answers.add(None)
+            elif len(nodes) > 1:
                 # The feed is read from one copy of each document, which may lack what the others have.
                 moment = now()
-                synchronized &= server.synchronize(database.name, NODES_WAIT)
+                answers.add(server.synchronize(database.name, NODES_WAIT))
                 sequence, _ = reading.read(name, sequence, 0, last=last)
+            if identity_of(database, _info(database)) != identities[name]:
+                raise ProtocolError(
+                    f"database {database.name}",
+                    rule="was deleted and created again while it was read",
+                    todo="run it again; it starts over",
+                )
             moments.append(moment)
             environment = memory.environments[database.name]
             states.append(DatabaseState(name, sequence, identities[name], environment=str(environment or "")))
@@ -166,7 +179,7 @@ def back_up(
         written.size,
         lacks,
         away,
-        synchronized,
+        False if False in answers else None if None in answers else True,
         resumed,
         time.monotonic() - start,
     )
@@ -190,6 +203,10 @@ def _check_base(base: Backup, target: Target, identities: dict[str, str]) -> Non
     header = base.header
     if header.model != target.model.name or any(header.state(name) is None for name in target.model.databases):
         raise InputError(Problem(str(base.path), f"is a backup of model {header.model}", "make a full backup"))
+    if header.prefix != target.prefix:
+        # Databases that were created in the same second have the same identity.
+        rule = f"is of databases with the prefix {header.prefix!r}, not {target.prefix!r}"
+        raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
     for name, identity in identities.items():
         state = header.state(name)
         if state is not None and state.identity != identity:

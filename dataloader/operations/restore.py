@@ -1,8 +1,8 @@
 """Restore backups by replication: into empty databases, or into used ones without overwriting anything newer.
 
 Documents are written with their revisions and histories (``"new_edits": false``), sorted by ``_id``. So a restore can
-be repeated, and a killed one continues when it is run again; ``_local/dataloader-restore`` names the backup in an
-unfinished database. Afterwards the server is asked for every leaf of the backup (``_revs_diff``).
+be repeated, and a killed one continues when it is run again; ``_local/dataloader-restore`` names the backup, and says
+how far its restore has got. Afterwards the server is asked for every leaf of the backup (``_revs_diff``).
 """
 
 import time
@@ -49,7 +49,7 @@ MAX_REQUEST = 4_000_000
 KEPT = 100
 """Documents to name; all are counted."""
 RESTORE_MARKER = "dataloader-restore"
-"""The ``_local`` document of a database whose restore is not finished."""
+"""The ``_local`` document that says which backup was restored, and how far: its settings, everything."""
 
 _ATTEMPTS = 5
 """How often to repeat what another writer, or a lagging copy, may have undone."""
@@ -270,19 +270,25 @@ class _Restore:
                 )
                 self._result.created_databases.append(database.name)
             is_new = _is_empty(database)
-            _put_local(database, RESTORE_MARKER, {"backup": self._of, "merge": self._merge})
+            of: dict[str, object] = {"backup": self._of, "merge": self._merge}
+            settled = {**of, "settings": True}
+            if _local(database, RESTORE_MARKER).items() >= settled.items():
+                # An earlier run restored the settings; they may have been changed since.
+                continue
+            _put_local(database, RESTORE_MARKER, {**of, "settings": False, "done": False})
             # A merge changes nothing of a database in use besides its documents.
             if not self._merge or is_new:
                 self._restore_section(database, section, state)
+            _put_local(database, RESTORE_MARKER, settled)
 
     def _is_begun(self, infos: Mapping[str, object]) -> bool:
-        """Return whether an earlier run of the same restore got this far: its first mark exists.
+        """Return whether an earlier run of the same restore got this far, and did not finish.
 
-        It is set only after all databases were found free, and deleted last.
+        The first mark is set only after all databases were found free, and says last that it is done.
         """
         first = next(iter(self._databases))
         marker = {} if infos[first] is None else _local(self._databases[first], RESTORE_MARKER)
-        return marker.get("backup") == self._of and not marker.get("merge")
+        return marker.get("backup") == self._of and not marker.get("merge") and not marker.get("done")
 
     def _is_done(self, infos: Mapping[str, object]) -> bool:
         """Return whether the databases equal the backup, as after a run whose last reply was lost."""
@@ -308,7 +314,7 @@ class _Restore:
         if _is_empty(database):
             return
         marker = _local(database, RESTORE_MARKER)
-        if not marker:
+        if not marker or marker.get("done") or marker.get("merge"):
             raise ProtectedError(
                 f"database {database.name}",
                 rule="is not empty",
@@ -325,7 +331,7 @@ class _Restore:
         """Restore the settings of a database; permissions come first."""
         lacks = set(self._result.not_restored)
         try:
-            if section.security:
+            if section.security is not None:
                 database.put_security(section.security)
         except NotFoundError:
             lacks.add("_security")
@@ -435,10 +441,10 @@ class _Restore:
         return missing
 
     def end(self) -> None:
-        """Unmark databases that are finished, the first one last: until then, the restore can be resumed."""
+        """Mark databases as finished, the first one last: until then, the restore can be resumed."""
         if self._result.good:
             for database in reversed(self._databases.values()):
-                database.delete_local(RESTORE_MARKER)
+                _put_local(database, RESTORE_MARKER, {"done": True})
 
 
 @dataclass

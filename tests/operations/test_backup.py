@@ -4,6 +4,7 @@ import json
 import os
 import re
 import stat
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from dataloader.common import (
     FileError,
     InputError,
     ProtectedError,
+    ProtocolError,
     TooLargeError,
     UnreachableError,
 )
@@ -217,6 +219,47 @@ def test_increment_of_a_recreated_database_is_refused(server: Server, varied: Ta
     full.header = header
     with pytest.raises(InputError, match="recreated since"):
         back_up(server, varied, tmp_path / "first.backup.zst", base=full)
+
+
+@ONE_MODEL
+def test_increment_of_another_target_is_refused(
+    server: Server, target: Target, varied: Target, copy: Target, tmp_path: Path
+) -> None:
+    """Even if its databases were created in the same second."""
+    for database in databases(server, copy).values():
+        database.create()
+    full = Backup(back_up(server, varied, tmp_path / "full.backup.zst").path)
+    there = Backup(back_up(server, copy, tmp_path / "copy.backup.zst").path)
+    full.header = replace(there.header, prefix=full.header.prefix)
+    with pytest.raises(InputError, match=f"with the prefix '{target.prefix}', not"):
+        back_up(server, copy, tmp_path / "first.backup.zst", base=full)
+
+
+@ONE_MODEL
+def test_database_recreated_during_a_backup_is_an_error(server: Server, varied: Target, tmp_path: Path) -> None:
+    """A backup never mixes the documents of two databases with the same name."""
+    server.welcome()
+    if server.greeting is None or not server.greeting.names_leaves:
+        pytest.skip("PouchDB Server does not tell one database from its successor")
+    path = tmp_path / "a.backup.zst"
+    recreated: list[str] = []
+
+    def recreate(*_: object) -> None:
+        for database in [] if recreated else databases(server, varied).values():
+            recreated.append(database.name)
+            # An identity is a time in seconds.
+            time.sleep(1.1)
+            database.delete()
+            database.create()
+            put(database, {"_id": "of the second"})
+
+    with pytest.raises(ProtocolError, match="created again while it was read"):
+        back_up(server, varied, path, on_progress=recreate)
+    assert recreated
+    assert not path.exists()
+    result = back_up(server, varied, path)
+    assert {line["_id"] for line in lines_of(path) if "_id" in line} == {"of the second"}
+    assert not result.resumed
 
 
 # Encryption
@@ -456,6 +499,62 @@ def test_restore_refuses_a_database_changed_since(
         put(database, {"_id": "mine"})
     with pytest.raises(ProtectedError, match="is not empty"):
         restore_backup(server, copy, [Backup(path)])
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("first_run", ["complete", "interrupted"])
+def test_restore_twice_keeps_settings_changed_since(
+    server: Server, varied: Target, copy: Target, tmp_path: Path, first_run: str
+) -> None:
+    """Permissions, the limit of revisions and the record of loads are restored once, however often it is run."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    if first_run == "interrupted":
+        with pytest.raises(_Killed):
+            restore_backup(server, copy, [Backup(path)], on_ready=lambda: next(_killing(0)))
+    else:
+        restore_backup(server, copy, [Backup(path)])
+    database = databases(server, copy)["preferences"]
+    marker = get(database, "_local/dataloader")
+    database.put_local("dataloader", {**marker, "snapsets": ["loaded since"]})
+    security = {"members": {"names": ["auditor"], "roles": []}, "admins": {"names": [], "roles": []}}
+    if database.names_leaves:
+        database.put_security(security)
+        database.set_revs_limit(55)
+    assert restore_backup(server, copy, [Backup(path)]).good
+    assert get(database, "_local/dataloader")["snapsets"] == ["loaded since"]
+    if database.names_leaves:
+        assert {"_security": security, "_revs_limit": 55}.items() <= settings(database).items()
+
+
+@ONE_MODEL
+def test_restore_refuses_a_database_that_was_merged_into(
+    server: Server, varied: Target, copy: Target, tmp_path: Path
+) -> None:
+    """After an interrupted merge, the same backup is not restored over a database in use."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    for database in databases(server, copy).values():
+        database.create()
+        put(database, {"_id": "mine"})
+    with pytest.raises(_Killed):
+        restore_backup(server, copy, [Backup(path)], merge=True, on_ready=lambda: next(_killing(0)))
+    with pytest.raises(ProtectedError, match="is not empty"):
+        restore_backup(server, copy, [Backup(path)])
+    assert restore_backup(server, copy, [Backup(path)], merge=True).good
+
+
+@ONE_MODEL
+def test_restore_restores_empty_permissions(server: Server, target: Target, copy: Target, tmp_path: Path) -> None:
+    """``{}`` lets everyone in, and is not what a new database has."""
+    for database in databases(server, target).values():
+        database.create()
+    if not database.names_leaves:
+        pytest.skip("PouchDB has no permissions")
+    for database in databases(server, target).values():
+        database.put_security({})
+    path = back_up(server, target, tmp_path / "a.backup.zst").path
+    restore_backup(server, copy, [Backup(path)])
+    for database in databases(server, copy).values():
+        assert settings(database)["_security"] == {}
 
 
 # Interruptions
@@ -714,6 +813,33 @@ def test_reply_too_large_is_requested_in_parts(
     monkeypatch.setattr("dataloader.couch.session.most_bytes", lambda path: 900 if "_bulk_get" in path else 10**7)
     result = back_up(server, varied, tmp_path / "a.backup.zst")
     assert result.header.leaves == len(VARIED) * len(varied.model.databases)
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("refused", ["_membership", "_sync_shards"])
+def test_backup_of_a_cluster_by_a_non_admin_promises_less(
+    server: Server, varied: Target, tmp_path: Path, proxied: Proxied, run: Command, refused: str
+) -> None:
+    """Without the right to let the nodes synchronize their copies, there is a backup, and the exit code tells."""
+    nodes = ["couchdb@one", "couchdb@two", "couchdb@three"]
+
+    def cluster(request: Request, forward: Forward) -> Reply:
+        if request.path == f"/{refused}" or request.endpoint == refused:
+            return Reply.json(401, {"error": "unauthorized", "reason": "You are not a server admin."})
+        if request.path == "/_membership":
+            return Reply.json(200, {"all_nodes": nodes, "cluster_nodes": nodes})
+        reply = forward(request)
+        if request.method == "GET" and request.endpoint == "" and request.path != "/":
+            return Reply.json(200, {**reply.data(), "cluster": {"q": 2, "n": 3, "w": 2, "r": 2}})
+        return reply
+
+    through, proxy = proxied(cluster)
+    result = back_up(through, replace(varied, address=through.address), tmp_path / "a.backup.zst")
+    assert result.synchronized is None
+    done = run("backup", tmp_path / "b.backup.zst", "--json", url=proxy.url)
+    assert (done.code, done.data["synchronized"]) == (ExitCode.NODES, None)
+    assert "only a server admin" in done.data["error"]
+    assert Backup(tmp_path / "b.backup.zst").header.leaves == result.header.leaves > 0
 
 
 # The command line
