@@ -10,6 +10,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export DATALOADER_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache
 # Commands and tests start many processes, and compiling every module each time takes longer than running them.
 unexport PYTHONDONTWRITEBYTECODE
+# Most of what `make test` leaves out waits for other processes: two for each processor.
+WORKERS := $(shell expr 2 '*' $$(nproc 2>/dev/null || echo 2))
 # Use this machine's Node.js if it is new enough, otherwise install the one of the extra `embedded`.
 NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' >/dev/null 2>&1 && npm --version >/dev/null 2>&1 && echo yes)
 comma := ,
@@ -35,7 +37,7 @@ test-all: lint types  ## Run lint, types, and every test, and measure coverage
 	$(BIN)/coverage report
 
 test-rest: setup  # What `make test` leaves out
-	$(BIN)/pytest -n auto -m thorough --real-processes
+	$(BIN)/pytest -n $(WORKERS) -m thorough --real-processes
 
 fuzz: setup  ## Search for inputs that crash a reader (SECONDS=60 for each)
 	$(PIP) --editable '.[fuzz]'
@@ -45,8 +47,9 @@ fuzz: setup  ## Search for inputs that crash a reader (SECONDS=60 for each)
 bench: setup  ## Measure speed and memory, and compare with other tools (CARDS=25000, COUCHDB_URL)
 	$(BIN)/python -m bench --cards $(CARDS)
 
-bench-floors: setup
-	$(BIN)/python -m bench --cards 2000 --others 0 --many 0 --floors
+bench-floors: setup  # And a small benchmark of everything, which shows that it works
+	$(BIN)/python -m bench --cards 2000 --floors
+	$(BIN)/python -m bench --cards 50 --runs 1 --others 100 --many 0 --json build/small.json
 
 lint: setup
 	$(BIN)/ruff check
