@@ -30,7 +30,7 @@ from dataloader.records import Snapsets, read_snapsets
 from dataloader.records.models import DEFAULT_MODEL, get_model, model_names
 from dataloader.target import Environment, Target, resolve
 from tests.support.command import Command, Completed, Process
-from tests.support.forks import READ_AT_START, Forks
+from tests.support.forks import READ_AT_START, Forks, skip_slow_imports
 from tests.support.marks import THOROUGH
 from tests.support.office import PROGRAM, Office
 from tests.support.proxy import Hook, Proxy
@@ -38,6 +38,9 @@ from tests.support.server import ADMIN, OUTSIDE_URL, PLAIN_USER, QUICK, SHARES, 
 
 LONG = {"office", "peak_memory"}
 """Fixtures of slow tests: LibreOffice, and processes whose memory is measured."""
+
+
+skip_slow_imports()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

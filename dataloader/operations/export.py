@@ -166,7 +166,7 @@ def _write_csv(stream: IO[bytes], layout: Layout, header: Header, cards: Iterabl
 def _write_sheet(
     stream: IO[bytes], layout: Layout, header: Header, cards: Iterable[Card], password: str | None
 ) -> None:
-    from dataloader.vendor.templates import plain_template  # noqa: PLC0415 - importing openpyxl takes long
+    from dataloader.vendor import plain_template  # noqa: PLC0415 - importing openpyxl takes long
 
     template = plain_template(header, layout.sheet, [(column.title, column.width) for column in layout.columns])
     rows = (tuple(map(escape, row)) for row in _rows(layout, header, cards))

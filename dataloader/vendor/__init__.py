@@ -1,22 +1,32 @@
-"""Files for and from the card vendor: workbooks, layouts, chips, returned files."""
+"""Files for and from the card vendor: workbooks, layouts, chips, returned files.
+
+What reads and writes workbooks is imported when it is first used: the process that opens a returned file needs none of
+it, and importing it takes longer than reading the file.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dataloader.vendor.check_value import check_value
 from dataloader.vendor.chip_uid import BLANK, MAKER, ByteOrder, CellKind, ChipUid, plain_text, read_chip, reverse
 from dataloader.vendor.chips import CHIPS, Fit, check_chip
-from dataloader.vendor.encryption import read_password
 from dataloader.vendor.sheets import COLUMNS, SPARE
-from dataloader.vendor.workbook import (
-    BATCH_DIGEST_ROW,
-    ROUND_ROW,
-    WORKBOOK_SUFFIX,
-    Again,
-    Why,
-    check_workbook,
-    is_returned,
-    read_batch,
-    write_workbook,
-)
-from dataloader.vendor.xlsx import read_sheets, write_rows
+
+if TYPE_CHECKING:
+    from dataloader.vendor.encryption import read_password
+    from dataloader.vendor.templates import plain_template
+    from dataloader.vendor.workbook import (
+        BATCH_DIGEST_ROW,
+        ROUND_ROW,
+        WORKBOOK_SUFFIX,
+        Again,
+        Why,
+        check_workbook,
+        is_returned,
+        read_batch,
+        write_workbook,
+    )
+    from dataloader.vendor.xlsx import read_sheets, write_rows
 
 __all__ = [
     "BATCH_DIGEST_ROW",
@@ -37,6 +47,7 @@ __all__ = [
     "check_value",
     "check_workbook",
     "is_returned",
+    "plain_template",
     "plain_text",
     "read_batch",
     "read_chip",
@@ -46,3 +57,29 @@ __all__ = [
     "write_rows",
     "write_workbook",
 ]
+
+_NAMES = {
+    "encryption": ("read_password",),
+    "templates": ("plain_template",),
+    "workbook": (
+        "BATCH_DIGEST_ROW",
+        "ROUND_ROW",
+        "WORKBOOK_SUFFIX",
+        "Again",
+        "Why",
+        "check_workbook",
+        "is_returned",
+        "read_batch",
+        "write_workbook",
+    ),
+    "xlsx": ("read_sheets", "write_rows"),
+}
+"""The names of each module that is imported when needed."""
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that defines a name."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -23,6 +23,7 @@ from dataloader.records.models import get_model
 from dataloader.target import Environment, Target
 from tests.faults.injection import FAULTS, Asked, Way, all_asked, injected
 from tests.faults.states import State, clear, plant, state
+from tests.support.forks import skip_slow_imports
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.server import QUICK
 
@@ -124,6 +125,7 @@ class Outcome:
 
 def prepare(folder: Path, environment: dict[str, str]) -> None:
     """Prepare this process for running cases."""
+    skip_slow_imports()
     os.chdir(folder)
     os.environ.update(environment)
 

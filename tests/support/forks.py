@@ -4,6 +4,7 @@ Imports take most of the time of a short command. ``make test`` runs commands th
 in ``make test-all``, starts a new Python for each.
 """
 
+import gc
 import json
 import os
 import pkgutil
@@ -83,6 +84,15 @@ def _text(path: Path) -> str:
     return path.read_text(errors="strict")
 
 
+def skip_slow_imports() -> None:
+    """Leave out what takes a second to import, and is not used.
+
+    jsonschema imports the grammars of rfc3987-syntax for a check of formats if they are installed, as they are with the
+    tools of the tests.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type] # None makes an import fail
+
+
 def _serve(listener: socket.socket) -> None:
     """Fork for each call until stdin ends."""
     while True:
@@ -148,11 +158,14 @@ def _run(call: dict[str, Any]) -> None:
 
 def main() -> None:
     """Import everything, and serve requests."""
+    skip_slow_imports()
     import dataloader
 
     for module in pkgutil.walk_packages(dataloader.__path__, "dataloader."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
+    # Collections in the commands would copy all of this.
+    gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as listener:
         _serve(listener)
 

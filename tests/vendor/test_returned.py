@@ -464,7 +464,7 @@ def test_distant_cell_takes_no_memory(tmp_path: Path, rows: Rows, cell: str) -> 
 def test_memory_limit_is_reported_as_the_cause(tmp_path: Path, batch: Batch) -> None:
     """Under ``ulimit -v``, the error names the limit, not the workbook."""
     book = openpyxl.load_workbook(batch.workbook)
-    book["Cards"].cell(20_000, 250).value = "x"
+    book["Cards"].cell(40_000, 250).value = "x"
     path = tmp_path / "back.xlsx"
     book.save(path)
     done = subprocess.run(
