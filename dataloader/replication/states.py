@@ -78,7 +78,7 @@ class Explanation(NamedTuple):
 
 _OUTDATED_ADVICE = "load with --update to replace them, or leave them as they are"
 _FOREIGN_ADVICE = (
-    "find out whose they are; what is wrong has to be purged (POST /DATABASE/_purge; deleting is not enough), then "
+    "find out where they come from; if they are wrong, purge them (POST /DATABASE/_purge; deleting is not enough) and "
     "load again"
 )
 _CONFLICT_ADVICE = (
@@ -97,7 +97,7 @@ STATES: Mapping[State, Explanation] = {
     State.LEFTOVER: Explanation(
         "left in conflict, or deleted, by loads that were interrupted, cut off or met each other",
         Severity.ATTENTION,
-        "run the load again, which repairs them",
+        "run the load again; it repairs them",
     ),
     State.FOREIGN: Explanation("not written by this tool", Severity.BAD, _FOREIGN_ADVICE),
     State.CONFLICT: Explanation("several live revisions, each changed by a person", Severity.BAD, _CONFLICT_ADVICE),
@@ -115,7 +115,7 @@ OUTCOMES: Mapping[Outcome, Explanation] = {
         Severity.ATTENTION,
         _OUTDATED_ADVICE,
     ),
-    Outcome.REMOVED: Explanation("superfluous documents of an earlier version, deleted", Severity.GOOD),
+    Outcome.REMOVED: Explanation("documents of an earlier version that nothing needs any more; deleted", Severity.GOOD),
     Outcome.WAITING: Explanation(
         "not changed, because nodes of the cluster were away",
         Severity.QUIET,
@@ -125,9 +125,7 @@ OUTCOMES: Mapping[Outcome, Explanation] = {
     Outcome.CONFLICT: Explanation(
         "several live revisions, each changed by a person; kept", Severity.BAD, _CONFLICT_ADVICE
     ),
-    Outcome.FAILED: Explanation(
-        "not accepted by the server", Severity.BAD, "fix what the reason says, then load again"
-    ),
+    Outcome.FAILED: Explanation("rejected by the server", Severity.BAD, "fix what the reason says, then load again"),
 }
 """The meaning of each outcome, in display order."""
 

@@ -25,15 +25,15 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MATTERS: Mapping[str, Explanation] = {
     **{outcome.value: OUTCOMES[outcome] for outcome in (Outcome.FAILED, Outcome.CONFLICT, Outcome.FOREIGN)},
     _VIEWS: Explanation(
-        "with views that are not ours",
+        "other software has created this design document",
         Severity.BAD,
-        "look at them; if they can go, load with --replace-views to replace them with ours",
+        "inspect them; if they are not needed, load with --replace-views to replace them",
     ),
     **{state.value: STATES[state] for state in (State.LEFTOVER, State.OUTDATED)},
 }
 """The reasons why documents need attention, the most serious first."""
 _HEADINGS = {
-    FAILED: "not accepted by the server",
+    FAILED: "rejected by the server",
     Outcome.CONFLICT: "in conflict",
     Outcome.FOREIGN: "not written by this tool",
     _VIEWS: "with views that are not ours",

@@ -41,11 +41,11 @@ def drill_report(result: DrillResult) -> Report:
                 command="dataloader verify {batch}{target}",
             )
         )
-    restored = f"The restored copy is the backup, in all {result.leaves:,} leaves."
+    restored = f"The restored copy matches the backup in all {result.leaves:,} revisions."
     steps = tuple((name, f"{seconds:.1f} s") for name, seconds in result.steps.items())
     return Report(
         "Backup drill",
-        restored if result.good else "The restored copy is not what was backed up.",
+        restored if result.good else "The restored copy differs from the backup.",
         Tone.GOOD if result.good else Tone.BAD,
         answers(result),
         attention=tuple(attention),

@@ -129,7 +129,7 @@ def stopped(about: str, what: str, errors: Sequence[str], *, writes: bool) -> Re
         errors: what stopped it, one error per line.
         writes: whether such a run writes to its target.
     """
-    again = "Run the command again, with another file for the report"
-    lead = f"What was written stays written. {again}: it goes on from there." if writes else f"{again}."
+    again = "Run the command again, with a new name for the report"
+    lead = f"Everything written so far is kept. {again}; it continues." if writes else f"{again}."
     why = Attention("What stopped it", tone=Tone.BAD, items=tuple(errors))
     return Report(about, f"{what} stopped before it was finished.", Tone.BAD, (lead,), attention=(why,))

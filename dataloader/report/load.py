@@ -64,7 +64,7 @@ def load_report(
         doubtful.append(
             Attention(
                 f"{many(len(result.nodes_away), 'node')} of the cluster away",
-                "Start what is away; until then copies may be short. The cluster makes them up by itself.",
+                "Start the node. Some copies may be missing until then; the cluster creates them by itself.",
                 items=result.nodes_away,
             )
         )

@@ -21,7 +21,7 @@ PATTERNS = {
     **dict.fromkeys(("missing", "waiting"), 5),
     **dict.fromkeys(("updated", "leftover"), 6),
     **dict.fromkeys(("foreign", "altered"), 7),
-    **dict.fromkeys(("conflict", "conflicted", "duplicate", "doubled"), 8),
+    **dict.fromkeys(("conflict", "duplicate"), 8),
     **dict.fromkeys(("failed", "wrong"), 9),
     "to encode again": 5,
     **dict.fromkeys(("removed", "at the vendor"), 10),

@@ -20,17 +20,18 @@ def taps_report(result: TapsResult, rate: float, broken: Sequence[str]) -> Repor
         broken: the exceeded bounds, in words.
     """
     failed = len(result.failed)
-    attention = [Attention("Bounds that were not kept", tone=Tone.BAD, items=tuple(broken))] if broken else []
+    attention = [Attention("Bounds exceeded", tone=Tone.BAD, items=tuple(broken))] if broken else []
     if failed:
         reasons = Counter(tap.failure for tap in result.failed).most_common()
         items = tuple(f"{reason} ({many(count, 'tap')})" for reason, count in reasons)
         heading = f"{many(failed, 'tap')} not served"
-        todo = "See the chart for when it happened, and the server's log for why."
+        todo = "The chart shows when; the server's log says why."
         attention.append(Attention(heading, todo, Tone.BAD, items[:SHOWN_FAILURES]))
     quantiles = tuple((name, f"{result.quantile(part) * 1000:,.0f} ms") for name, part in QUANTILES.items())
+    share = f"{100 * result.available:.2f}{_BLANK}% of" if failed else "All"
     return Report(
         "Tap test",
-        f"{100 * result.available:.2f}{_BLANK}% of {many(len(result.taps), 'tap')} were served, 99{_BLANK}% of them "
+        f"{share} {many(len(result.taps), 'tap')} were served, 99{_BLANK}% of them "
         f"within {result.quantile(QUANTILES['p99']) * 1000:,.0f} ms.",
         Tone.BAD if broken else Tone.ATTENTION if failed else Tone.GOOD,
         tuple(_lead(result)),

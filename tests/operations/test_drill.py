@@ -167,7 +167,7 @@ def test_drill_on_the_command_line(
     assert "Data at risk when the drill began: everything (" in done.stdout
     assert "Time to restore: " in done.stdout
     page = (tmp_path / "drill.html").read_text()
-    assert "The restored copy is the backup" in page
+    assert "The restored copy matches the backup" in page
     assert "Time to restore" in page
     assert run_here("drill", "--json").data["good"] is True
 

@@ -177,7 +177,7 @@ def test_documents_that_need_attention_are_listed_with_what_to_do(spring: Manife
     report = a_bad_load(spring)
     headings = [each.heading for each in report.attention]
     assert headings == [
-        "1 document not accepted by the server",
+        "1 document rejected by the server",
         "1 document in conflict",
         "1 document not written by this tool",
         "500 documents outdated",
@@ -187,7 +187,7 @@ def test_documents_that_need_attention_are_listed_with_what_to_do(spring: Manife
     failed, conflict, _, outdated, node = report.attention
     uuids = [card.uuid for card in spring.cards()]
     assert failed.table is not None
-    assert failed.table.rows == ((uuids[0], "1", "doc_validation: what stands there is not wanted here"),)
+    assert failed.table.rows == ((uuids[0], "1", "doc_validation: not allowed"),)
     assert conflict.table is not None
     assert conflict.table.head == ("Document", "Database", "Card")
     assert conflict.table.rows == ((f"user-{uuids[0]}", "pilot-auth", "1"),)
@@ -378,7 +378,7 @@ def test_stopped_run_says_what_to_do(spring: Manifest) -> None:
     """A load that stopped half-way says so first, and that running it again continues."""
     report = a_stop()
     assert (report.verdict, report.tone) == ("The load stopped before it was finished.", Tone.BAD)
-    assert "it goes on from there" in report.lead[0]
+    assert "it continues" in report.lead[0]
     assert len(report.attention[0].items) == 2
 
 
@@ -565,7 +565,7 @@ def test_uuids_are_shortened_everywhere(reports: dict[str, Report], spring: Mani
     bad = a_verification(spring, ok=499, wrong=1)
     short, full = render(bad).decode(), render(bad, full=True).decode()
     assert card.uuid not in short
-    assert f"document user-{card.uuid[:8]}…: what" in short
+    assert f"document user-{card.uuid[:8]}…: must" in short
     assert full.count(card.uuid) == 2
     for report in reports.values():
         assert not WHOLE_UUID.search(render(report).decode())
@@ -734,7 +734,7 @@ def test_stopped_load_has_a_report_and_can_continue(
     assert done.code == ExitCode.CREDENTIALS
     page = page_of(path)
     assert text(page, "h1") == "The load stopped before it was finished."
-    assert "it goes on from there" in text(page, ".lead")
+    assert "it continues" in text(page, ".lead")
     assert text(page, "article li") == " ".join(done.stderr.removeprefix("error: ").split())
     assert "stopped after" in text(page, "article li")
     assert told(path)["Exit code"].startswith("6: ")

@@ -140,7 +140,7 @@ def a_bad_load(manifest: Manifest) -> Report:
     noted(State.CONFLICT, NotedDocument("pilot-auth", f"user-{uuids[0]}"))
     noted(State.FOREIGN, NotedDocument("pilot-auth", f"gpiiToken-{uuids[1]}"))
     outcomes = dict.fromkeys(Outcome, 1) | {Outcome.UNCHANGED: 900, Outcome.OUTDATED: CARDS}
-    failures = [Rejection(uuids[0], "doc_validation: what stands there is not wanted here")]
+    failures = [Rejection(uuids[0], "doc_validation: not allowed")]
     return a_load(manifest, outcomes, noted, failures, ("couchdb@node2.example.org",))
 
 
@@ -152,7 +152,7 @@ def a_verification(manifest: Manifest, **counts: int) -> Report:
     for verdict in (VerifyVerdict.MISSING, VerifyVerdict.WRONG):
         for _ in range(result.verdicts[verdict]):
             uuid = next(uuids)
-            reason = f"view findUserByGpiiToken, document user-{uuid}: what stands there is not of type 'string'"
+            reason = f"view findUserByGpiiToken, document user-{uuid}: must be a text"
             noted(verdict, CardVerdict(uuid, verdict, reason))
     return verify_report([manifest], result, noted)
 
