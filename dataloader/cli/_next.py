@@ -1,5 +1,6 @@
 """What to type next after a successful command: one line, on a terminal."""
 
+from pathlib import Path
 from shlex import quote
 
 import click
@@ -9,12 +10,11 @@ from dataloader.cli._command import GROUPS
 
 FOLLOWING = {
     "export": "send the file to the vendor, then dataloader reconcile {manifest} RETURNED",
-    "validate": "dataloader help",
+    "validate": "dataloader plan MANIFEST --target NAME",
     "check": "dataloader plan MANIFEST{target}",
-    "plan": "dataloader load {manifest}{target}",
     "load": "dataloader verify {manifest}{target}",
     "verify": "dataloader status {manifest}{target}",
-    "status": "dataloader batches{target}",
+    "status": "dataloader batches{beside}{target}",
     "revoke": "dataloader status {manifest}{target}",
     "batches": "dataloader card NUMBER{folder}{target}",
     "card": "dataloader revoke MANIFEST --card NUMBER --reason TEXT{target}",
@@ -24,12 +24,10 @@ FOLLOWING = {
     "drill": "dataloader backup FILE{target}",
     "taps": "dataloader status MANIFEST{target}",
     "recover": "dataloader batches",
-    "snapsets": "dataloader plan MANIFEST{target}",
+    "snapsets": "dataloader plan MANIFEST{target} --diff",
     "credentials": "dataloader check{target}",
     "tokens": "dataloader check{target}",
     "drop": "dataloader load MANIFEST{target}",
-    "targets": "dataloader check --target NAME",
-    "config": "dataloader check{target}",
     "seed": "dataloader check{target}",
     "help": "dataloader demo",
 }
@@ -43,10 +41,12 @@ def next_after(context: click.Context) -> str | None:
     if following is None:
         return None
     folder = str(context.params.get("folder") or ".")
+    beside = {str(Path(each).parent) for each in context.params.get("manifests") or ()}
     return following.format(
         manifest=manifest_words(context),
         target=target_words(context),
         folder="" if folder == "." else f" --in {quote(folder)}",
+        beside=f" {quote(beside.pop())}" if len(beside) == 1 and beside != {"."} else "",
     )
 
 

@@ -244,14 +244,14 @@ def tell_of_copies(output: Output, nodes_away: Sequence[str], *, short: bool) ->
     """
     if nodes_away:
         output.error(
-            f"{', '.join(nodes_away)}: away from the cluster, so copies may be short until it is back "
-            "(everything has been written; start the node, and the cluster makes them up by itself)",
+            f"{', '.join(nodes_away)}: away from the cluster; some copies may be missing until it is back "
+            "(everything has been written; start the node, and the cluster creates them by itself)",
             ExitCode.NODES,
         )
     elif short:
         output.error(
-            "the cluster made fewer copies than wanted of something (202), as it does while a node is away "
-            "(everything has been written; see `dataloader check`, and the cluster makes them up by itself)",
+            "the cluster made fewer copies than requested (202), as it does while a node is away "
+            "(everything has been written; see `dataloader check`; the cluster creates them by itself)",
             ExitCode.NODES,
         )
     return ExitCode.NODES if nodes_away or short else ExitCode.OK

@@ -1,11 +1,17 @@
 """Wrap lines on a terminal between words."""
 
+import re
 import shutil
 import textwrap
 
 from dataloader.cli._table import MAX_WIDTH
 
 _COMMAND = "dataloader "
+_QUOTED = re.compile("`dataloader [^`]*`")
+"""A command within a sentence."""
+_OPTION = re.compile(r"--[a-z-]+ [^-]\S*")
+"""An option and its value."""
+_GLUE = "\N{NO-BREAK SPACE}"
 
 
 def wrapped(line: str, width: int | None = None) -> list[str]:
@@ -25,10 +31,12 @@ def wrapped(line: str, width: int | None = None) -> list[str]:
         return [line]
     indent = " " * (len(line) - len(text) + 2)
     end = " \\" if is_command else ""
+    kept = _OPTION if is_command else _QUOTED
+    line = kept.sub(lambda match: match[0].replace(" ", _GLUE) if len(match[0]) < columns else match[0], line)
     lines = textwrap.wrap(
         line, columns - len(end), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
-    return [each + end for each in lines[:-1]] + lines[-1:]
+    return [each.replace(_GLUE, " ") + end for each in lines[:-1]] + [each.replace(_GLUE, " ") for each in lines[-1:]]
 
 
 def next_lines(text: str, label: str, width: int | None = None) -> list[str]:

@@ -119,7 +119,7 @@ def carry_out(
     for line in findings.lines if result.needs_attention else ():
         output.warn(line, in_report=True)
     for failure in result.failures:
-        output.warn(f"document {failure.id}: not accepted by the server: {failure.reason}", in_report=True)
+        output.warn(f"document {failure.id}: rejected by the server: {failure.reason}", in_report=True)
     return result, findings.noted, _load_code(output, result, details)
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 
 from dataloader.batch import Verdict
 from dataloader.cli._command import command
+from dataloader.cli._next import target_words
 from dataloader.cli._options import (
     PATH,
     SnapsetOptions,
@@ -20,7 +22,7 @@ from dataloader.cli._options import (
 )
 from dataloader.cli._output import Output, global_options
 from dataloader.common import ExitCode
-from dataloader.operations import CardState, FoundCard, card_state, find_batches, find_card
+from dataloader.operations import CardState, FoundCard, VerifyVerdict, card_state, find_batches, find_card
 from dataloader.target import Target
 
 
@@ -70,6 +72,12 @@ def card(
             for line in _text(each, target, None if states is None else states[at], is_first=at == 0)
         ],
     )
+    if len(found) == 1:
+        path, number = found[0].batch.manifest.path, found[0].card.number
+        revoked = states is not None and states[0].verdict is VerifyVerdict.REVOKED
+        then = "--undo" if revoked else "--reason TEXT"
+        on = target_words(click.get_current_context()) or " --target NAME"
+        output.next(f"dataloader revoke {quote(str(path))} --card {number} {then}{on}")
     return ExitCode.OK
 
 

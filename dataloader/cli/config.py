@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from dataloader.cli._command import command
+from dataloader.cli._next import target_words
 from dataloader.cli._options import TargetOptions, target_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._table import table
@@ -16,6 +17,9 @@ from dataloader.common import (
     ENV_CONFIG,
     ENV_PASSWORD,
     ENV_PASSWORD_FILE,
+    ENV_RETRIES,
+    ENV_RETRY_TOTAL,
+    ENV_TIMEOUT,
     ENV_URL,
     ENV_USER,
     ExitCode,
@@ -28,7 +32,7 @@ _UNSET = "default"
 
 
 @command(short_help="Show which settings apply, and where each comes from.")
-@click.argument("action", type=click.Choice(["show"]), metavar="show")
+@click.argument("action", type=click.Choice(["show"]), default="show", metavar="show")
 @target_options
 @global_options
 @click.pass_obj
@@ -43,7 +47,8 @@ def config(output: Output, /, *, target_options: TargetOptions, action: str) -> 
     """
     path = target_options.config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE)
     rows = [("target file", str(path) if path.is_file() else f"{path} (no such file)", _source_of_file(target_options))]
-    if target_options.is_named:
+    named = target_options.is_named
+    if named:
         target = target_options.resolve()
         output.secrets = target.address.secrets
         entry = read_targets(path)[target_options.target] if target_options.target else None
@@ -57,6 +62,7 @@ def config(output: Output, /, *, target_options: TargetOptions, action: str) -> 
         {"settings": [{"name": name, "value": value, "source": source} for name, value, source in rows]},
         table([(name, value, f"({source})") for name, value, source in rows]),
     )
+    output.next(f"dataloader check{target_words(click.get_current_context())}" if named else "dataloader targets")
     return ExitCode.OK
 
 
@@ -120,14 +126,10 @@ def _who(target: Target, entry: dict[str, Any] | None, where: str) -> str:
 
 
 def _patience() -> list[tuple[str, str, str]]:
-    patience, usual = Patience.from_environment(), Patience()
-    names = {
-        "timeout": "DATALOADER_TIMEOUT",
-        "retries": "DATALOADER_RETRIES",
-        "total": "DATALOADER_RETRY_TOTAL",
-    }
-    return [
-        (name, f"{getattr(patience, name):g}", variable if environ.get(variable) else _UNSET)
-        for name, variable in names.items()
-        if hasattr(usual, name)
-    ]
+    patience = Patience.from_environment()
+    settings = (
+        ("timeout", f"{patience.timeout:g} s", ENV_TIMEOUT),
+        ("retries", f"{patience.retries:g}", ENV_RETRIES),
+        ("retry total", f"{patience.total:g} s", ENV_RETRY_TOTAL),
+    )
+    return [(name, value, variable if environ.get(variable) else _UNSET) for name, value, variable in settings]

@@ -18,7 +18,7 @@ from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._write import load_json
 from dataloader.common import ExitCode, VerifyError, many, new_files, temporary_root
-from dataloader.embedded import EmbeddedServer, install
+from dataloader.embedded import EmbeddedServer, install, is_installed
 from dataloader.operations import Outcome, VerifyVerdict, all_sources, generate, load, verify
 from dataloader.operations.reconcile import ReturnedFile, reconcile, results_in, write_results
 from dataloader.records import read_snapsets
@@ -64,7 +64,8 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
     snapsets = read_snapsets()
     share = cards // len(DEMO_SNAPSETS)
     shares = dict.fromkeys(DEMO_SNAPSETS, share) | {DEMO_SNAPSETS[-1]: cards - share * (len(DEMO_SNAPSETS) - 1)}
-    output.say("setting up the embedded server (the first time only) …")
+    if not is_installed():
+        output.say("setting up the embedded server (the first time only) …")
     install()
     with (
         TemporaryDirectory(dir=temporary_root(), prefix="dataloader-demo-") as data,

@@ -13,7 +13,7 @@ from dataloader.common import CONFIG_FILE, DataloaderError, ExitCode, FileError,
 from dataloader.couch import Server
 from dataloader.operations import check as check_target
 from dataloader.records.models import DEFAULT_MODEL, model_names
-from dataloader.target import Environment, read_targets, resolve
+from dataloader.target import Environment, is_this_machine, read_targets, resolve
 
 _FILE = """\
 # The CouchDB servers that dataloader works on, by name. See `dataloader targets` and `dataloader config show`.
@@ -69,7 +69,11 @@ def init(
     url = url or _ask("--url", "URL of the server", "http://127.0.0.1:5984")
     model = model or _ask_optional("Document model", DEFAULT_MODEL, model_names())
     environment = environment or _ask(
-        "--environment", "What is the server for", "development", [each.value for each in Environment]
+        "--environment",
+        "What is the server for",
+        # Only a server on this machine has a default, as with --url.
+        Environment.DEVELOPMENT.value if is_this_machine(url) else None,
+        [each.value for each in Environment],
     )
     name = name or environment
     # A target that can't be resolved is not written.
@@ -89,14 +93,14 @@ def init(
     return ExitCode.OK
 
 
-def _ask(option: str, question: str, default: str, choices: list[str] | None = None) -> str:
+def _ask(option: str, question: str, default: str | None, choices: list[str] | None = None) -> str:
     """Ask on the terminal for a value that no option gives.
 
     Raises:
         UsageError: there is no terminal.
     """
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError(option, rule="is missing and there is no terminal to ask", todo=f"add {option}")
+        raise UsageError(option, rule="is required where there is no terminal", todo="add it")
     kind = click.Choice(choices) if choices else None
     return str(click.prompt(question, default=default, type=kind, err=True))
 

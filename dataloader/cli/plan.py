@@ -155,9 +155,10 @@ def show_plan(
             output.warn(line, in_report=True)
         code = _detailed_code(result) if wanted.detailed_exitcode else ExitCode.OK
         report(lambda: plan_report(target, manifests, sources, result, findings.noted), code)
-    if not _has_work(result) and code is ExitCode.OK:
+    if code is ExitCode.OK:
         context = click.get_current_context()
-        output.next(f"dataloader verify {manifest_words(context)}{target_words(context)}")
+        then = "load" if _has_work(result) else "verify"
+        output.next(f"dataloader {then} {manifest_words(context)}{target_words(context)}")
     return code
 
 

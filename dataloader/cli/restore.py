@@ -167,7 +167,7 @@ def _code(output: Output, result: RestoreResult, undecided: int) -> ExitCode:
             f"{many(undecided, 'card')} could not be revoked again; use `dataloader revoke`", ExitCode.ATTENTION
         )
     for rejection in result.failures[:SHOWN_DOCUMENTS]:
-        output.warn(f"document {rejection.id}: not accepted by the server: {rejection.reason}")
+        output.warn(f"document {rejection.id}: rejected by the server: {rejection.reason}")
     for lost in result.missing[:SHOWN_DOCUMENTS]:
         output.warn(f"{lost.database}, document {lost.id}: not there after the restore")
     if not result.good:

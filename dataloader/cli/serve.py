@@ -20,7 +20,7 @@ from dataloader.common import (
     UsageError,
 )
 from dataloader.couch import Server
-from dataloader.embedded import EmbeddedServer, install
+from dataloader.embedded import EmbeddedServer, install, is_installed
 from dataloader.operations import DEFAULT_SEED, load, seed_sources
 from dataloader.records import read_snapsets
 from dataloader.records.models import DEFAULT_MODEL, model_names
@@ -81,7 +81,8 @@ def serve(
     if (users or model) and not seed:
         raise UsageError("--users, --model", rule="say what to seed with", todo="add --seed, or leave them out")
     with ExitStack() as stack:
-        output.say("setting up the embedded server (the first time only) …")
+        if not is_installed():
+            output.say("setting up the embedded server (the first time only) …")
         install()
         folder = None if memory else data or Path("couchdb-data")
         account = _admin(output, admin)

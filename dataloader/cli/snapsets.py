@@ -6,6 +6,8 @@ from typing import Any
 import click
 
 from dataloader.cli._command import command
+from dataloader.cli._completion import complete_snapset
+from dataloader.cli._next import target_words
 from dataloader.cli._options import (
     SnapsetOptions,
     TargetOptions,
@@ -25,7 +27,7 @@ from dataloader.records.models import DEFAULT_MODEL
 
 @command(short_help="List snapsets in words, and compare them.")
 @click.argument("action", type=click.Choice(["list", "show", "diff"]), metavar="list|show|diff")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_snapset)
 @target_options
 @snapset_options
 @global_options
@@ -69,6 +71,10 @@ def snapsets(
         {"model": model, "snapsets": [_snapset_json(each, model) for each in chosen]},
         _list_text(chosen, model) if action == "list" else _show_text(chosen[0], model),
     )
+    if action == "list" and chosen:
+        output.next(f"dataloader snapsets show {chosen[0].name}{target_words(click.get_current_context())}")
+    elif action == "show":
+        output.next(f"dataloader generate NAME --cards N --snapset {chosen[0].name}")
     return ExitCode.OK
 
 

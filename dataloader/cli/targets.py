@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from os import environ
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -38,6 +39,8 @@ def targets(output: Output, /, *, config: Path | None, offline: bool) -> ExitCod
     found = [_json(name, entry, states.get(name)) for name, entry in tables.items()]
     rows = [(each["name"], each["environment"], each["model"], _where(each)) for each in found]
     output.result({"config": str(path), "targets": found}, table(rows, ("target", "environment", "model", "server")))
+    given = "" if config is None else f" --config {quote(str(config))}"
+    output.next(f"dataloader check --target {quote(next(iter(tables))) if len(tables) == 1 else 'NAME'}{given}")
     return ExitCode.OK
 
 

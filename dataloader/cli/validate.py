@@ -1,6 +1,8 @@
 """The command ``validate``: check files without a server."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -9,7 +11,16 @@ from dataloader.cli._options import PATH, SnapsetOptions, get_snapsets, snapset_
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._vendor import get_password, password_option
 from dataloader.common import ExitCode, InputError, Problem
+from dataloader.operations import Checked
 from dataloader.operations import validate as validate_files
+
+_NEXT = {
+    "reconciled file": "dataloader plan {path} --target NAME",
+    "manifest": "dataloader plan {path} --target NAME",
+    "target file": "dataloader targets --config {path}",
+    "workbook": "send {path} to the vendor",
+}
+"""The next step after each kind of file, the most useful first."""
 
 
 @command(short_help="Check files; no server needed.")
@@ -64,4 +75,14 @@ def validate(
         if checked.problems:
             error = InputError(checked.problems, total=checked.total_problems or len(checked.problems))
             output.error(str(error), ExitCode.INPUT)
+    _tell_next(output, good)
     return ExitCode.INPUT if problems else ExitCode.OK
+
+
+def _tell_next(output: Output, good: Sequence[Checked]) -> None:
+    """Print what to do with the first file that a command takes."""
+    for kind, then in _NEXT.items():
+        for checked in good:
+            if checked.kind == kind:
+                output.next(then.format(path=quote(str(checked.path))))
+                return

@@ -28,7 +28,7 @@ from platformdirs import user_cache_path
 
 from dataloader.common import ENV_CACHE_DIR, EmbeddedServerError
 
-__all__ = ["NODE_MINIMUM", "EmbeddedServer", "Node", "find_node", "install"]
+__all__ = ["NODE_MINIMUM", "EmbeddedServer", "Node", "find_node", "install", "is_installed"]
 
 NODE_MINIMUM = 18
 """The oldest supported major version of Node.js."""
@@ -128,10 +128,8 @@ def install(node: Node | None = None) -> Path:
         EmbeddedServerError: npm fails, or the folder can't be written.
     """
     node = node or find_node()
-    contents = {name: files(__name__).joinpath(name).read_bytes() for name in _FILES}
-    digest = sha256(b"\0".join(contents.values())).hexdigest()[:16]
-    cache = _cache()
-    folder = cache / f"embedded-{digest}-node{node.major}"
+    folder, contents = _folder(node), _contents()
+    cache = folder.parent
     if folder.is_dir():
         return folder
     try:
@@ -150,6 +148,24 @@ def install(node: Node | None = None) -> Path:
             todo=f"set {ENV_CACHE_DIR} to a writable folder",
         ) from error
     return folder
+
+
+def is_installed() -> bool:
+    """Return whether the server is installed in the user's cache.
+
+    Raises:
+        EmbeddedServerError: there is no Node.js, or no home folder.
+    """
+    return _folder(find_node()).is_dir()
+
+
+def _contents() -> dict[str, bytes]:
+    return {name: files(__name__).joinpath(name).read_bytes() for name in _FILES}
+
+
+def _folder(node: Node) -> Path:
+    digest = sha256(b"\0".join(_contents().values())).hexdigest()[:16]
+    return _cache() / f"embedded-{digest}-node{node.major}"
 
 
 def _cache() -> Path:

@@ -57,7 +57,7 @@ from dataloader.operations.sources import (
 from dataloader.operations.status import BatchStatus, StatusResult, status
 from dataloader.operations.taps import QUANTILES, TapsResult, check_bounds, parse_part, parse_time, tap_cards
 from dataloader.operations.tokens import PruneResult, prune_tokens
-from dataloader.operations.validate import validate
+from dataloader.operations.validate import Checked, validate
 from dataloader.operations.verify import VerifyResult, verify
 from dataloader.replication import Outcome
 
@@ -74,6 +74,7 @@ __all__ = [
     "CardVerdict",
     "Changes",
     "CheckResult",
+    "Checked",
     "Circle",
     "Difference",
     "DrillResult",

@@ -549,7 +549,7 @@ class _Run:
                         self._on_finding(source, after, outcome)
             done += len(batch)
             if self._on_progress is not None:
-                self._on_progress(f"{step_name(source)}, looking again", done, source.count)
+                self._on_progress(f"{step_name(source)}, checking again", done, source.count)
 
 
 class _Tally:

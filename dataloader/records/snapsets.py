@@ -114,7 +114,7 @@ class Snapsets:
         return self.broken.get(name) or (self._unknown(name, where),)
 
     def _unknown(self, name: str, where: str) -> Problem:
-        rule = f"there is no snapset {name!r} in {self.folder}"
+        rule = f'no snapset "{name}" in {self.folder}'
         models = [each for each in model_names() if each != self.folder.name]
         if self.folder.name in model_names():
             others = [each for each in models if any(_paths_of(self.folder.parent / each, name))]

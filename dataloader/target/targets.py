@@ -191,9 +191,7 @@ def resolve(
         return _from_file(target, config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE), environ)
     given = environ.get(ENV_URL, "").split() if url is None else _listed(url)
     if not given:
-        raise UsageError(
-            "no target", rule="a command needs to know its server", todo=f"give --target, --url or {ENV_URL}"
-        )
+        raise UsageError("no target", rule="a command needs to know its server", todo=_how_to_name(config, environ))
     urls, user, password = split_urls(given)
     if prefix and not _PREFIX.match(prefix):
         raise UsageError(
@@ -242,6 +240,12 @@ def _environment(urls: Sequence[str], environment: str | None) -> Environment:
             todo=f"add --environment {'|'.join(Environment)}",
         )
     return Environment.DEVELOPMENT
+
+
+def _how_to_name(config: Path | None, environ: Mapping[str, str]) -> str:
+    path = config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE)
+    how = f"give --target, --url or {ENV_URL}"
+    return f"{how}; targets in {path}: {', '.join(read_targets(path))}" if path.is_file() else how
 
 
 def _from_file(name: str, path: Path, environ: Mapping[str, str]) -> Target:

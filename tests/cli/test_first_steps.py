@@ -48,8 +48,8 @@ def test_init_warns_of_a_target_that_is_not_ready(here: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "--url: is missing"),
-        (("--url", NOBODY), "--environment: is missing"),
+        ((), "--url: is required"),
+        (("--url", NOBODY), "--environment: is required"),
         (("--url", "ftp://host", "--environment", "ci"), "the server's URL"),
     ],
 )
@@ -72,6 +72,11 @@ def test_targets_shows_which_are_reachable(here: Command, written: Path, address
     lines = here("targets").stdout.splitlines()
     assert lines[0].split() == ["target", "environment", "model", "server"]
     assert max(map(len, lines)) <= 80
+
+
+def test_error_without_a_target_names_those_of_the_target_file(here: Command, written: Path) -> None:
+    """One of them is probably meant."""
+    assert f"targets in {written.name}: ci" in here("check").stderr
 
 
 def test_config_show_names_the_source_of_each_value(

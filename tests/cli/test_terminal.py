@@ -103,6 +103,7 @@ def test_command_ends_with_the_next_step(on_terminal: OnTerminal, tmp_path: Path
             ["    dataloader load batches/spring.batch.jsonl \\", "      --target production"],
         ),
         ("dataloader load 'my batches/spring.batch.jsonl'", 30, ["dataloader load 'my batches/spring.batch.jsonl'"]),
+        ("no such command (see `dataloader --help`)", 30, ["no such command (see", "  `dataloader --help`)"]),
     ],
 )
 def test_lines_end_between_words(line: str, width: int, lines: list[str]) -> None:
@@ -117,6 +118,28 @@ def test_long_next_step_has_its_command_on_a_separate_line() -> None:
     assert next_lines(text, "next:", 60) == [
         "next: send spring.xlsx to the vendor, then",
         "  dataloader reconcile spring.batch.jsonl RETURNED",
+    ]
+
+
+def test_next_step_names_what_the_command_was_given(on_terminal: OnTerminal, tmp_path: Path) -> None:
+    """The file that was checked, the only target, the snapset that was shown."""
+    generate("spring", {"empty": 3}, tmp_path / "batches")
+    (tmp_path / "dataloader.toml").write_text('[target.pilot]\nurl = "http://127.0.0.1:1"\nenvironment = "ci"\n')
+    for call, then in (
+        (("validate", "batches"), "next: dataloader plan batches/spring.batch.jsonl --target NAME"),
+        (("validate", "dataloader.toml"), "next: dataloader targets --config dataloader.toml"),
+        (("targets", "--offline"), "next: dataloader check --target pilot"),
+        (("config",), "next: dataloader targets"),
+        (("config", "show", "--target", "pilot"), "next: dataloader check --target pilot"),
+        (("card", "2", "--in", "batches"), "next:"),
+        (("snapsets", "show", "snapset_3"), "next: dataloader generate NAME --cards N --snapset snapset_3"),
+    ):
+        code, shown = on_terminal(*call, "--no-color", env={"DATALOADER_CONFIG": ""})
+        assert (code, shown.splitlines()[0]) == (ExitCode.OK, then), call
+    [_, *command] = on_terminal("card", "2", "--in", "batches")[1].splitlines()
+    assert command == [
+        "  dataloader revoke batches/spring.batch.jsonl --card 2 --reason TEXT \\",
+        "    --target NAME",
     ]
 
 
@@ -144,7 +167,7 @@ def test_a_progress_bar_fits_80_columns(capsys: pytest.CaptureFixture[str], monk
 
 def test_every_command_has_a_next_step() -> None:
     """Those without their own are in the table."""
-    own = {"generate", "reconcile", "init", "demo", "serve"}
+    own = {"generate", "reconcile", "init", "demo", "serve", "plan", "targets", "config"}
     assert set(FOLLOWING) | own >= {*COMMANDS}
     assert {re.split(r"[ {]", text.partition("dataloader ")[2])[0] for text in FOLLOWING.values()} <= {*COMMANDS}
 

@@ -102,7 +102,7 @@ def test_write_with_too_few_copies_is_reported(
     done = run("load", manifest, "--snapsets", snapsets, "--json", url=proxy.url)
     assert (done.code, done.data["short_of_copies"], done.data["failed"]) == (ExitCode.NODES, True, 0)
     [line] = done.stderr.splitlines()
-    assert line.startswith("error: the cluster made fewer copies than wanted of something (202), as it does while")
+    assert line.startswith("error: the cluster made fewer copies than requested (202), as it does while")
     assert "everything has been written" in line
     again = run("load", manifest, "--snapsets", snapsets, "--json", url=proxy.url)
     assert (again.code, again.data["short_of_copies"], again.data["created"]) == (ExitCode.OK, False, 0)
@@ -123,7 +123,7 @@ def test_missing_copies_are_reported_with_documents_that_need_attention(
     assert done.stderr.splitlines()[-2:] == [
         "error: 1 document needs a decision; --details FILE lists all",
         (
-            "error: couchdb@three: away from the cluster, so copies may be short until it is back "
-            "(everything has been written; start the node, and the cluster makes them up by itself)"
+            "error: couchdb@three: away from the cluster; some copies may be missing until it is back "
+            "(everything has been written; start the node, and the cluster creates them by itself)"
         ),
     ]

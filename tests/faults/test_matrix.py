@@ -182,7 +182,7 @@ def wrongs(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
     """Yield everything that is wrong with the outcome of a case."""
     if not found.hits:
         yield "the fault did not come up"
-    if case.fault == "202" and _is_write(case) and "made fewer copies than wanted" not in found.first.stderr:
+    if case.fault == "202" and _is_write(case) and "made fewer copies than requested" not in found.first.stderr:
         yield f"copies that are short are not told: {found.first.stderr}"
     code = wanted_code(case, without)
     if found.first.code != code:
@@ -201,7 +201,7 @@ def wrongs(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
 
 def _wrongs_of_rejections(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
     if (
-        not re.search("not accepted by the server|server did not accept", found.first.stderr)
+        not re.search("rejected by the server|server did not accept", found.first.stderr)
         or found.first.data["failed"] == 0
     ):
         yield f"what failed is not told: {found.first}"

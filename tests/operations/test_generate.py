@@ -366,10 +366,8 @@ def test_every_invalid_share_is_reported(snapsets: Snapsets) -> None:
         share_out(5, {"snapset_9": 3, "snapset_3": 0, "snapset_1a": -1, "": None}, snapsets)
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
-    assert lines[0].startswith(
-        f"--snapset: there is no snapset 'snapset_9' in {snapsets.folder} (did you mean snapset_"
-    )
-    assert lines[1].startswith("--snapset: there is no snapset ''")
+    assert lines[0].startswith(f'--snapset: no snapset "snapset_9" in {snapsets.folder} (did you mean snapset_')
+    assert lines[1].startswith('--snapset: no snapset ""')
     assert lines[2:] == [
         "--snapset snapset_3=0: a count is 1 or more (correct it or leave the snapset out)",
         "--snapset snapset_1a=-1: a count is 1 or more (correct it or leave the snapset out)",
@@ -546,7 +544,7 @@ REFUSED: dict[str, tuple[list[str], ExitCode, str]] = {
     "an unknown snapset": (
         ["spring", "--cards", "5", "--snapset", "snapset_9"],
         ExitCode.INPUT,
-        "--snapset: there is no snapset 'snapset_9' in ",
+        '--snapset: no snapset "snapset_9" in ',
     ),
     "a seed that cannot be kept": (
         ["spring", "--cards", "5", "--seed", "-1"],

@@ -158,7 +158,7 @@ def test_snapsets_of_a_batch_are_checked(folder: Path, snapsets: Snapsets) -> No
     path = folder / "batches/spring.batch.jsonl"
     mine = Snapsets(folder, {})
     [problem] = problems(path, mine)
-    assert problem == f"line 1: there is no snapset 'snapset_3' in {folder} (must be one of: empty)"
+    assert problem == f'line 1: no snapset "snapset_3" in {folder} (must be one of: empty)'
     assert problems(path, snapsets) == []
     assert problems(path, None) == []
 
@@ -334,7 +334,7 @@ def test_validate_command_uses_the_given_snapsets(folder: Path, command: Command
     done = command("validate", folder / "batches/spring.batch.jsonl", "--snapsets", other)
     assert done.code == ExitCode.INPUT
     assert done.stderr == (
-        f"error: {folder}/batches/spring.batch.jsonl, line 1: there is no snapset 'snapset_3' in {other} "
+        f'error: {folder}/batches/spring.batch.jsonl, line 1: no snapset "snapset_3" in {other} '
         "(must be one of: empty, mine)\n"
     )
 

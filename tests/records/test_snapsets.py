@@ -91,9 +91,7 @@ def test_snapsets_of_all_models_can_be_read(snapsets: Snapsets) -> None:
     assert snapsets.problems_of("snapset_5", "--snapset") == ()
     assert snapsets.of("gpii-key").problems_of("snapset_5", "--snapset") == ()
     [problem] = snapsets.of("gpii-token").problems_of("snapset_5", "--snapset")
-    assert (
-        problem.rule == f"there is no snapset 'snapset_5' in {data_dir('snapsets')}/gpii-token, only for model gpii-key"
-    )
+    assert problem.rule == f'no snapset "snapset_5" in {data_dir("snapsets")}/gpii-token, only for model gpii-key'
 
 
 @pytest.mark.parametrize(("model", "name"), OWN)
@@ -193,7 +191,7 @@ def test_unknown_snapset_suggests_similar_names(tmp_path: Path, write: Write, na
     write(with_preferences(""), "snapset_1a.json5")
     write(with_preferences(""), "snapset_1b.json5")
     [problem] = read_snapsets(tmp_path).problems_of(name, "spring.batch.jsonl")
-    assert str(problem) == f"spring.batch.jsonl: there is no snapset {name!r} in {tmp_path} ({todo})"
+    assert str(problem) == f'spring.batch.jsonl: no snapset "{name}" in {tmp_path} ({todo})'
 
 
 # What is accepted.

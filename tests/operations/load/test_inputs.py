@@ -56,7 +56,7 @@ class TestInputs:
         done = run("load", few.path)
         assert done.code == 3
         for name in ("large", "larger"):
-            assert f"error: {few.path}: there is no snapset {name!r} in " in done.stderr
+            assert f'error: {few.path}: no snapset "{name}" in ' in done.stderr
         assert "must be one of: empty, snapset_1a," in done.stderr
         assert _existing(server, target) == []
 

@@ -78,7 +78,7 @@ class TestWriting:
 
         assert done.code == 9
         assert (done.data["failed"], done.data["created"]) == (1, done.data["documents"] - 1)
-        assert f"warning: document {shorten_uuids(place.id)}: not accepted by the server: " in done.stderr
+        assert f"warning: document {shorten_uuids(place.id)}: rejected by the server: " in done.stderr
         assert "the request is too large: the server answers 413 too_large" in done.stderr
         assert "error: 1 document needs a decision" in done.stderr
         wanted = expected(target.model.name, [few.path], sizes.folder)
@@ -138,7 +138,7 @@ class TestWriting:
         assert done.data["failed"] == 1
         # A card's UUID gives access, and is shortened where others may read it.
         shown = f"{doc_id[:-28]}…"
-        expected_line = f"warning: document {shown}: not accepted by the server: forbidden: not in this database\n"
+        expected_line = f"warning: document {shown}: rejected by the server: forbidden: not in this database\n"
         assert expected_line in done.stderr
 
     @TOKEN_MODEL
