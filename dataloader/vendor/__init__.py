@@ -8,7 +8,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dataloader.vendor.check_value import check_value
-from dataloader.vendor.chip_uid import BLANK, MAKER, ByteOrder, CellKind, ChipUid, plain_text, read_chip, reverse
+from dataloader.vendor.chip_uid import (
+    BLANK,
+    MAKER,
+    ByteOrder,
+    CellKind,
+    ChipUid,
+    looks_like_chip,
+    plain_text,
+    read_chip,
+    reverse,
+)
 from dataloader.vendor.chips import CHIPS, Fit, check_chip
 from dataloader.vendor.sheets import COLUMNS, SPARE
 
@@ -47,6 +57,7 @@ __all__ = [
     "check_value",
     "check_workbook",
     "is_returned",
+    "looks_like_chip",
     "plain_template",
     "plain_text",
     "read_batch",

@@ -41,6 +41,12 @@ _PADDING = "000000"
 _PLACEHOLDERS = frozenset(
     {"12345678", "01234567", "00112233", "11223344", "DEADBEEF", "12345678901234", "0123456789ABCD", "00112233445566"}
 )
+_LOOKALIKES = str.maketrans(
+    "OQILS\N{CYRILLIC CAPITAL LETTER A}\N{CYRILLIC CAPITAL LETTER VE}\N{CYRILLIC CAPITAL LETTER ES}"
+    "\N{CYRILLIC CAPITAL LETTER IE}\N{CYRILLIC CAPITAL LETTER O}",
+    "00115ABCE0",
+)
+"""Letters that are typed or recognized for digits."""
 _ODD = re.compile(r"(.)\1|0[18]|12345678|DEADBEEF|88|.{8,}000000\Z")
 """The start of everything that :func:`_odd` may reject."""
 _CASCADE = "88"
@@ -130,7 +136,7 @@ def _with_care(shown: str, upper: str, kind: CellKind, order: ByteOrder, *, deci
         doubt = f"the chip UID {shown} {_decimal_or_hex(digits, order)}"
     else:
         return ChipUid(shown, _in_order(digits, order))
-    return ChipUid(shown, doubt=doubt, could_be=tuple(_candidates("".join(groups) or upper, groups, order)))
+    return ChipUid(shown, doubt=doubt, could_be=tuple(_candidates(upper, groups, order)))
 
 
 def _odd(digits: str) -> str:
@@ -138,7 +144,7 @@ def _odd(digits: str) -> str:
     short_uid = len(digits) == _BYTE * LENGTHS[0]
     if len({*digits}) == 1 or digits in _PLACEHOLDERS:
         return "is a placeholder, not the UID of a chip"
-    if not short_uid and (digits.startswith(_PADDING) or digits.endswith(_PADDING)):
+    if digits.startswith(_PADDING) or (not short_uid and digits.endswith(_PADDING)):
         return "seems to be filled up with zeros"
     if short_uid and digits.startswith(_CASCADE):
         return "is only the first part of a longer one: it begins with the cascade tag 88"
@@ -147,10 +153,14 @@ def _odd(digits: str) -> str:
     return ""
 
 
-def _candidates(digits: str, groups: list[str], order: ByteOrder) -> Iterator[str]:
-    """Yield the possible readings of a doubtful UID."""
+def _candidates(upper: str, groups: list[str], order: ByteOrder) -> Iterator[str]:
+    """Yield the possible readings of a doubtful UID: without padding, with a lost zero, one of several, decimal."""
+    digits = "".join(groups) or "".join(filter(str.isalnum, upper.translate(_LOOKALIKES)))
     padded = "".join(group.rjust(_BYTE, "0") for group in groups)
-    for each in (digits, padded, f"0{digits}", digits[:-_BYTE], digits.strip("0"), f"0{digits.strip('0')}"):
+    texts = [digits, padded, f"0{digits}", f"{MAKER}{digits}", digits[:-_BYTE], *groups]
+    for length in (_BYTE * each for each in LENGTHS if len(digits) > _BYTE * each):
+        texts += [digits[:length], digits[-length:]]
+    for each in dict.fromkeys(texts):
         if _PLAIN.fullmatch(each):
             yield _in_order(each, order)
     if digits.isdecimal():

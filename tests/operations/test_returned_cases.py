@@ -227,6 +227,14 @@ def _flatten(sheet: Any) -> None:
     sheet.row_dimensions[4].height = 0.01
 
 
+def _lower(sheet: Any) -> None:
+    sheet.row_dimensions[4].height = 1.5
+
+
+def _lower_all(sheet: Any) -> None:
+    sheet.sheet_format.defaultRowHeight = 0
+
+
 def _strike(sheet: Any) -> None:
     for cell in sheet[4]:
         cell.font = Font(strike=True)
@@ -240,7 +248,7 @@ def _hide_sheet(sheet: Any) -> None:
     sheet.sheet_state = "hidden"
 
 
-@pytest.mark.parametrize("deed", [_hide, _flatten, _strike, _strike_one, _hide_sheet])
+@pytest.mark.parametrize("deed", [_hide, _flatten, _lower, _lower_all, _strike, _strike_one, _hide_sheet])
 def test_hidden_rows_count_only_if_requested(
     tmp_path: Path, manifest: Manifest, rows: Rows, deed: Callable[[Any], None]
 ) -> None:
@@ -254,7 +262,7 @@ def test_hidden_rows_count_only_if_requested(
     path = tmp_path / "back.xlsx"
     book.save(path)
     found = found_of(manifest, path)
-    wanted = ENCODED if deed is _hide_sheet else {3}
+    wanted = ENCODED if deed in {_hide_sheet, _lower_all} else {3}
     assert verdicts(found) == dict.fromkeys(wanted, "failed")
     assert any("--include-hidden" in str(each) for each in found.warnings)
     assert found_of(manifest, path, include_hidden=True).good

@@ -46,6 +46,11 @@ TRUTHS: dict[str, tuple[Verdict, Callable[[list[Any]], Rows]]] = {
     "blank": (Verdict.MISSING, lambda row: [[*row[:CHIP], "", "", ""]]),
     "another UUID": (Verdict.ALTERED, lambda row: [[row[0], OTHER_UUID, *row[2:]]]),
     "UUID in upper case": (Verdict.ALTERED, lambda row: [[row[0], row[UUID].upper(), *row[2:]]]),
+    "another chip in the note": (Verdict.FAILED, lambda row: [[*row[:NOTE], "now on 04AABBCCDDEE80"]]),
+    "invisible characters": (
+        Verdict.FAILED,
+        lambda row: [[*row[:NOTE], "NOT\N{SOFT HYPHEN} ENC\N{ZERO WIDTH SPACE}ODED"]],
+    ),
     "two chips": (Verdict.DUPLICATE, lambda row: [row, [*row[:CHIP], f"0499{row[CHIP][4:]}", "ok", ""]]),
 }
 NAMES = {
@@ -53,6 +58,11 @@ NAMES = {
     "upper": [title.upper().replace(" ", "_") for title in TITLES],
     "marked": [f"{title}*:" for title in TITLES],
     "brackets": [f"{title} (text)" for title in TITLES],
+    "invisible": [f"\N{ZERO WIDTH SPACE}{title[:3]}\N{SOFT HYPHEN}{title[3:]}" for title in TITLES],
+    "misread": [
+        title.encode().decode("cp1252")
+        for title in ("Número de tarjeta", "UUID", "Prüfwert", "Snapset", "Chip-UID", "Prüfergebnis", "Observación")
+    ],
     "German": ["Kartennummer", "UUID der Karte", "Prüfwert", "Snapset", "Chip-UID", "Ergebnis", "Bemerkung"],
     "French": ["N° de carte", "UUID", "Valeur de contrôle", "Snapset", "UID de la puce", "Résultat", "Remarques"],
     "Spanish": ["Número de tarjeta", "UUID", "Check", "Snapset", "UID del chip", "Resultado", "Observaciones"],
@@ -69,7 +79,7 @@ NOTATIONS: tuple[Callable[[str], str], ...] = (
     lambda uid: "".join(f"{uid[at : at + 2]} " for at in range(0, len(uid), 2)),
 )
 MARKS = ("{}", '="{}"', "'{}", " {}")
-ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252")
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "mac_roman", "cp850")
 
 
 @pytest.fixture(scope="module")

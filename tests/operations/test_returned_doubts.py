@@ -243,6 +243,66 @@ def test_sheet_of_rejects_is_recognized_in_any_language(
     assert encoded(manifest, path) == set(range(1, 8))
 
 
+@pytest.mark.parametrize("is_book", [True, False], ids=["sheets", "files"])
+@pytest.mark.parametrize(
+    "name", ["Returns", "Retouren", "Rückläufer", "Zurück", "À refaire", "Devoluciones", "Mängel", "Old", "Jo", "RMA-7"]
+)
+def test_sheet_or_file_that_may_list_rejects_encodes_nothing(
+    tmp_path: Path, manifest: Manifest, rows: Rows, name: str, *, is_book: bool
+) -> None:
+    """In a delivery without results, whatever it is called, unless its name is harmless or the operator says so."""
+    titles = ["UUID", "Chip UID"]
+    good, bad = ([[row[UUID], row[CHIP]] for row in part] for part in (rows[:7], rows[7:]))
+
+    def written(name: str) -> list[Path]:
+        if is_book:
+            return [sheets(tmp_path / "back.xlsx", ("Cards", [titles, *good]), (name, [titles, *bad]))]
+        return [
+            write_csv(tmp_path / f"{each}.csv", part, titles=titles) for each, part in (("cards", good), (name, bad))
+        ]
+
+    assert encoded(manifest, *written(name)) in (set(), set(range(1, 8)))
+    for harmless in ("Box 2", "doubts (2)", "Tabelle2", "Snapset 1a", "cards_encoded_2"):
+        assert encoded(manifest, *written(harmless)) == ALL, harmless
+    if name in {"Old", "Jo"}:
+        assert encoded(manifest, *written(name), columns={"result": ""}) == ALL
+
+
+@pytest.mark.parametrize("titles_again", [False, True])
+def test_cards_below_an_unknown_heading_are_in_doubt(
+    tmp_path: Path, manifest: Manifest, rows: Rows, *, titles_again: bool
+) -> None:
+    """In a delivery without results; the heading may say that they failed."""
+    titles = ["Card number", "UUID", "Chip UID"]
+    short_rows = [[row[NUMBER], row[UUID], row[CHIP]] for row in rows]
+
+    def written(heading: str) -> Path:
+        more = [titles] if titles_again else []
+        table = [*short_rows[:7], [heading, "", ""], *more, *short_rows[7:]]
+        return write_csv(tmp_path / "back.csv", table, titles=titles)
+
+    assert encoded(manifest, written("Returns")) == set(range(1, 8))
+    assert encoded(manifest, written("Box 2")) == ALL
+
+
+@pytest.mark.parametrize("table", [[["3"]], [[3], [7]], [["3, 7"]], [["#3"]], [["3-5", "sticky"]], [["", "{chip}"]]])
+def test_unread_sheet_of_numbers_or_chips_stops_the_run(
+    tmp_path: Path, manifest: Manifest, rows: Rows, table: list[list[Any]]
+) -> None:
+    """It may list the cards that failed; counts and dates are harmless."""
+    table = [[str(cell).format(chip=rows[2][CHIP]) for cell in row] for row in table]
+    path = tmp_path / "back.xlsx"
+    assert encoded(manifest, sheets(path, ("Cards", [TITLES, *rows]), ("Sheet2", table))) == set()
+    harmless: Rows = [["Boxes", 3], ["27-11-2026"], [2026], ["04821 Leipzig"]]
+    assert encoded(manifest, sheets(path, ("Cards", [TITLES, *rows]), ("Sheet2", harmless))) == ALL
+
+
+def test_number_of_a_card_below_the_rows_is_not_skipped(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A list of card numbers without results; the exit code says that somebody must look."""
+    for line in (["3"], ["3", *[""] * 5, "sticky"]):
+        assert found_of(manifest, write_csv(tmp_path / "back.csv", [*rows, line])).unknown == 1
+
+
 @pytest.mark.parametrize(("text", "stops"), [("this one failed", True), ("my favourite", False)])
 def test_cell_comments_are_noticed(tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, stops: bool) -> None:
     """Those about a failure stop the run, others are counted."""
@@ -255,11 +315,15 @@ def test_cell_comments_are_noticed(tmp_path: Path, manifest: Manifest, rows: Row
         assert "1 comment on cells" in str(found_of(manifest, path).warnings[0])
 
 
-@pytest.mark.parametrize("note", ["KO", "chip defective", "wrote {other}", "rejected"])
+@pytest.mark.parametrize(
+    "note",
+    ["KO", "chip defective", "wrote {other}", "rejected", "now on 04AABBCCDDEE80", "chip 04:AA:BB:CC:DD:EE:80",
+     "fai\u200bled", "échec".encode().decode("cp1252"), "échec".encode().decode("mac_roman"), "NOT ENC\u00adODED"],
+)  # fmt: skip
 def test_note_that_contradicts_ok_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, note: str) -> None:
-    """A failure, or another card's UUID."""
+    """A failure, even with invisible or wrongly read characters; another card's UUID; another chip."""
     rows[2][NOTE] = note.format(other=rows[3][UUID])
-    rows[4][NOTE] = f"read back {rows[4][UUID]}"
+    rows[4][NOTE] = f"read back {rows[4][UUID]} on {rows[4][CHIP].lower()}"
     assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
 
 
@@ -321,6 +385,13 @@ FORMS: dict[str, Callable[[str], str]] = {
     "decimal, reversed": lambda uid: str(int.from_bytes(bytes.fromhex(uid), "little")),
     "with a check byte": lambda uid: f"{uid}5A",
     "padded": lambda uid: f"000000{uid}",
+    "padded at the end": lambda uid: f"{uid}000000",
+    "with a status": lambda uid: f"{uid}9000",
+    "one of two": lambda uid: f"{uid} / 04112233445566",
+    "with letters for digits": lambda uid: uid.replace("0", "O").replace("1", "l"),
+    "with a Cyrillic letter": lambda uid: uid.replace("A", "\N{CYRILLIC CAPITAL LETTER A}"),
+    "with separators": lambda uid: f"{int(uid, 16):,}",
+    "without the maker": lambda uid: uid[2:],
 }
 
 
@@ -329,12 +400,25 @@ def test_chip_that_may_be_another_cards_is_a_duplicate(
     tmp_path: Path, manifest: Manifest, rows: Rows, form: str
 ) -> None:
     """Its UID is in doubt in one row, and a possible reading is in another."""
-    rows[0][CHIP] = "04A1B2C3D4E5F6"
+    rows[0][CHIP] = "04A1B2C3D4E580"
     rows[2][CHIP] = FORMS[form](rows[0][CHIP])
     found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
     verdicts = {each.card.number: each for each in found.ledger if each.verdict is not Verdict.ENCODED}
     assert {number: each.verdict for number, each in verdicts.items()} == {1: "duplicate", 3: "failed"}
     assert "may be listed for card 3, too (back.csv, line 4)" in verdicts[1].reason
+
+
+def test_chip_in_the_note_of_a_failed_row_is_shared(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """The failed card's UUID may be on it."""
+    rows[2][CHIP:] = ["", "failed", f"chip {rows[0][CHIP]}"]
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {1, 3}
+
+
+def test_counter_in_place_of_chip_uids_is_in_doubt(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """In hex: 00000009, 0000000A."""
+    for at, row in enumerate(rows, 7):
+        row[CHIP] = f"{at:08X}"
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == set()
 
 
 # Workbook packages.

@@ -111,6 +111,50 @@ def test_utf_16_big_endian_csv_is_read(tmp_path: Path, rows: Rows) -> None:
     assert read(path)[0].rows == rows
 
 
+GERMAN = ["Kartennummer", "UUID der Karte", "Prüfwert", "Snapset", "Chip-UID", "Prüfergebnis", "Bemerkung"]
+FRENCH = ["N° de carte", "UUID", "Valeur de contrôle", "Snapset", "UID de la puce", "Résultat", "Remarques"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "iso8859-15"])
+@pytest.mark.parametrize("titles", [GERMAN, FRENCH], ids=["German", "French"])
+def test_western_csv_of_excel_is_read(tmp_path: Path, batch: Batch, encoding: str, titles: list[str]) -> None:
+    """Excel saves CSV in Windows-1252 in western Europe."""
+    rows = good_rows(batch.manifest)
+    rows[3][NOTE] = "größer, “à côté” de la carte n° 4"
+    if encoding != "cp1252":
+        rows[3][NOTE] = "größer, à côté de la carte n° 4"
+    [table] = read(write_csv(tmp_path / "back.csv", rows, ";", encoding, titles))
+    assert table.rows == rows
+
+
+@pytest.mark.parametrize(
+    ("encoding", "note"),
+    [
+        ("mac_roman", "échec"), ("mac_roman", "größer"), ("mac_roman", "DÉFECTUEUX"), ("cp850", "défectueux"),
+        ("cp850", "ungültig"), ("cp437", "beschädigt"), ("cp1250", "zły"), ("cp1250", "špatně"), ("cp1251", "брак"),
+        ("cp866", "брак"), ("cp866", "сбой"), ("koi8-r", "брак"), ("mac_cyrillic", "брак"), ("cp1253", "αποτυχία"),
+        ("gbk", "失败"), ("shift_jis", "不良"), ("big5", "失敗"), ("euc_jp", "不良"), ("euc_kr", "불량"),
+    ],
+)  # fmt: skip
+def test_text_in_an_uncertain_encoding_is_rejected(tmp_path: Path, batch: Batch, encoding: str, note: str) -> None:
+    """A note in it may say that a card failed: read as another encoding, it would not."""
+    rows = good_rows(batch.manifest)
+    rows[2][NOTE] = note
+    path = write_csv(tmp_path / "back.csv", rows, ",", encoding)
+    expected = "FILE, line 4: has characters that are not UTF-8; they may be of several other encodings (save it as"
+    assert refusal(path).startswith(expected)
+
+
+def test_text_in_two_encodings_is_rejected(tmp_path: Path, batch: Batch) -> None:
+    """Two files put together: neither encoding is right for all of it."""
+    rows = good_rows(batch.manifest)
+    rows[2][NOTE] = "défectueux"
+    first, second = (write_csv(tmp_path / f"{each}.csv", rows, ",", each) for each in ("utf-8", "cp1252"))
+    path = tmp_path / "back.csv"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    assert refusal(path).startswith("FILE, line 4: has characters that are not UTF-8")
+
+
 def test_columns_may_be_anywhere(tmp_path: Path, rows: Rows) -> None:
     """Titles in any case, with spaces, below headings and between other columns; short or long rows; empty lines."""
     lines = [
@@ -156,13 +200,13 @@ SAY = 'say what the columns are called, for example --column uuid="Tag ID"'
         (b"\xff\xfe", f"FILE: {COLUMNS} ({SAY})"),
         (b"a,b\n1,2\n", f"FILE: {COLUMNS}; found: a, b ({SAY})"),
         (b"UUID,Result,uuid\n", "FILE, line 1: more than one column could be the uuid: “UUID” and “uuid” (name"),
-        (b"UUID,Result\n\xe9,ok\n", "FILE, after line 0: is not UTF-8 text (save it as “CSV UTF-8”, or send"),
+        (b"UUID,Result\n\xff,ok\n", "FILE, line 2: has characters that are not UTF-8; they may be of several other"),
         (b"\xff\xfeU\x00U\x00I\x00D\x00\x00", "FILE, after line 0: is not UTF-16 text (save it as"),
         (b"UUID,Result\n1\x002,ok\n", "FILE, line 2: contains zero bytes, which text does not have (save it as"),
         (b"UUID,Result\n" + b"x" * 200_000, "FILE, line 2: is longer than 100,000 characters (have it saved as CSV"),
         (b'UUID,Result\n"x,ok\n' + b"more\n" * 60_000, "FILE, lines 2 and 26216: quotation marks in these two lines"),
         (b'UUID,Result\n"x" y,ok\n', "FILE, line 2: is not CSV: ',' expected after '\"' (have it saved as CSV again)"),
-        (bytes(range(256)) * 40, "FILE, after line 0: is not UTF-8 text"),
+        (bytes(range(1, 256)) * 40, "FILE, line 2: has characters that are not UTF-8"),
     ],
 )  # fmt: skip
 def test_text_without_a_table_is_rejected(tmp_path: Path, data: bytes, message: str) -> None:

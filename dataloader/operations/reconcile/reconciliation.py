@@ -22,6 +22,8 @@ from dataloader.vendor.returned import (
     Reading,
     ReturnedRow,
     ReturnedTable,
+    is_neutral,
+    may_sort,
     open_returned,
     says_failed,
     text_of,
@@ -30,6 +32,7 @@ from dataloader.vendor.returned import (
 
 MAX_ROWS_DIGITS = 9
 """The most digits of a count of rows."""
+UUID_LENGTH = 36
 MAX_DIGITS = 3
 """The most digits of the number of a round."""
 
@@ -163,13 +166,18 @@ def _reconcile(
     index = CardIndex(manifest)
     ledger = Ledger(index, previous)
     told = deliveries([(each.source, each.round) for each in tables])
+    if "result" not in reading.columns:
+        _check_names(manifest, [each for each in tables if not told[each.round].fills_result])
     warnings: list[Problem] = []
     known = rows = good = bad = 0
     remarks: list[tuple[str, str]] = []
+    heading = place = ""
     for at, each in enumerate(tables, 1):
         table = TableInput(each.source, at, each.round, byte_order, told[each.round])
-        reader = _TableReader(ledger, index, table)
+        # A heading may be above titles that are repeated.
+        reader = _TableReader(ledger, index, table, heading if each.source.place == place else "")
         reader.read()
+        heading, place = reader.heading, each.source.place
         known += reader.known
         rows += each.source.total
         warnings += [*_about_table(manifest, each, reader.known), *reader.warnings]
@@ -242,10 +250,32 @@ def _round(manifest: Manifest, source: ReturnedTable) -> int:
     return int(text) if ours and text.isdecimal() and len(text) <= MAX_DIGITS and int(text) else 1
 
 
+def _check_names(manifest: Manifest, tables: Sequence[_Read]) -> None:
+    """Reject tables without results whose names may sort the cards: one may list those that failed.
+
+    Raises:
+        InputError: the names differ in words that are not known to be harmless.
+    """
+    header = manifest.header
+    known = [header.name, *header.snapsets, *header.titles.values()]
+    for round_ in {each.round for each in tables}:
+        found = [each for each in tables if each.round == round_ and each.source.fills_chip and not each.source.rejects]
+        several = len({each.path for each in found}) > 1
+        names = [f"{each.path.stem} {each.source.sheet}" if several else each.source.sheet for each in found]
+        if may_sort(names, known):
+            shown = list(dict.fromkeys(short(name.strip(), SHOWN) for name in names if not is_neutral(name, known)))
+            rule = "do not have results, and their names do not say which of them are encoded"
+            todo = "if all are: --column result=, otherwise leave out those that are not"
+            which = f"the cards of {listed([f'“{name}”' for name in shown], 5)} and of the others"
+            raise InputError(Problem(str(found[0].path), f"{which} {rule}", todo))
+
+
 class _TableReader:
     """Adds the rows of one table to the ledger."""
 
-    def __init__(self, ledger: Ledger, index: CardIndex, table: TableInput) -> None:
+    def __init__(self, ledger: Ledger, index: CardIndex, table: TableInput, heading: str = "") -> None:
+        self.heading = heading
+        """The last text between rows, which may say that the cards below it are not encoded."""
         self.known = 0
         """Rows that belong to a card."""
         self.good = self.bad = 0
@@ -261,13 +291,18 @@ class _TableReader:
         """Add all rows."""
         for cells in self._table.source.rows:
             row = understand(self._table, cells)
-            if _is_no_card(row):
+            text = ""
+            if len(row.uuid) != UUID_LENGTH:
                 text = " ".join(filter(None, (text_of(cell)[0].strip() for cell in cells[1:-1])))
+                self._note_heading(row, text)
+            if self._is_no_card(row):
                 if says_failed(text):
                     self.remarks.append((row.where, text))
                 rule = f"skipped: matches no card, and has neither a UUID nor a chip UID: {short(text, SHOWN)}"
                 self.warnings.append(Problem(row.where, rule))
                 continue
+            if self.heading and row.by_chip and row.said is Said.ENCODED:
+                row.said, row.why = Said.DOUBTFUL, f"it has no result, and is below “{self.heading}”"
             self.good += row.said is Said.ENCODED
             self.bad += row.said in {Said.FAILED, Said.DOUBTFUL}
             found = whose(row, self._index)
@@ -275,6 +310,20 @@ class _TableReader:
             self._ledger.note(row, found)
             if found.card:
                 self._check_snapset(row, cells, found.card)
+
+    def _note_heading(self, row: Row, text: str) -> None:
+        if row.number is None and not row.chip.text and any(map(str.isalpha, text)):
+            self.heading = "" if is_neutral(text) else short(text, SHOWN)
+
+    def _is_no_card(self, row: Row) -> bool:
+        """Return whether a row is a line of totals, a remark or the like."""
+        if row.uuid.strip() or row.check or row.chip.text:
+            return False
+        if row.number is not None:
+            # A card that is listed once more may have been set aside.
+            return not 1 <= row.number <= self._index.count
+        is_said = row.said is not Said.NOTHING and bool(row.table.source.keys & {"result", "chip"})
+        return not is_said or bool(row.number_text.strip())
 
     def _check_snapset(self, row: Row, cells: ReturnedRow, number: int) -> None:
         wanted = self._index.card(number).snapset
@@ -284,14 +333,6 @@ class _TableReader:
         if says and says != wanted:
             rule = f"its snapset is {short(says, SHOWN)}, but card {number} starts with {wanted}"
             self.warnings.append(Problem(row.where, rule, "the manifest counts"))
-
-
-def _is_no_card(row: Row) -> bool:
-    """Return whether a row is a line of totals, a remark or the like."""
-    if row.uuid.strip() or row.check or row.chip.text:
-        return False
-    is_said = row.said is not Said.NOTHING and bool(row.table.source.keys & {"result", "chip"})
-    return not is_said or (row.number is None and bool(row.number_text.strip()))
 
 
 def _check_remarks(remarks: Sequence[tuple[str, str]], good: int, bad: int) -> None:

@@ -1,12 +1,13 @@
 """The meaning of a returned row, and the card it belongs to. Pure rules; docs/reconcile.md has them as tables."""
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 from dataloader.common import short
 from dataloader.operations.reconcile.card_index import CardIndex
-from dataloader.vendor import BLANK, ByteOrder, CellKind, ChipUid, check_value, plain_text, read_chip
+from dataloader.vendor import BLANK, ByteOrder, CellKind, ChipUid, check_value, looks_like_chip, plain_text, read_chip
 from dataloader.vendor.returned import (
     SPARE,
     UUID_LIKE,
@@ -157,6 +158,8 @@ def _understand_any(table: TableInput, cells: ReturnedRow) -> Row:
     chip_text, chip_kind = text_of(cells.chip)
     chip = read_chip(chip_text, chip_kind, table.byte_order, decimal=table.source.decimal)
     said, why = _what_is_said(table, cells, chip, note)
+    if note and said is not Said.ENCODED:
+        chip = chip._replace(could_be=(*chip.could_be, *_chips_in(note, table.byte_order)))
     is_hidden = bool(cells.hidden) and said is Said.ENCODED
     if is_hidden:
         said, why = Said.DOUBTFUL, f"{cells.hidden}; if it counts, add --include-hidden"
@@ -199,7 +202,15 @@ def _what_is_said(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: st
         doubt = f"its note says “{short(note, SHOWN)}”"
     elif note and {*UUID_LIKE.findall(note)} - {cells.uuid if isinstance(cells.uuid, str) else ""}:
         doubt = f"its note has another UUID: “{short(note, SHOWN)}”"
+    elif note and (others := _chips_in(note, table.byte_order)) and {*others} != {chip.uid}:
+        doubt = f"its note has another chip UID: “{short(note, SHOWN)}”"
     return (Said.DOUBTFUL, doubt) if doubt else _what_the_chip_says(table, cells, word, chip)
+
+
+def _chips_in(note: str, order: ByteOrder) -> list[str]:
+    """Return the chip UIDs in a note."""
+    parts = re.split(r"[\s,;()\[\]\"'“”]+", note)
+    return [uid for part in parts if looks_like_chip(part) and (uid := read_chip(part, order=order).uid)]
 
 
 def _without_result(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: str) -> tuple[Said, str] | None:

@@ -9,7 +9,8 @@ from typing import Any
 from unicodedata import combining, normalize
 
 from dataloader.common import did_you_mean, listed, short
-from dataloader.vendor.returned.words import words
+from dataloader.vendor.chip_uid import plain_text
+from dataloader.vendor.returned.words import readable, words
 
 MAX_HEAD = 20
 """Rows in which to look for the titles; vendors put headings above them."""
@@ -103,13 +104,15 @@ UUID_LIKE = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f
 
 def plain(title: object) -> str:
     """Return a title in lower case with normalized spaces."""
-    return " ".join(str(title).replace("\N{ZERO WIDTH NO-BREAK SPACE}", "").split()).casefold()
+    return " ".join(plain_text(str(title)).split()).casefold()
 
 
 @lru_cache(4096)
 def _words(title: str) -> tuple[str, ...]:
     """Return the words of a title: no case, accents, punctuation or plurals; ``ChipUID`` is two words."""
-    text = normalize("NFKD", _CAMEL.sub(" ", title[:_MAX_TITLE]).replace("UUI Ds", "UUIDs").replace("UI Ds", "UIDs"))
+    text = normalize(
+        "NFKD", _CAMEL.sub(" ", readable(title[:_MAX_TITLE])).replace("UUI Ds", "UUIDs").replace("UI Ds", "UIDs")
+    )
     text = "".join(each for each in text if not combining(each)).casefold()
     words = re.sub(r"[\W_]+", " ", text.replace("°", " ")).split()
     return tuple(_singular(word) for word in words)
@@ -124,8 +127,7 @@ def _singular(word: str) -> str:
 def understand_title(title: str) -> tuple[str, bool] | None:
     """Return which column a title stands for, and whether it is exactly a title of our own workbook; or None.
 
-    Longer titles are parsed word by word: ``UUID der Karte``, ``NFC tag UID (hex)``, ``Encoding result*``. The key is
-    empty for a column that is known, but not needed.
+    Longer titles are parsed word by word: ``UUID der Karte``, ``NFC tag UID (hex)``, ``Encoding result*``.
     The key is empty for a column that is known, but not needed.
     """
     for text in dict.fromkeys((title, _BRACKETS.sub(" ", title))):

@@ -1,4 +1,4 @@
-"""Read text files as tables: CSV (RFC 4180) with commas, semicolons, tabs or bars, in UTF-8 or UTF-16.
+"""Read text files as tables: CSV (RFC 4180) with commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252.
 
 Vendors' programs write many dialects: every field quoted, whole lines quoted, a space after each comma, an address
 above the titles. An additional quotation mark, which would swallow rows, is an error that names both lines.
@@ -6,6 +6,7 @@ above the titles. An additional quotation mark, which would swallow rows, is an 
 
 import csv
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,15 @@ _HEAD_LINES = 3 * MAX_HEAD
 """The most lines for the first rows; a title may contain line breaks."""
 _AS_UTF8 = "save it as “CSV UTF-8”, or send the workbook (.xlsx)"
 _AGAIN = "have it saved as CSV again"
+_WESTERN_LETTERS = frozenset("àâäåæçèéêëíîïñóôöøúûüÀÂÄÅÆÇÈÉÊËÍÎÏÑÓÔÖØÚÛÜßáÁìòùãõÃÕº")
+_WESTERN_MARKS = frozenset(
+    "\N{NO-BREAK SPACE}\N{DEGREE SIGN}\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}\N{EURO SIGN}"
+    "\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}\N{EN DASH}\N{EM DASH}\N{LEFT SINGLE QUOTATION MARK}"
+    "\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
+    "\N{HORIZONTAL ELLIPSIS}"
+)
+_WESTERN_WORDS = frozenset("àèéòóº")
+"""Words without a plain letter."""
 _QUOTE = '"'
 _TITLES = 3
 """The number of columns from which a line with as many delimiters looks like a row."""
@@ -78,7 +88,47 @@ def _encoding(path: Path) -> str:
         return "utf-16-le"
     if len(begin) == 4 and begin[1] and begin[3] and not begin[0] and not begin[2]:  # noqa: PLR2004 - two characters
         return "utf-16-be"
-    return "utf-8-sig"
+    return "utf-8-sig" if begin.startswith(BOM_UTF8) else _by_content(path)
+
+
+def _by_content(path: Path) -> str:
+    """Return the encoding of a file without a byte order mark: UTF-8, or Windows-1252 if that is certain.
+
+    Excel saves CSV in Windows-1252 in western Europe, and in other encodings elsewhere and on Macs. There, the bytes of
+    western European words would be other characters, or whole words without a plain letter.
+
+    Raises:
+        InputError: it is in none of them for certain.
+        OSError: it cannot be read.
+    """
+    is_utf8 = True
+    other = 0
+    with path.open("rb") as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
+            if line.isascii():
+                continue
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                # A long line was cut, perhaps in the middle of a character.
+                is_utf8 = is_utf8 and len(line) >= MAX_LINE and error.end == len(line)
+            other = other or (0 if _is_western(line) else number)
+            if other and not is_utf8:
+                rule = "has characters that are not UTF-8; they may be of several other encodings"
+                raise InputError(Problem(f"{path}, line {other}", rule, _AS_UTF8))
+    return "utf-8" if is_utf8 else "cp1252"
+
+
+def _is_western(line: bytes) -> bool:
+    """Return whether a line is western European text in Windows-1252."""
+    text = line.decode("cp1252", "replace")
+    found = [word for word in re.findall(r"[^\W\d_]+", text) if not word.isascii()]
+    others = {each for each in text if not each.isascii()}.difference("".join(found))
+    return others <= _WESTERN_MARKS and all(
+        {each for each in word if not each.isascii()} <= _WESTERN_LETTERS
+        and (word in _WESTERN_WORDS or sum(map(str.isascii, word)) >= len(word) / 2)
+        for word in found
+    )
 
 
 def _dialect(path: Path, stream: TextIO, reading: Reading) -> Dialect:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataloader.common import InputError, Problem, listed, many, raise_problems, short
-from dataloader.vendor.chip_uid import CellKind, are_decimal
+from dataloader.vendor.chip_uid import CellKind, are_decimal, looks_like_chip, plain_text
 from dataloader.vendor.returned.columns import (
     KEYS,
     MAX_HEAD,
@@ -42,6 +42,8 @@ _MATTERS = frozenset(KEYS) - {"note", "snapset"}
 """Columns in which formulas and struck-through text cause doubt."""
 _SHOWN = 40
 """The most characters of a cell to repeat in messages."""
+_NUMBERS = re.compile(r"#?[0-9]{1,9}(?:(?:\s*[-,;/&\N{EN DASH}]\s*|\s+)#?[0-9]{1,9}){0,99}\.?")
+"""Card numbers, and ranges of them."""
 _MARKED = re.compile(r'=\s*"(.*)"\s*\Z', re.DOTALL)
 _EMPTY = ("",) * len(KEYS)
 _OWN_SHEETS = frozenset({"Read me", "Batch"})
@@ -77,6 +79,8 @@ class ReturnedTable:
     """The word for a row: ``row`` or ``line``."""
     keys: frozenset[str]
     """The existing columns."""
+    sheet: str = ""
+    """The name of its sheet; empty for a text file."""
     rows: list[ReturnedRow] = field(default_factory=list)
     about: Mapping[str, str] = field(default_factory=dict)
     """The workbook's information about its batch."""
@@ -135,7 +139,7 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
         if columns is None:
             heads.append(cells)
             if grid.sheet not in _OWN_SHEETS or not grid.about:
-                problem, said = _without_table(where, grid, chain(head, grid.rows))
+                problem, said = _without_table(where, grid, chain(head, grid.rows), reading.cards)
                 problems += problem
                 remarks += said
                 ignored += [f"{where}: it has no column of UUIDs"] if cells else []
@@ -165,7 +169,9 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
     found[0].ignored += ignored
 
 
-def _without_table(where: str, grid: Grid, rows: Iterator[GridRow]) -> tuple[list[Problem], list[tuple[str, str]]]:
+def _without_table(
+    where: str, grid: Grid, rows: Iterator[GridRow], cards: int
+) -> tuple[list[Problem], list[tuple[str, str]]]:
     """Return why a sheet without recognized titles matters, and the failures that it mentions."""
     problems: list[Problem] = []
     remarks: list[tuple[str, str]] = []
@@ -175,7 +181,7 @@ def _without_table(where: str, grid: Grid, rows: Iterator[GridRow]) -> tuple[lis
         rule = ""
         if UUID_LIKE.search(line):
             rule = "has a UUID, but no titles that are understood are above it"
-        elif any(understand_title(text) in _OF_CARDS for text in texts):
+        elif any(understand_title(text) in _OF_CARDS for text in texts) or _lists_cards(row, cards):
             rule = "lists cards without their UUIDs, so that it cannot be read"
         elif names_rejects(grid.sheet) and line:
             rule = "seems to list cards that failed, without their UUIDs, so that it cannot be read"
@@ -184,6 +190,16 @@ def _without_table(where: str, grid: Grid, rows: Iterator[GridRow]) -> tuple[lis
         if says_failed(line):
             remarks.append((place, line))
     return problems, remarks
+
+
+def _lists_cards(row: GridRow, cards: int) -> bool:
+    """Return whether a row without titles may list cards: by numbers of the batch at its start, or by chip UIDs."""
+    texts = [(plain_text(unmarked(text)), kind) for text, kind in map(text_of, row.cells) if text.strip()]
+    first, kind = texts[0] if texts else ("", CellKind.TEXT)
+    if kind in {CellKind.TEXT, CellKind.NUMBER} and _NUMBERS.fullmatch(first):
+        numbers = [int(each) for each in re.findall(r"[0-9]+", first)]
+        return not cards or all(1 <= each <= cards for each in numbers)
+    return any(looks_like_chip(text) for text, _ in texts)
 
 
 def _line(texts: list[str]) -> str:
@@ -238,15 +254,16 @@ class _Reader:
         return f", sheet {short(self._grid.sheet, MAX_SHEET)}" if self._grid.sheet else ""
 
     def _new(self, columns: Columns) -> ReturnedTable:
-        table = ReturnedTable(self._place, self._grid.unit, frozenset(columns.at), about=self._grid.about)
+        grid = self._grid
+        table = ReturnedTable(self._place, grid.unit, frozenset(columns.at), grid.sheet, about=grid.about)
         note = columns.titles[columns.at["note"]] if "note" in columns.at else ""
         if self._grid.sheet and names_rejects(self._grid.sheet):
             table.rejects = f"its sheet is called {short(self._grid.sheet, MAX_SHEET)}"
             table.is_named_so = True
         elif "result" not in columns.at and {*plain(note).replace(":", "").split()} & _REASONS:
             table.rejects = f"it has a column {short(note, _SHOWN)}, and no results"
-        elif "result" not in columns.at and names_rejects(self._path.stem):
-            table.rejects = "of the name of its file"
+        elif names_rejects(self._path.stem):
+            table.rejects = f"its file is called {short(self._path.name, _SHOWN)}"
         return table
 
     def _fill(

@@ -1,8 +1,12 @@
 """The words by which vendors say that a card is encoded, or that it is not, in several languages."""
 
 import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from unicodedata import combining, normalize
+
+from dataloader.vendor.chip_uid import plain_text
 
 
 def words(text: str) -> frozenset[str]:
@@ -54,6 +58,24 @@ _DONE = words(
     "codificado codificada grabado grabada usar legible gecodeerd leesbaar gebruiken codificata scritto"
 )
 _ABOUT = words("the this card chip tag karte puce is was")
+_SET_ASIDE = words(
+    "returns rma spoils spoiled spoilt spoilage mangel mangelhaft mangelhafte aussortiert aussortierte retoure "
+    "retouren rucklaufer verloren ersetzt doppelte retours perdus perdues remplaces remplacees refaire devoluciones "
+    "devueltas perdidas devolucoes devolvidos resi retourzendingen retourkaarten lost replaced duplicates"
+)
+"""Names of sheets and files of cards that were set aside. As notes, some of them mean nothing."""
+_NEUTRAL = words(
+    "sheet sheets tabelle blatt feuil feuille hoja foglio blad planilha arkusz list table page seite part teil partie "
+    "parte deel no nr of von de and und et y e en the a b c d cards card karten karte cartes carte tarjetas tarjeta "
+    "kaarten kaart chips chip tags tag uid uids nfc rfid box boxes carton cartons karton kiste schachtel boite caja "
+    "doos tray reel roll rolle bobine pallet palette bag pack packet lot lots batch charge order auftrag commande "
+    "pedido job delivery lieferung livraison entrega levering shipment sendung run production produktion line linie "
+    "station machine maschine printer encoder reader data daten export report liste lista log file datei final done "
+    "good ok encoded kodiert codiert encodees codificadas gecodeerd written returned copy kopie"
+)
+"""Words in the names of sheets and files that do not sort cards."""
+_MISREAD = ("cp1252", "latin-1", "mac_roman")
+"""Encodings as which UTF-8 is read by mistake."""
 _SPLIT = re.compile(r"[\W_]+")
 _LETTERS = str.maketrans(
     {
@@ -67,9 +89,20 @@ _MAX = 2_000
 """The most characters of a cell to examine."""
 
 
+def readable(text: str) -> str:
+    """Return a text without invisible characters; UTF-8 that was read in another encoding (``Ã©chec``) is corrected."""
+    if text.isascii():
+        return text
+    for encoding in _MISREAD:
+        # Real text in these encodings is hardly ever valid UTF-8.
+        with suppress(UnicodeError):
+            return plain_text(text.encode(encoding).decode())
+    return plain_text(text)
+
+
 @lru_cache(8192)
 def _tokens(text: str) -> tuple[str, ...]:
-    text = normalize("NFKD", text[:_MAX].replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", ""))
+    text = normalize("NFKD", readable(text[:_MAX]).replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", ""))
     plain = "".join(each for each in text if not combining(each)).casefold().translate(_LETTERS)
     plain = re.sub(r"\bre-(?=encod|writ|do|work|try)", "re", plain)
     plain = _SPACELESS.sub(r" \g<0> ", _CROSSES.sub(" ko ", plain))
@@ -140,6 +173,29 @@ def says_nothing(text: str) -> bool:
     }
 
 
+def _of_name(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[_0-9]+", " ", name)
+
+
 def names_rejects(name: str) -> bool:
-    """Return whether the name of a sheet or file says that it lists failed cards."""
-    return says_failed(re.sub(r"(?<=[a-z])(?=[A-Z])|[_0-9]+", " ", name))
+    """Return whether the name of a sheet or file says that it lists failed cards, or cards that were set aside."""
+    name = _of_name(name)
+    return says_failed(name) or not _SET_ASIDE.isdisjoint(_tokens(name))
+
+
+def is_neutral(name: str, known: Iterable[str] = ()) -> bool:
+    """Return whether a name or heading has only words that do not sort cards: ``Box 2``."""
+    return not _sorting(name, known)
+
+
+def may_sort(names: Sequence[str], known: Iterable[str] = ()) -> bool:
+    """Return whether the names of several sheets or files may sort cards, into good and bad ones for example.
+
+    They do not if they differ only in numbers and in words such as ``box``, or those that are known.
+    """
+    return len({_sorting(name, known) for name in names}) > 1
+
+
+def _sorting(name: str, known: Iterable[str]) -> frozenset[str]:
+    harmless = _NEUTRAL.union(*(_tokens(_of_name(each)) for each in known))
+    return frozenset(_tokens(_of_name(name))) - harmless

@@ -33,7 +33,8 @@ _MARKS = {
     for pattern, literals in (
         (rb"[<:]f[\s/>]", (b"<f", b":f")),
         (rb"(hidden|zeroHeight)\s*=", (b"hidden", b"zeroHeight")),
-        (rb"\sht\s*=\s*[\"']0", (b" ht", b"\t", b"\n", b"\r")),
+        (rb"\sht\s*=\s*[\"'][0-2](?![0-9])", (b" ht", b"\t", b"\n", b"\r")),
+        (rb"defaultRowHeight\s*=\s*[\"'][0-2](?![0-9])", (b"defaultRowHeight",)),
         (rb"strike[\s/>]", (b"strike",)),
         (rb"\swidth\s*=\s*[\"']0", (b" width", b"\twidth")),
     )
@@ -47,6 +48,8 @@ _MAX_COLUMNS = 16_384
 """Of a sheet."""
 _SHOWN = 200
 """The most characters of a comment."""
+_MIN_HEIGHT = 3
+"""The height in points from which a row can be seen; no text fits in less."""
 _FALSE = frozenset({"0", "false", "off", "none"})
 _AGAIN = "have it saved as .xlsx again, or as CSV"
 _NO_BOOK = "unpack it, and give the workbook or CSV file in it"
@@ -425,7 +428,8 @@ class _Sheet(_Parser):
         elif local == "col":
             self._columns(attributes)
         elif local == "sheetFormatPr":
-            self._hides_all = attributes.get("zeroHeight", "0").lower() not in _FALSE
+            height = attributes.get("defaultRowHeight", "")
+            self._hides_all = attributes.get("zeroHeight", "0").lower() not in _FALSE or _is_flat(height, _MIN_HEIGHT)
 
     def end(self, name: str) -> None:
         if self._value is not None and name.rpartition(":")[2] == "v":
@@ -451,7 +455,7 @@ class _Sheet(_Parser):
         hidden = attributes.get("hidden")
         height = attributes.get("ht", "")
         is_hidden = hidden.lower() not in _FALSE if hidden is not None else self._hides_all and not height
-        if is_hidden or (height and _is_flat(height)):
+        if is_hidden or (height and _is_flat(height, _MIN_HEIGHT)):
             self._marks.hidden.add(self._row)
 
     def _cell(self, attributes: dict[str, str]) -> None:
@@ -482,10 +486,10 @@ class _Sheet(_Parser):
             self._marks.formulas.setdefault(row, set()).update(range(left, right + 1))
 
 
-def _is_flat(size: str) -> bool:
+def _is_flat(size: str, least: float = 1) -> bool:
     """Return whether a height or width makes a row or column invisible."""
     try:
-        return float(size) < 1
+        return float(size) < least
     except ValueError:
         return False
 
