@@ -1,4 +1,4 @@
-# Each target sets up what it needs in .venv, and skips that when it is already there.
+# Each target sets up what it needs in .venv, if it is not there yet.
 
 PYTHON ?= python3
 CARDS ?= 25000
@@ -6,13 +6,13 @@ SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-# The embedded server's packages are installed in .venv, too, so that removing it removes everything.
+# The embedded server's packages are in .venv, too, so that `make clean` removes everything.
 export DATALOADER_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache
 # Commands and tests start many processes, and compiling every module each time takes longer than running them.
 unexport PYTHONDONTWRITEBYTECODE
 # Most of what `make test` leaves out waits for other processes: two for each processor.
 WORKERS := $(shell expr 2 '*' $$(nproc 2>/dev/null || echo 2))
-# Use this machine's Node.js if it is new enough, otherwise install the one of the extra `embedded`.
+# Use this machine's Node.js if it is new enough; otherwise install Node.js with the extra `embedded`.
 NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' >/dev/null 2>&1 && npm --version >/dev/null 2>&1 && echo yes)
 comma := ,
 EMBEDDED := $(if $(NODE_OK),,embedded)
@@ -36,7 +36,7 @@ test-all: lint types  ## Run lint, types, and every test, and measure coverage
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-test-rest: setup  # What `make test` leaves out
+test-rest: setup  # The tests that `make test` skips
 	$(BIN)/pytest -n $(WORKERS) -m thorough --real-processes
 
 fuzz: setup  ## Search for inputs that crash a reader (SECONDS=60 for each)
@@ -44,7 +44,7 @@ fuzz: setup  ## Search for inputs that crash a reader (SECONDS=60 for each)
 	FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest -n auto tests/fuzz
 	$(BIN)/python -m tests.fuzz.run_atheris --seconds $(SECONDS)
 
-bench: setup  ## Measure speed and memory, and compare with other tools (CARDS=25000, COUCHDB_URL)
+bench: setup  ## Measure speed and memory, and compare with other tools (CARDS=25000; COUCHDB_URL)
 	$(BIN)/python -m bench --cards $(CARDS)
 
 bench-floors: setup  # And a small benchmark of everything, which shows that it works
@@ -80,7 +80,7 @@ build: setup  ## Build wheel, source distribution and bills of materials (Cyclon
 audit: setup  ## Look up known vulnerabilities of the dependencies
 	$(BIN)/python -m tests.support.supply_chain audit
 
-clean:  ## Remove everything that was set up or built
+clean:  ## Remove everything that make set up or built
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 setup: $(VENV)/installed

@@ -1,1 +1,1 @@
-"""Benchmarks: everything measured in one run against one server, so that ratios mean something."""
+"""Benchmarks: one run measures everything against one server, so that the ratios are comparable."""

@@ -1,4 +1,4 @@
-"""Measures everything in one run: ``make bench``, or ``python -m bench --help``."""
+"""Measure speed and memory in one run: ``make bench``, or ``python -m bench --help``."""
 
 import argparse
 import json
@@ -38,13 +38,13 @@ from dataloader.vendor import COLUMNS, check_value, check_workbook, write_workbo
 MODEL = "gpii-key"
 """One database, so that the ceiling and couchimport write to the same place."""
 OTHERS = 100_000
-"""Documents that are there already, in the rows that say so."""
+"""Existing documents, in the rows that mention others."""
 MOST_WRITTEN = 250_000
-"""Cards up to which a server is written to; beyond, it would take hours."""
+"""Maximum number of cards that are written to a server; more would take hours."""
 MANY = 500_000
-"""Cards, of two documents each, in the rows that say so."""
+"""Cards of two documents each, in the rows that mention many."""
 SINGLE = 1000
-"""Documents of the contestant that posts one by one: the rate is the same for more."""
+"""Documents that are posted one by one; more would have the same rate."""
 HERE = Path(__file__).resolve().parent
 
 FLOORS = {
@@ -55,18 +55,18 @@ FLOORS = {
     "reconcile / openpyxl read": (1.5, 0.3),
     "start-up / import click": (1.5, 6.0),
 }
-"""What a small benchmark on the embedded server usually finds, and what CI holds it to."""
+"""The ratio that a small benchmark on the embedded server usually finds, and the limit in CI."""
 
 
 @dataclass
 class Rows:
-    """What was measured: a list of values a name, one a run."""
+    """Measured values: a list for each name, with one value per run."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, value: float, unit: str) -> None:
-        """Add a run's value."""
+        """Add the value of a run."""
         self.values.setdefault(name, []).append(value)
         self.units[name] = unit
 
@@ -84,16 +84,16 @@ class Bench:
     runs: int
     folder: Path
     floors: bool = False
-    """Whether to measure only what has a floor."""
+    """Whether to measure only what has a limit."""
     rows: Rows = field(default_factory=Rows)
 
     def target(self) -> Target:
-        """Return a target with a prefix of its own."""
+        """Return a target with a new prefix."""
         return Target(self.address, get_model(MODEL), Environment.CI, f"bench-{uuid4().hex[:8]}-")
 
     @contextmanager
     def databases(self, *, create: bool) -> Iterator[tuple[Target, Database]]:
-        """Give a fresh database, and delete it afterwards."""
+        """Yield a new database; delete it afterwards."""
         target = self.target()
         database = Server(self.address).database(target.database("gpii"))
         if create:
@@ -127,7 +127,7 @@ class Bench:
 
 
 def documents_of(target: Target, manifest: Manifest) -> list[bytes]:
-    """Return the documents of a load, serialised, without the views."""
+    """Return the serialised documents of a load, without the views."""
     return [
         document.write()
         for source in all_sources(target, [manifest], read_snapsets())
@@ -137,13 +137,13 @@ def documents_of(target: Target, manifest: Manifest) -> list[bytes]:
 
 
 def writing(bench: Bench, manifest: Manifest) -> None:
-    """Measure the loader against the ceiling, couchimport and single posts, in turn."""
+    """Measure loads, the ceiling, couchimport and single posts, in turn."""
     documents = documents_of(bench.target(), manifest)
-    # A sorted run a kind, as the loader has it; the best setting is found first.
+    # Sorted by kind and ID, as a load writes them. First find the best setting.
     best = max(
         SETTINGS, key=lambda setting: _with_database(bench, lambda db: ceiling(bench.address, db, documents, *setting))
     )
-    say(f"ceiling: {best[0]} documents a request, {best[1]} connections")
+    say(f"ceiling: {best[0]} documents per request, {best[1]} connections")
     import_in = None if bench.floors else _best_import(bench, documents)
     for number in range(bench.runs):
         say(f"writing, run {number + 1} of {bench.runs}")
@@ -166,11 +166,11 @@ def writing(bench: Bench, manifest: Manifest) -> None:
         if import_in is not None:
             bench.rows.add("couchimport", _with_database(bench, import_in), "documents/s")
         rate = _with_database(bench, lambda db: one_by_one(bench.address, db, documents[:SINGLE]))
-        bench.rows.add("one POST a document", rate, "documents/s")
+        bench.rows.add("one POST per document", rate, "documents/s")
 
 
 def _best_import(bench: Bench, documents: list[bytes]) -> couchimport.Contestant | None:
-    """Return couchimport with its best setting; None where there is no npm."""
+    """Return couchimport with its best setting; None without npm."""
     shuffled = bench.folder / "shuffled.jsonl"
     order = [json.loads(each) for each in documents]
     random.shuffle(order)
@@ -185,7 +185,7 @@ def _best_import(bench: Bench, documents: list[bytes]) -> couchimport.Contestant
 
 
 def updating(bench: Bench, manifest: Manifest) -> None:
-    """Measure ``load --update`` of outdated cards against bare ordinary writes, and a load with nothing left to do."""
+    """Measure ``load --update`` of outdated cards, bare ordinary writes, and a load with nothing to do."""
     folders = [write_version(bench.folder / f"version-{size}", MODEL, "snapset_1a", size) for size in (18, 20)]
     old, new = (
         [
@@ -220,7 +220,7 @@ def updating(bench: Bench, manifest: Manifest) -> None:
 
 
 def verifying(bench: Bench, target: Target, manifest: Manifest, database: Database) -> None:
-    """Measure verifying cards that are there against reading the same rows, in ranges and by keys."""
+    """Measure ``verify`` of loaded cards, and bare reads of the same rows by ranges and by keys."""
     keys = [card.uuid for card in manifest.cards()]
     bench.rows.add("bare range reads", by_ranges(bench.address, database, target.model, keys), "cards/s")
     measured, result = bench.verify(target, manifest)
@@ -230,10 +230,9 @@ def verifying(bench: Bench, target: Target, manifest: Manifest, database: Databa
 
 
 def writing_beside_others(bench: Bench, manifest: Manifest, others: int) -> None:
-    """Measure a cold load into a database that holds other documents, and what writing there takes without asking.
+    """Measure a cold load, and bare writes, to a database that holds other documents.
 
-    Once they are cards of an earlier batch, so that each of ours comes to stand between them in the server's tree,
-    and once they stand apart.
+    Two cases: cards of an earlier batch, so that the new IDs fall between theirs, and IDs that are all after them.
     """
     between = documents_of(bench.target(), generate("others", {"empty": others // 2}, bench.folder).manifest)
     apart = [each.replace(b'"_id":"', b'"_id":"other-', 1) for each in between]
@@ -252,7 +251,7 @@ def writing_beside_others(bench: Bench, manifest: Manifest, others: int) -> None
 
 
 def backups(bench: Bench, manifest: Manifest) -> None:
-    """Measure backups and restores of a database that was written in random order, against couchbackup."""
+    """Measure backups and restores of a database written in random order, and couchbackup."""
     documents = documents_of(bench.target(), manifest)
     ids = sorted(json.loads(each)["_id"] for each in documents)
     for number in range(bench.runs):
@@ -301,7 +300,7 @@ def _restore(bench: Bench, documents: list[bytes], folder: Path) -> None:
 
 
 def writing_many(bench: Bench, cards: int) -> None:
-    """Measure once what a large batch takes: its cold load's rate, and the memory of each step."""
+    """Measure a large batch once: the rate of its cold load, and the memory of each step."""
     say(f"generating, planning and loading {cards:,} cards, once")
     command = python("-m", "dataloader", "generate", "many", "--cards", str(cards), "--out", str(bench.folder))
     bench.rows.add("many, generate: peak memory", run(command, bench.folder).peak, "MB")
@@ -320,10 +319,10 @@ def writing_many(bench: Bench, cards: int) -> None:
 
 
 def note_load(bench: Bench, name: str, measured: Measured, result: dict[str, Any]) -> None:
-    """Note a load: its rate, and what the whole command took.
+    """Add a load: its rate, and the resources of the whole command.
 
-    The rate is without the time in which the server built indexes, which the others do not ask for, and
-    without the start of the program and the check of the manifest, which have rows of their own.
+    The rate excludes building indexes, which the other tools do not do, and start-up and checking the manifest, which
+    have their own rows.
     """
     seconds = result["seconds"] - result["seconds_indexing"]
     bench.rows.add(name, result["documents"] / seconds, "documents/s")
@@ -338,7 +337,7 @@ def _with_database(bench: Bench, work: Callable[[Database], float]) -> float:
 
 
 def generating(bench: Bench) -> None:
-    """Measure minting, the manifest and the workbook, reading both back and reconciling, against openpyxl."""
+    """Measure generating, reading back and reconciling a batch, and openpyxl with the same rows."""
     for number in range(bench.runs):
         say(f"generating, run {number + 1} of {bench.runs}")
         _generate_once(bench, bench.folder / f"generating-{number}")
@@ -371,14 +370,14 @@ def _generate_once(bench: Bench, folder: Path) -> None:
 
 
 def note(bench: Bench, name: str, work: Callable[[], object], unit: str) -> None:
-    """Note the rate of some work on all cards."""
+    """Add the rate of some work on all cards."""
     start = time.perf_counter()
     work()
     bench.rows.add(name, bench.cards / (time.perf_counter() - start), unit)
 
 
 def write_ours(manifest: Manifest, path: Path) -> None:
-    """Write the workbook as generate does."""
+    """Write the workbook as ``generate`` does."""
     with path.open("wb") as stream:
         write_workbook(stream, manifest.header, manifest.cards())
 
@@ -402,14 +401,14 @@ def read_theirs(path: Path) -> int:
 
 
 def starting(bench: Bench) -> None:
-    """Measure the start of the command against that of the library that it parses with."""
+    """Measure the start-up of the command, and of the library that parses its arguments."""
     for _ in range(max(bench.runs, 5)):
         bench.rows.add("dataloader --version", run(python("-m", "dataloader", "--version"), bench.folder).wall, "s")
         bench.rows.add("import click", run(python("-c", "import click"), bench.folder).wall, "s")
 
 
 def planning(bench: Bench, manifest: Manifest) -> None:
-    """Measure a plan for databases that are not there: everything but the server."""
+    """Measure a plan for missing databases: everything except the server."""
     for _ in range(bench.runs):
         measured, result = bench.plan(bench.target(), manifest)
         bench.rows.add("plan, no databases yet", result["documents"] / measured.wall, "documents/s")
@@ -428,7 +427,7 @@ RATIOS = {
     "cold load between others / ceiling": ("cold load between others", "ceiling"),
     "cold load between others / bare writing": ("cold load between others", "bare writing between others"),
     "cold load / couchimport": ("cold load", "couchimport"),
-    "cold load / one POST a document": ("cold load", "one POST a document"),
+    "cold load / one POST per document": ("cold load", "one POST per document"),
     "whole cold load / ceiling and bare index": ("ceiling and bare index building", "cold load: whole command"),
     "load again / cold load": ("load again", "cold load"),
     "verify / bare range reads": ("verify", "bare range reads"),
@@ -451,7 +450,7 @@ RATIOS = {
 
 
 def ratios(rows: Rows) -> dict[str, float]:
-    """Return the ratios of medians, of what was measured."""
+    """Return the ratios of the medians of measured rows."""
     return {
         name: rows.median(one) / rows.median(other)
         for name, (one, other) in RATIOS.items()
@@ -480,9 +479,9 @@ def report(bench: Bench, server: str, path: Path | None) -> None:
 
 
 def hold(rows: Rows) -> int:
-    """Compare the best run's ratios with the floors; return the exit code."""
+    """Compare the ratios of the best run with the limits; return the exit code."""
     code = 0
-    print("\n  floors, for the best run (they catch a tenfold mistake, not noise)")
+    print("\n  limits for the best run (they catch a tenfold slowdown, not noise)")
     for name, (usual, floor) in FLOORS.items():
         one, other = RATIOS[name]
         found = [a / b for a, b in zip(rows.values[one], rows.values[other], strict=True)]
@@ -491,12 +490,12 @@ def hold(rows: Rows) -> int:
         good = best <= floor if small_is_good else best >= floor
         code |= not good
         bound = f"at {'most' if small_is_good else 'least'} {floor}, usually {usual}"
-        print(f"  {name:<44}{best:>12.2f}  {bound}: {'held' if good else 'NOT HELD'}")
+        print(f"  {name:<44}{best:>12.2f}  {bound}: {'ok' if good else 'FAILED'}")
     return code
 
 
 def say(line: str) -> None:
-    """Tell how far it has come."""
+    """Print a progress line."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -505,14 +504,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--cards", type=int, default=25_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--others", type=int, default=OTHERS, help="documents there already, 0 to leave those rows out")
+    parser.add_argument("--others", type=int, default=OTHERS, help="existing documents; 0 skips these rows")
     parser.add_argument(
-        "--many", type=int, help=f"cards of a large batch, 0 to leave its rows out; {MANY:,} on CouchDB, else none"
+        "--many", type=int, help=f"cards of a large batch; 0 skips its rows (default: {MANY:,} on CouchDB, otherwise 0)"
     )
     parser.add_argument("--no-writing", action="store_true", help="generating, planning and memory only")
     parser.add_argument("--backups-only", action="store_true", help="backups and restores only")
     parser.add_argument(
-        "--floors", action="store_true", help="measure only what has a floor, and fail if a ratio is far below"
+        "--floors", action="store_true", help="measure only what has a limit, and fail if a ratio exceeds it"
     )
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
     options = parser.parse_args()
@@ -536,7 +535,7 @@ def main() -> int:
             updating(bench, manifest)
             if options.others:
                 writing_beside_others(bench, manifest, options.others)
-            # The embedded server, which development and CI use, would take half an hour for it.
+            # The embedded server would take half an hour.
             many = (MANY if welcome.names_leaves else 0) if options.many is None else options.many
             if many:
                 writing_many(bench, many)
@@ -550,7 +549,7 @@ def main() -> int:
 
 @contextmanager
 def server() -> Iterator[Address]:
-    """Give the server of COUCHDB_URL, or the embedded one, on disk."""
+    """Yield the server of COUCHDB_URL, or the embedded server with data on disk."""
     if os.environ.get("COUCHDB_URL"):
         yield resolve(environment="ci").address
         return

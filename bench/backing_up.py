@@ -1,4 +1,4 @@
-"""Backups and restores: ours, npm couchbackup's, and the bare requests that neither can be quicker than."""
+"""Backups and restores: ours, couchbackup's from npm, and bare requests as the upper bound."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from bench.measure import Measured, python, run
 from dataloader.couch import Address, Database
 
 READ = 500
-"""Documents a request of the bare reader; the best of 100 to 2,000."""
+"""Documents per request of the bare reader; the best of 100 to 2,000."""
 READERS = 8
 CHANGED = 0.01
-"""The part of the documents that changes before an incremental backup."""
+"""The share of documents that change before an incremental backup."""
 
 
 def bare_reading(address: Address, database: Database, ids: Sequence[str], connections: int) -> float:
-    """Return the documents a second of ``_bulk_get`` with all leaves and histories, the IDs known beforehand."""
+    """Return the documents per second of ``_bulk_get`` with all leaves and histories, for known IDs."""
     bodies = [
         json.dumps({"docs": [{"id": each} for each in ids[at : at + READ]]}).encode() for at in range(0, len(ids), READ)
     ]
@@ -40,7 +40,7 @@ def ours(
 
 
 def theirs(address: Address, folder: Path, program: str, database: Database, file: Path) -> Measured | None:
-    """Run couchbackup or couchrestore; None where there is no npm."""
+    """Run couchbackup or couchrestore; None without npm."""
     found = couchimport.peer(program)
     if found is None:
         return None
@@ -49,21 +49,21 @@ def theirs(address: Address, folder: Path, program: str, database: Database, fil
     env = {"COUCH_URL": f"{scheme}://{login}{rest}", "COUCH_DATABASE": database.name, "COUCH_LOG": os.devnull}
     if program == "couchrestore":
         return run([str(found)], folder, env=env, stdin=file)
-    # It writes to a file only with a log of its own, which another run would take up.
+    # It writes to a file only with its own log, and would continue from the log of another run.
     (folder / "couchbackup.log").unlink(missing_ok=True)
     env = {**env, "COUCH_LOG": str(folder / "couchbackup.log"), "COUCH_OUTPUT": str(file)}
     return run([str(found), "--mode", "full"], folder, env=env)
 
 
 def fill(address: Address, database: Database, documents: Sequence[bytes]) -> None:
-    """Write documents in random order, as people and servers do."""
+    """Write documents in random order, as in real use."""
     shuffled = list(documents)
     random.shuffle(shuffled)
     ceiling(address, database, shuffled, *SETTINGS[0])
 
 
 def change_some(address: Address, database: Database, documents: Sequence[bytes]) -> int:
-    """Change a part of the documents; return how many."""
+    """Change a share of the documents; return how many."""
     chosen = random.sample(list(documents), max(1, int(len(documents) * CHANGED)))
     changed = [{**json.loads(each), "changed": True} for each in chosen]
     body = json.dumps({"docs": changed}).encode()

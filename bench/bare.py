@@ -1,4 +1,4 @@
-"""A bare HTTP client: requests made beforehand, sent over a few connections, and nothing done with the replies."""
+"""A bare HTTP client: sends prepared requests over a few connections, and ignores the replies."""
 
 import threading
 import time
@@ -25,10 +25,10 @@ class Bare(NamedTuple):
 
 
 def send_all(address: Address, requests: Iterable[Bare], connections: int) -> float:
-    """Send all requests over as many connections; return the seconds that it took.
+    """Send all requests over a number of connections; return how many seconds it took.
 
     Raises:
-        RuntimeError: the server answered anything but that all is well.
+        RuntimeError: a request failed.
     """
     parts = urlsplit(address.url)
     pair = b64encode(f"{address.user}:{address.password}".encode()).decode("ascii")

@@ -1,4 +1,4 @@
-"""The ceiling: documents serialised beforehand, in order of ``_id``, posted by a bare HTTP client."""
+"""The ceiling: a bare HTTP client posts serialised documents, ordered by ``_id``."""
 
 import json
 
@@ -6,7 +6,7 @@ from bench.bare import Bare, send_all
 from dataloader.couch import Address, Database
 
 SETTINGS = ((500, 8), (1000, 4), (1000, 8), (2000, 4))
-"""Documents a request and connections that are tried."""
+"""Documents per request, and connections, to try."""
 
 
 def bodies(documents: list[bytes], size: int) -> list[bytes]:
@@ -18,7 +18,7 @@ def bodies(documents: list[bytes], size: int) -> list[bytes]:
 
 
 def ceiling(address: Address, database: Database, documents: list[bytes], size: int, connections: int) -> float:
-    """Return the documents a second that the server takes."""
+    """Return how many documents per second the server accepts."""
     path = f"/{database.name}/_bulk_docs"
     return len(documents) / send_all(
         address, [Bare("POST", path, body) for body in bodies(documents, size)], connections
@@ -26,6 +26,6 @@ def ceiling(address: Address, database: Database, documents: list[bytes], size: 
 
 
 def one_by_one(address: Address, database: Database, documents: list[bytes]) -> float:
-    """Return the documents a second of one POST a document, over one connection."""
+    """Return the documents per second with one POST per document, over one connection."""
     singles = [json.dumps({k: v for k, v in json.loads(each).items() if k != "_rev"}).encode() for each in documents]
     return len(documents) / send_all(address, [Bare("POST", f"/{database.name}", each) for each in singles], 1)

@@ -1,4 +1,4 @@
-"""npm couchimport, the tool that people load CouchDB with: installed here, not by the tool."""
+"""couchimport from npm, the usual tool for loading CouchDB; only the benchmark installs it."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """couchimport at one of its settings; called with a database, it fills that and returns the documents a second."""
+    """couchimport with one setting; a call fills a database and returns the documents per second."""
 
     program: Path
     address: Address
@@ -31,11 +31,11 @@ class Contestant:
     connections: int
 
     def __str__(self) -> str:
-        """Say what is set."""
-        return f"{self.size} documents a request, {self.connections} connections"
+        """Return the setting in words."""
+        return f"{self.size} documents per request, {self.connections} connections"
 
     def __call__(self, database: Database) -> float:
-        """Import the file."""
+        """Import the file; return the documents per second."""
         scheme, _, rest = self.address.url.partition("://")
         login = f"{self.address.user}:{self.address.password}@" if self.address.user else ""
         options = ["--type", "jsonl", "--buffer", str(self.size), "--parallelism", str(self.connections)]
@@ -52,12 +52,12 @@ class Contestant:
 
 
 def contestants(address: Address, folder: Path, source: Path, count: int) -> list[Contestant]:
-    """Return couchimport at each of the settings that are tried; none where there is no npm.
+    """Return couchimport with each setting to try; empty without npm.
 
     Args:
         address: the server.
         folder: where measurements may be written.
-        source: a file of documents, one a line.
+        source: a file with one document per line.
         count: how many.
     """
     program = peer("couchimport")
@@ -67,7 +67,7 @@ def contestants(address: Address, folder: Path, source: Path, count: int) -> lis
 
 
 def peer(name: str) -> Path | None:
-    """Return a program of npm that is compared with, installed at the first call; None where there is no npm."""
+    """Return a program from npm to compare with, installed at the first call; None without npm."""
     npm = shutil.which("npm")
     if npm is None:
         return None

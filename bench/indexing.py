@@ -1,4 +1,4 @@
-"""What a whole cold load is measured against: documents at the ceiling, and then the index, and nothing else."""
+"""What a whole cold load is compared with: bare writing of the documents, then bare index building."""
 
 import json
 import time
@@ -15,13 +15,13 @@ from dataloader.records.views import design_documents
 def write_and_index(
     address: Address, database: Database, documents: list[bytes], setting: tuple[int, int], model: Model
 ) -> float:
-    """Return the seconds of writing documents to a database that is there, then its views, and of building them.
+    """Return the seconds to write documents and views to an existing database, and to build the indexes.
 
     Args:
         address: the server's.
         database: the model's only one.
-        documents: the documents, serialised, in order of ``_id``.
-        setting: documents a request, and connections.
+        documents: the serialised documents, ordered by ``_id``.
+        setting: documents per request, and connections.
         model: the document model.
     """
     size, connections = setting
@@ -38,5 +38,5 @@ def _views(database: Database, designs: Sequence[Document]) -> Iterator[Bare]:
     for design in designs:
         path = f"/{database.name}/{design['_id']}"
         yield Bare("PUT", path, json.dumps(design).encode())
-        # One view's rows have all views of the design document built.
+        # A request for one view builds all views of its design document.
         yield Bare("GET", f"{path}/_view/{next(iter(design['views']))}?limit=1")

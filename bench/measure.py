@@ -1,4 +1,4 @@
-"""Running a contestant as a process of its own, and what the operating system says it took."""
+"""Run a program as a separate process, and measure it with the operating system's counters."""
 
 import json
 import os
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
-# A process begins with the memory peak of the one that started it, and the benchmark itself is large; so a small
-# process stands between.
+# A process inherits the memory peak of its parent, and the benchmark itself is large. So a small process starts it.
 _BETWEEN = """
 import json, os, subprocess, sys, time
 start = time.perf_counter()
@@ -24,31 +23,31 @@ with open(sys.argv[1], "w") as result:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a process took."""
+    """The resources that a process used."""
 
     wall: float
     """Seconds from start to end."""
     cpu: float
     """Seconds of processor time, user and system."""
     peak: float
-    """Megabytes (of 1,000,000 bytes) of memory at the most."""
+    """Peak memory in megabytes (1,000,000 bytes)."""
     output: str
-    """What it printed on stdout."""
+    """Its output on stdout."""
 
 
 def run(
     arguments: Sequence[str], folder: Path, *, env: Mapping[str, str] | None = None, stdin: Path | None = None
 ) -> Measured:
-    """Run a process to its end.
+    """Run a process and wait for it.
 
     Args:
         arguments: the command.
-        folder: where the measurement may be written.
-        env: more environment variables.
-        stdin: a file that it reads.
+        folder: where to write the measurement.
+        env: additional environment variables.
+        stdin: a file for its stdin.
 
     Raises:
-        SystemExit: it failed; what it printed on stderr is repeated.
+        SystemExit: it failed; the message repeats its stderr.
     """
     note = folder / "measured.json"
     with TemporaryFile() as output, TemporaryFile() as errors, Path(stdin or os.devnull).open("rb") as source:

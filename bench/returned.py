@@ -1,4 +1,4 @@
-"""A returned file to measure with, and what reconcile does with it, without the start of the program."""
+"""A returned file for the benchmark, and reconciling it within this process."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from dataloader.vendor.returned import Reading
 
 
 def write_returned(manifest: Manifest, path: Path) -> None:
-    """Write a workbook as another program does, every card encoded."""
+    """Write a workbook as another program would, with every card encoded."""
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("Cards")
     sheet.append([column.title for column in COLUMNS])

@@ -1,4 +1,4 @@
-"""Updates: ``load --update`` of outdated cards against bare ordinary writes over the same documents."""
+"""Updates: two versions of a snapset, and bare ordinary writes over existing documents."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from dataloader.records import read_snapsets
 
 
 def write_version(folder: Path, model: str, name: str, size: int) -> Path:
-    """Write a folder with one snapset of the project's own, in a version of its own; return the folder."""
+    """Write a folder with a modified version of one built-in snapset; return the folder."""
     content = json.loads(json.dumps(read_snapsets(None, model).by_name[name].preferences))
     context = content["flat"]["contexts"]["gpii-default"]
     context["preferences"]["http://registry.gpii.net/common/fontSize"] = size
@@ -21,14 +21,14 @@ def write_version(folder: Path, model: str, name: str, size: int) -> Path:
 def overwrite(
     address: Address, database: Database, documents: list[bytes], replaced: list[bytes], size: int, connections: int
 ) -> float:
-    """Return the documents a second that the server takes as ordinary writes over what is there.
+    """Return how many documents per second the server accepts as ordinary writes over existing ones.
 
     Args:
         address: where the server is.
         database: holds ``replaced``.
-        documents: the new content, serialised with the ``_rev`` that a first load gives it.
-        replaced: what it replaces, in the same order.
-        size: documents a request.
+        documents: the new content, serialised, with the ``_rev`` of a first load.
+        replaced: the documents to replace, in the same order.
+        size: documents per request.
         connections: how many.
     """
     edits = [

@@ -1,4 +1,4 @@
-"""What ``verify`` is measured against: reading the same rows, and nothing else, in ranges and by keys."""
+"""What ``verify`` is compared with: bare reads of the same rows, by ranges and by keys."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dataloader.records.views import DESIGN
 
 
 def by_ranges(address: Address, database: Database, model: Model, keys: Sequence[str]) -> float:
-    """Return the cards a second of reading ranges of all rows and documents that verifying needs.
+    """Return the cards per second when reading all rows and documents that ``verify`` needs by ranges.
 
     Args:
         address: the server's.
@@ -30,7 +30,7 @@ def by_ranges(address: Address, database: Database, model: Model, keys: Sequence
 
 
 def by_keys(address: Address, database: Database, model: Model, keys: Sequence[str]) -> float:
-    """Return the cards a second of asking the views by keys, with the linked documents; slow in CouchDB."""
+    """Return the cards per second when asking the views by keys, with linked documents; slow in CouchDB."""
     requests = [
         Bare("POST", f"/{database.name}/{_view(lookup)}?include_docs=true", json.dumps({"keys": some}).encode())
         for some in _cut(keys)
@@ -48,7 +48,7 @@ def _view(lookup: Lookup) -> str:
 
 
 def _ranges(model: Model, lookup: Lookup, keys: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
-    """Return path and query of the view's rows, and of the documents that they lead to."""
+    """Return path and query for the view's rows, and for the documents that they refer to."""
     kind = model.kind(lookup.kinds["doc"])
     return [
         (_view(lookup), {"start_key": json.dumps(keys[0]), "end_key": json.dumps(keys[-1])}),
