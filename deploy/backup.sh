@@ -1,9 +1,10 @@
 #!/bin/sh
 # Make a backup, and delete old ones: backup.sh full|incremental
 #
-# DATALOADER_TARGET    a target of the target file (DATALOADER_CONFIG), or unset with COUCHDB_URL and DATALOADER_OPTIONS
-# DATALOADER_OPTIONS   more options of `dataloader backup`, such as --model and --environment
-# BACKUP_DIR           the folder for backups of this target, and no other
+# DATALOADER_TARGET    a target from the target file (DATALOADER_CONFIG); or leave it unset, and set COUCHDB_URL and
+#                      DATALOADER_OPTIONS
+# DATALOADER_OPTIONS   other options for `dataloader backup`, such as --model and --environment
+# BACKUP_DIR           the folder for the backups of this target only
 # BACKUP_PASSWORD_FILE the file with the password that encrypts them (optional)
 set -eu
 kind=${1:-incremental}
@@ -13,7 +14,7 @@ set --
 
 newest=""
 if [ "$kind" = incremental ]; then
-    # 9: some backups cannot be read or restored; none of these is continued.
+    # 9: some backups cannot be read or restored; they are never continued.
     listed=$(dataloader backups list "$dir" "$@" --json) || [ $? -eq 9 ] || exit
     newest=$(printf '%s' "$listed" | python3 -c '
 import json, sys
@@ -27,10 +28,10 @@ back_up() {
 status=0
 back_up "$@" ${newest:+--since "$newest"} || status=$?
 if [ "$status" -eq 3 ] && [ -n "$newest" ]; then
-    # The newest backup is of databases that were recreated since, as by a restore.
+    # The databases were recreated since the newest backup, for example by a restore: make a full one.
     status=0
     back_up "$@" || status=$?
 fi
-# 11: a node is away, and the backup may lack what only that node has; old ones are kept then.
+# 11: a node is away, and the backup may lack what only that node has. Keep the old ones.
 [ "$status" -eq 0 ] || exit "$status"
 dataloader backups prune "$dir" "$@" --keep-hourly 24 --keep-daily 7 --keep-weekly 8
