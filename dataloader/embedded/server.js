@@ -1,15 +1,15 @@
 'use strict';
 
 /*
- * PouchDB Server (express-pouchdb) behind a thin front of ours: the server for trying out, development and CI.
+ * The embedded server, for trying out, development and CI: PouchDB Server (express-pouchdb) with log-in and repairs.
  *
- * It reads one line of JSON from standard input, so that no password stands in the process list or the environment:
+ * It reads one line of JSON from standard input, so that no password is in the process list or the environment:
  *
  *   {"host": "127.0.0.1", "port": 0, "data": "/folder" or null for memory,
  *    "admin": {"name": "...", "password": "..."} or null, "users": [{"name": "...", "password": "..."}]}
  *
  * It prints one line of JSON, {"url": "http://127.0.0.1:PORT"} when it is ready or {"error": "..."}, then exit code 1.
- * It ends when standard input closes, which it does whatever way the parent ends, and on SIGTERM and SIGINT.
+ * It exits when standard input closes, as it does whenever the parent exits, and on SIGTERM and SIGINT.
  */
 
 const crypto = require('node:crypto');
@@ -24,13 +24,13 @@ const PouchDB = require('pouchdb');
 const createMapReduce = require('pouchdb-abstract-mapreduce');
 const pouchServer = require('express-pouchdb');
 
-// Enough for any batch a loader sends, and little enough to be held in memory by several requests at once.
+// Enough for any request of dataloader; small enough for several requests in memory at once.
 const BODY_LIMIT_BYTES = 64 * 1024 * 1024;
-// How long requests under way, and then the databases, may take to finish when the server ends.
+// At exit: the time limit for open requests, and then for closing the databases.
 const GRACE_MS = 3000;
-// A loader pauses between requests; its pooled connections are to outlive that (Node's default is 5 s).
+// Clients pause between requests, and reuse their connections afterwards (Node's default is 5 s).
 const KEEP_ALIVE_MS = 120 * 1000;
-// How many functions of views are kept ready to run; making one takes as long as a query.
+// How many compiled view functions to keep; compiling one takes as long as a query.
 const SANDBOXES = 100;
 
 const DATABASE_NAME = /^[a-z][a-z0-9_$()+-]*$/;
@@ -38,8 +38,8 @@ const REVISION = /^[0-9]+-\S+$/;
 
 class ConfigError extends Error {}
 
-// What PouchDB has to say is one line on standard error, without the documents that it prints as well: they are
-// nobody's business. Standard output is for the one line of JSON.
+// Print what PouchDB logs as one line on standard error, without documents, which are private. Standard output is for
+// the line of JSON only.
 function complain(...parts) {
   const texts = parts.map((part) => (part instanceof Error ? part.message : part));
   const text = texts.filter((part) => typeof part === 'string').join(' ');
@@ -51,18 +51,18 @@ process.on('uncaughtException', (error) => {
   process.exit(1);
 });
 
-// Databases hold what only their owner may read.
+// Only the owner may read the databases.
 process.umask(0o077);
 
-/* ---- answers ---- */
+/* ---- replies ---- */
 
 function refuse(res, status, error, reason) {
   res.status(status).json({error, reason});
 }
 
-/* ---- who may do what ---- */
+/* ---- authentication and authorization ---- */
 
-// The name is hashed with the password, so that every account is compared whole and in the same time.
+// Hash name and password together, so that every comparison takes the same time.
 function digest(credentials) {
   return crypto.createHash('sha256').update(credentials).digest();
 }
@@ -80,8 +80,8 @@ function readAccounts(config) {
   });
 }
 
-// HTTP Basic, as CouchDB checks it when require_valid_user is set: wrong credentials are refused everywhere,
-// none are accepted for the two requests that ask whether the server is there.
+// HTTP Basic, as in CouchDB with require_valid_user: wrong credentials are rejected everywhere; missing ones are
+// accepted only for the two requests that check whether the server is up.
 function authenticate(accounts, adminParty) {
   return (req, res, next) => {
     const basic = /^Basic +(\S+)$/i.exec(req.headers.authorization ?? '');
@@ -113,7 +113,7 @@ function session(req, res) {
   res.json({ok: true, userCtx: {name: req.user.name, roles: req.user.roles}, info});
 }
 
-// Every database is for admins only, as a new one is in CouchDB 3.
+// Only admins have access to databases, as with new databases in CouchDB 3.
 function authorize(exists) {
   return async (req, res, next) => {
     const [, database, inside] = req.path.split('/');
@@ -130,10 +130,10 @@ function authorize(exists) {
   };
 }
 
-/* ---- where express-pouchdb departs from CouchDB in ways that mislead a client ---- */
+/* ---- repairs where express-pouchdb differs from CouchDB in ways that mislead clients ---- */
 
-// Requests for a whole database. Of two that create the same one at once, both were told 201; deleting one that
-// is not there made it first; and names were quietly changed ("a/b" and "ab" were one database).
+// Requests for databases. express-pouchdb answers 201 to both of two simultaneous PUTs, creates a missing database
+// in order to delete it, and changes names silently ("a/b" and "ab" are the same database).
 function databases(exists) {
   let turn = Promise.resolve();
   return async (req, res, next) => {
@@ -162,8 +162,8 @@ function databases(exists) {
   };
 }
 
-// Bodies. Without the right Content-Type a body was taken for an empty one, and an array for an empty document:
-// both were stored. Attachments, which are any bytes, are left alone.
+// Bodies. express-pouchdb treats a body without the right Content-Type as empty, and an array as an empty document,
+// and stores both. Attachments are any bytes, and not checked.
 function bodies() {
   const parse = express.json({limit: BODY_LIMIT_BYTES, type: () => true});
   return (req, res, next) => {
@@ -176,7 +176,7 @@ function bodies() {
     if (multipart || (req.method !== 'POST' && (req.method !== 'PUT' || attachment))) {
       return next();
     }
-    // A proxy may pass on as empty what a killed client had begun to send; it was stored as {}.
+    // A proxy may forward the truncated body of a killed client as an empty one; express-pouchdb stores {}.
     const needsNone = !first ? req.method === 'PUT' : ['_compact', '_ensure_full_commit', '_view_cleanup'].includes(first);
     if (!needsNone && (req.headers['content-length'] ?? '0') === '0' && !req.headers['transfer-encoding']) {
       return refuse(res, 400, 'bad_request', 'Request body must be a JSON object');
@@ -190,7 +190,7 @@ function bodies() {
   };
 }
 
-// Single documents. Deleting one without saying which revision deleted the current one.
+// Single documents. express-pouchdb deletes the current revision if the request names none.
 function documents(req, res, next) {
   const [, , first, second, third] = req.path.split('/');
   const isDocument = first && (first === '_design' ? second && !third : !second && first !== '_local');
@@ -204,7 +204,7 @@ function documents(req, res, next) {
   next();
 }
 
-// A value that is no list of revisions ended the whole process.
+// express-pouchdb crashes on a value that is not a list of revisions.
 function checkRevsDiff(req, res, next) {
   const lists = Object.values(req.body);
   if (!lists.every((list) => Array.isArray(list) && list.every((rev) => REVISION.test(rev)))) {
@@ -213,7 +213,7 @@ function checkRevsDiff(req, res, next) {
   next();
 }
 
-// An empty list was never answered, and one that is no list ended the process.
+// express-pouchdb never answers an empty list, and crashes on a value that is not a list.
 function checkBulkGet(req, res, next) {
   if (!Array.isArray(req.body.docs)) {
     return refuse(res, 400, 'bad_request', "Missing JSON list of 'docs'.");
@@ -221,12 +221,12 @@ function checkBulkGet(req, res, next) {
   next();
 }
 
-// What is repaired in the database objects themselves, before express-pouchdb calls them.
+// Repair the methods of a database, before express-pouchdb calls them.
 function repair(name, db, next) {
   const {bulkDocs, query, viewCleanup} = db;
 
-  // A document that breaks a rule (an unknown member that starts with "_") was answered with 500, which a client
-  // repeats, not with 400.
+  // An invalid document (with an unknown member that starts with "_") gets 400. PouchDB answers 500, which clients
+  // retry.
   db.bulkDocs = (...args) => {
     const callback = args.pop();
     if (typeof callback !== 'function') {
@@ -240,12 +240,12 @@ function repair(name, db, next) {
     });
   };
 
-  // One result for each request, in their order; without a revision every leaf, deleted ones too; and an error
-  // that says what is missing. It was one result for each document, the winning leaf, and {} for an error.
+  // One result per request, in order; without a revision, every leaf, including deleted ones; errors that say what is
+  // missing. PouchDB gives one result per document, the winning leaf, and {} for an error.
   db.bulkGet = ({docs, revs, latest}, callback) => {
     const one = async (wanted) => {
       const {id = null, rev} = wanted ?? {};
-      // express-pouchdb answers {"error": the name, "reason": the message}.
+      // express-pouchdb makes {"error": name, "reason": message} of it.
       const failed = (error, reason) => ({error, name: {id, rev: rev ?? 'undefined', error, reason}});
       try {
         const found = await db.get(id, {open_revs: rev === undefined ? 'all' : [rev], revs, latest});
@@ -257,7 +257,7 @@ function repair(name, db, next) {
     Promise.all(docs.map(one)).then((results) => callback(null, {results}), callback);
   };
 
-  // A linked document that is missing is null; the member was left out.
+  // A missing linked document is null; PouchDB omits the member.
   db.query = (view, options, callback) => {
     query.call(db, view, options).then((result) => {
       if (options.include_docs) {
@@ -269,7 +269,7 @@ function repair(name, db, next) {
     }).then((result) => callback(null, result), callback);
   };
 
-  // It takes no options, and when given some it never answered.
+  // PouchDB's method takes no options; if there are some, it never calls back.
   db.viewCleanup = (options, callback) => {
     viewCleanup.call(db).then((result) => callback(null, result), callback);
   };
@@ -282,12 +282,12 @@ function failure(status, name, message) {
   return Object.assign(new Error(message), {status, name});
 }
 
-// The functions of views, by their source.
+// Compiled view functions by source.
 const sandboxes = new Map();
 
-// Returns a view's function as one that takes any arguments and returns {result, emitted}. It runs in a context of
-// its own, and JSON is all that goes in and out. PouchDB makes a new context for every document: building a view
-// then takes ten times as long, and gigabytes of memory.
+// Return a view's function as one that takes any arguments and returns {result, emitted}. It runs in a separate
+// context; only JSON goes in and out. PouchDB creates a context for every document, which makes building a view ten
+// times slower, and takes gigabytes of memory.
 function inSandbox(source) {
   if (!sandboxes.has(source)) {
     if (sandboxes.size >= SANDBOXES) {
@@ -328,7 +328,7 @@ function mapper(source, emit) {
   return (doc) => map(doc).emitted.forEach(([key, value]) => emit(key, value));
 }
 
-// Of the built-in ones, those that a few words make.
+// The built-in reduce functions that take one line.
 function reducer(source) {
   const builtIn = {_count: '(keys, values) => values.length', _sum: '(keys, values) => sum(values)'};
   const reduce = inSandbox(builtIn[source.trim()] ?? source);
@@ -341,7 +341,7 @@ function checkView(design, name) {
   }
 }
 
-// "mrviews" is where PouchDB, too, keeps its list of a database's indexes.
+// PouchDB itself keeps its list of a database's indexes under "mrviews", too.
 PouchDB.plugin(createMapReduce('mrviews', mapper, reducer, checkView));
 
 /* ---- the server ---- */
@@ -360,7 +360,7 @@ function checkConfig(config) {
   return {host, port, data, accounts: readAccounts(config), adminParty: !admin};
 }
 
-// Not with mkdirSync's own recursion, which goes on for ever where a folder can't be made, as in /proc.
+// mkdirSync with `recursive` never returns if the folder can't be created, for example in /proc.
 function makeFolder(folder) {
   if (!fs.existsSync(folder)) {
     makeFolder(path.dirname(folder));
@@ -387,12 +387,12 @@ async function openDatabases(data) {
     options.prefix = data + path.sep;
   }
   const Databases = PouchDB.defaults(options);
-  // Temporary views run code that anybody sends; CouchDB no longer has them.
+  // Temporary views run any code that a client sends; CouchDB no longer has them.
   const app = pouchServer({mode: 'minimumForPouchDB', overrideMode: {exclude: ['routes/temp-views']}});
   app.dbWrapper.registerWrapper(repair);
   await app.setPouchDB(Databases);
   try {
-    // Opens the list of databases, and with it takes the lock on the folder.
+    // Opening the list of databases locks the folder.
     await Databases.allDbs();
   } catch (error) {
     const locked = /unavailable|already held|another process/i.test(error.message);
@@ -416,7 +416,7 @@ function makeApp({accounts, adminParty}, {app: pouch, exists}) {
   app.post('/:db/_revs_diff', checkRevsDiff);
   app.post('/:db/_bulk_get', checkBulkGet);
   app.use(pouch);
-  // Express knows an error handler by its four parameters.
+  // Express recognizes an error handler by its four parameters.
   // eslint-disable-next-line no-unused-vars
   app.use((error, req, res, next) => {
     if (error.type === 'entity.parse.failed') {
@@ -485,10 +485,10 @@ async function main() {
   try {
     config = checkConfig(JSON.parse(line));
   } catch (error) {
-    // What JSON.parse says quotes the input, and with it a password.
+    // The message of JSON.parse quotes the input, which contains a password.
     throw error instanceof SyntaxError ? new ConfigError('the configuration is not JSON') : error;
   }
-  // Views are databases of their own, opened by PouchDB itself; this is how it tells of each.
+  // PouchDB itself opens a database for each view, and announces it with these events.
   PouchDB.on('ref', (db) => open.add(db));
   PouchDB.on('unref', (db) => open.delete(db));
   const app = makeApp(config, await openDatabases(config.data));
