@@ -19,7 +19,7 @@ from uuid import uuid4
 import couchdb.http
 import pytest
 
-from dataloader.batch import Manifest
+from dataloader.batch import Manifest, read_manifest
 from dataloader.cli import run as run_command
 from dataloader.common import CredentialsError
 from dataloader.couch import Address, Server
@@ -165,10 +165,17 @@ def snapsets() -> Snapsets:
     return read_snapsets()
 
 
+@pytest.fixture(scope="session")
+def minted(tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    """The batch that is copied for each test's ``batch``."""
+    return generate("spring", SHARES, tmp_path_factory.mktemp("minted"))
+
+
 @pytest.fixture
-def batch(tmp_path: Path) -> Batch:
-    """A batch of 60 cards over three snapsets, freshly minted."""
-    return generate("spring", SHARES, tmp_path / "batches")
+def batch(minted: Batch, tmp_path: Path) -> Batch:
+    """A batch of twelve cards over three snapsets, in a folder of its own."""
+    folder = shutil.copytree(minted.workbook.parent, tmp_path / "batches")
+    return Batch(read_manifest(folder / minted.manifest.path.name), folder / minted.workbook.name)
 
 
 @pytest.fixture(scope="session")

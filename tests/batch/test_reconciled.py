@@ -30,8 +30,8 @@ from dataloader.operations.generate import Batch
 from dataloader.records.models import Role
 from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.server import SHARES
 
+SHARES = {"snapset_1a": 30, "snapset_3": 20, "empty": 10}
 RESTORE = "(restore the file from a copy, or run reconcile again; it must not be edited)"
 
 
@@ -60,6 +60,12 @@ def write(path: Path, manifest: Manifest) -> list[ReturnedCard]:
     with path.open("wb") as stream:
         write_reconciled(stream, manifest.header, counts_of(cards), cards)
     return cards
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Batch:
+    """A batch of 60 cards over three snapsets."""
+    return generate("spring", SHARES, tmp_path / "batches")
 
 
 @pytest.fixture

@@ -18,17 +18,20 @@ from dataloader.batch import read_manifest
 from dataloader.cli import COMMANDS
 from dataloader.common import ExitCode
 from dataloader.couch import Server
+from dataloader.operations import all_sources
 from dataloader.operations.generate import Batch
+from dataloader.records import read_snapsets
 from dataloader.target import Target
 from tests.support.command import Command, Completed, Process, failed
-from tests.support.marks import ONE_MODEL, THOROUGH
+from tests.support.loading import plant_load
+from tests.support.marks import ONE_MODEL, THOROUGH, crossed
 from tests.support.proxy import Forward, Hangup, Proxy, Reply, Request
 from tests.support.returned_files import fill_in, good_rows, write_csv
-from tests.support.server import get, put, sequences
+from tests.support.server import CARDS, get, put, sequences
 
 WITH_EMBEDDED_SERVER = {"serve", "demo"}
 """Commands with their own server; they are tested elsewhere."""
-EACH_COMMAND = pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITH_EMBEDDED_SERVER])
+TESTED = [name for name in COMMANDS if name not in WITH_EMBEDDED_SERVER]
 HEAVY = {
     *("openpyxl", "couchdb", "jsonschema", "jsonschema_rs", "faker", "orjson", "json5", "urllib3", "referencing"),
     *("python_calamine", "tqdm", "platformdirs", "asyncio", "http", "xml", "json", "jinja2"),
@@ -91,7 +94,7 @@ def succeed(
         first = server.database(target.database(target.model.databases[0]))
         after_load = {"verify", "revoke", "backup", "restore", "drill", "taps", "credentials", "tokens", "drop"}
         if name in after_load and not first.exists():
-            assert here("load", manifest, *snapsets, *on_target).code == ExitCode.OK
+            plant_load(server, target, all_sources(target, [read_manifest(manifest)], read_snapsets(folder)))
             small = tmp_path / "small.backup.zst"
             assert small.exists() or here("backup", small, *on_target).code == ExitCode.OK
         return here(*before, name, *arguments, *behind)
@@ -129,36 +132,35 @@ def test_main_job_as_processes(run: Command, command: Command, server: Server, t
     assert run("verify", manifest).code == ExitCode.OK
 
 
-@EACH_COMMAND
+@crossed("name, options", TESTED, ["before", "behind", "with --quiet"], share=3)
 @ONE_MODEL
-def test_json_is_one_object_on_stdout(succeed: Callable[..., Completed], name: str) -> None:
+def test_json_is_one_object_on_stdout(succeed: Callable[..., Completed], name: str, options: str) -> None:
     """With ``--json`` before or after the command, stdout has one JSON object and stderr nothing."""
-    for before, behind in ((("--json",), ()), ((), ("--json",)), (("--json", "--quiet"), ())):
-        completed = succeed(name, before, behind)
-        assert (completed.code, completed.stderr) == (ExitCode.OK, "")
-        assert isinstance(completed.data, dict)
-        assert len(completed.stdout.splitlines()) == 1
+    flags = ("--json", "--quiet") if options == "with --quiet" else ("--json",)
+    completed = succeed(name, (), flags) if options == "behind" else succeed(name, flags)
+    assert (completed.code, completed.stderr) == (ExitCode.OK, "")
+    assert isinstance(completed.data, dict)
+    assert len(completed.stdout.splitlines()) == 1
 
 
-@EACH_COMMAND
+@crossed("name, options", TESTED, ["before", "behind"], share=2)
 @ONE_MODEL
-def test_quiet_prints_nothing_on_success(succeed: Callable[..., Completed], name: str) -> None:
+def test_quiet_prints_nothing_on_success(succeed: Callable[..., Completed], name: str, options: str) -> None:
     """With ``--quiet`` before or after the command."""
-    for before, behind in ((("--quiet",), ()), ((), ("--quiet",))):
-        assert succeed(name, before, behind) == Completed(ExitCode.OK, "", "")
+    completed = succeed(name, ("--quiet",)) if options == "before" else succeed(name, (), ("--quiet",))
+    assert completed == Completed(ExitCode.OK, "", "")
 
 
-@EACH_COMMAND
+@crossed("name, options", TESTED, ["", "--debug", "--log-format=json"], share=3)
 @ONE_MODEL
-def test_success_is_reported_on_stdout_only(succeed: Callable[..., Completed], name: str) -> None:
+def test_success_is_reported_on_stdout_only(succeed: Callable[..., Completed], name: str, options: str) -> None:
     """Without options, and with ``--debug``."""
-    for options in ((), ("--debug",), ("--log-format", "json")):
-        completed = succeed(name, options)
-        # With --debug, there is a line for each request.
-        lines = [each for each in completed.stderr.splitlines() if not re.fullmatch(r"[A-Z]+ /\S* \d+ .* bytes", each)]
-        assert (completed.code, lines) == (ExitCode.OK, [])
-        assert completed.stderr == "" or "--debug" in options
-        assert completed.stdout.strip()
+    completed = succeed(name, tuple(options.split()))
+    # With --debug, there is a line for each request.
+    lines = [each for each in completed.stderr.splitlines() if not re.fullmatch(r"[A-Z]+ /\S* \d+ .* bytes", each)]
+    assert (completed.code, lines) == (ExitCode.OK, [])
+    assert completed.stderr == "" or options == "--debug"
+    assert completed.stdout.strip()
 
 
 def test_every_command_is_tested() -> None:
@@ -307,7 +309,7 @@ def test_ctrl_c_stops_a_load_at_once(
     assert (json.loads(stdout) if flag else stdout) == (failed(says, ExitCode.INTERRUPTED) if flag else "")
     again = run("load", batch.manifest.path, "--json").data
     assert (again["created"] > 0, again["unchanged"] > 0) == (at == "tokens", True)
-    assert run("verify", batch.manifest.path, "--json").data["verdicts"]["ok"] == 60
+    assert run("verify", batch.manifest.path, "--json").data["verdicts"]["ok"] == CARDS
 
 
 @THOROUGH
@@ -327,7 +329,14 @@ def test_ctrl_c_leaves_no_partial_batch(process: Process, tmp_path: Path) -> Non
     assert list((tmp_path / "batches").iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [(), ("--help",), ("load", "--help"), ("generate", "spring", "--cards", "2")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(pytest.param(each, marks=THOROUGH) for each in ((), ("--help",))),
+        ("load", "--help"),
+        ("generate", "spring", "--cards", "2"),
+    ],
+)
 def test_closed_pipe_is_no_error(process: Process, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """``dataloader … | head -0`` does its work and succeeds without a message."""
     reading, writing = os.pipe()

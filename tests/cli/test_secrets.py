@@ -24,11 +24,12 @@ from dataloader.batch import read_manifest
 from dataloader.cli import COMMANDS
 from dataloader.common import ExitCode, Secrets, data_dir
 from dataloader.couch import Server
-from dataloader.operations import all_sources, load
+from dataloader.operations import all_sources
 from dataloader.records import read_snapsets
 from dataloader.records.models import DEFAULT_MODEL, Role
 from dataloader.target import Target
 from tests.support.command import Command, Completed, Process
+from tests.support.loading import plant_load
 from tests.support.marks import THOROUGH, crossed
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.raw_server import RawServer
@@ -278,7 +279,7 @@ def test_invalid_file_is_reported_without_its_secret(
 def loaded(server: Server, target: Target, given: tuple[Path, Path]) -> Target:
     """A target with the given batch."""
     manifest, folder = given
-    load(server, target, all_sources(target, [read_manifest(manifest)], read_snapsets(folder)))
+    plant_load(server, target, all_sources(target, [read_manifest(manifest)], read_snapsets(folder)))
     return target
 
 
@@ -296,24 +297,23 @@ def replies() -> Iterator[Reply]:
     yield Reply.json(200, {"couchdb": said, "version": said, "express-pouchdb": said})
 
 
-@EACH_COMMAND
+@crossed("name, first", SERVER_COMMANDS, ["error", "greeting"], share=2, always=["check"])
 @pytest.mark.usefixtures("in_environment")
 def test_error_that_echoes_the_password_is_masked(
-    watch: Watch, call: Callable[[str], list[object]], loaded: Target, name: str
+    watch: Watch, call: Callable[[str], list[object]], loaded: Target, name: str, first: str
 ) -> None:
     """Every error reply, at once or after the greeting."""
-    for greets in (False, True):
-        # Errors are handled in one place for all commands: one of each kind is enough, except for one command.
-        for at, reply in enumerate(replies() if name == "check" else [*replies()][::4]):
+    # Errors are handled in one place for all commands: one of each kind is enough, except for one command.
+    for at, reply in enumerate(replies() if name == "check" else [*replies()][::4]):
 
-            def hook(request: Request, forward: Forward, reply: Reply = reply, *, greets: bool = greets) -> Reply:
-                if greets and request.path == "/":
-                    return Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
-                return reply
+        def hook(request: Request, forward: Forward, reply: Reply = reply) -> Reply:
+            if first == "greeting" and request.path == "/":
+                return Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
+            return reply
 
-            with Proxy(NOBODY, hook) as proxy:
-                options = ("--url", proxy.url, "--environment", "ci")
-                watch.run(*call(name), *options, *LOUD[at % 2], cores=(ENVIRONMENT,))
+        with Proxy(NOBODY, hook) as proxy:
+            options = ("--url", proxy.url, "--environment", "ci")
+            watch.run(*call(name), *options, *LOUD[at % 2], cores=(ENVIRONMENT,))
     assert {ExitCode.PROTOCOL, ExitCode.UNREACHABLE} <= watch.codes
 
 
@@ -362,7 +362,7 @@ def _said(value: Any, said: str) -> Any:
     return [said, *value] if isinstance(value, list) else said
 
 
-@crossed("name, members", SERVER_COMMANDS, [*MEMBERS], share=3, always=["load"])
+@crossed("name, members", SERVER_COMMANDS, [*MEMBERS], share=len(MEMBERS), always=["load"])
 def test_valid_reply_that_echoes_the_password_is_masked(
     watch: Watch, call: Callable[[str], list[object]], loaded: Target, on_target: list[str],
     credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str, members: str,

@@ -25,6 +25,7 @@ from dataloader.operations import Outcome, Source, all_sources, load
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.target import Target
 from tests.support.command import Command, Completed, failed
+from tests.support.loading import plant_load
 from tests.support.marks import ONE_MODEL, THOROUGH, crossed
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request, pass_on
 from tests.support.raw_server import RawServer
@@ -211,11 +212,11 @@ def test_unreachable_server_is_reported_in_one_line(ask: Call, monkeypatch: pyte
     with RawServer(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
         says = "the connection failed" if name in NEVER_RETRIES else "the connection failed after"
         assert_fails(ask(name, "--url", server.url), ExitCode.UNREACHABLE, says)
-    monkeypatch.setenv("DATALOADER_TIMEOUT", "0.1")
+    monkeypatch.setenv("DATALOADER_TIMEOUT", "0.05")
     for hook in (hang_up, lambda request, forward: GREETING if request.path == "/" else hang_up(request, forward)):
         with silent(hook) as proxy:
             # taps has its own timeout for answers.
-            says = "no reply within" if name in NEVER_RETRIES else r"no reply within 0\.1 seconds"
+            says = "no reply within" if name in NEVER_RETRIES else r"no reply within 0\.05 seconds"
             assert_fails(ask(name, "--url", proxy.url), ExitCode.UNREACHABLE, says)
 
 
@@ -323,7 +324,7 @@ def loaded(server: Server, target: Target, given: tuple[Path, Path]) -> Target:
     """A target that an admin has loaded with the small batch."""
     manifest, snapsets = given
     sources = all_sources(target, [read_manifest(manifest)], read_snapsets(snapsets))
-    load(server, target, sources)
+    plant_load(server, target, sources)
     return target
 
 

@@ -69,13 +69,13 @@ def test_concurrent_parts_are_one_complete_load(
 
 
 def test_part_loads_only_its_cards(server: Server, target: Target, batch: Batch, snapsets: Snapsets) -> None:
-    """Part 2 of 3 of 60 cards is cards 21 to 40."""
+    """Part 2 of 3 of twelve cards is cards 5 to 8."""
     load(server, target, all_sources(target, [batch.manifest], snapsets, Part(2, 3)))
     held = {doc_id for documents in snapshot(server, target).values() for doc_id in documents}
     kinds = [kind for kind in target.model.kinds if Role.CARD in kind.roles]
     shares = [[kind.id(card.uuid) in held for kind in kinds] for card in batch.manifest.cards()]
-    assert all(all(share) for share in shares[20:40])
-    assert not any(any(share) for share in shares[:20] + shares[40:])
+    assert all(all(share) for share in shares[4:8])
+    assert not any(any(share) for share in shares[:4] + shares[8:])
 
 
 def test_kubernetes_job_index_selects_the_part(

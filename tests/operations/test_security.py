@@ -14,6 +14,7 @@ from dataloader.records import Site, Snapsets, client_ids_of, new_secret, site_d
 from dataloader.records.models import DEFAULT_MODEL, get_model
 from dataloader.target import Environment, Target
 from tests.support.command import Command
+from tests.support.loading import plant_load
 from tests.support.proxy import Forward, Hook, Proxy, Reply, Request
 from tests.support.server import OUTSIDE_URL, QUICK, databases, sequences, snapshot
 
@@ -32,7 +33,7 @@ def model_name() -> str:
 @pytest.fixture
 def loaded(server: Server, target: Target, snapsets: Snapsets) -> Target:
     """Snapsets and views are loaded, with a site's credentials, without which a check warns."""
-    load(server, target, [*all_sources(target, [], snapsets), *let_in(target)])
+    plant_load(server, target, [*all_sources(target, [], snapsets), *let_in(target)])
     return target
 
 

@@ -9,10 +9,11 @@ import pytest
 from dataloader.batch import Manifest
 from dataloader.common import ExitCode, UsageError, VerifyError
 from dataloader.couch import Server
-from dataloader.operations import Source, load, tap_cards
+from dataloader.operations import Source, tap_cards
 from dataloader.operations.taps import Tap, TapsResult, check_bounds, parse_part, parse_time
 from dataloader.target import Target
 from tests.support.command import Command
+from tests.support.loading import plant_load
 from tests.support.marks import EACH_MODEL, ONE_MODEL
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.records import access_of
@@ -22,7 +23,7 @@ from tests.support.server import databases, delete
 @pytest.fixture
 def loaded(server: Server, target: Target, sources: list[Source]) -> Target:
     """A target with a batch."""
-    load(server, target, sources)
+    plant_load(server, target, sources)
     return target
 
 

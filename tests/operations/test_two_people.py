@@ -14,9 +14,10 @@ from dataloader.archive import Backup
 from dataloader.batch import Card, Manifest, note_revoked, read_revocations
 from dataloader.common import ExitCode
 from dataloader.couch import Database, Server
-from dataloader.operations import Source, back_up, load, restore_backup, revocations_of, revoke_again
+from dataloader.operations import Source, back_up, restore_backup, revocations_of, revoke_again
 from dataloader.target import Environment, Target
 from tests.support.command import Command
+from tests.support.loading import plant_load
 from tests.support.marks import EACH_MODEL
 from tests.support.server import agreed, databases, put
 
@@ -89,7 +90,7 @@ def lose_card(run_here: Command, manifest: Manifest, card: Card) -> None:
 @pytest.fixture
 def loaded(server: Server, target: Target, sources: list[Source]) -> Target:
     """A target with a batch and a site's client."""
-    load(server, target, sources)
+    plant_load(server, target, sources)
     put(login_database(server, target), CLIENT[target.model.name])
     return target
 

@@ -62,7 +62,7 @@ from tests.support.report_samples import (
     every_kind,
 )
 from tests.support.returned_files import CHIP, NOTE, RESULT, good_rows, write_csv
-from tests.support.server import agreed, as_admin, databases, put
+from tests.support.server import CARDS, agreed, as_admin, databases, put
 
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
 WHOLE_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -654,9 +654,9 @@ def test_each_command_writes_its_report(call: Command, manifest: Manifest, targe
     """The page is readable by its owner only; the output of the command is the same as without it."""
     verdicts = {
         "plan": "A load would create",
-        "load": "All 60 cards are loaded.",
-        "verify": "All 60 cards are ready.",
-        "status": "All 60 cards are loaded; 0 are edited.",
+        "load": f"All {CARDS} cards are loaded.",
+        "verify": f"All {CARDS} cards are ready.",
+        "status": f"All {CARDS} cards are loaded; 0 are edited.",
     }
     for name, verdict in verdicts.items():
         path = tmp_path / "new folder" / f"{name}.html"
@@ -669,7 +669,7 @@ def test_each_command_writes_its_report(call: Command, manifest: Manifest, targe
         assert said["Exit code"] == "0: success"
         assert said["Command"].startswith(f"dataloader {name} {manifest.path} --url {target.address.url} ")
         assert said["Command"].endswith(f"--report '{path}'")
-        assert (said["Batch"], said["Target"]) == ("spring (60 cards)", target.address.url)
+        assert (said["Batch"], said["Target"]) == (f"spring ({CARDS} cards)", target.address.url)
         assert (said["Environment"], said["Document model"]) == ("ci", target.model.name)
         assert said["Server"].startswith(("CouchDB 3", "PouchDB Server "))
 
@@ -740,7 +740,7 @@ def test_stopped_load_has_a_report_and_can_continue(
     assert told(path)["Exit code"].startswith("6: ")
     again = tmp_path / "again.html"
     assert call("load", manifest.path, "--report", again).code == ExitCode.OK
-    assert text(page_of(again), "h1") == "All 60 cards are loaded."
+    assert text(page_of(again), "h1") == f"All {CARDS} cards are loaded."
 
 
 @ONE_MODEL

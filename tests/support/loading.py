@@ -1,11 +1,12 @@
 """Batches to load, and reading targets afterwards."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dataloader.batch import Manifest
 from dataloader.couch import Server
-from dataloader.operations import LoadResult, Outcome
+from dataloader.operations import LoadResult, Outcome, Source
 from dataloader.target import Target
 from tests.support.records import (
     FONT_SIZE,
@@ -21,6 +22,19 @@ DESIGN = "_design/views"
 
 Bring = Callable[..., LoadResult]
 CHANGED = 1 + SHARES["large"]
+
+
+def plant_load(server: Server, target: Target, sources: Sequence[Source]) -> None:
+    """Leave what a load leaves in databases that do not exist, without its questions and without building indexes."""
+    versions: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    for source in sources:
+        versions[source.database] |= {label: [digest] for label, digest in source.versions().items()}
+    for name, database in databases(server, target).items():
+        database.create()
+        bodies = [each.write() for source in sources if source.database == name for each in source.prepared()]
+        assert database.write(bodies) == []
+        remembered = {"environment": target.environment.value, "versions": versions[name]}
+        put(database, {"_id": "_local/dataloader", **remembered})
 
 
 def card(manifest: Manifest, snapset: str) -> str:

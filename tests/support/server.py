@@ -20,8 +20,10 @@ QUICK = Patience(timeout=30, retries=6, wait=0, total=60)
 """Retries without waits."""
 AGREEING = 5
 """Consecutive equal reads after which a cluster's nodes count as consistent."""
-SHARES = {"snapset_1a": 30, "snapset_3": 20, "empty": 10}
-"""The number of cards in the fixture ``batch``."""
+SHARES = {"snapset_1a": 6, "snapset_3": 4, "empty": 2}
+"""The number of cards in the fixture ``batch`` for each snapset."""
+CARDS = sum(SHARES.values())
+"""The number of cards in it."""
 
 Proxied = Callable[[Hook], tuple[Server, Proxy]]
 """Puts a proxy with a hook in front of the server; returns the server to use and the proxy."""

@@ -9,9 +9,10 @@ from dataloader.couch import Server
 from dataloader.operations import LoadResult, Source, all_sources, load
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.target import Target
+from tests.faults.states import clear, state
 from tests.support.command import Command
-from tests.support.loading import DESIGN, SIZES, Bring, card, change, contents, outcomes
-from tests.support.marks import TOKEN_MODEL
+from tests.support.loading import DESIGN, SIZES, Bring, card, change, contents, outcomes, plant_load
+from tests.support.marks import EACH_MODEL, TOKEN_MODEL
 from tests.support.proxy import pass_on
 from tests.support.records import (
     access_of,
@@ -43,6 +44,15 @@ class TestWhatIsBrought:
         assert outcomes(result) == {"created": result.documents}
         assert result.created_databases == [target.database(name) for name in target.model.databases]
         assert result.needs_attention == 0
+
+    @EACH_MODEL
+    def test_planted_load_equals_a_load(self, server: Server, target: Target, sources: list[Source]) -> None:
+        """Other tests start from a planted load, which takes a tenth of the requests."""
+        plant_load(server, target, sources)
+        planted = state(server, target)
+        clear(server, target)
+        load(server, target, sources)
+        assert state(server, target) == planted
 
     def test_revision_is_computed_from_the_content(self, server: Server, target: Target, sources: list[Source]) -> None:
         """Anyone who has the document can compute its revision, with SHA-256 and sorted keys."""
