@@ -15,6 +15,7 @@ from dataloader.common import EmbeddedServerError, ExitCode, UsageError, printab
 from dataloader.common.settings import Patience
 from dataloader.embedded import install
 from tests.support.command import Command, Process
+from tests.support.marks import THOROUGH
 from tests.support.proxy import Forward, Proxy, Reply, Request
 
 NOBODY = "http://127.0.0.1:9"
@@ -61,7 +62,7 @@ def test_ignored_signal_stays_ignored(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
-@pytest.mark.parametrize("option", ["--json", "--quiet", "--log-format=json"])
+@pytest.mark.parametrize("option", ["--json", "--quiet", pytest.param("--log-format=json", marks=THOROUGH)])
 def test_full_output_is_one_line(given: tuple[Path, Path], option: str) -> None:
     """If a result can't be written: exit code 4, and no traceback, not even when Python exits."""
     manifest, snapsets = given

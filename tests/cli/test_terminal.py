@@ -25,6 +25,7 @@ from dataloader.common import ExitCode
 from dataloader.operations import generate
 from tests.support.command import Command
 from tests.support.command_docs import commands, help_text
+from tests.support.marks import THOROUGH
 
 OnTerminal = Callable[..., tuple[int, str]]
 
@@ -63,7 +64,13 @@ def test_labels_are_coloured_on_a_terminal(on_terminal: OnTerminal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "env"), [(("--no-color",), {}), ((), {"NO_COLOR": "1"}), ((), {"TERM": "dumb"}), (("--json",), {})]
+    ("options", "env"),
+    [
+        ((), {"NO_COLOR": "1"}),
+        (("--json",), {}),
+        pytest.param(("--no-color",), {}, marks=THOROUGH),
+        pytest.param((), {"TERM": "dumb"}, marks=THOROUGH),
+    ],
 )
 def test_colour_can_be_turned_off(on_terminal: OnTerminal, options: tuple[str, ...], env: dict[str, str]) -> None:
     """By the option, and as https://no-color.org says; JSON on stdout does not affect stderr."""

@@ -26,6 +26,7 @@ from dataloader.records import Snapsets
 from dataloader.vendor import check_workbook
 from dataloader.vendor.encryption import is_encrypted
 from tests.support.command import GOOD, Command
+from tests.support.marks import THOROUGH
 
 SHARES = {"snapset_1a": 4, "empty": 3}
 TAKEN = "already exists; dataloader never overwrites files (choose another name or folder, or move it away)"
@@ -401,7 +402,7 @@ generate("spring", {"empty": 5000}, Path("batches"), on_card=on_card)
 """
 
 
-@pytest.mark.parametrize("card", [1, 4999, 5001, 10_000])
+@pytest.mark.parametrize("card", [pytest.param(1, marks=THOROUGH), 4999, pytest.param(5001, marks=THOROUGH), 10_000])
 def test_killed_generate_leaves_no_partial_file(tmp_path: Path, folder: Path, card: int) -> None:
     """However far it got, there is no batch file, and the same name can be used again."""
     with subprocess.Popen(

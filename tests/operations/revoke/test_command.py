@@ -24,7 +24,7 @@ from dataloader.records import Snapsets
 from dataloader.records.models import get_model
 from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.marks import KEY_MODEL, TOKEN_MODEL
+from tests.support.marks import KEY_MODEL, THOROUGH, TOKEN_MODEL
 from tests.support.records import Place
 from tests.support.revoking import (
     CARDS,
@@ -170,7 +170,9 @@ class TestCommand:
 
     @KEY_MODEL
     @pytest.mark.usefixtures("loaded")
-    @pytest.mark.parametrize(("answer", "code"), [("y\n", ExitCode.OK), ("n\n", 130), ("\n", 130)])
+    @pytest.mark.parametrize(
+        ("answer", "code"), [("y\n", ExitCode.OK), pytest.param("n\n", 130, marks=THOROUGH), ("\n", 130)]
+    )
     def test_revoke_asks_first(
         self,
         server: Server,
