@@ -31,6 +31,7 @@ class _Identified(msgspec.Struct):
 
 
 _ID = msgspec.json.Decoder(_Identified)
+_IMPOSSIBLE = IMPOSSIBLE.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,22 +162,20 @@ class Database:
             return False
         return True
 
-    def revs_diff(self, revisions: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
-        """Ask whether revisions are missing, and which leaves there are instead (``POST _revs_diff``).
+    def leaf_revisions(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        """Ask for the leaf revisions of documents, including deleted ones (``POST _revs_diff``).
 
-        Args:
-            revisions: one revision for each document, by ``_id``.
+        CouchDB names them as possible ancestors of a revision that can't exist; PouchDB does not, see ``names_leaves``.
 
         Returns:
-            ``{ID: {"missing": [REVISION, …], "possible_ancestors": [REVISION, …]}}`` for each document. ``missing``
-            always contains ``IMPOSSIBLE``, which is added to make CouchDB name the leaves.
+            The revisions of each document; none for one that is absent.
         """
 
-        def ask(ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-            questions = {doc_id: [revisions[doc_id], IMPOSSIBLE] for doc_id in ids}
-            return self._ask("POST", "_revs_diff", questions, lambda data: parsing.differences(data, questions))
+        def ask(some: Sequence[str]) -> dict[str, list[str]]:
+            body = b"{%s}" % b",".join([b'%s:["%s"]' % (msgspec.json.encode(each), _IMPOSSIBLE) for each in some])
+            return self._ask("POST", "_revs_diff", body, lambda data: parsing.leaf_revisions(data, some))
 
-        found = in_halves(ask, list(revisions)) if revisions else ()
+        found = in_halves(ask, ids) if ids else ()
         return dict(chain.from_iterable(each.items() for each in found))
 
     def leaves(self, ids: Sequence[str], *, all_copies: bool = False) -> dict[str, list[Document]]:
@@ -404,14 +403,13 @@ class Database:
             The missing revisions of each document, if any; a reply that omits a document is an error.
         """
 
-        def ask(ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        def ask(ids: Sequence[str]) -> dict[str, set[str]]:
             # Add one that is always missing, so that the reply has to name each document.
             questions = {doc_id: [*revisions[doc_id], IMPOSSIBLE] for doc_id in ids}
-            return self._ask("POST", "_revs_diff", questions, lambda data: parsing.differences(data, questions))
+            return self._ask("POST", "_revs_diff", questions, lambda data: parsing.missing(data, questions))
 
         answers = chain.from_iterable(each.items() for each in in_halves(ask, list(revisions)))
-        lacking = {doc_id: set(answer["missing"]) - {IMPOSSIBLE} for doc_id, answer in answers}
-        return {doc_id: missing for doc_id, missing in lacking.items() if missing}
+        return {doc_id: missing for doc_id, missing in answers if missing}
 
     def revs_limit(self) -> int | None:
         """Return how many revisions of a branch are kept (``_revs_limit``); None if the server has no such setting."""

@@ -169,23 +169,39 @@ class _Difference(Struct):
     possible_ancestors: list[Revision] = []
 
 
-def differences(data: memoryview, asked: Mapping[str, Sequence[str]]) -> dict[str, dict[str, list[str]]]:
-    """Parse ``_revs_diff``: return ``missing`` and ``possible_ancestors`` for each document.
+def leaf_revisions(data: memoryview, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Parse ``_revs_diff`` about ``IMPOSSIBLE`` only: return the leaf revisions of each document.
 
     Args:
-        data: the reply; it has to cover every document, as each has a revision that is always missing.
+        data: the reply.
+        ids: the documents; the reply has to name each, as the revision is always missing.
+    """
+    reply: dict[str, _Difference] = _decode(data, dict[str, _Difference])
+    _each_once(reply, ids, "answers")
+    for doc_id, answer in reply.items():
+        if answer.missing != [IMPOSSIBLE]:
+            raise FormError(f"other revisions than were asked about, in the answer for document {doc_id}")
+        if len(answer.possible_ancestors) > 1:
+            _distinct(answer.possible_ancestors, f"the answer for document {doc_id}")
+    return {doc_id: answer.possible_ancestors for doc_id, answer in reply.items()}
+
+
+def missing(data: memoryview, asked: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+    """Parse ``_revs_diff``: return the missing revisions of each document, without ``IMPOSSIBLE``.
+
+    Args:
+        data: the reply; it has to name each document.
         asked: the revisions asked about, by document, including ``IMPOSSIBLE``.
     """
     reply: dict[str, _Difference] = _decode(data, dict[str, _Difference])
     _each_once(reply, list(asked), "answers")
-    found: dict[str, dict[str, list[str]]] = {}
+    found: dict[str, set[str]] = {}
     for doc_id, answer in reply.items():
         where = f"the answer for document {doc_id}"
-        for revisions in (answer.missing, answer.possible_ancestors):
-            _distinct(revisions, where)
+        _distinct(answer.missing, where)
         if IMPOSSIBLE not in answer.missing or not set(answer.missing) <= set(asked[doc_id]):
             raise FormError(f"other revisions than were asked about, in {where}")
-        found[doc_id] = {"missing": answer.missing, "possible_ancestors": answer.possible_ancestors}
+        found[doc_id] = set(answer.missing) - {IMPOSSIBLE}
     return found
 
 

@@ -165,10 +165,9 @@ class CardReader:
             for some in chunks(found):
                 several = some
                 if database.names_leaves:
-                    revs = {doc_id: str(found[doc_id][1]["_rev"]) for doc_id in some}
-                    said = database.revs_diff(revs)
+                    leaves_of = database.leaf_revisions(some)
                     # The revision that was read is a leaf; any other listed one is in conflict with it.
-                    several = [doc_id for doc_id in some if {*said[doc_id]["possible_ancestors"]} - {revs[doc_id]}]
+                    several = [doc_id for doc_id in some if {*leaves_of[doc_id]} - {found[doc_id][1]["_rev"]}]
                 for doc_id, leaves in database.leaves(several).items():
                     if len(leaves) > 1:
                         found[doc_id][0].leaves[name] = leaves

@@ -18,13 +18,12 @@ from dataloader.common import (
 )
 from dataloader.records import Snapsets
 from dataloader.records.models import Entry, Kind, Model, Role
+from dataloader.records.templates import ANY_CARD, Templates
 from dataloader.records.views import DESIGN_SCHEMA, design_documents
 from dataloader.replication import version_digest
 from dataloader.target import Target, Versions
 
 DESIGN_KIND = "design document"
-_ANY_CARD = "00000000-0000-4000-8000-000000000000"
-"""The key of examples: a card's own data is not part of a version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,8 @@ class Source:
     """Who they belong to; no two roles share an ``_id``."""
     examples: Callable[[], Iterable[tuple[str, Document]]] = tuple
     """An example of each version in the source, by its subject, such as a snapset's name."""
+    cards: tuple[Kind, Callable[[], Iterable[Entry]]] | None = None
+    """The kind and the cards of the documents, if they are of cards."""
 
     @property
     def is_personal(self) -> bool:
@@ -69,14 +70,20 @@ class Source:
         Raises:
             InputError: a document breaks its schema.
         """
-        valid = is_valid(self.schema)
+        if self.cards is not None:
+            kind, entries = self.cards
+            yield from map(Templates(kind, self._validate).prepared, entries())
+            return
         for document in self.documents():
-            if not valid(document):
-                where = f"{self.origin}, document {document.get('_id')}"
-                todo = f"see schemas/{self.schema}.schema.json"
-                rules = explain(self.schema, document) or ["breaks its schema"]
-                raise InputError([Problem(where, rule, todo) for rule in rules])
+            self._validate(document)
             yield prepare(document)
+
+    def _validate(self, document: Document) -> None:
+        if is_valid(self.schema)(document):
+            return
+        where = f"{self.origin}, document {document.get('_id')}"
+        rules = explain(self.schema, document) or ["breaks its schema"]
+        raise InputError([Problem(where, rule, f"see schemas/{self.schema}.schema.json") for rule in rules])
 
 
 def entry_sources(
@@ -105,7 +112,7 @@ def entry_sources(
         if snapsets is None:
             return lambda: ((entry.key, kind.document(entry)) for entry in entries())
         return lambda: (
-            (name, kind.document(Entry(_ANY_CARD, preferences, "", role))) for name, preferences in snapsets.items()
+            (name, kind.document(Entry(ANY_CARD, preferences, "", role))) for name, preferences in snapsets.items()
         )
 
     return [
@@ -118,6 +125,7 @@ def entry_sources(
             documents(kind),
             role,
             examples(kind),
+            (kind, entries) if snapsets is not None else None,
         )
         for kind in model.kinds
         if role in kind.roles

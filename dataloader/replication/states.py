@@ -1,6 +1,6 @@
 """Classify documents on the server, with one request for a whole batch.
 
-``_revs_diff`` is asked about our revision and an impossible one, which makes CouchDB name the document's leaves
+``_revs_diff`` is asked about an impossible revision, which makes CouchDB name the document's leaves
 (https://docs.couchdb.org/en/3.5.0/api/database/misc.html#post--db-_revs_diff). Only documents for which that is not
 enough are fetched, with all their leaves. PouchDB Server does not name leaves; there, all are fetched.
 """
@@ -203,14 +203,13 @@ def classify(database: Database, batch: Sequence[Prepared], rules: KindRules, *,
 
 
 def _ask_revisions(database: Database, batch: Sequence[Prepared]) -> tuple[list[State | None], list[str]]:
-    """Return the states that follow from ``_revs_diff``, None if unknown; and which of those documents exist."""
-    reply = database.revs_diff({document.id: document.rev for document in batch})
+    """Return the states that follow from the leaf revisions, None if unknown; and which of those documents exist."""
+    found = database.leaf_revisions([document.id for document in batch])
     states: list[State | None] = []
     there: list[str] = []
     for document in batch:
-        answer = reply[document.id]
-        leaves = answer["possible_ancestors"]
-        if not leaves and document.rev in answer["missing"]:
+        leaves = found[document.id]
+        if not leaves:
             # In a cluster, one copy answers, and may lag behind; documents are read from a majority of the copies.
             states.append(None if database.has_copies else State.ABSENT)
         elif len(leaves) == 1 and leaves[0].partition("-")[2] == document.hash:

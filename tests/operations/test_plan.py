@@ -78,7 +78,8 @@ def meddle(server: Server, target: Target, few: Manifest, sizes: Snapsets) -> di
 
 
 def _without(source: Source, doc_id: str) -> Source:
-    return replace(source, documents=lambda: (each for each in source.documents() if each["_id"] != doc_id))
+    documents = lambda: (each for each in source.documents() if each["_id"] != doc_id)  # noqa: E731
+    return replace(source, documents=documents, cards=None)
 
 
 def test_everything_is_absent_on_an_empty_server(server: Server, target: Target, sources: list[Source]) -> None:
