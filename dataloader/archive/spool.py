@@ -204,6 +204,9 @@ class Spool:
         return self._merge(self._runs.get(database, []), buffer)
 
     def _merge(self, runs: Sequence[str], buffer: Mapping[Key, list[bytes]]) -> Iterator[Group]:
+        if not runs:
+            yield from sorted(buffer.items())
+            return
         older = [self._read_run(name, age) for age, name in enumerate(reversed(runs), 1)]
         newest = ((key, 0, leaves) for key, leaves in sorted(buffer.items()))
         previous: Key | None = None

@@ -16,9 +16,8 @@ from dataloader.common import (
     prepare,
     raise_problems,
 )
-from dataloader.records import Snapsets
+from dataloader.records import ANY_CARD, Snapsets, Templates
 from dataloader.records.models import Entry, Kind, Model, Role
-from dataloader.records.templates import ANY_CARD, Templates
 from dataloader.records.views import DESIGN_SCHEMA, design_documents
 from dataloader.replication import version_digest
 from dataloader.target import Target, Versions

@@ -14,9 +14,11 @@ from dataloader.records.sites import (
     site_documents,
 )
 from dataloader.records.snapsets import EMPTY, Snapset, Snapsets, read_snapset, read_snapsets
+from dataloader.records.templates import ANY_CARD, Templates
 from dataloader.records.wording import in_words
 
 __all__ = [
+    "ANY_CARD",
     "CLIENT",
     "CREDENTIAL",
     "EMPTY",
@@ -24,6 +26,7 @@ __all__ = [
     "Site",
     "Snapset",
     "Snapsets",
+    "Templates",
     "client_database",
     "client_ids_of",
     "credential_document",
