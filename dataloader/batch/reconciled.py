@@ -232,7 +232,7 @@ def find_reconciled(manifest: CardFile, *folders: Path) -> Reconciled | None:
         InputError: it is invalid; or two files have the same round, so neither is the newest.
     """
     found: list[tuple[int, Path]] = []
-    for folder in dict.fromkeys(each.resolve() for each in folders or (manifest.path.parent,)):
+    for folder in {each.resolve(): each for each in folders or (manifest.path.parent,)}.values():
         for path in folder.glob(f"*{_STEM}*{_END}"):
             try:
                 with path.open("rb") as stream:

@@ -19,4 +19,4 @@ def rounds_text(rounds: Sequence[Reconciled]) -> Iterator[str]:
     """Yield a line for each reconciled file found next to a manifest."""
     for each in rounds:
         came = f"{each.count:,} of {each.header.cards:,} cards came back encoded"
-        yield f"batch {each.header.name}: {came}, by {each.path} (round {each.round})"
+        yield f"batch {each.header.name}: {came} ({each.path}, round {each.round})"

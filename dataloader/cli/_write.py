@@ -1,5 +1,6 @@
 """What ``plan``, ``load`` and ``seed`` share: writing, and showing results."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from dataloader.cli._options import WriteOptions, details_option, left_out_json,
 from dataloader.cli._output import Output, tell_of_copies
 from dataloader.cli._progress import Progress
 from dataloader.cli._table import table
-from dataloader.common import ExitCode, new_files
+from dataloader.common import ExitCode, many, new_files
 from dataloader.couch import Server
 from dataloader.operations import LoadResult, Outcome, Source
 from dataloader.operations import load as load_sources
@@ -20,8 +21,8 @@ from dataloader.replication import OUTCOMES, STATES, Finding, Severity, State
 from dataloader.report import Noted, NotedDocument, matter
 from dataloader.target import Target
 
-SHOWN_FINDINGS = 20
-"""Documents to name on the screen; --details names all."""
+SHOWN_FINDINGS = 5
+"""Documents of a database with the same state to name on the screen; --details names all."""
 
 
 load_details = details_option("document that is neither absent nor unchanged")
@@ -34,7 +35,8 @@ class _Findings:
         self._output = output
         self._target = target
         self._stream = stream
-        self.lines: list[str] = []
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._first: list[str] = []
         self.noted: Noted[NotedDocument] = Noted()
 
     def __call__(self, source: Source, finding: Finding, what: State | Outcome) -> None:
@@ -53,10 +55,19 @@ class _Findings:
         if said.severity not in {Severity.ATTENTION, Severity.BAD}:
             return
         self.noted(matter(source.kind, what), NotedDocument(database, finding.document.id))
-        if len(self.lines) < SHOWN_FINDINGS:
-            self.lines.append(
+        self._counts[database, what.value] += 1
+        if self._counts[database, what.value] <= SHOWN_FINDINGS:
+            self._first.append(
                 f"{database}, document {finding.document.id}: {what.value} ({said.meaning}; {said.advice})"
             )
+
+    @property
+    def lines(self) -> list[str]:
+        """The first documents, and how many more there are."""
+        more = {key: count - SHOWN_FINDINGS for key, count in self._counts.items() if count > SHOWN_FINDINGS}
+        return self._first + [
+            f"{database}: {many(count, 'more document')} {what}" for (database, what), count in more.items()
+        ]
 
 
 @contextmanager

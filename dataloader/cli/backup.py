@@ -127,7 +127,7 @@ def backup_json(result: BackupResult) -> dict[str, Any]:
 def _text(result: BackupResult) -> Iterator[str]:
     header = result.header
     for each in header.databases:
-        yield f"{header.prefix}{each.name}: {many(each.documents, 'document')}, {many(each.leaves, 'leaf', 'leaves')}"
+        yield f"{header.prefix}{each.name}: {many(each.documents, 'document')}, {many(each.leaves, 'revision')}"
     if result.not_kept:
         yield f"not in the backup, because this server does not tell it: {listed(result.not_kept)}"
     kind = "" if header.base is None else f", changes since {header.base_created}"

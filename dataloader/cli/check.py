@@ -133,7 +133,7 @@ def _check_text(
         yield f"database   {database.name}: {size}{loaded_as}{views}"
     if result.nodes.expected:
         there = len(set(result.nodes.expected) - set(result.nodes.away))
-        yield f"nodes      {there} of {len(result.nodes.expected)} are there"
+        yield f"nodes      {there} of {len(result.nodes.expected)} are up"
     if security is not None:
         yield from _security_text(security)
     if not problems:

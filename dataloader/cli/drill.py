@@ -122,8 +122,8 @@ def _json(result: DrillResult) -> dict[str, Any]:
 def _text(result: DrillResult) -> Iterator[str]:
     yield from (f"{name}: {seconds:.1f} s" for name, seconds in result.steps.items())
     kept = "not kept" if result.path is None else str(result.path)
-    yield f"backup: {size_of(result.size)}, {many(result.leaves, 'leaf', 'leaves')}, {kept}"
+    yield f"backup: {size_of(result.size)}, {many(result.leaves, 'revision')}, {kept}"
     if result.good:
         cards = f", and {many(result.cards, 'card')} checked in it" if result.cards else ""
-        yield f"the restored copy is the backup, leaf by leaf{cards}"
+        yield f"the restored copy matches the backup{cards}"
     yield from drill_answers(result)

@@ -56,7 +56,7 @@ def restore(
     replicas: int | None,
     yes: bool,
 ) -> ExitCode:
-    """Restore a backup, and the incremental ones that follow it, then check that every leaf is there.
+    """Restore a backup, and the incremental ones that follow it, then check that every revision is there.
 
     The databases must be empty or missing, or partly restored from the same files. With --merge they may be in use:
     documents that are newer there than in the backup stay as they are. Cards that were revoked since the backup stay
@@ -148,8 +148,8 @@ def _text(result: RestoreResult, backups: Sequence[Backup], revoked: int) -> Ite
         yield f"revoked again, by the lists next to the manifests: {many(revoked, 'card')}"
     if result.kept_count:
         yield f"kept {many(result.kept_count, 'document')} that changed since the backup"
-    leaves = many(result.leaves, "leaf", "leaves")
-    found = "every leaf is there" if result.good and not result.kept_count else "nothing else is missing"
+    leaves = many(result.leaves, "revision")
+    found = "every revision is there" if result.good and not result.kept_count else "nothing else is missing"
     end = found if result.good else f"{many(result.missing_count + result.failed, 'document')} missing"
     yield f"restored {many(result.documents, 'document')} ({leaves}) of {backups[-1].header.created}: {end}"
     yield (

@@ -131,4 +131,4 @@ def next_step(batch: FoundBatch, status: BatchStatus | None, options: str = "") 
         return NextStep("", f"dataloader verify {quote(str(newest.path))}{options}")
     if status is None or status.loaded < newest.count:
         return NextStep("", f"dataloader load {quote(str(newest.path))}{options}")
-    return NextStep("none: every card is loaded")
+    return NextStep("nothing to do; every card is loaded")

@@ -156,8 +156,8 @@ def _clients(result: CheckResult) -> Iterator[CheckProblem]:
         if database.clients == 0:
             yield CheckProblem(
                 ExitCode.OK,
-                f"{database.name} has no client, so that no pilot computer gets a token; "
-                "`dataloader credentials create SITE` makes one",
+                f"{database.name} has no client, so no pilot computer gets a token "
+                "(create one with `dataloader credentials create SITE`)",
             )
 
 

@@ -140,9 +140,9 @@ def test_select_rejects_a_hidden_column(tmp_path: Path) -> None:
 
 
 def test_select_rejects_files_that_are_not_text(write: Write, tmp_path: Path) -> None:
-    """Not UTF-8, not a file, or missing."""
-    with pytest.raises(InputError, match="is not UTF-8 text"):
-        read_named(write("Nürnberg", encoding="latin-1"))
+    """Neither UTF-8 nor Windows-1252, not a file, or missing."""
+    with pytest.raises(InputError, match="has characters that are not UTF-8"):
+        read_named(write("N\x81rnberg", encoding="latin-1"))
     with pytest.raises(FileError, match="is not a regular file"):
         read_named(tmp_path)
     with pytest.raises(FileError, match="no such file"):

@@ -44,7 +44,7 @@ def test_commands_name_the_round_they_use(run_here: Command, spring: Manifest, s
     """The newest one next to the manifest, as text and JSON; none if a reconciled file is given."""
     options = ("--snapsets", sets.folder)
     revoking = ("--card", 2, "--reason", "lost", "--yes")
-    line = f"batch spring: 7 of 8 cards came back encoded, by {second} (round 2)\n"
+    line = f"batch spring: 7 of 8 cards came back encoded ({second}, round 2)\n"
     data = [{"batch": "spring", "file": str(second), "round": 2, "encoded": 7}]
     for name, more in (("plan", ()), ("load", ()), ("verify", ()), ("status", ()), ("revoke", revoking)):
         done = run_here(name, spring.path, *options, *more)

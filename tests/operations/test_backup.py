@@ -861,7 +861,7 @@ def test_backup_and_restore_on_the_command_line(
     assert made.data["leaves"] == len(VARIED) * len(varied.model.databases)
     restored = run("restore", tmp_path / "a.backup.zst", "--password-file", password, "--prefix", copy.prefix)
     assert restored.code == ExitCode.OK, restored.stderr
-    assert "every leaf is there" in restored.stdout
+    assert "every revision is there" in restored.stdout
     assert everything(server, copy) == everything(server, varied)
 
 

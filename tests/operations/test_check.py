@@ -77,7 +77,7 @@ class TestViews:
         assert done.code == 0
         # No client has access yet, which is a warning.
         [warning] = done.stderr.splitlines()
-        assert "has no client, so that no pilot computer gets a token" in warning
+        assert "has no client, so no pilot computer gets a token" in warning
         assert sequences(server, target) == before
         run("credentials", "create", "library", "--name", "Library", "--out", "secrets")
         ready = run("check")
@@ -257,7 +257,7 @@ class TestNodes:
         _, proxy = proxied(membership(["couchdb@one", "couchdb@two"], ["couchdb@two", "couchdb@one"]))
         done = run("check", url=proxy.url)
         assert (done.code, done.stderr) == (0, "")
-        assert "nodes      2 of 2 are there" in done.stdout.splitlines()
+        assert "nodes      2 of 2 are up" in done.stdout.splitlines()
 
     @TOKEN_MODEL
     def test_missing_permissions_determine_the_exit_code(

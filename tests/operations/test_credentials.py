@@ -154,6 +154,6 @@ def test_check_warns_if_nobody_can_log_in(create: Command, run_here: Command) ->
     run_here("load", "--snapsets-only")
     warned = run_here("check")
     assert warned.code == ExitCode.OK
-    assert "has no client, so that no pilot computer gets a token" in warned.stderr
+    assert "has no client, so no pilot computer gets a token" in warned.stderr
     create("library")
     assert "has no client" not in run_here("check").stderr

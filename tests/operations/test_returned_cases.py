@@ -139,7 +139,7 @@ def test_unrecognized_columns_are_named(tmp_path: Path, manifest: Manifest, rows
     assert found.good
     assert [str(each) for each in found.warnings] == [
         (
-            "back.csv: 3 columns were not understood, and not read: “Badge”, “Seen” and “Log” "
+            "back.csv: 3 columns were not recognized, and not read: “Badge”, “Seen” and “Log” "
             "(if one of them matters, name it with --column)"
         )
     ]

@@ -369,7 +369,7 @@ def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
         found.append(Problem(source.place, rule, "check the file and the manifest"))
     if source.unread:
         count = "column was" if len(source.unread) == 1 else "columns were"
-        rule = f"{len(source.unread)} {count} not understood, and not read: {unread_columns(source)}"
+        rule = f"{len(source.unread)} {count} not recognized, and not read: {unread_columns(source)}"
         found.append(Problem(source.place, rule, "if one of them matters, name it with --column"))
     if source.ignored:
         found.append(
