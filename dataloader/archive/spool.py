@@ -27,7 +27,8 @@ from dataloader.common import FileError, InputError
 
 RUN_BYTES = 24_000_000
 """The most bytes of documents to keep in memory before writing a run."""
-RUN_DOCUMENTS = 100_000
+RUN_DOCUMENTS = 60_000
+"""The same in documents: in memory, a small one takes more for its key and list than for its bytes."""
 RUN_SECONDS = 20.0
 """The longest time in seconds before writing a run: an interruption loses no more than that."""
 MERGED = 16

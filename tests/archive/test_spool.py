@@ -19,7 +19,7 @@ folder, count = Path(sys.argv[1]), int(sys.argv[2])
 with Spool(folder, {}) as spool:
     for at in range(count):
         name = "%08d" % (at * 7919 % count)
-        spool.add("gpii", sort_key(name), [b'{"_id":"%s","_rev":"1-a","x":"%s"}' % (name.encode(), name.encode() * 45)])
+        spool.add("gpii", sort_key(name), [b'{"_id":"%s","_rev":"1-a","x":"%s"}' % (name.encode(), name.encode() * 20)])
         if at % 500 == 0:
             spool.reached("gpii", str(at))
     with spool.body() as body:
@@ -30,8 +30,8 @@ with Spool(folder, {}) as spool:
 @THOROUGH
 def test_spool_memory_is_constant(peak_memory: Callable[..., int], tmp_path: Path) -> None:
     """Eight times as many documents, in many runs, take at most a quarter more memory."""
-    few = peak_memory(FILL, tmp_path / "few", 60_000)
-    many = peak_memory(FILL, tmp_path / "many", 480_000)
+    few = peak_memory(FILL, tmp_path / "few", 50_000)
+    many = peak_memory(FILL, tmp_path / "many", 400_000)
     assert many <= 1.25 * few
 
 
