@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from dataloader.common import BATCH_DOCUMENTS, Document, VerifyError, rank
 from dataloader.couch import Database, NotFoundError, Server
 from dataloader.operations.card_verdicts import Answer, CardAnswers
+from dataloader.records import Templates
 from dataloader.records.models import Entry, Kind, Lookup
 from dataloader.records.views import DESIGN
 from dataloader.replication import chunks
@@ -36,6 +37,8 @@ class CardReader:
         self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
         # Ranges that turned out to contain mostly other rows; the UUIDs of a batch are evenly distributed.
         self._sparse: set[str] = set()
+        kinds = {name for lookup in self._model.lookups for name in lookup.kinds.values()}
+        self._templates = {name: Templates(self._model.kind(name)) for name in kinds}
 
     def read(self, entries: Sequence[Entry], exactly: Collection[str] = ()) -> Iterator[CardAnswers]:
         """Yield what the servers would get for each card.
@@ -49,7 +52,14 @@ class CardReader:
         """
         found = [_answers(lookup, self._rows(lookup, entries, exactly)) for lookup in self._model.lookups]
         answers = [
-            CardAnswers(entry, [each.get(entry.key, []) for each in found], {}, self._brought) for entry in entries
+            CardAnswers(
+                entry,
+                {name: templates.prepared(entry) for name, templates in self._templates.items()},
+                [each.get(entry.key, []) for each in found],
+                {},
+                self._brought,
+            )
+            for entry in entries
         ]
         self._add_leaves(answers)
         self._add_several(answers)
@@ -154,23 +164,25 @@ class CardReader:
 
     def _add_several(self, answers: Sequence[CardAnswers]) -> None:
         """Read every leaf of the documents in the rows that have more than one, live or deleted."""
-        wanted: dict[str, dict[str, tuple[CardAnswers, Document]]] = {}
+        wanted: dict[str, dict[str, tuple[CardAnswers, str, Document]]] = {}
         for answer in answers:
             for rows in answer.found:
                 for name, document in (rows[0] if rows else {}).items():
                     if document is not None:
-                        wanted.setdefault(name, {})[document["_id"]] = answer, document
-        for name, found in wanted.items():
-            database = self._databases[self._model.kind(name).database]
-            for some in chunks(found):
+                        of = self._model.kind(name).database
+                        wanted.setdefault(of, {})[document["_id"]] = answer, name, document
+        for of, found in wanted.items():
+            database = self._databases[of]
+            for some in chunks(found, 2 * BATCH_DOCUMENTS):
                 several = some
                 if database.names_leaves:
                     leaves_of = database.leaf_revisions(some)
                     # The revision that was read is a leaf; any other listed one is in conflict with it.
-                    several = [doc_id for doc_id in some if {*leaves_of[doc_id]} - {found[doc_id][1]["_rev"]}]
+                    several = [doc_id for doc_id in some if {*leaves_of[doc_id]} - {found[doc_id][2]["_rev"]}]
                 for doc_id, leaves in database.leaves(several).items():
                     if len(leaves) > 1:
-                        found[doc_id][0].leaves[name] = leaves
+                        answer, name, _ = found[doc_id]
+                        answer.leaves[name] = leaves
 
 
 @contextmanager

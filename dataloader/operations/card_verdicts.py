@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from dataloader.batch import CardFile
-from dataloader.common import Document, canonical, content, explain, is_valid, prepare, says
+from dataloader.common import Document, Prepared, content, explain, is_valid, says
 from dataloader.records.models import Entry, Kind, Lookup, Model
 from dataloader.replication import KindRules, is_ours, is_persons_deletion, is_revocation, must_go
 
@@ -68,6 +68,8 @@ class CardAnswers:
     """Everything that was read about one card."""
 
     entry: Entry
+    expected: Mapping[str, Prepared]
+    """Its documents as a load would create them, by kind."""
     found: list[list[Answer]]
     """For each lookup of the model, the rows with the card's key: exactly one, if all is well."""
     leaves: dict[str, list[Document]]
@@ -160,12 +162,12 @@ def _judge_document(
 ) -> CardVerdict | None:
     """Return the verdict on a document that the servers would get; None if it matches the batch."""
     entry = answers.entry
-    expected = kind.document(entry)
-    doc_id = expected["_id"]
+    expected = answers.expected[kind.name]
+    doc_id = expected.id
     if document.get("_id") != doc_id:
         reason = f"{_name(lookup)} leads to document {document.get('_id')}, not {doc_id}"
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason)
-    if says(document, canonical(expected)):
+    if says(document, expected.body):
         return None
     # Attachments belong to the owner; no server reads them.
     said = {name: value for name, value in content(document).items() if name != "_attachments"}
@@ -200,7 +202,7 @@ def _judge_conflict(
     """Return the verdict on a document with several leaves: what a load would delete, or a conflict of edits."""
     entry, doc_id = answers.entry, document["_id"]
     live = [leaf["_rev"] for leaf in leaves if not leaf.get("_deleted")]
-    gone = {leaf["_rev"] for leaf in must_go(prepare(kind.document(entry)), leaves, answers.rules(model, kind))}
+    gone = {leaf["_rev"] for leaf in must_go(answers.expected[kind.name], leaves, answers.rules(model, kind))}
     if len(live) == 1 and not gone:
         return CardVerdict(entry.key, VerifyVerdict.OK)
     if gone.issuperset(live):

@@ -25,10 +25,10 @@ class Templates:
 
     Args:
         kind: the kind.
-        validate: raises an error for an invalid document; called for each snapset, and if a key is no UUID.
+        validate: raises an error for an invalid document, if given; called for each snapset, and if a key is no UUID.
     """
 
-    def __init__(self, kind: Kind, validate: Callable[[Document], None]) -> None:
+    def __init__(self, kind: Kind, validate: Callable[[Document], None] | None = None) -> None:
         self._kind = kind
         self._validate = validate
         self._templates: dict[tuple[int, str, str], _Template] = {}
@@ -41,14 +41,18 @@ class Templates:
         if template is None:
             template = self._templates[key] = self._made(entry)
         if not template.parts or not _UUID.fullmatch(entry.key):
-            document = self._kind.document(entry)
-            self._validate(document)
-            return prepare(document)
+            return prepare(self._document(entry))
         body = entry.key.encode().join(template.parts)
         return Prepared(self._kind.id(entry.key), sha256(body).hexdigest()[:DIGITS], body)
 
+    def _document(self, entry: Entry) -> Document:
+        document = self._kind.document(entry)
+        if self._validate is not None:
+            self._validate(document)
+        return document
+
     def _made(self, entry: Entry) -> _Template:
-        self._validate(self._kind.document(entry))
+        self._document(entry)
         first, other = (
             prepare(self._kind.document(entry._replace(key=key))).body.split(key.encode())
             for key in (ANY_CARD, _ANY_OTHER)
