@@ -359,9 +359,9 @@ class _Run:
             self._tallies[source].rewind()
         for batch in in_parallel(self._see_to, self._shares(), waits_for=_waits_for):
             source = batch.source
-            counts = self._counts(source)
+            counts, tally = self._counts(source), self._tallies[source]
             for finding, outcome in batch.outcomes:
-                said, is_new = self._tallies[source].add(outcome, counts)
+                said, is_new = tally.add(outcome, counts)
                 is_worth_telling = is_new and finding.state not in {State.ABSENT, State.UNCHANGED}
                 if is_worth_telling and self._on_finding is not None:
                     self._on_finding(source, finding, said)
