@@ -42,6 +42,7 @@ def _lines(changes: Changes) -> Iterator[str]:
     rows = []
     for name, change in sorted(changes.by_snapset.items()):
         cards = many(change.cards, "card") if change.cards else "the snapset itself"
-        rows.append((name, cards, f"{many(len(change.names), 'term')}: {listed(change.names)}"))
+        terms = many(len(change.names), "term")
+        rows.append((name, cards, f"{terms}: {listed(change.names)}" if change.names else terms))
     yield from table(rows)
     yield from table([(kind, many(count, "document"), "") for kind, count in changes.others.items()])

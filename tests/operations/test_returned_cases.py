@@ -462,6 +462,7 @@ def _moved(old: str, new: str) -> Callable[[str, bytes], tuple[str, bytes]]:
 
 LAYOUTS: dict[str, Callable[[str, bytes], tuple[str, bytes]]] = {
     "backslashes": lambda name, data: (name.replace("/", "\\"), data),
+    "leading slashes": lambda name, data: (f"/{name}", data),
     "workbook22": _moved("workbook.xml", "workbook22.xml"),
     "another folder": _moved("xl/", "data/"),
     "no folder": _moved("xl/", ""),

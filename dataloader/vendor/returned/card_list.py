@@ -8,11 +8,12 @@ from pathlib import Path
 from dataloader.batch import Named
 from dataloader.common import InputError, Problem, listed, raise_problems, short
 from dataloader.vendor.chip_uid import plain_text
-from dataloader.vendor.returned.columns import understand_title
+from dataloader.vendor.returned.columns import plain, understand_title
 from dataloader.vendor.returned.grid import GridRow, text_of
 from dataloader.vendor.returned.opening import open_grids
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.table import unmarked
+from dataloader.vendor.returned.words import says_no, says_nothing, says_result
 
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,9})\s*(?:-|\.\.|\N{EN DASH}|\N{EM DASH}|to|bis)\s*([0-9]{1,9})", re.ASCII)
@@ -22,6 +23,7 @@ _CARD_TITLES = frozenset(
 )
 _NUMBER_TITLES = _CARD_TITLES | {"number", "numbers", "no", "no.", "nr", "nr.", "#", "nummer"}
 """Titles of a column that is the only one, so that it does not count lines."""
+_BATCH_TITLES = frozenset({"batch", "lot", "charge", "order", "lote", "auftrag", "batch name"})
 _TITLES = {"number": "Card number", "uuid": "UUID"}
 _MAX_RANGE = 100_000
 _SHOWN = 40
@@ -67,6 +69,10 @@ def _has_names(rows: Iterator[Sequence[str]]) -> bool:
     return any(_is_name(cell) for cell in chain.from_iterable(rows))
 
 
+def _is_answer(text: str) -> bool:
+    return says_nothing(text) or says_no(text) or text.casefold() == "x" or says_result(text, answers=True)
+
+
 def _is_name(cell: str) -> bool:
     return bool(_NUMBER.fullmatch(cell) or _UUID.fullmatch(cell.lower()) or _RANGE.fullmatch(cell))
 
@@ -89,6 +95,8 @@ class _Sheet:
             return [], [
                 Problem(where, f"its column “{short(rows[0][1][at], _SHOWN)}” is hidden", "show it, or remove it")
             ]
+        if columns and (sorts := self._sorting(rows, columns)):
+            return [], [sorts]
         named: list[Named] = []
         problems: list[Problem] = []
         # Several numbers in each of several rows may be counts, dates or amounts.
@@ -136,6 +144,21 @@ class _Sheet:
             rule = f"has the titles {titles}; none is known as the card's number or UUID"
             raise InputError(self._unclear(row, rule))
         return {}, 0
+
+    def _sorting(self, rows: list[tuple[GridRow, list[str]]], columns: dict[str, int]) -> Problem | None:
+        """Return the problem with another column that may say which of the cards are meant: ``Lost?``, ``Status``."""
+        row, titles = rows[0]
+        for at, title in enumerate(titles):
+            if at in columns.values():
+                continue
+            texts = {cells[at] if at < len(cells) else "" for _, cells in rows[1:] if cells != titles}
+            means = understand_title(title) or ("", False)
+            may_sort = means[0] == "result" or plain(title) in _BATCH_TITLES or all(map(_is_answer, texts))
+            if len(texts) > 1 and may_sort:
+                rule = f"its column “{short(title, _SHOWN)}” may say which of the cards are meant"
+                todo = "keep only the rows of these cards, and remove the column"
+                return Problem(f"{self._place} {row.number}", rule, todo)
+        return None
 
     def _unclear(self, row: GridRow, rule: str) -> Problem:
         todo = f"give the columns the titles {' and '.join(_TITLES.values())}, or keep the one column only"

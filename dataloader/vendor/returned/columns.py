@@ -98,6 +98,12 @@ _SHOWN_TITLE = 40
 """Characters."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}")
+_COUNT = re.compile(
+    r"\b(number|no|nr|num|n[úu]mero|nombre|n°)\.? (of|de|di|von|der|van) (the |las |los |les )?"
+    r"(cards|chips|tags|cartes|tarjetas|karten|kaarten|tessere|puces)\b",
+    re.IGNORECASE,
+)
+"""A count, not the number of a card."""
 _MAX_TITLE = 200
 UUID_LIKE = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 
@@ -130,6 +136,8 @@ def understand_title(title: str) -> tuple[str, bool] | None:
     Longer titles are parsed word by word: ``UUID der Karte``, ``NFC tag UID (hex)``, ``Encoding result*``.
     The key is empty for a column that is known, but not needed.
     """
+    if _COUNT.search(title[:_MAX_TITLE]):
+        return None
     for text in dict.fromkeys((title, _BRACKETS.sub(" ", title))):
         said = _words(text)
         if not said:

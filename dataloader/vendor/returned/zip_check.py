@@ -14,7 +14,7 @@ from io import BytesIO
 from typing import IO
 from xml.etree.ElementTree import Element, ParseError, fromstring
 from xml.parsers import expat
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 MAX_PARTS = 5_000
 MAX_SHEETS = 250
@@ -252,7 +252,11 @@ class _Package:
     def _as_usual(self, book: str, relations: dict[str, str], sheets: list[str]) -> IO[bytes]:
         """Return the workbook, repacked if its parts are not where the library expects them."""
         wide = [name for name, info in self._names.items() if _is_xml(info) and self._is_wide(info)]
-        if book == "xl/workbook.xml" and not wide:
+        unusual = "_rels/.rels" not in self._names or any(
+            info.filename.startswith("/") or info.compress_type not in {ZIP_STORED, ZIP_DEFLATED}
+            for info in self._infos
+        )
+        if book == "xl/workbook.xml" and not wide and not unusual:
             self._stream.seek(0)
             return self._stream
         packed = BytesIO()

@@ -98,6 +98,13 @@ class TestCommand:
             ("Ticket,Reader\n2,3\n", []),
             ("1;2\n3;4\n", []),
             ("2\n99\n", []),
+            ("Number of cards\n2\n", []),
+            ("Card,Owner,Lost?\n2,Jo,yes\n3,Al,no\n", []),
+            ("Card,Owner,Lost?\n2,Jo,x\n3,Al,\n", []),
+            ("Card,Status\n2,lost\n3,found\n", []),
+            ("Card,Status\n2,lost\n3,lost\n", [2, 3]),
+            ("Batch,Card number\nautumn,2\nspring,3\n", []),
+            ("Card,Owner,Since\n2,Jo,1 May\n3,Al,2 May\n", [2, 3]),
         ],
     )
     def test_file_names_its_cards_or_nothing_is_revoked(
