@@ -1,6 +1,7 @@
 """Instructions for the card vendor: the workbook's sheet that says what to do."""
 
 from dataloader.batch import Header
+from dataloader.common import printable
 
 SHEET = "Read me"
 
@@ -73,7 +74,7 @@ def instructions(header: Header, *, again: int | None = None) -> list[tuple[str,
 
 def _snapset(header: Header, name: str, count: int) -> str:
     title = header.titles.get(name)
-    return f"{count:,} {'card' if count == 1 else 'cards'}" + (f": {title}" if title else "")
+    return f"{count:,} {'card' if count == 1 else 'cards'}" + (f": {printable(title)}" if title else "")
 
 
 def _paragraphs(text: str) -> list[str]:

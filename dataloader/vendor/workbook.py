@@ -13,7 +13,7 @@ from typing import IO, Any
 from xml.sax.saxutils import escape
 
 from dataloader.batch import CARD_SCHEMA, SEEDED_TIME, Card, Header
-from dataloader.common import MAX_CARDS, InputError, Problem, explain, is_valid, raise_problems
+from dataloader.common import MAX_CARDS, InputError, Problem, explain, is_valid, printable, raise_problems
 from dataloader.vendor.check_value import check_value
 from dataloader.vendor.sheets import AGAIN_COLUMNS, BATCH_SHEET, CARDS_SHEET, COLUMNS, SPARE, STARTS_WITH, Column
 from dataloader.vendor.xlsx import read_sheets, write_rows
@@ -88,7 +88,7 @@ def write_workbook(
 def _rows(header: Header, cards: Iterable[Card], again: Again | None) -> Iterator[tuple[str, ...]]:
     """Yield the texts of each card's row, escaped for XML."""
     snapsets = {name: escape(name) for name in header.snapsets}
-    titles = {name: escape(header.titles.get(name, "")) for name in header.snapsets} if header.titles else {}
+    titles = {name: escape(printable(header.titles.get(name, ""))) for name in header.snapsets} if header.titles else {}
     spares = header.spare_runs
     for card in cards:
         result = SPARE if spares and any(card.number in run for run in spares) else ""
@@ -105,13 +105,8 @@ def _rows(header: Header, cards: Iterable[Card], again: Again | None) -> Iterato
             row += (titles[card.snapset],)
         if again:
             why = again.whys.get(card.number, Why(""))
-            row += (escape(_plain(why.reason)), escape(_plain(", ".join(why.chips))))
+            row += (escape(printable(why.reason)), escape(printable(", ".join(why.chips))))
         yield row
-
-
-def _plain(text: str) -> str:
-    """Return a text without the characters that XML cannot contain."""
-    return "".join(each for each in text if each.isprintable())
 
 
 def _columns(header: Header, again: Again | None) -> list[Column]:

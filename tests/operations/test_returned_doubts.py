@@ -294,6 +294,8 @@ def test_unread_sheet_of_numbers_or_chips_stops_the_run(
     path = tmp_path / "back.xlsx"
     assert encoded(manifest, sheets(path, ("Cards", [TITLES, *rows]), ("Sheet2", table))) == set()
     harmless: Rows = [["Boxes", 3], ["27-11-2026"], [2026], ["04821 Leipzig"]]
+    steps = sheets(path, ("Cards", [TITLES, *rows]), ("Read me", [["1", "Write the UUID"], ["2", "Enter the result"]]))
+    assert encoded(manifest, steps) == ALL
     assert encoded(manifest, sheets(path, ("Cards", [TITLES, *rows]), ("Sheet2", harmless))) == ALL
 
 

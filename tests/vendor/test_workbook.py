@@ -116,6 +116,17 @@ def test_names_never_become_formulas(small: Batch, name: str) -> None:
     assert not re.search(rb"<f\b", parts)
 
 
+def test_control_characters_in_titles_are_escaped(small: Batch) -> None:
+    """A workbook cannot contain them, and a person's terminal should not."""
+    title = "Larger \x1b[31m\x07 text\r\n\N{RIGHT-TO-LEFT OVERRIDE}"
+    header = replace(small.manifest.header, snapsets={"empty": 1}, cards=1, titles={"empty": title})
+    stream = BytesIO()
+    write_workbook(stream, header, [Card(1, cards_of(small)[0].uuid, "empty")])
+    cells = [str(cell.value) for sheet in openpyxl.load_workbook(stream) for row in sheet.iter_rows() for cell in row]
+    shown = r"Larger \x1b[31m\x07 text\r\n\u202e"
+    assert {shown, f"1 card: {shown}"} <= {*cells}
+
+
 def test_only_the_vendors_columns_are_unlocked(book: Book) -> None:
     """The batch's data is protected against accidental edits, without a password."""
     for sheet in book:

@@ -181,7 +181,10 @@ def _without_table(
         rule = ""
         if UUID_LIKE.search(line):
             rule = "has a UUID, but no titles that are understood are above it"
-        elif any(understand_title(text) in _OF_CARDS for text in texts) or _lists_cards(row, cards):
+        elif any(understand_title(text) in _OF_CARDS for text in texts) or (
+            # The instructions are numbered.
+            grid.sheet not in _OWN_SHEETS and _lists_cards(row, cards)
+        ):
             rule = "lists cards without their UUIDs, so that it cannot be read"
         elif names_rejects(grid.sheet) and line:
             rule = "seems to list cards that failed, without their UUIDs, so that it cannot be read"
