@@ -30,7 +30,7 @@ def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str)
     try:
         targets = tomllib.loads(path.read_text("utf-8-sig"))["target"]
         return [
-            CompletionItem(name, help=f"{table['environment']}, {table['url']}")
+            CompletionItem(name, help=f"{table['environment']} at {table['url']}")
             for name, table in targets.items()
             if name.startswith(incomplete)
         ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -93,8 +94,9 @@ def _create(output: Output, options: TargetOptions, site: str, what: Site, folde
         files, _ = create_files(model, site, check_site(model, site, what), folder)
         output.result(
             {"secret_file": str(files.secret), "documents_file": str(files.documents), "loaded": False},
-            [f"wrote {files.secret} and {files.documents}", f"next: dataloader load --documents {files.documents}"],
+            [f"wrote {files.secret} and {files.documents}"],
         )
+        output.next(f"dataloader load --documents {quote(str(files.documents))} --target NAME")
         return ExitCode.OK
     target = get_target(output, options)
     what = check_site(target.model, site, what)
@@ -160,6 +162,7 @@ def _rotate(output: Output, options: TargetOptions, site: str, folder: Path) -> 
     files = rotation.files
     output.result(
         {"site": site, "secret_file": str(files.secret), "documents_file": str(files.documents)},
-        [f"wrote {files.secret}; the old secret no longer works", "next: give the new one to the site's installer"],
+        [f"wrote {files.secret}; the old secret no longer works"],
     )
+    output.next("give the new secret to the site's installer")
     return ExitCode.OK
