@@ -329,6 +329,16 @@ def test_note_that_contradicts_ok_is_a_doubt(tmp_path: Path, manifest: Manifest,
     assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
 
 
+def test_notes_that_are_not_understood_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """In one warning; those that only say that all is well are not."""
+    for at, note in enumerate(["returned", "leer", "returned", "tested ok", "27.11.2026"]):
+        rows[at][NOTE] = note
+    [warning] = found_of(manifest, write_csv(tmp_path / "back.csv", rows)).warnings
+    assert str(warning).startswith(
+        "back.csv: 3 rows count as encoded, but with a note: “returned” (line 2) and “leer” (line 3)"
+    )
+
+
 def test_totals_are_not_unknown_rows(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """A line with words instead of a card number, and a sum below the results."""
     assert found_of(manifest, write_csv(tmp_path / "a.csv", [*rows, ["Total", *[""] * 4, "10 ok", ""]])).good

@@ -23,6 +23,7 @@ from dataloader.vendor.returned import (
     ReturnedRow,
     ReturnedTable,
     is_neutral,
+    is_remark,
     may_sort,
     open_returned,
     says_failed,
@@ -33,6 +34,8 @@ from dataloader.vendor.returned import (
 MAX_ROWS_DIGITS = 9
 """The most digits of a count of rows."""
 UUID_LENGTH = 36
+SHOWN_NOTES = 5
+"""Different notes to name."""
 MAX_DIGITS = 3
 """The most digits of the number of a round."""
 
@@ -286,6 +289,10 @@ class _TableReader:
         self._ledger = ledger
         self._index = index
         self._table = table
+        self._notes: dict[str, int] = {}
+        """Notes beside rows that mean encoded, with the first row of each."""
+        self._noted = 0
+        """The number of such rows."""
 
     def read(self) -> None:
         """Add all rows."""
@@ -303,6 +310,10 @@ class _TableReader:
                 continue
             if self.heading and row.by_chip and row.said is Said.ENCODED:
                 row.said, row.why = Said.DOUBTFUL, f"it has no result, and is below “{self.heading}”"
+            if row.note and row.said is Said.ENCODED and not row.warnings and is_remark(row.note):
+                self._noted += 1
+                if len(self._notes) < SHOWN_NOTES:
+                    self._notes.setdefault(row.note, row.line)
             self.good += row.said is Said.ENCODED
             self.bad += row.said in {Said.FAILED, Said.DOUBTFUL}
             found = whose(row, self._index)
@@ -310,6 +321,11 @@ class _TableReader:
             self._ledger.note(row, found)
             if found.card:
                 self._check_snapset(row, cells, found.card)
+        if self._notes:
+            source = self._table.source
+            shown = listed([f"“{note}” ({source.unit} {line})" for note, line in self._notes.items()])
+            rule = f"{many(self._noted, 'row')} {'counts' if self._noted == 1 else 'count'} as encoded, but with a note"
+            self.warnings.append(Problem(source.place, f"{rule}: {shown}", "check that it does not matter"))
 
     def _note_heading(self, row: Row, text: str) -> None:
         if row.number is None and not row.chip.text and any(map(str.isalpha, text)):

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from dataloader.vendor.returned.opening import open_returned
     from dataloader.vendor.returned.options import Reading
     from dataloader.vendor.returned.table import MAX_CELL, SPARE, ReturnedRow, ReturnedTable, unread_columns
-    from dataloader.vendor.returned.words import is_failure, is_neutral, may_sort, says_failed, says_not_encoded
+    from dataloader.vendor.returned.words import (
+        is_failure,
+        is_neutral,
+        is_remark,
+        may_sort,
+        says_failed,
+        says_not_encoded,
+    )
     from dataloader.vendor.returned.workbook_file import check_safe
 
 __all__ = [
@@ -30,6 +37,7 @@ __all__ = [
     "check_safe",
     "is_failure",
     "is_neutral",
+    "is_remark",
     "may_sort",
     "open_returned",
     "read_named",
@@ -46,7 +54,7 @@ _NAMES = {
     "opening": ("open_returned",),
     "options": ("Reading",),
     "table": ("MAX_CELL", "SPARE", "ReturnedRow", "ReturnedTable", "unread_columns"),
-    "words": ("is_failure", "is_neutral", "may_sort", "says_failed", "says_not_encoded"),
+    "words": ("is_failure", "is_neutral", "is_remark", "may_sort", "says_failed", "says_not_encoded"),
     "workbook_file": ("check_safe",),
 }
 """The names of each module that is imported when needed."""

@@ -58,6 +58,8 @@ _DONE = words(
     "codificado codificada grabado grabada usar legible gecodeerd leesbaar gebruiken codificata scritto"
 )
 _ABOUT = words("the this card chip tag karte puce is was")
+_TESTED = words("tested test read back on in and with und et y e getestet gepruft teste verifie probado getest")
+"""Words of notes that say nothing bad."""
 _SET_ASIDE = words(
     "returns rma spoils spoiled spoilt spoilage mangel mangelhaft mangelhafte aussortiert aussortierte retoure "
     "retouren rucklaufer verloren ersetzt doppelte retours perdus perdues remplaces remplacees refaire devoluciones "
@@ -143,6 +145,12 @@ def says_result(text: str, *, answers: bool) -> bool:
     """
     tokens = {*_tokens(text)}
     return bool(tokens) and (tokens <= _GOOD or (answers and tokens <= _GOOD | _ANSWERS))
+
+
+def is_remark(note: str) -> bool:
+    """Return whether a note has words other than ``ok``, ``tested``, ``no errors`` and the like."""
+    harmless = _GOOD | _TESTED | (frozenset() if says_failed(note) else _NONE | _BAD)
+    return not all(token in harmless or not token.isalpha() for token in _tokens(note))
 
 
 def says_no(text: str) -> bool:
