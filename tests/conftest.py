@@ -4,6 +4,7 @@ The server is the one at ``COUCHDB_URL`` if set (with an admin's user and passwo
 here.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -41,6 +42,15 @@ LONG = {"office", "peak_memory"}
 
 
 skip_slow_imports()
+# Searching thousands of collected tests for garbage takes as long as collecting them.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but only of what is created from now on."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

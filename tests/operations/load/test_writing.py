@@ -32,9 +32,10 @@ class TestWriting:
 
     @pytest.mark.parametrize("limit", [1_500, 5_000])
     def test_request_too_large_is_halved(
-        self, server: Server, target: Target, manifest: Manifest, snapsets: Snapsets, proxied: Proxied, limit: int
+        self, server: Server, target: Target, tmp_path: Path, snapsets: Snapsets, proxied: Proxied, limit: int
     ) -> None:
         """If a server or proxy rejects large requests (413), everything is written in smaller ones, exactly once."""
+        manifest = generate("spring", {"snapset_1a": 40, "empty": 20}, tmp_path).manifest
         taken: list[Request] = []
         refused: list[Request] = []
 
