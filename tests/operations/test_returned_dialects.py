@@ -108,7 +108,7 @@ def written(folder: Path, source: random.Random, table: Rows) -> Path:
         text = "".join('"' + line.replace('"', '""') + '"\n' for line in text.splitlines())
     if source.random() < 0.2:
         text = f'"Tags" & Sons{delimiter} 5" tags\n\n{text}'
-    path.write_bytes(text.encode(source.choice(ENCODINGS), errors="replace"))
+    path.write_bytes(text.encode(source.choice(ENCODINGS), errors="ignore"))
     return path
 
 
