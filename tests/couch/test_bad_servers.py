@@ -438,8 +438,14 @@ def small(target: Target, given: tuple[Path, Path]) -> list[Source]:
     return all_sources(target, [read_manifest(manifest)], read_snapsets(snapsets))
 
 
+ALIKE = {"408", "500", "502", "504", "429, wait", "503, wait for nonsense"}
+"""Faults that are treated like another one."""
+
+
 @ONE_MODEL
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=THOROUGH) if fault in ALIKE else fault for fault in PASSING]
+)
 def test_load_retries_temporary_failures(
     proxied: Callable[[Hook], tuple[Server, Proxy]],
     server: Server,

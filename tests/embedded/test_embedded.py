@@ -100,7 +100,7 @@ def test_greeting_names_the_server(ask: Ask) -> None:
     assert ask("GET", "/_up") == (200, {"status": "ok"})
 
 
-@pytest.mark.parametrize("end", [EmbeddedServer.stop, EmbeddedServer.kill])
+@pytest.mark.parametrize("end", [pytest.param(EmbeddedServer.stop, marks=THOROUGH), EmbeddedServer.kill])
 def test_data_on_disk_survives_restarts(tmp_path: Path, end: Callable[[EmbeddedServer], None]) -> None:
     """Data is still there after a restart on the same folder, whether the server was stopped or killed."""
     server = EmbeddedServer(tmp_path / "below" / "data")
