@@ -28,7 +28,7 @@ help:  ## List the targets
 demo: $(VENV)/runtime  ## Run the whole main job on the embedded server
 	@$(BIN)/dataloader demo
 
-test: lint types  ## Run lint, types, and the tests for every change (five minutes)
+test: lint types  ## Run lint, types, and the tests for every change (three minutes)
 	$(BIN)/pytest -n auto -m 'not thorough'
 
 test-all: lint types  ## Run lint, types, and every test, and measure coverage
