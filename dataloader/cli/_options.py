@@ -4,6 +4,7 @@ A group is a dataclass with a field for each option; its decorator adds the opti
 as the keyword argument with the decorator's name.
 """
 
+import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -37,6 +38,18 @@ from dataloader.target import DatabaseLayout, Environment, Target, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+
+
+class Number(click.FloatRange):
+    """A number in a range; click itself accepts ``nan`` in any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
 
 _TABLES = frozenset({".xlsx", ".xlsm", ".xls", ".ods", ".csv"})
 """The suffixes of returned files."""
@@ -77,7 +90,7 @@ _TARGET_OPTIONS = (
     click.option("--config", type=PATH, metavar="FILE", help="The target file (default: dataloader.toml)."),
     click.option(
         "--wait",
-        type=click.FloatRange(0, 100_000),
+        type=Number(0, 100_000),
         metavar="SECONDS",
         help="Wait up to this long for a server that is not up yet.",
     ),

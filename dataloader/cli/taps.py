@@ -9,6 +9,7 @@ import click
 
 from dataloader.cli._command import command
 from dataloader.cli._options import (
+    Number,
     ReportOptions,
     TargetOptions,
     get_manifests,
@@ -29,9 +30,7 @@ from dataloader.report import taps_report
 @command(short_help="Measure how quickly and reliably cards are served.")
 @manifest_argument(required=True)
 @target_options
-@click.option(
-    "--rate", type=click.FloatRange(min=0.1, max=10_000), default=20, metavar="N", help="Taps a second (default: 20)."
-)
+@click.option("--rate", type=Number(min=0.1, max=10_000), default=20, metavar="N", help="Taps a second (default: 20).")
 @click.option("--for", "duration", default="60s", metavar="TIME", help="How long, as in 90s or 5m (default: 60s).")
 @click.option("--max-p99", metavar="TIME", help="Fail if 99 % of the taps take longer, as in 500ms.")
 @click.option("--min-available", metavar="PERCENT", help="Fail if fewer taps are served, as in 99.9%.")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from threading import Thread
+from threading import Event, Lock, Thread
 
 from dataloader.batch import CardFile
 from dataloader.common import (
@@ -39,6 +39,8 @@ QUIET = 0.1
 """The part of the time before the command is run, so that its effect is visible."""
 TIMEOUT = 10.0
 """Seconds after which a user gives up."""
+GRACE = 5.0
+"""Seconds that the command has to end after SIGTERM, before SIGKILL."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 
@@ -238,28 +240,36 @@ class _Fault(Thread):
         self._at = at
         self._start = start
         self._result = result
+        self._starting = Lock()
+        self._stopped = Event()
         self._process: subprocess.Popen[bytes] | None = None
         self.error: FileError | None = None
 
     def run(self) -> None:
-        time.sleep(max(0.0, self._at - time.monotonic()))
-        self._result.command_began = time.monotonic() - self._start
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - the operator's own command
-                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-            )
-        except OSError as error:
-            self.error = FileError.of(error, self._command[0], "give a program that can be run with --run")
-            return
+        self._stopped.wait(max(0.0, self._at - time.monotonic()))
+        with self._starting:
+            if self._stopped.is_set():
+                return
+            self._result.command_began = time.monotonic() - self._start
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - the operator's own command
+                    self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+                )
+            except OSError as error:
+                self.error = FileError.of(error, self._command[0], "give a program that can be run with --run")
+                return
         self._result.command_code = self._process.wait()
         self._result.command_ended = time.monotonic() - self._start
 
     def stop(self) -> None:
-        """Stop the command and its child processes, if it is still running."""
-        if self._process is not None and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGTERM)
-        self.join(timeout=5)
+        """Stop the command and its child processes if it is still running; do not start it any more."""
+        with self._starting:
+            self._stopped.set()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._process is not None and self._process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, number)
+            self.join(timeout=GRACE)
 
 
 def check_bounds(result: TapsResult, max_p99: float | None, min_available: float | None) -> list[str]:

@@ -1,5 +1,6 @@
 """Taps: latency and availability of cards, with bounds."""
 
+import signal
 import sys
 from pathlib import Path
 from random import Random
@@ -101,6 +102,39 @@ def test_taps_run_a_command_during_the_test(
     assert stopped.data["command"]["exit_code"] != 0
     missing = run_here("taps", manifest.path, "--for", "300ms", "--run", "no-such-program")
     assert missing.code == ExitCode.FILE
+
+
+@ONE_MODEL
+def test_command_is_not_run_after_an_interruption(loaded: Target, manifest: Manifest, tmp_path: Path) -> None:
+    """Ctrl-C before its time: a node is not stopped when nobody expects it any more."""
+    flag = tmp_path / "flag"
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tap_cards(
+            loaded, [manifest], rate=50, duration=5, command=["/bin/sh", "-c", f"echo >{flag}"], on_progress=interrupt
+        )
+    assert not flag.exists()
+
+
+@ONE_MODEL
+def test_command_that_ignores_sigterm_is_killed(
+    loaded: Target, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that was started for the test runs on after it."""
+    monkeypatch.setattr("dataloader.operations.taps.GRACE", 0.2)
+    command = ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 600; done"]
+    result = tap_cards(loaded, [manifest], rate=50, duration=1, command=command)
+    assert result.command_code == -signal.SIGKILL
+
+
+def test_rate_must_be_a_number(here: Command, tmp_path: Path) -> None:
+    """``nan`` is in no range."""
+    done = here("taps", tmp_path / "spring.batch.jsonl", "--rate", "nan")
+    assert done.code == ExitCode.USAGE
+    assert "is not a number" in done.stderr
 
 
 def test_latency_counts_from_the_time_a_tap_was_due() -> None:
