@@ -10,6 +10,7 @@ server keeps 1.0), any other as the shortest text that gives the same IEEE 754 d
 it: if it changed, every loaded document would look foreign.
 """
 
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 from math import isfinite
@@ -31,6 +32,10 @@ MAX_SAFE_INTEGER = 2**53 - 1
 
 # Members that a server adds to a document.
 _NOT_CONTENT = frozenset({"_rev", "_revisions", "_conflicts", "_deleted_conflicts", "_revs_info", "_local_seq"})
+
+
+_NOT_NORMAL = re.compile(rb'(?:":|[\[,])-?(?:[0-9]+[.eE]|[0-9]{16})')
+"""Finds any number in JSON that may not be in canonical form, and some text that looks like one."""
 
 
 class Prepared(NamedTuple):
@@ -100,12 +105,15 @@ def prepare(document: Document) -> Prepared:
 
 def content(stored: Mapping[str, Any]) -> Document:
     """Return the content of a stored document in canonical form, without what the server adds."""
+    plain = {key: value for key, value in stored.items() if key not in _NOT_CONTENT}
     try:
-        normalised: Document = normal({key: value for key, value in stored.items() if key not in _NOT_CONTENT})
-    except (ValueError, RecursionError):
+        # Looking at each value takes ten times as long.
+        if _NOT_NORMAL.search(orjson.dumps(plain)):
+            plain = normal(plain)
+    except (TypeError, ValueError, RecursionError):
         # So it is not one of ours: we never write such a number, nor nest so deep. Somebody else's document may.
-        normalised = {key: value for key, value in stored.items() if key not in _NOT_CONTENT}
-    return normalised
+        pass
+    return plain
 
 
 def content_hash(stored: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from dataloader.common import (
     ProtocolError,
     certifies_itself,
     content,
+    content_hash,
     history,
     is_valid,
     prepare,
@@ -23,7 +24,7 @@ from dataloader.common import (
     says_as_is,
 )
 from dataloader.couch import Database
-from dataloader.replication.versions import version_digest_of
+from dataloader.replication.versions import version_digest
 
 
 class State(StrEnum):
@@ -245,14 +246,13 @@ def _judge(  # noqa: PLR0911 - a decision table, a line a return
         # If no user deleted it, two loads did, each of which mistook the other's leaf for an edit.
         is_persons = not rules.is_personal or any(map(is_persons_deletion, leaves))
         return State.DELETED if is_persons else State.LEFTOVER
-    said = [content(leaf) for leaf in live]
-    theirs = [leaf for leaf, plain in zip(live, said, strict=True) if not _is_ours(leaf, plain, rules, document)]
+    theirs = [leaf for leaf in live if not is_ours(leaf, rules, document)]
     if must_go(document, leaves, rules):
         return State.LEFTOVER
     if len(theirs) > 1 or len(live) > 1:
         return State.CONFLICT
-    [leaf], [plain] = live, said
-    if _hash(plain) == document.hash:
+    [leaf] = live
+    if content_hash(leaf) == document.hash:
         return State.UNCHANGED
     if not theirs:
         return State.OUTDATED
@@ -278,22 +278,10 @@ def is_ours(leaf: Document, rules: KindRules, document: Prepared | None = None) 
         rules: the rules for its kind.
         document: the document that this load would write, if known.
     """
-    return _is_ours(leaf, content(leaf), rules, document)
-
-
-def _is_ours(leaf: Document, plain: Document, rules: KindRules, document: Prepared | None) -> bool:
-    found = _hash(plain)
+    found = content_hash(leaf)
     if found and found in {leaf["_rev"].partition("-")[2], document.hash if document else ""}:
         return True
-    return bool(rules.brought) and version_digest_of(plain) in rules.brought
-
-
-def _hash(plain: Document) -> str:
-    try:
-        return prepare(plain).hash
-    except TypeError:
-        # Our JSON writer rejects it: somebody else's document may have such content, ours never does.
-        return ""
+    return bool(rules.brought) and version_digest(leaf) in rules.brought
 
 
 SUPERSEDED = {"dataloader": "superseded"}

@@ -25,11 +25,7 @@ def version_digest(document: Document) -> str:
     Returns:
         32 hex digits; empty for content that no load can have written.
     """
-    return version_digest_of(content(document))
-
-
-def version_digest_of(plain: Document) -> str:
-    """Return :func:`version_digest` of a document's content."""
+    plain = content(document)
     try:
         body = canonical({key: value for key, value in plain.items() if key != _OWN_TIME})
     except TypeError:

@@ -188,6 +188,14 @@ def test_normal_is_idempotent(document: Document) -> None:
 
 @PROPERTY
 @given(DOCUMENTS)
+def test_content_is_normal_whatever_its_numbers(document: Document) -> None:
+    """Content that is returned as it is has no number in another form, deep inside or with text like a number."""
+    said = {**document, "text": '":1.5e3', "numbers": [document, 7.0, [1e3], {"deep": -0.0}]}
+    assert canonical(content(said)) == canonical(normal(said))
+
+
+@PROPERTY
+@given(DOCUMENTS)
 def test_revision_ignores_what_servers_add(document: Document) -> None:
     """A document still matches its revision with every member that a server adds."""
     ours = prepare(normal(document))
