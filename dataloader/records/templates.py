@@ -35,6 +35,9 @@ class Templates:
 
     def prepared(self, entry: Entry) -> Prepared:
         """Return a card's document, as ``prepare(kind.document(entry))`` does."""
+        if entry.login is not None:
+            # A person's log-in is in no one else's documents.
+            return prepare(self._document(entry))
         # The template holds the preference set, so that no other can have its identity.
         key = id(entry.preferences), entry.created, entry.role
         template = self._templates.get(key)
