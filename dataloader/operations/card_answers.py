@@ -54,7 +54,7 @@ class CardReader:
         answers = [
             CardAnswers(
                 entry,
-                {name: templates.prepared(entry) for name, templates in self._templates.items()},
+                self._templates,
                 [each.get(entry.key, []) for each in found],
                 {},
                 self._brought,

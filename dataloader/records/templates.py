@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from dataloader.common import DIGITS, Document, Prepared, prepare
+from dataloader.common import DIGITS, Document, Prepared, canonical
 from dataloader.records.models import Entry, Kind
 
 ANY_CARD = "00000000-0000-4000-8000-000000000000"
@@ -35,18 +35,22 @@ class Templates:
 
     def prepared(self, entry: Entry) -> Prepared:
         """Return a card's document, as ``prepare(kind.document(entry))`` does."""
+        body = self.body(entry)
+        return Prepared(self._kind.id(entry.key), sha256(body).hexdigest()[:DIGITS], body)
+
+    def body(self, entry: Entry) -> bytes:
+        """Return the canonical JSON of a card's document."""
         if entry.login is not None:
             # A person's log-in is in no one else's documents.
-            return prepare(self._document(entry))
+            return canonical(self._document(entry))
         # The template holds the preference set, so that no other can have its identity.
         key = id(entry.preferences), entry.created, entry.role
         template = self._templates.get(key)
         if template is None:
             template = self._templates[key] = self._made(entry)
         if not template.parts or not _UUID.fullmatch(entry.key):
-            return prepare(self._document(entry))
-        body = entry.key.encode().join(template.parts)
-        return Prepared(self._kind.id(entry.key), sha256(body).hexdigest()[:DIGITS], body)
+            return canonical(self._document(entry))
+        return entry.key.encode().join(template.parts)
 
     def _document(self, entry: Entry) -> Document:
         document = self._kind.document(entry)
@@ -57,7 +61,7 @@ class Templates:
     def _made(self, entry: Entry) -> _Template:
         self._document(entry)
         first, other = (
-            prepare(self._kind.document(entry._replace(key=key))).body.split(key.encode())
+            canonical(self._kind.document(entry._replace(key=key))).split(key.encode())
             for key in (ANY_CARD, _ANY_OTHER)
         )
         # They differ if the preference set itself has one of these UUIDs.
