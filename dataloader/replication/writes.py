@@ -95,8 +95,12 @@ def write_over(database: Database, documents: Sequence[Document]) -> list[Writte
     return [each for each in found if each is not None]
 
 
-CLUSTER_BATCH = 100
-"""Documents per request if they have copies: the smaller, the sooner doubtful ones are read back."""
+CLUSTER_BATCH = 25
+"""Documents per request if they have copies: the smaller, the sooner doubtful ones are read back.
+
+Until then, an owner whose edit met the update may be shown the update, and edit that, too. With 100, that happened to 3
+of 20,000 edits while two loads updated all cards without a pause; 25 halves the rate of updates.
+"""
 
 
 def _write(database: Database, documents: Sequence[Document]) -> list[Written]:
