@@ -136,9 +136,10 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
             ],
         )
         if serve:
-            output.say(f"serving at {embedded.url} until Ctrl-C")
-            output.finish(ExitCode.OK)
+            # Whoever reads that it is serving may stop it at once.
             with suppress(KeyboardInterrupt):
+                output.say(f"serving at {embedded.url} until Ctrl-C")
+                output.finish(ExitCode.OK)
                 embedded.wait()
     return ExitCode.OK
 

@@ -95,9 +95,10 @@ def serve(
             more, text = _seed(server.url, account, model or DEFAULT_MODEL, users)
             facts |= more
             lines = [*text, *lines]
-        output.result(facts, lines)
-        output.finish(ExitCode.OK)
+        # Whoever reads that it is ready may stop it at once.
         with suppress(KeyboardInterrupt):
+            output.result(facts, lines)
+            output.finish(ExitCode.OK)
             server.wait()
             raise EmbeddedServerError(server.url, rule="the server ended by itself", todo="start it again")
 
