@@ -215,7 +215,7 @@ def _patience(case: Case, timeout: float) -> Iterator[None]:
     with (
         mock.patch.dict(os.environ, settings),
         mock.patch("dataloader.replication.indexes.INDEX_WAIT", timeout),
-        mock.patch("dataloader.replication.indexes.INDEX_STILL", 1.5 * timeout),
+        mock.patch("dataloader.replication.indexes.INDEX_STILL", (retries + 0.5) * timeout),
     ):
         yield
 
