@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export DATALOADER_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache
 # Commands and tests start many processes, and compiling every module each time takes longer than running them.
 unexport PYTHONDONTWRITEBYTECODE
-# Most of what `make test` leaves out waits for other processes: two for each processor.
+# Much of what `make test` leaves out waits for other processes: one more than there are processors.
 WORKERS := $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
 export MYPY_NUM_WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
 # Use this machine's Node.js if it is new enough; otherwise install Node.js with the extra `embedded`.
