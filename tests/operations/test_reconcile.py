@@ -681,6 +681,9 @@ def test_doubtful_cards_never_count_as_encoded(
         of = {-1: "", -2: OTHER_UUID}
         text = of.get(uuid, cards[uuid].uuid)
         other = row_of(cards[check])[CHECK] if check >= 0 else {-1: "", -2: "XXXXXX"}[check]
+        if number == "77" and result == "failed" and not (text or other or chip):
+            # It reads like a wrong total, "77 failed", which is refused.
+            continue
         rows.append([number, text, other, "", chip, result, ""])
     folder = tmp_path_factory.mktemp("files")
     # A row of another card, so that results and chips are filled in.
