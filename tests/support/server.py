@@ -20,6 +20,8 @@ QUICK = Patience(timeout=30, retries=6, wait=0, total=60)
 """Retries without waits."""
 AGREEING = 5
 """Consecutive equal reads after which a cluster's nodes count as consistent."""
+SYNCHRONIZED = 30
+"""Seconds in which a cluster's nodes should have synchronized their copies."""
 SHARES = {"snapset_1a": 6, "snapset_3": 4, "empty": 2}
 """The number of cards in the fixture ``batch`` for each snapset."""
 CARDS = sum(SHARES.values())
@@ -85,6 +87,9 @@ def snapshot(server: Server, target: Target) -> dict[str, Any]:
             everything[name] = {row["id"]: row["doc"] for row in json.loads(data.read())["rows"]}
         return everything
 
+    for database in databases(server, target).values():
+        # After a conflict, a cluster's copies may differ for seconds, and all answer the same meanwhile.
+        server.synchronize(database.name, SYNCHRONIZED)
     return agreed(server, read)
 
 
