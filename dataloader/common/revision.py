@@ -107,7 +107,7 @@ def content(stored: Mapping[str, Any]) -> Document:
     """Return the content of a stored document in canonical form, without what the server adds."""
     plain = {key: value for key, value in stored.items() if key not in _NOT_CONTENT}
     try:
-        # Looking at each value takes ten times as long.
+        # Looking at each value takes longer than everything else here.
         if _NOT_NORMAL.search(orjson.dumps(plain)):
             plain = normal(plain)
     except (TypeError, ValueError, RecursionError):

@@ -94,7 +94,7 @@ def read_body(response: urllib3.HTTPResponse, node: str) -> Body:
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding.lower() != "identity":
             raise not_couchdb(node, f"its reply is compressed ({shown(encoding)}), which was not asked for")
-        # CouchDB sends each row as a chunk of its own; reading many at once is much faster.
+        # CouchDB sends each row as a chunk of its own, so many are read at once.
         while part := response.read(_PART, decode_content=False):
             data += part
     except BaseException:

@@ -7,6 +7,7 @@ it, and importing it takes longer than reading the file.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import dataloader.vendor._openpyxl  # noqa: F401 - configures openpyxl before it is imported
 from dataloader.vendor.check_value import check_value
 from dataloader.vendor.chip_uid import (
     BLANK,

@@ -1,7 +1,6 @@
 """Templates of workbooks: sheets with all their formatting, and one row for the style of the others.
 
-Only writing needs openpyxl, so this module is imported when a workbook is written: importing openpyxl takes as long as
-everything else that a command imports.
+Only writing needs openpyxl, and importing it takes long, so this module is imported when a workbook is written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,6 @@ from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 from openpyxl.xml.functions import tostring
 
-import dataloader.vendor._openpyxl  # noqa: F401 - configures openpyxl before it is imported
 from dataloader.batch import Header
 from dataloader.vendor.instructions import SHEET as INSTRUCTIONS_SHEET
 from dataloader.vendor.instructions import instructions

@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -529,3 +531,14 @@ def test_pipe_does_not_block_validation(tmp_path: Path, command: Command) -> Non
     done = command("validate", path, timeout=60)
     assert done.code == ExitCode.FILE
     assert done.stderr == f"error: {path}: is not a regular file (save it as a file first)\n"
+
+
+def test_openpyxl_never_uses_lxml(tmp_path: Path) -> None:
+    """With lxml installed, a batch would give other bytes; a package that only looks like it is never asked."""
+    (tmp_path / "lxml").mkdir()
+    (tmp_path / "lxml" / "__init__.py").touch()
+    (tmp_path / "lxml" / "etree.py").write_text("LXML_VERSION = (9, 9, 9, 9)\n")
+    env = {name: value for name, value in os.environ.items() if name != "OPENPYXL_LXML"} | {"PYTHONPATH": str(tmp_path)}
+    script = "import dataloader.vendor.templates, openpyxl; print(openpyxl.LXML)"
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
