@@ -135,40 +135,32 @@ def back_up(
     with Spool(folder, of, password) as spool:
         _remove_leftovers(path)
         resumed = any(spool.since(name) is not None for name in databases)
-        states = []
-        moments = []
-        answers: set[bool | None] = set()
+        read = []
         for name, database in databases.items():
             known = None if base is None else base.header.state(name)
             since = spool.since(name) or ("0" if known is None else known.sequence)
-            reading = _Reading(database, spool, on_progress)
-            total = infos[name]["doc_count"] + infos[name].get("doc_del_count", 0)
-            last = name == target.model.databases[-1]
-            sequence, moment = reading.read(name, since, total if known is None else 0, last=last)
-            nodes = server.nodes().expected
-            if not nodes and infos[name]["copies"] > 1:
-                # This user may not ask for the nodes.
-                answers.add(None)
-            elif len(nodes) > 1:
-                # The feed is read from one copy of each document, which may lack what the others have.
-                moment = now()
-                answers.add(server.synchronize(database.name, NODES_WAIT))
-                sequence, _ = reading.read(name, sequence, 0, last=last)
+            info = infos[name]
+            total = info["doc_count"] + info.get("doc_del_count", 0) if known is None else 0
+            reading = _Reading(database, spool, on_progress, is_last=name == target.model.databases[-1])
+            read.append(_read_to_end(server, reading, name, since, total, info["copies"]))
             if identity_of(database, _info(database)) != identities[name]:
                 raise ProtocolError(
                     f"database {database.name}",
                     rule="was deleted and created again while it was read",
                     todo="run it again; it starts over",
                 )
-            moments.append(moment)
-            environment = memory.environments[database.name]
-            states.append(DatabaseState(name, sequence, identities[name], environment=str(environment or "")))
+        states = [
+            DatabaseState(
+                name, each.sequence, identities[name], environment=str(memory.environments[database.name] or "")
+            )
+            for (name, database), each in zip(databases.items(), read, strict=True)
+        ]
         with _room_in(spool.folder), spool.body() as body:
             lock = None if spool.lock is None or password is None else spool.lock.sibling(password)
             header, lacks = _write_body(body, lock, spool, databases, infos, states)
             body.flush()
             away = server.nodes().away
-            header = _complete(header, server, target, base, min(moments))
+            header = _complete(header, server, target, base, min(each.moment for each in read))
             with new_files(path) as (stream,):
                 finish(stream, header, body, lock)
     # Read back, so that the digest is that of the file.
@@ -179,10 +171,15 @@ def back_up(
         written.size,
         lacks,
         away,
-        False if False in answers else None if None in answers else True,
+        _all([each.synchronized for each in read]),
         resumed,
         time.monotonic() - start,
     )
+
+
+def _all(answers: Sequence[bool | None]) -> bool | None:
+    """Return whether all answers are yes; None if some are unknown, and none is no."""
+    return False if False in answers else None if None in answers else True
 
 
 def identity_of(database: Database, info: Mapping[str, Any]) -> str:
@@ -230,15 +227,27 @@ class _Page(NamedTuple):
     end: bool
 
 
+class _Read(NamedTuple):
+    """A database that was read."""
+
+    sequence: str
+    """The sequence up to which it was read."""
+    moment: str
+    """A time at which it had that sequence."""
+    synchronized: bool | None
+    """Whether all its nodes had the same copies; None if unknown."""
+
+
 class _Reading:
     """Reads one database into the spool."""
 
-    def __init__(self, database: Database, spool: Spool, on_progress: OnProgress | None) -> None:
-        self._database = database
+    def __init__(self, database: Database, spool: Spool, on_progress: OnProgress | None, *, is_last: bool) -> None:
+        self.database = database
         self._spool = spool
         self._on_progress = on_progress
+        self._is_last = is_last
 
-    def read(self, name: str, since: str, total: int, *, last: bool) -> tuple[str, str]:
+    def read(self, name: str, since: str, total: int) -> tuple[str, str]:
         """Read the changes feed to its end, including the documents.
 
         Returns:
@@ -249,13 +258,13 @@ class _Reading:
         for fetched in in_parallel(self._fetch, self._requests(since)):
             if isinstance(fetched, _Page):
                 page = fetched
-                self._spool.reached(name, page.sequence, end=page.end and not last)
+                self._spool.reached(name, page.sequence, end=page.end and not self._is_last)
                 continue
             for doc_id, leaves in fetched.items():
                 self._spool.add(name, sort_key(doc_id), [leaf.json for leaf in leaves])
             done += len(fetched)
             if self._on_progress is not None:
-                self._on_progress(f"reading {self._database.name}", done, max(total, done) if total else 0)
+                self._on_progress(f"reading {self.database.name}", done, max(total, done) if total else 0)
         return page.sequence, page.moment
 
     def _requests(self, since: str) -> Iterator[list[Change] | _Page]:
@@ -272,7 +281,7 @@ class _Reading:
                 if not end:
                     if changes.last_seq == since:
                         raise ProtocolError(
-                            f"database {self._database.name}",
+                            f"database {self.database.name}",
                             rule="its changes feed does not go on, and says that more follows",
                             todo="run it again; see the server's log",
                         )
@@ -287,27 +296,43 @@ class _Reading:
 
     def _page(self, since: str, limit: int) -> tuple[str, Changes]:
         # A time before the request, so that nothing that happened until then is missing.
-        return now(), self._database.changes(since, limit)
+        return now(), self.database.changes(since, limit)
 
     def _fetch(self, request: list[Change] | _Page) -> dict[str, list[RawLeaf]] | _Page:
         if isinstance(request, _Page):
             return request
         # In a cluster, a page may list a document twice; the last entry counts.
         wanted = {change.id: change.leaves for change in request}
-        found = self._database.raw_leaves(list(wanted))
+        found = self.database.raw_leaves(list(wanted))
         attempt = 0
         while lacking := {doc_id: lost for doc_id, revs in wanted.items() if (lost := _lacking(revs, found[doc_id]))}:
             if attempt == _ROUNDS:
                 doc_id, lost = lacking.popitem()
                 raise UnreachableError(
-                    f"database {self._database.name}, document {doc_id}",
+                    f"database {self.database.name}, document {doc_id}",
                     rule=f"the server lists revision {lost[0]} and does not give it",
                     todo="check that all nodes are up, then run it again; it continues from there",
                 )
             time.sleep(_WAIT * 2**attempt)
             attempt += 1
-            found.update(self._database.raw_leaves(list(lacking)))
+            found.update(self.database.raw_leaves(list(lacking)))
         return found
+
+
+def _read_to_end(server: Server, reading: _Reading, name: str, since: str, total: int, copies: int) -> _Read:
+    """Read a database; in a cluster, also what its nodes synchronize afterwards."""
+    sequence, moment = reading.read(name, since, total)
+    nodes = server.nodes().expected
+    if not nodes and copies > 1:
+        # This user may not ask for the nodes.
+        return _Read(sequence, moment, None)
+    if len(nodes) <= 1:
+        return _Read(sequence, moment, True)
+    # The feed is read from one copy of each document, which may lack what the others have.
+    moment = now()
+    synchronized = server.synchronize(reading.database.name, NODES_WAIT)
+    sequence, _ = reading.read(name, sequence, 0)
+    return _Read(sequence, moment, synchronized)
 
 
 def _lacking(revs: Sequence[str], leaves: Sequence[RawLeaf]) -> list[str]:
