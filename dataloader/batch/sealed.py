@@ -4,6 +4,7 @@ The header's digest is the SHA-256 of the bytes of all later lines; its seal is 
 Manifests and reconciled files are sealed files.
 """
 
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -50,6 +51,8 @@ class Kind:
         Raises:
             InputError: it is not a header of this kind, or has another version.
         """
+        if changed := _changed_by_editor(line):
+            raise InputError(Problem(where, changed, self.restore))
         fields = parse(line)
         if not isinstance(fields, dict) or fields.get("format") != self.format:
             rule = f"is not the header of a {self.name}"
@@ -98,6 +101,13 @@ class Kind:
         """
         require_file(path)
         return path.open("rb")
+
+
+def _changed_by_editor(line: bytes) -> str:
+    """Return how a text editor, or a transfer as text, has changed a file; empty if it has not."""
+    if line.startswith((BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)):
+        return "an editor has saved the file with a byte order mark"
+    return "the line ends were changed, as a transfer in text mode does" if line.endswith(b"}\r\n") else ""
 
 
 def parse(line: bytes) -> Any:

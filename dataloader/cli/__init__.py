@@ -195,13 +195,21 @@ def _told(error: BaseException, name: str) -> tuple[str, ExitCode]:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         then = "what was written stays; run it again to continue" if name in _WRITING else "run it again"
         return f"interrupted: {then}", ExitCode.INTERRUPTED
+    if isinstance(error, OSError):
+        error = _file_error(error) or error
     if isinstance(error, DataloaderError):
         return str(error), error.exit_code
     if (short := too_little_memory(error)) is not None:
         return short, ExitCode.FILE
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
-        # click prints the help itself.
-        full = FileError.of(error, "standard output", "send it to a place with room")
-        return str(full), full.exit_code
     said = " ".join(f"{type(error).__name__}: {error}".split())
     return f"internal error: {said} (run again with --debug and report what it prints)", ExitCode.INTERNAL
+
+
+def _file_error(error: OSError) -> FileError | None:
+    """Return what is wrong with a file that no command has explained; None if the error is of another kind."""
+    if error.filename is not None:
+        # Whatever looks at a path first, such as for its kind, may find that it is not allowed to.
+        return FileError.of(error, error.filename, "check the path and its permissions")
+    # click prints the help itself.
+    is_full = error.errno == errno.ENOSPC
+    return FileError.of(error, "standard output", "send it to a place with room") if is_full else None

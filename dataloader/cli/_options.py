@@ -37,7 +37,8 @@ from dataloader.records.models import model_names
 from dataloader.target import DatabaseLayout, Environment, Target, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-PATH = click.Path(path_type=Path)
+PATH = click.Path(readable=False, path_type=Path)
+"""A path; that it can't be read is not an error of the command line, and found when it is read."""
 
 
 class Number(click.FloatRange):

@@ -51,8 +51,16 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
     for value in values:
         key, equals, title = value.partition("=")
         if not equals or key not in KEYS:
-            todo = did_you_mean(key, KEYS) or "correct it"
-            raise UsageError(f"--column {value}", rule=f"must be KEY=TITLE, KEY one of {', '.join(KEYS)}", todo=todo)
+            rule = f"must be KEY=TITLE, KEY one of {', '.join(KEYS)}"
+            if not equals and value in KEYS:
+                todo = f'write {value}="ITS TITLE"'
+            elif not equals:
+                todo = f"write {quote(f'uuid={value}')} if the UUIDs are below that title"
+            elif title in KEYS:
+                todo = f"write {quote(f'{title}={key}')}"
+            else:
+                todo = did_you_mean(key, KEYS) or "correct it"
+            raise UsageError(f"--column {value}", rule=rule, todo=todo)
         if key in named:
             raise UsageError(f"--column {value}", rule=f"{key} is given twice", todo="give each column once")
         named[key] = title

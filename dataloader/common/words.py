@@ -5,6 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 _UUID = re.compile(r"(?<![0-9A-Fa-f])([0-9A-Fa-f]{8})(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Fa-f])")
 
+SUGGESTED = 3
+"""The most names to suggest for an unknown one."""
+_ABBREVIATION = 3
+"""The fewest characters of a name that are taken for its beginning."""
+
 
 def many(count: int, one: str, more: str = "") -> str:
     """Return a count with its noun: ``1 card``, ``1,200 cards``."""
@@ -27,7 +32,7 @@ def listed(names: Sequence[str], shown: int = 5) -> str:
 def did_you_mean(name: str, known: Iterable[str], shown: Callable[[str], str] = str, cutoff: float = 0.6) -> str:
     """Return a question that suggests known names similar to an unknown one: ``did you mean snapset_1a?``.
 
-    Case is ignored. The result is empty if no name is similar.
+    Case is ignored, and a name may be abbreviated. The result is empty if no name is similar.
 
     Args:
         name: the unknown name.
@@ -39,9 +44,12 @@ def did_you_mean(name: str, known: Iterable[str], shown: Callable[[str], str] = 
 
     by_lower = {each.lower(): each for each in known}
     lower = name.lower()
-    near = get_close_matches(lower, by_lower, n=3, cutoff=cutoff)
+    near = get_close_matches(lower, by_lower, n=SUGGESTED, cutoff=cutoff)
     likeness = {each: SequenceMatcher(None, each, lower).ratio() for each in near}
     nearest = [by_lower[each] for each in sorted(near) if likeness[each] == max(likeness.values())]
+    if not nearest and len(lower) >= _ABBREVIATION:
+        begun = [by_lower[each] for each in sorted(by_lower) if each.startswith(lower)]
+        nearest = begun if len(begun) <= SUGGESTED else []
     return f"did you mean {' or '.join(map(shown, nearest))}?" if nearest else ""
 
 

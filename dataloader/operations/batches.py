@@ -1,7 +1,7 @@
 """The batches in a folder: manifests, reconciled files, and the next step for each."""
 
+import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -62,7 +62,7 @@ def find_batches(folder: Path) -> Folder:
     manifests: dict[str, Manifest] = {}
     rounds: dict[str, list[Reconciled]] = {}
     problems: list[Problem] = []
-    for path in _files(folder):
+    for path in _files(folder, problems):
         try:
             if is_reconciled(path):
                 found = read_reconciled(path)
@@ -87,16 +87,26 @@ def find_batches(folder: Path) -> Folder:
     return Folder(tuple(batches), tuple(problems))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    try:
-        for path in sorted(folder.rglob("*.jsonl")):
-            inside = path.relative_to(folder)
-            if not any(part.startswith(".") for part in inside.parts) and (
-                path.name.endswith(".batch.jsonl") or ".reconciled" in path.name
-            ):
-                yield path
-    except OSError as error:
-        raise FileError.of(error, folder, "name a folder that can be read") from error
+def _files(folder: Path, problems: list[Problem]) -> list[Path]:
+    """Return the files of batches in a folder and its subfolders, sorted; add subfolders that can't be read."""
+
+    def unreadable(error: OSError) -> None:
+        path = Path(error.filename)
+        found = FileError.of(error, path, "make it readable, or move it away")
+        if path == folder:
+            raise FileError(found.what, rule=found.rule, todo="name a folder that can be read") from error
+        problems.append(Problem(found.what, found.rule or "", found.todo))
+
+    paths = []
+    for root, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [
+            Path(root, name)
+            for name in names
+            if not name.startswith(".")
+            and (name.endswith(".batch.jsonl") or (name.endswith(".jsonl") and ".reconciled" in name))
+        ]
+    return sorted(paths)
 
 
 @dataclass(frozen=True, slots=True)

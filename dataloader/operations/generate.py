@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
+from unicodedata import combining, normalize
 
 from dataloader.batch import (
     MANIFEST_SUFFIX,
@@ -87,6 +88,10 @@ def spares_of(shares: Mapping[str, int], portion: Fraction) -> dict[str, int]:
     return {name: ceil(count * portion) for name, count in shares.items() if portion}
 
 
+MAX_PROPOSED = 100
+"""Characters of an invalid name to propose a valid one from."""
+
+
 def check_name(name: str) -> None:
     """Check a batch's name, which is used for files.
 
@@ -102,13 +107,16 @@ def check_name(name: str) -> None:
             )
         )
     if not _NAME.match(name):
-        raise InputError(
-            Problem(
-                f"batch name {name!r}",
-                "is made of letters, digits, '.', '_' and '-', begins with a letter or digit, and has at most 100",
-                "choose another",
-            )
-        )
+        rule = "must be letters a to z, digits, '.', '_' and '-', begin with a letter or digit, and have at most 100"
+        near = _valid_name(name)
+        raise InputError(Problem(f"batch name {name!r}", rule, f"choose another{f', such as {near}' if near else ''}"))
+
+
+def _valid_name(name: str) -> str:
+    """Return a valid name similar to an invalid one; empty if there is none."""
+    plain = "".join(each for each in normalize("NFKD", name[:MAX_PROPOSED]) if not combining(each))
+    near = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("._-")
+    return near if _NAME.match(near) else ""
 
 
 def generate(

@@ -96,9 +96,11 @@ def read_targets(path: Path) -> dict[str, dict[str, Any]]:
         InputError: the file is invalid; lists every problem.
     """
     try:
-        text = read_file(path, MAX_FILE, "name the target file with --config, or give --url").decode("utf-8-sig")
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        todo = "write one with `dataloader init`, name it with --config, or give --url"
+        data = tomllib.loads(read_file(path, MAX_FILE, todo).decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(str(path), "is not UTF-8 text", "save it as UTF-8")) from error
+    except tomllib.TOMLDecodeError as error:
         raise InputError(Problem(str(path), f"is not TOML: {error}", "correct the syntax")) from error
     except RecursionError as error:
         raise InputError(Problem(str(path), "is nested too deeply", "correct the syntax")) from error

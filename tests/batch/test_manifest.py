@@ -479,6 +479,14 @@ WRONG_FILES: dict[str, tuple[bytes, list[str]]] = {
         HEADER + b"".join(line.replace(b"\n", b"\r\n") for line in CARDS),
         [DIGEST],
     ),
+    "ends of line of another system, also in the header": (
+        (HEADER + b"".join(CARDS)).replace(b"\n", b"\r\n"),
+        ["line 1: the line ends were changed, as a transfer in text mode does"],
+    ),
+    "a byte order mark": (
+        b"\xef\xbb\xbf" + HEADER + b"".join(CARDS),
+        ["line 1: an editor has saved the file with a byte order mark"],
+    ),
     "a wrong digest": (assembled(CARDS, digest=f"sha256:{'0' * 64}"), [DIGEST]),
     "other snapsets than are counted": (
         assembled(CARDS, snapsets={"snapset_1a": 2, "empty": 3}),

@@ -1,14 +1,17 @@
 """Common mistakes with commands and files, and their error messages."""
 
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dataloader.common import ExitCode, did_you_mean
 from dataloader.operations import generate
-from tests.support.command import Command
+from tests.support.command import Command, Completed
 from tests.support.returned_files import fill_in, good_rows
 
 
@@ -20,6 +23,8 @@ from tests.support.returned_files import fill_in, good_rows
         ("snapset_1A", "did you mean snapset_1a?"),
         ("snapset_1", "did you mean snapset_1a or snapset_1b?"),
         ("bake", ""),
+        ("gen", "did you mean generate?"),
+        ("ge", ""),
         ("", ""),
     ],
 )
@@ -111,6 +116,79 @@ def test_typo_in_a_file_name_has_a_suggestion(here: Command, tmp_path: Path) -> 
     assert "did you mean" not in here("plan", tmp_path / "gone.batch.jsonl", "--url", "http://127.0.0.1:9").stderr
     done = here("plan", tmp_path / "nothing", "--url", "http://127.0.0.1:9")
     assert done.stderr.endswith("(give the path of a manifest or a reconciled file that can be read)\n")
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Command:
+    """Run a command as a user whom file permissions stop, even if root runs the tests."""
+    own = f"{Path(__file__).parents[2]}"
+
+    def run(*arguments: object) -> Completed:
+        drop = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+        done = subprocess.run(
+            [*drop, sys.executable, "-m", "dataloader", *map(str, arguments)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            env={"PYTHONPATH": own},
+        )
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a batch; no permissions are left there after the test begins."""
+    folder = tmp_path / "batches"
+    generate("spring", {"empty": 4}, folder)
+    yield folder
+    folder.chmod(0o700)
+
+
+PERMISSIONS = pytest.mark.skipif(
+    os.geteuid() == 0 and shutil.which("setpriv") is None, reason="nothing here stops root from reading"
+)
+
+
+@PERMISSIONS
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("plan", "batches/spring.batch.jsonl", "--url", "http://127.0.0.1:9"),
+        ("reconcile", "batches/spring.batch.jsonl", "batches/spring.xlsx"),
+        ("validate", "batches/spring.batch.jsonl"),
+        ("recover", "batches/spring.xlsx", "--out", "again"),
+        ("check", "--target", "x", "--config", "batches/dataloader.toml"),
+    ],
+)
+def test_file_that_may_not_be_read_is_a_file_error(guest: Command, locked: Path, call: tuple[str, ...]) -> None:
+    """Whether the file's permissions or its folder's forbid it: one line, exit code 4."""
+    (locked / "dataloader.toml").touch()
+    for each in locked.iterdir():
+        each.chmod(0)
+    for mode in (0o700, 0):
+        locked.chmod(mode)
+        done = guest(*call)
+        assert done.code == ExitCode.FILE, done.stderr
+        [line] = done.stderr.splitlines()
+        assert line.startswith("error: batches/")
+        assert ": permission denied (" in line
+
+
+@PERMISSIONS
+def test_batches_names_folders_that_it_may_not_read(guest: Command, locked: Path) -> None:
+    """A batch in such a folder is not passed over in silence; the folder itself is an error."""
+    assert guest("batches", ".").stderr == ""
+    locked.chmod(0)
+    done = guest("batches", ".")
+    assert done.code == ExitCode.OK
+    assert done.stderr == "warning: batches: permission denied (make it readable, or move it away)\n"
+    done = guest("batches", "batches")
+    assert done.code == ExitCode.FILE
+    assert done.stderr == "error: batches: permission denied (name a folder that can be read)\n"
 
 
 def test_option_without_a_value_refers_to_the_commands_help(here: Command) -> None:

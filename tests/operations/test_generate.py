@@ -223,11 +223,27 @@ def test_batch_name_cannot_leave_its_folder(folder: Path, name: str) -> None:
     """A batch name is used for files: no folders, hidden files or spaces, at most a hundred characters."""
     with pytest.raises(InputError) as caught:
         generate(name, SHARES, folder)
-    assert str(caught.value) == (
-        f"batch name {name!r}: is made of letters, digits, '.', '_' and '-', begins with a letter or digit, "
-        "and has at most 100 (choose another)"
+    assert str(caught.value).startswith(
+        f"batch name {name!r}: must be letters a to z, digits, '.', '_' and '-', begin with a letter or digit, "
+        "and have at most 100 (choose another"
     )
     assert names(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "then"),
+    [
+        ("Spring 2026", "choose another, such as Spring-2026"),
+        ("früh/jahr ", "choose another, such as fruh-jahr"),
+        ("春", "choose another"),
+        ("..", "choose another"),
+    ],
+)
+def test_invalid_batch_name_has_a_suggestion(folder: Path, name: str, then: str) -> None:
+    """A similar name that is valid, if there is one."""
+    with pytest.raises(InputError) as caught:
+        generate(name, SHARES, folder)
+    assert str(caught.value).endswith(f"({then})")
 
 
 @pytest.mark.parametrize("name", ["CON", "con", "nul", "Aux.2021", "prn.", "COM1", "lpt9.a.b", "spring.", "spring.."])

@@ -209,6 +209,9 @@ def test_rounds_are_numbered(here: Command, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--column", "uuid"], "--column uuid: must be KEY=TITLE, KEY one of number, uuid, check"),
+        (["--column", "uuid"], '(write uuid="ITS TITLE")'),
+        (["--column", "Tag ID"], "(write 'uuid=Tag ID' if the UUIDs are below that title)"),
+        (["--column", "Tag ID=uuid"], "(write 'uuid=Tag ID')"),
         (["--column", "tag=UUID"], "--column tag=UUID: must be KEY=TITLE"),
         (["--column", "chip=A", "--column", "chip=B"], "--column chip=B: chip is given twice"),
         (["--column", "uuid="], "--column uuid=: without UUIDs, no row is a card's for certain"),

@@ -593,12 +593,12 @@ def test_target_file_must_not_contain_a_password(write: WriteTargets) -> None:
 
 def test_unreadable_target_file_is_a_file_error(tmp_path: Path) -> None:
     """A missing file, or one that is not text; the error says what else to do."""
-    todo = "(name the target file with --config, or give --url)"
+    todo = "(write one with `dataloader init`, name it with --config, or give --url)"
     assert refused(FileError, target="a") == f"dataloader.toml: no such file or directory {todo}"
     assert refused(FileError, target="a", config=tmp_path) == f"{tmp_path}: is a directory {todo}"
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe[target]")
-    assert refused(InputError, target="a", config=binary).startswith(f"{binary}: is not TOML: ")
+    assert refused(InputError, target="a", config=binary) == f"{binary}: is not UTF-8 text (save it as UTF-8)"
 
 
 @pytest.mark.parametrize("model", model_names())

@@ -189,7 +189,7 @@ def test_quoted_delimiter_does_not_mislead(tmp_path: Path, rows: Rows) -> None:
     assert [row[:-1] for row in read(path)[0].rows] == [row[:-1] for row in rows]
 
 
-COLUMNS = "no column titles (UUID) in its first 20 rows"
+COLUMNS = "no column “UUID” in its first 20 rows"
 SAY = 'say what the columns are called, for example --column uuid="Tag ID"'
 
 
@@ -239,6 +239,31 @@ except InputError as error:
 # Titles.
 
 
+@pytest.mark.parametrize(
+    ("titles", "named", "says"),
+    [
+        (TITLES, {"number": "Crad number"}, '“Crad number”…(did you mean --column number="Card number"?)'),
+        (
+            TITLES,
+            {"chip": "Chip", "note": "Nothing like it"},
+            "“Chip” and “Nothing like it”…(did you mean --column chip",
+        ),
+        (TITLES, {"chip": "Transponder"}, "“Transponder”…(copy the title from the file)"),
+        (["No.", "Tag ID"], {"uuid": "Tag DI"}, '“Tag DI”…(did you mean --column uuid="Tag ID"?)'),
+        (["UUIDD", "Result"], {}, '“UUID”…(did you mean --column uuid="UUIDD"?)'),
+    ],
+)
+def test_wrong_column_title_has_a_suggestion(
+    tmp_path: Path, titles: list[str], named: dict[str, str], says: str
+) -> None:
+    """Only the titles that are missing are named, with an option that can be copied."""
+    path = write_csv(tmp_path / "back.csv", [], titles=titles)
+    missing, todo = says.split("…")
+    found = refusal(path, columns=named)
+    assert found.startswith(f"FILE: no column {missing} in its first 20 rows; found: {titles[0]}, {titles[1]}")
+    assert todo in found
+
+
 def test_columns_can_be_named_by_option(tmp_path: Path, rows: Rows) -> None:
     """A named column is used and no other; an empty name excludes a column."""
     titles = ["No.", "Tag ID", "Check", "Snapset", "UID", "State", "Remarks"]
@@ -250,7 +275,8 @@ def test_columns_can_be_named_by_option(tmp_path: Path, rows: Rows) -> None:
     assert read(path, columns={**named, "number": "No.", "check": ""})[0].rows == [
         [*row[:2], "", *row[3:]] for row in rows
     ]
-    assert "no column titles (Tag ID, Serial)" in refusal(path, columns={"uuid": "Tag ID", "chip": "Serial"})
+    assert "no column “Serial” in its first" in refusal(path, columns={"uuid": "Tag ID", "chip": "Serial"})
+    assert "no column “Tag” and “Serial” in its first" in refusal(path, columns={"uuid": "Tag", "chip": "Serial"})
     swapped = write_csv(
         tmp_path / "swapped.csv", [[row[CHIP], row[UUID], "ok"] for row in rows], titles=["UUID", "UID", "Result"]
     )

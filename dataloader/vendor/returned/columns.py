@@ -303,16 +303,37 @@ def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tu
     """
     fullest = max(rows[:MAX_HEAD], key=lambda cells: sum(1 for cell in cells if plain(cell)), default=())
     titles = list(filter(None, titles_of(fullest)))
+    missing = _missing_titles(fullest, named)
     found = f"; found: {', '.join(titles[:_SHOWN_TITLES])}" if titles else ""
-    wanted = list(dict.fromkeys([named.get("uuid") or "UUID", *(title for title in named.values() if title)]))
+    shown = listed([f"“{short(title, _SHOWN_TITLE)}”" for title in dict.fromkeys(missing.values())])
+    rule = f"no column {shown} in its first {MAX_HEAD} rows{found}"
+    near = (
+        did_you_mean(title, titles, lambda other, key=key: f'--column {key}="{other}"')  # type: ignore[misc]
+        for key, title in missing.items()
+    )
+    nearest = next(filter(None, near), "")
+    if "uuid" not in missing:
+        return rule, nearest or "copy the title from the file"
     texts = [[str(cell).strip() for cell in row] for row in rows[:MAX_HEAD]]
     holds = next((at for row in texts for at, cell in enumerate(row) if UUID_LIKE.fullmatch(cell)), len(fullest))
-    todo = 'say what the columns are called, for example --column uuid="Tag ID"'
     if holds < len(fullest) and plain(fullest[holds]) and not UUID_LIKE.search(str(fullest[holds])):
-        todo = f'the UUIDs may be below “{titles_of(fullest)[holds]}”: --column uuid="{titles_of(fullest)[holds]}"'
-    elif near := list(filter(None, (did_you_mean(title, titles) for title in wanted if title not in titles))):
-        todo = f"{near[0]} Name it with --column"
-    return f"no column titles ({', '.join(wanted)}) in its first {MAX_HEAD} rows{found}", todo
+        return (
+            rule,
+            f'the UUIDs may be below “{titles_of(fullest)[holds]}”: --column uuid="{titles_of(fullest)[holds]}"',
+        )
+    return rule, nearest or 'say what the columns are called, for example --column uuid="Tag ID"'
+
+
+def _missing_titles(cells: Sequence[Any], named: Mapping[str, str]) -> dict[str, str]:
+    """Return the titles that a row lacks, by key; all of them if it lacks none, since they are not in one row."""
+    there = {plain(cell) for cell in cells}
+    wanted = {"uuid": "UUID", **{key: title for key, title in named.items() if title}}
+    is_uuid = {("uuid", True), ("uuid", False)}
+    has_uuid = "uuid" not in named and any(understand_title(str(cell)) in is_uuid for cell in cells)
+    missing = {
+        key: title for key, title in wanted.items() if plain(title) not in there and not (key == "uuid" and has_uuid)
+    }
+    return missing or wanted
 
 
 def titles_of(cells: Sequence[Any]) -> list[str]:
