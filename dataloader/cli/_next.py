@@ -1,5 +1,9 @@
-"""What to type next after a successful command: one line, on a terminal."""
+"""What to type next after a successful command: one line, on a terminal.
 
+Each is a command that can be typed as it is; only the name of the vendor's file is not known yet: ``RETURNED``.
+"""
+
+from os import environ
 from pathlib import Path
 from shlex import quote
 
@@ -7,31 +11,35 @@ import click
 from click.core import ParameterSource
 
 from dataloader.cli._command import GROUPS
+from dataloader.common import CONFIG_FILE, ENV_CONFIG, ENV_URL, DataloaderError
+from dataloader.target import read_targets
 
 FOLLOWING = {
-    "export": "send the file to the vendor, then dataloader reconcile {manifest} RETURNED",
-    "validate": "dataloader plan MANIFEST --target NAME",
-    "check": "dataloader plan MANIFEST{target}",
-    "load": "dataloader verify {manifest}{target}",
-    "verify": "dataloader status {manifest}{target}",
+    "export": "send the file to the vendor, then dataloader reconcile {manifests} RETURNED",
+    "validate": "dataloader batches",
+    "check": "dataloader batches{target}",
+    "load": "dataloader verify {manifests}{target}",
+    "verify": "dataloader status {manifests}{target}",
     "status": "dataloader batches{beside}{target}",
-    "revoke": "dataloader status {manifest}{target}",
-    "batches": "dataloader card NUMBER{folder}{target}",
-    "card": "dataloader revoke MANIFEST --card NUMBER --reason TEXT{target}",
-    "backup": "dataloader check{target}",
+    "revoke": "dataloader status {manifests}{target}",
+    "backup": "dataloader backups list {backups}{password}",
     "restore": "dataloader check{target}",
-    "backups": "dataloader drill FILE",
-    "drill": "dataloader backup FILE{target}",
-    "taps": "dataloader status MANIFEST{target}",
-    "recover": "dataloader batches",
-    "snapsets": "dataloader plan MANIFEST{target} --diff",
+    "backups": "dataloader backups list {folder}{password}",
+    "drill": "dataloader backup {backups}{target}{password}",
+    "taps": "dataloader status {manifests}{target}",
+    "recover": "dataloader batches{out}",
+    "snapsets": "dataloader snapsets list{target}",
     "credentials": "dataloader check{target}",
     "tokens": "dataloader check{target}",
-    "drop": "dataloader load MANIFEST{target}",
+    "drop": "dataloader seed{target}",
     "seed": "dataloader check{target}",
     "help": "dataloader demo",
 }
 """The next step after each command that does not print its own."""
+WITHOUT_MANIFESTS = "dataloader check{target}"
+"""The next step if the usual one needs manifests, and the command was given none."""
+INIT = "dataloader init"
+"""The next step where no target is known."""
 _SHARED = (*GROUPS["Target"], *GROUPS["Connection"], "snapsets_dir")
 
 
@@ -40,30 +48,48 @@ def next_after(context: click.Context) -> str | None:
     following = FOLLOWING.get(context.info_name or "")
     if following is None:
         return None
-    folder = str(context.params.get("folder") or ".")
-    beside = {str(Path(each).parent) for each in context.params.get("manifests") or ()}
+    given = context.params
+    manifests = manifest_words(context)
+    if "{manifests}" in following and not manifests:
+        following = WITHOUT_MANIFESTS
+    beside = {str(Path(each).parent) for each in given.get("manifests") or ()}
+    where = given.get("where")
+    backups = str(given.get("backups") or "backups/") if where is None else where
     return following.format(
-        manifest=manifest_words(context),
+        manifests=manifests,
         target=target_words(context),
-        folder="" if folder == "." else f" --in {quote(folder)}",
+        folder=quote(str(given.get("folder") or ".")),
         beside=f" {quote(beside.pop())}" if len(beside) == 1 and beside != {"."} else "",
+        backups=quote(backups if where is None or Path(where).is_dir() else str(Path(where).parent)),
+        password=option_words(context, "password_file"),
+        out=f" {quote(str(given['out']))}" if given.get("out") else "",
     )
 
 
 def manifest_words(context: click.Context) -> str:
-    """Return the manifests of a command, as they were typed."""
+    """Return the manifests of a command, as they were typed; empty if there are none."""
     values = context.params.get("manifests") or context.params.get("manifest_path") or context.params.get("manifest")
     paths = values if isinstance(values, tuple) else () if values is None else (values,)
-    return " ".join(quote(str(each)) for each in paths) or "MANIFEST"
+    return " ".join(quote(str(each)) for each in paths)
 
 
 def target_words(context: click.Context) -> str:
     """Return the options for a command's target, each preceded by a space."""
+    return option_words(context, *_SHARED)
+
+
+def option_words(context: click.Context, *names: str) -> str:
+    """Return the options of a command that were typed, each preceded by a space.
+
+    Args:
+        context: the command's context.
+        names: the names of the options' parameters; others are left out.
+    """
     words = []
     for parameter in context.command.params:
         name = parameter.name or ""
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if name in _SHARED and given and isinstance(parameter, click.Option):
+        if name in names and given and isinstance(parameter, click.Option):
             option = max(parameter.opts, key=len)
             value = context.params[name]
             if parameter.is_flag:
@@ -71,3 +97,23 @@ def target_words(context: click.Context) -> str:
             else:
                 words += [f"{option} {quote(str(each))}" for each in (value if isinstance(value, tuple) else (value,))]
     return "".join(f" {word}" for word in words)
+
+
+def any_target() -> str | None:
+    """Return the option for a target after a command that needs none; None if no target is known.
+
+    If the target file has several targets, it is the first. So use it for commands only that write nothing.
+    """
+    if environ.get(ENV_URL):
+        return ""
+    try:
+        targets = read_targets(Path(environ.get(ENV_CONFIG) or CONFIG_FILE))
+    except DataloaderError:
+        return None
+    return f" --target {quote(next(iter(targets)))}"
+
+
+def on_any_target(command: str) -> str:
+    """Return a command that writes nothing with a target that is known, or how to name one."""
+    target = any_target()
+    return INIT if target is None else f"{command}{target}"

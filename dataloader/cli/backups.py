@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 
 from dataloader.cli._command import command
+from dataloader.cli._next import option_words
 from dataloader.cli._options import PATH
 from dataloader.cli._output import Output, global_options
 from dataloader.cli.backup import get_password, password_option, size_of
@@ -22,6 +24,8 @@ from dataloader.operations import (
     without_base,
 )
 
+USUAL = "--keep-hourly 24 --keep-daily 7 --keep-weekly 8"
+"""The rules to propose."""
 _RULES = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 
 
@@ -61,6 +65,8 @@ def backups(
         if dry_run or any(keep.values()):
             raise UsageError("backups list", rule="takes no rules", todo="use `dataloader backups prune`")
         output.result({"backups": [_json(each, restorable=each not in lacking) for each in stored]}, _listing(stored))
+        password = option_words(click.get_current_context(), "password_file")
+        output.next(f"dataloader backups prune {quote(str(folder))} {USUAL} --dry-run{password}")
     else:
         rules = KeepRules(**{rule: keep[f"keep_{rule}"] for rule in _RULES})
         kept = choose_kept(stored, rules)

@@ -1,15 +1,16 @@
 """The command ``batches``: the batches in a folder, and the next step for each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 
 from dataloader.cli._command import command
 from dataloader.cli._history import read_history
-from dataloader.cli._next import target_words
+from dataloader.cli._next import any_target, target_words
 from dataloader.cli._options import (
     PATH,
     HistoryOptions,
@@ -95,7 +96,19 @@ def batches(
         )
         where = folder.resolve().name or str(folder)
         report(lambda: replace(batches_report(where, found.batches, states, options), histories=histories), ExitCode.OK)
+    output.next(_next(folder, found.batches, options, has_target=target is not None))
     return ExitCode.OK
+
+
+def _next(folder: Path, found: Sequence[FoundBatch], options: str, *, has_target: bool) -> str:
+    """Return what to type next: how the batches are on a target, or one of their cards."""
+    if not found:
+        return "dataloader help generate"
+    where = "" if folder == Path() else f" {quote(str(folder))}"
+    known = None if has_target else any_target()
+    if known is not None:
+        return f"dataloader batches{where}{known}"
+    return f"dataloader card 1{f' --in{where}' if where else ''}{options}"
 
 
 _DRAWN = ("encoded", "loaded", "edited", "revoked", "wrong")

@@ -1,6 +1,6 @@
 """The command ``card``: show everything about one card."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -9,7 +9,7 @@ import click
 
 from dataloader.batch import Verdict
 from dataloader.cli._command import command
-from dataloader.cli._next import target_words
+from dataloader.cli._next import on_any_target, option_words, target_words
 from dataloader.cli._options import (
     PATH,
     SnapsetOptions,
@@ -24,6 +24,9 @@ from dataloader.cli._output import Output, global_options
 from dataloader.common import ExitCode
 from dataloader.operations import CardState, FoundCard, VerifyVerdict, card_state, find_batches, find_card
 from dataloader.target import Target
+
+SHOWN = 3
+"""Cards with one number to name commands for."""
 
 
 @command(short_help="Show what is known of one card.")
@@ -72,13 +75,23 @@ def card(
             for line in _text(each, target, None if states is None else states[at], is_first=at == 0)
         ],
     )
-    if len(found) == 1:
-        path, number = found[0].batch.manifest.path, found[0].card.number
-        revoked = states is not None and states[0].verdict is VerifyVerdict.REVOKED
-        then = "--undo" if revoked else "--reason TEXT"
-        on = target_words(click.get_current_context()) or " --target NAME"
-        output.next(f"dataloader revoke {quote(str(path))} --card {number} {then}{on}")
+    output.next(_next(found, states))
     return ExitCode.OK
+
+
+def _next(found: Sequence[FoundCard], states: Sequence[CardState] | None) -> str:
+    """Return what to type next: which card is meant, how it is, or how to revoke it or make it work again."""
+    context = click.get_current_context()
+    target = target_words(context)
+    folder = option_words(context, "folder")
+    named = [f"dataloader card {each.card.uuid[:8]}{folder}" for each in found]
+    if len(found) > 1:
+        return "; or ".join(f"{each}{target}" for each in named[:SHOWN])
+    if states is None:
+        return on_any_target(named[0])
+    path, number = found[0].batch.manifest.path, found[0].card.number
+    then = "--undo" if states[0].verdict is VerifyVerdict.REVOKED else "--reason lost"
+    return f"dataloader revoke {quote(str(path))} --card {number} {then}{target}"
 
 
 def _json(output: Output, found: FoundCard, state: CardState | None) -> dict[str, Any]:

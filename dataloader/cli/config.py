@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from dataloader.cli._command import command
-from dataloader.cli._next import target_words
+from dataloader.cli._next import INIT, option_words, target_words
 from dataloader.cli._options import TargetOptions, target_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._table import table
@@ -62,7 +62,9 @@ def config(output: Output, /, *, target_options: TargetOptions, action: str) -> 
         {"settings": [{"name": name, "value": value, "source": source} for name, value, source in rows]},
         table([(name, value, f"({source})") for name, value, source in rows]),
     )
-    output.next(f"dataloader check{target_words(click.get_current_context())}" if named else "dataloader targets")
+    context = click.get_current_context()
+    targets = f"dataloader targets{option_words(context, 'config')}" if path.is_file() else INIT
+    output.next(f"dataloader check{target_words(context)}" if named else targets)
     return ExitCode.OK
 
 

@@ -9,6 +9,7 @@ import click
 
 from dataloader.cli._command import command
 from dataloader.cli._confirm import confirmed
+from dataloader.cli._next import on_any_target, target_words
 from dataloader.cli._options import PATH, TargetOptions, WriteOptions, get_server, get_target, target_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._table import table
@@ -96,7 +97,8 @@ def _create(output: Output, options: TargetOptions, site: str, what: Site, folde
             {"secret_file": str(files.secret), "documents_file": str(files.documents), "loaded": False},
             [f"wrote {files.secret} and {files.documents}"],
         )
-        output.next(f"dataloader load --documents {quote(str(files.documents))} --target NAME")
+        # Loading writes, and the target is not known.
+        output.next(on_any_target(f"dataloader load --documents {quote(str(files.documents))} --dry-run"))
         return ExitCode.OK
     target = get_target(output, options)
     what = check_site(target.model, site, what)
@@ -164,5 +166,6 @@ def _rotate(output: Output, options: TargetOptions, site: str, folder: Path) -> 
         {"site": site, "secret_file": str(files.secret), "documents_file": str(files.documents)},
         [f"wrote {files.secret}; the old secret no longer works"],
     )
-    output.next("give the new secret to the site's installer")
+    check = f"dataloader check{target_words(click.get_current_context())}"
+    output.next(f"give {files.secret} to the site's installer, then {check}")
     return ExitCode.OK

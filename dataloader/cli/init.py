@@ -89,7 +89,7 @@ def init(
         [f"wrote {out}: target {name} at {address.url} ({environment}, {model})", *(["ready"] if not problems else [])],
     )
     output.warnings(problems)
-    output.next(f"dataloader check --target {name}{config}")
+    output.next(f"dataloader check --target {quote(name)}{config}")
     return ExitCode.OK
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from dataloader.batch import CardFile, Reconciled
 from dataloader.cli._changes import changes_json, changes_text
 from dataloader.cli._command import command
-from dataloader.cli._next import manifest_words, target_words
+from dataloader.cli._next import manifest_words, option_words, target_words
 from dataloader.cli._options import (
     ReportOptions,
     SnapsetOptions,
@@ -87,18 +88,20 @@ def plan(
     snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)
     rounds = tell_of_reconciled(output, read)
-    _tell_of_refusal(output, target, read)
+    refused = _tell_of_refusal(output, target, read)
     sources = all_sources(target, read, snapsets)
-    wanted = _Wanted(snapsets if diff else None, values=values, detailed_exitcode=detailed_exitcode)
+    wanted = _Wanted(snapsets if diff else None, values=values, detailed_exitcode=detailed_exitcode, refused=refused)
     return show_plan(output, target, read, sources, details, report_options, rounds, wanted)
 
 
-def _tell_of_refusal(output: Output, target: Target, manifests: Sequence[CardFile]) -> None:
-    """Warn if a load would refuse the manifests because of doubtful cards."""
+def _tell_of_refusal(output: Output, target: Target, manifests: Sequence[CardFile]) -> bool:
+    """Warn if a load would refuse the manifests because of doubtful cards; return whether it would."""
     try:
         refuse_doubtful(target, manifests)
     except DataloaderError as error:
         output.warn(f"load would refuse this: {error}")
+        return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ class _Wanted:
     """The snapsets, for a comparison by term."""
     values: bool = False
     detailed_exitcode: bool = False
+    refused: bool = False
+    """Whether a load would refuse the manifests."""
 
 
 def show_plan(
@@ -156,10 +161,32 @@ def show_plan(
         code = _detailed_code(result) if wanted.detailed_exitcode else ExitCode.OK
         report(lambda: plan_report(target, manifests, sources, result, findings.noted), code)
     if code is ExitCode.OK:
-        context = click.get_current_context()
-        then = "load" if _has_work(result) else "verify"
-        output.next(f"dataloader {then} {manifest_words(context)}{target_words(context)}")
+        output.next(_next(result, manifests, rounds, refused=wanted.refused))
     return code
+
+
+_NOT_LOADING = frozenset({"dry_run", "details", "report", "full", "yes", "diff", "values", "detailed_exitcode"})
+"""Options of ``plan`` and ``load --dry-run`` that a load after it does not need."""
+
+
+def _next(result: Plan, manifests: Sequence[CardFile], rounds: Sequence[Reconciled], *, refused: bool) -> str:
+    """Return what to type next: a load, if it has work and would not refuse it, with the same options."""
+    context = click.get_current_context()
+    given, target = manifest_words(context), target_words(context)
+    if refused and rounds:
+        return f"dataloader plan {' '.join(quote(str(each.path)) for each in rounds)}{target}"
+    if refused:
+        open_ = next(each for each in manifests if not isinstance(each, Reconciled))
+        return f"when the cards come back, dataloader reconcile {quote(str(open_.path))} RETURNED"
+    if not _has_work(result):
+        return f"dataloader verify {given}{target}" if given else f"dataloader check{target}"
+    options = option_words(context, *(each for each in context.params if each not in _NOT_LOADING))
+    only_outdated = not (result.missing_databases or result.raised or any(map(result.count, _TO_DO[:2])))
+    options += " --update" if only_outdated and "--update" not in options.split() else ""
+    what = (
+        f" {given}" if given else "" if "--snapsets-only" in options or "--documents" in options else " --snapsets-only"
+    )
+    return f"dataloader load{what}{options}"
 
 
 _TO_DO = (State.ABSENT, State.LEFTOVER, State.OUTDATED)

@@ -19,6 +19,7 @@ from dataloader.batch import (
     read_reconciled,
 )
 from dataloader.cli._command import command
+from dataloader.cli._next import on_any_target
 from dataloader.cli._options import PATH, ReportOptions, check_order, report_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
@@ -189,12 +190,14 @@ def reconcile(
         code = ExitCode.OK if found.good else ExitCode.RETURNED
         report(lambda: reconcile_report(found, len(files), results.reconciled, reencode), code)
     _tell(output, found, details)
+    again = f"dataloader reconcile {quote(str(manifest))}"
     output.next(
-        f"dataloader load {quote(str(results.reconciled))} --target NAME"
+        # Loading writes, and the target is not known.
+        on_any_target(f"dataloader plan {quote(str(results.reconciled))}")
         if found.good
-        else f"send {results.reencode} to the vendor, then dataloader reconcile again with what comes back"
+        else f"send {results.reencode} to the vendor, then {again} RETURNED"
         if has_reencode
-        else f"dataloader reconcile {quote(str(manifest))} with a corrected file"
+        else f"correct the file, then {again} {' '.join(quote(str(each.path)) for each in files)}"
     )
     return code
 

@@ -7,7 +7,7 @@ import click
 
 from dataloader.cli._command import command
 from dataloader.cli._completion import complete_snapset
-from dataloader.cli._next import target_words
+from dataloader.cli._next import option_words, target_words
 from dataloader.cli._options import (
     SnapsetOptions,
     TargetOptions,
@@ -57,6 +57,7 @@ def snapsets(
             raise UsageError("diff", rule="needs two snapsets, or a target", todo="give two names, or --target")
         differences = target_differences(get_server(target), target, found)
         output.result({"differences": [_difference_json(each) for each in differences]}, _difference_text(differences))
+        output.next(f"dataloader plan{target_words(click.get_current_context())} --diff")
         return ExitCode.OK
     if len(names) != {"list": 0, "show": 1, "diff": 2}[action]:
         rule = {"list": "takes no names", "show": "takes one snapset", "diff": "takes two snapsets"}[action]
@@ -74,7 +75,8 @@ def snapsets(
     if action == "list" and chosen:
         output.next(f"dataloader snapsets show {chosen[0].name}{target_words(click.get_current_context())}")
     elif action == "show":
-        output.next(f"dataloader generate NAME --cards N --snapset {chosen[0].name}")
+        folder = option_words(click.get_current_context(), "snapsets_dir")
+        output.next(f"dataloader generate trial --cards 10 --snapset {chosen[0].name}{folder}")
     return ExitCode.OK
 
 

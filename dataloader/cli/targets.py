@@ -40,7 +40,7 @@ def targets(output: Output, /, *, config: Path | None, offline: bool) -> ExitCod
     rows = [(each["name"], each["environment"], each["model"], _where(each)) for each in found]
     output.result({"config": str(path), "targets": found}, table(rows, ("target", "environment", "model", "server")))
     given = "" if config is None else f" --config {quote(str(config))}"
-    output.next(f"dataloader check --target {quote(next(iter(tables))) if len(tables) == 1 else 'NAME'}{given}")
+    output.next(f"dataloader check --target {quote(next(iter(tables)))}{given}")
     return ExitCode.OK
 
 

@@ -7,6 +7,7 @@ from shlex import quote
 import click
 
 from dataloader.cli._command import command
+from dataloader.cli._next import on_any_target
 from dataloader.cli._options import PATH, SnapsetOptions, get_snapsets, snapset_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._vendor import get_password, password_option
@@ -15,8 +16,8 @@ from dataloader.operations import Checked
 from dataloader.operations import validate as validate_files
 
 _NEXT = {
-    "reconciled file": "dataloader plan {path} --target NAME",
-    "manifest": "dataloader plan {path} --target NAME",
+    "reconciled file": "dataloader plan {path}",
+    "manifest": "dataloader plan {path}",
     "target file": "dataloader targets --config {path}",
     "workbook": "send {path} to the vendor",
 }
@@ -84,5 +85,6 @@ def _tell_next(output: Output, good: Sequence[Checked]) -> None:
     for kind, then in _NEXT.items():
         for checked in good:
             if checked.kind == kind:
-                output.next(then.format(path=quote(str(checked.path))))
+                command = then.format(path=quote(str(checked.path)))
+                output.next(on_any_target(command) if " plan " in then else command)
                 return

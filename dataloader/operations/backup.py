@@ -4,11 +4,13 @@ The changes feed lists the documents and their leaves. Documents are fetched whi
 listed again, up to the end of the feed. The leaves of each document are compared with the feed.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +80,10 @@ def backup_path(where: Path, target: Target, *, incremental: bool) -> Path:
     if not where.is_dir():
         return where
     stamp = now().replace("-", "").replace(":", "").partition(".")[0]
-    return where / f"{_stem(target)}-{stamp}Z{'-incremental' if incremental else ''}{SUFFIX}"
+    name = f"{_stem(target)}-{stamp}Z{'-incremental' if incremental else ''}"
+    # Two backups may begin in the same second.
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(path for each in names if not os.path.lexists(path := where / f"{each}{SUFFIX}"))
 
 
 def _stem(target: Target) -> str:

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import sys
 import time
@@ -21,11 +22,13 @@ from dataloader.cli._output import Output
 from dataloader.cli._progress import Progress
 from dataloader.cli._table import table
 from dataloader.cli._wrap import next_lines, wrapped
-from dataloader.common import ExitCode
+from dataloader.common import ExitCode, data_dir
 from dataloader.operations import generate
+from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.command_docs import commands, help_text
 from tests.support.marks import THOROUGH
+from tests.support.returned_files import fill_in, good_rows
 
 OnTerminal = Callable[..., tuple[int, str]]
 
@@ -133,21 +136,127 @@ def test_next_step_names_what_the_command_was_given(on_terminal: OnTerminal, tmp
     generate("spring", {"empty": 3}, tmp_path / "batches")
     (tmp_path / "dataloader.toml").write_text('[target.pilot]\nurl = "http://127.0.0.1:1"\nenvironment = "ci"\n')
     for call, then in (
-        (("validate", "batches"), "next: dataloader plan batches/spring.batch.jsonl --target NAME"),
-        (("validate", "dataloader.toml"), "next: dataloader targets --config dataloader.toml"),
-        (("targets", "--offline"), "next: dataloader check --target pilot"),
-        (("config",), "next: dataloader targets"),
-        (("config", "show", "--target", "pilot"), "next: dataloader check --target pilot"),
-        (("card", "2", "--in", "batches"), "next:"),
-        (("snapsets", "show", "snapset_3"), "next: dataloader generate NAME --cards N --snapset snapset_3"),
+        (("validate", "batches"), "dataloader plan batches/spring.batch.jsonl --target pilot"),
+        (("validate", "dataloader.toml"), "dataloader targets --config dataloader.toml"),
+        (("targets", "--offline"), "dataloader check --target pilot"),
+        (("config",), "dataloader targets"),
+        (("config", "show", "--target", "pilot"), "dataloader check --target pilot"),
+        (("card", "2", "--in", "batches"), "dataloader card "),
+        (("batches", "batches"), "dataloader batches batches --target pilot"),
+        (("snapsets", "show", "snapset_3"), "dataloader generate trial --cards 10 --snapset snapset_3"),
     ):
         code, shown = on_terminal(*call, "--no-color", env={"DATALOADER_CONFIG": ""})
-        assert (code, shown.splitlines()[0]) == (ExitCode.OK, then), call
-    [_, *command] = on_terminal("card", "2", "--in", "batches")[1].splitlines()
-    assert command == [
-        "  dataloader revoke batches/spring.batch.jsonl --card 2 --reason TEXT \\",
-        "    --target NAME",
-    ]
+        [line] = shown.splitlines()
+        assert (code, line.startswith(f"next: {then}")) == (ExitCode.OK, True), (call, line)
+
+
+@pytest.fixture
+def typed(here: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run a command in a folder of its own, and return the one thing that it says to type next."""
+    said: list[str] = []
+
+    def note(output: Output, *commands: str) -> None:
+        output.has_next = True
+        said.extend(commands)
+
+    monkeypatch.setattr(Output, "next", note)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, codes: tuple[ExitCode, ...] = (ExitCode.OK,)) -> str:
+        said.clear()
+        done = here(*arguments)
+        assert done.code in codes, (arguments, done)
+        [line] = said
+        return line
+
+    return run
+
+
+def test_next_step_without_a_target_file_is_to_write_one(typed: Callable[..., str], tmp_path: Path) -> None:
+    """A command that needs a target is proposed only with one."""
+    batch = generate("spring", {"empty": 3}, tmp_path)
+    back = fill_in(batch.workbook, tmp_path / "back.xlsx", good_rows(batch.manifest))
+    for call in (("validate", "spring.batch.jsonl"), ("reconcile", "spring.batch.jsonl", back), ("config",)):
+        assert typed(*call) == "dataloader init", call
+
+
+def test_next_step_names_each_card_with_a_number(typed: Callable[..., str], tmp_path: Path) -> None:
+    """Where several batches have the card, there is a command for each."""
+    cards = [next(iter(generate(name, {"empty": 1}, tmp_path / "my batches").manifest.cards())) for name in ("a", "b")]
+    said = typed("card", 1, "--in", "my batches").split("; or ")
+    assert said == [f"dataloader card {card.uuid[:8]} --in 'my batches'" for card in cards]
+    for each in said:
+        assert typed(*shlex.split(each)[1:]) == "dataloader init"
+
+
+@THOROUGH
+def test_every_next_step_can_be_typed(
+    typed: Callable[..., str],
+    target: Target,
+    credentials: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each command's next step runs as it is, and the one after it; only the vendor's file has no name yet."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "dataloader.toml").write_text(
+        f'[target.pilot]\nurl = "{target.address.url}"\nenvironment = "ci"\nmodel = "{target.model.name}"\n'
+        f'prefix = "{target.prefix}"\n'
+    )
+    batch = generate("spring", {"empty": 3}, tmp_path / "batches")
+    fill_in(batch.workbook, tmp_path / "back.xlsx", good_rows(batch.manifest))
+    manifest, pilot = "batches/spring.batch.jsonl", ("--target", "pilot")
+    tolerated = (ExitCode.OK, ExitCode.ATTENTION, ExitCode.NODES)
+    calls: tuple[tuple[object, ...], ...] = (
+        ("generate", "autumn", "--cards", 2),
+        ("export", manifest, "--layout", "csv", "--out", "vendor"),
+        ("validate", manifest),
+        ("validate", data_dir("snapsets")),
+        ("plan", manifest, *pilot),
+        ("plan", *pilot),
+        ("load", manifest, "--dry-run", "--strict", *pilot),
+        ("load", "--snapsets-only", "--dry-run", *pilot),
+        ("load", "--snapsets-only", *pilot),
+        ("load", manifest, *pilot),
+        ("plan", manifest, *pilot),
+        ("verify", manifest, *pilot),
+        ("status", manifest, *pilot),
+        ("batches", "batches"),
+        ("batches", "batches", *pilot),
+        ("card", 2, "--in", "batches"),
+        ("card", 2, "--in", "batches", *pilot),
+        ("revoke", manifest, "--card", 2, "--reason", "lost", "--yes", *pilot),
+        ("card", 2, "--in", "batches", *pilot),
+        ("reconcile", manifest, "back.xlsx"),
+        ("recover", "batches/spring.xlsx", "--out", "again"),
+        ("backup", "my backups/", *pilot),
+        ("backups", "list", "my backups"),
+        ("drill", manifest, "--backups", "my backups", *pilot),
+        ("drill", manifest, *pilot),
+        ("taps", manifest, "--rate", 10, "--for", "0.2s", *pilot),
+        ("snapsets", "list", *pilot),
+        ("snapsets", "diff", "snapset_3", "snapset_1a"),
+        ("snapsets", "diff", *pilot),
+        ("credentials", "create", "lib", "--name", "Lib", "--out", "keys", *pilot),
+        ("credentials", "create", "other", "--name", "Lib", "--out", "keys", "--model", target.model.name),
+        ("credentials", "list", *pilot),
+        ("credentials", "rotate", "lib", "--out", "new keys", *pilot),
+        ("tokens", "prune", *pilot),
+        ("targets",),
+        ("config",),
+    )
+    done = set()
+    for call in calls:
+        line = typed(*call, codes=tolerated)
+        for _ in range(2):
+            for each in line.split("; or "):
+                words = shlex.split(each[each.index("dataloader ") :])[1:]
+                assert not re.search(r"\b(MANIFEST|NAME|NUMBER|TEXT|FILE|DIR|N)\b", each), (call, each)
+                if "RETURNED" in words or words[0] == "demo" or (*words,) in done:
+                    continue
+                done.add((*words,))
+                line = typed(*words, *(["--yes"] if words[0] == "revoke" else []), codes=tolerated)
 
 
 def test_piped_output_is_not_wrapped(command: Command) -> None:
@@ -174,7 +283,7 @@ def test_a_progress_bar_fits_80_columns(capsys: pytest.CaptureFixture[str], monk
 
 def test_every_command_has_a_next_step() -> None:
     """Those without their own are in the table."""
-    own = {"generate", "reconcile", "init", "demo", "serve", "plan", "targets", "config"}
+    own = {"generate", "reconcile", "init", "demo", "serve", "plan", "targets", "config", "card", "batches"}
     assert set(FOLLOWING) | own >= {*COMMANDS}
     assert {re.split(r"[ {]", text.partition("dataloader ")[2])[0] for text in FOLLOWING.values()} <= {*COMMANDS}
 

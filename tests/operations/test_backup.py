@@ -173,6 +173,23 @@ def test_backup_into_a_folder_is_named_after_model_and_time(server: Server, vari
     assert result.path.name.endswith("Z.backup.zst")
 
 
+@ONE_MODEL
+def test_backups_of_one_second_have_different_names(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one in the same folder gets a number; an incremental one has another name anyway."""
+    monkeypatch.setattr(backup_module, "now", lambda: "2026-03-02T09:15:07.123Z")
+    first = backup_module.backup_path(tmp_path, target, incremental=False)
+    first.touch()
+    second = backup_module.backup_path(tmp_path, target, incremental=False)
+    second.symlink_to("nowhere")
+    third = backup_module.backup_path(tmp_path, target, incremental=False)
+    stem = f"{target.prefix}{target.model.name}-20260302T091507Z"
+    names = [f"{stem}.backup.zst", f"{stem}-2.backup.zst", f"{stem}-3.backup.zst"]
+    assert [first.name, second.name, third.name] == names
+    assert backup_module.backup_path(tmp_path, target, incremental=True).name == f"{stem}-incremental.backup.zst"
+
+
 # Incremental backups
 
 
