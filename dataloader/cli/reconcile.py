@@ -190,14 +190,15 @@ def reconcile(
         code = ExitCode.OK if found.good else ExitCode.RETURNED
         report(lambda: reconcile_report(found, len(files), results.reconciled, reencode), code)
     _tell(output, found, details)
-    again = f"dataloader reconcile {quote(str(manifest))}"
+    repeat = f"dataloader reconcile {quote(str(manifest))}"
+    typed = " ".join(f"{'--again ' if each.again else ''}{quote(str(each.path))}" for each in files)
     output.next(
         # Loading writes, and the target is not known.
         on_any_target(f"dataloader plan {quote(str(results.reconciled))}")
         if found.good
-        else f"send {results.reencode} to the vendor, then {again} RETURNED"
+        else f"send {results.reencode} to the vendor, then {repeat} RETURNED"
         if has_reencode
-        else f"correct the file, then {again} {' '.join(quote(str(each.path)) for each in files)}"
+        else f"correct the file, then {repeat} {typed}"
     )
     return code
 
