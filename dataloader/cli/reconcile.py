@@ -98,7 +98,9 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
     help=f"The title of a column that the vendor renamed; KEY is {', '.join(KEYS[:-1])} or {KEYS[-1]}. "
     "An empty TITLE means that there is no such column.",
 )
-@click.option("--include-hidden", is_flag=True, help="Count rows that are hidden, filtered out or struck through, too.")
+@click.option(
+    "--include-hidden", is_flag=True, help="Count rows that are hidden, filtered out, struck through or invisible, too."
+)
 @click.option(
     "--byte-order",
     type=click.Choice([each.value for each in ByteOrder]),

@@ -28,6 +28,8 @@ COLUMNS = (
 )
 STARTS_WITH = Column("Starts with", 30)
 """The display name of the snapset; missing if none has one."""
+SHADES = ("D9E2F3", "FFF9E5", "F8CBAD", "FCE4D6", "FFE699")
+"""The background colours of titles and vendors' columns, the same for cards to encode again, and vendors' titles."""
 AGAIN_COLUMNS = (Column("Why", 60), Column("Chip to destroy", 24))
 """Only in a workbook of cards to encode again."""
 SPARE = "spare"

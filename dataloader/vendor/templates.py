@@ -23,7 +23,7 @@ from openpyxl.xml.functions import tostring
 from dataloader.batch import Header
 from dataloader.vendor.instructions import SHEET as INSTRUCTIONS_SHEET
 from dataloader.vendor.instructions import instructions
-from dataloader.vendor.sheets import AGAIN_COLUMNS, BATCH_SHEET, CARDS_SHEET, RESULTS, Column
+from dataloader.vendor.sheets import AGAIN_COLUMNS, BATCH_SHEET, CARDS_SHEET, RESULTS, SHADES, Column
 
 TEXT = "@"
 """The number format of text."""
@@ -54,10 +54,10 @@ def standard_template(
     first.title = INSTRUCTIONS_SHEET
     _instructions(first, header, again)
     sheet = book.create_sheet(CARDS_SHEET)
-    shades = ("F8CBAD", "FCE4D6") if again else ("D9E2F3", "FFF9E5")
+    shades = SHADES[2:4] if again else SHADES[:2]
     for index, column in enumerate(columns, 1):
         sheet.column_dimensions[get_column_letter(index)].width = column.width
-        _head(sheet.cell(1, index), column.title, fill="FFE699" if column.vendors else shades[0])
+        _head(sheet.cell(1, index), column.title, fill=SHADES[4] if column.vendors else shades[0])
         cell = sheet.cell(2, index)
         _text(cell, "")
         cell.border = _LINES
@@ -75,7 +75,7 @@ def standard_template(
     _page(sheet, header, landscape=True)
     batch = book.create_sheet(BATCH_SHEET)
     for row, (title, value) in enumerate(about.items(), 1):
-        _head(batch.cell(row, 1), title, fill="D9E2F3")
+        _head(batch.cell(row, 1), title, fill=SHADES[0])
         _text(batch.cell(row, 2), value)
         batch.cell(row, 2).border = _LINES
     batch.column_dimensions["A"].width = 24

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
+from openpyxl.styles import Font, PatternFill
 
 from dataloader.batch import Card, Manifest, Named, choose
 from dataloader.common import FileError, InputError, UsageError
@@ -122,6 +124,31 @@ def test_select_reports_lines_without_a_card(write: Write, lines: list[str], say
     with pytest.raises(InputError) as caught:
         read_named(path)
     assert str(caught.value).startswith(f"{path}{says}")
+
+
+@pytest.mark.parametrize(
+    ("style", "says"),
+    [
+        ({"font": Font(strike=True)}, "row 4: is struck through"),
+        ({"font": Font(color="FFFFFFFF")}, "row 4: is invisible"),
+        ({"number_format": ";;;"}, "row 4: is invisible"),
+        ({"fill": PatternFill("solid", fgColor="FFFF0000")}, "row 4: has other colours than most rows"),
+    ],
+)
+def test_select_rejects_marked_rows(tmp_path: Path, style: dict[str, Any], says: str) -> None:
+    """A person may have crossed them out, or coloured those that are meant."""
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    for row in ["Card number", 3, 5, 7, 9]:
+        sheet.append([row])
+    path = tmp_path / "lost.xlsx"
+    book.save(path)
+    assert [each.number for each in read_named(path)] == [3, 5, 7, 9]
+    for name, value in style.items():
+        setattr(sheet["A4"], name, value)
+    book.save(path)
+    with pytest.raises(InputError, match=says):
+        read_named(path)
 
 
 def test_select_rejects_a_hidden_column(tmp_path: Path) -> None:

@@ -12,7 +12,10 @@ from typing import Any
 
 import openpyxl
 import pytest
-from openpyxl.styles import Font
+from openpyxl.cell.rich_text import CellRichText, TextBlock
+from openpyxl.cell.text import InlineFont
+from openpyxl.styles import Color, Font, PatternFill
+from openpyxl.worksheet.merge import MergedCellRange
 
 from dataloader.batch import Manifest, Verdict, read_manifest
 from dataloader.common import DataloaderError, InputError
@@ -244,15 +247,65 @@ def _strike_one(sheet: Any) -> None:
     sheet["E4"].font = Font(strike=True)
 
 
+def _strike_row_style(sheet: Any) -> None:
+    sheet.row_dimensions[4].font = Font(strike=True)
+
+
+def _format_away(sheet: Any) -> None:
+    for cell in sheet[4]:
+        cell.number_format = ";;;"
+
+
+def _format_as_other(sheet: Any) -> None:
+    sheet["F4"].number_format = '0;0;0;"failed"'
+
+
+def _whiten(sheet: Any) -> None:
+    for cell in sheet[4]:
+        cell.font = Font(color="FFFEFEFE")
+
+
+def _whiten_by_theme(sheet: Any) -> None:
+    sheet["B4"].font = Font(color=Color(theme=0))
+
+
+def _camouflage(sheet: Any) -> None:
+    sheet["F4"].font = Font(color="FFC00000")
+    sheet["F4"].fill = PatternFill("solid", fgColor="FFC00000")
+
+
+def _blacken(sheet: Any) -> None:
+    sheet["E4"].fill = PatternFill("solid", fgColor=Color(indexed=8))
+
+
+def _shrink(sheet: Any) -> None:
+    sheet["F4"].font = Font(size=1)
+
+
+def _whiten_part(sheet: Any) -> None:
+    sheet["F4"] = CellRichText(TextBlock(InlineFont(color=Color("FFFFFFFF")), "ok"))
+
+
+def _cover(sheet: Any) -> None:
+    # openpyxl empties such cells; other programs keep what they hold.
+    sheet.merged_cells.ranges.add(MergedCellRange(sheet, "F3:F4"))
+
+
 def _hide_sheet(sheet: Any) -> None:
     sheet.sheet_state = "hidden"
 
 
-@pytest.mark.parametrize("deed", [_hide, _flatten, _lower, _lower_all, _strike, _strike_one, _hide_sheet])
+@pytest.mark.parametrize(
+    "deed",
+    [
+        _hide, _flatten, _lower, _lower_all, _strike, _strike_one, _strike_row_style, _format_away, _format_as_other,
+        _whiten, _whiten_by_theme, _camouflage, _blacken, _shrink, _whiten_part, _cover, _hide_sheet,
+    ],
+)  # fmt: skip
 def test_hidden_rows_count_only_if_requested(
     tmp_path: Path, manifest: Manifest, rows: Rows, deed: Callable[[Any], None]
 ) -> None:
-    """Hidden, filtered or struck-through rows and hidden sheets are a warning, and in doubt."""
+    """Rows that are hidden, filtered out, struck through or invisible, and hidden sheets: a warning, and in doubt."""
     book = openpyxl.Workbook()
     sheet = book.worksheets[0]
     book.create_sheet("Notes")
@@ -266,6 +319,51 @@ def test_hidden_rows_count_only_if_requested(
     assert verdicts(found) == dict.fromkeys(wanted, "failed")
     assert any("--include-hidden" in str(each) for each in found.warnings)
     assert found_of(manifest, path, include_hidden=True).good
+
+
+def _redden(sheet: Any, rows: Sequence[int]) -> None:
+    for row in rows:
+        for cell in sheet[row]:
+            cell.fill = PatternFill("solid", fgColor="FFFF0000")
+
+
+def _colour_text(sheet: Any, rows: Sequence[int]) -> None:
+    for row in rows:
+        sheet[f"B{row}"].font = Font(color="FFFF0000")
+
+
+def _bleach(sheet: Any, rows: Sequence[int]) -> None:
+    _redden(sheet, [row for row in range(2, 12) if row not in rows])
+
+
+@pytest.mark.parametrize("deed", [_redden, _colour_text, _bleach])
+@pytest.mark.parametrize(
+    ("marked", "shown"),
+    [((4, 7), "2 rows count as encoded, but in other colours than most: row 4, 7"), ((2, 4, 6, 8, 10), "")],
+    ids=["some", "stripes"],
+)
+def test_rows_in_other_colours_are_a_warning(
+    tmp_path: Path, manifest: Manifest, rows: Rows, deed: Callable[..., None], marked: Sequence[int], shown: str
+) -> None:
+    """They may be marked as bad. Stripes are harmless, and so are titles in any colour."""
+    path = write_xlsx(tmp_path / "back.xlsx", rows)
+    book = openpyxl.load_workbook(path)
+    deed(book.worksheets[0], marked)
+    _redden(book.worksheets[0], [1])
+    book.save(path)
+    found = found_of(manifest, path)
+    assert found.good
+    assert [each.rule for each in found.warnings] == [shown] * bool(shown)
+
+
+def test_colours_that_follow_the_results_are_no_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Failed cards in red say nothing new."""
+    rows[2][RESULT] = "failed"
+    path = write_xlsx(tmp_path / "back.xlsx", rows)
+    book = openpyxl.load_workbook(path)
+    _redden(book.worksheets[0], [4])
+    book.save(path)
+    assert found_of(manifest, path).warnings == []
 
 
 def test_hidden_copy_of_a_visible_row_changes_nothing(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

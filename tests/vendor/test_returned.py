@@ -531,6 +531,33 @@ def test_distant_cell_takes_no_memory(tmp_path: Path, rows: Rows, cell: str) -> 
     assert refusal(book_of(tmp_path / "back.xlsx", [*good_xml(rows), far])) == FAR
 
 
+CELL = '<c r="F2" t="inlineStr"><is><t>failed</t></is></c>'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('<row r="2">', f'<row r="2">{CELL}', "has two cells F2"),
+        ("</row>", f"{CELL}</row>", "has the cell F2 in row 1"),
+        ('<row r="3">', '<row r="2">', "has two rows 2"),
+        ('<row r="3">', "<row r='2' >", "has two rows 2"),
+        ("</row>", f'</row><row spans="6:6" r="2">{CELL}</row>', "has two rows 2"),
+        ("</row>", '</row><row r="2"></row>', "has two rows 2"),
+        ("</row>", "</row><row/>", "has two rows 2"),
+        ("<t>ok</t></is>", "<t>ok</t></is><v>failed</v>", "has two values in its cell F2"),
+        ("<t>ok</t></is>", "<t>ok</t></is><is><t>failed</t></is>", "has two values in its cell F2"),
+    ],
+)
+def test_rows_and_cells_that_are_there_twice_are_rejected(
+    tmp_path: Path, rows: Rows, old: str, new: str, message: str
+) -> None:
+    """Programs differ in which one they show."""
+    xml = "".join(good_xml(rows))
+    assert old in xml
+    path = book_of(tmp_path / "back.xlsx", [xml.replace(old, new, 1)])
+    assert f"FILE: is damaged: it {message}" in refusal(path)
+
+
 def test_memory_limit_is_reported_as_the_cause(tmp_path: Path, batch: Batch) -> None:
     """Under ``ulimit -v``, the error names the limit, not the workbook."""
     book = openpyxl.load_workbook(batch.workbook)

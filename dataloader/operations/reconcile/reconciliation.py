@@ -6,14 +6,14 @@ The rules are tables in docs/reconcile.md: which card a row belongs to (:func:`r
 
 import gc
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataloader.batch import Counts, Manifest, Reconciled, ReturnedCard, Verdict
-from dataloader.common import InputError, Problem, listed, many, raise_problems, short
+from dataloader.common import InputError, Problem, listed, many, raise_problems, ranges, short
 from dataloader.operations.reconcile.card_index import CardIndex
 from dataloader.operations.reconcile.ledger import Ledger
 from dataloader.operations.reconcile.rows import SHOWN, Row, Said, TableInput, deliveries, understand, whose
@@ -22,6 +22,7 @@ from dataloader.vendor.returned import (
     Reading,
     ReturnedRow,
     ReturnedTable,
+    coloured_rows,
     is_neutral,
     is_remark,
     may_sort,
@@ -36,6 +37,8 @@ MAX_ROWS_DIGITS = 9
 UUID_LENGTH = 36
 SHOWN_NOTES = 5
 """Different notes to name."""
+SHOWN_RUNS = 20
+"""Runs of rows to name."""
 MAX_DIGITS = 3
 """The most digits of the number of a round."""
 
@@ -293,6 +296,8 @@ class _TableReader:
         """Notes beside rows that mean encoded, with the first row of each."""
         self._noted = 0
         """The number of such rows."""
+        self._colours: defaultdict[frozenset[tuple[str, str]], list[int]] = defaultdict(list)
+        """Rows that mean encoded, by their unusual colours."""
 
     def read(self) -> None:
         """Add all rows."""
@@ -310,11 +315,8 @@ class _TableReader:
                 continue
             if self.heading and row.by_chip and row.said is Said.ENCODED:
                 row.said, row.why = Said.DOUBTFUL, f"it has no result, and is below “{self.heading}”"
-            if row.note and row.said is Said.ENCODED and not row.warnings and is_remark(row.note):
-                self._noted += 1
-                if len(self._notes) < SHOWN_NOTES:
-                    self._notes.setdefault(row.note, row.line)
-            self.good += row.said is Said.ENCODED
+            if row.said is Said.ENCODED:
+                self._note_encoded(row, cells)
             self.bad += row.said in {Said.FAILED, Said.DOUBTFUL}
             found = whose(row, self._index)
             self.known += bool(found.card)
@@ -326,6 +328,24 @@ class _TableReader:
             shown = listed([f"“{note}” ({source.unit} {line})" for note, line in self._notes.items()])
             rule = f"{many(self._noted, 'row')} {'counts' if self._noted == 1 else 'count'} as encoded, but with a note"
             self.warnings.append(Problem(source.place, f"{rule}: {shown}", "check that it does not matter"))
+        self._note_colours()
+
+    def _note_encoded(self, row: Row, cells: ReturnedRow) -> None:
+        self.good += 1
+        if row.note and not row.warnings and is_remark(row.note):
+            self._noted += 1
+            if len(self._notes) < SHOWN_NOTES:
+                self._notes.setdefault(row.note, row.line)
+        if self._table.source.is_coloured:
+            self._colours[cells.colours].append(row.line)
+
+    def _note_colours(self) -> None:
+        """Warn about rows in other colours than most, by which a person may have marked them."""
+        if others := coloured_rows(self._colours):
+            source = self._table.source
+            count = f"{many(len(others), 'row')} {'counts' if len(others) == 1 else 'count'} as encoded"
+            rule = f"{count}, but in other colours than most: {source.unit} {ranges(others, SHOWN_RUNS)}"
+            self.warnings.append(Problem(source.place, rule, "check that the colours do not mean that these failed"))
 
     def _note_heading(self, row: Row, text: str) -> None:
         if row.number is None and not row.chip.text and any(map(str.isalpha, text)):
@@ -393,7 +413,9 @@ def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
         )
     if source.hidden:
         one = source.hidden == 1
-        rule = f"{many(source.hidden, 'row')} {'is' if one else 'are'} hidden, filtered out or struck through"
+        rule = (
+            f"{many(source.hidden, 'row')} {'is' if one else 'are'} hidden, filtered out, struck through or invisible"
+        )
         found.append(
             Problem(source.place, rule, f"{'it does' if one else 'they do'} not count without --include-hidden")
         )

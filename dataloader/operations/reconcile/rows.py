@@ -100,7 +100,7 @@ class Row:
     by_chip: bool = False
     """Whether the delivery has no results, so that only the chip UID counts."""
     hidden: bool = False
-    """Whether it is in doubt because it is hidden or struck through."""
+    """Whether it is in doubt because it is hidden, struck through or invisible."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -135,7 +135,7 @@ def understand(table: TableInput, cells: ReturnedRow) -> Row:
 
 def _understand_plain(table: TableInput, cells: ReturnedRow) -> Row | None:
     """Return the meaning of a row that is clearly encoded, as most are; None for any other."""
-    line, number, uuid, check, _, chip_text, result, note, hidden = cells
+    line, number, uuid, check, _, chip_text, result, note, hidden, _ = cells
     if result not in _OKS or note != "" or hidden or table.source.is_named_so:
         return None
     if not (type(number) is type(uuid) is type(check) is type(chip_text) is str):

@@ -1,6 +1,7 @@
 """Read a file that lists cards by number, UUID or both, for revoking them."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -9,7 +10,7 @@ from dataloader.batch import Named
 from dataloader.common import InputError, Problem, listed, raise_problems, short
 from dataloader.vendor.chip_uid import plain_text
 from dataloader.vendor.returned.columns import plain, understand_title
-from dataloader.vendor.returned.grid import GridRow, text_of
+from dataloader.vendor.returned.grid import GridRow, coloured_rows, text_of
 from dataloader.vendor.returned.opening import open_grids
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.table import unmarked
@@ -97,6 +98,8 @@ class _Sheet:
             ]
         if columns and (sorts := self._sorting(rows, columns)):
             return [], [sorts]
+        if coloured := self._coloured(rows[first:]):
+            return [], [coloured]
         named: list[Named] = []
         problems: list[Problem] = []
         # Several numbers in each of several rows may be counts, dates or amounts.
@@ -105,8 +108,10 @@ class _Sheet:
             where = f"{self._place} {row.number}"
             if first and cells == rows[first - 1][1]:
                 continue
-            if row.hidden and not self._reading.include_hidden:
-                problems.append(Problem(where, "is hidden", "show the row, or remove it"))
+            if (
+                why := "hidden" if row.hidden else next(iter(row.unseen.values()), "")
+            ) and not self._reading.include_hidden:
+                problems.append(Problem(where, f"is {why}", "show the row, or remove it"))
                 continue
             found = self._named(where, cells, columns) if columns else self._loose(where, cells)
             if found:
@@ -158,6 +163,17 @@ class _Sheet:
                 rule = f"its column “{short(title, _SHOWN)}” may say which of the cards are meant"
                 todo = "keep only the rows of these cards, and remove the column"
                 return Problem(f"{self._place} {row.number}", rule, todo)
+        return None
+
+    def _coloured(self, rows: list[tuple[GridRow, list[str]]]) -> Problem | None:
+        """Return the problem with rows in other colours than most, which may be those that are meant, or not meant."""
+        by_colour: defaultdict[frozenset[str], list[int]] = defaultdict(list)
+        for row, _ in rows:
+            by_colour[frozenset(row.colours.values())].append(row.number)
+        if others := coloured_rows(by_colour):
+            rule = "has other colours than most rows, which may say which of the cards are meant"
+            todo = "keep only the rows of these cards, all in one colour"
+            return Problem(f"{self._place} {others[0]}", rule, todo)
         return None
 
     def _unclear(self, row: GridRow, rule: str) -> Problem:

@@ -10,6 +10,7 @@ from unicodedata import combining, normalize
 
 from dataloader.common import did_you_mean, listed, short
 from dataloader.vendor.chip_uid import plain_text
+from dataloader.vendor.returned.grid import letters
 from dataloader.vendor.returned.words import readable, words
 
 MAX_HEAD = 20
@@ -284,16 +285,6 @@ def _columns(row: int, titles: list[str], named: Mapping[str, str], uuid_titles:
         if column not in read and not (title and plain(title) in {plain(each) for each in uuid_titles})
     }
     return Columns(row, at, doubles, tuple(titles), unread)
-
-
-def letters(column: int) -> str:
-    """Return the letters of a column number from 0: ``A``, ``Z``, ``AA``."""
-    column += 1
-    found = ""
-    while column:
-        column, rest = divmod(column - 1, 26)
-        found = chr(ord("A") + rest) + found
-    return found
 
 
 def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tuple[str, str]:

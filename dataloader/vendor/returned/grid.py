@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 from dataloader.vendor.chip_uid import CellKind
 
+_MIN_STRIPES = 8
+"""The fewest rows in alternating colours that are stripes."""
 Cell = Any
 """Text, a number, or another type that :func:`text_of` handles; empty text for an empty cell."""
 
@@ -17,8 +20,10 @@ class GridRow(NamedTuple):
     """Its number in the file, from 1."""
     cells: list[Cell]
     hidden: bool = False
-    struck: frozenset[int] = frozenset()
-    """The columns with struck-through text."""
+    unseen: Mapping[int, str] = {}
+    """The columns with struck-through or invisible text, with the reasons."""
+    colours: Mapping[int, str] = {}
+    """The columns with unusual colours, with the colours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +57,24 @@ def text_of(cell: Cell) -> tuple[str, CellKind]:
         return (str(int(cell)) if whole and abs(cell) < 1e17 else repr(cell).upper()), CellKind.NUMBER  # noqa: PLR2004 - beyond, Python writes floats with an exponent
     kind, text = cell
     return text, CellKind(kind)
+
+
+def coloured_rows(by_colour: Mapping[Any, Sequence[int]]) -> list[int]:
+    """Return the rows in other colours than most; none if the colours are stripes.
+
+    Args:
+        by_colour: the numbers of all rows, by their colours.
+    """
+    rows = sorted(by_colour.values(), key=len)
+    are_stripes = sum(map(len, rows)) >= _MIN_STRIPES and all(len({row % 2 for row in each}) == 1 for each in rows)
+    return [] if are_stripes else sorted(chain.from_iterable(rows[:-1]))
+
+
+def letters(column: int) -> str:
+    """Return the letters of a column number from 0: ``A``, ``Z``, ``AA``."""
+    column += 1
+    found = ""
+    while column:
+        column, rest = divmod(column - 1, 26)
+        found = chr(ord("A") + rest) + found
+    return found

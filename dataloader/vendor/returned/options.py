@@ -24,7 +24,7 @@ class Reading:
     cards: int = 0
     """The number of cards in the batch; limits on content and memory depend on it."""
     include_hidden: bool = False
-    """Whether hidden and struck-through rows count."""
+    """Whether rows count that are hidden, struck through or invisible."""
 
     @property
     def max_rows(self) -> int:

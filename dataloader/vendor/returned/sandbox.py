@@ -6,8 +6,8 @@ memory limit, and the parent process reports the problem. See ``workbook_file``.
 
 stdin has one line, the options as JSON. stdout gets lines of JSON: an object for each sheet (name, whether it is
 hidden, the workbook's information about its batch, hidden columns, comments), followed by lists of rows ``[number,
-hidden, struck columns, cells]``; an object with ``problem`` (the rule, and what to do) for a file that cannot be used,
-with ``unsafe`` if it would do harm; and finally one with ``end``.
+hidden, unseen columns, colours of columns, cells]``; an object with ``problem`` (the rule, and what to do) for a file
+that cannot be used, with ``unsafe`` if it would do harm; and finally one with ``end``.
 """
 
 import resource
@@ -51,7 +51,9 @@ def main() -> None:
         with _opened(Path(sys.argv[1]), options["password"]) as stream:
             packed = inspect(stream, options["size"])
             if options["rows"]:
-                _tell_all(packed)
+                if not _tell_all(packed):
+                    # Raise the error that says which row or cell is there twice.
+                    inspect(stream, options["size"], all_cells=True)
             else:
                 _only_open(packed.stream)
     except UnsafeError as error:
@@ -99,12 +101,14 @@ def _decrypted(path: Path, password: str | None) -> IO[bytes]:
     return decrypt(path, password)
 
 
-def _tell_all(packed: Packed) -> None:
+def _tell_all(packed: Packed) -> bool:
+    """Write all sheets; return whether the library shows as many values as there are."""
     book = CalamineWorkbook.from_filelike(packed.stream)
     about = _about(book)
     # The library lists sheets in the order of the workbook, as they were found here.
     marks = [marks for _, marks in packed.sheets]
     hidden = [name in packed.hidden for name, _ in packed.sheets]
+    is_complete = True
     for at, metadata in enumerate(book.sheets_metadata):
         if metadata.typ is SheetTypeEnum.WorkSheet:
             mark = marks[at] if at < len(marks) else Marks()
@@ -117,7 +121,8 @@ def _tell_all(packed: Packed) -> None:
                     "comments": mark.comments[:_MAX_COMMENTS],
                 }
             )
-            _tell_sheet(book.get_sheet_by_index(at), mark)
+            is_complete &= _tell_sheet(book.get_sheet_by_index(at), mark) >= mark.values
+    return is_complete
 
 
 def _only_open(stream: IO[bytes]) -> None:
@@ -140,22 +145,28 @@ def _seen(cell: Any) -> str:
     return text_of(cell)[0] if isinstance(cell, str | float) else str(cell)
 
 
-def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> None:
+def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> int:
+    """Write the rows of a sheet; return the number of its values."""
     # The library's first column is the first one with content.
     left = sheet.start[1] if sheet.start else 0
     before = [""] * left
     chunk: list[list[Any]] = []
+    values = 0
     for at, cells in enumerate(sheet.iter_rows()):
-        if cells.count("") < len(cells) or at in marks.formulas:
+        filled = len(cells) - cells.count("")
+        values += filled
+        if filled or at in marks.formulas:
             row: list[Any] = [*before, *cells]
             for column in marks.formulas.get(at, ()):
                 row += [""] * (column + 1 - len(row))
                 row[column] = [CellKind.FORMULA, _seen(row[column])]
-            chunk.append([at + 1, at in marks.hidden, [*marks.struck.get(at, ())], row])
+            unseen = [(column, why) for column, why in marks.unseen.get(at, {}).items() if "" not in row[column:][:1]]
+            chunk.append([at + 1, at in marks.hidden, unseen, marks.colours.get(at, ()), row])
         if len(chunk) == _CHUNK:
             _tell(chunk)
             chunk.clear()
     _tell(chunk)
+    return values
 
 
 if __name__ == "__main__":

@@ -17,13 +17,12 @@ from dataloader.vendor.returned.columns import (
     Columns,
     find_columns,
     is_title,
-    letters,
     nothing_found,
     plain,
     understand_title,
 )
 from dataloader.vendor.returned.csv_file import ABOVE, ABOVE_TODO
-from dataloader.vendor.returned.grid import Cell, Grid, GridRow, text_of
+from dataloader.vendor.returned.grid import Cell, Grid, GridRow, letters, text_of
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.survey import Survey
 from dataloader.vendor.returned.words import (
@@ -39,7 +38,8 @@ SPARE = "spare"
 """The result of a spare until the vendor has encoded it; it is filled in when the file is sent."""
 _REASONS = frozenset({"reason", "grund", "raison", "motif", "motivo", "razon", "reden", "causa"})
 _MATTERS = frozenset(KEYS) - {"note", "snapset"}
-"""Columns in which formulas and struck-through text cause doubt."""
+"""Columns in which formulas, and text that is struck through or invisible, cause doubt."""
+_NO_COLOURS: frozenset[tuple[str, str]] = frozenset()
 _SHOWN = 40
 """The most characters of a cell to repeat in messages."""
 _NUMBERS = re.compile(r"#?[0-9]{1,9}(?:(?:\s*[-,;/&\N{EN DASH}]\s*|\s+)#?[0-9]{1,9}){0,99}\.?")
@@ -67,6 +67,8 @@ class ReturnedRow(NamedTuple):
     note: Cell
     hidden: str = ""
     """Why it does not count unless requested: its row or column is hidden."""
+    colours: frozenset[tuple[str, str]] = frozenset()
+    """The unusual colours of its cells."""
 
 
 @dataclass(slots=True)
@@ -101,7 +103,9 @@ class ReturnedTable:
     ignored: list[str] = field(default_factory=list)
     """Sheets of its file, and comments, that were not read."""
     hidden: int = 0
-    """The number of hidden or struck-through rows, which do not count."""
+    """The number of rows that are hidden, struck through or invisible, which do not count."""
+    is_coloured: bool = False
+    """Whether any of its rows has unusual colours."""
     total: int = 0
     """The number of rows."""
 
@@ -283,7 +287,7 @@ class _Reader:
         self._hides_column = (
             f"its column “{short(columns.titles[columns.at[unseen[0]]], _SHOWN)}” is hidden" if unseen else ""
         )
-        matters = {columns.at[key]: KEYS.index(key) + 1 for key in _MATTERS if key in columns.at}
+        matters = {columns.at[key]: key for key in _MATTERS if key in columns.at}
         uuid_at = columns.at["uuid"]
         all_hidden = self._grid.hidden or bool(self._hides_column)
         head: tuple[GridRow, Columns] | None = None
@@ -307,8 +311,12 @@ class _Reader:
             if not is_plain or len(cells) > len(columns.titles):
                 cards += self._survey(surveys, row, read | known, uuid_at, columns.at.get("chip", -1))
             if picked != _EMPTY:
-                hidden = self._hidden(row, matters) if all_hidden or row.hidden or row.struck else ""
-                table.rows.append(ReturnedRow._make((row.number, *picked, hidden)))
+                hidden = self._hidden(row, matters) if all_hidden or row.hidden or row.unseen else ""
+                colours = _NO_COLOURS
+                if row.colours:
+                    table.is_coloured = True
+                    colours = frozenset((key, row.colours[at]) for at, key in matters.items() if at in row.colours)
+                table.rows.append(ReturnedRow._make((row.number, *picked, hidden, colours)))
         self._finish(table, surveys, cards)
         return head or (None, None)
 
@@ -337,14 +345,15 @@ class _Reader:
         named = self._reading.columns.get("uuid")
         return {plain(title) for title in ([named] if named else self._reading.uuid_titles)}
 
-    def _hidden(self, row: GridRow, matters: dict[int, int]) -> str:
+    def _hidden(self, row: GridRow, matters: dict[int, str]) -> str:
         if self._reading.include_hidden:
             return ""
         if self._grid.hidden:
             return "its row is on a hidden sheet"
         if row.hidden:
             return "its row is hidden"
-        return "its row is struck through" if row.struck and row.struck & matters.keys() else self._hides_column
+        unseen = next((f"its {matters[at]} is {row.unseen[at]}" for at in row.unseen if at in matters), "")
+        return unseen or self._hides_column
 
     def _survey(self, surveys: dict[int, Survey], row: GridRow, read: set[int], uuid_at: int, chip_at: int) -> bool:
         """Examine the unrecognized columns of a row; return whether the row has a UUID."""

@@ -23,7 +23,6 @@ FILE_SIZES = 60
 """The memory, beyond :data:`MEMORY`, as a multiple of the workbook's size, if the batch is unknown."""
 GRACE = 10
 """Seconds that the process has to exit by itself once it is no longer needed."""
-_NONE: frozenset[int] = frozenset()
 _MODULE = "dataloader.vendor.returned.sandbox"
 
 
@@ -137,8 +136,11 @@ class _Rows:
             if isinstance(record, dict):
                 self.after = record
                 return
-            for number, hidden, struck, cells in record:
-                yield GridRow(number, cells, hidden, frozenset(struck) if struck else _NONE)
+            for number, hidden, unseen, colours, cells in record:
+                if unseen or colours:
+                    yield GridRow(number, cells, hidden, dict(unseen), dict(colours))
+                else:
+                    yield GridRow(number, cells, hidden)
 
 
 def _records(path: Path, stream: IO[bytes], memory: int, *, only_unsafe: bool = False) -> Iterator[Any]:

@@ -8,13 +8,26 @@ be read is unpacked here once, piece by piece. Formulas, hidden rows and struck-
 import posixpath
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import IO
+from typing import IO, NoReturn
 from xml.etree.ElementTree import Element, ParseError, fromstring
 from xml.parsers import expat
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+from dataloader.vendor.returned.grid import letters
+from dataloader.vendor.returned.styles import (
+    INVISIBLE,
+    STRUCK,
+    Style,
+    attribute,
+    cell_styles,
+    is_strike,
+    is_white,
+    local,
+)
 
 MAX_PARTS = 5_000
 MAX_SHEETS = 250
@@ -35,12 +48,16 @@ _MARKS = {
         (rb"(hidden|zeroHeight)\s*=", (b"hidden", b"zeroHeight")),
         (rb"\sht\s*=\s*[\"'][0-2](?![0-9])", (b" ht", b"\t", b"\n", b"\r")),
         (rb"defaultRowHeight\s*=\s*[\"'][0-2](?![0-9])", (b"defaultRowHeight",)),
-        (rb"strike[\s/>]", (b"strike",)),
+        (rb"[<:](rPr|mergeCell)[\s/>]", (b"rPr", b"mergeCell")),
         (rb"\swidth\s*=\s*[\"']0", (b" width", b"\twidth")),
     )
     for literal in literals
 }
-"""Strings in a sheet with formulas, hidden rows or struck-through text, for a fast search."""
+"""Strings in a sheet with formulas, hidden rows, formatted or covered text, for a fast search."""
+_ROW = re.compile(rb"row(?<=[<:]row)(?=[\s/>])(?:[^>]*?\sr\s*=\s*[\"']([0-9]+)[\"'])?[^>]*>")
+"""A row and its number, which may be missing."""
+_VALUES = (b"<v", b"<is")
+"""The start of cells' values."""
 _REF = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})(?::\$?([A-Z]{1,3})\$?([0-9]{1,7}))?\Z")
 _MAX_SPREAD = 10_000_000
 """The most cells of one formula."""
@@ -79,12 +96,16 @@ class Marks:
     """The columns with formulas, by row."""
     hidden: set[int] = field(default_factory=set)
     """Rows that are hidden or filtered out."""
-    struck: dict[int, set[int]] = field(default_factory=dict)
-    """The columns with struck-through text, by row."""
+    unseen: dict[int, dict[int, str]] = field(default_factory=dict)
+    """The columns with struck-through or invisible text, by row, with the reasons."""
+    colours: dict[int, tuple[tuple[int, str], ...]] = field(default_factory=dict)
+    """The columns with unusual colours, by row, with the colours."""
     columns: set[int] = field(default_factory=set)
     """Hidden columns."""
     comments: list[tuple[str, str]] = field(default_factory=list)
     """The cells with comments, and their text."""
+    values: int = 0
+    """The number of values in cells, or more."""
 
 
 @dataclass(slots=True)
@@ -98,19 +119,20 @@ class Packed:
     hidden: set[str]
 
 
-def inspect(stream: IO[bytes], max_size: int) -> Packed:
+def inspect(stream: IO[bytes], max_size: int, *, all_cells: bool = False) -> Packed:
     """Check an .xlsx file.
 
     Args:
         stream: the file.
         max_size: the most bytes that it may unpack to.
+        all_cells: whether to look for repeated cells everywhere, which is slow.
 
     Raises:
         PackedError: it is not an .xlsx file, or not safe to open.
     """
     try:
         with ZipFile(stream) as archive:
-            return _Package(archive, stream, max_size).look_through()
+            return _Package(archive, stream, max_size).look_through(all_cells=all_cells)
     except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise PackedError(f"is damaged, or was cut off: {said}", _AGAIN) from error
@@ -125,6 +147,7 @@ class _Package:
         self._infos = archive.infolist()
         # Part names are not case-sensitive; some programs write backslashes.
         self._names = {_name(info): info for info in self._infos}
+        self._values: Counter[str] = Counter()
         if len(self._names) < len(self._infos):
             raise PackedError("is damaged: it has two parts of one name", _AGAIN)
         self._check_directory(max_size)
@@ -139,29 +162,30 @@ class _Package:
         if size > max_size or size > FREE_SIZE + MAX_RATIO * packed:
             raise UnsafeError(f"unpacks to {size:,} bytes, far more than the cards of the batch")
 
-    def look_through(self) -> Packed:
-        """Unpack every part completely, and return what was found.
+    def look_through(self, *, all_cells: bool) -> Packed:
+        """Unpack every part completely, and return what was found; parse sheets if necessary, or all.
 
         A part ends where the directory says; if it is longer, the checksum is wrong, which is an error.
         """
         marked = {_name(info) for info in self._infos if _is_xml(info) and self._has_marks(info)}
+        marked = {*self._names} if all_cells else marked
         book = self._book()
         relations = self._relations(book)
         sheets = [
-            (_attribute(each, "name"), relations.get(_attribute(each, "id"), ""), _attribute(each, "state"))
+            (attribute(each, "name"), relations.get(attribute(each, "id"), ""), attribute(each, "state"))
             for each in self._tree(book)
-            if _local(each.tag) == "sheet"
+            if local(each.tag) == "sheet"
         ]
         if len(sheets) > MAX_SHEETS:
             raise UnsafeError(f"has {len(sheets):,} sheets; a workbook of cards has a few")
-        styles = self._struck_styles(relations)
-        strings = self._struck_strings(relations)
+        styles = self._styles(relations)
+        strings = self._strings(relations)
         seen: dict[str, Marks] = {}
         for _, part, _ in sheets:
             if part in self._names and part not in seen and (part in marked or styles or strings):
                 seen[part] = _Sheet(styles, strings).parse(self._archive, self._names[part])
-            if comments := self._comments(part):
-                seen.setdefault(part, Marks()).comments = comments
+            marks = seen.setdefault(part, Marks())
+            marks.comments, marks.values = self._comments(part), self._values.get(part, 0)
         return Packed(
             self._as_usual(book, relations, [part for _, part, _ in sheets]),
             [(name, seen.get(part) or Marks()) for name, part, _ in sheets],
@@ -169,14 +193,20 @@ class _Package:
         )
 
     def _has_marks(self, info: ZipInfo) -> bool:
-        before, found, first = b"", False, True
+        before, found, first, last = b"", False, True, 0
         with self._archive.open(info) as stream:
             while piece := stream.read(_PIECE):
                 # An element may begin in one piece and end in the next.
                 piece = before + piece
-                wide = first and (piece[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in piece[:4])
-                # In UTF-16, there are zeros between the characters.
+                wide = first and (
+                    piece[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in piece[:4] or b":sheetData" in piece
+                )
+                # In UTF-16, there are zeros between the characters. Few programs write prefixes.
                 found = found or wide or any(text in piece and mark.search(piece) for text, mark in _MARKS.items())
+                if b"row" in piece:
+                    last, is_in_order = _check_rows(piece, len(_ROW.findall(before)), last)
+                    found = found or not is_in_order
+                    self._values[_name(info)] += sum(piece.count(each) - before.count(each) for each in _VALUES)
                 shown = piece.replace(b"\0", b"")
                 if b"<!" in shown and (b"<!DOCTYPE" in shown or b"<!ENTITY" in shown):
                     raise UnsafeError("defines entities, which could expand to anything")
@@ -199,21 +229,21 @@ class _Package:
         if name not in self._names:
             return {}
         return {
-            _attribute(each, "Id"): _target(folder, _attribute(each, "Target"))
+            attribute(each, "Id"): _target(folder, attribute(each, "Target"))
             for each in self._tree(name)
-            if _local(each.tag) == "relationship"
-            and _attribute(each, "TargetMode").lower() != "external"
-            and _attribute(each, "Type").lower().endswith(kind)
+            if local(each.tag) == "relationship"
+            and attribute(each, "TargetMode").lower() != "external"
+            and attribute(each, "Type").lower().endswith(kind)
         }
 
     def _comments(self, sheet: str) -> list[tuple[str, str]]:
         """Return the comments on the cells of a sheet."""
         parts = {part for kind in ("/comments", "/threadedcomment") for part in self._relations(sheet, kind).values()}
         return [
-            (_attribute(each, "ref")[:_SHOWN], " ".join("".join(each.itertext()).split())[:_SHOWN])
+            (attribute(each, "ref")[:_SHOWN], " ".join("".join(each.itertext()).split())[:_SHOWN])
             for part in sorted(parts & {*self._names})
             for each in self._tree(part)
-            if _local(each.tag) in {"comment", "threadedcomment"}
+            if local(each.tag) in {"comment", "threadedcomment"}
         ]
 
     def _tree(self, name: str) -> Iterator[Element]:
@@ -226,28 +256,19 @@ class _Package:
         except ParseError as error:
             raise PackedError(f"is damaged: {info.filename[:40]}: {error}", _AGAIN) from error
 
-    def _struck_styles(self, relations: dict[str, str]) -> frozenset[int]:
-        """Return the numbers of the cell styles with a struck-through font."""
+    def _styles(self, relations: dict[str, str]) -> dict[int, Style]:
+        """Return the styles of struck-through, invisible and coloured cells."""
         part = next((each for each in relations.values() if posixpath.basename(each).startswith("styles")), "")
-        if part not in self._names:
-            return frozenset()
-        fonts: list[bool] = []
-        styles: list[int] = []
-        for each in self._tree(part):
-            if _local(each.tag) == "fonts":
-                fonts = [any(_is_strike(child) for child in font.iter()) for font in each]
-            elif _local(each.tag) == "cellxfs":
-                styles = [int(_attribute(xf, "fontId") or 0) for xf in each]
-        return frozenset(at for at, font in enumerate(styles) if font < len(fonts) and fonts[font])
+        return cell_styles(self._tree(part)) if part in self._names else {}
 
-    def _struck_strings(self, relations: dict[str, str]) -> frozenset[int]:
-        """Return the numbers of shared strings that are struck through at least in part."""
+    def _strings(self, relations: dict[str, str]) -> dict[int, str]:
+        """Return the shared strings that are struck through or invisible at least in part, and which of it."""
         part = next((each for each in relations.values() if posixpath.basename(each).startswith("sharedstrings")), "")
         if part not in self._names:
-            return frozenset()
+            return {}
         found = _Strings()
-        found.parse(self._archive, self._names[part])
-        return frozenset(found.struck)
+        found.parse_part(self._archive, self._names[part])
+        return found.unseen
 
     def _as_usual(self, book: str, relations: dict[str, str], sheets: list[str]) -> IO[bytes]:
         """Return the workbook, repacked if its parts are not where the library expects them."""
@@ -344,17 +365,19 @@ def _target(folder: str, target: str) -> str:
     return posixpath.normpath(target if target.startswith("/") else posixpath.join("/", folder, target)).lower()[1:]
 
 
-def _attribute(element: Element, name: str) -> str:
-    return next((value for key, value in element.items() if _local(key) == name.lower()), "")
+def _check_rows(piece: bytes, skip: int, last: int) -> tuple[int, bool]:
+    """Return the number of the last row in a piece of a sheet, and whether all follow the last one in order.
 
-
-def _local(name: str) -> str:
-    """Return the name of an element or attribute without its namespace, in lower case."""
-    return name.rpartition("}")[2].rpartition(":")[2].lower()
-
-
-def _is_strike(element: Element) -> bool:
-    return _local(element.tag) == "strike" and _attribute(element, "val").lower() not in _FALSE
+    Args:
+        piece: a piece of XML.
+        skip: how many of its rows were examined with the piece before.
+        last: the number of the row before them.
+    """
+    numbers = _ROW.findall(piece)[skip:]
+    if b"" in numbers:
+        return last, False
+    rows = [last, *map(int, numbers)]
+    return rows[-1], rows == sorted({*rows})
 
 
 class _Parser:
@@ -382,112 +405,178 @@ class _Parser:
         """Handle text."""
 
 
+def _why_unseen(name: str, attributes: dict[str, str]) -> str:
+    """Return what an element of the properties of rich text does to the text; empty if it stays readable."""
+    if name == "strike" and is_strike(attributes):
+        return STRUCK
+    return INVISIBLE if name == "color" and is_white(attributes) else ""
+
+
 class _Strings(_Parser):
     """The shared strings."""
 
     def __init__(self) -> None:
-        self.struck: set[int] = set()
+        self.unseen: dict[int, str] = {}
         self._at = -1
 
-    def parse(self, archive: ZipFile, info: ZipInfo) -> None:
-        self.parse_part(archive, info)
-
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        local = name.rpartition(":")[2]
-        if local == "si":
+        name = name.rpartition(":")[2]
+        if name == "si":
             self._at += 1
-        elif local == "strike" and attributes.get("val", "").lower() not in _FALSE:
-            self.struck.add(self._at)
+        elif why := _why_unseen(name, attributes):
+            self.unseen[self._at] = why
 
 
 class _Sheet(_Parser):
     """The cells of one sheet."""
 
-    def __init__(self, styles: frozenset[int], strings: frozenset[int]) -> None:
+    def __init__(self, styles: dict[int, Style], strings: dict[int, str]) -> None:
         self._marks = Marks()
         self._styles = styles
         self._strings = strings
         self._row = self._column = -1
-        self._is_shared = False
+        self._rows: set[int] = set()
+        self._columns: set[int] = set()
+        """Those of the row that were there."""
+        self._row_style = Style()
+        self._colours: list[tuple[int, str]] = []
+        self._known: dict[tuple[tuple[int, str], ...], tuple[tuple[int, str], ...]] = {}
+        """Equal colours of rows, kept once."""
+        self._in_cell = self._is_shared = self._has_value = False
         self._value: list[str] | None = None
         self._hides_all = False
 
     def parse(self, archive: ZipFile, info: ZipInfo) -> Marks:
         """Return what was found."""
         self.parse_part(archive, info)
+        self._end_row()
         return self._marks
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        local = name.rpartition(":")[2]
-        if local == "c":
+        name = name.rpartition(":")[2]
+        if name == "c":
             self._cell(attributes)
-        elif local == "v" and self._is_shared:
-            self._value = []
-        elif local == "row":
+        elif self._in_cell:
+            self._within_cell(name, attributes)
+        elif name == "row":
             self._begin_row(attributes)
-        elif local == "f":
-            self._formula(attributes)
-        elif local == "strike" and self._row >= 0 and attributes.get("val", "").lower() not in _FALSE:
-            self._strike()
-        elif local == "col":
-            self._columns(attributes)
-        elif local == "sheetFormatPr":
+        elif name == "mergeCell":
+            self._merge(attributes.get("ref", ""))
+        elif name == "col":
+            self._hide_columns(attributes)
+        elif name == "sheetFormatPr":
             height = attributes.get("defaultRowHeight", "")
             self._hides_all = attributes.get("zeroHeight", "0").lower() not in _FALSE or _is_flat(height, _MIN_HEIGHT)
 
+    def _within_cell(self, name: str, attributes: dict[str, str]) -> None:
+        if name in {"v", "is"}:
+            if self._has_value:
+                self._reject_twice("two values in its cell", self._column)
+            self._has_value = True
+            self._value = [] if self._is_shared else None
+        elif name == "f":
+            self._formula(attributes)
+        elif why := _why_unseen(name, attributes):
+            self._unsee(why)
+
     def end(self, name: str) -> None:
-        if self._value is not None and name.rpartition(":")[2] == "v":
+        name = name.rpartition(":")[2]
+        if name == "c":
+            self._in_cell = False
+        elif self._value is not None and name == "v":
             text = "".join(self._value).strip()
             if text.isdecimal() and int(text) in self._strings:
-                self._strike()
+                self._unsee(self._strings[int(text)])
             self._value = None
 
     def text(self, data: str) -> None:
         if self._value is not None:
             self._value.append(data)
 
-    def _columns(self, attributes: dict[str, str]) -> None:
+    def _reject_twice(self, what: str, column: int) -> NoReturn:
+        where = f"{letters(column)}{self._row + 1}"
+        raise PackedError(f"is damaged: it has {what} {where}, and programs differ in which one they show", _AGAIN)
+
+    def _hide_columns(self, attributes: dict[str, str]) -> None:
         first, last = (attributes.get(name, "") for name in ("min", "max"))
         is_hidden = attributes.get("hidden", "0").lower() not in _FALSE or _is_flat(attributes.get("width", ""))
         if is_hidden and first.isdecimal() and last.isdecimal():
             self._marks.columns.update(range(int(first) - 1, min(int(last), _MAX_COLUMNS)))
 
     def _begin_row(self, attributes: dict[str, str]) -> None:
+        self._end_row()
         number = attributes.get("r", "")
         self._row = int(number) - 1 if number.isdecimal() else self._row + 1
         self._column = -1
+        if self._row in self._rows:
+            rule = f"is damaged: it has two rows {self._row + 1}, and programs differ in which one they show"
+            raise PackedError(rule, _AGAIN)
+        self._rows.add(self._row)
         hidden = attributes.get("hidden")
         height = attributes.get("ht", "")
         is_hidden = hidden.lower() not in _FALSE if hidden is not None else self._hides_all and not height
         if is_hidden or (height and _is_flat(height, _MIN_HEIGHT)):
             self._marks.hidden.add(self._row)
+        has_style = attributes.get("customFormat", "0").lower() not in _FALSE
+        self._row_style = self._style(attributes) if has_style else Style()
+
+    def _end_row(self) -> None:
+        self._columns.clear()
+        if self._colours:
+            colours = tuple(self._colours)
+            self._marks.colours[self._row] = self._known.setdefault(colours, colours)
+            self._colours.clear()
+
+    def _style(self, attributes: dict[str, str]) -> Style:
+        number = attributes.get("s", "")
+        return self._styles.get(int(number) if number.isdecimal() else 0, Style())
 
     def _cell(self, attributes: dict[str, str]) -> None:
-        match = _REF.match(attributes.get("r", ""))
+        match = _REF.match(attributes.get("r", "").upper())
         self._column = _column(match[1]) if match else self._column + 1
         if match and int(match[2]) - 1 != self._row:
-            # The library uses the cell's value.
-            self._row = int(match[2]) - 1
+            rule = f"is damaged: it has the cell {match[0]} in row {self._row + 1}"
+            raise PackedError(rule, _AGAIN)
+        if self._column in self._columns:
+            self._reject_twice("two cells", self._column)
+        self._columns.add(self._column)
+        self._in_cell, self._has_value = True, False
         self._is_shared = bool(self._strings) and attributes.get("t") == "s"
-        style = attributes.get("s", "")
-        if self._styles and style.isdecimal() and int(style) in self._styles:
-            self._strike()
+        if self._styles:
+            # A cell has its row's style only if the program that wrote it forgot the cell's.
+            style = self._style(attributes)
+            if why := style.why or self._row_style.why:
+                self._unsee(why)
+            if colours := style.colours or self._row_style.colours:
+                self._colours.append((self._column, colours))
 
-    def _strike(self) -> None:
-        self._marks.struck.setdefault(self._row, set()).add(self._column)
+    def _unsee(self, why: str) -> None:
+        self._marks.unseen.setdefault(self._row, {})[self._column] = why
+
+    def _merge(self, ref: str) -> None:
+        first = True
+        for row, columns in _cells(_REF.match(ref), "merged cell"):
+            for column in columns[first:]:
+                self._marks.unseen.setdefault(row, {}).setdefault(column, "covered by merged cells")
+            first = False
 
     def _formula(self, attributes: dict[str, str]) -> None:
-        top = bottom = self._row
-        left = right = self._column
-        where = attributes.get("ref", "")
-        match = _REF.match(where) if attributes.get("t", "").lower() in {"array", "datatable"} else None
-        if match:
-            left, top = _column(match[1]), int(match[2]) - 1
-            right, bottom = (_column(match[3]), int(match[4]) - 1) if match[3] else (left, top)
-        if (right - left + 1) * (bottom - top + 1) > _MAX_SPREAD:
-            raise PackedError(f"has one formula for all of {where}", "have it saved with values only")
-        for row in range(top, bottom + 1):
-            self._marks.formulas.setdefault(row, set()).update(range(left, right + 1))
+        is_spread = attributes.get("t", "").lower() in {"array", "datatable"}
+        match = _REF.match(attributes.get("ref", "")) if is_spread else None
+        for row, columns in _cells(match, "formula") if match else [(self._row, range(self._column, self._column + 1))]:
+            self._marks.formulas.setdefault(row, set()).update(columns)
+
+
+def _cells(match: re.Match[str] | None, what: str) -> Iterator[tuple[int, range]]:
+    """Yield the rows and columns of a reference, from 0."""
+    if match is None:
+        return
+    left, top = _column(match[1]), int(match[2]) - 1
+    right, bottom = (_column(match[3]), int(match[4]) - 1) if match[3] else (left, top)
+    if (right - left + 1) * (bottom - top + 1) > _MAX_SPREAD:
+        raise PackedError(f"has one {what} for all of {match[0]}", "have it saved with values only")
+    for row in range(top, bottom + 1):
+        yield row, range(left, right + 1)
 
 
 def _is_flat(size: str, least: float = 1) -> bool:

@@ -1,0 +1,144 @@
+"""Cell styles of workbooks: which ones strike text through or make it invisible, and their colours.
+
+ECMA-376 part 1, 18.8: fonts, fills, number formats and cell formats, as parsed XML elements.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
+
+from dataloader.vendor.sheets import SHADES
+
+STRUCK = "struck through"
+INVISIBLE = "invisible"
+_BLACK, _WHITE = "000000", "FFFFFF"
+_PALETTE = (_BLACK, _WHITE, "FF0000", "00FF00", "0000FF", "FFFF00", "FF00FF", "00FFFF")
+"""The first colours of the default palette, which has them twice (18.8.27)."""
+_SYSTEM = {64: _BLACK, 65: _WHITE}
+_THEME = {"0": _WHITE, "1": _BLACK}
+"""The colours of windows, in nearly every theme."""
+_NEAR = 32
+"""How much two invisible colours differ at most, of 255."""
+_MIN_SIZE = 3
+"""The size in points from which a text can be read."""
+_LITERALS = re.compile(r'"[^"]*"|\\.|[_*].')
+_BRACKETS = re.compile(r"\[(?![hms]+\])[^\]]*\]", re.IGNORECASE)
+"""Colours, conditions and languages in number formats."""
+_VALUE = re.compile(r"[0#?@]|general|[ymdhsg]", re.IGNORECASE)
+"""What shows a cell's value in a number format."""
+_SECTIONS = 4
+"""The last one of a number format is for text."""
+_FALSE = frozenset({"0", "false", "off", "none"})
+
+
+class Style(NamedTuple):
+    """How a cell looks."""
+
+    why: str = ""
+    """Why its text does not count: :data:`STRUCK` or :data:`INVISIBLE`; empty if it does."""
+    colours: str = ""
+    """Its colours; empty for black on white, for those of our own workbooks, and for text that does not count."""
+
+
+def local(name: str) -> str:
+    """Return the name of an element or attribute without its namespace, in lower case."""
+    return name.rpartition("}")[2].rpartition(":")[2].lower()
+
+
+def attribute(element: Element, name: str) -> str:
+    """Return an attribute of an element, whatever its namespace and case; empty if it is missing."""
+    return next((value for key, value in element.items() if local(key) == name.lower()), "")
+
+
+def is_strike(attributes: Mapping[str, str]) -> bool:
+    """Return whether the attributes of an element ``strike`` mean that text is struck through."""
+    return attributes.get("val", "").lower() not in _FALSE
+
+
+def colour(attributes: Mapping[str, str]) -> str:
+    """Return a colour from the attributes of an element ``color``: hex digits if known; empty for the default."""
+    theme, index = attributes.get("theme", ""), attributes.get("indexed", "")
+    if attributes.get("rgb"):
+        return attributes["rgb"][-6:].upper()
+    if theme and float(attributes.get("tint") or 0):
+        return f"theme {theme} {attributes['tint']}"
+    if index.isdecimal():
+        number = int(index)
+        return _PALETTE[number % 8] if number < 2 * len(_PALETTE) else _SYSTEM.get(number, f"colour {index}")
+    return _THEME.get(theme, f"theme {theme}") if theme else ""
+
+
+def is_white(attributes: Mapping[str, str]) -> bool:
+    """Return whether the attributes of an element ``color`` make text invisible on white."""
+    return _is_near(colour(attributes) or _BLACK, _WHITE)
+
+
+def cell_styles(tree: Iterable[Element]) -> dict[int, Style]:
+    """Return the styles that matter, by their numbers in cells.
+
+    Args:
+        tree: all elements of the part with the styles.
+    """
+    parts: dict[str, list[Element]] = {}
+    for each in tree:
+        # Differential formats, further down, have single fonts and fills.
+        parts.setdefault(local(each.tag), [*each])
+    fonts = {str(at): [*font.iter()] for at, font in enumerate(parts.get("fonts", ()))}
+    fills = {str(at): _fill(fill) for at, fill in enumerate(parts.get("fills", ()))}
+    formats = {attribute(each, "numFmtId"): attribute(each, "formatCode") for each in parts.get("numfmts", ())}
+    found: dict[int, Style] = {}
+    for number, xf in enumerate(parts.get("cellxfs", ())):
+        font, fill = fonts.get(attribute(xf, "fontId") or "0", []), fills.get(attribute(xf, "fillId") or "0", _WHITE)
+        style = _style(font, fill, formats.get(attribute(xf, "numFmtId"), ""))
+        if style != Style():
+            found[number] = style
+    return found
+
+
+def _style(font: list[Element], fill: str, number_format: str) -> Style:
+    text = next(_colours(font), "") or _BLACK
+    if any(local(each.tag) == "strike" and is_strike(each.attrib) for each in font):
+        return Style(STRUCK)
+    if _is_near(text, fill) or _is_tiny(font) or _hides(number_format):
+        return Style(INVISIBLE)
+    is_usual = text == _BLACK and fill in {_WHITE, *SHADES}
+    return Style(colours="" if is_usual else f"{text} on {fill}")
+
+
+def _colours(elements: Iterable[Element], name: str = "color") -> Iterator[str]:
+    return (colour(each.attrib) for each in elements if local(each.tag) == name)
+
+
+def _fill(fill: Element) -> str:
+    pattern = next((each for each in fill if local(each.tag) == "patternfill"), None)
+    kind = "gradient" if pattern is None else attribute(pattern, "patternType") or "none"
+    if kind == "none":
+        return _WHITE
+    colours = chain(_colours(fill.iter(), "fgcolor"), _colours(fill.iter()))
+    return next(colours, "") or _BLACK if kind == "solid" else " ".join((kind, *colours))
+
+
+def _is_near(text: str, fill: str) -> bool:
+    """Return whether a text of a colour cannot be seen on another one."""
+    try:
+        pairs = zip(bytes.fromhex(text), bytes.fromhex(fill), strict=True)
+    except ValueError:
+        return text == fill
+    return all(abs(one - other) < _NEAR for one, other in pairs)
+
+
+def _is_tiny(font: list[Element]) -> bool:
+    size = next((attribute(each, "val") for each in font if local(each.tag) == "sz"), "")
+    return size.replace(".", "", 1).isdecimal() and float(size) < _MIN_SIZE
+
+
+def _hides(code: str) -> bool:
+    """Return whether a number format shows nothing of the value of a text or positive number: ``;;;``."""
+    bare = _LITERALS.sub("", code)
+    sections = _BRACKETS.sub("", bare).split(";")
+    if not code or "[white]" in bare.lower():
+        return bool(code)
+    hides_text = len(sections) == _SECTIONS and not _VALUE.search(sections[-1])
+    return hides_text or not _VALUE.search(sections[0])
