@@ -5,7 +5,7 @@ A UID has 4, 7 or 10 bytes (ISO/IEC 14443-3, 6.5.4). The UID of a 7-byte chip be
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from enum import StrEnum
 from itertools import islice
 from typing import NamedTuple
@@ -233,6 +233,48 @@ def _in_order(digits: str, order: ByteOrder) -> str:
 def reverse(uid: str) -> str:
     """Return a UID with its bytes reversed."""
     return bytes.fromhex(uid)[::-1].hex().upper()
+
+
+_NIBBLES = bytes((each & 15) << 4 | each >> 4 for each in range(256))
+_BITS = bytes(int(f"{each:08b}"[::-1], 2) for each in range(256))
+_WITHIN = (
+    ("", bytes(range(256))),
+    ("the hex digits of each byte swapped", _NIBBLES),
+    ("the bits of each byte reversed", _BITS),
+    ("the bits of each hex digit reversed", _NIBBLES.translate(_BITS)),
+)
+"""What a reader may do to each byte."""
+
+
+def first_bytes(uids: Iterable[str]) -> frozenset[int]:
+    """Return the first bytes of chip UIDs, for :func:`other_readings`."""
+    return frozenset(int(each, 16) for each in {uid[:_BYTE] for uid in uids})
+
+
+def other_readings(uid: str, firsts: Container[int]) -> Iterator[tuple[str, str]]:
+    """Yield what a reader that is set up differently would output for a chip's UID, with the difference.
+
+    Bytes may be reversed, or swapped in pairs (words of 16 bits) if their number is even; and in each byte, hex digits
+    may be swapped, or bits reversed.
+
+    Args:
+        uid: hex digits.
+        firsts: the first bytes of the UIDs to yield; few others start like this, which saves time.
+    """
+    given = bytes.fromhex(uid)
+    orders = [("", given), ("its bytes reversed", given[::-1])]
+    if not len(given) % 2:
+        swapped = bytearray(given)
+        swapped[::2], swapped[1::2] = given[1::2], given[::2]
+        orders += [
+            ("its bytes swapped in pairs", bytes(swapped)),
+            ("its pairs of bytes reversed", bytes(swapped[::-1])),
+        ]
+    for order, data in orders:
+        first = data[0]
+        for within, table in _WITHIN:
+            if table[first] in firsts and (found := data.translate(table)) != given:
+                yield found.hex().upper(), " and ".join(filter(None, (order, within)))
 
 
 def _rewritten(shown: str, kind: CellKind, order: ByteOrder) -> str:

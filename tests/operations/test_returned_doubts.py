@@ -427,6 +427,47 @@ def test_chip_that_may_be_another_cards_is_a_duplicate(
     assert "may be listed for card 3, too (back.csv, line 4)" in verdicts[1].reason
 
 
+READERS: dict[str, Callable[[bytes], bytes]] = {
+    "its bytes reversed": lambda uid: uid[::-1],
+    "the hex digits of each byte swapped": lambda uid: bytes.fromhex("".join(f"{each:02X}"[::-1] for each in uid)),
+    "the bits of each byte reversed": lambda uid: bytes(int(f"{each:08b}"[::-1], 2) for each in uid),
+    "its bytes swapped in pairs": lambda uid: b"".join(uid[at : at + 2][::-1] for at in range(0, len(uid), 2)),
+    "its bytes reversed and the hex digits of each byte swapped": lambda uid: bytes.fromhex(uid.hex()[::-1]),
+    "its bytes reversed and the bits of each byte reversed": lambda uid: int(
+        f"{int.from_bytes(uid):0{8 * len(uid)}b}"[::-1], 2
+    ).to_bytes(len(uid)),
+}
+"""How a reader may change a chip's UID."""
+
+
+@pytest.mark.parametrize(
+    ("uid", "how"),
+    [
+        (uid, how)
+        for uid in ("04A1B2C3D4E580", "A1B2C3D4", "04A1B2C3D4E5807F3B11")
+        for how in READERS
+        # An odd number of bytes has no pairs.
+        if not ("pairs" in how and len(uid) == 14)
+    ],
+)
+def test_chip_that_another_reader_read_differently_is_a_duplicate(
+    tmp_path: Path, manifest: Manifest, rows: Rows, uid: str, how: str
+) -> None:
+    """The bytes or bits of its UID are in another order in another card's row, whether or not that is in doubt."""
+    rows[0][CHIP] = uid
+    changed = READERS[how](bytes.fromhex(uid)).hex().upper()
+    rows[2][CHIP] = changed
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    reasons = {each.card.number: each.reason for each in found.ledger if each.verdict is Verdict.DUPLICATE}
+    assert reasons.keys() == {1, 3}
+    assert reasons[1] == reasons[3]
+    assert how in reasons[1]
+    rows[2][CHIP] = f"{changed}9000"
+    found = found_of(manifest, write_csv(tmp_path / "doubt.csv", rows))
+    verdicts = {each.card.number: each.verdict for each in found.ledger if each.verdict is not Verdict.ENCODED}
+    assert verdicts == {1: "duplicate", 3: "failed"}
+
+
 def test_chip_in_the_note_of_a_failed_row_is_shared(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """The failed card's UUID may be on it."""
     rows[2][CHIP:] = ["", "failed", f"chip {rows[0][CHIP]}"]

@@ -1,8 +1,9 @@
 """The ledger: collects all rows, card by card."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from dataloader.batch import Card, Counts, Reconciled, ReturnedCard, Verdict
@@ -10,7 +11,7 @@ from dataloader.common import listed
 from dataloader.operations.reconcile.card_index import CardIndex
 from dataloader.operations.reconcile.rows import Row, Said, Standing, Whose
 from dataloader.operations.reconcile.verdicts import CardJudgement, Claim, counting, judge
-from dataloader.vendor import MAKER, reverse
+from dataloader.vendor import MAKER, first_bytes, other_readings, reverse
 
 SHOWN_HOLDERS = 3
 """Rows to name for a chip that is listed in more."""
@@ -210,6 +211,7 @@ class Ledger:
         related = self._related()
         if not self._shared and not related and not self._perhaps:
             return
+        firsts = first_bytes(self._perhaps)
         for at, each in enumerate(self._returned):
             if each.verdict is not Verdict.ENCODED:
                 continue
@@ -217,13 +219,21 @@ class Ledger:
                 reason = f"chip {each.chip} is listed for {self._listed(each.chip)}"
             elif each.chip in related:
                 reason = related[each.chip]
-            elif other := next((at for at in self._perhaps.get(each.chip, ()) if at.number != each.card.number), None):
+            elif (other := self._possible_other(each, firsts)) is not None:
                 whose = f"card {other.number}" if other.number else "an unknown UUID"
                 where = other.row.where if other.row else self._earlier
                 reason = f"chip {each.chip} may be listed for {whose}, too ({where})"
             else:
                 continue
             self._returned[at] = ReturnedCard(each.card, Verdict.DUPLICATE, each.chip, reason)
+
+    def _possible_other(self, card: ReturnedCard, firsts: Container[int]) -> Holder | None:
+        """Return a row of another card whose doubtful chip UID may be this card's; their first bytes save time."""
+        if not card.chip or not self._perhaps:
+            return None
+        readings = chain([card.chip], (uid for uid, _ in other_readings(card.chip, firsts)))
+        holders = chain.from_iterable(self._perhaps.get(uid, ()) for uid in readings)
+        return next((holder for holder in holders if holder.number != card.card.number), None)
 
     def _listed(self, chip: str) -> str:
         found = sorted(self._holders(chip).values(), key=lambda holder: holder.order)
@@ -233,15 +243,16 @@ class Ledger:
         return listed(places, SHOWN_HOLDERS)
 
     def _related(self) -> dict[str, str]:
-        """Return the chips whose UID is another one in a different form, and why: reversed, truncated or padded."""
+        """Return the chips whose UID is another one in a different form, and why: read differently, or cut off."""
         found: dict[str, str] = {}
         lengths = sorted({len(chip) for chip in self._chips})
         shorter = {length: lengths[:at] for at, length in enumerate(lengths)}
+        firsts = first_bytes(self._chips)
         for chip in self._chips:
-            pairs = [(reverse(chip), "its bytes reversed")]
+            pairs = [*other_readings(chip, firsts)]
             for length in shorter[len(chip)]:
-                pairs += [(chip[:length], "bytes added at its end"), (chip[-length:], "bytes added at its front")]
-                pairs += [(reverse(part), f"its bytes reversed, and {how}") for part, how in pairs[-2:]]
+                cut = [(chip[:length], "bytes added at its end"), (chip[-length:], "bytes added at its front")]
+                pairs += cut + [(reverse(part), f"its bytes reversed, and {how}") for part, how in cut]
             for other, how in pairs:
                 if other != chip and other in self._chips and {*self._holders(other)} != {*self._holders(chip)}:
                     first, second = self._listed(other), self._listed(chip)
