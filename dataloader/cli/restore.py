@@ -150,7 +150,7 @@ def _text(result: RestoreResult, backups: Sequence[Backup], revoked: int) -> Ite
         yield f"kept {many(result.kept_count, 'document')} that changed since the backup"
     leaves = many(result.leaves, "revision")
     found = "every revision is there" if result.good and not result.kept_count else "nothing else is missing"
-    end = found if result.good else f"{many(result.missing_count + result.failed, 'document')} missing"
+    end = found if result.good else f"{many(max(result.missing_count, result.failed), 'document')} missing"
     yield f"restored {many(result.documents, 'document')} ({leaves}) of {backups[-1].header.created}: {end}"
     yield (
         f"took {result.seconds:.1f} s: checking {result.seconds_checking:.1f} s, writing {result.seconds_writing:.1f} "
@@ -168,11 +168,13 @@ def _code(output: Output, result: RestoreResult, undecided: int) -> ExitCode:
         )
     for rejection in result.failures[:SHOWN_DOCUMENTS]:
         output.warn(f"document {rejection.id}: rejected by the server: {rejection.reason}")
-    for lost in result.missing[:SHOWN_DOCUMENTS]:
+    rejected = {rejection.id for rejection in result.failures}
+    for lost in [each for each in result.missing if each.id not in rejected][:SHOWN_DOCUMENTS]:
         output.warn(f"{lost.database}, document {lost.id}: not there after the restore")
     if not result.good:
         count = many(max(result.missing_count, result.failed), "document")
-        output.error(f"{count} of the backup missing after the restore (run it again)", ExitCode.VERIFY)
+        todo = "correct what the server rejects, then run it again" if result.failed else "run it again"
+        output.error(f"{count} of the backup missing after the restore ({todo})", ExitCode.VERIFY)
         return ExitCode.VERIFY
     code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
     return ExitCode.ATTENTION if undecided else code

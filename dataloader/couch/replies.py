@@ -148,6 +148,15 @@ def _is_page(response: urllib3.BaseHTTPResponse) -> bool:
     return response.headers.get("Content-Type", "").startswith("text/html")
 
 
+# https://docs.couchdb.org/en/3.5.0/config/couchdb.html and config/http.html
+_TOO_LARGE = {
+    "document_too_large": ("document", "[couchdb] max_document_size in the server's configuration"),
+    "attachment_too_large": ("attachment", "[couchdb] max_attachment_size in the server's configuration"),
+    "too_large": ("request", "[chttpd] max_http_request_size in the server's configuration"),
+}
+"""What is too large, and which limit to raise, by the error of CouchDB."""
+
+
 def refusal(
     address: Address, method: str, path: str, response: urllib3.BaseHTTPResponse, body: Body
 ) -> DataloaderError:
@@ -169,7 +178,9 @@ def refusal(
         rule, todo = _not_let_in(address, status, _answer(address, response, body), str(_error_and_reason(body)[1]))
         return CredentialsError(asked, rule=rule, todo=todo)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return TooLargeError(asked, rule=f"the request is too large: {text}", todo="raise the server's limit")
+        other = ("request", "the limit of the server, or of a proxy before it")
+        what, limit = _TOO_LARGE.get(str(_error_and_reason(body)[0]), other)
+        return TooLargeError(asked, rule=f"the {what} is too large: {text}", todo=f"raise {limit}")
     if status < HTTPStatus.BAD_REQUEST:
         return _redirect(address, asked, response, body)
     if not body.is_json:

@@ -162,6 +162,22 @@ def test_number_of_retries_is_configurable(retries: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("too_large", r": the request is too large: .* \(raise \[chttpd\] max_http_request_size in"),
+        ("document_too_large", r": the document is too large: .* \(raise \[couchdb\] max_document_size in"),
+        ("attachment_too_large", r": the attachment is too large: .* \(raise \[couchdb\] max_attachment_size in"),
+        ("", r": the request is too large: .* \(raise the limit of the server, or of a proxy before it\)"),
+    ],
+)
+def test_413_names_the_limit_to_raise(error: str, says: str) -> None:
+    """CouchDB has one for documents, one for attachments, and one for requests; a proxy has its own."""
+    refused = always(Reply.json(413, {"error": error, "reason": "x"}) if error else Reply(413, b"<html>too big</html>"))
+    with Proxy(NOBODY, refused) as proxy, pytest.raises(TooLargeError, match=says):
+        Session(Address(proxy.url), QUICK).request("POST", f"{proxy.url}/db/_bulk_docs")
+
+
+@pytest.mark.parametrize(
     ("status", "error"),
     [
         (301, ProtocolError),

@@ -792,6 +792,30 @@ def test_document_too_large_is_named(
 
 
 @ONE_MODEL
+def test_restore_counts_a_rejected_document_once(
+    server: Server, varied: Target, copy: Target, tmp_path: Path, proxied: Proxied, run: Command
+) -> None:
+    """It is named once, with the limit to raise, and not called missing, too; exit code 10."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    first = varied.model.databases[0]
+
+    def refuse(request: Request, forward: Forward) -> Reply:
+        if f"{copy.prefix}{first}/_bulk_docs" in request.path and b'"picture"' in request.body:
+            return Reply.json(413, {"error": "document_too_large", "reason": "picture"})
+        return forward(request)
+
+    _, proxy = proxied(refuse)
+    done = run("restore", path, "--prefix", copy.prefix, url=proxy.url)
+    assert done.code == ExitCode.VERIFY
+    assert ": 1 document missing\n" in done.stdout
+    [warning, error] = [line for line in done.stderr.splitlines() if line.startswith(("warning: ", "error: "))]
+    assert warning.startswith("warning: document picture: rejected by the server: POST ")
+    assert warning.endswith(" (raise [couchdb] max_document_size in the server's configuration)")
+    todo = "(correct what the server rejects, then run it again)"
+    assert error == f"error: 1 document of the backup missing after the restore {todo}"
+
+
+@ONE_MODEL
 def test_backup_names_a_document_that_is_too_large(
     server: Server, varied: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
