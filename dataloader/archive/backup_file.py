@@ -278,7 +278,7 @@ class Backup:
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise not_a_backup(self.path) from error
         if orjson.loads(_header_line(header))["digest"] != header.digest:
-            raise damaged(self.path, 0, "is not as it was written")
+            raise damaged(self.path, 0, "does not match its digest")
         return header
 
     def check(self) -> Iterator[int]:
@@ -328,7 +328,7 @@ class Backup:
                 next(frames)
                 yield from self._checked(frames)
         except OSError as error:
-            raise FileError.of(error, self.path, "see that the disk is sound; " + RESTORE_OTHER) from error
+            raise FileError.of(error, self.path, "check the disk; " + RESTORE_OTHER) from error
 
     def _checked(self, frames: Iterator[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
         seal = sha256()
@@ -343,12 +343,12 @@ class Backup:
                         raise damaged(self.path, number + 1, "comes after the end of the backup")
                     return
                 if first["block"] != number:
-                    raise damaged(self.path, number, f"is at the place of another (it is block {first['block']})")
+                    raise damaged(self.path, number, f"is in the wrong place (it is block {first['block']})")
                 good = first["sha256"] == sha256(content).hexdigest() and first["lines"] == content.count(b"\n")
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise damaged(self.path, number, "is damaged") from error
             if not good:
-                raise damaged(self.path, number, "is not as it was written (its digest differs)")
+                raise damaged(self.path, number, "does not match its digest")
             seal.update(line)
             yield first, content
         rule = f"the file ends after {number} of {self.header.blocks} blocks, without the end"

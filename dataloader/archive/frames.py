@@ -66,7 +66,7 @@ def read_frames(path: Path, stream: IO[bytes], password: str | None) -> Iterator
         yield from _plain(path, stream, start)
         return
     if password is None:
-        raise InputError(Problem(str(path), "is encrypted", "name the file with its password with --password-file"))
+        raise InputError(Problem(str(path), "is encrypted", "give the file with its password: --password-file"))
     line = start + stream.readline(_MAX_LINE)
     try:
         lock = Lock.read(line, password)
@@ -93,7 +93,7 @@ def _plain(path: Path, stream: IO[bytes], start: bytes) -> Iterator[bytes]:
                     break
                 data = stream.read(_PART)
                 if not data:
-                    raise damaged(path, number, "is cut off")
+                    raise damaged(path, number, "is truncated")
         except zstandard.ZstdError as error:
             raise (damaged(path, number, "is damaged") if number else not_a_backup(path)) from error
         yield b"".join(parts)
@@ -106,14 +106,14 @@ def _encrypted(path: Path, stream: IO[bytes], lock: Lock) -> Iterator[bytes]:
     while length := stream.read(_LENGTH):
         sealed = stream.read(min(int.from_bytes(length), MAX_FRAME))
         if len(length) < _LENGTH or len(sealed) < int.from_bytes(length):
-            raise damaged(path, number, "is cut off")
+            raise damaged(path, number, "is truncated")
         frame = lock.open(number, sealed)
         if frame is None:
-            rule = "is damaged, or not at its own place"
+            rule = "is damaged, or in the wrong place"
             if number == 0:
                 raise InputError(
                     Problem(
-                        str(path), "cannot be decrypted", "give the right --password-file; else the file is damaged"
+                        str(path), "cannot be decrypted", "check --password-file; if it is right, the file is damaged"
                     )
                 )
             raise damaged(path, number, rule)

@@ -149,7 +149,7 @@ class Spool:
             for name in merged:
                 (self.folder / name).unlink()
         except OSError as error:
-            raise FileError.of(error, self.folder, "make room there, then run it again and it goes on") from error
+            raise FileError.of(error, self.folder, "free some space there, then run it again to continue") from error
         self._last = time.monotonic()
 
     def _write_run(self, database: str) -> None:

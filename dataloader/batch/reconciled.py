@@ -249,7 +249,7 @@ def find_reconciled(manifest: CardFile, *folders: Path) -> Reconciled | None:
     newest = max(round_ for round_, _ in found)
     paths = sorted(path for round_, path in found if round_ == newest)
     if len(paths) > 1 and len({sha256(path.read_bytes()).digest() for path in paths}) > 1:
-        rule = f"is of round {newest}, as is {paths[0]}; neither is the newest"
+        rule = f"is from round {newest}, like {paths[0]}; neither is the newest"
         raise InputError(Problem(str(paths[1]), rule, "give the right one, or move the other away"))
     return read_reconciled(paths[0])
 

@@ -72,7 +72,7 @@ def _append(manifest: CardFile, events: Sequence[dict[str, object]]) -> None:
             if _is_json(last):
                 stream.write(b"\n")
             else:
-                # An earlier write was cut off; its line does not count.
+                # An earlier write was interrupted; its truncated line does not count.
                 stream.truncate(stream.tell() - len(last))
             stream.write(b"".join(orjson.dumps(event) + b"\n" for event in events))
             stream.flush()

@@ -39,7 +39,7 @@ def choose(
     named += [Named(f"--uuid {uuid}", uuid=uuid.strip().lower()) for uuid in uuids]
     named += listed
     if not named:
-        raise UsageError("no card", rule="the command needs to know which cards", todo="give --card, --uuid or --file")
+        raise UsageError("no card", rule="say which cards to revoke or restore", todo="add --card, --uuid or --file")
     wanted_numbers = {each.number for each in named if each.number is not None}
     wanted_uuids = {each.uuid for each in named if each.uuid is not None}
     found = [card for card in manifest.cards() if card.number in wanted_numbers or card.uuid in wanted_uuids]

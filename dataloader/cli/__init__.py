@@ -114,7 +114,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; the only place where errors are caught."""
     if sys.platform == "win32":
-        sys.exit(f"error: dataloader does not run on Windows itself (use WSL: {page('reference.md#windows')})")
+        sys.exit(f"error: dataloader does not run natively on Windows (use WSL: {page('reference.md#windows')})")
     _prepare_process()
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     _flush()
@@ -193,7 +193,7 @@ def _told(error: BaseException, name: str) -> tuple[str, ExitCode]:
     if isinstance(error, click.ClickException):
         return usage_error(error, name), ExitCode.USAGE
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        then = "what was written stays; run it again to continue" if name in _WRITING else "run it again"
+        then = "what was written is kept; run it again to continue" if name in _WRITING else "run it again"
         return f"interrupted: {then}", ExitCode.INTERRUPTED
     if isinstance(error, OSError):
         error = _file_error(error) or error
@@ -206,10 +206,10 @@ def _told(error: BaseException, name: str) -> tuple[str, ExitCode]:
 
 
 def _file_error(error: OSError) -> FileError | None:
-    """Return what is wrong with a file that no command has explained; None if the error is of another kind."""
+    """Return the error for a file that no command has reported; None if the error is of another kind."""
     if error.filename is not None:
-        # Whatever looks at a path first, such as for its kind, may find that it is not allowed to.
+        # Any access to a path may be the first to lack permission.
         return FileError.of(error, error.filename, "check the path and its permissions")
     # click prints the help itself.
     is_full = error.errno == errno.ENOSPC
-    return FileError.of(error, "standard output", "send it to a place with room") if is_full else None
+    return FileError.of(error, "standard output", "redirect it to a disk with free space") if is_full else None

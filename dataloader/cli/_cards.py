@@ -1,4 +1,4 @@
-"""Findings about cards by number; equal ones are joined to one line."""
+"""Findings about cards by number; cards with the same finding share one line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -65,9 +65,9 @@ def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
         yield "an update would change nothing"
     found = edits.found
     if not found.cards:
-        yield "owners have changed nothing"
+        yield "owners have edited nothing"
         return
-    yield f"owners have changed the preferences of {many(found.cards, 'card')}"
+    yield f"owners have edited the preferences of {many(found.cards, 'card')}"
     for term, cards in _most(found.terms)[:SHOWN]:
         yield from _indented([(cards, _name(term))])
         values = _most(found.values.get(term, Counter()))

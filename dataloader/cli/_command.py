@@ -20,7 +20,7 @@ GROUPS = {
 _SHARED = ("snapsets_dir", "strict")
 """Options of a command's own group that other commands have, too: they come last."""
 _RANGE = re.compile(r"\[(?:(?P<least>[\d.]+)<=x<=(?P<most>[\d.]+)|x>=\d+)\]")
-"""How click formats a range."""
+"""A range as click formats it."""
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 
 

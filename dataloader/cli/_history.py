@@ -32,13 +32,13 @@ def read_history(
         UsageError: there is no report.
     """
     if options.history and report.report is None:
-        raise UsageError("--history", rule="is for a report", todo="add --report FILE")
+        raise UsageError("--history", rule="needs a report", todo="add --report FILE")
     found: dict[str, list[Moment]] = {}
     for path in options.history:
         try:
             lines = path.read_bytes().splitlines()
         except OSError as error:
-            raise FileError.of(error, path, "name a file that holds what --json printed") from error
+            raise FileError.of(error, path, "name a file with the output of --json") from error
         for number, line in enumerate(lines, 1):
             try:
                 data = orjson.loads(line)
@@ -50,6 +50,6 @@ def read_history(
                     moment = Moment(time, {key: int(count) for key, count in counts.items()})
                     found.setdefault(name, []).append(moment)
             except (ValueError, LookupError, TypeError, AttributeError) as error:
-                rule = "is not what --json of the same command printed"
+                rule = "is not the --json output of the same command"
                 raise InputError(Problem(f"{path}, line {number}", rule, "name the files of earlier runs")) from error
     return {name: tuple(moments) for name, moments in found.items()}

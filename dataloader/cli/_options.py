@@ -77,7 +77,7 @@ _TARGET_OPTIONS = (
         "--ca-file",
         type=PATH,
         metavar="FILE",
-        help="With --url: the certificates of the authorities to trust instead of the system's.",
+        help="With --url: the CA certificates to trust instead of the system's.",
     ),
     click.option("--client-cert", type=PATH, metavar="FILE", help="With --url: the client certificate."),
     click.option(
@@ -214,7 +214,9 @@ write_options = _group(
     "write_options",
     (
         click.option(
-            "--update", is_flag=True, help="Replace what an earlier load wrote from other snapsets; asks first."
+            "--update",
+            is_flag=True,
+            help="Also replace documents that an earlier load wrote from other snapsets; asks first.",
         ),
         click.option(
             "--replace-views", is_flag=True, help="Also replace design documents that dataloader did not write."
@@ -222,10 +224,10 @@ write_options = _group(
         click.option(
             "--replace-snapsets",
             is_flag=True,
-            help="Also replace snapsets' own documents that others changed, deleted or wrote.",
+            help="Also replace snapsets that others have changed, deleted or written.",
         ),
         click.option(
-            "--older-snapsets", is_flag=True, help="Allow --update to go back to older snapsets than those loaded last."
+            "--older-snapsets", is_flag=True, help="Allow --update to go back to snapsets older than those loaded last."
         ),
         click.option("--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards of new databases."),
         click.option(
@@ -241,9 +243,7 @@ report_options = _group(
     ReportOptions,
     "report_options",
     (
-        click.option(
-            "--report", type=PATH, metavar="FILE", help="Write a report to a new file: one HTML page, for people."
-        ),
+        click.option("--report", type=PATH, metavar="FILE", help="Write a report, one HTML page, to a new file."),
         click.option("--full", is_flag=True, help="Show whole UUIDs instead of their first 8 characters."),
     ),
 )
@@ -259,7 +259,7 @@ history_options = _group(
             type=PATH,
             multiple=True,
             metavar="FILE",
-            help="With --report: what --json of an earlier run printed, to draw how the numbers changed; repeatable.",
+            help="With --report: a file with the --json output of earlier runs, for a chart over time; repeatable.",
         ),
     ),
 )
@@ -273,7 +273,7 @@ def details_option(what: str) -> Callable[[Function], Function]:
         what: what each line is about: ``document that …``.
     """
     return click.option(
-        "--details", type=PATH, metavar="FILE", help=f"Write a line of JSON for each {what} to a new file."
+        "--details", type=PATH, metavar="FILE", help=f"Write a line of JSON for each {what}, to a new file."
     )
 
 
@@ -328,7 +328,7 @@ def _check_kind(path: Path) -> None:
 
 
 def check_order(manifest: Path, returned: Sequence[Path]) -> None:
-    """Check that reconcile was given a manifest and returned files; recognize other files.
+    """Check that reconcile is given a manifest and returned files; say what other files are.
 
     Raises:
         FileError: one of them is a folder.
@@ -381,7 +381,7 @@ def tell_of_reconciled(output: Output, manifests: Sequence[CardFile]) -> list[Re
     for each in manifests:
         if isinstance(each, Reconciled):
             if not each.count:
-                output.warn(f"{each.path}: none of its cards is encoded; is it of the right returned file?")
+                output.warn(f"{each.path}: none of its cards is encoded; was the right returned file reconciled?")
             _tell_of_newer(output, each)
             continue
         found = find_beside(output, each)
@@ -390,8 +390,8 @@ def tell_of_reconciled(output: Output, manifests: Sequence[CardFile]) -> list[Re
         rounds.append(found)
         if doubtful := each.header.cards - found.count - found.counts.spares_unused:
             output.warn(
-                f"{each.path}: {doubtful:,} of its {each.header.cards:,} cards have not come back encoded, by "
-                f"{found.path}; use that file instead of the manifest to skip them"
+                f"{each.path}: {doubtful:,} of its {each.header.cards:,} cards have not come back encoded, according "
+                f"to {found.path}; use that file instead of the manifest to skip them"
             )
     return rounds
 
@@ -401,7 +401,7 @@ def find_beside(output: Output, manifest: CardFile) -> Reconciled | None:
     try:
         return find_reconciled(manifest)
     except DataloaderError as error:
-        output.warn(f"what came back of batch {manifest.header.name} is not known: {error}")
+        output.warn(f"cannot tell which cards of batch {manifest.header.name} came back encoded: {error}")
         return None
 
 
@@ -410,7 +410,7 @@ def _tell_of_newer(output: Output, given: Reconciled) -> None:
         # Other reconciled files than the given one may be invalid.
         newest = find_reconciled(given)
         if newest is not None and newest.round > given.round:
-            output.warn(f"{given.path}: is of round {given.round}; {newest.path} is newer (round {newest.round})")
+            output.warn(f"{given.path}: is from round {given.round}; {newest.path} is newer (round {newest.round})")
 
 
 def refuse_doubtful(target: Target, manifests: Sequence[CardFile]) -> None:
@@ -432,14 +432,14 @@ def refuse_doubtful(target: Target, manifests: Sequence[CardFile]) -> None:
         if found is None:
             raise ProtectedError(
                 str(each.path),
-                rule=f"nothing of this batch has come back from the vendor, and the target is {target.environment}",
-                todo="run `dataloader reconcile` on what comes back, or add --all-cards to load every card",
+                rule=f"this batch has not been reconciled, and the target is {target.environment}",
+                todo="run `dataloader reconcile` when it comes back, or add --all-cards to load every card",
             )
         if doubtful := each.header.cards - found.count - found.counts.spares_unused:
             raise ProtectedError(
                 str(each.path),
                 rule=f"{doubtful:,} of its {many(each.header.cards, 'card')} {are(doubtful)} not known to be encoded, "
-                f"by {found.path}, and the target is {target.environment}",
+                f"according to {found.path}, and the target is {target.environment}",
                 todo=f"load {found.path} instead, or add --all-cards to load every card",
             )
 

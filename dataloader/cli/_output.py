@@ -191,7 +191,7 @@ def _print(line: str, *, err: bool = False, is_json: bool = False, label: str = 
     except OSError as error:
         # If the reader has closed the pipe, the command still does its work and has its exit code.
         if not err and not isinstance(error, BrokenPipeError):
-            raise FileError.of(error, "standard output", "send it to a place with room") from error
+            raise FileError.of(error, "standard output", "redirect it to a disk with free space") from error
 
 
 def _switch(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
@@ -215,13 +215,13 @@ def global_options(function: Function) -> Function:
         expose_value=False,
         is_eager=True,
         callback=_log_format,
-        help="How stderr is written: for people (the default), or a JSON object a line, for machines.",
+        help="The format of stderr: text (the default), or one JSON object a line.",
     )(function)
     for name, text in (
         ("debug", "Print a line for each request, and tracebacks."),
         ("quiet", "Print no results; errors go to stderr."),
         ("no-color", "Print no colours; NO_COLOR in the environment does the same."),
-        ("json", "Print one JSON object on stdout, and nothing else there."),
+        ("json", "Print one JSON object on stdout instead of text."),
     ):
         function = click.option(
             f"--{name}",
@@ -239,18 +239,18 @@ def tell_of_copies(output: Output, nodes_away: Sequence[str], *, short: bool) ->
 
     Args:
         output: how the command prints.
-        nodes_away: nodes that were away before or after.
+        nodes_away: nodes that were down before or after.
         short: whether the cluster reported a write with fewer copies than requested.
     """
     if nodes_away:
         output.error(
-            f"{', '.join(nodes_away)}: away from the cluster; some copies may be missing until it is back "
+            f"{', '.join(nodes_away)}: down; some copies may be missing until it is up "
             "(everything has been written; start the node, and the cluster creates them by itself)",
             ExitCode.NODES,
         )
     elif short:
         output.error(
-            "the cluster made fewer copies than requested (202), as it does while a node is away "
+            "the cluster made fewer copies than requested (202), as it does while a node is down "
             "(everything has been written; see `dataloader check`; the cluster creates them by itself)",
             ExitCode.NODES,
         )

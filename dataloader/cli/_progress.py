@@ -1,4 +1,4 @@
-"""Show progress: one bar on a terminal, a line now and then elsewhere."""
+"""Show progress: one bar on a terminal, otherwise a line at intervals."""
 
 import shutil
 import sys
@@ -97,7 +97,7 @@ class Progress:
     def _how_far(self, done: int, total: int) -> str:
         # A server may not report its progress.
         if not total:
-            return f"under way, {_duration(time.monotonic() - self._start)}"
+            return f"running for {_duration(time.monotonic() - self._start)}"
         rate = self._rate(done)
         left = f", {_duration((total - done) / rate)} left" if rate else ""
         return f"{done:,} of {total:,} {self._unit}, {rate:,.0f} a second{left}"

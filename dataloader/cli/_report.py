@@ -72,7 +72,7 @@ def reporting(
         return
     details = click.get_current_context().params.get("details")
     if details is not None and details.absolute() == path.absolute():
-        raise UsageError(f"--report --details {path}", rule="are two files", todo="give each a name of its own")
+        raise UsageError(f"--report --details {path}", rule="must be two files", todo="give each its own name")
     context = click.get_current_context()
     reporter = Reporter(wanted=True)
     started, start = datetime.now(UTC), time.monotonic()

@@ -13,7 +13,7 @@ from dataloader.common import many
 from dataloader.target import readable_by_others
 from dataloader.vendor import CHIPS, Fit, check_chip, read_password
 
-ENCRYPTED = "; encrypted: the password goes another way than the file"
+ENCRYPTED = "; encrypted: send the password separately"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

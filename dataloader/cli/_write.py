@@ -150,7 +150,7 @@ def snapset_warnings(older: Sequence[str], unlisted: Sequence[str]) -> list[str]
     found = []
     if older:
         which = f"snapset {older[0]} is" if len(older) == 1 else f"snapsets {', '.join(older)} are"
-        found.append(f"{which} older than the version that was loaded last; get the newest snapsets before you load")
+        found.append(f"{which} older than the version loaded last; get the newest snapsets before you load")
     if unlisted:
         which = f"snapset {unlisted[0]} is" if len(unlisted) == 1 else f"snapsets {', '.join(unlisted)} are"
         found.append(f"{which} on the target but not in the folder; loads leave them as they are")

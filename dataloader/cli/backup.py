@@ -73,15 +73,15 @@ def backup(
     output.result(backup_json(result), _text(result))
     if result.synchronized is None:
         output.error(
-            "only a server admin may let the nodes of a cluster synchronize their copies; the backup may lack what not "
-            "all have (make backups of a cluster with a server admin's log-in)",
+            "the nodes of the cluster were not synchronized, which only a server admin may request; the backup may "
+            "lack changes that some nodes do not have (back up a cluster as a server admin)",
             ExitCode.NODES,
         )
         return ExitCode.NODES
     if not result.synchronized:
-        nodes = f"{', '.join(result.nodes_away)}: away from the cluster" if result.nodes_away else "the nodes differ"
+        nodes = f"{', '.join(result.nodes_away)}: down" if result.nodes_away else "the nodes' copies differ"
         output.error(
-            f"{nodes}; the backup may lack what not all have (when all nodes are up, make another backup)",
+            f"{nodes}; the backup may lack changes that some nodes do not have (when all nodes are up, make another)",
             ExitCode.NODES,
         )
         return ExitCode.NODES
@@ -129,7 +129,7 @@ def _text(result: BackupResult) -> Iterator[str]:
     for each in header.databases:
         yield f"{header.prefix}{each.name}: {many(each.documents, 'document')}, {many(each.leaves, 'revision')}"
     if result.not_kept:
-        yield f"not in the backup, because this server does not tell it: {listed(result.not_kept)}"
+        yield f"not in the backup, because this server does not have it: {listed(result.not_kept)}"
     kind = "" if header.base is None else f", changes since {header.base_created}"
     yield f"{result.path}: {size_of(result.size)}, as of {header.created}{kind}, in {result.seconds:.1f} s"
 

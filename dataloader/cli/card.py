@@ -29,10 +29,15 @@ SHOWN = 3
 """Cards with one number to name commands for."""
 
 
-@command(short_help="Show what is known of one card.")
+@command(short_help="Show what is known about one card.")
 @click.argument("what", metavar="NUMBER|UUID|CHIP")
 @click.option(
-    "--in", "folder", type=PATH, default=Path(), metavar="DIR", help="The folder of the manifests (default: this one)."
+    "--in",
+    "folder",
+    type=PATH,
+    default=Path(),
+    metavar="DIR",
+    help="The folder of the manifests (default: the current folder).",
 )
 @target_options
 @snapset_options

@@ -31,7 +31,7 @@ from dataloader.target import Target
     "--security",
     "with_security",
     is_flag=True,
-    help="Try what a client without credentials could read and write, and look at who else may; writes nothing.",
+    help="Also check what clients without credentials can read and write, and who else has access; writes nothing.",
 )
 @global_options
 @click.pass_obj
@@ -44,7 +44,7 @@ def check(
 ) -> ExitCode:
     """Check that a target is ready: server, credentials, databases, views, nodes.
 
-    With --security, check also whether it is closed to everybody else. Findings come first, with exit code 9.
+    With --security, also checks that nobody else has access. Findings are listed first, and the exit code is 9.
 
     \b
     Example:
@@ -125,9 +125,9 @@ def _check_text(
     yield f"server     {result.welcome.product} {result.welcome.version} at {', '.join(target.address.urls)}"
     yield f"target     model {target.model.name}, environment {target.environment.value}"
     who = result.user or "anonymous"
-    yield f"user       {who}, {'server admin' if result.admin else 'no server admin'}"
+    yield f"user       {who}, {'server admin' if result.admin else 'not a server admin'}"
     for database in result.databases:
-        size = f"{database.documents:,} documents" if database.exists else "not there yet"
+        size = f"{database.documents:,} documents" if database.exists else "does not exist yet"
         views = f", views {_views_word(database.views.value)}" if database.views is not None else ""
         loaded_as = f", loaded as {database.remembers}" if database.remembers is not None else ""
         yield f"database   {database.name}: {size}{loaded_as}{views}"
@@ -145,7 +145,7 @@ def _security_text(security: SecurityResult) -> Iterator[str]:
         yield "anonymous clients are server admins"
     for each in security.databases:
         may = [word for word, can in (("read", each.readable), ("write", each.writable)) if can]
-        members = "not told" if each.rules is None else _circle_text(each.rules.members)
+        members = "unknown" if each.rules is None else _circle_text(each.rules.members)
         access = f"can {' and '.join(may)}" if may else "no access"
         yield f"anonymous clients  {each.name}: {access}; members: {members}"
 

@@ -34,15 +34,21 @@ _ADDING = WriteOptions(update=False, replace_views=False, replace_snapsets=False
                        replicas=None)  # fmt: skip
 
 
-@command(short_help="Let a site's pilot computers in, or keep them out.")
+@command(short_help="Manage the credentials of a site's pilot computers.")
 @click.argument("action", type=click.Choice(_ACTIONS), metavar="create|list|revoke|rotate")
 @click.argument("site", required=False)
 @click.option("--name", metavar="TEXT", help="With create: the name that people see.")
 @click.option(
-    "--allow-ip", multiple=True, metavar="BLOCK", help="With create: an address block to ask from (default: any)."
+    "--allow-ip",
+    multiple=True,
+    metavar="BLOCK",
+    help="With create: an address block that may log in (default: any); repeatable.",
 )
 @click.option(
-    "--allow-pref", multiple=True, metavar="TERM", help="With create: a term that may be written (default: any)."
+    "--allow-pref",
+    multiple=True,
+    metavar="TERM",
+    help="With create: a term that may be written (default: any); repeatable.",
 )
 @click.option("--out", type=PATH, metavar="DIR", help="With create and rotate: the folder of the new secret file.")
 @click.option("--reason", default="revoked", metavar="TEXT", help="With revoke: why; kept with what is deleted.")
@@ -67,8 +73,8 @@ def credentials(
     """Create, list, revoke or rotate the credentials of a site's pilot computers.
 
     create writes SITE.secret.json, for the installer of the site's computers, and SITE.documents.json, which is loaded
-    to the target; without a target, load it later with `load --documents`. The secret is never printed. rotate replaces
-    the secret by a new one. revoke ends the access of the site's computers at once.
+    to the target; with --model instead of a target, load it later with `load --documents`. The secret is never printed.
+    rotate replaces the secret. revoke ends the access of the site's computers at once.
 
     \b
     Example:
@@ -77,7 +83,7 @@ def credentials(
     if action == "list":
         return _list(output, target_options)
     if site is None:
-        raise UsageError(f"credentials {action}", rule="needs a site", todo="name it, as in: credentials list")
+        raise UsageError(f"credentials {action}", rule="needs a site", todo=f"as in: credentials {action} library")
     if action == "revoke":
         return _revoke(output, target_options, site, reason, yes=yes)
     if out is None:
@@ -129,7 +135,7 @@ def _client_json(client: FoundClient) -> dict[str, Any]:
 
 def _client_text(found: Sequence[FoundClient]) -> Iterator[str]:
     if not found:
-        yield "no site is let in"
+        yield "no site has credentials"
         return
     rows = [
         (
@@ -148,7 +154,7 @@ def _revoke(output: Output, options: TargetOptions, site: str, reason: str, *, y
     target = get_target(output, options)
     server = get_server(target)
     where = f"{target.address.url} (environment {target.environment})"
-    if not yes and not confirmed(f"the pilot computers of site {site} will get no card's settings from {where}"):
+    if not yes and not confirmed(f"the pilot computers of site {site} will lose access to {where}"):
         output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
         return ExitCode.INTERRUPTED
     count = revoke_site(server, target, site, reason)

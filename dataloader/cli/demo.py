@@ -36,7 +36,7 @@ DEMO_FAILED = 2
 """Cards that the demo's vendor fails to encode."""
 
 
-@command(short_help="See the whole main job happen, on the embedded server.")
+@command(short_help="Run the whole job on the embedded server, to see how it works.")
 @click.option(
     "--cards",
     type=click.IntRange(len(DEMO_SNAPSETS), 100_000),
@@ -104,7 +104,7 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
         with new_files(report) as (stream,):
             stream.write(render(described(verify_report([encoded], checked, Noted()), run)))
         if not good or before != after or first.needs_attention or second.needs_attention:
-            raise VerifyError("demo", rule="did not come out as it should", todo="run it again with --debug")
+            raise VerifyError("demo", rule="did not have the expected result", todo="run it again with --debug")
         where = f" --url {embedded.url} --model {model}" if serve else ""
         output.result(
             {

@@ -36,9 +36,11 @@ from dataloader.report import drill_answers, drill_report
 @target_options
 @snapset_options
 @password_option
-@click.option("--backups", type=PATH, metavar="DIR", help="Where backups are kept; the drill's is kept there, too.")
 @click.option(
-    "--sample", type=click.IntRange(min=1), metavar="N", help="Check N cards of each batch, chosen at random."
+    "--backups", type=PATH, metavar="DIR", help="The folder of the backups; the drill's own backup is kept there, too."
+)
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Check only N cards of each batch, chosen at random."
 )
 @report_options
 @global_options
@@ -55,7 +57,7 @@ def drill(
     backups: Path | None,
     sample: int | None,
 ) -> ExitCode:
-    """Back up a target, restore it under another prefix, compare every leaf, check the cards, and delete the copy.
+    """Back up a target, restore it under another prefix, compare every revision, check cards, and delete the copy.
 
     Reports how much data would be lost if the databases were lost now, and how long it takes to restore them. The
     target is only read. For a cron job: the exit code is 0 only if the copy is complete and every card works in it.
@@ -95,9 +97,11 @@ def drill(
         what = many(result.difference_count, "difference") if result.difference_count else ""
         cards = many(result.cards_not_working, "card") + " not working" if result.cards_not_working else ""
         todo = "keep the older backups, and find the cause before you rely on new ones"
-        output.error(f"the restored copy is not the backup: {' and '.join(filter(None, (what, cards)))} ({todo})", code)
+        found = " and ".join(filter(None, (what, cards)))
+        output.error(f"the restored copy differs from the backup: {found} ({todo})", code)
     elif not result.synchronized:
-        output.error("the backup may lack what not all nodes have (when all nodes are up, run the drill again)", code)
+        todo = "when all nodes are up, run the drill again"
+        output.error(f"the backup may lack changes that some nodes do not have ({todo})", code)
     return code
 
 

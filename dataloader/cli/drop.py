@@ -11,7 +11,7 @@ from dataloader.operations import drop as drop_databases
 from dataloader.operations import plan_drop
 
 
-@command(short_help="Delete the databases of a prefix; development and CI only.")
+@command(short_help="Delete the databases with a prefix; development and CI only.")
 @target_options
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @global_options
@@ -38,7 +38,7 @@ def drop(output: Output, /, *, target_options: TargetOptions, yes: bool) -> Exit
     output.result({"dropped": dropped, "kept": plan.kept}, [f"deleted {many(len(dropped), 'database')}", *dropped])
     if plan.kept:
         output.error(
-            f"kept {listed(plan.kept)}, which remember no environment (delete them by hand if they are of no use)",
+            f"kept {listed(plan.kept)}, which remember no environment (delete them by hand if they are not needed)",
             ExitCode.ATTENTION,
         )
         return ExitCode.ATTENTION

@@ -38,7 +38,7 @@ def _complete_layout(context: click.Context, parameter: click.Parameter, incompl
 
 @command(
     short_help="Write a batch again, in the layout of a vendor's tool.",
-    epilog=f"Which tools take what: {page('layouts.md')}",
+    epilog=f"Which layout is for which tool: {page('layouts.md')}",
 )
 @click.argument("manifest", type=PATH)
 @click.option(
@@ -48,7 +48,7 @@ def _complete_layout(context: click.Context, parameter: click.Parameter, incompl
     metavar=f"[{'|'.join([*all_layouts(), 'FILE.json5'])}]",
     default=STANDARD,
     show_default=True,
-    help="How the cards are written, or the file of a layout of your own.",
+    help="The layout, or a file with a layout of your own.",
 )
 @chip_option
 @password_option("Encrypt the workbook with the password in this file; not for CSV.")

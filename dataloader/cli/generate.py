@@ -47,7 +47,9 @@ def _portion(value: str | None, cards: int) -> Fraction:
     """Return the number of spares per card, from the value of --spares."""
     match = _SPARES.match(value or "0")
     if match is None or ("." in match["number"] and not match["percent"]):
-        raise UsageError(f"--spares {value}", rule="must be a count or a percentage, as 20 or 2%", todo="correct it")
+        raise UsageError(
+            f"--spares {value}", rule="must be a count or a percentage, such as 20 or 2%", todo="correct it"
+        )
     return Fraction(match["number"]) / (100 if match["percent"] else max(cards, 1))
 
 
@@ -77,12 +79,12 @@ def _order(
     metavar="S[=COUNT]",
     shell_complete=complete_snapset,
     help="The snapset that the cards start with (default: empty). Repeat it, with counts, for several; one of them may "
-    "go without a count, for the rest.",
+    "omit its count, and gets the rest.",
 )
 @click.option(
     "--spares",
     metavar="N|N%",
-    help="Mint spare cards on top: a count, or a percentage of the cards; each snapset gets its share, rounded up.",
+    help="Additional spare cards: a count, or a percentage of the cards; each snapset gets its share, rounded up.",
 )
 @chip_option
 @password_option("Encrypt the workbook with the password in this file.")

@@ -27,11 +27,11 @@ model = "{model}"
 environment = "{environment}"
 # A prefix of the databases' names, if several targets share a server.
 # prefix = "pilot_"
-# The folder of the snapsets, if not the built-in ones; from the folder of this file.
+# The folder of the snapsets, if not the built-in ones; relative to this file.
 # snapsets = "snapsets"
-# The certificates of the authority that signed the server's, if the system does not know it.
+# The CA certificate that signed the server's, if the system does not trust it.
 # ca_file = "/etc/ssl/example-ca.pem"
-# Who to log in as: one of these. Without it, COUCHDB_USER and COUCHDB_PASSWORD are used, or else ~/.netrc.
+# The log-in: one of these. Without it, COUCHDB_USER and COUCHDB_PASSWORD are used, or else ~/.netrc.
 # credentials = {{ user = "loader", password_file = "/run/secrets/couchdb-password" }}
 # credentials = {{ user_env = "COUCHDB_USER", password_env = "COUCHDB_PASSWORD" }}
 # credentials = {{ netrc = true }}
@@ -100,7 +100,7 @@ def _ask(option: str, question: str, default: str | None, choices: list[str] | N
         UsageError: there is no terminal.
     """
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError(option, rule="is required where there is no terminal", todo="add it")
+        raise UsageError(option, rule="is required without a terminal", todo="add it")
     kind = click.Choice(choices) if choices else None
     return str(click.prompt(question, default=default, type=kind, err=True))
 

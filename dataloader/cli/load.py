@@ -53,7 +53,7 @@ _PART = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 def _get_part(part: str | None, parts: int | None) -> Part:
     """Return the part of each batch to load."""
     if part is not None and parts is not None:
-        raise UsageError("--part --parts", rule="exclude each other", todo="leave one out")
+        raise UsageError("--part --parts", rule="cannot be combined", todo="leave one out")
     if parts is not None:
         index = environ.get(ENV_JOB_INDEX, "")
         if not index.isdecimal() or int(index) >= parts:
@@ -78,12 +78,10 @@ def _check_what(manifests: Sequence[Path], documents: Sequence[Path], *, snapset
         UsageError: neither manifests nor --documents nor --snapsets-only is given, or manifests with --snapsets-only.
     """
     if not manifests and not documents and not snapsets_only:
-        raise UsageError(
-            "no manifest", rule="nothing says which cards to load", todo="name a manifest, or add --snapsets-only"
-        )
+        raise UsageError("no manifest", rule="there is nothing to load", todo="name a manifest, or add --snapsets-only")
     if snapsets_only and (manifests or all_cards):
         other = str(manifests[0]) if manifests else "--all-cards"
-        raise UsageError(f"--snapsets-only {other}", rule="exclude each other", todo="leave one out")
+        raise UsageError(f"--snapsets-only {other}", rule="cannot be combined", todo="leave one out")
 
 
 def _with_documents(sources: list[Source], documents: list[Source]) -> list[Source]:
@@ -97,21 +95,24 @@ def _with_documents(sources: list[Source], documents: list[Source]) -> list[Sour
 @target_options
 @snapset_options
 @write_options
-@click.option("--part", metavar="K/N", help="Load one share of each batch only, the K-th of N.")
+@click.option("--part", metavar="K/N", help="Load only part K of N of each batch.")
 @click.option(
-    "--parts", type=click.IntRange(min=1), metavar="N", help="The same, K from JOB_COMPLETION_INDEX (0 is the first)."
+    "--parts",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The same, with K from JOB_COMPLETION_INDEX, which counts from 0.",
 )
 @click.option(
     "--all-cards",
     is_flag=True,
-    help="Load every card of a manifest to staging or production, also cards that have not come back encoded.",
+    help="Load every card of a manifest to staging or production, even those that have not come back encoded.",
 )
 @click.option(
     "--documents",
     type=PATH,
     multiple=True,
     metavar="FILE|DIR",
-    help="Load the documents of a file of JSON, or of a folder of them; alone, no snapsets are loaded.",
+    help="Load the documents of a JSON file, or of a folder of such files; without a manifest, no snapsets are loaded.",
 )
 @click.option("--snapsets-only", is_flag=True, help="Load the snapsets and views without any cards.")
 @click.option("--dry-run", is_flag=True, help="Show what would change and write nothing, as plan does.")
@@ -138,7 +139,7 @@ def load(
     dry_run: bool,
     yes: bool,
 ) -> ExitCode:
-    """Load databases, snapsets, the cards of batches, and views with their indexes to a target.
+    """Load snapsets, the cards of batches, and views into a target. Creates missing databases and builds the indexes.
 
     Can be repeated, interrupted and run twice at once. Documents that a person has edited or deleted are never changed.
 
@@ -195,7 +196,7 @@ def _revoke_first(
     revocations = revocations_of(target, manifests)
     again, undecided = revoke_before_load(server, target, revocations, write_options.layout, documents)
     if again:
-        output.say(f"revoked again, by the list next to the manifest: {many(again, 'card')}")
+        output.say(f"revoked {many(again, 'card')} again, as listed next to the manifest")
     if undecided:
         cards = many(undecided, "card")
         output.error(f"{cards} could not be revoked again (use `dataloader revoke`)", ExitCode.ATTENTION)

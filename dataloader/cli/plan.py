@@ -49,7 +49,7 @@ from dataloader.target import Target
 @manifest_argument(required=False)
 @target_options
 @snapset_options
-@click.option("--diff", is_flag=True, help="Show what an update would change, and what owners changed, by term.")
+@click.option("--diff", is_flag=True, help="Show what an update would change, and what owners have edited, by term.")
 @click.option("--values", is_flag=True, help="With --diff: also show the values that owners chose, which are personal.")
 @click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 0 only if there is nothing to do, and with 15 if there is."
@@ -73,7 +73,7 @@ def plan(
 ) -> ExitCode:
     """Show what a load would do, by database and kind of document. Writes nothing to the target.
 
-    With --diff, also what `load --update` would change, by snapset and term, and which terms owners edited.
+    With --diff, also shows what `load --update` would change, by snapset and term, and which terms owners have edited.
 
     With --detailed-exitcode, the exit code is 0 if there is nothing to do, 15 if a load would create, repair or (with
     --update) replace something, otherwise 9 if documents need a decision. 2 is always a usage error.
@@ -83,7 +83,7 @@ def plan(
       dataloader plan batches/spring.batch.jsonl --target staging --report plan.html
     """
     if values and not diff:
-        raise UsageError("--values", rule="works only with --diff", todo="add --diff, or leave --values out")
+        raise UsageError("--values", rule="needs --diff", todo="add --diff, or leave --values out")
     target = get_target(output, target_options)
     snapsets = get_snapsets(output, snapset_options, target)
     read = get_manifests(manifests)

@@ -66,7 +66,7 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"--column {value}", rule=f"{key} is given twice", todo="give each column once")
         named[key] = title
     if named.get("uuid") == "":
-        raise UsageError("--column uuid=", rule="without UUIDs, no row is a card's for certain", todo="name the column")
+        raise UsageError("--column uuid=", rule="rows cannot be matched without UUIDs", todo="name the column")
     return named
 
 
@@ -85,7 +85,7 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
     type=PATH,
     metavar="FILE",
     help="The reconciled file of the round before (default: the newest one next to the manifest). "
-    "Cards that no returned file mentions stay as it has them.",
+    "Cards that no returned file mentions keep their verdicts from it.",
 )
 @click.option("--no-previous", is_flag=True, help="Ignore earlier rounds: only the files given count.")
 @click.option("--out", type=PATH, metavar="DIR", help="The folder to write to (default: the folder of the manifest).")
@@ -99,14 +99,14 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
     "An empty TITLE means that there is no such column.",
 )
 @click.option(
-    "--include-hidden", is_flag=True, help="Count rows that are hidden, filtered out, struck through or invisible, too."
+    "--include-hidden", is_flag=True, help="Also count rows that are hidden, filtered out, struck through or invisible."
 )
 @click.option(
     "--byte-order",
     type=click.Choice([each.value for each in ByteOrder]),
     default=ByteOrder.MSB.value,
-    help="How chip UIDs are written: the byte that the chip sends first at the front (msb, the default) "
-    "or at the end (lsb).",
+    help="The byte order of chip UIDs: the byte that the chip sends first comes first (msb, the default) "
+    "or last (lsb).",
 )
 @password_option("The file with the password of encrypted workbooks; the new workbook is encrypted with it, too.")
 @click.option(
@@ -141,8 +141,8 @@ def reconcile(
     Accepts workbooks (.xlsx) and CSV, with rows and columns in any order; several files of one batch are combined. Each
     card is encoded, failed, missing, altered or duplicate, and nothing in doubt counts as encoded.
 
-    Writes NAME.reconciled.jsonl, with which load loads only the encoded cards, and NAME.reencode.xlsx with the cards to
-    encode again. Later rounds are numbered (NAME.reconciled.2.jsonl). Existing files are never overwritten.
+    Writes NAME.reconciled.jsonl, from which `load` loads only the encoded cards, and NAME.reencode.xlsx with the cards
+    to encode again. Later rounds are numbered (NAME.reconciled.2.jsonl). Existing files are never overwritten.
 
     \b
     Example:
@@ -150,7 +150,7 @@ def reconcile(
     """
     named = _named(columns)
     if not returned and not again:
-        raise UsageError("no returned file", rule="is given", todo="name the files that the vendor sent back")
+        raise UsageError("no returned file", rule="there is nothing to compare", todo="name what the vendor sent back")
     check_order(manifest, (*returned, *again))
     batch = read_manifest(manifest)
     name = name or batch.header.name
@@ -213,7 +213,7 @@ def _previous(batch: Manifest, newest: Reconciled | None, path: Path | None, *, 
         raise UsageError("--previous --no-previous", rule="cannot be combined", todo="leave one out")
     found = read_reconciled(path)
     if found.header.digest != batch.header.digest:
-        rule = f"is of batch {found.header.name}, not {batch.header.name}"
+        rule = f"belongs to batch {found.header.name}, not {batch.header.name}"
         raise InputError(Problem(str(path), rule, "give the reconciled file of this batch"))
     return found
 
@@ -284,7 +284,7 @@ def _text(found: Reconciliation, files: int, results: Results, *, has_reencode: 
     if found.unknown:
         rows.append((found.unknown, "unknown (rows that match no card)"))
     yield from table(rows)
-    yield f"reconciled  {results.reconciled}  (load it to load the encoded cards)"
+    yield f"reconciled  {results.reconciled}  (load this, not the manifest)"
     if has_reencode:
         cards = many(found.to_encode, "card")
         yield f"reencode    {results.reencode}  ({cards} to encode again{ENCRYPTED if encrypted else ''})"

@@ -36,9 +36,16 @@ SHOWN_DOCUMENTS = 20
 @click.option(
     "--batches", type=PATH, metavar="DIR", help="The folder of the manifests and their lists of revoked cards."
 )
-@click.option("--no-revocations", is_flag=True, help="Let cards work that were revoked since the backup.")
-@click.option("--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards, if not as they were.")
-@click.option("--replicas", type=click.IntRange(1, 16), metavar="N", help="Copies of each shard, if not as they were.")
+@click.option("--no-revocations", is_flag=True, help="Let cards that were revoked since the backup work again.")
+@click.option(
+    "--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards of new databases (default: as in the backup)."
+)
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 16),
+    metavar="N",
+    help="Copies of each shard of new databases (default: as in the backup).",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before restoring into production.")
 @global_options
 @click.pass_obj
@@ -56,11 +63,11 @@ def restore(
     replicas: int | None,
     yes: bool,
 ) -> ExitCode:
-    """Restore a backup, and the incremental ones that follow it, then check that every revision is there.
+    """Restore a backup and the incremental ones that follow it, then check that every revision is there.
 
-    The databases must be empty or missing, or partly restored from the same files. With --merge they may be in use:
-    documents that are newer there than in the backup stay as they are. Cards that were revoked since the backup stay
-    revoked: --batches names the folder with the lists that `revoke` keeps next to the manifests.
+    The databases must be empty or missing, or partly restored from the same files. With --merge they may be in use;
+    documents that are newer than in the backup are not changed. Cards that were revoked since the backup stay revoked:
+    --batches names the folder with the lists that `revoke` keeps next to the manifests.
 
     \b
     Example:
@@ -83,7 +90,7 @@ def restore(
         output.say(f"no revoked cards are listed next to the manifests in {batches}")
     server = get_server(target)
     if target.environment is Environment.PRODUCTION and not yes and not confirmed(_question(target, backups, merge)):
-        output.error("not confirmed: nothing has been written", ExitCode.INTERRUPTED)
+        output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
         return ExitCode.INTERRUPTED
     progress = Progress(output)
     revoked = [0, 0]
@@ -143,9 +150,9 @@ def _text(result: RestoreResult, backups: Sequence[Backup], revoked: int) -> Ite
     for name in result.created_databases:
         yield f"created database {name}"
     if result.not_restored:
-        yield f"not restored, because this server has no place for it: {listed(result.not_restored)}"
+        yield f"not restored, because this server does not support it: {listed(result.not_restored)}"
     if revoked:
-        yield f"revoked again, by the lists next to the manifests: {many(revoked, 'card')}"
+        yield f"revoked {many(revoked, 'card')} again, as listed next to the manifests"
     if result.kept_count:
         yield f"kept {many(result.kept_count, 'document')} that changed since the backup"
     leaves = many(result.leaves, "revision")

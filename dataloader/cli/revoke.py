@@ -58,7 +58,7 @@ _NUMBER = re.compile(r"[0-9]{1,7}")
 _SAID = {
     RevokeOutcome.REVOKED: "revoked: it no longer works",
     RevokeOutcome.ALREADY_REVOKED: "is already revoked",
-    RevokeOutcome.BARRED: "revoked before it is loaded: a load will not make it work",
+    RevokeOutcome.BARRED: "revoked before it was loaded: a load will not make it work",
     RevokeOutcome.RESTORED: "works again, with everything that it had",
     RevokeOutcome.NOT_REVOKED: "was not revoked",
     RevokeOutcome.NOT_LOADED: "was never loaded",
@@ -75,9 +75,9 @@ _SAID = {
     "names",
     multiple=True,
     metavar="NUMBER|UUID|CHIP",
-    help="A card's number, its UUID or the first characters of it, or the UID of its chip; may be repeated.",
+    help="A card's number, its UUID or the first characters of it, or the UID of its chip; repeatable.",
 )
-@click.option("--uuid", "uuids", multiple=True, metavar="UUID", help="A card's UUID; may be repeated.")
+@click.option("--uuid", "uuids", multiple=True, metavar="UUID", help="A card's UUID; repeatable.")
 @click.option(
     "--file",
     type=PATH,
@@ -85,7 +85,7 @@ _SAID = {
     help="A file that lists cards by number, range or UUID: text, CSV or a workbook.",
 )
 @click.option("--reason", metavar="TEXT", help="Why; kept with the revoked documents. Required unless --undo is given.")
-@click.option("--undo", is_flag=True, help="Restore the cards, with everything that they had.")
+@click.option("--undo", is_flag=True, help="Restore the cards with everything that they had.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @snapset_options
 @details_option("card")
@@ -108,12 +108,12 @@ def revoke(
     yes: bool,
     details: Path | None,
 ) -> ExitCode:
-    """Make cards of a batch stop working: lost, stolen, or given back. Their preference sets are kept.
+    """Make lost, stolen or returned cards of a batch stop working. Their preference sets are kept.
 
-    With a reconciled file next to the manifest, cards that are not known to be encoded are named before the question.
+    If there is a reconciled file next to the manifest, the command warns about cards that are not known to be encoded.
 
-    Later loads do not bring them back. A card that is not loaded yet will not work when it is. With --undo they work
-    again. Running it again repairs cards that an earlier version revoked, or that a server has brought back.
+    Later loads leave revoked cards revoked. A card that is not loaded yet can be revoked, too. With --undo, the cards
+    work again. Running the command again repairs cards that an earlier version revoked, or that a server has restored.
 
     \b
     Example:
@@ -131,7 +131,7 @@ def revoke(
     output.warnings(line for each in rounds for line in _not_encoded(each, {card.number for card in cards}))
     server = get_server(target)
     if not yes and not confirmed(_question(target, manifest, cards, undo=undo)):
-        output.error("not confirmed: nothing was written", ExitCode.INTERRUPTED)
+        output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
         return ExitCode.INTERRUPTED
     outcomes: list[CardOutcome] = []
     progress = Progress(output, "cards")
@@ -198,7 +198,7 @@ def _outcome(each: CardOutcome) -> dict[str, Any]:
 
 def _reason(reason: str | None, *, undo: bool) -> str:
     if undo and reason is not None:
-        raise UsageError("--undo --reason", rule="exclude each other", todo="leave --reason out")
+        raise UsageError("--undo --reason", rule="cannot be combined", todo="leave --reason out")
     if not undo and reason is None:
         raise UsageError("--reason", rule="is missing", todo='say why, as in --reason "lost"')
     return "" if reason is None else check_reason(reason)
@@ -222,7 +222,10 @@ def _not_encoded(found: Reconciled, numbers: Collection[int]) -> Iterator[str]:
     ]
     if named:
         which = "card" if len(named) == 1 else "cards"
-        yield f"{which} {listed(named, SHOWN_CARDS)} did not come back encoded, by {found.path} (round {found.round})"
+        yield (
+            f"{which} {listed(named, SHOWN_CARDS)} did not come back encoded, according to {found.path} "
+            f"(round {found.round})"
+        )
 
 
 def _revoke_json(result: RevokeResult, outcomes: Sequence[CardOutcome]) -> dict[str, Any]:

@@ -36,7 +36,13 @@ SHOWN_PEOPLE = 20
 @target_options
 @snapset_options
 @click.option("--users", type=int, default=0, metavar="N", help="How many people to invent (default: none).")
-@click.option("--seed", type=int, default=DEFAULT_SEED, metavar="S", help="What they are invented from (default: 0).")
+@click.option(
+    "--seed",
+    type=int,
+    default=DEFAULT_SEED,
+    metavar="S",
+    help="The seed of the invented people (default: 0); the same seed invents the same people.",
+)
 @click.option(
     "--env-file",
     type=PATH,
@@ -61,8 +67,7 @@ def seed(
 ) -> ExitCode:
     """Seed a development or CI target: views, snapsets, the sample data, and invented users.
 
-    Prints the log-ins of the invented users. The same seed gives the same users. Staging and production targets
-    refuse it, whatever the options.
+    Prints the log-ins of the invented users. Staging and production targets refuse it, whatever the options.
 
     \b
     Example:

@@ -36,7 +36,7 @@ DEFAULT_PORT = 5984
     type=click.IntRange(0, 65535),
     default=DEFAULT_PORT,
     metavar="N",
-    help="The port; 0 takes a free one (default: 5984).",
+    help="The port; 0 chooses a free one (default: 5984).",
 )
 @click.option("--data", type=PATH, metavar="DIR", help="Where the databases are kept (default: ./couchdb-data).")
 @click.option("--memory", is_flag=True, help="Keep the databases in memory only.")
@@ -67,10 +67,10 @@ def serve(
     """Run the embedded server until Ctrl-C: a PouchDB Server, which supports CouchDB's API.
 
     It is for trying things out, development and CI; for production, use Apache CouchDB. It listens only on this
-    machine. With COUCHDB_USER and a password set, or with --admin, it requires these.
+    machine. If COUCHDB_USER and a password are set, or with --admin, it requires this log-in.
 
-    With --seed, it is filled with development data first; --json then prints how to connect when it is ready, so that
-    CI needs only one command.
+    With --seed, it is filled with development data first. With --json, it prints how to connect when it is ready, so
+    that CI needs only one command.
 
     \b
     Example:
@@ -79,7 +79,7 @@ def serve(
     if memory and data is not None:
         raise UsageError("--memory --data", rule="cannot be combined", todo="leave one out")
     if (users or model) and not seed:
-        raise UsageError("--users, --model", rule="say what to seed with", todo="add --seed, or leave them out")
+        raise UsageError("--users, --model", rule="need --seed", todo="add --seed, or leave them out")
     with ExitStack() as stack:
         if not is_installed():
             output.say("setting up the embedded server (the first time only) …")
@@ -100,7 +100,7 @@ def serve(
             output.result(facts, lines)
             output.finish(ExitCode.OK)
             server.wait()
-            raise EmbeddedServerError(server.url, rule="the server ended by itself", todo="start it again")
+            raise EmbeddedServerError(server.url, rule="the server stopped unexpectedly", todo="start it again")
 
 
 def _seed(url: str, account: tuple[str, str] | None, model: str, users: int) -> tuple[dict[str, Any], list[str]]:

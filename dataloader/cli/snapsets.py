@@ -25,7 +25,7 @@ from dataloader.records import Snapset, Snapsets, in_words
 from dataloader.records.models import DEFAULT_MODEL
 
 
-@command(short_help="List snapsets in words, and compare them.")
+@command(short_help="Describe snapsets in words, and compare them.")
 @click.argument("action", type=click.Choice(["list", "show", "diff"]), metavar="list|show|diff")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_snapset)
 @target_options

@@ -37,7 +37,7 @@ from dataloader.operations import status as status_of
 from dataloader.report import History, Moment, Noted, status_report
 
 
-@command(short_help="See batches at a glance: loaded, edited, revoked, wrong.")
+@command(short_help="Show the state of batches: loaded, edited, revoked, wrong.")
 @manifest_argument(required=True)
 @target_options
 @snapset_options
@@ -57,9 +57,8 @@ def status(
 ) -> ExitCode:
     """Show the state of batches: cards minted, encoded, loaded, edited, revoked, missing, and wrong.
 
-    Edited cards were changed by their owners. Cards that are not loaded yet are no failure here. The number of encoded
-    cards comes from the newest NAME.reconciled.jsonl next to the manifest, which is named, or from the one given
-    instead.
+    Edited cards were changed by their owners. Cards that are not loaded yet do not count as a failure. The number of
+    encoded cards comes from the newest NAME.reconciled.jsonl next to the manifest, or from the one given instead.
 
     \b
     Example:

@@ -31,9 +31,9 @@ from dataloader.report import taps_report
 @manifest_argument(required=True)
 @target_options
 @click.option("--rate", type=Number(min=0.1, max=10_000), default=20, metavar="N", help="Taps a second (default: 20).")
-@click.option("--for", "duration", default="60s", metavar="TIME", help="How long, as in 90s or 5m (default: 60s).")
-@click.option("--max-p99", metavar="TIME", help="Fail if 99 % of the taps take longer, as in 500ms.")
-@click.option("--min-available", metavar="PERCENT", help="Fail if fewer taps are served, as in 99.9%.")
+@click.option("--for", "duration", default="60s", metavar="TIME", help="How long, such as 90s or 5m (default: 60s).")
+@click.option("--max-p99", metavar="TIME", help="Fail if the 99th percentile of the latency is above this: 500ms.")
+@click.option("--min-available", metavar="PERCENT", help="Fail if a smaller share of the taps is served: 99.9%.")
 @click.option("--run", "fault", metavar="COMMAND", help="Run this command meanwhile, such as one that stops a node.")
 @report_options
 @global_options
@@ -51,11 +51,11 @@ def taps(
     min_available: str | None,
     fault: str | None,
 ) -> ExitCode:
-    """Make the requests of the real servers for tapped cards, at a steady rate, over several connections.
+    """Tap cards at a steady rate, with the requests that the real servers make, over several connections.
 
     Reports latency and availability over time; fails if a bound is exceeded, so that it can fail a build. With --run, a
-    command is run after a tenth of the time, for example to stop a node, load a batch or change a view. Each tap is
-    tried once, and nothing is written.
+    command is run after a tenth of the time, for example to stop a node, load a batch or change a view. Taps are not
+    retried, and nothing is written.
 
     \b
     Example:
@@ -83,7 +83,7 @@ def taps(
         code = ExitCode.BOUNDS if broken else ExitCode.OK
         report(lambda: taps_report(result, rate, broken), code)
     if result.skipped:
-        output.warn(f"{many(result.skipped, 'card')} not served before the test began, and left out of it")
+        output.warn(f"skipped {many(result.skipped, 'card')} that were not served before the test began")
     if result.command_code:
         output.warn(f"the command ended with exit code {result.command_code}")
     for each in broken:

@@ -52,7 +52,7 @@ def validate(
     )
     if not found:
         where = " ".join(map(str, paths))
-        raise InputError(Problem(where, "holds no file that can be checked", "name a file, or another folder"))
+        raise InputError(Problem(where, "contains no file that can be checked", "name a file, or another folder"))
     for checked in found:
         output.warnings(checked.warnings)
     problems = sum(checked.total_problems or len(checked.problems) for checked in found)

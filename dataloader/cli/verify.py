@@ -51,7 +51,7 @@ from dataloader.report import History, Moment, Noted, verify_report
 @target_options
 @snapset_options
 @click.option(
-    "--sample", type=click.IntRange(min=1), metavar="N", help="Ask for N cards of each batch, chosen at random."
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Check only N cards of each batch, chosen at random."
 )
 @details_option("card that is not as it was minted")
 @report_options

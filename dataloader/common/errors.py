@@ -1,8 +1,8 @@
 """Errors, and the exit code of each.
 
-:class:`ExitCode` is the one table of exit codes; the README prints it, and a test compares the two. Each error class
-has one exit code. An error is one line: what is wrong (the file, row or document), the rule that was broken, and what
-to do next.
+:class:`ExitCode` is the one table of exit codes; docs/reference.md shows it, and a test compares the two. Each error
+class has one exit code. An error is one line: what is wrong (the file, row or document), the rule that was broken, and
+what to do next.
 """
 
 from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ class ExitCode(IntEnum):
     )
     ATTENTION = 9, "documents need a decision (outdated, foreign, conflict, failed)"
     VERIFY = 10, "the server's answers do not match the batch"
-    NODES = 11, "a node of the cluster is away; some copies may be missing until it is back"
+    NODES = 11, "a node of the cluster is down; some copies may be missing until it is up"
     EMBEDDED = 12, "the embedded server cannot be installed or started"
     RETURNED = 13, "cards that came back from the vendor need attention (failed, missing, altered, duplicate, unknown)"
     BOUNDS = 14, "cards were served more slowly or less reliably than the given bounds (taps)"

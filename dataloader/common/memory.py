@@ -45,5 +45,5 @@ def too_little_memory(error: BaseException) -> str | None:
         enough = f"at least {ENOUGH // 1_000_000:,} MB are needed (raise the limit: ulimit -v {ENOUGH // 1_000})"
         return f"memory is limited to {limit // 1_000_000:,} MB (ulimit -v), and {enough}"
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
-        return "there was not enough memory (end other programs, or use a machine with more memory)"
+        return "there was not enough memory (close other programs, or use a machine with more memory)"
     return None

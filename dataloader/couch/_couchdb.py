@@ -1,4 +1,4 @@
-"""Import couchdb without pkg_resources, which it needs for its own version only, and which takes longer than itself."""
+"""Import couchdb without pkg_resources: it needs that only for its own version, and importing it takes longer."""
 
 import sys
 from typing import Any

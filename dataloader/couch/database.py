@@ -183,7 +183,7 @@ class Database:
 
         Args:
             ids: the documents.
-            all_copies: whether to read all copies instead of a majority; copies that are away are left out.
+            all_copies: whether to read all copies instead of a majority; copies on nodes that are down are left out.
 
         Returns:
             The leaves by ID; an empty list for a document that is absent.

@@ -21,7 +21,7 @@ from dataloader.couch import tls
 from dataloader.couch.exchange import OverdueError
 
 AGAIN = "documents already written stay; run it again to continue"
-CUT = "the reply is cut off"
+CUT = "the reply is truncated"
 _SHOWN = 300
 """The most characters of a server's text to repeat in an error."""
 

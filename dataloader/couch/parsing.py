@@ -180,7 +180,7 @@ def leaf_revisions(data: memoryview, ids: Sequence[str]) -> dict[str, list[str]]
     _each_once(reply, ids, "answers")
     for doc_id, answer in reply.items():
         if answer.missing != [IMPOSSIBLE]:
-            raise FormError(f"other revisions than were asked about, in the answer for document {doc_id}")
+            raise FormError(f"revisions that were not asked about, in the answer for document {doc_id}")
         if len(answer.possible_ancestors) > 1:
             _distinct(answer.possible_ancestors, f"the answer for document {doc_id}")
     return {doc_id: answer.possible_ancestors for doc_id, answer in reply.items()}
@@ -200,14 +200,14 @@ def missing(data: memoryview, asked: Mapping[str, Sequence[str]]) -> dict[str, s
         where = f"the answer for document {doc_id}"
         _distinct(answer.missing, where)
         if IMPOSSIBLE not in answer.missing or not set(answer.missing) <= set(asked[doc_id]):
-            raise FormError(f"other revisions than were asked about, in {where}")
+            raise FormError(f"revisions that were not asked about, in {where}")
         found[doc_id] = set(answer.missing) - {IMPOSSIBLE}
     return found
 
 
 def _distinct(revisions: Sequence[str], where: str) -> None:
     if len(revisions) != len(set(revisions)):
-        raise FormError(f"a revision is there twice, in {where}")
+        raise FormError(f"a revision occurs twice, in {where}")
 
 
 def mapping(data: memoryview) -> dict[str, Any]:

@@ -180,7 +180,7 @@ class Server:
     def synchronize(self, database: str, seconds: float) -> bool | None:
         """Let the nodes of a cluster synchronize their copies of a database.
 
-        A node that was away answers at once when it is back, but its copies lack what was written meanwhile, and some
+        A node that was down answers as soon as it is up, but its copies lack what was written meanwhile, and some
         requests, such as for changes, read one copy only. Afterwards, every copy has all earlier writes.
 
         Args:

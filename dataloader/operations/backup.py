@@ -207,12 +207,12 @@ def _check_base(base: Backup, target: Target, identities: dict[str, str]) -> Non
         raise InputError(Problem(str(base.path), f"is a backup of model {header.model}", "make a full backup"))
     if header.prefix != target.prefix:
         # Databases that were created in the same second have the same identity.
-        rule = f"is of databases with the prefix {header.prefix!r}, not {target.prefix!r}"
+        rule = f"was made of databases with the prefix {header.prefix!r}, not {target.prefix!r}"
         raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
     for name, identity in identities.items():
         state = header.state(name)
         if state is not None and state.identity != identity:
-            rule = f"is of another database: {target.database(name)} has been recreated since"
+            rule = f"was made of an earlier database: {target.database(name)} has been recreated since"
             raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
 
 
@@ -287,7 +287,7 @@ class _Reading:
                     if changes.last_seq == since:
                         raise ProtocolError(
                             f"database {self.database.name}",
-                            rule="its changes feed does not go on, and says that more follows",
+                            rule="its changes feed says that more changes follow, but returns none",
                             todo="run it again; see the server's log",
                         )
                     since, limit = changes.last_seq, PAGE_ROWS
@@ -315,7 +315,7 @@ class _Reading:
                 doc_id, lost = lacking.popitem()
                 raise UnreachableError(
                     f"database {self.database.name}, document {doc_id}",
-                    rule=f"the server lists revision {lost[0]} and does not give it",
+                    rule=f"the server lists revision {lost[0]} but does not return it",
                     todo="check that all nodes are up, then run it again; it continues from there",
                 )
             time.sleep(_WAIT * 2**attempt)
@@ -361,7 +361,7 @@ def _room_in(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileError.of(error, folder, "make room there, then run it again and it goes on") from error
+        raise FileError.of(error, folder, "free some space there, then run it again to continue") from error
 
 
 def _write_body(

@@ -1,9 +1,9 @@
 """List the backups in a folder, and decide which to keep.
 
 The rules are those of restic (https://restic.readthedocs.io/en/stable/060_forget.html): ``keep_daily=7`` keeps the
-newest backup of each of the last seven days that have one, and the oldest of all where there are fewer days than that.
-Hours and days are those of UTC, so changes of summer time do not matter. An incremental backup needs the backups that
-it continues, so these are kept with it.
+newest backup of each of the last seven days that have one; if there are fewer such days, the oldest backup of all is
+kept, too. Hours and days are in UTC, so daylight saving time does not matter. An incremental backup needs the backups
+that it continues, so these are kept with it.
 """
 
 from collections.abc import Callable, Sequence
@@ -89,7 +89,7 @@ def newest_of(backups: Sequence[StoredBackup], target: Target) -> StoredBackup |
 
 
 def without_base(backups: Sequence[StoredBackup]) -> list[StoredBackup]:
-    """Return the incremental backups that cannot be restored, because one that they continue is not there."""
+    """Return the incremental backups that cannot be restored, because one that they continue is missing."""
     whole: set[str] = set()
     lacking = []
     for each in backups:

@@ -203,7 +203,7 @@ def _judge_document(
     if misleads := model.misleads(kind.name, entry.key, said):
         return CardVerdict(entry.key, VerifyVerdict.WRONG, f"document {doc_id} {misleads}")
     if is_ours(document, answers.rules(model, kind)):
-        return CardVerdict(entry.key, VerifyVerdict.OUTDATED, f"document {doc_id} is of an earlier load")
+        return CardVerdict(entry.key, VerifyVerdict.OUTDATED, f"document {doc_id} is from an earlier load")
     return CardVerdict(entry.key, VerifyVerdict.EDITED, f"document {doc_id} was edited")
 
 
@@ -213,7 +213,7 @@ def _judge_absence(lookup: Lookup, kind: Kind, answers: CardAnswers) -> CardVerd
     if not answers.leaves[kind.name]:
         return CardVerdict(answers.entry.key, VerifyVerdict.MISSING, f"document {doc_id} does not exist")
     if all(leaf.get("_deleted") for leaf in answers.leaves[kind.name]):
-        reason = f"document {doc_id} was deleted by loads that met each other"
+        reason = f"document {doc_id} was deleted by two loads at the same time"
         return CardVerdict(answers.entry.key, VerifyVerdict.WRONG, reason, needs_loading=True)
     reason = f"{_name(lookup)} does not find document {doc_id}, which exists"
     return CardVerdict(answers.entry.key, VerifyVerdict.WRONG, reason)
@@ -232,10 +232,10 @@ def _judge_conflict(
     if len(live) == 1 and not gone:
         return CardVerdict(entry.key, VerifyVerdict.OK)
     if gone.issuperset(live):
-        reason = f"document {doc_id} was deleted, and is still served"
+        reason = f"document {doc_id} was deleted, but is still served"
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason, needs_loading=True)
     if document["_rev"] in gone:
-        reason = f"document {doc_id} was edited, and the servers give another revision of it"
+        reason = f"document {doc_id} was edited, but the servers return another revision of it"
         return CardVerdict(entry.key, VerifyVerdict.WRONG, reason, needs_loading=True)
     reason = f"document {doc_id} is in conflict: {len(live)} live revisions"
     if gone:

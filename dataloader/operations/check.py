@@ -121,7 +121,7 @@ def _rights(result: CheckResult) -> Iterator[CheckProblem]:
         wanted = f"create {' and '.join(missing)} or " if missing else ""
         yield CheckProblem(
             ExitCode.CREDENTIALS,
-            f"{who} is no server admin and can't {wanted}write views; use an admin's credentials",
+            f"{who} is not a server admin and can't {wanted}write views; use an admin's credentials",
         )
 
 
@@ -146,7 +146,7 @@ def _partitions(result: CheckResult) -> Iterator[CheckProblem]:
         if database.partitioned:
             yield CheckProblem(
                 ExitCode.PROTOCOL,
-                f"{database.name} is partitioned, and takes no document whose _id has no partition in it; "
+                f"{database.name} is partitioned, and rejects our documents, whose _ids name no partition; "
                 "delete it, and a load creates it without partitions",
             )
 
@@ -167,27 +167,27 @@ def _views_found(result: CheckResult) -> Iterator[CheckProblem]:
             yield CheckProblem(
                 ExitCode.ATTENTION,
                 f"the views of {database.name} are in conflict; "
-                "look at the conflicts of _design/views there and delete all but one",
+                "inspect the conflicts of its _design/views, and delete all but one",
             )
         elif database.views in _STUCK:
             yield CheckProblem(
                 ExitCode.ATTENTION,
-                f"the views of {database.name} are not ours and are left as they are; look at _design/views there, "
-                "then `dataloader load --replace-views` puts ours in their place",
+                f"the views of {database.name} are not ours, and loads do not change them; inspect its _design/views, "
+                "then replace them with `dataloader load --replace-views`",
             )
         elif database.views is State.OUTDATED:
             yield CheckProblem(
                 ExitCode.OK,
-                f"the views of {database.name} are an earlier version's; `dataloader load --update` replaces them",
+                f"the views of {database.name} are from an earlier version; `dataloader load --update` replaces them",
             )
 
 
 def _nodes(result: CheckResult) -> Iterator[CheckProblem]:
     if result.nodes.away:
         away = ", ".join(result.nodes.away)
-        yield CheckProblem(ExitCode.NODES, f"away: {away}; start the node, or wait until it is back")
+        yield CheckProblem(ExitCode.NODES, f"down: {away}; start the node, or wait until it is up")
 
 
 def _urls(result: CheckResult) -> Iterator[CheckProblem]:
     for url, why in result.unanswering.items():
-        yield CheckProblem(ExitCode.OK, f"{url}: {why}; while it is so, the target's other nodes are asked")
+        yield CheckProblem(ExitCode.OK, f"{url}: {why}; meanwhile, requests go to the target's other nodes")

@@ -87,7 +87,8 @@ def check_site(model: Model, site: str, what: Site) -> Site:
         )
     problems = []
     if not site or not all(each.isascii() and (each.isalnum() or each in "-_.") for each in site) or site[0] in "-.":
-        problems.append(Problem(f"site {site}", "has a name of other than letters, digits, - _ .", "choose another"))
+        rule = "a name must consist of letters, digits, - _ . and not begin with - or ."
+        problems.append(Problem(f"site {site}", rule, "choose another"))
     if not what.name.strip():
         problems.append(Problem("--name", "is empty", "give the name that people see"))
     terms = tuple(each if each.startswith("http") else f"{_COMMON}{each}" for each in what.allowed_terms)
@@ -197,7 +198,7 @@ def clients_of(database: Database, model: Model) -> list[FoundClient]:
             start = rows[-1]["key"]
     except NotFoundError as error:
         todo = "load the target first: dataloader load --snapsets-only"
-        raise ProtocolError(f"database {database.name}", rule="has no views of ours", todo=todo) from error
+        raise ProtocolError(f"database {database.name}", rule="has none of our views", todo=todo) from error
     wanted = (each for each in found.values() if apart or each.document.get("type") == CLIENT)
     return sorted(wanted, key=lambda each: (each.name, each.id, each.created))
 
@@ -234,11 +235,11 @@ def find_site(server: Server, target: Target, site: str) -> list[FoundClient]:
     ):
         if len({each.id for each in same}) > 1:
             ids = ", ".join(sorted({each.id for each in same}))
-            raise InputError(Problem(f"site {site}", "is the name of several clients", f"give one's ID: {ids}"))
+            raise InputError(Problem(f"site {site}", "is the name of several clients", f"give the ID of one: {ids}"))
         if same:
             return same
     names = ", ".join(sorted({each.name or each.id for each in clients})) or "none"
-    raise InputError(Problem(f"site {site}", "is not let in by this target", f"known: {names}"))
+    raise InputError(Problem(f"site {site}", "has no credentials on this target", f"known: {names}"))
 
 
 def revoke_site(server: Server, target: Target, site: str, reason: str) -> int:
@@ -268,7 +269,7 @@ def _delete(database: Database, doc_id: str, reason: str) -> None:
             return
         # All leaves: any that is left would become the winner. The secret is not kept.
         database.edit([_tombstone(leaf, reason) for leaf in live[:1]])
-    raise AttentionError(f"document {doc_id}", rule="is changed again and again by others", todo="run it again")
+    raise AttentionError(f"document {doc_id}", rule="others keep changing it", todo="run it again")
 
 
 def _tombstone(leaf: Document, reason: str) -> Document:
@@ -321,8 +322,8 @@ def rotate(server: Server, target: Target, rotation: Rotation) -> None:
     if rejected:
         raise AttentionError(
             f"site {rotation.site}",
-            rule=f"its new secret was not accepted ({rejected[0].error}), so the old one still works",
-            todo="run it again; the new files are of no use",
+            rule=f"the server rejected its new secret ({rejected[0].error}); the old one still works",
+            todo="delete the new files, and run it again",
         )
     if has_credentials_apart(target.model):
         for client in rotation.old:

@@ -51,7 +51,7 @@ def document_sources(target: Target, paths: Sequence[Path]) -> list[Source]:
                 kind = _kind(target.model, document)
                 key = _database(target.model, kind), document["_id"]
                 if key in places:
-                    found = [Problem("", f"has the _id of {places[key]}", "give each an _id of its own")]
+                    found = [Problem("", f"has the same _id as {places[key]}", "give each its own _id")]
                 places[key] = where
                 _refuse_secret(target, kind, document, where)
                 kinds.setdefault(kind, {})[document["_id"]] = document
@@ -86,7 +86,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             continue
         found = sorted(each for each in path.iterdir() if each.suffix in _SUFFIXES)
         if not found:
-            raise InputError(Problem(str(path), "has no file of JSON in it", "name the folder of the documents"))
+            raise InputError(Problem(str(path), "contains no JSON files", "name the folder of the documents"))
         yield from found
 
 
@@ -140,5 +140,5 @@ def _refuse_secret(target: Target, kind: str, document: Document, where: str) ->
     """
     if kind not in SITE_TYPES and any(document.get(member) is not None for member in _SECRETS):
         target.refuse(
-            f"{where}, a {kind} with a password or secret,", "take it out, or load it to a development target"
+            f"{where}, a {kind} with a password or secret,", "remove it, or load it into a development target"
         )

@@ -32,7 +32,7 @@ def plan_drop(server: Server, target: Target) -> DropPlan:
         CredentialsError: the user is not a server admin.
     """
     if not target.prefix:
-        raise UsageError("no prefix", rule="every database would be deleted", todo="add --prefix, as in ci-42-")
+        raise UsageError("no prefix", rule="every database would be deleted", todo="add --prefix, such as ci-42-")
     target.refuse(f"dropping {target.prefix}*", "delete databases of staging and production by hand")
     server.welcome()
     plan = DropPlan()

@@ -64,7 +64,9 @@ def export_path(header: Header, layout: str, out: Path) -> Path:
     if out.is_dir() or out.suffix.lower() not in {".csv", ".xlsx"}:
         return out / f"{header.name}{suffix}"
     if out.suffix.lower() != kind:
-        raise UsageError(f"--out {out}", rule=f"layout {layout} is a {kind} file", todo="name it so, or name a folder")
+        raise UsageError(
+            f"--out {out}", rule=f"layout {layout} is a {kind} file", todo="use this suffix, or name a folder"
+        )
     return out
 
 
@@ -93,7 +95,7 @@ def export(
     chosen = None if layout == STANDARD else get_layout(layout)
     if password is not None and chosen is not None and not chosen.is_workbook:
         raise UsageError(
-            "--password-file", rule=f"layout {layout} is text, which is not encrypted", todo="choose a workbook"
+            "--password-file", rule=f"layout {layout} is text, which can't be encrypted", todo="choose a workbook"
         )
 
     def counted() -> Iterator[Card]:

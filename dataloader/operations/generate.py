@@ -52,7 +52,7 @@ def share_out(cards: int, wanted: Mapping[str, int | None], snapsets: Snapsets) 
     check_count(cards)
     problems = [problem for name in wanted for problem in snapsets.problems_of(name, "--snapset")]
     problems += [
-        Problem(f"--snapset {name}={count}", "a count is 1 or more", "correct it or leave the snapset out")
+        Problem(f"--snapset {name}={count}", "a count must be 1 or more", "correct it or leave the snapset out")
         for name, count in wanted.items()
         if count is not None and count < 1
     ]
@@ -102,12 +102,12 @@ def check_name(name: str) -> None:
         raise InputError(
             Problem(
                 f"batch name {name!r}",
-                "is a device's name to Windows, or ends with a dot, so that a vendor could not open its files",
+                "is a reserved name on Windows, or ends with a dot; a vendor could not open its files",
                 "choose another",
             )
         )
     if not _NAME.match(name):
-        rule = "must be letters a to z, digits, '.', '_' and '-', begin with a letter or digit, and have at most 100"
+        rule = "must be up to 100 letters a to z, digits, '.', '_' and '-', and begin with a letter or digit"
         near = _valid_name(name)
         raise InputError(Problem(f"batch name {name!r}", rule, f"choose another{f', such as {near}' if near else ''}"))
 
@@ -152,7 +152,7 @@ def generate(
     count = sum(dealt.values())
     check_count(count)
     if seed is not None and not 0 <= seed <= MAX_SAFE_INTEGER:
-        raise InputError(Problem(f"seed {seed}", "is not between 0 and 2**53 - 1", "choose another"))
+        raise InputError(Problem(f"seed {seed}", "must be between 0 and 2**53 - 1", "choose another"))
     manifest_path, workbook_path = folder / f"{name}{MANIFEST_SUFFIX}", folder / f"{name}{WORKBOOK_SUFFIX}"
     created = now() if seed is None else SEEDED_TIME
     header = Header(name, created, count, dealt, "", seed, spares, titles or {})

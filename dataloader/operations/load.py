@@ -75,7 +75,7 @@ TURNS = 3
 LAG_LOOKS, LAG_WAIT = 5, 0.2
 """How often to read a cluster's update sequence again before it counts as decreased, and the seconds between."""
 _AWAY_LOOK = 1.0
-"""Seconds between checks of whether a node is back."""
+"""Seconds between checks of whether a node is up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class LoadResult:
     """Conflicting leaves of interrupted loads that were deleted, and documents deleted by such loads that were written
     again."""
     nodes_away: tuple[str, ...] = ()
-    """Nodes of the cluster that were away before the load, during it, or after it."""
+    """Nodes of the cluster that were down before the load, during it, or after it."""
     short_of_copies: bool = False
     """Whether the server reported a write with fewer copies than requested."""
     views_built: int = 0
@@ -255,7 +255,7 @@ class _Run:
         raise ProtocolError(
             f"{'database' if len(names) == 1 else 'one of the databases'} {', '.join(names)}",
             rule=f"was recreated or restored while it was loaded, {TURNS} times",
-            todo="find out who does that, then run the load again",
+            todo="find out who does this, then run the load again",
         )
 
     def _take_turn(self, layout: DatabaseLayout, *, is_first: bool) -> None:
@@ -306,7 +306,7 @@ class _Run:
             if created and database.name not in self.result.created_databases:
                 self.result.created_databases.append(database.name)
             self._begun[name] = self._identity(database)
-            # In a cluster, a node that was away may not know of updates; then only our own creation is proof.
+            # In a cluster, a node that was down may not know of updates; then only our own creation is proof.
             if fresh and self._begun[name].sequence == 0 and (created or one_node):
                 self._fresh.add(name)
 

@@ -122,7 +122,7 @@ def check_chain(backups: Sequence[Backup], target: Target) -> None:
         expected = None if before is None else before.header.digest
         if header.base != expected:
             rule = (
-                "is a full backup, and comes after another"
+                "is a full backup, but comes after another"
                 if header.base is None
                 else (f"continues the backup of {header.base_created}, which does not come before it")
             )

@@ -4,7 +4,7 @@ A document is read, changed, and written as the child of what was read; if someb
 with all leaves from all copies. So a run can be repeated, interrupted, or run twice at once with the same result.
 
 Unlike a load's update, a revocation cannot wait for a missing copy. It is written as long as most of the nodes are up,
-and reports that a copy is missing. ``verify``, or revoking again, checks it once the node is back.
+and reports that a copy is missing. ``verify``, or revoking again, checks it once the node is up.
 """
 
 import time
@@ -77,7 +77,7 @@ class RevokeResult:
 
     outcomes: Counter[RevokeOutcome] = field(default_factory=Counter)
     nodes_away: tuple[str, ...] = ()
-    """Nodes of the cluster that were away before or after."""
+    """Nodes of the cluster that were down before or after."""
     short_of_copies: bool = False
     """Whether the server reported a write with fewer copies than requested."""
     raised: dict[str, Environment] = field(default_factory=dict)
@@ -133,7 +133,7 @@ def revoke(
         ProtectedError: a seeded batch, and the target is staging or production; or a database was loaded as a more
             protected environment.
         ProtocolError: a database does not exist.
-        UnreachableError: most of the cluster's nodes are away.
+        UnreachableError: most of the cluster's nodes are down.
         DataloaderError: the server failed after all retries, or refused; what was done stays done, and running it again
             continues.
     """
@@ -182,7 +182,7 @@ def check_reason(reason: str) -> str:
     reason = reason.strip()
     if not (0 < len(reason) <= MAX_REASON and reason.isprintable()):
         raise UsageError(
-            "--reason", rule=f"is one line of 1 to {MAX_REASON} characters", todo='give one, as in --reason "lost"'
+            "--reason", rule=f"must be one line of 1 to {MAX_REASON} characters", todo='such as --reason "lost"'
         )
     return reason
 
@@ -311,7 +311,7 @@ class _Run:
             if not ids:
                 return last
         for doc_id, key in ids.items():
-            seen[key].failed = f"others go on changing document {doc_id}"
+            seen[key].failed = f"others keep changing document {doc_id}"
         return last
 
     def _write(self, database: Database, changes: Sequence[Change]) -> dict[str, str]:
@@ -443,8 +443,8 @@ def _require_most(nodes: Nodes) -> None:
     if nodes.expected and 2 * len(nodes.away) >= len(nodes.expected):
         raise UnreachableError(
             f"{len(nodes.away)} of {len(nodes.expected)} nodes of the cluster",
-            rule="are away",
-            todo="bring most of them back, then run it again",
+            rule="are down",
+            todo="start most of them, then run it again",
         )
 
 

@@ -84,14 +84,14 @@ class SecurityResult:
     def _of_the_server(self) -> Iterator[str]:
         for url in self.plain_http:
             yield (
-                f"{url} is another machine, and all that goes there can be read and changed on the way, "
-                "the password, too; use https"
+                f"{url} is another machine, and the connection is not encrypted: anyone on the network path can read "
+                "and change everything, including the password; use https"
             )
         if self.unverified:
-            yield "the server's certificate is not verified, so it may be anybody; name the authority with ca_file"
+            yield "the server's certificate is not verified, so it may be an impostor; name its CA with ca_file"
         if self.admin_party:
             yield (
-                "everybody who reaches the server is its admin; set an admin's password "
+                "everyone who can reach the server is an admin; set an admin's password "
                 "(CouchDB: [admins] in local.ini; embedded server: serve --admin NAME)"
             )
         elif self.anonymous is not None:
@@ -115,19 +115,19 @@ def _of_database(found: Exposure) -> Iterator[str]:
         )
     elif found.rules is not None and not found.rules.members:
         yield (
-            f"every user of the server can read and write {found.name}, as nobody is listed in its _security; "
+            f"every user of the server can read and write {found.name}, because its _security lists no members; "
             f"PUT /{found.name}/_security with {_CLOSE}"
         )
     if found.samples:
         first = ", ".join(found.samples[:3]) + (" …" if len(found.samples) > 3 else "")  # noqa: PLR2004 - a few
         yield (
-            f"{found.name} holds {len(found.samples)} documents of sample data ({first}), whose passwords everybody "
-            "knows; delete them"
+            f"{found.name} holds {len(found.samples)} documents of sample data ({first}), whose passwords are public; "
+            "delete them"
         )
 
 
 def check_security(server: Server, target: Target) -> SecurityResult:
-    """Find out what a target's databases allow to others; writes nothing.
+    """Find out what others can do with a target's databases; writes nothing.
 
     Args:
         server: the target's server, with whatever credentials there are.

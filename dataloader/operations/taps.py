@@ -161,7 +161,7 @@ def tap_cards(
     ]
     if not served:
         raise VerifyError(
-            f"{target.address.url}", rule="serves none of the cards that were tried", todo="load the batch, then verify"
+            f"{target.address.url}", rule="serves none of the tapped cards", todo="load the batch, then verify"
         )
     result = TapsResult(cards=len(served), skipped=len(uuids) - len(served), command=" ".join(command))
     start = time.monotonic()

@@ -66,7 +66,7 @@ def prune_tokens(server: Server, target: Target, *, on_progress: OnProgress | No
                 on_progress("access tokens", result.deleted, 0)
     except NotFoundError as error:
         todo = "load the target first: dataloader load --snapsets-only"
-        raise ProtocolError(f"database {database.name}", rule="has no views of ours", todo=todo) from error
+        raise ProtocolError(f"database {database.name}", rule="has none of our views", todo=todo) from error
     except DataloaderError as error:
         tell_how_far(error, result.deleted, result.deleted, "tokens")
         raise

@@ -206,8 +206,8 @@ def _unknown_settings(model: str, term: str, settings: Any) -> Iterator[tuple[st
 def _bad_name(path: Path) -> Problem:
     return Problem(
         str(path),
-        f"{path.stem!r} is no name for a snapset",
-        "use up to 64 letters, digits, '_' and '-'",
+        f"{path.stem!r} is not a valid snapset name",
+        "use up to 64 letters, digits, '_' and '-', beginning with a letter",
     )
 
 
@@ -291,7 +291,7 @@ def _folders(folder: Path) -> dict[str, Path]:
         raise InputError(
             Problem(
                 str(files[0]),
-                f"is outside the folders of the models ({listed(sorted(own))}) next to it",
+                f"is next to folders of models ({listed(sorted(own))}), but in none of them",
                 "move it into the folder of its model",
             )
         )
@@ -334,7 +334,7 @@ def _read(folder: Path, model: str, *, strict: bool) -> Snapsets:
             broken[path.stem] = (Problem(error.what, error.rule or "can't be read", error.todo),)
         else:
             if snapset.name in found:
-                twice = Problem(str(path), f"{snapset.name} is there twice, as .json and .json5", "keep one")
+                twice = Problem(str(path), f"{snapset.name} exists twice, as .json and .json5", "keep one")
                 broken[snapset.name] = (twice,)
             found[snapset.name] = snapset
             warnings += noticed

@@ -41,9 +41,9 @@ class Templates:
     def body(self, entry: Entry) -> bytes:
         """Return the canonical JSON of a card's document."""
         if entry.login is not None:
-            # A person's log-in is in no one else's documents.
+            # Only this person's documents contain the log-in.
             return canonical(self._document(entry))
-        # The template holds the preference set, so that no other can have its identity.
+        # The template keeps the preference set alive, so that no other object can have the same id().
         key = id(entry.preferences), entry.created, entry.role
         template = self._templates.get(key)
         if template is None:

@@ -88,45 +88,45 @@ _CONFLICT_ADVICE = (
 )
 
 STATES: Mapping[State, Explanation] = {
-    State.ABSENT: Explanation("not there yet; a load creates them", Severity.GOOD),
-    State.UNCHANGED: Explanation("already there, exactly as they should be", Severity.QUIET),
-    State.EDITED: Explanation("changed by their owners since they were loaded; kept", Severity.QUIET),
+    State.ABSENT: Explanation("do not exist yet; a load creates them", Severity.GOOD),
+    State.UNCHANGED: Explanation("already exist, exactly as they should be", Severity.QUIET),
+    State.EDITED: Explanation("edited by their owners since they were loaded; kept", Severity.QUIET),
     State.DELETED: Explanation("deleted since they were loaded; kept deleted", Severity.QUIET),
     State.OUTDATED: Explanation(
         "written by an earlier load from another snapset version, not edited", Severity.ATTENTION, _OUTDATED_ADVICE
     ),
     State.LEFTOVER: Explanation(
-        "left in conflict, or deleted, by loads that were interrupted, cut off or met each other",
+        "left in conflict or deleted by loads that were interrupted or ran at the same time",
         Severity.ATTENTION,
         "run the load again; it repairs them",
     ),
     State.FOREIGN: Explanation("not written by this tool", Severity.BAD, _FOREIGN_ADVICE),
-    State.CONFLICT: Explanation("several live revisions, each changed by a person", Severity.BAD, _CONFLICT_ADVICE),
+    State.CONFLICT: Explanation("several live revisions, each edited by a person", Severity.BAD, _CONFLICT_ADVICE),
 }
 """The meaning of each state, in display order."""
 
 OUTCOMES: Mapping[Outcome, Explanation] = {
     Outcome.CREATED: Explanation("were absent and have been written", Severity.GOOD),
     Outcome.UPDATED: Explanation("were outdated and have been replaced", Severity.GOOD),
-    Outcome.UNCHANGED: Explanation("already there, exactly as they should be", Severity.QUIET),
-    Outcome.EDITED: Explanation("changed by their owners since they were loaded; kept", Severity.QUIET),
+    Outcome.UNCHANGED: Explanation("already exist, exactly as they should be", Severity.QUIET),
+    Outcome.EDITED: Explanation("edited by their owners since they were loaded; kept", Severity.QUIET),
     Outcome.DELETED: Explanation("deleted since they were loaded; kept deleted", Severity.QUIET),
     Outcome.OUTDATED: Explanation(
         "written by an earlier load from another snapset version, not edited; kept",
         Severity.ATTENTION,
         _OUTDATED_ADVICE,
     ),
-    Outcome.REMOVED: Explanation("documents of an earlier version that nothing needs any more; deleted", Severity.GOOD),
+    Outcome.REMOVED: Explanation("written by an earlier version and no longer needed; deleted", Severity.GOOD),
     Outcome.WAITING: Explanation(
-        "not changed, because nodes of the cluster were away",
+        "not changed, because nodes of the cluster were down",
         Severity.QUIET,
-        "run the load again when all nodes are back",
+        "run the load again when all nodes are up",
     ),
     Outcome.FOREIGN: Explanation("not written by this tool; kept", Severity.BAD, _FOREIGN_ADVICE),
     Outcome.CONFLICT: Explanation(
-        "several live revisions, each changed by a person; kept", Severity.BAD, _CONFLICT_ADVICE
+        "several live revisions, each edited by a person; kept", Severity.BAD, _CONFLICT_ADVICE
     ),
-    Outcome.FAILED: Explanation("rejected by the server", Severity.BAD, "fix what the reason says, then load again"),
+    Outcome.FAILED: Explanation("rejected by the server", Severity.BAD, "fix the cause, then load again"),
 }
 """The meaning of each outcome, in display order."""
 
@@ -194,8 +194,8 @@ def classify(database: Database, batch: Sequence[Prepared], rules: KindRules, *,
             # Written as absent, it would be in conflict.
             raise ProtocolError(
                 f"document {doc_id} in database {database.name}",
-                rule="the server names revisions of it, then says that there is none",
-                todo="run it again; if that does not help, check that all nodes are well",
+                rule="the server names revisions of it, then says that it does not exist",
+                todo="run it again; if that does not help, check the nodes of the cluster",
             )
     return [
         Finding(document, state) if state is not None else judge(database, document, leaves[document.id], rules)

@@ -23,7 +23,7 @@ class Written:
 
     - ``is_plain``: it is on every copy, and no other write is in conflict with it;
     - it is not plain: ``reason`` is the server's answer, and ``leaves`` what is stored now. The write may still be
-    there: alone (a copy was away, or a retry collided with the first attempt; see ``own``), or in conflict with another
+    there: alone (a node was down, or a retry collided with the first attempt; see ``own``), or in conflict with another
     leaf. The caller decides from the leaves what to do.
     """
 

@@ -37,7 +37,7 @@ def batches_report(folder: str, found: Sequence[FoundBatch], states: Mapping[str
 
 def _verdict(found: Sequence[FoundBatch], states: Mapping[str, BatchStatus]) -> str:
     if not found:
-        return "There are no batches here."
+        return "There are no batches in this folder."
     minted = sum(each.manifest.header.cards for each in found)
     parts = [f"{many(len(found), 'batch', 'batches')} with {many(minted, 'card')}"]
     encoded, again = sum(each.ready or 0 for each in found), sum(each.to_encode for each in found)
@@ -53,8 +53,8 @@ def _shares(found: Sequence[FoundBatch], again: int) -> tuple[Share, ...]:
     waiting = sum(each.manifest.header.cards for each in found if not each.rounds)
     spares = sum(each.newest.counts.spares_unused for each in found if each.newest)
     return (
-        Share("encoded", sum(each.ready or 0 for each in found), "are on chips, without a doubt", Tone.GOOD),
-        Share("unused spares", spares, "were not needed, and are left over", Tone.QUIET),
+        Share("encoded", sum(each.ready or 0 for each in found), "are on one chip, without doubt", Tone.GOOD),
+        Share("unused spares", spares, "were not needed", Tone.QUIET),
         Share("at the vendor", waiting, "nothing of their batch has come back yet", Tone.QUIET),
         Share("to encode again", again, "failed, are missing, or something about them is in doubt", Tone.ATTENTION),
     )
@@ -67,7 +67,7 @@ def _steps(found: Sequence[FoundBatch], states: Mapping[str, BatchStatus], optio
         step = next_step(each, status, options)
         if step.command:
             heading, tone = _heading(each, status)
-            todo = f"{step.words[:1].upper()}{step.words[1:]}, then compare what comes back." if step.words else ""
+            todo = f"{step.words[:1].upper()}{step.words[1:]}, then reconcile what comes back." if step.words else ""
             open_.append(Attention(f"{each.manifest.header.name}: {heading}", todo, tone, command=step.command))
     order = (Tone.BAD, Tone.ATTENTION, Tone.QUIET)
     open_.sort(key=lambda each: order.index(each.tone))
@@ -96,7 +96,7 @@ def _by_batch(found: Sequence[FoundBatch], states: Mapping[str, BatchStatus]) ->
     for each in found:
         status = states.get(each.manifest.header.digest)
         counts = tuple(getattr(status, name) for name in on_target)
-        encoded = "not known" if each.ready is None else each.ready
+        encoded = "unknown" if each.ready is None else each.ready
         header = each.manifest.header
         rows.append((header.name, header.cards, len(each.rounds), encoded, each.to_encode, *counts))
     head = ("Batch", "Cards", "Rounds", "Encoded", "To encode again", *(name.capitalize() for name in on_target))

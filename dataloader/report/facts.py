@@ -52,7 +52,7 @@ def described(report: Report, run: Run) -> Report:
         figures += [Figure(len(run.manifests), "batch" if len(run.manifests) == 1 else "batches")]
     by_snapset = Table(
         "Cards by snapset, as minted",
-        ("Snapset", "Cards", *(("Spares among them",) if spares else ())),
+        ("Snapset", "Cards", *(("Of them spares",) if spares else ())),
         tuple((name, count, *((spares[name],) if spares else ())) for name, count in snapsets.items()),
     )
     attention = tuple(replace(each, command=_filled(each.command, run)) for each in report.attention)
@@ -108,7 +108,7 @@ def facts(run: Run) -> list[Fact]:
 
 def _size(manifest: CardFile) -> str:
     minted = many(manifest.header.cards, "card")
-    return minted if manifest.count == manifest.header.cards else f"{manifest.count:,} of {minted}, those encoded"
+    return minted if manifest.count == manifest.header.cards else f"{manifest.count:,} encoded of {minted}"
 
 
 def duration(seconds: float) -> str:

@@ -63,7 +63,7 @@ def load_report(
     if result.nodes_away:
         doubtful.append(
             Attention(
-                f"{many(len(result.nodes_away), 'node')} of the cluster away",
+                f"{many(len(result.nodes_away), 'node')} of the cluster down",
                 "Start the node. Some copies may be missing until then; the cluster creates them by itself.",
                 items=result.nodes_away,
             )
@@ -87,8 +87,8 @@ def _raised(target: Target, raised: Mapping[str, Environment]) -> Iterator[Atten
     """Report which databases become more protected."""
     if raised:
         yield Attention(
-            f"{many(len(raised), 'database')} of a less protected environment before",
-            f"Look for sample data and log-ins from then, which have no place in {target.environment}; or use new "
+            f"{many(len(raised), 'database')} previously loaded as a less protected environment",
+            f"Look for sample data and log-ins from then, which must not be in {target.environment}; or use new "
             "databases.",
             items=tuple(f"{name} was loaded as {environment}" for name, environment in raised.items()),
         )
@@ -101,7 +101,7 @@ def _load_verdict(result: LoadResult, cards: int) -> tuple[str, list[str]]:
         rest = f"The other {many(good, 'document')} {are(good)} in place."
         return f"{_need(result.needs_attention)} attention.", [rest] if good else []
     if result.nodes_away:
-        return "Everything has been written, but a part of the cluster was away.", []
+        return "Everything has been written, but part of the cluster was down.", []
     verdict = f"{_all(cards, 'card')} loaded." if cards else f"{_all(good, 'document')} in place."
     return verdict, list(_kept(result))
 
@@ -110,9 +110,9 @@ def _kept(result: LoadResult) -> Iterator[str]:
     """Report what was kept because somebody wanted it that way."""
     edited, deleted = result.count(Outcome.EDITED), result.count(Outcome.DELETED)
     if edited or deleted:
-        said = [f"{many(edited, 'document')} changed by their owners"] if edited else []
+        said = [f"{many(edited, 'document')} edited by their owners"] if edited else []
         said += [f"{many(deleted, 'document')} deleted since an earlier load"] if deleted else []
-        yield f"Left as they are: {listed(said)}."
+        yield f"Not changed: {listed(said)}."
 
 
 def _cards(target: Target, sources: Sequence[Source]) -> int:

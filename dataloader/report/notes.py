@@ -64,8 +64,8 @@ def folded_names(names: Sequence[str]) -> str:
 def left_out(manifests: Sequence[CardFile]) -> list[str]:
     """Return a sentence for each reconciled file that omits cards."""
     return [
-        f"Left out of batch {each.header.name}, since they are not encoded: {each.header.cards - each.count:,} of "
-        f"{many(each.header.cards, 'card')}."
+        f"Skipped {each.header.cards - each.count:,} of {many(each.header.cards, 'card')} of batch {each.header.name}, "
+        "which are not encoded."
         for each in manifests
         if each.count < each.header.cards
     ]

@@ -13,7 +13,7 @@ from dataloader.report.model import SHOWN, Attention, Report, Share, Step, Table
 from dataloader.report.notes import ALL_OF_THEM, SHOWN_RUNS, about
 
 _SHARES = {
-    Verdict.ENCODED: (Tone.GOOD, "are on chips, without a doubt"),
+    Verdict.ENCODED: (Tone.GOOD, "are on one chip, without doubt"),
     Verdict.FAILED: (Tone.ATTENTION, "could not be encoded, or something about them is in doubt"),
     Verdict.MISSING: (Tone.ATTENTION, "no row mentions them"),
     Verdict.ALTERED: (Tone.BAD, "their rows have another UUID, or one that contradicts the rest of the row"),
@@ -27,12 +27,12 @@ _TODO = {
     Verdict.FAILED: (
         "If you can get the right chip UID, correct the file and reconcile again; otherwise encode the card again."
     ),
-    Verdict.MISSING: "Ask the vendor; the rest of a delivery in parts may be on its way.",
+    Verdict.MISSING: "Ask the vendor; the rest of a delivery may be on its way.",
 }
 """What to do about cards to encode again, the most serious first; the same as in docs/reconcile.md."""
 _ROW = re.compile(r", (row|line) (\d+)")
 _TODO_UNKNOWN = "Find out what these rows are: another batch's, a trial, or made up."
-_TODO_SET_ASIDE = "These cards have been encoded again since. See that the chips named here are destroyed."
+_TODO_SET_ASIDE = "These cards have been encoded again since. Make sure that the chips named here are destroyed."
 
 
 def reconcile_report(found: Reconciliation, files: int, reconciled: Path, reencode: Path | None) -> Report:
@@ -55,7 +55,7 @@ def reconcile_report(found: Reconciliation, files: int, reconciled: Path, reenco
         Tone.GOOD if found.good else Tone.ATTENTION,
         (f"{many(found.rows, 'row')} in {many(files, 'file')} came back.",),
         "cards",
-        (shares[0], Share("unused spares", spares, "were not needed, and are left over", Tone.QUIET), *shares[1:]),
+        (shares[0], Share("unused spares", spares, "were not needed", Tone.QUIET), *shares[1:]),
         tuple(_attention(found)),
         steps=tuple(_steps(found, reconciled, reencode)),
     )
@@ -66,7 +66,7 @@ def _steps(found: Reconciliation, reconciled: Path, reencode: Path | None) -> It
         count = "the card that is" if found.ready == 1 else f"the {found.ready:,} cards that are"
         yield Step(f"Load {count} encoded.", f"dataloader load {quote(str(reconciled))} --target NAME")
     if reencode is not None:
-        text = f"Send {reencode} to the vendor. When it comes back, compare it with the batch, too."
+        text = f"Send {reencode} to the vendor. When it comes back, reconcile it, too."
         yield Step(text, "dataloader reconcile {batch} RETURNED")
 
 
@@ -122,15 +122,14 @@ def _attention(found: Reconciliation) -> Iterator[Attention]:
     if found.warnings:
         rows, left = _folded((each.where, each.rule, each.todo or "") for each in found.warnings)
         table = table_of(
-            "What else is to be noticed",
+            "Warnings",
             {
                 "Where": [where for where, _, _ in rows],
                 "What was found": [rule for _, rule, _ in rows],
                 "What to do": [todo for _, _, todo in rows],
             },
         )
-        heading = f"{many(len(found.warnings), 'thing')} to notice"
-        yield _matter(heading, "", Tone.QUIET, table, left)
+        yield _matter(many(len(found.warnings), "warning"), "", Tone.QUIET, table, left)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from dataloader.report.notes import ALL_OF_THEM, about
 
 _OUTCOMES = {
     RevokeOutcome.REVOKED: (Tone.GOOD, "no longer work"),
-    RevokeOutcome.ALREADY_REVOKED: (Tone.QUIET, "were revoked before"),
+    RevokeOutcome.ALREADY_REVOKED: (Tone.QUIET, "were already revoked"),
     RevokeOutcome.BARRED: (Tone.GOOD, "are not loaded, and will not work when they are"),
     RevokeOutcome.RESTORED: (Tone.GOOD, "work again, with everything that they had"),
     RevokeOutcome.NOT_REVOKED: (Tone.QUIET, "were not revoked"),
@@ -50,7 +50,7 @@ def revoke_report(
             )
         )
     others = [each for each in outcomes if each not in failed]
-    tables = (_table("Cards by their numbers", others),) if others else ()
+    tables = (_table("Cards by number", others),) if others else ()
     return Report(
         about("Restoring" if undo else "Revocation", [manifest]),
         needs if bad else f"{many(cards, 'card')} {done}.",

@@ -12,9 +12,9 @@ from dataloader.report.notes import Noted, about, left_out
 
 _ALL_OF_THEM = "dataloader verify --details FILE lists all of them, a line of JSON each."
 _SHARES = {
-    VerifyVerdict.EDITED: ("edited", Tone.GOOD, "work; their owners have changed the preferences"),
+    VerifyVerdict.EDITED: ("edited", Tone.GOOD, "work; their owners have edited the preferences"),
     VerifyVerdict.OK: ("ready", Tone.GOOD, "work, exactly as minted"),
-    VerifyVerdict.OUTDATED: ("outdated", Tone.GOOD, "work, as an earlier load brought them from another snapset"),
+    VerifyVerdict.OUTDATED: ("outdated", Tone.GOOD, "work, with an older version of their snapset"),
     VerifyVerdict.REVOKED: ("revoked", Tone.QUIET, "no longer work, because somebody deleted or revoked them"),
     VerifyVerdict.MISSING: ("missing", Tone.ATTENTION, "not loaded yet"),
     VerifyVerdict.WRONG: ("wrong", Tone.BAD, "do not work as they should, or are revoked and still work"),
@@ -51,7 +51,7 @@ def shares_of(verdicts: Counter[VerifyVerdict]) -> tuple[Share, ...]:
 def _verdict(total: BatchStatus) -> str:
     cards = total.verdicts.total()
     if not cards:
-        return "No card was asked for."
+        return "No cards were checked."
     if total.wrong:
         return f"{total.wrong:,} of {many(cards, 'card')} would not work."
     if not total.loaded:
@@ -78,4 +78,4 @@ def _by_batch(result: StatusResult) -> Table:
 
 
 def _number(count: int | None) -> int | str:
-    return "not known" if count is None else count
+    return "unknown" if count is None else count

@@ -37,8 +37,8 @@ def taps_report(result: TapsResult, rate: float, broken: Sequence[str]) -> Repor
         tuple(_lead(result)),
         "taps",
         (
-            Share("served", len(result.taps) - failed, "the card's documents came", Tone.GOOD),
-            Share("not served", failed, "an error, no answer in time, or no such card", Tone.BAD),
+            Share("served", len(result.taps) - failed, "the card's documents were returned", Tone.GOOD),
+            Share("not served", failed, "an error, a timeout, or no such card", Tone.BAD),
         ),
         tuple(attention),
         (Table("Latency", ("Of all taps", "At most"), quantiles),),
@@ -56,7 +56,7 @@ def _lead(result: TapsResult) -> list[str]:
     if result.failed:
         lines.append(f"The longest time without a served tap was {result.longest_outage:.1f} s.")
     if result.command_began is not None:
-        ended = "did not end by itself" if result.command_ended is None else f"ended after {result.command_ended:.1f} s"
+        ended = "had to be stopped" if result.command_ended is None else f"ended after {result.command_ended:.1f} s"
         lines.append(f"The command began after {result.command_began:.1f} s and {ended}.")
     return lines
 

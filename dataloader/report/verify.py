@@ -11,8 +11,8 @@ from dataloader.report.notes import ALL_OF_THEM, Noted, about, left_out
 
 _VERDICTS = {
     VerifyVerdict.OK: (Tone.GOOD, "work, exactly as minted"),
-    VerifyVerdict.OUTDATED: (Tone.GOOD, "work, as an earlier load brought them from another snapset"),
-    VerifyVerdict.EDITED: (Tone.GOOD, "work; their owners have changed the preferences"),
+    VerifyVerdict.OUTDATED: (Tone.GOOD, "work, with an older version of their snapset"),
+    VerifyVerdict.EDITED: (Tone.GOOD, "work; their owners have edited the preferences"),
     VerifyVerdict.REVOKED: (Tone.QUIET, "no longer work, because somebody deleted or revoked them"),
     VerifyVerdict.MISSING: (Tone.BAD, "were never loaded"),
     VerifyVerdict.WRONG: (Tone.BAD, "do not work as they should, or are revoked and still work"),
@@ -42,7 +42,7 @@ def verify_report(manifests: Sequence[CardFile], result: VerifyResult, noted: No
 def _verdict(result: VerifyResult, bad: int) -> str:
     cards, revoked = result.verdicts.total(), result.verdicts[VerifyVerdict.REVOKED]
     if not cards:
-        return "No card was asked for."
+        return "No cards were checked."
     if bad:
         return f"{bad:,} of {many(cards, 'card')} would not work."
     if revoked:

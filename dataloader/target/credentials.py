@@ -166,7 +166,7 @@ def from_netrc(path: Path, hosts: Sequence[str], user: str | None = None) -> Cre
         if login and password and user in {None, login}
     }
     if len(found) > 1:
-        rule = "has one user or password for one node and another for another"
+        rule = "has different users or passwords for its nodes"
         raise UsageError(str(path), rule=rule, todo="use the same for all nodes of a cluster")
     for login, password in found:
         return Credentials(login, password, readable_by_others(path))

@@ -26,7 +26,7 @@ def split_urls(urls: Sequence[str]) -> tuple[tuple[str, ...], str | None, str | 
         raise UsageError("the server's URL", rule=rule, todo="use the same scheme for all nodes of a cluster")
     users = dict.fromkeys((user, password) for _, user, password in split if user)
     if len(users) > 1:
-        rule = "has one user or password for one node and another for another"
+        rule = "has different users or passwords for its nodes"
         raise UsageError("the server's URL", rule=rule, todo="give it once; all nodes of a cluster share it")
     user, password = next(iter(users), (None, None))
     return bare, user, password

@@ -51,7 +51,7 @@ def test_select_combines_numbers_uuids_and_files(batch: Manifest, cards: list[Ca
 def test_select_requires_at_least_one_card(batch: Manifest) -> None:
     """No card means a mistake, never all cards."""
     with pytest.raises(
-        UsageError, match=r"no card: the command needs to know which cards \(give --card, --uuid or --file\)"
+        UsageError, match=r"no card: say which cards to revoke or restore \(add --card, --uuid or --file\)"
     ):
         choose(batch, [], [])
 

@@ -304,7 +304,7 @@ def test_ctrl_c_stops_a_load_at_once(
             stdout, stderr = started.communicate(timeout=10)
         finally:
             over.set()
-    says = "interrupted: what was written stays; run it again to continue"
+    says = "interrupted: what was written is kept; run it again to continue"
     assert (started.returncode, stderr) == (ExitCode.INTERRUPTED, f"error: {says}\n")
     assert (json.loads(stdout) if flag else stdout) == (failed(says, ExitCode.INTERRUPTED) if flag else "")
     again = run("load", batch.manifest.path, "--json").data
@@ -370,7 +370,7 @@ def test_full_output_is_reported(process: Process, tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         started = process("generate", "spring", "--cards", "2", stdout=full)
     _, stderr = started.communicate(timeout=30)
-    says = "standard output: no space left on device (send it to a place with room)"
+    says = "standard output: no space left on device (redirect it to a disk with free space)"
     assert (started.returncode, stderr) == (ExitCode.FILE, f"error: {says}\n")
     assert (tmp_path / "spring.batch.jsonl").exists()
 

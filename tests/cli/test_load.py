@@ -52,7 +52,7 @@ def test_load_refuses_a_manifest_without_a_reconciled_file(
     call = ("load", spring.path, "--snapsets", sets.folder, "--environment", environment)
     done = run_here(*call)
     assert done.code == ExitCode.PROTECTED
-    assert f"error: {spring.path}: nothing of this batch has come back from the vendor, " in done.stderr
+    assert f"error: {spring.path}: this batch has not been reconciled, " in done.stderr
     assert "--all-cards" in done.stderr
     assert is_untouched(server, target)
     assert run_here(*call, "--all-cards").code == ExitCode.OK
@@ -98,10 +98,10 @@ def test_load_refuses_a_manifest_with_an_invalid_reconciled_file(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "no manifest: nothing says which cards to load (name a manifest, or add --snapsets-only)"),
+        ((), "no manifest: there is nothing to load (name a manifest, or add --snapsets-only)"),
         (("--dry-run",), "no manifest: "),
-        (("--snapsets-only", "spring.batch.jsonl"), "--snapsets-only spring.batch.jsonl: exclude each other"),
-        (("--snapsets-only", "--all-cards"), "--snapsets-only --all-cards: exclude each other"),
+        (("--snapsets-only", "spring.batch.jsonl"), "--snapsets-only spring.batch.jsonl: cannot be combined"),
+        (("--snapsets-only", "--all-cards"), "--snapsets-only --all-cards: cannot be combined"),
     ],
 )
 def test_load_requires_input(

@@ -81,7 +81,7 @@ def test_diff_shows_terms_by_snapset(
     done = run_here(*call)
     assert done.code == ExitCode.OK
     assert "an update would change large: 3 cards\n  3 cards  fontSize: 18 → 20\n" in done.stdout
-    assert done.stdout.endswith("owners have changed nothing\n")
+    assert done.stdout.endswith("owners have edited nothing\n")
     assert sequences(server, target) == before
 
 
@@ -101,7 +101,7 @@ def test_diff_counts_edits_by_owners(
     assert owners["cards"] == 4
     assert [(each["term"], each["cards"]) for each in owners["terms"]] == [(FONT_SIZE, 3), (OWN_TERM, 1)]
     text = run_here(*call)
-    assert "an update would change nothing\nowners have changed the preferences of 4 cards\n" in text.stdout
+    assert "an update would change nothing\nowners have edited the preferences of 4 cards\n" in text.stdout
     assert "  3 cards  fontSize\n  1 card  highContrastTheme\n" in text.stdout
     for output in (done.stdout, done.stderr, text.stdout, text.stderr):
         assert not any(value in output for value in ("31.5", "33.5", "black-white"))
@@ -161,7 +161,7 @@ def test_diff_accepts_any_form_of_an_edited_set(
 def test_values_require_diff(here: Command) -> None:
     """--values alone is a usage error."""
     done = here("plan", "--values")
-    assert (done.code, "--values: works only with --diff" in done.stderr) == (ExitCode.USAGE, True)
+    assert (done.code, "--values: needs --diff" in done.stderr) == (ExitCode.USAGE, True)
 
 
 # Exit codes.

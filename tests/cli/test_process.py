@@ -46,7 +46,7 @@ def test_signal_stops_a_command_like_ctrl_c(
         finally:
             over.set()
     assert running.returncode == ExitCode.INTERRUPTED
-    assert stderr == "error: interrupted: what was written stays; run it again to continue\n"
+    assert stderr == "error: interrupted: what was written is kept; run it again to continue\n"
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
 
 
@@ -84,7 +84,7 @@ def test_help_to_full_output_is_one_line() -> None:
         command = [sys.executable, "-m", "dataloader", "load", "--help"]
         done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == ExitCode.FILE
-    assert done.stderr == "error: standard output: no space left on device (send it to a place with room)\n"
+    assert done.stderr == "error: standard output: no space left on device (redirect it to a disk with free space)\n"
 
 
 def test_characters_that_cannot_be_encoded_are_escaped(command: Command, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_commands_warn_of_a_newer_round(
     run_here: Command, spring: Manifest, first: Path, second: Path, sets: Snapsets
 ) -> None:
     """An earlier round is used if given, but not silently."""
-    warning = f"warning: {first}: is of round 1; {second} is newer (round 2)\n"
+    warning = f"warning: {first}: is from round 1; {second} is newer (round 2)\n"
     done = run_here("load", first, "--snapsets", sets.folder, "--json")
     assert (done.code, done.stderr) == (ExitCode.OK, warning)
     assert run_here("plan", second, "--snapsets", sets.folder).stderr == ""
@@ -79,7 +79,7 @@ def test_commands_warn_of_an_unreadable_round(
     for name, more in (("plan", ()), ("load", ()), ("revoke", ("--card", 2, "--reason", "lost", "--yes"))):
         done = run_here(name, spring.path, *options, *more)
         assert done.code == ExitCode.OK
-        assert f"warning: what came back of batch spring is not known: {second}" in done.stderr
+        assert f"warning: cannot tell which cards of batch spring came back encoded: {second}" in done.stderr
         assert "came back encoded" not in done.stdout
 
 
@@ -93,4 +93,4 @@ def test_revoke_names_cards_that_are_not_encoded(
     assert run_here("load", second, "--snapsets", sets.folder).code == ExitCode.OK
     assert run_here(*call, "--card", 6).stderr == ""
     done = run_here(*call, "--card", 7, "--card", 8)
-    assert done.stderr == f"warning: card 8 did not come back encoded, by {second} (round 2)\n"
+    assert done.stderr == f"warning: card 8 did not come back encoded, according to {second} (round 2)\n"

@@ -165,7 +165,7 @@ def test_server_that_exits_is_an_error(here: Command, monkeypatch: pytest.Monkey
     monkeypatch.setattr(EmbeddedServer, "wait", kill_first)
     completed = here("serve", "--port", "0", "--memory", "--quiet")
     assert completed.code == ExitCode.EMBEDDED
-    assert "the server ended by itself (start it again)" in completed.stderr
+    assert "the server stopped unexpectedly (start it again)" in completed.stderr
 
 
 def test_demo_runs_the_main_job(command: Command, tmp_path: Path, model_name: str) -> None:

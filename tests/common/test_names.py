@@ -55,7 +55,7 @@ def test_snapset_names_are_restricted(here: Command, inside: Path, name: str) ->
     (inside / f"{name}.json5").write_text(SNAPSET)
     for call in (("validate", inside), ("generate", "good", "--cards", "3", "--snapsets", inside)):
         done = here(*call)
-        assert (done.code, "is no name for a snapset" in done.stderr) == (ExitCode.INPUT, True)
+        assert (done.code, "is not a valid snapset name" in done.stderr) == (ExitCode.INPUT, True)
 
 
 def test_output_files_are_private(here: Command, inside: Path) -> None:

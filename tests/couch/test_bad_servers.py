@@ -375,10 +375,10 @@ def test_check_reports_a_user_who_is_not_admin(
     monkeypatch.setenv("COUCHDB_PASSWORD", plain_user[1])
     completed = ask("check", "--url", target.address.url, "--prefix", target.prefix, "--model", target.model.name)
     assert completed.code == ExitCode.CREDENTIALS
-    assert f"user       {plain_user[0]}, no server admin\n" in completed.stdout
+    assert f"user       {plain_user[0]}, not a server admin\n" in completed.stdout
     [line] = completed.stderr.splitlines()
     names = " and ".join(target.database(each) for each in target.model.databases)
-    assert line.startswith(f"error: user {plain_user[0]} is no server admin and can't create {names} or write views")
+    assert line.startswith(f"error: user {plain_user[0]} is not a server admin and can't create {names} or write views")
 
 
 # Temporary failures.

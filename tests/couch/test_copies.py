@@ -123,7 +123,7 @@ def test_missing_copies_are_reported_with_documents_that_need_attention(
     assert done.stderr.splitlines()[-2:] == [
         "error: 1 document needs a decision; --details FILE lists all",
         (
-            "error: couchdb@three: away from the cluster; some copies may be missing until it is back "
+            "error: couchdb@three: down; some copies may be missing until it is up "
             "(everything has been written; start the node, and the cluster creates them by itself)"
         ),
     ]

@@ -155,7 +155,7 @@ WRONG: dict[str, tuple[Callable[[Server], object], object, str]] = {
     "an entry twice": (
         lambda server: server.database("db").leaves(["a"]),
         {"results": [{"id": "a", "docs": [{"ok": {"_id": "a", "_rev": "1-a"}}] * 2}]},
-        "a revision is there twice, in the result for document a",
+        "a revision occurs twice, in the result for document a",
     ),
     "a rejection of another document": (
         lambda server: server.database("db").write([b'{"_id":"a","_rev":"1-a"}']),

@@ -397,7 +397,7 @@ def test_check_reports_each_node(
     completed = here("check", *urls, *options)
     assert completed.code == ExitCode.OK
     assert completed.stderr == (
-        f"warning: {DEAD}: cannot connect; while it is so, the target's other nodes are asked\n"
+        f"warning: {DEAD}: cannot connect; meanwhile, requests go to the target's other nodes\n"
     )
     assert f" at {DEAD}, {target.address.url}\n" in completed.stdout
     data = here("check", *urls, *options, "--json").data

@@ -266,8 +266,8 @@ def test_impossible_host_name_is_rejected(here: Command) -> None:
     [
         (b"SSH-2.0-OpenSSH_9.6\r\n", "the reply is not HTTP: SSH-2.0-OpenSSH_9.6 (documents"),
         (b"", "remote end closed connection without response"),
-        (BROKEN["Content-Length too long"], "the reply is cut off"),
-        (BROKEN["chunk cut"], "the reply is cut off"),
+        (BROKEN["Content-Length too long"], "the reply is truncated"),
+        (BROKEN["chunk cut"], "the reply is truncated"),
         (b"\x1b[2J\x07\r\n", "the reply is not HTTP: \\x1b[2J\\x07 (documents"),
         (b"H" * 5000 + b"\r\n", "the reply is not HTTP: HHHHHHHH"),
     ],
@@ -533,6 +533,6 @@ def test_database_that_disappears_is_an_error(
     [line] = completed.stderr.splitlines()
     assert re.fullmatch(
         r"error: (one of the databases \S+, \S+|database \S+): was recreated or restored while it was loaded, 3 times "
-        r"\(find out who does that, then run the load again\)",
+        r"\(find out who does this, then run the load again\)",
         line,
     )

@@ -23,7 +23,7 @@ from tests.support.command import Command
 def test_progress_line_has_step_rate_and_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If stderr is not a terminal, a line now and then shows the progress."""
+    """If stderr is not a terminal, progress is a line at intervals."""
     monkeypatch.setenv("DATALOADER_PROGRESS_INTERVAL", "0")
     progress = Progress(Output())
     progress("auth: user", 500, 2000)
@@ -38,7 +38,7 @@ def test_step_of_unknown_size_is_shown_as_running(
     """If the server does not report how far an index is, the line says that it is being built."""
     monkeypatch.setenv("DATALOADER_PROGRESS_INTERVAL", "0")
     Progress(Output())("auth: index of views", 0, 0)
-    assert capsys.readouterr().err == "auth: index of views: under way, 0 s\n"
+    assert capsys.readouterr().err == "auth: index of views: running for 0 s\n"
 
 
 def test_first_progress_line_comes_after_an_interval(capsys: pytest.CaptureFixture[str]) -> None:

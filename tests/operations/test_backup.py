@@ -332,12 +332,12 @@ def _damaged(frames: list[bytes], foreign: list[bytes]) -> dict[str, tuple[bytes
     whole = b"".join(frames)
     middle = len(b"".join(frames[:3]))
     return {
-        "cut off within a block": (whole[: middle - 3], r"block 2: is cut off"),
+        "cut off within a block": (whole[: middle - 3], r"block 2: is truncated"),
         "cut off between blocks": (b"".join(frames[:-1]), r"block \d+: is missing"),
         "only a header": (frames[0], r"block 1: is missing"),
-        "reordered": (b"".join([*frames[:1], frames[2], frames[1], *frames[3:]]), r"block 1: is at the place of"),
-        "left out": (b"".join([*frames[:2], *frames[3:]]), r"block 2: is at the place of another"),
-        "repeated": (b"".join([*frames[:2], frames[1], *frames[2:]]), r"block 2: is at the place of another"),
+        "reordered": (b"".join([*frames[:1], frames[2], frames[1], *frames[3:]]), r"block 1: is in the wrong place"),
+        "left out": (b"".join([*frames[:2], *frames[3:]]), r"block 2: is in the wrong place"),
+        "repeated": (b"".join([*frames[:2], frames[1], *frames[2:]]), r"block 2: is in the wrong place"),
         "foreign block": (b"".join([*frames[:2], foreign[2], *frames[3:]]), r"block \d+: does not match the header"),
         "foreign header": (b"".join([foreign[0], *frames[1:]]), r"block \d+: does not match the header"),
         "edited": (whole[: middle - 20] + b"\0\0\0" + whole[middle - 17 :], r"block 2: is damaged"),

@@ -96,7 +96,7 @@ class TestViews:
         assert states(server, target)[with_views(target)] is State.OUTDATED
         done = run("check")
         assert done.code == 0
-        wanted = f"the views of {database.name} are an earlier version's; `dataloader load --update` replaces them"
+        wanted = f"the views of {database.name} are from an earlier version; `dataloader load --update` replaces them"
         assert done.stderr == f"warning: {wanted}\n"
         assert "ready" not in done.stdout.splitlines()
 
@@ -117,7 +117,7 @@ class TestViews:
         assert done.code == 9
         assert done.data["databases"][database.name]["views"] == state
         [problem] = done.data["problems"]
-        assert problem.startswith(f"the views of {database.name} are not ours and are left as they are; ")
+        assert problem.startswith(f"the views of {database.name} are not ours, and loads do not change them; ")
         assert done.stderr == f"error: {problem}\n"
 
     @KEY_MODEL
@@ -133,7 +133,7 @@ class TestViews:
         [problem] = done.data["problems"]
         assert problem == (
             f"the views of {database.name} are in conflict; "
-            "look at the conflicts of _design/views there and delete all but one"
+            "inspect the conflicts of its _design/views, and delete all but one"
         )
 
     @TOKEN_MODEL
@@ -158,7 +158,9 @@ class TestWho:
         done = run("check", "--json", env={"COUCHDB_USER": name, "COUCHDB_PASSWORD": password})
         assert done.code == 6
         missing = " and ".join(target.database(each) for each in target.model.databases)
-        wanted = f"user {name} is no server admin and can't create {missing} or write views; use an admin's credentials"
+        wanted = (
+            f"user {name} is not a server admin and can't create {missing} or write views; use an admin's credentials"
+        )
         assert done.stderr == f"error: {wanted}\n"
         assert (done.data["user"], done.data["admin"], done.data["problems"]) == (name, False, [wanted])
 
@@ -249,7 +251,7 @@ class TestNodes:
             "connected": ["couchdb@one", "couchdb@two"],
             "away": ["couchdb@three"],
         }
-        assert done.stderr == "error: away: couchdb@three; start the node, or wait until it is back\n"
+        assert done.stderr == "error: down: couchdb@three; start the node, or wait until it is up\n"
 
     @TOKEN_MODEL
     def test_complete_cluster_is_ready(self, run: Command, proxied: Callable[[Hook], tuple[Server, Proxy]]) -> None:

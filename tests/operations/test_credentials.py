@@ -136,7 +136,7 @@ def test_rotate_invalidates_the_old_secret(
         (("create", "a", "--out", "x"), ExitCode.USAGE, "needs the name that people see"),
         (("create", "../a", "--name", "A", "--out", "x"), ExitCode.INPUT, "choose another"),
         (("create", "a", "--name", "A", "--out", "x", "--allow-ip", "10.0.0.0/8"), ExitCode.USAGE, "can't limit"),
-        (("revoke", "nowhere", "--yes"), ExitCode.PROTOCOL, "has no views of ours"),
+        (("revoke", "nowhere", "--yes"), ExitCode.PROTOCOL, "has none of our views"),
     ],
 )
 def test_missing_arguments_are_reported(

@@ -73,7 +73,7 @@ def test_passwords_are_refused_on_protected_targets(
         ([{"_id": "a", "type": "gpiToken"}], 'model gpii-token has no type "gpiToken" (did you mean gpiiToken?)'),
         ([{"_id": "a", "type": "../files/snapset"}], "has no type"),
         ([{"type": "gpiiToken"}], "document 1: is not a document: it has no _id"),
-        ([TOKEN, TOKEN], "document 2: has the _id of "),
+        ([TOKEN, TOKEN], "document 2: has the same _id as "),
         ([{**TOKEN, "extra": 1}], "document 1"),
         ({"documents": []}, "is not an array of documents"),
         ("[", "is not JSON5"),

@@ -60,7 +60,7 @@ def test_manifest_with_doubtful_cards_is_a_warning(spring: Manifest, sets: Snaps
     """If there is a reconciled file, loading all cards of the manifest is usually a mistake."""
     reconciled = came_back(spring, spring.path.with_name("spring.reconciled.jsonl"), 5)
     warning = (
-        f"warning: {spring.path}: 3 of its 8 cards have not come back encoded, by {reconciled}; "
+        f"warning: {spring.path}: 3 of its 8 cards have not come back encoded, according to {reconciled}; "
         "use that file instead of the manifest to skip them\n"
     )
     for name in ("plan", "load", "verify"):
@@ -71,7 +71,7 @@ def test_manifest_with_doubtful_cards_is_a_warning(spring: Manifest, sets: Snaps
     assert (done.code, done.stderr) == (ExitCode.OK, told)
     assert run_here("verify", reconciled, "--snapsets", sets.folder).stderr == ""
     reconciled.write_text("{}")
-    unknown = f"warning: what came back of batch spring is not known: {reconciled}, line 1: "
+    unknown = f"warning: cannot tell which cards of batch spring came back encoded: {reconciled}, line 1: "
     assert run_here("plan", spring.path, "--snapsets", sets.folder).stderr.startswith(unknown)
 
 
@@ -81,11 +81,11 @@ def test_reconciled_file_without_encoded_cards_is_a_warning(
 ) -> None:
     """It comes from a wrong returned file; no report says that all is well with no cards."""
     nothing = came_back(spring, spring.path.with_name("nothing.reconciled.jsonl"), 0)
-    warning = f"warning: {nothing}: none of its cards is encoded; is it of the right returned file?\n"
+    warning = f"warning: {nothing}: none of its cards is encoded; was the right returned file reconciled?\n"
     for name, says in (
         ("load", "in place"),
-        ("verify", "No card was asked for."),
-        ("status", "No card was asked for."),
+        ("verify", "No cards were checked."),
+        ("status", "No cards were checked."),
     ):
         report = tmp_path / f"{name}.html"
         done = run_here(name, nothing, "--snapsets", sets.folder, "--report", report)

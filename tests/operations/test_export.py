@@ -167,7 +167,7 @@ def test_csv_cannot_be_encrypted(batch: Batch, tmp_path: Path, layout: str) -> N
     with pytest.raises(UsageError) as caught:
         export(batch.manifest, layout, path, password="correct horse")
     assert str(caught.value) == (
-        f"--password-file: layout {layout} is text, which is not encrypted (choose a workbook)"
+        f"--password-file: layout {layout} is text, which can't be encrypted (choose a workbook)"
     )
     assert not path.exists()
 
@@ -346,7 +346,7 @@ def test_export_command_encrypts(batch: Batch, here: Command, tmp_path: Path) ->
     arguments = ("export", batch.manifest.path, "--password-file", "password", "--layout")
     done = here(*arguments, "gototags")
     assert (done.code, done.stderr) == (ExitCode.OK, "")
-    assert "encrypted: the password goes another way than the file" in done.stdout
+    assert "encrypted: send the password separately" in done.stdout
     done = here("validate", "spring.gototags.xlsx", "--password-file", "password")
     assert done.stdout == "ok  spring.gototags.xlsx: workbook, layout gototags, 7 cards\n"
     done = here(*arguments, "csv")

@@ -98,7 +98,7 @@ def test_seed_is_stored_exactly(folder: Path, seed: int) -> None:
 @pytest.mark.parametrize("seed", [-1, MAX_SAFE_INTEGER + 1, 2**64])
 def test_seed_that_cannot_be_stored_exactly_is_rejected(folder: Path, seed: int) -> None:
     """Seeds beyond JSON's exact integers, and negative ones, which would equal positive ones."""
-    with pytest.raises(InputError, match=rf"^seed {seed}: is not between 0 and 2\*\*53 - 1 \(choose another\)$"):
+    with pytest.raises(InputError, match=rf"^seed {seed}: must be between 0 and 2\*\*53 - 1 \(choose another\)$"):
         generate("ci", {"empty": 1}, folder, seed=seed)
     assert names(folder) == []
 
@@ -180,7 +180,7 @@ def test_generate_command_encrypts_the_workbook(folder: Path, tmp_path: Path, he
     done = here("generate", "spring", "--cards", 3, "--out", folder, "--password-file", "password")
     assert (done.code, done.stderr) == (ExitCode.OK, "")
     assert done.stdout.splitlines()[2] == (
-        f"workbook  {folder}/spring.xlsx  (for the vendor; encrypted: the password goes another way than the file)"
+        f"workbook  {folder}/spring.xlsx  (for the vendor; encrypted: send the password separately)"
     )
     assert "correct horse" not in done.stdout
     assert stat.S_IMODE((folder / "spring.xlsx").stat().st_mode) == 0o600
@@ -224,8 +224,8 @@ def test_batch_name_cannot_leave_its_folder(folder: Path, name: str) -> None:
     with pytest.raises(InputError) as caught:
         generate(name, SHARES, folder)
     assert str(caught.value).startswith(
-        f"batch name {name!r}: must be letters a to z, digits, '.', '_' and '-', begin with a letter or digit, "
-        "and have at most 100 (choose another"
+        f"batch name {name!r}: must be up to 100 letters a to z, digits, '.', '_' and '-', and begin with a letter or "
+        "digit (choose another"
     )
     assert names(folder) == []
 
@@ -249,7 +249,7 @@ def test_invalid_batch_name_has_a_suggestion(folder: Path, name: str, then: str)
 @pytest.mark.parametrize("name", ["CON", "con", "nul", "Aux.2021", "prn.", "COM1", "lpt9.a.b", "spring.", "spring.."])
 def test_batch_name_must_be_valid_on_windows(here: Command, folder: Path, name: str) -> None:
     """Vendors' machines treat some names as devices, or drop a trailing dot."""
-    with pytest.raises(InputError, match=f"batch name {name!r}: is a device's name to Windows, or ends with a dot"):
+    with pytest.raises(InputError, match=f"batch name {name!r}: is a reserved name on Windows, or ends with a dot"):
         generate(name, SHARES, folder)
     assert here("generate", name, "--cards", 3, "--out", folder).code == ExitCode.INPUT
     assert names(folder) == []
@@ -386,8 +386,8 @@ def test_every_invalid_share_is_reported(snapsets: Snapsets) -> None:
     assert lines[0].startswith(f'--snapset: no snapset "snapset_9" in {snapsets.folder} (did you mean snapset_')
     assert lines[1].startswith('--snapset: no snapset ""')
     assert lines[2:] == [
-        "--snapset snapset_3=0: a count is 1 or more (correct it or leave the snapset out)",
-        "--snapset snapset_1a=-1: a count is 1 or more (correct it or leave the snapset out)",
+        "--snapset snapset_3=0: a count must be 1 or more (correct it or leave the snapset out)",
+        "--snapset snapset_1a=-1: a count must be 1 or more (correct it or leave the snapset out)",
     ]
 
 
@@ -566,12 +566,12 @@ REFUSED: dict[str, tuple[list[str], ExitCode, str]] = {
     "a seed that cannot be kept": (
         ["spring", "--cards", "5", "--seed", "-1"],
         ExitCode.INPUT,
-        "seed -1: is not between 0 and 2**53 - 1 (choose another)",
+        "seed -1: must be between 0 and 2**53 - 1 (choose another)",
     ),
     "spares that are no number": (
         ["spring", "--cards", "5", "--spares", "some"],
         ExitCode.USAGE,
-        "--spares some: must be a count or a percentage, as 20 or 2% (correct it)",
+        "--spares some: must be a count or a percentage, such as 20 or 2% (correct it)",
     ),
     "less than no spares": (["spring", "--cards", "5", "--spares=-1"], ExitCode.USAGE, "--spares -1: must be a count"),
     "half a spare": (["spring", "--cards", "5", "--spares", "2.5"], ExitCode.USAGE, "--spares 2.5: must be a count"),

@@ -98,7 +98,7 @@ def test_kubernetes_job_index_selects_the_part(
         (["--part", "half"], {}, "--part half: must be K/N"),
         (["--parts", "3"], {}, "JOB_COMPLETION_INDEX"),
         (["--parts", "3"], {"JOB_COMPLETION_INDEX": "3"}, "from 0 to 2, not '3'"),
-        (["--part", "1/3", "--parts", "3"], {"JOB_COMPLETION_INDEX": "0"}, "exclude each other"),
+        (["--part", "1/3", "--parts", "3"], {"JOB_COMPLETION_INDEX": "0"}, "cannot be combined"),
     ],
 )
 def test_invalid_part_is_rejected(

@@ -145,7 +145,7 @@ def test_reconcile_command_as_a_process(command: Command, small: Batch, tmp_path
         " 2  missing (2 unused spares)",
         " 1  altered",
         " 1  unknown (rows that match no card)",
-        "reconciled  out/spring.reconciled.jsonl  (load it to load the encoded cards)",
+        "reconciled  out/spring.reconciled.jsonl  (load this, not the manifest)",
         "reencode    out/spring.reencode.xlsx  (2 cards to encode again)",
     ]
     assert completed.stderr.splitlines() == [
@@ -214,7 +214,7 @@ def test_rounds_are_numbered(here: Command, tmp_path: Path) -> None:
         (["--column", "Tag ID=uuid"], "(write 'uuid=Tag ID')"),
         (["--column", "tag=UUID"], "--column tag=UUID: must be KEY=TITLE"),
         (["--column", "chip=A", "--column", "chip=B"], "--column chip=B: chip is given twice"),
-        (["--column", "uuid="], "--column uuid=: without UUIDs, no row is a card's for certain"),
+        (["--column", "uuid="], "--column uuid=: rows cannot be matched without UUIDs"),
         (["--byte-order", "middle"], "'middle' must be one of: msb, lsb"),
     ],
 )

@@ -121,7 +121,7 @@ def test_server_without_an_admin_is_open(here: Command, snapsets: Snapsets) -> N
     assert done.code == ExitCode.ATTENTION
     assert done.data["security"]["anonymous_admin"] is True
     first, second, *rest = done.data["problems"]
-    assert first.startswith("everybody who reaches the server is its admin; set an admin's password ")
+    assert first.startswith("everyone who can reach the server is an admin; set an admin's password ")
     assert second.startswith("an anonymous client can list the databases; ")
     for name, problem in zip(("preferences", "auth"), rest, strict=True):
         assert problem.startswith(f"an anonymous client can read and write {name}; set members in its _security ")
@@ -243,7 +243,7 @@ def test_unverified_certificate_is_reported(address: Address, loaded: Target) ->
     insecure = replace(address, tls=Tls(insecure=True))
     result = check_security(Server(insecure, QUICK), replace(loaded, address=insecure))
     assert result.problems == [
-        "the server's certificate is not verified, so it may be anybody; name the authority with ca_file"
+        "the server's certificate is not verified, so it may be an impostor; name its CA with ca_file"
     ]
 
 
@@ -257,7 +257,7 @@ def test_sample_data_in_production_is_reported(run_here: Command, target: Target
     assert preferences == ["alice", "carla", "vicky"]
     assert "user-sam" in auth
     assert f"{names(target)[1]} holds {len(auth)} documents of sample data (" in done.stderr
-    assert "holds 3 documents of sample data (alice, carla, vicky), whose passwords everybody knows" in done.stderr
+    assert "holds 3 documents of sample data (alice, carla, vicky), whose passwords are public" in done.stderr
 
 
 def test_security_check_requires_credentials(here: Command, loaded: Target, proxied: Through) -> None:

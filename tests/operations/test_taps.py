@@ -43,7 +43,7 @@ def test_taps_make_the_servers_requests(server: Server, loaded: Target, manifest
 @ONE_MODEL
 def test_taps_require_a_card_that_is_served(server: Server, target: Target, manifest: Manifest) -> None:
     """A target without the batch is an error, not an availability without taps."""
-    with pytest.raises(VerifyError, match="serves none of the cards"):
+    with pytest.raises(VerifyError, match="serves none of the tapped cards"):
         tap_cards(target, [manifest], rate=10, duration=0.1)
 
 

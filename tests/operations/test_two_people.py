@@ -133,7 +133,7 @@ def test_user_logged_in_after_the_backup_logs_in_again(
 def test_restore_keeps_lost_cards_revoked(
     run_here: Command, server: Server, loaded: Target, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """A card revoked after the backup is revoked again, by the list next to the manifest."""
+    """A card revoked after the backup is revoked again, as listed next to the manifest."""
     lost, other, *_ = manifest.cards()
     path = tmp_path / "a.backup.zst"
     back_up(server, loaded, path)
@@ -144,7 +144,7 @@ def test_restore_keeps_lost_cards_revoked(
     lose(server, loaded)
     done = run_here("restore", path, "--batches", manifest.path.parent)
     assert done.code == ExitCode.OK, done.stderr
-    assert "revoked again, by the lists next to the manifests: 1 card" in done.stdout
+    assert "revoked 1 card again, as listed next to the manifests" in done.stdout
     after = find(server, loaded, view, lost.uuid)
     assert [row["value"] for row in after if loaded.model.name == "gpii-token"] == []
     assert len(after) == len(revoked)

@@ -362,6 +362,6 @@ def test_folder_with_nothing_to_check_is_reported(tmp_path: Path, command: Comma
     (empty / "README.md").write_text("x")
     done = command("validate", empty)
     assert done.code == ExitCode.INPUT
-    assert done.stderr == f"error: {empty}: holds no file that can be checked (name a file, or another folder)\n"
+    assert done.stderr == f"error: {empty}: contains no file that can be checked (name a file, or another folder)\n"
     assert command("validate", empty / "none.toml").code == ExitCode.FILE
     assert command("validate").code == ExitCode.USAGE

@@ -432,8 +432,8 @@ def test_invalid_creation_time_is_rejected(write: Write) -> None:
 def test_snapset_file_name_is_restricted(write: Write, name: str) -> None:
     """The name becomes a key in databases: letters, digits, hyphens and underscores, starting with a letter."""
     path = write(with_preferences(""), name)
-    todo = "use up to 64 letters, digits, '_' and '-'"
-    assert refusal(path) == [f": {path.stem!r} is no name for a snapset ({todo})"]
+    todo = "use up to 64 letters, digits, '_' and '-', beginning with a letter"
+    assert refusal(path) == [f": {path.stem!r} is not a valid snapset name ({todo})"]
 
 
 def test_unknown_term_is_a_warning_unless_strict(write: Write) -> None:
@@ -496,7 +496,9 @@ def test_folder_may_have_a_subfolder_for_each_model(tmp_path: Path, write: Write
     with pytest.raises(InputError, match="has no snapsets for model gpii-token"):
         read_snapsets(tmp_path / "gpii-key", "gpii-token")
     write(term("DPIScale", "2"), "small.json5")
-    with pytest.raises(InputError, match=r"small\.json5: is outside the folders of the models \(gpii-key\)"):
+    with pytest.raises(
+        InputError, match=r"small\.json5: is next to folders of models \(gpii-key\), but in none of them"
+    ):
         read_snapsets(tmp_path, "gpii-key")
 
 
@@ -541,7 +543,7 @@ def test_snapset_in_two_files_is_an_error(tmp_path: Path, write: Write) -> None:
     write(with_preferences(""), "mine.json5")
     with pytest.raises(InputError) as caught:
         read_snapsets(tmp_path, "gpii-key", strict=True)
-    assert str(caught.value) == f"{tmp_path}/mine.json5: mine is there twice, as .json and .json5 (keep one)"
+    assert str(caught.value) == f"{tmp_path}/mine.json5: mine exists twice, as .json and .json5 (keep one)"
 
 
 def test_warnings_of_all_files_are_collected(tmp_path: Path, write: Write) -> None:

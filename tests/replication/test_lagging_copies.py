@@ -85,6 +85,8 @@ def test_document_that_disappears_between_reads_is_not_absent(
         return forward(request)
 
     through, _ = proxied(deny)
-    with pytest.raises(ProtocolError, match=f"document {doc_id} .*names revisions of it, then says that there is none"):
+    with pytest.raises(
+        ProtocolError, match=f"document {doc_id} .*names revisions of it, then says that it does not exist"
+    ):
         load(through, target, all_sources(target, [manifest], snapsets))
     assert snapshot(server, target) == before

@@ -157,7 +157,7 @@ def test_verdict_on_a_load(spring: Manifest, outcomes: dict[Outcome, int], verdi
 def test_edits_are_reported_as_kept(spring: Manifest) -> None:
     """Edited and deleted documents need no attention, and are reported as kept."""
     report = a_load(spring, {Outcome.UNCHANGED: 1500, Outcome.EDITED: 1, Outcome.DELETED: 3})
-    assert "Left as they are: 1 document changed by their owners and 3 documents deleted since an earlier load." in (
+    assert "Not changed: 1 document edited by their owners and 3 documents deleted since an earlier load." in (
         report.lead
     )
     assert report.attention == ()
@@ -181,7 +181,7 @@ def test_documents_that_need_attention_are_listed_with_what_to_do(spring: Manife
         "1 document in conflict",
         "1 document not written by this tool",
         "500 documents outdated",
-        "1 node of the cluster away",
+        "1 node of the cluster down",
     ]
     assert all(each.todo for each in report.attention)
     failed, conflict, _, outdated, node = report.attention
@@ -198,7 +198,7 @@ def test_documents_that_need_attention_are_listed_with_what_to_do(spring: Manife
 def test_missing_node_is_the_verdict_if_all_else_is_well(spring: Manifest) -> None:
     """The report says that copies may be missing."""
     report = a_load(spring, nodes_away=("couchdb@node2",))
-    assert report.verdict == "Everything has been written, but a part of the cluster was away."
+    assert report.verdict == "Everything has been written, but part of the cluster was down."
     assert report.tone is Tone.ATTENTION
 
 
@@ -226,9 +226,9 @@ def test_skipped_cards_are_reported(spring: Manifest, tmp_path: Path) -> None:
     reconciled = read_cards(path)
     report = a_load(reconciled)
     assert report.verdict == "All 480 cards are loaded."
-    assert "Left out of batch spring, since they are not encoded: 20 of 500 cards." in report.lead
+    assert "Skipped 20 of 500 cards of batch spring, which are not encoded." in report.lead
     told = [fact.value for fact in facts(a_run([reconciled])) if fact.name == "Batch"]
-    assert told == ["spring (480 of 500 cards, those encoded)"]
+    assert told == ["spring (480 encoded of 500 cards)"]
 
 
 @pytest.mark.parametrize(
@@ -842,7 +842,7 @@ def test_report_contains_no_secret(
 def test_report_and_details_must_be_different_files(call: Command, manifest: Manifest, tmp_path: Path) -> None:
     """The same name for both is an error before anything is done."""
     done = call("load", manifest.path, "--report", "out", "--details", tmp_path / "out")
-    assert (done.code, "are two files" in done.stderr) == (ExitCode.USAGE, True)
+    assert (done.code, "must be two files" in done.stderr) == (ExitCode.USAGE, True)
     assert not (tmp_path / "out").exists()
 
 
@@ -935,7 +935,7 @@ def test_status_accepts_the_json_of_earlier_runs(call: Command, manifest: Manife
     earlier.write_text(call("batches", manifest.path.parent, "--json").stdout)
     done = call("status", manifest.path, "--report", tmp_path / "other.html", "--history", earlier)
     assert done.code == ExitCode.INPUT
-    assert f"{earlier}, line 1: is not what --json of the same command printed" in done.stderr
+    assert f"{earlier}, line 1: is not the --json output of the same command" in done.stderr
     assert not (tmp_path / "other.html").exists()
 
 
@@ -953,7 +953,7 @@ def test_history_may_contain_failed_runs(call: Command, manifest: Manifest, tmp_
 def test_history_requires_a_report(call: Command, manifest: Manifest, tmp_path: Path) -> None:
     """Without a report, it is not ignored silently."""
     done = call("status", manifest.path, "--history", tmp_path / "earlier.json")
-    assert (done.code, "--history: is for a report (add --report FILE)" in done.stderr) == (ExitCode.USAGE, True)
+    assert (done.code, "--history: needs a report (add --report FILE)" in done.stderr) == (ExitCode.USAGE, True)
 
 
 @ONE_MODEL

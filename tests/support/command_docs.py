@@ -26,8 +26,8 @@ _INTRODUCTION = """\
 
 <!-- Written by `make docs` from the program's own help; change that. -->
 
-What each command says with `--help`. The options `--json`, `--quiet`, `--debug` and `--log-format` may stand before the
-command, too.
+The help of each command. The options `--json`, `--quiet`, `--debug`, `--log-format` and `--no-color`
+may also come before the command.
 """
 
 

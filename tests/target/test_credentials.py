@@ -112,8 +112,7 @@ def test_cluster_nodes_share_one_netrc_entry(write: Write) -> None:
     assert who(found(["http://a", "http://b", "http://d"], environ=environ)) == ("u", SECRET)
     assert who(found(["http://d", "http://a:1", "http://a:2"], environ=environ)) == ("u", SECRET)
     assert refused(UsageError, url=["http://a", "http://c"], environ=environ) == (
-        f"{path}: has one user or password for one node and another for another "
-        "(use the same for all nodes of a cluster)"
+        f"{path}: has different users or passwords for its nodes (use the same for all nodes of a cluster)"
     )
 
 

@@ -194,7 +194,7 @@ def test_urls_that_do_not_match_are_rejected() -> None:
             return refused(UsageError, **({"environ": {"COUCHDB_URL": " ".join(urls)}} if environ else {"url": urls}))
 
         assert told(f"http://a:{SECRET}@127.0.0.1:1", f"http://b:{SECRET}@127.0.0.1:2") == (
-            "the server's URL: has one user or password for one node and another for another "
+            "the server's URL: has different users or passwords for its nodes "
             "(give it once; all nodes of a cluster share it)"
         )
         assert told(LOCAL, "https://127.0.0.1:6984") == (

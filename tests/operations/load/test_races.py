@@ -562,7 +562,7 @@ class TestProcesses:
         stdout, stderr = victim[0].communicate(timeout=LIMIT)
         assert victim[0].returncode == 130
         assert stdout == ""
-        assert stderr == "error: interrupted: what was written stays; run it again to continue\n"
+        assert stderr == "error: interrupted: what was written is kept; run it again to continue\n"
         assert snapshot(server, target) != undisturbed
 
         again = start(proxy.url)

@@ -159,5 +159,5 @@ class TestNotLoaded:
         self, server: Server, target: Target, few: Manifest, cards: list[Card], reason: str
     ) -> None:
         """It is shown to people later."""
-        with pytest.raises(UsageError, match="--reason: is one line of 1 to 500 characters"):
+        with pytest.raises(UsageError, match="--reason: must be one line of 1 to 500 characters"):
             revoke(server, target, few, cards, reason)

@@ -218,9 +218,9 @@ class TestCommand:
         ("arguments", "code", "says"),
         [
             (("--card", "2"), ExitCode.USAGE, "--reason: is missing"),
-            (("--card", "2", "--reason", " "), ExitCode.USAGE, "--reason: is one line"),
-            (("--card", "2", "--reason", "lost", "--undo"), ExitCode.USAGE, "--undo --reason: exclude each other"),
-            (("--reason", "lost"), ExitCode.USAGE, "no card: the command needs to know which cards"),
+            (("--card", "2", "--reason", " "), ExitCode.USAGE, "--reason: must be one line"),
+            (("--card", "2", "--reason", "lost", "--undo"), ExitCode.USAGE, "--undo --reason: cannot be combined"),
+            (("--reason", "lost"), ExitCode.USAGE, "no card: say which cards to revoke or restore"),
             (("--card", "2", "--card", "99", "--reason", "lost"), ExitCode.INPUT, "--card 99: is not a card of "),
         ],
     )

@@ -219,7 +219,7 @@ class TestOthers:
         told: list[CardOutcome] = []
         result = revoke(through, target, few, cards[:2], "lost", on_outcome=told.append)
         assert counts(result) == {RevokeOutcome.REVOKED: 1, RevokeOutcome.FAILED: 1}
-        assert told[1].reason == f"others go on changing document {places[0].id}"
+        assert told[1].reason == f"others keep changing document {places[0].id}"
         assert next(numbers) == ROUNDS
 
     def test_rejected_document_is_reported(
@@ -262,7 +262,7 @@ class TestOthers:
         _, proxy = proxied(away)
         done = run_here("revoke", few.path, "--card", "2", "--reason", "lost", "--yes", "--json", url=proxy.url)
         assert (done.code, done.data["revoked"], done.data["nodes_away"]) == (ExitCode.NODES, 1, ["couchdb@two"])
-        assert done.stderr.startswith("error: couchdb@two: away from the cluster")
+        assert done.stderr.startswith("error: couchdb@two: down")
 
     def test_nothing_is_written_while_most_nodes_are_away(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], proxied: Proxied
@@ -273,7 +273,7 @@ class TestOthers:
         through, _ = proxied(
             lambda request, forward: Reply.json(200, nodes) if request.path == "/_membership" else forward(request)
         )
-        with pytest.raises(UnreachableError, match="2 of 3 nodes of the cluster: are away"):
+        with pytest.raises(UnreachableError, match="2 of 3 nodes of the cluster: are down"):
             revoke(through, target, few, cards, "lost")
         assert sequences(server, target) == stood
 
