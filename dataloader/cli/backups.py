@@ -64,7 +64,10 @@ def backups(
     if action == "list":
         if dry_run or any(keep.values()):
             raise UsageError("backups list", rule="takes no rules", todo="use `dataloader backups prune`")
-        output.result({"backups": [_json(each, restorable=each not in lacking) for each in stored]}, _listing(stored))
+        output.result(
+            {"backups": [_json(each, restorable=each not in lacking) for each in stored]},
+            _listing(stored, unreadable=bool(unreadable)),
+        )
         password = option_words(click.get_current_context(), "password_file")
         output.next(f"dataloader backups prune {quote(str(folder))} {USUAL} --dry-run{password}")
     else:
@@ -117,9 +120,9 @@ def age_of(seconds: float) -> str:
     return f"{seconds / 86_400:.0f} days"
 
 
-def _listing(stored: Sequence[StoredBackup]) -> Iterator[str]:
+def _listing(stored: Sequence[StoredBackup], *, unreadable: bool) -> Iterator[str]:
     if not stored:
-        yield "no backups"
+        yield "no backup that can be read" if unreadable else "no backups"
         return
     # The names are too long for a column.
     for each in stored:

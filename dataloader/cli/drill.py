@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dataloader.cli._command import command
+from dataloader.cli._next import manifest_words, target_words
 from dataloader.cli._options import (
     PATH,
     ReportOptions,
@@ -60,12 +61,14 @@ def drill(
     """Back up a target, restore it under another prefix, compare every revision, check cards, and delete the copy.
 
     Reports how much data would be lost if the databases were lost now, and how long it takes to restore them. The
-    target is only read. For a cron job: the exit code is 0 only if the copy is complete and every card works in it.
+    target is only read. For a cron job: the exit code is 0 only if the copy is complete, and every card that works in
+    the target works in it.
 
     \b
     Example:
       dataloader drill batches/spring.batch.jsonl --target production --backups backups/
     """
+    context = click.get_current_context()
     password = get_password(password_file)
     target = get_target(output, target_options)
     read = get_manifests(manifests)
@@ -93,6 +96,10 @@ def drill(
         output.warn(f"deleted what an interrupted drill left: {listed(result.leftovers)}")
     for each in result.differences:
         output.warn(each)
+    if result.cards_broken:
+        cards = many(result.cards_broken, "card")
+        verify = f"dataloader verify {manifest_words(context)}{target_words(context)}"
+        output.warn(f"{cards} not working in the target either, so the drill does not count them (run `{verify}`)")
     if not result.good:
         what = many(result.difference_count, "difference") if result.difference_count else ""
         cards = many(result.cards_not_working, "card") + " not working" if result.cards_not_working else ""
@@ -114,6 +121,7 @@ def _json(result: DrillResult) -> dict[str, Any]:
         "differences": result.difference_count,
         "cards": result.cards,
         "cards_not_working": result.cards_not_working,
+        "cards_broken": result.cards_broken,
         "last_backup": result.last_backup,
         "changes_at_risk": result.changes_at_risk,
         "seconds_to_restore": result.seconds_to_restore,

@@ -73,6 +73,8 @@ class DrillResult:
     """Databases of killed drills that were deleted."""
     cards_not_working: int = 0
     """Cards that do not work in the copy, though they do in the target."""
+    cards_broken: int = 0
+    """Cards that work neither in the copy nor in the target."""
 
     @property
     def seconds_to_restore(self) -> float:
@@ -318,3 +320,4 @@ def _check_cards(
         not_working.clear()
         verify(server, target, manifests, snapsets, on_progress=on_progress, on_verdict=note)
         result.cards_not_working = len(in_copy - not_working)
+        result.cards_broken = len(in_copy & not_working)

@@ -54,5 +54,10 @@ def drill_report(result: DrillResult) -> Report:
             Fact("Backup", "not kept" if result.path is None else str(result.path)),
             Fact("Size", f"{result.size:,} bytes"),
             Fact("Cards checked", f"{result.cards:,}"),
+            *(
+                [Fact("Not working in the target either", many(result.cards_broken, "card"))]
+                if result.cards_broken
+                else []
+            ),
         ),
     )

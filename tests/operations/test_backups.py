@@ -212,3 +212,11 @@ def test_backups_on_the_command_line(here: Command, folder: Path, make: Make) ->
     odd = here("backups", "prune", folder, "--keep-last", "1")
     assert odd.code == ExitCode.ATTENTION
     assert (folder / "bad.backup.zst").exists()
+
+
+def test_list_without_a_readable_backup_does_not_say_that_there_is_none(here: Command, folder: Path) -> None:
+    """As if the password had been left out."""
+    assert here("backups", "list", folder).stdout == "no backups\n"
+    (folder / "a.backup.zst").write_bytes(b"x")
+    done = here("backups", "list", folder)
+    assert (done.code, done.stdout) == (ExitCode.ATTENTION, "no backup that can be read\n")

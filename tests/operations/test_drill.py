@@ -13,7 +13,7 @@ import pytest
 from dataloader.batch import Manifest
 from dataloader.common import ExitCode, FileError
 from dataloader.couch import Server
-from dataloader.operations import Source, drill, load, read_backups
+from dataloader.operations import Source, drill, generate, load, read_backups
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.backups import everything, plant
@@ -170,6 +170,21 @@ def test_drill_on_the_command_line(
     assert "The restored copy matches the backup" in page
     assert "Time to restore" in page
     assert run_here("drill", "--json").data["good"] is True
+
+
+@ONE_MODEL
+def test_drill_names_cards_that_do_not_work_anyway(run_here: Command, tmp_path: Path) -> None:
+    """They do not fail the drill, which is about the backup, but are not passed over in silence."""
+    manifest = generate("spring", {"empty": 2}, tmp_path).manifest.path
+    assert run_here("load", "--snapsets-only").code == ExitCode.OK
+    done = run_here("drill", manifest, "--report", tmp_path / "drill.html")
+    assert done.code == ExitCode.OK
+    says = (
+        "warning: 2 cards not working in the target either, so the drill does not count them (run `dataloader verify "
+    )
+    assert f"{says}{manifest} --url " in done.stderr
+    assert "Not working in the target either" in (tmp_path / "drill.html").read_text()
+    assert run_here("drill", manifest, "--json").data["cards_broken"] == 2
 
 
 @ONE_MODEL
