@@ -18,6 +18,7 @@ edited.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from shutil import copyfileobj
@@ -113,6 +114,7 @@ class _Head(msgspec.Struct):
 
 
 _HEAD = msgspec.json.Decoder(_Head)
+_SECTION = msgspec.json.Decoder(Section)
 _START = re.compile(rb'\{"_id":"([^"\\]+)","_rev":"([^"\\]+)"').match
 """How CouchDB begins a document; reading no more of it is much faster."""
 
@@ -154,6 +156,12 @@ def grouped(lines: Iterable[bytes]) -> Iterator[Group]:
 def _id_of(line: bytes) -> str:
     start = _START(line)
     return _HEAD.decode(line).id if start is None else start[1].decode()
+
+
+def _check_lines(content: bytes) -> None:
+    for line in content[:-1].split(b"\n"):
+        if _START(line) is None and not _HEAD.decode(line).rev:
+            raise ValueError(line)
 
 
 def _has_designs(content: bytes) -> bool:
@@ -273,8 +281,9 @@ class Backup:
                     str(self.path), f"has format version {version}", "use the version of dataloader that wrote it"
                 )
                 raise InputError(problem)
-            databases = tuple(DatabaseState(**each) for each in data.pop("databases"))
-            header = Header(databases=databases, **data)
+            header = msgspec.convert(data, Header)
+            if datetime.fromisoformat(header.created).tzinfo is None:
+                raise ValueError(header.created)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise not_a_backup(self.path) from error
         if orjson.loads(_header_line(header))["digest"] != header.digest:
@@ -282,20 +291,36 @@ class Backup:
         return header
 
     def check(self) -> Iterator[int]:
-        """Read the whole file, checking every digest and the seal; yield the leaves of each block.
+        """Read the whole file, checking every digest, the seal, and the form of each line; yield each block's leaves.
 
         Raises:
             FileError: it can't be read.
             InputError: a block is damaged; names the first one.
         """
-        for first, content in self._blocks():
-            yield first["lines"] if first["kind"] == "documents" else 0
+        names = {each.name for each in self.header.databases}
+        left = set(names)
+        number = 0
+        for number, (first, content) in enumerate(self._blocks(), 1):
+            is_documents = first["kind"] == "documents"
+            try:
+                if first["database"] not in names:
+                    raise LookupError
+                if is_documents:
+                    _check_lines(content)
+                else:
+                    _SECTION.decode(content)
+                    left.remove(first["database"])
+            except (ValueError, LookupError) as error:
+                raise damaged(self.path, number, "does not hold what a backup holds") from error
+            yield first["lines"] if is_documents else 0
             del content
+        if left:
+            raise damaged(self.path, number, f"is the last, and none holds the settings of database {min(left)}")
 
     def sections(self) -> dict[str, Section]:
         """Return the settings of each database."""
         return {
-            first["database"]: Section(**orjson.loads(content))
+            first["database"]: _SECTION.decode(content)
             for first, content in self._blocks()
             if first["kind"] == "database"
         }

@@ -15,8 +15,10 @@ from dataloader.common import InputError, Problem
 
 MAX_FRAME = 520_000_000
 """The largest frame in bytes, decompressed: a block that ends with the largest document that is read."""
-_PART = 64_000
-"""Bytes to read at once."""
+MAX_HEADER = 1_000_000
+"""The largest first frame in bytes, decompressed."""
+_PART = 1_000
+"""Bytes to decompress at once: at most 40 MB, since a block of 128 KB takes at least three bytes."""
 _LEVEL = 3
 _MAX_LINE = 1_000
 _LENGTH = 4
@@ -86,8 +88,8 @@ def _plain(path: Path, stream: IO[bytes], start: bytes) -> Iterator[bytes]:
             while True:
                 parts.append(one.decompress(data))
                 size += len(parts[-1])
-                if size > MAX_FRAME:
-                    raise damaged(path, number, f"is larger than {MAX_FRAME:,} bytes")
+                if size > (MAX_FRAME if number else MAX_HEADER):
+                    raise damaged(path, number, f"is larger than {MAX_FRAME:,} bytes") if number else not_a_backup(path)
                 if one.eof:
                     data = one.unused_data
                     break

@@ -235,7 +235,7 @@ def find_reconciled(manifest: CardFile, *folders: Path) -> Reconciled | None:
     for folder in {each.resolve(): each for each in folders or (manifest.path.parent,)}.values():
         for path in folder.glob(f"*{_STEM}*{_END}"):
             try:
-                with path.open("rb") as stream:
+                with KIND.open(path) as stream:
                     each = _header(path, stream.readline(MAX_HEADER))
             except (OSError, DataloaderError):
                 if re.fullmatch(rf"{re.escape(manifest.header.name)}\.reconciled(\.\d+)?\.jsonl", path.name):

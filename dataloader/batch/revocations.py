@@ -7,6 +7,7 @@ stays revoked whatever is interrupted.
 
 import fcntl
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,12 @@ import orjson
 
 from dataloader.batch.manifest import Card, CardFile
 from dataloader.batch.reconciled import Reconciled
-from dataloader.common import FileError, InputError, Problem, now
+from dataloader.common import FileError, InputError, Problem, now, read_file, require_file
 
 REVOKED_SUFFIX = ".revoked.jsonl"
+MAX_LIST = 1_000_000_000
+"""The largest list in bytes: some events for each card of the largest batch."""
+_TODO = "the list of revoked cards must be a file that can be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ def _event(card: Card, reason: str, environment: str, *, revoked: bool) -> dict[
 def _append(manifest: CardFile, events: Sequence[dict[str, object]]) -> None:
     path = revocations_path(manifest)
     try:
+        if path.exists():
+            require_file(path)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "r+b") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
@@ -90,11 +96,12 @@ def read_revocations(manifest: CardFile) -> list[Revocation]:
     """
     path = revocations_path(manifest)
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise FileError.of(error, path, "the list of revoked cards must be readable") from error
+        data = read_file(path, MAX_LIST, _TODO).removeprefix(BOM_UTF8)
+    except FileError as error:
+        # A link to a missing list is not the same as no list.
+        if isinstance(error.__cause__, FileNotFoundError) and not path.is_symlink():
+            return []
+        raise
     found: dict[tuple[str, str], Revocation] = {}
     where: dict[Card, int] = {}
     lines = data.split(b"\n")

@@ -7,8 +7,11 @@ from typing import Any
 import orjson
 
 from dataloader.cli._options import HistoryOptions, ReportOptions
-from dataloader.common import FileError, InputError, Problem, UsageError
+from dataloader.common import InputError, Problem, UsageError, read_file
 from dataloader.report import Moment
+
+MAX_HISTORY = 100_000_000
+"""The largest file of earlier results, in bytes."""
 
 Counts = Mapping[str, int]
 
@@ -35,10 +38,7 @@ def read_history(
         raise UsageError("--history", rule="needs a report", todo="add --report FILE")
     found: dict[str, list[Moment]] = {}
     for path in options.history:
-        try:
-            lines = path.read_bytes().splitlines()
-        except OSError as error:
-            raise FileError.of(error, path, "name a file with the output of --json") from error
+        lines = read_file(path, MAX_HISTORY, "name a file with the output of --json").splitlines()
         for number, line in enumerate(lines, 1):
             try:
                 data = orjson.loads(line)

@@ -14,11 +14,13 @@ from pathlib import Path
 import orjson
 
 from dataloader.archive import SUFFIX, Backup, Header
-from dataloader.common import DataloaderError, FileError, UsageError, now
+from dataloader.common import DataloaderError, FileError, UsageError, now, read_file
 from dataloader.target import Target
 
 VERIFIED_SUFFIX = ".verified.json"
 """The suffix of a note next to a backup: when a drill restored it."""
+MAX_NOTE = 10_000
+"""The largest such note in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,8 @@ def without_base(backups: Sequence[StoredBackup]) -> list[StoredBackup]:
 
 def _verified(path: Path, header: Header) -> Verified | None:
     try:
-        verified = Verified(**orjson.loads(verified_path(path).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        verified = Verified(**orjson.loads(read_file(verified_path(path), MAX_NOTE, "remove it")))
+    except (FileError, ValueError, TypeError):
         return None
     return verified if verified.digest == header.digest else None
 

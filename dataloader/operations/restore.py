@@ -131,7 +131,10 @@ def check_chain(backups: Sequence[Backup], target: Target) -> None:
             raise InputError(
                 Problem(str(backup.path), f"is of model {header.model}, not {target.model.name}", "correct --model")
             )
-        environment = Environment(header.environment)
+        if sorted(each.name for each in header.databases) != sorted(target.model.databases):
+            rule = f"names databases that model {header.model} does not have, or lacks some"
+            raise InputError(Problem(str(backup.path), rule, "name a file that `dataloader backup` wrote"))
+        environment = _environment(backup)
         if less_protected(target, environment):
             raise ProtectedError(
                 str(backup.path),
@@ -143,6 +146,17 @@ def check_chain(backups: Sequence[Backup], target: Target) -> None:
                 f"{backup.path}, a backup of {environment} data (it may hold sample data and log-ins),",
                 "restore it into a development or ci target",
             )
+
+
+def _environment(backup: Backup) -> Environment:
+    """Return the environment of a backup, whose databases must name known ones, too."""
+    header = backup.header
+    said = [header.environment, *(each.environment for each in header.databases if each.environment)]
+    unknown = [each for each in said if each not in [*Environment]]
+    if unknown:
+        rule = f"is of environment {unknown[0]!r}, which this version does not know"
+        raise InputError(Problem(str(backup.path), rule, "use the version of dataloader that wrote it"))
+    return Environment(header.environment)
 
 
 def restore_backup(

@@ -39,11 +39,21 @@ def revocations_of(target: Target, manifests: Sequence[CardFile]) -> Revocations
         listed = [
             each
             for each in read_revocations(manifest)
-            if target.environment.value == each.environment or less_protected(target, Environment(each.environment))
+            if target.environment is (at := _environment(manifest, each)) or less_protected(target, at)
         ]
         if listed:
             found.append((manifest, list({each.card.uuid: each for each in listed}.values())))
     return found
+
+
+def _environment(manifest: CardFile, revocation: Revocation) -> Environment:
+    try:
+        return Environment(revocation.environment)
+    except ValueError as error:
+        path = revocations_path(manifest)
+        rule = f"card {revocation.card.number} is revoked in environment {revocation.environment!r}, which is unknown"
+        todo = f"correct it; it is one of: {', '.join(Environment)}"
+        raise InputError(Problem(str(path), rule, todo)) from error
 
 
 def manifests_with_revocations(folder: Path) -> list[CardFile]:

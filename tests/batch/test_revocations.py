@@ -1,5 +1,6 @@
 """The list of a batch's revoked cards, when it is edited, cut off, or another batch's."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,36 @@ def test_list_of_another_batch_is_refused(batch: Manifest, tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileError, match="holds no manifest"):
         manifests_with_revocations(tmp_path / "empty")
+
+
+def test_list_that_is_no_file_is_refused(batch: Manifest) -> None:
+    """A pipe, a device or a broken link in its place neither blocks a command nor counts as an empty list."""
+    path = revocations_path(batch)
+    cards = list(batch.cards())
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir):
+        make(path)
+        for use in (lambda: read_revocations(batch), lambda: note_revoked(batch, cards, "lost", "ci")):
+            with pytest.raises(FileError, match=r"spring\.revoked\.jsonl: is (not a regular file|a directory)"):
+                use()
+        path.rmdir() if path.is_dir() else path.unlink()
+    path.symlink_to("gone")
+    with pytest.raises(FileError, match="no such file"):
+        read_revocations(batch)
+
+
+def test_list_saved_by_a_windows_editor_is_read(batch: Manifest) -> None:
+    """A byte order mark and Windows line ends change nothing."""
+    note_revoked(batch, list(batch.cards()), "lost", "ci")
+    path = revocations_path(batch)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert len(numbers(batch)) == batch.count
+    note_restored(batch, list(batch.cards()), "ci")
+    assert not numbers(batch)
+
+
+def test_unknown_environment_in_the_list_is_refused(batch: Manifest, here: Command) -> None:
+    """A load that does not know for which targets a card is revoked must not let it work."""
+    note_revoked(batch, list(batch.cards())[:1], "lost", "mars")
+    done = here("load", batch.path, "--url", "http://127.0.0.1:1", "--model", "gpii-key", "--environment", "ci")
+    assert done.code == ExitCode.INPUT
+    assert "card 1 is revoked in environment 'mars', which is unknown" in done.stderr
