@@ -4,8 +4,9 @@ dataloader prints no passwords. But a server, or a proxy in front of it, may ech
 """
 
 import re
-from base64 import b64encode
+from base64 import b32encode, b64encode
 from typing import Any
+from unicodedata import normalize
 
 STAR = "***"
 _DISTINCT = 8
@@ -13,6 +14,11 @@ _DISTINCT = 8
 _FEW = 4
 """A password with at least this many bytes is never matched by chance when its bytes are written as numbers."""
 _BYTE = 255
+_BMP = 0xFFFF
+_ANY, _SOME = "{0,32}", "{1,32}"
+"""How often something may be repeated. Without a limit, a long text of backslashes alone would take hours."""
+_MOST = 100_000
+"""The most characters of a text from a server to keep."""
 _NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos", "/": "sol", " ": "nbsp"}
 """HTML names of characters."""
 _LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
@@ -35,9 +41,9 @@ class Secrets:
         pair = f"{user}:{password}".encode(errors="surrogateescape")
         raw = password.encode(errors="surrogateescape")
         encoded = [_base64(pair), _base64(raw), _hex(pair), *([_numbers(raw)] if len(raw) >= _FEW else [])]
-        # A few hex digits may be part of any UUID.
-        encoded += [_hex(raw)] if len(raw) >= _DISTINCT else []
-        plain = [_plain(password), *(re.escape(form) for form in _misread(raw))]
+        # A few hex digits may be part of any UUID, and a few letters of base64 of any word.
+        encoded += [_hex(raw), _base32(raw), *_base64_within(raw)] if len(raw) >= _DISTINCT else []
+        plain = [*map(_plain, _composed(password)), *(re.escape(form) for form in _misread(raw))]
         self._words = _any_of(encoded + plain, as_words=len(password) < _DISTINCT)
         # "admin" may occur in any of our texts, and masking it would reveal it.
         distinct = len(password) >= _DISTINCT and not password.isalpha()
@@ -49,6 +55,7 @@ class Secrets:
 
     def hide_in_theirs(self, text: str) -> str:
         """Mask the password in a text from a server, even a short or common password."""
+        text = text[:_MOST]
         return text if self._words is None else self._words.sub(STAR, text)
 
     def hide_in_data(self, data: Any) -> Any:
@@ -74,24 +81,28 @@ def _plain(password: str) -> str:
 
 
 def _character(character: str) -> str:
-    """Return a pattern for one character, plain or escaped as in URLs, HTML, JSON, JavaScript, Python or Erlang."""
+    """Return a pattern for one character, plain or escaped as in URLs, HTML, JSON, JavaScript, Python, C or mail."""
     point = ord(character)
     raw = character.encode(errors="surrogateescape")
     # "%252F" is a "/" that was encoded twice.
-    percent = "".join(rf"%(?:25)*{_cased(f'{byte:02x}')}" for byte in raw)
-    html = rf"&(?:amp;)*#(?:0*{point}|[xX]0*{_cased(f'{point:x}')});?"
+    percent = "".join(rf"%(?:25){_ANY}{_cased(f'{byte:02x}')}" for byte in raw)
+    html = rf"&(?:amp;){_ANY}#(?:0{_ANY}{point}|[xX]0{_ANY}{_cased(f'{point:x}')});?"
     named = _NAMED.get(character)
-    units = character.encode("utf-16-be", "surrogatepass")
-    escaped = "".join(rf"\\+u{_cased(units[at : at + 2].hex())}" for at in range(0, len(units), 2))
-    in_bytes = "".join(rf"\\+x{_cased(f'{byte:02x}')}" for byte in raw)
-    forms = [rf"\\*{re.escape(character)}", percent, html, escaped, in_bytes]
+    units = [
+        character.encode("utf-16-be", "surrogatepass")[at : at + 2].hex() for at in range(0, 2 + 2 * (point > _BMP), 2)
+    ]
+    escaped = "".join(rf"(?:\\{_SOME}|%)u{_cased(unit)}" for unit in units)
+    in_bytes = "".join(rf"\\{_SOME}x{_cased(f'{byte:02x}')}" for byte in raw)
+    octal = "".join(rf"\\{_SOME}{byte:03o}" for byte in raw)
+    in_mail = "".join(rf"={_cased(f'{byte:02x}')}" for byte in raw)
+    forms = [rf"\\{_ANY}{re.escape(character)}", percent, html, escaped, in_bytes, octal, in_mail]
     # In Latin-1.
-    forms += [rf"(?:\\+x|%(?:25)*){_cased(f'{point:02x}')}"] if point <= _BYTE else []
-    forms += [rf"\\+U{_cased(f'{point:08x}')}", rf"\\+[ux]\{{{_cased(f'{point:x}')}\}}"]
-    forms += [rf"&(?:amp;)*{named};"] if named else []
+    forms += [rf"(?:\\{_SOME}x|%(?:25){_ANY}|=){_cased(f'{point:02x}')}"] if point <= _BYTE else []
+    forms += [rf"\\{_SOME}U{_cased(f'{point:08x}')}", rf"\\{_SOME}[ux]\{{{_cased(f'{point:x}')}\}}"]
+    forms += [rf"&(?:amp;){_ANY}{named};"] if named else []
     # In form data a space is "+". Line ends are escaped with letters.
     forms += [r"\+"] if character == " " else []
-    forms += [rf"\\+{_LETTERS[character]}"] if character in _LETTERS else []
+    forms += [rf"\\{_SOME}{_LETTERS[character]}"] if character in _LETTERS else []
     return f"(?:{'|'.join(forms)})"
 
 
@@ -107,13 +118,33 @@ def _base64(raw: bytes) -> str:
     return "".join({"+": "[+-]", "/": "[/_]"}.get(each, each) for each in body) + padding
 
 
+def _base64_within(raw: bytes) -> list[str]:
+    """Return patterns for bytes in the middle of a longer text in base64, without the letters that depend on it."""
+    found = []
+    for before in range(3):
+        text = b64encode(bytes(before) + raw).decode().rstrip("=")
+        whole = text[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
+        found.append("".join({"+": "[+-]", "/": "[/_]"}.get(each, each) for each in whole))
+    return found
+
+
+def _base32(raw: bytes) -> str:
+    return _cased(b32encode(raw).decode().rstrip("=").lower())
+
+
 def _numbers(raw: bytes) -> str:
-    """Return a pattern for bytes as Erlang prints them: ``[112,97,115]``, ``<<112,97,115>>``."""
-    return r"(?<![0-9])" + r",\s*".join(map(str, raw)) + r"(?![0-9])"
+    """Return a pattern for bytes as Erlang and others print them: ``<<112,97,115>>``, ``112 97 115``."""
+    return r"(?<![0-9])" + r"(?:,\s{0,8}|\s)".join(map(str, raw)) + r"(?![0-9])"
 
 
 def _hex(raw: bytes) -> str:
-    return _cased(raw.hex())
+    """Return a pattern for bytes in hex: ``70617373``, ``70:61:73:73``, ``70 61 73 73``, ``0x70, 0x61``."""
+    return r"[\s:,_-]{0,3}(?:0[xX])?".join(_cased(f"{byte:02x}") for byte in raw)
+
+
+def _composed(password: str) -> set[str]:
+    """Return the forms of a password with composed and decomposed accents."""
+    return {password, *(normalize(form, password) for form in ("NFC", "NFD"))}
 
 
 def _misread(raw: bytes) -> set[str]:

@@ -100,8 +100,8 @@ def user(data: memoryview) -> tuple[str | None, bool]:
 
 
 class _Membership(Struct):
-    expected: list[str] = field(name="cluster_nodes", default_factory=list)
-    connected: list[str] = field(name="all_nodes", default_factory=list)
+    expected: list[str] = field(name="cluster_nodes")
+    connected: list[str] = field(name="all_nodes")
 
 
 def membership(data: memoryview) -> tuple[list[str], list[str]]:
@@ -139,8 +139,9 @@ class _Cluster(Struct):
 
 
 class _Information(Struct):
-    doc_count: Count = 0
-    update_seq: int | str = 0
+    db_name: str
+    doc_count: Count
+    update_seq: int | str
     cluster: _Cluster = field(default_factory=_Cluster)
     props: _Properties = field(default_factory=_Properties)
 

@@ -22,6 +22,7 @@ from dataloader.common import (
     tell_how_far,
 )
 from dataloader.couch import Database, NotFoundError, Rejection, Server
+from dataloader.operations.identity import Identity
 from dataloader.operations.plan import (
     OnFinding,
     card_key,
@@ -72,8 +73,6 @@ FEW = 1_000
 """Documents of a source that can be read again quickly; with more, not all can collide with another write."""
 TURNS = 3
 """How often to start a load again if a database was recreated or restored meanwhile."""
-LAG_LOOKS, LAG_WAIT = 5, 0.2
-"""How often to read a cluster's update sequence again before it counts as decreased, and the seconds between."""
 _AWAY_LOOK = 1.0
 """Seconds between checks of whether a node is up again."""
 
@@ -196,14 +195,6 @@ def load(  # noqa: PLR0913 - each is a choice of its own
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """Identifies a database, to detect that another one has replaced it."""
-
-    created: str
-    sequence: int
-
-
 class _Run:
     """One run of a load."""
 
@@ -232,7 +223,7 @@ class _Run:
             self._versions[source.database] |= source.versions()
         self._tallies = {source: _Tally() for source in sources}
         self._nodes = _AllNodes(server)
-        self._begun: dict[str, _Identity] = {}
+        self._begun: dict[str, Identity] = {}
         self._fresh: set[str] = set()
         self._written: Counter[str] = Counter()
         self._lost: set[str] = set()
@@ -310,7 +301,7 @@ class _Run:
             if fresh and self._begun[name].sequence == 0 and (created or one_node):
                 self._fresh.add(name)
 
-    def _identity(self, database: Database) -> _Identity:
+    def _identity(self, database: Database) -> Identity:
         info = database.info()
         if info is None:
             raise ProtocolError(
@@ -322,7 +313,7 @@ class _Run:
                 rule="is partitioned, and the IDs of our documents name no partition",
                 todo="use databases that are not partitioned, with another prefix",
             )
-        return _Identity(str(info.get("instance_start_time", "")), info["update_seq"])
+        return Identity.of(info)
 
     def _is_whole(self) -> bool:
         """Return whether the databases are still the loaded ones, with everything that was written."""
@@ -336,17 +327,8 @@ class _Run:
         with suppress(NotFoundError):
             if check_marker(database, self._target).environment is None:
                 return False
-        for look in range(LAG_LOOKS if database.has_copies else 1):
-            if look:
-                time.sleep(LAG_WAIT)
-            info = database.info()
-            if info is None or str(info.get("instance_start_time", "")) != begun.created:
-                return False
-            # Fewer updates than ours: an older state was restored. (Or another load wrote the same revisions, which
-            # counts once; then the next check finds everything.)
-            if info["update_seq"] >= begun.sequence + self._written[name]:
-                return True
-        return False
+        # If another load wrote the same revisions, which counts once, the next check finds everything.
+        return begun.is_same(database, self._written[name])
 
     def _bring(self) -> None:
         """Write the absent documents of the sources, and update outdated ones if requested.

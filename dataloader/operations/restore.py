@@ -25,6 +25,7 @@ from dataloader.common import (
     tell_how_far,
 )
 from dataloader.couch import ConflictError, Database, NotFoundError, Rejection, Server
+from dataloader.operations.identity import Identities
 from dataloader.replication import build_views, in_parallel, write_over
 from dataloader.target import (
     DEFAULT_LAYOUT,
@@ -183,6 +184,7 @@ def restore_backup(
     Raises:
         InputError: a file is damaged, or the files do not belong together; nothing has been written.
         ProtectedError: the target is less protected than the data, or a database is not empty.
+        ProtocolError: a database was recreated or restored by somebody else meanwhile.
         DataloaderError: the server failed after all retries, or refused; running it again continues.
     """
     start = time.monotonic()
@@ -211,6 +213,7 @@ def restore_backup(
         result.views_built = build_views(server, target, on_progress)
         result.seconds_indexing = time.monotonic() - indexing
         server.nodes()
+        run.check_identities()
         run.end()
     except DataloaderError as error:
         tell_how_far(error, result.written, sum(each.header.leaves for each in backups), "leaves")
@@ -257,6 +260,7 @@ class _Restore:
         self._result = result
         self._merge = merge
         self._on_progress = on_progress
+        self._identities: list[Identities] = []
         self._is_cluster = len(server.nodes().expected) > 1
         self._states = backups[-1].header.databases
         self._sections = backups[-1].sections()
@@ -371,9 +375,20 @@ class _Restore:
             start = time.monotonic()
             self._write(state.name, database, designs=designs)
             written = time.monotonic()
+            # Comparing cannot notice later what has been found and is gone again.
+            self._identities.append(Identities(self._server, self._target))
             self._compare(state.name, database, designs=designs)
             self._result.seconds_writing += written - start
             self._result.seconds_comparing += time.monotonic() - written
+
+    def check_identities(self) -> None:
+        """Check that the databases are still those that were compared.
+
+        Raises:
+            ProtocolError: one was recreated or restored by somebody else.
+        """
+        for each in self._identities:
+            each.check("the backup was restored")
 
     def _groups(self, name: str, *, designs: bool) -> Iterator[Group]:
         return documents_of(self._backups, name, designs=designs)

@@ -27,6 +27,7 @@ from dataloader.common import (
     tell_how_far,
 )
 from dataloader.couch import Database, Nodes, Server
+from dataloader.operations.identity import Identities
 from dataloader.operations.sources import refuse_seeded
 from dataloader.records import Snapsets
 from dataloader.records.models import Entry, Kind, Model, Revoking, Role
@@ -132,7 +133,7 @@ def revoke(
         UsageError: the reason is empty, too long, or has several lines.
         ProtectedError: a seeded batch, and the target is staging or production; or a database was loaded as a more
             protected environment.
-        ProtocolError: a database does not exist.
+        ProtocolError: a database does not exist, or was recreated or restored meanwhile.
         UnreachableError: most of the cluster's nodes are down.
         DataloaderError: the server failed after all retries, or refused; what was done stays done, and running it again
             continues.
@@ -167,7 +168,7 @@ def restore(
     Raises:
         ProtectedError: a seeded batch, and the target is staging or production; or a database was loaded as a more
             protected environment.
-        ProtocolError: a database does not exist.
+        ProtocolError: a database does not exist, or was recreated or restored meanwhile.
         DataloaderError: see :func:`revoke`.
     """
     return _Restoring(server, target, manifest, snapsets).run(cards, on_progress, on_outcome)
@@ -230,6 +231,7 @@ class _Run:
             _require_most(nodes)
             result.nodes_away, result.raised = nodes.away, memory.raised(self._target)
             self._require_databases()
+            identities = Identities(self._server, self._target)
             remember(self._server, self._target, memory)
             for outcomes in in_parallel(self._see_to, chunks(cards)):
                 for each in outcomes:
@@ -239,6 +241,7 @@ class _Run:
                 done += len(outcomes)
                 if on_progress is not None:
                     on_progress(f"{self._manifest.header.name}: cards", done, len(cards))
+            identities.check("cards were revoked or restored")
             result.nodes_away = tuple(sorted({*result.nodes_away, *self._server.nodes().away}))
         except DataloaderError as error:
             tell_how_far(error, done, len(cards), "cards", has_written=self._has_written)
@@ -388,7 +391,12 @@ class _Restoring(_Run):
                 kind = self._model.kind(step.kind)
                 leaves = self._databases[kind.database].leaves([kind.id(key) for key in seen], all_copies=True)
                 for key, each in seen.items():
-                    each.kept |= kept_others(leaves[kind.id(key)])
+                    # A document with another card's ID would be written over that.
+                    each.kept |= {
+                        name: document
+                        for name, document in kept_others(leaves[kind.id(key)]).items()
+                        if name in step.keeps and document["_id"] == self._model.kind(name).id(key)
+                    }
         for kind in self._model.former.values():
             self._settle(kind, seen, lambda _, leaves: _undone(leaves))
         for step in self._model.revoking:

@@ -15,6 +15,7 @@ from dataloader.common import BATCH_DOCUMENTS, CONNECTIONS, OnProgress
 from dataloader.couch import Server
 from dataloader.operations.card_answers import CardReader
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict, judge
+from dataloader.operations.identity import Identities
 from dataloader.operations.sources import card_entries, refuse_twice
 from dataloader.records import Snapsets
 from dataloader.records.models import Entry
@@ -71,12 +72,14 @@ def verify(
         InputError: a batch is given twice.
         DataloaderError: the server can't be reached.
         VerifyError: a database or a view is missing.
+        ProtocolError: a database was recreated or restored meanwhile.
         ProtectedError: a database was loaded as a more protected environment.
     """
     start = time.monotonic()
     refuse_twice(manifests)
     server.welcome()
     markers = guard(server, target).markers.values()
+    identities = Identities(server, target)
     result = VerifyResult()
     reader = CardReader(server, target, frozenset().union(*(marker.brought for marker in markers)))
 
@@ -99,6 +102,7 @@ def verify(
             done += len(verdicts)
             if on_progress is not None:
                 on_progress(f"{manifest.header.name}: cards", done, total)
+    identities.check("its cards were checked")
     result.seconds = time.monotonic() - start
     return result
 

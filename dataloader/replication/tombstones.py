@@ -163,8 +163,9 @@ def kept_document(leaves: Sequence[Document]) -> Document | None:
 
 
 def _newest_keeping(leaves: Sequence[Document]) -> Document | None:
-    """Return the tombstone of the last winner, None if no tombstone contains anything."""
-    keeping = [leaf for leaf in leaves if is_revocation(leaf) and "document" in leaf]
+    """Return the tombstone of the last winner, None if no tombstone contains its own document."""
+    # With another ID, it would be written over that document.
+    keeping = [leaf for leaf in leaves if is_revocation(leaf) and leaf.get("document", {}).get("_id") == leaf["_id"]]
     return max(keeping, key=_parents_rank, default=None)
 
 

@@ -2,8 +2,10 @@
 
 import html
 import json
-from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Callable
+import time
+from base64 import b32encode, b64encode, urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from unicodedata import normalize
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -28,6 +30,11 @@ def _javascript(text: str) -> str:
         each if each.isalnum() else f"\\u{ord(each):04X}" if each < "\U00010000" else f"\\u{{{ord(each):X}}}"
         for each in text
     )
+
+
+def batched(data: bytes) -> Iterator[bytes]:
+    """Yield pairs of bytes."""
+    return (data[at : at + 2] for at in range(0, len(data), 2))
 
 
 WRITTEN: dict[str, Callable[[str], str]] = {
@@ -58,6 +65,18 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "percent-encoded in Latin-1": lambda text: quote(text.encode("latin-1"), safe=""),
     "in hex": lambda text: text.encode().hex().upper(),
     "in hex with the user": lambda text: f"admin:{text}".encode().hex(),
+    "in hex with colons": lambda text: text.encode().hex(":"),
+    "in hex with spaces": lambda text: text.encode().hex(" ").upper(),
+    "as hex numbers": lambda text: ", ".join(f"0x{byte:02x}" for byte in text.encode()),
+    "as numbers with spaces": lambda text: " ".join(str(byte) for byte in text.encode()),
+    "in octal": lambda text: "".join(f"\\{byte:03o}" for byte in text.encode()),
+    "in quoted-printable": lambda text: "".join(f"={byte:02X}" for byte in text.encode()),
+    "in base32": lambda text: b32encode(text.encode()).decode(),
+    "percent-encoded in UTF-16": lambda text: "".join(
+        f"%u{int.from_bytes(pair):04x}" for pair in batched(text.encode("utf-16-be"))
+    ),
+    "decomposed": lambda text: normalize("NFD", text),
+    "composed": lambda text: normalize("NFC", text),
 }
 
 
@@ -93,3 +112,24 @@ def test_other_text_is_not_masked() -> None:
     assert secrets.hide_in_theirs(text) == "***-1 of 117, usage: a username of 97 letters"
     assert Secrets("admin", "a").hide_in_theirs("of 97 letters, YQ") == "of 97 letters, YQ"
     assert Secrets("admin", None).hide("anything") == "anything"
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+def test_password_is_masked_within_longer_base64(before: str) -> None:
+    """A proxy may encode a whole message that contains it."""
+    encoded = b64encode(f"{before}{PASSWORD} and more".encode()).decode()
+    hidden = Secrets("admin", PASSWORD).hide(encoded)
+    assert "***" in hidden
+    for at in range(3):
+        # None of its letters is left, apart from those that it shares with its neighbours.
+        assert b64encode(bytes(at) + PASSWORD.encode()).decode()[4:-4] not in hidden
+
+
+@pytest.mark.parametrize("part", ["\\", "p\\", "%25", "&amp;", "&#0", "112, ", "70 ", "\\u00", "0x70,"])
+def test_long_text_is_masked_quickly(part: str) -> None:
+    """A hostile server must not make masking take hours."""
+    secrets = Secrets("admin", PASSWORD)
+    start = time.process_time()
+    secrets.hide_in_theirs(part[:-1] + part[-1] * 1_000_000)
+    secrets.hide_in_theirs(part * (1_000_000 // len(part)))
+    assert time.process_time() - start < 5

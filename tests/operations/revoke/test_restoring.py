@@ -1,5 +1,6 @@
 """Restored cards work again, with everything that they had."""
 
+import json
 from typing import Any
 
 import pytest
@@ -18,7 +19,18 @@ from dataloader.operations import Outcome as LoadOutcome
 from dataloader.target import Target
 from tests.support.marks import KEY_MODEL, TOKEN_MODEL
 from tests.support.records import FONT_SIZE, Place, flat, preferences_of
-from tests.support.revoking import CARDS, PHOTO, at, attach, attached, change, compact, contents, counts, is_revoked
+from tests.support.revoking import (
+    CARDS,
+    PHOTO,
+    at,
+    attach,
+    attached,
+    change,
+    compact,
+    contents,
+    counts,
+    is_revoked,
+)
 from tests.support.server import databases, delete, get, put, sequences
 
 
@@ -205,3 +217,22 @@ class TestRestoring:
         delete(at(server, target, places[0]), places[0].id)
         assert counts(restore(server, target, few, cards[1:2])) == {RevokeOutcome.RESTORED: 1}
         assert contents(server, target) == before
+
+    @TOKEN_MODEL
+    def test_tombstone_that_names_another_card_restores_nothing_there(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+    ) -> None:
+        """Whoever wrote a tombstone, undoing it writes to the card's own documents only."""
+        other = preferences_of(target.model.name, cards[3].uuid)
+        delete(at(server, target, other), other.id)
+        before = at(server, target, other).leaves([other.id])
+        revoke(server, target, few, cards[1:2], "lost")
+        for place in places:
+            [tombstone] = at(server, target, place).leaves([place.id])[place.id]
+            for document in (tombstone["document"], *tombstone.get("kept", {}).values()):
+                document |= {"_id": other.id, "value": {"flat": {}}}
+            past = {"start": 9, "ids": ["9" * 32, "8" * 32]}
+            forged = {**tombstone, "_rev": f"9-{'9' * 32}", "_revisions": past}
+            assert at(server, target, place).write([json.dumps(forged).encode()]) == []
+        restore(server, target, few, cards[1:2])
+        assert at(server, target, other).leaves([other.id]) == before
