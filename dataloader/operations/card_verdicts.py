@@ -6,6 +6,7 @@ Only this module decides it; ``card_answers`` finds the answers.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from shlex import quote
 from typing import TypeAlias
 
 from dataloader.batch import CardFile
@@ -55,8 +56,8 @@ class CardVerdict:
     def fix(self, manifest: CardFile) -> str:
         """Return the command that fixes the card; empty if no command does."""
         if self.needs_revoking:
-            return f'dataloader revoke {manifest.path} --uuid {self.uuid} --reason "revoked before"'
-        return f"dataloader load {manifest.path}" if self.needs_loading else ""
+            return f'dataloader revoke {quote(str(manifest.path))} --uuid {self.uuid} --reason "revoked before"'
+        return f"dataloader load {quote(str(manifest.path))}" if self.needs_loading else ""
 
     def told(self, manifest: CardFile) -> str:
         """Return the verdict and its reason in one line, with the command that fixes the card."""

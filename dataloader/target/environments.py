@@ -9,6 +9,7 @@ The environment prevents anyone from later declaring a less protected one. The v
 or newer than the one last loaded.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ MARKER = "dataloader"
 """The document's name, without ``_local/``."""
 _ENVIRONMENT = "environment"
 _VERSIONS = "versions"
+_REVISION = re.compile(r"[0-9]+-[0-9a-z]+")
 _ATTEMPTS = 5
 """How often to write the record again if another client, or an outdated copy, reverts it."""
 _LOOK_AGAIN = 0.1
@@ -242,7 +244,8 @@ def _environment(database: Database, marker: Mapping[str, object]) -> Environmen
 def _repair(database: Database, marker: Mapping[str, object]) -> str:
     """Return the command that repairs a damaged record."""
     rev = marker.get("_rev")
-    revision = f'"_rev": "{rev}", ' if isinstance(rev, str) else ""
+    # It may be copied to a shell, so nothing else may be in it.
+    revision = f'"_rev": "{rev}", ' if isinstance(rev, str) and _REVISION.fullmatch(rev) else ""
     document = f'{{{revision}"{_ENVIRONMENT}": "ENVIRONMENT"}}'
     return f"curl -u ADMIN -X PUT {database.url}/_local/{MARKER} -H 'Content-Type: application/json' -d '{document}'"
 

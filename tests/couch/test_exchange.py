@@ -147,6 +147,18 @@ WRONG: dict[str, tuple[Callable[[Server], object], object, str]] = {
         {"all_nodes": ["a", 1], "cluster_nodes": []},
         r"expected str, got int at all_nodes\[1\]",
     ),
+    "an error with status 200, about a database": (
+        # Not an empty database, which would be loaded without asking for documents.
+        lambda server: server.database("db").info(),
+        {"error": "internal_error", "reason": "no"},
+        "object missing required field db_name",
+    ),
+    "an error with status 200, about the nodes": (
+        # Not a single node, to which an update needs no other copies.
+        lambda server: server.nodes(),
+        {"error": "internal_error", "reason": "no"},
+        "object missing required field cluster_nodes",
+    ),
     "a missing entry": (
         lambda server: server.database("db").leaves(["a", "b"]),
         {"results": [{"id": "a", "docs": [{"ok": {"_id": "a", "_rev": "1-a"}}]}]},
