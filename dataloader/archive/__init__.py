@@ -11,6 +11,7 @@ from dataloader.archive.backup_file import (
     Section,
     finish,
     revision_of,
+    revisions_of,
     sort_key,
 )
 from dataloader.archive.encryption import Lock
@@ -29,5 +30,6 @@ __all__ = [
     "Spool",
     "finish",
     "revision_of",
+    "revisions_of",
     "sort_key",
 ]

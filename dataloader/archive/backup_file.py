@@ -29,7 +29,7 @@ import orjson
 
 from dataloader.archive.encryption import Lock
 from dataloader.archive.frames import RESTORE_OTHER, FrameWriter, damaged, not_a_backup, read_frames
-from dataloader.common import FileError, InputError, Problem, require_file
+from dataloader.common import FileError, InputError, Problem, flattened, history, require_file
 
 FORMAT = "dataloader-backup"
 VERSION = 1
@@ -111,6 +111,7 @@ class Section:
 class _Head(msgspec.Struct):
     id: str = msgspec.field(name="_id")
     rev: str = msgspec.field(name="_rev", default="")
+    revisions: Any = msgspec.field(name="_revisions", default=None)
 
 
 _HEAD = msgspec.json.Decoder(_Head)
@@ -131,7 +132,24 @@ def revision_of(line: bytes) -> str:
         msgspec.MsgspecError: the line is not a document.
     """
     start = _START(line)
-    return _HEAD.decode(line).rev if start is None else start[2].decode()
+    return _head(line).rev if start is None else start[2].decode()
+
+
+def revisions_of(line: bytes) -> list[str]:
+    """Return the revisions of a leaf's branch, the newest first.
+
+    Raises:
+        msgspec.MsgspecError: the line is not a document.
+    """
+    head = _head(line)
+    return history({"_rev": head.rev, "_revisions": head.revisions})
+
+
+def _head(line: bytes) -> _Head:
+    try:
+        return _HEAD.decode(line)
+    except RecursionError:
+        return _HEAD.decode(flattened(line))
 
 
 def grouped(lines: Iterable[bytes]) -> Iterator[Group]:
@@ -155,12 +173,12 @@ def grouped(lines: Iterable[bytes]) -> Iterator[Group]:
 
 def _id_of(line: bytes) -> str:
     start = _START(line)
-    return _HEAD.decode(line).id if start is None else start[1].decode()
+    return _head(line).id if start is None else start[1].decode()
 
 
 def _check_lines(content: bytes) -> None:
     for line in content[:-1].split(b"\n"):
-        if _START(line) is None and not _HEAD.decode(line).rev:
+        if _START(line) is None and not _head(line).rev:
             raise ValueError(line)
 
 

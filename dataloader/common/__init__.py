@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from dataloader.common.json5 import read_json5
     from dataloader.common.memory import has_too_little_memory, memory_limit, raise_if_short, too_little_memory
+    from dataloader.common.nesting import flattened
     from dataloader.common.pages import page
     from dataloader.common.progress import OnProgress
     from dataloader.common.revision import (
@@ -165,6 +166,7 @@ __all__ = [
     "data_dir",
     "did_you_mean",
     "explain",
+    "flattened",
     "has_schema",
     "has_too_little_memory",
     "history",
@@ -235,6 +237,7 @@ _NAMES = {
     ),
     "json5": ("read_json5",),
     "memory": ("has_too_little_memory", "memory_limit", "raise_if_short", "too_little_memory"),
+    "nesting": ("flattened",),
     "pages": ("page",),
     "progress": ("OnProgress",),
     "revision": (

@@ -353,6 +353,7 @@ class Database:
             TooLargeError: a document with its attachments exceeds the largest reply.
         """
         found: dict[str, list[RawLeaf]] = {}
+        cut: set[str] = set()
 
         def ask(some: Sequence[str]) -> None:
             asked = set(some)
@@ -360,6 +361,8 @@ class Database:
             def unreadable(reply: Body) -> str | None:
                 leaves, problem = read(reply, lambda data: feed.raw_leaves(data, asked))
                 found.update(leaves)
+                if reply.whole is not None:
+                    cut.update(asked)
                 return problem
 
             body = {"docs": [{"id": each} for each in some]}
@@ -372,8 +375,9 @@ class Database:
 
         for _ in in_halves(ask, ids, alone):
             pass
-        for doc_id in {doc_id for doc_id, leaves in found.items() for leaf in leaves if leaf.lacks_attachments}:
-            # PouchDB returns attachments only for a single revision of one document.
+        for doc_id in cut | {doc_id for doc_id, leaves in found.items() for leaf in leaves if leaf.lacks_attachments}:
+            # PouchDB returns attachments only for a single revision of one document. And of documents that are nested
+            # too deeply for our parser, each leaf is read by itself, so that nothing has to be left out.
             found[doc_id] = [self._raw_leaf(doc_id, leaf.rev) for leaf in found[doc_id]]
         return found
 
@@ -384,7 +388,8 @@ class Database:
             reply = self._session.send(Request("GET", path, most=MAX_WITH_ATTACHMENTS))[2]
         except TooLargeError as error:
             raise self._too_large(doc_id) from error
-        return read(reply, lambda data: feed.raw_leaf(bytes(data).strip(), doc_id))
+        leaf = read(reply, lambda data: feed.raw_leaf(bytes(data).strip(), doc_id))
+        return leaf if reply.whole is None else leaf._replace(json=feed.one_line(reply.whole.strip()))
 
     def _too_large(self, doc_id: str) -> TooLargeError:
         return TooLargeError(

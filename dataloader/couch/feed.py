@@ -153,9 +153,12 @@ def raw_leaf(data: bytes, doc_id: str) -> RawLeaf:
         raise FormError(f"another document than {shown(doc_id)}")
     past = meta.revisions or _NO_HISTORY
     lacks = bool(meta.attachments) and any("data" not in each for each in meta.attachments.values())
-    # Line breaks occur only between JSON tokens: inside a string they are escaped.
-    line = data.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in data else data
-    return RawLeaf(meta.rev, line, past.start, past.ids, lacks)
+    return RawLeaf(meta.rev, one_line(data), past.start, past.ids, lacks)
+
+
+def one_line(data: bytes) -> bytes:
+    """Return JSON without line breaks, which occur only between its tokens: inside a string they are escaped."""
+    return data.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in data else data
 
 
 def number(data: memoryview) -> int:

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -11,7 +12,7 @@ import couchdb.http
 import msgspec
 import urllib3
 
-from dataloader.common import CredentialsError, DataloaderError, ProtocolError, TooLargeError
+from dataloader.common import CredentialsError, DataloaderError, ProtocolError, TooLargeError, flattened
 from dataloader.couch import parsing
 from dataloader.couch.address import Address
 from dataloader.couch.failures import shown
@@ -44,18 +45,23 @@ class Body(io.BytesIO):
         super().__init__(data)
         self.node = node
         """The URL of the node that sent it."""
+        self.whole: bytes | None = None
+        """The body as it was sent, if it was nested so deeply that parts had to be left out."""
         self._is_json: bool | None = None
 
     @property
     def is_json(self) -> bool:
         """Whether the body is JSON; checking keeps none of it in memory."""
         if self._is_json is None:
-            try:
-                _SKIM.decode(self.getbuffer())
-            except (msgspec.DecodeError, RecursionError):
-                self._is_json = False
-            else:
-                self._is_json = True
+            # The error keeps a view of the body, which must not be changed before that is gone.
+            with suppress(RecursionError):
+                self._is_json = _is_json(self.getbuffer())
+        if self._is_json is None:
+            self.whole = self.getvalue()
+            self.seek(0)
+            self.truncate()
+            self.write(flattened(self.whole))
+            self._is_json = _is_json(self.getbuffer())
         return self._is_json
 
     def json(self) -> Any:
@@ -65,6 +71,14 @@ class Body(io.BytesIO):
             ValueError: it is not JSON.
         """
         return msgspec.json.decode(self.getbuffer())
+
+
+def _is_json(data: memoryview) -> bool:
+    try:
+        _SKIM.decode(data)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def most_bytes(path: str) -> int:

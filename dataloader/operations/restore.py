@@ -11,9 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import merge as merged_in_order
 
-import orjson
-
-from dataloader.archive import Backup, DatabaseState, Group, Key, Section, revision_of
+from dataloader.archive import Backup, DatabaseState, Group, Key, Section, revision_of, revisions_of
 from dataloader.common import (
     DataloaderError,
     Document,
@@ -21,7 +19,6 @@ from dataloader.common import (
     OnProgress,
     Problem,
     ProtectedError,
-    history,
     tell_how_far,
 )
 from dataloader.couch import ConflictError, Database, NotFoundError, Rejection, Server
@@ -508,7 +505,7 @@ def _missing(database: Database, groups: Sequence[Group]) -> dict[str, set[str]]
 
 def _is_newer(living: Sequence[Document], leaves: Sequence[bytes]) -> bool:
     """Return whether a document has a leaf that is not an ancestor of any leaf in the backup."""
-    known = {rev for line in leaves for rev in history(orjson.loads(line))}
+    known = {rev for line in leaves for rev in revisions_of(line)}
     return not {leaf["_rev"] for leaf in living} <= known
 
 
