@@ -38,7 +38,7 @@ test-all: lint types  ## Run lint, types, and every test, and measure coverage
 	$(BIN)/coverage report
 
 test-rest: setup  # The tests that `make test` skips
-	$(BIN)/pytest -n $(WORKERS) -m thorough --real-processes
+	$(BIN)/pytest -n $(WORKERS) -m thorough
 
 fuzz: setup  ## Search for inputs that crash a reader (SECONDS=60 for each)
 	$(PIP) --editable '.[fuzz]'

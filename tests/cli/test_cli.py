@@ -50,7 +50,10 @@ def succeed(
     credentials: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Completed]:
-    """Run a command that must succeed: ``succeed("plan", before=["--json"], behind=["--quiet"])``."""
+    """Run a command that must succeed: ``succeed("plan", before=["--json"], behind=["--quiet"])``.
+
+    It runs in this process, or as ``command`` runs it.
+    """
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
     manifest, folder = given
@@ -61,7 +64,9 @@ def succeed(
     target_file = tmp_path / "targets.toml"
     target_file.write_text(f'[target.here]\nurl = "{target.address.url}"\nenvironment = "ci"\n')
 
-    def succeed(name: str, before: tuple[str, ...] = (), behind: tuple[str, ...] = ()) -> Completed:
+    def succeed(
+        name: str, before: tuple[str, ...] = (), behind: tuple[str, ...] = (), *, command: Command = here
+    ) -> Completed:
         arguments = {
             "generate": (f"batch-{next(numbers)}", "--cards", "3", "--out", tmp_path / "new"),
             "export": (manifest, "--layout", "csv", "--out", tmp_path / f"exported-{next(numbers)}"),
@@ -97,7 +102,7 @@ def succeed(
             plant_load(server, target, all_sources(target, [read_manifest(manifest)], read_snapsets(folder)))
             small = tmp_path / "small.backup.zst"
             assert small.exists() or here("backup", small, *on_target).code == ExitCode.OK
-        return here(*before, name, *arguments, *behind)
+        return command(*before, name, *arguments, *behind)
 
     return succeed
 
@@ -160,6 +165,16 @@ def test_success_is_reported_on_stdout_only(succeed: Callable[..., Completed], n
     lines = [each for each in completed.stderr.splitlines() if not re.fullmatch(r"[A-Z]+ /\S* \d+ .* bytes", each)]
     assert (completed.code, lines) == (ExitCode.OK, [])
     assert completed.stderr == "" or options == "--debug"
+    assert completed.stdout.strip()
+
+
+@THOROUGH
+@pytest.mark.parametrize("name", TESTED)
+@ONE_MODEL
+def test_command_succeeds_in_a_new_process(succeed: Callable[..., Completed], new_process: Command, name: str) -> None:
+    """Other tests use a process that has imported the modules of all commands."""
+    completed = succeed(name, command=new_process)
+    assert (completed.code, completed.stderr) == (ExitCode.OK, "")
     assert completed.stdout.strip()
 
 

@@ -1,6 +1,7 @@
 """Start the command line fast, so that many processes can be started and killed.
 
-A process that has imported everything forks for each command. Small requests give a small load many moments.
+A process that has imported everything forks for each command. Small requests and files give a small batch many moments
+at which a command can be killed.
 """
 
 import json
@@ -8,13 +9,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 from unittest import mock
 
 DOCUMENTS = 5
 """Documents per request."""
+RUN_DOCUMENTS = 20
+"""Documents in a temporary file of a backup."""
+CHANGES = frozenset(f"os.{name}" for name in ("link", "mkdir", "remove", "rename", "rmdir", "truncate"))
+"""Audit events of changes of files, besides opening a file to write to it."""
 
 
 class QuickStart:
@@ -37,9 +43,14 @@ class QuickStart:
             env={**os.environ, **environment},
         )
 
-    def start(self, *arguments: object) -> int:
-        """Start a command and return its process ID; call ``wait`` before the next one."""
-        _write(self._process.stdin, [*map(str, arguments)])
+    def start(self, *arguments: object, die_at: int = 0) -> int:
+        """Start a command and return its process ID; call ``wait`` before the next one.
+
+        Args:
+            arguments: the command line.
+            die_at: the change of a file, counted from 1, just before which the process kills itself; 0 for none.
+        """
+        _write(self._process.stdin, {"arguments": [*map(str, arguments)], "die_at": die_at})
         return int(self._read())
 
     def wait(self) -> tuple[int, str]:
@@ -51,9 +62,9 @@ class QuickStart:
         code = os.waitstatus_to_exitcode(int(self._read()))
         return code, self._said.read_text("utf-8")
 
-    def run(self, *arguments: object) -> tuple[int, str]:
+    def run(self, *arguments: object, die_at: int = 0) -> tuple[int, str]:
         """Run a command to its end."""
-        self.start(*arguments)
+        self.start(*arguments, die_at=die_at)
         return self.wait()
 
     def _read(self) -> str:
@@ -77,6 +88,28 @@ def _write(stream: IO[str] | None, data: object) -> None:
     stream.flush()
 
 
+def _die_at(left: int) -> None:
+    """Kill this process just before it changes files for the given time; never if that is 0."""
+
+    def watch(event: str, arguments: Sequence[Any]) -> None:
+        nonlocal left
+        if event == "open":
+            path, _, flags = arguments
+            # A folder is opened to create a nameless file in it, which nobody finds afterwards.
+            is_change = isinstance(path, str) and flags & (os.O_WRONLY | os.O_RDWR) and not Path(path).is_dir()
+        else:
+            is_change = event in CHANGES
+        # openpyxl's own temporary files do not matter.
+        if is_change and Path(arguments[0]).parent != elsewhere:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    elsewhere = Path(tempfile.gettempdir())
+    if left:
+        sys.addaudithook(watch)
+
+
 def _serve(said: str, run: Any) -> None:
     for line in sys.stdin:
         pid = os.fork()
@@ -84,7 +117,9 @@ def _serve(said: str, run: Any) -> None:
             with Path(said).open("w") as errors:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 os.dup2(errors.fileno(), 2)
-                code = run(json.loads(line))
+                call = json.loads(line)
+                _die_at(call["die_at"])
+                code = run(call["arguments"])
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
@@ -101,6 +136,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from importlib import import_module
 
+    sizes = {"operations.backup": ("FIRST_ROWS", "PAGE_ROWS", "FETCHED"), "operations.restore": ("WRITTEN",)}
+    for module, names in sizes.items():
+        for name in names:
+            setattr(import_module(f"dataloader.{module}"), name, DOCUMENTS)
+    import_module("dataloader.archive.spool").RUN_DOCUMENTS = RUN_DOCUMENTS  # type: ignore[attr-defined]
     from dataloader.cli import COMMANDS, run
 
     for name in {*COMMANDS}:

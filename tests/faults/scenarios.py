@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dataloader.batch import revocations_path
 from dataloader.common import prepare
 from dataloader.couch import Server
 from dataloader.operations import all_sources, back_up, generate, load, revoke
@@ -64,6 +65,10 @@ class Situation:
             Scenario("revoke --undo", ("revoke", "--undo", path, *every_card), self.revoked(model)),
             Scenario("seed", ("seed", "--users", "2", "--snapsets", str(self._new.folder)), new),
         ]
+
+    def forget_revocations(self) -> None:
+        """Delete the list of revoked cards, which later loads obey."""
+        revocations_path(self._manifest).unlink(missing_ok=True)
 
     def _target(self, model: str) -> Target:
         return Target(self._server.address, get_model(model), Environment.CI, new_prefix())

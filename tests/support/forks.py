@@ -1,7 +1,8 @@
 """Fast command line processes: a process that has imported everything forks for each command.
 
-Imports take most of the time of a short command. ``make test`` runs commands this way; ``pytest --real-processes``, as
-in ``make test-all``, starts a new Python for each.
+Imports take most of the time of a short command. ``pytest --real-processes`` starts a new Python for each, as ``make
+test-all`` does to measure coverage. Signals, output streams and start-up are always tested with new processes (the
+fixtures ``process`` and ``new_process``), and each command once.
 """
 
 import gc
