@@ -1,7 +1,6 @@
 """The embedded server itself, run by the Node.js that is found."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -332,21 +331,33 @@ def test_second_install_runs_nothing() -> None:
     assert install(Node(node.node, ["no-such-npm"], node.version)) == folder
 
 
-@THOROUGH
-def test_concurrent_installs_succeed(tmp_path: Path) -> None:
-    """Both processes get the same complete folder, and nothing else is left in the cache."""
-    script = "from dataloader.embedded import install; print(install())"
-    environment = {**os.environ, "DATALOADER_CACHE_DIR": str(tmp_path / "cache")}
+MEETS = """
+import sys, time
+from os import getpid
+from pathlib import Path
 
-    def run(_: int) -> str:
-        done = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True)
-        return done.stdout.decode().strip()
+others = Path(sys.argv[1])
+(others / str(getpid())).touch()
+while len(list(others.iterdir())) < 2:
+    time.sleep(0.01)
+folder = Path("node_modules", "pouchdb")
+folder.mkdir(parents=True)
+(folder / "package.json").touch()
+"""
+"""An npm that waits for the npm of another installation."""
 
+
+def test_concurrent_installs_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both get the same complete folder, and nothing else is left in the cache."""
+    cache, others = tmp_path / "cache", tmp_path / "others"
+    others.mkdir()
+    monkeypatch.setenv("DATALOADER_CACHE_DIR", str(cache))
+    node = Node(["node"], [sys.executable, "-c", MEETS, str(others)], "20.0.0")
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(run, range(2))
+        first, second = pool.map(install, [node, node])
     assert first == second
-    assert [str(each) for each in (tmp_path / "cache").iterdir()] == [first]
-    assert (Path(first) / "node_modules" / "pouchdb" / "package.json").is_file()
+    assert list(cache.iterdir()) == [first]
+    assert (first / "node_modules" / "pouchdb" / "package.json").is_file()
 
 
 NPM_SAYS = """\

@@ -14,11 +14,11 @@ from dataloader.common import ExitCode
 from dataloader.couch import Server
 from dataloader.operations import Outcome, all_sources, load
 from dataloader.target import Target
-from tests.support.marks import THOROUGH
+from tests.support.marks import KEY_MODEL, THOROUGH
 from tests.support.records import write_snapsets
 from tests.support.server import snapshot
 
-pytestmark = THOROUGH
+pytestmark = [THOROUGH, KEY_MODEL]
 
 # Each read of the wall clock returns a time one day earlier, starting in 2001.
 SET_BACK = """

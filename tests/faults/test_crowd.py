@@ -13,11 +13,11 @@ from dataloader.couch import Server
 from dataloader.operations import all_sources, generate, load, verify
 from dataloader.target import Target
 from tests.faults.quick_start import QuickStart
-from tests.support.marks import THOROUGH
+from tests.support.marks import KEY_MODEL, THOROUGH
 from tests.support.records import FONT_SIZE, flat, preferences_of, write_snapsets
 from tests.support.server import databases, get, put, snapshot
 
-pytestmark = THOROUGH
+pytestmark = [THOROUGH, KEY_MODEL]
 
 CARDS = 60
 """Cards in each batch."""
