@@ -2,19 +2,26 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dataloader.batch import Manifest
-from dataloader.couch import Server
-from dataloader.operations import LoadResult, Outcome, Source
+from dataloader.couch import Database, Server
+from dataloader.operations import LoadResult, Outcome, Source, all_sources, load, snapset_sources
+from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.records import (
     FONT_SIZE,
     Contents,
+    Json,
     Place,
+    access_of,
+    digest,
+    expected,
     flat,
+    preferences_of,
 )
-from tests.support.server import databases, get, put, snapshot
+from tests.support.server import Proxied, databases, delete, get, put, sequences, snapshot
 
 SIZES = {"large": 18, "larger": 24.5}
 SHARES = {"large": 3, "larger": 2, "empty": 1}
@@ -69,3 +76,138 @@ def change(server: Server, target: Target, place: Place, size: float) -> str:
     document = found_at(server, target, place)
     flat(document)[FONT_SIZE] = size
     return put(databases(server, target)[place.database], document)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A target, a batch, versions of its snapsets, and a card whose documents change between loads or during one."""
+
+    server: Server
+    target: Target
+    batch: Manifest
+    versions: Sequence[Snapsets]
+    proxied: Proxied
+
+    @property
+    def uuid(self) -> str:
+        """The UUID of the card, the first with the snapset that differs between the versions."""
+        return card(self.batch, "large")
+
+    @property
+    def place(self) -> Place:
+        """The location of its preference set."""
+        return preferences_of(self.target.model.name, self.uuid)
+
+    @property
+    def access(self) -> Place:
+        """The location of its token or key."""
+        return access_of(self.target.model.name, self.uuid)
+
+    @property
+    def database(self) -> Database:
+        """The database of the preference sets."""
+        return self.at(self.place)
+
+    @property
+    def databases(self) -> dict[str, Database]:
+        """The target's databases by name without prefix."""
+        return databases(self.server, self.target)
+
+    def at(self, place: Place) -> Database:
+        """Return the database of a location."""
+        return self.databases[place.database]
+
+    def sources(self, version: int, *, views: bool = False) -> list[Source]:
+        """Return the sources of a load; without the views, whose indexes take longest, unless they are wanted."""
+        sources = all_sources(self.target, [self.batch], self.versions[version])
+        return sources if views else sources[:-1]
+
+    def load(
+        self,
+        version: int,
+        through: Server | None = None,
+        *,
+        snapsets_only: bool = False,
+        views: bool = False,
+        **options: Any,
+    ) -> LoadResult:
+        """Load the batch with a version of the snapsets, or the snapsets alone."""
+        sources = self.sources(version, views=views)
+        if snapsets_only:
+            sources = snapset_sources(self.target.model, self.versions[version])
+        return load(through or self.server, self.target, sources, **options)
+
+    def wanted(self, version: int) -> Contents:
+        """Return every document that a load writes, except the views."""
+        return expected(self.target.model.name, [self.batch.path], self.versions[version].folder)
+
+    def brought(self, version: int) -> Json:
+        """Return the preference set as a load writes it, without its revision."""
+        return self.wanted(version)[self.place.database][self.place.id]
+
+    def stored(self) -> Json:
+        """Return the preference set."""
+        return get(self.database, self.place.id)
+
+    def change(self, size: float) -> str:
+        """Edit the preference set as a Preferences Server does."""
+        return change(self.server, self.target, self.place, size)
+
+    def delete(self, place: Place) -> None:
+        """Delete a document as an administrator does."""
+        delete(self.at(place), place.id)
+
+    def live(self) -> dict[str, dict[str, Any]]:
+        """Return the preference set's leaves that are not deleted, by revision."""
+        leaves = self.database.leaves([self.place.id])[self.place.id]
+        return {leaf["_rev"]: leaf for leaf in leaves if not leaf.get("_deleted")}
+
+    def size(self) -> float:
+        """Return the font size in the winning revision of the preference set."""
+        size: float = flat(self.stored())[FONT_SIZE]
+        return size
+
+    def sizes(self) -> list[float | None]:
+        """Return the font size in each card's set as the servers show it, None if missing; check for conflicts."""
+        places = [preferences_of(self.target.model.name, each.uuid) for each in self.batch.cards()]
+        found: list[float | None] = []
+        leaves = self.database.leaves([place.id for place in places], all_copies=True)
+        for place in places:
+            live = [leaf for leaf in leaves[place.id] if not leaf.get("_deleted")]
+            assert len(live) <= 1, f"{place.id} is in conflict"
+            found.append(flat(live[0])[FONT_SIZE] if live else None)
+        return found
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything in the target: documents with their revisions and conflicts."""
+        return snapshot(self.server, self.target)
+
+    def contents(self) -> Contents:
+        """Return every document except the views, without revisions."""
+        return contents(self.server, self.target)
+
+    def sequences(self) -> dict[str, int]:
+        """Return the update sequences, which each write changes."""
+        return sequences(self.server, self.target)
+
+    def conflicts(self) -> list[str]:
+        """Return the IDs of documents with several live revisions."""
+        return [doc_id for found in self.snapshot().values() for doc_id, each in found.items() if "_conflicts" in each]
+
+    def lost(self) -> list[int]:
+        """Return, for each version, how many documents differ from it."""
+        stored = self.snapshot()
+        found = []
+        for version in range(len(self.versions)):
+            wanted = self.wanted(version)
+            assert {name: set(each) for name, each in stored.items()} == {
+                name: set(each) for name, each in wanted.items()
+            }
+            found.append(
+                sum(
+                    digest(document) != digest(stored[name][doc_id])
+                    for name, documents in wanted.items()
+                    for doc_id, document in documents.items()
+                )
+            )
+        return found

@@ -9,39 +9,28 @@ from dataloader.couch import Server
 from dataloader.operations import LoadResult, all_sources, generate, load
 from dataloader.records import Snapsets
 from dataloader.target import Target
-from tests.support.loading import SHARES, SIZES, Bring
-from tests.support.records import (
-    write_snapsets,
-)
+from tests.support.loading import SHARES, SIZES, Bring, Scene
+from tests.support.records import write_snapsets
+from tests.support.server import Proxied
 
 
 @pytest.fixture(scope="module")
-def sizes(tmp_path_factory: pytest.TempPathFactory) -> Snapsets:
-    """Two snapsets for these tests."""
-    return write_snapsets(tmp_path_factory.mktemp("snapsets") / "sizes", SIZES)
+def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Snapsets]:
+    """Three versions of two snapsets; one of these differs, which affects its own document and its cards'."""
+    folder = tmp_path_factory.mktemp("snapsets")
+    return [write_snapsets(folder / f"version-{size}", SIZES | {"large": size}) for size in (SIZES["large"], 20, 22)]
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory: pytest.TempPathFactory) -> Snapsets:
-    """The same with one snapset edited, which affects the snapset's document and three cards."""
-    return write_snapsets(tmp_path_factory.mktemp("snapsets") / "changed", SIZES | {"large": 20})
+def sizes(versions: list[Snapsets]) -> Snapsets:
+    """The first version."""
+    return versions[0]
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """A batch of six cards with these snapsets."""
     return generate("few", SHARES, tmp_path_factory.mktemp("batch")).manifest
-
-
-@pytest.fixture
-def bring(server: Server, target: Target, few: Manifest) -> Bring:
-    """Load the six cards, without the views, whose indexes take longest: ``bring(snapsets, update=True)``."""
-
-    def bring(snapsets: Snapsets, through: Server = server, **options: Any) -> LoadResult:
-        *sources, _ = all_sources(target, [few], snapsets)
-        return load(through, target, sources, **options)
-
-    return bring
 
 
 @pytest.fixture
@@ -52,3 +41,9 @@ def bring_all(server: Server, target: Target, few: Manifest) -> Bring:
         return load(server, target, all_sources(target, [few], snapsets), **options)
 
     return bring_all
+
+
+@pytest.fixture
+def scene(server: Server, target: Target, few: Manifest, versions: list[Snapsets], proxied: Proxied) -> Scene:
+    """The target before the first load of the six cards."""
+    return Scene(server, target, few, versions, proxied)

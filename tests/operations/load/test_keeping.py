@@ -2,152 +2,104 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dataloader.batch import Manifest
 from dataloader.common import shorten_uuids
-from dataloader.couch import Server
 from dataloader.operations import Outcome, Source
-from dataloader.records import Snapsets
 from dataloader.replication import Finding, State
-from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.loading import CHANGED, Bring, card, change, found_at, outcomes
+from tests.support.loading import CHANGED, Scene, outcomes
 from tests.support.marks import KEY_MODEL, TOKEN_MODEL
-from tests.support.records import (
-    FONT_SIZE,
-    Place,
-    access_of,
-    digest,
-    documents,
-    expected,
-    flat,
-    preferences_of,
+from tests.support.records import FONT_SIZE, digest, documents, flat
+from tests.support.server import get, put
+
+REPLACE = {"update": True, "replace_views": True}
+EACH_WAY = pytest.mark.parametrize(
+    "options", [{}, {"update": True}, REPLACE], ids=["load", "update", "update and views"]
 )
-from tests.support.server import databases, delete, get, put, sequences, snapshot
+EACH_UPDATE = pytest.mark.parametrize("update", [False, True])
 
 
 class TestWhatPeopleDid:
     """Documents that users have changed or deleted."""
 
-    @pytest.mark.parametrize("options", [{}, {"update": True}, {"update": True, "replace_views": True}])
-    def test_edited_set_is_kept(
-        self, server: Server, target: Target, bring: Bring, sizes: Snapsets, few: Manifest, options: dict[str, bool]
-    ) -> None:
+    @EACH_WAY
+    def test_edited_set_is_kept(self, scene: Scene, options: dict[str, Any]) -> None:
         """A set edited through the Preferences Server is kept and counted."""
-        bring(sizes)
-        place = preferences_of(target.model.name, card(few, "large"))
-        change(server, target, place, 30)
-        before = snapshot(server, target)
+        scene.load(0)
+        scene.change(30)
+        before = scene.snapshot()
 
-        result = bring(sizes, **options)
+        result = scene.load(0, **options)
 
-        assert snapshot(server, target) == before
-        assert flat(found_at(server, target, place))[FONT_SIZE] == 30
+        assert scene.snapshot() == before
+        assert scene.size() == 30
         assert outcomes(result) == {"edited": 1, "unchanged": result.documents - 1}
         assert result.needs_attention == 0
 
-    @pytest.mark.parametrize("update", [False, True])
-    def test_edited_set_is_kept_when_its_snapset_changes(
-        self,
-        server: Server,
-        target: Target,
-        bring: Bring,
-        sizes: Snapsets,
-        changed: Snapsets,
-        few: Manifest,
-        *,
-        update: bool,
-    ) -> None:
+    @EACH_UPDATE
+    def test_edited_set_is_kept_when_its_snapset_changes(self, scene: Scene, *, update: bool) -> None:
         """A new version of a snapset is for owners who still have the old one, not for edited sets."""
-        bring(sizes)
-        place = preferences_of(target.model.name, card(few, "large"))
-        change(server, target, place, 30)
-        before = found_at(server, target, place)
+        scene.load(0)
+        scene.change(30)
+        before = scene.stored()
 
-        result = bring(changed, update=update)
+        result = scene.load(1, update=update)
 
-        assert found_at(server, target, place) == before
+        assert scene.stored() == before
         rest = {"updated" if update else "outdated": CHANGED - 1, "edited": 1}
         assert outcomes(result) == {**rest, "unchanged": result.documents - CHANGED}
 
     @KEY_MODEL
-    def test_edited_set_is_no_failure(
-        self,
-        server: Server,
-        target: Target,
-        bring_all: Bring,
-        sizes: Snapsets,
-        few: Manifest,
-        run: Command,
-    ) -> None:
+    def test_edited_set_is_no_failure(self, scene: Scene, run: Command) -> None:
         """The command ends with 0 and no warning: users are meant to change their sets."""
-        bring_all(sizes)
-        change(server, target, preferences_of(target.model.name, card(few, "large")), 30)
-        done = run("load", few.path, "--snapsets", sizes.folder, "--json")
+        scene.load(0, views=True)
+        scene.change(30)
+        done = run("load", scene.batch.path, "--snapsets", scene.versions[0].folder, "--json")
         assert (done.code, done.stderr) == (0, "")
         assert (done.data["edited"], done.data["created"]) == (1, 0)
 
-    @pytest.mark.parametrize("options", [{}, {"update": True}, {"update": True, "replace_views": True}])
-    def test_revoked_card_is_not_restored(
-        self, server: Server, target: Target, bring: Bring, sizes: Snapsets, few: Manifest, options: dict[str, bool]
-    ) -> None:
+    @EACH_WAY
+    def test_revoked_card_is_not_restored(self, scene: Scene, options: dict[str, Any]) -> None:
         """A deleted token or key stays deleted."""
-        bring(sizes)
-        place = access_of(target.model.name, card(few, "large"))
-        delete(databases(server, target)[place.database], place.id)
-        before = snapshot(server, target), sequences(server, target)
+        scene.load(0)
+        scene.delete(scene.access)
+        before = scene.snapshot(), scene.sequences()
 
-        result = bring(sizes, **options)
+        result = scene.load(0, **options)
 
-        assert (snapshot(server, target), sequences(server, target)) == before
-        assert place.id not in before[0][place.database]
+        assert (scene.snapshot(), scene.sequences()) == before
+        assert scene.access.id not in before[0][scene.access.database]
         assert outcomes(result) == {"deleted": 1, "unchanged": result.documents - 1}
         assert result.needs_attention == 0
 
-    @pytest.mark.parametrize("update", [False, True])
-    def test_deleted_set_stays_deleted_when_its_snapset_changes(
-        self,
-        server: Server,
-        target: Target,
-        bring: Bring,
-        sizes: Snapsets,
-        changed: Snapsets,
-        few: Manifest,
-        *,
-        update: bool,
-    ) -> None:
+    @EACH_UPDATE
+    def test_deleted_set_stays_deleted_when_its_snapset_changes(self, scene: Scene, *, update: bool) -> None:
         """New content is no reason to restore a deleted set."""
-        bring(sizes)
-        place = preferences_of(target.model.name, card(few, "large"))
-        delete(databases(server, target)[place.database], place.id)
-        result = bring(changed, update=update)
-        assert place.id not in snapshot(server, target)[place.database]
+        scene.load(0)
+        scene.delete(scene.place)
+        result = scene.load(1, update=update)
+        assert scene.place.id not in scene.snapshot()[scene.place.database]
         assert result.count(Outcome.DELETED) == 1
 
-    def test_recreated_set_is_kept(
-        self, server: Server, target: Target, bring: Bring, sizes: Snapsets, few: Manifest
-    ) -> None:
+    def test_recreated_set_is_kept(self, scene: Scene) -> None:
         """A document written by a user in place of a deleted one is kept."""
-        bring(sizes)
-        place = preferences_of(target.model.name, card(few, "large"))
-        database = databases(server, target)[place.database]
-        document = get(database, place.id)
-        delete(database, place.id)
+        scene.load(0)
+        document = scene.stored()
+        scene.delete(scene.place)
         del document["_rev"]
         flat(document)[FONT_SIZE] = 9
-        put(database, document)
-        before = get(database, place.id)
-        result = bring(sizes, update=True)
-        assert get(database, place.id) == before
+        put(scene.database, document)
+        before = scene.stored()
+        result = scene.load(0, update=True)
+        assert scene.stored() == before
         assert outcomes(result) == {"edited": 1, "unchanged": result.documents - 1}
 
-    def test_run_time_documents_of_the_servers_are_not_changed(
-        self, server: Server, target: Target, bring: Bring, sizes: Snapsets, changed: Snapsets
-    ) -> None:
+    def test_run_time_documents_of_the_servers_are_not_changed(self, scene: Scene) -> None:
         """Grants, codes, access tokens and local documents have the same revisions as before."""
-        bring(sizes)
+        scene.load(0)
         types = {
             "gpii-token": (
                 "onboardedSolutionAuthorization",
@@ -157,16 +109,15 @@ class TestWhatPeopleDid:
                 "authCode",
             ),
             "gpii-key": ("gpiiAppInstallationAuthorization", "gpiiAppInstallationClient", "clientCredential"),
-        }[target.model.name]
-        name = target.model.databases[-1]
-        database = databases(server, target)[name]
+        }[scene.target.model.name]
+        database = scene.databases[scene.target.model.databases[-1]]
         ids = [f"at-run-time-{number}" for number in range(len(types))]
         for doc_id, kind in zip(ids, types, strict=True):
             put(database, {"_id": doc_id, "type": kind, "accessToken": f"secret-{doc_id}", "revoked": False})
         put(database, {"_id": "_local/checkpoint", "seq": 17})
         before = [get(database, doc_id) for doc_id in (*ids, "_local/checkpoint")]
 
-        result = bring(changed, update=True, replace_views=True)
+        result = scene.load(1, update=True, replace_views=True)
 
         assert result.count(Outcome.UPDATED) == CHANGED
         assert [get(database, doc_id) for doc_id in (*ids, "_local/checkpoint")] == before
@@ -176,20 +127,11 @@ class TestWhatOthersWrote:
     """Foreign documents under our IDs, and conflicts."""
 
     @pytest.mark.parametrize("changes", [0, 2], ids=["generation 1", "generation 3"])
-    @pytest.mark.parametrize("options", [{}, {"update": True, "replace_views": True}])
-    def test_foreign_document_is_reported_and_kept(
-        self,
-        server: Server,
-        target: Target,
-        bring: Bring,
-        sizes: Snapsets,
-        few: Manifest,
-        changes: int,
-        options: dict[str, bool],
-    ) -> None:
+    @pytest.mark.parametrize("options", [{}, REPLACE], ids=["load", "update and views"])
+    def test_foreign_document_is_reported_and_kept(self, scene: Scene, options: dict[str, Any], changes: int) -> None:
         """A foreign document under a card's ID is neither overwritten nor hidden by a conflict."""
-        place = access_of(target.model.name, card(few, "large"))
-        database = databases(server, target)[place.database]
+        place = scene.access
+        database = scene.at(place)
         database.create()
         rev = put(database, {"_id": place.id, "type": "note", "text": "0"})
         for number in range(changes):
@@ -200,7 +142,7 @@ class TestWhatOthersWrote:
             assert what is Outcome.FOREIGN
             noted.append((source.database, finding.document.id, finding.state))
 
-        result = bring(sizes, on_finding=on_finding, **options)
+        result = scene.load(0, on_finding=on_finding, **options)
 
         document = get(database, place.id, conflicts="true")
         assert document == {"_id": place.id, "_rev": rev, "type": "note", "text": str(changes)}
@@ -209,35 +151,24 @@ class TestWhatOthersWrote:
         assert result.needs_attention == 1
 
     @TOKEN_MODEL
-    def test_load_command_reports_a_foreign_document(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        sizes: Snapsets,
-        run: Command,
-        tmp_path: Path,
-    ) -> None:
+    def test_load_command_reports_a_foreign_document(self, scene: Scene, run: Command, tmp_path: Path) -> None:
         """The exit code is 9, a line names the document and what to do, and the details contain it."""
-        place = access_of(target.model.name, card(few, "large"))
-        database = databases(server, target)[place.database]
+        place = scene.access
+        database = scene.at(place)
         database.create()
         rev = put(database, {"_id": place.id, "type": "note"})
         details = tmp_path / "details.jsonl"
-        arguments = ("load", few.path, "--snapsets", sizes.folder)
+        arguments = ("load", scene.batch.path, "--snapsets", scene.versions[0].folder)
         done = run(*arguments, "--details", details, "--json")
         assert done.code == 9
-        assert (
-            f"{target.database(place.database)}, document {shorten_uuids(place.id)}: foreign (not written by this tool"
-            in done.stderr
-        )
+        assert f"{database.name}, document {shorten_uuids(place.id)}: foreign (not written by this tool" in done.stderr
         assert "error: 1 document needs a decision\n" in done.stderr
         assert (done.data["foreign"], done.data["created"]) == (1, done.data["documents"] - 1)
         [line] = map(json.loads, details.read_text("utf-8").splitlines())
-        wanted = documents(target.model.name, card(few, "large"), {}, few.header.created, card=True)
+        wanted = documents(scene.target.model.name, scene.uuid, {}, scene.batch.header.created, card=True)
         assert line == {
-            "database": target.database(place.database),
-            "kind": "gpiiToken" if target.model.name == "gpii-token" else "gpiiKey",
+            "database": database.name,
+            "kind": "gpiiToken" if scene.target.model.name == "gpii-token" else "gpiiKey",
             "_id": place.id,
             "state": "foreign",
             "revision": f"1-{digest(wanted[place.database][place.id])}",
@@ -249,62 +180,45 @@ class TestWhatOthersWrote:
         assert again.code == 9
         assert "--details FILE lists all" in again.stderr
 
-    def test_same_content_by_another_writer_is_unchanged(
-        self, server: Server, target: Target, bring: Bring, sizes: Snapsets, few: Manifest
-    ) -> None:
+    def test_same_content_by_another_writer_is_unchanged(self, scene: Scene) -> None:
         """A document with equal content needs no write, wherever it comes from."""
-        wanted = expected(target.model.name, [few.path], sizes.folder)
-        for name, database in databases(server, target).items():
+        wanted = scene.wanted(0)
+        for name, database in scene.databases.items():
             database.create()
             for document in wanted[name].values():
                 put(database, document)
-        before = snapshot(server, target)
-        result = bring(sizes)
-        assert snapshot(server, target) == before
+        before = scene.snapshot()
+        result = scene.load(0)
+        assert scene.snapshot() == before
         assert outcomes(result) == {"unchanged": result.documents}
 
-    @pytest.mark.parametrize("update", [False, True])
-    def test_conflict_is_reported_and_kept(
-        self,
-        server: Server,
-        target: Target,
-        bring: Bring,
-        sizes: Snapsets,
-        changed: Snapsets,
-        few: Manifest,
-        *,
-        update: bool,
-    ) -> None:
+    @EACH_UPDATE
+    def test_conflict_is_reported_and_kept(self, scene: Scene, *, update: bool) -> None:
         """After replication of two versions, a person has to decide: both still exist."""
-        bring(sizes)
-        place = preferences_of(target.model.name, card(few, "large"))
-        first, second = _conflict(server, target, place)
-        before = databases(server, target)[place.database].leaves([place.id])
+        scene.load(0)
+        revisions = _conflict(scene)
+        before = scene.live()
 
-        result = bring(changed, update=update)
+        result = scene.load(1, update=update)
 
-        assert databases(server, target)[place.database].leaves([place.id]) == before
-        assert {leaf["_rev"] for leaf in before[place.id]} == {first, second}
+        assert scene.live() == before
+        assert {*before} == {*revisions}
         assert (result.count(Outcome.CONFLICT), result.needs_attention) == (1, 1 if update else CHANGED)
 
-    def test_resolved_conflict_is_an_edit(
-        self, server: Server, target: Target, bring: Bring, sizes: Snapsets, few: Manifest
-    ) -> None:
+    def test_resolved_conflict_is_an_edit(self, scene: Scene) -> None:
         """After one of two versions has been deleted, the other counts as an edit."""
-        bring(sizes)
-        place = preferences_of(target.model.name, card(few, "large"))
-        first, second = _conflict(server, target, place)
-        assert bring(sizes).count(Outcome.CONFLICT) == 1
-        databases(server, target)[place.database]._resource.delete(place.id, rev=second)
-        result = bring(sizes, update=True)
+        scene.load(0)
+        first, second = _conflict(scene)
+        assert scene.load(0).count(Outcome.CONFLICT) == 1
+        scene.database._resource.delete(scene.place.id, rev=second)
+        result = scene.load(0, update=True)
         assert outcomes(result) == {"edited": 1, "unchanged": result.documents - 1}
-        assert found_at(server, target, place)["_rev"] == first
+        assert scene.stored()["_rev"] == first
 
 
-def _conflict(server: Server, target: Target, place: Place) -> tuple[str, str]:
+def _conflict(scene: Scene) -> tuple[str, str]:
     """Create two conflicting edits, as replication between two servers does; return their revisions."""
-    database = databases(server, target)[place.database]
-    document = get(database, place.id)
+    document = scene.stored()
     ours = document["_rev"].partition("-")[2]
     revisions = []
     for number in (1, 2):
@@ -313,5 +227,5 @@ def _conflict(server: Server, target: Target, place: Place) -> tuple[str, str]:
         history = {"start": 2, "ids": [digits, ours]}
         revisions.append(f"2-{digits}")
         body = {**document, "_rev": revisions[-1], "_revisions": history}
-        assert database.write([json.dumps(body).encode()]) == []
+        assert scene.database.write([json.dumps(body).encode()]) == []
     return revisions[0], revisions[1]

@@ -11,21 +11,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Barrier, Lock
 from typing import Any
 
 import pytest
 
 from dataloader.batch import Manifest
-from dataloader.couch import Database, Server
-from dataloader.operations import LoadResult, Outcome, Source, all_sources, generate, load
+from dataloader.couch import Server
+from dataloader.operations import LoadResult, Outcome, all_sources, generate, load
 from dataloader.records import Snapsets
 from dataloader.target import Target
+from tests.support.loading import Scene
 from tests.support.marks import ONE_MODEL, THOROUGH
-from tests.support.proxy import Forward, Hook, Reply, Request, pass_on
-from tests.support.records import FONT_SIZE, Place, digest, expected, flat, preferences_of, write_snapsets
-from tests.support.server import Proxied, databases, delete, get, put, sequences, snapshot
+from tests.support.proxy import Forward, Hook, Reply, Request
+from tests.support.records import FONT_SIZE, digest, flat
+from tests.support.server import Proxied, databases, get, put, sequences, snapshot
 
 Matches = Callable[[Request], bool]
 Action = Callable[[], object]
@@ -36,97 +37,9 @@ CARDS = 4
 
 
 @pytest.fixture(scope="module")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Snapsets]:
-    """Three versions of a snapset, for concurrent loads."""
-    folder = tmp_path_factory.mktemp("snapsets")
-    return [write_snapsets(folder / f"version-{size}", {"large": size}) for size in (18, 20, 22)]
-
-
-@pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """A batch of four cards with the snapset."""
     return generate("few", {"large": CARDS}, tmp_path_factory.mktemp("batch")).manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A target, a batch, three versions of its snapset, and a card's preference set that is changed concurrently."""
-
-    server: Server
-    target: Target
-    batch: Manifest
-    versions: list[Snapsets]
-    place: Place
-    """The location of the preference set of the batch's second card."""
-    proxied: Proxied
-
-    @property
-    def database(self) -> Database:
-        """The database of the preference sets."""
-        return databases(self.server, self.target)[self.place.database]
-
-    def sources(self, version: int) -> list[Source]:
-        """Return the sources of a load without the views, whose indexes take longest."""
-        *sources, _ = all_sources(self.target, [self.batch], self.versions[version])
-        return sources
-
-    def load(
-        self, version: int, through: Server | None = None, *, snapsets_only: bool = False, **options: Any
-    ) -> LoadResult:
-        """Load the batch with a version of the snapset, or the snapset alone."""
-        sources = self.sources(version)[: 1 if snapsets_only else None]
-        return load(through or self.server, self.target, sources, **options)
-
-    def brought(self, version: int) -> dict[str, Any]:
-        """Return the preference set as a load writes it, without its revision."""
-        of = expected(self.target.model.name, [self.batch.path], self.versions[version].folder)
-        return of[self.place.database][self.place.id]
-
-    def change(self, size: float) -> str:
-        """Edit the preference set as a Preferences Server does."""
-        document = get(self.database, self.place.id)
-        flat(document)[FONT_SIZE] = size
-        return put(self.database, document)
-
-    def live(self) -> dict[str, dict[str, Any]]:
-        """Return the preference set's leaves that are not deleted, by revision."""
-        leaves = self.database.leaves([self.place.id])[self.place.id]
-        return {leaf["_rev"]: leaf for leaf in leaves if not leaf.get("_deleted")}
-
-    def size(self) -> float:
-        """Return the font size in the winning revision of the preference set."""
-        size: float = flat(get(self.database, self.place.id))[FONT_SIZE]
-        return size
-
-    def conflicts(self) -> list[str]:
-        """Return the IDs of documents with several live revisions."""
-        stored = snapshot(self.server, self.target)
-        return [doc_id for found in stored.values() for doc_id, each in found.items() if "_conflicts" in each]
-
-    def lost(self) -> list[int]:
-        """Return, for each version, how many documents differ from it."""
-        stored = snapshot(self.server, self.target)
-        found = []
-        for snapsets in self.versions:
-            wanted = expected(self.target.model.name, [self.batch.path], snapsets.folder)
-            assert {name: set(each) for name, each in stored.items()} == {
-                name: set(each) for name, each in wanted.items()
-            }
-            found.append(
-                sum(
-                    digest(document) != digest(stored[name][doc_id])
-                    for name, documents in wanted.items()
-                    for doc_id, document in documents.items()
-                )
-            )
-        return found
-
-
-@pytest.fixture
-def scene(server: Server, target: Target, few: Manifest, versions: list[Snapsets], proxied: Proxied) -> Scene:
-    """A new target."""
-    second = [card.uuid for card in few.cards()][1]
-    return Scene(server, target, few, versions, preferences_of(target.model.name, second), proxied)
 
 
 def once(matches: Matches, *, before: Action | None = None, after: Action | None = None) -> Hook:
@@ -181,8 +94,8 @@ class TestPersonInBetween:
 
         result = scene.load(0, through=through)
 
-        assert list(scene.live()) == [get(scene.database, scene.place.id)["_rev"]]
-        assert get(scene.database, scene.place.id)["text"] == "not a preference set"
+        assert list(scene.live()) == [scene.stored()["_rev"]]
+        assert scene.stored()["text"] == "not a preference set"
         assert result.count(Outcome.FOREIGN) == result.needs_attention == 1
         assert counts(scene.load(0)) == {
             Outcome.FOREIGN: 1,
@@ -213,14 +126,14 @@ class TestPersonInBetween:
 
         assert scene.size() == 30
         assert len(scene.live()) == 1
-        assert get(scene.database, scene.place.id)["_rev"].startswith("3-")
+        assert scene.stored()["_rev"].startswith("3-")
         assert (result.count(Outcome.EDITED), result.count(Outcome.UPDATED)) == (0, 1 + CARDS)
 
     @pytest.mark.parametrize("moment", ["before", "after"])
     def test_document_revoked_in_between_stays_revoked(self, scene: Scene, moment: str) -> None:
         """A document deleted during its update is not restored by it."""
         scene.load(0)
-        revoke = {moment: lambda: delete(scene.database, scene.place.id)}
+        revoke = {moment: lambda: scene.delete(scene.place)}
         through, _ = scene.proxied(once(writes(scene.place.id, 2), **revoke))
 
         result = scene.load(1, through=through, update=True)
@@ -240,9 +153,7 @@ class TestPersonInBetween:
             history = {"start": 2, "ids": [digits, *document["_revisions"]["ids"]]}
             flat(document)[FONT_SIZE] = size
             bodies.append(json.dumps({**document, "_rev": f"2-{digits}", "_revisions": history}).encode())
-        leftover = expected(scene.target.model.name, [scene.batch.path], scene.versions[1].folder)[
-            scene.place.database
-        ][scene.place.id]
+        leftover = scene.brought(1)
         bodies.append(json.dumps({**leftover, "_rev": f"1-{digest(leftover)}"}).encode())
         assert scene.database.write(bodies) == []
 
@@ -325,12 +236,9 @@ class TestOtherLoader:
             scene.load(0)
         both = Barrier(2, timeout=LIMIT)
         matches = writes(scene.place.id, 2 if update else 1)
-        loaders = [(scene.proxied(once(matches, before=both.wait))[0], scene.sources(version)) for version in (1, 2)]
+        loaders = [(version, scene.proxied(once(matches, before=both.wait))[0]) for version in (1, 2)]
         with ThreadPoolExecutor(2) as executor:
-            runs = [
-                executor.submit(load, through, scene.target, sources, update=update, older_snapsets=True)
-                for through, sources in loaders
-            ]
+            runs = [executor.submit(scene.load, *loader, update=update, older_snapsets=True) for loader in loaders]
             results = [run.result() for run in runs]
 
         assert scene.conflicts() == []
@@ -344,7 +252,7 @@ class TestOtherLoader:
 
     def test_writes_joined_by_the_server_leave_no_conflict(self, scene: Scene) -> None:
         """CouchDB joins simultaneous writes of a document to one update: that is detected, too."""
-        theirs = expected(scene.target.model.name, [scene.batch.path], scene.versions[1].folder)
+        theirs = scene.wanted(1)
 
         def join(request: Request, forward: Forward) -> Reply:
             if request.endpoint != "_bulk_docs" or request.data().get("new_edits", True):
@@ -368,7 +276,7 @@ class TestOtherLoader:
         through, _ = scene.proxied(once(writes(scene.place.id, 1), before=lambda: scene.load(0)))
         result = scene.load(0, through=through)
         assert result.needs_attention == 0
-        after = snapshot(scene.server, scene.target)
+        after = scene.snapshot()
         assert all(each["_rev"] == f"1-{digest(each)}" for found in after.values() for each in found.values())
         assert scene.conflicts() == []
         assert counts(scene.load(0)) == {Outcome.UNCHANGED: result.documents}
@@ -401,11 +309,11 @@ class TestOtherLoader:
         else:
             assert left == []
             assert result.count(Outcome.DELETED) == 1
-        stood = sequences(scene.server, scene.target)
+        stood = scene.sequences()
         again = scene.load(0)
         assert counts(again) == counts(result)
         assert again.repaired == 0
-        assert sequences(scene.server, scene.target) == stood
+        assert scene.sequences() == stood
 
     def test_document_deleted_by_two_loads_is_restored(self, scene: Scene) -> None:
         """Each had mistaken the other's version for an edit and deleted its own: no user wanted that."""
@@ -471,31 +379,6 @@ def undisturbed(
     return known[target.model.name]
 
 
-class Victim:
-    """A load that is killed at one of its writes."""
-
-    process: subprocess.Popen[str]
-
-    def __init__(self, moment: int, *, written: bool) -> None:
-        self._moment = moment
-        self._written = written
-        self._count = 0
-        self._lock = Lock()
-
-    def __call__(self, request: Request, forward: Forward) -> Reply:
-        """Forward the writes before the given one; kill the process at that one."""
-        if request.endpoint == "_bulk_docs":
-            with self._lock:
-                self._count += 1
-                later = self._count - self._moment
-            if later >= 0:
-                # Concurrent writes are lost, so that the next run has something to do.
-                reply = forward(request) if self._written and not later else Reply(500)
-                self.process.kill()
-                return reply
-        return forward(request)
-
-
 class TestProcesses:
     """Loads as separate processes."""
 
@@ -517,30 +400,6 @@ class TestProcesses:
         assert f"{total:,} documents in " in stdout
         assert f" s: {total:,} unchanged; " in stdout
         assert sequences(server, target) == stood
-
-    @THOROUGH
-    def test_killed_load_is_completed_by_running_again(
-        self,
-        server: Server,
-        target: Target,
-        start: Callable[..., Any],
-        undisturbed: dict[str, Any],
-        proxied: Proxied,
-    ) -> None:
-        """Killed repeatedly, before and after writes, it has the same result once it completes."""
-        _, proxy = proxied(pass_on)
-        # The write of each run at which it is killed: before it has reached the server, or after it, before the reply.
-        for moment, written in ((1, True), (2, False), (2, False), (1, True), (2, False)):
-            victim = Victim(moment, written=written)
-            proxy.hook = victim
-            victim.process = start(proxy.url)
-            victim.process.communicate(timeout=LIMIT)
-            assert victim.process.returncode == -signal.SIGKILL
-        proxy.hook = pass_on
-        last = start(proxy.url)
-        _, stderr = last.communicate(timeout=LIMIT)
-        assert (last.returncode, stderr) == (0, "")
-        assert snapshot(server, target) == undisturbed
 
     def test_ctrl_c_is_one_line_and_the_next_load_continues(
         self,

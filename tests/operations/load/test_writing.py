@@ -6,36 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from dataloader.batch import Manifest
-from dataloader.common import data_dir, shorten_uuids
-from dataloader.couch import Rejection, Server
-from dataloader.operations import Outcome, all_sources, generate, load
+from dataloader.common import shorten_uuids
+from dataloader.couch import Rejection
+from dataloader.operations import Outcome, generate
 from dataloader.operations.load import KEPT_FAILURES
 from dataloader.records import Snapsets
-from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.loading import CHANGED, DESIGN, SIZES, Bring, card, contents, outcomes
+from tests.support.loading import CHANGED, DESIGN, SIZES, Scene, card, outcomes
 from tests.support.marks import KEY_MODEL, TOKEN_MODEL
 from tests.support.proxy import Forward, Hook, Reply, Request
-from tests.support.records import (
-    FONT_SIZE,
-    access_of,
-    expected,
-    flat,
-    preferences_of,
-)
-from tests.support.server import Proxied, snapshot
+from tests.support.records import FONT_SIZE, flat, preferences_of
 
 
 class TestWriting:
     """Writes that the server does not accept."""
 
     @pytest.mark.parametrize("limit", [1_500, 5_000])
-    def test_request_too_large_is_halved(
-        self, server: Server, target: Target, tmp_path: Path, snapsets: Snapsets, proxied: Proxied, limit: int
-    ) -> None:
+    def test_request_too_large_is_halved(self, scene: Scene, snapsets: Snapsets, limit: int, tmp_path: Path) -> None:
         """If a server or proxy rejects large requests (413), everything is written in smaller ones, exactly once."""
         manifest = generate("spring", {"snapset_1a": 40, "empty": 20}, tmp_path).manifest
+        scene = replace(scene, batch=manifest, versions=[snapsets])
         taken: list[Request] = []
         refused: list[Request] = []
 
@@ -46,68 +36,49 @@ class TestWriting:
             taken.append(request)
             return forward(request)
 
-        through, _ = proxied(refuse_large)
-        result = load(through, target, all_sources(target, [manifest], snapsets))
+        through, _ = scene.proxied(refuse_large)
+        result = scene.load(0, through, views=True)
 
         assert outcomes(result) == {"created": result.documents}
-        assert contents(server, target) == expected(target.model.name, [manifest.path], data_dir("snapsets"))
+        assert scene.contents() == scene.wanted(0)
         written = [each["_id"] for request in taken if _is_write(request) for each in request.data()["docs"]]
-        places = [each for found in snapshot(server, target).values() for each in found]
+        places = [each for found in scene.snapshot().values() for each in found]
         assert sorted(written) == sorted(places)
-        assert len(refused) >= len(target.model.kinds)
-        again = load(through, target, all_sources(target, [manifest], snapsets))
+        assert len(refused) >= len(scene.target.model.kinds)
+        again = scene.load(0, through, views=True)
         assert outcomes(again) == {"unchanged": again.documents}
 
     @KEY_MODEL
-    def test_document_too_large_is_reported(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        sizes: Snapsets,
-        proxied: Proxied,
-        run: Command,
-    ) -> None:
+    def test_document_too_large_is_reported(self, scene: Scene, run: Command) -> None:
         """A document beyond the server's limit fails with the reason; the others are written; exit code 9."""
-        place = preferences_of(target.model.name, card(few, "larger"))
+        place = preferences_of(scene.target.model.name, card(scene.batch, "larger"))
 
         def refuse_one(request: Request, forward: Forward) -> Reply:
             return TOO_LARGE if _holds(request, place.id) else forward(request)
 
-        _, proxy = proxied(refuse_one)
-        done = run("load", few.path, "--snapsets", sizes.folder, "--json", url=proxy.url)
+        _, proxy = scene.proxied(refuse_one)
+        done = run("load", scene.batch.path, "--snapsets", scene.versions[0].folder, "--json", url=proxy.url)
 
         assert done.code == 9
         assert (done.data["failed"], done.data["created"]) == (1, done.data["documents"] - 1)
         assert f"warning: document {shorten_uuids(place.id)}: rejected by the server: " in done.stderr
         assert "the request is too large: the server answers 413 too_large" in done.stderr
         assert "error: 1 document needs a decision" in done.stderr
-        wanted = expected(target.model.name, [few.path], sizes.folder)
+        wanted = scene.wanted(0)
         del wanted[place.database][place.id]
-        assert contents(server, target) == wanted
+        assert scene.contents() == wanted
 
-        assert load(server, target, all_sources(target, [few], sizes)).count(Outcome.CREATED) == 1
-        assert contents(server, target) == expected(target.model.name, [few.path], sizes.folder)
+        assert scene.load(0, views=True).count(Outcome.CREATED) == 1
+        assert scene.contents() == scene.wanted(0)
 
     @pytest.mark.parametrize("update", [False, True])
-    def test_rejected_document_is_reported(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        bring: Bring,
-        sizes: Snapsets,
-        changed: Snapsets,
-        proxied: Proxied,
-        *,
-        update: bool,
-    ) -> None:
+    def test_rejected_document_is_reported(self, scene: Scene, *, update: bool) -> None:
         """A document rejected by a validation function has failed, with the function's message."""
-        place = preferences_of(target.model.name, card(few, "large"))
+        place = scene.place
         if update:
-            bring(sizes)
-        through, _ = proxied(rejecting({place.id}))
-        result = bring(changed, through, update=update)
+            scene.load(0)
+        through, _ = scene.proxied(rejecting({place.id}))
+        result = scene.load(1, through, update=update)
         assert outcomes(result) == {
             "failed": 1,
             **({"updated": CHANGED - 1, "unchanged": result.documents - CHANGED} if update else {}),
@@ -115,26 +86,19 @@ class TestWriting:
         }
         assert result.failures == [Rejection(place.id, "forbidden: not in this database")]
         assert result.needs_attention == 1
-        wanted = expected(target.model.name, [few.path], changed.folder)
+        wanted = scene.wanted(1)
         if update:
             flat(wanted[place.database][place.id])[FONT_SIZE] = SIZES["large"]
         else:
             del wanted[place.database][place.id]
-        assert contents(server, target) == wanted
+        assert scene.contents() == wanted
 
     @TOKEN_MODEL
-    def test_load_command_reports_rejections(
-        self,
-        target: Target,
-        few: Manifest,
-        sizes: Snapsets,
-        proxied: Proxied,
-        run: Command,
-    ) -> None:
+    def test_load_command_reports_rejections(self, scene: Scene, run: Command) -> None:
         """A line for the document with the server's reason, and exit code 9."""
-        doc_id = access_of(target.model.name, card(few, "large")).id
-        _, proxy = proxied(rejecting({doc_id}))
-        done = run("load", few.path, "--snapsets", sizes.folder, "--json", url=proxy.url)
+        doc_id = scene.access.id
+        _, proxy = scene.proxied(rejecting({doc_id}))
+        done = run("load", scene.batch.path, "--snapsets", scene.versions[0].folder, "--json", url=proxy.url)
         assert done.code == 9
         assert done.data["failed"] == 1
         # A card's UUID gives access, and is shortened where others may read it.
@@ -143,46 +107,35 @@ class TestWriting:
         assert expected_line in done.stderr
 
     @TOKEN_MODEL
-    def test_rejections_are_counted_and_the_first_are_kept(
-        self, target: Target, sizes: Snapsets, tmp_path: Path, proxied: Proxied
-    ) -> None:
+    def test_rejections_are_counted_and_the_first_are_kept(self, scene: Scene, tmp_path: Path) -> None:
         """If a database rejects everything, a hundred reasons are kept, and the count is right."""
-        many = generate("many", {"large": 150}, tmp_path / "many").manifest
-        sources = all_sources(target, [many], sizes)
-        through, _ = proxied(rejecting(None))
-        result = load(through, target, sources)
+        scene = replace(scene, batch=generate("many", {"large": 150}, tmp_path / "many").manifest)
+        through, _ = scene.proxied(rejecting(None))
+        result = scene.load(0, through, views=True)
         assert outcomes(result) == {"failed": 2 + 2 * 150 + 1}
         assert len(result.failures) == KEPT_FAILURES
 
     @TOKEN_MODEL
-    def test_failing_server_stops_a_load_with_its_progress(
-        self,
-        server: Server,
-        target: Target,
-        few: Manifest,
-        sizes: Snapsets,
-        proxied: Proxied,
-        run: Command,
-    ) -> None:
+    def test_failing_server_stops_a_load_with_its_progress(self, scene: Scene, run: Command) -> None:
         """The exit code is 5, the error says how many documents are done, and the next load completes it."""
-        place = access_of(target.model.name, card(few, "large"))
+        place = scene.access
 
         def fail(request: Request, forward: Forward) -> Reply:
             return Reply.json(503, {"error": "busy"}) if _holds(request, place.id) else forward(request)
 
-        _, proxy = proxied(fail)
-        done = run("load", few.path, "--snapsets", sizes.folder, "--json", url=proxy.url)
+        _, proxy = scene.proxied(fail)
+        done = run("load", scene.batch.path, "--snapsets", scene.versions[0].folder, "--json", url=proxy.url)
 
         assert done.code == 5
-        total = len(SIZES) + 6 * 2 + 1 if target.model.name == "gpii-token" else (len(SIZES) + 6) * 2 + 1
+        total = len(SIZES) + 6 * 2 + 1 if scene.target.model.name == "gpii-token" else (len(SIZES) + 6) * 2 + 1
         seen = total - 6 - 1
         assert "the server answers 503 busy after 6 retries" in done.stderr
         assert f"run it again to continue; stopped after {seen} of {total} documents" in done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert done.data["exit_code"] == 5
-        result = load(server, target, all_sources(target, [few], sizes))
+        result = scene.load(0, views=True)
         assert outcomes(result) == {"created": 7, "unchanged": seen}
-        assert contents(server, target) == expected(target.model.name, [few.path], sizes.folder)
+        assert scene.contents() == scene.wanted(0)
 
 
 TOO_LARGE = Reply.json(413, {"error": "too_large", "reason": "the request entity is too large"})
