@@ -37,6 +37,8 @@ from tests.support.office import PROGRAM, Office
 from tests.support.proxy import Hook, Proxy
 from tests.support.server import ADMIN, OUTSIDE_URL, PLAIN_USER, QUICK, SHARES, Proxied, put
 
+LONGEST_NAME = 60
+"""Characters of a value in the name of a case."""
 LONG = {"office", "peak_memory"}
 """Fixtures of slow tests: LibreOffice, and processes whose memory is measured."""
 
@@ -61,6 +63,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write docs/faults.md and pictures of reports",
     )
     parser.addoption("--real-processes", action="store_true", help="start Python anew for each command, do not fork")
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Name a case after its value, in words, where pytest would number it."""
+    what = argname.replace("_", " ")
+    if isinstance(val, bool):
+        return what if val else f"not {what}"
+    if val is None:
+        return f"no {what}"
+    parts = [f"{name}={value}" for name, value in val.items()] if isinstance(val, dict) else val
+    # The text of other objects may differ from process to process, as may the order of sets.
+    if isinstance(parts, list | tuple) and all(isinstance(each, str | int | float) for each in parts):
+        return " ".join(map(str, parts))[:LONGEST_NAME] or f"no {what}"
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
