@@ -9,7 +9,7 @@ import pytest
 from dataloader.batch import Card, Manifest
 from dataloader.common import ExitCode, InputError, shorten_uuids
 from dataloader.couch import Server
-from dataloader.operations import VerifyVerdict, all_sources, generate, load, status, verify
+from dataloader.operations import VerifyResult, VerifyVerdict, all_sources, generate, load, status, verify
 from dataloader.operations.status import count_encoded
 from dataloader.records import Snapsets
 from dataloader.target import Target
@@ -124,9 +124,9 @@ def test_set_of_an_earlier_snapset_is_outdated(
     flat(document)[FONT_SIZE] = 40
     put(database, document)
     new = write_snapsets(tmp_path / "new", {"large": 20})
-    found = agreed(server, lambda: verify(server, target, [spring], new))
-    assert found.verdicts == {VerifyVerdict.EDITED: 1, VerifyVerdict.OUTDATED: 7}
-    assert found.good
+    found = agreed(server, lambda: verify(server, target, [spring], new).verdicts)
+    assert found == {VerifyVerdict.EDITED: 1, VerifyVerdict.OUTDATED: 7}
+    assert VerifyResult(found).good
     assert status(server, target, [spring], new).total.edited == 1
 
 

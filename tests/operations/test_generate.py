@@ -537,7 +537,11 @@ REFUSED: dict[str, tuple[list[str], ExitCode, str]] = {
     "no number at all": (["spring", "--cards", "many"], ExitCode.USAGE, "'many' is not a valid integer"),
     "no cards": (["spring", "--cards", "0"], ExitCode.INPUT, "0 cards: a batch has 1 to 1,000,000 cards"),
     "too many": (["spring", "--cards", "1000001"], ExitCode.INPUT, "1000001 cards: a batch has 1 to 1,000,000 cards"),
-    "a name with a path": (["../spring", "--cards", "5"], ExitCode.INPUT, "batch name '../spring': is made of"),
+    "a name with a path": (
+        ["../spring", "--cards", "5"],
+        ExitCode.INPUT,
+        "batch name '../spring': must be up to 100 letters",
+    ),
     "no count": (
         ["spring", "--cards", "5", "--snapset", "empty=x"],
         ExitCode.USAGE,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
@@ -70,7 +71,9 @@ def agreed(server: Server, read: Callable[[], T]) -> T:
     """Read until a cluster's nodes agree: any node may answer from a copy that lags behind."""
     found = read()
     agreeing = 0 if len(server.nodes().expected) > 1 else AGREEING
+    end = time.monotonic() + 4 * SYNCHRONIZED
     while agreeing < AGREEING:
+        assert time.monotonic() < end, "the nodes do not agree"
         again = read()
         agreeing = agreeing + 1 if again == found else 0
         found = again
