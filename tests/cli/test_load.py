@@ -68,7 +68,9 @@ def test_load_refuses_a_manifest_with_doubtful_cards(
     options = ("--snapsets", sets.folder, "--environment", environment)
     done = run_here("load", spring.path, *options)
     assert done.code == ExitCode.PROTECTED
-    assert f"error: {spring.path}: 3 of its 8 cards are not known to be encoded, by {reconciled}" in done.stderr
+    assert (
+        f"error: {spring.path}: 3 of its 8 cards are not known to be encoded, according to {reconciled}" in done.stderr
+    )
     assert is_untouched(server, target)
     assert run_here("load", reconciled, *options).code == ExitCode.OK
     assert run_here("load", spring.path, "--all-cards", *options).code == ExitCode.OK
