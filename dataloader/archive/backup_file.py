@@ -28,7 +28,7 @@ import msgspec
 import orjson
 
 from dataloader.archive.encryption import Lock
-from dataloader.archive.frames import RESTORE_OTHER, FrameWriter, damaged, not_a_backup, read_frames
+from dataloader.archive.frames import MAX_HEADER, RESTORE_OTHER, FrameWriter, damaged, not_a_backup, read_frames
 from dataloader.common import FileError, InputError, Problem, flattened, history, require_file
 
 FORMAT = "dataloader-backup"
@@ -289,7 +289,7 @@ class Backup:
     def _read_header(self) -> Header:
         require_file(self.path)
         with self.path.open("rb") as stream:
-            line = next(read_frames(self.path, stream, self._password), b"")
+            line = next(read_frames(self.path, stream, self._password, most_first=MAX_HEADER), b"")
         try:
             data = orjson.loads(line)
             if data.pop("format") != FORMAT:

@@ -16,7 +16,7 @@ from dataloader.common import InputError, Problem
 MAX_FRAME = 520_000_000
 """The largest frame in bytes, decompressed: a block that ends with the largest document that is read."""
 MAX_HEADER = 1_000_000
-"""The largest first frame in bytes, decompressed."""
+"""The largest header of a backup in bytes, decompressed."""
 _PART = 1_000
 """Bytes to decompress at once: at most 40 MB, since a block of 128 KB takes at least three bytes."""
 _LEVEL = 3
@@ -52,20 +52,21 @@ class FrameWriter:
         self._number += 1
 
 
-def read_frames(path: Path, stream: IO[bytes], password: str | None) -> Iterator[bytes]:
+def read_frames(path: Path, stream: IO[bytes], password: str | None, *, most_first: int = MAX_FRAME) -> Iterator[bytes]:
     """Yield the contents of a file's frames.
 
     Args:
         path: the file, for errors.
         stream: the file, at its start.
         password: decrypts them.
+        most_first: the largest first frame in bytes, decompressed.
 
     Raises:
         InputError: a frame is damaged or truncated, or the password is missing or wrong.
     """
     start = stream.read(len(MAGIC))
     if start != MAGIC:
-        yield from _plain(path, stream, start)
+        yield from _plain(path, stream, start, most_first)
         return
     if password is None:
         raise InputError(Problem(str(path), "is encrypted", "give the file with its password: --password-file"))
@@ -77,7 +78,7 @@ def read_frames(path: Path, stream: IO[bytes], password: str | None) -> Iterator
     yield from _encrypted(path, stream, lock)
 
 
-def _plain(path: Path, stream: IO[bytes], start: bytes) -> Iterator[bytes]:
+def _plain(path: Path, stream: IO[bytes], start: bytes, most_first: int) -> Iterator[bytes]:
     decompressor = zstandard.ZstdDecompressor()
     data = start
     number = 0
@@ -88,7 +89,7 @@ def _plain(path: Path, stream: IO[bytes], start: bytes) -> Iterator[bytes]:
             while True:
                 parts.append(one.decompress(data))
                 size += len(parts[-1])
-                if size > (MAX_FRAME if number else MAX_HEADER):
+                if size > (MAX_FRAME if number else most_first):
                     raise damaged(path, number, f"is larger than {MAX_FRAME:,} bytes") if number else not_a_backup(path)
                 if one.eof:
                     data = one.unused_data

@@ -213,7 +213,7 @@ class Database:
 
     def with_attachments(self, doc_id: str, rev: str) -> Document | None:
         """Fetch one revision of a document with its attachments (base64); None if it does not exist."""
-        path = f"{quote(doc_id, safe='')}?rev={rev}&attachments=true"
+        path = f"{_encoded(doc_id)}?rev={rev}&attachments=true"
         try:
             return self._ask("GET", path, None, parsing.mapping)
         except NotFoundError:
@@ -383,7 +383,7 @@ class Database:
 
     def _raw_leaf(self, doc_id: str, rev: str) -> RawLeaf:
         query = urlencode({"rev": rev, "revs": "true", "attachments": "true"})
-        path = self._path(f"{quote(doc_id, safe='')}?{query}")
+        path = self._path(f"{_encoded(doc_id)}?{query}")
         try:
             reply = self._session.send(Request("GET", path, most=MAX_WITH_ATTACHMENTS))[2]
         except TooLargeError as error:
@@ -537,7 +537,7 @@ class Database:
         A missing database gives the same result.
         """
         try:
-            return self._ask("GET", quote(doc_id, safe=""), None, lambda data: parsing.document(data, doc_id))
+            return self._ask("GET", _encoded(doc_id), None, lambda data: parsing.document(data, doc_id))
         except NotFoundError:
             return None
 
@@ -577,6 +577,12 @@ class Database:
         except TimedOutError:
             return False
         return True
+
+
+def _encoded(doc_id: str) -> str:
+    """Return a document's ID as part of a path; CouchDB redirects from ``_design%2F``."""
+    design, slash, name = doc_id.partition("/")
+    return f"{design}/{quote(name, safe='')}" if design == "_design" and slash else quote(doc_id, safe="")
 
 
 def _query(**options: object) -> str:

@@ -104,3 +104,12 @@ def test_spool_for_something_else_starts_over(tmp_path: Path, monkeypatch: pytes
     assert fill({"url": "b"}, "sesame")[0] == "5"
     assert fill({"url": "b"}, "open")[0] is None
     assert fill({"url": "b"}, None)[0] is None
+
+
+def test_large_document_may_come_first(tmp_path: Path) -> None:
+    """A work folder has no header, so its first frame may be as large as any."""
+    line = b'{"_id":"a","x":"%s"}' % (b"x" * 3_000_000)
+    with Spool(tmp_path / "spool", {"url": "a"}, None) as spool:
+        spool.add("db", sort_key("a"), [line])
+        spool.reached("db", "5", end=True)
+        assert [leaves for _, leaves in spool.merged("db")] == [[line]]

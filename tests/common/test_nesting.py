@@ -25,7 +25,7 @@ from dataloader.operations import (
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.backups import copy
-from tests.support.marks import TOKEN_MODEL
+from tests.support.marks import KEY_MODEL
 from tests.support.proxy import Forward, Reply, Request
 from tests.support.records import preferences_of, write_snapsets
 from tests.support.server import Proxied, databases, get
@@ -55,7 +55,7 @@ def test_garbage_takes_linear_time(data: bytes) -> None:
     flattened(data * 500_000)
 
 
-@TOKEN_MODEL
+@KEY_MODEL
 def test_deep_document_of_one_person_stops_nobody(
     server: Server, target: Target, copy: Target, proxied: Proxied, tmp_path: Path
 ) -> None:
