@@ -106,11 +106,23 @@ def any_target() -> str | None:
     """
     if environ.get(ENV_URL):
         return ""
+    names = _targets()
+    return f" --target {quote(names[0])}" if names else None
+
+
+def only_target() -> str:
+    """Return the option for the one target there is, preceded by a space; with ``NAME`` if there are several."""
+    if environ.get(ENV_URL):
+        return ""
+    names = _targets()
+    return f" --target {quote(names[0]) if len(names) == 1 else 'NAME'}"
+
+
+def _targets() -> list[str]:
     try:
-        targets = read_targets(Path(environ.get(ENV_CONFIG) or CONFIG_FILE))
+        return [*read_targets(Path(environ.get(ENV_CONFIG) or CONFIG_FILE))]
     except DataloaderError:
-        return None
-    return f" --target {quote(next(iter(targets)))}"
+        return []
 
 
 def on_any_target(command: str) -> str:

@@ -19,7 +19,7 @@ from dataloader.batch import (
     read_reconciled,
 )
 from dataloader.cli._command import command
-from dataloader.cli._next import on_any_target
+from dataloader.cli._next import on_any_target, only_target
 from dataloader.cli._options import PATH, ReportOptions, check_order, report_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
@@ -190,7 +190,7 @@ def reconcile(
             _text(found, len(files), results, has_reencode=has_reencode, encrypted=password is not None),
         )
         code = ExitCode.OK if found.good else ExitCode.RETURNED
-        report(lambda: reconcile_report(found, len(files), results.reconciled, reencode), code)
+        report(lambda: reconcile_report(found, len(files), results.reconciled, reencode, only_target()), code)
     _tell(output, found, details)
     repeat = f"dataloader reconcile {quote(str(manifest))}"
     typed = " ".join(f"{'--again ' if each.again else ''}{quote(str(each.path))}" for each in files)

@@ -85,7 +85,10 @@ def taps(
     if result.skipped:
         output.warn(f"skipped {many(result.skipped, 'card')} that were not served before the test began")
     if result.command_code:
-        output.warn(f"the command ended with exit code {result.command_code}")
+        output.warn(
+            f"the command ended with exit code {result.command_code}, so its fault may not have happened "
+            "(no shell runs it; for one, write --run \"sh -c '…'\")"
+        )
     for each in broken:
         output.error(f"{each} (see the report for when, and the server's log for why)", code)
     return code

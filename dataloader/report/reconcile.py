@@ -35,7 +35,9 @@ _TODO_UNKNOWN = "Find out what these rows are: another batch's, a trial, or made
 _TODO_SET_ASIDE = "These cards have been encoded again since. Make sure that the chips named here are destroyed."
 
 
-def reconcile_report(found: Reconciliation, files: int, reconciled: Path, reencode: Path | None) -> Report:
+def reconcile_report(
+    found: Reconciliation, files: int, reconciled: Path, reencode: Path | None, target: str = " --target NAME"
+) -> Report:
     """Return the report of a reconciliation.
 
     Args:
@@ -43,6 +45,7 @@ def reconcile_report(found: Reconciliation, files: int, reconciled: Path, reenco
         files: the number of returned files.
         reconciled: the reconciled file.
         reencode: the workbook of cards to encode again, if any.
+        target: the option for the target to load, preceded by a space.
     """
     spares = found.counts.spares_unused
     shares = [
@@ -57,14 +60,14 @@ def reconcile_report(found: Reconciliation, files: int, reconciled: Path, reenco
         "cards",
         (shares[0], Share("unused spares", spares, "were not needed", Tone.QUIET), *shares[1:]),
         tuple(_attention(found)),
-        steps=tuple(_steps(found, reconciled, reencode)),
+        steps=tuple(_steps(found, reconciled, reencode, target)),
     )
 
 
-def _steps(found: Reconciliation, reconciled: Path, reencode: Path | None) -> Iterator[Step]:
+def _steps(found: Reconciliation, reconciled: Path, reencode: Path | None, target: str) -> Iterator[Step]:
     if found.ready:
         count = "the card that is" if found.ready == 1 else f"the {found.ready:,} cards that are"
-        yield Step(f"Load {count} encoded.", f"dataloader load {quote(str(reconciled))} --target NAME")
+        yield Step(f"Load {count} encoded.", f"dataloader load {quote(str(reconciled))}{target}")
     if reencode is not None:
         text = f"Send {reencode} to the vendor. When it comes back, reconcile it, too."
         yield Step(text, "dataloader reconcile {batch} RETURNED")
@@ -112,7 +115,8 @@ def _attention(found: Reconciliation) -> Iterator[Attention]:
             },
         )
         heading = f"{many(len(strays), 'row')} that {'matches' if len(strays) == 1 else 'match'} no card"
-        find = "dataloader card UUID-OR-CHIP --in FOLDER"
+        chip = next((each.row.chip.uid for each in strays if each.row.chip.uid), "")
+        find = f"dataloader card {chip} --in {quote(str(found.manifest.path.parent))}" if chip else ""
         yield replace(_matter(heading, _TODO_UNKNOWN, Tone.ATTENTION, table, left), command=find)
     aside = found.ledger.set_aside
     if aside:

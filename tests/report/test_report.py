@@ -280,6 +280,7 @@ def test_reconciliation_report() -> None:
     assert [row[0] for row in missing.table.rows] == ["5", "6"]
     assert unknown.table is not None
     assert unknown.table.rows[0][:2] == ("everything.xlsx, row 16", "04FFEEDDCCBB80")
+    assert unknown.command == "dataloader card 04FFEEDDCCBB80 --in batches"
     assert [step.command for step in bad.steps] == [
         "dataloader load batches/library.reconciled.jsonl --target NAME",
         "dataloader reconcile {batch} RETURNED",
@@ -339,17 +340,20 @@ def test_replaced_chips_are_listed(tmp_path: Path) -> None:
     assert "04AAAAAAAAAAAA must not be handed out" in str(aside.table.rows)
 
 
-def test_reconcile_writes_its_report(here: Command, tmp_path: Path) -> None:
+def test_reconcile_writes_its_report(here: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page has no target, and has the exit code; an unreadable file stops the run."""
     batch = generate("spring", {"empty": 20}, tmp_path).manifest
     rows = good_rows(batch)
     rows[4][5] = "failed"
     returned = write_csv(tmp_path / "back.csv", rows)
     path = tmp_path / "report.html"
+    (tmp_path / "dataloader.toml").write_text('[target.pilot]\nurl = "http://127.0.0.1:1"\nenvironment = "ci"\n')
+    monkeypatch.setenv("DATALOADER_CONFIG", str(tmp_path / "dataloader.toml"))
     assert here("reconcile", batch.path, returned, "--report", path).code == ExitCode.RETURNED
     assert text(page_of(path), "h1") == "19 of 20 ordered cards are ready; 1 to encode again."
     assert told(path).keys() == {"Exit code", "Command", "Batch", "Started", "Took", "Made by"}
     assert told(path)["Exit code"].startswith("13: ")
+    assert f"dataloader load {tmp_path / 'spring.reconciled.jsonl'} --target pilot" in page_of(path).get_text()
     returned.write_text("nothing")
     again = tmp_path / "again.html"
     done = here("reconcile", batch.path, returned, "--report", again, "--out", tmp_path / "out")

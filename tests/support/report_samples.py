@@ -179,7 +179,10 @@ def a_reconciliation(*names: str) -> Report:
     found = reconcile(batch, files, Reading({}, None, cards=batch.header.cards))
     out = Path("batches")
     reencode = out / "library.reencode.xlsx" if found.to_encode else None
-    return reconcile_report(found, len(files), out / "library.reconciled.jsonl", reencode)
+    report = reconcile_report(found, len(files), out / "library.reconciled.jsonl", reencode)
+    # The folder has another name on each machine.
+    attention = tuple(replace(each, command=each.command.replace(str(folder), str(out))) for each in report.attention)
+    return replace(report, attention=attention)
 
 
 def some_batches(
