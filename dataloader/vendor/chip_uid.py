@@ -37,6 +37,7 @@ _LONGEST = 25
 """The number of digits of the largest number in 10 bytes."""
 _BYTE = 2
 """Hex digits."""
+_MAX_BYTE = 255
 _PADDING = "000000"
 _PLACEHOLDERS = frozenset(
     {"12345678", "01234567", "00112233", "11223344", "DEADBEEF", "12345678901234", "0123456789ABCD", "00112233445566"}
@@ -158,8 +159,12 @@ def _candidates(upper: str, groups: list[str], order: ByteOrder) -> Iterator[str
     digits = "".join(groups) or "".join(filter(str.isalnum, upper.translate(_LOOKALIKES)))
     padded = "".join(group.rjust(_BYTE, "0") for group in groups)
     texts = [digits, padded, f"0{digits}", f"{MAKER}{digits}", digits[:-_BYTE], *groups]
-    for length in (_BYTE * each for each in LENGTHS if len(digits) > _BYTE * each):
-        texts += [digits[:length], digits[-length:]]
+    for length in (_BYTE * each for each in LENGTHS):
+        texts += [digits[:length], digits[-length:]] if len(digits) > length else [digits.rjust(length, "0")]
+    # A dump of the chip's memory has check bytes after the third and the seventh byte (NTAG213/215/216, 8.5.1).
+    texts.append(digits[:6] + digits[8:16])
+    if len(groups) > 1 and all(group.isdecimal() and int(group) <= _MAX_BYTE for group in groups):
+        texts.append(bytes(map(int, groups)).hex().upper())
     for each in dict.fromkeys(texts):
         if _PLAIN.fullmatch(each):
             yield _in_order(each, order)
@@ -340,6 +345,12 @@ def _decimal_uids(digits: str) -> list[str]:
         return []
     uid = number.to_bytes(length).hex().upper()
     return [uid, reverse(uid)]
+
+
+def numbers_of(text: str) -> frozenset[int]:
+    """Return the decimal numbers that a chip UID is, in either byte order; none if it is not a UID."""
+    uid = read_chip(text).uid
+    return frozenset({int(uid, 16), int(reverse(uid), 16)} if uid else ())
 
 
 def _concluded_of(scientific: re.Match[str], order: ByteOrder) -> str:

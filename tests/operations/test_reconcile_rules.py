@@ -44,7 +44,7 @@ def table(
 
 def cells_of(line: int, row: list[Any], hidden: str = "") -> ReturnedRow:
     """Return the cells of a row."""
-    return ReturnedRow._make((line, *row, hidden))
+    return ReturnedRow._make((line, *row, hidden, frozenset()))
 
 
 def changed(row: list[Any], **cells: Any) -> list[Any]:
@@ -303,6 +303,19 @@ def test_unused_spare_needs_no_action(roll: CardIndex) -> None:
         False,
         "file-1, row 2: its result is spare, but it is a card that was ordered",
     )
+
+
+def test_failure_in_a_table_without_chips_contradicts_ok(roll: CardIndex) -> None:
+    """In a table of chip UIDs it is another attempt."""
+    good = Claim(row(roll))
+    found = judge([good, Claim(row(roll, "failed", chip="", filled=NO_CHIP, line=6))], is_spare=False)
+    assert found.verdict is Verdict.FAILED
+    assert found.reason == "file-1, row 6 says that it failed, file-1, row 5 that it did not"
+    found = judge([good, Claim(row(roll, "failed", chip="", line=6))], is_spare=False)
+    assert found.verdict is Verdict.ENCODED
+    says = "says that it failed, without a chip UID; it is encoded by file-1, row 5"
+    assert found.warnings == [("file-1, row 6", says)]
+    assert judged(roll, ("ok", ""), ("failed", ""), filled=NO_CHIP).verdict is Verdict.FAILED
 
 
 def test_last_round_counts(roll: CardIndex) -> None:

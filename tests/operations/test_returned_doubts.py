@@ -5,8 +5,9 @@ For each kind of doubt there is a similar file without doubt, which is read.
 
 import zipfile
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import openpyxl
 import pytest
@@ -22,6 +23,7 @@ from tests.support.returned_files import (
     CHIP,
     NOTE,
     NUMBER,
+    OTHER_UUID,
     RESULT,
     TITLES,
     UUID,
@@ -93,6 +95,7 @@ def sheets(path: Path, *tables: tuple[str, Sequence[Sequence[Any]]]) -> Path:
         ("Good", "y", "n"),
         ("Readable", "true", "false"), ("Status", "done", "open"), ("Encoded", "yes", "no"), ("Encoded", "14:05", ""),
         ("Verified", "yes", ""), ("Status code", "0", "12"), ("Action", "", "destroy"), ("Result 2", "ok", "KO"),
+        ("Class", "grün", "rot"), ("Code", "OK", "E17"), ("Code", "OK", ""), ("Reason", "", "locked"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("without", [(), (RESULT,)], ids=["beside results", "without results"])
@@ -104,7 +107,7 @@ def test_contradicting_column_is_noticed(
     assert 3 not in encoded(manifest, column(tmp_path / "back.csv", rows, title, values, without=without))
 
 
-@pytest.mark.parametrize(("good", "bad"), [("A", "B"), ("0", "1"), ("1", "3"), ("x", ""), ("grün", "rot"), ("", "7")])
+@pytest.mark.parametrize(("good", "bad"), [("A", "B"), ("0", "1"), ("1", "3"), ("x", ""), ("", "7")])
 def test_unknown_categories_without_results_stop_the_run(
     tmp_path: Path, manifest: Manifest, rows: Rows, good: str, bad: str
 ) -> None:
@@ -136,6 +139,24 @@ def test_columns_of_common_tools_are_known(
     assert found.good
     assert not [str(each) for each in found.warnings if "not understood" in str(each)]
     assert 3 not in encoded(manifest, column(path, rows, title, ["a", "a", "write error", *["a"] * 7]))
+
+
+def test_column_that_sorts_cards_is_named_with_its_texts(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Beside results, codes with an unknown meaning are only a warning: it says which rows have which."""
+    path = column(tmp_path / "back.csv", rows, "Code", ["17" if at == 2 else "0" for at in range(10)])
+    found = found_of(manifest, path)
+    assert found.good
+    assert "“Code” (“0” from line 2, “17” from line 4)" in str(found.warnings[0])
+
+
+def test_column_of_the_chips_numbers_must_have_all_of_them(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Chip UIDs as decimal numbers, in either byte order; card 3 has another card's."""
+    orders: tuple[Literal["big", "little"], ...] = ("big", "little")
+    for order in orders:
+        numbers = [str(int.from_bytes(bytes.fromhex(row[CHIP]), order)) for row in rows]
+        assert encoded(manifest, column(tmp_path / "good.csv", rows, "Code", numbers)) == ALL
+        numbers[2] = numbers[8]
+        assert encoded(manifest, column(tmp_path / "bad.csv", rows, "Code", numbers)) == set()
 
 
 def test_uuid_that_was_read_back_must_match(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
@@ -312,9 +333,15 @@ def test_number_of_a_card_below_the_rows_is_not_skipped(tmp_path: Path, manifest
         assert found_of(manifest, write_csv(tmp_path / "back.csv", [*rows, line])).unknown == 1
 
 
-@pytest.mark.parametrize(("text", "stops"), [("this one failed", True), ("my favourite", False)])
+@pytest.mark.parametrize(
+    ("text", "stops"),
+    [
+        ("this one failed", True), ("now 04:AA:BB:CC:DD:EE:80", True), (f"wrote {OTHER_UUID}", True),
+        ("my favourite", False),
+    ],
+)  # fmt: skip
 def test_cell_comments_are_noticed(tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, stops: bool) -> None:
-    """Those about a failure stop the run, others are counted."""
+    """Those about a failure, a UUID or a chip UID stop the run, others are counted."""
     path = write_xlsx(tmp_path / "back.xlsx", rows)
     book = openpyxl.load_workbook(path)
     book.worksheets[0]["F4"].comment = Comment(text, "Jo")
@@ -324,9 +351,30 @@ def test_cell_comments_are_noticed(tmp_path: Path, manifest: Manifest, rows: Row
         assert "1 comment on cells" in str(found_of(manifest, path).warnings[0])
 
 
+_DRAWING = """<xdr:wsDr xmlns:xdr="http://schemas.openxmlformats.org/drawingml/2006/spreadsheetDrawing" \
+xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"><xdr:sp><xdr:txBody><a:p><a:t>{}</a:t></a:p>\
+</xdr:txBody></xdr:sp></xdr:wsDr>"""
+_RELATIONS = """<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">\
+<Relationship Id="rId1" Target="../drawings/drawing1.xml" \
+Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/drawing"/></Relationships>"""
+
+
+@pytest.mark.parametrize(("text", "stops"), [("Card 3 failed", True), ("Tags &amp; Co", False)])
+def test_text_boxes_are_noticed(tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, stops: bool) -> None:
+    """Like comments."""
+    path = write_xlsx(tmp_path / "back.xlsx", rows)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("xl/drawings/drawing1.xml", _DRAWING.format(text))
+        archive.writestr("xl/worksheets/_rels/sheet1.xml.rels", _RELATIONS)
+    assert encoded(manifest, path) == (set() if stops else ALL)
+    if not stops:
+        assert "1 text box" in str(found_of(manifest, path).warnings[0])
+
+
 @pytest.mark.parametrize(
     "note",
     ["KO", "chip defective", "wrote {other}", "rejected", "now on 04AABBCCDDEE80", "chip 04:AA:BB:CC:DD:EE:80",
+     "d\ufffdfectueux", "besch?digt", "?chou\u00e9", "not verified", "d&eacute;fectueux",
      "fai\u200bled", "échec".encode().decode("cp1252"), "échec".encode().decode("mac_roman"), "NOT ENC\u00adODED"],
 )  # fmt: skip
 def test_note_that_contradicts_ok_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, note: str) -> None:
@@ -346,9 +394,54 @@ def test_notes_that_are_not_understood_are_named(tmp_path: Path, manifest: Manif
     )
 
 
+def test_question_is_not_a_lost_character(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Nor is a lost character in any other word."""
+    for at, note in enumerate(["for Jo?", "gr\ufffd\ufffde", "ok?tested", "why?", "caf?"]):
+        rows[at][NOTE] = note
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL
+
+
+NUMBERS: dict[str, Callable[[str], Any]] = {
+    "hash": lambda number: f"#{number}",
+    "word": lambda number: f"Card No. {number}",
+    "float": lambda number: f"{number}.0",
+    "zeros": lambda number: f" {number:0>5} ",
+    "full width": lambda number: chr(0xFF10 + int(number) % 10) if len(number) == 1 else number,
+    "date": lambda number: date(1900, 1, int(number)),
+}
+
+
+@pytest.mark.parametrize("form", NUMBERS)
+def test_card_numbers_are_read_in_any_form(tmp_path: Path, manifest: Manifest, rows: Rows, form: str) -> None:
+    """Without check values, they show that the UUIDs of two cards are swapped."""
+    table = [[NUMBERS[form](row[NUMBER]), row[UUID], row[CHIP], row[RESULT]] for row in rows]
+    path, titles = tmp_path / "back.xlsx", ["Card number", "UUID", "Chip UID", "Result"]
+    found = found_of(manifest, write_xlsx(path, table, titles))
+    assert found.good
+    assert not found.warnings
+    table[2][1], table[4][1] = table[4][1], table[2][1]
+    assert encoded(manifest, write_xlsx(path, table, titles)) == ALL - {3, 5}
+
+
+@pytest.mark.parametrize("mark", ["{}*", "# {}", "//{}", "-{}", "x{}", "({})", "{}\u0336", "{} (!)"])
+def test_marked_card_number_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, mark: str) -> None:
+    """If most other numbers do not have the mark, or if it says that the card failed."""
+    table = [list(row) for row in rows]
+    rows[2][NUMBER] = mark.format(rows[2][NUMBER])
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
+    for row in table:
+        row[NUMBER] = mark.format(row[NUMBER])
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", table)) == ALL
+    for row in table:
+        row[NUMBER] += " KO"
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", table)) == set()
+
+
 def test_totals_are_not_unknown_rows(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """A line with words instead of a card number, and a sum below the results."""
     assert found_of(manifest, write_csv(tmp_path / "a.csv", [*rows, ["Total", *[""] * 4, "10 ok", ""]])).good
+    # A wrong total of failures stops the run, in whatever columns.
+    assert encoded(manifest, write_csv(tmp_path / "c.csv", [*rows, ["Failed", "1"]])) == set()
     # With a card number, it is a card's row without its UUID.
     lost = ["3", *[""] * 4, "failed", ""]
     assert found_of(manifest, write_csv(tmp_path / "b.csv", [*rows, lost])).unknown == 1
@@ -410,6 +503,8 @@ FORMS: dict[str, Callable[[str], str]] = {
     "with letters for digits": lambda uid: uid.replace("0", "O").replace("1", "l"),
     "with a Cyrillic letter": lambda uid: uid.replace("A", "\N{CYRILLIC CAPITAL LETTER A}"),
     "with separators": lambda uid: f"{int(uid, 16):,}",
+    "a dump with check bytes": lambda uid: f"{uid[:6]}9F{uid[6:]}C7",
+    "decimal bytes": lambda uid: " ".join(map(str, bytes.fromhex(uid))),
     "without the maker": lambda uid: uid[2:],
 }
 

@@ -400,6 +400,14 @@ def find_formula(path: Path, ref: str) -> str:
     return refusal(changed)
 
 
+def test_errors_are_formulas(tmp_path: Path, rows: Rows) -> None:
+    """A cell that shows #N/A is not empty."""
+    error = '<c r="F3" t="e"><v>#N/A</v></c>'
+    xml = "".join(good_xml(rows)).replace('<c r="F3" t="inlineStr"><is><t>ok</t></is></c>', error)
+    assert error in xml
+    assert read(book_of(tmp_path / "back.xlsx", [xml]))[0].rows[1][RESULT] == ["formula", ""]
+
+
 def test_formulas_are_found_in_unusual_parts(tmp_path: Path, rows: Rows) -> None:
     """If it is unknown which part is which sheet, every formula may be in the cards' sheet."""
     book = openpyxl.Workbook()

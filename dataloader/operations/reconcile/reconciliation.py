@@ -19,6 +19,7 @@ from dataloader.operations.reconcile.ledger import Ledger
 from dataloader.operations.reconcile.rows import SHOWN, Row, Said, TableInput, deliveries, understand, whose
 from dataloader.vendor import BATCH_DIGEST_ROW, ROUND_ROW, ByteOrder
 from dataloader.vendor.returned import (
+    KEYS,
     Reading,
     ReturnedRow,
     ReturnedTable,
@@ -305,7 +306,7 @@ class _TableReader:
             row = understand(self._table, cells)
             text = ""
             if len(row.uuid) != UUID_LENGTH:
-                text = " ".join(filter(None, (text_of(cell)[0].strip() for cell in cells[1:-1])))
+                text = " ".join(filter(None, (text_of(cell)[0].strip() for cell in cells[1 : len(KEYS) + 1])))
                 self._note_heading(row, text)
             if self._is_no_card(row):
                 if says_failed(text):
@@ -319,6 +320,8 @@ class _TableReader:
                 self._note_encoded(row, cells)
             self.bad += row.said in {Said.FAILED, Said.DOUBTFUL}
             found = whose(row, self._index)
+            if text and row.number is None and row.number_text and not found.card and says_failed(text):
+                self.remarks.append((row.where, text))
             self.known += bool(found.card)
             self._ledger.note(row, found)
             if found.card:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import date
 from enum import Enum, StrEnum, auto
 
 from dataloader.common import short
@@ -15,6 +16,7 @@ from dataloader.vendor.returned import (
     ReturnedRow,
     ReturnedTable,
     is_failure,
+    number_mark,
     says_failed,
     says_not_encoded,
     text_of,
@@ -26,6 +28,13 @@ OK = "ok"
 _OKS = ("ok", "OK", "Ok")
 _DIGITS = 9
 """The most digits of a card number; more than any batch needs."""
+_NUMBER = re.compile(
+    r"(?:(?:card|karte|carte|tarjeta|kaart|n|no|nr|num|number|nummer|numero)[\W_]+)*\W*0*([0-9]{1,9})(?:[.,]0{1,2})?\W*",
+    re.IGNORECASE,
+)
+_DAY = re.compile(r"(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}")
+_LAST_RIGHT_DAY = 59
+"""28 February 1900."""
 
 
 class Said(StrEnum):
@@ -120,12 +129,14 @@ class Row:
 
 
 def parse_number(cell: Cell) -> int | None:
-    """Return the card number in a cell, from a number or text; None for anything else."""
+    """Return the card number in a cell, from a number or text such as ``#3``, ``3.0`` or ``Card 3``; else None."""
     text, kind = text_of(cell)
-    text = plain_text(text)
-    if kind not in {CellKind.TEXT, CellKind.NUMBER} or not text.isdecimal() or len(text) > _DIGITS:
-        return None
-    return int(text)
+    if kind is CellKind.DATE and (day := _DAY.match(text)):
+        # A number that is displayed as a date: days, with a 29 February 1900 that did not exist.
+        count = (date.fromisoformat(day[0]) - date(1899, 12, 31)).days
+        return count + (count > _LAST_RIGHT_DAY)
+    match = _NUMBER.fullmatch(plain_text(text)) if kind in {CellKind.TEXT, CellKind.NUMBER} else None
+    return int(match[1]) if match else None
 
 
 def understand(table: TableInput, cells: ReturnedRow) -> Row:
@@ -160,9 +171,14 @@ def _understand_any(table: TableInput, cells: ReturnedRow) -> Row:
     said, why = _what_is_said(table, cells, chip, note)
     if note and said is not Said.ENCODED:
         chip = chip._replace(could_be=(*chip.could_be, *_chips_in(note, table.byte_order)))
+    is_marked = number_kind is CellKind.TEXT and (
+        number_mark(number_text) not in {"", table.source.number_mark} or says_failed(number_text)
+    )
     is_hidden = bool(cells.hidden) and said is Said.ENCODED
     if is_hidden:
         said, why = Said.DOUBTFUL, f"{cells.hidden}; if it counts, add --include-hidden"
+    elif said is Said.ENCODED and is_marked:
+        said, why = Said.DOUBTFUL, f"its card number is marked: “{short(number_text, SHOWN)}”"
     elif note and said is Said.ENCODED and says_failed(note):
         warnings.append(f"counts as encoded, but its note says “{short(note, SHOWN)}”")
     return Row(

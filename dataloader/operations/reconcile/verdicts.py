@@ -86,14 +86,18 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
         # A hidden row that repeats a visible one adds nothing.
         and not (each.row.hidden and each.row.chip.uid in {"", chip})
     ]
-    contradicting = [row for row in said[Said.FAILED] if chip and row.chip.uid == chip]
+    # In a table of chip UIDs, a failure without one is another attempt; otherwise, it is about the card.
+    contradicting = [
+        row for row in said[Said.FAILED] if (row.chip.uid == chip if row.chip.uid else not row.table.source.fills_chip)
+    ]
     if len(chips) > 1:
         shown = [f"{uid} ({row.where})" for uid, row in list(chips.items())[:SHOWN_CHIPS]]
         more = ["…"] if len(chips) > SHOWN_CHIPS else []
         reason = f"it is on {many(len(chips), 'chip')}: {', '.join(shown + more)}"
         judgement = CardJudgement(Verdict.DUPLICATE, reason=reason)
     elif contradicting:
-        reason = f"{contradicting[0].where} says that chip {chip} failed, {rows[0].where} that it did not"
+        what = f"chip {chip}" if contradicting[0].chip.uid else "it"
+        reason = f"{contradicting[0].where} says that {what} failed, {rows[0].where} that it did not"
         judgement = CardJudgement(Verdict.FAILED, chip, reason)
     elif doubtful:
         row = doubtful[0]
@@ -102,6 +106,11 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
     else:
         judgement = CardJudgement(Verdict.ENCODED, chip)
         judgement.warnings += [(row.where, f"says the same as {rows[0].where}") for row in rows[1:]]
+        judgement.warnings += [
+            (row.where, f"says that it failed, without a chip UID; it is encoded by {rows[0].where}")
+            for row in said[Said.FAILED]
+            if not row.chip.uid
+        ]
     for claim in claims:
         if claim.standing is Standing.NAMED and not claim.lends:
             judgement.strays.append(claim)

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from dataloader.vendor.returned.grid import Cell, coloured_rows, text_of
     from dataloader.vendor.returned.opening import open_returned
     from dataloader.vendor.returned.options import Reading
-    from dataloader.vendor.returned.table import MAX_CELL, SPARE, ReturnedRow, ReturnedTable, unread_columns
+    from dataloader.vendor.returned.table import (
+        MAX_CELL,
+        SPARE,
+        ReturnedRow,
+        ReturnedTable,
+        number_mark,
+        unread_columns,
+    )
     from dataloader.vendor.returned.words import (
         is_failure,
         is_neutral,
@@ -40,6 +47,7 @@ __all__ = [
     "is_neutral",
     "is_remark",
     "may_sort",
+    "number_mark",
     "open_returned",
     "read_named",
     "says_failed",
@@ -54,7 +62,7 @@ _NAMES = {
     "grid": ("Cell", "coloured_rows", "text_of"),
     "opening": ("open_returned",),
     "options": ("Reading",),
-    "table": ("MAX_CELL", "SPARE", "ReturnedRow", "ReturnedTable", "unread_columns"),
+    "table": ("MAX_CELL", "SPARE", "ReturnedRow", "ReturnedTable", "number_mark", "unread_columns"),
     "words": ("is_failure", "is_neutral", "is_remark", "may_sort", "says_failed", "says_not_encoded"),
     "workbook_file": ("check_safe",),
 }

@@ -41,7 +41,7 @@ class Grid:
     hidden_columns: frozenset[int] = frozenset()
     """The hidden columns, from 0."""
     comments: Sequence[tuple[str, str]] = ()
-    """The comments on cells, with their places."""
+    """The comments on cells, with their places, and the text boxes, without a place."""
     above: list[tuple[int, str]] = field(default_factory=list)
     """Lines of text above the rows, available once the first row was read."""
 

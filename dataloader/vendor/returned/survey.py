@@ -1,12 +1,13 @@
 """Examine an unrecognized column: it could be one that matters."""
 
+from collections import Counter
 from collections.abc import Container
 from typing import NamedTuple
 
 from dataloader.common import short
-from dataloader.vendor.chip_uid import is_decimal, looks_like_chip
-from dataloader.vendor.returned.columns import UUID_LIKE, mentions_result, suggest_title, understand_title
-from dataloader.vendor.returned.words import says_failed, says_good, says_no, says_nothing, says_result
+from dataloader.vendor.chip_uid import is_decimal, looks_like_chip, numbers_of
+from dataloader.vendor.returned.columns import UUID_LIKE, mentions_result, plain, suggest_title, understand_title
+from dataloader.vendor.returned.words import REASONS, says_failed, says_good, says_no, says_nothing, says_result
 
 _SHOWN = 40
 """The most characters of a cell to repeat in messages."""
@@ -34,17 +35,19 @@ class Survey:
     Args:
         name: its name in messages.
         title: its title, empty if it has none.
+        unit: the word for a row.
     """
 
-    def __init__(self, name: str, title: str) -> None:
+    def __init__(self, name: str, title: str, unit: str) -> None:
         self.name = name
         self.title = title
+        self._unit = unit
         means = understand_title(title)
         self.is_unneeded = means == ("", False)
         """Whether its title is known not to matter."""
         self._is_result = means is not None and means[0] == "result"
         self._asks_good = self._is_result or says_good(title)
-        self._asks_failed = bool(title) and says_failed(title)
+        self._asks_failed = bool(title) and (says_failed(title) or not REASONS.isdisjoint(plain(title).split()))
         self._filled = 0
         """Cards with any content in it."""
         self._own = 0
@@ -53,18 +56,24 @@ class Survey:
         self._result: Finding | None = None
         self._chip: Finding | None = None
         self._uuid: Finding | None = None
+        self._is_number: Counter[bool] = Counter()
+        """Whether decimal numbers are the row's own chip UID."""
         self._said = 0
         """Texts with a meaning."""
+        self._says_good = False
+        """Whether any text is a result, such as ``ok``; answers such as ``yes`` are in many columns."""
         self._all_results = True
         self._all_decimal = True
-        self._seen: set[str] = set()
-        """Texts examined before: most columns repeat a few."""
+        self._seen: dict[str, int] = {}
+        """Texts examined before, with their first rows: most columns repeat a few."""
 
     @property
     def shown(self) -> str:
-        """Its name in warnings, with a similar title of ours."""
+        """Its name in warnings, with a similar title of ours, or the few texts in it."""
         near = suggest_title(self.title) if self.title else ""
-        return f"{self.name} ({near})" if near else self.name
+        kinds = [f"“{short(text, _SHOWN)}” from {self._unit} {line}" for text, line in self._seen.items()]
+        what = near or (", ".join(kinds) if 1 < len(kinds) <= _MAX_KINDS else "")
+        return f"{self.name} ({what})" if what else self.name
 
     def see(self, line: int, text: str, uuid: str, chip: str) -> None:
         """Examine a cell that is not empty.
@@ -83,10 +92,12 @@ class Survey:
                 self._uuid = self._uuid or Finding("uuid", line, short(text, _SHOWN))
         if self._chip is None and looks_like_chip(text) and _bare(text) != _bare(chip):
             self._chip = Finding("chip", line, short(text, _SHOWN))
+        if chip and text.isdecimal() and len(text) >= _SHORTEST_DECIMAL:
+            self._is_number[int(text) in numbers_of(chip)] += 1
         if text in self._seen:
             return
         if len(self._seen) < _MAX_SEEN:
-            self._seen.add(text)
+            self._seen[text] = line
         found = Finding("result", line, short(text, _SHOWN))
         if self._failed is None and self._fails(text):
             self._failed = found
@@ -95,6 +106,7 @@ class Survey:
             is_result = says_result(text, answers=True)
             self._result = self._result or (found if is_result else None)
             self._all_results &= is_result
+            self._says_good |= is_result and says_result(text, answers=False)
             self._all_decimal &= is_decimal(text) and len(text) >= _SHORTEST_DECIMAL
 
     def _fails(self, text: str) -> bool:
@@ -106,8 +118,9 @@ class Survey:
         return says_failed(text) or self._asks_failed or (self._is_result and not says_result(text, answers=True))
 
     def _sorts(self, cards: int, *, results: bool) -> bool:
-        """Return whether it sorts the cards like results, if its title suggests that or there are no results."""
-        if self.is_unneeded or (results and not self._asks_good and not mentions_result(self.title)):
+        """Return whether it sorts the cards like results, if its title or content suggests that or there are none."""
+        like_results = self._asks_good or self._says_good or mentions_result(self.title)
+        if self.is_unneeded or (results and not like_results):
             return False
         return 1 < len(self._seen) + (self._filled < cards) <= min(_MAX_KINDS, cards - 1)
 
@@ -126,7 +139,8 @@ class Survey:
             found.append(self._result if self._all_results and not results and not self.is_unneeded else None)
         if "chip" not in named:
             found.append(self._chip)
-            is_decimal_chip = self._said and self._all_decimal and not chips
+            # A column with the chips' numbers must have all of them.
+            is_decimal_chip = len(self._is_number) > 1 or (self._said and self._all_decimal and not chips)
             found.append(Finding("chip", 0, "digits only") if is_decimal_chip else None)
         if "uuid" not in named:
             found.append(self._uuid)

@@ -1,6 +1,7 @@
 """Tables: the rows of cards in a returned file, with columns recognized by their titles."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -26,6 +27,7 @@ from dataloader.vendor.returned.grid import Cell, Grid, GridRow, letters, text_o
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.survey import Survey
 from dataloader.vendor.returned.words import (
+    REASONS,
     names_rejects,
     says_failed,
 )
@@ -36,7 +38,6 @@ MAX_SHEET = 31
 """The longest name of a sheet in spreadsheet programs."""
 SPARE = "spare"
 """The result of a spare until the vendor has encoded it; it is filled in when the file is sent."""
-_REASONS = frozenset({"reason", "grund", "raison", "motif", "motivo", "razon", "reden", "causa"})
 _MATTERS = frozenset(KEYS) - {"note", "snapset"}
 """Columns in which formulas, and text that is struck through or invisible, cause doubt."""
 _NO_COLOURS: frozenset[tuple[str, str]] = frozenset()
@@ -44,6 +45,7 @@ _SHOWN = 40
 """The most characters of a cell to repeat in messages."""
 _NUMBERS = re.compile(r"#?[0-9]{1,9}(?:(?:\s*[-,;/&\N{EN DASH}]\s*|\s+)#?[0-9]{1,9}){0,99}\.?")
 """Card numbers, and ranges of them."""
+_DIGITS = re.compile(r"[0-9]+(?:[.,]0{1,2}(?![0-9]))?")
 _MARKED = re.compile(r'=\s*"(.*)"\s*\Z', re.DOTALL)
 _EMPTY = ("",) * len(KEYS)
 _OWN_SHEETS = frozenset({"Read me", "Batch"})
@@ -90,6 +92,8 @@ class ReturnedTable:
     """Whether the results contain anything that was not there when the file was sent."""
     fills_chip: bool = False
     """Whether there are any chip UIDs."""
+    number_mark: str = ""
+    """What is beside most of its card numbers, such as ``#``."""
     decimal: bool = False
     """Whether all its chip UIDs could be decimal numbers."""
     rejects: str = ""
@@ -101,7 +105,7 @@ class ReturnedTable:
     remarks: list[tuple[str, str]] = field(default_factory=list)
     """Failures mentioned outside the rows of its file: the place and the text."""
     ignored: list[str] = field(default_factory=list)
-    """Sheets of its file, and comments, that were not read."""
+    """Sheets, comments and text boxes of its file that were not read."""
     hidden: int = 0
     """The number of rows that are hidden, struck through or invisible, which do not count."""
     is_coloured: bool = False
@@ -134,9 +138,9 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
     problems: list[Problem] = []
     for grid in grids:
         where = f"{place}, sheet {short(grid.sheet, MAX_SHEET)}" if grid.sheet else place
-        remarks += [(f"{where}, cell {cell}, comment", text) for cell, text in grid.comments if says_failed(text)]
-        if grid.comments:
-            ignored.append(f"{where}: {many(len(grid.comments), 'comment')} on cells")
+        said, unread = _about_comments(where, grid)
+        remarks += said
+        ignored += unread
         head = list(islice(grid.rows, MAX_HEAD))
         cells = [_texts(row.cells) for row in head]
         columns = find_columns(cells, reading.columns, reading.uuid_titles)
@@ -209,6 +213,26 @@ def _lists_cards(row: GridRow, cards: int) -> bool:
     return any(looks_like_chip(text) for text, _ in texts)
 
 
+def _about_comments(where: str, grid: Grid) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return comments and text boxes about cards, with their places, and how many there are."""
+    remarks = [
+        (f"{where}, cell {cell}, comment" if cell else f"{where}, text box", text)
+        for cell, text in grid.comments
+        if _is_about_card(text)
+    ]
+    cells = sum(1 for cell, _ in grid.comments if cell)
+    boxes = len(grid.comments) - cells
+    counts = [f"{many(cells, 'comment')} on cells"] * bool(cells) + [many(boxes, "text box", "text boxes")] * bool(
+        boxes
+    )
+    return remarks, [f"{where}: {count}" for count in counts]
+
+
+def _is_about_card(comment: str) -> bool:
+    """Return whether a comment says that a card failed, or names a UUID or chip UID."""
+    return says_failed(comment) or any(UUID_LIKE.search(word) or looks_like_chip(word) for word in comment.split())
+
+
 def _line(texts: list[str]) -> str:
     return " ".join(text.strip() for text in texts if text.strip())
 
@@ -233,6 +257,11 @@ def unmarked(text: str) -> str:
     if text[:1] == "'":
         return text[1:-1] if len(text) > 1 and text[-1] == "'" else text[1:]
     return text
+
+
+def number_mark(text: str) -> str:
+    """Return what is beside a card number: ``#`` in ``#3``; a person may have marked it so. Empty without a number."""
+    return "" if text.isdecimal() or not _DIGITS.search(text) else plain_text(_DIGITS.sub("", text)).casefold()
 
 
 class _Reader:
@@ -267,7 +296,7 @@ class _Reader:
         if self._grid.sheet and names_rejects(self._grid.sheet):
             table.rejects = f"its sheet is called {short(self._grid.sheet, MAX_SHEET)}"
             table.is_named_so = True
-        elif "result" not in columns.at and {*plain(note).replace(":", "").split()} & _REASONS:
+        elif "result" not in columns.at and {*plain(note).replace(":", "").split()} & REASONS:
             table.rejects = f"it has a column {short(note, _SHOWN)}, and no results"
         elif names_rejects(self._path.stem):
             table.rejects = f"its file is called {short(self._path.name, _SHOWN)}"
@@ -282,7 +311,7 @@ class _Reader:
         read = {*columns.at.values()}
         is_plain = not columns.unread
         known = {at for at, title in enumerate(columns.titles) if understand_title(title) == ("", True)}
-        surveys = {at: Survey(name, columns.titles[at]) for at, name in columns.unread.items()}
+        surveys = {at: Survey(name, columns.titles[at], self._grid.unit) for at, name in columns.unread.items()}
         unseen = [key for key in ("uuid", "chip", "result") if columns.at.get(key) in self._grid.hidden_columns]
         self._hides_column = (
             f"its column “{short(columns.titles[columns.at[unseen[0]]], _SHOWN)}” is hidden" if unseen else ""
@@ -366,7 +395,7 @@ class _Reader:
                 continue
             if text := unmarked(text_of(cell)[0]).strip():
                 if at not in surveys:
-                    surveys[at] = Survey(f"column {letters(at)} (no title)", "")
+                    surveys[at] = Survey(f"column {letters(at)} (no title)", "", self._grid.unit)
                 surveys[at].see(row.number, text, uuid if is_card else "", chip)
         return is_card
 
@@ -379,6 +408,8 @@ class _Reader:
         results = (text_of(row.result)[0].strip() for row in table.rows)
         table.fills_result = any(result and result.casefold() != SPARE for result in results)
         table.fills_chip = any(text_of(row.chip)[0].strip() for row in table.rows)
+        marks = Counter(number_mark(row.number) for row in table.rows if isinstance(row.number, str))
+        table.number_mark = next((mark for mark, count in marks.items() if 2 * count > len(table.rows)), "")
         table.hidden = sum(1 for row in table.rows if row.hidden)
         table.decimal = table.fills_chip and are_decimal(
             text for text, kind in (text_of(row.chip) for row in table.rows) if kind is CellKind.TEXT

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from html import unescape
 from unicodedata import combining, normalize
 
 from dataloader.vendor.chip_uid import plain_text
@@ -52,7 +53,8 @@ _NONE = words("no none not without 0 kein keine ohne sans aucun aucune sin ningu
 _NOT = words("not never non nicht niet nie no pas sin un didnt wasnt isnt couldnt cannot cant")
 _DONE = words(
     "encoded encode coded written write programmed program used use ok done good working work works readable read "
-    "usable initialised initialized personalised personalized deliver delivered ship shipped "
+    "usable initialised initialized personalised personalized deliver delivered ship shipped verify verified "
+    "check checked test tested validate validated confirmed gepruft getestet verifie teste verificado probado getest "
     "kodiert codiert beschrieben verwenden lesbar ok "
     "encode encodee encodage programme ecrite ecrit lisible utiliser "
     "codificado codificada grabado grabada usar legible gecodeerd leesbaar gebruiken codificata scritto"
@@ -60,6 +62,7 @@ _DONE = words(
 _ABOUT = words("the this card chip tag karte puce is was")
 _TESTED = words("tested test read back on in and with und et y e getestet gepruft teste verifie probado getest")
 """Words of notes that say nothing bad."""
+REASONS = words("reason grund raison motif motivo razon reden causa")
 _SET_ASIDE = words(
     "returns rma spoils spoiled spoilt spoilage mangel mangelhaft mangelhafte aussortiert aussortierte retoure "
     "retouren rucklaufer verloren ersetzt doppelte retours perdus perdues remplaces remplacees refaire devoluciones "
@@ -78,6 +81,8 @@ _NEUTRAL = words(
 """Words in the names of sheets and files that do not sort cards."""
 _MISREAD = ("cp1252", "latin-1", "mac_roman")
 """Encodings as which UTF-8 is read by mistake."""
+_LOST = re.compile(r"[^\W\d_]*(?:[?\N{REPLACEMENT CHARACTER}]+[^\W\d_]+)+|[^\W\d_]+\N{REPLACEMENT CHARACTER}+")
+"""Words with characters that a program replaced because it did not know them."""
 _SPLIT = re.compile(r"[\W_]+")
 _LETTERS = str.maketrans(
     {
@@ -92,7 +97,11 @@ _MAX = 2_000
 
 
 def readable(text: str) -> str:
-    """Return a text without invisible characters; UTF-8 that was read in another encoding (``Ã©chec``) is corrected."""
+    """Return a text without invisible characters and HTML; UTF-8 that was read in another encoding is corrected.
+
+    Examples are ``&eacute;chec`` and ``Ã©chec``.
+    """
+    text = unescape(text)
     if text.isascii():
         return text
     for encoding in _MISREAD:
@@ -102,10 +111,17 @@ def readable(text: str) -> str:
     return plain_text(text)
 
 
+def _restored(word: re.Match[str]) -> str:
+    """Return the word of this module that a word with lost characters may be, if any."""
+    form = re.compile(re.sub(r"[?\N{REPLACEMENT CHARACTER}]", ".", word[0]))
+    return next((each for each in sorted(_BAD | _DONE) if form.fullmatch(each)), word[0])
+
+
 @lru_cache(8192)
 def _tokens(text: str) -> tuple[str, ...]:
     text = normalize("NFKD", readable(text[:_MAX]).replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", ""))
     plain = "".join(each for each in text if not combining(each)).casefold().translate(_LETTERS)
+    plain = _LOST.sub(_restored, plain)
     plain = re.sub(r"\bre-(?=encod|writ|do|work|try)", "re", plain)
     plain = _SPACELESS.sub(r" \g<0> ", _CROSSES.sub(" ko ", plain))
     # "n.i.O." and "i.O.": German for not in order and in order.

@@ -48,6 +48,7 @@ _MARKS = {
         (rb"(hidden|zeroHeight)\s*=", (b"hidden", b"zeroHeight")),
         (rb"\sht\s*=\s*[\"'][0-2](?![0-9])", (b" ht", b"\t", b"\n", b"\r")),
         (rb"defaultRowHeight\s*=\s*[\"'][0-2](?![0-9])", (b"defaultRowHeight",)),
+        (rb"\st\s*=\s*[\"']e[\"']", (b't="e"', b"t='e'")),
         (rb"[<:](rPr|mergeCell)[\s/>]", (b"rPr", b"mergeCell")),
         (rb"\swidth\s*=\s*[\"']0", (b" width", b"\twidth")),
     )
@@ -93,7 +94,7 @@ class Marks:
     """Information about the cells of a sheet; rows and columns from 0."""
 
     formulas: dict[int, set[int]] = field(default_factory=dict)
-    """The columns with formulas, by row."""
+    """The columns with formulas, and with errors such as #N/A, by row."""
     hidden: set[int] = field(default_factory=set)
     """Rows that are hidden or filtered out."""
     unseen: dict[int, dict[int, str]] = field(default_factory=dict)
@@ -103,7 +104,7 @@ class Marks:
     columns: set[int] = field(default_factory=set)
     """Hidden columns."""
     comments: list[tuple[str, str]] = field(default_factory=list)
-    """The cells with comments, and their text."""
+    """The cells with comments, and their text; text boxes have no cell."""
     values: int = 0
     """The number of values in cells, or more."""
 
@@ -237,13 +238,15 @@ class _Package:
         }
 
     def _comments(self, sheet: str) -> list[tuple[str, str]]:
-        """Return the comments on the cells of a sheet."""
-        parts = {part for kind in ("/comments", "/threadedcomment") for part in self._relations(sheet, kind).values()}
+        """Return the comments on the cells of a sheet, and the text in its drawings."""
+        kinds = {"/comments": "comment", "/threadedcomment": "threadedcomment", "/drawing": "txbody"}
+        parts = {part: name for kind, name in kinds.items() for part in self._relations(sheet, kind).values()}
         return [
             (attribute(each, "ref")[:_SHOWN], " ".join("".join(each.itertext()).split())[:_SHOWN])
-            for part in sorted(parts & {*self._names})
+            for part, name in sorted(parts.items())
+            if part in self._names
             for each in self._tree(part)
-            if local(each.tag) in {"comment", "threadedcomment"}
+            if local(each.tag) == name
         ]
 
     def _tree(self, name: str) -> Iterator[Element]:
@@ -541,6 +544,8 @@ class _Sheet(_Parser):
             self._reject_twice("two cells", self._column)
         self._columns.add(self._column)
         self._in_cell, self._has_value = True, False
+        if attributes.get("t") == "e":
+            self._marks.formulas.setdefault(self._row, set()).add(self._column)
         self._is_shared = bool(self._strings) and attributes.get("t") == "s"
         if self._styles:
             # A cell has its row's style only if the program that wrote it forgot the cell's.
