@@ -49,7 +49,7 @@ bench: setup  ## Measure speed and memory, and compare with other tools (CARDS=2
 	$(BIN)/python -m bench --cards $(CARDS)
 
 bench-floors: setup  # And a small benchmark of everything, which shows that it works
-	$(BIN)/python -m bench --cards 2000 --floors
+	$(BIN)/python -m bench --cards 2000 --runs 2 --floors
 	$(BIN)/python -m bench --cards 50 --runs 1 --others 100 --many 0 --json build/small.json
 
 lint: setup

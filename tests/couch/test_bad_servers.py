@@ -471,6 +471,7 @@ def test_load_retries_temporary_failures(
 
 
 @THOROUGH
+@ONE_MODEL
 def test_every_command_retries_temporary_failures(
     here: Command, given: tuple[Path, Path], server: Server, target: Target, credentials: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,

@@ -2,7 +2,8 @@
 
 `make test` tests one failure for each kind of request of the most different commands, and mostly also a 413 and a 202;
 `make test-all` adds the other commands and failures. Of failures that the client treats alike (408 and 429; the 5xx),
-each kind of request gets one.
+each kind of request gets one. It gets half of the failures in one scenario, the others in the next: each half has
+failures before and after the server has handled the request, and retrying does not depend on the command.
 
 Each run must succeed with exactly the same state as without a fault, or have the right exit code and one error that
 says what was done; afterwards, the same command without a fault must lead to exactly that state.
@@ -101,7 +102,7 @@ class Matrix:
             fault = column if column != FAILURE else failure(turn, path)
             if fault is not None:
                 # Once retries have ended, all failures have the same result: one more of them is enough.
-                is_whole = path is None or path == [*PATHS][(turn + 1) % len(PATHS)]
+                is_whole = path is None or path == [*PATHS][(turn + 2) % len(PATHS)]
                 ways = self.ways(asked, fault)
                 cases += [Case(name, MODEL, fault, way) for way in ways if is_whole or not way.for_good]
         return [each.result() for each in [self.submit(case) for case in cases]]
@@ -117,10 +118,10 @@ class Matrix:
 
 
 def failure(turn: int, path: str | None) -> str | None:
-    """Return the failure for a request: in `make test` (no path), or on a path if it is another one."""
+    """Return the failure for a request: in `make test` (no path), or on a path if it is another one of its half."""
     paths = [*PATHS]
     first = paths[turn % len(paths)]
-    if path == first:
+    if path == first or (path is not None and (turn - paths.index(path)) % 2):
         return None
     faults = PATHS[path or first]
     return faults[turn // len(paths) % len(faults)]
@@ -301,7 +302,7 @@ def test_command_survives_fault(matrix: Matrix, page: str, server: Server, name:
 @EACH_PATH
 @EACH_SCENARIO
 def test_command_survives_every_failure(matrix: Matrix, page: str, server: Server, name: str, path: str) -> None:
-    """The failures not covered by ``test_command_survives_fault``, for each kind of request."""
+    """The failures not covered by ``test_command_survives_fault``, each for every other kind of request."""
     outcomes = matrix.outcomes(name, FAILURE, path)
     assert_right(matrix, outcomes)
     whole = {each.case.way.asked.kind for each in outcomes if each.case.way.for_good}
