@@ -115,9 +115,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; the only place where errors are caught."""
     if sys.platform == "win32":
         sys.exit(f"error: dataloader does not run natively on Windows (use WSL: {page('reference.md#windows')})")
-    _prepare_process()
-    code = run(sys.argv[1:] if arguments is None else list(arguments))
-    _flush()
+    try:
+        _prepare_process()
+        code = run(sys.argv[1:] if arguments is None else list(arguments))
+        _flush()
+    except KeyboardInterrupt:
+        # Just before the command began, or after it ended.
+        sys.stderr.write("error: interrupted: run it again\n")
+        code = ExitCode.INTERRUPTED
     if code == ExitCode.INTERRUPTED or (code and has_too_little_memory()):
         # Requests may still be running in threads, for which a normal exit would wait. And with too little memory,
         # Python prints more errors as it exits.
@@ -127,11 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _prepare_process() -> None:
     """Make SIGTERM and SIGHUP stop a command like Ctrl-C, and make streams escape what they can't encode."""
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         # A signal that is ignored, as by nohup, stays ignored.
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _interrupt)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if name == "SIGINT" else _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -50,6 +50,31 @@ def test_signal_stops_a_command_like_ctrl_c(
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "module", ["dataloader.common", "dataloader.cli", "dataloader.cli.reconcile", "dataloader.vendor.returned"]
+)
+def test_signal_while_importing_is_an_interruption(tmp_path: Path, number: signal.Signals, module: str) -> None:
+    """Before the command has read its arguments: the same exit code, one line, and no report."""
+    code = f"""
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Finder())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["dataloader", "reconcile", "none.batch.jsonl", "none.xlsx", "--report", "report.html"]
+from dataloader.__main__ import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "error: interrupted: run it again\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     """As with nohup: closing the terminal does not stop the command."""
     code = (
