@@ -42,6 +42,7 @@ COMMANDS = (
     "check",
     "plan",
     "load",
+    "merge",
     "verify",
     "revoke",
     "status",
@@ -63,7 +64,7 @@ COMMANDS = (
 """The commands in the order of the help; each is a file in this folder."""
 
 
-_WRITING = frozenset(("load", "revoke", "credentials", "tokens", "backup", "restore", "seed", "drop"))
+_WRITING = frozenset(("load", "merge", "revoke", "credentials", "tokens", "backup", "restore", "seed", "drop"))
 """The commands that may leave something behind if interrupted."""
 
 

@@ -8,7 +8,7 @@ import orjson
 
 from dataloader.cli._table import table
 from dataloader.common import many
-from dataloader.operations import ABSENT, Changes, Edits, Term
+from dataloader.operations import ABSENT, ChangedTerm, Changes, Edits, Term
 
 SHOWN = 20
 """Rows to show for each snapset, for edited terms, and for the values of a term; --json has all."""
@@ -56,7 +56,10 @@ def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
         yield f"an update would change {name}: {what}"
         rows = sorted(change.terms.items())
         yield from _indented(
-            [(cards, f"{_name(each.term)}: {_said(each.before)} → {_said(each.after)}") for each, cards in rows[:SHOWN]]
+            [
+                (cards, f"{term_text(each.term)}: {value_text(each.before)} → {value_text(each.after)}")
+                for each, cards in rows[:SHOWN]
+            ]
         )
         yield from _more(len(rows), "term")
     for kind, count in sorted(changes.others.items()):
@@ -69,9 +72,11 @@ def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
         return
     yield f"owners have edited the preferences of {many(found.cards, 'card')}"
     for term, cards in _most(found.terms)[:SHOWN]:
-        yield from _indented([(cards, _name(term))])
+        yield from _indented([(cards, term_text(term))])
         values = _most(found.values.get(term, Counter()))
-        yield from (f"    {line}" for line in _indented([(number, _said(value)) for value, number in values[:SHOWN]]))
+        yield from (
+            f"    {line}" for line in _indented([(number, value_text(value)) for value, number in values[:SHOWN]])
+        )
         yield from _more(len(values), "value")
     yield from _more(len(found.terms), "term")
     if found.guessed:
@@ -93,11 +98,17 @@ def _value(member: str, value: bytes) -> dict[str, Any]:
     return {} if value == ABSENT else {member: orjson.loads(value)}
 
 
-def _said(value: bytes) -> str:
+def _from_to(each: ChangedTerm) -> str:
+    return f"{value_text(each.before)} → {value_text(each.after)}"
+
+
+def value_text(value: bytes) -> str:
+    """Return a term's value as JSON, or that it is not set."""
     return "not set" if value == ABSENT else value.decode()
 
 
-def _name(term: Term) -> str:
+def term_text(term: Term) -> str:
+    """Return the short name of a term, with its context unless that is the default one."""
     return term.name if term.context == "gpii-default" else f"{term.name} ({term.context})"
 
 

@@ -19,6 +19,7 @@ FOLLOWING = {
     "validate": "dataloader batches",
     "check": "dataloader batches{target}",
     "load": "dataloader verify {manifests}{target}",
+    "merge": "dataloader verify {manifests}{target}",
     "verify": "dataloader status {manifests}{target}",
     "status": "dataloader batches{beside}{target}",
     "revoke": "dataloader status {manifests}{target}",

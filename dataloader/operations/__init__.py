@@ -13,7 +13,7 @@ from dataloader.operations.backups import (
 from dataloader.operations.batches import Folder, FoundBatch, NextStep, find_batches, next_step
 from dataloader.operations.card import CardState, FoundCard, card_state, find_card
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
-from dataloader.operations.changes import ABSENT, Changes, Edits, Term
+from dataloader.operations.changes import ABSENT, ChangedTerm, Changes, Edits, Term
 from dataloader.operations.check import CheckResult, check
 from dataloader.operations.credentials import (
     FoundClient,
@@ -32,6 +32,7 @@ from dataloader.operations.drop import DropPlan, drop, plan_drop
 from dataloader.operations.export import STANDARD, all_layouts, export, export_path
 from dataloader.operations.generate import check_name, generate, share_out, spares_of
 from dataloader.operations.load import LoadResult, load
+from dataloader.operations.merge import Branch, MergeResult, SetInConflict, find_conflicts, merge
 from dataloader.operations.plan import Plan, plan
 from dataloader.operations.recover import recover
 from dataloader.operations.restore import RestoreResult, check_chain, restore_backup
@@ -69,9 +70,11 @@ __all__ = [
     "STANDARD",
     "BackupResult",
     "BatchStatus",
+    "Branch",
     "CardOutcome",
     "CardState",
     "CardVerdict",
+    "ChangedTerm",
     "Changes",
     "CheckResult",
     "Checked",
@@ -87,6 +90,7 @@ __all__ = [
     "KeepRules",
     "Kept",
     "LoadResult",
+    "MergeResult",
     "NextStep",
     "Outcome",
     "Plan",
@@ -95,6 +99,7 @@ __all__ = [
     "RevokeOutcome",
     "RevokeResult",
     "SecurityResult",
+    "SetInConflict",
     "Source",
     "StatusResult",
     "StoredBackup",
@@ -126,11 +131,13 @@ __all__ = [
     "find_batches",
     "find_card",
     "find_clients",
+    "find_conflicts",
     "free_client_id",
     "generate",
     "invented_people",
     "load",
     "manifests_with_revocations",
+    "merge",
     "next_step",
     "parse_part",
     "parse_time",

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from dataloader.batch import CardFile
 from dataloader.common import Document, content, explain, is_valid, says, says_as_is
+from dataloader.operations.changes import preferences_in
 from dataloader.records import Templates
 from dataloader.records.models import Entry, Kind, Lookup, Model
 from dataloader.replication import KindRules, is_ours, is_persons_deletion, is_revocation, must_go
@@ -241,7 +242,8 @@ def _judge_conflict(
     reason = f"document {doc_id} is in conflict: {len(live)} live revisions"
     if gone:
         return CardVerdict(entry.key, VerifyVerdict.EDITED, reason, is_odd=True, needs_loading=True)
-    reason = f"{reason}; choose one, delete the others"
+    todo = "choose one, delete the others" if preferences_in(document) is None else "merge them with `dataloader merge`"
+    reason = f"{reason}; {todo}"
     return CardVerdict(entry.key, VerifyVerdict.EDITED, reason, is_odd=True)
 
 

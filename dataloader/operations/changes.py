@@ -95,7 +95,7 @@ class Changes:
         if what is not State.OUTDATED:
             return
         self.documents += 1
-        new = _preferences(orjson.loads(finding.document.body))
+        new = preferences_in(orjson.loads(finding.document.body))
         if new is None:
             self.others[source.kind] += 1
             return
@@ -103,8 +103,45 @@ class Changes:
         card = int(source.role is Role.CARD)
         change.cards += card
         shown = max(finding.live, key=rank) if finding.live else {}
-        for each in changed_terms(_preferences(shown) or {}, new):
+        for each in changed_terms(preferences_in(shown) or {}, new):
             change.terms[each] += card
+
+
+class LoadedSets:
+    """Finds preference sets as loads wrote them, before they were edited.
+
+    Args:
+        server: asked for earlier revisions.
+        target: the target.
+    """
+
+    def __init__(self, server: Server, target: Target) -> None:
+        self._server = server
+        self._target = target
+        self._rules: dict[str, KindRules] = {}
+
+    def before(self, source: Source, finding: Finding, leaf: Document) -> dict[str, Any] | None:
+        """Return the preference set that a load wrote last before a leaf was edited; None if it is gone.
+
+        Args:
+            source: the source of the document.
+            finding: the document's state.
+            leaf: one of its leaves.
+
+        Raises:
+            DataloaderError: the server can't be reached.
+        """
+        if finding.document.rev in history(leaf):
+            return preferences_in(orjson.loads(finding.document.body))
+        name = self._target.database(source.database)
+        if source.kind not in self._rules:
+            self._rules[source.kind] = rules_of(source, guard(self._server, self._target).markers[name])
+        earlier = history(leaf)[1:]
+        for revision in dict.fromkeys([*earlier[:ANCESTORS], *earlier[-1:]]):
+            document = self._server.database(name).revision(leaf["_id"], revision)
+            if document is not None and is_ours(document, self._rules[source.kind]):
+                return preferences_in(document)
+        return None
 
 
 class Edits:
@@ -119,10 +156,8 @@ class Edits:
             values: whether to count the new values, too.
         """
         self.found = OwnerChanges()
-        self._server = server
-        self._target = target
         self._values = values
-        self._rules: dict[str, KindRules] = {}
+        self._loaded = LoadedSets(server, target)
 
     def __call__(self, source: Source, finding: Finding, what: State | Outcome) -> None:
         """Count the edits in a document.
@@ -132,14 +167,14 @@ class Edits:
         """
         if what is not State.EDITED or source.role is not Role.CARD:
             return
-        new = _preferences(orjson.loads(finding.document.body))
+        new = preferences_in(orjson.loads(finding.document.body))
         if new is None:
             return
         [leaf] = finding.live
-        loaded = new if finding.document.rev in history(leaf) else self._loaded(source, leaf)
+        loaded = self._loaded.before(source, finding, leaf)
         self.found.cards += 1
         self.found.guessed += loaded is None
-        for each in changed_terms(new if loaded is None else loaded, _preferences(leaf) or {}):
+        for each in changed_terms(new if loaded is None else loaded, preferences_in(leaf) or {}):
             self._count(each)
 
     def _count(self, edited: ChangedTerm) -> None:
@@ -152,18 +187,6 @@ class Edits:
             values = found.values.setdefault(edited.term, Counter())
             if edited.after in values or len(values) < KEPT:
                 values[edited.after] += 1
-
-    def _loaded(self, source: Source, leaf: Document) -> dict[str, Any] | None:
-        """Return the preference set before an owner's edits, as the last load wrote it; None if it is gone."""
-        name = self._target.database(source.database)
-        if source.kind not in self._rules:
-            self._rules[source.kind] = rules_of(source, guard(self._server, self._target).markers[name])
-        earlier = history(leaf)[1:]
-        for revision in dict.fromkeys([*earlier[:ANCESTORS], *earlier[-1:]]):
-            document = self._server.database(name).revision(leaf["_id"], revision)
-            if document is not None and is_ours(document, self._rules[source.kind]):
-                return _preferences(document)
-        return None
 
 
 def changed_terms(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[ChangedTerm]:
@@ -179,7 +202,7 @@ def changed_terms(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Ch
             yield ChangedTerm(term, before.get(term, ABSENT), after.get(term, ABSENT))
 
 
-def _preferences(document: Document) -> dict[str, Any] | None:
+def preferences_in(document: Document) -> dict[str, Any] | None:
     """Return the preference set in a document, None if there is none."""
     for value in document.values():
         if isinstance(value, dict) and "flat" in value:

@@ -57,5 +57,5 @@ def _edits(finding: Finding, rules: KindRules) -> list[Document]:
 
 
 def superseded(leaf: Document) -> Document:
-    """Return the deletion of a load's own leaf, marked as not a user's."""
+    """Return the deletion of a leaf that another one replaces, marked as not a user's."""
     return {"_id": leaf["_id"], "_rev": leaf["_rev"], "_deleted": True, **SUPERSEDED}

@@ -83,8 +83,8 @@ _FOREIGN_ADVICE = (
     "load again"
 )
 _CONFLICT_ADVICE = (
-    "decide which revision is right and delete the others (GET /DATABASE/DOCUMENT?conflicts=true names them), then "
-    "load again"
+    "run `dataloader merge` for cards' preference sets; of another document, decide which revision is right and delete "
+    "the others (GET /DATABASE/DOCUMENT?conflicts=true names them)"
 )
 
 STATES: Mapping[State, Explanation] = {
@@ -285,7 +285,7 @@ def is_ours(leaf: Document, rules: KindRules, document: Prepared | None = None) 
 
 
 SUPERSEDED = {"dataloader": "superseded"}
-"""The members that mark a deletion by a load or by an undone revocation, so that it is never mistaken for a user's."""
+"""The members that mark a deletion by a load, a merge or an undone revocation; it is not a user's."""
 
 
 def is_persons_deletion(leaf: Document) -> bool:

@@ -42,6 +42,7 @@ _HEADINGS = {
 
 _COMMANDS = {
     FAILED: "dataloader load {batch}{target}",
+    Outcome.CONFLICT: "dataloader merge {batch}{target} --dry-run",
     _VIEWS: "dataloader load {batch}{target} --replace-views",
     State.LEFTOVER: "dataloader load {batch}{target}",
     State.OUTDATED: "dataloader load {batch}{target} --update",

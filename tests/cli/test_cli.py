@@ -77,6 +77,7 @@ def succeed(
             "check": on_target,
             "plan": (manifest, *snapsets, *on_target),
             "load": (manifest, *snapsets, *on_target),
+            "merge": (manifest, *snapsets, *on_target),
             "verify": (manifest, *snapsets, *on_target),
             "revoke": (manifest, *on_target, "--card", "1", "--reason", "lost", "--yes"),
             "status": (manifest, *snapsets, *on_target),
@@ -97,7 +98,18 @@ def succeed(
             "init": ("--url", target.address.url, "--environment", "ci", "--out", tmp_path / f"{next(numbers)}.toml"),
         }[name]
         first = server.database(target.database(target.model.databases[0]))
-        after_load = {"verify", "revoke", "backup", "restore", "drill", "taps", "credentials", "tokens", "drop"}
+        after_load = {
+            "merge",
+            "verify",
+            "revoke",
+            "backup",
+            "restore",
+            "drill",
+            "taps",
+            "credentials",
+            "tokens",
+            "drop",
+        }
         if name in after_load and not first.exists():
             plant_load(server, target, all_sources(target, [read_manifest(manifest)], read_snapsets(folder)))
             small = tmp_path / "small.backup.zst"
@@ -183,7 +195,7 @@ def test_every_command_is_tested() -> None:
     with_files_or_a_target = {
         *("generate", "export", "validate", "reconcile", "check", "plan", "load", "verify", "revoke", "status", "seed"),
         *("snapsets", "recover", "batches", "card", "targets", "config", "init", "help"),
-        *("backup", "restore", "backups", "drill", "taps", "credentials", "tokens", "drop"),
+        *("backup", "restore", "backups", "drill", "taps", "credentials", "tokens", "drop", "merge"),
     }
     assert {*COMMANDS} == with_files_or_a_target | WITH_EMBEDDED_SERVER
 

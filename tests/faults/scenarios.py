@@ -54,6 +54,7 @@ class Situation:
             Scenario("load", ("load", *batch), new),
             Scenario("load, again", ("load", *batch), disturbed),
             Scenario("load --update", ("load", "--update", "--yes", *batch), lived_in),
+            Scenario("merge", ("merge", *batch, "--yes", "--keep", "2-aaaa"), disturbed),
             Scenario("backup", ("backup", f"FOLDER/{BACKUP}"), disturbed, in_backup, prefix),
             Scenario("restore", ("restore", str(self.backup(model)), "--no-revocations"), new),
             Scenario("plan", ("plan", *batch), disturbed, None, prefix),

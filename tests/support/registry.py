@@ -27,6 +27,7 @@ SERVER_COMMANDS = [name for name in COMMANDS if "url" in parameters(name) and na
 """Every command that needs a server; config and init only name one."""
 REQUIRED: dict[str, Sequence[object]] = {
     "revoke": ("--card", "1", "--reason", "lost", "--yes"),
+    "merge": ("--yes",),
     "card": ("1",),
     "credentials": ("list",),
     "tokens": ("prune",),

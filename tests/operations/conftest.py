@@ -1,4 +1,4 @@
-"""Fixtures of the tests of load: two snapsets, a batch with them, and loading it."""
+"""Fixtures of the tests of loads: two snapsets, a batch with them, and loading it."""
 
 from typing import Any
 

@@ -1,0 +1,168 @@
+"""The command ``merge``: merge preference sets that two people edited at once."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataloader.batch import CardFile
+from dataloader.cli._changes import term_text, value_text
+from dataloader.cli._command import command
+from dataloader.cli._confirm import confirmed
+from dataloader.cli._options import (
+    SnapsetOptions,
+    TargetOptions,
+    get_manifests,
+    get_server,
+    get_snapsets,
+    get_target,
+    manifest_argument,
+    snapset_options,
+    target_options,
+)
+from dataloader.cli._output import Output, global_options
+from dataloader.cli._progress import Progress
+from dataloader.common import ExitCode, listed, many
+from dataloader.operations import Branch, MergeResult, SetInConflict, all_sources, find_conflicts
+from dataloader.operations import merge as merge_sets
+
+
+@command(short_help="Merge preference sets that were edited twice at once.")
+@manifest_argument(required=True)
+@target_options
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="REVISION",
+    help="Where both changed a term, take this revision's value; its first characters are enough. Repeatable.",
+)
+@click.option("--values", is_flag=True, help="Also show the values that owners chose, which are personal.")
+@click.option("--dry-run", is_flag=True, help="Only show the conflicts; write nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@snapset_options
+@global_options
+@click.pass_obj
+def merge(
+    output: Output,
+    /,
+    *,
+    target_options: TargetOptions,
+    snapset_options: SnapsetOptions,
+    manifests: tuple[Path, ...],
+    keep: tuple[str, ...],
+    values: bool,
+    dry_run: bool,
+    yes: bool,
+) -> ExitCode:
+    """Show the preference sets of cards that are in conflict, and merge them.
+
+    A set is in conflict if it was edited twice at once, on two nodes of a cluster or in two replicated databases. The
+    servers then use one of the edits. Where the edits changed different terms, both are kept. Where they changed the
+    same term, choose one with --keep. What is deleted stays in the deleted revision until it is purged.
+
+    \b
+    Example:
+      dataloader merge batches/spring.batch.jsonl --target production --dry-run
+    """
+    target = get_target(output, target_options)
+    snapsets = get_snapsets(output, snapset_options, target)
+    read = get_manifests(manifests)
+    sources = all_sources(target, read, snapsets)
+    server = get_server(target)
+    progress = Progress(output, whole=sum(each.count for each in sources))
+    try:
+        found = find_conflicts(server, target, sources, keep=keep, on_progress=progress)
+    finally:
+        progress.close()
+    lines = [*_conflicts(found, read, values=values, full=output.full)]
+    ready = sum(each.merged is not None for each in found.open)
+    if ready and not dry_run:
+        if not yes:
+            for line in lines:
+                output.log("info", line)
+            lines = []
+            where = f"{target.address.url} ({target.environment})"
+            if not confirmed(f"this merges {many(ready, 'preference set')} at {where}"):
+                output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
+                return ExitCode.INTERRUPTED
+        progress = Progress(output, "sets")
+        try:
+            found = merge_sets(server, target, found, on_progress=progress)
+        finally:
+            progress.close()
+    output.result(_json(found, values=values), [*lines, _summary(found)])
+    if found.leftovers:
+        output.warn(f"{many(found.leftovers, 'document')} left by an interrupted load (run `dataloader load` first)")
+    if dry_run or not found.open:
+        return ExitCode.OK
+    which = "1 preference set is" if len(found.open) == 1 else f"{len(found.open):,} preference sets are"
+    todo = "choose with --keep" if any(each.merged is None for each in found.open) else "edited meanwhile; run it again"
+    output.error(f"{which} still in conflict ({todo})", ExitCode.ATTENTION)
+    return ExitCode.ATTENTION
+
+
+def _summary(found: MergeResult) -> str:
+    if not found.merged and not found.open:
+        return "no preference set is in conflict"
+    return f"{many(len(found.open), 'preference set')} in conflict, {len(found.merged):,} merged"
+
+
+def _conflicts(found: MergeResult, manifests: Sequence[CardFile], *, values: bool, full: bool) -> Iterator[str]:
+    """Yield the sets in conflict, each with what its revisions changed, and whether they can be merged."""
+    by_card = {each.key: each for each in found.open}
+    for manifest in manifests if by_card else ():
+        for card in manifest.cards():
+            if card.uuid in by_card:
+                yield f"batch {manifest.header.name}, card {card.number} ({card.uuid}):"
+                yield from _lines(by_card[card.uuid], values=values, full=full)
+
+
+def _lines(found: SetInConflict, *, values: bool, full: bool) -> Iterator[str]:
+    for branch in found.branches:
+        rev = branch.rev if full else branch.rev[: branch.rev.index("-") + 1 + _SHOWN_DIGITS]
+        yield f"  {rev}: {_changed(branch, values=values)}"
+    if found.merged is not None:
+        yield "  can be merged"
+    elif found.clashes and found.is_comparable:
+        yield f"  both changed {listed([term_text(each) for each in found.clashes])}; choose one with --keep"
+    else:
+        yield "  cannot be compared term by term; choose the one to keep whole with --keep"
+
+
+_SHOWN_DIGITS = 8
+"""Digits of a revision to show, as for --keep."""
+
+
+def _changed(branch: Branch, *, values: bool) -> str:
+    if branch.changed is None:
+        return "what it changed is unknown: the server no longer has what was loaded"
+    said = [
+        f"{term_text(each.term)} = {value_text(each.after)}" if values else term_text(each.term)
+        for each in branch.changed
+    ]
+    return f"changed {listed(said)}" if said else "changed nothing"
+
+
+def _json(found: MergeResult, *, values: bool) -> dict[str, Any]:
+    return {
+        "merged": [each.id for each in found.merged],
+        "open": [_set_json(each, values=values) for each in found.open],
+        "leftovers": found.leftovers,
+    }
+
+
+def _set_json(found: SetInConflict, *, values: bool) -> dict[str, Any]:
+    return {
+        "database": found.database,
+        "_id": found.id,
+        "can_be_merged": found.merged is not None,
+        "clashes": [each._asdict() for each in found.clashes],
+        "revisions": [{"_rev": each.rev, "changed": _terms_json(each, values=values)} for each in found.branches],
+    }
+
+
+def _terms_json(branch: Branch, *, values: bool) -> Sequence[dict[str, Any]] | None:
+    if branch.changed is None:
+        return None
+    return [{**each.term._asdict(), **({"value": value_text(each.after)} if values else {})} for each in branch.changed]

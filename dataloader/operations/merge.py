@@ -1,0 +1,248 @@
+"""Merge preference sets that are in conflict because two people, or one on two computers, edited them at once.
+
+Each leaf is compared with what a load wrote before it was edited. Where the leaves changed different terms, one
+revision with all changes replaces them; where they changed the same term differently, somebody has to choose.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from dataloader.common import (
+    DataloaderError,
+    Document,
+    NodesError,
+    OnProgress,
+    UsageError,
+    content,
+    rank,
+    tell_how_far,
+)
+from dataloader.couch import Server
+from dataloader.operations.changes import ABSENT, ChangedTerm, LoadedSets, Term, changed_terms, preferences_in
+from dataloader.operations.plan import card_key, plan
+from dataloader.operations.sources import Source
+from dataloader.records.models import Role
+from dataloader.replication import Finding, Outcome, State, chunks, superseded, write_over
+from dataloader.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A leaf of a preference set in conflict."""
+
+    leaf: Document
+    changed: tuple[ChangedTerm, ...] | None
+    """What was changed since a load wrote it; None if the server no longer has that."""
+
+    @property
+    def rev(self) -> str:
+        """Its revision."""
+        return str(self.leaf["_rev"])
+
+
+@dataclass(frozen=True, slots=True)
+class SetInConflict:
+    """A card's preference set with several leaves."""
+
+    database: str
+    """Without the target's prefix."""
+    branches: tuple[Branch, ...]
+    """The one that the servers return first."""
+    kept: Branch | None = None
+    """The one whose values to keep where the branches differ."""
+
+    @property
+    def id(self) -> str:
+        """The document's ``_id``."""
+        return str(self.branches[0].leaf["_id"])
+
+    @property
+    def key(self) -> str:
+        """The card's UUID."""
+        return card_key(self.id)
+
+    @property
+    def clashes(self) -> list[Term]:
+        """The terms that several branches changed, to different values."""
+        after: dict[Term, set[bytes]] = {}
+        for branch in self.branches:
+            for each in branch.changed or ():
+                after.setdefault(each.term, set()).add(each.after)
+        return sorted(term for term, values in after.items() if len(values) > 1)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the branches differ in known changes of terms only."""
+        rests = {orjson.dumps(_without_terms(each.leaf), option=orjson.OPT_SORT_KEYS) for each in self.branches}
+        return len(rests) == 1 and all(each.changed is not None for each in self.branches)
+
+    @property
+    def merged(self) -> Document | None:
+        """The document with all changes, as a child of the first branch; None if somebody has to choose."""
+        if not self.is_comparable:
+            return None if self.kept is None else {**_whole(self.kept.leaf), "_rev": self.branches[0].rev}
+        if self.clashes and self.kept is None:
+            return None
+        found = deepcopy(_whole(self.branches[0].leaf))
+        # The last change to a term counts.
+        for branch in (*self.branches, *([self.kept] if self.kept else [])):
+            for each in branch.changed or ():
+                _set(found, each)
+        return found
+
+
+@dataclass
+class MergeResult:
+    """The result of merging."""
+
+    merged: list[SetInConflict] = field(default_factory=list)
+    open: list[SetInConflict] = field(default_factory=list)
+    """Somebody has to choose, or the set was changed meanwhile."""
+    leftovers: int = 0
+    """Documents that a load repairs."""
+
+
+def find_conflicts(
+    server: Server,
+    target: Target,
+    sources: Sequence[Source],
+    *,
+    keep: Collection[str] = (),
+    on_progress: OnProgress | None = None,
+) -> MergeResult:
+    """Find the preference sets of cards that are in conflict, and what was changed in each leaf; writes nothing.
+
+    Args:
+        server: the target's server.
+        target: the target.
+        sources: the sources of the cards' documents.
+        keep: the beginnings of revisions whose values to keep where the leaves differ.
+        on_progress: called after each batch.
+
+    Raises:
+        UsageError: a beginning in ``keep`` matches no leaf in conflict, or several.
+        ProtectedError: a database was loaded as a more protected environment.
+        DataloaderError: the server can't be reached.
+    """
+    result = MergeResult()
+    loaded = LoadedSets(server, target)
+
+    def note(source: Source, finding: Finding, what: State | Outcome) -> None:
+        if what is State.LEFTOVER:
+            result.leftovers += 1
+        if what is State.CONFLICT and source.role is Role.CARD and preferences_in(finding.live[0]) is not None:
+            branches = tuple(
+                _branch(loaded, source, finding, leaf) for leaf in sorted(finding.live, key=rank, reverse=True)
+            )
+            result.open.append(SetInConflict(source.database, branches))
+
+    plan(server, target, [each for each in sources if each.role is Role.CARD], on_progress=on_progress, on_finding=note)
+    for beginning in keep:
+        _keep(result.open, beginning)
+    return result
+
+
+def _branch(loaded: LoadedSets, source: Source, finding: Finding, leaf: Document) -> Branch:
+    before = loaded.before(source, finding, leaf)
+    changed = None if before is None else tuple(changed_terms(before, preferences_in(leaf) or {}))
+    return Branch(leaf, changed)
+
+
+def _keep(found: list[SetInConflict], beginning: str) -> None:
+    matches = [
+        (at, branch) for at, each in enumerate(found) for branch in each.branches if branch.rev.startswith(beginning)
+    ]
+    if len(matches) != 1:
+        rule = "is the revision of no set in conflict" if not matches else "is the beginning of several revisions"
+        raise UsageError(f"--keep {beginning}", rule=rule, todo="copy it from the output without --keep")
+    [(at, branch)] = matches
+    found[at] = SetInConflict(found[at].database, found[at].branches, branch)
+
+
+def merge(server: Server, target: Target, found: MergeResult, *, on_progress: OnProgress | None = None) -> MergeResult:
+    """Merge the preference sets that can be; the others stay as they are.
+
+    First the merged revision is written, with all changes; only then are the other leaves deleted. So nothing is lost
+    if it is interrupted, and running it again continues.
+
+    Args:
+        server: the target's server.
+        target: the target.
+        found: the conflicts.
+        on_progress: called after each batch.
+
+    Raises:
+        NodesError: a node of the cluster is down; nothing is written.
+        DataloaderError: the server failed after all retries, or refused.
+    """
+    result = MergeResult(open=[each for each in found.open if each.merged is None], leftovers=found.leftovers)
+    ready = [each for each in found.open if each.merged is not None]
+    if ready and (away := server.nodes().away):
+        raise NodesError(
+            ", ".join(sorted(away)),
+            rule="is down; existing documents are not changed",
+            todo="start it, then run it again",
+        )
+    try:
+        for some in chunks(ready, _AT_ONCE):
+            for name in dict.fromkeys(each.database for each in some):
+                _merge(server, target, name, [each for each in some if each.database == name], result)
+            if on_progress is not None:
+                on_progress("merging", len(result.merged), len(ready))
+    except DataloaderError as error:
+        tell_how_far(error, len(result.merged), len(ready), "preference sets", has_written=True)
+        raise
+    return result
+
+
+_AT_ONCE = 100
+"""Sets to write before their other leaves are deleted."""
+
+
+def _merge(server: Server, target: Target, name: str, sets: list[SetInConflict], result: MergeResult) -> None:
+    database = server.database(target.database(name))
+    merged = write_over(database, [each.merged or {} for each in sets])
+    # Where it is not there, somebody has edited the set meanwhile, and the next run finds out what.
+    done = [each for each, written in zip(sets, merged, strict=True) if written.is_plain or written.own]
+    others = [branch.leaf for each in done for branch in each.branches[1:]]
+    # The deletion keeps what it deletes.
+    deleted = write_over(database, [{**superseded(leaf), "document": content(leaf)} for leaf in others])
+    still = {each.document["_id"] for each in deleted if not each.is_plain and len(_live(each.leaves)) > 1}
+    result.merged += [each for each in done if each.id not in still]
+    result.open += [each for each in sets if each not in done or each.id in still]
+
+
+def _live(leaves: Sequence[Document]) -> list[Document]:
+    return [leaf for leaf in leaves if not leaf.get("_deleted")]
+
+
+def _whole(leaf: Document) -> Document:
+    return {key: value for key, value in leaf.items() if key != "_revisions"}
+
+
+def _contexts(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the contexts of the preference set in a document, which may have any form."""
+    flat = (preferences_in(document) or {}).get("flat")
+    contexts = flat.get("contexts") if isinstance(flat, dict) else None
+    for name, context in (contexts if isinstance(contexts, dict) else {}).items():
+        if isinstance(context, dict) and isinstance(context.get("preferences"), dict):
+            yield name, context["preferences"]
+
+
+def _without_terms(leaf: Document) -> Document:
+    rest = deepcopy(content(leaf))
+    for _, preferences in _contexts(rest):
+        preferences.clear()
+    return rest
+
+
+def _set(document: Document, changed: ChangedTerm) -> None:
+    preferences = dict(_contexts(document))[changed.term.context]
+    if changed.after == ABSENT:
+        preferences.pop(changed.term.term, None)
+    else:
+        preferences[changed.term.term] = orjson.loads(changed.after)
