@@ -213,11 +213,14 @@ class Database:
 
     def with_attachments(self, doc_id: str, rev: str) -> Document | None:
         """Fetch one revision of a document with its attachments (base64); None if it does not exist."""
-        path = f"{_encoded(doc_id)}?rev={rev}&attachments=true"
+        path = self._path(f"{_encoded(doc_id)}?{urlencode({'rev': rev, 'attachments': 'true'})}")
         try:
-            return self._ask("GET", path, None, parsing.mapping)
+            reply = self._session.send(Request("GET", path, most=MAX_WITH_ATTACHMENTS))[2]
+        except TooLargeError as error:
+            raise self._too_large(doc_id) from error
         except NotFoundError:
             return None
+        return read(reply, lambda data: parsing.document(data, doc_id, rev))
 
     def all_docs(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Fetch the winning revisions of documents with their conflicts (``_all_docs``), one row for each ID."""

@@ -411,10 +411,11 @@ def documents_between(data: memoryview, start: str, end: str) -> list[Document |
     return [row.doc for row in rows]
 
 
-def document(data: memoryview, doc_id: str) -> Document:
-    """Parse a document that was requested by its ID."""
+def document(data: memoryview, doc_id: str, rev: str | None = None) -> Document:
+    """Parse a document that was requested by its ID, and by its revision if one is given."""
     found: Document = _decode(data, dict[str, Any])
-    _document(found, doc_id)
+    if _document(found, doc_id).rev != (rev or found["_rev"]):
+        raise FormError(f"another revision of document {doc_id}")
     return found
 
 

@@ -32,9 +32,11 @@ from dataloader.operations.sources import refuse_seeded
 from dataloader.records import Snapsets
 from dataloader.records.models import Entry, Kind, Model, Revoking, Role
 from dataloader.replication import (
+    MAX_INLINE,
     MAX_REASON,
     Change,
     Revocation,
+    attached,
     chunks,
     in_parallel,
     is_revocation,
@@ -43,6 +45,7 @@ from dataloader.replication import (
     restored,
     restored_set,
     revoked,
+    without_content,
     write_over,
 )
 from dataloader.target import Environment, Target, guard, remember
@@ -281,7 +284,7 @@ class _Run:
         seen: Mapping[str, _Seen],
         change: Callable[[_Seen, list[Document]], Change],
         *,
-        with_attachments: bool = False,
+        with_attachments: Callable[[Document], bool] | None = None,
     ) -> dict[str, list[Document]]:
         """Read the documents of a kind and write changes, until there is nothing left to change.
 
@@ -296,8 +299,8 @@ class _Run:
             changes: dict[str, Change] = {}
             for doc_id, key in ids.items():
                 found = leaves[doc_id]
-                if with_attachments:
-                    found = [_with_attachments(database, leaf) for leaf in found]
+                if with_attachments is not None:
+                    found = [_with_attachments(database, leaf, with_attachments) for leaf in found]
                 last[key] = found
                 changes[doc_id] = change(seen[key], found)
                 seen[key].there += turn == 0 and bool(found)
@@ -306,7 +309,10 @@ class _Run:
                 if changes[doc_id].foreign:
                     seen[key].foreign = f"document {doc_id} is of another type, and was not changed"
             ids = {doc_id: key for doc_id, key in ids.items() if not changes[doc_id].is_none}
-            for doc_id, reason in self._write(database, [changes[each] for each in ids]).items():
+            refused, bare = self._write_any(database, {doc_id: changes[doc_id] for doc_id in ids})
+            for doc_id in bare:
+                seen[ids[doc_id]].note = f"document {doc_id} is too large to be kept, and is lost after a compaction"
+            for doc_id, reason in refused.items():
                 seen[ids.pop(doc_id)].failed = f"the server did not accept document {doc_id}: {reason}"
             for doc_id, key in ids.items():
                 seen[key].edited += bool(changes[doc_id].edits) or bool(last[key])
@@ -316,6 +322,19 @@ class _Run:
         for doc_id, key in ids.items():
             seen[key].failed = f"others keep changing document {doc_id}"
         return last
+
+    def _write_any(self, database: Database, changes: Mapping[str, Change]) -> tuple[dict[str, str], list[str]]:
+        """Write changes, without the content of tombstones that the server finds too large.
+
+        A lost card must stop working, whatever somebody has put into its documents.
+
+        Returns:
+            The reasons for rejected documents, by ``_id``; and the documents whose content is not kept.
+        """
+        refused = self._write(database, list(changes.values()))
+        large = [doc_id for doc_id, reason in refused.items() if reason.startswith("too_large")]
+        bare = [doc_id for doc_id in large if not self._write(database, [without_content(changes[doc_id])])]
+        return {doc_id: reason for doc_id, reason in refused.items() if doc_id not in bare}, bare
 
     def _write(self, database: Database, changes: Sequence[Change]) -> dict[str, str]:
         """Write changes; return the reasons for rejected documents, by ``_id``."""
@@ -362,7 +381,9 @@ class _Revoking(_Run):
 
     def _take(self, step: Revoking, seen: Mapping[str, _Seen]) -> None:
         kind = self._model.kind(step.kind)
-        leaves = self._settle(kind, seen, partial(self._change, step, kind), with_attachments=step.marking is None)
+        leaves = self._settle(
+            kind, seen, partial(self._change, step, kind), with_attachments=_is_copied if step.marking is None else None
+        )
         for key, found in leaves.items():
             document = kept_document(found)
             if document is not None:
@@ -403,7 +424,9 @@ class _Restoring(_Run):
             kind = self._model.kind(step.kind)
             # A card must not get access before its set exists.
             left = {key: each for key, each in seen.items() if not each.failed}
-            self._settle(kind, left, partial(self._change, step, kind))
+            self._settle(
+                kind, left, partial(self._change, step, kind), with_attachments=lambda leaf: bool(leaf.get("_deleted"))
+            )
         self._look_at_sets(seen)
 
     def _change(self, step: Revoking, kind: Kind, seen: _Seen, leaves: list[Document]) -> Change:
@@ -456,9 +479,14 @@ def _require_most(nodes: Nodes) -> None:
         )
 
 
-def _with_attachments(database: Database, leaf: Document) -> Document:
-    """Return a leaf with the data of its attachments."""
-    if leaf.get("_deleted") or not leaf.get("_attachments"):
+def _is_copied(leaf: Document) -> bool:
+    """Return whether the attachments of a leaf are copied into its tombstone."""
+    return not leaf.get("_deleted") and attached(leaf) <= MAX_INLINE
+
+
+def _with_attachments(database: Database, leaf: Document, wanted: Callable[[Document], bool]) -> Document:
+    """Return a leaf with the data of its attachments, if wanted; PouchDB's tombstones have no others."""
+    if not leaf.get("_attachments") or not (wanted(leaf) or (not database.names_leaves and not leaf.get("_deleted"))):
         return leaf
     whole = database.with_attachments(leaf["_id"], leaf["_rev"])
     return leaf if whole is None else {**leaf, "_attachments": whole.get("_attachments", {})}

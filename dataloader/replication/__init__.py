@@ -21,21 +21,25 @@ from dataloader.replication.states import (
     must_go,
 )
 from dataloader.replication.tombstones import (
+    MAX_INLINE,
     MAX_REASON,
     Change,
     Revocation,
+    attached,
     is_revocation,
     kept_document,
     kept_others,
     restored,
     restored_set,
     revoked,
+    without_content,
 )
 from dataloader.replication.updates import Updated, outcome_of, update
 from dataloader.replication.versions import version_digest
 from dataloader.replication.writes import Written, write_over
 
 __all__ = [
+    "MAX_INLINE",
     "MAX_REASON",
     "NEEDS_ATTENTION",
     "OUTCOMES",
@@ -50,6 +54,7 @@ __all__ = [
     "State",
     "Updated",
     "Written",
+    "attached",
     "batches",
     "build_views",
     "chunks",
@@ -72,5 +77,6 @@ __all__ = [
     "unstage",
     "update",
     "version_digest",
+    "without_content",
     "write_over",
 ]

@@ -8,7 +8,7 @@ as nothing is written on top of it.
 
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dataloader.common import Document, content_hash, history, is_valid, prepare, rank
@@ -18,6 +18,13 @@ from dataloader.replication.states import SUPERSEDED
 SCHEMA = "common/tombstone"
 MAX_REASON = 500
 """The longest reason in characters."""
+
+MAX_INLINE = 1_000_000
+"""The most bytes of a document's attachments to put into its tombstone, which must not become too large to write.
+
+More stay attachments of the tombstone, as CouchDB allows (https://docs.couchdb.org/en/3.5.0/api/document/common.html,
+"Attachments": a stub keeps what is stored). PouchDB drops the attachments of a deletion.
+"""
 
 GetRevision = Callable[[str, str], Document | None]
 """Fetches a revision of a document by ``_id`` and revision; None if the server no longer has it."""
@@ -151,6 +158,20 @@ def restored_set(wanted: Document | None, leaves: Sequence[Document], kept: Docu
     return Change(change.edits, change.made, note=note)
 
 
+def without_content(change: Change) -> Change:
+    """Return the same change with tombstones that contain nothing, for a server that finds the others too large."""
+    content = {"document", "kept"}
+    return replace(
+        change, edits=[{key: value for key, value in edit.items() if key not in content} for edit in change.edits]
+    )
+
+
+def attached(stored: Document) -> int:
+    """Return the bytes of a document's attachments."""
+    found = stored.get("_attachments", {}).values()
+    return sum(each["length"] if "length" in each else len(b64decode(each["data"])) for each in found)
+
+
 def is_revocation(leaf: Document) -> bool:
     """Return whether a deletion is a tombstone of a revocation."""
     return bool(leaf.get("_deleted")) and is_valid(SCHEMA)({**_plain(leaf), "_deleted": True})
@@ -159,7 +180,14 @@ def is_revocation(leaf: Document) -> bool:
 def kept_document(leaves: Sequence[Document]) -> Document | None:
     """Return the document in the newest of its tombstones, None if there is none."""
     leaf = _newest_keeping(leaves)
-    return None if leaf is None else leaf["document"]
+    return None if leaf is None else _document_in(leaf)
+
+
+def _document_in(leaf: Document) -> Document:
+    """Return the document in a tombstone, with the attachments of the tombstone itself if their data is known."""
+    kept = _inline(leaf).get("_attachments", {})
+    document: Document = leaf["document"]
+    return {**document, "_attachments": {**document.get("_attachments", {}), **kept}} if kept else document
 
 
 def _newest_keeping(leaves: Sequence[Document]) -> Document | None:
@@ -208,6 +236,9 @@ def _is_same(stored: Document, kept: Document) -> bool:
             for name, each in document.get("_attachments", {}).items()
         }
 
+    if attached(stored) > MAX_INLINE:
+        # These are not in any other copy.
+        return content_hash(_plain(stored)) == content_hash(_plain(kept))
     return content_hash(_plain(stored)) == content_hash(_plain(kept)) and sizes(stored) == sizes(kept)
 
 
@@ -219,7 +250,13 @@ def _is_of_type(document: Any, wanted: Document) -> bool:
 def _tombstone(leaf: Document, revocation: Revocation, kept: Kept) -> Document:
     """Return the deletion of a leaf, containing the document."""
     empty = _empty_tombstone(leaf["_id"], revocation, kept)
-    return {**empty, "_rev": leaf["_rev"], "document": _inline(leaf)}
+    stubs = {name: each for name, each in leaf.get("_attachments", {}).items() if "data" not in each}
+    return {
+        **empty,
+        "_rev": leaf["_rev"],
+        "document": _inline(leaf),
+        **({"_attachments": stubs} if stubs else {}),
+    }
 
 
 def _empty_tombstone(doc_id: str, revocation: Revocation, kept: Kept) -> Document:
@@ -237,7 +274,7 @@ def _completed(leaves: Sequence[Document], revocation: Revocation, kept: Kept) -
     if kept.keys() <= kept_others(leaves).keys():
         return []
     newest = max(leaves, key=rank)
-    before = _plain(newest) if is_revocation(newest) else _empty_tombstone(newest["_id"], revocation, {})
+    before = _stored(newest) if is_revocation(newest) else _empty_tombstone(newest["_id"], revocation, {})
     completed = {**before, "_deleted": True, "kept": {**before.get("kept", {}), **kept}}
     # CouchDB rejects an ordinary write of a deletion on top of a deletion.
     return [_made(completed, history(newest))]
@@ -310,8 +347,7 @@ def _what_it_was(wanted: Document, leaves: Sequence[Document], get_revision: Get
 def _kept(leaf: Document) -> Document:
     """Return the document in a deletion, or the deletion's own content."""
     if "document" in leaf and is_revocation(leaf):
-        kept: Document = leaf["document"]
-        return kept
+        return _document_in(leaf)
     return _plain(leaf)
 
 

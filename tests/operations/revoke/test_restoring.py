@@ -18,6 +18,7 @@ from dataloader.operations import (
 from dataloader.operations import Outcome as LoadOutcome
 from dataloader.target import Target
 from tests.support.marks import KEY_MODEL, TOKEN_MODEL
+from tests.support.proxy import Forward, Reply, Request
 from tests.support.records import FONT_SIZE, Place, flat, preferences_of
 from tests.support.revoking import (
     CARDS,
@@ -31,7 +32,7 @@ from tests.support.revoking import (
     counts,
     is_revoked,
 )
-from tests.support.server import databases, delete, get, put, sequences
+from tests.support.server import Proxied, databases, delete, get, put, sequences
 
 
 @pytest.mark.usefixtures("loaded")
@@ -88,6 +89,49 @@ class TestRestoring:
             assert contents(server, target) == before
             for place in {own_set, places[-1]}:
                 assert attached(server, target, place) == {"photo.bin": PHOTO}
+
+    @pytest.mark.parametrize("size", [1_500_000, 9_000_000])
+    def test_card_with_large_attachments_is_revoked_and_restored(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place], size: int
+    ) -> None:
+        """They are too large for a tombstone or for a reply about documents; other cards are not held up either."""
+        photo = bytes(size)
+        for place in places:
+            attach(server, target, place, "photo.bin", photo)
+        before = contents(server, target)
+        for _ in range(2):
+            assert counts(revoke(server, target, few, cards[:2], "lost")) == {RevokeOutcome.REVOKED: 2}
+            for database in databases(server, target).values():
+                compact(database)
+            told: list[CardOutcome] = []
+            result = restore(server, target, few, cards[:2], on_outcome=told.append)
+            assert counts(result) == {RevokeOutcome.RESTORED: 2}
+            assert not any(each.reason for each in told)
+            assert contents(server, target) == before
+            for place in places:
+                assert attached(server, target, place) == {"photo.bin": photo}
+
+    @TOKEN_MODEL
+    def test_card_with_too_large_a_set_is_revoked(
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place], proxied: Proxied
+    ) -> None:
+        """A lost card must stop working, even if what it had cannot be kept; that is reported."""
+
+        def limit(request: Request, forward: Forward) -> Reply:
+            if (
+                request.endpoint == "_bulk_docs"
+                and b'"revokedReason"' in request.body
+                and b'"document"' in request.body
+            ):
+                return Reply.json(413, {"error": "document_too_large", "reason": "too large"})
+            return forward(request)
+
+        through, _ = proxied(limit)
+        told: list[CardOutcome] = []
+        result = revoke(through, target, few, cards[1:2], "lost", on_outcome=told.append)
+        assert counts(result) == {RevokeOutcome.REVOKED: 1}
+        assert all(is_revoked(server, target, place) for place in places)
+        assert "is too large to be kept" in told[0].reason
 
     @TOKEN_MODEL
     def test_set_written_while_revoked_is_kept(
