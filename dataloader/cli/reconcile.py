@@ -377,6 +377,8 @@ def _ranges(numbers: Iterable[int]) -> str:
         else:
             runs.append([number])
     shown = [
-        f"{run[0]}" if len(run) == 1 else f"{run[0]} {'and' if run[1] == run[0] + 1 else 'to'} {run[1]}" for run in runs
+        text
+        for first, last in ((run[0], run[-1]) for run in runs)
+        for text in ([f"{first} to {last}"] if last > first + 1 else map(str, range(first, last + 1)))
     ]
     return listed(shown, 8)

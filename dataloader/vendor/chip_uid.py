@@ -25,6 +25,7 @@ _HEX = re.compile(r"[0-9A-F]+")
 _LABEL = re.compile(r"\A(?:(?:CHIP|TAG|NFC|CARD)[ _-]?)?(?:UID|SN)\s*[:=#]?\s*(?=[0-9A-F\\$&])")
 _GROUP = re.compile(r"(?:0X|\$|&H)?([0-9A-F]+)H?")
 _BETWEEN = re.compile(r"\s*[:\-._,;/|]\s*|\s+")
+_OVERRIDES = "\N{LEFT-TO-RIGHT OVERRIDE}\N{RIGHT-TO-LEFT OVERRIDE}"
 _AROUND = "[](){}<>'\"`"
 _SCIENTIFIC = re.compile(r"([0-9])(?:[.,]([0-9]+))?E\+?([0-9]{1,3})")
 _EXACT_DIGITS = 15
@@ -95,10 +96,11 @@ BLANK = ChipUid()
 def plain_text(text: str) -> str:
     """Return a text without invisible characters, normalized and stripped.
 
-    Full-width digits become ordinary ones; zero-width characters and byte order marks are removed.
+    Full-width digits become ordinary ones; zero-width characters and byte order marks are removed. Those that change
+    the order in which text is shown are kept.
     """
     if not text.isascii():
-        text = "".join(each for each in normalize("NFKC", text) if category(each) != "Cf")
+        text = "".join(each for each in normalize("NFKC", text) if category(each) != "Cf" or each in _OVERRIDES)
     return text.strip()
 
 

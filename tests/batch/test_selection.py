@@ -6,6 +6,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+from openpyxl.comments import Comment
 from openpyxl.styles import Font, PatternFill
 
 from dataloader.batch import Card, Manifest, Named, choose
@@ -149,6 +150,20 @@ def test_select_rejects_marked_rows(tmp_path: Path, style: dict[str, Any], says:
     book.save(path)
     with pytest.raises(InputError, match=says):
         read_named(path)
+
+
+def test_select_rejects_columns_and_comments_that_may_say_who_is_meant(write: Write, tmp_path: Path) -> None:
+    """A column that is empty for some cards, or a comment on one."""
+    with pytest.raises(InputError, match="its column “Found” may say which of the cards are meant"):
+        read_named(write("Card number,Found", "3,", "4,27 Nov"))
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    for row in ["Card number", 3, 5]:
+        sheet.append([row])
+    sheet["A3"].comment = Comment("found again", "Jo")
+    book.save(tmp_path / "lost.xlsx")
+    with pytest.raises(InputError, match="cell A3: has a comment or text box: “found again”"):
+        read_named(tmp_path / "lost.xlsx")
 
 
 def test_select_rejects_a_hidden_column(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import openpyxl
 import pytest
 from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.cell.text import InlineFont
-from openpyxl.styles import Color, Font, PatternFill
+from openpyxl.styles import Border, Color, Font, PatternFill, Side
 from openpyxl.worksheet.merge import MergedCellRange
 
 from dataloader.batch import Manifest, Verdict, read_manifest
@@ -251,6 +251,11 @@ def _strike_row_style(sheet: Any) -> None:
     sheet.row_dimensions[4].font = Font(strike=True)
 
 
+def _cross_out(sheet: Any) -> None:
+    for cell in sheet[4]:
+        cell.border = Border(diagonal=Side("thin"), diagonalUp=True)
+
+
 def _format_away(sheet: Any) -> None:
     for cell in sheet[4]:
         cell.number_format = ";;;"
@@ -298,8 +303,8 @@ def _hide_sheet(sheet: Any) -> None:
 @pytest.mark.parametrize(
     "deed",
     [
-        _hide, _flatten, _lower, _lower_all, _strike, _strike_one, _strike_row_style, _format_away, _format_as_other,
-        _whiten, _whiten_by_theme, _camouflage, _blacken, _shrink, _whiten_part, _cover, _hide_sheet,
+        _hide, _flatten, _lower, _lower_all, _strike, _strike_one, _strike_row_style, _cross_out, _format_away,
+        _format_as_other, _whiten, _whiten_by_theme, _camouflage, _blacken, _shrink, _whiten_part, _cover, _hide_sheet,
     ],
 )  # fmt: skip
 def test_hidden_rows_count_only_if_requested(

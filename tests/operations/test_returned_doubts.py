@@ -164,6 +164,14 @@ def test_uuid_that_was_read_back_must_match(tmp_path: Path, manifest: Manifest, 
     own = [row[UUID] for row in rows]
     path = tmp_path / "back.csv"
     assert encoded(manifest, column(path, rows, "Read back", own)) == ALL
+    forms: list[Callable[[str], str]] = [
+        lambda uuid: uuid.replace("-", ""),
+        lambda uuid: uuid.encode().hex(),
+        lambda uuid: f"D1 01 27 54 02 65 6E {uuid.encode().hex(' ').upper()}",
+    ]
+    for form in forms:
+        assert encoded(manifest, column(path, rows, "Read back", [*map(form, own)])) == ALL
+        assert 3 not in encoded(manifest, column(path, rows, "Read back", [form(own[at // 3 * 3]) for at in range(10)]))
     for wrong in (own[1], own[9], f"en{own[3]}", ""):
         values = [*own[:2], wrong, *own[3:]]
         assert 3 not in encoded(manifest, column(path, rows, "Read back", values)), wrong
@@ -392,6 +400,41 @@ def test_notes_that_are_not_understood_are_named(tmp_path: Path, manifest: Manif
     assert str(warning).startswith(
         "back.csv: 3 rows count as encoded, but with a note: “returned” (line 2) and “leer” (line 3)"
     )
+
+
+@pytest.mark.parametrize("note", ["\N{WASTEBASKET}", "\u202edeliaf", f"{'ok ' * 30}cracked"])
+def test_note_without_plain_words_is_named(tmp_path: Path, manifest: Manifest, rows: Rows, note: str) -> None:
+    """A picture, words that are shown in reverse, or beyond the part of a note that is shown."""
+    rows[2][NOTE] = note
+    assert "(line 4)" in str(found_of(manifest, write_csv(tmp_path / "back.csv", rows)).warnings[0])
+
+
+def test_result_that_is_shown_in_reverse_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """People see ``ko``."""
+    rows[2][RESULT] = "\u202eok"
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
+
+
+@pytest.mark.parametrize("mark", ["({})", "[{}]", "<{}>"])
+def test_chip_uid_in_brackets_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, mark: str) -> None:
+    """Unless most are."""
+    table = [list(row) for row in rows]
+    rows[2][CHIP] = mark.format(rows[2][CHIP])
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
+    for row in table:
+        row[CHIP] = mark.format(row[CHIP])
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", table)) == ALL
+
+
+@pytest.mark.parametrize("titles", [["UUID"], ["UUID", "Chip UID"]])
+def test_list_of_some_cards_beside_results_stops_the_run(
+    tmp_path: Path, manifest: Manifest, rows: Rows, titles: Sequence[str]
+) -> None:
+    """It may list the good ones, or the others."""
+    listed = [[row[TITLES.index(title)] for title in titles] for row in rows[:8]]
+    path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Shipped", [titles, *listed]))
+    with pytest.raises(InputError, match="sheet Shipped: has no results, but 8 cards of the 10 that are ok"):
+        found_of(manifest, path)
 
 
 def test_question_is_not_a_lost_character(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

@@ -7,7 +7,7 @@ The rules are tables in docs/reconcile.md: which card a row belongs to (:func:`r
 import gc
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,18 @@ from dataloader.batch import Counts, Manifest, Reconciled, ReturnedCard, Verdict
 from dataloader.common import InputError, Problem, listed, many, raise_problems, ranges, short
 from dataloader.operations.reconcile.card_index import CardIndex
 from dataloader.operations.reconcile.ledger import Ledger
-from dataloader.operations.reconcile.rows import SHOWN, Row, Said, TableInput, deliveries, understand, whose
+from dataloader.operations.reconcile.rows import (
+    OK,
+    SHOWN,
+    Delivery,
+    Row,
+    Said,
+    TableInput,
+    deliveries,
+    understand,
+    uuids_of,
+    whose,
+)
 from dataloader.vendor import BATCH_DIGEST_ROW, ROUND_ROW, ByteOrder
 from dataloader.vendor.returned import (
     KEYS,
@@ -173,6 +184,7 @@ def _reconcile(
     index = CardIndex(manifest)
     ledger = Ledger(index, previous)
     told = deliveries([(each.source, each.round) for each in tables])
+    _check_lists(tables, told)
     if "result" not in reading.columns:
         _check_names(manifest, [each for each in tables if not told[each.round].fills_result])
     warnings: list[Problem] = []
@@ -277,6 +289,26 @@ def _check_names(manifest: Manifest, tables: Sequence[_Read]) -> None:
             raise InputError(Problem(str(found[0].path), f"{which} {rule}", todo))
 
 
+def _check_lists(tables: Sequence[_Read], told: Mapping[int, Delivery]) -> None:
+    """Reject a table without results that lists some of the cards that other tables say are ok.
+
+    Raises:
+        InputError: it may list the good cards, or the others.
+    """
+    for each in tables:
+        source, delivery = each.source, told[each.round]
+        if source.keys & {"result"} or source.rejects or not delivery.fills_result or delivery.completed:
+            continue
+        ok = {*uuids_of([other.source for other in tables if other.round == each.round], OK)}
+        there = {*uuids_of([source])}
+        if ok & there and ok - there:
+            rule = f"has no results, but {many(len(ok & there), 'card')} of the {len(ok):,} that are ok in other tables"
+            todo = "leave it out; if it lists the good cards, give the others another result, otherwise these"
+            raise InputError(
+                Problem(f"{each.path}{f', sheet {short(source.sheet, SHOWN)}' if source.sheet else ''}", rule, todo)
+            )
+
+
 class _TableReader:
     """Adds the rows of one table to the ledger."""
 
@@ -335,7 +367,7 @@ class _TableReader:
 
     def _note_encoded(self, row: Row, cells: ReturnedRow) -> None:
         self.good += 1
-        if row.note and not row.warnings and is_remark(row.note):
+        if row.note and not row.warnings and is_remark(text_of(cells.note)[0]):
             self._noted += 1
             if len(self._notes) < SHOWN_NOTES:
                 self._notes.setdefault(row.note, row.line)

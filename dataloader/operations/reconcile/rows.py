@@ -16,7 +16,8 @@ from dataloader.vendor.returned import (
     ReturnedRow,
     ReturnedTable,
     is_failure,
-    number_mark,
+    mark_of_chip,
+    mark_of_number,
     says_failed,
     says_not_encoded,
     text_of,
@@ -152,6 +153,8 @@ def _understand_plain(table: TableInput, cells: ReturnedRow) -> Row | None:
     if not (type(number) is type(uuid) is type(check) is type(chip_text) is str):
         return None
     chip = read_chip(chip_text, CellKind.TEXT, table.byte_order, decimal=table.source.decimal)
+    if mark_of_chip(chip_text) not in {"", table.source.chip_mark}:
+        return None
     if not (chip.uid and number.isascii() and number.isdigit() and len(number) <= _DIGITS):
         return None
     is_by_chip = not table.delivery.fills_result
@@ -171,12 +174,15 @@ def _understand_any(table: TableInput, cells: ReturnedRow) -> Row:
     said, why = _what_is_said(table, cells, chip, note)
     if note and said is not Said.ENCODED:
         chip = chip._replace(could_be=(*chip.could_be, *_chips_in(note, table.byte_order)))
+    chip_mark = mark_of_chip(chip_text) if chip.uid else ""
     is_marked = number_kind is CellKind.TEXT and (
-        number_mark(number_text) not in {"", table.source.number_mark} or says_failed(number_text)
+        mark_of_number(number_text) not in {"", table.source.number_mark} or says_failed(number_text)
     )
     is_hidden = bool(cells.hidden) and said is Said.ENCODED
     if is_hidden:
         said, why = Said.DOUBTFUL, f"{cells.hidden}; if it counts, add --include-hidden"
+    elif said is Said.ENCODED and chip_mark not in {"", table.source.chip_mark}:
+        said, why = Said.DOUBTFUL, f"its chip UID is marked: “{short(chip_text, SHOWN)}”"
     elif said is Said.ENCODED and is_marked:
         said, why = Said.DOUBTFUL, f"its card number is marked: “{short(number_text, SHOWN)}”"
     elif note and said is Said.ENCODED and says_failed(note):
@@ -281,8 +287,8 @@ def deliveries(tables: Collection[tuple[ReturnedTable, int]]) -> dict[int, Deliv
         ]
         completed: frozenset[str] = frozenset()
         if chips_only and not any(table.fills_chip for table in with_results):
-            ok = frozenset(_uuids(with_results, OK))
-            there = frozenset(_uuids(chips_only))
+            ok = frozenset(uuids_of(with_results, OK))
+            there = frozenset(uuids_of(chips_only))
             # Chip UIDs of only a few cards may be those of the rejects.
             completed = ok if ok <= there else completed
         fills_chip = any(table.fills_chip for table in of_round)
@@ -290,7 +296,8 @@ def deliveries(tables: Collection[tuple[ReturnedTable, int]]) -> dict[int, Deliv
     return found
 
 
-def _uuids(tables: Collection[ReturnedTable], result: str | None = None) -> Iterator[str]:
+def uuids_of(tables: Collection[ReturnedTable], result: str | None = None) -> Iterator[str]:
+    """Yield the UUIDs in tables, or those of the rows with a result."""
     for table in tables:
         for row in table.rows:
             if isinstance(row.uuid, str) and (

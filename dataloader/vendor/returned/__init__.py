@@ -19,7 +19,8 @@ if TYPE_CHECKING:
         SPARE,
         ReturnedRow,
         ReturnedTable,
-        number_mark,
+        mark_of_chip,
+        mark_of_number,
         unread_columns,
     )
     from dataloader.vendor.returned.words import (
@@ -46,8 +47,9 @@ __all__ = [
     "is_failure",
     "is_neutral",
     "is_remark",
+    "mark_of_chip",
+    "mark_of_number",
     "may_sort",
-    "number_mark",
     "open_returned",
     "read_named",
     "says_failed",
@@ -62,7 +64,7 @@ _NAMES = {
     "grid": ("Cell", "coloured_rows", "text_of"),
     "opening": ("open_returned",),
     "options": ("Reading",),
-    "table": ("MAX_CELL", "SPARE", "ReturnedRow", "ReturnedTable", "number_mark", "unread_columns"),
+    "table": ("MAX_CELL", "SPARE", "ReturnedRow", "ReturnedTable", "mark_of_chip", "mark_of_number", "unread_columns"),
     "words": ("is_failure", "is_neutral", "is_remark", "may_sort", "says_failed", "says_not_encoded"),
     "workbook_file": ("check_safe",),
 }

@@ -57,6 +57,11 @@ def read_named(path: Path, reading: Reading | None = None) -> list[Named]:
                 problems.append(Problem(f"{path}, sheet {short(grid.sheet, 31)}", "is hidden", "show it, or remove it"))
                 continue
             sheet = f", sheet {short(grid.sheet, 31)}" if grid.sheet else ""
+            if grid.comments:
+                cell, text = grid.comments[0]
+                where = f"{path}{sheet}, cell {cell}" if cell else f"{path}{sheet}"
+                rule = f"has a comment or text box: “{short(text, _SHOWN)}”"
+                problems.append(Problem(where, rule, "keep only the rows that are meant, without comments"))
             found, wrong = _Sheet(f"{path}{sheet}, {grid.unit}", reading, grid.hidden_columns).read(rows)
             named += found
             problems += wrong
@@ -158,7 +163,10 @@ class _Sheet:
                 continue
             texts = {cells[at] if at < len(cells) else "" for _, cells in rows[1:] if cells != titles}
             means = understand_title(title) or ("", False)
-            may_sort = means[0] == "result" or plain(title) in _BATCH_TITLES or all(map(_is_answer, texts))
+            # An empty cell may mean that a card is not meant, like one that is filled in.
+            may_sort = (
+                "" in texts or means[0] == "result" or plain(title) in _BATCH_TITLES or all(map(_is_answer, texts))
+            )
             if len(texts) > 1 and may_sort:
                 rule = f"its column “{short(title, _SHOWN)}” may say which of the cards are meant"
                 todo = "keep only the rows of these cards, and remove the column"

@@ -87,11 +87,14 @@ def cell_styles(tree: Iterable[Element]) -> dict[int, Style]:
         parts.setdefault(local(each.tag), [*each])
     fonts = {str(at): [*font.iter()] for at, font in enumerate(parts.get("fonts", ()))}
     fills = {str(at): _fill(fill) for at, fill in enumerate(parts.get("fills", ()))}
+    borders = {str(at): _is_crossed(border) for at, border in enumerate(parts.get("borders", ()))}
     formats = {attribute(each, "numFmtId"): attribute(each, "formatCode") for each in parts.get("numfmts", ())}
     found: dict[int, Style] = {}
     for number, xf in enumerate(parts.get("cellxfs", ())):
         font, fill = fonts.get(attribute(xf, "fontId") or "0", []), fills.get(attribute(xf, "fillId") or "0", _WHITE)
         style = _style(font, fill, formats.get(attribute(xf, "numFmtId"), ""))
+        if borders.get(attribute(xf, "borderId") or "0"):
+            style = Style(STRUCK)
         if style != Style():
             found[number] = style
     return found
@@ -105,6 +108,13 @@ def _style(font: list[Element], fill: str, number_format: str) -> Style:
         return Style(INVISIBLE)
     is_usual = text == _BLACK and fill in {_WHITE, *SHADES}
     return Style(colours="" if is_usual else f"{text} on {fill}")
+
+
+def _is_crossed(border: Element) -> bool:
+    """Return whether a border has a line through the cell."""
+    return any(
+        local(each.tag) == "diagonal" and attribute(each, "style").lower() not in {"", "none"} for each in border
+    )
 
 
 def _colours(elements: Iterable[Element], name: str = "color") -> Iterator[str]:

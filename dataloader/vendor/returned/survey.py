@@ -1,7 +1,9 @@
 """Examine an unrecognized column: it could be one that matters."""
 
+import re
 from collections import Counter
 from collections.abc import Container
+from contextlib import suppress
 from typing import NamedTuple
 
 from dataloader.common import short
@@ -15,6 +17,9 @@ _MAX_KINDS = 5
 """The most different texts for a column that may sort cards into categories."""
 _MAX_SEEN = 1000
 """The most texts to remember; with more, they are rarely repeated."""
+_SHORTEST_UUID = 32
+"""The characters of a UUID without hyphens."""
+_BARE_UUID = re.compile(r"(?<![0-9a-f])([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})(?![0-9a-f])")
 _SHORTEST_DECIMAL = 8
 """The digits of a chip UID as a decimal number."""
 
@@ -67,12 +72,15 @@ class Survey:
         self._seen: dict[str, int] = {}
         """Texts examined before, with their first rows: most columns repeat a few."""
 
-    @property
-    def shown(self) -> str:
-        """Its name in warnings, with a similar title of ours, or the few texts in it."""
+    def shown(self, cards: int) -> str:
+        """Return its name in warnings, with a similar title of ours, or the few texts that sort cards.
+
+        Args:
+            cards: the number of rows of cards.
+        """
         near = suggest_title(self.title) if self.title else ""
         kinds = [f"“{short(text, _SHOWN)}” from {self._unit} {line}" for text, line in self._seen.items()]
-        what = near or (", ".join(kinds) if 1 < len(kinds) <= _MAX_KINDS else "")
+        what = near or (", ".join(kinds) if 1 < len(kinds) + (self._filled < cards) <= _MAX_KINDS else "")
         return f"{self.name} ({what})" if what else self.name
 
     def see(self, line: int, text: str, uuid: str, chip: str) -> None:
@@ -85,11 +93,13 @@ class Survey:
             chip: the chip UID of the row.
         """
         self._filled += bool(uuid)
-        if uuid and len(text) >= len(uuid) and (uuids := UUID_LIKE.findall(text)):
+        if uuid and len(text) >= _SHORTEST_UUID and (uuids := _uuids_in(text)):
             if {*uuids} == {uuid}:
                 self._own += 1
             else:
-                self._uuid = self._uuid or Finding("uuid", line, short(text, _SHOWN))
+                # A UUID in an unusual form would be shown whole.
+                shown = text if UUID_LIKE.search(text) else next(each for each in uuids if each != uuid)
+                self._uuid = self._uuid or Finding("uuid", line, short(shown, _SHOWN))
         if self._chip is None and looks_like_chip(text) and _bare(text) != _bare(chip):
             self._chip = Finding("chip", line, short(text, _SHOWN))
         if chip and text.isdecimal() and len(text) >= _SHORTEST_DECIMAL:
@@ -149,6 +159,17 @@ class Survey:
             kinds = [short(each, _SHOWN) for each in sorted(self._seen)] + ["nothing"] * (self._filled < cards)
             found.append(Finding("result", 0, "”, “".join(kinds)))
         return next((each for each in found if each is not None), None)
+
+
+def _uuids_in(text: str) -> list[str]:
+    """Return the UUIDs in a text: as usual, without hyphens, or as the bytes of a text record."""
+    found = UUID_LIKE.findall(text)
+    if not found:
+        found = ["-".join(parts) for parts in _BARE_UUID.findall(text.lower())]
+    if not found:
+        with suppress(ValueError):
+            found = UUID_LIKE.findall(bytes.fromhex(re.sub(r"0x|[\W_]", "", text)).decode("latin-1"))
+    return found
 
 
 def _bare(text: str) -> str:

@@ -46,6 +46,7 @@ _SHOWN = 40
 _NUMBERS = re.compile(r"#?[0-9]{1,9}(?:(?:\s*[-,;/&\N{EN DASH}]\s*|\s+)#?[0-9]{1,9}){0,99}\.?")
 """Card numbers, and ranges of them."""
 _DIGITS = re.compile(r"[0-9]+(?:[.,]0{1,2}(?![0-9]))?")
+_BRACKETS = re.compile(r"[\[\](){}<>'\"`]")
 _MARKED = re.compile(r'=\s*"(.*)"\s*\Z', re.DOTALL)
 _EMPTY = ("",) * len(KEYS)
 _OWN_SHEETS = frozenset({"Read me", "Batch"})
@@ -94,6 +95,8 @@ class ReturnedTable:
     """Whether there are any chip UIDs."""
     number_mark: str = ""
     """What is beside most of its card numbers, such as ``#``."""
+    chip_mark: str = ""
+    """The brackets around most of its chip UIDs."""
     decimal: bool = False
     """Whether all its chip UIDs could be decimal numbers."""
     rejects: str = ""
@@ -259,9 +262,20 @@ def unmarked(text: str) -> str:
     return text
 
 
-def number_mark(text: str) -> str:
+def mark_of_number(text: str) -> str:
     """Return what is beside a card number: ``#`` in ``#3``; a person may have marked it so. Empty without a number."""
     return "" if text.isdecimal() or not _DIGITS.search(text) else plain_text(_DIGITS.sub("", text)).casefold()
+
+
+def mark_of_chip(text: str) -> str:
+    """Return the brackets and quotation marks in a chip UID."""
+    return "" if text.isalnum() else "".join(_BRACKETS.findall(text))
+
+
+def _usual(marks: Iterator[str]) -> str:
+    """Return the mark that most cells have; empty if most have none."""
+    counts = Counter(marks)
+    return next((mark for mark, count in counts.items() if 2 * count > counts.total()), "")
 
 
 class _Reader:
@@ -408,13 +422,13 @@ class _Reader:
         results = (text_of(row.result)[0].strip() for row in table.rows)
         table.fills_result = any(result and result.casefold() != SPARE for result in results)
         table.fills_chip = any(text_of(row.chip)[0].strip() for row in table.rows)
-        marks = Counter(number_mark(row.number) for row in table.rows if isinstance(row.number, str))
-        table.number_mark = next((mark for mark, count in marks.items() if 2 * count > len(table.rows)), "")
+        table.number_mark = _usual(mark_of_number(row.number) for row in table.rows if isinstance(row.number, str))
+        table.chip_mark = _usual(mark_of_chip(row.chip) for row in table.rows if isinstance(row.chip, str) and row.chip)
         table.hidden = sum(1 for row in table.rows if row.hidden)
         table.decimal = table.fills_chip and are_decimal(
             text for text, kind in (text_of(row.chip) for row in table.rows) if kind is CellKind.TEXT
         )
-        table.unread = tuple(survey.shown for survey in surveys.values() if not survey.is_unneeded)
+        table.unread = tuple(survey.shown(cards) for survey in surveys.values() if not survey.is_unneeded)
         for survey in surveys.values():
             found = survey.matters(self._reading.columns, cards, results=table.fills_result, chips=table.fills_chip)
             if found is not None:

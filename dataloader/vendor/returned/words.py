@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from html import unescape
-from unicodedata import combining, normalize
+from unicodedata import category, combining, normalize
 
 from dataloader.vendor.chip_uid import plain_text
 
@@ -39,6 +39,10 @@ _SPACELESS = re.compile("失败|失敗|不良|不合格|错误|錯誤|エラー|
 _CROSSES = re.compile(
     "[\N{MULTIPLICATION SIGN}\N{MULTIPLICATION X}\N{HEAVY MULTIPLICATION X}\N{BALLOT X}"
     "\N{HEAVY BALLOT X}\N{CROSS MARK}\N{BALLOT BOX WITH X}\N{NO ENTRY SIGN}\N{THUMBS DOWN SIGN}]"
+)
+_CHECKS = (
+    "\N{CHECK MARK}\N{HEAVY CHECK MARK}\N{WHITE HEAVY CHECK MARK}\N{BALLOT BOX WITH CHECK}\N{THUMBS UP SIGN}"
+    "\N{DEGREE SIGN}\N{COPYRIGHT SIGN}\N{REGISTERED SIGN}"
 )
 _GOOD = words(
     "ok okay pass passed success successful succeeded done good encoded written programmed verified valid io "
@@ -166,7 +170,9 @@ def says_result(text: str, *, answers: bool) -> bool:
 def is_remark(note: str) -> bool:
     """Return whether a note has words other than ``ok``, ``tested``, ``no errors`` and the like."""
     harmless = _GOOD | _TESTED | (frozenset() if says_failed(note) else _NONE | _BAD)
-    return not all(token in harmless or not token.isalpha() for token in _tokens(note))
+    return any(category(each) == "So" and each not in _CHECKS for each in note) or not all(
+        token in harmless or not token.isalpha() for token in _tokens(note)
+    )
 
 
 def says_no(text: str) -> bool:
