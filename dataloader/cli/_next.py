@@ -111,12 +111,12 @@ def any_target() -> str | None:
     return f" --target {quote(names[0])}" if names else None
 
 
-def only_target() -> str:
-    """Return the option for the one target there is, preceded by a space; with ``NAME`` if there are several."""
+def only_target(otherwise: str = " --target NAME") -> str:
+    """Return the option for the one target there is, preceded by a space; another text if there are more or none."""
     if environ.get(ENV_URL):
         return ""
     names = _targets()
-    return f" --target {quote(names[0]) if len(names) == 1 else 'NAME'}"
+    return f" --target {quote(names[0])}" if len(names) == 1 else otherwise
 
 
 def _targets() -> list[str]:

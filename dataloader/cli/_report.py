@@ -3,14 +3,14 @@
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import click
 from click.core import ParameterSource
 
-from dataloader.batch import CardFile
+from dataloader.batch import CardFile, Reconciled, find_reconciled
 from dataloader.cli._next import manifest_words, target_words
 from dataloader.cli._options import ReportOptions
 from dataloader.cli._output import Output
@@ -98,6 +98,7 @@ def reporting(
                     str(context.params.get("target") or ""),
                     manifest_words(context),
                     output.masked(target_words(context)),
+                    _ready(manifests),
                 )
                 report = described(reporter.report.with_warnings(output.noticed), run)
                 page = render(report, full=full)
@@ -108,6 +109,19 @@ def reporting(
         output.warn(f"the report could not be written: {error}")
     if failure is not None:
         raise failure
+
+
+def _ready(manifests: Sequence[CardFile]) -> str:
+    """Return the files to load, as words: the newest reconciled ones, and manifests that have none."""
+    paths = []
+    for each in manifests:
+        newest = None
+        if not isinstance(each, Reconciled):
+            # What is wrong with it has been said.
+            with suppress(DataloaderError):
+                newest = find_reconciled(each)
+        paths.append(shlex.quote(str((newest or each).path)))
+    return " ".join(paths)
 
 
 def _stopped(

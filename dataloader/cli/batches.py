@@ -10,7 +10,7 @@ import click
 
 from dataloader.cli._command import command
 from dataloader.cli._history import read_history
-from dataloader.cli._next import any_target, target_words
+from dataloader.cli._next import any_target, only_target, target_words
 from dataloader.cli._options import (
     PATH,
     HistoryOptions,
@@ -71,7 +71,7 @@ def batches(
         target = get_target(output, target_options)
         server = get_server(target)
     context = click.get_current_context()
-    options = output.masked(target_words(context))
+    options = output.masked(target_words(context) or ("" if target_options.is_named else only_target("")))
     time = now()
     with reporting(output, report_options, "Overview", manifests, target, server) as report:
         if target is not None and server is not None:

@@ -94,14 +94,14 @@ def plan(
     return show_plan(output, target, read, sources, details, report_options, rounds, wanted)
 
 
-def _tell_of_refusal(output: Output, target: Target, manifests: Sequence[CardFile]) -> bool:
-    """Warn if a load would refuse the manifests because of doubtful cards; return whether it would."""
+def _tell_of_refusal(output: Output, target: Target, manifests: Sequence[CardFile]) -> str:
+    """Warn if a load would refuse the manifests because of doubtful cards; return why, empty if it would not."""
     try:
         refuse_doubtful(target, manifests)
     except DataloaderError as error:
-        output.warn(f"load would refuse this: {error}")
-        return True
-    return False
+        output.warn(f"load would refuse this: {error}", in_report=True)
+        return str(error)
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ class _Wanted:
     """The snapsets, for a comparison by term."""
     values: bool = False
     detailed_exitcode: bool = False
-    refused: bool = False
-    """Whether a load would refuse the manifests."""
+    refused: str = ""
+    """Why a load would refuse the manifests."""
 
 
 def show_plan(
@@ -159,9 +159,9 @@ def show_plan(
         for line in findings.lines:
             output.warn(line, in_report=True)
         code = _detailed_code(result) if wanted.detailed_exitcode else ExitCode.OK
-        report(lambda: plan_report(target, manifests, sources, result, findings.noted), code)
+        report(lambda: plan_report(target, manifests, sources, result, findings.noted, wanted.refused), code)
     if code is ExitCode.OK:
-        output.next(_next(result, manifests, rounds, refused=wanted.refused))
+        output.next(_next(result, manifests, rounds, refused=bool(wanted.refused)))
     return code
 
 

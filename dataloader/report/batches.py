@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from shlex import quote
 
 from dataloader.common import are, many
 from dataloader.operations import BatchStatus, FoundBatch, VerifyVerdict, next_step
@@ -24,18 +25,19 @@ def batches_report(folder: str, found: Sequence[FoundBatch], states: Mapping[str
     again = sum(each.to_encode for each in found)
     verdicts = sum((each.verdicts for each in states.values()), Counter[VerifyVerdict]())
     wrong = verdicts[VerifyVerdict.WRONG]
+    counts = _counts(found, states)
     return Report(
         f"Batches in folder {folder}",
-        _verdict(found, states),
+        f"{many(wrong, 'card')} would not work." if wrong else counts,
         Tone.BAD if wrong else Tone.ATTENTION if again else Tone.GOOD if found else Tone.QUIET,
-        unit="cards",
+        (counts,) if wrong else (),
         shares=shares_of(verdicts) if states else _shares(found, again),
         attention=tuple(_steps(found, states, options)),
         tables=(_by_batch(found, states),),
     )
 
 
-def _verdict(found: Sequence[FoundBatch], states: Mapping[str, BatchStatus]) -> str:
+def _counts(found: Sequence[FoundBatch], states: Mapping[str, BatchStatus]) -> str:
     if not found:
         return "There are no batches in this folder."
     minted = sum(each.manifest.header.cards for each in found)
@@ -64,11 +66,16 @@ def _steps(found: Sequence[FoundBatch], states: Mapping[str, BatchStatus], optio
     open_ = []
     for each in found:
         status = states.get(each.manifest.header.digest)
-        step = next_step(each, status, options)
+        step, tone = next_step(each, status, options), Tone.GOOD
         if step.command:
             heading, tone = _heading(each, status)
             todo = f"{step.words[:1].upper()}{step.words[1:]}, then reconcile what comes back." if step.words else ""
             open_.append(Attention(f"{each.manifest.header.name}: {heading}", todo, tone, command=step.command))
+        if status is not None and status.wrong and tone is not Tone.BAD:
+            # The next step is another one.
+            heading = f"{each.manifest.header.name}: {many(status.wrong, 'card')} wrong"
+            verify = f"dataloader verify {quote(str((each.newest or each.manifest).path))}{options}"
+            open_.append(Attention(heading, "The command names the repair for each card.", Tone.BAD, command=verify))
     order = (Tone.BAD, Tone.ATTENTION, Tone.QUIET)
     open_.sort(key=lambda each: order.index(each.tone))
     yield from open_[:SHOWN_STEPS]

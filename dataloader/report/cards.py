@@ -15,7 +15,7 @@ _TODO = {
 }
 _COMMANDS = {
     VerifyVerdict.WRONG: "dataloader verify {batch}{target}",
-    VerifyVerdict.MISSING: "dataloader load {batch}{target}",
+    VerifyVerdict.MISSING: "dataloader load {ready}{target}",
 }
 NOT_WORKING = tuple(_TODO)
 """The verdicts of cards that do not work, the most serious first."""

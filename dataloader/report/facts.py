@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from dataloader.batch import CardFile
+from dataloader.batch import CardFile, Reconciled
 from dataloader.common import VERSION, ExitCode, many
 from dataloader.couch import Welcome
 from dataloader.report.model import Attention, Fact, Figure, Report, Table, Tone
@@ -33,28 +33,29 @@ class Run:
     """The manifests as they were typed."""
     options: str = ""
     """The options for this target, each preceded by a space."""
+    ready: str = ""
+    """The same as :attr:`batch`, with reconciled files in the place of their manifests; empty if there are none."""
 
 
 def described(report: Report, run: Run) -> Report:
     """Return a report with information about its run: place and time, facts, figures, commands to copy."""
     cards = sum(each.count for each in run.manifests)
-    snapsets = Counter[str]()
-    spares = Counter[str]()
-    for each in run.manifests:
-        snapsets.update(each.header.snapsets)
-        spares.update(each.header.spares)
     shown = [share for share in report.shares if share.count]
     figures: list[Figure] = []
+    by_snapset = []
     if len(shown) == 1:
         figures = [Figure(shown[0].count, f"{report.unit} {shown[0].label}")]
-        figures += [Figure(cards, "cards")] if report.unit != "cards" else []
-        figures += [Figure(len(snapsets), "snapset" if len(snapsets) == 1 else "snapsets")]
-        figures += [Figure(len(run.manifests), "batch" if len(run.manifests) == 1 else "batches")]
-    by_snapset = Table(
-        "Cards by snapset, as minted",
-        ("Snapset", "Cards", *(("Of them spares",) if spares else ())),
-        tuple((name, count, *((spares[name],) if spares else ())) for name, count in snapsets.items()),
-    )
+        # Documents are those of all cards; a few cards, or taps on them, tell nothing about snapsets.
+        if run.manifests and (report.unit == "documents" or (report.unit == "cards" and report.total == cards)):
+            snapsets, spares = _snapsets(run.manifests)
+            figures += [Figure(cards, "card" if cards == 1 else "cards")] if report.unit != "cards" else []
+            figures += [Figure(len(snapsets), "snapset" if len(snapsets) == 1 else "snapsets")]
+            figures += [Figure(len(run.manifests), "batch" if len(run.manifests) == 1 else "batches")]
+            head = ("Snapset", "Cards", *(("Of them spares",) if spares else ()))
+            rows = ((name, count, *((spares[name],) if spares else ())) for name, count in snapsets.items())
+            by_snapset.append(Table("Cards by snapset", head, tuple(rows)))
+        elif run.manifests:
+            figures += [Figure(cards, "cards in the batch" if len(run.manifests) == 1 else "cards in the batches")]
     attention = tuple(replace(each, command=_filled(each.command, run)) for each in report.attention)
     steps = tuple(replace(each, command=_filled(each.command, run)) for each in report.steps)
     return replace(
@@ -63,13 +64,28 @@ def described(report: Report, run: Run) -> Report:
         figures=tuple(figures[:3]),
         steps=steps,
         attention=attention,
-        tables=(*report.tables, *((by_snapset,) if run.manifests and figures else ())),
+        tables=(*report.tables, *by_snapset),
     )
+
+
+def _snapsets(manifests: Sequence[CardFile]) -> tuple[Counter[str], Counter[str]]:
+    """Return how many cards start with each snapset, and how many of these were minted as spares."""
+    snapsets, spares = Counter[str](), Counter[str]()
+    for each in manifests:
+        if isinstance(each, Reconciled):
+            for card in each.cards():
+                snapsets[card.snapset] += 1
+                spares[card.snapset] += each.header.is_spare(card.number)
+        else:
+            snapsets.update(each.header.snapsets)
+            spares.update(each.header.spares)
+    return snapsets, +spares
 
 
 def _filled(command: str, run: Run) -> str:
     # Not str.format: a command may contain a path with braces.
-    return command.replace("{batch}", run.batch).replace("{target}", run.options)
+    ready = run.ready or run.batch
+    return command.replace("{batch}", run.batch).replace("{ready}", ready).replace("{target}", run.options)
 
 
 def where(run: Run) -> str:

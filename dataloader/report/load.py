@@ -19,20 +19,35 @@ def plan_report(
     sources: Sequence[Source],
     result: Plan,
     noted: Noted[NotedDocument],
+    refused: str = "",
 ) -> Report:
-    """Return the report of a plan."""
+    """Return the report of a plan.
+
+    Args:
+        target: the target.
+        manifests: the batches.
+        sources: what a load would write.
+        result: the states of the documents.
+        noted: documents that need attention.
+        refused: why a load would refuse the batches; empty if it would not.
+    """
     found = tallies(target, result.states)
     doubtful = [*attention(found, manifests, noted), *_raised(target, result.raised)]
+    if refused:
+        heading = "A load would refuse this"
+        doubtful.insert(0, Attention(heading, items=(refused,), command="dataloader plan {ready}{target}"))
     absent = result.count(State.ABSENT)
     would = f"load would create {many(absent, 'document')}" if absent else "load would create nothing"
     need = sum(result.count(state) for state, said in STATES.items() if said.advice)
     lead = [f"Nothing has been written. {_seen(target, sources, result.documents)}"]
     lead += left_out(manifests)
+    if refused:
+        lead.insert(0, f"With --all-cards, a {would}.")
     if result.missing_databases:
         lead.append(f"A load would first create {_databases(result.missing_databases)}.")
     return Report(
         about("Plan", manifests),
-        f"{_need(need)} attention; a {would}." if need else f"A {would}.",
+        "A load would be refused." if refused else f"{_need(need)} attention; a {would}." if need else f"A {would}.",
         Tone.ATTENTION if doubtful else Tone.GOOD,
         tuple(lead),
         "documents",

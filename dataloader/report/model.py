@@ -94,7 +94,7 @@ class Attention:
     all_of_them: str = ""
     """Where to find those."""
     command: str = ""
-    """The command to copy; ``{batch}`` and ``{target}`` are replaced by those of the run."""
+    """The command to copy; ``{batch}``, ``{ready}`` and ``{target}`` are replaced by those of the run."""
 
 
 @dataclass(frozen=True, slots=True)

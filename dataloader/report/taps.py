@@ -20,21 +20,25 @@ def taps_report(result: TapsResult, rate: float, broken: Sequence[str]) -> Repor
         broken: the exceeded bounds, in words.
     """
     failed = len(result.failed)
-    attention = [Attention("Bounds exceeded", tone=Tone.BAD, items=tuple(broken))] if broken else []
+    when = "The chart shows when; the server's log says why."
+    attention = [Attention("Bounds exceeded", when, Tone.BAD, tuple(broken))] if broken else []
     if failed:
         reasons = Counter(tap.failure for tap in result.failed).most_common()
         items = tuple(f"{reason} ({many(count, 'tap')})" for reason, count in reasons)
         heading = f"{many(failed, 'tap')} not served"
-        todo = "The chart shows when; the server's log says why."
-        attention.append(Attention(heading, todo, Tone.BAD, items[:SHOWN_FAILURES]))
+        attention.append(Attention(heading, "" if broken else when, Tone.BAD, items[:SHOWN_FAILURES]))
     quantiles = tuple((name, f"{result.quantile(part) * 1000:,.0f} ms") for name, part in QUANTILES.items())
     share = f"{100 * result.available:.2f}{_BLANK}% of" if failed else "All"
+    served = (
+        f"{share} {many(len(result.taps), 'tap')} were served, 99{_BLANK}% of them "
+        f"within {result.quantile(QUANTILES['p99']) * 1000:,.0f} ms."
+    )
+    exceeded = "A bound was exceeded." if len(broken) == 1 else f"{many(len(broken), 'bound')} were exceeded."
     return Report(
         "Tap test",
-        f"{share} {many(len(result.taps), 'tap')} were served, 99{_BLANK}% of them "
-        f"within {result.quantile(QUANTILES['p99']) * 1000:,.0f} ms.",
+        exceeded if broken else served,
         Tone.BAD if broken else Tone.ATTENTION if failed else Tone.GOOD,
-        tuple(_lead(result)),
+        (*([served] if broken else []), *_lead(result)),
         "taps",
         (
             Share("served", len(result.taps) - failed, "the card's documents were returned", Tone.GOOD),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from dataloader.report.model import History, Moment
+from dataloader.report.model import History, Moment, Table
 
 WIDTH, HEIGHT = 420, 180
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 136, 14, 30
@@ -33,8 +33,8 @@ class Timeline:
     most: int
     first: str
     last: str
-    moments: tuple[Moment, ...]
-    labels: tuple[str, ...]
+    table: Table
+    """The same numbers."""
     width: int = WIDTH
     height: int = HEIGHT
     left: int = _LEFT
@@ -44,7 +44,7 @@ class Timeline:
 
 
 def draw(history: History) -> Timeline | None:
-    """Return the chart of a history, None if there are fewer than two moments.
+    """Return the chart of a history, None if there are fewer than two moments, or nothing but zeros.
 
     Counts that are always 0 are omitted.
     """
@@ -52,7 +52,9 @@ def draw(history: History) -> Timeline | None:
     if len(moments) < 2:  # noqa: PLR2004 - a line has two ends
         return None
     labels = [label for label in moments[-1].counts if any(each.counts.get(label) for each in moments)]
-    most = max((each.counts.get(label, 0) for each in moments for label in labels), default=0) or 1
+    if not labels:
+        return None
+    most = max(each.counts.get(label, 0) for each in moments for label in labels)
     begin, end = _seconds(moments[0].time), _seconds(moments[-1].time)
     span = (end - begin) or 1.0
     right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
@@ -70,23 +72,39 @@ def draw(history: History) -> Timeline | None:
         history.caption,
         tuple(_apart(lines)),
         most,
-        moments[0].time[:10],
-        moments[-1].time[:10],
-        tuple(moments),
-        tuple(labels),
+        *_ends(moments),
+        Table(
+            history.caption,
+            ("When", *(label.capitalize() for label in labels)),
+            tuple((_minute(each), *(each.counts.get(label, 0) for label in labels)) for each in moments),
+        ),
     )
 
 
+def _ends(moments: Sequence[Moment]) -> tuple[str, str]:
+    """Return the first and the last day; of one day, the minutes."""
+    days = moments[0].time[:10], moments[-1].time[:10]
+    return days if days[0] != days[1] else (_minute(moments[0]), _minute(moments[-1])[11:])
+
+
+def _minute(moment: Moment) -> str:
+    return f"{moment.time[:10]} {moment.time[11:16]}"
+
+
 def _apart(lines: Sequence[Line]) -> list[Line]:
-    """Move labels that would overlap; the lines keep their order."""
-    placed: dict[str, float] = {}
-    y = float("-inf")
-    for line in sorted(lines, key=lambda each: each.label_y):
-        y = max(line.label_y, y + _GAP)
-        placed[line.label] = y
-    over = y - (HEIGHT - _BOTTOM)
-    shift = max(over, 0.0)
-    return [replace(each, label_y=round(placed[each.label] - shift, 1)) for each in lines]
+    """Move labels that would overlap, each as little as possible; they keep the order of the lines' ends."""
+    order = sorted(lines, key=lambda each: each.label_y)
+    top, bottom = float(_TOP), float(HEIGHT - _BOTTOM)
+    placed = []
+    for line in order:
+        top = max(line.label_y, top)
+        placed.append(top)
+        top += _GAP
+    for at in reversed(range(len(placed))):
+        placed[at] = min(placed[at], bottom)
+        bottom = placed[at] - _GAP
+    at_label = {line.label: y for line, y in zip(order, placed, strict=True)}
+    return [replace(each, label_y=round(at_label[each.label], 1)) for each in lines]
 
 
 def _seconds(time: str) -> float:

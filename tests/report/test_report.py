@@ -13,15 +13,28 @@ from threading import Event
 
 import pytest
 from bs4 import BeautifulSoup, Tag
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from dataloader import __version__
-from dataloader.batch import Counts, Manifest, ReturnedCard, read_cards, write_reconciled
+from dataloader.batch import Counts, Manifest, ReturnedCard, read_cards, read_reconciled, write_reconciled
 from dataloader.batch import Verdict as Returned
 from dataloader.common import ExitCode, listed, many
 from dataloader.couch import Server
-from dataloader.operations import CardVerdict, LoadResult, Outcome, VerifyResult, VerifyVerdict, generate
+from dataloader.operations import (
+    CardVerdict,
+    LoadResult,
+    Outcome,
+    Plan,
+    RevokeOutcome,
+    VerifyResult,
+    VerifyVerdict,
+    all_sources,
+    generate,
+)
 from dataloader.operations.generate import Batch
 from dataloader.operations.reconcile import ReturnedFile, reconcile
+from dataloader.records import read_snapsets
 from dataloader.replication import State
 from dataloader.report import (
     History,
@@ -31,6 +44,7 @@ from dataloader.report import (
     described,
     facts,
     load_report,
+    plan_report,
     reconcile_report,
     render,
     verify_report,
@@ -40,6 +54,7 @@ from dataloader.report.facts import duration
 from dataloader.report.model import SHOWN, Share, Tone
 from dataloader.report.notes import card_names
 from dataloader.report.render import PATTERNS, percent, segments
+from dataloader.report.timeline import draw
 from dataloader.target import Environment, Target
 from dataloader.vendor.returned import Reading
 from tests.support.command import Command, Completed, Process
@@ -49,19 +64,23 @@ from tests.support.records import access_of
 from tests.support.report_samples import (
     HOSTILE,
     KINDS,
+    TARGET,
     a_bad_load,
     a_batch,
     a_hostile_report,
     a_load,
     a_plan,
     a_reconciliation,
+    a_revocation,
     a_run,
     a_status,
     a_stop,
     a_verification,
     every_kind,
+    some_batches,
+    some_taps,
 )
-from tests.support.returned_files import CHIP, NOTE, RESULT, good_rows, write_csv
+from tests.support.returned_files import CHIP, NOTE, RESULT, came_back, good_rows, write_csv
 from tests.support.server import CARDS, agreed, as_admin, databases, put
 
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
@@ -125,7 +144,7 @@ def test_cards_that_do_not_work_are_listed_with_what_to_do(spring: Manifest) -> 
     assert wrong.todo == "Run the command below: it names the repair for each card. Then verify again."
     assert wrong.command == "dataloader verify {batch}{target}"
     assert missing.todo == "Load those that came back encoded, then verify again."
-    assert missing.command == "dataloader load {batch}{target}"
+    assert missing.command == "dataloader load {ready}{target}"
     assert wrong.table is not None
     assert missing.table is not None
     assert [row[0] for row in missing.table.rows] == ["1, 2"]
@@ -870,7 +889,16 @@ def test_equal_rows_are_folded(spring: Manifest) -> None:
     assert missing.table.rows == (("6 to 155", "document … is absent"),)
 
 
-def test_single_share_is_shown_as_numbers(reports: dict[str, Report]) -> None:
+def test_snapsets_of_a_reconciled_file_are_those_of_its_cards(spring: Manifest, tmp_path: Path) -> None:
+    """Not those of the whole batch."""
+    encoded = read_reconciled(came_back(spring, tmp_path / "spring.reconciled.jsonl", 10))
+    expected = Counter(card.snapset for card in encoded.cards())
+    [table] = [each for each in described(a_load(encoded), a_run([encoded])).tables if "snapset" in each.caption]
+    assert dict(table.rows) == dict(expected)
+    assert sum(expected.values()) == 10
+
+
+def test_single_share_is_shown_as_numbers(reports: dict[str, Report], spring: Manifest) -> None:
     """If one share is everything, there are three large numbers and a table by snapset instead of a bar."""
     tree = parsed(render(reports["load"]))
     assert tree.select(".bar") == []
@@ -879,7 +907,13 @@ def test_single_share_is_shown_as_numbers(reports: dict[str, Report]) -> None:
         "500 cards",
         "2 snapsets",
     ]
-    assert "Cards by snapset, as minted" in [each.get_text() for each in tree.select("caption")]
+    assert "Cards by snapset" in [each.get_text() for each in tree.select("caption")]
+    revoked = replace(a_revocation(spring, *[RevokeOutcome.REVOKED] * 3), shares=())
+    a_few = described(replace(revoked, shares=(Share("revoked", 3, "", Tone.GOOD),)), a_run([spring]))
+    tree = parsed(render(a_few))
+    shown = [each.get_text(" ", strip=True) for each in tree.select(".figures li")]
+    assert shown == ["3 cards revoked", "500 cards in the batch"], "a few cards tell nothing about snapsets"
+    assert "Cards by snapset" not in [each.get_text() for each in tree.select("caption")]
     other = parsed(render(reports["verify"]))
     assert (len(other.select(".bar")), other.select(".figures")) == (1, [])
 
@@ -924,8 +958,76 @@ def test_history_is_drawn(reports: dict[str, Report]) -> None:
         ["2026-03-01 10:00", "500", "120"],
         ["2026-07-01 10:00", "500", "387"],
     ]
-    alone = replace(reports["status"], histories=(History("Over time", moments[:1]),))
-    assert parsed(render(alone)).select(".timeline") == []
+    nothing = tuple(Moment(each.time, {"loaded": 0}) for each in moments)
+    for few in (moments[:1], nothing):
+        alone = replace(reports["status"], histories=(History("Over time", few),))
+        assert parsed(render(alone)).select(".timeline") == []
+
+
+def test_chart_over_one_day_says_the_time() -> None:
+    """Two equal dates would not tell anything."""
+    moments = tuple(Moment(f"2026-03-01T{hour:02}:05:00.000Z", {"loaded": hour}) for hour in (9, 17))
+    drawn = draw(History("Over time", moments))
+    assert drawn is not None
+    assert (drawn.first, drawn.last) == ("2026-03-01 09:05", "17:05")
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=6))
+def test_labels_of_lines_neither_overlap_nor_leave_the_chart(counts: list[int]) -> None:
+    """Wherever the lines end; each label stays in the order of the lines."""
+    assume(any(counts))
+    named = {f"line {at}": count for at, count in enumerate(counts)}
+    moments = tuple(Moment(f"2026-0{month}-01T10:00:00.000Z", named) for month in (1, 2))
+    drawn = draw(History("Over time", moments))
+    assert drawn is not None
+    found = sorted((line.label_y, line.points[-1][1]) for line in drawn.lines)
+    places = [place for place, _ in found]
+    assert all(drawn.top <= place <= drawn.bottom for place in places)
+    assert all(after - before >= 16.9 for before, after in pairwise(places))
+    assert [end for _, end in found] == sorted(end for _, end in found)
+    if len(counts) == 1:
+        assert places == [found[0][1]]
+
+
+def test_broken_bound_is_the_verdict_of_a_tap_test() -> None:
+    """Not that all taps were served, above a red cross."""
+    bad, good = some_taps(outage=True), some_taps(outage=False)
+    assert (bad.verdict, good.verdict[:23]) == ("A bound was exceeded.", "All 600 taps were served"[:23])
+    assert bad.lead[0].startswith("98.33")
+    assert bad.attention[0].items == ("availability 98.33 %, at least 99.9 % wanted",)
+
+
+def test_refused_load_is_the_verdict_of_a_plan(spring: Manifest, tmp_path: Path) -> None:
+    """A plan with a green tick would suggest to load."""
+    sources = all_sources(TARGET, [spring], read_snapsets())
+    report = plan_report(TARGET, [spring], sources, Plan(), Noted(), "spring: 3 cards are in doubt")
+    assert (report.verdict, report.tone) == ("A load would be refused.", Tone.ATTENTION)
+    assert report.lead[0] == "With --all-cards, a load would create nothing."
+    run = replace(a_run([spring]), ready="spring.reconciled.jsonl", options=" --target production")
+    [refused] = described(report, run).attention
+    assert refused.items == ("spring: 3 cards are in doubt",)
+    assert refused.command == "dataloader plan spring.reconciled.jsonl --target production"
+
+
+@ONE_MODEL
+def test_commands_of_a_report_name_reconciled_files(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """A load of the manifest itself is refused in production, if not all of its cards are encoded."""
+    came_back(manifest, manifest.path.with_name("spring.reconciled.jsonl"), 2)
+    assert call("load", "--snapsets-only").code == ExitCode.OK
+    page = tmp_path / "verify.html"
+    assert call("verify", manifest.path, "--report", page).code == ExitCode.VERIFY
+    [command] = parsed(page.read_bytes()).select(".matter .command")
+    assert command.get_text().startswith(f"dataloader load {manifest.path.with_name('spring.reconciled.jsonl')} --")
+
+
+def test_wrong_cards_are_the_verdict_of_batches(tmp_path: Path) -> None:
+    """And have their own command, whatever the next step of their batch is."""
+    spring = a_batch(tmp_path)
+    report = some_batches(tmp_path, [spring], (), ok=480, wrong=10)
+    assert (report.verdict, report.tone) == ("10 cards would not work.", Tone.BAD)
+    assert report.lead[0].startswith("1 batch with 500 cards; 490 came back encoded; ")
+    assert [each.heading for each in report.attention] == ["spring: 10 cards wrong", "spring: 10 cards to encode again"]
+    assert report.attention[0].command == "dataloader verify batches/spring.reconciled.jsonl --target production"
 
 
 @ONE_MODEL
@@ -964,8 +1066,11 @@ def test_history_requires_a_report(call: Command, manifest: Manifest, tmp_path: 
 def test_batches_report_draws_each_batch(call: Command, manifest: Manifest, tmp_path: Path) -> None:
     """Each batch has its own chart; one that did not exist in an earlier run starts later."""
     folder, earlier = manifest.path.parent, tmp_path / "earlier.json"
+    came_back(manifest, folder / "spring.reconciled.jsonl", 2)
     earlier.write_text(call("batches", folder, "--json").stdout)
-    generate("autumn", {"snapset_3": 2}, folder)
+    autumn = generate("autumn", {"snapset_3": 2}, folder).manifest
+    came_back(autumn, folder / "autumn.reconciled.jsonl", 1)
+    generate("winter", {"snapset_3": 2}, folder)
     with earlier.open("a") as stream:
         stream.write(call("batches", folder, "--json").stdout)
     page = tmp_path / "batches.html"
