@@ -1,5 +1,6 @@
 """The command ``init``: write a target file."""
 
+import re
 import sys
 from pathlib import Path
 from shlex import quote
@@ -15,6 +16,10 @@ from dataloader.operations import check as check_target
 from dataloader.records.models import DEFAULT_MODEL, model_names
 from dataloader.target import Environment, is_this_machine, read_targets, resolve
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""As in the schema of the target file."""
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+"""A key of TOML that needs no quotation marks: https://toml.io/en/v1.0.0#keys."""
 _FILE = """\
 # The CouchDB servers that dataloader works on, by name. See `dataloader targets` and `dataloader config show`.
 
@@ -76,11 +81,15 @@ def init(
         [each.value for each in Environment],
     )
     name = name or environment
+    if not _NAME.fullmatch(name):
+        rule = "must be letters a to z, digits, '.', '_' and '-', and have at most 64"
+        raise UsageError(f"--name {name}", rule=rule, todo="choose another")
     # A target that can't be resolved is not written.
     address = resolve(url=url, model=model, environment=environment).address
     output.secrets = address.secrets
     with new_files(out) as (stream,):
-        stream.write(_FILE.format(name=name, url=address.url, model=model, environment=environment).encode())
+        key = name if _BARE.fullmatch(name) else f'"{name}"'
+        stream.write(_FILE.format(name=key, url=address.url, model=model, environment=environment).encode())
     read_targets(out)
     problems = _problems(out, name)
     config = "" if out == Path(CONFIG_FILE) else f" --config {quote(str(out))}"

@@ -51,6 +51,8 @@ from dataloader.vendor.returned import read_named
 
 SHOWN_CARDS = 20
 """Cards that are named on the screen."""
+_RANGE = re.compile(r"[0-9]{1,7} *(-|to|\.\.) *[0-9]{1,7}")
+"""A range of cards, which only a file may name."""
 _NUMBER = re.compile(r"[0-9]{1,7}")
 """A card's number; the beginning of a UUID with digits only has to be longer."""
 
@@ -169,9 +171,10 @@ def _named(manifest: CardFile, rounds: tuple[Reconciled, ...], name: str) -> Nam
     Raises:
         InputError: none is named so, or several are.
     """
-    [found] = find_card(
-        [FoundBatch(manifest, rounds)], name, "correct it, or give the manifest of the card's own batch"
-    )
+    todo = "correct it, or give the manifest of the card's own batch"
+    if _RANGE.fullmatch(name):
+        todo = "repeat --card for each, or write the range in a file for --file"
+    [found] = find_card([FoundBatch(manifest, rounds)], name, todo)
     return Named(f"--card {name}", uuid=found.card.uuid)
 
 

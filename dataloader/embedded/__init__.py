@@ -377,8 +377,13 @@ def _account(account: tuple[str, str]) -> dict[str, str]:
     return {"name": name, "password": password}
 
 
+_PORT = re.compile(r"port \d+ of \S+ can't be opened")
+"""What server.js says of a port."""
+
+
 def _not_started(rule: str) -> EmbeddedServerError:
-    return EmbeddedServerError("the embedded server did not start", rule=rule)
+    todo = "stop what uses it, or choose another with --port" if _PORT.match(rule) else None
+    return EmbeddedServerError("the embedded server did not start", rule=rule, todo=todo)
 
 
 def _first_line(process: subprocess.Popen[bytes], config: bytes, deadline: float) -> bytes | None:

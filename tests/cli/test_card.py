@@ -187,6 +187,14 @@ def test_missing_card_is_an_error(here: Command, spring: Manifest, what: str) ->
     assert "no card has this number, UUID or chip UID in 1 batch (" in done.stderr
 
 
+def test_revoke_says_where_a_range_of_cards_goes(here: Command, spring: Manifest) -> None:
+    """--card takes one card, a file takes ranges."""
+    options = ("--reason", "lost", "--yes", "--url", "http://127.0.0.1:9", "--environment", "ci")
+    done = here("revoke", spring.path, "--card", "3-5", *options)
+    assert done.code == ExitCode.INPUT
+    assert done.stderr.endswith("(repeat --card for each, or write the range in a file for --file)\n")
+
+
 @ONE_MODEL
 def test_card_shows_when_and_why_it_was_revoked(run_here: Command, spring: Manifest, sets: Snapsets) -> None:
     """The state on the target is that of verify."""

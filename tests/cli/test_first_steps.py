@@ -59,6 +59,24 @@ def test_init_without_a_terminal_needs_options(here: Command, arguments: tuple[s
     assert (done.code, says in done.stderr, Path("dataloader.toml").exists()) == (ExitCode.USAGE, True, False)
 
 
+@pytest.mark.parametrize("name", ["my target", "a]b", "", "ä", "x\ny", '"'])
+def test_init_refuses_a_name_that_a_target_cannot_have(here: Command, name: str) -> None:
+    """No file that cannot be read is left behind; an empty name is the environment."""
+    done = here("init", "--url", NOBODY, "--environment", "ci", "--name", name)
+    if name:
+        assert (done.code, Path("dataloader.toml").exists()) == (ExitCode.USAGE, False)
+        assert "--name " in done.stderr
+    else:
+        assert [*read_targets(Path("dataloader.toml"))] == ["ci"]
+
+
+@pytest.mark.parametrize("name", ["v1.2", "a_b-c", "2026"])
+def test_init_writes_every_name_that_a_target_can_have(here: Command, name: str) -> None:
+    """A dot does not make two tables."""
+    assert here("init", "--url", NOBODY, "--environment", "ci", "--name", name).code == ExitCode.OK
+    assert [*read_targets(Path("dataloader.toml"))] == [name]
+
+
 def test_targets_shows_which_are_reachable(here: Command, written: Path, address: Address) -> None:
     """One answers, the other does not; with --offline, no request is made."""
     with written.open("a", encoding="utf-8") as stream:

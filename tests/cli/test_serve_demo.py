@@ -101,6 +101,7 @@ def test_port_in_use_is_an_error(command: Command, taken_port: int) -> None:
     [line] = completed.stderr.splitlines()
     assert line.startswith("error: the embedded server did not start: ")
     assert str(taken_port) in line
+    assert line.endswith(" (stop what uses it, or choose another with --port)")
     assert completed.data == failed(line.removeprefix("error: "), ExitCode.EMBEDDED)
 
 
