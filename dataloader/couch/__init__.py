@@ -8,6 +8,7 @@ import dataloader.couch._couchdb  # noqa: F401 - imports couchdb quickly
 from dataloader.couch.address import Address, Tls
 from dataloader.couch.database import Database, Rejection
 from dataloader.couch.facts import Nodes, Welcome
+from dataloader.couch.failures import LargeReplyError
 from dataloader.couch.feed import Change, Changes, RawLeaf
 from dataloader.couch.replies import ConflictError, NotFoundError
 from dataloader.couch.server import Server
@@ -21,6 +22,7 @@ __all__ = [
     "Changes",
     "ConflictError",
     "Database",
+    "LargeReplyError",
     "Nodes",
     "NotFoundError",
     "RawLeaf",

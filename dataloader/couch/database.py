@@ -20,7 +20,15 @@ from dataloader.couch.failures import TimedOutError
 from dataloader.couch.feed import Changes, RawLeaf
 from dataloader.couch.halving import in_halves
 from dataloader.couch.parsing import WriteReply
-from dataloader.couch.replies import MAX_WITH_ATTACHMENTS, MEGABYTE, Body, NotFoundError, PreconditionError, read
+from dataloader.couch.replies import (
+    MAX_REPLIES,
+    MAX_WITH_ATTACHMENTS,
+    MEGABYTE,
+    Body,
+    NotFoundError,
+    PreconditionError,
+    read,
+)
 from dataloader.couch.session import Answer, Request, Session
 
 Row = TypeVar("Row")
@@ -198,7 +206,14 @@ class Database:
             body = {"docs": [{"id": each} for each in some]}
             return self._read(path, body, lambda data: parsing.leaves(data, some), lambda leaf: leaf)
 
-        for doc_id, document, _ in chain.from_iterable(in_halves(ask, list(found))):
+        def alone(doc_id: str, error: TooLargeError) -> list[parsing.Leaf]:
+            raise TooLargeError(
+                f"database {self.name}, document {doc_id}",
+                rule=f"its revisions in conflict are larger than {MAX_REPLIES['_bulk_get'] // MEGABYTE:,} MB in all",
+                todo="delete those that are not needed (GET /DATABASE/DOCUMENT?conflicts=true names them)",
+            ) from error
+
+        for doc_id, document, _ in chain.from_iterable(in_halves(ask, list(found), alone)):
             if document is not None:
                 found[doc_id].append(document)
         return found

@@ -16,7 +16,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from dataloader.common import DataloaderError, Secrets, UnreachableError, many
+from dataloader.common import DataloaderError, Secrets, TooLargeError, UnreachableError, many
 from dataloader.couch import tls
 from dataloader.couch.exchange import OverdueError
 
@@ -28,6 +28,10 @@ _SHOWN = 300
 
 class TimedOutError(UnreachableError):
     """The reply did not arrive in time."""
+
+
+class LargeReplyError(TooLargeError):
+    """The reply is larger than we read, though the request was not too large for the server."""
 
 
 class CutError(ProtocolError):

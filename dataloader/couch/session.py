@@ -12,12 +12,12 @@ import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from dataloader.common import CONNECTIONS, VERSION, CredentialsError, Patience, ProtocolError, TooLargeError
+from dataloader.common import CONNECTIONS, VERSION, CredentialsError, Patience, ProtocolError
 from dataloader.couch import tls
 from dataloader.couch.address import Address
 from dataloader.couch.cluster import Origin, origin
 from dataloader.couch.exchange import Exchange, OverdueError, OversizeError, limited, make_pools
-from dataloader.couch.failures import AGAIN, CUT, CutError, Failure, failure_of, raise_failures, shown
+from dataloader.couch.failures import AGAIN, CUT, CutError, Failure, LargeReplyError, failure_of, raise_failures, shown
 from dataloader.couch.replies import Body, asked_for, is_cut, most_bytes, read_body, refusal, said
 from dataloader.couch.retries import Deadline, Repeats, Turns
 from dataloader.couch.watching import Attempt, Retry, Watcher
@@ -263,7 +263,9 @@ class Session:
             if is_cut(request.method, response, data):
                 raise CutError(CUT)
         except OversizeError as error:
-            raise TooLargeError(f"{request.asked}{node}", rule=str(error), todo="check that it is a CouchDB") from error
+            raise LargeReplyError(
+                f"{request.asked}{node}", rule=str(error), todo="check that it is a CouchDB"
+            ) from error
         except (HTTPError, OverdueError) as error:
             waited = read if time.monotonic() - start >= read else self._patience.connect
             return failure_of(error, node, waited, self._address.secrets)

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from dataloader.common import OnProgress, content, is_valid, prepare
-from dataloader.couch import Database, Server
+from dataloader.common import Document, OnProgress, content, is_valid, prepare
+from dataloader.couch import Database, LargeReplyError, Server
 from dataloader.operations.sources import Source, personas
 from dataloader.records.models import Entry, Model, Role
 from dataloader.replication import Finding, KindRules, Outcome, State, batches, classify, in_parallel
@@ -94,7 +95,10 @@ def find_unlisted_snapsets(
     valid = is_valid(f"{target.model.name}/{kind.name}")
     # Between UUIDs and the IDs of other kinds, and after those.
     for start, end in (("g", "prefsSafe-"), ("prefsSafe.", "\uffff")):
-        there = database.documents_range(start, end, limit=LISTED) or []
+        there: list[Document] = []
+        # Whatever is so large are not snapsets.
+        with suppress(LargeReplyError):
+            there = database.documents_range(start, end, limit=LISTED) or []
         found |= {each["_id"] for each in there if valid(content(each))}
     return sorted(found - known - personas())
 

@@ -119,7 +119,7 @@ def test_batch_is_halved_if_the_reply_is_too_large(
     found = database.leaves(ids)
     assert [len(found[each]) for each in ids] == [1] * 8
     monkeypatch.setitem(MAX_REPLIES, "_bulk_get", 1_000)
-    with pytest.raises(TooLargeError, match="its reply is larger than 1,000 bytes"):
+    with pytest.raises(TooLargeError, match="document document-0: its revisions in conflict are larger than"):
         database.leaves(ids)
 
 

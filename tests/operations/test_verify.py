@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from dataloader.batch import Manifest
-from dataloader.common import VerifyError
+from dataloader.common import TooLargeError, VerifyError
 from dataloader.couch import Database, Server
+from dataloader.couch.replies import MAX_REPLIES
 from dataloader.operations import (
     CardVerdict,
     Outcome,
@@ -32,7 +33,7 @@ from tests.support.command import Command
 from tests.support.loading import plant_load
 from tests.support.marks import KEY_MODEL, TOKEN_MODEL
 from tests.support.proxy import pass_on
-from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of
+from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
 from tests.support.server import CARDS, Proxied, databases, delete, get, put, sequences, snapshot
 
 DESIGN = "_design/views"
@@ -606,3 +607,27 @@ class TestAsking:
         done = run("verify", manifest.path, "--json")
         assert (done.code, done.stderr) == (0, "")
         assert (done.data["verdicts"]["ok"], done.data["verdicts"]["revoked"]) == (CARDS - 1, 1)
+
+
+def test_large_sets_of_a_few_owners_stop_nothing(
+    server: Server, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a range of documents is larger than we read at once, they are read in smaller requests."""
+    snapsets = write_snapsets(tmp_path / "snapsets", {"large": 18})
+    manifest = generate("few", {"large": 40}, tmp_path).manifest
+    sources = all_sources(target, [manifest], snapsets)
+    load(server, target, sources)
+    for card in [*manifest.cards()][:8]:
+        place = preferences_of(target.model.name, card.uuid)
+        document = get(databases(server, target)[place.database], place.id)
+        flat(document)["http://registry.gpii.net/common/autostart"] = "x" * 9_000
+        put(databases(server, target)[place.database], document)
+    for kind in ("_all_docs", "_bulk_get"):
+        monkeypatch.setitem(MAX_REPLIES, kind, 20_000)
+    verdicts = verify(server, target, [manifest], snapsets, exactly=0).verdicts
+    assert (verdicts[VerifyVerdict.OK], verdicts[VerifyVerdict.EDITED]) == (32, 8)
+    assert plan(server, target, sources).count(State.EDITED) == 8
+    # What a single document is too large for is named.
+    monkeypatch.setitem(MAX_REPLIES, "_bulk_get", 5_000)
+    with pytest.raises(TooLargeError, match=r"document .*its revisions in conflict are larger than"):
+        verify(server, target, [manifest], snapsets, exactly=0)
