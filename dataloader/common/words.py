@@ -3,7 +3,10 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-_UUID = re.compile(r"(?<![0-9A-Fa-f])([0-9A-Fa-f]{8})(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Fa-f])")
+_HEX = "[0-9A-Fa-f\N{FULLWIDTH DIGIT ZERO}-\N{FULLWIDTH DIGIT NINE}]"
+_HYPHEN = "[-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{FIGURE DASH}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}]"
+_UUID = re.compile(f"(?<!{_HEX})({_HEX}{{8}})(?:{_HYPHEN}{_HEX}{{4}}){{3}}{_HYPHEN}{_HEX}{{12}}(?!{_HEX})")
+"""A UUID, also if a program has changed its characters."""
 
 SUGGESTED = 3
 """The most names to suggest for an unknown one."""

@@ -27,4 +27,6 @@ def test_uuids_are_shortened() -> None:
     """UUIDs in a text are cut to 8 digits or removed; similar text is kept."""
     text = f"document gpiiToken-{UUID}: card {UUID.upper()}, not {UUID}0 or {UUID[:-1]}"
     assert shorten_uuids(text) == f"document gpiiToken-0780732d…: card 0780732D…, not {UUID}0 or {UUID[:-1]}"
+    changed = UUID.replace("-", "\N{NON-BREAKING HYPHEN}").replace("0", "\N{FULLWIDTH DIGIT ZERO}")
+    assert shorten_uuids(changed) == f"{changed[:8]}…"
     assert without_uuids(f"a {UUID} b") == "a … b"

@@ -591,6 +591,36 @@ def test_workbooks_of_other_programs_are_read(tmp_path: Path, manifest: Manifest
     assert verdicts(found_of(manifest, path)) == {3: "failed"}
 
 
+def test_styles_and_strings_are_found_under_any_name(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """By the relations of the workbook, not by their names."""
+    path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Notes", [["none"]]))
+    book = openpyxl.load_workbook(path)
+    _strike(book["Cards"])
+    book.save(path)
+
+    def change(name: str, data: bytes) -> tuple[str, bytes]:
+        return _moved("sharedStrings.xml", "texts.xml")(*_moved("styles.xml", "looks.xml")(name, data))
+
+    assert verdicts(found_of(manifest, repacked(path, change))) == {3: "failed"}
+
+
+def test_two_sheets_of_one_name_are_rejected(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Programs read one of them twice, or refuse the workbook."""
+    path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Other", [TITLES, *rows]))
+    repacked(path, lambda name, data: (name, data.replace(b'"Other"', b'"CARDS"')))
+    assert "is damaged: it has two sheets of one name" in refusal(manifest, path)
+
+
+def test_results_in_other_words_only_stop_the_run(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Otherwise, all cards would have to be encoded again."""
+    for row in rows:
+        row[RESULT] = "done"
+    message = refusal(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert "line 2: its result is “done”, and no result in any table is ok or failed" in message
+    rows[0][RESULT] = "OK"
+    assert encoded(found_of(manifest, write_csv(tmp_path / "back.csv", rows))) == {1}
+
+
 FORMULA = '<c r="F4" t="str"><f>A1</f><v>ok</v></c>'
 FORMULAS = {
     "without a reference": (' r="', ' x="', FORMULA),

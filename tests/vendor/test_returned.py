@@ -359,7 +359,7 @@ def test_cells_that_are_not_text_are_described(tmp_path: Path, rows: Rows) -> No
         ("04:12:34", "date"),
         ("1 day, 0:00:00", "date"),
         ("TRUE", "boolean"),
-        ("", "text"),
+        ("", "formula"),
     ]
 
 

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from dataloader.batch import Counts, Manifest, Reconciled, ReturnedCard, Verdict
@@ -28,7 +29,7 @@ from dataloader.operations.reconcile.rows import (
     uuids_of,
     whose,
 )
-from dataloader.vendor import BATCH_DIGEST_ROW, ROUND_ROW, ByteOrder
+from dataloader.vendor import BATCH_DIGEST_ROW, ROUND_ROW, ByteOrder, plain_text
 from dataloader.vendor.returned import (
     KEYS,
     Reading,
@@ -184,6 +185,7 @@ def _reconcile(
     index = CardIndex(manifest)
     ledger = Ledger(index, previous)
     told = deliveries([(each.source, each.round) for each in tables])
+    _check_results(tables)
     _check_lists(tables, told)
     if "result" not in reading.columns:
         _check_names(manifest, [each for each in tables if not told[each.round].fills_result])
@@ -287,6 +289,23 @@ def _check_names(manifest: Manifest, tables: Sequence[_Read]) -> None:
             todo = "if all are: --column result=, otherwise leave out those that are not"
             which = f"the cards of {listed([f'“{name}”' for name in shown], 5)} and of the others"
             raise InputError(Problem(str(found[0].path), f"{which} {rule}", todo))
+
+
+def _check_results(tables: Sequence[_Read]) -> None:
+    """Reject results in the vendor's own words: every card would be encoded again.
+
+    Raises:
+        InputError: none of the results is ``ok`` or ``failed``.
+    """
+    results = ((each, row.line, plain_text(text_of(row.result)[0])) for each in tables for row in each.source.rows)
+    others = ((each, line, word) for each, line, word in results if word and word.casefold() != Said.SPARE)
+    first = next(others, None)
+    if first is None or any(word.casefold() in {OK, Said.FAILED} for _, _, word in chain([first], others)):
+        return
+    table, line, word = first
+    rule = f"its result is “{short(word, SHOWN)}”, and no result in any table is ok or failed"
+    todo = "if you know what the vendor's words mean, replace them by ok and failed; otherwise ask the vendor"
+    raise InputError(Problem(f"{table.path}, {table.source.unit} {line}", rule, todo))
 
 
 def _check_lists(tables: Sequence[_Read], told: Mapping[int, Delivery]) -> None:

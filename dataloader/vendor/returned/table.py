@@ -358,7 +358,7 @@ class _Reader:
                 colours = _NO_COLOURS
                 if row.colours:
                     table.is_coloured = True
-                    colours = frozenset((key, row.colours[at]) for at, key in matters.items() if at in row.colours)
+                    colours = frozenset((key, row.colours[at]) for key, at in columns.at.items() if at in row.colours)
                 table.rows.append(ReturnedRow._make((row.number, *picked, hidden, colours)))
         self._finish(table, surveys, cards)
         return head or (None, None)

@@ -177,10 +177,13 @@ class _Package:
             for each in self._tree(book)
             if local(each.tag) == "sheet"
         ]
+        if len({name.casefold() for name, _, _ in sheets}) < len(sheets):
+            raise PackedError("is damaged: it has two sheets of one name", _AGAIN)
         if len(sheets) > MAX_SHEETS:
             raise UnsafeError(f"has {len(sheets):,} sheets; a workbook of cards has a few")
-        styles = self._styles(relations)
-        strings = self._strings(relations)
+        styles_part, strings_part = self._one(book, "/styles"), self._one(book, "/sharedstrings")
+        styles = cell_styles(self._tree(styles_part)) if styles_part else {}
+        strings = _Strings().parse(self._archive, self._names[strings_part]) if strings_part else {}
         seen: dict[str, Marks] = {}
         for _, part, _ in sheets:
             if part in self._names and part not in seen and (part in marked or styles or strings):
@@ -259,19 +262,9 @@ class _Package:
         except ParseError as error:
             raise PackedError(f"is damaged: {info.filename[:40]}: {error}", _AGAIN) from error
 
-    def _styles(self, relations: dict[str, str]) -> dict[int, Style]:
-        """Return the styles of struck-through, invisible and coloured cells."""
-        part = next((each for each in relations.values() if posixpath.basename(each).startswith("styles")), "")
-        return cell_styles(self._tree(part)) if part in self._names else {}
-
-    def _strings(self, relations: dict[str, str]) -> dict[int, str]:
-        """Return the shared strings that are struck through or invisible at least in part, and which of it."""
-        part = next((each for each in relations.values() if posixpath.basename(each).startswith("sharedstrings")), "")
-        if part not in self._names:
-            return {}
-        found = _Strings()
-        found.parse_part(self._archive, self._names[part])
-        return found.unseen
+    def _one(self, book: str, kind: str) -> str:
+        """Return the part of a kind that the workbook refers to; empty if there is none."""
+        return next((part for part in self._relations(book, kind).values() if part in self._names), "")
 
     def _as_usual(self, book: str, relations: dict[str, str], sheets: list[str]) -> IO[bytes]:
         """Return the workbook, repacked if its parts are not where the library expects them."""
@@ -280,14 +273,12 @@ class _Package:
             info.filename.startswith("/") or info.compress_type not in {ZIP_STORED, ZIP_DEFLATED}
             for info in self._infos
         )
+        others = {kind: self._one(book, f"/{kind}") for kind in ("sharedstrings", "styles")}
+        unusual = unusual or any(part not in {"", f"xl/{kind}.xml"} for kind, part in others.items())
         if book == "xl/workbook.xml" and not wide and not unusual:
             self._stream.seek(0)
             return self._stream
         packed = BytesIO()
-        others = {
-            kind: next((each for each in relations.values() if posixpath.basename(each).startswith(kind)), "")
-            for kind in ("sharedstrings", "styles")
-        }
         ids = {part: id_ for id_, part in relations.items()}
         kinds = {
             "worksheet": [part for part in dict.fromkeys(sheets) if part],
@@ -419,15 +410,20 @@ class _Strings(_Parser):
     """The shared strings."""
 
     def __init__(self) -> None:
-        self.unseen: dict[int, str] = {}
+        self._unseen: dict[int, str] = {}
         self._at = -1
+
+    def parse(self, archive: ZipFile, info: ZipInfo) -> dict[int, str]:
+        """Return the strings that are struck through or invisible at least in part, and which of it."""
+        self.parse_part(archive, info)
+        return self._unseen
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         name = name.rpartition(":")[2]
         if name == "si":
             self._at += 1
         elif why := _why_unseen(name, attributes):
-            self.unseen[self._at] = why
+            self._unseen[self._at] = why
 
 
 class _Sheet(_Parser):
