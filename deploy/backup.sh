@@ -9,13 +9,16 @@
 set -eu
 kind=${1:-incremental}
 dir=${BACKUP_DIR:?the folder for backups}
+mkdir -p -m 700 "$dir"
 set --
 [ -z "${BACKUP_PASSWORD_FILE:-}" ] || set -- --password-file "$BACKUP_PASSWORD_FILE"
 
 newest=""
 if [ "$kind" = incremental ]; then
     # 9: some backups cannot be read or restored; they are never continued.
-    listed=$(dataloader backups list "$dir" "$@" --json) || [ $? -eq 9 ] || exit
+    status=0
+    listed=$(dataloader backups list "$dir" "$@" --json) || status=$?
+    [ "$status" -eq 0 ] || [ "$status" -eq 9 ] || exit "$status"
     newest=$(printf '%s' "$listed" | python3 -c '
 import json, sys
 files = [each["file"] for each in json.load(sys.stdin)["backups"] if each["restorable"]]

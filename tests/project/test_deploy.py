@@ -11,6 +11,7 @@ import pytest
 
 from dataloader.archive import Backup
 from dataloader.cli import COMMANDS
+from dataloader.common import ExitCode
 from dataloader.couch import Server
 from dataloader.operations import read_backups, restore_backup
 from dataloader.target import Target
@@ -39,8 +40,8 @@ def test_backup_script_makes_a_chain_that_restores(
     programs.mkdir()
     (programs / "dataloader").write_text(f'#!/bin/sh\nexec {sys.executable} -m dataloader "$@"\n')
     (programs / "dataloader").chmod(0o755)
+    # The script creates it.
     folder = tmp_path / "backups"
-    folder.mkdir()
     environment = {
         **os.environ,
         **credentials,
@@ -50,6 +51,10 @@ def test_backup_script_makes_a_chain_that_restores(
         "BACKUP_DIR": str(folder),
         "BACKUP_PASSWORD_FILE": str(password),
     }
+    for kind in ("incremental", "full"):
+        wrong = {**environment, "BACKUP_PASSWORD_FILE": str(tmp_path / "none")}
+        failed = subprocess.run([DEPLOY / "backup.sh", kind], env=wrong, cwd=tmp_path, check=False, capture_output=True)
+        assert (failed.returncode, list(folder.iterdir())) == (ExitCode.FILE, [])
     for kind in ("incremental", "incremental"):
         subprocess.run([DEPLOY / "backup.sh", kind], env=environment, cwd=tmp_path, check=True, capture_output=True)
         for database in databases(server, target).values():
