@@ -21,7 +21,7 @@ def taps_report(result: TapsResult, rate: float, broken: Sequence[str]) -> Repor
     """
     failed = len(result.failed)
     when = "The chart shows when; the server's log says why."
-    attention = [Attention("Bounds exceeded", when, Tone.BAD, tuple(broken))] if broken else []
+    attention = [Attention(f"{many(len(broken), 'bound')} exceeded", when, Tone.BAD, tuple(broken))] if broken else []
     if failed:
         reasons = Counter(tap.failure for tap in result.failed).most_common()
         items = tuple(f"{reason} ({many(count, 'tap')})" for reason, count in reasons)

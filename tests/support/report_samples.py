@@ -287,7 +287,10 @@ def every_kind(folder: Path) -> dict[str, Report]:
     pages = {name: described(report, a_run([manifest], code)) for name, (report, code) in reports.items()}
     earlier = ((1, 0, 0), (3, 120, 1), (5, 300, 2), (7, 387, 3))
     history = tuple(
-        Moment(f"2026-{month:02}-01T10:00:00.000Z", {"loaded": 500, "edited": used, "revoked": revoked, "wrong": 0})
+        Moment(
+            f"2026-{month:02}-01T10:00:00.000Z",
+            {"loaded": 500, "edited": used, "revoked": revoked, "missing": 2, "wrong": month - 1},
+        )
         for month, used, revoked in earlier
     )
     away = a_batch(folder / "away", "spring")
