@@ -21,7 +21,7 @@ from dataloader.cli._options import (
     snapset_options,
     target_options,
 )
-from dataloader.cli._output import Output, global_options
+from dataloader.cli._output import Output, global_options, tell_of_copies
 from dataloader.cli._progress import Progress
 from dataloader.common import ExitCode, listed, many
 from dataloader.operations import Branch, MergeResult, SetInConflict, all_sources, find_conflicts
@@ -94,10 +94,16 @@ def merge(
     output.result(_json(found, values=values), [*lines, _summary(found)])
     if found.leftovers:
         output.warn(f"{many(found.leftovers, 'document')} left by an interrupted load (run `dataloader load` first)")
+    for failure in found.failures:
+        output.warn(f"document {failure.id}: rejected by the server: {failure.reason}")
+    code = tell_of_copies(output, found.nodes_away, short=found.short_of_copies)
     if dry_run or not found.open:
-        return ExitCode.OK
+        return code
     which = "1 preference set is" if len(found.open) == 1 else f"{len(found.open):,} preference sets are"
-    todo = "choose with --keep" if any(each.merged is None for each in found.open) else "edited meanwhile; run it again"
+    if any(each.merged is None for each in found.open):
+        todo = "choose with --keep"
+    else:
+        todo = "see above" if found.failures else "edited meanwhile; run it again"
     output.error(f"{which} still in conflict ({todo})", ExitCode.ATTENTION)
     return ExitCode.ATTENTION
 
@@ -149,6 +155,9 @@ def _json(found: MergeResult, *, values: bool) -> dict[str, Any]:
         "merged": [each.id for each in found.merged],
         "open": [_set_json(each, values=values) for each in found.open],
         "leftovers": found.leftovers,
+        "failed": len(found.failures),
+        "nodes_away": list(found.nodes_away),
+        "short_of_copies": found.short_of_copies,
     }
 
 

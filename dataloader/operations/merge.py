@@ -21,7 +21,7 @@ from dataloader.common import (
     rank,
     tell_how_far,
 )
-from dataloader.couch import Server
+from dataloader.couch import Rejection, Server
 from dataloader.operations.changes import ABSENT, ChangedTerm, LoadedSets, Term, changed_terms, preferences_in
 from dataloader.operations.plan import card_key, plan
 from dataloader.operations.sources import Source
@@ -104,6 +104,12 @@ class MergeResult:
     """Somebody has to choose, or the set was changed meanwhile."""
     leftovers: int = 0
     """Documents that a load repairs."""
+    failures: list[Rejection] = field(default_factory=list)
+    """Documents that the server rejected; their sets stay open."""
+    nodes_away: tuple[str, ...] = ()
+    """Nodes of the cluster that were down afterwards."""
+    short_of_copies: bool = False
+    """Whether the cluster reported a write with fewer copies than requested."""
 
 
 def find_conflicts(
@@ -124,7 +130,7 @@ def find_conflicts(
         on_progress: called after each batch.
 
     Raises:
-        UsageError: a beginning in ``keep`` matches no leaf in conflict, or several.
+        UsageError: a beginning in ``keep`` matches none of the leaves in conflict, or several.
         ProtectedError: a database was loaded as a more protected environment.
         DataloaderError: the server can't be reached.
     """
@@ -141,7 +147,8 @@ def find_conflicts(
             result.open.append(SetInConflict(source.database, branches))
 
     plan(server, target, [each for each in sources if each.role is Role.CARD], on_progress=on_progress, on_finding=note)
-    for beginning in keep:
+    # If nothing is in conflict any more, an earlier run of the same command has merged it.
+    for beginning in keep if result.open else ():
         _keep(result.open, beginning)
     return result
 
@@ -193,9 +200,12 @@ def merge(server: Server, target: Target, found: MergeResult, *, on_progress: On
                 _merge(server, target, name, [each for each in some if each.database == name], result)
             if on_progress is not None:
                 on_progress("merging", len(result.merged), len(ready))
+        if ready:
+            result.nodes_away = tuple(sorted(server.nodes().away))
     except DataloaderError as error:
         tell_how_far(error, len(result.merged), len(ready), "preference sets", has_written=True)
         raise
+    result.short_of_copies = server.short_of_copies
     return result
 
 
@@ -205,12 +215,22 @@ _AT_ONCE = 100
 
 def _merge(server: Server, target: Target, name: str, sets: list[SetInConflict], result: MergeResult) -> None:
     database = server.database(target.database(name))
-    merged = write_over(database, [each.merged or {} for each in sets])
+    # An interrupted run may have written it.
+    wanted = {each.id: each.merged or {} for each in sets}
+    written = write_over(
+        database, [wanted[each.id] for each in sets if content(wanted[each.id]) != content(each.branches[0].leaf)]
+    )
     # Where it is not there, somebody has edited the set meanwhile, and the next run finds out what.
-    done = [each for each, written in zip(sets, merged, strict=True) if written.is_plain or written.own]
+    lacking = {str(each.document["_id"]): each for each in written if not each.is_plain and each.own is None}
+    done = [each for each in sets if each.id not in lacking]
     others = [branch.leaf for each in done for branch in each.branches[1:]]
     # The deletion keeps what it deletes.
     deleted = write_over(database, [{**superseded(leaf), "document": content(leaf)} for leaf in others])
+    result.failures += [
+        Rejection(str(each.document["_id"]), each.reason)
+        for each in (*lacking.values(), *deleted)
+        if not each.rev and not each.is_conflict and not each.is_plain
+    ]
     still = {each.document["_id"] for each in deleted if not each.is_plain and len(_live(each.leaves)) > 1}
     result.merged += [each for each in done if each.id not in still]
     result.open += [each for each in sets if each not in done or each.id in still]

@@ -40,7 +40,7 @@ WORKERS = 3
 """Concurrent cases; many of them only wait."""
 MODEL = "gpii-key"
 """The model for all cases; some run with the others, too."""
-WRITING = ("load", "load, again", "load --update", "seed", "revoke", "revoke --undo", "restore")
+WRITING = ("load", "load, again", "load --update", "merge", "seed", "revoke", "revoke --undo", "restore")
 SCENARIOS = (*WRITING, "backup", "plan", "verify", "status", "check", "check --security")
 QUICK_ONES = {
     **dict.fromkeys(("revoke", "verify", "check"), COLUMNS),
@@ -228,7 +228,8 @@ def _wrongs_of_error(case: Case, found: Outcome, without: Reference) -> Iterator
         yield f"not one line, on both streams: {ran}"
     elif case.scenario in WRITING and _documents(found.end) != _documents(without.start):
         if not re.search(
-            r"stopped after [\d,]+ of [\d,]+ (documents|cards|leaves)|documents already written stay", said[1]
+            r"stopped after [\d,]+ of [\d,]+ (documents|cards|leaves|preference sets)|documents already written stay",
+            said[1],
         ):
             yield f"it does not say what was done: {said[1]}"
         elif "run it again to continue" not in said[1]:
