@@ -49,6 +49,9 @@ def next_lines(text: str, label: str, width: int | None = None) -> list[str]:
     """
     columns = shutil.get_terminal_size((MAX_WIDTH, 24)).columns if width is None else width
     line = f"{label} {text}"
+    several = text.split("; or ")
+    if len(line) > columns and len(several) > 1 and all(each.startswith(_COMMAND) for each in several):
+        return [f"{label} one of", *(part for each in several for part in wrapped(f"  {each}", columns))]
     at = line.find(f" {_COMMAND}")
     if len(line) <= columns or at < 0:
         return wrapped(line, columns)

@@ -131,6 +131,17 @@ def test_long_next_step_has_its_command_on_a_separate_line() -> None:
     ]
 
 
+def test_several_next_steps_are_a_line_each() -> None:
+    """So that each can be copied, unless all fit on one line."""
+    text = "dataloader card 36eca792 --in batches; or dataloader card 1fe397ab --in batches"
+    assert next_lines(text, "next:", 100) == [f"next: {text}"]
+    assert next_lines(text, "next:", 60) == [
+        "next: one of",
+        "  dataloader card 36eca792 --in batches",
+        "  dataloader card 1fe397ab --in batches",
+    ]
+
+
 def test_next_step_names_what_the_command_was_given(on_terminal: OnTerminal, tmp_path: Path) -> None:
     """The file that was checked, the only target, the snapset that was shown."""
     generate("spring", {"empty": 3}, tmp_path / "batches")
