@@ -133,7 +133,7 @@ def test_select_reports_lines_without_a_card(write: Write, lines: list[str], say
         ({"font": Font(strike=True)}, "row 4: is struck through"),
         ({"font": Font(color="FFFFFFFF")}, "row 4: is invisible"),
         ({"number_format": ";;;"}, "row 4: is invisible"),
-        ({"fill": PatternFill("solid", fgColor="FFFF0000")}, "row 4: has other colours than most rows"),
+        ({"fill": PatternFill("solid", fgColor="FFFF0000")}, "row 4: looks different from most rows"),
     ],
 )
 def test_select_rejects_marked_rows(tmp_path: Path, style: dict[str, Any], says: str) -> None:

@@ -14,6 +14,7 @@ import openpyxl
 import pytest
 from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.cell.text import InlineFont
+from openpyxl.formatting.rule import FormulaRule
 from openpyxl.styles import Border, Color, Font, PatternFill, Side
 from openpyxl.worksheet.merge import MergedCellRange
 
@@ -341,13 +342,18 @@ def _bleach(sheet: Any, rows: Sequence[int]) -> None:
     _redden(sheet, [row for row in range(2, 12) if row not in rows])
 
 
-@pytest.mark.parametrize("deed", [_redden, _colour_text, _bleach])
+def _strike_snapset(sheet: Any, rows: Sequence[int]) -> None:
+    for row in rows:
+        sheet[f"D{row}"].font = Font(strike=True)
+
+
+@pytest.mark.parametrize("deed", [_redden, _colour_text, _bleach, _strike_snapset])
 @pytest.mark.parametrize(
     ("marked", "shown"),
-    [((4, 7), "2 rows count as encoded, but in other colours than most: row 4, 7"), ((2, 4, 6, 8, 10), "")],
+    [((4, 7), "2 rows count as encoded, but look different from most: row 4, 7"), ((2, 4, 6, 8, 10), "")],
     ids=["some", "stripes"],
 )
-def test_rows_in_other_colours_are_a_warning(
+def test_rows_that_look_different_are_a_warning(
     tmp_path: Path, manifest: Manifest, rows: Rows, deed: Callable[..., None], marked: Sequence[int], shown: str
 ) -> None:
     """They may be marked as bad. Stripes are harmless, and so are titles in any colour."""
@@ -359,6 +365,28 @@ def test_rows_in_other_colours_are_a_warning(
     found = found_of(manifest, path)
     assert found.good
     assert [each.rule for each in found.warnings] == [shown] * bool(shown)
+
+
+@pytest.mark.parametrize(("strikes", "shown"), [(True, "conditional formatting of A2:G4 that strikes"), (False, "")])
+def test_conditional_formatting_that_strikes_text_is_named(
+    tmp_path: Path, manifest: Manifest, rows: Rows, shown: str, *, strikes: bool
+) -> None:
+    """Its conditions are not evaluated."""
+    path = write_xlsx(tmp_path / "back.xlsx", rows)
+    book = openpyxl.load_workbook(path)
+    font = Font(strike=strikes, color="FFFF0000")
+    rule = FormulaRule(formula=["$A2=3"], font=font)  # type: ignore[no-untyped-call]
+    book.worksheets[0].conditional_formatting.add("A2:G4", rule)
+    book.save(path)
+    found = found_of(manifest, path)
+    assert found.good
+    assert [shown in str(each) for each in found.warnings] == [True] * bool(shown)
+
+
+def test_empty_columns_are_not_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Programs add many, without titles."""
+    path = write_csv(tmp_path / "back.csv", [[*row, *[""] * 30] for row in rows], titles=[*TITLES, *[""] * 30])
+    assert found_of(manifest, path).warnings == []
 
 
 def test_colours_that_follow_the_results_are_no_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

@@ -35,13 +35,13 @@ from dataloader.vendor.returned import (
     Reading,
     ReturnedRow,
     ReturnedTable,
-    coloured_rows,
     is_neutral,
     is_remark,
     may_sort,
     open_returned,
     says_failed,
     text_of,
+    unlike_rows,
     unread_columns,
 )
 
@@ -348,8 +348,8 @@ class _TableReader:
         """Notes beside rows that mean encoded, with the first row of each."""
         self._noted = 0
         """The number of such rows."""
-        self._colours: defaultdict[frozenset[tuple[str, str]], list[int]] = defaultdict(list)
-        """Rows that mean encoded, by their unusual colours."""
+        self._looks: defaultdict[frozenset[tuple[str, str]], list[int]] = defaultdict(list)
+        """Rows that mean encoded, by their unusual looks."""
 
     def read(self) -> None:
         """Add all rows."""
@@ -382,7 +382,7 @@ class _TableReader:
             shown = listed([f"“{note}” ({source.unit} {line})" for note, line in self._notes.items()])
             rule = f"{many(self._noted, 'row')} {'counts' if self._noted == 1 else 'count'} as encoded, but with a note"
             self.warnings.append(Problem(source.place, f"{rule}: {shown}", "check that it does not matter"))
-        self._note_colours()
+        self._note_looks()
 
     def _note_encoded(self, row: Row, cells: ReturnedRow) -> None:
         self.good += 1
@@ -390,16 +390,17 @@ class _TableReader:
             self._noted += 1
             if len(self._notes) < SHOWN_NOTES:
                 self._notes.setdefault(row.note, row.line)
-        if self._table.source.is_coloured:
-            self._colours[cells.colours].append(row.line)
+        if self._table.source.has_looks:
+            self._looks[cells.look].append(row.line)
 
-    def _note_colours(self) -> None:
-        """Warn about rows in other colours than most, by which a person may have marked them."""
-        if others := coloured_rows(self._colours):
+    def _note_looks(self) -> None:
+        """Warn about rows that look different from most: a person may have marked them."""
+        if others := unlike_rows(self._looks):
             source = self._table.source
-            count = f"{many(len(others), 'row')} {'counts' if len(others) == 1 else 'count'} as encoded"
-            rule = f"{count}, but in other colours than most: {source.unit} {ranges(others, SHOWN_RUNS)}"
-            self.warnings.append(Problem(source.place, rule, "check that the colours do not mean that these failed"))
+            said = "counts as encoded, but looks" if len(others) == 1 else "count as encoded, but look"
+            rule = f"{many(len(others), 'row')} {said} different from most: {source.unit} {ranges(others, SHOWN_RUNS)}"
+            todo = "check that colours and struck-through text do not mean that they failed"
+            self.warnings.append(Problem(source.place, rule, todo))
 
     def _note_heading(self, row: Row, text: str) -> None:
         if row.number is None and not row.chip.text and any(map(str.isalpha, text)):

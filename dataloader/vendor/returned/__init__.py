@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dataloader.vendor.returned.card_list import read_named
     from dataloader.vendor.returned.columns import KEYS, UUID_LIKE
-    from dataloader.vendor.returned.grid import Cell, coloured_rows, text_of
+    from dataloader.vendor.returned.grid import Cell, text_of, unlike_rows
     from dataloader.vendor.returned.opening import open_returned
     from dataloader.vendor.returned.options import Reading
     from dataloader.vendor.returned.table import (
@@ -43,7 +43,6 @@ __all__ = [
     "ReturnedRow",
     "ReturnedTable",
     "check_safe",
-    "coloured_rows",
     "is_failure",
     "is_neutral",
     "is_remark",
@@ -55,13 +54,14 @@ __all__ = [
     "says_failed",
     "says_not_encoded",
     "text_of",
+    "unlike_rows",
     "unread_columns",
 ]
 
 _NAMES = {
     "card_list": ("read_named",),
     "columns": ("KEYS", "UUID_LIKE"),
-    "grid": ("Cell", "coloured_rows", "text_of"),
+    "grid": ("Cell", "text_of", "unlike_rows"),
     "opening": ("open_returned",),
     "options": ("Reading",),
     "table": ("MAX_CELL", "SPARE", "ReturnedRow", "ReturnedTable", "mark_of_chip", "mark_of_number", "unread_columns"),

@@ -10,7 +10,7 @@ from dataloader.batch import Named
 from dataloader.common import InputError, Problem, listed, raise_problems, short
 from dataloader.vendor.chip_uid import plain_text
 from dataloader.vendor.returned.columns import plain, understand_title
-from dataloader.vendor.returned.grid import GridRow, coloured_rows, text_of
+from dataloader.vendor.returned.grid import GridRow, text_of, unlike_rows
 from dataloader.vendor.returned.opening import open_grids
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.table import unmarked
@@ -103,8 +103,6 @@ class _Sheet:
             ]
         if columns and (sorts := self._sorting(rows, columns)):
             return [], [sorts]
-        if coloured := self._coloured(rows[first:]):
-            return [], [coloured]
         named: list[Named] = []
         problems: list[Problem] = []
         # Several numbers in each of several rows may be counts, dates or amounts.
@@ -124,7 +122,7 @@ class _Sheet:
             else:
                 what = listed([f"“{short(cell, _SHOWN)}”" for cell in cells if cell])
                 problems.append(Problem(where, f"does not name a card: {what}", _TODO))
-        return named, problems
+        return named, problems or self._unlike(rows[first:])
 
     def _head(self, rows: list[tuple[GridRow, list[str]]]) -> tuple[dict[str, int], int]:
         """Return the columns of numbers and UUIDs by their titles, and the number of rows of titles.
@@ -173,16 +171,14 @@ class _Sheet:
                 return Problem(f"{self._place} {row.number}", rule, todo)
         return None
 
-    def _coloured(self, rows: list[tuple[GridRow, list[str]]]) -> Problem | None:
-        """Return the problem with rows in other colours than most, which may be those that are meant, or not meant."""
-        by_colour: defaultdict[frozenset[str], list[int]] = defaultdict(list)
+    def _unlike(self, rows: list[tuple[GridRow, list[str]]]) -> list[Problem]:
+        """Return the problem with rows that look different from most: they may be those that are meant, or not."""
+        by_look: defaultdict[frozenset[str], list[int]] = defaultdict(list)
         for row, _ in rows:
-            by_colour[frozenset(row.colours.values())].append(row.number)
-        if others := coloured_rows(by_colour):
-            rule = "has other colours than most rows, which may say which of the cards are meant"
-            todo = "keep only the rows of these cards, all in one colour"
-            return Problem(f"{self._place} {others[0]}", rule, todo)
-        return None
+            by_look[frozenset(row.looks.values())].append(row.number)
+        rule = "looks different from most rows, which may say which of the cards are meant"
+        todo = "keep only the rows of these cards, all in one colour"
+        return [Problem(f"{self._place} {number}", rule, todo) for number in unlike_rows(by_look)[:1]]
 
     def _unclear(self, row: GridRow, rule: str) -> Problem:
         todo = f"give the columns the titles {' and '.join(_TITLES.values())}, or keep the one column only"

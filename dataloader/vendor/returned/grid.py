@@ -22,8 +22,8 @@ class GridRow(NamedTuple):
     hidden: bool = False
     unseen: Mapping[int, str] = {}
     """The columns with struck-through or invisible text, with the reasons."""
-    colours: Mapping[int, str] = {}
-    """The columns with unusual colours, with the colours."""
+    looks: Mapping[int, str] = {}
+    """The columns that look unusual, with their colours or the like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Grid:
     """The hidden columns, from 0."""
     comments: Sequence[tuple[str, str]] = ()
     """The comments on cells, with their places, and the text boxes, without a place."""
+    conditional: Sequence[str] = ()
+    """Ranges with conditional formatting that strikes text through or makes it invisible."""
     above: list[tuple[int, str]] = field(default_factory=list)
     """Lines of text above the rows, available once the first row was read."""
 
@@ -59,13 +61,13 @@ def text_of(cell: Cell) -> tuple[str, CellKind]:
     return text, CellKind(kind)
 
 
-def coloured_rows(by_colour: Mapping[Any, Sequence[int]]) -> list[int]:
-    """Return the rows in other colours than most; none if the colours are stripes.
+def unlike_rows(by_look: Mapping[Any, Sequence[int]]) -> list[int]:
+    """Return the rows that look different from most; none if the rows are striped.
 
     Args:
-        by_colour: the numbers of all rows, by their colours.
+        by_look: the numbers of all rows, by their looks.
     """
-    rows = sorted(by_colour.values(), key=len)
+    rows = sorted(by_look.values(), key=len)
     are_stripes = sum(map(len, rows)) >= _MIN_STRIPES and all(len({row % 2 for row in each}) == 1 for each in rows)
     return [] if are_stripes else sorted(chain.from_iterable(rows[:-1]))
 

@@ -5,8 +5,9 @@ row and column would exceed any machine's memory and crash the program. Here, it
 memory limit, and the parent process reports the problem. See ``workbook_file``.
 
 stdin has one line, the options as JSON. stdout gets lines of JSON: an object for each sheet (name, whether it is
-hidden, the workbook's information about its batch, hidden columns, comments), followed by lists of rows ``[number,
-hidden, unseen columns, colours of columns, cells]``; an object with ``problem`` (the rule, and what to do) for a file
+hidden, the workbook's information about its batch, hidden columns, comments, conditional
+formatting), followed by lists of rows ``[number,
+hidden, unseen columns, looks of columns, cells]``; an object with ``problem`` (the rule, and what to do) for a file
 that cannot be used, with ``unsafe`` if it would do harm; and finally one with ``end``.
 """
 
@@ -119,6 +120,7 @@ def _tell_all(packed: Packed) -> bool:
                     "about": about,
                     "hidden_columns": sorted(mark.columns),
                     "comments": mark.comments[:_MAX_COMMENTS],
+                    "conditional": mark.conditional[:_MAX_COMMENTS],
                 }
             )
             is_complete &= _tell_sheet(book.get_sheet_by_index(at), mark) >= mark.values
@@ -161,7 +163,7 @@ def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> int:
                 row += [""] * (column + 1 - len(row))
                 row[column] = [CellKind.FORMULA, _seen(row[column])]
             unseen = [(column, why) for column, why in marks.unseen.get(at, {}).items() if "" not in row[column:][:1]]
-            chunk.append([at + 1, at in marks.hidden, unseen, marks.colours.get(at, ()), row])
+            chunk.append([at + 1, at in marks.hidden, unseen, marks.looks.get(at, ()), row])
         if len(chunk) == _CHUNK:
             _tell(chunk)
             chunk.clear()

@@ -33,13 +33,22 @@ _SECTIONS = 4
 _FALSE = frozenset({"0", "false", "off", "none"})
 
 
+class Styles(NamedTuple):
+    """The styles that matter, by their numbers."""
+
+    cells: dict[int, "Style"]
+    """Those of cells."""
+    conditional: frozenset[int]
+    """Those of conditional formatting that strike text through or make it invisible."""
+
+
 class Style(NamedTuple):
     """How a cell looks."""
 
     why: str = ""
     """Why its text does not count: :data:`STRUCK` or :data:`INVISIBLE`; empty if it does."""
-    colours: str = ""
-    """Its colours; empty for black on white, for those of our own workbooks, and for text that does not count."""
+    look: str = ""
+    """Its colours, or :attr:`why`; empty for black on white, and for the colours of our own workbooks."""
 
 
 def local(name: str) -> str:
@@ -75,8 +84,8 @@ def is_white(attributes: Mapping[str, str]) -> bool:
     return _is_near(colour(attributes) or _BLACK, _WHITE)
 
 
-def cell_styles(tree: Iterable[Element]) -> dict[int, Style]:
-    """Return the styles that matter, by their numbers in cells.
+def styles_of(tree: Iterable[Element]) -> Styles:
+    """Return the styles that matter.
 
     Args:
         tree: all elements of the part with the styles.
@@ -94,20 +103,28 @@ def cell_styles(tree: Iterable[Element]) -> dict[int, Style]:
         font, fill = fonts.get(attribute(xf, "fontId") or "0", []), fills.get(attribute(xf, "fillId") or "0", _WHITE)
         style = _style(font, fill, formats.get(attribute(xf, "numFmtId"), ""))
         if borders.get(attribute(xf, "borderId") or "0"):
-            style = Style(STRUCK)
+            style = Style(STRUCK, STRUCK)
         if style != Style():
             found[number] = style
-    return found
+    return Styles(found, frozenset(at for at, each in enumerate(parts.get("dxfs", ())) if _conditional(each).why))
+
+
+def _conditional(differences: Element) -> "Style":
+    each = {local(child.tag): child for child in differences}
+    # A solid fill has its colour where others have that of the background.
+    fill = next(_colours(each["fill"].iter(), "bgcolor"), "") if "fill" in each else ""
+    code = attribute(each["numfmt"], "formatCode") if "numfmt" in each else ""
+    return _style([*each["font"].iter()] if "font" in each else [], fill or _WHITE, code)
 
 
 def _style(font: list[Element], fill: str, number_format: str) -> Style:
     text = next(_colours(font), "") or _BLACK
     if any(local(each.tag) == "strike" and is_strike(each.attrib) for each in font):
-        return Style(STRUCK)
+        return Style(STRUCK, STRUCK)
     if _is_near(text, fill) or _is_tiny(font) or _hides(number_format):
-        return Style(INVISIBLE)
+        return Style(INVISIBLE, INVISIBLE)
     is_usual = text == _BLACK and fill in {_WHITE, *SHADES}
-    return Style(colours="" if is_usual else f"{text} on {fill}")
+    return Style(look="" if is_usual else f"{text} on {fill}")
 
 
 def _is_crossed(border: Element) -> bool:

@@ -72,6 +72,11 @@ class Survey:
         self._seen: dict[str, int] = {}
         """Texts examined before, with their first rows: most columns repeat a few."""
 
+    @property
+    def is_worth_naming(self) -> bool:
+        """Whether it is not known to be unneeded, and has a title or content."""
+        return not self.is_unneeded and bool(self.title.strip() or self._seen)
+
     def shown(self, cards: int) -> str:
         """Return its name in warnings, with a similar title of ours, or the few texts that sort cards.
 

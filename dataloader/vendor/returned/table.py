@@ -40,7 +40,7 @@ SPARE = "spare"
 """The result of a spare until the vendor has encoded it; it is filled in when the file is sent."""
 _MATTERS = frozenset(KEYS) - {"note", "snapset"}
 """Columns in which formulas, and text that is struck through or invisible, cause doubt."""
-_NO_COLOURS: frozenset[tuple[str, str]] = frozenset()
+_PLAIN: frozenset[tuple[str, str]] = frozenset()
 _SHOWN = 40
 """The most characters of a cell to repeat in messages."""
 _NUMBERS = re.compile(r"#?[0-9]{1,9}(?:(?:\s*[-,;/&\N{EN DASH}]\s*|\s+)#?[0-9]{1,9}){0,99}\.?")
@@ -70,8 +70,8 @@ class ReturnedRow(NamedTuple):
     note: Cell
     hidden: str = ""
     """Why it does not count unless requested: its row or column is hidden."""
-    colours: frozenset[tuple[str, str]] = frozenset()
-    """The unusual colours of its cells."""
+    look: frozenset[tuple[str, str]] = frozenset()
+    """Which of its cells look unusual, with their colours or the like."""
 
 
 @dataclass(slots=True)
@@ -111,8 +111,8 @@ class ReturnedTable:
     """Sheets, comments and text boxes of its file that were not read."""
     hidden: int = 0
     """The number of rows that are hidden, struck through or invisible, which do not count."""
-    is_coloured: bool = False
-    """Whether any of its rows has unusual colours."""
+    has_looks: bool = False
+    """Whether any of its rows looks unusual."""
     total: int = 0
     """The number of rows."""
 
@@ -217,17 +217,18 @@ def _lists_cards(row: GridRow, cards: int) -> bool:
 
 
 def _about_comments(where: str, grid: Grid) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return comments and text boxes about cards, with their places, and how many there are."""
+    """Return comments and text boxes about cards, with their places, and what of the kind is not read."""
     remarks = [
         (f"{where}, cell {cell}, comment" if cell else f"{where}, text box", text)
         for cell, text in grid.comments
         if _is_about_card(text)
     ]
-    cells = sum(1 for cell, _ in grid.comments if cell)
-    boxes = len(grid.comments) - cells
-    counts = [f"{many(cells, 'comment')} on cells"] * bool(cells) + [many(boxes, "text box", "text boxes")] * bool(
-        boxes
-    )
+    on_cells = sum(1 for cell, _ in grid.comments if cell)
+    boxes = len(grid.comments) - on_cells
+    counts = [f"{many(on_cells, 'comment')} on cells"] * bool(on_cells) + [
+        many(boxes, "text box", "text boxes")
+    ] * bool(boxes)
+    counts += [f"conditional formatting of {cells} that strikes text through or hides it" for cells in grid.conditional]
     return remarks, [f"{where}: {count}" for count in counts]
 
 
@@ -355,11 +356,11 @@ class _Reader:
                 cards += self._survey(surveys, row, read | known, uuid_at, columns.at.get("chip", -1))
             if picked != _EMPTY:
                 hidden = self._hidden(row, matters) if all_hidden or row.hidden or row.unseen else ""
-                colours = _NO_COLOURS
-                if row.colours:
-                    table.is_coloured = True
-                    colours = frozenset((key, row.colours[at]) for key, at in columns.at.items() if at in row.colours)
-                table.rows.append(ReturnedRow._make((row.number, *picked, hidden, colours)))
+                look = _PLAIN
+                if row.looks:
+                    table.has_looks = True
+                    look = frozenset((key, row.looks[at]) for key, at in columns.at.items() if at in row.looks)
+                table.rows.append(ReturnedRow._make((row.number, *picked, hidden, look)))
         self._finish(table, surveys, cards)
         return head or (None, None)
 
@@ -428,7 +429,7 @@ class _Reader:
         table.decimal = table.fills_chip and are_decimal(
             text for text, kind in (text_of(row.chip) for row in table.rows) if kind is CellKind.TEXT
         )
-        table.unread = tuple(survey.shown(cards) for survey in surveys.values() if not survey.is_unneeded)
+        table.unread = tuple(survey.shown(cards) for survey in surveys.values() if survey.is_worth_naming)
         for survey in surveys.values():
             found = survey.matters(self._reading.columns, cards, results=table.fills_result, chips=table.fills_chip)
             if found is not None:

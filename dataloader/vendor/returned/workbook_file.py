@@ -113,6 +113,7 @@ def _grids(records: Iterator[Any]) -> Iterator[Grid]:
             record["about"],
             frozenset(record["hidden_columns"]),
             [(ref, text) for ref, text in record["comments"]],
+            record["conditional"],
         )
         for _ in sheet:
             pass
@@ -136,9 +137,9 @@ class _Rows:
             if isinstance(record, dict):
                 self.after = record
                 return
-            for number, hidden, unseen, colours, cells in record:
-                if unseen or colours:
-                    yield GridRow(number, cells, hidden, dict(unseen), dict(colours))
+            for number, hidden, unseen, looks, cells in record:
+                if unseen or looks:
+                    yield GridRow(number, cells, hidden, dict(unseen), dict(looks))
                 else:
                     yield GridRow(number, cells, hidden)
 

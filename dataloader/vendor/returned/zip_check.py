@@ -22,11 +22,12 @@ from dataloader.vendor.returned.styles import (
     INVISIBLE,
     STRUCK,
     Style,
+    Styles,
     attribute,
-    cell_styles,
     is_strike,
     is_white,
     local,
+    styles_of,
 )
 
 MAX_PARTS = 5_000
@@ -49,7 +50,7 @@ _MARKS = {
         (rb"\sht\s*=\s*[\"'][0-2](?![0-9])", (b" ht", b"\t", b"\n", b"\r")),
         (rb"defaultRowHeight\s*=\s*[\"'][0-2](?![0-9])", (b"defaultRowHeight",)),
         (rb"\st\s*=\s*[\"']e[\"']", (b't="e"', b"t='e'")),
-        (rb"[<:](rPr|mergeCell)[\s/>]", (b"rPr", b"mergeCell")),
+        (rb"[<:](rPr|mergeCell|cfRule)[\s/>]", (b"rPr", b"mergeCell", b"cfRule")),
         (rb"\swidth\s*=\s*[\"']0", (b" width", b"\twidth")),
     )
     for literal in literals
@@ -99,8 +100,10 @@ class Marks:
     """Rows that are hidden or filtered out."""
     unseen: dict[int, dict[int, str]] = field(default_factory=dict)
     """The columns with struck-through or invisible text, by row, with the reasons."""
-    colours: dict[int, tuple[tuple[int, str], ...]] = field(default_factory=dict)
-    """The columns with unusual colours, by row, with the colours."""
+    looks: dict[int, tuple[tuple[int, str], ...]] = field(default_factory=dict)
+    """The columns that look unusual, by row, with their colours or the like."""
+    conditional: list[str] = field(default_factory=list)
+    """Ranges with conditional formatting that strikes text through or makes it invisible."""
     columns: set[int] = field(default_factory=set)
     """Hidden columns."""
     comments: list[tuple[str, str]] = field(default_factory=list)
@@ -182,11 +185,11 @@ class _Package:
         if len(sheets) > MAX_SHEETS:
             raise UnsafeError(f"has {len(sheets):,} sheets; a workbook of cards has a few")
         styles_part, strings_part = self._one(book, "/styles"), self._one(book, "/sharedstrings")
-        styles = cell_styles(self._tree(styles_part)) if styles_part else {}
+        styles = styles_of(self._tree(styles_part)) if styles_part else Styles({}, frozenset())
         strings = _Strings().parse(self._archive, self._names[strings_part]) if strings_part else {}
         seen: dict[str, Marks] = {}
         for _, part, _ in sheets:
-            if part in self._names and part not in seen and (part in marked or styles or strings):
+            if part in self._names and part not in seen and (part in marked or styles.cells or strings):
                 seen[part] = _Sheet(styles, strings).parse(self._archive, self._names[part])
             marks = seen.setdefault(part, Marks())
             marks.comments, marks.values = self._comments(part), self._values.get(part, 0)
@@ -429,7 +432,7 @@ class _Strings(_Parser):
 class _Sheet(_Parser):
     """The cells of one sheet."""
 
-    def __init__(self, styles: dict[int, Style], strings: dict[int, str]) -> None:
+    def __init__(self, styles: Styles, strings: dict[int, str]) -> None:
         self._marks = Marks()
         self._styles = styles
         self._strings = strings
@@ -438,11 +441,12 @@ class _Sheet(_Parser):
         self._columns: set[int] = set()
         """Those of the row that were there."""
         self._row_style = Style()
-        self._colours: list[tuple[int, str]] = []
+        self._looks: list[tuple[int, str]] = []
         self._known: dict[tuple[tuple[int, str], ...], tuple[tuple[int, str], ...]] = {}
-        """Equal colours of rows, kept once."""
+        """Equal looks of rows, kept once."""
         self._in_cell = self._is_shared = self._has_value = False
         self._value: list[str] | None = None
+        self._where = ""
         self._hides_all = False
 
     def parse(self, archive: ZipFile, info: ZipInfo) -> Marks:
@@ -461,6 +465,10 @@ class _Sheet(_Parser):
             self._begin_row(attributes)
         elif name == "mergeCell":
             self._merge(attributes.get("ref", ""))
+        elif name == "conditionalFormatting":
+            self._where = attributes.get("sqref", "")[:_SHOWN]
+        elif name == "cfRule" and attributes.get("dxfId", "") in {*map(str, self._styles.conditional)}:
+            self._marks.conditional.append(self._where)
         elif name == "col":
             self._hide_columns(attributes)
         elif name == "sheetFormatPr":
@@ -521,14 +529,14 @@ class _Sheet(_Parser):
 
     def _end_row(self) -> None:
         self._columns.clear()
-        if self._colours:
-            colours = tuple(self._colours)
-            self._marks.colours[self._row] = self._known.setdefault(colours, colours)
-            self._colours.clear()
+        if self._looks:
+            looks = tuple(self._looks)
+            self._marks.looks[self._row] = self._known.setdefault(looks, looks)
+            self._looks.clear()
 
     def _style(self, attributes: dict[str, str]) -> Style:
         number = attributes.get("s", "")
-        return self._styles.get(int(number) if number.isdecimal() else 0, Style())
+        return self._styles.cells.get(int(number) if number.isdecimal() else 0, Style())
 
     def _cell(self, attributes: dict[str, str]) -> None:
         match = _REF.match(attributes.get("r", "").upper())
@@ -543,13 +551,13 @@ class _Sheet(_Parser):
         if attributes.get("t") == "e":
             self._marks.formulas.setdefault(self._row, set()).add(self._column)
         self._is_shared = bool(self._strings) and attributes.get("t") == "s"
-        if self._styles:
+        if self._styles.cells:
             # A cell has its row's style only if the program that wrote it forgot the cell's.
             style = self._style(attributes)
             if why := style.why or self._row_style.why:
                 self._unsee(why)
-            if colours := style.colours or self._row_style.colours:
-                self._colours.append((self._column, colours))
+            if look := style.look or self._row_style.look:
+                self._looks.append((self._column, look))
 
     def _unsee(self, why: str) -> None:
         self._marks.unseen.setdefault(self._row, {})[self._column] = why
