@@ -145,7 +145,7 @@ class Database:
         Raises:
             NotFoundError: the server has no permissions, like PouchDB.
         """
-        return read(self._resource.get("_security")[2], parsing.mapping)
+        return read(self._resource.get("_security")[2], parsing.security)
 
     def may_read(self) -> bool:
         """Return whether this user can read the database, without fetching a document."""

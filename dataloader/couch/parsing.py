@@ -217,6 +217,14 @@ def mapping(data: memoryview) -> dict[str, Any]:
     return found
 
 
+def security(data: memoryview) -> dict[str, Any]:
+    """Parse ``_security``, which may have any members; without members of the database, it is open to everybody."""
+    found = mapping(data)
+    if "error" in found and not {"admins", "members"} & found.keys():
+        raise FormError("an error, with a status that says otherwise")
+    return found
+
+
 class _Local(Struct):
     id: str = field(name="_id")
     rev: str = field(name="_rev")

@@ -153,6 +153,12 @@ WRONG: dict[str, tuple[Callable[[Server], object], object, str]] = {
         {"error": "internal_error", "reason": "no"},
         "object missing required field db_name",
     ),
+    "an error with status 200, about permissions": (
+        # Restored from a backup, it would open the database to everybody.
+        lambda server: server.database("db").security(),
+        {"error": "internal_error", "reason": "no"},
+        "an error, with a status that says otherwise",
+    ),
     "an error with status 200, about the nodes": (
         # Not a single node, to which an update needs no other copies.
         lambda server: server.nodes(),
