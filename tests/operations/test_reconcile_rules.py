@@ -14,7 +14,7 @@ from dataloader.vendor import ByteOrder, CellKind, check_value
 from dataloader.vendor.returned import KEYS, ReturnedRow, ReturnedTable
 from dataloader.vendor.sheets import RESULTS
 from tests.support.command_docs import ROOT
-from tests.support.returned_files import CHECK, CHIP, NUMBER, OTHER_UUID, RESULT, UUID, chip_of, row_of
+from tests.support.returned_files import CHECK, CHIP, NOTE, NUMBER, OTHER_UUID, RESULT, UUID, chip_of, row_of
 
 PAGE = (ROOT / "docs" / "reconcile.md").read_text("utf-8")
 
@@ -49,7 +49,7 @@ def cells_of(line: int, row: list[Any], hidden: str = "") -> ReturnedRow:
 
 def changed(row: list[Any], **cells: Any) -> list[Any]:
     """Return a row with other cells."""
-    at = {"number": NUMBER, "uuid": UUID, "check": CHECK, "chip": CHIP, "result": RESULT}
+    at = {"number": NUMBER, "uuid": UUID, "check": CHECK, "chip": CHIP, "result": RESULT, "note": NOTE}
     row = list(row)
     for name, value in cells.items():
         row[at[name]] = value
@@ -316,6 +316,16 @@ def test_failure_in_a_table_without_chips_contradicts_ok(roll: CardIndex) -> Non
     says = "says that it failed, without a chip UID; it is encoded by file-1, row 5"
     assert found.warnings == [("file-1, row 6", says)]
     assert judged(roll, ("ok", ""), ("failed", ""), filled=NO_CHIP).verdict is Verdict.FAILED
+
+
+def test_spare_and_note_that_may_contradict_ok_are_warnings(roll: CardIndex) -> None:
+    """An unused spare that is encoded, and a note whose value is not known."""
+    found = judged(roll, ("ok", GOOD), ("spare", ""))
+    says = "says that it is an unused spare; it is encoded by file-1, row 2"
+    assert (found.verdict, found.warnings) == (Verdict.ENCODED, [("file-1, row 3", says)])
+    noted = row(roll, note=["formula", ""])
+    assert noted.said is Said.ENCODED
+    assert noted.warnings == ("its note is a formula or an error, and its stored value may be outdated",)
 
 
 def test_last_round_counts(roll: CardIndex) -> None:

@@ -173,7 +173,7 @@ def test_newest_reconciled_file_has_the_highest_round(tmp_path: Path, batch: Bat
         "spring.reconciled.2.jsonl",
     ]
     came_back(manifest, tmp_path / "other.reconciled.jsonl", 4)
-    with pytest.raises(InputError, match=r"is of round 1, as is .*; neither is the newest"):
+    with pytest.raises(InputError, match=r"is from round 1, like .*; neither is the newest"):
         find_reconciled(manifest)
 
 

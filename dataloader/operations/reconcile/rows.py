@@ -168,7 +168,10 @@ def _understand_any(table: TableInput, cells: ReturnedRow) -> Row:
     check_text, check_kind = text_of(cells.check)
     if number_kind is CellKind.FORMULA or check_kind is CellKind.FORMULA:
         warnings.append("its card number or check value is a formula, and is not relied on")
-    note = text_of(cells.note)[0].strip()
+    note, note_kind = text_of(cells.note)
+    note = note.strip()
+    if note_kind is CellKind.FORMULA:
+        warnings.append("its note is a formula or an error, and its stored value may be outdated")
     chip_text, chip_kind = text_of(cells.chip)
     chip = read_chip(chip_text, chip_kind, table.byte_order, decimal=table.source.decimal)
     said, why = _what_is_said(table, cells, chip, note)

@@ -111,6 +111,8 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
             for row in said[Said.FAILED]
             if not row.chip.uid
         ]
+        unused = f"says that it is an unused spare; it is encoded by {rows[0].where}"
+        judgement.warnings += [(row.where, unused) for row in said[Said.SPARE]]
     for claim in claims:
         if claim.standing is Standing.NAMED and not claim.lends:
             judgement.strays.append(claim)
