@@ -55,7 +55,8 @@ class Kind:
             raise InputError(Problem(where, changed, self.restore))
         fields = parse(line)
         if not isinstance(fields, dict) or fields.get("format") != self.format:
-            rule = f"is not the header of a {self.name}"
+            other = _other_kind(line, fields)
+            rule = f"this is a {other}, not a {self.name}" if other else f"is not the header of a {self.name}"
             raise InputError(Problem(where, rule, f"give a NAME{self.suffix} written by {self.writer}"))
         if fields.get("version") != self.version:
             rule = f"has format version {fields.get('version')!r}; this program reads version {self.version}"
@@ -101,6 +102,26 @@ class Kind:
         """
         require_file(path)
         return path.open("rb")
+
+
+_BEGINNINGS = {
+    b"PK\x03\x04": "workbook",
+    b"\xd0\xcf\x11\xe0": "encrypted workbook",
+    b"\x28\xb5\x2f\xfd": "backup",
+    b"dataloader-backup": "backup",
+    b"[target.": "target file",
+}
+"""The first bytes of files that are given by mistake."""
+_FORMATS = {"dataloader-batch": "manifest", "dataloader-reconciled": "reconciled file", "dataloader-backup": "backup"}
+"""Other kinds of file, by the value of ``format``."""
+
+
+def _other_kind(line: bytes, fields: Any) -> str:
+    """Return which other kind of file begins with a line; empty if that is not known."""
+    named = fields.get("format") if isinstance(fields, dict) else None
+    if isinstance(named, str) and named in _FORMATS:
+        return _FORMATS[named]
+    return next((kind for beginning, kind in _BEGINNINGS.items() if line.startswith(beginning)), "")
 
 
 def _changed_by_editor(line: bytes) -> str:

@@ -21,6 +21,8 @@ _SHARED = ("snapsets_dir", "strict")
 """Options of a command's own group that other commands have, too: they come last."""
 _RANGE = re.compile(r"\[(?:(?P<least>[\d.]+)<=x<=(?P<most>[\d.]+)|x>=\d+)\]")
 """A range as click formats it."""
+_NUMBERS = re.compile(r"is not a valid (?:(?P<whole>integer)|float)(?: range)?")
+"""What click says of a value that is not a number."""
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 
 
@@ -127,6 +129,7 @@ def usage_error(error: click.ClickException, name: str = "") -> str:
         known = re.findall(r"'([^']*)'", choice[2])
         listed = f"{message[: choice.start()]}{choice[1]!r} must be one of: {', '.join(known)}"
         message = _suggesting(listed, choice[1], known)
+    message = _NUMBERS.sub(lambda match: f"is not a {'whole ' if match['whole'] else ''}number", message)
     message = message[:1].lower() + message[1:]
     return f"{message} (see `{path} --help`)"
 

@@ -406,7 +406,14 @@ HEADER, *CARDS = rendered().splitlines(keepends=True)
 # Contents of a file, and every problem.
 WRONG_FILES: dict[str, tuple[bytes, list[str]]] = {
     "empty": (b"", ["line 1: is not the header of a manifest"]),
-    "not JSON": (b"PK\x03\x04\x00\x00", ["line 1: is not the header of a manifest"]),
+    "not JSON": (b"card one\n", ["line 1: is not the header of a manifest"]),
+    "a workbook": (b"PK\x03\x04\x00\x00", ["line 1: this is a workbook, not a manifest"]),
+    "a backup": (b"\x28\xb5\x2f\xfd\x00", ["line 1: this is a backup, not a manifest"]),
+    "a target file": (b"[target.pilot]\n", ["line 1: this is a target file, not a manifest"]),
+    "a reconciled file": (
+        b'{"format":"dataloader-reconciled"}\n',
+        ["line 1: this is a reconciled file, not a manifest"],
+    ),
     "not UTF-8": (b'{"format": "\xff"}\n', ["line 1: is not the header of a manifest"]),
     "JSON of something else": (b'{"flat": {}}\n', ["line 1: is not the header of a manifest"]),
     "a list": (b"[1, 2]\n", ["line 1: is not the header of a manifest"]),

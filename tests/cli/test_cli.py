@@ -242,7 +242,7 @@ def test_version(command: Command) -> None:
         (("generate", "x", "--cards", "1", "--colour"), r"no such option --colour; did you mean --no-color\?"),
         (("generate", "x"), "missing option '--cards'"),
         (("generate",), "missing argument 'NAME'"),
-        (("generate", "x", "--cards", "many"), "'many' is not a valid integer"),
+        (("generate", "x", "--cards", "many"), "'many' is not a whole number"),
         (("generate", "x", "--cards", "1", "--snapset", "empty=few"), "must be NAME or NAME=COUNT"),
         (("check", "--model", "gpii-card"), "'gpii-card' must be one of: gpii-token, gpii-key"),
         (("check", "--environment", "home"), "'home' must be one of: development"),

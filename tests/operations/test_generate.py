@@ -534,7 +534,7 @@ def test_generate_command_refuses_to_run_again(folder: Path, command: Command) -
 REFUSED: dict[str, tuple[list[str], ExitCode, str]] = {
     "no name": (["--cards", "5"], ExitCode.USAGE, "missing argument 'NAME'"),
     "no number": (["spring"], ExitCode.USAGE, "missing option '--cards'"),
-    "no number at all": (["spring", "--cards", "many"], ExitCode.USAGE, "'many' is not a valid integer"),
+    "no number at all": (["spring", "--cards", "many"], ExitCode.USAGE, "'many' is not a whole number"),
     "no cards": (["spring", "--cards", "0"], ExitCode.INPUT, "0 cards: a batch has 1 to 1,000,000 cards"),
     "too many": (["spring", "--cards", "1000001"], ExitCode.INPUT, "1000001 cards: a batch has 1 to 1,000,000 cards"),
     "a name with a path": (
