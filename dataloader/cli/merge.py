@@ -92,20 +92,24 @@ def merge(
         finally:
             progress.close()
     output.result(_json(found, values=values), [*lines, _summary(found)])
+    output.warnings(f"--keep {each}: is the revision of no set in conflict" for each in found.unused)
     if found.leftovers:
         output.warn(f"{many(found.leftovers, 'document')} left by an interrupted load (run `dataloader load` first)")
-    for failure in found.failures:
-        output.warn(f"document {failure.id}: rejected by the server: {failure.reason}")
+    if dry_run:
+        return ExitCode.OK
+    output.warnings(f"document {each.id}: rejected by the server: {each.reason}" for each in found.rejections)
     code = tell_of_copies(output, found.nodes_away, short=found.short_of_copies)
-    if dry_run or not found.open:
+    if not found.open:
         return code
     which = "1 preference set is" if len(found.open) == 1 else f"{len(found.open):,} preference sets are"
-    if any(each.merged is None for each in found.open):
-        todo = "choose with --keep"
-    else:
-        todo = "see above" if found.failures else "edited meanwhile; run it again"
-    output.error(f"{which} still in conflict ({todo})", ExitCode.ATTENTION)
+    output.error(f"{which} still in conflict ({_todo(found)})", ExitCode.ATTENTION)
     return ExitCode.ATTENTION
+
+
+def _todo(found: MergeResult) -> str:
+    if any(each.merged is None for each in found.open):
+        return "choose with --keep"
+    return "fix what the server says, then run it again" if found.rejections else "edited meanwhile; run it again"
 
 
 def _summary(found: MergeResult) -> str:
@@ -155,7 +159,7 @@ def _json(found: MergeResult, *, values: bool) -> dict[str, Any]:
         "merged": [each.id for each in found.merged],
         "open": [_set_json(each, values=values) for each in found.open],
         "leftovers": found.leftovers,
-        "failed": len(found.failures),
+        "failed": len(found.rejections),
         "nodes_away": list(found.nodes_away),
         "short_of_copies": found.short_of_copies,
     }

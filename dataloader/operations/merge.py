@@ -101,13 +101,15 @@ class MergeResult:
 
     merged: list[SetInConflict] = field(default_factory=list)
     open: list[SetInConflict] = field(default_factory=list)
-    """Somebody has to choose, or the set was changed meanwhile."""
+    """Somebody has to choose, the set was edited meanwhile, or the server rejected a write."""
+    rejections: list[Rejection] = field(default_factory=list)
+    """Why the server rejected writes."""
     leftovers: int = 0
     """Documents that a load repairs."""
-    failures: list[Rejection] = field(default_factory=list)
-    """Documents that the server rejected; their sets stay open."""
+    unused: list[str] = field(default_factory=list)
+    """The beginnings of revisions to keep that match no set in conflict, such as one that is merged already."""
     nodes_away: tuple[str, ...] = ()
-    """Nodes of the cluster that were down afterwards."""
+    """Nodes of the cluster that were down at the end."""
     short_of_copies: bool = False
     """Whether the cluster reported a write with fewer copies than requested."""
 
@@ -130,7 +132,7 @@ def find_conflicts(
         on_progress: called after each batch.
 
     Raises:
-        UsageError: a beginning in ``keep`` matches none of the leaves in conflict, or several.
+        UsageError: a beginning in ``keep`` matches several leaves in conflict.
         ProtectedError: a database was loaded as a more protected environment.
         DataloaderError: the server can't be reached.
     """
@@ -147,9 +149,7 @@ def find_conflicts(
             result.open.append(SetInConflict(source.database, branches))
 
     plan(server, target, [each for each in sources if each.role is Role.CARD], on_progress=on_progress, on_finding=note)
-    # If nothing is in conflict any more, an earlier run of the same command has merged it.
-    for beginning in keep if result.open else ():
-        _keep(result.open, beginning)
+    result.unused = [beginning for beginning in keep if not _keep(result.open, beginning)]
     return result
 
 
@@ -159,15 +159,17 @@ def _branch(loaded: LoadedSets, source: Source, finding: Finding, leaf: Document
     return Branch(leaf, changed)
 
 
-def _keep(found: list[SetInConflict], beginning: str) -> None:
+def _keep(found: list[SetInConflict], beginning: str) -> bool:
+    """Note which revision to keep; return whether there is one."""
     matches = [
         (at, branch) for at, each in enumerate(found) for branch in each.branches if branch.rev.startswith(beginning)
     ]
-    if len(matches) != 1:
-        rule = "is the revision of no set in conflict" if not matches else "is the beginning of several revisions"
-        raise UsageError(f"--keep {beginning}", rule=rule, todo="copy it from the output without --keep")
-    [(at, branch)] = matches
-    found[at] = SetInConflict(found[at].database, found[at].branches, branch)
+    if len(matches) > 1:
+        rule = "is the beginning of several revisions"
+        raise UsageError(f"--keep {beginning}", rule=rule, todo="give more of it")
+    for at, branch in matches:
+        found[at] = SetInConflict(found[at].database, found[at].branches, branch)
+    return bool(matches)
 
 
 def merge(server: Server, target: Target, found: MergeResult, *, on_progress: OnProgress | None = None) -> MergeResult:
@@ -186,7 +188,9 @@ def merge(server: Server, target: Target, found: MergeResult, *, on_progress: On
         NodesError: a node of the cluster is down; nothing is written.
         DataloaderError: the server failed after all retries, or refused.
     """
-    result = MergeResult(open=[each for each in found.open if each.merged is None], leftovers=found.leftovers)
+    result = MergeResult(
+        open=[each for each in found.open if each.merged is None], leftovers=found.leftovers, unused=found.unused
+    )
     ready = [each for each in found.open if each.merged is not None]
     if ready and (away := server.nodes().away):
         raise NodesError(
@@ -201,11 +205,10 @@ def merge(server: Server, target: Target, found: MergeResult, *, on_progress: On
             if on_progress is not None:
                 on_progress("merging", len(result.merged), len(ready))
         if ready:
-            result.nodes_away = tuple(sorted(server.nodes().away))
+            result.nodes_away, result.short_of_copies = server.nodes().away, server.short_of_copies
     except DataloaderError as error:
-        tell_how_far(error, len(result.merged), len(ready), "preference sets", has_written=True)
+        tell_how_far(error, len(result.merged), len(ready), "documents", has_written=True)
         raise
-    result.short_of_copies = server.short_of_copies
     return result
 
 
@@ -215,25 +218,23 @@ _AT_ONCE = 100
 
 def _merge(server: Server, target: Target, name: str, sets: list[SetInConflict], result: MergeResult) -> None:
     database = server.database(target.database(name))
-    # An interrupted run may have written it.
-    wanted = {each.id: each.merged or {} for each in sets}
-    written = write_over(
-        database, [wanted[each.id] for each in sets if content(wanted[each.id]) != content(each.branches[0].leaf)]
-    )
-    # Where it is not there, somebody has edited the set meanwhile, and the next run finds out what.
-    lacking = {str(each.document["_id"]): each for each in written if not each.is_plain and each.own is None}
-    done = [each for each in sets if each.id not in lacking]
+    # One that was interrupted may have been written already.
+    done = [each for each in sets if each.merged == _whole(each.branches[0].leaf)]
+    missing = [each for each in sets if each not in done]
+    for each, written in zip(missing, write_over(database, [each.merged or {} for each in missing]), strict=True):
+        # Where it is not there, somebody has edited the set meanwhile, and the next run finds out what.
+        if written.is_plain or written.own:
+            done.append(each)
+        elif not written.is_conflict:
+            result.rejections.append(Rejection(each.id, written.reason))
     others = [branch.leaf for each in done for branch in each.branches[1:]]
     # The deletion keeps what it deletes.
     deleted = write_over(database, [{**superseded(leaf), "document": content(leaf)} for leaf in others])
-    result.failures += [
-        Rejection(str(each.document["_id"]), each.reason)
-        for each in (*lacking.values(), *deleted)
-        if not each.rev and not each.is_conflict and not each.is_plain
-    ]
-    still = {each.document["_id"] for each in deleted if not each.is_plain and len(_live(each.leaves)) > 1}
-    result.merged += [each for each in done if each.id not in still]
-    result.open += [each for each in sets if each not in done or each.id in still]
+    still = [each for each in deleted if not each.is_plain and len(_live(each.leaves)) > 1]
+    result.rejections += [Rejection(each.document["_id"], each.reason) for each in still if not each.is_conflict]
+    stay = {each.document["_id"] for each in still}
+    result.merged += [each for each in done if each.id not in stay]
+    result.open += [each for each in sets if each not in done or each.id in stay]
 
 
 def _live(leaves: Sequence[Document]) -> list[Document]:

@@ -144,13 +144,19 @@ class TestChoosing:
         assert (len(result.merged), result.open) == (1, [])
         assert preferences(scene) == {FONT_SIZE: size, LANGUAGE: "de", CONTRAST: "white-black"}
 
-    @pytest.mark.parametrize("keep", ["2-c", "2-", "3-a"])
-    def test_unclear_revision_is_refused(self, scene: Scene, keep: str) -> None:
-        """It matches none, or several; nothing is written."""
+    def test_ambiguous_revision_is_refused(self, scene: Scene) -> None:
+        """It is the beginning of several; nothing is written."""
         scene.load(0)
         edit_twice(scene, {FONT_SIZE: 30}, {FONT_SIZE: 36})
-        with pytest.raises(UsageError, match=f"--keep {keep}: is the"):
-            found_in(scene, keep=[keep])
+        with pytest.raises(UsageError, match="--keep 2-: is the beginning of several revisions"):
+            found_in(scene, keep=["2-"])
+
+    def test_other_revision_decides_nothing(self, scene: Scene) -> None:
+        """It may be of a set that is merged already, so that the command can be run again."""
+        scene.load(0)
+        edit_twice(scene, {FONT_SIZE: 30}, {FONT_SIZE: 36})
+        found = found_in(scene, keep=["2-c", "3-a"])
+        assert (found.unused, [each.merged for each in found.open]) == (["2-c", "3-a"], [None])
 
     def test_sets_that_differ_in_more_than_terms_need_a_choice(self, scene: Scene) -> None:
         """The kept revision then replaces the others as a whole."""
@@ -287,6 +293,9 @@ class TestCommand:
         )
         done = run(*given, "--keep", f"2-{A}", "--json")
         assert (done.code, done.data["open"], done.data["merged"]) == (ExitCode.OK, [], [scene.place.id])
+        again = run(*given, "--keep", f"2-{A}")
+        warning = f"warning: --keep 2-{A}: is the revision of no set in conflict\n"
+        assert (again.code, again.stderr) == (ExitCode.OK, warning)
         found = verify(scene.server, scene.target, [scene.batch], scene.versions[0])
         assert found.verdicts[VerifyVerdict.EDITED] == 1
 
