@@ -73,7 +73,7 @@ def test_closed_server_is_reported_as_closed(run_here: Command, server: Server, 
     before = snapshot(server, loaded), sequences(server, loaded)
     done = run_here("check", "--security")
     assert (done.code, done.stderr) == (ExitCode.OK, "")
-    members = "role _admin" if OUTSIDE_URL else "not told"
+    members = "role _admin" if OUTSIDE_URL else "unknown"
     for name in names(loaded):
         assert f"anonymous clients  {name}: no access; members: {members}\n" in done.stdout
     assert done.stdout.endswith("\nready\n")
