@@ -25,7 +25,7 @@ EXTRAS := test$(comma)bench$(if $(EMBEDDED),$(comma)$(EMBEDDED))
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/runtime  ## Run the whole main job on the embedded server
+demo: $(VENV)/runtime  ## Run the whole job on the embedded server
 	@$(BIN)/dataloader demo
 
 test: lint types  ## Run lint, types, and the tests for every change (three minutes)

@@ -35,6 +35,6 @@ if [ "$status" -eq 3 ] && [ -n "$newest" ]; then
     status=0
     back_up "$@" || status=$?
 fi
-# 11: a node is down, and the backup may lack what only that node has. Keep the old ones.
+# 11: the backup may lack changes that only a node that is down has. Keep the old ones.
 [ "$status" -eq 0 ] || exit "$status"
 dataloader backups prune "$dir" "$@" --keep-hourly 24 --keep-daily 7 --keep-weekly 8

@@ -148,7 +148,7 @@ def _odd(digits: str) -> str:
     if len({*digits}) == 1 or digits in _PLACEHOLDERS:
         return "is a placeholder, not the UID of a chip"
     if digits.startswith(_PADDING) or (not short_uid and digits.endswith(_PADDING)):
-        return "seems to be filled up with zeros"
+        return "seems to be padded with zeros"
     if short_uid and digits.startswith(_CASCADE):
         return "is only the first part of a longer one: it begins with the cascade tag 88"
     if short_uid and digits.startswith(_RANDOM):
@@ -302,7 +302,7 @@ def _mangled(shown: str, upper: str, groups: list[str], order: ByteOrder) -> str
         return f"the chip UID was turned into a number ({shown}), probably by Excel{_concluded_of(scientific, order)}"
     if not groups:
         other = re.search(r"[^0-9A-FHX\s:\-._,;/|]", upper)
-        rule = "it has characters other than hex digits" if other else "it is not hex digits in pairs"
+        rule = "it has characters other than hex digits" if other else "its hex digits are not in pairs"
         return f"{shown} is not a chip UID: {rule}"
     padded = "".join(group.rjust(_BYTE, "0") for group in groups)
     if len(groups) > 1 and not _joined(groups) and _PLAIN.fullmatch(padded):
@@ -329,7 +329,7 @@ def _concluded(digits: str, order: ByteOrder) -> str:
 
 def _decimal_or_hex(digits: str, order: ByteOrder) -> str:
     readings = ", or ".join([f"{_in_order(digits, order)} if it is hex", *_decimal_readings(digits)])
-    return f"may be a decimal number, as may all of its column: it could be {readings}"
+    return f"may be a decimal number, like most of its column: it could be {readings}"
 
 
 def _decimal_readings(digits: str) -> list[str]:

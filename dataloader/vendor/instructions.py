@@ -7,14 +7,14 @@ SHEET = "Read me"
 
 _STEPS = """\
 Write the UUID of each row to a chip of its own, as the first NDEF record: type Text, language code en. The text is
-the UUID and nothing else: 36 characters, lower case, with hyphens, without blanks or line ends.
+the UUID and nothing else: 36 characters, lower case, with hyphens, without spaces or line breaks.
 
-Enter the chip's own UID in the column Chip UID: all its hex digits, leading zeros too, with or without colons
+Enter the chip's own UID in the column Chip UID: all its hex digits, including leading zeros, with or without colons
 (04E2A1B2C3D480 or 04:E2:A1:B2:C3:D4:80). The cells are text; paste values only, so that they stay text.
 
 Choose the result: ok if the chip was written and read back, failed if no chip could be written.
 
-If a chip fails, encode the row again on another chip, enter the UID of that chip, and destroy the one that failed.
+If a chip fails, write the UUID to another chip, enter that chip's UID, and destroy the chip that failed.
 
 A row with the result spare is a spare card. Encode as many spares as you need, and choose ok or failed for them;
 leave the others as they are.
@@ -22,10 +22,11 @@ leave the others as they are.
 Send the workbook back with all its rows, including those that failed: as .xlsx, or as CSV in UTF-8.
 """
 _DONTS = """\
-Don't change, retype or reformat card numbers, UUIDs, check values or snapsets. The check value is made from the UUID
-next to it, and shows whether one of the two was changed.
+Don't change, retype or reformat card numbers, UUIDs, check values or snapsets. The check value is computed from the
+UUID next to it, and shows whether one of the two was edited.
 
-Don't sort, cut or paste single columns: everything about a card stays in its row. The order of rows does not matter.
+Don't sort, cut or paste single columns: everything about a card must stay in its row. The order of rows does not
+matter.
 
 Don't write one UUID to two chips, and don't list one chip in two rows.
 
@@ -33,13 +34,13 @@ Don't merge cells, hide rows, or add or rename columns or sheets.
 """
 _AGAIN = """\
 These cards were in an earlier workbook. Encode each of them again, on a new chip. The columns Why and Chip to destroy
-say why a card is here and which chips it was on: destroy these chips, and don't use them again.
+say why a card is here and which chips it was on: destroy these chips.
 """
 _SAFETY = """\
-Anyone who has a UUID has the preferences of the card's owner. Show this file only to people who need it, and delete
-it once the cards have been accepted.
+Anyone who has a card's UUID can get its owner's preferences. Show this file only to people who need it, and delete it
+once the cards have been accepted.
 
-The sheets are locked against accidental changes only, without a password. Chip UID, Result and Note are open.
+The sheets are protected against accidental changes, without a password. Only Chip UID, Result and Note can be edited.
 """
 
 

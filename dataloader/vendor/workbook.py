@@ -208,8 +208,8 @@ def read_batch(path: Path, password: str | None = None) -> tuple[Header, list[Ca
 def _seed(path: Path, about: dict[str, str]) -> int | None:
     seed = about.get(_SEED_ROW)
     if seed is None and about["Created"] == SEEDED_TIME:
-        rule = "is the workbook of a reproducible batch, and does not say its seed"
-        raise InputError(Problem(str(path), rule, "run generate with the seed again"))
+        rule = "is the workbook of a reproducible batch, but does not name its seed"
+        raise InputError(Problem(str(path), rule, "run generate again with the same seed"))
     return None if seed is None else int(seed)
 
 
@@ -219,7 +219,7 @@ def _spares(path: Path, about: dict[str, str], rows: list[list[Any]]) -> dict[st
     wanted = about.get(_SPARES_ROW, "0")
     spares = told or dict(Counter(str(row[3]) for row in rows if str(row[5]).strip().casefold() == SPARE))
     if str(sum(spares.values())) != wanted:
-        rule = f"has {wanted} spares, and does not say which: results were filled in"
+        rule = f"has {wanted} spares, but does not say which cards they are: results were filled in"
         raise InputError(Problem(str(path), rule, "give the workbook as it was sent"))
     return spares
 
@@ -293,7 +293,7 @@ def _check_about(path: Path, about: dict[str, str], cards: dict[int, Card], todo
     for number in sorted(cards):
         digest.update(cards[number].line())
     if about["Digest"] != f"sha256:{digest.hexdigest()}":
-        problems.append(Problem(str(path), "the digest is not that of the rows: a cell has been changed", todo))
+        problems.append(Problem(str(path), "the digest does not match the rows: a cell was edited", todo))
     return problems
 
 

@@ -841,7 +841,12 @@ def test_block_with_the_largest_document_can_be_read(tmp_path: Path, monkeypatch
         counts = writer.write("gpii", grouped(lines))
         blocks, seal = writer.end()
         state = DatabaseState("gpii", "1", "", *counts)
-        finish(stream, Header("2026-01-01T00:00:00Z", "", "", "", "", "", "", (state,), blocks=blocks, seal=seal), body, None)
+        finish(
+            stream,
+            Header("2026-01-01T00:00:00Z", "", "", "", "", "", "", (state,), blocks=blocks, seal=seal),
+            body,
+            None,
+        )
     assert list(Backup(path).documents("gpii")) == list(grouped(lines))
 
 

@@ -274,7 +274,7 @@ def test_unfilled_file_is_rejected(here: Command, small: Batch, tmp_path: Path) 
     found = found_of(small.manifest, small.workbook, write_csv(tmp_path / "back.csv", good_rows(small.manifest)))
     assert found.good
     assert [str(warning) for warning in found.warnings] == [
-        "spring.xlsx: has neither results nor chip UIDs (nobody has filled it in yet)"
+        "spring.xlsx: has neither results nor chip UIDs: nobody has filled it in (leave it out, or have it filled in)"
     ]
 
 
@@ -286,7 +286,7 @@ def test_files_without_chip_uids_or_results(small: Batch, tmp_path: Path) -> Non
     assert counts(found) == (18, 0, 2, 0, 0, 0)
     assert found.good
     assert [str(each) for each in found.warnings] == [
-        "r.csv: has no chip UIDs, so that a card on two chips goes unnoticed (ask the vendor for them)"
+        "r.csv: has no chip UIDs, so a card on two chips would go unnoticed (ask the vendor for them)"
     ]
     chips = write_csv(tmp_path / "c.csv", [[row[CHIP], row[UUID]] for row in rows], "\t", titles=["Chip UID", "UUID"])
     found = found_of(small.manifest, chips)
@@ -316,7 +316,7 @@ def test_reversed_chip_uids_are_a_warning(here: Command, small: Batch, tmp_path:
         row[CHIP] = bytes.fromhex(row[CHIP])[::-1].hex(":")
     path = write_csv(tmp_path / "back.csv", rows)
     told = (
-        "warning: chip UIDs: they all end with 04, the maker's number that 7-byte chip UIDs begin with "
+        "warning: chip UIDs: they all end with 04, the manufacturer's code that 7-byte chip UIDs begin with "
         "(if their bytes are written in reverse: --byte-order lsb)\n"
     )
     assert here("reconcile", small.manifest.path, path, "--out", tmp_path / "a").stderr == told
@@ -402,7 +402,7 @@ def test_encoding_again_resolves_every_verdict(small: Batch, tmp_path: Path) -> 
     assert chips[10] == chip_of(10)
     assert (
         "first.xlsx, row 21",
-        f"card 8 was encoded again since; chip {chip_of(8, again=9)} must not be handed out",
+        f"card 8 was encoded again later; do not hand out chip {chip_of(8, again=9)}",
     ) in (both.ledger.set_aside)
     # The vendor returns a file of their own: then --again is needed.
     own = write_csv(
@@ -440,7 +440,7 @@ def test_chip_to_destroy_that_comes_back_is_a_warning(small: Batch, tmp_path: Pa
     assert f"card 1 is on chip {chip_of(1)}, which was to be destroyed after an earlier round" in warned[0].rule
     asides = dict(found.ledger.set_aside)
     if is_together:
-        assert asides["first.csv, line 2"] == "card 1 was encoded again since"
+        assert asides["first.csv, line 2"] == "card 1 was encoded again later"
 
 
 def test_messages_of_one_kind_are_grouped(here: Command, tmp_path: Path) -> None:

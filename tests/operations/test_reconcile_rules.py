@@ -158,7 +158,7 @@ def test_reasons_for_doubtful_rows(roll: CardIndex) -> None:
     )
     assert why(uuid=OTHER_UUID, check="") == f"its UUID {OTHER_UUID} is not a card of this batch"
     assert why(uuid=f" {card.uuid}", check="") == (
-        f"its UUID {card.uuid} is that of card 3 but for case or blanks, and a reader takes it literally"
+        f"its UUID {card.uuid} is that of card 3 except for case or blanks, and a reader takes it literally"
     )
     assert len(why(uuid="x" * 9000)) < 150
     assert understand(table(), cells_of(5, changed(row_of(card), number=["formula", "3"]))).warnings

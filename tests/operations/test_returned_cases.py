@@ -116,11 +116,11 @@ def test_uuids_are_found_under_any_title(tmp_path: Path, manifest: Manifest, row
 @pytest.mark.parametrize(
     ("title", "values", "says"),
     [
-        ("QC", ["ok"] * 9 + ["nok"], "“QC” was not understood, and seems to hold results (“nok”)"),
+        ("QC", ["ok"] * 9 + ["nok"], "“QC” was not recognized, and seems to hold results (“nok”)"),
         ("Prüfung", ["i.O."] * 9 + ["n.i.O."], "seems to hold results (“n.i.O.”)"),
         ("Lot", ["7"] * 9 + ["rejected, tag scrapped"], "seems to hold results (“rejected, tag scrapped”)"),
-        ("", ["", "", "FEHLER", *[""] * 7], "column H (no title) was not understood, and seems to hold results"),
-        ("Error code", ["", "E42", *[""] * 8], "“Error code” was not understood, and seems to hold results"),
+        ("", ["", "", "FEHLER", *[""] * 7], "column H (no title) was not recognized, and seems to hold results"),
+        ("Error code", ["", "E42", *[""] * 8], "“Error code” was not recognized, and seems to hold results"),
         ("Serial", [f"04{at:02X}5A0{at % 9}C3D480" for at in range(10)], "seems to hold chip UIDs (“04005A00C3D480”)"),
         ("Tag ID", ["4:1:5A:1:C3:D4:80", *[""] * 9], "seems to hold chip UIDs (“4:1:5A:1:C3:D4:80”)"),
         ("Read back", ["1c1b0f54-ef81-4370-aab4-87ec333b95a5", *[""] * 9], "seems to hold UUIDs that differ"),
@@ -492,7 +492,7 @@ def test_additional_quotation_mark_in_a_line_is_detected(tmp_path: Path, manifes
     lines[3] = lines[3].replace("snapset_1a,", '"snapset_1a,') + '"'
     path = tmp_path / "back.csv"
     path.write_text("\n".join(lines) + "\n")
-    assert "line 4: a quotation mark too many makes one field of several columns" in refusal(manifest, path)
+    assert "line 4: an extra quotation mark turns several columns into one field" in refusal(manifest, path)
 
 
 # Chip UIDs.
@@ -743,7 +743,7 @@ def test_workbook_with_too_many_sheets_is_rejected(tmp_path: Path, manifest: Man
         ("03-result-column-renamed/*", {3: "failed", 10: "failed"}),
         ("04-rejects-on-own-sheet/rejects.xlsx", dict.fromkeys((13, 14, 15), "failed")),
         ("05-chip-column-renamed/chip_uid.csv", dict.fromkeys((1, 2, 3), "duplicate")),
-        ("05-chip-column-renamed/tag-id.csv", "was not understood, and seems to hold chip UIDs"),
+        ("05-chip-column-renamed/tag-id.csv", "was not recognized, and seems to hold chip UIDs"),
         ("06-formulas-unseen/no-r.xlsx", dict.fromkeys(range(1, 16), "failed")),
         ("07-hidden-rows-and-sheets/hidden-rows.xlsx", {3: "failed", 10: "failed"}),
         ("08-csv-stray-quotes/two-notes.csv", "lines 4 and 10"),

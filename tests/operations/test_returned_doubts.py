@@ -398,7 +398,7 @@ def test_notes_that_are_not_understood_are_named(tmp_path: Path, manifest: Manif
         rows[at][NOTE] = note
     [warning] = found_of(manifest, write_csv(tmp_path / "back.csv", rows)).warnings
     assert str(warning).startswith(
-        "back.csv: 3 rows count as encoded, but with a note: “returned” (line 2) and “leer” (line 3)"
+        "back.csv: 3 rows count as encoded, but have a note: “returned” (line 2) and “leer” (line 3)"
     )
 
 

@@ -71,7 +71,7 @@ def test_second_round_requires_the_first(here: Command, batch: Batch, rows: Rows
     before = sorted(tmp_path.iterdir())
     done = here("reconcile", batch.manifest.path, second)
     assert done.code == ExitCode.INPUT
-    assert "what came back before is not known (give the earlier files, too, or --previous" in done.stderr
+    assert "the results of the earlier rounds are missing (give the earlier files, too, or --previous" in done.stderr
     assert sorted(tmp_path.iterdir()) == before
     earlier = out / "spring.reconciled.jsonl"
     found = here("reconcile", batch.manifest.path, second, "--previous", earlier, "--json")
@@ -205,7 +205,7 @@ def test_changed_workbook_is_not_recovered(here: Command, tmp_path: Path, batch:
     out = tmp_path / "out"
     done = here("recover", tmp_path / "changed.xlsx", "--out", out)
     assert done.code == ExitCode.INPUT
-    assert "the digest is not that of the rows: a cell has been changed" in done.stderr
+    assert "the digest does not match the rows: a cell was edited" in done.stderr
     here("reconcile", batch.manifest.path, write_csv(tmp_path / "back.csv", rows))
     part = here("recover", tmp_path / "spring.reencode.xlsx", "--out", out)
     assert part.code == ExitCode.INPUT

@@ -53,7 +53,7 @@ def test_empty_cell_has_no_chip_uid() -> None:
 TURNED = "the chip UID was turned into a"
 EXCEL = "probably by Excel"
 LENGTHS = "hex digits, not 8, 14 or 20"
-PAIRS = "is not a chip UID: it is not hex digits in pairs"
+PAIRS = "is not a chip UID: its hex digits are not in pairs"
 OTHERS = "is not a chip UID: it has characters other than hex digits"
 LOST = "the other digits are lost"
 DECIMAL = "0003C0112D5A14 if it is decimal, or 145A2D11C00300 if it is decimal with the bytes reversed"
@@ -94,8 +94,8 @@ COULD = f"it could be 04123456789012 if it has lost a leading zero, or {DECIMAL}
             CellKind.TEXT,
             f"the chip UID A2B3C4D5E6801 has 13 {LENGTHS}: it could be 0A2B3C4D5E6801 if it has lost a leading zero",
         ),
-        ("1904-03-02", CellKind.TEXT, "1904-03-02 is not a chip UID: it is not hex digits in pairs"),
-        ("01.04.2021", CellKind.TEXT, "01.04.2021 is not a chip UID: it is not hex digits in pairs"),
+        ("1904-03-02", CellKind.TEXT, "1904-03-02 is not a chip UID: its hex digits are not in pairs"),
+        ("01.04.2021", CellKind.TEXT, "01.04.2021 is not a chip UID: its hex digits are not in pairs"),
         # Mistakes by people.
         ("04A2B3C4D5E6", CellKind.TEXT, f"the chip UID 04A2B3C4D5E6 has 12 {LENGTHS}"),
         ("04A2B3C4D5E68O", CellKind.TEXT, f"04A2B3C4D5E68O {OTHERS}"),

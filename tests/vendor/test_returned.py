@@ -141,7 +141,9 @@ def test_text_in_an_uncertain_encoding_is_rejected(tmp_path: Path, batch: Batch,
     rows = good_rows(batch.manifest)
     rows[2][NOTE] = note
     path = write_csv(tmp_path / "back.csv", rows, ",", encoding)
-    expected = "FILE, line 4: has characters that are not UTF-8; they may be of several other encodings (save it as"
+    expected = (
+        "FILE, line 4: has characters that are not UTF-8, and may be in one of several other encodings (save it as"
+    )
     assert refusal(path).startswith(expected)
 
 
@@ -190,7 +192,7 @@ def test_quoted_delimiter_does_not_mislead(tmp_path: Path, rows: Rows) -> None:
 
 
 COLUMNS = "no column “UUID” in its first 20 rows"
-SAY = 'say what the columns are called, for example --column uuid="Tag ID"'
+SAY = 'name the columns, for example --column uuid="Tag ID"'
 
 
 @pytest.mark.parametrize(
@@ -200,9 +202,9 @@ SAY = 'say what the columns are called, for example --column uuid="Tag ID"'
         (b"\xff\xfe", f"FILE: {COLUMNS} ({SAY})"),
         (b"a,b\n1,2\n", f"FILE: {COLUMNS}; found: a, b ({SAY})"),
         (b"UUID,Result,uuid\n", "FILE, line 1: more than one column could be the uuid: “UUID” and “uuid” (name"),
-        (b"UUID,Result\n\xff,ok\n", "FILE, line 2: has characters that are not UTF-8; they may be of several other"),
+        (b"UUID,Result\n\xff,ok\n", "FILE, line 2: has characters that are not UTF-8, and may be in one of several"),
         (b"\xff\xfeU\x00U\x00I\x00D\x00\x00", "FILE, after line 0: is not UTF-16 text (save it as"),
-        (b"UUID,Result\n1\x002,ok\n", "FILE, line 2: contains zero bytes, which text does not have (save it as"),
+        (b"UUID,Result\n1\x002,ok\n", "FILE, line 2: contains zero bytes, so it is not text (save it as"),
         (b"UUID,Result\n" + b"x" * 200_000, "FILE, line 2: is longer than 100,000 characters (have it saved as CSV"),
         (b'UUID,Result\n"x,ok\n' + b"more\n" * 60_000, "FILE, lines 2 and 26216: quotation marks in these two lines"),
         (b'UUID,Result\n"x" y,ok\n', "FILE, line 2: is not CSV: ',' expected after '\"' (have it saved as CSV again)"),
@@ -518,10 +520,10 @@ def good_xml(rows: Rows) -> Iterator[str]:
 
 
 FAR = (
-    "FILE: could not be opened in the memory and time that a workbook like it takes "
+    "FILE: could not be opened within the memory and time that a workbook of its size takes "
     "(look for cells far below or beside the cards, or have it saved as CSV)"
 )
-ODD = "(no file of a card vendor is like this: find out where it comes from)"
+ODD = "(no card vendor's file looks like this: find out where it comes from)"
 
 
 @THOROUGH
@@ -610,7 +612,7 @@ def test_zip_bomb_is_rejected_by_its_directory(tmp_path: Path) -> None:
     spaces = " " * 1_000_000
     large = book_of(tmp_path / "large.xlsx", (spaces for _ in range(210)))
     assert refusal(large).startswith("FILE: unpacks to 210,00")
-    assert refusal(large).endswith(f"bytes, far more than the cards of the batch {ODD}")
+    assert refusal(large).endswith(f"bytes, far more than the batch's cards need {ODD}")
     ratio = book_of(tmp_path / "ratio.xlsx", (spaces for _ in range(40)), level=9)
     assert refusal(ratio).startswith("FILE: unpacks to 40,00")
     many = book_of(tmp_path / "many.xlsx", [], more=[f"xl/media/{at}.png" for at in range(5000)])
@@ -624,7 +626,7 @@ def test_zip_bomb_with_a_false_size_is_rejected(tmp_path: Path, rows: Rows) -> N
         size = archive.getinfo("xl/worksheets/sheet1.xml").file_size
     data = path.read_bytes().replace(struct.pack("<L", size), struct.pack("<L", 5000))
     path.write_bytes(data)
-    assert refusal(path).startswith("FILE: is damaged, or was cut off: Bad CRC-32 for file 'xl/worksheets/sheet1.xml'")
+    assert refusal(path).startswith("FILE: is damaged or truncated: Bad CRC-32 for file 'xl/worksheets/sheet1.xml'")
 
 
 @pytest.mark.parametrize(
@@ -651,7 +653,7 @@ def test_damaged_workbook_is_one_clear_error(tmp_path: Path, rows: Rows) -> None
     expected = [[str(cell) for cell in row] for row in rows]
     for at in range(40, len(whole), len(whole) // 3):
         path.write_bytes(whole[:at])
-        assert refusal(path).startswith("FILE: is damaged, or was cut off: ")
+        assert refusal(path).startswith("FILE: is damaged or truncated: ")
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         assert read_or_refuse(path) in ([], expected)
     for sheet in ("<row><c></row>", "\0", "<a>" * 100_000, "<row><c><v>&#x0;</v></c></row>"):
@@ -677,7 +679,7 @@ def test_huge_cell_is_rejected(here: Command, batch: Batch, tmp_path: Path, rows
     assert completed.code == ExitCode.INPUT
     assert completed.stderr == (
         f"error: {path}, {place}: the cell of the {KEYS[column]} holds 32,767 characters; "
-        "the limit is 10,000 (have it shortened)\n"
+        "the limit is 10,000 (shorten it)\n"
     )
     assert not (tmp_path / "out").exists()
 
@@ -691,7 +693,7 @@ def test_file_with_too_many_rows_is_rejected(here: Command, tmp_path: Path) -> N
     completed = here("reconcile", batch.manifest.path, path, "--out", tmp_path / "out")
     assert completed.code == ExitCode.INPUT
     assert completed.stderr == (
-        f"error: {path}: has more than 100,004 rows, far more than the cards of the batch "
+        f"error: {path}: has more than 100,004 rows, far more than the batch has cards "
         "(check that it is the right file)\n"
     )
 

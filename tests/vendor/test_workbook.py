@@ -306,7 +306,7 @@ def refusal(path: Path) -> list[str]:
     return [line.removeprefix(str(path)).removeprefix(", ") for line in str(caught.value).splitlines()]
 
 
-DIGEST = f": the digest is not that of the rows: a cell has been changed {REMAKE}"
+DIGEST = f": the digest does not match the rows: a cell was edited {REMAKE}"
 OTHER = "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21"
 
 

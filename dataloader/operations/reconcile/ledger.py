@@ -128,7 +128,7 @@ class Ledger:
             failed = {claim.row.chip.uid for claim in aside if claim.row.said is not Said.ENCODED}
             if chip in self._to_destroy | failed or (chip in earlier and len(earlier) > 1):
                 rule = f"card {card.number} is on chip {chip}, which was to be destroyed after an earlier round"
-                self.warnings.append((counted[0].row.where, f"{rule}: make sure that it carries this card's UUID only"))
+                self.warnings.append((counted[0].row.where, f"{rule}: make sure that it has only this card's UUID"))
         if before is not None and before.verdict is Verdict.ENCODED and found.verdict is Verdict.ENCODED:
             chip = chip or before.chip
             if before.chip not in {"", chip}:
@@ -156,10 +156,10 @@ class Ledger:
                 seen.add(uid)
 
     def _aside(self, where: str, number: int, chip: str) -> None:
-        todo = f"; chip {chip} must not be handed out" if chip else ""
+        todo = f"; do not hand out chip {chip}" if chip else ""
         if chip:
             self.chips_aside.add(chip)
-        self.set_aside.append((where, f"card {number} was encoded again since{todo}"))
+        self.set_aside.append((where, f"card {number} was encoded again later{todo}"))
 
     def chips(self, number: int) -> list[str]:
         """Return the known chips that a card was listed with, after the verdicts."""
@@ -257,7 +257,7 @@ class Ledger:
                 if other != chip and other in self._chips and {*self._holders(other)} != {*self._holders(chip)}:
                     first, second = self._listed(other), self._listed(chip)
                     both = f"chips {other} ({first}) and {chip} ({second})"
-                    reason = f"{both} seem to be one: the second is the first with {how}"
+                    reason = f"{both} seem to be the same: the second is the first with {how}"
                     found.setdefault(chip, reason)
                     found.setdefault(other, reason)
         return found

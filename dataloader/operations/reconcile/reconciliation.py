@@ -212,7 +212,7 @@ def _reconcile(
     warnings += [Problem(where, why) for where, why in ledger.warnings]
     if ledger.chips_look_reversed:
         other = ByteOrder.LSB if byte_order is ByteOrder.MSB else ByteOrder.MSB
-        rule = "they all end with 04, the maker's number that 7-byte chip UIDs begin with"
+        rule = "they all end with 04, the manufacturer's code that 7-byte chip UIDs begin with"
         warnings.append(Problem("chip UIDs", rule, f"if their bytes are written in reverse: --byte-order {other}"))
     last = max([each.round for each in tables] + ([previous.round + 1] if previous else []))
     found = Reconciliation(manifest, ledger, counts, rows, last, warnings)
@@ -257,7 +257,7 @@ def _read(
                 if on_rows:
                     on_rows(source.total)
     if previous is None and tables and all(each.round > 1 for each in tables):
-        rule = "holds only cards that were encoded again, and what came back before is not known"
+        rule = "holds only cards that were encoded again, and the results of the earlier rounds are missing"
         raise InputError(
             Problem(str(tables[0].path), rule, "give the earlier files, too, or --previous NAME.reconciled.jsonl")
         )
@@ -285,8 +285,8 @@ def _check_names(manifest: Manifest, tables: Sequence[_Read]) -> None:
         names = [f"{each.path.stem} {each.source.sheet}" if several else each.source.sheet for each in found]
         if may_sort(names, known):
             shown = list(dict.fromkeys(short(name.strip(), SHOWN) for name in names if not is_neutral(name, known)))
-            rule = "do not have results, and their names do not say which of them are encoded"
-            todo = "if all are: --column result=, otherwise leave out those that are not"
+            rule = "have no results, and the names do not say which cards are encoded"
+            todo = "if all are, add --column result=; otherwise leave out those that are not"
             which = f"the cards of {listed([f'“{name}”' for name in shown], 5)} and of the others"
             raise InputError(Problem(str(found[0].path), f"{which} {rule}", todo))
 
@@ -380,7 +380,8 @@ class _TableReader:
         if self._notes:
             source = self._table.source
             shown = listed([f"“{note}” ({source.unit} {line})" for note, line in self._notes.items()])
-            rule = f"{many(self._noted, 'row')} {'counts' if self._noted == 1 else 'count'} as encoded, but with a note"
+            verbs = ("counts", "has") if self._noted == 1 else ("count", "have")
+            rule = f"{many(self._noted, 'row')} {verbs[0]} as encoded, but {verbs[1]} a note"
             self.warnings.append(Problem(source.place, f"{rule}: {shown}", "check that it does not matter"))
         self._note_looks()
 
@@ -399,7 +400,7 @@ class _TableReader:
             source = self._table.source
             said = "counts as encoded, but looks" if len(others) == 1 else "count as encoded, but look"
             rule = f"{many(len(others), 'row')} {said} different from most: {source.unit} {ranges(others, SHOWN_RUNS)}"
-            todo = "check that colours and struck-through text do not mean that they failed"
+            todo = "check that colours and struck-through text do not mark cards that failed"
             self.warnings.append(Problem(source.place, rule, todo))
 
     def _note_heading(self, row: Row, text: str) -> None:
@@ -436,8 +437,8 @@ def _check_remarks(remarks: Sequence[tuple[str, str]], good: int, bad: int) -> N
     for where, text in remarks:
         numbers = {int(each) for each in re.findall(r"\d+", text) if len(each) <= MAX_ROWS_DIGITS}
         if not (numbers & {0, bad} and numbers <= {0, bad, good, good + bad}):
-            rule = f"says “{short(text, SHOWN)}”, which is in no column that is read"
-            problems.append(Problem(where, rule, "give these cards a result, and remove the text, or only that"))
+            rule = f"says “{short(text, SHOWN)}”, outside the columns that are read"
+            problems.append(Problem(where, rule, "if it is about cards, give them a result; then remove the text"))
     raise_problems(problems)
 
 
@@ -478,9 +479,15 @@ def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
         rule = "lists cards without results or chip UIDs, so their results are in doubt"
         found.append(Problem(source.place, rule, "leave the file out if it does not matter"))
     elif not source.fills_result and not source.fills_chip:
-        found.append(Problem(source.place, "has neither results nor chip UIDs", "nobody has filled it in yet"))
+        found.append(
+            Problem(
+                source.place,
+                "has neither results nor chip UIDs: nobody has filled it in",
+                "leave it out, or have it filled in",
+            )
+        )
     elif not source.fills_chip:
-        rule = "has no chip UIDs, so that a card on two chips goes unnoticed"
+        rule = "has no chip UIDs, so a card on two chips would go unnoticed"
         found.append(Problem(source.place, rule, "ask the vendor for them"))
     return found
 

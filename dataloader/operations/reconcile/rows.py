@@ -167,7 +167,7 @@ def _understand_any(table: TableInput, cells: ReturnedRow) -> Row:
     uuid_text, uuid_kind = text_of(cells.uuid)
     check_text, check_kind = text_of(cells.check)
     if number_kind is CellKind.FORMULA or check_kind is CellKind.FORMULA:
-        warnings.append("its card number or check value is a formula, and is not relied on")
+        warnings.append("its card number or check value is a formula, and is ignored")
     note, note_kind = text_of(cells.note)
     note = note.strip()
     if note_kind is CellKind.FORMULA:
@@ -363,7 +363,7 @@ def _of_no_cards_uuid(row: Row, index: CardIndex, number: int) -> Whose:
             why = f"{shown} is not the card's" if row.uuid else shown
         return Whose(number, Standing.NAMED, why=f"{why}; its card number and check value are the card's")
     if nearly:
-        why = f"{shown} is that of card {nearly} but for case or blanks, and a reader takes it literally"
+        why = f"{shown} is that of card {nearly} except for case or blanks, and a reader takes it literally"
     else:
         why = f"{shown} is not a card of this batch" if row.uuid else shown
     return Whose(0, why=why)

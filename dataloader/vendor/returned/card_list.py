@@ -176,12 +176,12 @@ class _Sheet:
         by_look: defaultdict[frozenset[str], list[int]] = defaultdict(list)
         for row, _ in rows:
             by_look[frozenset(row.looks.values())].append(row.number)
-        rule = "looks different from most rows, which may say which of the cards are meant"
+        rule = "looks different from most rows, which may mark the cards that are meant"
         todo = "keep only the rows of these cards, all in one colour"
         return [Problem(f"{self._place} {number}", rule, todo) for number in unlike_rows(by_look)[:1]]
 
     def _unclear(self, row: GridRow, rule: str) -> Problem:
-        todo = f"give the columns the titles {' and '.join(_TITLES.values())}, or keep the one column only"
+        todo = f"give the columns the titles {' and '.join(_TITLES.values())}, or keep only that column"
         return Problem(f"{self._place} {row.number}", rule, todo)
 
     def _named(self, where: str, cells: list[str], columns: dict[str, int]) -> list[Named]:

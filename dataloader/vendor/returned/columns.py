@@ -312,7 +312,7 @@ def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tu
             rule,
             f'the UUIDs may be below “{titles_of(fullest)[holds]}”: --column uuid="{titles_of(fullest)[holds]}"',
         )
-    return rule, nearest or 'say what the columns are called, for example --column uuid="Tag ID"'
+    return rule, nearest or 'name the columns, for example --column uuid="Tag ID"'
 
 
 def _missing_titles(cells: Sequence[Any], named: Mapping[str, str]) -> dict[str, str]:

@@ -22,8 +22,8 @@ from dataloader.vendor.returned.options import Reading
 DELIMITERS = (",", ";", "\t", "|")
 MAX_LINE = 100_000
 """The longest line in characters; a longer one is not a table of cards, and is not read into memory."""
-ABOVE = "has a UUID above the titles of the columns, so that it cannot be read"
-ABOVE_TODO = "put the titles above all rows, or have each table sent as a file of its own"
+ABOVE = "has a UUID above the titles of the columns, so it cannot be read"
+ABOVE_TODO = "put the titles above all rows, or put each table into a separate file"
 _HEAD_LINES = 3 * MAX_HEAD
 """The most lines for the first rows; a title may contain line breaks."""
 _AS_UTF8 = "save it as “CSV UTF-8”, or send the workbook (.xlsx)"
@@ -114,7 +114,7 @@ def _by_content(path: Path) -> str:
                 is_utf8 = is_utf8 and len(line) >= MAX_LINE and error.end == len(line)
             other = other or (0 if _is_western(line) else number)
             if other and not is_utf8:
-                rule = "has characters that are not UTF-8; they may be of several other encodings"
+                rule = "has characters that are not UTF-8, and may be in one of several other encodings"
                 raise InputError(Problem(f"{path}, line {other}", rule, _AS_UTF8))
     return "utf-8" if is_utf8 else "cp1252"
 
@@ -205,7 +205,7 @@ def _quoted(path: Path, line: str, lines: Iterator[str], dialect: Dialect, numbe
         raise InputError(_stray(path, number, number + more, ""))
     inside = sum(cell.count(dialect.delimiter) for cell in cells)
     if inside and not dialect.inner and len(cells) < dialect.width <= len(cells) + inside:
-        rule = "a quotation mark too many makes one field of several columns"
+        rule = "an extra quotation mark turns several columns into one field"
         raise InputError(Problem(f"{path}, line {number}", rule, f"remove it, or {_AGAIN}"))
     return cells, more
 
@@ -224,7 +224,7 @@ def _stray(path: Path, first: int, last: int, said: str) -> Problem:
     if "end of data" in said:
         rule = f"the quotation mark that opens in line {first} is never closed, and swallows the rows below it"
         return Problem(f"{path}, line {first}", rule, f"remove it, or {_AGAIN}")
-    rule = "quotation marks in these two lines make one field of all that is between them, and swallow its rows"
+    rule = "quotation marks in these two lines turn everything between them into one field, and swallow its rows"
     return Problem(f"{path}, lines {first} and {last}", rule, f"remove them, or {_AGAIN}")
 
 
@@ -271,5 +271,5 @@ def _lines(path: Path, stream: TextIO) -> Iterator[str]:
             rule = f"is longer than {MAX_LINE:,} characters"
             raise InputError(Problem(where, rule, f"{_AGAIN}, or as .xlsx"))
         if "\0" in line:
-            raise InputError(Problem(where, "contains zero bytes, which text does not have", _AS_UTF8))
+            raise InputError(Problem(where, "contains zero bytes, so it is not text", _AS_UTF8))
         yield line

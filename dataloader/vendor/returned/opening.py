@@ -30,7 +30,7 @@ _OTHERS = (
     (rb"\s*\{\s*\"", "is JSON"),
     (rb"\s*\[\s*[\[{]", "is JSON"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8", "is a picture"),
-    (rb"\x1f\x8b|7z\xbc\xaf|Rar!|BZh", "is a packed file"),
+    (rb"\x1f\x8b|7z\xbc\xaf|Rar!|BZh", "is a compressed file"),
 )
 _BEGIN = 4_096
 _WIDE = (b"\xff\xfe", b"\xfe\xff")

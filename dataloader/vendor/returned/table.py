@@ -169,7 +169,7 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
             found.append(table)
             rows += table.total
             if rows > reading.max_rows:
-                rule = f"has more than {reading.max_rows:,} rows, far more than the cards of the batch"
+                rule = f"has more than {reading.max_rows:,} rows, far more than the batch has cards"
                 raise InputError(Problem(str(path), rule, "check that it is the right file"))
             yield table
     if not found:
@@ -191,14 +191,14 @@ def _without_table(
         place, line = f"{where}, {grid.unit} {row.number}", _line(texts)
         rule = ""
         if UUID_LIKE.search(line):
-            rule = "has a UUID, but no titles that are understood are above it"
+            rule = "has a UUID, but no recognized titles above it"
         elif any(understand_title(text) in _OF_CARDS for text in texts) or (
             # The instructions are numbered.
             grid.sheet not in _OWN_SHEETS and _lists_cards(row, cards)
         ):
-            rule = "lists cards without their UUIDs, so that it cannot be read"
+            rule = "lists cards without their UUIDs, so it cannot be read"
         elif names_rejects(grid.sheet) and line:
-            rule = "seems to list cards that failed, without their UUIDs, so that it cannot be read"
+            rule = "seems to list cards that failed, without their UUIDs, so it cannot be read"
         if rule:
             return [Problem(place, rule, "give it the titles UUID and Result, or remove the sheet")], []
         if says_failed(line):
@@ -374,7 +374,7 @@ class _Reader:
             if isinstance(cell, str) and len(cell) > MAX_CELL:
                 where = f"{self._path}{self._sheet()}, {self._grid.unit} {line}"
                 rule = f"the cell of the {key} holds {len(cell):,} characters; the limit is {MAX_CELL:,}"
-                raise InputError(Problem(where, rule, "have it shortened"))
+                raise InputError(Problem(where, rule, "shorten it"))
         return tuple(unmarked(cell) if isinstance(cell, str) else cell for cell in picked)
 
     def _titles(self, row: GridRow) -> Columns | None:
@@ -435,7 +435,7 @@ class _Reader:
             if found is not None:
                 title = survey.title or survey.name
                 what = _HOLDS[found.key]
-                rule = f"{survey.name} was not understood, and seems to hold {what} (“{found.text}”)"
+                rule = f"{survey.name} was not recognized, and seems to hold {what} (“{found.text}”)"
                 known = f', or --column {found.key}="TITLE" for the right one' if found.key in table.keys else ""
                 todo = (
                     f'say what it is: --column {found.key}="{short(title, _SHOWN)}"{known}, '

@@ -166,8 +166,8 @@ def _records(path: Path, stream: IO[bytes], memory: int, *, only_unsafe: bool = 
     limit = memory_limit()
     if limit is not None and limit < memory:
         raise InputError(Problem(str(path), *_too_little(memory)))
-    rule = "needs more memory than a workbook like it should" if is_short else (
-        "could not be opened in the memory and time that a workbook like it takes"
+    rule = "needs more memory than a workbook of its size should" if is_short else (
+        "could not be opened within the memory and time that a workbook of its size takes"
     )  # fmt: skip
     raise InputError(Problem(str(path), rule, "look for cells far below or beside the cards, or have it saved as CSV"))
 

@@ -87,7 +87,7 @@ class UnsafeError(PackedError):
     """A file was made to do harm."""
 
     def __init__(self, rule: str) -> None:
-        super().__init__(rule, "no file of a card vendor is like this: find out where it comes from")
+        super().__init__(rule, "no card vendor's file looks like this: find out where it comes from")
 
 
 @dataclass(slots=True)
@@ -139,7 +139,7 @@ def inspect(stream: IO[bytes], max_size: int, *, all_cells: bool = False) -> Pac
             return _Package(archive, stream, max_size).look_through(all_cells=all_cells)
     except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
-        raise PackedError(f"is damaged, or was cut off: {said}", _AGAIN) from error
+        raise PackedError(f"is damaged or truncated: {said}", _AGAIN) from error
 
 
 class _Package:
@@ -153,7 +153,7 @@ class _Package:
         self._names = {_name(info): info for info in self._infos}
         self._values: Counter[str] = Counter()
         if len(self._names) < len(self._infos):
-            raise PackedError("is damaged: it has two parts of one name", _AGAIN)
+            raise PackedError("is damaged: it has two parts of the same name", _AGAIN)
         self._check_directory(max_size)
 
     def _check_directory(self, max_size: int) -> None:
@@ -164,7 +164,7 @@ class _Package:
             raise UnsafeError(f"has {len(self._infos):,} parts; a workbook has a few dozen")
         size, packed = (sum(info.file_size for info in self._infos), sum(info.compress_size for info in self._infos))
         if size > max_size or size > FREE_SIZE + MAX_RATIO * packed:
-            raise UnsafeError(f"unpacks to {size:,} bytes, far more than the cards of the batch")
+            raise UnsafeError(f"unpacks to {size:,} bytes, far more than the batch's cards need")
 
     def look_through(self, *, all_cells: bool) -> Packed:
         """Unpack every part completely, and return what was found; parse sheets if necessary, or all.
