@@ -481,8 +481,8 @@ def test_every_command_retries_temporary_failures(
         monkeypatch.setenv(name, value)
     options = ("--model", target.model.name, "--prefix", target.prefix, "--environment", "ci", "--json")
     stages = [
-        *("plan", "load", "verify", "check", "seed", "plan", "revoke", "status", "batches", "card", "snapsets"),
-        *("credentials", "tokens", "backup", "drill", "drop", "restore"),
+        *("plan", "load", "verify", "merge", "check", "seed", "plan", "revoke", "status", "batches", "card"),
+        *("snapsets", "credentials", "tokens", "backup", "drill", "drop", "restore"),
     ]
     told = []
     for hook in (pass_on, Flaky(hang_up, reply_lost, reply_cut, timed_out_behind, always(Reply(503)))):
