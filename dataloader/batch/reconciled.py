@@ -6,6 +6,7 @@ fields. Commands that take a manifest also take a reconciled file, and then use 
 :func:`read_cards` recognizes each by its content.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -232,7 +233,7 @@ def find_reconciled(manifest: CardFile, *folders: Path) -> Reconciled | None:
         InputError: it is invalid; or two files have the same round, so neither is the newest.
     """
     found: list[tuple[int, Path]] = []
-    for folder in {each.resolve(): each for each in folders or (manifest.path.parent,)}.values():
+    for folder in {os.path.realpath(each): each for each in folders or (manifest.path.parent,)}.values():
         for path in folder.glob(f"*{_STEM}*{_END}"):
             try:
                 with KIND.open(path) as stream:

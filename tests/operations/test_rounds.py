@@ -211,3 +211,12 @@ def test_changed_workbook_is_not_recovered(here: Command, tmp_path: Path, batch:
     assert part.code == ExitCode.INPUT
     assert "holds only cards of batch spring that were encoded again" in part.stderr
     assert not out.exists()
+
+
+def test_folder_that_is_a_loop_of_links_is_an_error(here: Command, batch: Batch, rows: Rows, tmp_path: Path) -> None:
+    """It has no real path; that is reported like any folder that cannot be used."""
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    done = here("reconcile", batch.manifest.path, write_csv(tmp_path / "back.csv", rows), "--out", loop)
+    assert done.code == ExitCode.FILE, done
+    assert str(loop) in done.stderr
