@@ -268,7 +268,12 @@ def _delete(database: Database, doc_id: str, reason: str) -> None:
         if not live:
             return
         # All leaves: any that is left would become the winner. The secret is not kept.
-        database.edit([_tombstone(leaf, reason) for leaf in live[:1]])
+        for rejected in database.edit([_tombstone(leaf, reason) for leaf in live[:1]]):
+            raise AttentionError(
+                f"document {doc_id}",
+                rule=f"the server does not accept that it is deleted ({rejected.reason})",
+                todo="find out what refuses it, then run it again",
+            )
     raise AttentionError(f"document {doc_id}", rule="others keep changing it", todo="run it again")
 
 

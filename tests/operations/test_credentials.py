@@ -13,7 +13,8 @@ from dataloader.records import client_database
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.marks import ONE_MODEL
-from tests.support.server import databases, snapshot
+from tests.support.proxy import Forward, Reply, Request
+from tests.support.server import Proxied, databases, snapshot
 
 NAME = "Example Library"
 
@@ -157,3 +158,19 @@ def test_check_warns_if_nobody_can_log_in(create: Command, run_here: Command) ->
     assert "has no client, so no pilot computer gets a token" in warned.stderr
     create("library")
     assert "has no client" not in run_here("check").stderr
+
+
+def test_refused_revocation_is_an_error_with_the_reason(create: Command, run_here: Command, proxied: Proxied) -> None:
+    """Somebody's rules in the database may refuse it; that is not a conflict with others."""
+    assert create("river").code == ExitCode.OK
+
+    def refuse(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs" and b'"_deleted"' in request.body:
+            ids = [each["_id"] for each in request.data()["docs"]]
+            return Reply.json(201, [{"id": each, "error": "forbidden", "reason": "no deletions"} for each in ids])
+        return forward(request)
+
+    _, proxy = proxied(refuse)
+    done = run_here("credentials", "revoke", "river", "--reason", "closed", "--yes", url=proxy.url)
+    assert done.code == ExitCode.ATTENTION, done
+    assert "does not accept that it is deleted (forbidden: no deletions)" in done.stderr
