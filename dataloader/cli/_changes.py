@@ -81,7 +81,8 @@ def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
     yield from _more(len(found.terms), "term")
     if found.guessed:
         yield (
-            f"  {many(found.guessed, 'card')} compared with the given snapset: the server no longer has what was loaded"
+            f"  {many(found.guessed, 'card')} compared with the given snapset: "
+            "the server no longer has the loaded version"
         )
 
 

@@ -35,7 +35,7 @@ from dataloader.operations import merge as merge_sets
     "--keep",
     multiple=True,
     metavar="REVISION",
-    help="Where both changed a term, take this revision's value; its first characters are enough. Repeatable.",
+    help="Where both edits changed a term, keep this revision's value; its first characters are enough. Repeatable.",
 )
 @click.option("--values", is_flag=True, help="Also show the values that owners chose, which are personal.")
 @click.option("--dry-run", is_flag=True, help="Only show the conflicts; write nothing.")
@@ -92,7 +92,7 @@ def merge(
         finally:
             progress.close()
     output.result(_json(found, values=values), [*lines, _summary(found)])
-    output.warnings(f"--keep {each}: is the revision of no set in conflict" for each in found.unused)
+    output.warnings(f"--keep {each}: matches no revision in conflict" for each in found.unused)
     if found.leftovers:
         output.warn(f"{many(found.leftovers, 'document')} left by an interrupted load (run `dataloader load` first)")
     if dry_run:
@@ -109,7 +109,11 @@ def merge(
 def _todo(found: MergeResult) -> str:
     if any(each.merged is None for each in found.open):
         return "choose with --keep"
-    return "fix what the server says, then run it again" if found.rejections else "edited meanwhile; run it again"
+    return (
+        "fix the cause that the server gives, then run it again"
+        if found.rejections
+        else "edited meanwhile; run it again"
+    )
 
 
 def _summary(found: MergeResult) -> str:
@@ -146,7 +150,7 @@ _SHOWN_DIGITS = 8
 
 def _changed(branch: Branch, *, values: bool) -> str:
     if branch.changed is None:
-        return "what it changed is unknown: the server no longer has what was loaded"
+        return "what it changed is unknown: the server no longer has the loaded version"
     said = [
         f"{term_text(each.term)} = {value_text(each.after)}" if values else term_text(each.term)
         for each in branch.changed

@@ -87,7 +87,7 @@ def taps(
     if result.command_code:
         output.warn(
             f"the command ended with exit code {result.command_code}, so its fault may not have happened "
-            "(no shell runs it; for one, write --run \"sh -c '…'\")"
+            "(it is not run by a shell; for one, write --run \"sh -c '…'\")"
         )
     for each in broken:
         output.error(f"{each} (see the report for when, and the server's log for why)", code)

@@ -209,7 +209,7 @@ class Database:
         def alone(doc_id: str, error: TooLargeError) -> list[parsing.Leaf]:
             raise TooLargeError(
                 f"database {self.name}, document {doc_id}",
-                rule=f"its revisions in conflict are larger than {MAX_REPLIES['_bulk_get'] // MEGABYTE:,} MB in all",
+                rule=f"its revisions in conflict are larger than {MAX_REPLIES['_bulk_get'] // MEGABYTE:,} MB in total",
                 todo="delete those that are not needed (GET /DATABASE/DOCUMENT?conflicts=true names them)",
             ) from error
 

@@ -221,7 +221,7 @@ def security(data: memoryview) -> dict[str, Any]:
     """Parse ``_security``, which may have any members; without members of the database, it is open to everybody."""
     found = mapping(data)
     if "error" in found and not {"admins", "members"} & found.keys():
-        raise FormError("an error, with a status that says otherwise")
+        raise FormError("an error, although its status means success")
     return found
 
 

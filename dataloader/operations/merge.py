@@ -165,8 +165,8 @@ def _keep(found: list[SetInConflict], beginning: str) -> bool:
         (at, branch) for at, each in enumerate(found) for branch in each.branches if branch.rev.startswith(beginning)
     ]
     if len(matches) > 1:
-        rule = "is the beginning of several revisions"
-        raise UsageError(f"--keep {beginning}", rule=rule, todo="give more of it")
+        rule = "matches several revisions"
+        raise UsageError(f"--keep {beginning}", rule=rule, todo="give more of its characters")
     for at, branch in matches:
         found[at] = SetInConflict(found[at].database, found[at].branches, branch)
     return bool(matches)

@@ -157,7 +157,7 @@ WRONG: dict[str, tuple[Callable[[Server], object], object, str]] = {
         # Restored from a backup, it would open the database to everybody.
         lambda server: server.database("db").security(),
         {"error": "internal_error", "reason": "no"},
-        "an error, with a status that says otherwise",
+        "an error, although its status means success",
     ),
     "an error with status 200, about the nodes": (
         # Not a single node, to which an update needs no other copies.

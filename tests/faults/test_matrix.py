@@ -67,7 +67,7 @@ LEFT_OUT = {
     "batches": "reads as status does",
     "card": "reads as verify does",
     "config": "reports a server that does not answer, and does not fail",
-    "credentials": "writes a secret that is another one each time, so that two runs never come to the same",
+    "credentials": "writes a new secret each time, so two runs never give the same result",
     "drill": "is a backup, a restore and a verification, one after the other",
     "drop": "deletes whole databases; the next run deletes what is left",
     "init": "is check, and writes a local file",
@@ -193,22 +193,22 @@ def wanted_code(case: Case, without: Reference) -> int:
 def wrongs(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
     """Yield everything that is wrong with the outcome of a case."""
     if not found.hits:
-        yield "the fault did not come up"
+        yield "the fault never happened"
     if case.fault == "202" and _is_write(case) and "made fewer copies than requested" not in found.first.stderr:
-        yield f"copies that are short are not told: {found.first.stderr}"
+        yield f"missing copies are not reported: {found.first.stderr}"
     code = wanted_code(case, without)
     if found.first.code != code:
         yield f"exit code {found.first.code}, not {code}: {found.first.stderr}"
     elif case.fault == "202" and _is_write(case):
         if (found.first.result, found.end) != (without.ran.result, without.end):
-            yield f"not all is there, or said to be: {found.first}"
+            yield f"something is missing, or not reported: {found.first}"
     elif code == without.ran.code and found.first.data == without.ran.data:
         if found.end != without.end:
-            yield "another state than without the fault"
+            yield "the end state differs from that without the fault"
     else:
         yield from (_wrongs_of_rejections if code in REJECTED else _wrongs_of_error)(case, found, without)
     if found.again is not None and (found.again.code, found.end_again) != (without.ran.code, without.end):
-        yield f"again, it does not come to what it comes to without the fault: {found.again}"
+        yield f"after another run, the state differs from that without the fault: {found.again}"
 
 
 def _wrongs_of_rejections(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
@@ -216,7 +216,7 @@ def _wrongs_of_rejections(case: Case, found: Outcome, without: Reference) -> Ite
         not re.search("rejected by the server|server did not accept", found.first.stderr)
         or found.first.data["failed"] == 0
     ):
-        yield f"what failed is not told: {found.first}"
+        yield f"the error does not say what failed: {found.first}"
 
 
 def _wrongs_of_error(case: Case, found: Outcome, without: Reference) -> Iterator[str]:
@@ -260,7 +260,7 @@ def page(matrix: Matrix, server: Server, request: pytest.FixtureRequest) -> str:
     """The text of docs/faults.md, first updated if requested."""
     text = PAGE.read_text("utf-8")
     if request.config.getoption("--write-docs"):
-        assert server.welcome().product == PRODUCT, f"{PAGE.name} tells of {PRODUCT}; unset COUCHDB_URL"
+        assert server.welcome().product == PRODUCT, f"{PAGE.name} describes {PRODUCT}; unset COUCHDB_URL"
         text = with_part(text, "faults", legend())
         there = read_tables(part(text, PRODUCT))
         # Write each result at once, so that an interrupted run keeps what it found; missing ones first.

@@ -148,7 +148,7 @@ class TestChoosing:
         """It is the beginning of several; nothing is written."""
         scene.load(0)
         edit_twice(scene, {FONT_SIZE: 30}, {FONT_SIZE: 36})
-        with pytest.raises(UsageError, match="--keep 2-: is the beginning of several revisions"):
+        with pytest.raises(UsageError, match="--keep 2-: matches several revisions"):
             found_in(scene, keep=["2-"])
 
     def test_other_revision_decides_nothing(self, scene: Scene) -> None:
@@ -294,7 +294,7 @@ class TestCommand:
         done = run(*given, "--keep", f"2-{A}", "--json")
         assert (done.code, done.data["open"], done.data["merged"]) == (ExitCode.OK, [], [scene.place.id])
         again = run(*given, "--keep", f"2-{A}")
-        warning = f"warning: --keep 2-{A}: is the revision of no set in conflict\n"
+        warning = f"warning: --keep 2-{A}: matches no revision in conflict\n"
         assert (again.code, again.stderr) == (ExitCode.OK, warning)
         found = verify(scene.server, scene.target, [scene.batch], scene.versions[0])
         assert found.verdicts[VerifyVerdict.EDITED] == 1

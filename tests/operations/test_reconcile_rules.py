@@ -313,7 +313,7 @@ def test_failure_in_a_table_without_chips_contradicts_ok(roll: CardIndex) -> Non
     assert found.reason == "file-1, row 6 says that it failed, file-1, row 5 that it did not"
     found = judge([good, Claim(row(roll, "failed", chip="", line=6))], is_spare=False)
     assert found.verdict is Verdict.ENCODED
-    says = "says that it failed, without a chip UID; it is encoded by file-1, row 5"
+    says = "says that it failed, without a chip UID; according to file-1, row 5, it is encoded"
     assert found.warnings == [("file-1, row 6", says)]
     assert judged(roll, ("ok", ""), ("failed", ""), filled=NO_CHIP).verdict is Verdict.FAILED
 
@@ -321,7 +321,7 @@ def test_failure_in_a_table_without_chips_contradicts_ok(roll: CardIndex) -> Non
 def test_spare_and_note_that_may_contradict_ok_are_warnings(roll: CardIndex) -> None:
     """An unused spare that is encoded, and a note whose value is not known."""
     found = judged(roll, ("ok", GOOD), ("spare", ""))
-    says = "says that it is an unused spare; it is encoded by file-1, row 2"
+    says = "says that it is an unused spare; according to file-1, row 2, it is encoded"
     assert (found.verdict, found.warnings) == (Verdict.ENCODED, [("file-1, row 3", says)])
     noted = row(roll, note=["formula", ""])
     assert noted.said is Said.ENCODED

@@ -636,7 +636,7 @@ def test_two_sheets_of_one_name_are_rejected(tmp_path: Path, manifest: Manifest,
     """Programs read one of them twice, or refuse the workbook."""
     path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Other", [TITLES, *rows]))
     repacked(path, lambda name, data: (name, data.replace(b'"Other"', b'"CARDS"')))
-    assert "is damaged: it has two sheets of one name" in refusal(manifest, path)
+    assert "is damaged: it has two sheets of the same name" in refusal(manifest, path)
 
 
 def test_results_in_other_words_only_stop_the_run(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

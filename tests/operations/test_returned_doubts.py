@@ -433,7 +433,7 @@ def test_list_of_some_cards_beside_results_stops_the_run(
     """It may list the good ones, or the others."""
     listed = [[row[TITLES.index(title)] for title in titles] for row in rows[:8]]
     path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Shipped", [titles, *listed]))
-    with pytest.raises(InputError, match="sheet Shipped: has no results, but 8 cards of the 10 that are ok"):
+    with pytest.raises(InputError, match="sheet Shipped: has no results, but lists 8 of the 10 cards that are ok"):
         found_of(manifest, path)
 
 

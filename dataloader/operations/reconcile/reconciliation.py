@@ -321,8 +321,8 @@ def _check_lists(tables: Sequence[_Read], told: Mapping[int, Delivery]) -> None:
         ok = {*uuids_of([other.source for other in tables if other.round == each.round], OK)}
         there = {*uuids_of([source])}
         if ok & there and ok - there:
-            rule = f"has no results, but {many(len(ok & there), 'card')} of the {len(ok):,} that are ok in other tables"
-            todo = "leave it out; if it lists the good cards, give the others another result, otherwise these"
+            rule = f"has no results, but lists {len(ok & there):,} of the {len(ok):,} cards that are ok in other tables"
+            todo = "leave it out; if these are the good cards, correct the results of the others, otherwise of these"
             raise InputError(
                 Problem(f"{each.path}{f', sheet {short(source.sheet, SHOWN)}' if source.sheet else ''}", rule, todo)
             )

@@ -107,11 +107,11 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
         judgement = CardJudgement(Verdict.ENCODED, chip)
         judgement.warnings += [(row.where, f"says the same as {rows[0].where}") for row in rows[1:]]
         judgement.warnings += [
-            (row.where, f"says that it failed, without a chip UID; it is encoded by {rows[0].where}")
+            (row.where, f"says that it failed, without a chip UID; according to {rows[0].where}, it is encoded")
             for row in said[Said.FAILED]
             if not row.chip.uid
         ]
-        unused = f"says that it is an unused spare; it is encoded by {rows[0].where}"
+        unused = f"says that it is an unused spare; according to {rows[0].where}, it is encoded"
         judgement.warnings += [(row.where, unused) for row in said[Said.SPARE]]
     for claim in claims:
         if claim.standing is Standing.NAMED and not claim.lends:

@@ -181,7 +181,7 @@ class _Package:
             if local(each.tag) == "sheet"
         ]
         if len({name.casefold() for name, _, _ in sheets}) < len(sheets):
-            raise PackedError("is damaged: it has two sheets of one name", _AGAIN)
+            raise PackedError("is damaged: it has two sheets of the same name", _AGAIN)
         if len(sheets) > MAX_SHEETS:
             raise UnsafeError(f"has {len(sheets):,} sheets; a workbook of cards has a few")
         styles_part, strings_part = self._one(book, "/styles"), self._one(book, "/sharedstrings")
