@@ -51,7 +51,7 @@ def described(report: Report, run: Run) -> Report:
             figures += [Figure(cards, "card" if cards == 1 else "cards")] if report.unit != "cards" else []
             figures += [Figure(len(snapsets), "snapset" if len(snapsets) == 1 else "snapsets")]
             figures += [Figure(len(run.manifests), "batch" if len(run.manifests) == 1 else "batches")]
-            head = ("Snapset", "Cards", *(("Of which spares",) if spares else ()))
+            head = ("Snapset", "Cards", *(("Including spares",) if spares else ()))
             rows = ((name, count, *((spares[name],) if spares else ())) for name, count in snapsets.items())
             by_snapset.append(Table("Cards by snapset", head, tuple(rows)))
         elif run.manifests:

@@ -356,7 +356,7 @@ def test_replaced_chips_are_listed(tmp_path: Path) -> None:
     assert report.verdict == "2 of 2 ordered cards are ready."
     [aside] = [each for each in report.attention if "set aside" in each.heading]
     assert aside.table is not None
-    assert "04AAAAAAAAAAAA must not be handed out" in str(aside.table.rows)
+    assert "do not hand out chip 04AAAAAAAAAAAA" in str(aside.table.rows)
 
 
 def test_reconcile_writes_its_report(here: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
