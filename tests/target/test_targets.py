@@ -474,7 +474,7 @@ def test_target_cannot_be_combined_with_url_options(write: WriteTargets, option:
 @pytest.mark.parametrize(
     ("name", "todo"),
     [
-        ("prod", "must be one of: local, production, secrets"),
+        ("prod", "did you mean production?"),
         ("Local", "did you mean local?"),
         ("", "must be one of: local, production, secrets"),
     ],
