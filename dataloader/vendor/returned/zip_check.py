@@ -56,6 +56,8 @@ _MARKS = {
     for literal in literals
 }
 """Strings in a sheet with formulas, hidden rows, formatted or covered text, for a fast search."""
+_BESIDE_ROWS = frozenset((b"zeroHeight", b"defaultRowHeight", b"mergeCell", b"cfRule", b" width", b"\twidth"))
+"""Those that only occur before or after all rows."""
 _ROW = re.compile(rb"row(?<=[<:]row)(?=[\s/>])(?:[^>]*?\sr\s*=\s*[\"']([0-9]+)[\"'])?[^>]*>")
 """A row and its number, which may be missing."""
 _VALUES = (b"<v", b"<is")
@@ -209,7 +211,7 @@ class _Package:
                     piece[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in piece[:4] or b":sheetData" in piece
                 )
                 # In UTF-16, there are zeros between the characters. Few programs write prefixes.
-                found = found or wide or any(text in piece and mark.search(piece) for text, mark in _MARKS.items())
+                found = found or wide or _is_marked(piece, only_rows=not first and _is_among_rows(piece))
                 if b"row" in piece:
                     last, is_in_order = _check_rows(piece, len(_ROW.findall(before)), last)
                     found = found or not is_in_order
@@ -360,6 +362,19 @@ def _other_kind(names: set[str]) -> tuple[str, str]:
 def _target(folder: str, target: str) -> str:
     target = target.replace("\\", "/")
     return posixpath.normpath(target if target.startswith("/") else posixpath.join("/", folder, target)).lower()[1:]
+
+
+def _is_among_rows(piece: bytes) -> bool:
+    """Return whether a piece of a sheet, not the first one, has only rows."""
+    return b"<row" in piece and b"heetData" not in piece
+
+
+def _is_marked(piece: bytes, *, only_rows: bool) -> bool:
+    return any(
+        text in piece and mark.search(piece)
+        for text, mark in _MARKS.items()
+        if not (only_rows and text in _BESIDE_ROWS)
+    )
 
 
 def _check_rows(piece: bytes, skip: int, last: int) -> tuple[int, bool]:
