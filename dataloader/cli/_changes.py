@@ -26,8 +26,8 @@ def changes_json(changes: Changes, edits: Edits, *, values: bool) -> dict[str, A
                     "terms": [
                         {
                             **each.term._asdict(),
-                            **_value("from", each.before),
-                            **_value("to", each.after),
+                            **value_json("from", each.before),
+                            **value_json("to", each.after),
                             "cards": cards,
                         }
                         for each, cards in sorted(change.terms.items())
@@ -92,10 +92,11 @@ def _most(counter: Counter[Any]) -> list[tuple[Any, int]]:
 
 
 def _values_json(edits: Edits, term: Term) -> list[dict[str, Any]]:
-    return [{**_value("value", value), "cards": cards} for value, cards in _most(edits.found.values[term])]
+    return [{**value_json("value", value), "cards": cards} for value, cards in _most(edits.found.values[term])]
 
 
-def _value(member: str, value: bytes) -> dict[str, Any]:
+def value_json(member: str, value: bytes) -> dict[str, Any]:
+    """Return a member with a term's value as JSON data, or none if it is not set."""
     return {} if value == ABSENT else {member: orjson.loads(value)}
 
 

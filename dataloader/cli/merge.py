@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from dataloader.batch import CardFile
-from dataloader.cli._changes import term_text, value_text
+from dataloader.cli._changes import term_text, value_json, value_text
 from dataloader.cli._command import command
 from dataloader.cli._confirm import confirmed
+from dataloader.cli._next import manifest_words, option_words, target_words
 from dataloader.cli._options import (
     SnapsetOptions,
     TargetOptions,
@@ -96,6 +97,10 @@ def merge(
     if found.leftovers:
         output.warn(f"{many(found.leftovers, 'document')} left by an interrupted load (run `dataloader load` first)")
     if dry_run:
+        if ready:
+            context = click.get_current_context()
+            target_and_kept = target_words(context) + option_words(context, "keep")
+            output.next(f"dataloader merge {manifest_words(context)}{target_and_kept}")
         return ExitCode.OK
     output.warnings(f"document {each.id}: rejected by the server: {each.reason}" for each in found.rejections)
     code = tell_of_copies(output, found.nodes_away, short=found.short_of_copies)
@@ -182,4 +187,4 @@ def _set_json(found: SetInConflict, *, values: bool) -> dict[str, Any]:
 def _terms_json(branch: Branch, *, values: bool) -> Sequence[dict[str, Any]] | None:
     if branch.changed is None:
         return None
-    return [{**each.term._asdict(), **({"value": value_text(each.after)} if values else {})} for each in branch.changed]
+    return [{**each.term._asdict(), **(value_json("value", each.after) if values else {})} for each in branch.changed]

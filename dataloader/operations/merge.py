@@ -81,18 +81,27 @@ class SetInConflict:
         return len(rests) == 1 and all(each.changed is not None for each in self.branches)
 
     @property
+    def base(self) -> Branch:
+        """The branch that gets the changes of the others, or replaces them."""
+        return self.branches[0] if self.kept is None or self.is_comparable else self.kept
+
+    @property
     def merged(self) -> Document | None:
-        """The document with all changes, as a child of the first branch; None if somebody has to choose."""
-        if not self.is_comparable:
-            return None if self.kept is None else {**_whole(self.kept.leaf), "_rev": self.branches[0].rev}
-        if self.clashes and self.kept is None:
+        """The document with all changes, as a child of the base; None if somebody has to choose."""
+        if self.kept is None and (self.clashes or not self.is_comparable):
             return None
-        found = deepcopy(_whole(self.branches[0].leaf))
-        # The last change to a term counts.
-        for branch in (*self.branches, *([self.kept] if self.kept else [])):
-            for each in branch.changed or ():
-                _set(found, each)
+        found = deepcopy(_whole(self.base.leaf))
+        if self.is_comparable:
+            # The last change to a term counts.
+            for branch in (*self.branches, *([self.kept] if self.kept else [])):
+                for each in branch.changed or ():
+                    _set(found, each)
         return found
+
+    @property
+    def others(self) -> list[Document]:
+        """The leaves to delete once the merged revision is there."""
+        return [branch.leaf for branch in self.branches if branch is not self.base]
 
 
 @dataclass
@@ -142,7 +151,8 @@ def find_conflicts(
     def note(source: Source, finding: Finding, what: State | Outcome) -> None:
         if what is State.LEFTOVER:
             result.leftovers += 1
-        if what is State.CONFLICT and source.role is Role.CARD and preferences_in(finding.live[0]) is not None:
+        wanted = orjson.loads(finding.document.body)
+        if what is State.CONFLICT and source.role is Role.CARD and preferences_in(wanted) is not None:
             branches = tuple(
                 _branch(loaded, source, finding, leaf) for leaf in sorted(finding.live, key=rank, reverse=True)
             )
@@ -218,8 +228,8 @@ _AT_ONCE = 100
 
 def _merge(server: Server, target: Target, name: str, sets: list[SetInConflict], result: MergeResult) -> None:
     database = server.database(target.database(name))
-    # One that was interrupted may have been written already.
-    done = [each for each in sets if each.merged == _whole(each.branches[0].leaf)]
+    # It may be there already: written by a run that was interrupted, or kept as it is.
+    done = [each for each in sets if each.merged == _whole(each.base.leaf)]
     missing = [each for each in sets if each not in done]
     for each, written in zip(missing, write_over(database, [each.merged or {} for each in missing]), strict=True):
         # Where it is not there, somebody has edited the set meanwhile, and the next run finds out what.
@@ -227,7 +237,7 @@ def _merge(server: Server, target: Target, name: str, sets: list[SetInConflict],
             done.append(each)
         elif not written.is_conflict:
             result.rejections.append(Rejection(each.id, written.reason))
-    others = [branch.leaf for each in done for branch in each.branches[1:]]
+    others = [leaf for each in done for leaf in each.others]
     # The deletion keeps what it deletes.
     deleted = write_over(database, [{**superseded(leaf), "document": content(leaf)} for leaf in others])
     still = [each for each in deleted if not each.is_plain and len(_live(each.leaves)) > 1]
@@ -262,7 +272,8 @@ def _without_terms(leaf: Document) -> Document:
 
 
 def _set(document: Document, changed: ChangedTerm) -> None:
-    preferences = dict(_contexts(document))[changed.term.context]
+    # Every branch may have removed a whole context.
+    preferences = dict(_contexts(document)).get(changed.term.context, {})
     if changed.after == ABSENT:
         preferences.pop(changed.term.term, None)
     else:

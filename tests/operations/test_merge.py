@@ -171,6 +171,47 @@ class TestChoosing:
         merge_all(scene, keep=[second["_rev"]])
         assert preferences(scene) == {FONT_SIZE: 18, LANGUAGE: "de"}
 
+    def test_kept_revision_keeps_its_attachments(self, scene: Scene) -> None:
+        """It stays as it is; the others are deleted."""
+        scene.load(0)
+        edit_twice(scene, {FONT_SIZE: 30}, {LANGUAGE: "de"})
+        first, second = (scene.live()[f"2-{digest}"] for digest in (A, B))
+        for document in (first, second):
+            del document["_revisions"]
+        # The other one is what the servers return.
+        for _ in range(2):
+            second["_rev"] = put(scene.database, second)
+        rev = put(scene.database, {**first, "_attachments": {"photo": {"content_type": "text/plain", "data": "aGk="}}})
+        result = merge_all(scene, keep=[rev])
+        assert (len(result.merged), result.open) == (1, [])
+        assert [*scene.live()] == [rev]
+        stored = scene.database.with_attachments(scene.place.id, rev)
+        assert stored is not None
+        assert stored["_attachments"]["photo"]["data"] == "aGk="
+
+    def test_set_that_is_no_set_any_more_is_still_in_conflict(self, scene: Scene) -> None:
+        """An owner's software may write anything; it needs a choice like other sets that cannot be compared."""
+        scene.load(0)
+        edit_twice(scene, {FONT_SIZE: 30}, {LANGUAGE: "de"})
+        winner = scene.stored()
+        put(scene.database, {"_id": winner["_id"], "_rev": winner["_rev"], "note": "nothing else"})
+        [found] = merge_all(scene).open
+        assert not found.is_comparable
+        merge_all(scene, keep=[f"2-{A}"])
+        assert preferences(scene) == {FONT_SIZE: 30}
+
+    def test_context_that_both_removed_stays_removed(self, scene: Scene) -> None:
+        """Its terms have no place in the merged set."""
+        scene.load(0)
+        edit_twice(scene, {FONT_SIZE: 30}, {FONT_SIZE: 30})
+        for leaf in scene.live().values():
+            changed = {key: value for key, value in leaf.items() if key != "_revisions"}
+            holder = changed["value"] if "value" in changed else changed["preferences"]
+            holder["flat"]["contexts"] = {"night": {"name": "Night", "preferences": {}}}
+            put(scene.database, changed)
+        assert len(merge_all(scene).merged) == 1
+        assert len(scene.live()) == 1
+
 
 class TestMeanwhile:
     """What others do during a merge."""
@@ -280,6 +321,8 @@ class TestCommand:
         edit_twice(scene, {FONT_SIZE: 30}, {FONT_SIZE: 36})
         done = run("merge", scene.batch.path, "--snapsets", scene.versions[0].folder, "--dry-run", "--values")
         assert "changed fontSize = 36" in done.stdout
+        done = run("merge", scene.batch.path, "--snapsets", scene.versions[0].folder, "--dry-run", "--values", "--json")
+        assert [each["changed"][0]["value"] for each in done.data["open"][0]["revisions"]] == [36, 30]
 
     def test_open_conflicts_end_with_exit_code_9(self, scene: Scene, run: Command) -> None:
         """And verify names them; with --keep, the exit code is 0."""
