@@ -53,9 +53,12 @@ def taps(
 ) -> ExitCode:
     """Tap cards at a steady rate, with the requests that the real servers make, over several connections.
 
-    Reports latency and availability over time; fails if a bound is exceeded, so that it can fail a build. With --run, a
-    command is run after a tenth of the time, for example to stop a node, load a batch or change a view. Taps are not
+    Reports latency and availability over time; fails if a bound is exceeded, so that it can fail a build. Taps are not
     retried, and nothing is written.
+
+    With --run, a command is run after a tenth of the time, for example to stop a node, load a batch or change a view.
+    If it fails, so does the test, with exit code 16: a fault that did not happen proves nothing. If it still runs at
+    the end, it is stopped.
 
     \b
     Example:
@@ -80,18 +83,22 @@ def taps(
             progress.close()
         broken = check_bounds(result, *bounds)
         output.result(_json(result, rate, broken), _text(result))
-        code = ExitCode.BOUNDS if broken else ExitCode.OK
+        if result.skipped:
+            output.warn(f"skipped {many(result.skipped, 'card')} that were not served before the test began")
+        problem = result.command_problem
+        code = ExitCode.BOUNDS if broken else ExitCode.COMMAND if problem else ExitCode.OK
         report(lambda: taps_report(result, rate, broken), code)
-    if result.skipped:
-        output.warn(f"skipped {many(result.skipped, 'card')} that were not served before the test began")
-    if result.command_code:
-        output.warn(
-            f"the command ended with exit code {result.command_code}, so its fault may not have happened "
-            "(it is not run by a shell; for one, write --run \"sh -c '…'\")"
-        )
+    if problem:
+        output.error(f"--run {fault}: {problem}, so this test does not count ({_todo(result)})", ExitCode.COMMAND)
     for each in broken:
-        output.error(f"{each} (see the report for when, and the server's log for why)", code)
+        output.error(f"{each} (--report draws when; the server's log says why)", code)
     return code
+
+
+def _todo(result: TapsResult) -> str:
+    if result.command_began is None:
+        return "give a longer --for"
+    return "try it on its own; it is not run by a shell: for one, write --run \"sh -c '…'\""
 
 
 def _json(result: TapsResult, rate: float, broken: Sequence[str]) -> dict[str, Any]:
@@ -124,6 +131,8 @@ def _text(result: TapsResult) -> Iterator[str]:
     yield f"{many(len(result.taps), 'tap')} on {many(result.cards, 'card')} in {result.seconds:.1f} s"
     yield f"served: {result.available:.3%}, {many(len(result.failed), 'tap')} not served"
     yield "latency: " + ", ".join(f"{name} {result.quantile(part) * 1000:,.0f} ms" for name, part in QUANTILES.items())
+    if result.command_times:
+        yield f"command: {result.command_times}"
     if result.failed:
         yield f"longest time without a served tap: {result.longest_outage:.1f} s"
         yield f"first failure: {result.failed[0].failure} (after {result.failed[0].due:.1f} s)"

@@ -51,6 +51,7 @@ class ExitCode(IntEnum):
     RETURNED = 13, "cards that came back from the vendor need attention (failed, missing, altered, duplicate, unknown)"
     BOUNDS = 14, "cards were served more slowly or less reliably than the given bounds (taps)"
     CHANGES = 15, "a load would change the target (plan --detailed-exitcode)"
+    COMMAND = 16, "the command of taps --run failed, so the test does not count"
     INTERRUPTED = 130, "interrupted (Ctrl-C); run it again to continue"
 
 

@@ -5,6 +5,7 @@ if a server hangs for two seconds, everyone who taps in that time sees it.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -78,6 +79,7 @@ class TapsResult:
     seconds: float = 0.0
     command: str = ""
     command_began: float | None = None
+    """Seconds from the start; None if the taps ended before it could begin."""
     command_ended: float | None = None
     """Seconds from the start; None if it had to be stopped."""
     command_code: int | None = None
@@ -91,6 +93,25 @@ class TapsResult:
     def available(self) -> float:
         """The part of the taps that were served, from 0 to 1."""
         return 1 - len(self.failed) / len(self.taps) if self.taps else 0.0
+
+    @property
+    def command_problem(self) -> str:
+        """Why the command did not do its work, so that the test does not count; empty if it did."""
+        if not self.command:
+            return ""
+        if self.command_began is None:
+            return "the taps ended before the command began"
+        if self.command_ended is not None and self.command_code:
+            return f"the command ended with exit code {self.command_code}"
+        return ""
+
+    @property
+    def command_times(self) -> str:
+        """When the command ran, as the end of a sentence; empty if it did not."""
+        if self.command_began is None:
+            return ""
+        end = "was stopped at the end" if self.command_ended is None else f"ended after {self.command_ended:.1f} s"
+        return f"began after {self.command_began:.1f} s and {end}"
 
     def quantile(self, part: float) -> float:
         """Return the latency in seconds that a given part of all taps did not exceed."""
@@ -148,6 +169,8 @@ def tap_cards(
         DataloaderError: the server can't be reached.
         FileError: the command can't be run.
     """
+    if command and shutil.which(command[0]) is None:
+        raise FileError(command[0], rule="is not a program that can be run", todo=_PROGRAM)
     # A tap is tried once: a retry would hide what a user sees.
     timeout = min(timeout, Patience.from_environment().timeout)
     server = Server(target.address, Patience(timeout=timeout, retries=0, wait=0, total=timeout, connect=timeout))
@@ -182,6 +205,9 @@ def tap_cards(
     if fault is not None and fault.error is not None:
         raise fault.error
     return result
+
+
+_PROGRAM = "correct --run; it is not run by a shell: for one, write --run \"sh -c '…'\""
 
 
 def _some(manifests: Sequence[CardFile], random: Random) -> list[str]:
@@ -243,6 +269,7 @@ class _Fault(Thread):
         self._starting = Lock()
         self._stopped = Event()
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_killed = False
         self.error: FileError | None = None
 
     def run(self) -> None:
@@ -256,10 +283,11 @@ class _Fault(Thread):
                     self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
                 )
             except OSError as error:
-                self.error = FileError.of(error, self._command[0], "give a program that can be run with --run")
+                self.error = FileError.of(error, self._command[0], _PROGRAM)
                 return
         self._result.command_code = self._process.wait()
-        self._result.command_ended = time.monotonic() - self._start
+        if not self._is_killed:
+            self._result.command_ended = time.monotonic() - self._start
 
     def stop(self) -> None:
         """Stop the command and its child processes if it is still running; do not start it any more."""
@@ -267,6 +295,7 @@ class _Fault(Thread):
             self._stopped.set()
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self._process is not None and self._process.poll() is None:
+                self._is_killed = True
                 with suppress(ProcessLookupError):
                     os.killpg(self._process.pid, number)
             self.join(timeout=GRACE)

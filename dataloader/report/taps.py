@@ -21,7 +21,11 @@ def taps_report(result: TapsResult, rate: float, broken: Sequence[str]) -> Repor
     """
     failed = len(result.failed)
     when = "The chart shows when; the server's log says why."
-    attention = [Attention(f"{many(len(broken), 'bound')} exceeded", when, Tone.BAD, tuple(broken))] if broken else []
+    attention = []
+    if result.command_problem:
+        heading = f"{result.command_problem[0].upper()}{result.command_problem[1:]}"
+        attention.append(Attention(heading, "Its fault may not have happened. Correct it, then test again.", Tone.BAD))
+    attention += [Attention(f"{many(len(broken), 'bound')} exceeded", when, Tone.BAD, tuple(broken))] if broken else []
     if failed:
         reasons = Counter(tap.failure for tap in result.failed).most_common()
         items = tuple(f"{reason} ({many(count, 'tap')})" for reason, count in reasons)
@@ -34,11 +38,13 @@ def taps_report(result: TapsResult, rate: float, broken: Sequence[str]) -> Repor
         f"within {result.quantile(QUANTILES['p99']) * 1000:,.0f} ms."
     )
     exceeded = "A bound was exceeded." if len(broken) == 1 else f"{many(len(broken), 'bound')} were exceeded."
+    uncounted = "This test does not count: the command that was to cause a fault failed."
+    verdict = exceeded if broken else uncounted if result.command_problem else served
     return Report(
         "Tap test",
-        exceeded if broken else served,
-        Tone.BAD if broken else Tone.ATTENTION if failed else Tone.GOOD,
-        (*([served] if broken else []), *_lead(result)),
+        verdict,
+        Tone.BAD if verdict is not served else Tone.ATTENTION if failed else Tone.GOOD,
+        (*([served] if verdict is not served else []), *_lead(result)),
         "taps",
         (
             Share("served", len(result.taps) - failed, "the card's documents were returned", Tone.GOOD),
@@ -59,9 +65,8 @@ def _lead(result: TapsResult) -> list[str]:
     lines = []
     if result.failed:
         lines.append(f"The longest time without a served tap was {result.longest_outage:.1f} s.")
-    if result.command_began is not None:
-        ended = "had to be stopped" if result.command_ended is None else f"ended after {result.command_ended:.1f} s"
-        lines.append(f"The command began after {result.command_began:.1f} s and {ended}.")
+    if result.command_times:
+        lines.append(f"The command {result.command_times}.")
     return lines
 
 

@@ -85,23 +85,52 @@ def test_failed_taps_exceed_the_bounds(run_here: Command, loaded: Target, manife
 def test_taps_run_a_command_during_the_test(
     run_here: Command, loaded: Target, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """It starts after the test has, and its exit code is reported; one that is still running at the end is stopped."""
+    """It starts after the test has; one that is still running at the end is stopped, which is no failure."""
     flag = tmp_path / "flag"
-    script = f"open({str(flag)!r}, 'w'); raise SystemExit(3)"
-    done = run_here(
-        "taps", manifest.path, "--for", "1s", "--rate", "50", "--json", "--run", f'{sys.executable} -c "{script}"'
-    )
+    given = ("taps", manifest.path, "--for", "1s", "--rate", "50", "--json", "--run")
+    done = run_here(*given, f'{sys.executable} -c "open({str(flag)!r}, chr(119))"')
     assert done.code == ExitCode.OK, done.stderr
     assert flag.exists()
-    assert done.data["command"]["exit_code"] == 3
-    assert done.data["command"]["began"] >= 0.1
-    assert "the command ended with exit code 3" in done.stderr
+    assert done.data["command"]["exit_code"] == 0
+    assert done.data["command"]["ended"] > done.data["command"]["began"] >= 0.1
     waits = f'{sys.executable} -c "import time; time.sleep(600)"'
-    stopped = run_here("taps", manifest.path, "--for", "300ms", "--json", "--run", waits)
-    assert stopped.code == ExitCode.OK
-    assert stopped.data["command"]["exit_code"] != 0
-    missing = run_here("taps", manifest.path, "--for", "300ms", "--run", "no-such-program")
-    assert missing.code == ExitCode.FILE
+    stopped = run_here(*given, waits)
+    assert (stopped.code, stopped.stderr) == (ExitCode.OK, "")
+    assert stopped.data["command"]["exit_code"] == -signal.SIGTERM
+    assert stopped.data["command"]["ended"] is None
+
+
+@ONE_MODEL
+def test_command_that_fails_is_an_error(run_here: Command, loaded: Target, manifest: Manifest, tmp_path: Path) -> None:
+    """A test without its fault proves nothing, and the page says so first; an exceeded bound is one all the same."""
+    given = ("taps", manifest.path, "--for", "300ms", "--rate", "50", "--run", "sh -c 'exit 3'")
+    page = tmp_path / "taps.html"
+    done = run_here(*given, "--report", page)
+    assert done.code == ExitCode.COMMAND
+    assert "error: --run sh -c 'exit 3': the command ended with exit code 3, so this test does not count (" in (
+        done.stderr
+    )
+    assert "<h1>This test does not count" in page.read_text()
+    both = run_here(*given, "--max-p99", "0.001ms", "--json")
+    assert both.code == ExitCode.BOUNDS
+    assert both.data["command"]["exit_code"] == 3
+    assert "the command ended with exit code 3" in both.data["error"]
+
+
+@ONE_MODEL
+def test_command_that_never_began_is_an_error(run_here: Command, loaded: Target, manifest: Manifest) -> None:
+    """The only tap is served at once, so the test is over before the tenth of its time."""
+    done = run_here("taps", manifest.path, "--for", "10s", "--rate", "0.1", "--run", "true")
+    assert done.code == ExitCode.COMMAND
+    assert "the taps ended before the command began, so this test does not count (give a longer --for)" in done.stderr
+
+
+@ONE_MODEL
+def test_program_that_does_not_exist_is_an_error_at_once(run_here: Command, loaded: Target, manifest: Manifest) -> None:
+    """Not after the minutes of the test."""
+    done = run_here("taps", manifest.path, "--for", "1h", "--run", "no-such-program --now")
+    assert done.code == ExitCode.FILE
+    assert "no-such-program: is not a program that can be run (correct --run; it is not run by a shell" in done.stderr
 
 
 @ONE_MODEL
