@@ -13,14 +13,18 @@ from dataloader.operations import plan_drop
 
 @command(short_help="Delete the databases with a prefix; development and CI only.")
 @target_options
+@click.option("--if-exists", is_flag=True, help="Succeed if there is no database with the prefix.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @global_options
 @click.pass_obj
-def drop(output: Output, /, *, target_options: TargetOptions, yes: bool) -> ExitCode:
+def drop(output: Output, /, *, target_options: TargetOptions, if_exists: bool, yes: bool) -> ExitCode:
     """Delete every database whose name begins with a prefix, for example at the end of a CI job.
 
     Only databases that remember development or CI as their environment are deleted. If one was loaded as staging or
     production, nothing is deleted; one without a recorded environment is kept.
+
+    If there is no database with the prefix, it may be mistyped, and the exit code is 2. Use --if-exists in scripts that
+    may run twice, or after a job that failed early.
 
     \b
     Example:
@@ -28,14 +32,17 @@ def drop(output: Output, /, *, target_options: TargetOptions, yes: bool) -> Exit
     """
     target = get_target(output, target_options)
     server = get_server(target)
-    plan = plan_drop(server, target)
+    plan = plan_drop(server, target, if_exists=if_exists)
     if plan.dropped and not yes:
         what = many(len(plan.dropped), "database")
         if not confirmed(f"{what} at {target.address.url} will be deleted: {listed(list(plan.dropped))}"):
             output.error("cancelled: nothing was deleted", ExitCode.INTERRUPTED)
             return ExitCode.INTERRUPTED
     dropped = drop_databases(server, plan)
-    output.result({"dropped": dropped, "kept": plan.kept}, [f"deleted {many(len(dropped), 'database')}", *dropped])
+    output.result(
+        {"dropped": dropped, "kept": plan.kept},
+        [f"deleted {many(len(dropped), 'database')}" + (":" if dropped else ""), *(f"  {each}" for each in dropped)],
+    )
     if plan.kept:
         output.error(
             f"kept {listed(plan.kept)}, which remember no environment (delete them by hand if they are not needed)",

@@ -1,9 +1,11 @@
 """Delete the development and CI databases with a prefix."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dataloader.common import ProtectedError, UsageError
+from dataloader.common import ProtectedError, UsageError, did_you_mean, listed
 from dataloader.couch import Server
+from dataloader.records.models import get_model, model_names
 from dataloader.target import Environment, Target, read_marker
 
 
@@ -17,7 +19,7 @@ class DropPlan:
     """Databases that remember no environment, so they may not belong to dataloader."""
 
 
-def plan_drop(server: Server, target: Target) -> DropPlan:
+def plan_drop(server: Server, target: Target, *, if_exists: bool = False) -> DropPlan:
     """Find the databases with a target's prefix; deletes nothing.
 
     The environment that a database remembers counts, not the target's.
@@ -25,9 +27,10 @@ def plan_drop(server: Server, target: Target) -> DropPlan:
     Args:
         server: the target's server.
         target: the target, with a prefix.
+        if_exists: whether it is fine if there is no such database.
 
     Raises:
-        UsageError: the target has no prefix.
+        UsageError: the target has no prefix, or no database begins with it.
         ProtectedError: the target, or one of the databases, is for staging or production.
         CredentialsError: the user is not a server admin.
     """
@@ -36,14 +39,31 @@ def plan_drop(server: Server, target: Target) -> DropPlan:
     target.refuse(f"dropping {target.prefix}*", "delete databases of staging and production by hand")
     server.welcome()
     plan = DropPlan()
-    for name in server.databases():
+    names = server.databases()
+    for name in names:
         if name.startswith(target.prefix):
             environment = _droppable(server, name)
             if environment is None:
                 plan.kept.append(name)
             else:
                 plan.dropped[name] = environment
+    # A mistyped prefix must not pass for success: the databases would stay for ever.
+    if not (plan.dropped or plan.kept or if_exists):
+        raise UsageError(
+            f"prefix {target.prefix}",
+            rule=f"no database at {server.address.url} begins with it; {_suggestion(target.prefix, names)}",
+            todo="if that is fine, add --if-exists",
+        )
     return plan
+
+
+def _suggestion(prefix: str, names: Sequence[str]) -> str:
+    """Return a question that suggests a prefix of other databases, or their prefixes."""
+    ours = sorted({database for each in model_names() for database in get_model(each).databases})
+    found = {name.removesuffix(each) for name in names for each in ours if name.endswith(each)} - {""}
+    return did_you_mean(prefix, found, cutoff=0.75) or (
+        f"the prefixes there are {listed(sorted(found))}" if found else "no database there has a prefix"
+    )
 
 
 def _droppable(server: Server, name: str) -> Environment | None:

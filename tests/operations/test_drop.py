@@ -58,6 +58,39 @@ def test_protected_database_stops_drop(
     assert run_here("drop", "--yes", "--environment", environment).code == ExitCode.PROTECTED
 
 
+def test_prefix_without_databases_is_an_error(
+    run_here: Command, server: Server, names: dict[str, str], target: Target
+) -> None:
+    """It may be mistyped, so that the databases would stay: a similar prefix is suggested. --if-exists allows it."""
+    server.database(f"{target.prefix}auth").create()
+    # The last option counts.
+    mistyped = ("drop", "--yes", "--prefix", f"{target.prefix[:-1]}x-")
+    try:
+        done = run_here(*mistyped)
+        assert (done.code, done.stdout) == (ExitCode.USAGE, "")
+        assert (
+            f"error: prefix {target.prefix[:-1]}x-: no database at {target.address.url} begins with it; " in done.stderr
+        )
+        assert f"did you mean {target.prefix}? (if that is fine, add --if-exists)" in done.stderr
+        allowed = run_here(*mistyped, "--if-exists", "--json")
+        assert (allowed.code, allowed.data["dropped"]) == (ExitCode.OK, [])
+        assert server.database(f"{target.prefix}auth").exists()
+    finally:
+        server.database(f"{target.prefix}auth").delete()
+
+
+def test_prefixes_that_exist_are_named(run_here: Command, server: Server, target: Target) -> None:
+    """If none is similar."""
+    server.database(f"{target.prefix}auth").create()
+    try:
+        done = run_here("drop", "--yes", "--prefix", "zzzz-")
+        assert done.code == ExitCode.USAGE
+        assert "; the prefixes there are " in done.stderr
+        assert "did you mean" not in done.stderr
+    finally:
+        server.database(f"{target.prefix}auth").delete()
+
+
 def test_drop_asks_first_and_requires_a_prefix(
     here: Command, run_here: Command, server: Server, names: dict[str, str], target: Target
 ) -> None:

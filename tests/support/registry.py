@@ -32,7 +32,7 @@ REQUIRED: dict[str, Sequence[object]] = {
     "credentials": ("list",),
     "tokens": ("prune",),
     "snapsets": ("diff",),
-    "drop": ("--prefix", "ci-42-", "--yes"),
+    "drop": ("--prefix", "ci-42-", "--if-exists", "--yes"),
     "restore": ("--yes",),
     "taps": ("--rate", "2", "--for", "1s"),
 }
