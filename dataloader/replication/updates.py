@@ -8,6 +8,7 @@ import orjson
 from dataloader.common import Document, rank
 from dataloader.couch import Database, Rejection
 from dataloader.replication.conflicts import ROUNDS, repair, superseded
+from dataloader.replication.pipeline import chunks
 from dataloader.replication.states import Finding, KindRules, Outcome, State, judge
 from dataloader.replication.writes import Written, write_over
 
@@ -44,6 +45,26 @@ def update(
         ProtocolError: a reply does not cover each document exactly once.
         DataloaderError: the server failed after the last retry, or refused.
     """
+    size = CLUSTER_BATCH if database.copies > 1 else len(findings)
+    parts = [_update(database, some, get_rules, replaced) for some in chunks(findings, size)]
+    return Updated(
+        [outcome for part in parts for outcome in part.outcomes],
+        [rejection for part in parts for rejection in part.rejections],
+        sum(part.written for part in parts),
+    )
+
+
+CLUSTER_BATCH = 25
+"""Documents to update at once if they have copies.
+
+Each batch is finished before the next begins: an owner whose edit met the update on another copy may be shown the
+update until it is deleted again, and edit that, too.
+"""
+
+
+def _update(
+    database: Database, findings: Sequence[Finding], get_rules: Callable[[], KindRules], replaced: Collection[State]
+) -> Updated:
     found = list(findings)
     outcomes = [Outcome.UPDATED] * len(found)
     rejections: list[Rejection] = []

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from dataloader.common import Document, content_hash, rank
 from dataloader.couch import Database
-from dataloader.replication.pipeline import chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +88,9 @@ def write_over(database: Database, documents: Sequence[Document]) -> list[Writte
         for at in left:
             turn.setdefault(documents[at]["_id"], at)
         left = [at for at in left if turn[documents[at]["_id"]] != at]
-        for some in chunks(turn.values(), CLUSTER_BATCH if database.copies > 1 else len(documents)):
-            for at, written in zip(some, _write(database, [documents[at] for at in some]), strict=True):
-                found[at] = written
+        for at, written in zip(turn.values(), _write(database, [documents[at] for at in turn.values()]), strict=True):
+            found[at] = written
     return [each for each in found if each is not None]
-
-
-CLUSTER_BATCH = 25
-"""Documents per request if they have copies: the smaller, the sooner doubtful ones are read back.
-
-Until then, an owner whose edit met the update may be shown the update, and edit that, too. With 100, that happened to 3
-of 20,000 edits while two loads updated all cards without a pause; 25 halves the rate of updates.
-"""
 
 
 def _write(database: Database, documents: Sequence[Document]) -> list[Written]:

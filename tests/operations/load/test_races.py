@@ -129,6 +129,38 @@ class TestPersonInBetween:
         assert scene.stored()["_rev"].startswith("3-")
         assert (result.count(Outcome.EDITED), result.count(Outcome.UPDATED)) == (0, 1 + CARDS)
 
+    def test_edit_on_another_copy_is_shown_before_more_is_updated(
+        self, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Both were accepted; until the load's revision is deleted, the owner may be shown it, and edit that, too."""
+        monkeypatch.setattr("dataloader.replication.updates.CLUSTER_BATCH", 1)
+        scene.load(0)
+        is_update, shown = writes(scene.place.id, 2), []
+
+        def two_copies(request: Request, forward: Forward) -> Reply:
+            if request.endpoint == "_bulk_docs" and not is_update(request):
+                shown.append(list(scene.live()))
+            before = scene.stored()
+            reply = forward(request)
+            if (request.method, request.path) == ("GET", f"/{scene.database.name}"):
+                return Reply.json(200, {**json.loads(reply.body), "cluster": {"n": 2}})
+            if not is_update(request):
+                return reply
+            flat(before)[FONT_SIZE] = 30
+            history = {"start": 2, "ids": ["0" * 32, before["_rev"].partition("-")[2]]}
+            edit = {**before, "_rev": f"2-{'0' * 32}", "_revisions": history}
+            assert scene.database.write([json.dumps(edit).encode()]) == []
+            return Reply.json(202, [{**row, "accepted": True} for row in json.loads(reply.body)])
+
+        through, _ = scene.proxied(two_copies)
+        result = scene.load(1, through=through, update=True)
+
+        assert (result.count(Outcome.EDITED), result.count(Outcome.UPDATED)) == (1, 1 + CARDS - 1)
+        first = next(at for at, revs in enumerate(shown) if f"2-{'0' * 32}" in revs)
+        # First comes the deletion of the load's own.
+        assert len(shown[first]) == 2
+        assert shown[first + 1 :] == [[f"2-{'0' * 32}"]] * (CARDS - 1)
+
     @pytest.mark.parametrize("moment", ["before", "after"])
     def test_document_revoked_in_between_stays_revoked(self, scene: Scene, moment: str) -> None:
         """A document deleted during its update is not restored by it."""
