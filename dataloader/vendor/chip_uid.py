@@ -113,7 +113,7 @@ def read_chip(
         text: the cell's text.
         kind: what the cell holds.
         order: the byte order used by the vendor.
-        decimal: whether the whole column looks like decimal numbers, so that digits are not read as hex.
+        decimal: whether it may be a decimal number, by the rest of its column, so that digits are not read as hex.
     """
     upper = plain_text(text).upper() if text else ""
     if not upper:
@@ -329,7 +329,7 @@ def _concluded(digits: str, order: ByteOrder) -> str:
 
 def _decimal_or_hex(digits: str, order: ByteOrder) -> str:
     readings = ", or ".join([f"{_in_order(digits, order)} if it is hex", *_decimal_readings(digits)])
-    return f"may be a decimal number, like most of its column: it could be {readings}"
+    return f"may be a decimal number: it could be {readings}"
 
 
 def _decimal_readings(digits: str) -> list[str]:

@@ -332,13 +332,13 @@ def test_reversed_chip_uids_are_a_warning(here: Command, small: Batch, tmp_path:
 
 
 def test_rows_without_a_card_are_skipped(small: Batch, tmp_path: Path) -> None:
-    """A line of totals is a warning, not an unknown row."""
-    path = write_csv(tmp_path / "back.csv", [*good_rows(small.manifest), [], ["Total 20", *[""] * 6], [""] * 7])
-    found = found_of(small.manifest, path)
-    assert (found.unknown, found.good) == (0, True)
-    assert [str(each) for each in found.warnings] == [
-        "back.csv, line 23: skipped: matches no card, and has neither a UUID nor a chip UID: Total 20"
-    ]
+    """They are not unknown; correct totals are not even a warning."""
+    for total, is_named in (("Total 20", False), ("Total 21", True), ("EOF 20", True)):
+        path = write_csv(tmp_path / "back.csv", [*good_rows(small.manifest), [], [total, *[""] * 6], [""] * 7])
+        found = found_of(small.manifest, path)
+        assert (found.unknown, found.good) == (0, True)
+        rule = f"back.csv, line 23: skipped: matches no card, and has neither a UUID nor a chip UID: {total}"
+        assert [str(each) for each in found.warnings] == [rule] * is_named
 
 
 def test_wrong_snapset_is_a_warning(small: Batch, tmp_path: Path) -> None:

@@ -154,12 +154,14 @@ def test_reasons_for_doubtful_rows(roll: CardIndex) -> None:
     )
     assert why(uuid="") == "it has no UUID; its card number and check value are the card's"
     assert why(uuid=card.uuid.upper()).startswith(
-        f"its UUID {card.uuid.upper()} differs from the card's in case or blanks, and"
+        f"its UUID {card.uuid.upper()} differs from the card's in case, blanks or punctuation, and"
     )
     assert why(uuid=OTHER_UUID, check="") == f"its UUID {OTHER_UUID} is not a card of this batch"
     assert why(uuid=f" {card.uuid}", check="") == (
-        f"its UUID {card.uuid} is that of card 3 except for case or blanks, and a reader takes it literally"
+        f"its UUID {card.uuid} is that of card 3 except for case, blanks or punctuation, and a reader takes "
+        "it literally"
     )
+    assert "differs from the card's in case, blanks" in why(uuid=f"{{{card.uuid}}}")
     assert len(why(uuid="x" * 9000)) < 150
     assert understand(table(), cells_of(5, changed(row_of(card), number=["formula", "3"]))).warnings
 

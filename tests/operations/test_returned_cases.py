@@ -14,8 +14,9 @@ import openpyxl
 import pytest
 from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.cell.text import InlineFont
-from openpyxl.formatting.rule import FormulaRule
+from openpyxl.formatting.rule import Rule
 from openpyxl.styles import Border, Color, Font, PatternFill, Side
+from openpyxl.styles.differential import DifferentialStyle
 from openpyxl.worksheet.merge import MergedCellRange
 
 from dataloader.batch import Manifest, Verdict, read_manifest
@@ -120,6 +121,7 @@ def test_uuids_are_found_under_any_title(tmp_path: Path, manifest: Manifest, row
         ("Prüfung", ["i.O."] * 9 + ["n.i.O."], "seems to hold results (“n.i.O.”)"),
         ("Lot", ["7"] * 9 + ["rejected, tag scrapped"], "seems to hold results (“rejected, tag scrapped”)"),
         ("", ["", "", "FEHLER", *[""] * 7], "column H (no title) was not recognized, and seems to hold results"),
+        ("Quantity", ["1", "0", *["1"] * 8], "“Quantity” was not recognized, and seems to hold results (“0”)"),
         ("Error code", ["", "E42", *[""] * 8], "“Error code” was not recognized, and seems to hold results"),
         ("Serial", [f"04{at:02X}5A0{at % 9}C3D480" for at in range(10)], "seems to hold chip UIDs (“04005A00C3D480”)"),
         ("Tag ID", ["4:1:5A:1:C3:D4:80", *[""] * 9], "seems to hold chip UIDs (“4:1:5A:1:C3:D4:80”)"),
@@ -266,6 +268,10 @@ def _format_as_other(sheet: Any) -> None:
     sheet["F4"].number_format = '0;0;0;"failed"'
 
 
+def _add_words(sheet: Any) -> None:
+    sheet["F4"].number_format = '"not "@'
+
+
 def _whiten(sheet: Any) -> None:
     for cell in sheet[4]:
         cell.font = Font(color="FFFEFEFE")
@@ -305,7 +311,8 @@ def _hide_sheet(sheet: Any) -> None:
     "deed",
     [
         _hide, _flatten, _lower, _lower_all, _strike, _strike_one, _strike_row_style, _cross_out, _format_away,
-        _format_as_other, _whiten, _whiten_by_theme, _camouflage, _blacken, _shrink, _whiten_part, _cover, _hide_sheet,
+        _format_as_other, _add_words, _whiten, _whiten_by_theme, _camouflage, _blacken, _shrink, _whiten_part, _cover,
+        _hide_sheet,
     ],
 )  # fmt: skip
 def test_hidden_rows_count_only_if_requested(
@@ -347,7 +354,14 @@ def _strike_snapset(sheet: Any, rows: Sequence[int]) -> None:
         sheet[f"D{row}"].font = Font(strike=True)
 
 
-@pytest.mark.parametrize("deed", [_redden, _colour_text, _bleach, _strike_snapset])
+def _strike_unread(sheet: Any, rows: Sequence[int]) -> None:
+    sheet["H1"] = "Box"
+    for row in range(2, 12):
+        sheet[f"H{row}"] = "7"
+        sheet[f"H{row}"].font = Font(strike=row in rows, color="FF00FF00" if row == 2 else None)
+
+
+@pytest.mark.parametrize("deed", [_redden, _colour_text, _bleach, _strike_snapset, _strike_unread])
 @pytest.mark.parametrize(
     ("marked", "shown"),
     [((4, 7), "2 rows count as encoded, but look different from most: row 4, 7"), ((2, 4, 6, 8, 10), "")],
@@ -367,20 +381,73 @@ def test_rows_that_look_different_are_a_warning(
     assert [each.rule for each in found.warnings] == [shown] * bool(shown)
 
 
-@pytest.mark.parametrize(("strikes", "shown"), [(True, "conditional formatting of A2:G4 that strikes"), (False, "")])
-def test_conditional_formatting_that_strikes_text_is_named(
-    tmp_path: Path, manifest: Manifest, rows: Rows, shown: str, *, strikes: bool
-) -> None:
-    """Its conditions are not evaluated."""
-    path = write_xlsx(tmp_path / "back.xlsx", rows)
-    book = openpyxl.load_workbook(path)
-    font = Font(strike=strikes, color="FFFF0000")
-    rule = FormulaRule(formula=["$A2=3"], font=font)  # type: ignore[no-untyped-call]
-    book.worksheets[0].conditional_formatting.add("A2:G4", rule)
+_NUMBER = {"type": "expression", "formula": ['$A2="3"']}
+CONDITIONS: dict[str, tuple[dict[str, Any], set[int]]] = {
+    "by the number": (_NUMBER, {3}),
+    "by the result": ({"type": "expression", "formula": ['$F2<>"ok"']}, set()),
+    "equal": ({"type": "cellIs", "operator": "equal", "formula": ['"3"']}, {3}),
+    "contains": ({"type": "containsText", "operator": "containsText", "text": "void", "formula": ["x"]}, set()),
+    "contains the number": ({"type": "beginsWith", "operator": "beginsWith", "text": "3", "formula": ["x"]}, {3}),
+    "not blank": ({"type": "notContainsBlanks", "formula": ["LEN(TRIM(A2))>0"]}, ENCODED),
+    "error": ({"type": "expression", "formula": ["ISERROR(A2)"]}, set()),
+    "a number, not a text": ({"type": "expression", "formula": ["$A2=3"]}, set()),
+    "unknown": ({"type": "expression", "formula": ["VLOOKUP($A2,Other!A:B,2)"]}, ENCODED),
+    "another row": ({"type": "expression", "formula": ['$A3="3"']}, ENCODED),
+}  # fmt: skip
+
+
+def conditional(path: Path, rows: Rows, rule: dict[str, Any], **style: Any) -> Path:
+    """Write a workbook with conditional formatting of all rows."""
+    book = openpyxl.load_workbook(write_xlsx(path, rows))
+    differential = DifferentialStyle(**style)
+    book.worksheets[0].conditional_formatting.add("A2:G11", Rule(dxf=differential, **rule))
     book.save(path)
+    return path
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_conditional_formatting_may_strike_text_through(
+    tmp_path: Path, manifest: Manifest, rows: Rows, condition: str
+) -> None:
+    """Simple conditions are evaluated; any other may be met by all rows."""
+    rule, struck = CONDITIONS[condition]
+    path = conditional(tmp_path / "back.xlsx", rows, rule, font=Font(strike=True))
     found = found_of(manifest, path)
-    assert found.good
-    assert [shown in str(each) for each in found.warnings] == [True] * bool(shown)
+    assert encoded(found) == ENCODED - struck
+    assert found.warnings == [] or struck
+    assert encoded(found_of(manifest, path, include_hidden=True)) == ENCODED
+
+
+def test_conditional_colours_are_a_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """If some of the encoded cards have them, or if the condition is not understood and depends on cells."""
+
+    def warnings(rule: dict[str, Any]) -> list[str]:
+        path = conditional(tmp_path / "back.xlsx", rows, rule, fill=PatternFill(bgColor="FFFF0000"))
+        return [str(each) for each in found_of(manifest, path).warnings]
+
+    assert "1 row counts as encoded, but looks different from most: row 4" in warnings(_NUMBER)[0]
+    assert (
+        "A2:G11 (OR(A2=3,A2=7)) that colours cells" in warnings({"type": "expression", "formula": ["OR(A2=3,A2=7)"]})[0]
+    )
+    assert warnings({"type": "expression", "formula": ["MOD(ROW(),2)=0"]}) == []
+    assert warnings({"type": "duplicateValues"}) == []
+    assert warnings({"type": "expression", "formula": ['$F2="failed"']}) == []
+
+
+_OTHER_SHEET = (
+    '<extLst><ext xmlns:y="y"><y:conditionalFormattings><y:conditionalFormatting><y:cfRule type="expression">'
+    "<y:f>Other!$A2=3</y:f><y:dxf><font><strike/></font></y:dxf></y:cfRule><y:sqref>A4:G4</y:sqref>"
+    "</y:conditionalFormatting></y:conditionalFormattings></ext></extLst></worksheet>"
+)
+
+
+def test_conditional_formatting_by_another_sheet_is_noticed(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Excel writes it as an extension."""
+
+    def change(name: str, data: bytes) -> tuple[str, bytes]:
+        return name, data.replace(b"</worksheet>", _OTHER_SHEET.encode())
+
+    assert verdicts(found_of(manifest, repacked(write_xlsx(tmp_path / "back.xlsx", rows), change))) == {3: "failed"}
 
 
 def test_empty_columns_are_not_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
@@ -556,8 +623,8 @@ def test_uids_of_one_chip_in_different_forms_are_duplicates(tmp_path: Path, mani
     rows[1][CHIP] = bytes.fromhex(uid)[::-1].hex()
     rows[2][CHIP] = "AABBCCDD"
     rows[3][CHIP] = "AABBCCDD887766"
-    rows[4][CHIP] = "04112233445566"
-    rows[5][CHIP] = "88776604112233445566"
+    rows[4][CHIP] = "041122334455AA"
+    rows[5][CHIP] = "887766041122334455AA"
     found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
     assert verdicts(found) == dict.fromkeys(range(1, 7), "duplicate")
 

@@ -192,6 +192,7 @@ def _reconcile(
     warnings: list[Problem] = []
     known = rows = good = bad = 0
     remarks: list[tuple[str, str]] = []
+    skipped: list[tuple[str, str]] = []
     heading = place = ""
     for at, each in enumerate(tables, 1):
         table = TableInput(each.source, at, each.round, byte_order, told[each.round])
@@ -203,12 +204,20 @@ def _reconcile(
         rows += each.source.total
         warnings += [*_about_table(manifest, each, reader.known), *reader.warnings]
         remarks += [*each.source.remarks, *reader.remarks]
+        skipped += reader.skipped
         good, bad = good + reader.good, bad + reader.bad
         # The rows are in the ledger now.
         each.source.rows.clear()
     _check_filled(files, tables, known)
     _check_remarks(remarks, good, bad)
+    rule = "skipped: matches no card, and has neither a UUID nor a chip UID"
+    warnings += [
+        Problem(where, f"{rule}: {short(text, SHOWN)}")
+        for where, text in skipped
+        if not (is_neutral(text) and _are_totals(text, good, bad, rows=known))
+    ]
     counts = ledger.judge()
+    warnings += _about_names(manifest, tables, told, known)
     warnings += [Problem(where, why) for where, why in ledger.warnings]
     if ledger.chips_look_reversed:
         other = ByteOrder.LSB if byte_order is ByteOrder.MSB else ByteOrder.MSB
@@ -291,6 +300,21 @@ def _check_names(manifest: Manifest, tables: Sequence[_Read]) -> None:
             raise InputError(Problem(str(found[0].path), f"{which} {rule}", todo))
 
 
+def _about_names(
+    manifest: Manifest, tables: Sequence[_Read], told: Mapping[int, Delivery], known: int
+) -> Iterator[Problem]:
+    """Yield a warning about a list of some cards without results whose name does not say that they are encoded."""
+    header = manifest.header
+    names = [header.name, *header.snapsets, *header.titles.values()]
+    if any(delivery.fills_result for delivery in told.values()) or known >= header.cards - sum(header.spares.values()):
+        return
+    for each in tables:
+        source = each.source
+        if source.fills_chip and not source.rejects and not is_neutral(f"{each.path.stem} {source.sheet}", names):
+            rule = f"has no results, and lists {known:,} of {many(header.cards, 'card')}: all of them count as encoded"
+            yield Problem(source.place, rule, "check that it does not list those that failed")
+
+
 def _check_results(tables: Sequence[_Read]) -> None:
     """Reject results in the vendor's own words: every card would be encoded again.
 
@@ -340,6 +364,8 @@ class _TableReader:
         """Rows that mean encoded, and rows that mean failed or are in doubt."""
         self.remarks: list[tuple[str, str]] = []
         """Rows that match no card but mention a failure: where they are, and their text."""
+        self.skipped: list[tuple[str, str]] = []
+        """Rows that are not about a card, such as totals."""
         self.warnings: list[Problem] = []
         self._ledger = ledger
         self._index = index
@@ -350,6 +376,8 @@ class _TableReader:
         """The number of such rows."""
         self._looks: defaultdict[frozenset[tuple[str, str]], list[int]] = defaultdict(list)
         """Rows that mean encoded, by their unusual looks."""
+        self._lengths: defaultdict[int, list[int]] = defaultdict(list)
+        """Rows that mean encoded, by the number of hex digits of their chip UIDs."""
 
     def read(self) -> None:
         """Add all rows."""
@@ -359,11 +387,8 @@ class _TableReader:
             if len(row.uuid) != UUID_LENGTH:
                 text = " ".join(filter(None, (text_of(cell)[0].strip() for cell in cells[1 : len(KEYS) + 1])))
                 self._note_heading(row, text)
-            if self._is_no_card(row):
-                if says_failed(text):
-                    self.remarks.append((row.where, text))
-                rule = f"skipped: matches no card, and has neither a UUID nor a chip UID: {short(text, SHOWN)}"
-                self.warnings.append(Problem(row.where, rule))
+            if self._skips(row, text):
+                self.skipped.append((row.where, text))
                 continue
             if self.heading and row.by_chip and row.said is Said.ENCODED:
                 row.said, row.why = Said.DOUBTFUL, f"it has no result, and is below “{self.heading}”"
@@ -384,6 +409,7 @@ class _TableReader:
             rule = f"{many(self._noted, 'row')} {verbs[0]} as encoded, but {verbs[1]} a note"
             self.warnings.append(Problem(source.place, f"{rule}: {shown}", "check that it does not matter"))
         self._note_looks()
+        self._note_lengths()
 
     def _note_encoded(self, row: Row, cells: ReturnedRow) -> None:
         self.good += 1
@@ -393,6 +419,18 @@ class _TableReader:
                 self._notes.setdefault(row.note, row.line)
         if self._table.source.has_looks:
             self._looks[cells.look].append(row.line)
+        if row.chip.uid:
+            self._lengths[len(row.chip.uid)].append(row.line)
+
+    def _note_lengths(self) -> None:
+        """Warn about chip UIDs that are longer or shorter than most."""
+        if len(self._lengths) > 1:
+            source = self._table.source
+            *others, _ = sorted(self._lengths.values(), key=len)
+            lines = sorted(chain.from_iterable(others))
+            which = f"{many(len(lines), 'row')} {'has' if len(lines) == 1 else 'have'}"
+            rule = f"{which} a chip UID of another length than most: {source.unit} {ranges(lines, SHOWN_RUNS)}"
+            self.warnings.append(Problem(source.place, rule, "check that it is whole, and of the right type of chip"))
 
     def _note_looks(self) -> None:
         """Warn about rows that look different from most: a person may have marked them."""
@@ -406,6 +444,18 @@ class _TableReader:
     def _note_heading(self, row: Row, text: str) -> None:
         if row.number is None and not row.chip.text and any(map(str.isalpha, text)):
             self.heading = "" if is_neutral(text) else short(text, SHOWN)
+
+    def _skips(self, row: Row, text: str) -> bool:
+        """Return whether a row is not about a card; note a failure that it mentions."""
+        is_first = row.line == self._table.source.rows[0].line
+        is_result = text.casefold() in {OK, Said.FAILED, Said.SPARE}
+        if is_first and not (row.uuid or row.chip.could_be or is_result or any(map(str.isdigit, text))):
+            # It continues the titles above it, as in "(hex)" below Chip UID.
+            return True
+        is_no_card = self._is_no_card(row)
+        if is_no_card and says_failed(text):
+            self.remarks.append((row.where, text))
+        return is_no_card
 
     def _is_no_card(self, row: Row) -> bool:
         """Return whether a row is a line of totals, a remark or the like."""
@@ -435,11 +485,20 @@ def _check_remarks(remarks: Sequence[tuple[str, str]], good: int, bad: int) -> N
     """
     problems = []
     for where, text in remarks:
-        numbers = {int(each) for each in re.findall(r"\d+", text) if len(each) <= MAX_ROWS_DIGITS}
-        if not (numbers & {0, bad} and numbers <= {0, bad, good, good + bad}):
+        numbers = _numbers_in(text)
+        if not (numbers & {0, bad} and _are_totals(text, good, bad)):
             rule = f"says “{short(text, SHOWN)}”, outside the columns that are read"
             problems.append(Problem(where, rule, "if it is about cards, give them a result; then remove the text"))
     raise_problems(problems)
+
+
+def _numbers_in(text: str) -> set[int]:
+    return {int(each) for each in re.findall(r"\d+", text) if len(each) <= MAX_ROWS_DIGITS}
+
+
+def _are_totals(text: str, good: int, bad: int, rows: int = 0) -> bool:
+    """Return whether all numbers in a text are correct totals."""
+    return _numbers_in(text) <= {0, bad, good, good + bad, rows}
 
 
 def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
@@ -475,6 +534,12 @@ def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
         found.append(
             Problem(source.place, rule, f"{'it does' if one else 'they do'} not count without --include-hidden")
         )
+    return [*found, *_about_content(source)] if source.total else found
+
+
+def _about_content(source: ReturnedTable) -> list[Problem]:
+    """Return warnings about a table without results or chip UIDs."""
+    found = []
     if not source.keys & {"result", "chip"}:
         rule = "lists cards without results or chip UIDs, so their results are in doubt"
         found.append(Problem(source.place, rule, "leave the file out if it does not matter"))

@@ -152,7 +152,7 @@ def _understand_plain(table: TableInput, cells: ReturnedRow) -> Row | None:
         return None
     if not (type(number) is type(uuid) is type(check) is type(chip_text) is str):
         return None
-    chip = read_chip(chip_text, CellKind.TEXT, table.byte_order, decimal=table.source.decimal)
+    chip = read_chip(chip_text, CellKind.TEXT, table.byte_order, decimal=table.source.may_be_decimal(chip_text))
     if mark_of_chip(chip_text) not in {"", table.source.chip_mark}:
         return None
     if not (chip.uid and number.isascii() and number.isdigit() and len(number) <= _DIGITS):
@@ -173,7 +173,7 @@ def _understand_any(table: TableInput, cells: ReturnedRow) -> Row:
     if note_kind is CellKind.FORMULA:
         warnings.append("its note is a formula or an error, and its stored value may be outdated")
     chip_text, chip_kind = text_of(cells.chip)
-    chip = read_chip(chip_text, chip_kind, table.byte_order, decimal=table.source.decimal)
+    chip = read_chip(chip_text, chip_kind, table.byte_order, decimal=table.source.may_be_decimal(chip_text))
     said, why = _what_is_said(table, cells, chip, note)
     if note and said is not Said.ENCODED:
         chip = chip._replace(could_be=(*chip.could_be, *_chips_in(note, table.byte_order)))
@@ -355,15 +355,23 @@ def _is_certain(row: Row, index: CardIndex, number: int) -> bool:
 
 def _of_no_cards_uuid(row: Row, index: CardIndex, number: int) -> Whose:
     shown = f"its UUID {short(row.uuid, SHOWN)}" if row.uuid else "it has no UUID"
-    nearly = index.find("".join(row.uuid.split()).lower())
+    nearly = index.find(_in_usual_form(row.uuid))
     if _is_certain(row, index, number):
         if nearly == number:
-            why = f"{shown} differs from the card's in case or blanks, and a reader takes it literally"
+            why = f"{shown} differs from the card's in case, blanks or punctuation, and a reader takes it literally"
         else:
             why = f"{shown} is not the card's" if row.uuid else shown
         return Whose(number, Standing.NAMED, why=f"{why}; its card number and check value are the card's")
     if nearly:
-        why = f"{shown} is that of card {nearly} except for case or blanks, and a reader takes it literally"
+        why = (
+            f"{shown} is that of card {nearly} except for case, blanks or punctuation, and a reader takes it literally"
+        )
     else:
         why = f"{shown} is not a card of this batch" if row.uuid else shown
     return Whose(0, why=why)
+
+
+def _in_usual_form(uuid: str) -> str:
+    """Return a UUID in lower case with hyphens, without blanks, braces and the like."""
+    digits = re.sub(r"[\W_]", "", uuid.lower().removeprefix("urn:uuid:"))
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -105,6 +105,7 @@ _COUNT = re.compile(
     re.IGNORECASE,
 )
 """A count, not the number of a card."""
+_BETWEEN_TITLES = re.compile(r"\s{2,}|[^\w\s]+")
 _MAX_TITLE = 200
 UUID_LIKE = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 
@@ -229,6 +230,11 @@ class Columns:
         """Why the rows cannot be read, and what to do; None if they can."""
         for key, titles in self.doubles.items():
             shown = listed([f"“{short(title, _SHOWN_TITLE)}”" for title in titles])
+            if len({*map(plain, titles)}) == 1:
+                return (
+                    f"has {len(titles)} columns “{short(titles[0], _SHOWN_TITLE)}”",
+                    "keep one of them; put tables that are side by side on separate sheets",
+                )
             return (
                 f"more than one column could be the {key}: {shown}",
                 f'name the right one: --column {key}="ITS TITLE", or rename the others',
@@ -305,6 +311,12 @@ def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tu
     nearest = next(filter(None, near), "")
     if "uuid" not in missing:
         return rule, nearest or "copy the title from the file"
+    first = next((str(cell) for cell in fullest if plain(cell)), "")
+    if len(titles) == 1 and any(map(_is_uuid_title, _BETWEEN_TITLES.split(first[:_MAX_TITLE]))):
+        return (
+            f"has its titles in one cell ({titles[0]})",
+            "separate the columns by commas, semicolons, tabs or bars; in a workbook, by Data > Text to Columns",
+        )
     texts = [[str(cell).strip() for cell in row] for row in rows[:MAX_HEAD]]
     holds = next((at for row in texts for at, cell in enumerate(row) if UUID_LIKE.fullmatch(cell)), len(fullest))
     if holds < len(fullest) and plain(fullest[holds]) and not UUID_LIKE.search(str(fullest[holds])):
@@ -315,12 +327,15 @@ def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tu
     return rule, nearest or 'name the columns, for example --column uuid="Tag ID"'
 
 
+def _is_uuid_title(title: str) -> bool:
+    return understand_title(title) in {("uuid", True), ("uuid", False)}
+
+
 def _missing_titles(cells: Sequence[Any], named: Mapping[str, str]) -> dict[str, str]:
     """Return the titles that a row lacks, by key; all of them if it lacks none, since they are not in one row."""
     there = {plain(cell) for cell in cells}
     wanted = {"uuid": "UUID", **{key: title for key, title in named.items() if title}}
-    is_uuid = {("uuid", True), ("uuid", False)}
-    has_uuid = "uuid" not in named and any(understand_title(str(cell)) in is_uuid for cell in cells)
+    has_uuid = "uuid" not in named and any(_is_uuid_title(str(cell)) for cell in cells)
     missing = {
         key: title for key, title in wanted.items() if plain(title) not in there and not (key == "uuid" and has_uuid)
     }

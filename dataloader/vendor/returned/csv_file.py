@@ -38,6 +38,8 @@ _WESTERN_MARKS = frozenset(
 _WESTERN_WORDS = frozenset("àèéòóº")
 """Words without a plain letter."""
 _QUOTE = '"'
+_RULER = f"-=_+:~. \x1a\r\n{_QUOTE}{''.join(DELIMITERS)}"
+"""Lines between rows, empty rows, and the end of a file of old programs."""
 _TITLES = 3
 """The number of columns from which a line with as many delimiters looks like a row."""
 
@@ -175,6 +177,8 @@ def _rows(path: Path, stream: TextIO, dialect: Dialect, above: list[tuple[int, s
     number = dialect.first
     for line in lines:
         first = number = number + 1
+        if not line.strip(_RULER):
+            continue
         if _QUOTE not in line:
             cells = line.rstrip("\r\n").split(dialect.delimiter)
         else:

@@ -1,5 +1,6 @@
 """Grids: the rows of cells of a returned file, before they are interpreted."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 
 from dataloader.vendor.chip_uid import CellKind
 
+_AREA = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})(?::\$?([A-Z]{1,3})\$?([0-9]{1,7}))?\Z")
 _MIN_STRIPES = 8
 """The fewest rows in alternating colours that are stripes."""
 Cell = Any
@@ -43,7 +45,7 @@ class Grid:
     comments: Sequence[tuple[str, str]] = ()
     """The comments on cells, with their places, and the text boxes, without a place."""
     conditional: Sequence[str] = ()
-    """Ranges with conditional formatting that strikes text through or makes it invisible."""
+    """Cells with conditional formatting that colours them by a condition that is not evaluated, with the condition."""
     above: list[tuple[int, str]] = field(default_factory=list)
     """Lines of text above the rows, available once the first row was read."""
 
@@ -80,3 +82,30 @@ def letters(column: int) -> str:
         column, rest = divmod(column - 1, 26)
         found = chr(ord("A") + rest) + found
     return found
+
+
+def column_of(letters: str) -> int:
+    """Return the number of a column from 0: 0 for ``A``."""
+    number = 0
+    for letter in letters:
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number - 1
+
+
+class Area(NamedTuple):
+    """A block of cells; rows and columns from 0, the last ones included."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+def area_of(reference: str) -> Area | None:
+    """Return the cells of a reference such as ``F2`` or ``$A$2:$G$13``; None if it is not one."""
+    match = _AREA.match(reference)
+    if match is None:
+        return None
+    left, top = column_of(match[1]), int(match[2]) - 1
+    right, bottom = (column_of(match[3]), int(match[4]) - 1) if match[3] else (left, top)
+    return Area(top, left, bottom, right)

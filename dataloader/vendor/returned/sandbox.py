@@ -13,7 +13,7 @@ that cannot be used, with ``unsafe`` if it would do harm; and finally one with `
 
 import resource
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -120,7 +120,7 @@ def _tell_all(packed: Packed) -> bool:
                     "about": about,
                     "hidden_columns": sorted(mark.columns),
                     "comments": mark.comments[:_MAX_COMMENTS],
-                    "conditional": mark.conditional[:_MAX_COMMENTS],
+                    "conditional": [rule.named for rule in mark.rules if rule.is_unknown and not rule.style.why],
                 }
             )
             is_complete &= _tell_sheet(book.get_sheet_by_index(at), mark) >= mark.values
@@ -162,13 +162,30 @@ def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> int:
             for column in marks.formulas.get(at, ()):
                 row += [""] * (column + 1 - len(row))
                 row[column] = [CellKind.FORMULA, _seen(row[column])]
-            unseen = [(column, why) for column, why in marks.unseen.get(at, {}).items() if "" not in row[column:][:1]]
-            chunk.append([at + 1, at in marks.hidden, unseen, marks.looks.get(at, ()), row])
+            unseen, looks = _formatting(marks, at, row)
+            shown = [(column, why) for column, why in unseen.items() if "" not in row[column:][:1]]
+            chunk.append([at + 1, at in marks.hidden, shown, looks, row])
         if len(chunk) == _CHUNK:
             _tell(chunk)
             chunk.clear()
     _tell(chunk)
     return values
+
+
+def _formatting(marks: Marks, at: int, row: Sequence[Any]) -> tuple[Mapping[int, str], Sequence[tuple[int, str]]]:
+    """Return the columns of a row that are unseen, with the reasons, and those that look unusual."""
+    unseen, looks = marks.unseen.get(at, {}), marks.looks.get(at, ())
+    if not marks.rules:
+        return unseen, looks
+    hidden, coloured = dict(unseen), dict(looks)
+    for rule in marks.rules:
+        for column, is_certain in rule.formatted(at, row):
+            if rule.style.why:
+                how = f"{rule.style.why} by conditional formatting"
+                hidden.setdefault(column, how if is_certain else f"perhaps {how} ({rule.named})")
+            if is_certain:
+                coloured.setdefault(column, rule.style.look)
+    return hidden, [*coloured.items()]
 
 
 if __name__ == "__main__":

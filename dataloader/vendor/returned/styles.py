@@ -13,6 +13,7 @@ from dataloader.vendor.sheets import SHADES
 
 STRUCK = "struck through"
 INVISIBLE = "invisible"
+CHANGED = "displayed as another text"
 _BLACK, _WHITE = "000000", "FFFFFF"
 _PALETTE = (_BLACK, _WHITE, "FF0000", "00FF00", "0000FF", "FFFF00", "FF00FF", "00FFFF")
 """The first colours of the default palette, which has them twice (18.8.27)."""
@@ -23,9 +24,10 @@ _NEAR = 32
 """How much two invisible colours differ at most, of 255."""
 _MIN_SIZE = 3
 """The size in points from which a text can be read."""
-_LITERALS = re.compile(r'"[^"]*"|\\.|[_*].')
-_BRACKETS = re.compile(r"\[(?![hms]+\])[^\]]*\]", re.IGNORECASE)
-"""Colours, conditions and languages in number formats."""
+_FORMAT = re.compile(r'"[^"]*"|\\.|[_*].|\[(?![hms]+\])[^\]]*\]|.', re.IGNORECASE | re.DOTALL)
+"""The parts of a number format: literal text, blanks and fillers, colours and conditions, other characters."""
+_PUNCTUATION = " .,:;-#()"
+"""What a number format may add to a text without changing its meaning."""
 _VALUE = re.compile(r"[0#?@]|general|[ymdhsg]", re.IGNORECASE)
 """What shows a cell's value in a number format."""
 _SECTIONS = 4
@@ -38,8 +40,8 @@ class Styles(NamedTuple):
 
     cells: dict[int, "Style"]
     """Those of cells."""
-    conditional: frozenset[int]
-    """Those of conditional formatting that strike text through or make it invisible."""
+    conditional: dict[int, "Style"]
+    """Those of conditional formatting."""
 
 
 class Style(NamedTuple):
@@ -106,7 +108,8 @@ def styles_of(tree: Iterable[Element]) -> Styles:
             style = Style(STRUCK, STRUCK)
         if style != Style():
             found[number] = style
-    return Styles(found, frozenset(at for at, each in enumerate(parts.get("dxfs", ())) if _conditional(each).why))
+    conditional = {at: _conditional(each) for at, each in enumerate(parts.get("dxfs", ()))}
+    return Styles(found, {at: style for at, style in conditional.items() if style != Style()})
 
 
 def _conditional(differences: Element) -> "Style":
@@ -121,8 +124,10 @@ def _style(font: list[Element], fill: str, number_format: str) -> Style:
     text = next(_colours(font), "") or _BLACK
     if any(local(each.tag) == "strike" and is_strike(each.attrib) for each in font):
         return Style(STRUCK, STRUCK)
-    if _is_near(text, fill) or _is_tiny(font) or _hides(number_format):
+    if _is_near(text, fill) or _is_tiny(font):
         return Style(INVISIBLE, INVISIBLE)
+    if why := _shows_otherwise(number_format):
+        return Style(why, why)
     is_usual = text == _BLACK and fill in {_WHITE, *SHADES}
     return Style(look="" if is_usual else f"{text} on {fill}")
 
@@ -161,11 +166,23 @@ def _is_tiny(font: list[Element]) -> bool:
     return size.replace(".", "", 1).isdecimal() and float(size) < _MIN_SIZE
 
 
-def _hides(code: str) -> bool:
-    """Return whether a number format shows nothing of the value of a text or positive number: ``;;;``."""
-    bare = _LITERALS.sub("", code)
-    sections = _BRACKETS.sub("", bare).split(";")
-    if not code or "[white]" in bare.lower():
-        return bool(code)
-    hides_text = len(sections) == _SECTIONS and not _VALUE.search(sections[-1])
-    return hides_text or not _VALUE.search(sections[0])
+def _shows_otherwise(code: str) -> str:
+    """Return what a number format does to a text: :data:`INVISIBLE` for ``;;;``, :data:`CHANGED` for ``"not "@``."""
+    if not code or "[white]" in code.lower():
+        return INVISIBLE if code else ""
+    sections: list[list[str]] = [[]]
+    for part in _FORMAT.findall(code):
+        if part == ";":
+            sections.append([])
+        else:
+            sections[-1].append(part)
+    # Without a section of its own, text is shown as it is.
+    of_text = sections[-1] if len(sections) == _SECTIONS or "@" in sections[-1] else None
+    if not _shows_value(sections[0]) or (of_text is not None and not _shows_value(of_text)):
+        return INVISIBLE
+    added = "".join(part.strip('"\\') for part in of_text or () if part[0] in {'"', "\\"})
+    return CHANGED if added.strip(_PUNCTUATION) else ""
+
+
+def _shows_value(section: list[str]) -> bool:
+    return _VALUE.search("".join(part for part in section if len(part) == 1)) is not None

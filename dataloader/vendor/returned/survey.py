@@ -6,10 +6,18 @@ from collections.abc import Container
 from contextlib import suppress
 from typing import NamedTuple
 
-from dataloader.common import short
+from dataloader.common import many, short
 from dataloader.vendor.chip_uid import is_decimal, looks_like_chip, numbers_of
 from dataloader.vendor.returned.columns import UUID_LIKE, mentions_result, plain, suggest_title, understand_title
-from dataloader.vendor.returned.words import REASONS, says_failed, says_good, says_no, says_nothing, says_result
+from dataloader.vendor.returned.words import (
+    REASONS,
+    asks_amount,
+    says_failed,
+    says_good,
+    says_no,
+    says_nothing,
+    says_result,
+)
 
 _SHOWN = 40
 """The most characters of a cell to repeat in messages."""
@@ -20,6 +28,7 @@ _MAX_SEEN = 1000
 _SHORTEST_UUID = 32
 """The characters of a UUID without hyphens."""
 _BARE_UUID = re.compile(r"(?<![0-9a-f])([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})(?![0-9a-f])")
+_COUNTER = re.compile(r"[0-9]{1,9}\.?")
 _SHORTEST_DECIMAL = 8
 """The digits of a chip UID as a decimal number."""
 
@@ -51,8 +60,9 @@ class Survey:
         self.is_unneeded = means == ("", False)
         """Whether its title is known not to matter."""
         self._is_result = means is not None and means[0] == "result"
-        self._asks_good = self._is_result or says_good(title)
+        self._asks_good = self._is_result or says_good(title) or asks_amount(title)
         self._asks_failed = bool(title) and (says_failed(title) or not REASONS.isdisjoint(plain(title).split()))
+        self._is_about_encoding = says_good(title) or "encoding" in plain(title)
         self._filled = 0
         """Cards with any content in it."""
         self._own = 0
@@ -69,13 +79,34 @@ class Survey:
         """Whether any text is a result, such as ``ok``; answers such as ``yes`` are in many columns."""
         self._all_results = True
         self._all_decimal = True
+        self._counts = True
+        """Whether it counts rows, so that it says nothing: 1, 2, 3."""
+        self._last = 0
+        """The last number of a column that counts."""
         self._seen: dict[str, int] = {}
         """Texts examined before, with their first rows: most columns repeat a few."""
 
-    @property
-    def is_worth_naming(self) -> bool:
-        """Whether it is not known to be unneeded, and has a title or content."""
-        return not self.is_unneeded and bool(self.title.strip() or self._seen)
+    def is_worth_naming(self, cards: int) -> bool:
+        """Return whether it may matter to people: it has a title or content, and is not known to be unneeded.
+
+        Columns that are usually unneeded are named if they answer a question differently (``Locked``), or say of some
+        cards only when they were encoded.
+
+        Args:
+            cards: the number of rows of cards.
+        """
+        if not self.is_unneeded:
+            return bool(self.title.strip() or self._seen) and not (self._counts and len(self._seen) > 1)
+        answers = all(says_nothing(text) or says_result(text, answers=True) for text in self._seen)
+        return (answers and self._kinds(cards) > 1) or self._is_partial(cards)
+
+    def _kinds(self, cards: int) -> int:
+        """Return the number of different texts, and nothing counts as one."""
+        return len({text.casefold() for text in self._seen}) + (self._filled < cards)
+
+    def _is_partial(self, cards: int) -> bool:
+        """Return whether it is about the encoding, and filled in for some cards only."""
+        return self._is_about_encoding and 0 < self._filled < cards
 
     def shown(self, cards: int) -> str:
         """Return its name in warnings, with a similar title of ours, or the few texts that sort cards.
@@ -86,9 +117,11 @@ class Survey:
         near = suggest_title(self.title) if self.title else ""
         kinds = [f"“{short(text, _SHOWN)}” from {self._unit} {line}" for text, line in self._seen.items()]
         what = near or (", ".join(kinds) if 1 < len(kinds) + (self._filled < cards) <= _MAX_KINDS else "")
+        if not what and self._is_partial(cards):
+            what = f"nothing in {cards - self._filled:,} of {many(cards, 'row')}"
         return f"{self.name} ({what})" if what else self.name
 
-    def see(self, line: int, text: str, uuid: str, chip: str) -> None:
+    def see(self, line: int, text: str, uuid: str, chip: str, *, may_count: bool = True) -> None:
         """Examine a cell that is not empty.
 
         Args:
@@ -96,8 +129,9 @@ class Survey:
             text: its text.
             uuid: the UUID of the row, empty if it has none.
             chip: the chip UID of the row.
+            may_count: whether the row may count as encoded; in others, results contradict nothing.
         """
-        self._filled += bool(uuid)
+        self._filled += bool(uuid) and may_count
         if uuid and len(text) >= _SHORTEST_UUID and (uuids := _uuids_in(text)):
             if {*uuids} == {uuid}:
                 self._own += 1
@@ -109,7 +143,11 @@ class Survey:
             self._chip = Finding("chip", line, short(text, _SHOWN))
         if chip and text.isdecimal() and len(text) >= _SHORTEST_DECIMAL:
             self._is_number[int(text) in numbers_of(chip)] += 1
-        if text in self._seen:
+        if self._counts:
+            number = int(text.rstrip(".")) if _COUNTER.fullmatch(text) else 0
+            self._counts = number == self._last + 1 if self._last else number > 0
+            self._last = number
+        if text in self._seen or not may_count:
             return
         if len(self._seen) < _MAX_SEEN:
             self._seen[text] = line
@@ -136,7 +174,7 @@ class Survey:
         """Return whether it sorts the cards like results, if its title or content suggests that or there are none."""
         like_results = self._asks_good or self._says_good or mentions_result(self.title)
         if self.is_unneeded or (results and not like_results):
-            return False
+            return self._is_partial(cards) and not results
         return 1 < len(self._seen) + (self._filled < cards) <= min(_MAX_KINDS, cards - 1)
 
     def matters(self, named: Container[str], cards: int, *, results: bool, chips: bool) -> Finding | None:
@@ -161,8 +199,8 @@ class Survey:
             found.append(self._uuid)
             found.append(Finding("uuid", 0, "nothing in some rows") if 0 < self._own < cards else None)
         if "result" not in named and self._sorts(cards, results=results):
-            kinds = [short(each, _SHOWN) for each in sorted(self._seen)] + ["nothing"] * (self._filled < cards)
-            found.append(Finding("result", 0, "”, “".join(kinds)))
+            kinds = [short(each, _SHOWN) for each in sorted(self._seen)[:_MAX_KINDS]]
+            found.append(Finding("result", 0, "”, “".join(kinds + ["nothing"] * (self._filled < cards))))
         return next((each for each in found if each is not None), None)
 
 

@@ -25,12 +25,9 @@ from dataloader.vendor.returned.columns import (
 from dataloader.vendor.returned.csv_file import ABOVE, ABOVE_TODO
 from dataloader.vendor.returned.grid import Cell, Grid, GridRow, letters, text_of
 from dataloader.vendor.returned.options import Reading
+from dataloader.vendor.returned.styles import STRUCK
 from dataloader.vendor.returned.survey import Survey
-from dataloader.vendor.returned.words import (
-    REASONS,
-    names_rejects,
-    says_failed,
-)
+from dataloader.vendor.returned.words import REASONS, is_failure, names_rejects, says_failed, says_result
 
 MAX_CELL = 10_000
 """The longest cell in characters; longer than any remark, and a third of a spreadsheet's limit."""
@@ -38,6 +35,7 @@ MAX_SHEET = 31
 """The longest name of a sheet in spreadsheet programs."""
 SPARE = "spare"
 """The result of a spare until the vendor has encoded it; it is filled in when the file is sent."""
+_FAILED = "failed"
 _MATTERS = frozenset(KEYS) - {"note", "snapset"}
 """Columns in which formulas, and text that is struck through or invisible, cause doubt."""
 _PLAIN: frozenset[tuple[str, str]] = frozenset()
@@ -99,6 +97,8 @@ class ReturnedTable:
     """The brackets around most of its chip UIDs."""
     decimal: bool = False
     """Whether all its chip UIDs could be decimal numbers."""
+    chip_length: int = 0
+    """How many characters most of its chip UIDs have; 0 if they differ."""
     rejects: str = ""
     """Why it seems to list failed cards: the name of its sheet, or a column of reasons."""
     is_named_so: bool = False
@@ -115,6 +115,10 @@ class ReturnedTable:
     """Whether any of its rows looks unusual."""
     total: int = 0
     """The number of rows."""
+
+    def may_be_decimal(self, chip: str) -> bool:
+        """Return whether a chip UID may be a decimal number: most are, or it has other digits than most."""
+        return self.decimal or (bool(self.chip_length) and len(chip) != self.chip_length and chip.isdecimal())
 
     def where(self, row: int) -> str:
         """Return the name of a row in messages."""
@@ -150,10 +154,10 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
         if columns is None:
             heads.append(cells)
             if grid.sheet not in _OWN_SHEETS or not grid.about:
-                problem, said = _without_table(where, grid, chain(head, grid.rows), reading.cards)
+                problem, said, is_needed = _without_table(where, grid, chain(head, grid.rows), reading.cards)
                 problems += problem
                 remarks += said
-                ignored += [f"{where}: it has no column of UUIDs"] if cells else []
+                ignored += [f"{where}: it has no column of UUIDs"] if is_needed else []
             continue
         for row, texts in zip(head[: columns.row], cells, strict=False):
             if any(map(UUID_LIKE.search, texts)):
@@ -182,13 +186,19 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
 
 def _without_table(
     where: str, grid: Grid, rows: Iterator[GridRow], cards: int
-) -> tuple[list[Problem], list[tuple[str, str]]]:
-    """Return why a sheet without recognized titles matters, and the failures that it mentions."""
-    problems: list[Problem] = []
+) -> tuple[list[Problem], list[tuple[str, str]], bool]:
+    """Return why a sheet without recognized titles matters, the failures that it mentions, and whether it says more.
+
+    A list of choices for a column says nothing.
+    """
     remarks: list[tuple[str, str]] = []
+    says_more = False
     for row in rows:
         texts = _texts(row.cells)
         place, line = f"{where}, {grid.unit} {row.number}", _line(texts)
+        if not any(map(str.isdigit, line)):
+            # Without a number, a single result is a choice of a list, or a title of totals.
+            texts = [text for text in texts if not _is_choice(text)]
         rule = ""
         if UUID_LIKE.search(line):
             rule = "has a UUID, but no recognized titles above it"
@@ -200,10 +210,15 @@ def _without_table(
         elif names_rejects(grid.sheet) and line:
             rule = "seems to list cards that failed, without their UUIDs, so it cannot be read"
         if rule:
-            return [Problem(place, rule, "give it the titles UUID and Result, or remove the sheet")], []
-        if says_failed(line):
+            return [Problem(place, rule, "give it the titles UUID and Result, or remove the sheet")], [], True
+        says_more = says_more or any(texts)
+        if says_failed(_line(texts)):
             remarks.append((place, line))
-    return problems, remarks
+    return [], remarks, says_more
+
+
+def _is_choice(text: str) -> bool:
+    return is_failure(text) or says_result(text, answers=True) or plain_text(text).casefold() == SPARE
 
 
 def _lists_cards(row: GridRow, cards: int) -> bool:
@@ -228,7 +243,7 @@ def _about_comments(where: str, grid: Grid) -> tuple[list[tuple[str, str]], list
     counts = [f"{many(on_cells, 'comment')} on cells"] * bool(on_cells) + [
         many(boxes, "text box", "text boxes")
     ] * bool(boxes)
-    counts += [f"conditional formatting of {cells} that strikes text through or hides it" for cells in grid.conditional]
+    counts += [f"conditional formatting of {cells} that colours cells" for cells in grid.conditional]
     return remarks, [f"{where}: {count}" for count in counts]
 
 
@@ -332,7 +347,6 @@ class _Reader:
             f"its column “{short(columns.titles[columns.at[unseen[0]]], _SHOWN)}” is hidden" if unseen else ""
         )
         matters = {columns.at[key]: key for key in _MATTERS if key in columns.at}
-        uuid_at = columns.at["uuid"]
         all_hidden = self._grid.hidden or bool(self._hides_column)
         head: tuple[GridRow, Columns] | None = None
         cards = 0
@@ -353,13 +367,13 @@ class _Reader:
                     head = row, again
                     break
             if not is_plain or len(cells) > len(columns.titles):
-                cards += self._survey(surveys, row, read | known, uuid_at, columns.at.get("chip", -1))
+                cards += self._survey(surveys, row, read | known, uuid, picked[4], picked[5])
             if picked != _EMPTY:
                 hidden = self._hidden(row, matters) if all_hidden or row.hidden or row.unseen else ""
                 look = _PLAIN
                 if row.looks:
                     table.has_looks = True
-                    look = frozenset((key, row.looks[at]) for key, at in columns.at.items() if at in row.looks)
+                    look = _look(row, columns.at)
                 table.rows.append(ReturnedRow._make((row.number, *picked, hidden, look)))
         self._finish(table, surveys, cards)
         return head or (None, None)
@@ -399,20 +413,22 @@ class _Reader:
         unseen = next((f"its {matters[at]} is {row.unseen[at]}" for at in row.unseen if at in matters), "")
         return unseen or self._hides_column
 
-    def _survey(self, surveys: dict[int, Survey], row: GridRow, read: set[int], uuid_at: int, chip_at: int) -> bool:
-        """Examine the unrecognized columns of a row; return whether the row has a UUID."""
-        uuid, chip = (
-            unmarked(text_of(row.cells[at])[0]) if 0 <= at < len(row.cells) else "" for at in (uuid_at, chip_at)
-        )
+    def _survey(
+        self, surveys: dict[int, Survey], row: GridRow, read: set[int], uuid: Cell, chip: Cell, result: Cell
+    ) -> bool:
+        """Examine the unrecognized columns of a row; return whether it has a UUID, and may count as encoded."""
+        uuid, chip, word = (text_of(cell)[0] for cell in (uuid, chip, result))
         is_card = UUID_LIKE.fullmatch(uuid) is not None
+        word = plain_text(word).casefold()
+        may_count = word != _FAILED and (word != SPARE or chip != "")
         for at, cell in enumerate(row.cells):
             if at in read or cell == "":
                 continue
             if text := unmarked(text_of(cell)[0]).strip():
                 if at not in surveys:
                     surveys[at] = Survey(f"column {letters(at)} (no title)", "", self._grid.unit)
-                surveys[at].see(row.number, text, uuid if is_card else "", chip)
-        return is_card
+                surveys[at].see(row.number, text, uuid if is_card else "", chip, may_count=may_count)
+        return is_card and may_count
 
     def _finish(self, table: ReturnedTable, surveys: dict[int, Survey], cards: int) -> None:
         """Record what is filled in, and stop if an unrecognized column could matter.
@@ -429,7 +445,9 @@ class _Reader:
         table.decimal = table.fills_chip and are_decimal(
             text for text, kind in (text_of(row.chip) for row in table.rows) if kind is CellKind.TEXT
         )
-        table.unread = tuple(survey.shown(cards) for survey in surveys.values() if survey.is_worth_naming)
+        lengths = Counter(len(row.chip) for row in table.rows if isinstance(row.chip, str) and row.chip)
+        table.chip_length = next((each for each, count in lengths.items() if 2 * count > lengths.total()), 0)
+        table.unread = tuple(survey.shown(cards) for survey in surveys.values() if survey.is_worth_naming(cards))
         for survey in surveys.values():
             found = survey.matters(self._reading.columns, cards, results=table.fills_result, chips=table.fills_chip)
             if found is not None:
@@ -445,6 +463,16 @@ class _Reader:
                     todo = 'if only the other column counts: --column uuid="ITS TITLE"'
                 where = f", {self._grid.unit} {found.line}" if found.line else ""
                 raise InputError(Problem(f"{self._path}{self._sheet()}{where}", rule, todo))
+
+
+def _look(row: GridRow, at: Mapping[str, int]) -> frozenset[tuple[str, str]]:
+    """Return how the cells of a row look: in the columns that are read, and what is struck through in the others."""
+    keys = {column: key for key, column in at.items()}
+    return frozenset(
+        (keys.get(column, letters(column)), look)
+        for column, look in row.looks.items()
+        if column in keys or (look == STRUCK and column < len(row.cells) and row.cells[column] != "")
+    )
 
 
 def unread_columns(table: ReturnedTable) -> str:

@@ -64,9 +64,12 @@ _DONE = words(
     "codificado codificada grabado grabada usar legible gecodeerd leesbaar gebruiken codificata scritto"
 )
 _ABOUT = words("the this card chip tag karte puce is was")
-_TESTED = words("tested test read back on in and with und et y e getestet gepruft teste verifie probado getest")
+_TESTED = words(
+    "tested test read back on in and with und et y e getestet gepruft teste verifie probado getest am pm utc gmt uhr"
+)
 """Words of notes that say nothing bad."""
 REASONS = words("reason grund raison motif motivo razon reden causa")
+_AMOUNTS = words("quantity qty amount pcs pieces menge anzahl stuck quantite cantidad quantita quantidade aantal")
 _SET_ASIDE = words(
     "returns rma spoils spoiled spoilt spoilage mangel mangelhaft mangelhafte aussortiert aussortierte retoure "
     "retouren rucklaufer verloren ersetzt doppelte retours perdus perdues remplaces remplacees refaire devoluciones "
@@ -80,9 +83,17 @@ _NEUTRAL = words(
     "doos tray reel roll rolle bobine pallet palette bag pack packet lot lots batch charge order auftrag commande "
     "pedido job delivery lieferung livraison entrega levering shipment sendung run production produktion line linie "
     "station machine maschine printer encoder reader data daten export report liste lista log file datei final done "
-    "good ok encoded kodiert codiert encodees codificadas gecodeerd written returned copy kopie"
+    "good ok encoded kodiert codiert encodees codificadas gecodeerd written returned copy kopie "
+    "total totals grand sum summe gesamt somme totale suma totaal"
 )
 """Words in the names of sheets and files that do not sort cards."""
+_MARKS = frozenset("*?\N{DAGGER}\N{DOUBLE DAGGER}\N{SECTION SIGN}")
+_CODES = re.compile(
+    r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|\b(?:[0-9a-f]{2}[: -]?){3,9}[0-9a-f]{2}\b"
+    r"|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z?",
+    re.IGNORECASE,
+)
+"""UUIDs, chip UIDs, and dates with a time."""
 _MISREAD = ("cp1252", "latin-1", "mac_roman")
 """Encodings as which UTF-8 is read by mistake."""
 _LOST = re.compile(r"[^\W\d_]*(?:[?\N{REPLACEMENT CHARACTER}]+[^\W\d_]+)+|[^\W\d_]+\N{REPLACEMENT CHARACTER}+")
@@ -168,11 +179,12 @@ def says_result(text: str, *, answers: bool) -> bool:
 
 
 def is_remark(note: str) -> bool:
-    """Return whether a note has words other than ``ok``, ``tested``, ``no errors`` and the like."""
+    """Return whether a note has marks, codes or words other than ``ok``, ``tested``, ``no errors`` and the like."""
     harmless = _GOOD | _TESTED | (frozenset() if says_failed(note) else _NONE | _BAD)
-    return any(category(each) == "So" and each not in _CHECKS for each in note) or not all(
-        token in harmless or not token.isalpha() for token in _tokens(note)
-    )
+    # A mark may refer to a legend.
+    is_marked = any(each in _MARKS or (category(each) == "So" and each not in _CHECKS) for each in note)
+    tokens = _tokens(_CODES.sub(" ", note))
+    return is_marked or not all(token in harmless or token.isdecimal() for token in tokens)
 
 
 def says_no(text: str) -> bool:
@@ -183,6 +195,11 @@ def says_no(text: str) -> bool:
 def says_good(title: str) -> bool:
     """Return whether a title is a question for which ``no`` means a failure: ``Readable``."""
     return not {*_tokens(title)}.isdisjoint(_GOOD)
+
+
+def asks_amount(title: str) -> bool:
+    """Return whether a title asks how many there are, so that 0 means that a card was not delivered: ``Quantity``."""
+    return not {*_tokens(title)}.isdisjoint(_AMOUNTS)
 
 
 def says_nothing(text: str) -> bool:

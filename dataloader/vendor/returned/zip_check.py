@@ -17,7 +17,8 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 from xml.parsers import expat
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from dataloader.vendor.returned.grid import letters
+from dataloader.vendor.returned.conditional import Rule
+from dataloader.vendor.returned.grid import Area, area_of, letters
 from dataloader.vendor.returned.styles import (
     INVISIBLE,
     STRUCK,
@@ -62,7 +63,6 @@ _ROW = re.compile(rb"row(?<=[<:]row)(?=[\s/>])(?:[^>]*?\sr\s*=\s*[\"']([0-9]+)[\
 """A row and its number, which may be missing."""
 _VALUES = (b"<v", b"<is")
 """The start of cells' values."""
-_REF = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})(?::\$?([A-Z]{1,3})\$?([0-9]{1,7}))?\Z")
 _MAX_SPREAD = 10_000_000
 """The most cells of one formula."""
 _MAX_COLUMNS = 16_384
@@ -104,8 +104,8 @@ class Marks:
     """The columns with struck-through or invisible text, by row, with the reasons."""
     looks: dict[int, tuple[tuple[int, str], ...]] = field(default_factory=dict)
     """The columns that look unusual, by row, with their colours or the like."""
-    conditional: list[str] = field(default_factory=list)
-    """Ranges with conditional formatting that strikes text through or makes it invisible."""
+    rules: list[Rule] = field(default_factory=list)
+    """The conditional formatting that matters."""
     columns: set[int] = field(default_factory=set)
     """Hidden columns."""
     comments: list[tuple[str, str]] = field(default_factory=list)
@@ -187,7 +187,7 @@ class _Package:
         if len(sheets) > MAX_SHEETS:
             raise UnsafeError(f"has {len(sheets):,} sheets; a workbook of cards has a few")
         styles_part, strings_part = self._one(book, "/styles"), self._one(book, "/sharedstrings")
-        styles = styles_of(self._tree(styles_part)) if styles_part else Styles({}, frozenset())
+        styles = styles_of(self._tree(styles_part)) if styles_part else Styles({}, {})
         strings = _Strings().parse(self._archive, self._names[strings_part]) if strings_part else {}
         seen: dict[str, Marks] = {}
         for _, part, _ in sheets:
@@ -461,6 +461,8 @@ class _Sheet(_Parser):
         """Equal looks of rows, kept once."""
         self._in_cell = self._is_shared = self._has_value = False
         self._value: list[str] | None = None
+        self._rules: list[tuple[dict[str, str], Style, list[str]]] | None = None
+        """Rules of conditional formatting, with their styles and formulas, until their cells are known."""
         self._where = ""
         self._hides_all = False
 
@@ -480,15 +482,45 @@ class _Sheet(_Parser):
             self._begin_row(attributes)
         elif name == "mergeCell":
             self._merge(attributes.get("ref", ""))
-        elif name == "conditionalFormatting":
-            self._where = attributes.get("sqref", "")[:_SHOWN]
-        elif name == "cfRule" and attributes.get("dxfId", "") in {*map(str, self._styles.conditional)}:
-            self._marks.conditional.append(self._where)
+        elif name in {"conditionalFormatting", "cfRule"} or self._rules is not None:
+            self._condition(name, attributes)
         elif name == "col":
             self._hide_columns(attributes)
         elif name == "sheetFormatPr":
             height = attributes.get("defaultRowHeight", "")
             self._hides_all = attributes.get("zeroHeight", "0").lower() not in _FALSE or _is_flat(height, _MIN_HEIGHT)
+
+    def _condition(self, name: str, attributes: dict[str, str]) -> None:
+        """Handle an element of conditional formatting.
+
+        The extension for rules that refer to other sheets has the style in the rule, and the cells in an element after
+        all rules ([MS-XLSX], 2.4.10).
+        """
+        if name == "conditionalFormatting":
+            self._rules, self._where = [], attributes.get("sqref", "")
+        elif self._rules is None:
+            return
+        elif name == "cfRule":
+            number = attributes.get("dxfId", "")
+            style = self._styles.conditional.get(int(number), Style()) if number.isdecimal() else Style()
+            self._rules.append((attributes, style, []))
+        elif name in {"f", "formula"} and self._rules:
+            self._value = self._rules[-1][2]
+        elif name == "sqref":
+            self._value = []
+        elif self._rules and (why := _why_unseen(name, attributes)):
+            self._rules[-1] = (self._rules[-1][0], Style(why, why), self._rules[-1][2])
+
+    def _end_condition(self, name: str) -> None:
+        if name == "sqref":
+            self._where = "".join(self._value or ())
+        elif name == "conditionalFormatting":
+            rules = [
+                Rule(self._where, style, attributes, "".join(texts)) for attributes, style, texts in self._rules or ()
+            ]
+            self._marks.rules += [rule for rule in rules if rule.style != Style()]
+            self._rules = None
+        self._value = None
 
     def _within_cell(self, name: str, attributes: dict[str, str]) -> None:
         if name in {"v", "is"}:
@@ -505,6 +537,8 @@ class _Sheet(_Parser):
         name = name.rpartition(":")[2]
         if name == "c":
             self._in_cell = False
+        elif self._rules is not None:
+            self._end_condition(name)
         elif self._value is not None and name == "v":
             text = "".join(self._value).strip()
             if text.isdecimal() and int(text) in self._strings:
@@ -554,10 +588,11 @@ class _Sheet(_Parser):
         return self._styles.cells.get(int(number) if number.isdecimal() else 0, Style())
 
     def _cell(self, attributes: dict[str, str]) -> None:
-        match = _REF.match(attributes.get("r", "").upper())
-        self._column = _column(match[1]) if match else self._column + 1
-        if match and int(match[2]) - 1 != self._row:
-            rule = f"is damaged: it has the cell {match[0]} in row {self._row + 1}"
+        reference = attributes.get("r", "").upper()
+        area = area_of(reference)
+        self._column = area.left if area else self._column + 1
+        if area and area.top != self._row:
+            rule = f"is damaged: it has the cell {reference} in row {self._row + 1}"
             raise PackedError(rule, _AGAIN)
         if self._column in self._columns:
             self._reject_twice("two cells", self._column)
@@ -579,28 +614,28 @@ class _Sheet(_Parser):
 
     def _merge(self, ref: str) -> None:
         first = True
-        for row, columns in _cells(_REF.match(ref), "merged cell"):
+        for row, columns in _cells(area_of(ref), ref, "merged cell"):
             for column in columns[first:]:
                 self._marks.unseen.setdefault(row, {}).setdefault(column, "covered by merged cells")
             first = False
 
     def _formula(self, attributes: dict[str, str]) -> None:
         is_spread = attributes.get("t", "").lower() in {"array", "datatable"}
-        match = _REF.match(attributes.get("ref", "")) if is_spread else None
-        for row, columns in _cells(match, "formula") if match else [(self._row, range(self._column, self._column + 1))]:
+        ref = attributes.get("ref", "")
+        area = area_of(ref) if is_spread else None
+        one = [(self._row, range(self._column, self._column + 1))]
+        for row, columns in _cells(area, ref, "formula") if area else one:
             self._marks.formulas.setdefault(row, set()).update(columns)
 
 
-def _cells(match: re.Match[str] | None, what: str) -> Iterator[tuple[int, range]]:
+def _cells(area: Area | None, reference: str, what: str) -> Iterator[tuple[int, range]]:
     """Yield the rows and columns of a reference, from 0."""
-    if match is None:
+    if area is None:
         return
-    left, top = _column(match[1]), int(match[2]) - 1
-    right, bottom = (_column(match[3]), int(match[4]) - 1) if match[3] else (left, top)
-    if (right - left + 1) * (bottom - top + 1) > _MAX_SPREAD:
-        raise PackedError(f"has one {what} for all of {match[0]}", "have it saved with values only")
-    for row in range(top, bottom + 1):
-        yield row, range(left, right + 1)
+    if (area.right - area.left + 1) * (area.bottom - area.top + 1) > _MAX_SPREAD:
+        raise PackedError(f"has one {what} for all of {reference}", "have it saved with values only")
+    for row in range(area.top, area.bottom + 1):
+        yield row, range(area.left, area.right + 1)
 
 
 def _is_flat(size: str, least: float = 1) -> bool:
@@ -609,10 +644,3 @@ def _is_flat(size: str, least: float = 1) -> bool:
         return float(size) < least
     except ValueError:
         return False
-
-
-def _column(letters: str) -> int:
-    number = 0
-    for letter in letters:
-        number = 26 * number + ord(letter) - ord("A") + 1
-    return number - 1

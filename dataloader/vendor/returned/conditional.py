@@ -1,0 +1,117 @@
+"""Conditional formatting of workbooks: which cells it strikes through, hides or colours.
+
+Only the simplest conditions are evaluated: a cell is equal to a text or number, contains a text, or is blank (ECMA-376
+part 1, 18.3.1.10 and 18.18.12). Any other condition may be met by every row.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from dataloader.common import short
+from dataloader.vendor.chip_uid import CellKind
+from dataloader.vendor.returned.grid import area_of, column_of, text_of
+from dataloader.vendor.returned.styles import Style
+
+_LITERAL = r'("(?:[^"]|"")*"|-?[0-9]+(?:\.[0-9]+)?)'
+_COMPARED = re.compile(rf"(\$?)([A-Z]{{1,3}})([0-9]{{1,7}})\s*(=|<>)\s*{_LITERAL}", re.IGNORECASE)
+"""A formula such as ``$F2="failed"``: the row moves with the cell, the column only without ``$``."""
+_ASKED = re.compile(r"(ISERROR|ISERR|ISNA|ISBLANK)\(\s*(\$?)([A-Z]{1,3})([0-9]{1,7})\s*\)", re.IGNORECASE)
+"""A formula such as ``ISERROR(F2)``."""
+_REFERENCE = re.compile(r"[A-Z]\$?[0-9]", re.IGNORECASE)
+_SHOWN = 60
+"""The most characters of a formula, and of its cells, to repeat in messages."""
+
+_Test = Callable[[str, CellKind], bool]
+"""Tests the text of a cell in lower case, and its type."""
+
+
+class Rule:
+    """A rule of conditional formatting.
+
+    Args:
+        where: the cells, as written in the workbook.
+        style: how it makes them look.
+        attributes: the attributes of its element.
+        formula: its first formula.
+    """
+
+    def __init__(self, where: str, style: Style, attributes: dict[str, str], formula: str) -> None:
+        self.style = style
+        self._where = where
+        self._formula = formula.strip()
+        self._kind = attributes.get("type", "")
+        self._areas = [area for part in where.split() if (area := area_of(part)) is not None]
+        self._offset: int | None = 0
+        """How far the tested column is from the cell; None if it is always the same."""
+        self._column = 0
+        self._test = self._find_test(attributes.get("operator", ""), attributes.get("text", "").casefold())
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether its condition depends on cells, and is not evaluated."""
+        return self._kind == "expression" and self._test is None and _REFERENCE.search(self._formula) is not None
+
+    @property
+    def named(self) -> str:
+        """Its cells and its condition, for messages."""
+        return f"{short(self._where, _SHOWN)} ({short(self._formula, _SHOWN)})"
+
+    def _find_test(self, operator: str, text: str) -> _Test | None:
+        tests: dict[str, _Test] = {
+            "containsText": lambda cell, _: text in cell,
+            "notContainsText": lambda cell, _: text not in cell,
+            "beginsWith": lambda cell, _: cell.startswith(text),
+            "endsWith": lambda cell, _: cell.endswith(text),
+            "containsBlanks": lambda cell, _: not cell.strip(),
+            "notContainsBlanks": lambda cell, _: bool(cell.strip()),
+            # Errors are like formulas.
+            "containsErrors": lambda _, kind: kind is CellKind.FORMULA,
+            "notContainsErrors": lambda _, kind: kind is not CellKind.FORMULA,
+        }
+        if self._kind in tests and (text or self._kind.endswith(("Blanks", "Errors"))):
+            return tests[self._kind]
+        if self._kind == "cellIs" and operator in {"equal", "notEqual"} and re.fullmatch(_LITERAL, self._formula):
+            return _equal(self._formula, wanted=operator == "equal")
+        compared = asked = None
+        if self._kind == "expression":
+            compared, asked = _COMPARED.fullmatch(self._formula), _ASKED.fullmatch(self._formula)
+        if compared and self._finds_column(*compared.group(1, 2, 3)):
+            return _equal(compared[5], wanted=compared[4] == "=")
+        if asked and self._finds_column(*asked.group(2, 3, 4)):
+            return tests["containsBlanks" if asked[1].upper() == "ISBLANK" else "containsErrors"]
+        return None
+
+    def _finds_column(self, fixed: str, column: str, row: str) -> bool:
+        """Find the column that a formula tests; return whether it tests the same row as that of the cell."""
+        if len(self._areas) != 1 or int(row) - 1 != self._areas[0].top:
+            return False
+        self._column = column_of(column.upper())
+        self._offset = None if fixed else self._column - self._areas[0].left
+        return True
+
+    def formatted(self, row: int, cells: Sequence[Any]) -> Iterator[tuple[int, bool]]:
+        """Yield the columns of a row that it formats, and whether that is certain.
+
+        Args:
+            row: the number of the row, from 0.
+            cells: its cells.
+        """
+        for area in self._areas:
+            if not area.top <= row <= area.bottom:
+                continue
+            for column in range(area.left, min(area.right, len(cells) - 1) + 1):
+                at = self._column if self._offset is None else column + self._offset
+                text, kind = text_of(cells[at] if 0 <= at < len(cells) else "")
+                if self._test is None or kind is CellKind.FORMULA:
+                    yield column, False
+                elif self._test(text.casefold(), kind):
+                    yield column, True
+
+
+def _equal(literal: str, *, wanted: bool) -> _Test:
+    if literal.startswith('"'):
+        text = literal[1:-1].replace('""', '"').casefold()
+        return lambda cell, _: (cell == text) == wanted
+    number = float(literal)
+    return lambda cell, kind: (kind is CellKind.NUMBER and float(cell) == number) == wanted

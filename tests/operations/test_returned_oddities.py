@@ -1,0 +1,231 @@
+"""Odd files of honest vendors: they are read without a warning; similar ones in doubt are not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from dataloader.batch import Manifest, Verdict
+from dataloader.common import InputError
+from dataloader.operations import generate
+from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
+from dataloader.vendor.returned import Reading
+from tests.support.returned_files import CHIP, NOTE, RESULT, TITLES, UUID, Rows, good_rows, write_csv
+
+ORDERED = set(range(1, 11))
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A batch of ten cards, and two spares."""
+    folder = tmp_path_factory.mktemp("oddities")
+    return generate("oddities", {"snapset_1a": 6, "empty": 4}, folder, spares={"empty": 2}).manifest
+
+
+@pytest.fixture
+def rows(manifest: Manifest) -> Rows:
+    """The rows of the batch, as a careful vendor fills them in."""
+    return good_rows(manifest)
+
+
+def found_of(manifest: Manifest, *paths: Path) -> Reconciliation:
+    """Reconcile files."""
+    return reconcile(manifest, [ReturnedFile(path) for path in paths], Reading(cards=12))
+
+
+def encoded(found: Reconciliation) -> set[int]:
+    """Return the numbers of the cards that count as encoded."""
+    return {each.card.number for each in found.ledger if each.verdict is Verdict.ENCODED}
+
+
+def is_clean(found: Reconciliation) -> bool:
+    """Return whether all ordered cards are encoded, without a warning."""
+    return encoded(found) == ORDERED and found.good and not found.warnings
+
+
+def with_column(path: Path, rows: Rows, title: str, values: Sequence[str], *, result: bool = True) -> Path:
+    """Write rows with an additional column; perhaps without results."""
+    keep = [at for at in range(len(TITLES) + 1) if result or at != RESULT]
+    table = [[*row, value] for row, value in zip(rows, values, strict=True)]
+    titles = [*TITLES, title]
+    return write_csv(path, [[row[at] for at in keep] for row in table], titles=[titles[at] for at in keep])
+
+
+def with_sheet(path: Path, rows: Rows, name: str, table: Sequence[Sequence[Any]]) -> Path:
+    """Write a workbook with another sheet."""
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.title = "Cards"
+    other = book.create_sheet(name)
+    for row in [TITLES, *rows]:
+        sheet.append(row)
+    for cells in table:
+        other.append(list(cells))
+    book.save(path)
+    return path
+
+
+# Columns that are usually not needed.
+
+
+def odd(rows: Rows, third: str, other: str, spare: str) -> list[str]:
+    """Return the values of a column in which the third card differs."""
+    return [spare if not row[CHIP] else third if at == 2 else other for at, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("title", "third", "other", "spare"),
+    [
+        ("Locked", "yes", "yes", ""), ("Locked", "no", "no", "no"), ("Quantity", "1", "1", "0"),
+        ("Encoded at", "14:05", "14:05", ""), ("Attempts", "3", "1", ""), ("Box", "2", "1", ""), ("Box", "1", "", ""),
+    ],
+)  # fmt: skip
+def test_unneeded_columns_are_harmless(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str, third: str, other: str, spare: str
+) -> None:
+    """Also if unused spares differ."""
+    assert is_clean(found_of(manifest, with_column(tmp_path / "back.csv", rows, title, odd(rows, third, other, spare))))
+
+
+@pytest.mark.parametrize(
+    ("title", "third", "other", "shown"),
+    [
+        ("Locked", "no", "yes", "“Locked” (“yes” from line 2, “no” from line 4)"),
+        ("Read only", "", "yes", "“Read only” (“yes” from line 2)"),
+        ("Encoded at", "", "14:05", "“Encoded at” (“14:05” from line 2)"),
+    ],
+)
+def test_unneeded_column_that_differs_for_a_card_is_named(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str, third: str, other: str, shown: str
+) -> None:
+    """Beside results; without results, a time that is missing for some cards stops the run."""
+    values = odd(rows, third, other, "")
+    found = found_of(manifest, with_column(tmp_path / "back.csv", rows, title, values))
+    assert found.good
+    assert shown in str(found.warnings[0])
+    path = with_column(tmp_path / "chips.csv", rows, title, values, result=False)
+    if title != "Encoded at":
+        assert encoded(found_of(manifest, path)) == ORDERED
+        return
+    times = [f"14:{at:02}" if each else "" for at, each in enumerate(values)]
+    for each in (path, with_column(tmp_path / "times.csv", rows, title, times, result=False)):
+        with pytest.raises(InputError, match="“Encoded at” was not recognized, and seems to hold results"):
+            found_of(manifest, each)
+
+
+@pytest.mark.parametrize(
+    ("title", "third", "other"), [("QC", "KO", "OK"), ("Error code", "E42", ""), ("Readable", "no", "yes")]
+)
+def test_column_that_agrees_with_failed_results_is_harmless(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str, third: str, other: str
+) -> None:
+    """It only contradicts rows that may count as encoded."""
+    path = with_column(tmp_path / "back.csv", rows, title, odd(rows, third, other, ""))
+    with pytest.raises(InputError, match="seems to hold results"):
+        found_of(manifest, path)
+    rows[2][CHIP : RESULT + 1] = ["", "failed"]
+    path = with_column(tmp_path / "back.csv", rows, title, [third if at == 2 else other for at in range(12)])
+    assert encoded(found_of(manifest, path)) == ORDERED - {3}
+
+
+@pytest.mark.parametrize(("first", "step", "is_named"), [(1, 1, False), (500, 1, False), (1, 2, True)])
+def test_column_that_counts_rows_is_not_named(
+    tmp_path: Path, manifest: Manifest, rows: Rows, first: int, step: int, *, is_named: bool
+) -> None:
+    """It says nothing, whatever its title."""
+    values = [f"{first + step * at}." for at in range(12)]
+    found = found_of(manifest, with_column(tmp_path / "back.csv", rows, "#", values))
+    assert found.good
+    assert ["“#”" in str(each) for each in found.warnings] == [True] * is_named
+
+
+# Chip UIDs and notes.
+
+
+def test_digits_of_another_length_may_be_a_decimal_number(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """One of eight digits among those of 14, and the reverse; with letters, it is only a warning."""
+    rows[2][CHIP] = "45612387"
+    assert encoded(found_of(manifest, write_csv(tmp_path / "a.csv", rows))) == ORDERED - {3}
+    rows[2][CHIP] = "4561238A"
+    [warning] = found_of(manifest, write_csv(tmp_path / "b.csv", rows)).warnings
+    assert "1 row has a chip UID of another length than most: line 4" in str(warning)
+    for at, row in enumerate(rows):
+        row[CHIP] = row[CHIP] and f"4{at:X}A1B2C7"
+    assert is_clean(found_of(manifest, write_csv(tmp_path / "c.csv", rows)))
+    rows[2][CHIP] = "21187231112345"
+    assert encoded(found_of(manifest, write_csv(tmp_path / "d.csv", rows))) == ORDERED - {3}
+
+
+@pytest.mark.parametrize(
+    ("note", "is_named"),
+    [
+        ("*", True), ("?", True), ("\N{DAGGER}", True), ("ok*", True), ("E17", True), ("tested, 6Q", True),
+        ("-", False), ("27.11.2026 02:05 pm", False), ("2026-11-27T14:05:22Z", False), ("tested ok", False),
+    ],
+)  # fmt: skip
+def test_notes_with_marks_and_codes_are_named(
+    tmp_path: Path, manifest: Manifest, rows: Rows, note: str, *, is_named: bool
+) -> None:
+    """A mark may refer to a legend, a code to an error; dates are harmless."""
+    rows[2][NOTE] = note
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert found.good
+    assert ["(line 4)" in str(each) for each in found.warnings] == [True] * is_named
+
+
+# Rows and sheets without cards.
+
+
+def test_lines_without_content_are_skipped(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Rules of a table in text, empty cells, and the end of a file of DOS."""
+    path = tmp_path / "back.md"
+    table = [TITLES, [":---"] * 7, *rows, [""] * 7]
+    path.write_text("\n".join("| " + " | ".join(row) + " |" for row in table) + "\n\x1a")
+    assert is_clean(found_of(manifest, path))
+
+
+def test_second_line_of_titles_is_not_a_card(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """It is a warning; further down, or with a result, it is an unknown row."""
+    hints = ["", "", "", "", "(hex)", "(ok/failed)", ""]
+    found = found_of(manifest, write_csv(tmp_path / "a.csv", [hints, *rows]))
+    assert found.good
+    assert "line 2: skipped: matches no card" in str(found.warnings[0])
+    assert found_of(manifest, write_csv(tmp_path / "b.csv", [*rows, hints])).unknown == 1
+    assert found_of(manifest, write_csv(tmp_path / "c.csv", [[*[""] * 5, "ok", ""], *rows])).unknown == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "is_named"),
+    [
+        ([["ok"], ["failed"], ["spare"]], False),
+        ([["OK", "KO"]], False),
+        ([["Row labels", "failed", "ok"], ["empty", 0, 10], ["Grand total", 0, 10]], True),
+    ],
+)
+def test_lists_of_choices_and_totals_are_harmless(
+    tmp_path: Path, manifest: Manifest, rows: Rows, table: list[list[Any]], *, is_named: bool
+) -> None:
+    """On a sheet of their own."""
+    found = found_of(manifest, with_sheet(tmp_path / "back.xlsx", rows, "Lists", table))
+    assert encoded(found) == ORDERED
+    assert ["sheet Lists" in str(each) for each in found.warnings] == [True] * is_named
+
+
+@pytest.mark.parametrize("table", [[["Failed"], [3]], [["ok", "failed"], ["", 3]], [["Failed", 3]], [["Some failed"]]])
+def test_result_above_or_beside_numbers_stops_the_run(
+    tmp_path: Path, manifest: Manifest, rows: Rows, table: list[list[Any]]
+) -> None:
+    """It is more than a choice."""
+    with pytest.raises(InputError):
+        found_of(manifest, with_sheet(tmp_path / "back.xlsx", rows, "Lists", table))
+
+
+def test_list_of_some_cards_under_an_unknown_name_is_a_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Without results, nothing else says that they are good."""
+    titles, listed = ["UUID", "Chip UID"], [[row[UUID], row[CHIP]] for row in rows]
+    found = found_of(manifest, write_csv(tmp_path / "bent.csv", listed[:3], titles=titles))
+    assert "has no results, and lists 3 of 12 cards: all of them count as encoded" in str(found.warnings[0])
+    assert found_of(manifest, write_csv(tmp_path / "box 2.csv", listed[:3], titles=titles)).warnings == []
+    assert is_clean(found_of(manifest, write_csv(tmp_path / "acme.csv", listed[:10], titles=titles)))
