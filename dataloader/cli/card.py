@@ -56,8 +56,8 @@ def card(
 ) -> ExitCode:
     """Show what is known about one card: batch, snapset, chip, and the result of each round.
 
-    Find the card by its number, its UUID or the first characters of it, or the UID of its chip. With a target, also
-    show whether the card works there, and when and why it was revoked.
+    Find the card by its number, its UUID or the first characters of it, or the UID of its chip; a chip that was
+    replaced is a warning. With a target, also show whether the card works there, and when and why it was revoked.
 
     \b
     Example:
@@ -80,6 +80,9 @@ def card(
             for line in _text(each, target, None if states is None else states[at], is_first=at == 0)
         ],
     )
+    for each in found:
+        if why := each.wrong_chip:
+            output.warn(f"chip {each.asked_chip} must not be used: {why} (destroy it)")
     output.next(_next(found, states))
     return ExitCode.OK
 
@@ -108,6 +111,7 @@ def _json(output: Output, found: FoundCard, state: CardState | None) -> dict[str
         "snapset": found.card.snapset,
         "spare": found.batch.manifest.header.is_spare(found.card.number),
         "chip": found.chip or None,
+        "wrong_chip": found.asked_chip if found.wrong_chip else None,
         "rounds": [
             {
                 "file": str(each.path),

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataloader.batch import WHOLE, Card, CardFile, Header, Part, Reconciled, ReturnedCard
-from dataloader.common import Document, InputError, Problem
+from dataloader.batch import WHOLE, Card, CardFile, Header, Part, Reconciled, ReturnedCard, Verdict
+from dataloader.common import Document, InputError, Problem, listed
 from dataloader.couch import Server
 from dataloader.operations.batches import FoundBatch
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
@@ -17,6 +17,8 @@ from dataloader.target import Target
 _NUMBER = re.compile(r"[1-9][0-9]{0,6}\Z")
 _PREFIX = re.compile(r"[0-9a-f]{4}[0-9a-f-]{0,32}\Z")
 _SEPARATORS = re.compile(r"[\s:._-]")
+_SHOWN = 3
+"""Cards to name if several match."""
 _CHIP = re.compile(r"(?:[0-9A-F]{8}|[0-9A-F]{14}|[0-9A-F]{20})\Z")
 
 
@@ -28,11 +30,27 @@ class FoundCard:
     card: Card
     rounds: tuple[tuple[Reconciled, ReturnedCard], ...]
     """The result of each round, the oldest first."""
+    asked_chip: str = ""
+    """The chip UID by which it was found; empty if it was found otherwise."""
 
     @property
     def chip(self) -> str:
         """The UID of its chip in the newest round that has one; empty if none has."""
         return next((returned.chip for _, returned in reversed(self.rounds) if returned.chip), "")
+
+    @property
+    def wrong_chip(self) -> str:
+        """Why the chip by which it was found must not be used; empty if it may, or was not asked for."""
+        if not self.asked_chip:
+            return ""
+        reconciled, newest = self.rounds[-1]
+        if newest.verdict is not Verdict.ENCODED:
+            return f"card {self.card.number} is {newest.verdict.value} in round {reconciled.round}"
+        if newest.chip == self.asked_chip:
+            return ""
+        since = next(each.round for each, returned in self.rounds if returned.chip == newest.chip)
+        on = f"chip {newest.chip}" if newest.chip else "another chip"
+        return f"card {self.card.number} is on {on} since round {since}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +78,7 @@ def find_card(
         The card; or the cards with this number, one per batch.
 
     Raises:
-        InputError: there is no such card, or several UUIDs have this beginning.
+        InputError: there is no such card, several UUIDs have this beginning, or the chip is listed for several cards.
         FileError: a file can no longer be read.
     """
     text = what.strip().lower()
@@ -72,15 +90,18 @@ def find_card(
     if _PREFIX.match(text):
         found = [(batch, card) for batch in batches for card in batch.manifest.cards() if card.uuid.startswith(text)]
     chip = _SEPARATORS.sub("", text).removeprefix("0x").upper()
+    asked_chip = ""
     if not found and _CHIP.match(chip):
-        found = [(batch, card) for batch in batches for card in _with_chip(batch, chip)]
+        found, asked_chip = [(batch, card) for batch in batches for card in _with_chip(batch, chip)], chip
     if not found:
         rule = f"no card has this number, UUID or chip UID in {_batches(batches)}"
         raise InputError(Problem(what, rule, todo))
     if len(found) > 1:
-        rule = f"{len(found)} cards match"
-        raise InputError(Problem(what, rule, "give more of the UUID"))
-    return [_with_rounds(batch, card) for batch, card in found]
+        cards = listed([f"card {card.number} of batch {batch.manifest.header.name}" for batch, card in found], _SHOWN)
+        if asked_chip:
+            raise InputError(Problem(what, f"this chip is listed for {cards}", "destroy it; give the number of a card"))
+        raise InputError(Problem(what, f"{len(found)} cards match: {cards}", "give more of the UUID"))
+    return [_with_rounds(batch, card, asked_chip) for batch, card in found]
 
 
 def _batches(batches: Sequence[FoundBatch]) -> str:
@@ -97,11 +118,11 @@ def _with_chip(batch: FoundBatch, chip: str) -> list[Card]:
     return list(found.values())
 
 
-def _with_rounds(batch: FoundBatch, card: Card) -> FoundCard:
+def _with_rounds(batch: FoundBatch, card: Card, asked_chip: str = "") -> FoundCard:
     rounds = [
         (each, returned) for each in batch.rounds for returned in each.verdicts() if returned.card.uuid == card.uuid
     ]
-    return FoundCard(batch, card, tuple(rounds))
+    return FoundCard(batch, card, tuple(rounds), asked_chip)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,47 @@ def test_card_is_found_by_number_uuid_or_chip(here: Command, spring: Manifest, c
     assert here("card", what, "--in", spring.path.parent, "--full", "--json").data["cards"][0]["uuid"] == cards[2].uuid
 
 
+def rounds_of_chips(spring: Manifest, *rounds: dict[int, str], failed: int = 0) -> None:
+    """Write rounds in which cards are on these chips, with one failed in the last."""
+    for round_, chips in enumerate(rounds, 1):
+        bad = failed if round_ == len(rounds) else 0
+        returned = [
+            ReturnedCard(
+                card,
+                Verdict.FAILED if card.number == bad else Verdict.ENCODED,
+                chips.get(card.number, chip_of(card.number)),
+                "why" * (card.number == bad),
+            )
+            for card in spring.cards()
+        ]
+        verdicts = {verdict: sum(each.verdict is verdict for each in returned) for verdict in Verdict}
+        with spring.path.with_name(f"spring.reconciled{f'.{round_}' * (round_ > 1)}.jsonl").open("w+b") as stream:
+            write_reconciled(stream, spring.header, Counts(verdicts, 0), returned, round_)
+
+
+def test_replaced_chip_is_a_warning(here: Command, spring: Manifest) -> None:
+    """It may be in somebody's hands; the card's own chip, and other ways to find a card, are none."""
+    folder, old, new = spring.path.parent, chip_of(3), chip_of(3, again=1)
+    rounds_of_chips(spring, {}, {3: new})
+    done = here("card", old, "--in", folder)
+    assert done.code == ExitCode.OK
+    assert f"warning: chip {old} must not be used: card 3 is on chip {new} since round 2 (destroy it)\n" in done.stderr
+    assert here("card", old, "--in", folder, "--json").data["cards"][0]["wrong_chip"] == old
+    for what in (new, "3", chip_of(4)):
+        assert here("card", what, "--in", folder).stderr == ""
+        assert here("card", what, "--in", folder, "--json").data["cards"][0]["wrong_chip"] is None
+    rounds_of_chips(spring, {}, {}, failed=3)
+    assert f"chip {old} must not be used: card 3 is failed in round 2" in here("card", old, "--in", folder).stderr
+
+
+def test_chip_of_two_cards_is_an_error(here: Command, spring: Manifest) -> None:
+    """It names both."""
+    rounds_of_chips(spring, {3: chip_of(3), 4: chip_of(3)})
+    done = here("card", chip_of(3), "--in", spring.path.parent)
+    assert done.code == ExitCode.INPUT
+    assert "this chip is listed for card 3 of batch spring and card 4 of batch spring (destroy it; give" in done.stderr
+
+
 def test_card_orders_rounds_by_their_numbers(here: Command, spring: Manifest) -> None:
     """A file that was renamed or copied later keeps its round."""
     later = round_of(spring, "spring.reconciled.jsonl", set(), 10)
