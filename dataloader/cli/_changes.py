@@ -1,21 +1,23 @@
-"""Show what an update would change and what owners have edited, for ``plan --diff``."""
+"""Show what an update would change, what owners have edited, and which edits are in conflict, term by term."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import orjson
 
+from dataloader.batch import CardFile
 from dataloader.cli._table import table
 from dataloader.common import many
-from dataloader.operations import ABSENT, ChangedTerm, Changes, Edits, Term
+from dataloader.operations import ABSENT, Branch, Changes, Conflicts, Edits, SetInConflict, Term, value_text
 
 SHOWN = 20
 """Rows to show for each snapset, for edited terms, and for the values of a term; --json has all."""
 
 
-def changes_json(changes: Changes, edits: Edits, *, values: bool) -> dict[str, Any]:
-    """Return changes and edits as JSON data; a term that isn't set has no value."""
+def changes_json(changes: Changes, edits: Edits, conflicts: Conflicts, *, values: bool) -> dict[str, Any]:
+    """Return changes, edits and conflicts as JSON data; a term that isn't set has no value."""
     return {
         "update": {
             "documents": changes.documents,
@@ -46,6 +48,7 @@ def changes_json(changes: Changes, edits: Edits, *, values: bool) -> dict[str, A
             ],
             "left_out": edits.found.left_out,
         },
+        "conflicts": [conflict_json(each, values=values) for each in conflicts.found],
     }
 
 
@@ -57,7 +60,7 @@ def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
         rows = sorted(change.terms.items())
         yield from _indented(
             [
-                (cards, f"{term_text(each.term)}: {value_text(each.before)} → {value_text(each.after)}")
+                (cards, f"{each.term.shown}: {value_text(each.before)} → {value_text(each.after)}")
                 for each, cards in rows[:SHOWN]
             ]
         )
@@ -72,7 +75,7 @@ def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
         return
     yield f"owners have edited the preferences of {many(found.cards, 'card')}"
     for term, cards in _most(found.terms)[:SHOWN]:
-        yield from _indented([(cards, term_text(term))])
+        yield from _indented([(cards, term.shown)])
         values = _most(found.values.get(term, Counter()))
         yield from (
             f"    {line}" for line in _indented([(number, value_text(value)) for value, number in values[:SHOWN]])
@@ -84,6 +87,67 @@ def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
             f"  {many(found.guessed, 'card')} compared with the given snapset: "
             "the server no longer has the loaded version"
         )
+
+
+def conflict_json(found: SetInConflict, *, values: bool) -> dict[str, Any]:
+    """Return a preference set in conflict, with what each revision changed, as JSON data."""
+    return {
+        "database": found.database,
+        "_id": found.id,
+        "can_be_merged": found.merged is not None,
+        "clashes": [each._asdict() for each in found.clashes],
+        "revisions": [{"_rev": each.rev, "changed": _terms_json(each, values=values)} for each in found.branches],
+    }
+
+
+def _terms_json(branch: Branch, *, values: bool) -> Sequence[dict[str, Any]] | None:
+    if branch.changed is None:
+        return None
+    return [{**each.term._asdict(), **(value_json("value", each.after) if values else {})} for each in branch.changed]
+
+
+def conflicts_text(
+    found: Sequence[SetInConflict],
+    manifests: Sequence[CardFile],
+    *,
+    values: bool,
+    full: bool,
+    keep: str = "--keep",
+    shown: int | None = None,
+) -> Iterator[str]:
+    """Yield preference sets in conflict, each with what its revisions changed, and whether they can be merged.
+
+    Args:
+        found: the sets.
+        manifests: the batches, which name the cards.
+        values: whether to show the values that owners chose, which are personal.
+        full: whether to show whole revisions.
+        keep: what to choose a revision with.
+        shown: how many sets to show; None for all.
+    """
+    by_card = {each.key: each for each in found}
+    cards = ((each.header.name, card) for each in manifests if by_card for card in each.cards() if card.uuid in by_card)
+    for name, card in islice(cards, shown):
+        each = by_card[card.uuid]
+        yield f"batch {name}, card {card.number} ({card.uuid}):"
+        for branch in each.branches:
+            yield f"  {branch.rev if full else branch.short_rev}: {branch.changed_text(values=values)}"
+        yield f"  {each.choice_text} with {keep}" if each.choice_text else "  can be merged"
+
+
+def plan_conflicts_text(
+    conflicts: Conflicts, manifests: Sequence[CardFile], *, values: bool, full: bool
+) -> Iterator[str]:
+    """Yield the preference sets in conflict for ``plan --diff``."""
+    count = len(conflicts.found)
+    if not count:
+        return
+    which = "1 preference set is" if count == 1 else f"{count:,} preference sets are"
+    yield f"{which} in conflict; dataloader merge merges them"
+    given: dict[str, Any] = {"values": values, "full": full, "keep": "dataloader merge --keep", "shown": SHOWN}
+    yield from (f"  {line}" for line in conflicts_text(conflicts.found, manifests, **given))
+    if count > SHOWN:
+        yield f"  and {many(count - SHOWN, 'more preference set')} (dataloader merge --dry-run lists all)"
 
 
 def _most(counter: Counter[Any]) -> list[tuple[Any, int]]:
@@ -98,20 +162,6 @@ def _values_json(edits: Edits, term: Term) -> list[dict[str, Any]]:
 def value_json(member: str, value: bytes) -> dict[str, Any]:
     """Return a member with a term's value as JSON data, or none if it is not set."""
     return {} if value == ABSENT else {member: orjson.loads(value)}
-
-
-def _from_to(each: ChangedTerm) -> str:
-    return f"{value_text(each.before)} → {value_text(each.after)}"
-
-
-def value_text(value: bytes) -> str:
-    """Return a term's value as JSON, or that it is not set."""
-    return "not set" if value == ABSENT else value.decode()
-
-
-def term_text(term: Term) -> str:
-    """Return the short name of a term, with its context unless that is the default one."""
-    return term.name if term.context == "gpii-default" else f"{term.name} ({term.context})"
 
 
 def _indented(rows: list[tuple[int, str]]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import click
 
 from dataloader.batch import CardFile, Reconciled
-from dataloader.cli._changes import changes_json, changes_text
+from dataloader.cli._changes import changes_json, changes_text, plan_conflicts_text
 from dataloader.cli._command import command
 from dataloader.cli._next import manifest_words, option_words, target_words
 from dataloader.cli._options import (
@@ -37,7 +38,7 @@ from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.cli._table import table
 from dataloader.cli._write import collect_findings, load_details, snapset_warnings
 from dataloader.common import DataloaderError, ExitCode, UsageError
-from dataloader.operations import Changes, Edits, Outcome, Plan, Source, all_sources
+from dataloader.operations import Changes, Conflicts, Edits, Outcome, Plan, Source, all_sources
 from dataloader.operations import plan as plan_sources
 from dataloader.records import Snapsets
 from dataloader.replication import Finding, State
@@ -49,7 +50,9 @@ from dataloader.target import Target
 @manifest_argument(required=False)
 @target_options
 @snapset_options
-@click.option("--diff", is_flag=True, help="Show what an update would change, and what owners have edited, by term.")
+@click.option(
+    "--diff", is_flag=True, help="Show what an update would change, what owners have edited, and conflicts, by term."
+)
 @click.option("--values", is_flag=True, help="With --diff: also show the values that owners chose, which are personal.")
 @click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 0 only if there is nothing to do, and with 15 if there is."
@@ -73,7 +76,8 @@ def plan(
 ) -> ExitCode:
     """Show what a load would do, by database and kind of document. Writes nothing to the target.
 
-    With --diff, also shows what `load --update` would change, by snapset and term, and which terms owners have edited.
+    With --diff, also shows what `load --update` would change, by snapset and term, which terms owners have edited, and
+    what was changed in preference sets that are in conflict.
 
     With --detailed-exitcode, the exit code is 0 if there is nothing to do, 15 if a load would create, repair or (with
     --update) replace something, otherwise 9 if documents need a decision. 2 is always a usage error.
@@ -130,7 +134,7 @@ def show_plan(
     server = get_server(target)
     progress = Progress(output, whole=sum(each.count for each in sources))
     changes = None if wanted.diff is None else Changes(wanted.diff)
-    edits = Edits(server, target, values=wanted.values)
+    edits, conflicts = Edits(server, target, values=wanted.values), Conflicts(server, target)
     with (
         reporting(output, report_options, "Plan", manifests, target, server) as report,
         collect_findings(output, target, details) as findings,
@@ -141,17 +145,23 @@ def show_plan(
             if changes is not None:
                 changes(source, finding, what)
                 edits(source, finding, what)
+                conflicts(source, finding, what)
 
         result = plan_sources(server, target, sources, on_progress=progress, on_finding=note)
         progress.close()
-        diff = {} if changes is None else {"diff": changes_json(changes, edits, values=wanted.values)}
+        values, diff = wanted.values, {}
+        difference: Iterator[str] = iter(())
+        if changes is not None:
+            diff = {"diff": changes_json(changes, edits, conflicts, values=values)}
+            in_conflict = plan_conflicts_text(conflicts, manifests, values=values, full=output.full)
+            difference = chain(changes_text(changes, edits), in_conflict)
         output.result(
             {**_plan_json(target, result), "left_out": left_out_json(manifests), **rounds_json(rounds), **diff},
             [
                 *left_out_text(manifests),
                 *rounds_text(rounds),
                 *_plan_text(target, result),
-                *(() if changes is None else changes_text(changes, edits)),
+                *difference,
             ],
         )
         output.warnings(raised_text(target, result.raised))

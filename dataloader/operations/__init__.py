@@ -13,7 +13,7 @@ from dataloader.operations.backups import (
 from dataloader.operations.batches import Folder, FoundBatch, NextStep, find_batches, next_step
 from dataloader.operations.card import CardState, FoundCard, card_state, find_card
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
-from dataloader.operations.changes import ABSENT, ChangedTerm, Changes, Edits, Term
+from dataloader.operations.changes import ABSENT, ChangedTerm, Changes, Edits, Term, value_text
 from dataloader.operations.check import CheckResult, check
 from dataloader.operations.credentials import (
     FoundClient,
@@ -32,7 +32,7 @@ from dataloader.operations.drop import DropPlan, drop, plan_drop
 from dataloader.operations.export import STANDARD, all_layouts, export, export_path
 from dataloader.operations.generate import check_name, generate, share_out, spares_of
 from dataloader.operations.load import LoadResult, load
-from dataloader.operations.merge import Branch, MergeResult, SetInConflict, find_conflicts, merge
+from dataloader.operations.merge import Branch, Conflicts, MergeResult, SetInConflict, find_conflicts, merge
 from dataloader.operations.plan import Plan, plan
 from dataloader.operations.recover import recover
 from dataloader.operations.restore import RestoreResult, check_chain, restore_backup
@@ -79,6 +79,7 @@ __all__ = [
     "CheckResult",
     "Checked",
     "Circle",
+    "Conflicts",
     "Difference",
     "DrillResult",
     "DropPlan",
@@ -166,6 +167,7 @@ __all__ = [
     "tap_cards",
     "target_differences",
     "validate",
+    "value_text",
     "verify",
     "without_base",
 ]

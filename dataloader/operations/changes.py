@@ -35,6 +35,11 @@ class Term(NamedTuple):
         """The last part of the term's URI."""
         return self.term.rstrip("/").rpartition("/")[2]
 
+    @property
+    def shown(self) -> str:
+        """The name, with the context unless that is the default one."""
+        return self.name if self.context == "gpii-default" else f"{self.name} ({self.context})"
+
 
 class ChangedTerm(NamedTuple):
     """A term whose value an update would change; values are JSON, :data:`ABSENT` if not set."""
@@ -42,6 +47,11 @@ class ChangedTerm(NamedTuple):
     term: Term
     before: bytes
     after: bytes
+
+    @property
+    def shown(self) -> str:
+        """The term with its new value."""
+        return f"{self.term.shown} = {value_text(self.after)}"
 
 
 @dataclass
@@ -187,6 +197,11 @@ class Edits:
             values = found.values.setdefault(edited.term, Counter())
             if edited.after in values or len(values) < KEPT:
                 values[edited.after] += 1
+
+
+def value_text(value: bytes) -> str:
+    """Return a term's value as JSON, or that it is not set."""
+    return "not set" if value == ABSENT else value.decode()
 
 
 def changed_terms(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[ChangedTerm]:

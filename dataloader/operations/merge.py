@@ -18,6 +18,7 @@ from dataloader.common import (
     OnProgress,
     UsageError,
     content,
+    listed,
     rank,
     tell_how_far,
 )
@@ -42,6 +43,25 @@ class Branch:
     def rev(self) -> str:
         """Its revision."""
         return str(self.leaf["_rev"])
+
+    @property
+    def short_rev(self) -> str:
+        """The first characters of the revision, which are enough to choose it."""
+        return self.rev[: self.rev.index("-") + 1 + _SHOWN_DIGITS]
+
+    def changed_text(self, *, values: bool) -> str:
+        """Return what was changed, in words.
+
+        Args:
+            values: whether to include the new values, which are personal.
+        """
+        if self.changed is None:
+            return "what it changed is unknown: the server no longer has the loaded version"
+        said = [each.shown if values else each.term.shown for each in self.changed]
+        return f"changed {listed(said)}" if said else "changed nothing"
+
+
+_SHOWN_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +123,16 @@ class SetInConflict:
         """The leaves to delete once the merged revision is there."""
         return [branch.leaf for branch in self.branches if branch is not self.base]
 
+    @property
+    def choice_text(self) -> str:
+        """What somebody has to choose, in words; empty if the set can be merged."""
+        if self.merged is not None:
+            return ""
+        if self.clashes and self.is_comparable:
+            who = "both" if len(self.branches) == 2 else "several"  # noqa: PLR2004 - what both means
+            return f"{who} changed {listed([each.shown for each in self.clashes])}; choose one"
+        return "cannot be compared term by term; choose the one to keep whole"
+
 
 @dataclass
 class MergeResult:
@@ -121,6 +151,36 @@ class MergeResult:
     """Nodes of the cluster that were down at the end."""
     short_of_copies: bool = False
     """Whether the cluster reported a write with fewer copies than requested."""
+
+
+class Conflicts:
+    """Collects preference sets of cards that are in conflict, from the findings of a plan.
+
+    Pass it to :func:`dataloader.operations.plan` as ``on_finding``.
+    """
+
+    def __init__(self, server: Server, target: Target) -> None:
+        """Start with none.
+
+        Args:
+            server: asked for what was loaded.
+            target: the target.
+        """
+        self.found: list[SetInConflict] = []
+        self._loaded = LoadedSets(server, target)
+
+    def __call__(self, source: Source, finding: Finding, what: State | Outcome) -> None:
+        """Note a set in conflict, and what was changed in each leaf.
+
+        Raises:
+            DataloaderError: the server can't be reached.
+        """
+        if what is not State.CONFLICT or source.role is not Role.CARD:
+            return
+        if preferences_in(orjson.loads(finding.document.body)) is not None:
+            leaves = sorted(finding.live, key=rank, reverse=True)
+            branches = tuple(_branch(self._loaded, source, finding, leaf) for leaf in leaves)
+            self.found.append(SetInConflict(source.database, branches))
 
 
 def find_conflicts(
@@ -146,19 +206,14 @@ def find_conflicts(
         DataloaderError: the server can't be reached.
     """
     result = MergeResult()
-    loaded = LoadedSets(server, target)
+    conflicts = Conflicts(server, target)
 
     def note(source: Source, finding: Finding, what: State | Outcome) -> None:
-        if what is State.LEFTOVER:
-            result.leftovers += 1
-        wanted = orjson.loads(finding.document.body)
-        if what is State.CONFLICT and source.role is Role.CARD and preferences_in(wanted) is not None:
-            branches = tuple(
-                _branch(loaded, source, finding, leaf) for leaf in sorted(finding.live, key=rank, reverse=True)
-            )
-            result.open.append(SetInConflict(source.database, branches))
+        result.leftovers += what is State.LEFTOVER
+        conflicts(source, finding, what)
 
     plan(server, target, [each for each in sources if each.role is Role.CARD], on_progress=on_progress, on_finding=note)
+    result.open = conflicts.found
     result.unused = [beginning for beginning in keep if not _keep(result.open, beginning)]
     return result
 

@@ -6,6 +6,7 @@ from dataloader.report.drill import answers as drill_answers
 from dataloader.report.drill import drill_report
 from dataloader.report.facts import Run, described, facts, stopped
 from dataloader.report.load import load_report, plan_report
+from dataloader.report.merge import merge_report
 from dataloader.report.model import Attention, Bar, Chart, Fact, History, Moment, Report, Share, Step, Table, Tone
 from dataloader.report.notes import Noted, about
 from dataloader.report.reconcile import reconcile_report
@@ -38,6 +39,7 @@ __all__ = [
     "facts",
     "load_report",
     "matter",
+    "merge_report",
     "plan_report",
     "reconcile_report",
     "render",

@@ -44,7 +44,8 @@ def described(report: Report, run: Run) -> Report:
     figures: list[Figure] = []
     by_snapset = []
     if len(shown) == 1:
-        figures = [Figure(shown[0].count, f"{report.unit} {shown[0].label}")]
+        unit = report.unit.removesuffix("s") if shown[0].count == 1 else report.unit
+        figures = [Figure(shown[0].count, f"{unit} {shown[0].label}")]
         # Documents are those of all cards; a few cards, or taps on them, tell nothing about snapsets.
         if run.manifests and (report.unit == "documents" or (report.unit == "cards" and report.total == cards)):
             snapsets, spares = _snapsets(run.manifests)

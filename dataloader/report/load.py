@@ -9,7 +9,7 @@ from dataloader.records.models import Role
 from dataloader.replication import OUTCOMES, STATES, Outcome, State
 from dataloader.report.documents import FAILED, NotedDocument, attention, by_kind, tallies
 from dataloader.report.model import Attention, Report, Share, Tone
-from dataloader.report.notes import Noted, about, left_out
+from dataloader.report.notes import Noted, about, fewer_copies, left_out
 from dataloader.target import Environment, Target
 
 
@@ -75,14 +75,7 @@ def load_report(
     lead += [_seen(target, sources, result.documents), *left_out(manifests)]
     if result.created_databases:
         lead.append(f"The load has created {_databases(result.created_databases)}.")
-    if result.nodes_away:
-        doubtful.append(
-            Attention(
-                f"{many(len(result.nodes_away), 'node')} of the cluster down",
-                "Start the node. Some copies may be missing until then; the cluster creates them by itself.",
-                items=result.nodes_away,
-            )
-        )
+    doubtful += fewer_copies(result.nodes_away, short=result.short_of_copies)
     return Report(
         about("Load", manifests),
         verdict,
@@ -117,6 +110,8 @@ def _load_verdict(result: LoadResult, cards: int) -> tuple[str, list[str]]:
         return f"{_need(result.needs_attention)} attention.", [rest] if good else []
     if result.nodes_away:
         return "Everything has been written, but part of the cluster was down.", []
+    if result.short_of_copies:
+        return "Everything has been written, but some copies are missing.", []
     verdict = f"{_all(cards, 'card')} loaded." if cards else f"{_all(good, 'document')} in place."
     return verdict, list(_kept(result))
 

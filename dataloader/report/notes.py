@@ -1,13 +1,13 @@
 """Notes for a report during a run: the first of each kind, so that memory use is limited."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from dataloader.batch import CardFile
 from dataloader.common import listed, many, ranges
-from dataloader.report.model import SHOWN
+from dataloader.report.model import SHOWN, Attention
 
 ALL_OF_THEM = "--details FILE lists all of them, a line of JSON each."
 """Where to find what is not shown."""
@@ -77,3 +77,24 @@ def about(what: str, manifests: Sequence[CardFile]) -> str:
     if not names:
         return f"{what} of snapsets and views"
     return f"{what} of {'batch' if len(names) == 1 else 'batches'} {listed(names)}"
+
+
+def fewer_copies(nodes_away: Sequence[str], *, short: bool) -> Iterator[Attention]:
+    """Report that the cluster may lack copies of what was written.
+
+    Args:
+        nodes_away: nodes that were down before or after.
+        short: whether the cluster reported a write with fewer copies than requested.
+    """
+    if nodes_away:
+        yield Attention(
+            f"{many(len(nodes_away), 'node')} of the cluster down",
+            "Start the node. Some copies may be missing until then; the cluster creates them by itself.",
+            items=tuple(nodes_away),
+        )
+    elif short:
+        yield Attention(
+            "Fewer copies than requested",
+            "The cluster said so (202), as it does while a node is down. It creates the other copies by itself.",
+            command="dataloader check{target}",
+        )

@@ -6,7 +6,7 @@ from dataloader.batch import CardFile
 from dataloader.common import many
 from dataloader.operations import CardOutcome, RevokeOutcome, RevokeResult
 from dataloader.report.model import SHOWN, Attention, Report, Share, Table, Tone, table_of
-from dataloader.report.notes import ALL_OF_THEM, about
+from dataloader.report.notes import ALL_OF_THEM, about, fewer_copies
 
 _OUTCOMES = {
     RevokeOutcome.REVOKED: (Tone.GOOD, "no longer work"),
@@ -49,12 +49,13 @@ def revoke_report(
                 all_of_them=ALL_OF_THEM,
             )
         )
+    attention += fewer_copies(result.nodes_away, short=result.short_of_copies)
     others = [each for each in outcomes if each not in failed]
     tables = (_table("Cards by number", others),) if others else ()
     return Report(
         about("Restoring" if undo else "Revocation", [manifest]),
         needs if bad else f"{many(cards, 'card')} {done}.",
-        Tone.BAD if bad else Tone.GOOD,
+        Tone.BAD if bad else Tone.ATTENTION if attention else Tone.GOOD,
         (f"Reason: {reason}",) if reason else (),
         "cards",
         tuple(

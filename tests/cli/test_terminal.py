@@ -237,6 +237,7 @@ def test_every_next_step_can_be_typed(
         ("batches", "batches", *pilot),
         ("card", 2, "--in", "batches"),
         ("card", 2, "--in", "batches", *pilot),
+        ("merge", manifest, "--dry-run", *pilot),
         ("revoke", manifest, "--card", 2, "--reason", "lost", "--yes", *pilot),
         ("card", 2, "--in", "batches", *pilot),
         ("reconcile", manifest, "back.xlsx"),

@@ -2,10 +2,12 @@
 
 import json
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dataloader.cli._output import Output
 from dataloader.common import ExitCode, NodesError, UsageError
 from dataloader.couch import Nodes
 from dataloader.operations import MergeResult, SetInConflict, VerifyVerdict, find_conflicts, merge, verify
@@ -314,6 +316,74 @@ class TestCommand:
             "1 preference set in conflict, 0 merged",
         ]
         assert scene.live() == before
+
+    def test_plan_shows_conflicts_as_merge_does(self, scene: Scene, run: Command) -> None:
+        """With --diff, term by term; the values, which are personal, only on request."""
+        scene.load(0)
+        edit_twice(scene, {FONT_SIZE: 30}, {FONT_SIZE: 36, LANGUAGE: "de"})
+        given = (scene.batch.path, "--snapsets", scene.versions[0].folder)
+        merged = run("merge", *given, "--dry-run")
+        sets = merged.stdout.splitlines()[:-1]
+        sets[-1] = sets[-1].replace("--keep", "dataloader merge --keep")
+        done = run("plan", *given, "--diff")
+        assert done.code == ExitCode.OK
+        lines = done.stdout.splitlines()
+        assert "1 preference set is in conflict; dataloader merge merges them" in lines
+        assert lines[-4:] == [f"  {line}" for line in sets]
+        for values in ((), ("--values",)):
+            of_plan = run("plan", *given, "--diff", *values, "--json").data["diff"]["conflicts"]
+            assert of_plan == run("merge", *given, "--dry-run", *values, "--json").data["open"]
+            assert ('"value"' in json.dumps(of_plan)) == bool(values)
+
+    def test_next_step_of_a_dry_run_is_to_merge_or_to_choose(
+        self, scene: Scene, run_here: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The values tell what to choose; what was kept already is kept in the command."""
+        said: list[str] = []
+
+        def note(output: Output, *commands: str) -> None:
+            output.has_next = True
+            said.extend(commands)
+
+        monkeypatch.setattr(Output, "next", note)
+        scene.load(0)
+        edit_twice(scene, {FONT_SIZE: 30}, {FONT_SIZE: 36})
+        given = ("merge", scene.batch.path, "--snapsets", scene.versions[0].folder)
+        before = scene.live()
+
+        def next_after(*options: str) -> tuple[str, str]:
+            said.clear()
+            assert run_here(*given, "--dry-run", *options).code == ExitCode.OK
+            [line] = said
+            start, call, rest = line.partition(f"dataloader merge {scene.batch.path} ")
+            assert call
+            assert f"--url {scene.target.address.url} " in rest
+            assert f"--snapsets {scene.versions[0].folder}" in rest
+            return start, " ".join(word for word in rest.split()[-3:] if not word.startswith("/"))
+
+        assert next_after() == ("", "--dry-run --values")
+        assert next_after("--values") == ("choose a revision of each set, such as ", "--keep 2-bbbbbbbb")
+        assert next_after("--keep", f"2-{A[:6]}") == ("", "--keep 2-aaaaaa")
+        assert scene.live() == before
+
+    def test_report_says_what_is_still_in_conflict(self, scene: Scene, run: Command, tmp_path: Path) -> None:
+        """A page for each run: the dry run, one that needs a choice, and one that has merged."""
+        scene.load(0)
+        edit_twice(scene, {FONT_SIZE: 30}, {FONT_SIZE: 36})
+        given = ("merge", scene.batch.path, "--snapsets", scene.versions[0].folder, "--report")
+        verdicts = []
+        for number, options in enumerate((("--dry-run",), ("--yes",), ("--yes", "--keep", f"2-{A}"), ("--yes",))):
+            page = tmp_path / f"{number}.html"
+            run(*given, page, *options)
+            text = page.read_text()
+            assert scene.uuid not in text
+            verdicts.append(text.partition("<h1>")[2].partition("</h1>")[0])
+        assert verdicts == [
+            "1 preference set is in conflict.",
+            "1 preference set is still in conflict.",
+            "The one preference set is merged.",
+            "No preference set is in conflict.",
+        ]
 
     def test_values_are_shown_on_request(self, scene: Scene, run: Command) -> None:
         """They are personal."""

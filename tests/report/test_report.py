@@ -20,10 +20,11 @@ from dataloader import __version__
 from dataloader.batch import Counts, Manifest, ReturnedCard, read_cards, read_reconciled, write_reconciled
 from dataloader.batch import Verdict as Returned
 from dataloader.common import ExitCode, listed, many
-from dataloader.couch import Server
+from dataloader.couch import Rejection, Server
 from dataloader.operations import (
     CardVerdict,
     LoadResult,
+    MergeResult,
     Outcome,
     Plan,
     RevokeOutcome,
@@ -44,6 +45,7 @@ from dataloader.report import (
     described,
     facts,
     load_report,
+    merge_report,
     plan_report,
     reconcile_report,
     render,
@@ -69,6 +71,7 @@ from tests.support.report_samples import (
     a_batch,
     a_hostile_report,
     a_load,
+    a_merge,
     a_plan,
     a_reconciliation,
     a_revocation,
@@ -77,6 +80,7 @@ from tests.support.report_samples import (
     a_stop,
     a_verification,
     every_kind,
+    in_conflict,
     some_batches,
     some_taps,
 )
@@ -219,6 +223,92 @@ def test_missing_node_is_the_verdict_if_all_else_is_well(spring: Manifest) -> No
     report = a_load(spring, nodes_away=("couchdb@node2",))
     assert report.verdict == "Everything has been written, but part of the cluster was down."
     assert report.tone is Tone.ATTENTION
+
+
+def test_fewer_copies_are_the_verdict_if_all_else_is_well(spring: Manifest) -> None:
+    """The cluster said so with a status, although no node is reported as down; the exit code is that of a node down."""
+    report = a_load(spring, short_of_copies=True)
+    assert report.verdict == "Everything has been written, but some copies are missing."
+    assert (report.tone, [each.heading for each in report.attention]) == (
+        Tone.ATTENTION,
+        ["Fewer copies than requested"],
+    )
+
+
+def test_revocation_while_a_node_is_down_needs_attention(spring: Manifest) -> None:
+    """The cards no longer work, but copies may be missing."""
+    report = a_revocation(spring, RevokeOutcome.REVOKED, nodes_away=("couchdb@node2",))
+    assert (report.verdict, report.tone) == ("1 card revoked.", Tone.ATTENTION)
+    assert [each.heading for each in report.attention] == ["1 node of the cluster down"]
+
+
+@pytest.mark.parametrize(
+    ("sets", "verdict", "tone", "headings"),
+    [
+        ({}, "No preference set is in conflict.", Tone.GOOD, []),
+        ({"merged": 1}, "The one preference set is merged.", Tone.GOOD, []),
+        ({"merged": 3}, "All 3 preference sets in conflict are merged.", Tone.GOOD, []),
+        (
+            {"merged": 3, "choose": 1},
+            "1 preference set is still in conflict.",
+            Tone.ATTENTION,
+            ["1 preference set needs a choice"],
+        ),
+        (
+            {"choose": 1, "ready": 2},
+            "3 preference sets are still in conflict.",
+            Tone.ATTENTION,
+            ["1 preference set needs a choice", "2 preference sets not merged"],
+        ),
+        (
+            {"choose": 1, "ready": 2, "dry_run": True},
+            "3 preference sets are in conflict.",
+            Tone.ATTENTION,
+            ["1 preference set needs a choice", "2 preference sets that can be merged"],
+        ),
+    ],
+)
+def test_verdict_on_a_merge(
+    spring: Manifest, sets: dict[str, int], verdict: str, tone: Tone, headings: list[str]
+) -> None:
+    """What is still in conflict comes first, with a command for each kind."""
+    report = a_merge(spring, **sets)  # type: ignore[arg-type]
+    assert (report.verdict, report.tone) == (verdict, tone)
+    assert [each.heading for each in report.attention] == headings
+    assert all(each.command.startswith("dataloader merge {batch}{target}") for each in report.attention)
+    assert report.total == sum(sets.values()) - sets.get("dry_run", 0)
+
+
+def test_sets_in_conflict_are_listed_by_revision(spring: Manifest) -> None:
+    """With what each edit changed, and what to choose; values, which are personal, only on request."""
+    [choose] = a_merge(spring, choose=1).attention
+    uuid = next(iter(spring.cards())).uuid
+    assert choose.table is not None
+    assert choose.table.head == ("Card", "UUID", "Revision", "What it changed", "What to choose")
+    assert choose.table.rows == (
+        ("1", uuid, "2-ffffffff", "fontSize", "both changed fontSize; choose one"),
+        ("1", uuid, "2-eeeeeeee", "fontSize and language", "both changed fontSize; choose one"),
+    )
+    result = MergeResult(open=[in_conflict(uuid, {"fontSize": 30}, {"fontSize": 36})])
+    [choose] = merge_report([spring], result, dry_run=True, values=True).attention
+    assert choose.table is not None
+    assert [row[3] for row in choose.table.rows] == ["fontSize = 30", "fontSize = 36"]
+
+
+def test_rejected_sets_are_reported_with_the_reason(spring: Manifest) -> None:
+    """The server's reason, and what to do."""
+    uuid = next(iter(spring.cards())).uuid
+    found = in_conflict(uuid, {"fontSize": 30}, {"language": "de"})
+    result = MergeResult(open=[found], rejections=[Rejection(uuid, "doc_validation: not allowed")])
+    [rejected] = merge_report([spring], result, dry_run=False, values=False).attention
+    assert (rejected.tone, rejected.items) == (Tone.BAD, (f"document {uuid}: doc_validation: not allowed",))
+    assert "Fix the cause" in rejected.todo
+
+
+def test_number_of_one_is_singular(spring: Manifest) -> None:
+    """In large type, too."""
+    page = parsed(render(described(a_merge(spring, merged=1), a_run([spring]))))
+    assert the(page, ".figures li:first-child").get_text(" ", strip=True) == "1 preference set merged"
 
 
 def test_database_that_becomes_more_protected_needs_attention(spring: Manifest) -> None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
+
 from dataloader.archive import Header
 from dataloader.batch import CardFile, Manifest, read_manifest
 from dataloader.common import ExitCode, data_dir
@@ -13,16 +15,21 @@ from dataloader.couch import Address, Rejection, Welcome
 from dataloader.operations import (
     DESIGN_KIND,
     BatchStatus,
+    Branch,
     CardOutcome,
     CardVerdict,
+    ChangedTerm,
     DrillResult,
     LoadResult,
+    MergeResult,
     Outcome,
     Plan,
     RevokeOutcome,
     RevokeResult,
+    SetInConflict,
     StatusResult,
     TapsResult,
+    Term,
     VerifyResult,
     VerifyVerdict,
     all_sources,
@@ -47,6 +54,7 @@ from dataloader.report import (
     facts,
     load_report,
     matter,
+    merge_report,
     plan_report,
     reconcile_report,
     revoke_report,
@@ -123,11 +131,13 @@ def a_load(
     failures: list[Rejection] | None = None,
     nodes_away: tuple[str, ...] = (),
     raised: dict[str, Environment] | None = None,
+    *,
+    short_of_copies: bool = False,
 ) -> Report:
     """Return the report of a load whose documents are all of one kind."""
     counts = Counter(outcomes or {Outcome.CREATED: 1513})
     result = LoadResult({"preferences": {"preferences": counts}}, failures=failures or [])
-    result.nodes_away, result.raised = nodes_away, raised or {}
+    result.nodes_away, result.raised, result.short_of_copies = nodes_away, raised or {}, short_of_copies
     sources = all_sources(TARGET, [manifest], read_snapsets())
     return load_report(TARGET, [manifest], sources, result, noted or Noted())
 
@@ -233,13 +243,45 @@ def some_taps(*, outage: bool) -> Report:
     return taps_report(TapsResult(taps, CARDS, seconds=60.0), 10, broken)
 
 
-def a_revocation(manifest: Manifest, *found: RevokeOutcome) -> Report:
+def a_revocation(manifest: Manifest, *found: RevokeOutcome, nodes_away: tuple[str, ...] = ()) -> Report:
     """Return the report of a revocation; the outcomes are those of the first cards."""
     reasons = {RevokeOutcome.FOREIGN: "preferences: the document has the type person"}
     cards = [
         CardOutcome(card, each, reasons.get(each, "")) for card, each in zip(manifest.cards(), found, strict=False)
     ]
-    return revoke_report(manifest, RevokeResult(Counter(found)), cards, "lost on the bus", undo=False)
+    result = RevokeResult(Counter(found), nodes_away=nodes_away)
+    return revoke_report(manifest, result, cards, "lost on the bus", undo=False)
+
+
+TERMS = "http://registry.gpii.net/common/"
+
+
+def in_conflict(uuid: str, *edits: dict[str, object]) -> SetInConflict:
+    """Return a card's preference set that was edited several times at once."""
+    branches = []
+    for digest, edit in zip("fedcba", edits, strict=False):
+        context = {"name": "Default preferences", "preferences": {f"{TERMS}{name}": edit[name] for name in edit}}
+        preferences = {"flat": {"name": "large", "contexts": {"gpii-default": context}}}
+        leaf = {"_id": uuid, "_rev": f"2-{digest * 32}", "type": "preferences", "value": preferences}
+        terms = (Term("gpii-default", f"{TERMS}{name}") for name in edit)
+        changed = (ChangedTerm(term, b"18", orjson.dumps(edit[term.name])) for term in terms)
+        branches.append(Branch(leaf, tuple(changed)))
+    return SetInConflict("preferences", tuple(branches))
+
+
+def a_merge(manifest: Manifest, *, choose: int = 0, ready: int = 0, merged: int = 0, dry_run: bool = False) -> Report:
+    """Return the report of a merge of the first cards' sets."""
+    uuids = iter([card.uuid for card in manifest.cards()])
+    mergeable: tuple[dict[str, object], ...] = (
+        {"fontSize": 30},
+        {"language": "de", "highContrastTheme": "white-black"},
+    )
+    result = MergeResult([in_conflict(next(uuids), *mergeable) for _ in range(merged)])
+    result.open = [
+        in_conflict(next(uuids), {"fontSize": 30}, {"fontSize": 36, "language": "de"}) for _ in range(choose)
+    ]
+    result.open += [in_conflict(next(uuids), *mergeable) for _ in range(ready)]
+    return merge_report([manifest], result, dry_run=dry_run, values=False)
 
 
 def a_stop() -> Report:
@@ -307,6 +349,9 @@ def every_kind(folder: Path) -> dict[str, Report]:
         "drill-bad": (a_drill(9, 3), ExitCode.VERIFY),
         "revoke": (a_revocation(manifest, RevokeOutcome.REVOKED, RevokeOutcome.ALREADY_REVOKED), ExitCode.OK),
         "revoke-failed": (a_revocation(manifest, RevokeOutcome.REVOKED, RevokeOutcome.FOREIGN), ExitCode.ATTENTION),
+        "merge": (a_merge(manifest, merged=3), ExitCode.OK),
+        "merge-open": (a_merge(manifest, choose=2, merged=3), ExitCode.ATTENTION),
+        "merge-dry-run": (a_merge(manifest, choose=1, ready=2, dry_run=True), ExitCode.OK),
         "taps": (some_taps(outage=False), ExitCode.OK),
         "taps-outage": (some_taps(outage=True), ExitCode.BOUNDS),
     }
@@ -319,4 +364,5 @@ KINDS = (
     *("plan", "plan-attention", "load", "load-attention", "load-stopped", "verify", "verify-bad"),
     *("reconcile", "reconcile-attention", "status", "status-wrong", "status-over-time", "hostile"),
     *("batches", "batches-over-time", "drill", "drill-bad", "revoke", "revoke-failed", "taps", "taps-outage"),
+    *("merge", "merge-open", "merge-dry-run"),
 )
