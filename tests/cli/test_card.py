@@ -23,7 +23,7 @@ def sets(tmp_path: Path) -> Snapsets:
 
 @pytest.fixture
 def spring(tmp_path: Path) -> Manifest:
-    """A batch of eight cards, of which two are spares."""
+    """A batch of six cards and two spares."""
     return generate("spring", {"large": 6}, tmp_path / "batches", spares={"large": 2}).manifest
 
 

@@ -25,7 +25,7 @@ PROTECTED = pytest.mark.parametrize("environment", ["staging", "production"])
 
 @pytest.fixture
 def spring(tmp_path: Path) -> Manifest:
-    """A batch of eight cards, of which two are spares."""
+    """A batch of six cards and two spares."""
     return generate("spring", {"large": 6}, tmp_path, spares={"large": 2}).manifest
 
 

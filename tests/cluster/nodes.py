@@ -23,7 +23,7 @@ ONLY_WITH_A_CLUSTER = pytest.mark.skipif(
 )
 
 AWAY = 5.0
-"""Minimum seconds that a node is away; each node has its turn, twice."""
+"""Minimum seconds that a node is down; each node has its turn, twice."""
 LIMIT = 180.0
 """Seconds in which all nodes must be connected again, or their copies synchronized."""
 

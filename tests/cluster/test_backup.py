@@ -25,7 +25,7 @@ WRITTEN = 50
 PAUSE = 0.5
 """Seconds between two writes."""
 MISSED = 8_000
-"""Documents that a node misses while it is away."""
+"""Documents that a node misses while it is down."""
 TIMEOUT = 5.0
 """Seconds that a command waits for a reply."""
 
@@ -71,7 +71,7 @@ class Writer:
 
 
 def test_backup_through_a_node_that_was_away_is_complete(cluster: Cluster, tmp_path: Path) -> None:
-    """The node answers before it has made up for what was written while it was away; a backup waits for that."""
+    """The node answers before it has made up for what was written while it was down; a backup waits for that."""
     target = cluster.target
     documents = [json.dumps({"_id": f"{at:05}", "_rev": "1-a"}).encode() for at in range(MISSED)]
     for database in databases(cluster.nodes[0], target).values():

@@ -73,7 +73,7 @@ def alone_and_unaware(request: Request, forward: Forward) -> Reply:
 def test_edits_on_the_other_side_of_a_partition_survive_an_update(
     cluster: Cluster, batch: Manifest, versions: list[Snapsets], monkeypatch: pytest.MonkeyPatch, *, aware: bool
 ) -> None:
-    """Whether or not the loader knew that nodes were away, each edit and deletion counts when they are back."""
+    """Whether or not the loader knew that nodes were down, each edit and deletion counts when they are back."""
     monkeypatch.setattr(import_module("dataloader.operations.load"), "NODES_WAIT", 0.0)
     bring(cluster.nodes[0], cluster, batch, versions[0])
     cluster.make_up_copies()
@@ -121,7 +121,7 @@ def test_edits_on_the_other_side_of_a_partition_survive_an_update(
 def test_card_revoked_during_a_partition_stays_revoked(
     cluster: Cluster, batch: Manifest, versions: list[Snapsets]
 ) -> None:
-    """Revoking does not wait for the node that is away; writes that it accepted meanwhile give no card access."""
+    """Revoking does not wait for the node that is down; writes that it accepted meanwhile give no card access."""
     *sources, views = all_sources(cluster.target, [batch], versions[0])
     load(cluster.nodes[0], cluster.target, [*sources, views])
     cluster.make_up_copies()

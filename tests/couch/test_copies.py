@@ -1,4 +1,4 @@
-"""Missing copies in a cluster: nodes that are away during a load, and writes with too few copies."""
+"""Missing copies in a cluster: nodes that are down during a load, and writes with too few copies."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ def small(target: Target, given: tuple[Path, Path]) -> list[Source]:
 
 
 def absent_at(*times: int) -> Hook:
-    """Return a hook that simulates a cluster of three nodes, one of which is away at some of the checks."""
+    """Return a hook that simulates three nodes; one is down at some of the checks."""
     asked = [0]
 
     def hook(request: Request, forward: Forward) -> Reply:
@@ -111,7 +111,7 @@ def test_write_with_too_few_copies_is_reported(
 def test_missing_copies_are_reported_with_documents_that_need_attention(
     run: Command, proxied: Proxied, server: Server, target: Target, given: tuple[Path, Path]
 ) -> None:
-    """The documents determine the exit code; the node that was away is reported, too."""
+    """The documents determine the exit code; the node that was down is reported, too."""
     manifest, snapsets = given
     assert run("load", "--snapsets-only", "--snapsets", snapsets).code == ExitCode.OK
     database = databases(server, target)[target.model.databases[0]]

@@ -128,7 +128,7 @@ def _round(
 
 
 def _is_making_up_copies(server: Server) -> bool:
-    """Return whether a node of a cluster is away, or still has copies to send to others."""
+    """Return whether a node of a cluster is down, or still has copies to send to others."""
     nodes = server.nodes()
     if len(nodes.expected) <= 1:
         return False

@@ -50,6 +50,10 @@ PHRASES = {
     "is said of": "mentions",
     "likewise": "say it again, or leave it out",
     "versions side by side": "conflict",
+    "is away": "is down",
+    "are away": "are down",
+    "was away": "was down",
+    "were away": "were down",
 }
 """What to write instead of each phrase."""
 ANY = re.compile("|".join(rf"\b{re.escape(phrase)}(?!\w)" for phrase in PHRASES), re.IGNORECASE)
@@ -62,9 +66,18 @@ def messages(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each docstring in Python code with its line; other strings of a test may be what a library says."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value
+
+
 def texts(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the text of a file that people read, with line numbers."""
-    if path.suffix == ".py":
+    if "tests" in path.relative_to(ROOT).parts:
+        yield from docstrings(path)
+    elif path.suffix == ".py":
         yield from messages(path)
     else:
         # A phrase may span two lines.
@@ -75,7 +88,11 @@ FOLDERS = ("dataloader", "docs", "schemas", "snapsets", "samples", "deploy", "be
 SUFFIXES = {".py", ".md", ".j2", ".json", ".json5", ".toml", ".js"}
 FILES = sorted(
     path
-    for path in [*ROOT.glob("*.md"), *(each for folder in FOLDERS for each in (ROOT / folder).rglob("*"))]
+    for path in [
+        *ROOT.glob("*.md"),
+        *(each for folder in FOLDERS for each in (ROOT / folder).rglob("*")),
+        *(ROOT / "tests").rglob("*.py"),
+    ]
     if path.suffix in SUFFIXES and "node_modules" not in path.parts
 )
 

@@ -36,7 +36,7 @@ def test_document_missing_in_one_copy_is_not_absent(
     sources: list[Source],
     proxied: Callable[[Hook], tuple[Server, Proxy]],
 ) -> None:
-    """A node that was away answers that nothing exists; nothing that the others have is overwritten."""
+    """A node that was down answers that nothing exists; nothing that the others have is overwritten."""
     load(server, target, sources)
     kind = target.model.kinds[0]
     database = databases(server, target)[kind.database]

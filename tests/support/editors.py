@@ -26,7 +26,7 @@ class Editor:
     refused: int = 0
     """Edits that were rejected because somebody else was faster."""
     failed: int = 0
-    """Edits of which it is unknown whether they were written."""
+    """Edits that may or may not have been written."""
 
     def edit(self, over: Event) -> None:
         """Edit sets in random order until told to stop."""

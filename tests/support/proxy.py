@@ -246,7 +246,7 @@ class _Server(ThreadingHTTPServer):
             super().shutdown_request(request)
 
     def end_connections(self) -> None:
-        """Close idle connections, each of which blocks a thread."""
+        """Close idle connections: each blocks a thread."""
         with self._open_lock:
             for connection in self._open:
                 with suppress(OSError):

@@ -143,7 +143,7 @@ def a_load(
 
 
 def a_bad_load(manifest: Manifest) -> Report:
-    """Return the report of a load with every outcome, more documents than are listed, and a node away."""
+    """Return the report of a load with every outcome, more documents than are listed, and a node down."""
     noted, uuids = Noted[NotedDocument](), [card.uuid for card in manifest.cards()]
     for uuid in uuids[:40]:
         noted(State.OUTDATED, NotedDocument("pilot-preferences", uuid))
@@ -335,13 +335,13 @@ def every_kind(folder: Path) -> dict[str, Report]:
         )
         for month, used, revoked in earlier
     )
-    away = a_batch(folder / "away", "spring")
-    both = [away, a_batch(folder / "away", "autumn")]
+    spring = a_batch(folder / "at-the-vendor", "spring")
+    both = [spring, a_batch(folder / "at-the-vendor", "autumn")]
     more = {
-        "batches": (some_batches(folder / "away", both, ()), ExitCode.OK),
+        "batches": (some_batches(folder / "at-the-vendor", both, ()), ExitCode.OK),
         "batches-over-time": (
             some_batches(
-                folder / "away", both, ((1, 0, 0), (3, 490, 20), (7, 490, 220)), ok=270, edited=220, missing=10
+                folder / "at-the-vendor", both, ((1, 0, 0), (3, 490, 20), (7, 490, 220)), ok=270, edited=220, missing=10
             ),
             ExitCode.OK,
         ),

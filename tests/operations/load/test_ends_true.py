@@ -201,8 +201,8 @@ def test_partitioned_database_is_refused(
     assert proxy.count("POST", "_bulk_docs") == 0
 
 
-class TestNodesAway:
-    """A cluster with a node that is away: creating continues, changes wait."""
+class TestNodesDown:
+    """A cluster with a node that is down: creating continues, changes wait."""
 
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ class TestNodesAway:
 
     @staticmethod
     def short(request: Request, forward: Forward) -> Reply:
-        """Answer like a cluster of three nodes, one of which is away."""
+        """Answer like a cluster of three nodes with one down."""
         if request.path == "/_membership":
             return Reply.json(200, {"all_nodes": NODES[:2], "cluster_nodes": NODES})
         return forward(request)
@@ -248,7 +248,7 @@ class TestNodesAway:
     def test_repairs_wait_too(
         self, server: Server, target: Target, few: Manifest, versions: list[Snapsets], proxied: Proxied
     ) -> None:
-        """Nothing is deleted while a copy is away."""
+        """Nothing is deleted while a copy is missing."""
         load(server, target, without_views(target, few, versions[0]))
         place = preferences_of(target.model.name, next(few.cards()).uuid)
         database = databases(server, target)[place.database]
