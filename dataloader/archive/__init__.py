@@ -16,6 +16,7 @@ from dataloader.archive.backup_file import (
 )
 from dataloader.archive.encryption import Lock
 from dataloader.archive.spool import Spool
+from dataloader.archive.work_folder import Unfinished, remove_finished
 
 __all__ = [
     "SUFFIX",
@@ -28,7 +29,9 @@ __all__ = [
     "Lock",
     "Section",
     "Spool",
+    "Unfinished",
     "finish",
+    "remove_finished",
     "revision_of",
     "revisions_of",
     "sort_key",

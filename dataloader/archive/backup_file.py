@@ -36,6 +36,10 @@ VERSION = 1
 SUFFIX = ".backup.zst"
 BLOCK_BYTES = 1_000_000
 """The size in bytes at which a block ends."""
+_MAX_FIRST = 10_000
+"""The longest first line of a block in bytes."""
+_MARK = 32
+"""Bytes that are kept of each checked block, to notice if the file changes afterwards."""
 
 Key = tuple[bool, str]
 """The sort key of documents: whether it is a design document, and the ID."""
@@ -177,6 +181,9 @@ def _id_of(line: bytes) -> str:
 
 
 def _check_lines(content: bytes) -> None:
+    # Only the last line of a block may be long; any number of short ones would fill the memory.
+    if content.rfind(b"\n", 0, -1) > 2 * BLOCK_BYTES:
+        raise ValueError(BLOCK_BYTES)
     for line in content[:-1].split(b"\n"):
         if _START(line) is None and not _head(line).rev:
             raise ValueError(line)
@@ -204,7 +211,7 @@ class BodyWriter:
 
     def section(self, database: str, section: Section) -> None:
         """Write the settings of a database."""
-        self._block(database, "database", [orjson.dumps(asdict(section), option=orjson.OPT_SORT_KEYS)])
+        self._block(database, "database", [msgspec.json.encode(section, order="sorted")])
 
     def write(self, database: str, groups: Iterable[Group]) -> tuple[int, int]:
         """Write documents, which must be sorted.
@@ -280,6 +287,7 @@ class Backup:
     def __init__(self, path: Path, password: str | None = None) -> None:
         self.path = path
         self._password = password
+        self._marks: bytes | None = None
         try:
             self.header = self._read_header()
             self.size = path.stat().st_size
@@ -375,15 +383,17 @@ class Backup:
 
     def _checked(self, frames: Iterator[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
         seal = sha256()
+        marks = bytearray()
         number = 0
         for number, frame in enumerate(frames, 1):
-            line, _, content = frame.partition(b"\n")
+            line, _, content = frame.partition(b"\n") if frame.find(b"\n", 0, _MAX_FIRST) >= 0 else (b"", b"", b"")
             try:
                 first = orjson.loads(line)
                 if first.get("end") is True:
                     self._check_end(number, first, seal.hexdigest())
                     if next(frames, None) is not None:
                         raise damaged(self.path, number + 1, "comes after the end of the backup")
+                    self._marks = bytes(marks)
                     return
                 if first["block"] != number:
                     raise damaged(self.path, number, f"is in the wrong place (it is block {first['block']})")
@@ -393,6 +403,10 @@ class Backup:
             if not good:
                 raise damaged(self.path, number, "does not match its digest")
             seal.update(line)
+            marks += sha256(line).digest()
+            if self._marks is not None and not self._marks.startswith(marks[-_MARK:], _MARK * (number - 1)):
+                rule = "is not the one that was checked: the file has been replaced or edited meanwhile"
+                raise InputError(Problem(f"{self.path}, block {number}", rule, "run it again"))
             yield first, content
         rule = f"the file ends after {number} of {self.header.blocks} blocks, without the end"
         raise damaged(self.path, number + 1, f"is missing: {rule}")

@@ -5,9 +5,7 @@ full runs are sorted and written to files, which are merged at the end. A docume
 and the later one counts. So an interrupted backup resumes after its last run, at any later time.
 """
 
-import fcntl
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +21,7 @@ import orjson
 from dataloader.archive.backup_file import Group, Key, grouped
 from dataloader.archive.encryption import Lock
 from dataloader.archive.frames import FrameWriter, read_frames
+from dataloader.archive.work_folder import LOCK, STATE, discard, encoded, is_finished, lock, read_state
 from dataloader.common import FileError, InputError
 
 RUN_BYTES = 24_000_000
@@ -34,7 +33,6 @@ RUN_SECONDS = 20.0
 MERGED = 16
 """Runs that are merged into one of the next level: so few are open at the end, however long a backup takes."""
 _FRAME_BYTES = 64_000
-_STATE = "state.json"
 _VERSION = 2
 """The version of the folder's content; another one's is started over."""
 
@@ -63,13 +61,18 @@ class Spool:
         self._since: dict[str, str] = {}
         self._runs: dict[str, list[str]] = {}
         self._last = time.monotonic()
+        self._file = ""
         self._held: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._held = (self.folder / "lock").open("wb")
-            self._only_one(self._held)
+            self._held = lock(self.folder)
+            if self._held is None:
+                raise FileError(
+                    str(self.folder),
+                    rule="another backup to this file is running",
+                    todo="wait for it, or choose another file",
+                )
             self._take_up()
         except OSError as error:
             raise FileError.of(error, self.folder, "choose a folder that can be written to") from error
@@ -80,27 +83,16 @@ class Spool:
     ) -> None:
         if self._held is not None:
             if kind is None:
-                shutil.rmtree(self.folder, ignore_errors=True)
+                with suppress(OSError):
+                    discard(self.folder)
             self._held.close()
 
-    def _only_one(self, held: IO[bytes]) -> None:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            held.close()
-            self._held = None
-            raise FileError(
-                str(self.folder),
-                rule="another backup to this file is running",
-                todo="wait for it, or choose another file",
-            ) from error
-
     def _take_up(self) -> None:
-        with suppress(FileNotFoundError, ValueError, LookupError, TypeError):
-            state = orjson.loads((self.folder / _STATE).read_bytes())
-            if state["of"] == self._of and self._can_read(state["runs"]):
+        state = read_state(self.folder)
+        with suppress(LookupError, TypeError, AttributeError):
+            if state["of"] == self._of and not is_finished(self.folder, state) and self._can_read(state["runs"]):
                 self._runs, self._since = state["runs"], state["since"]
-        kept = {name for runs in self._runs.values() for name in runs} | {_STATE, "lock"}
+        kept = {name for runs in self._runs.values() for name in runs} | {STATE, LOCK}
         for path in self.folder.iterdir():
             if path.name not in kept:
                 path.unlink()
@@ -191,12 +183,17 @@ class Spool:
         runs.append(name)
 
     def _write_state(self) -> None:
-        new = self.folder / f"{_STATE}.new"
+        new = self.folder / f"{STATE}.new"
         with _private(new, "wb") as stream:
-            stream.write(orjson.dumps({"of": self._of, "since": self._since, "runs": self._runs}))
+            stream.write(orjson.dumps({"of": self._of, "since": self._since, "runs": self._runs, "file": self._file}))
             stream.flush()
             os.fsync(stream.fileno())
-        new.rename(self.folder / _STATE)
+        new.rename(self.folder / STATE)
+
+    def finishing(self, name: str) -> None:
+        """Record the name of the file that is about to be complete; once it exists, this folder is a leftover."""
+        self._file = encoded(name)
+        self._write_state()
 
     def merged(self, database: str) -> Iterator[Group]:
         """Yield the documents of a database in sorted order, each as last read."""

@@ -1,5 +1,6 @@
 """The command ``backups``: list the backups in a folder, and delete old ones."""
 
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import click
 
+from dataloader.archive import Unfinished, remove_finished
 from dataloader.cli._command import command
 from dataloader.cli._next import option_words
 from dataloader.cli._options import PATH
@@ -64,8 +66,12 @@ def backups(
     if action == "list":
         if dry_run or any(keep.values()):
             raise UsageError("backups list", rule="takes no rules", todo="use `dataloader backups prune`")
+        _, unfinished = remove_finished(folder, dry_run=True)
         output.result(
-            {"backups": [_json(each, restorable=each not in lacking) for each in stored]},
+            {
+                "backups": [_json(each, restorable=each not in lacking) for each in stored],
+                "unfinished": [str(each.path) for each in unfinished],
+            },
             _listing(stored, unreadable=bool(unreadable)),
         )
         password = option_words(click.get_current_context(), "password_file")
@@ -75,9 +81,15 @@ def backups(
         kept = choose_kept(stored, rules)
         if not dry_run:
             prune(kept)
-        output.result(_pruned_json(kept, dry_run=dry_run), _pruned_text(kept, dry_run=dry_run))
+        leftovers, unfinished = remove_finished(folder, dry_run=dry_run)
+        output.result(
+            {**_pruned_json(kept, dry_run=dry_run), "leftovers": [str(each) for each in leftovers]},
+            _pruned_text(kept, leftovers, dry_run=dry_run),
+        )
     for each in unreadable:
         output.warn(each.reason)
+    for left in unfinished:
+        output.warn(_unfinished_text(left))
     for backup in lacking:
         output.warn(
             f"{backup.path}: cannot be restored, because the backup of {backup.header.base_created} that it continues "
@@ -106,6 +118,12 @@ def _json(backup: StoredBackup, *, restorable: bool) -> dict[str, Any]:
         "verified": None if verified is None else verified.time,
         "seconds_to_restore": None if verified is None else verified.seconds,
     }
+
+
+def _unfinished_text(unfinished: Unfinished) -> str:
+    age = age_of(max(0.0, time.time() - unfinished.modified))
+    what = f"{size_of(unfinished.size)} of an interrupted backup, {age} old"
+    return f"{unfinished.path}: {what} (run the same backup again to continue it, or delete the folder)"
 
 
 def _age(backup: StoredBackup) -> float:
@@ -143,12 +161,14 @@ def _pruned_json(kept: Sequence[Kept], *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _pruned_text(kept: Sequence[Kept], *, dry_run: bool) -> Iterator[str]:
+def _pruned_text(kept: Sequence[Kept], leftovers: Sequence[Path], *, dry_run: bool) -> Iterator[str]:
     for each in kept:
         if each.reasons:
             yield f"keep    {each.backup.path.name} ({', '.join(each.reasons)})"
         else:
             yield f"{'delete ' if dry_run else 'deleted'} {each.backup.path.name}"
+    for path in leftovers:
+        yield f"{'delete ' if dry_run else 'deleted'} {path.name} (left by a killed backup)"
     gone = [each.backup for each in kept if not each.reasons]
     verb = "would delete" if dry_run else "deleted"
     freed = size_of(sum(each.size for each in gone))

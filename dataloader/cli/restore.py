@@ -16,6 +16,7 @@ from dataloader.cli.backup import get_password, password_option
 from dataloader.common import ExitCode, UsageError, listed, many
 from dataloader.operations import (
     RestoreResult,
+    Revocations,
     check_chain,
     manifests_with_revocations,
     restore_backup,
@@ -85,8 +86,11 @@ def restore(
             rule="cards that were revoked since the backup would work again",
             todo="name the folder of the manifests with --batches, or add --no-revocations",
         )
-    revocations = revocations_of(target, [] if batches is None else manifests_with_revocations(batches))
-    if batches is not None and not revocations:
+
+    def listed_now() -> Revocations:
+        return revocations_of(target, [] if batches is None else manifests_with_revocations(batches))
+
+    if not listed_now() and batches is not None:
         output.say(f"no revoked cards are listed next to the manifests in {batches}")
     server = get_server(target)
     if target.environment is Environment.PRODUCTION and not yes and not confirmed(_question(target, backups, merge)):
@@ -96,7 +100,9 @@ def restore(
     revoked = [0, 0]
 
     def apply_revocations() -> None:
-        revoked[:] = revoke_again(server, target, revocations)
+        # A card may have been revoked since the start.
+        again, undecided = revoke_again(server, target, listed_now())
+        revoked[:] = revoked[0] + again, undecided
 
     try:
         result = restore_backup(

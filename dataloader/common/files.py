@@ -100,11 +100,15 @@ def bare_password(text: str) -> str:
 
 
 @contextmanager
-def new_files(*paths: Path) -> Iterator[list[IO[bytes]]]:
+def new_files(*paths: Path, within: Path | None = None) -> Iterator[list[IO[bytes]]]:
     """Write several new files; after a crash at any moment, each is complete or missing.
 
     Each is written to a temporary file in the same folder, flushed to disk and renamed when the block ends, in the
     order of ``paths``. If the block raises, no files are left behind.
+
+    Args:
+        paths: the files.
+        within: the folder for temporary files, on the same file system, if not that of each file.
 
     Raises:
         FileError: a file already exists, or can't be written.
@@ -118,7 +122,7 @@ def new_files(*paths: Path) -> Iterator[list[IO[bytes]]]:
             streams: list[IO[bytes]] = []
             for current in paths:
                 _make_folder(current.parent)
-                temporary = NamedTemporaryFile(dir=current.parent, prefix=f".{current.name}.", delete=False)  # noqa: SIM115
+                temporary = NamedTemporaryFile(dir=within or current.parent, prefix=f".{current.name}.", delete=False)  # noqa: SIM115
                 stack.callback(_remove, temporary.name)
                 streams.append(stack.enter_context(temporary))
             # The system does not say which file can't be written.

@@ -6,7 +6,7 @@ The object model is couchdb-python's (``couchdb.Server``, ``couchdb.Database``).
 
 import dataloader.couch._couchdb  # noqa: F401 - imports couchdb quickly
 from dataloader.couch.address import Address, Tls
-from dataloader.couch.database import Database, Rejection
+from dataloader.couch.database import LEAVES, Database, Rejection
 from dataloader.couch.facts import Nodes, Welcome
 from dataloader.couch.failures import LargeReplyError
 from dataloader.couch.feed import Change, Changes, RawLeaf
@@ -16,6 +16,7 @@ from dataloader.couch.session import Request, Session
 from dataloader.couch.watching import Attempt, Retry, Watcher
 
 __all__ = [
+    "LEAVES",
     "Address",
     "Attempt",
     "Change",

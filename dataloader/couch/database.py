@@ -32,6 +32,10 @@ from dataloader.couch.replies import (
 from dataloader.couch.session import Answer, Request, Session
 
 Row = TypeVar("Row")
+LEAVES = 100
+"""The most revisions of one document to ask for at once."""
+_MAX_NAMES = 4_000
+"""The most characters of their names, which must fit into a URL."""
 
 
 class _Identified(msgspec.Struct):
@@ -391,13 +395,43 @@ class Database:
         def alone(doc_id: str, error: TooLargeError) -> None:
             raise self._too_large(doc_id) from error
 
-        for _ in in_halves(ask, ids, alone):
+        for _ in in_halves(ask, ids, alone) if ids else ():
             pass
         for doc_id in cut | {doc_id for doc_id, leaves in found.items() for leaf in leaves if leaf.lacks_attachments}:
             # PouchDB returns attachments only for a single revision of one document. And of documents that are nested
             # too deeply for our parser, each leaf is read by itself, so that nothing has to be left out.
             found[doc_id] = [self._raw_leaf(doc_id, leaf.rev) for leaf in found[doc_id]]
         return found
+
+    def raw_revisions(self, doc_id: str, revs: Sequence[str]) -> list[RawLeaf]:
+        """Fetch the given revisions of a document like ``raw_leaves``, a few per request.
+
+        CouchDB needs minutes to return thousands of leaves at once (``open_revs``).
+
+        Returns:
+            Those that the server returned, ordered by revision.
+
+        Raises:
+            TooLargeError: a revision with its attachments exceeds the largest reply.
+        """
+
+        def ask(some: Sequence[str]) -> list[RawLeaf]:
+            options = {"open_revs": msgspec.json.encode(list(some)).decode(), "revs": "true", "attachments": "true"}
+            path = self._path(f"{_encoded(doc_id)}?{urlencode(options)}")
+            reply = self._session.send(Request("GET", path, most=MAX_WITH_ATTACHMENTS))[2]
+            leaves = read(reply, lambda data: feed.raw_revisions(data, doc_id))
+            return leaves if reply.whole is None else [self._raw_leaf(doc_id, leaf.rev) for leaf in leaves]
+
+        def alone(_: str, error: TooLargeError) -> list[RawLeaf]:
+            raise self._too_large(doc_id) from error
+
+        # Revisions may have any length.
+        longest = max(map(len, revs), default=0)
+        count = max(1, min(LEAVES, _MAX_NAMES // (longest + 1)))
+        found: list[RawLeaf] = []
+        for start in range(0, len(revs), count):
+            found += chain.from_iterable(in_halves(ask, revs[start : start + count], alone))
+        return sorted(found, key=lambda leaf: leaf.rev)
 
     def _raw_leaf(self, doc_id: str, rev: str) -> RawLeaf:
         query = urlencode({"rev": rev, "revs": "true", "attachments": "true"})
@@ -600,6 +634,9 @@ class Database:
 def _encoded(doc_id: str) -> str:
     """Return a document's ID as part of a path; CouchDB redirects from ``_design%2F``."""
     design, slash, name = doc_id.partition("/")
+    if doc_id in {".", ".."}:
+        # In a path, these have a meaning of their own.
+        return doc_id.replace(".", "%2E")
     return f"{design}/{quote(name, safe='')}" if design == "_design" and slash else quote(doc_id, safe="")
 
 

@@ -97,6 +97,7 @@ class _Meta(msgspec.Struct):
 
 _PAGE = msgspec.json.Decoder(_Page)
 _REPLY = msgspec.json.Decoder(_Reply)
+_ITEMS = msgspec.json.Decoder(list[_Item])
 _META = msgspec.json.Decoder(_Meta)
 _NO_HISTORY = _Revisions(0, [])
 _NUMBER = msgspec.json.Decoder(int)
@@ -140,6 +141,16 @@ def raw_leaves(data: memoryview, ids: set[str]) -> tuple[dict[str, list[RawLeaf]
         if len(leaves) > 1:
             leaves.sort(key=lambda leaf: leaf.rev)
     return found, problem
+
+
+def raw_revisions(data: memoryview, doc_id: str) -> list[RawLeaf]:
+    """Parse the reply to a request for some revisions of a document (``open_revs``), without those that are missing.
+
+    Raises:
+        FormError: the reply has another form, or is about another document.
+    """
+    items = _decoded(_ITEMS, data, "revisions of a document")
+    return [raw_leaf(bytes(item.ok), doc_id) for item in items if item.ok != _NOTHING]
 
 
 def raw_leaf(data: bytes, doc_id: str) -> RawLeaf:

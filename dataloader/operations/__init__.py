@@ -37,6 +37,7 @@ from dataloader.operations.plan import Plan, plan
 from dataloader.operations.recover import recover
 from dataloader.operations.restore import RestoreResult, check_chain, restore_backup
 from dataloader.operations.revocations import (
+    Revocations,
     manifests_with_revocations,
     revocations_of,
     revoke_again,
@@ -97,6 +98,7 @@ __all__ = [
     "Plan",
     "PruneResult",
     "RestoreResult",
+    "Revocations",
     "RevokeOutcome",
     "RevokeResult",
     "SecurityResult",

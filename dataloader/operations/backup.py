@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -24,6 +24,7 @@ from dataloader.archive import (
     Section,
     Spool,
     finish,
+    remove_finished,
     sort_key,
 )
 from dataloader.common import (
@@ -38,7 +39,7 @@ from dataloader.common import (
     new_files,
     now,
 )
-from dataloader.couch import Change, Changes, Database, NotFoundError, RawLeaf, Server
+from dataloader.couch import LEAVES, Change, Changes, Database, NotFoundError, RawLeaf, Server
 from dataloader.replication import chunks, in_parallel
 from dataloader.target import MARKER, Target, guard, most_protected
 
@@ -118,6 +119,8 @@ def back_up(
     """
     start = time.monotonic()
     path = backup_path(where, target, incremental=base is not None)
+    with suppress(FileError):
+        remove_finished(path.parent)
     if path.exists() or path.is_symlink():
         raise FileError(
             str(path), rule="already exists; dataloader never overwrites files", todo="choose another name or folder"
@@ -138,7 +141,6 @@ def back_up(
         "identities": identities,
     }
     with Spool(folder, of, password) as spool:
-        _remove_leftovers(path)
         resumed = any(spool.since(name) is not None for name in databases)
         read = []
         for name, database in databases.items():
@@ -166,7 +168,8 @@ def back_up(
             body.flush()
             away = server.nodes().away
             header = _complete(header, server, target, base, min(each.moment for each in read))
-            with new_files(path) as (stream,):
+            spool.finishing(path.name)
+            with new_files(path, within=spool.folder) as (stream,):
                 finish(stream, header, body, lock)
     # Read back, so that the digest is that of the file.
     written = Backup(path, password)
@@ -214,13 +217,6 @@ def _check_base(base: Backup, target: Target, identities: dict[str, str]) -> Non
         if state is not None and state.identity != identity:
             rule = f"was made of an earlier database: {target.database(name)} has been recreated since"
             raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove the leftovers of a backup that was killed while renaming its file."""
-    for each in path.parent.iterdir():
-        if each.name.startswith(f".{path.name}.") and each.is_file():
-            each.unlink()
 
 
 class _Page(NamedTuple):
@@ -308,9 +304,9 @@ class _Reading:
             return request
         # In a cluster, a page may list a document twice; the last entry counts.
         wanted = {change.id: change.leaves for change in request}
-        found = self.database.raw_leaves(list(wanted))
+        found = self._leaves(wanted)
         attempt = 0
-        while lacking := {doc_id: lost for doc_id, revs in wanted.items() if (lost := _lacking(revs, found[doc_id]))}:
+        while lacking := self._lacking(wanted, found):
             if attempt == _ROUNDS:
                 doc_id, lost = lacking.popitem()
                 raise UnreachableError(
@@ -320,8 +316,28 @@ class _Reading:
                 )
             time.sleep(_WAIT * 2**attempt)
             attempt += 1
-            found.update(self.database.raw_leaves(list(lacking)))
+            found.update(self._leaves({doc_id: wanted[doc_id] for doc_id in lacking}))
         return found
+
+    def _leaves(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, list[RawLeaf]]:
+        """Fetch all leaves of documents, those of documents with very many by their revisions."""
+        large = [doc_id for doc_id, revs in wanted.items() if len(revs) > LEAVES and self.database.names_leaves]
+        found = self.database.raw_leaves([each for each in wanted if each not in large] if large else list(wanted))
+        found.update((doc_id, self.database.raw_revisions(doc_id, wanted[doc_id])) for doc_id in large)
+        return found
+
+    def _lacking(
+        self, wanted: Mapping[str, Sequence[str]], found: Mapping[str, Sequence[RawLeaf]]
+    ) -> dict[str, list[str]]:
+        """Return the listed revisions that the server did not return although it has them, by document."""
+        lacking = {doc_id: lost for doc_id, revs in wanted.items() if (lost := _unknown(revs, found[doc_id]))}
+        # After an edit, a history may no longer reach back to a listed revision (``_revs_limit``).
+        doubtful = {
+            doc_id: old for doc_id, lost in lacking.items() if (old := _possibly_forgotten(lost, found[doc_id]))
+        }
+        for doc_id, gone in (self.database.lacks(doubtful) if doubtful else {}).items():
+            lacking[doc_id] = [rev for rev in lacking[doc_id] if rev not in gone]
+        return {doc_id: lost for doc_id, lost in lacking.items() if lost}
 
 
 def _read_to_end(server: Server, reading: _Reading, name: str, since: str, total: int, copies: int) -> _Read:
@@ -340,16 +356,18 @@ def _read_to_end(server: Server, reading: _Reading, name: str, since: str, total
     return _Read(sequence, moment, synchronized)
 
 
-def _lacking(revs: Sequence[str], leaves: Sequence[RawLeaf]) -> list[str]:
+def _unknown(revs: Sequence[str], leaves: Sequence[RawLeaf]) -> list[str]:
     """Return listed revisions that are neither a leaf nor an ancestor of one."""
     if len(revs) == len(leaves) == 1 and revs[0] == leaves[0].rev:
         return []
-    return [rev for rev in revs if not any(rev in leaf.ancestors or _has_forgotten(leaf, rev) for leaf in leaves)]
+    known = frozenset(chain.from_iterable(leaf.ancestors for leaf in leaves))
+    return [rev for rev in revs if rev not in known]
 
 
-def _has_forgotten(leaf: RawLeaf, rev: str) -> bool:
-    """Return whether a leaf's history no longer reaches back to a revision (``_revs_limit``)."""
-    return min(map(_generation, leaf.ancestors)) > _generation(rev)
+def _possibly_forgotten(revs: Sequence[str], leaves: Sequence[RawLeaf]) -> list[str]:
+    """Return revisions that are older than all that some leaf's history names."""
+    reach = max((min(map(_generation, leaf.ancestors)) for leaf in leaves), default=0)
+    return [rev for rev in revs if _generation(rev) < reach]
 
 
 def _generation(rev: str) -> int:

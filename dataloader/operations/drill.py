@@ -4,6 +4,7 @@ A backup that was never restored proves nothing. A drill answers two questions: 
 databases were lost now, and how long does it take to restore them?
 """
 
+import json
 import os
 import re
 import time
@@ -17,8 +18,6 @@ from socket import gethostname
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import uuid4
-
-import orjson
 
 from dataloader.archive import Backup, Group, Header, Section
 from dataloader.batch import CardFile
@@ -45,6 +44,12 @@ _STORAGE_FIELDS = ("digest", "revpos", "length", "encoding", "encoded_length")
 """Members of an attachment that depend on the server."""
 
 T = TypeVar("T")
+
+
+class _Number(str):
+    """A number as it is written: 1.0 is not 1, and 30 digits are all compared."""
+
+    __slots__ = ()
 
 
 @dataclass
@@ -288,11 +293,11 @@ def _differences(wanted: Iterator[Group], found: Iterator[Group]) -> Iterator[st
 
 
 def _content(line: bytes) -> Any:
-    """Return a leaf without how the server stores attachments."""
+    """Return a leaf without how the server stores attachments, with its numbers as they are written."""
     try:
-        document = orjson.loads(line)
-    except ValueError:
-        # Nested too deeply for our parser.
+        document = json.loads(line, parse_int=_Number, parse_float=_Number)
+    except RecursionError:
+        # Nested too deeply for the parser.
         return line
     for attachment in document.get("_attachments", {}).values():
         for name in _STORAGE_FIELDS:

@@ -21,9 +21,9 @@ from dataloader.common import (
     ProtectedError,
     tell_how_far,
 )
-from dataloader.couch import ConflictError, Database, NotFoundError, Rejection, Server
+from dataloader.couch import LEAVES, ConflictError, Database, NotFoundError, Rejection, Server
 from dataloader.operations.identity import Identities
-from dataloader.replication import build_views, in_parallel, write_over
+from dataloader.replication import build_views, chunks, in_parallel, write_over
 from dataloader.target import (
     DEFAULT_LAYOUT,
     MARKER,
@@ -175,7 +175,8 @@ def restore_backup(
         backups: a full backup, and the incremental ones made since, oldest first.
         merge: whether the databases may contain documents; nothing newer than the backup is overwritten.
         layout: the layout of databases that have to be created, if different from the backup.
-        on_ready: called before the design documents are written.
+        on_ready: called before the design documents are written; in a merge, where the views may exist already, also
+            before the first document is written.
         on_progress: called after each batch of documents.
 
     Raises:
@@ -202,6 +203,8 @@ def restore_backup(
         run.prepare(layout)
         remember(server, target, memory)
         run.remember_versions()
+        if merge and on_ready is not None:
+            on_ready()
         run.bring(designs=False)
         if on_ready is not None:
             on_ready()
@@ -318,10 +321,10 @@ class _Restore:
             if documents > self._totals[name]:
                 return False
         for batch in _batches(documents_of(self._backups, name)):
-            stored = database.leaves([key[1] for key, _ in batch])
+            stored = _living(database, [key[1] for key, _ in batch])
             documents -= len(batch)
             for (_, doc_id), leaves in batch:
-                if {leaf["_rev"] for leaf in stored[doc_id]} != {revision_of(line) for line in leaves}:
+                if stored[doc_id] != {revision_of(line) for line in leaves}:
                     return False
         return documents == 0
 
@@ -409,28 +412,27 @@ class _Restore:
             self._server.watch_nodes()
 
     def _write_all(self, database: Database, groups: Sequence[Group]) -> "_Batch":
-        lines = [line for _, leaves in groups for line in leaves]
-        failures = database.write(lines)
-        return _Batch(len(groups), len(lines), len(lines) - len(failures), failures)
+        failures = _write_leaves(database, [leaves for _, leaves in groups])
+        count = sum(len(leaves) for _, leaves in groups)
+        return _Batch(len(groups), count, count - len(failures), failures)
 
     def _write_missing(self, database: Database, groups: Sequence[Group]) -> "_Batch":
         """Write the leaves that a used database lacks, unless what it has is newer."""
         batch = _Batch(len(groups), sum(len(leaves) for _, leaves in groups))
         missing = _missing(database, groups)
         wanted = [(key, leaves) for key, leaves in groups if key[1] in missing]
-        living = database.leaves([key[1] for key, _ in wanted])
-        lines: list[bytes] = []
+        living = _living(database, [key[1] for key, _ in wanted])
+        lines: list[list[bytes]] = []
         grown: dict[str, set[str]] = {}
         for (_, doc_id), leaves in wanted:
             if _is_newer(living[doc_id], leaves):
                 batch.kept.append(doc_id)
                 continue
-            lines += [line for line in leaves if revision_of(line) in missing[doc_id]]
+            lines.append([line for line in leaves if revision_of(line) in missing[doc_id]])
             if living[doc_id]:
-                grown[doc_id] = {revision_of(line) for line in leaves} | {leaf["_rev"] for leaf in living[doc_id]}
-        if lines:
-            batch.failures = database.write(lines)
-        batch.written = len(lines) - len(batch.failures)
+                grown[doc_id] = {revision_of(line) for line in leaves} | living[doc_id]
+        batch.failures = _write_leaves(database, lines)
+        batch.written = sum(map(len, lines)) - len(batch.failures)
         batch.kept += _give_way(database, grown, missing)
         return batch
 
@@ -462,7 +464,7 @@ class _Restore:
             time.sleep(_WAIT * 2**attempt)
             missing = _missing(database, [group for group in groups if group[0][1] in missing])
         if missing and self._merge:
-            living = database.leaves(list(missing))
+            living = _living(database, list(missing))
             missing = {each: revs for each, revs in missing.items() if not _is_newer(living[each], wanted[each])}
         return missing
 
@@ -486,16 +488,31 @@ class _Batch:
 
 def _batches(groups: Iterable[Group]) -> Iterator[list[Group]]:
     batch: list[Group] = []
-    weight = 0
+    weight = count = 0
     for group in groups:
         size = sum(map(len, group[1]))
-        if batch and (len(batch) >= WRITTEN or weight + size > MAX_REQUEST):
+        if batch and (count >= WRITTEN or weight + size > MAX_REQUEST):
             yield batch
-            batch, weight = [], 0
+            batch, weight, count = [], 0, 0
         batch.append(group)
         weight += size
+        count += len(group[1])
     if batch:
         yield batch
+
+
+def _write_leaves(database: Database, documents: Sequence[list[bytes]]) -> list[Rejection]:
+    """Write the leaves of documents; those of a document with very many a few per request.
+
+    CouchDB needs minutes to add thousands of leaves to one document.
+    """
+    few = [leaf for leaves in documents if len(leaves) <= LEAVES for leaf in leaves]
+    failures = database.write(few)
+    for leaves in documents:
+        if len(leaves) > LEAVES:
+            for some in chunks(leaves, LEAVES):
+                failures += database.write(some)
+    return failures
 
 
 def _missing(database: Database, groups: Sequence[Group]) -> dict[str, set[str]]:
@@ -503,10 +520,17 @@ def _missing(database: Database, groups: Sequence[Group]) -> dict[str, set[str]]
     return database.lacks({key[1]: [revision_of(line) for line in leaves] for key, leaves in groups})
 
 
-def _is_newer(living: Sequence[Document], leaves: Sequence[bytes]) -> bool:
+def _living(database: Database, ids: Sequence[str]) -> dict[str, set[str]]:
+    """Return the revisions of the leaves of documents, including deleted ones."""
+    if database.names_leaves:
+        # Also of documents whose leaves are too many or too large for a reply.
+        return {doc_id: set(revs) for doc_id, revs in database.leaf_revisions(ids).items()}
+    return {doc_id: {leaf["_rev"] for leaf in leaves} for doc_id, leaves in database.leaves(ids).items()}
+
+
+def _is_newer(living: set[str], leaves: Sequence[bytes]) -> bool:
     """Return whether a document has a leaf that is not an ancestor of any leaf in the backup."""
-    known = {rev for line in leaves for rev in revisions_of(line)}
-    return not {leaf["_rev"] for leaf in living} <= known
+    return not living <= {rev for line in leaves for rev in revisions_of(line)}
 
 
 def _give_way(database: Database, grown: dict[str, set[str]], missing: dict[str, set[str]]) -> list[str]:

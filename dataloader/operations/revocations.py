@@ -3,6 +3,7 @@
 The lists are next to the manifests (:mod:`dataloader.batch.revocations`).
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,28 +58,55 @@ def _environment(manifest: CardFile, revocation: Revocation) -> Environment:
 
 
 def manifests_with_revocations(folder: Path) -> list[CardFile]:
-    """Return the manifests in a folder that have a list of revoked cards.
+    """Return the manifests in a folder and its subfolders, except hidden ones, that have a list of revoked cards.
 
     Raises:
-        FileError: the folder can't be read, or holds no manifest.
-        InputError: a manifest is invalid, or a list has no manifest next to it.
+        FileError: a folder can't be read, or holds no manifest.
+        InputError: a manifest is invalid, a list has no manifest next to it, or a batch has two lists.
     """
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        raise FileError.of(error, folder, "name the folder that holds the manifests") from error
-    manifests = [read_cards(each) for each in paths if each.name.endswith(MANIFEST_SUFFIX)]
-    if not manifests:
+    paths = _files_in(folder)
+    if not any(each.name.endswith(MANIFEST_SUFFIX) for each in paths):
         raise FileError(str(folder), rule="holds no manifest", todo="name the folder that holds the manifests")
     lists = [each for each in paths if each.name.endswith(REVOKED_SUFFIX)]
-    with_list = {revocations_path(each).name: each for each in manifests}
+    folders = {each.parent for each in lists}
+    beside = [read_cards(each) for each in paths if each.parent in folders and each.name.endswith(MANIFEST_SUFFIX)]
+    with_list = {revocations_path(each): each for each in beside}
+    found: dict[str, CardFile] = {}
     for path in lists:
-        if path.name not in with_list:
+        if path not in with_list:
             name = path.name.removesuffix(REVOKED_SUFFIX)
             raise InputError(
                 Problem(str(path), f"the manifest of batch {name} is not next to it", "put the manifest there, too")
             )
-    return [with_list[path.name] for path in lists]
+        manifest = with_list[path]
+        first = found.setdefault(manifest.header.digest, manifest)
+        if first is not manifest:
+            rule = f"is a second list of batch {manifest.header.name}, besides {revocations_path(first)}"
+            raise InputError(Problem(str(path), rule, "move the older one away"))
+    return list(found.values())
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Return what is in a folder and its subfolders, also behind links, except hidden files; sorted."""
+    seen: set[str] = set()
+    paths: list[Path] = []
+
+    def unreadable(error: OSError) -> None:
+        path = Path(error.filename)
+        todo = "name the folder that holds the manifests" if path == folder else "make it readable, or move it away"
+        raise FileError.of(error, path, todo) from error
+
+    for root, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        # A link may lead back to a folder above it; a file system has a folder that only root can read.
+        folders[:] = [
+            each
+            for each in folders
+            if not each.startswith(".") and each != "lost+found" and os.path.realpath(Path(root, each)) not in seen
+        ]
+        seen.update(os.path.realpath(Path(root, each)) for each in ("", *folders))
+        # A folder with the name of a list is an error later.
+        paths += [Path(root, each) for each in (*folders, *names) if not each.startswith(".")]
+    return sorted(paths)
 
 
 def revoke_before_load(

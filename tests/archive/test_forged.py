@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import orjson
 import pytest
 import zstandard
 
-from dataloader.archive import BodyWriter, DatabaseState, Header, finish
-from dataloader.common import ExitCode
+from dataloader.archive import Backup, BodyWriter, DatabaseState, Header, finish
+from dataloader.common import ExitCode, InputError
 from tests.support.command import Command
+from tests.support.marks import THOROUGH
 
 HEADER = Header("2026-11-01T00:00:00.000Z", "gpii-key", "ci", "http://localhost", "", "", "1", ())
 GOOD = b'{"_id":"a","_rev":"1-aa"}'
@@ -94,3 +96,49 @@ def test_small_file_cannot_fill_the_memory(tmp_path: Path, peak_memory: Any) -> 
     other = tmp_path / "other.backup.zst"
     other.write_bytes(zstandard.ZstdCompressor().compress(bytes(1_000)))
     assert peak_memory(read, path) < 10 * peak_memory(read, other)
+
+
+READ = """
+import sys, pathlib
+from dataloader.archive import Backup
+from dataloader.common import InputError
+try:
+    print(sum(Backup(pathlib.Path(sys.argv[1])).check()))
+except InputError as error:
+    assert sys.argv[2] in str(error), error
+else:
+    assert sys.argv[2] == "", sys.argv[2]
+"""
+
+
+@THOROUGH
+def test_many_short_lines_cannot_fill_the_memory(tmp_path: Path, peak_memory: Any) -> None:
+    """A block of a hundred million lines, or whose first line is huge, is given up before it is split or decoded."""
+    usual = peak_memory(READ, forge(tmp_path), "")
+    short = b"\n" * 100_000_000
+    first = {"block": 2, "database": "gpii", "kind": "documents", "lines": len(short)}
+    many = orjson.dumps({**first, "sha256": sha256(short).hexdigest()}) + b"\n" + short
+    for name, frame in {"lines": many, "first line": b"[" + b"[]," * 30_000_000 + b"0]\n"}.items():
+        path = tmp_path / f"{name}.backup.zst"
+        body = BytesIO()
+        writer = BodyWriter(body, None)
+        writer._block("gpii", "database", [SETTINGS])
+        writer._frames.write(frame)
+        blocks, seal = writer.end()
+        with path.open("wb") as stream:
+            header = replace(HEADER, databases=(DatabaseState("gpii", "1-x", "", 1, 1),), blocks=blocks, seal=seal)
+            finish(stream, header, body, None)
+        assert path.stat().st_size < 100_000
+        # The content is held a few times; a list of its lines or members would take many times as much.
+        assert peak_memory(READ, path, "block 2") < usual + 450_000
+
+
+def test_file_that_changes_after_the_check_is_refused(tmp_path: Path) -> None:
+    """Another backup that takes its place is noticed at the first block that differs, before it is used."""
+    path = forge(tmp_path, lines=[GOOD, b'{"_id":"b","_rev":"1-bb"}'])
+    backup = Backup(path)
+    assert sum(backup.check()) == 2
+    assert len(list(backup.documents("gpii"))) == 2
+    forge(tmp_path, lines=[GOOD, b'{"_id":"c","_rev":"1-cc"}'])
+    with pytest.raises(InputError, match=r"block 2: is not the one that was checked"):
+        next(backup.documents("gpii"))

@@ -1,6 +1,7 @@
 """The list of a batch's revoked cards, when it is edited, cut off, or another batch's."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,25 @@ def test_list_of_another_batch_is_refused(batch: Manifest, tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileError, match="holds no manifest"):
         manifests_with_revocations(tmp_path / "empty")
+
+
+def test_lists_in_subfolders_are_found(batch: Manifest, tmp_path: Path) -> None:
+    """Also behind a link, and one that leads in a circle ends; a second list of the same batch is refused."""
+    inner = tmp_path / "2018" / "library"
+    inner.mkdir(parents=True)
+    other = generate("autumn", {"empty": 2}, inner).manifest
+    note_revoked(other, list(other.cards()), "lost", "ci")
+    (inner / "up").symlink_to(tmp_path)
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "._spring.revoked.jsonl").touch()
+    assert [each.path for each in manifests_with_revocations(tmp_path)] == [other.path]
+    (tmp_path / "link").symlink_to(inner.parent)
+    assert [each.header.name for each in manifests_with_revocations(tmp_path)] == ["autumn"]
+    note_revoked(batch, list(batch.cards()), "lost", "ci")
+    assert [each.header.name for each in manifests_with_revocations(tmp_path)] == ["autumn", "spring"]
+    shutil.copytree(inner, tmp_path / "old", ignore=shutil.ignore_patterns("up"))
+    with pytest.raises(InputError, match="is a second list of batch autumn, besides "):
+        manifests_with_revocations(tmp_path)
 
 
 def test_list_that_is_no_file_is_refused(batch: Manifest) -> None:

@@ -3,11 +3,15 @@
 import json
 import os
 import re
+import signal
 import stat
+import subprocess
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -612,6 +616,82 @@ def test_backup_continues_after_an_interruption(
     assert len(lines) == 101 * len(target.model.databases)
     assert {line.get("value") for line in lines if line["_id"] == "001"} == {"new"}
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+KILLED_WHEN_COMPLETE = """
+import os, signal
+from dataloader.common import files
+files._sync_folder = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
+from dataloader.cli import main
+main()
+"""
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("where", ["a.backup.zst", "backups/"])
+def test_next_backup_deletes_what_one_left_that_was_killed_when_complete(
+    server: Server, varied: Target, on_target: list[str], credentials: dict[str, str], tmp_path: Path, where: str
+) -> None:
+    """The file has its name and is whole; the rest is deleted by whatever backup runs next, and never continued."""
+    (tmp_path / "backups").mkdir()
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHEN_COMPLETE, "backup", where, *on_target],
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, **credentials},
+    )
+    assert killed.returncode == -signal.SIGKILL
+    folder = (tmp_path / where).parent if where.endswith("zst") else tmp_path / where
+    [path] = folder.glob("*.backup.zst")
+    assert sum(Backup(path).check()) == Backup(path).header.leaves
+    assert list(folder.glob(".*.partial"))
+    if where.endswith("zst"):
+        with pytest.raises(FileError, match="already exists"):
+            back_up(server, varied, path)
+        assert not list(folder.glob(".*"))
+    else:
+        assert not back_up(server, varied, folder, base=Backup(path)).resumed
+    assert not list(folder.glob(".*"))
+
+
+@ONE_MODEL
+def test_document_with_many_leaves_is_read_and_written_in_parts(
+    server: Server, target: Target, copy: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxied: Proxied
+) -> None:
+    """CouchDB takes minutes to return or to add thousands of conflicts at once."""
+    monkeypatch.setattr(backup_module, "LEAVES", 10)
+    monkeypatch.setattr(import_module("dataloader.operations.restore"), "LEAVES", 10)
+    monkeypatch.setattr("dataloader.couch.database.LEAVES", 10)
+    [name, *_] = target.model.databases
+    for database in databases(server, target).values():
+        database.create()
+    server.welcome()
+    database = databases(server, target)[name]
+    photo = {"photo": {"content_type": "image/png", "data": "iVBORw0KGgo="}}
+    plant(
+        database,
+        [
+            {"_id": "torn", "_rev": f"1-{at:032}", "value": at, "_attachments": photo, "_deleted": at % 2 == 0}
+            for at in range(25)
+        ],
+    )
+    asked: list[int] = []
+    written: list[int] = []
+
+    def count(request: Request, forward: Forward) -> Reply:
+        if "open_revs" in request.target:
+            asked.append(request.target.count("1-"))
+        if request.endpoint == "_bulk_docs" and request.data()["docs"]:
+            written.append(len(request.data()["docs"]))
+        return forward(request)
+
+    through, _ = proxied(count)
+    path = back_up(through, replace(target, address=through.address), tmp_path / "a.backup.zst").path
+    if database.names_leaves:
+        assert asked == [10, 10, 5]
+    restore_backup(through, replace(copy, address=through.address), [Backup(path)])
+    assert written == [10, 10, 5]
+    assert agreed(server, lambda: everything(server, copy)) == everything(server, target)
 
 
 @ONE_MODEL

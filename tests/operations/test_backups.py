@@ -1,6 +1,9 @@
 """Listing and pruning the backups in a folder."""
 
+import fcntl
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import tzset
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataloader.archive import BodyWriter, DatabaseState, Header, Section, finish
+from dataloader.archive import BodyWriter, DatabaseState, Header, Section, Spool, finish, sort_key
 from dataloader.common import ExitCode, UsageError
 from dataloader.operations import KeepRules, StoredBackup, choose_kept, read_backups
 from tests.support.command import Command
@@ -220,3 +223,67 @@ def test_list_without_a_readable_backup_does_not_say_that_there_is_none(here: Co
     (folder / "a.backup.zst").write_bytes(b"x")
     done = here("backups", "list", folder)
     assert (done.code, done.stdout) == (ExitCode.ATTENTION, "no backup that can be read\n")
+
+
+class Killed(BaseException):
+    """Simulates a killed process."""
+
+
+def leave(parent: Path, name: str, *, file: str = "") -> Path:
+    """Leave the work folder of a killed backup, which was about to complete a file if one is given."""
+    folder = parent / f".{name}.partial"
+    with suppress(Killed), Spool(folder, {}) as spool:
+        spool.add("gpii", sort_key("a"), [b'{"_id":"a","_rev":"1-a"}'])
+        spool.reached("gpii", "5", end=True)
+        if file:
+            spool.finishing(file)
+        raise Killed
+    return folder
+
+
+def test_prune_deletes_what_finished_backups_left(here: Command, folder: Path, make: Make) -> None:
+    """Of killed backups, only what can't be continued is deleted, and nothing that is in use."""
+    make("a", NOON)
+    done = leave(folder, "done", file="a.backup.zst")
+    interrupted = leave(folder, "interrupted")
+    elsewhere = leave(folder, "elsewhere", file="not-there.backup.zst")
+    empty = leave(folder, "empty", file="empty.zst")
+    # Where files can't be linked, a killed run may leave an empty one.
+    (folder / "empty.zst").touch()
+    stopped = leave(folder, "stopped", file="a.backup.zst")
+    for path in stopped.iterdir():
+        if path.name != "lock":
+            path.unlink()
+    other = folder / ".other.partial"
+    other.mkdir()
+    (other / "mine").touch()
+    running = leave(folder, "running", file="a.backup.zst")
+    with (running / "lock").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        listing = here("backups", "list", folder, "--json")
+        assert listing.data["unfinished"] == [str(path) for path in (elsewhere, empty, interrupted)]
+        would = here("backups", "prune", folder, "--keep-last", "5", "--dry-run")
+        assert "delete  .done.partial (left by a killed backup)" in would.stdout
+        assert done.exists()
+        pruned = here("backups", "prune", folder, "--keep-last", "5", "--json")
+        assert pruned.code == ExitCode.OK
+        assert pruned.data["leftovers"] == [str(done), str(stopped)]
+        assert running.exists()
+    assert not done.exists()
+    assert not stopped.exists()
+    assert all(path.exists() for path in (interrupted, elsewhere, empty, other / "mine", folder / "a.backup.zst"))
+    assert f"warning: {interrupted}: " in here("backups", "list", folder).stderr
+
+
+def test_work_folder_of_a_finished_backup_is_not_continued(folder: Path) -> None:
+    """A new backup starts over, however the name of the finished one is written."""
+    name = os.fsdecode(b"f\xfcr %41.backup.zst")
+    leave(folder, "x", file=name)
+    with suppress(Killed), Spool(folder / ".x.partial", {}) as spool:
+        assert spool.since("gpii") == "5"
+        spool.finishing(name)
+        raise Killed
+    (folder / name).write_bytes(b"complete")
+    with Spool(folder / ".x.partial", {}) as spool:
+        assert spool.since("gpii") is None
+    assert not (folder / ".x.partial").exists()
