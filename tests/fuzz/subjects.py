@@ -71,7 +71,7 @@ def examine(subject: Subject, data: bytes, folder: Path) -> bool:
 
     Raises:
         Finding: the reader takes too long, or its error is too long.
-        Exception: anything that is not one of our errors; also a finding.
+        Exception: anything but our errors; also a finding.
     """
     path = folder / f"input{subject.suffix}"
     path.write_bytes(data)
