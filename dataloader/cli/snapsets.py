@@ -1,6 +1,8 @@
-"""The command ``snapsets``: what each snapset sets, in words."""
+"""The command ``snapsets``: what each snapset sets, in words, and a copy of them to edit."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -19,15 +21,15 @@ from dataloader.cli._options import (
 )
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._table import table
-from dataloader.common import ExitCode, InputError, UsageError
+from dataloader.common import ExitCode, InputError, UsageError, many
 from dataloader.operations import Difference, difference, target_differences
-from dataloader.records import Snapset, Snapsets, in_words
+from dataloader.records import Snapset, Snapsets, copy_snapsets, in_words
 from dataloader.records.models import DEFAULT_MODEL
 
 
-@command(short_help="Describe snapsets in words, and compare them.")
-@click.argument("action", type=click.Choice(["list", "show", "diff"]), metavar="list|show|diff")
-@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_snapset)
+@command(short_help="Describe snapsets in words, compare or copy them.")
+@click.argument("action", type=click.Choice(["list", "show", "diff", "copy"]), metavar="list|show|diff|copy")
+@click.argument("names", nargs=-1, metavar="[NAME|DIR]...", shell_complete=complete_snapset)
 @target_options
 @snapset_options
 @global_options
@@ -43,6 +45,8 @@ def snapsets(
 ) -> ExitCode:
     """Describe snapsets in words. `diff A B` compares two; `diff` with a target compares the folder with the target.
 
+    `copy DIR` copies the snapsets of all models to a new folder, to edit them there.
+
     Snapsets are those of the target's model, or of --model (default: gpii-token).
 
     \b
@@ -50,6 +54,8 @@ def snapsets(
       dataloader snapsets diff --target production
     """
     target = get_target(output, target_options) if target_options.is_named else None
+    if action == "copy":
+        return _copy(output, snapset_options.snapsets_dir or (None if target is None else target.snapsets), names)
     model = (target_options.model or DEFAULT_MODEL) if target is None else target.model.name
     found = get_snapsets(output, snapset_options, target).of(model)
     if action == "diff" and not names:
@@ -77,6 +83,16 @@ def snapsets(
     elif action == "show":
         folder = option_words(click.get_current_context(), "snapsets_dir")
         output.next(f"dataloader generate trial --cards 10 --snapset {chosen[0].name}{folder}")
+    return ExitCode.OK
+
+
+def _copy(output: Output, folder: Path | None, names: Sequence[str]) -> ExitCode:
+    if len(names) != 1:
+        raise UsageError("copy", rule="takes one new folder", todo="name it: dataloader snapsets copy corrected")
+    to = Path(names[0])
+    count = copy_snapsets(folder, to)
+    output.result({"folder": str(to), "copied": count}, [f"copied {many(count, 'snapset')} to {to}"])
+    output.next(f"edit them, then dataloader validate {quote(str(to))}")
     return ExitCode.OK
 
 

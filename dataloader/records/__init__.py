@@ -13,7 +13,7 @@ from dataloader.records.sites import (
     new_secret,
     site_documents,
 )
-from dataloader.records.snapsets import EMPTY, Snapset, Snapsets, read_snapset, read_snapsets
+from dataloader.records.snapsets import EMPTY, Snapset, Snapsets, copy_snapsets, read_snapset, read_snapsets
 from dataloader.records.templates import ANY_CARD, Templates
 from dataloader.records.wording import in_words
 
@@ -29,6 +29,7 @@ __all__ = [
     "Templates",
     "client_database",
     "client_ids_of",
+    "copy_snapsets",
     "credential_document",
     "has_credentials_apart",
     "in_words",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 from dataloader.common import (
@@ -277,6 +278,38 @@ def read_snapsets(folder: Path | None = None, model: str | None = None, *, stric
     broken = {name: problems for name, problems in broken.items() if name not in by_name}
     warnings = tuple(dict.fromkeys(warning for each in by_model.values() for warning in each.warnings))
     return Snapsets(folder, dict(sorted(by_name.items())), warnings, broken, by_model)
+
+
+def copy_snapsets(folder: Path | None, to: Path) -> int:
+    """Copy the snapsets of all models to a new folder, so that they can be edited.
+
+    Args:
+        folder: the folder with the files, or with a folder for each model; None for the built-in ones.
+        to: the new folder.
+
+    Returns:
+        The number of snapsets.
+
+    Raises:
+        FileError: the folder can't be read, or the new one already exists or can't be written.
+    """
+    folder = data_dir("snapsets") if folder is None else folder
+    try:
+        paths = [path for path in (*folder.iterdir(), *folder.glob("*/*")) if _is_snapset(path) and path.is_file()]
+    except OSError as error:
+        raise FileError.of(error, folder, "name the folder of the snapsets") from error
+    try:
+        to.mkdir(parents=True)
+        for path in paths:
+            copy = to / path.relative_to(folder)
+            copy.parent.mkdir(exist_ok=True)
+            copyfile(path, copy)
+    except FileExistsError as error:
+        rule = "already exists; dataloader never overwrites files"
+        raise FileError(str(to), rule=rule, todo="choose another name") from error
+    except OSError as error:
+        raise FileError.of(error, to, "choose a writable folder with enough free space") from error
+    return len(paths)
 
 
 def _folders(folder: Path) -> dict[str, Path]:

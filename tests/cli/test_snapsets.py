@@ -1,10 +1,11 @@
 """The command ``snapsets``: snapsets in words, and their differences."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from dataloader.common import ExitCode
+from dataloader.common import ExitCode, data_dir
 from dataloader.couch import Server
 from dataloader.operations import all_sources, load
 from dataloader.records import Snapsets
@@ -62,6 +63,8 @@ def test_diff_compares_two_snapsets(here: Command) -> None:
     [
         (["diff"], ExitCode.USAGE, "needs two snapsets, or a target"),
         (["show"], ExitCode.USAGE, "takes one snapset"),
+        (["copy"], ExitCode.USAGE, "takes one new folder"),
+        (["copy", "new", "--snapsets", "nowhere"], ExitCode.FILE, "no such file or directory"),
         (["show", "snapset_1"], ExitCode.INPUT, "did you mean snapset_1"),
         (["show", "snapset_5"], ExitCode.INPUT, "only for model gpii-key"),
     ],
@@ -71,6 +74,24 @@ def test_unknown_snapset_is_an_error(here: Command, arguments: list[str], code: 
     done = here("snapsets", *arguments)
     assert (done.code, done.stdout) == (code, "")
     assert says in done.stderr
+
+
+def test_copy_is_a_folder_to_edit(here: Command, tmp_path: Path) -> None:
+    """The built-in snapsets of every model, or those of a folder; an existing folder is never changed."""
+    copied = tmp_path / "my snapsets"
+    done = here("snapsets", "copy", copied)
+    assert done.code == ExitCode.OK
+    names = {path.relative_to(data_dir("snapsets")) for path in data_dir("snapsets").glob("*/*.json5")}
+    assert {path.relative_to(copied) for path in copied.rglob("*") if path.is_file()} == names
+    assert done.stdout == f"copied {len(names)} snapsets to {copied}\n"
+    for name in names:
+        assert (copied / name).read_bytes() == (data_dir("snapsets") / name).read_bytes()
+    assert here("validate", copied).code == ExitCode.OK
+    again = here("snapsets", "copy", copied)
+    assert (again.code, "already exists" in again.stderr) == (ExitCode.FILE, True)
+    of_one = here("snapsets", "copy", tmp_path / "one", "--snapsets", copied / "gpii-key", "--json")
+    assert of_one.data["copied"] == len([*(copied / "gpii-key").iterdir()])
+    assert (tmp_path / "one" / "snapset_5.json5").is_file()
 
 
 def test_diff_compares_the_folder_with_a_target(

@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from shutil import copytree
 
 import click
 import pytest
@@ -157,6 +156,9 @@ def follow(
             # There is no terminal to confirm an update.
             completed = here(*arguments, *(["--yes"] if "--update" in arguments else []))
             assert completed.code == ExitCode.OK, (arguments, completed.stderr)
+            if arguments[:2] == ["snapsets", "copy"]:
+                edited = tmp_path / arguments[2] / target.model.name / "snapset_3.json5"
+                edited.write_text(edited.read_text("utf-8").replace("Read To Me", "Read to me"), "utf-8")
             if "--json" in arguments:
                 (tmp_path / "reports" / "history.jsonl").write_text(completed.stdout)
         return [name for name, *_ in lines]
@@ -198,12 +200,7 @@ def test_task_pages_can_be_followed(follow: Follow, here: Command, tmp_path: Pat
     [manifest] = (tmp_path / "batches").glob("*.batch.jsonl")
     assert here("verify", manifest, "--target", "production", "--json").data["verdicts"]["ok"] == 50
     assert follow("lost-card.md") == ["card", "revoke", "revoke"]
-    # The page copies the snapsets, and one is edited.
-    for folder in ("snapsets", "corrected"):
-        copytree(ROOT / "snapsets", tmp_path / folder)
-    corrected = tmp_path / "corrected" / target.model.name / "snapset_3.json5"
-    corrected.write_text(corrected.read_text("utf-8").replace("Read To Me", "Read to me"), "utf-8")
-    assert follow("corrected-snapset.md") == ["validate", "plan", "load", "load"]
+    assert follow("corrected-snapset.md") == ["snapsets", "validate", "plan", "load", "load"]
     assert here("verify", manifest, "--target", "production", "--json").data["verdicts"]["ok"] == 50
 
 
