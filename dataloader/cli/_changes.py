@@ -9,6 +9,7 @@ import orjson
 
 from dataloader.batch import CardFile
 from dataloader.cli._table import table
+from dataloader.cli._update import NO_TERMS
 from dataloader.common import many
 from dataloader.operations import ABSENT, Branch, Changes, Conflicts, Edits, SetInConflict, Term, value_text
 
@@ -58,6 +59,8 @@ def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
         what = many(change.cards, "card") if change.cards else "the snapset itself"
         yield f"an update would change {name}: {what}"
         rows = sorted(change.terms.items())
+        if not rows:
+            yield f"  {NO_TERMS}"
         yield from _indented(
             [
                 (cards, f"{each.term.shown}: {value_text(each.before)} → {value_text(each.after)}")

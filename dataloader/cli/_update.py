@@ -37,12 +37,16 @@ def confirm_update(
     return confirmed(f"this replaces {many(changes.documents, 'document')} at {where}")
 
 
+NO_TERMS = "no terms, only the rest, such as the snapset's name"
+"""What an update changes in preference sets with the same terms."""
+
+
 def _lines(changes: Changes) -> Iterator[str]:
     """Yield a line for each snapset, and for each kind of other documents."""
     rows = []
     for name, change in sorted(changes.by_snapset.items()):
         cards = many(change.cards, "card") if change.cards else "the snapset itself"
         terms = many(len(change.names), "term")
-        rows.append((name, cards, f"{terms}: {listed(change.names)}" if change.names else terms))
+        rows.append((name, cards, f"{terms}: {listed(change.names)}" if change.names else NO_TERMS))
     yield from table(rows)
     yield from table([(kind, many(count, "document"), "") for kind, count in changes.others.items()])

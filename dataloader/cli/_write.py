@@ -35,8 +35,8 @@ class _Findings:
         self._output = output
         self._target = target
         self._stream = stream
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._first: list[str] = []
+        self._counts: Counter[tuple[str, State | Outcome]] = Counter()
+        self._first: dict[tuple[str, State | Outcome], list[str]] = {}
         self.noted: Noted[NotedDocument] = Noted()
 
     def __call__(self, source: Source, finding: Finding, what: State | Outcome) -> None:
@@ -55,19 +55,23 @@ class _Findings:
         if said.severity not in {Severity.ATTENTION, Severity.BAD}:
             return
         self.noted(matter(source.kind, what), NotedDocument(database, finding.document.id))
-        self._counts[database, what.value] += 1
-        if self._counts[database, what.value] <= SHOWN_FINDINGS:
-            self._first.append(
-                f"{database}, document {finding.document.id}: {what.value} ({said.meaning}; {said.advice})"
-            )
+        self._counts[database, what] += 1
+        if self._counts[database, what] <= SHOWN_FINDINGS:
+            self._first.setdefault((database, what), []).append(finding.document.id)
 
     @property
     def lines(self) -> list[str]:
-        """The first documents, and how many more there are."""
-        more = {key: count - SHOWN_FINDINGS for key, count in self._counts.items() if count > SHOWN_FINDINGS}
-        return self._first + [
-            f"{database}: {many(count, 'more document')} {what}" for (database, what), count in more.items()
-        ]
+        """A line for each database and state, with the first documents and how many more there are."""
+        return [self._line(*key) for key in self._first]
+
+    def _line(self, database: str, what: State | Outcome) -> str:
+        said = STATES[what] if isinstance(what, State) else OUTCOMES[what]
+        why = f"({said.meaning}; {said.advice})"
+        first, count = self._first[database, what], self._counts[database, what]
+        if count == 1:
+            return f"{database}, document {first[0]}: {what.value} {why}"
+        more = f" and {count - len(first):,} more" if count > len(first) else ""
+        return f"{database}: {many(count, 'document')} {what.value}: {', '.join(first)}{more} {why}"
 
 
 @contextmanager
@@ -126,7 +130,9 @@ def carry_out(
         [*left_out_text(manifests), *load_text(target, result), *more[1]],
     )
     output.warnings(raised_text(target, result.raised))
-    output.warnings(snapset_warnings(result.older_snapsets, result.unlisted_snapsets))
+    # Whoever goes back to older ones knows.
+    older = [] if write_options.older_snapsets else result.older_snapsets
+    output.warnings(snapset_warnings(older, result.unlisted_snapsets))
     for line in findings.lines if result.needs_attention else ():
         output.warn(line, in_report=True)
     for failure in result.failures:

@@ -87,6 +87,41 @@ def test_diff_shows_terms_by_snapset(
 
 @pytest.mark.usefixtures("loaded")
 @ONE_MODEL
+def test_outdated_documents_are_one_warning(
+    run_here: Command, target: Target, spring: Manifest, cards: list[Card], tmp_path: Path
+) -> None:
+    """With the first five by name, and what to do once; an update that the user asked to go back warns of nothing."""
+    both = write_snapsets(tmp_path / "both", {"large": 20, "larger": 25})
+    done = run_here("plan", spring.path, "--snapsets", both.folder)
+    [warning] = done.stderr.splitlines()
+    [database] = {target.database(preferences_of(target.model.name, card.uuid).database) for card in cards}
+    assert warning.startswith(f"warning: {database}: 7 documents outdated: ")
+    assert " and 2 more (written by an earlier load from another snapset version, not edited; load with " in warning
+    sets = tmp_path / "snapsets"
+    assert run_here("load", spring.path, "--snapsets", both.folder, "--update", "--yes").code == ExitCode.OK
+    older = run_here("plan", spring.path, "--snapsets", sets)
+    assert "snapsets large, larger are older than the version loaded last" in older.stderr
+    back = run_here("load", spring.path, "--snapsets", sets, "--update", "--older-snapsets", "--yes")
+    assert (back.code, "updated" in back.stdout) == (ExitCode.OK, True)
+    assert "older" not in back.stderr
+
+
+@pytest.mark.usefixtures("loaded")
+@ONE_MODEL
+def test_diff_says_if_no_term_changes(run_here: Command, spring: Manifest, sets: Snapsets) -> None:
+    """Only the name of a snapset differs."""
+    path = sets.folder / "large.json5"
+    path.write_text(path.read_text("utf-8").replace('"name": "large"', '"name": "another"'), "utf-8")
+    done = run_here("plan", spring.path, "--snapsets", sets.folder, "--diff")
+    assert (
+        "an update would change large: 3 cards\n  no terms, only the rest, such as the snapset's name\n" in done.stdout
+    )
+    asked = run_here("load", spring.path, "--snapsets", sets.folder, "--update")
+    assert "large  3 cards  no terms, only the rest, such as the snapset's name\n" in asked.stderr
+
+
+@pytest.mark.usefixtures("loaded")
+@ONE_MODEL
 def test_diff_counts_edits_by_owners(
     run_here: Command, server: Server, target: Target, spring: Manifest, cards: list[Card], sets: Snapsets
 ) -> None:
