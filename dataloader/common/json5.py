@@ -56,8 +56,15 @@ def read_json5(path: Path) -> Any:
     except (ValueError, RecursionError) as error:
         match = _POSITION.match(str(error))
         where = f"{path}, line {match['line']}, column {match['column']}" if match else str(path)
-        rule = match["what"] if match else ("is nested too deeply" if isinstance(error, RecursionError) else str(error))
+        rule = match["what"] if match else _explained(error)
         raise InputError(Problem(where, f"is not JSON5: {rule}", "correct the syntax")) from error
+
+
+def _explained(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    # Python's own advice is for programmers.
+    return "a number has too many digits" if "set_int_max_str_digits" in str(error) else str(error)
 
 
 def _too_large(path: Path, size: int, limit: int) -> InputError:

@@ -102,8 +102,9 @@ def read_targets(path: Path) -> dict[str, dict[str, Any]]:
         raise InputError(Problem(str(path), "is not UTF-8 text", "save it as UTF-8")) from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(Problem(str(path), f"is not TOML: {error}", "correct the syntax")) from error
-    except RecursionError as error:
-        raise InputError(Problem(str(path), "is nested too deeply", "correct the syntax")) from error
+    except (ValueError, RecursionError) as error:
+        rule = "is nested too deeply" if isinstance(error, RecursionError) else "has a number with too many digits"
+        raise InputError(Problem(str(path), rule, "correct the syntax")) from error
     problems = [*_slips(path, data)] or [
         Problem(str(path), rule, "see samples/dataloader.toml") for rule in explain(TARGETS_SCHEMA, data, secrets=True)
     ]

@@ -407,3 +407,35 @@ def test_libreoffice_opens_an_encrypted_workbook(
     path = export(batch.manifest, STANDARD, tmp_path / "encrypted.xlsx", password="correct horse").path
     text = office.save(path, tmp_path / "saved.csv", password="correct horse").read_text("utf-8")
     assert [row["UUID"] for row in csv.DictReader(StringIO(text))] == [card.uuid for card in cards]
+
+
+WRONG: dict[str, tuple[dict[str, object], str]] = {
+    "CSV in a workbook's name": ({"suffix": ".a.xlsx"}, "suffix: '.a.xlsx' does not match 'csv$'"),
+    "a control character": ({"columns": [{"title": "UUID\x01", "field": "uuid"}]}, "columns.0.title: 'UUID\\x01' does"),
+    "no character": ({"columns": [{"title": "UUID\uffff", "field": "uuid"}]}, "columns.0.title: "),
+    "a formula after a blank": (
+        {"columns": [{"title": " =1+1", "field": "uuid"}]},
+        "columns.0.title: ' =1+1' does not",
+    ),
+    "one title twice": (
+        {"columns": [{"title": "Tag", "field": "uuid"}, {"title": "tag", "field": "number"}]},
+        "columns: has 2 columns “Tag” (rename it, so that a returned file can be read)",
+    ),
+    "another column that seems to be the UUID": (
+        {"columns": [{"title": "Tag", "field": "uuid"}, {"title": "Card UUID"}]},
+        "columns: “Card UUID” would be read as the UUID, not “Tag”",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_layout_is_one_error(batch: Batch, here: Command, tmp_path: Path, what: str) -> None:
+    """Nothing is written that no program could open, or that could not be read when it comes back."""
+    changes, says = WRONG[what]
+    good = {"description": "x", "suffix": ".a.csv", "delimiter": ",", "columns": [{"title": "UUID", "field": "uuid"}]}
+    own = tmp_path / "own.json5"
+    own.write_text(json.dumps({**good, **changes}))
+    done = here("export", batch.manifest.path, "--layout", own, "--out", tmp_path / "out")
+    assert (done.code, done.stderr.count("\n")) == (ExitCode.INPUT, 1)
+    assert f"{own}: {says}" in done.stderr
+    assert not (tmp_path / "out").exists()

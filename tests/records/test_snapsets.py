@@ -342,6 +342,7 @@ WRONG: dict[str, tuple[str | bytes, list[str]]] = {
             f": has 100,007 bytes; at most 100,000 are allowed, unless it is plain JSON {TOO_LARGE}",
         ],
     ),
+    "a huge number": ('{"a": ' + "9" * 5000 + "}", [f": is not JSON5: a number has too many digits {SYNTAX}"]),
     "nested deeply in objects": ("{a:" * 20_000, [f": is not JSON5: is nested too deeply {SYNTAX}"]),
     "nested deeply and whole": (
         with_preferences(f'"{APPLICATION}": {{a: {"[" * 5000}{"]" * 5000}}}'),

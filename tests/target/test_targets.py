@@ -572,6 +572,14 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         [": is not TOML: Invalid value (at line 2, column 7) (correct the syntax)"],
     ),
     "nested deeply": (f"a = {'[' * 5000}", [": is nested too deeply (correct the syntax)"]),
+    "paths with control characters": (
+        f'[target.a]\nurl = "https://a"\nca_file = "a\\u0000"\nsnapsets = "\\n"\n{ENVIRONMENT}',
+        [
+            f": target.a.{name}: the value should not be valid under {{'pattern': '[\\\\u0000-\\\\u001f]'}} {SEE}"
+            for name in ("ca_file", "snapsets")
+        ],
+    ),
+    "a huge number": (f"a = {'9' * 5000}", [": has a number with too many digits (correct the syntax)"]),
 }
 
 

@@ -5,13 +5,14 @@ uses one from elsewhere. The workbook (:mod:`dataloader.vendor.workbook`) is ano
 instructions, too, and so is no such file.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dataloader.common import Problem, explain, layouts_dir, page, raise_problems, read_json5
+from dataloader.common import InputError, Problem, explain, layouts_dir, page, raise_problems, read_json5
 
 __all__ = ["SUFFIX", "Layout", "LayoutColumn", "get_layout", "is_own", "layout_names", "layout_of", "uuid_titles"]
 
@@ -76,7 +77,22 @@ def get_layout(name: str) -> Layout:
         LayoutColumn(each["title"], each.get("field"), each.get("text", ""), each.get("width", 16))
         for each in data.pop("columns")
     )
+    titles = [column.title for column in columns]
+    if is_own(name) and (
+        rule := _misleads(titles, next(at for at, column in enumerate(columns) if column.field == "uuid"))
+    ):
+        raise InputError(Problem(str(path), f"columns: {rule}", "rename it, so that a returned file can be read"))
     return Layout(name=path.stem, columns=columns, **data)
+
+
+def _misleads(titles: Sequence[str], uuid: int) -> str:
+    """Return why a file with these titles would be misread when it comes back; empty if it would not."""
+    from dataloader.vendor.returned.columns import find_columns  # noqa: PLC0415 - rarely needed
+
+    found = find_columns([titles], {}, [titles[uuid]])
+    if found is None or found.at["uuid"] == uuid:
+        return found.problem[0] if found and found.problem else ""
+    return f"“{titles[found.at['uuid']]}” would be read as the UUID, not “{titles[uuid]}”"
 
 
 def is_own(name: str) -> bool:
