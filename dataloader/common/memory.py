@@ -40,10 +40,13 @@ def too_little_memory(error: BaseException) -> str | None:
 
     If the limit is too low even for importing libraries, any error may be due to it.
     """
-    if has_too_little_memory():
-        limit = memory_limit() or 0
+    limit = memory_limit()
+    if limit is not None and has_too_little_memory():
         enough = f"at least {ENOUGH // 1_000_000:,} MB are needed (raise the limit: ulimit -v {ENOUGH // 1_000})"
         return f"memory is limited to {limit // 1_000_000:,} MB (ulimit -v), and {enough}"
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+    no_thread = isinstance(error, RuntimeError) and str(error) == "can't start new thread"
+    if isinstance(error, MemoryError) or no_thread or getattr(error, "errno", None) == errno.ENOMEM:
+        if limit is not None:
+            return f"memory is limited to {limit // 1_000_000:,} MB (ulimit -v), which is not enough (raise the limit)"
         return "there was not enough memory (close other programs, or use a machine with more memory)"
     return None

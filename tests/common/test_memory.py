@@ -25,11 +25,25 @@ def test_any_error_under_a_low_memory_limit_names_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "short"), [(MemoryError(), True), (OSError(errno.ENOMEM, "no"), True), (ValueError("x"), False)]
+    ("error", "short"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "no"), True),
+        (RuntimeError("can't start new thread"), True),
+        (RuntimeError("x"), False),
+        (ValueError("x"), False),
+    ],
 )
 def test_without_a_memory_limit_only_memory_errors_count(error: Exception, short: bool) -> None:  # noqa: FBT001
     """Other errors are bugs of dataloader."""
     assert (too_little_memory(error) is not None) is short
+
+
+def test_memory_error_names_a_limit_that_was_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other programs have nothing to do with it."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (500_000_000, resource.RLIM_INFINITY))
+    said = "memory is limited to 500 MB (ulimit -v), which is not enough (raise the limit)"
+    assert too_little_memory(MemoryError()) == said
 
 
 def test_json_error_from_too_little_memory_is_a_memory_error() -> None:

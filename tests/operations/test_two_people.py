@@ -177,6 +177,33 @@ def test_cards_are_revoked_again_before_views_exist(
 
 
 @EACH_MODEL
+def test_restore_revokes_cards_that_are_revoked_meanwhile(
+    run_here: Command, server: Server, loaded: Target, manifest: Manifest, tmp_path: Path, proxied: Proxied
+) -> None:
+    """A card that is added to the list while documents are written does not work afterwards."""
+    lost, other, *_ = manifest.cards()
+    path = tmp_path / "a.backup.zst"
+    back_up(server, loaded, path)
+    view = FIND_CARD[loaded.model.name]
+    working = [row["value"] for row in find(server, loaded, view, lost.uuid)]
+    lose(server, loaded)
+    noted: list[Card] = []
+
+    def revoke_meanwhile(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs" and not noted:
+            noted.append(lost)
+            note_revoked(manifest, noted, "lost", loaded.environment)
+        return forward(request)
+
+    through, _ = proxied(revoke_meanwhile)
+    done = run_here("restore", path, "--batches", manifest.path.parent, url=through.address.url)
+    assert done.code == ExitCode.OK, done.stderr
+    assert noted
+    assert [row["value"] for row in find(server, loaded, view, lost.uuid)] != working
+    assert len(find(server, loaded, view, other.uuid)) == 1
+
+
+@EACH_MODEL
 def test_merge_revokes_cards_before_it_restores_them(
     run_here: Command, server: Server, loaded: Target, manifest: Manifest, tmp_path: Path, proxied: Proxied
 ) -> None:

@@ -29,7 +29,10 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 def test_backup_script_makes_a_chain_that_restores(
     server: Server, target: Target, copy: Target, credentials: dict[str, str], tmp_path: Path
 ) -> None:
-    """A full backup first, then incremental ones; encrypted if there is a password file."""
+    """A full backup first, then incremental ones; encrypted if there is a password file.
+
+    As in a container, there is no terminal and no home folder, and only the environment of the example.
+    """
     for database in databases(server, target).values():
         database.create()
         put(database, {"_id": "one"})
@@ -43,7 +46,6 @@ def test_backup_script_makes_a_chain_that_restores(
     # The script creates it.
     folder = tmp_path / "backups"
     environment = {
-        **os.environ,
         **credentials,
         "PATH": f"{programs}:{os.environ['PATH']}",
         "COUCHDB_URL": target.address.url,
@@ -56,7 +58,15 @@ def test_backup_script_makes_a_chain_that_restores(
         failed = subprocess.run([DEPLOY / "backup.sh", kind], env=wrong, cwd=tmp_path, check=False, capture_output=True)
         assert (failed.returncode, list(folder.iterdir())) == (ExitCode.FILE, [])
     for kind in ("incremental", "incremental"):
-        subprocess.run([DEPLOY / "backup.sh", kind], env=environment, cwd=tmp_path, check=True, capture_output=True)
+        subprocess.run(
+            [DEPLOY / "backup.sh", kind],
+            env=environment,
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         for database in databases(server, target).values():
             put(database, {"_id": f"after-{len(list(folder.iterdir()))}"})
     # The first run found nothing to continue; prune keeps what the second one needs.
