@@ -1,6 +1,8 @@
 """Odd files of honest vendors: they are read without a warning; similar ones in doubt are not."""
 
+import zipfile
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,36 @@ import pytest
 from dataloader.batch import Manifest, Verdict
 from dataloader.common import InputError
 from dataloader.operations import generate
+from dataloader.operations.generate import Batch
 from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
 from dataloader.vendor.returned import Reading
-from tests.support.returned_files import CHIP, NOTE, RESULT, TITLES, UUID, Rows, good_rows, write_csv
+from tests.support.returned_files import (
+    CHIP,
+    NOTE,
+    RESULT,
+    TITLES,
+    UUID,
+    Rows,
+    fill_in,
+    good_rows,
+    write_csv,
+    write_xlsx,
+)
 
 ORDERED = set(range(1, 11))
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     """A batch of ten cards, and two spares."""
     folder = tmp_path_factory.mktemp("oddities")
-    return generate("oddities", {"snapset_1a": 6, "empty": 4}, folder, spares={"empty": 2}).manifest
+    return generate("oddities", {"snapset_1a": 6, "empty": 4}, folder, spares={"empty": 2})
+
+
+@pytest.fixture(scope="module")
+def manifest(batch: Batch) -> Manifest:
+    """Its manifest."""
+    return batch.manifest
 
 
 @pytest.fixture
@@ -141,6 +161,19 @@ def test_column_that_counts_rows_is_not_named(
     assert ["“#”" in str(each) for each in found.warnings] == [True] * is_named
 
 
+def test_column_that_repeats_uuids_or_chips_is_not_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """It must have those of all encoded cards; unused spares do not matter."""
+    path = tmp_path / "back.csv"
+    for column in (UUID, CHIP):
+        own = [row[column] for row in rows]
+        for values in (own, [text if row[CHIP] else "" for text, row in zip(own, rows, strict=True)]):
+            assert is_clean(found_of(manifest, with_column(path, rows, "Read back", values)))
+    chips, uuids = (["", *(row[column] for row in rows[1:])] for column in (CHIP, UUID))
+    assert "“Read back”" in str(found_of(manifest, with_column(path, rows, "Read back", chips)).warnings[0])
+    with pytest.raises(InputError, match="nothing in some rows"):
+        found_of(manifest, with_column(path, rows, "Read back", uuids))
+
+
 # Chip UIDs and notes.
 
 
@@ -211,6 +244,53 @@ def test_lists_of_choices_and_totals_are_harmless(
     found = found_of(manifest, with_sheet(tmp_path / "back.xlsx", rows, "Lists", table))
     assert encoded(found) == ORDERED
     assert ["sheet Lists" in str(each) for each in found.warnings] == [True] * is_named
+
+
+@pytest.mark.parametrize(("sheet", "row"), [("Read me", 60), ("Batch", 30)])
+def test_text_added_to_our_own_sheets_is_read(tmp_path: Path, batch: Batch, rows: Rows, sheet: str, row: int) -> None:
+    """Our instructions mention failures, and are skipped; what a vendor adds is not."""
+    path = fill_in(batch.workbook, tmp_path / "back.xlsx", rows)
+    assert is_clean(found_of(batch.manifest, path))
+    for text, stops in (("Thank you, Jo", False), ("Card 3 was damaged in transport", True)):
+        book = openpyxl.load_workbook(path)
+        book[sheet].cell(row, 1).value = text
+        book.save(path)
+        if not stops:
+            assert is_clean(found_of(batch.manifest, path))
+            continue
+        with pytest.raises(InputError, match=f"sheet {sheet}, row {row}: says “Card 3 was damaged in transport”"):
+            found_of(batch.manifest, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "stops"), [("Page &P of &N", False), ('&C&"Arial,Bold"&14Rejected: 3', True), ("Failed: 0", False)]
+)
+def test_header_of_the_page_is_read(tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, stops: bool) -> None:
+    """It is printed on each page."""
+    path = write_xlsx(tmp_path / "back.xlsx", rows)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    header = f"<headerFooter><oddHeader>{escape(text)}</oddHeader></headerFooter></worksheet>"
+    part = "xl/worksheets/sheet1.xml"
+    parts[part] = parts[part].replace(b"</worksheet>", header.encode())
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    if not stops:
+        assert is_clean(found_of(manifest, path))
+        return
+    with pytest.raises(InputError, match="header or footer of the page: says “Rejected: 3”"):
+        found_of(manifest, path)
+
+
+def test_results_in_a_file_of_rejects_are_a_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """The name contradicts them; a file of cards that were encoded again may be called anything."""
+    for name, is_named in (("rejects.csv", True), ("spring v2 final.csv", False)):
+        found = found_of(manifest, write_csv(tmp_path / name, rows))
+        assert found.good
+        assert ["but its results count" in str(each) for each in found.warnings] == [True] * is_named
+    again = [ReturnedFile(write_csv(tmp_path / "a.csv", rows)), ReturnedFile(tmp_path / "rejects.csv", again=True)]
+    assert not [each for each in reconcile(manifest, again, Reading(cards=12)).warnings if "results count" in each.rule]
 
 
 @pytest.mark.parametrize("table", [[["Failed"], [3]], [["ok", "failed"], ["", 3]], [["Failed", 3]], [["Some failed"]]])

@@ -534,6 +534,8 @@ def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
         found.append(
             Problem(source.place, rule, f"{'it does' if one else 'they do'} not count without --include-hidden")
         )
+    if source.rejects and source.fills_result and not (source.is_named_so or source.about or table.round > 1):
+        found.append(Problem(source.place, f"{source.rejects}, but its results count", "check that they are right"))
     return [*found, *_about_content(source)] if source.total else found
 
 

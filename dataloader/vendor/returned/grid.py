@@ -11,6 +11,8 @@ from dataloader.vendor.chip_uid import CellKind
 _AREA = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})(?::\$?([A-Z]{1,3})\$?([0-9]{1,7}))?\Z")
 _MIN_STRIPES = 8
 """The fewest rows in alternating colours that are stripes."""
+PAGE = "header or footer of the page"
+"""The place of a text that is printed on every page, among comments."""
 Cell = Any
 """Text, a number, or another type that :func:`text_of` handles; empty text for an empty cell."""
 
@@ -43,7 +45,7 @@ class Grid:
     hidden_columns: frozenset[int] = frozenset()
     """The hidden columns, from 0."""
     comments: Sequence[tuple[str, str]] = ()
-    """The comments on cells, with their places, and the text boxes, without a place."""
+    """The comments on cells, with their places, the text boxes, without a place, and those of :data:`PAGE`."""
     conditional: Sequence[str] = ()
     """Cells with conditional formatting that colours them by a condition that is not evaluated, with the condition."""
     above: list[tuple[int, str]] = field(default_factory=list)

@@ -67,6 +67,8 @@ class Survey:
         """Cards with any content in it."""
         self._own = 0
         """Cards with their own UUID in it."""
+        self._repeats = 0
+        """Cards with their own UUID or chip UID in it."""
         self._failed: Finding | None = None
         self._result: Finding | None = None
         self._chip: Finding | None = None
@@ -89,14 +91,15 @@ class Survey:
     def is_worth_naming(self, cards: int) -> bool:
         """Return whether it may matter to people: it has a title or content, and is not known to be unneeded.
 
-        Columns that are usually unneeded are named if they answer a question differently (``Locked``), or say of some
-        cards only when they were encoded.
+        One that counts rows, or repeats each UUID or chip UID, says nothing new. Columns that are usually unneeded are
+        named if they answer a question differently (``Locked``), or say of some cards only when they were encoded.
 
         Args:
             cards: the number of rows of cards.
         """
         if not self.is_unneeded:
-            return bool(self.title.strip() or self._seen) and not (self._counts and len(self._seen) > 1)
+            says_nothing_new = (self._counts and len(self._seen) > 1) or 0 < cards == self._repeats
+            return bool(self.title.strip() or self._seen) and not says_nothing_new
         answers = all(says_nothing(text) or says_result(text, answers=True) for text in self._seen)
         return (answers and self._kinds(cards) > 1) or self._is_partial(cards)
 
@@ -132,17 +135,7 @@ class Survey:
             may_count: whether the row may count as encoded; in others, results contradict nothing.
         """
         self._filled += bool(uuid) and may_count
-        if uuid and len(text) >= _SHORTEST_UUID and (uuids := _uuids_in(text)):
-            if {*uuids} == {uuid}:
-                self._own += 1
-            else:
-                # A UUID in an unusual form would be shown whole.
-                shown = text if UUID_LIKE.search(text) else next(each for each in uuids if each != uuid)
-                self._uuid = self._uuid or Finding("uuid", line, short(shown, _SHOWN))
-        if self._chip is None and looks_like_chip(text) and _bare(text) != _bare(chip):
-            self._chip = Finding("chip", line, short(text, _SHOWN))
-        if chip and text.isdecimal() and len(text) >= _SHORTEST_DECIMAL:
-            self._is_number[int(text) in numbers_of(chip)] += 1
+        self._see_ids(line, text, uuid, chip, may_count=may_count)
         if self._counts:
             number = int(text.rstrip(".")) if _COUNTER.fullmatch(text) else 0
             self._counts = number == self._last + 1 if self._last else number > 0
@@ -161,6 +154,23 @@ class Survey:
             self._all_results &= is_result
             self._says_good |= is_result and says_result(text, answers=False)
             self._all_decimal &= is_decimal(text) and len(text) >= _SHORTEST_DECIMAL
+
+    def _see_ids(self, line: int, text: str, uuid: str, chip: str, *, may_count: bool) -> None:
+        """Look for UUIDs and chip UIDs in a cell."""
+        if uuid and len(text) >= _SHORTEST_UUID and (uuids := _uuids_in(text)):
+            if {*uuids} == {uuid}:
+                self._own += may_count
+                self._repeats += may_count
+            else:
+                # A UUID in an unusual form would be shown whole.
+                shown = text if UUID_LIKE.search(text) else next(each for each in uuids if each != uuid)
+                self._uuid = self._uuid or Finding("uuid", line, short(shown, _SHOWN))
+        if chip and _bare(text) == _bare(chip):
+            self._repeats += may_count
+        elif self._chip is None and looks_like_chip(text):
+            self._chip = Finding("chip", line, short(text, _SHOWN))
+        if chip and may_count and text.isdecimal() and len(text) >= _SHORTEST_DECIMAL:
+            self._is_number[int(text) in numbers_of(chip)] += 1
 
     def _fails(self, text: str) -> bool:
         """Return whether a text in the column means that a card failed."""

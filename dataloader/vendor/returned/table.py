@@ -23,7 +23,7 @@ from dataloader.vendor.returned.columns import (
     understand_title,
 )
 from dataloader.vendor.returned.csv_file import ABOVE, ABOVE_TODO
-from dataloader.vendor.returned.grid import Cell, Grid, GridRow, letters, text_of
+from dataloader.vendor.returned.grid import PAGE, Cell, Grid, GridRow, letters, text_of
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.styles import STRUCK
 from dataloader.vendor.returned.survey import Survey
@@ -153,11 +153,12 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
         columns = find_columns(cells, reading.columns, reading.uuid_titles)
         if columns is None:
             heads.append(cells)
-            if grid.sheet not in _OWN_SHEETS or not grid.about:
-                problem, said, is_needed = _without_table(where, grid, chain(head, grid.rows), reading.cards)
-                problems += problem
-                remarks += said
-                ignored += [f"{where}: it has no column of UUIDs"] if is_needed else []
+            is_own = grid.sheet in _OWN_SHEETS and bool(grid.about)
+            rest = chain(head, grid.rows)
+            problem, said, says_more = _without_table(where, grid, _added(rest) if is_own else rest, reading.cards)
+            problems += problem
+            remarks += said
+            ignored += [f"{where}: it has no column of UUIDs"] if says_more and not is_own else []
             continue
         for row, texts in zip(head[: columns.row], cells, strict=False):
             if any(map(UUID_LIKE.search, texts)):
@@ -182,6 +183,11 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
     raise_problems(problems)
     found[0].remarks += remarks
     found[0].ignored += ignored
+
+
+def _added(rows: Iterator[GridRow]) -> Iterator[GridRow]:
+    """Yield the rows of our own sheets that may not be ours: ours have two cells, except for headings."""
+    return (row for row in rows if row.number > 1 and sum(map(bool, _texts(row.cells))) == 1)
 
 
 def _without_table(
@@ -234,12 +240,12 @@ def _lists_cards(row: GridRow, cards: int) -> bool:
 def _about_comments(where: str, grid: Grid) -> tuple[list[tuple[str, str]], list[str]]:
     """Return comments and text boxes about cards, with their places, and what of the kind is not read."""
     remarks = [
-        (f"{where}, cell {cell}, comment" if cell else f"{where}, text box", text)
+        (f"{where}, {cell if cell == PAGE else f'cell {cell}, comment' if cell else 'text box'}", text)
         for cell, text in grid.comments
         if _is_about_card(text)
     ]
-    on_cells = sum(1 for cell, _ in grid.comments if cell)
-    boxes = len(grid.comments) - on_cells
+    on_cells = sum(1 for cell, _ in grid.comments if cell not in {"", PAGE})
+    boxes = sum(1 for cell, _ in grid.comments if not cell)
     counts = [f"{many(on_cells, 'comment')} on cells"] * bool(on_cells) + [
         many(boxes, "text box", "text boxes")
     ] * bool(boxes)

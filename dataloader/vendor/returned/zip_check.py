@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from html import unescape
 from io import BytesIO
 from typing import IO, NoReturn
 from xml.etree.ElementTree import Element, ParseError, fromstring
@@ -18,7 +19,7 @@ from xml.parsers import expat
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from dataloader.vendor.returned.conditional import Rule
-from dataloader.vendor.returned.grid import Area, area_of, letters
+from dataloader.vendor.returned.grid import PAGE, Area, area_of, letters
 from dataloader.vendor.returned.styles import (
     INVISIBLE,
     STRUCK,
@@ -63,6 +64,9 @@ _ROW = re.compile(rb"row(?<=[<:]row)(?=[\s/>])(?:[^>]*?\sr\s*=\s*[\"']([0-9]+)[\
 """A row and its number, which may be missing."""
 _VALUES = (b"<v", b"<is")
 """The start of cells' values."""
+_ON_PAGES = re.compile(rb"[<:](?:odd|even|first)(?:Header|Footer)[^<>]*>([^<]*)<")
+_PAGE_CODES = re.compile(r"&(?:\"[^\"]*\"|K[0-9A-Fa-f]{6}|[0-9]+|.)")
+"""Fonts, sizes, page numbers and the like in the header or footer of a page (18.3.1.39)."""
 _MAX_SPREAD = 10_000_000
 """The most cells of one formula."""
 _MAX_COLUMNS = 16_384
@@ -109,7 +113,7 @@ class Marks:
     columns: set[int] = field(default_factory=set)
     """Hidden columns."""
     comments: list[tuple[str, str]] = field(default_factory=list)
-    """The cells with comments, and their text; text boxes have no cell."""
+    """The cells with comments, and their text; text boxes have no cell, headers and footers are at :data:`PAGE`."""
     values: int = 0
     """The number of values in cells, or more."""
 
@@ -154,6 +158,8 @@ class _Package:
         # Part names are not case-sensitive; some programs write backslashes.
         self._names = {_name(info): info for info in self._infos}
         self._values: Counter[str] = Counter()
+        self._on_pages: dict[str, set[tuple[str, str]]] = {}
+        """Headers and footers of pages, by part."""
         if len(self._names) < len(self._infos):
             raise PackedError("is damaged: it has two parts of the same name", _AGAIN)
         self._check_directory(max_size)
@@ -194,7 +200,8 @@ class _Package:
             if part in self._names and part not in seen and (part in marked or styles.cells or strings):
                 seen[part] = _Sheet(styles, strings).parse(self._archive, self._names[part])
             marks = seen.setdefault(part, Marks())
-            marks.comments, marks.values = self._comments(part), self._values.get(part, 0)
+            marks.comments = [*self._comments(part), *self._on_pages.get(part, ())]
+            marks.values = self._values.get(part, 0)
         return Packed(
             self._as_usual(book, relations, [part for _, part, _ in sheets]),
             [(name, seen.get(part) or Marks()) for name, part, _ in sheets],
@@ -212,6 +219,10 @@ class _Package:
                 )
                 # In UTF-16, there are zeros between the characters. Few programs write prefixes.
                 found = found or wide or _is_marked(piece, only_rows=not first and _is_among_rows(piece))
+                if b"Header" in piece or b"Footer" in piece:
+                    texts = (unescape(each.decode(errors="replace")) for each in _ON_PAGES.findall(piece))
+                    lines = {(PAGE, " ".join(_PAGE_CODES.sub(" ", text).split())[:_SHOWN]) for text in texts}
+                    self._on_pages.setdefault(_name(info), set()).update(lines)
                 if b"row" in piece:
                     last, is_in_order = _check_rows(piece, len(_ROW.findall(before)), last)
                     found = found or not is_in_order
