@@ -184,6 +184,10 @@ def _run(output: Output, arguments: list[str]) -> int:
             output.json = output.json or "--json" in arguments
         elif not isinstance(error, KeyboardInterrupt | click.Abort):
             output.traceback()
+        elif sys.stderr is not None and sys.stderr.isatty():
+            # The terminal shows ^C: behind a question, or alone in a line that the error replaces.
+            asked = isinstance(error, click.Abort) and error.__cause__ is None
+            click.echo("" if asked else "\r", nl=asked, err=True)
         said, code = _told(error, name)
         output.error(said, code)
         return code

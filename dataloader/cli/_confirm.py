@@ -8,11 +8,16 @@ from dataloader.common import UsageError
 
 
 def confirmed(question: str) -> bool:
-    """Ask on the terminal.
+    """Ask on the terminal; Ctrl-C means no.
 
     Raises:
         UsageError: there is no terminal.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(question, rule="refusing to continue without confirmation", todo="add --yes")
-    return click.confirm(f"{question}. Continue?", err=True)
+    try:
+        return click.confirm(f"{question}. Continue?", err=True)
+    except click.Abort:
+        # The terminal shows ^C behind the question.
+        click.echo(err=True)
+        return False

@@ -483,5 +483,6 @@ def get_server(target: Target) -> Server:
     output = click.get_current_context().ensure_object(Output)
     server = Server(target.address, watcher=Requests(output))
     if output.wait is not None:
-        server.wait(output.wait)
+        wait = f"{target.address.url}: waiting up to {output.wait:g} seconds for the server"
+        server.wait(output.wait, lambda why: output.say(f"{wait}: {why}"))
     return server

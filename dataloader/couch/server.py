@@ -4,6 +4,7 @@ API facts: https://docs.couchdb.org/en/3.5.0/api/.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -104,11 +105,12 @@ class Server:
         """The URL without its path."""
         return "/".join(self.address.url.split("/")[:3])
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, on_wait: Callable[[str], None] = lambda _: None) -> None:
         """Wait until the server is up: it answers, and ``_up`` says that it is ready.
 
         Args:
             seconds: the maximum time.
+            on_wait: called once, with the reason, if the server is not up yet.
 
         Raises:
             UnreachableError: it is not up after that time.
@@ -117,10 +119,14 @@ class Server:
         end = time.monotonic() + seconds
         # Each check is a single request without retries: being down is expected here.
         session = Session(self.address, replace(self.patience, retries=0, total=max(seconds, 1.0)))
+        told = False
         while True:
             why = _not_up(session)
             if why is None:
                 return
+            if not told:
+                told = True
+                on_wait(why)
             if time.monotonic() >= end:
                 todo = f"start it, or wait longer; check with: curl {self.address.url}/_up"
                 raise UnreachableError(

@@ -5,6 +5,7 @@ import pty
 import re
 import select
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -23,13 +24,17 @@ from dataloader.cli._progress import Progress
 from dataloader.cli._table import table
 from dataloader.cli._wrap import next_lines, wrapped
 from dataloader.common import ExitCode, data_dir
+from dataloader.couch import Server
 from dataloader.operations import generate
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.command_docs import commands, help_text
-from tests.support.marks import THOROUGH
+from tests.support.marks import ONE_MODEL, THOROUGH
 from tests.support.returned_files import fill_in, good_rows
+from tests.support.server import put
 
+NOBODY = "http://127.0.0.1:9"
+"""Where nothing listens."""
 OnTerminal = Callable[..., tuple[int, str]]
 
 
@@ -269,6 +274,57 @@ def test_every_next_step_can_be_typed(
                     continue
                 done.add((*words,))
                 line = typed(*words, *(["--yes"] if words[0] == "revoke" else []), codes=tolerated)
+
+
+def interrupted(folder: Path, *arguments: object, after: str, env: dict[str, str] | None = None) -> str:
+    """Type Ctrl-C on a terminal once a command has printed a text, and return what the terminal shows."""
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "dataloader", *map(str, arguments)]
+    environment = {**os.environ, "NO_COLOR": "1", **(env or {})}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    shown = b""
+    try:
+        while after.encode() not in shown:
+            # Fails once the process has ended.
+            shown += os.read(leader, 65536)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == ExitCode.INTERRUPTED
+        while select.select([leader], [], [], 0)[0]:
+            shown += os.read(leader, 65536)
+    except OSError:
+        assert process.wait(60) == ExitCode.INTERRUPTED, shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(leader)
+    return shown.decode().replace("\r\n", "\n")
+
+
+@ONE_MODEL
+def test_interrupted_question_is_no(
+    server: Server, target: Target, on_target: list[str], credentials: dict[str, str], tmp_path: Path
+) -> None:
+    """Ctrl-C at a question cancels, on a line of its own; nothing is deleted."""
+    database = server.database(target.database(target.model.databases[0]))
+    database.create()
+    put(database, {"_id": "_local/dataloader", "environment": "ci"})
+    shown = interrupted(tmp_path, "drop", *on_target, after="[y/N]: ", env=credentials)
+    assert shown.partition("[y/N]: ")[2] == "\nerror: cancelled: nothing was deleted\n"
+    assert database.exists()
+
+
+def test_interrupted_prompt_ends_its_line(tmp_path: Path) -> None:
+    """The error does not begin behind the question."""
+    shown = interrupted(tmp_path, "init", after="]: ")
+    assert shown.partition("]: ")[2] == "\nerror: interrupted: run it again\n"
+
+
+def test_interrupted_run_has_its_error_at_the_beginning_of_a_line(tmp_path: Path) -> None:
+    """It replaces what the terminal shows of Ctrl-C."""
+    shown = interrupted(tmp_path, "check", "--url", NOBODY, "--wait", "600", after="cannot connect\r\n")
+    assert shown.startswith(f"{NOBODY}: waiting up to 600 seconds for the server: cannot connect\n")
+    assert shown.endswith("\n\rerror: interrupted: run it again\n")
 
 
 def test_piped_output_is_not_wrapped(command: Command) -> None:
