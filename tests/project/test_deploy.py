@@ -74,7 +74,7 @@ def test_backup_script_makes_a_chain_that_restores(
     assert full.header.base is None
     assert increment.header.base == full.header.digest
     for database in databases(server, target).values():
-        database._resource.delete("after-2", rev=database.raw_leaves(["after-2"])["after-2"][0].rev)
+        database._resource.delete("after-2", rev=database.raw_leaves(["after-2"])["after-2"][0].rev, w="3")
     restore_backup(server, copy, [Backup(each.path, "sesame") for each in (full, increment)])
     restored = agreed(server, lambda: everything(server, copy))
     assert {*restored[target.model.databases[0]]} == {"one", "after-1"}

@@ -239,7 +239,7 @@ def populated(request: pytest.FixtureRequest, server: Server) -> Iterator[Popula
         load(server, target, design_sources(model))
         database = databases(server, target)[model.databases[-1]]
         documents = list(population(model.name))
-        database._resource.post("_bulk_docs", body={"docs": documents})
+        database._resource.post("_bulk_docs", body={"docs": documents}, w="3")
         yield Populated(database, {each["_id"]: get(database, each["_id"]) for each in documents}, model.name)
     finally:
         for each in databases(server, target).values():

@@ -178,7 +178,7 @@ def test_changes_through_the_server_are_detected(server: Server, database: Datab
 def test_number_in_another_notation_is_unchanged(server: Server, database: Database, size: str) -> None:
     """A server that stores 18.0 for 18 has not changed the document."""
     body = json.dumps(OURS).replace(": 18}", f": {size}}}").encode()
-    database._resource.put(KEY, body=body)
+    database._resource.put(KEY, body=body, w="3")
     assert state_of(server, database).state is State.UNCHANGED
 
 
@@ -189,7 +189,7 @@ def test_number_that_we_never_write_is_accepted_in_foreign_documents(
     """A document with a number beyond JavaScript or a double is foreign like any other."""
     rev = put(database, ANOTHERS)
     body = json.dumps({**ANOTHERS, "_rev": rev, "number": 0}).replace('"number": 0', f'"number": {number}')
-    database._resource.put(KEY, body=body.encode())
+    database._resource.put(KEY, body=body.encode(), w="3")
     assert state_of(server, database).state is State.FOREIGN
 
 
@@ -197,7 +197,7 @@ def test_attachment_is_an_edit(server: Server, database: Database) -> None:
     """A document with an attachment is edited, even if its members are unchanged."""
     replicate(database, LOADED)
     rev = get(database, KEY)["_rev"]
-    database._resource.put([KEY, "photo.txt"], body=b'"abc"', headers={}, rev=rev)
+    database._resource.put([KEY, "photo.txt"], body=b'"abc"', headers={}, rev=rev, w="3")
     assert state_of(server, database).state is State.EDITED
 
 

@@ -42,7 +42,7 @@ VARIED: list[dict[str, Any]] = [
 
 def plant(database: Database, documents: list[dict[str, Any]]) -> None:
     """Write documents with their given revisions."""
-    _, _, data = database._resource.post("_bulk_docs", body={"new_edits": False, "docs": documents})
+    _, _, data = database._resource.post("_bulk_docs", body={"new_edits": False, "docs": documents}, w="3")
     assert json.loads(data.read()) == []
 
 

@@ -210,7 +210,7 @@ class TestWhatOthersWrote:
         scene.load(0)
         first, second = _conflict(scene)
         assert scene.load(0).count(Outcome.CONFLICT) == 1
-        scene.database._resource.delete(scene.place.id, rev=second)
+        scene.database._resource.delete(scene.place.id, rev=second, w="3")
         result = scene.load(0, update=True)
         assert outcomes(result) == {"edited": 1, "unchanged": result.documents - 1}
         assert scene.stored()["_rev"] == first
