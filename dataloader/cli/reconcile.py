@@ -213,7 +213,9 @@ def _previous(batch: Manifest, newest: Reconciled | None, path: Path | None, *, 
         raise UsageError("--previous --no-previous", rule="cannot be combined", todo="leave one out")
     found = read_reconciled(path)
     if found.header.digest != batch.header.digest:
-        rule = f"belongs to batch {found.header.name}, not {batch.header.name}"
+        name = found.header.name
+        other = f", not {batch.header.name}" if name != batch.header.name else ""
+        rule = f"belongs to batch {name}{other}" if other else f"belongs to another batch of the name {name}"
         raise InputError(Problem(str(path), rule, "give the reconciled file of this batch"))
     return found
 

@@ -302,10 +302,17 @@ def test_result_above_or_beside_numbers_stops_the_run(
         found_of(manifest, with_sheet(tmp_path / "back.xlsx", rows, "Lists", table))
 
 
-def test_list_of_some_cards_under_an_unknown_name_is_a_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """Without results, nothing else says that they are good."""
+def test_list_of_some_cards_under_an_unknown_name_stops_the_run(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Without results, nothing says that they are good; the others may come in another file."""
     titles, listed = ["UUID", "Chip UID"], [[row[UUID], row[CHIP]] for row in rows]
-    found = found_of(manifest, write_csv(tmp_path / "bent.csv", listed[:3], titles=titles))
-    assert "has no results, and lists 3 of 12 cards: all of them count as encoded" in str(found.warnings[0])
-    assert found_of(manifest, write_csv(tmp_path / "box 2.csv", listed[:3], titles=titles)).warnings == []
+    bent = write_csv(tmp_path / "bent.csv", listed[:3], titles=titles)
+    with pytest.raises(InputError, match="has no results, and lists only 3 of 10 ordered cards: they may have failed"):
+        found_of(manifest, bent)
+    said = reconcile(manifest, [ReturnedFile(bent)], Reading({"result": ""}, cards=12))
+    assert encoded(said) == {1, 2, 3}
+    rest = write_csv(tmp_path / "box 2.csv", listed[3:10], titles=titles)
+    assert encoded(found_of(manifest, rest)) == set(range(4, 11))
     assert is_clean(found_of(manifest, write_csv(tmp_path / "acme.csv", listed[:10], titles=titles)))
+    # Cards that were encoded again are always some.
+    files = [ReturnedFile(write_csv(tmp_path / "one.csv", rows)), ReturnedFile(bent, again=True)]
+    assert reconcile(manifest, files, Reading(cards=12)).good

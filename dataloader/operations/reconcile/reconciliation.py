@@ -209,6 +209,8 @@ def _reconcile(
         # The rows are in the ledger now.
         each.source.rows.clear()
     _check_filled(files, tables, known)
+    if "result" not in reading.columns:
+        _check_lists_of_some(manifest, tables, told, known)
     _check_remarks(remarks, good, bad)
     rule = "skipped: matches no card, and has neither a UUID nor a chip UID"
     warnings += [
@@ -217,7 +219,6 @@ def _reconcile(
         if not (is_neutral(text) and _are_totals(text, good, bad, rows=known))
     ]
     counts = ledger.judge()
-    warnings += _about_names(manifest, tables, told, known)
     warnings += [Problem(where, why) for where, why in ledger.warnings]
     if ledger.chips_look_reversed:
         other = ByteOrder.LSB if byte_order is ByteOrder.MSB else ByteOrder.MSB
@@ -300,19 +301,22 @@ def _check_names(manifest: Manifest, tables: Sequence[_Read]) -> None:
             raise InputError(Problem(str(found[0].path), f"{which} {rule}", todo))
 
 
-def _about_names(
-    manifest: Manifest, tables: Sequence[_Read], told: Mapping[int, Delivery], known: int
-) -> Iterator[Problem]:
-    """Yield a warning about a list of some cards without results whose name does not say that they are encoded."""
+def _check_lists_of_some(manifest: Manifest, tables: Sequence[_Read], told: Mapping[int, Delivery], known: int) -> None:
+    """Reject a list of some cards without results whose name does not say what they are.
+
+    Raises:
+        InputError: it may list the cards that failed; the others could come in another file.
+    """
     header = manifest.header
     names = [header.name, *header.snapsets, *header.titles.values()]
-    if any(delivery.fills_result for delivery in told.values()) or known >= header.cards - sum(header.spares.values()):
+    ordered = header.cards - sum(header.spares.values())
+    if known >= ordered or any(each.round > 1 or told[each.round].fills_result for each in tables):
         return
     for each in tables:
         source = each.source
         if source.fills_chip and not source.rejects and not is_neutral(f"{each.path.stem} {source.sheet}", names):
-            rule = f"has no results, and lists {known:,} of {many(header.cards, 'card')}: all of them count as encoded"
-            yield Problem(source.place, rule, "check that it does not list those that failed")
+            rule = f"has no results, and lists only {known:,} of {many(ordered, 'ordered card')}: they may have failed"
+            raise InputError(Problem(str(each.path), rule, "if they are encoded, add --column result="))
 
 
 def _check_results(tables: Sequence[_Read]) -> None:

@@ -348,6 +348,8 @@ def titles_of(cells: Sequence[Any]) -> list[str]:
 
 
 def suggest_title(title: str) -> str:
-    """Return a question that suggests one of our titles for a similar one; empty if none is similar."""
+    """Return a question that suggests one of our titles for a similar one; empty if none is similar, or it is known."""
+    if understand_title(title):
+        return ""
     ours = {each.capitalize().replace("Uuid", "UUID").replace(" uid", " UID") for each in chain(*_TITLES.values())}
     return did_you_mean(title, ours, cutoff=0.7)
