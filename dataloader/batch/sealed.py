@@ -121,6 +121,8 @@ def _other_kind(line: bytes, fields: Any) -> str:
     named = fields.get("format") if isinstance(fields, dict) else None
     if isinstance(named, str) and named in _FORMATS:
         return _FORMATS[named]
+    if isinstance(fields, dict) and {"uuid", "revoked"} <= fields.keys():
+        return "list of revoked cards"
     return next((kind for beginning, kind in _BEGINNINGS.items() if line.startswith(beginning)), "")
 
 

@@ -147,7 +147,7 @@ def _client_text(found: Sequence[FoundClient]) -> Iterator[str]:
         )
         for each in found
     ]
-    yield from table(rows)
+    yield from table(rows, ("name", "client", "created", "addresses", "terms"))
 
 
 def _revoke(output: Output, options: TargetOptions, site: str, reason: str, *, yes: bool) -> ExitCode:

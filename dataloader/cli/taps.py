@@ -89,16 +89,20 @@ def taps(
         code = ExitCode.BOUNDS if broken else ExitCode.COMMAND if problem else ExitCode.OK
         report(lambda: taps_report(result, rate, broken), code)
     if problem:
-        output.error(f"--run {fault}: {problem}, so this test does not count ({_todo(result)})", ExitCode.COMMAND)
+        todo = _todo(result, words)
+        output.error(f"--run {fault}: {problem}, so this test does not count ({todo})", ExitCode.COMMAND)
     for each in broken:
         output.error(f"{each} (--report draws when; the server's log says why)", code)
     return code
 
 
-def _todo(result: TapsResult) -> str:
+def _todo(result: TapsResult, words: Sequence[str]) -> str:
     if result.command_began is None:
         return "give a longer --for"
-    return "try it on its own; it is not run by a shell: for one, write --run \"sh -c '…'\""
+    alone = "try it on its own"
+    return (
+        alone if words[0].endswith("sh") else f"{alone}; it is not run by a shell: for one, write --run \"sh -c '…'\""
+    )
 
 
 def _json(result: TapsResult, rate: float, broken: Sequence[str]) -> dict[str, Any]:

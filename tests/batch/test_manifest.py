@@ -410,6 +410,10 @@ WRONG_FILES: dict[str, tuple[bytes, list[str]]] = {
     "a workbook": (b"PK\x03\x04\x00\x00", ["line 1: this is a workbook, not a manifest"]),
     "a backup": (b"\x28\xb5\x2f\xfd\x00", ["line 1: this is a backup, not a manifest"]),
     "a target file": (b"[target.pilot]\n", ["line 1: this is a target file, not a manifest"]),
+    "revoked cards": (
+        b'{"number":1,"uuid":"00000000-0000-4000-8000-000000000001","revoked":true}\n',
+        ["line 1: this is a list of revoked cards, not a manifest"],
+    ),
     "a reconciled file": (
         b'{"format":"dataloader-reconciled"}\n',
         ["line 1: this is a reconciled file, not a manifest"],

@@ -62,6 +62,9 @@ def test_create_gives_a_site_access(
     for document in (each for each in stored if not each["_id"].startswith("_")):
         bare = {name: value for name, value in document.items() if name != "_rev"}
         assert explain(f"{target.model.name}/{bare['type']}", bare) == []
+    titles, row = run_here("credentials", "list").stdout.splitlines()
+    assert titles.split() == ["name", "client", "created", "addresses", "terms"]
+    assert row.startswith(NAME)
     listed = run_here("credentials", "list", "--json")
     assert [each["name"] for each in listed.data["clients"]] == [NAME]
     assert secret["client_secret"] not in listed.stdout
