@@ -370,7 +370,7 @@ def test_reasons_include_the_vendors_note(roll: CardIndex) -> None:
 @pytest.mark.parametrize("heading", ["Which card a row belongs to", "What a row means", "The verdict of a card"])
 def test_rules_are_documented_in_tables(heading: str) -> None:
     """Each group of rules has its table."""
-    section = re.search(rf"^## {heading}\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^## {heading}\n(.*?)(?:^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     assert section is not None
     assert section[1].count("\n| ") >= 5
 
