@@ -71,7 +71,8 @@ class _Findings:
         if count == 1:
             return f"{database}, document {first[0]}: {what.value} {why}"
         more = f" and {count - len(first):,} more" if count > len(first) else ""
-        return f"{database}: {many(count, 'document')} {what.value}: {', '.join(first)}{more} {why}"
+        are = "in conflict" if what in {State.CONFLICT, Outcome.CONFLICT} else what.value
+        return f"{database}: {many(count, 'document')} {are}: {', '.join(first)}{more} {why}"
 
 
 @contextmanager

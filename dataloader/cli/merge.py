@@ -148,6 +148,8 @@ def _todo(found: MergeResult) -> str:
 def _summary(found: MergeResult) -> str:
     if not found.merged and not found.open:
         return "no preference set is in conflict"
+    if not found.open:
+        return f"{many(len(found.merged), 'preference set')} merged, none in conflict any more"
     return f"{many(len(found.open), 'preference set')} in conflict, {len(found.merged):,} merged"
 
 

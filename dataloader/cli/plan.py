@@ -171,7 +171,7 @@ def show_plan(
         code = _detailed_code(result) if wanted.detailed_exitcode else ExitCode.OK
         report(lambda: plan_report(target, manifests, sources, result, findings.noted, wanted.refused), code)
     if code is ExitCode.OK:
-        output.next(_next(result, manifests, rounds, refused=bool(wanted.refused)))
+        output.next(_next(result, manifests, rounds, refused=bool(wanted.refused), has_conflicts=bool(conflicts.found)))
     return code
 
 
@@ -179,7 +179,14 @@ _NOT_LOADING = frozenset({"dry_run", "details", "report", "full", "yes", "diff",
 """Options of ``plan`` and ``load --dry-run`` that a load after it does not need."""
 
 
-def _next(result: Plan, manifests: Sequence[CardFile], rounds: Sequence[Reconciled], *, refused: bool) -> str:
+def _next(
+    result: Plan,
+    manifests: Sequence[CardFile],
+    rounds: Sequence[Reconciled],
+    *,
+    refused: bool,
+    has_conflicts: bool,
+) -> str:
     """Return what to type next: a load, if it has work and would not refuse it, with the same options."""
     context = click.get_current_context()
     given, target = manifest_words(context), target_words(context)
@@ -188,6 +195,8 @@ def _next(result: Plan, manifests: Sequence[CardFile], rounds: Sequence[Reconcil
     if refused:
         open_ = next(each for each in manifests if not isinstance(each, Reconciled))
         return f"when the cards come back, dataloader reconcile {quote(str(open_.path))} RETURNED"
+    if not _has_work(result) and has_conflicts:
+        return f"dataloader merge {given}{target}"
     if not _has_work(result):
         return f"dataloader verify {given}{target}" if given else f"dataloader check{target}"
     options = option_words(context, *(each for each in context.params if each not in _NOT_LOADING))

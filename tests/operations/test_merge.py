@@ -362,6 +362,11 @@ class TestCommand:
             return start, " ".join(word for word in rest.split()[-3:] if not word.startswith("/"))
 
         assert next_after() == ("", "--dry-run --values")
+        said.clear()
+        # The views are not there, which a load would create.
+        scene.load(0, views=True)
+        assert run_here("plan", *given[1:], "--diff").code == ExitCode.OK
+        assert said[0].startswith(f"dataloader merge {scene.batch.path} ")
         assert next_after("--values") == ("choose a revision of each set, such as ", "--keep 2-bbbbbbbb")
         assert next_after("--keep", f"2-{A[:6]}") == ("", "--keep 2-aaaaaa")
         assert scene.live() == before
@@ -371,10 +376,10 @@ class TestCommand:
         scene.load(0)
         edit_twice(scene, {FONT_SIZE: 30}, {FONT_SIZE: 36})
         given = ("merge", scene.batch.path, "--snapsets", scene.versions[0].folder, "--report")
-        verdicts = []
+        verdicts, summaries = [], []
         for number, options in enumerate((("--dry-run",), ("--yes",), ("--yes", "--keep", f"2-{A}"), ("--yes",))):
             page = tmp_path / f"{number}.html"
-            run(*given, page, *options)
+            summaries.append(run(*given, page, *options).stdout.splitlines()[-1])
             text = page.read_text()
             assert scene.uuid not in text
             verdicts.append(text.partition("<h1>")[2].partition("</h1>")[0])
@@ -383,6 +388,12 @@ class TestCommand:
             "1 preference set is still in conflict.",
             "The one preference set is merged.",
             "No preference set is in conflict.",
+        ]
+        assert summaries == [
+            "1 preference set in conflict, 0 merged",
+            "1 preference set in conflict, 0 merged",
+            "1 preference set merged, none in conflict any more",
+            "no preference set is in conflict",
         ]
 
     def test_values_are_shown_on_request(self, scene: Scene, run: Command) -> None:
