@@ -22,12 +22,12 @@ from dataloader.archive.backup_file import Group, Key, grouped
 from dataloader.archive.encryption import Lock
 from dataloader.archive.frames import FrameWriter, read_frames
 from dataloader.archive.work_folder import LOCK, STATE, discard, encoded, is_finished, lock, read_state
-from dataloader.common import FileError, InputError
+from dataloader.common import FileError, InputError, give_back_memory, keep_large_blocks_apart
 
-RUN_BYTES = 24_000_000
-"""The most bytes of documents to keep in memory before writing a run."""
-RUN_DOCUMENTS = 60_000
-"""The same in documents: in memory, a small one takes more for its key and list than for its bytes."""
+RUN_BYTES = 28_000_000
+"""The bytes that documents take in memory before a run is written."""
+_OVERHEAD = 350
+"""What a document takes there besides its content, for its key and lists; for a small one, that is the greater part."""
 RUN_SECONDS = 20.0
 """The longest time in seconds before writing a run: an interruption loses no more than that."""
 MERGED = 16
@@ -59,12 +59,14 @@ class Spool:
         self._weight = 0
         self._reading = ""
         self._since: dict[str, str] = {}
+        self._reached: dict[str, str] = {}
         self._runs: dict[str, list[str]] = {}
         self._last = time.monotonic()
         self._file = ""
         self._held: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
+        keep_large_blocks_apart()
         try:
             self._held = lock(self.folder)
             if self._held is None:
@@ -112,10 +114,16 @@ class Spool:
         return self._since.get(database)
 
     def add(self, database: str, key: Key, leaves: list[bytes]) -> None:
-        """Add a document, replacing what was read of it before; databases come one after another."""
+        """Add a document, replacing what was read of it before; databases come one after another.
+
+        Raises:
+            FileError: the disk is full.
+        """
+        if self._weight >= RUN_BYTES:
+            self._keep(database)
         self._reading = database
         self._buffer[key] = leaves
-        self._weight += sum(map(len, leaves))
+        self._weight += _OVERHEAD + sum(map(len, leaves))
 
     def reached(self, database: str, since: str, *, end: bool = False) -> None:
         """Record that a database has been read up to a sequence; write a run if it is time.
@@ -128,14 +136,18 @@ class Spool:
         Raises:
             FileError: the disk is full.
         """
-        full = self._weight >= RUN_BYTES or len(self._buffer) >= RUN_DOCUMENTS
-        if not (full or end or time.monotonic() - self._last >= RUN_SECONDS):
-            return
+        self._reached[database] = since
+        if end or time.monotonic() - self._last >= RUN_SECONDS:
+            self._keep(database)
+
+    def _keep(self, database: str) -> None:
+        """Write a run, and where to resume: where the last page ended that is completely in runs."""
         try:
             if self._buffer:
                 self._write_run(database)
             merged = self._merge_runs(database)
-            self._since[database] = since
+            if database in self._reached:
+                self._since[database] = self._reached[database]
             self._write_state()
             # Only now does nothing need them.
             for name in merged:
@@ -147,6 +159,7 @@ class Spool:
     def _write_run(self, database: str) -> None:
         self._add_run(database, 0, (leaves for _, leaves in sorted(self._buffer.items())))
         self._buffer, self._weight = {}, 0
+        give_back_memory()
 
     def _merge_runs(self, database: str) -> list[str]:
         """Merge the newest runs of each level if there are many; return the names of those that were merged."""

@@ -41,7 +41,14 @@ if TYPE_CHECKING:
         temporary_root,
     )
     from dataloader.common.json5 import read_json5
-    from dataloader.common.memory import has_too_little_memory, memory_limit, raise_if_short, too_little_memory
+    from dataloader.common.memory import (
+        give_back_memory,
+        has_too_little_memory,
+        keep_large_blocks_apart,
+        memory_limit,
+        raise_if_short,
+        too_little_memory,
+    )
     from dataloader.common.nesting import flattened
     from dataloader.common.pages import page
     from dataloader.common.progress import OnProgress
@@ -169,10 +176,12 @@ __all__ = [
     "did_you_mean",
     "explain",
     "flattened",
+    "give_back_memory",
     "has_schema",
     "has_too_little_memory",
     "history",
     "is_valid",
+    "keep_large_blocks_apart",
     "layouts_dir",
     "listed",
     "many",
@@ -239,7 +248,14 @@ _NAMES = {
         "temporary_root",
     ),
     "json5": ("read_json5",),
-    "memory": ("has_too_little_memory", "memory_limit", "raise_if_short", "too_little_memory"),
+    "memory": (
+        "give_back_memory",
+        "has_too_little_memory",
+        "keep_large_blocks_apart",
+        "memory_limit",
+        "raise_if_short",
+        "too_little_memory",
+    ),
     "nesting": ("flattened",),
     "pages": ("page",),
     "progress": ("OnProgress",),

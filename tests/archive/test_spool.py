@@ -37,7 +37,7 @@ def test_spool_memory_is_constant(peak_memory: Callable[..., int], tmp_path: Pat
 
 def test_spool_keeps_the_last_version_of_each_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever run a document is in, the last version counts; design documents come last."""
-    monkeypatch.setattr(spool_module, "RUN_DOCUMENTS", 2)
+    monkeypatch.setattr(spool_module, "RUN_SECONDS", 0)
     with Spool(tmp_path / "spool", {}) as spool:
         for turn, name in enumerate(["b", "_design/x", "a", "b", "c", "a"]):
             line = b'{"_id":"%s","turn":%d}' % (name.encode(), turn)
@@ -51,7 +51,7 @@ def test_spool_keeps_the_last_version_of_each_document(tmp_path: Path, monkeypat
 @THOROUGH
 def test_spool_merges_its_runs_so_that_few_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many runs are written, few files remain; the last version counts, also after each interruption."""
-    monkeypatch.setattr(spool_module, "RUN_DOCUMENTS", 2)
+    monkeypatch.setattr(spool_module, "RUN_SECONDS", 0)
     monkeypatch.setattr(spool_module, "MERGED", 3)
     chosen = random.Random(4)
     wanted: dict[str, bytes] = {}
@@ -76,9 +76,33 @@ def test_spool_merges_its_runs_so_that_few_are_open(tmp_path: Path, monkeypatch:
     assert most <= 12
 
 
+def test_spool_writes_runs_within_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the documents of a page are, few are in memory; an interrupted page is read again."""
+    monkeypatch.setattr(spool_module, "RUN_BYTES", 10_000)
+
+    def add(spool: Spool, page: int, turn: int) -> None:
+        for at in range(10):
+            name = f"{at * 7 % 10}-{page}"
+            spool.add("db", sort_key(name), [b'{"_id":"%s","turn":%d,"x":"%s"}' % (name.encode(), turn, b"x" * 4_000)])
+            assert sum(len(line) for leaves in spool._buffer.values() for line in leaves) < 15_000
+
+    with suppress(KeyboardInterrupt), Spool(tmp_path / "spool", {}) as spool:
+        add(spool, 1, 1)
+        assert spool.since("db") is None
+        spool.reached("db", "first")
+        add(spool, 2, 1)
+        raise KeyboardInterrupt
+    with Spool(tmp_path / "spool", {}) as spool:
+        assert spool.since("db") == "first"
+        add(spool, 2, 2)
+        spool.reached("db", "second", end=True)
+        found = [(key[1], b'"turn":2' in leaves[0]) for key, leaves in spool.merged("db")]
+    assert found == [(f"{at}-{page}", page == 2) for at in range(10) for page in (1, 2)]
+
+
 def test_spool_for_something_else_starts_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With another database, base or password, nothing from the earlier run is used."""
-    monkeypatch.setattr(spool_module, "RUN_DOCUMENTS", 1)
+    monkeypatch.setattr(spool_module, "RUN_SECONDS", 0)
 
     def fill(of: dict[str, str], password: str | None) -> tuple[str | None, list[str]]:
         """Add a document, stop like a killed backup, and return where reading would resume."""

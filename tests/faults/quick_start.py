@@ -17,8 +17,8 @@ from unittest import mock
 
 DOCUMENTS = 5
 """Documents per request."""
-RUN_DOCUMENTS = 20
-"""Documents in a temporary file of a backup."""
+RUN_BYTES = 10_000
+"""Bytes in a temporary file of a backup."""
 CHANGES = frozenset(f"os.{name}" for name in ("link", "mkdir", "remove", "rename", "rmdir", "truncate"))
 """Audit events of changes of files, besides opening a file to write to it."""
 
@@ -140,7 +140,7 @@ def main() -> None:
     for module, names in sizes.items():
         for name in names:
             setattr(import_module(f"dataloader.{module}"), name, DOCUMENTS)
-    import_module("dataloader.archive.spool").RUN_DOCUMENTS = RUN_DOCUMENTS  # type: ignore[attr-defined]
+    import_module("dataloader.archive.spool").RUN_BYTES = RUN_BYTES  # type: ignore[attr-defined]
     from dataloader.cli import COMMANDS, run
 
     for name in {*COMMANDS}:

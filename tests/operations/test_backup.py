@@ -135,7 +135,7 @@ def test_backup_of_many_runs_is_merged_in_order(
     server: Server, target: Target, copy: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Documents from several pages and runs, some of them edited in between, are written once, in order."""
-    monkeypatch.setattr("dataloader.archive.spool.RUN_DOCUMENTS", 20)
+    monkeypatch.setattr("dataloader.archive.spool.RUN_BYTES", 8_000)
     monkeypatch.setattr(backup_module, "PAGE_ROWS", 30)
     monkeypatch.setattr(backup_module, "FETCHED", 7)
     for database in databases(server, target).values():
@@ -597,7 +597,7 @@ def test_backup_continues_after_an_interruption(
     server: Server, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     """A killed backup resumes where it stopped, includes later changes, and ends complete."""
-    monkeypatch.setattr("dataloader.archive.spool.RUN_DOCUMENTS", 1)
+    monkeypatch.setattr("dataloader.archive.spool.RUN_SECONDS", 0)
     monkeypatch.setattr(backup_module, "PAGE_ROWS", 20)
     for database in databases(server, target).values():
         database.create()
