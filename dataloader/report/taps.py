@@ -38,7 +38,8 @@ def taps_report(result: TapsResult, rate: float, broken: Sequence[str]) -> Repor
         f"within {result.quantile(QUANTILES['p99']) * 1000:,.0f} ms."
     )
     exceeded = "A bound was exceeded." if len(broken) == 1 else f"{many(len(broken), 'bound')} were exceeded."
-    uncounted = "This test does not count: the command that was to cause a fault failed."
+    what = "did not run" if result.command_began is None else "failed"
+    uncounted = f"This test does not count: its command {what}."
     verdict = exceeded if broken else uncounted if result.command_problem else served
     return Report(
         "Tap test",
