@@ -47,9 +47,14 @@ def read_history(
                 time = data["time"]
                 datetime.fromisoformat(time)
                 for name, counts in counts_of(data).items():
-                    moment = Moment(time, {key: int(count) for key, count in counts.items()})
-                    found.setdefault(name, []).append(moment)
+                    found.setdefault(name, []).append(Moment(time, {key: _count(counts[key]) for key in counts}))
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 rule = "is not the --json output of the same command"
                 raise InputError(Problem(f"{path}, line {number}", rule, "name the files of earlier runs")) from error
     return {name: tuple(moments) for name, moments in found.items()}
+
+
+def _count(count: Any) -> int:
+    if int(count) < 0:
+        raise ValueError(count)
+    return int(count)

@@ -7,7 +7,10 @@ from typing import Any
 import openpyxl
 import pytest
 from openpyxl.comments import Comment
+from openpyxl.formatting.rule import Rule
 from openpyxl.styles import Font, PatternFill
+from openpyxl.styles.differential import DifferentialStyle
+from openpyxl.worksheet.header_footer import HeaderFooterItem, _HeaderFooterPart
 
 from dataloader.batch import Card, Manifest, Named, choose
 from dataloader.common import FileError, InputError, UsageError
@@ -133,6 +136,8 @@ def test_select_reports_lines_without_a_card(write: Write, lines: list[str], say
         ({"font": Font(strike=True)}, "row 4: is struck through"),
         ({"font": Font(color="FFFFFFFF")}, "row 4: is invisible"),
         ({"number_format": ";;;"}, "row 4: is invisible"),
+        ({"number_format": '"not "0'}, "looks different from most rows"),
+        ({"value": "=1+2"}, "row 4: has a formula in column A, whose stored value may be outdated"),
         ({"fill": PatternFill("solid", fgColor="FFFF0000")}, "row 4: looks different from most rows"),
     ],
 )
@@ -149,6 +154,49 @@ def test_select_rejects_marked_rows(tmp_path: Path, style: dict[str, Any], says:
         setattr(sheet["A4"], name, value)
     book.save(path)
     with pytest.raises(InputError, match=says):
+        read_named(path)
+
+
+def test_select_rejects_a_formula_in_the_last_row(tmp_path: Path) -> None:
+    """Some programs store no value with it, so that the row seems to be empty."""
+    book = openpyxl.Workbook()
+    for row in ["Card number", 3, 5, "=2+5"]:
+        book.worksheets[0].append([row])
+    path = tmp_path / "lost.xlsx"
+    book.save(path)
+    with pytest.raises(InputError, match="row 4: has a formula"):
+        read_named(path)
+
+
+def test_select_rejects_sheets_that_may_mean_different_things(tmp_path: Path) -> None:
+    """Lost and found; the names that programs give are harmless."""
+    for name, is_rejected in (("Found", True), ("Sheet2", False)):
+        book = openpyxl.Workbook()
+        book.worksheets[0].append([3])
+        book.create_sheet(name).append([5])
+        path = tmp_path / f"{name}.xlsx"
+        book.save(path)
+        if not is_rejected:
+            assert [each.number for each in read_named(path)] == [3, 5]
+            continue
+        with pytest.raises(InputError, match="lists cards on the sheets “Sheet” and “Found”"):
+            read_named(path)
+
+
+def test_select_rejects_conditional_colours(tmp_path: Path) -> None:
+    """By a condition that is not evaluated; the header or footer of a page is harmless."""
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    for row in ["Card number", 3, 5]:
+        sheet.append([row])
+    sheet.oddFooter = HeaderFooterItem(center=_HeaderFooterPart("List 5, page &P"))
+    path = tmp_path / "lost.xlsx"
+    book.save(path)
+    assert [each.number for each in read_named(path)] == [3, 5]
+    rule = Rule(type="expression", formula=["OR(A2=5,A2=7)"], dxf=DifferentialStyle(font=Font(color="FFFF0000")))
+    sheet.conditional_formatting.add("A2:A3", rule)
+    book.save(path)
+    with pytest.raises(InputError, match="has conditional formatting of A2:A3"):
         read_named(path)
 
 

@@ -1146,6 +1146,14 @@ def test_history_may_contain_failed_runs(call: Command, manifest: Manifest, tmp_
     assert "Over time" in (tmp_path / "status.html").read_text("utf-8")
 
 
+def test_history_with_impossible_counts_is_rejected(call: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """A count is not negative."""
+    earlier = tmp_path / "earlier.json"
+    earlier.write_text(call("batches", manifest.path.parent, "--json").stdout.replace('"cards":', '"cards": -', 1))
+    done = call("batches", manifest.path.parent, "--report", tmp_path / "batches.html", "--history", earlier)
+    assert (done.code, f"{earlier}, line 1: is not the --json output" in done.stderr) == (ExitCode.INPUT, True)
+
+
 def test_history_requires_a_report(call: Command, manifest: Manifest, tmp_path: Path) -> None:
     """Without a report, it is not ignored silently."""
     done = call("status", manifest.path, "--history", tmp_path / "earlier.json")

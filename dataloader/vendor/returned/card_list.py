@@ -8,13 +8,13 @@ from pathlib import Path
 
 from dataloader.batch import Named
 from dataloader.common import InputError, Problem, listed, raise_problems, short
-from dataloader.vendor.chip_uid import plain_text
+from dataloader.vendor.chip_uid import CellKind, plain_text
 from dataloader.vendor.returned.columns import plain, understand_title
-from dataloader.vendor.returned.grid import GridRow, text_of, unlike_rows
+from dataloader.vendor.returned.grid import PAGE, Grid, GridRow, letters, text_of, unlike_rows
 from dataloader.vendor.returned.opening import open_grids
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.table import unmarked
-from dataloader.vendor.returned.words import says_no, says_nothing, says_result
+from dataloader.vendor.returned.words import may_sort, says_no, says_nothing, says_result
 
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,9})\s*(?:-|\.\.|\N{EN DASH}|\N{EM DASH}|to|bis)\s*([0-9]{1,9})", re.ASCII)
@@ -47,32 +47,50 @@ def read_named(path: Path, reading: Reading | None = None) -> list[Named]:
     reading = reading or Reading()
     named: list[Named] = []
     problems: list[Problem] = []
+    sheets: list[str] = []
     with open_grids(path, reading, from_top=True) as grids:
         for grid in grids:
             rows = [(row, [plain_text(unmarked(text_of(cell)[0])) for cell in row.cells]) for row in grid.rows]
-            rows = [(row, cells) for row, cells in rows if any(cells)]
+            rows = [(row, cells) for row, cells in rows if any(cells) or _formulas(row)]
             if not rows or (grid.sheet and not _has_names(cells for _, cells in rows)):
                 continue
             if grid.hidden and not reading.include_hidden:
                 problems.append(Problem(f"{path}, sheet {short(grid.sheet, 31)}", "is hidden", "show it, or remove it"))
                 continue
+            sheets.append(grid.sheet)
             sheet = f", sheet {short(grid.sheet, 31)}" if grid.sheet else ""
-            if grid.comments:
-                cell, text = grid.comments[0]
-                where = f"{path}{sheet}, cell {cell}" if cell else f"{path}{sheet}"
-                rule = f"has a comment or text box: “{short(text, _SHOWN)}”"
-                problems.append(Problem(where, rule, "keep only the rows that are meant, without comments"))
+            problems += _beside(f"{path}{sheet}", grid)
             found, wrong = _Sheet(f"{path}{sheet}, {grid.unit}", reading, grid.hidden_columns).read(rows)
             named += found
             problems += wrong
+    if may_sort(sheets):
+        shown = listed([f"“{short(name, 31)}”" for name in sheets], 5)
+        rule = f"lists cards on the sheets {shown}, which may not all be meant"
+        problems.append(Problem(str(path), rule, "keep one sheet, or call the others Sheet2 and so on"))
     if not named and not problems:
         problems.append(Problem(str(path), "names no card", _TODO))
     raise_problems(problems)
     return named
 
 
+def _beside(place: str, grid: Grid) -> Iterator[Problem]:
+    """Yield the problems with what a sheet shows beside its cells."""
+    for cell, text in [each for each in grid.comments if each[0] != PAGE][:1]:
+        where = f"{place}, cell {cell}" if cell else place
+        rule = f"has a comment or text box: “{short(text, _SHOWN)}”"
+        yield Problem(where, rule, "keep only the rows that are meant, without comments")
+    for cells in grid.conditional[:1]:
+        rule = f"has conditional formatting of {cells}, which may mark the cards that are meant"
+        yield Problem(place, rule, "keep only the rows of these cards, and remove the formatting")
+
+
 def _has_names(rows: Iterator[Sequence[str]]) -> bool:
     return any(_is_name(cell) for cell in chain.from_iterable(rows))
+
+
+def _formulas(row: GridRow) -> set[int]:
+    """Return the columns of a row with formulas."""
+    return {at for at, cell in enumerate(row.cells) if text_of(cell)[1] is CellKind.FORMULA}
 
 
 def _is_answer(text: str) -> bool:
@@ -115,6 +133,10 @@ class _Sheet:
                 why := "hidden" if row.hidden else next(iter(row.unseen.values()), "")
             ) and not self._reading.include_hidden:
                 problems.append(Problem(where, f"is {why}", "show the row, or remove it"))
+                continue
+            if formulas := _formulas(row) & ({*columns.values()} or {*range(len(cells))}):
+                rule = f"has a formula in column {letters(min(formulas))}, whose stored value may be outdated"
+                problems.append(Problem(where, rule, "replace formulas by their values"))
                 continue
             found = self._named(where, cells, columns) if columns else self._loose(where, cells)
             if found:

@@ -38,7 +38,7 @@ _WESTERN_MARKS = frozenset(
 _WESTERN_WORDS = frozenset("àèéòóº")
 """Words without a plain letter."""
 _QUOTE = '"'
-_RULER = f"-=_+:~. \x1a\r\n{_QUOTE}{''.join(DELIMITERS)}"
+_RULER = f"-=_+:~|. \x1a\r\n{_QUOTE}"
 """Lines between rows, empty rows, and the end of a file of old programs."""
 _TITLES = 3
 """The number of columns from which a line with as many delimiters looks like a row."""
@@ -175,9 +175,10 @@ def _rows(path: Path, stream: TextIO, dialect: Dialect, above: list[tuple[int, s
             raise InputError(Problem(f"{path}, line {number}", ABOVE, ABOVE_TODO))
         above.append((number, line.strip()))
     number = dialect.first
+    ruler = _RULER + dialect.delimiter
     for line in lines:
         first = number = number + 1
-        if not line.strip(_RULER):
+        if not line.strip(ruler):
             continue
         if _QUOTE not in line:
             cells = line.rstrip("\r\n").split(dialect.delimiter)

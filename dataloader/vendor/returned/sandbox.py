@@ -154,7 +154,7 @@ def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> int:
     before = [""] * left
     chunk: list[list[Any]] = []
     values = 0
-    for at, cells in enumerate(sheet.iter_rows()):
+    for at, cells in _all_rows(sheet, marks):
         filled = len(cells) - cells.count("")
         values += filled
         if filled or at in marks.formulas:
@@ -170,6 +170,16 @@ def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> int:
             chunk.clear()
     _tell(chunk)
     return values
+
+
+def _all_rows(sheet: CalamineSheet, marks: Marks) -> Iterator[tuple[int, list[Any]]]:
+    """Yield the rows with their numbers from 0: those of the library, and those below that have only formulas."""
+    at = -1
+    for at, cells in enumerate(sheet.iter_rows()):
+        yield at, cells
+    for row in sorted(marks.formula_rows):
+        if row > at:
+            yield row, []
 
 
 def _formatting(marks: Marks, at: int, row: Sequence[Any]) -> tuple[Mapping[int, str], Sequence[tuple[int, str]]]:

@@ -4,7 +4,7 @@ ECMA-376 part 1, 18.8: fonts, fills, number formats and cell formats, as parsed 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
@@ -128,8 +128,10 @@ def _style(font: list[Element], fill: str, number_format: str) -> Style:
         return Style(INVISIBLE, INVISIBLE)
     if why := _shows_otherwise(number_format):
         return Style(why, why)
+    # Numbers may be shown with words: "Card "0, or "not "0.
+    shown = f"as {number_format}" if _adds_words(_sections(number_format)[0]) else ""
     is_usual = text == _BLACK and fill in {_WHITE, *SHADES}
-    return Style(look="" if is_usual else f"{text} on {fill}")
+    return Style(look=shown if is_usual else f"{text} on {fill} {shown}".strip())
 
 
 def _is_crossed(border: Element) -> bool:
@@ -166,22 +168,32 @@ def _is_tiny(font: list[Element]) -> bool:
     return size.replace(".", "", 1).isdecimal() and float(size) < _MIN_SIZE
 
 
-def _shows_otherwise(code: str) -> str:
-    """Return what a number format does to a text: :data:`INVISIBLE` for ``;;;``, :data:`CHANGED` for ``"not "@``."""
-    if not code or "[white]" in code.lower():
-        return INVISIBLE if code else ""
+def _sections(code: str) -> list[list[str]]:
+    """Return the sections of a number format, for positive numbers first, as their parts."""
     sections: list[list[str]] = [[]]
     for part in _FORMAT.findall(code):
         if part == ";":
             sections.append([])
         else:
             sections[-1].append(part)
+    return sections
+
+
+def _shows_otherwise(code: str) -> str:
+    """Return what a number format does to a text: :data:`INVISIBLE` for ``;;;``, :data:`CHANGED` for ``"not "@``."""
+    if not code or "[white]" in code.lower():
+        return INVISIBLE if code else ""
+    sections = _sections(code)
     # Without a section of its own, text is shown as it is.
     of_text = sections[-1] if len(sections) == _SECTIONS or "@" in sections[-1] else None
     if not _shows_value(sections[0]) or (of_text is not None and not _shows_value(of_text)):
         return INVISIBLE
-    added = "".join(part.strip('"\\') for part in of_text or () if part[0] in {'"', "\\"})
-    return CHANGED if added.strip(_PUNCTUATION) else ""
+    return CHANGED if _adds_words(of_text or ()) else ""
+
+
+def _adds_words(section: Sequence[str]) -> bool:
+    added = "".join(part.strip('"\\') for part in section if part[0] in {'"', "\\"})
+    return bool(added.strip(_PUNCTUATION))
 
 
 def _shows_value(section: list[str]) -> bool:

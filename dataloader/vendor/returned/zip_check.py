@@ -102,6 +102,8 @@ class Marks:
 
     formulas: dict[int, set[int]] = field(default_factory=dict)
     """The columns with formulas, and with errors such as #N/A, by row."""
+    formula_rows: set[int] = field(default_factory=set)
+    """The rows in which a formula is written; an array formula may be shown in others, too."""
     hidden: set[int] = field(default_factory=set)
     """Rows that are hidden or filtered out."""
     unseen: dict[int, dict[int, str]] = field(default_factory=dict)
@@ -221,8 +223,8 @@ class _Package:
                 found = found or wide or _is_marked(piece, only_rows=not first and _is_among_rows(piece))
                 if b"Header" in piece or b"Footer" in piece:
                     texts = (unescape(each.decode(errors="replace")) for each in _ON_PAGES.findall(piece))
-                    lines = {(PAGE, " ".join(_PAGE_CODES.sub(" ", text).split())[:_SHOWN]) for text in texts}
-                    self._on_pages.setdefault(_name(info), set()).update(lines)
+                    lines = {" ".join(_PAGE_CODES.sub(" ", text).split())[:_SHOWN] for text in texts} - {""}
+                    self._on_pages.setdefault(_name(info), set()).update((PAGE, line) for line in lines)
                 if b"row" in piece:
                     last, is_in_order = _check_rows(piece, len(_ROW.findall(before)), last)
                     found = found or not is_in_order
@@ -631,6 +633,7 @@ class _Sheet(_Parser):
             first = False
 
     def _formula(self, attributes: dict[str, str]) -> None:
+        self._marks.formula_rows.add(self._row)
         is_spread = attributes.get("t", "").lower() in {"array", "datatable"}
         ref = attributes.get("ref", "")
         area = area_of(ref) if is_spread else None
