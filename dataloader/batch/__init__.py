@@ -31,6 +31,7 @@ from dataloader.batch.reconciled import (
 from dataloader.batch.revocations import (
     REVOKED_SUFFIX,
     Revocation,
+    is_cut_off,
     note_restored,
     note_revoked,
     read_revocations,
@@ -60,6 +61,7 @@ __all__ = [
     "choose",
     "deal",
     "find_reconciled",
+    "is_cut_off",
     "is_reconciled",
     "mint",
     "note_restored",

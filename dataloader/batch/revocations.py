@@ -127,6 +127,21 @@ def read_revocations(manifest: CardFile) -> list[Revocation]:
     return list(found.values())
 
 
+def is_cut_off(manifest: CardFile) -> bool:
+    """Return whether a batch's list is empty or ends within a line, which therefore does not count.
+
+    That is harmless after a crash, before which the card was not revoked yet; but a copy may lack any number of cards.
+
+    Raises:
+        FileError: the list can't be read.
+    """
+    path = revocations_path(manifest)
+    if not path.exists():
+        return False
+    last = read_file(path, MAX_LIST, _TODO).rpartition(b"\n")
+    return not any(last) or (bool(last[2]) and not _is_json(last[2]))
+
+
 def _wrong(path: Path, number: int, rule: str) -> InputError:
     return InputError(Problem(f"{path}, line {number}", rule, "correct it, or take the list from a backup"))
 

@@ -41,6 +41,7 @@ from dataloader.operations import (
     all_sources,
     design_sources,
     document_sources,
+    list_warnings,
     revocations_of,
     revoke_before_load,
 )
@@ -194,6 +195,7 @@ def _revoke_first(
     """Revoke the cards on the lists next to the manifests again; return how many cards need a decision."""
     documents = sum(source.count for source in sources)
     revocations = revocations_of(target, manifests)
+    output.warnings(list_warnings(manifests))
     again, undecided = revoke_before_load(server, target, revocations, write_options.layout, documents)
     if again:
         output.say(f"revoked {many(again, 'card')} again, as listed next to the manifest")

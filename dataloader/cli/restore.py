@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dataloader.archive import Backup
+from dataloader.batch import CardFile
 from dataloader.cli._command import command
 from dataloader.cli._confirm import confirmed
 from dataloader.cli._options import PATH, TargetOptions, get_server, get_target, raised_text, target_options
@@ -16,8 +17,8 @@ from dataloader.cli.backup import get_password, password_option
 from dataloader.common import ExitCode, UsageError, listed, many
 from dataloader.operations import (
     RestoreResult,
-    Revocations,
     check_chain,
+    list_warnings,
     manifests_with_revocations,
     restore_backup,
     revocations_of,
@@ -87,10 +88,12 @@ def restore(
             todo="name the folder of the manifests with --batches, or add --no-revocations",
         )
 
-    def listed_now() -> Revocations:
-        return revocations_of(target, [] if batches is None else manifests_with_revocations(batches))
+    def manifests() -> Sequence[CardFile]:
+        return [] if batches is None else manifests_with_revocations(batches)
 
-    if not listed_now() and batches is not None:
+    listed_early = manifests()
+    output.warnings(list_warnings(listed_early))
+    if not revocations_of(target, listed_early) and batches is not None:
         output.say(f"no revoked cards are listed next to the manifests in {batches}")
     server = get_server(target)
     if target.environment is Environment.PRODUCTION and not yes and not confirmed(_question(target, backups, merge)):
@@ -101,7 +104,7 @@ def restore(
 
     def apply_revocations() -> None:
         # A card may have been revoked since the start.
-        again, undecided = revoke_again(server, target, listed_now())
+        again, undecided = revoke_again(server, target, revocations_of(target, manifests()))
         revoked[:] = revoked[0] + again, undecided
 
     try:

@@ -38,6 +38,7 @@ from dataloader.operations.recover import recover
 from dataloader.operations.restore import RestoreResult, check_chain, restore_backup
 from dataloader.operations.revocations import (
     Revocations,
+    list_warnings,
     manifests_with_revocations,
     revocations_of,
     revoke_again,
@@ -138,6 +139,7 @@ __all__ = [
     "free_client_id",
     "generate",
     "invented_people",
+    "list_warnings",
     "load",
     "manifests_with_revocations",
     "merge",

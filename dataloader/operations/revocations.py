@@ -12,6 +12,7 @@ from dataloader.batch import (
     REVOKED_SUFFIX,
     CardFile,
     Revocation,
+    is_cut_off,
     read_cards,
     read_revocations,
     revocations_path,
@@ -45,6 +46,18 @@ def revocations_of(target: Target, manifests: Sequence[CardFile]) -> Revocations
         if listed:
             found.append((manifest, list({each.card.uuid: each for each in listed}.values())))
     return found
+
+
+def list_warnings(manifests: Sequence[CardFile]) -> list[str]:
+    """Return a warning for each list next to manifests that is empty or ends within a line.
+
+    Raises:
+        FileError: a list can't be read.
+    """
+    rule = "is empty, or its last line is cut off and does not count"
+    return [
+        f"{revocations_path(each)}: {rule} (if it is a copy, copy it again)" for each in manifests if is_cut_off(each)
+    ]
 
 
 def _environment(manifest: CardFile, revocation: Revocation) -> Environment:

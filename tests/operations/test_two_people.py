@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dataloader.archive import Backup
-from dataloader.batch import Card, Manifest, note_revoked, read_revocations
+from dataloader.batch import Card, Manifest, note_revoked, read_revocations, revocations_path
 from dataloader.common import ExitCode
 from dataloader.couch import Database, Server
 from dataloader.operations import Source, back_up, restore_backup, revocations_of, revoke_again
@@ -19,7 +19,7 @@ from dataloader.target import Environment, Target
 from tests.support.backups import plant
 from tests.support.command import Command
 from tests.support.loading import plant_load
-from tests.support.marks import EACH_MODEL
+from tests.support.marks import EACH_MODEL, ONE_MODEL
 from tests.support.proxy import Forward, Reply, Request
 from tests.support.server import Proxied, agreed, databases, get, put
 
@@ -174,6 +174,26 @@ def test_cards_are_revoked_again_before_views_exist(
     restore_backup(server, loaded, [backup], on_ready=ready)
     assert seen == [False]
     assert "_design/views" in _ids(login_database(server, loaded))
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("size", [0, 300])
+def test_list_that_is_cut_off_is_a_warning(
+    run_here: Command, server: Server, loaded: Target, manifest: Manifest, tmp_path: Path, size: int
+) -> None:
+    """A crash may have cut it off before a card was revoked, but a copy may lack any number of cards."""
+    cards = list(manifest.cards())[:3]
+    back_up(server, loaded, tmp_path / "a.backup.zst")
+    note_revoked(manifest, cards, "lost", loaded.environment)
+    path = revocations_path(manifest)
+    path.write_bytes(path.read_bytes()[:size])
+    assert len(read_revocations(manifest)) < len(cards)
+    lose(server, loaded)
+    said = f"warning: {path}: is empty, or its last line is cut off and does not count (if it is a copy, copy it again)"
+    assert said in run_here("restore", tmp_path / "a.backup.zst", "--batches", manifest.path.parent).stderr
+    assert said in run_here("load", manifest.path).stderr
+    note_revoked(manifest, cards, "lost", loaded.environment)
+    assert said not in run_here("load", manifest.path).stderr
 
 
 @EACH_MODEL
