@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import orjson
+
 from dataloader.batch import MANIFEST_SUFFIX, Manifest, write_manifest
-from dataloader.common import InputError, Problem, new_files
+from dataloader.common import InputError, Problem, explain, new_files, raise_problems
 from dataloader.operations.generate import check_name
 from dataloader.vendor import read_batch
+
+_SENT = "give the workbook that was sent to the vendor"
 
 
 def recover(path: Path, folder: Path | None = None, *, password: str | None = None) -> Manifest:
@@ -27,10 +31,12 @@ def recover(path: Path, folder: Path | None = None, *, password: str | None = No
     """
     header, cards = read_batch(path, password)
     check_name(header.name)
+    broken = explain("files/manifest-header", orjson.loads(header.line()))
+    raise_problems(Problem(f"{path}, sheet Batch", rule, _SENT) for rule in broken)
     target = (folder or path.parent) / f"{header.name}{MANIFEST_SUFFIX}"
     with new_files(target) as (stream,):
         written = write_manifest(stream, header, cards)
         if written.digest != header.digest:
             rule = "the digest is not that of its cards: a cell was changed"
-            raise InputError(Problem(str(path), rule, "give the workbook that was sent to the vendor"))
+            raise InputError(Problem(str(path), rule, _SENT))
     return Manifest(target, written)
