@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -288,8 +289,13 @@ def interrupted(folder: Path, *arguments: object, after: str, env: dict[str, str
         while after.encode() not in shown:
             # Fails once the process has ended.
             shown += os.read(leader, 65536)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == ExitCode.INTERRUPTED
+        for _ in range(10):
+            process.send_signal(signal.SIGINT)
+            # Python may miss a signal just before it waits for input, and then a user types Ctrl-C again.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+                break
+        assert process.wait(5) == ExitCode.INTERRUPTED
         while select.select([leader], [], [], 0)[0]:
             shown += os.read(leader, 65536)
     except OSError:
