@@ -289,11 +289,11 @@ def interrupted(folder: Path, *arguments: object, after: str, env: dict[str, str
         while after.encode() not in shown:
             # Fails once the process has ended.
             shown += os.read(leader, 65536)
-        for _ in range(10):
+        for _ in range(30):
             process.send_signal(signal.SIGINT)
             # Python may miss a signal just before it waits for input, and then a user types Ctrl-C again.
             with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
+                process.wait(1)
                 break
         assert process.wait(5) == ExitCode.INTERRUPTED
         while select.select([leader], [], [], 0)[0]:
