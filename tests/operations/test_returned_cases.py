@@ -391,6 +391,7 @@ CONDITIONS: dict[str, tuple[dict[str, Any], set[int]]] = {
                            {3}),
     "not blank": ({"type": "notContainsBlanks", "formula": ["LEN(TRIM(A2))>0"]}, ENCODED),
     "error": ({"type": "expression", "formula": ["ISERROR(A2)"]}, set()),
+    "empty": ({"type": "expression", "formula": ["LEN(TRIM($E2))=0"]}, set()),
     "a number, not a text": ({"type": "expression", "formula": ["$A2=3"]}, set()),
     "unknown": ({"type": "expression", "formula": ["VLOOKUP($A2,Other!A:B,2)"]}, ENCODED),
     "another row": ({"type": "expression", "formula": ['$A3="3"']}, ENCODED),
@@ -432,6 +433,8 @@ def test_conditional_colours_are_a_warning(tmp_path: Path, manifest: Manifest, r
     )
     assert warnings({"type": "expression", "formula": ["MOD(ROW(),2)=0"]}) == []
     assert warnings({"type": "duplicateValues"}) == []
+    assert warnings({"type": "expression", "formula": ["COUNTIF($E$2:$E$11,$E2)>1"]}) == []
+    assert warnings({"type": "expression", "formula": ["COUNTIF(Bad!$A:$A,$A2)>1"]}) != []
     assert warnings({"type": "expression", "formula": ['$F2="failed"']}) == []
 
 

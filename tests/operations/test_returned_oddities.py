@@ -208,6 +208,20 @@ def test_notes_with_marks_and_codes_are_named(
     assert ["(line 4)" in str(each) for each in found.warnings] == [True] * is_named
 
 
+def test_card_numbers_may_be_displayed_with_words(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Text or numbers, with a number format; if only one is, its row looks different."""
+    path = tmp_path / "back.xlsx"
+    for make, form in ((str, '"No. "@'), (int, '"Card "000'), (str, '"not "@'), (int, '"not "0')):
+        book = openpyxl.load_workbook(write_xlsx(path, [[make(row[0]), *row[1:]] for row in rows]))
+        lines = (4,) if "not" in form else range(2, 14)
+        for line in lines:
+            book.worksheets[0][f"A{line}"].number_format = form
+        book.save(path)
+        found = found_of(manifest, path)
+        assert found.good
+        assert ["different from most: row 4" in str(each) for each in found.warnings] == [True] * ("not" in form)
+
+
 # Rows and sheets without cards.
 
 

@@ -18,6 +18,9 @@ _COMPARED = re.compile(rf"(\$?)([A-Z]{{1,3}})([0-9]{{1,7}})\s*(=|<>)\s*{_LITERAL
 """A formula such as ``$F2="failed"``: the row moves with the cell, the column only without ``$``."""
 _ASKED = re.compile(r"(ISERROR|ISERR|ISNA|ISBLANK)\(\s*(\$?)([A-Z]{1,3})([0-9]{1,7})\s*\)", re.IGNORECASE)
 """A formula such as ``ISERROR(F2)``."""
+_EMPTY = re.compile(r"LEN\((?:TRIM\(\s*)?(\$?)([A-Z]{1,3})([0-9]{1,7})\s*\)?\)\s*=\s*0", re.IGNORECASE)
+_REPEATED = re.compile(r"COUNTIF\([^()!]*\)\s*>\s*1", re.IGNORECASE)
+"""A formula that finds repeated values, as reconcile does."""
 _REFERENCE = re.compile(r"[A-Z]\$?[0-9]", re.IGNORECASE)
 _SHOWN = 60
 """The most characters of a formula, and of its cells, to repeat in messages."""
@@ -49,8 +52,9 @@ class Rule:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether its condition depends on cells, and is not evaluated."""
-        return self._kind == "expression" and self._test is None and _REFERENCE.search(self._formula) is not None
+        """Whether its condition depends on cells, and is neither evaluated nor a search for repeated values."""
+        is_formula = self._kind == "expression" and self._test is None and not _REPEATED.fullmatch(self._formula)
+        return is_formula and _REFERENCE.search(self._formula) is not None
 
     @property
     def named(self) -> str:
@@ -73,13 +77,14 @@ class Rule:
             return tests[self._kind]
         if self._kind == "cellIs" and operator in {"equal", "notEqual"} and re.fullmatch(_LITERAL, self._formula):
             return _equal(self._formula, wanted=operator == "equal")
-        compared = asked = None
-        if self._kind == "expression":
-            compared, asked = _COMPARED.fullmatch(self._formula), _ASKED.fullmatch(self._formula)
+        formula = self._formula if self._kind == "expression" else ""
+        compared, asked, empty = (each.fullmatch(formula) for each in (_COMPARED, _ASKED, _EMPTY))
         if compared and self._finds_column(*compared.group(1, 2, 3)):
             return _equal(compared[5], wanted=compared[4] == "=")
         if asked and self._finds_column(*asked.group(2, 3, 4)):
             return tests["containsBlanks" if asked[1].upper() == "ISBLANK" else "containsErrors"]
+        if empty and self._finds_column(*empty.group(1, 2, 3)):
+            return tests["containsBlanks"]
         return None
 
     def _finds_column(self, fixed: str, column: str, row: str) -> bool:

@@ -25,7 +25,7 @@ from dataloader.vendor.returned.columns import (
 from dataloader.vendor.returned.csv_file import ABOVE, ABOVE_TODO
 from dataloader.vendor.returned.grid import PAGE, Cell, Grid, GridRow, letters, text_of
 from dataloader.vendor.returned.options import Reading
-from dataloader.vendor.returned.styles import STRUCK
+from dataloader.vendor.returned.styles import CHANGED, STRUCK
 from dataloader.vendor.returned.survey import Survey
 from dataloader.vendor.returned.words import REASONS, is_failure, names_rejects, says_failed, says_result
 
@@ -416,7 +416,9 @@ class _Reader:
             return "its row is on a hidden sheet"
         if row.hidden:
             return "its row is hidden"
-        unseen = next((f"its {matters[at]} is {row.unseen[at]}" for at in row.unseen if at in matters), "")
+        # A card number may be shown as "No. 3"; if only some are, the row looks different.
+        why = ((matters[at], row.unseen[at]) for at in row.unseen if at in matters)
+        unseen = next((f"its {key} is {how}" for key, how in why if (key, how) != ("number", CHANGED)), "")
         return unseen or self._hides_column
 
     def _survey(
