@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from dataloader.common import IMPOSSIBLE, CredentialsError, Document, ProtocolError, TooLargeError
+from dataloader.common import IMPOSSIBLE, CredentialsError, Document, ProtocolError, TooLargeError, flattened
 from dataloader.couch import feed, parsing
 from dataloader.couch.address import Address
 from dataloader.couch.facts import Facts, Nodes
@@ -650,4 +650,7 @@ def _within(limit: int, rows: list[Row]) -> list[Row] | None:
 
 
 def _id(document: bytes) -> str:
-    return _ID.decode(document).id
+    try:
+        return _ID.decode(document).id
+    except RecursionError:
+        return _ID.decode(flattened(document)).id

@@ -88,3 +88,13 @@ def test_deep_document_of_one_person_stops_nobody(
     assert get(databases(server, copy)[place.database], place.id)["deep"] == "a mark"
     assert revoke(through, target, manifest, cards[1:2], "lost").outcomes[RevokeOutcome.REVOKED] == 1
     assert restore(through, target, manifest, cards[1:2]).outcomes[RevokeOutcome.RESTORED] == 1
+
+
+@KEY_MODEL
+def test_deep_document_that_is_too_large_is_named(server: Server, target: Target, proxied: Proxied) -> None:
+    """Its ID is read even if nothing else of it can be."""
+    [name, *_] = target.model.databases
+    through, _ = proxied(lambda _request, _forward: Reply.json(413, {"error": "too_large", "reason": "x"}))
+    document = b'{"deep":' + DEEP + b',"_id":"deep","_rev":"1-a"}'
+    [rejection] = through.database(target.database(name)).write([document])
+    assert rejection.id == "deep"
