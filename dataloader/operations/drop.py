@@ -43,6 +43,8 @@ def plan_drop(server: Server, target: Target, *, if_exists: bool = False) -> Dro
     for name in names:
         if name.startswith(target.prefix):
             environment = _droppable(server, name)
+            if environment is None and not server.database(name).exists():
+                continue  # Another run has just deleted it.
             if environment is None:
                 plan.kept.append(name)
             else:

@@ -7,10 +7,11 @@ contains either one folder for each model, named after it, or the files themselv
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, rmtree
 from typing import Any
 
 from dataloader.common import (
@@ -300,16 +301,26 @@ def copy_snapsets(folder: Path | None, to: Path) -> int:
         raise FileError.of(error, folder, "name the folder of the snapsets") from error
     try:
         to.mkdir(parents=True)
-        for path in paths:
-            copy = to / path.relative_to(folder)
-            copy.parent.mkdir(exist_ok=True)
-            copyfile(path, copy)
     except FileExistsError as error:
         rule = "already exists; dataloader never overwrites files"
         raise FileError(str(to), rule=rule, todo="choose another name") from error
     except OSError as error:
-        raise FileError.of(error, to, "choose a writable folder with enough free space") from error
+        raise FileError.of(error, to, _WRITABLE) from error
+    # Whatever stops it, an incomplete folder must not pass for a copy.
+    with ExitStack() as undo:
+        undo.callback(rmtree, to, ignore_errors=True)
+        try:
+            for path in paths:
+                copy = to / path.relative_to(folder)
+                copy.parent.mkdir(exist_ok=True)
+                copyfile(path, copy)
+        except OSError as error:
+            raise FileError.of(error, to, _WRITABLE) from error
+        undo.pop_all()
     return len(paths)
+
+
+_WRITABLE = "choose a writable folder with enough free space"
 
 
 def _folders(folder: Path) -> dict[str, Path]:

@@ -1,6 +1,7 @@
 """The command ``snapsets``: snapsets in words, and their differences."""
 
 import json
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,26 @@ def test_copy_is_a_folder_to_edit(here: Command, tmp_path: Path) -> None:
     of_one = here("snapsets", "copy", tmp_path / "one", "--snapsets", copied / "gpii-key", "--json")
     assert of_one.data["copied"] == len([*(copied / "gpii-key").iterdir()])
     assert (tmp_path / "one" / "snapset_5.json5").is_file()
+
+
+def test_interrupted_copy_leaves_no_folder(here: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a full disk: an incomplete folder would be taken for all snapsets."""
+    copied: list[Path] = []
+
+    def fail(source: Path, to: Path) -> None:
+        copied.append(to)
+        to.write_bytes(source.read_bytes())
+        if len(copied) == 3:
+            raise KeyboardInterrupt
+        if len(copied) == 6:
+            raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("dataloader.records.snapsets.copyfile", fail)
+    assert here("snapsets", "copy", tmp_path / "copy").code == ExitCode.INTERRUPTED
+    assert not (tmp_path / "copy").exists()
+    full = here("snapsets", "copy", tmp_path / "copy")
+    assert (full.code, "no space left on device" in full.stderr) == (ExitCode.FILE, True)
+    assert not (tmp_path / "copy").exists()
 
 
 def test_diff_compares_the_folder_with_a_target(

@@ -79,6 +79,15 @@ def test_prefix_without_databases_is_an_error(
         server.database(f"{target.prefix}auth").delete()
 
 
+def test_database_that_another_run_deletes_meanwhile_is_not_kept(
+    run_here: Command, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was still listed."""
+    monkeypatch.setattr(Server, "databases", lambda _: [f"{target.prefix}auth"])
+    done = run_here("drop", "--yes", "--if-exists", "--json")
+    assert (done.code, done.data["dropped"], done.data["kept"]) == (ExitCode.OK, [], [])
+
+
 def test_prefixes_that_exist_are_named(run_here: Command, server: Server, target: Target) -> None:
     """If none is similar."""
     server.database(f"{target.prefix}auth").create()
