@@ -30,7 +30,7 @@ _SHORTEST_UUID = 32
 _BARE_UUID = re.compile(r"(?<![0-9a-f])([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})(?![0-9a-f])")
 _COUNTER = re.compile(r"[0-9]{1,9}\.?")
 _SHORTEST_DECIMAL = 8
-"""The digits of a chip UID as a decimal number."""
+"""The fewest digits of a chip UID, in hex or as a decimal number."""
 
 
 class Finding(NamedTuple):
@@ -165,7 +165,7 @@ class Survey:
                 # A UUID in an unusual form would be shown whole.
                 shown = text if UUID_LIKE.search(text) else next(each for each in uuids if each != uuid)
                 self._uuid = self._uuid or Finding("uuid", line, short(shown, _SHOWN))
-        if chip and _bare(text) == _bare(chip):
+        if chip and len(text) >= _SHORTEST_DECIMAL and _bare(text) == _bare(chip):
             self._repeats += may_count
         elif self._chip is None and looks_like_chip(text):
             self._chip = Finding("chip", line, short(text, _SHOWN))
