@@ -84,7 +84,7 @@ def taps(
         broken = check_bounds(result, *bounds)
         output.result(_json(result, rate, broken), _text(result))
         if result.skipped:
-            output.warn(f"skipped {many(result.skipped, 'card')} that were not served before the test began")
+            output.warn(f"skipped {many(result.skipped, 'card')} not served before the test began")
         problem = result.command_problem
         code = ExitCode.BOUNDS if broken else ExitCode.COMMAND if problem else ExitCode.OK
         report(lambda: taps_report(result, rate, broken), code)

@@ -16,7 +16,7 @@ from pathlib import Path
 from shutil import rmtree
 from socket import gethostname
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 from dataloader.archive import Backup, Group, Header, Section
@@ -46,10 +46,10 @@ _STORAGE_FIELDS = ("digest", "revpos", "length", "encoding", "encoded_length")
 T = TypeVar("T")
 
 
-class _Number(str):
+class _Number(NamedTuple):
     """A number as it is written: 1.0 is not 1, and 30 digits are all compared."""
 
-    __slots__ = ()
+    text: str
 
 
 @dataclass

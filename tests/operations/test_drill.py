@@ -5,6 +5,7 @@ import os
 import time
 from dataclasses import replace
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from socket import gethostname
 
@@ -202,3 +203,23 @@ def test_drill_needs_a_folder_for_temporary_files(
     with pytest.raises(FileError, match=r"no folder for temporary files .* \(set TMPDIR"):
         drill(server, target)
     assert not [name for name in _copies(server) if name.endswith(target.database(target.model.databases[0]))]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("1.0", "1"),
+        ("1e3", "1000.0"),
+        (f"{10**29 + 1}", f"{10**29 + 2}"),
+        ("0.1", "0.10"),
+        ("-0.0", "0.0"),
+        ("1", '"1"'),
+    ],
+)
+def test_drill_compares_numbers_as_they_are_written(one: str, other: str) -> None:
+    """A server that rounds them has not restored the document."""
+    content = import_module("dataloader.operations.drill")._content
+    line = '{"_id":"a","_attachments":{"f":{"data":"eA==","revpos":%s}},"n":[%s]}'
+    assert content((line % (1, one)).encode()) != content((line % (1, other)).encode())
+    # How attachments are stored does not matter.
+    assert content((line % (1, one)).encode()) == content((line % (2, one)).encode())
