@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         raise_if_short,
         too_little_memory,
     )
-    from dataloader.common.nesting import flattened
+    from dataloader.common.nesting import flattened, without_large_numbers
     from dataloader.common.pages import page
     from dataloader.common.progress import OnProgress
     from dataloader.common.revision import (
@@ -211,6 +211,7 @@ __all__ = [
     "temporary_root",
     "too_little_memory",
     "views_dir",
+    "without_large_numbers",
     "without_uuids",
 ]
 
@@ -256,7 +257,7 @@ _NAMES = {
         "raise_if_short",
         "too_little_memory",
     ),
-    "nesting": ("flattened",),
+    "nesting": ("flattened", "without_large_numbers"),
     "pages": ("page",),
     "progress": ("OnProgress",),
     "revision": (

@@ -12,7 +12,14 @@ import couchdb.http
 import msgspec
 import urllib3
 
-from dataloader.common import CredentialsError, DataloaderError, ProtocolError, TooLargeError, flattened
+from dataloader.common import (
+    CredentialsError,
+    DataloaderError,
+    ProtocolError,
+    TooLargeError,
+    flattened,
+    without_large_numbers,
+)
 from dataloader.couch import parsing
 from dataloader.couch.address import Address
 from dataloader.couch.failures import shown
@@ -46,7 +53,7 @@ class Body(io.BytesIO):
         self.node = node
         """The URL of the node that sent it."""
         self.whole: bytes | None = None
-        """The body as it was sent, if it was nested so deeply that parts had to be left out."""
+        """The body as it was sent, if parts had to be left out, because our parser can't hold them."""
         self._is_json: bool | None = None
 
     @property
@@ -63,6 +70,15 @@ class Body(io.BytesIO):
             self.write(flattened(self.whole))
             self._is_json = _is_json(self.getbuffer())
         return self._is_json
+
+    def leave_out_numbers(self) -> None:
+        """Leave out numbers that are too large for our parser, which a user can store in a document of their own."""
+        data = without_large_numbers(self.getvalue())
+        if len(data) < len(self.getbuffer()):
+            self.whole = self.whole or self.getvalue()
+            self.seek(0)
+            self.truncate()
+            self.write(data)
 
     def json(self) -> Any:
         """Return the body, decoded.
@@ -283,6 +299,10 @@ def read(body: Body, form: Callable[[memoryview], T]) -> T:
     """
     if not body.is_json:
         raise not_couchdb(body.node, "its reply is not JSON")
+    # Almost no reply has such a number, so they are looked for only in one that can't be parsed.
+    with suppress(parsing.FormError):
+        return form(body.getbuffer())
+    body.leave_out_numbers()
     try:
         return form(body.getbuffer())
     except parsing.FormError as error:
