@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-import orjson
+import msgspec
 
 from dataloader.batch import CardFile
 from dataloader.cli._table import table
 from dataloader.cli._update import NO_TERMS
-from dataloader.common import many
+from dataloader.common import flattened, many
 from dataloader.operations import ABSENT, Branch, Changes, Conflicts, Edits, SetInConflict, Term, value_text
 
 SHOWN = 20
@@ -164,7 +164,7 @@ def _values_json(edits: Edits, term: Term) -> list[dict[str, Any]]:
 
 def value_json(member: str, value: bytes) -> dict[str, Any]:
     """Return a member with a term's value as JSON data, or none if it is not set."""
-    return {} if value == ABSENT else {member: orjson.loads(value)}
+    return {} if value == ABSENT else {member: msgspec.json.decode(flattened(value))}
 
 
 def _indented(rows: list[tuple[int, str]]) -> Iterator[str]:

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 import orjson
 
 from dataloader.common import Document, history, rank
 from dataloader.couch import Server
 from dataloader.operations.plan import rules_of
 from dataloader.operations.sources import Source
-from dataloader.records import Snapsets
+from dataloader.records import Snapsets, members
 from dataloader.records.models import Role
 from dataloader.replication import Finding, KindRules, Outcome, State, is_ours
 from dataloader.target import Target, guard
@@ -226,20 +227,13 @@ def preferences_in(document: Document) -> dict[str, Any] | None:
 
 
 def _key(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    # Owners may write integers of any length, and nest deeply; orjson can't encode these.
+    return msgspec.json.encode(value, order="sorted")
 
 
 def _terms(preferences: Mapping[str, Any]) -> dict[Term, bytes]:
     return {
         Term(context, term): _key(value)
-        for context, part in _members(preferences, "flat", "contexts").items()
-        for term, value in _members(part, "preferences").items()
+        for context, part in members(preferences, "flat", "contexts").items()
+        for term, value in members(part, "preferences").items()
     }
-
-
-def _members(value: Any, *path: str) -> Mapping[str, Any]:
-    """Return the object at a path, or an empty one: owners may write anything."""
-    found = value
-    for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else {}

@@ -5,10 +5,10 @@ revision with all changes replaces them; where they changed the same term differ
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 
 from dataloader.common import (
@@ -97,7 +97,7 @@ class SetInConflict:
     @property
     def is_comparable(self) -> bool:
         """Whether the branches differ in known changes of terms only."""
-        rests = {orjson.dumps(_without_terms(each.leaf), option=orjson.OPT_SORT_KEYS) for each in self.branches}
+        rests = {msgspec.json.encode(_without_terms(each.leaf), order="sorted") for each in self.branches}
         return len(rests) == 1 and all(each.changed is not None for each in self.branches)
 
     @property
@@ -110,7 +110,7 @@ class SetInConflict:
         """The document with all changes, as a child of the base; None if somebody has to choose."""
         if self.kept is None and (self.clashes or not self.is_comparable):
             return None
-        found = deepcopy(_whole(self.base.leaf))
+        found = _copied(_whole(self.base.leaf))
         if self.is_comparable:
             # The last change to a term counts.
             for branch in (*self.branches, *([self.kept] if self.kept else [])):
@@ -310,6 +310,12 @@ def _whole(leaf: Document) -> Document:
     return {key: value for key, value in leaf.items() if key != "_revisions"}
 
 
+def _copied(document: Document) -> Document:
+    # deepcopy() fails for a value that is nested more deeply than Python's stack, which an owner may write.
+    found: Document = msgspec.json.decode(msgspec.json.encode(document))
+    return found
+
+
 def _contexts(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the contexts of the preference set in a document, which may have any form."""
     flat = (preferences_in(document) or {}).get("flat")
@@ -320,7 +326,7 @@ def _contexts(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _without_terms(leaf: Document) -> Document:
-    rest = deepcopy(content(leaf))
+    rest = _copied(content(leaf))
     for _, preferences in _contexts(rest):
         preferences.clear()
     return rest
@@ -332,4 +338,4 @@ def _set(document: Document, changed: ChangedTerm) -> None:
     if changed.after == ABSENT:
         preferences.pop(changed.term.term, None)
     else:
-        preferences[changed.term.term] = orjson.loads(changed.after)
+        preferences[changed.term.term] = msgspec.json.decode(changed.after)

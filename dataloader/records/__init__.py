@@ -15,7 +15,7 @@ from dataloader.records.sites import (
 )
 from dataloader.records.snapsets import EMPTY, Snapset, Snapsets, copy_snapsets, read_snapset, read_snapsets
 from dataloader.records.templates import ANY_CARD, Templates
-from dataloader.records.wording import in_words
+from dataloader.records.wording import in_words, members
 
 __all__ = [
     "ANY_CARD",
@@ -33,6 +33,7 @@ __all__ = [
     "credential_document",
     "has_credentials_apart",
     "in_words",
+    "members",
     "new_secret",
     "read_samples",
     "read_snapset",

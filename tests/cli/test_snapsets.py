@@ -3,13 +3,15 @@
 import json
 from errno import ENOSPC
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dataloader.common import ExitCode, data_dir
 from dataloader.couch import Server
 from dataloader.operations import all_sources, load
-from dataloader.records import Snapsets
+from dataloader.records import Snapsets, in_words
+from dataloader.records.snapsets import APPLICATION_TERM, COMMON_TERM
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.records import flat, preferences_of
@@ -132,3 +134,18 @@ def test_diff_compares_the_folder_with_a_target(
         {"name": "snapset_3", "removed": [], "added": [], "missing": True},
         {"name": "snapset_4b", "removed": ["magnification 400 %"], "added": ["magnification 300 %"], "missing": False},
     ]
+
+
+@pytest.mark.parametrize("value", [None, 5, "x", [1], {"a": 1}, {"value": []}, 10**400, -(10**400), True])
+@pytest.mark.parametrize("place", range(6))
+def test_any_preference_set_can_be_described(place: int, value: object) -> None:
+    """Others may have written anything into a snapset on a target."""
+    terms = [
+        {f"{COMMON_TERM}magnification": value, f"{COMMON_TERM}DPIScale": value, f"{COMMON_TERM}other": value},
+        {f"{APPLICATION_TERM}{name}": value for name in ("com.microsoft.windows.screenDPI", "any", "any/enabled")},
+        {f"{APPLICATION_TERM}com.microsoft.windows.screenDPI": {"screen-dpi": value}},
+    ]
+    preferences = [{"flat": {"contexts": {"gpii-default": {"preferences": each}}}} for each in terms]
+    outer: list[Any] = [{"flat": value}, {"flat": {"contexts": value}}, {"flat": {"contexts": {"one": value}}}]
+    words = in_words([*preferences, *outer][place], "gpii-token")
+    assert all(map(str.isprintable, words.values()))

@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.support.loading import Scene, outcomes
 from tests.support.marks import EACH_MODEL
 from tests.support.proxy import Forward, Reply, Request
 from tests.support.records import FONT_SIZE, Json, flat
-from tests.support.server import put
+from tests.support.server import Proxied, put
 
 CONTRAST = "http://registry.gpii.net/common/highContrastTheme"
 LANGUAGE = "http://registry.gpii.net/common/language"
@@ -297,8 +298,41 @@ class TestMeanwhile:
         assert preferences(scene) == {FONT_SIZE: 30, LANGUAGE: "de"}
 
 
+def nested(levels: int) -> Any:
+    """Return lists in each other."""
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 class TestCommand:
     """The command line."""
+
+    @pytest.mark.parametrize("value", [10**22 + 1, nested(300), nested(600)], ids=["large", "deep", "deeper"])
+    def test_any_value_of_an_owner_is_shown_and_merged(
+        self, scene: Scene, run_here: Command, proxied: Proxied, value: Any
+    ) -> None:
+        """Owners may write any JSON; the embedded server would round the large number."""
+        scene.load(0)
+        edit_twice(scene, {FONT_SIZE: "a mark"}, {LANGUAGE: "de"})
+        mark, sent = b'"a mark"', json.dumps(value, separators=(",", ":")).encode()
+        written = []
+
+        def hook(request: Request, forward: Forward) -> Reply:
+            written.append(request.body)
+            reply = forward(replace(request, body=request.body.replace(sent, mark)))
+            return replace(reply, body=reply.body.replace(mark, sent))
+
+        _, proxy = proxied(hook)
+        given = (scene.batch.path, "--snapsets", scene.versions[0].folder)
+        for options in ((), ("--values",), ("--values", "--json")):
+            done = run_here("plan", *given, "--diff", *options, url=proxy.url)
+            assert done.code == ExitCode.OK, done.stderr
+        done = run_here("merge", *given, "--values", "--yes", "--json", url=proxy.url)
+        assert done.code == ExitCode.OK, done.stderr
+        assert any(sent in each for each in written)
+        assert preferences(scene) | {FONT_SIZE: "a mark", LANGUAGE: "de"} == preferences(scene)
 
     def test_dry_run_shows_what_each_changed(self, scene: Scene, run: Command) -> None:
         """By card and term, without values; nothing is written, and the exit code is 0."""
