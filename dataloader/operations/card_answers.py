@@ -217,11 +217,12 @@ def _at(row: Row, place: tuple[str, ...]) -> Document | None:
     found: Any = row
     for part in place:
         found = found.get(part) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) and not found.get("_deleted") else None
+    is_document = isinstance(found, dict) and isinstance(found.get("_id"), str) and isinstance(found.get("_rev"), str)
+    return found if is_document and not found.get("_deleted") else None
 
 
 def _leads_to(row: Row) -> object:
-    value = row["value"]
+    value = row.get("value")
     return value.get("_id") if isinstance(value, dict) else None
 
 

@@ -188,6 +188,12 @@ def clients_of(database: Database, model: Model) -> list[FoundClient]:
             rows = database.view_page("views", _VIEW, limit=BATCH_DOCUMENTS, start=start)
             new = [row for row in rows if row["id"] not in found]
             documents = [_client(row, apart=apart) for row in new]
+            for row, document in zip(new, documents, strict=True):
+                if document.get("_id") != row["id"]:
+                    rule = "its view of clients is not ours"
+                    raise ProtocolError(
+                        f"database {database.name}", rule=rule, todo="load with --snapsets-only --replace-views"
+                    )
             if apart:
                 ids = sorted({str(each["clientId"]) for each in documents if each and "clientId" in each})
                 names |= {row["key"]: (row.get("doc") or {}).get("name", "") for row in database.all_docs(ids)}
@@ -212,9 +218,14 @@ def _client(row: dict[str, Any], *, apart: bool) -> Document:
 def _found(doc_id: str, document: Document, names: dict[str, Any], *, apart: bool) -> FoundClient:
     client = str(document.get("clientId", "")) if apart else doc_id
     name = names.get(client, "") if apart else document.get("name", "")
-    ips, terms = (document.get(member) or () for member in ("allowedIPBlocks", "allowedPrefsToWrite"))
     created = str(document.get("timestampCreated") or "")
-    return FoundClient(client, str(name), created, tuple(map(str, ips)), tuple(map(str, terms)), document)
+    ips, terms = (_listed(document.get(member)) for member in ("allowedIPBlocks", "allowedPrefsToWrite"))
+    return FoundClient(client, str(name), created, ips, terms, document)
+
+
+def _listed(value: object) -> tuple[str, ...]:
+    """Return a list's items; others may have written anything, and that must not stop a revocation."""
+    return tuple(map(str, value)) if isinstance(value, list) else () if value is None else (str(value),)
 
 
 def _database(server: Server, target: Target) -> Database:

@@ -19,7 +19,7 @@ from dataloader.common import (
 from dataloader.couch import Database, NotFoundError, Server
 from dataloader.records import client_database
 from dataloader.records.models import Model
-from dataloader.target import Target, guard
+from dataloader.target import Target, check_marker, guard
 
 TOKEN_TYPE = "gpiiAppInstallationAuthorization"  # noqa: S105 - a type of document
 _DESIGN = "views"
@@ -61,6 +61,8 @@ def prune_tokens(server: Server, target: Target, *, on_progress: OnProgress | No
     result = PruneResult()
     try:
         for page in _pages(database, target.model, now):
+            # Check with every page: somebody may have marked the database as more protected meanwhile.
+            check_marker(database, target)
             _prune(database, page, now, result)
             if on_progress is not None:
                 on_progress("access tokens", result.deleted, 0)
@@ -99,13 +101,14 @@ def _pages(database: Database, model: Model, now: datetime) -> Iterator[list[Doc
 def _token(row: dict[str, Any], *, by_time: bool) -> Document:
     value = row.get("value")
     found = value if by_time else value.get("authorization") if isinstance(value, dict) else None
-    return found if isinstance(found, dict) else {}
+    # A view by others may name another document, which must not be deleted for it.
+    return found if isinstance(found, dict) and found.get("_id") == row["id"] else {}
 
 
 def _prune(database: Database, tokens: list[Document], now: datetime, result: PruneResult) -> None:
     expired = []
     for token in tokens:
-        if token.get("type") != TOKEN_TYPE or "_rev" not in token:
+        if token.get("type") != TOKEN_TYPE or not isinstance(token.get("_rev"), str):
             continue
         time = _time(token.get("timestampExpires"))
         if time is None:

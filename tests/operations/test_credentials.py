@@ -177,3 +177,40 @@ def test_refused_revocation_is_an_error_with_the_reason(create: Command, run_her
     done = run_here("credentials", "revoke", "river", "--reason", "closed", "--yes", url=proxy.url)
     assert done.code == ExitCode.ATTENTION, done
     assert "does not accept that it is deleted (forbidden: no deletions)" in done.stderr
+
+
+@pytest.mark.parametrize("value", [5, True, {"10.0.0.0/8": 1}, "10.0.0.0/8", [5, None]])
+def test_damaged_document_of_another_site_stops_nothing(
+    create: Command, run_here: Command, server: Server, target: Target, value: object
+) -> None:
+    """Above all not a revocation."""
+    assert create("river").code == ExitCode.OK
+    [client] = clients(server, target)
+    kept = {name: each for name, each in client.items() if name != "_rev"}
+    [database] = [each for name, each in databases(server, target).items() if name == client_database(target.model)]
+    damage = {"allowedIPBlocks": value, "allowedPrefsToWrite": value, "timestampCreated": value, "name": value}
+    assert (
+        database.edit([{**kept, "_id": "damaged", "clientId": "another", "oauth2ClientId": "another", **damage}]) == []
+    )
+    assert run_here("credentials", "list").code == ExitCode.OK
+    assert run_here("check").code == ExitCode.OK
+    done = run_here("credentials", "revoke", "river", "--reason", "closed", "--yes")
+    assert done.code == ExitCode.OK, done.stderr
+    assert [each["_id"] for each in clients(server, target)] == ["damaged"]
+
+
+def test_view_of_others_is_an_error(create: Command, run_here: Command, proxied: Proxied) -> None:
+    """What it returns must not be taken for the clients' documents, which are deleted by their IDs."""
+    assert create("river").code == ExitCode.OK
+
+    def others(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if "_view/findClientByOauth2ClientId" not in request.path:
+            return reply
+        rows = [{**row, "value": None} for row in reply.data()["rows"]]
+        return Reply.json(200, {**reply.data(), "rows": rows})
+
+    _, proxy = proxied(others)
+    done = run_here("credentials", "revoke", "river", "--reason", "closed", "--yes", url=proxy.url)
+    assert done.code == ExitCode.PROTOCOL, done
+    assert "its view of clients is not ours (load with --snapsets-only --replace-views)" in done.stderr

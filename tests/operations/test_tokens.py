@@ -1,15 +1,18 @@
 """Pruning access tokens: expired ones are deleted, and nothing else."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
 
-from dataloader.common import ExitCode
+from dataloader.common import ExitCode, ProtectedError
 from dataloader.couch import Server
 from dataloader.operations import prune_tokens
 from dataloader.records import client_database
 from dataloader.target import Target
+from dataloader.target.environments import MARKER
 from tests.support.command import Command
 from tests.support.marks import ONE_MODEL
 from tests.support.proxy import Forward, Reply, Request
@@ -102,3 +105,40 @@ def test_token_renewed_meanwhile_is_kept(plant: Any, proxied: Proxied, server: S
     result = prune_tokens(through, target)
     assert (result.deleted, result.failed) == (1, 0)
     assert tokens(server, target) == {"token-00001"}
+
+
+@ONE_MODEL
+def test_environment_is_checked_with_every_page(plant: Any, proxied: Proxied, server: Server, target: Target) -> None:
+    """A database that is marked as production meanwhile is left alone from then on."""
+    plant(*(token(number, at(-60)) for number in range(1, 1_101)))
+    database = server.database(target.database(client_database(target.model)))
+    deletions = count()
+
+    def mark(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if request.endpoint == "_bulk_docs" and next(deletions) == 0:
+            database.put_local(MARKER, {**database.local(MARKER), "environment": "production"})
+        return reply
+
+    through, _ = proxied(mark)
+    with pytest.raises(ProtectedError, match="production"):
+        prune_tokens(through, target)
+    assert len(tokens(server, target)) == 600
+
+
+@ONE_MODEL
+def test_view_of_others_deletes_no_other_document(plant: Any, proxied: Proxied, server: Server, target: Target) -> None:
+    """A row names the document that it belongs to, whatever its value says."""
+    plant(token(1, at(-60)), token(2, at(3_600)))
+    [leaf] = server.database(target.database(client_database(target.model))).leaves(["token-00002"])["token-00002"]
+
+    def confuse(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if "_view/" not in request.path:
+            return reply
+        of_other = f'"_id":"token-00002","_rev":"{leaf["_rev"]}","x":"'.encode()
+        return replace(reply, body=reply.body.replace(b'"_id":"token-00001","_rev":"', of_other))
+
+    through, _ = proxied(confuse)
+    assert prune_tokens(through, target).deleted == 0
+    assert tokens(server, target) == {"token-00001", "token-00002"}

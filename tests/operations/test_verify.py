@@ -1,7 +1,9 @@
 """Verifying what the servers would find for each card."""
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -9,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from dataloader.batch import Manifest
-from dataloader.common import TooLargeError, VerifyError
+from dataloader.common import ExitCode, TooLargeError, VerifyError
 from dataloader.couch import Database, Server
 from dataloader.couch.replies import MAX_REPLIES
 from dataloader.operations import (
@@ -32,7 +34,7 @@ from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.loading import plant_load
 from tests.support.marks import KEY_MODEL, TOKEN_MODEL
-from tests.support.proxy import pass_on
+from tests.support.proxy import Forward, Reply, Request, pass_on
 from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
 from tests.support.server import CARDS, Proxied, databases, delete, get, put, sequences, snapshot
 
@@ -631,3 +633,23 @@ def test_large_sets_of_a_few_owners_stop_nothing(
     monkeypatch.setitem(MAX_REPLIES, "_bulk_get", 5_000)
     with pytest.raises(TooLargeError, match=r"document .*its revisions in conflict are larger than"):
         verify(server, target, [manifest], snapsets, exactly=0)
+
+
+@pytest.mark.parametrize("doc_id", [[], {}, 5, None])
+def test_document_without_a_proper_id_is_no_document(
+    server: Server, target: Target, given: tuple[Path, Path], run_here: Command, proxied: Proxied, doc_id: object
+) -> None:
+    """Whatever a row of a view contains, a card with it does not work."""
+    manifest, folder = given
+    assert run_here("load", manifest, "--snapsets", folder).code == ExitCode.OK
+
+    def damage(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if "/_view/" not in request.path:
+            return reply
+        of_card = re.compile(rb'"_id":"(?:gpiiToken-)?[0-9a-f]{8}-[^"]+","_rev"')
+        return replace(reply, body=of_card.sub(b'"_id":%s,"_rev"' % json.dumps(doc_id).encode(), reply.body))
+
+    _, proxy = proxied(damage)
+    done = run_here("verify", manifest, "--snapsets", folder, url=proxy.url)
+    assert done.code == ExitCode.VERIFY, done.stderr
