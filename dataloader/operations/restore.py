@@ -429,8 +429,7 @@ class _Restore:
                 batch.kept.append(doc_id)
                 continue
             lines.append([line for line in leaves if revision_of(line) in missing[doc_id]])
-            if living[doc_id]:
-                grown[doc_id] = {revision_of(line) for line in leaves} | living[doc_id]
+            grown[doc_id] = {revision_of(line) for line in leaves} | living[doc_id]
         batch.failures = _write_leaves(database, lines)
         batch.written = sum(map(len, lines)) - len(batch.failures)
         batch.kept += _give_way(database, grown, missing)
@@ -522,8 +521,8 @@ def _missing(database: Database, groups: Sequence[Group]) -> dict[str, set[str]]
 
 def _living(database: Database, ids: Sequence[str]) -> dict[str, set[str]]:
     """Return the revisions of the leaves of documents, including deleted ones."""
-    if database.names_leaves:
-        # Also of documents whose leaves are too many or too large for a reply.
+    if database.names_leaves and not database.has_copies:
+        # Also of documents whose leaves are too many or too large for a reply. In a cluster, one copy would answer.
         return {doc_id: set(revs) for doc_id, revs in database.leaf_revisions(ids).items()}
     return {doc_id: {leaf["_rev"] for leaf in leaves} for doc_id, leaves in database.leaves(ids).items()}
 
@@ -538,7 +537,7 @@ def _give_way(database: Database, grown: dict[str, set[str]], missing: dict[str,
 
     Args:
         database: the database.
-        grown: the expected leaves of documents that existed before.
+        grown: the expected leaves of the documents that were written.
         missing: the leaves that were written.
 
     Returns:
@@ -546,7 +545,10 @@ def _give_way(database: Database, grown: dict[str, set[str]], missing: dict[str,
     """
     gave_way = []
     deletions: list[Document] = []
-    for doc_id, leaves in database.leaves(list(grown), all_copies=True).items() if grown else ():
+    ids = list(grown)
+    if ids and not database.has_copies:
+        ids = [doc_id for doc_id, revs in _living(database, ids).items() if not revs <= grown[doc_id]]
+    for doc_id, leaves in database.leaves(ids, all_copies=True).items() if ids else ():
         if any(leaf["_rev"] not in grown[doc_id] for leaf in leaves):
             gave_way.append(doc_id)
             deletions += [

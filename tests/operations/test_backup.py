@@ -492,6 +492,30 @@ def test_merge_keeps_a_concurrent_edit(server: Server, varied: Target, tmp_path:
 
 
 @ONE_MODEL
+def test_merge_keeps_a_document_created_concurrently(
+    server: Server, varied: Target, tmp_path: Path, proxied: Proxied
+) -> None:
+    """A document that somebody creates between the read and the write wins over the backup's."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+    database = databases(server, varied)[varied.model.databases[0]]
+    database.delete()
+    database.create()
+    created: list[str] = []
+
+    def create_first(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs" and b'"plain"' in request.body and not created:
+            created.append(put(database, {"_id": "plain", "value": "the owner's"}))
+        return forward(request)
+
+    through, _ = proxied(create_first)
+    result = restore_backup(through, replace(varied, address=through.address), [Backup(path)], merge=True)
+    assert created
+    assert get(database, "plain")["value"] == "the owner's"
+    assert "conflict" not in json.dumps(get(database, "plain", conflicts="true"))
+    assert [each.id for each in result.kept] == ["plain"]
+
+
+@ONE_MODEL
 def test_restore_twice_writes_nothing_new(server: Server, varied: Target, copy: Target, tmp_path: Path) -> None:
     """If the last reply of a run was lost, running it again changes nothing."""
     path = back_up(server, varied, tmp_path / "a.backup.zst").path
