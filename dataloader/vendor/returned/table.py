@@ -459,12 +459,13 @@ class _Reader:
         for survey in surveys.values():
             found = survey.matters(self._reading.columns, cards, results=table.fills_result, chips=table.fills_chip)
             if found is not None:
-                title = survey.title or survey.name
+                # A column without a title cannot be named.
+                title, first = (survey.title, "") if survey.title.strip() else ("ITS TITLE", "give it a title, and ")
                 what = _HOLDS[found.key]
                 rule = f"{survey.name} was not recognized, and seems to hold {what} (“{found.text}”)"
                 known = f', or --column {found.key}="TITLE" for the right one' if found.key in table.keys else ""
                 todo = (
-                    f'say what it is: --column {found.key}="{short(title, _SHOWN)}"{known}, '
+                    f'{first}say what it is: --column {found.key}="{short(title, _SHOWN)}"{known}, '
                     f"or --column {found.key}= for none"
                 )
                 if found.key == "uuid":
