@@ -421,6 +421,16 @@ def test_conditional_formatting_may_strike_text_through(
     assert encoded(found_of(manifest, path, include_hidden=True)) == ENCODED
 
 
+@pytest.mark.parametrize("where", ["G11:A2", "A:G", "$A$2:$G$11", "J1 A2:G11"])
+def test_conditional_formatting_is_found_anywhere(tmp_path: Path, manifest: Manifest, rows: Rows, where: str) -> None:
+    """In whatever form its cells are written."""
+    path = conditional(
+        tmp_path / "back.xlsx", rows, {"type": "expression", "formula": ["NOW()>0"]}, font=Font(strike=True)
+    )
+    repacked(path, lambda name, data: (name, data.replace(b"A2:G11", where.encode())))
+    assert encoded(found_of(manifest, path)) == set()
+
+
 def test_conditional_colours_are_a_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """If some of the encoded cards have them, or if the condition is not understood and depends on cells."""
 

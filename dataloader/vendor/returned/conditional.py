@@ -10,7 +10,7 @@ from typing import Any
 
 from dataloader.common import short
 from dataloader.vendor.chip_uid import CellKind
-from dataloader.vendor.returned.grid import area_of, column_of, text_of
+from dataloader.vendor.returned.grid import Area, area_of, column_of, text_of
 from dataloader.vendor.returned.styles import Style
 
 _LITERAL = r'("(?:[^"]|"")*"|-?[0-9]+(?:\.[0-9]+)?)'
@@ -22,6 +22,8 @@ _EMPTY = re.compile(r"LEN\((?:TRIM\(\s*)?(\$?)([A-Z]{1,3})([0-9]{1,7})\s*\)?\)\s
 _REPEATED = re.compile(r"COUNTIF\([^()!]*\)\s*>\s*1", re.IGNORECASE)
 """A formula that finds repeated values, as reconcile does."""
 _REFERENCE = re.compile(r"[A-Z]\$?[0-9]", re.IGNORECASE)
+_EVERYWHERE = Area(0, 0, 1 << 20, 1 << 14)
+"""For references in another form, such as ``A:G``."""
 _SHOWN = 60
 """The most characters of a formula, and of its cells, to repeat in messages."""
 
@@ -44,7 +46,7 @@ class Rule:
         self._where = where
         self._formula = formula.strip()
         self._kind = attributes.get("type", "")
-        self._areas = [area for part in where.split() if (area := area_of(part)) is not None]
+        self._areas = [area_of(part) or _EVERYWHERE for part in where.split()]
         self._offset: int | None = 0
         """How far the tested column is from the cell; None if it is always the same."""
         self._column = 0

@@ -110,4 +110,4 @@ def area_of(reference: str) -> Area | None:
         return None
     left, top = column_of(match[1]), int(match[2]) - 1
     right, bottom = (column_of(match[3]), int(match[4]) - 1) if match[3] else (left, top)
-    return Area(top, left, bottom, right)
+    return Area(min(top, bottom), min(left, right), max(top, bottom), max(left, right))
