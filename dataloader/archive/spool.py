@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from heapq import merge
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -55,7 +55,10 @@ class Spool:
         self._of = {**of, "encrypted": password is not None, "version": _VERSION}
         self._password = password
         self.lock = None if password is None else Lock.new(password)
-        self._buffer: dict[Key, list[bytes]] = {}
+        # The content of documents, and where each one's leaves begin and end in it: as an object each, small ones would
+        # leave holes in the memory.
+        self._content = bytearray()
+        self._buffer: dict[Key, tuple[int, ...]] = {}
         self._weight = 0
         self._reading = ""
         self._since: dict[str, str] = {}
@@ -122,8 +125,12 @@ class Spool:
         if self._weight >= RUN_BYTES:
             self._keep(database)
         self._reading = database
-        self._buffer[key] = leaves
-        self._weight += _OVERHEAD + sum(map(len, leaves))
+        bounds = [len(self._content)]
+        for leaf in leaves:
+            self._content += leaf
+            bounds.append(len(self._content))
+        self._buffer[key] = tuple(bounds)
+        self._weight = len(self._content) + _OVERHEAD * len(self._buffer)
 
     def reached(self, database: str, since: str, *, end: bool = False) -> None:
         """Record that a database has been read up to a sequence; write a run if it is time.
@@ -157,8 +164,8 @@ class Spool:
         self._last = time.monotonic()
 
     def _write_run(self, database: str) -> None:
-        self._add_run(database, 0, (leaves for _, leaves in sorted(self._buffer.items())))
-        self._buffer, self._weight = {}, 0
+        self._add_run(database, 0, (leaves for _, leaves in self._in_memory()))
+        self._buffer, self._content, self._weight = {}, bytearray(), 0
         give_back_memory()
 
     def _merge_runs(self, database: str) -> list[str]:
@@ -169,7 +176,7 @@ class Spool:
         # The levels fall from the oldest run to the newest.
         while len(tail := [name for name in runs if _level(name) == level]) >= MERGED:
             del runs[-len(tail) :]
-            self._add_run(database, level + 1, (leaves for _, leaves in self._merge(tail, {})))
+            self._add_run(database, level + 1, (leaves for _, leaves in self._merge(tail, ())))
             merged += tail
             level += 1
         return merged
@@ -211,15 +218,21 @@ class Spool:
     def merged(self, database: str) -> Iterator[Group]:
         """Yield the documents of a database in sorted order, each as last read."""
         # The newest documents are in memory.
-        buffer = self._buffer if self._reading == database else {}
-        return self._merge(self._runs.get(database, []), buffer)
+        newest = self._in_memory() if self._reading == database else ()
+        return self._merge(self._runs.get(database, []), newest)
 
-    def _merge(self, runs: Sequence[str], buffer: Mapping[Key, list[bytes]]) -> Iterator[Group]:
+    def _in_memory(self) -> Iterator[Group]:
+        """Yield the documents in memory in sorted order."""
+        for key in sorted(self._buffer):
+            bounds = self._buffer[key]
+            yield key, [bytes(self._content[start:end]) for start, end in pairwise(bounds)]
+
+    def _merge(self, runs: Sequence[str], in_memory: Iterable[Group]) -> Iterator[Group]:
         if not runs:
-            yield from sorted(buffer.items())
+            yield from in_memory
             return
         older = [self._read_run(name, age) for age, name in enumerate(reversed(runs), 1)]
-        newest = ((key, 0, leaves) for key, leaves in sorted(buffer.items()))
+        newest = ((key, 0, leaves) for key, leaves in in_memory)
         previous: Key | None = None
         for key, _, leaves in merge(newest, *older):
             if key != previous:
