@@ -121,13 +121,14 @@ class Database:
             reply = self._resource.put(**{name: value for name, value in options.items() if value is not None})
         except PreconditionError:
             return False
+        read(reply[2], parsing.done)
         self._note_copies(reply)
         return True
 
     def delete(self) -> None:
         """Delete the database, if it exists."""
         try:
-            self._resource.delete()
+            read(self._resource.delete()[2], parsing.done)
         except NotFoundError:
             return
 
@@ -348,7 +349,9 @@ class Database:
         Raises:
             ConflictError: it has been changed since. CouchDB never reports this; there, the last write wins.
         """
-        self._note_copies(self._resource.put(["_local", name], body=document))
+        reply = self._resource.put(["_local", name], body=document)
+        read(reply[2], parsing.done)
+        self._note_copies(reply)
 
     def changes(self, since: str, limit: int) -> Changes:
         """Fetch a page of the changes feed with all leaves (``_changes?style=all_docs``).
@@ -477,11 +480,11 @@ class Database:
 
     def set_revs_limit(self, limit: int) -> None:
         """Set how many revisions of a branch are kept."""
-        self._session.send(Request("PUT", self._path("_revs_limit"), limit))
+        self._ask("PUT", "_revs_limit", limit, parsing.done)
 
     def put_security(self, security: Mapping[str, object]) -> None:
         """Set the permissions (``_security``)."""
-        self._session.send(Request("PUT", self._path("_security"), security))
+        self._ask("PUT", "_security", security, parsing.done)
 
     def edit(self, documents: Sequence[Document]) -> list[Rejection]:
         """Write documents as other clients do (``_bulk_docs``), each as the child of its ``_rev``.
@@ -625,7 +628,7 @@ class Database:
         """
         path = self._path(f"_design/{design}/_view/{view}?limit=1")
         try:
-            self._session.send(Request("GET", path, timeout=patience))
+            read(self._session.send(Request("GET", path, timeout=patience))[2], parsing.any_rows)
         except TimedOutError:
             return False
         return True

@@ -217,6 +217,16 @@ def mapping(data: memoryview) -> dict[str, Any]:
     return found
 
 
+class _Done(Struct):
+    ok: bool
+
+
+def done(data: memoryview) -> None:
+    """Parse the reply to a change, which says ``"ok": true``: a page by a proxy is no success."""
+    if not _decode(data, _Done).ok:
+        raise FormError("expected true at ok")
+
+
 def security(data: memoryview) -> dict[str, Any]:
     """Parse ``_security``, which may have any members; without members of the database, it is open to everybody."""
     found = mapping(data)
