@@ -24,7 +24,7 @@ from dataloader.archive.frames import FrameWriter, read_frames
 from dataloader.archive.work_folder import LOCK, STATE, discard, encoded, is_finished, lock, read_state
 from dataloader.common import FileError, InputError, give_back_memory, keep_large_blocks_apart
 
-RUN_BYTES = 44_000_000
+RUN_BYTES = 28_000_000
 """The bytes that documents take in memory before a run is written."""
 _OVERHEAD = 350
 """What a document takes there besides its content, for its key and lists; for a small one, that is the greater part."""

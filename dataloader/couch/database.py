@@ -322,10 +322,14 @@ class Database:
         Raises:
             ProtocolError: the reply does not cover each document exactly once.
         """
+        if not documents:
+            return []
         hide = self._address.secrets.hide_in_theirs
+        # Not in halves: if this is refused, no document is too large.
+        path = f"_bulk_docs?w={self.copies}"
 
         def ask(some: Sequence[Document]) -> list[WriteReply]:
-            reply = self._post_documents({"docs": some}, f"_bulk_docs?w={self.copies}")
+            reply = self._post_documents({"docs": some}, path)
             self._note_copies(reply)
             found = read(reply[2], lambda data: parsing.written(data, [str(each["_id"]) for each in some]))
             return [each._replace(error=hide(each.error), reason=hide(each.reason)) for each in found]
@@ -333,7 +337,7 @@ class Database:
         def alone(_: Document, error: TooLargeError) -> list[WriteReply]:
             return [WriteReply(error="too_large", reason=str(error))]
 
-        return [*chain.from_iterable(in_halves(ask, documents, alone))] if documents else []
+        return [*chain.from_iterable(in_halves(ask, documents, alone))]
 
     def local(self, name: str) -> dict[str, Any]:
         """Fetch a ``_local`` document; it belongs to this database only and is never replicated.
