@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -46,6 +47,10 @@ LONG = {"office", "peak_memory"}
 skip_slow_imports()
 # Searching thousands of collected tests for garbage takes as long as collecting them.
 gc.disable()
+# A shell's background jobs and nohup ignore these signals, and commands started by the tests would, too.
+for each, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(each) is signal.SIG_IGN:
+        signal.signal(each, handler)
 
 
 def pytest_collection_finish() -> None:
