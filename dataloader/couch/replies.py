@@ -299,11 +299,11 @@ def read(body: Body, form: Callable[[memoryview], T]) -> T:
     """
     if not body.is_json:
         raise not_couchdb(body.node, "its reply is not JSON")
-    # Almost no reply has such a number, so they are looked for only in one that can't be parsed.
-    with suppress(parsing.FormError):
-        return form(body.getbuffer())
-    body.leave_out_numbers()
     try:
+        # Almost no reply has such a number, so they are looked for only in one that can't be parsed.
+        with suppress(parsing.FormError):
+            return form(body.getbuffer())
+        body.leave_out_numbers()
         return form(body.getbuffer())
     except parsing.FormError as error:
         raise not_couchdb(body.node, f"its reply is not what CouchDB sends: {error}") from error

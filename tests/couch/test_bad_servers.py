@@ -133,6 +133,9 @@ BAD = {
         r"the server redirects to login\.example\.org \(307\), as log-in pages do",
     ),
     "page": Bad(always(Reply(200, PAGE, HTML)), ExitCode.PROTOCOL, "not a CouchDB server: its reply is not JSON"),
+    "a string that is not UTF-8": Bad(
+        always(Reply(200, b'{"couchdb":"Welcome","version":"\xff"}')), ExitCode.PROTOCOL, "its reply is not JSON"
+    ),
     "empty page": Bad(always(Reply(200)), ExitCode.PROTOCOL, "not a CouchDB server: its reply is not JSON"),
     "no such page": Bad(
         always(Reply(404, PAGE, HTML)),
