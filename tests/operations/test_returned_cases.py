@@ -7,6 +7,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -429,6 +430,22 @@ def test_conditional_formatting_is_found_anywhere(tmp_path: Path, manifest: Mani
     )
     repacked(path, lambda name, data: (name, data.replace(b"A2:G11", where.encode())))
     assert encoded(found_of(manifest, path)) == set()
+
+
+def test_conditional_formatting_tests_cells_of_any_type(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Also dates, times, durations and answers; a date is a text to it."""
+    condition = {"type": "containsText", "operator": "containsText", "text": "2026-11-05", "formula": ["x"]}
+    path = conditional(tmp_path / "back.xlsx", rows, condition, font=Font(strike=True))
+    book = openpyxl.load_workbook(path)
+    moment = datetime.fromisoformat("2026-11-01T10:05:00")
+    odd = (moment, date(2026, 11, 2), time(10, 5), timedelta(seconds=4), True, 7, 0.5)
+    for column, title in enumerate(["Encoded at", *map(str, range(len(odd) - 1))], len(TITLES) + 1):
+        book.worksheets[0].cell(1, column, title)
+        for row in range(2, len(rows) + 2):
+            book.worksheets[0].cell(row, column, odd[column - len(TITLES) - 1])
+    book.save(path)
+    repacked(path, lambda name, data: (name, data.replace(b"A2:G11", b"A2:Z11")))
+    assert encoded(found_of(manifest, path)) == ENCODED
 
 
 def test_conditional_colours_are_a_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

@@ -5,7 +5,7 @@ part 1, 18.3.1.10 and 18.18.12). Any other condition may be met by every row.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from dataloader.common import short
@@ -46,7 +46,8 @@ class Rule:
         self._where = where
         self._formula = formula.strip()
         self._kind = attributes.get("type", "")
-        self._areas = [area_of(part) or _EVERYWHERE for part in where.split()]
+        self.areas = [area_of(part) or _EVERYWHERE for part in where.split()]
+        """The cells that it may format."""
         self._offset: int | None = 0
         """How far the tested column is from the cell; None if it is always the same."""
         self._column = 0
@@ -57,6 +58,17 @@ class Rule:
         """Whether its condition depends on cells, and is neither evaluated nor a search for repeated values."""
         is_formula = self._kind == "expression" and self._test is None and not _REPEATED.fullmatch(self._formula)
         return is_formula and _REFERENCE.search(self._formula) is not None
+
+    @property
+    def matters(self) -> bool:
+        """Whether it can make a difference: a colour whose condition is not evaluated makes none."""
+        return self._test is not None or bool(self.style.why)
+
+    def tests(self, area: Area, rows: int, columns: int) -> int:
+        """Return how often its condition is tested in one of its areas of a sheet of a given size."""
+        height = min(area.bottom, rows - 1) - area.top + 1
+        width = min(area.right, columns - 1) - area.left + 1
+        return max(height, 0) * (1 if self._offset is None else max(width, 0))
 
     @property
     def named(self) -> str:
@@ -91,29 +103,81 @@ class Rule:
 
     def _finds_column(self, fixed: str, column: str, row: str) -> bool:
         """Find the column that a formula tests; return whether it tests the same row as that of the cell."""
-        if len(self._areas) != 1 or int(row) - 1 != self._areas[0].top:
+        if len(self.areas) != 1 or int(row) - 1 != self.areas[0].top:
             return False
         self._column = column_of(column.upper())
-        self._offset = None if fixed else self._column - self._areas[0].left
+        self._offset = None if fixed else self._column - self.areas[0].left
         return True
 
-    def formatted(self, row: int, cells: Sequence[Any]) -> Iterator[tuple[int, bool]]:
+    def formatted(self, area: Area, cells: Sequence["_Cell"]) -> Iterator[tuple[int, bool]]:
         """Yield the columns of a row that it formats, and whether that is certain.
 
         Args:
-            row: the number of the row, from 0.
+            area: one of its areas, which includes the row.
+            cells: the cells of the row.
+        """
+        columns = range(area.left, min(area.right, len(cells) - 1) + 1)
+        if self._offset is None:
+            is_certain = self._is_met(self._column, cells)
+            yield from ((column, is_certain) for column in columns if is_certain is not None)
+            return
+        for column in columns:
+            is_certain = self._is_met(column + self._offset, cells)
+            if is_certain is not None:
+                yield column, is_certain
+
+    def _is_met(self, at: int, cells: Sequence["_Cell"]) -> bool | None:
+        """Return whether its condition is certainly (True) or perhaps (False) met by a cell; None if not."""
+        text, kind = cells[at] if 0 <= at < len(cells) else _BLANK
+        if self._test is None or kind is CellKind.FORMULA:
+            return False
+        return True if self._test(text, kind) else None
+
+
+_Cell = tuple[str, CellKind]
+"""The text of a cell in lower case, and its type."""
+_BLANK = ("", CellKind.TEXT)
+
+
+def _cell(cell: Any) -> _Cell:
+    # The library returns dates and durations as objects of their own.
+    text, kind = text_of(cell) if isinstance(cell, str | int | float | list) else (str(cell), CellKind.DATE)
+    return text.casefold(), kind
+
+
+class Rules:
+    """The rules of a sheet, for its rows from top to bottom.
+
+    Args:
+        rules: the rules; those that make no difference are left out.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._all = [(area, rule) for rule in rules if rule.matters for area in rule.areas]
+        # The last one is next.
+        self._next = sorted(self._all, key=lambda each: each[0].top, reverse=True)
+        self._active: list[tuple[Area, Rule]] = []
+
+    def tests(self, rows: int, columns: int) -> int:
+        """Return how many conditions are tested in a sheet of a given size."""
+        return sum(rule.tests(area, rows, columns) for area, rule in self._all)
+
+    def formatted(self, row: int, cells: Sequence[Any]) -> Iterator[tuple[Rule, int, bool]]:
+        """Yield the rules that format cells of a row, with the columns, and whether that is certain.
+
+        Args:
+            row: the number of the row, from 0; higher than the last one.
             cells: its cells.
         """
-        for area in self._areas:
-            if not area.top <= row <= area.bottom:
-                continue
-            for column in range(area.left, min(area.right, len(cells) - 1) + 1):
-                at = self._column if self._offset is None else column + self._offset
-                text, kind = text_of(cells[at] if 0 <= at < len(cells) else "")
-                if self._test is None or kind is CellKind.FORMULA:
-                    yield column, False
-                elif self._test(text.casefold(), kind):
-                    yield column, True
+        while self._next and self._next[-1][0].top <= row:
+            self._active.append(self._next.pop())
+        self._active = [each for each in self._active if each[0].bottom >= row]
+        if not self._active:
+            return
+        texts = [_cell(each) for each in cells]
+        for area, rule in self._active:
+            for column, is_certain in rule.formatted(area, texts):
+                yield rule, column, is_certain
 
 
 def _equal(literal: str, *, wanted: bool) -> _Test:

@@ -5,10 +5,9 @@ row and column would exceed any machine's memory and crash the program. Here, it
 memory limit, and the parent process reports the problem. See ``workbook_file``.
 
 stdin has one line, the options as JSON. stdout gets lines of JSON: an object for each sheet (name, whether it is
-hidden, the workbook's information about its batch, hidden columns, comments, conditional
-formatting), followed by lists of rows ``[number,
-hidden, unseen columns, looks of columns, cells]``; an object with ``problem`` (the rule, and what to do) for a file
-that cannot be used, with ``unsafe`` if it would do harm; and finally one with ``end``.
+hidden, the workbook's information about its batch, hidden columns, comments, conditional formatting), followed by lists
+of rows ``[number, hidden, unseen columns, looks of columns, cells]``; an object with ``problem`` (the rule, and what to
+do) for a file that cannot be used, with ``unsafe`` if it would do harm; and finally one with ``end``.
 """
 
 import resource
@@ -22,8 +21,9 @@ from typing import IO, Any
 import orjson
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum
 
-from dataloader.common import InputError
+from dataloader.common import InputError, many
 from dataloader.vendor.chip_uid import CellKind
+from dataloader.vendor.returned.conditional import Rules
 from dataloader.vendor.returned.grid import text_of
 from dataloader.vendor.returned.zip_check import Marks, Packed, PackedError, UnsafeError, inspect
 
@@ -33,6 +33,8 @@ MAX_SECONDS = 300
 _CHUNK = 1000
 _ABOUT_ROWS = 40
 _MAX_COMMENTS = 10_000
+_MAX_TESTS = 20_000_000
+"""The most conditions of conditional formatting to test; that takes half a minute."""
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """The start of older or encrypted workbooks ([MS-CFB], 2.2)."""
 
@@ -154,6 +156,7 @@ def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> int:
     before = [""] * left
     chunk: list[list[Any]] = []
     values = 0
+    rules = _rules(sheet, marks)
     for at, cells in _all_rows(sheet, marks):
         filled = len(cells) - cells.count("")
         values += filled
@@ -162,7 +165,7 @@ def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> int:
             for column in marks.formulas.get(at, ()):
                 row += [""] * (column + 1 - len(row))
                 row[column] = [CellKind.FORMULA, _seen(row[column])]
-            unseen, looks = _formatting(marks, at, row)
+            unseen, looks = _formatting(marks, rules, at, row)
             shown = [(column, why) for column, why in unseen.items() if "" not in row[column:][:1]]
             chunk.append([at + 1, at in marks.hidden, shown, looks, row])
         if len(chunk) == _CHUNK:
@@ -182,19 +185,36 @@ def _all_rows(sheet: CalamineSheet, marks: Marks) -> Iterator[tuple[int, list[An
             yield row, []
 
 
-def _formatting(marks: Marks, at: int, row: Sequence[Any]) -> tuple[Mapping[int, str], Sequence[tuple[int, str]]]:
+def _rules(sheet: CalamineSheet, marks: Marks) -> Rules:
+    """Return the rules of conditional formatting of a sheet.
+
+    Raises:
+        PackedError: evaluating them would take too long.
+    """
+    rules = Rules(marks.rules)
+    bottom, right = sheet.end or (0, 0)
+    if rules.tests(max(bottom, *marks.formula_rows, 0) + 1, right + 1) > _MAX_TESTS:
+        rule = (
+            f"sheet {sheet.name} has {many(len(marks.rules), 'rule')} of conditional formatting, too many for its size"
+        )
+        raise PackedError(rule, "clear the rules (Home > Conditional Formatting > Clear Rules), and save it again")
+    return rules
+
+
+def _formatting(
+    marks: Marks, rules: Rules, at: int, row: Sequence[Any]
+) -> tuple[Mapping[int, str], Sequence[tuple[int, str]]]:
     """Return the columns of a row that are unseen, with the reasons, and those that look unusual."""
     unseen, looks = marks.unseen.get(at, {}), marks.looks.get(at, ())
     if not marks.rules:
         return unseen, looks
     hidden, coloured = dict(unseen), dict(looks)
-    for rule in marks.rules:
-        for column, is_certain in rule.formatted(at, row):
-            if rule.style.why:
-                how = f"{rule.style.why} by conditional formatting"
-                hidden.setdefault(column, how if is_certain else f"perhaps {how} ({rule.named})")
-            if is_certain:
-                coloured.setdefault(column, rule.style.look)
+    for rule, column, is_certain in rules.formatted(at, row):
+        if rule.style.why:
+            how = f"{rule.style.why} by conditional formatting"
+            hidden.setdefault(column, how if is_certain else f"perhaps {how} ({rule.named})")
+        if is_certain:
+            coloured.setdefault(column, rule.style.look)
     return hidden, [*coloured.items()]
 
 
