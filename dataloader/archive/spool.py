@@ -19,10 +19,11 @@ import msgspec
 import orjson
 
 from dataloader.archive.backup_file import Group, Key, grouped
+from dataloader.archive.blocks import give_back_memory, keep_large_blocks_apart
 from dataloader.archive.encryption import Lock
 from dataloader.archive.frames import FrameWriter, read_frames
 from dataloader.archive.work_folder import LOCK, STATE, discard, encoded, is_finished, lock, read_state
-from dataloader.common import FileError, InputError, give_back_memory, keep_large_blocks_apart
+from dataloader.common import FileError, InputError
 
 RUN_BYTES = 28_000_000
 """The bytes that documents take in memory before a run is written."""

@@ -21,6 +21,8 @@ from dataloader.common import FileError
 LOCK = "lock"
 STATE = "state.json"
 SUFFIX = ".partial"
+_BEGINNING = {LOCK, STATE, f"{STATE}.new"}
+"""What a work folder holds before the first run is kept."""
 _ATTEMPTS = 5
 """How often to try to lock a folder: somebody who only looks at it holds it for a moment."""
 _WAIT = 0.1
@@ -110,7 +112,7 @@ def is_finished(folder: Path, state: dict[str, Any]) -> bool:
 
 
 def remove_finished(parent: Path, *, dry_run: bool = False) -> tuple[list[Path], list[Unfinished]]:
-    """Delete the work folders that killed backups left although they were complete, or before they kept anything.
+    """Delete the work folders of killed backups that were complete, or had not kept anything.
 
     Args:
         parent: the folder of the backups.
@@ -129,8 +131,12 @@ def remove_finished(parent: Path, *, dry_run: bool = False) -> tuple[list[Path],
                 if not is_free:
                     continue
                 state = read_state(folder)
+                files = list(folder.iterdir())
+                if not state and not {each.name for each in files} <= _BEGINNING:
+                    # It may be somebody else's.
+                    continue
                 if state and not is_finished(folder, state):
-                    stats = [each.stat() for each in folder.iterdir()]
+                    stats = [each.stat() for each in files]
                     modified = max(each.st_mtime for each in stats)
                     unfinished.append(Unfinished(folder, sum(each.st_size for each in stats), modified))
                     continue

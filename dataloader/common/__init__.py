@@ -41,14 +41,7 @@ if TYPE_CHECKING:
         temporary_root,
     )
     from dataloader.common.json5 import read_json5
-    from dataloader.common.memory import (
-        give_back_memory,
-        has_too_little_memory,
-        keep_large_blocks_apart,
-        memory_limit,
-        raise_if_short,
-        too_little_memory,
-    )
+    from dataloader.common.memory import has_too_little_memory, memory_limit, raise_if_short, too_little_memory
     from dataloader.common.nesting import flattened, without_large_numbers
     from dataloader.common.pages import page
     from dataloader.common.progress import OnProgress
@@ -176,12 +169,10 @@ __all__ = [
     "did_you_mean",
     "explain",
     "flattened",
-    "give_back_memory",
     "has_schema",
     "has_too_little_memory",
     "history",
     "is_valid",
-    "keep_large_blocks_apart",
     "layouts_dir",
     "listed",
     "many",
@@ -249,14 +240,7 @@ _NAMES = {
         "temporary_root",
     ),
     "json5": ("read_json5",),
-    "memory": (
-        "give_back_memory",
-        "has_too_little_memory",
-        "keep_large_blocks_apart",
-        "memory_limit",
-        "raise_if_short",
-        "too_little_memory",
-    ),
+    "memory": ("has_too_little_memory", "memory_limit", "raise_if_short", "too_little_memory"),
     "nesting": ("flattened", "without_large_numbers"),
     "pages": ("page",),
     "progress": ("OnProgress",),

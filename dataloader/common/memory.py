@@ -1,6 +1,5 @@
 """The memory limit of this process, and errors that say that it is too low."""
 
-import ctypes
 import errno
 import sys
 
@@ -10,11 +9,6 @@ if sys.platform != "win32":
 
 ENOUGH = 400_000_000
 """Bytes of address space that are enough for any command; opening a large workbook takes more."""
-
-_M_MMAP_THRESHOLD = -3
-"""An option of mallopt (malloc.h)."""
-_LARGE = 131_072
-"""Bytes of a large block; the default to begin with."""
 
 
 def memory_limit() -> int | None:
@@ -56,21 +50,3 @@ def too_little_memory(error: BaseException) -> str | None:
             return f"memory is limited to {limit // 1_000_000:,} MB (ulimit -v), which is not enough (raise the limit)"
         return "there was not enough memory (close other programs, or use a machine with more memory)"
     return None
-
-
-def keep_large_blocks_apart() -> None:
-    """Let the C library request each large block from the system, which gets it back when it is freed.
-
-    glibc does so only until it has freed one of that size (mallopt(3), M_MMAP_THRESHOLD); later ones are pinned between
-    smaller ones that are still in use. Other systems are left as they are.
-    """
-    option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if option is not None and sys.platform == "linux":
-        option(_M_MMAP_THRESHOLD, _LARGE)
-
-
-def give_back_memory() -> None:
-    """Return freed memory to the system, if the C library can (malloc_trim(3))."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -1,8 +1,8 @@
 """Cut JSON that our parser can't hold, because a user can store it in a document of their own.
 
 CouchDB accepts any depth and integers of any length; our parser stops at about a thousand levels and at 4,300 digits.
-Without this, one such document would stop every
-command that reads it together with others, even the one that revokes its card.
+Without this, one such document would stop every command that reads it together with others, even the one that revokes
+its card.
 """
 
 import re

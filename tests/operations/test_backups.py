@@ -257,6 +257,10 @@ def test_prune_deletes_what_finished_backups_left(here: Command, folder: Path, m
     other = folder / ".other.partial"
     other.mkdir()
     (other / "mine").touch()
+    somebodys = folder / ".somebodys.partial"
+    somebodys.mkdir()
+    for name in ("lock", "thesis.txt"):
+        (somebodys / name).touch()
     running = leave(folder, "running", file="a.backup.zst")
     with (running / "lock").open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -271,7 +275,10 @@ def test_prune_deletes_what_finished_backups_left(here: Command, folder: Path, m
         assert running.exists()
     assert not done.exists()
     assert not stopped.exists()
-    assert all(path.exists() for path in (interrupted, elsewhere, empty, other / "mine", folder / "a.backup.zst"))
+    assert all(
+        path.exists()
+        for path in (interrupted, elsewhere, empty, other / "mine", somebodys / "thesis.txt", folder / "a.backup.zst")
+    )
     assert f"warning: {interrupted}: " in here("backups", "list", folder).stderr
 
 
