@@ -483,6 +483,6 @@ def get_server(target: Target) -> Server:
     output = click.get_current_context().ensure_object(Output)
     server = Server(target.address, watcher=Requests(output))
     if output.wait is not None:
-        wait = f"{target.address.url}: waiting up to {output.wait:g} seconds for the server"
+        wait = f"{target.address.url}: waiting up to {output.wait:g} s for the server"
         server.wait(output.wait, lambda why: output.say(f"{wait}: {why}"))
     return server

@@ -54,7 +54,7 @@ def plan_drop(server: Server, target: Target, *, if_exists: bool = False) -> Dro
         raise UsageError(
             f"prefix {target.prefix}",
             rule=f"no database at {server.address.url} begins with it; {_suggestion(target.prefix, names)}",
-            todo="if that is fine, add --if-exists",
+            todo="if there need not be one, add --if-exists",
         )
     return plan
 

@@ -329,7 +329,7 @@ def test_interrupted_prompt_ends_its_line(tmp_path: Path) -> None:
 def test_interrupted_run_has_its_error_at_the_beginning_of_a_line(tmp_path: Path) -> None:
     """It replaces what the terminal shows of Ctrl-C."""
     shown = interrupted(tmp_path, "check", "--url", NOBODY, "--wait", "600", after="cannot connect\r\n")
-    assert shown.startswith(f"{NOBODY}: waiting up to 600 seconds for the server: cannot connect\n")
+    assert shown.startswith(f"{NOBODY}: waiting up to 600 s for the server: cannot connect\n")
     assert shown.endswith("\n\rerror: interrupted: run it again\n")
 
 

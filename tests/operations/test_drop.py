@@ -71,7 +71,7 @@ def test_prefix_without_databases_is_an_error(
         assert (
             f"error: prefix {target.prefix[:-1]}x-: no database at {target.address.url} begins with it; " in done.stderr
         )
-        assert f"did you mean {target.prefix}? (if that is fine, add --if-exists)" in done.stderr
+        assert f"did you mean {target.prefix}? (if there need not be one, add --if-exists)" in done.stderr
         allowed = run_here(*mistyped, "--if-exists", "--json")
         assert (allowed.code, allowed.data["dropped"]) == (ExitCode.OK, [])
         assert server.database(f"{target.prefix}auth").exists()
