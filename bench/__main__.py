@@ -120,9 +120,7 @@ class Bench:
     ) -> tuple[Measured, dict[str, Any]]:
         options = ["--url", self.address.url, "--model", MODEL, "--environment", "ci", "--prefix", target.prefix]
         env = {"COUCHDB_USER": self.address.user or "", "COUCHDB_PASSWORD": self.address.password or ""}
-        measured = run(
-            python("-m", "dataloader", command, str(manifest.path), *options, *more, "--json"), self.folder, env=env
-        )
+        measured = run(python("-m", "dataloader", command, str(manifest.path), *options, *more, "--json"), env=env)
         return measured, json.loads(measured.output)
 
 
@@ -178,7 +176,7 @@ def _best_import(bench: Bench, documents: list[bytes]) -> couchimport.Contestant
         for document in order:
             del document["_rev"]
             stream.write(json.dumps(document) + "\n")
-    contestants = couchimport.contestants(bench.address, bench.folder, shuffled, len(documents))
+    contestants = couchimport.contestants(bench.address, shuffled, len(documents))
     best = max(contestants, key=lambda each: _with_database(bench, each), default=None)
     say(f"couchimport: {best}")
     return best
@@ -264,7 +262,7 @@ def backups(bench: Bench, manifest: Manifest) -> None:
             _back_up(bench, target, database, ids, folder)
             changed = backing_up.change_some(bench.address, database, documents)
             full, since = folder / "full.backup.zst", folder / "since.backup.zst"
-            _, result = backing_up.ours(bench.address, folder, "backup", target.prefix, since, "--since", full)
+            _, result = backing_up.ours(bench.address, "backup", target.prefix, since, "--since", full)
             bench.rows.add("incremental backup of 1 %", result["seconds"], "s")
             if result["documents"] != changed:
                 raise ValueError(f"{changed} documents changed, and {result['documents']} are in the backup")
@@ -274,7 +272,7 @@ def backups(bench: Bench, manifest: Manifest) -> None:
 def _back_up(bench: Bench, target: Target, database: Database, ids: list[str], folder: Path) -> None:
     rate = backing_up.bare_reading(bench.address, database, ids, backing_up.READERS)
     bench.rows.add("_bulk_get, eight connections", rate, "documents/s")
-    measured, result = backing_up.ours(bench.address, folder, "backup", target.prefix, folder / "full.backup.zst")
+    measured, result = backing_up.ours(bench.address, "backup", target.prefix, folder / "full.backup.zst")
     bench.rows.add("backup", result["documents"] / result["seconds"], "documents/s")
     bench.rows.add("full backup", result["seconds"], "s")
     bench.rows.add("backup: whole command", measured.wall, "s")
@@ -289,7 +287,7 @@ def _restore(bench: Bench, documents: list[bytes], folder: Path) -> None:
     bench.rows.add("bare writing in order", rate, "documents/s")
     with bench.databases(create=False) as (target, _):
         file = folder / "full.backup.zst"
-        measured, result = backing_up.ours(bench.address, folder, "restore", target.prefix, file)
+        measured, result = backing_up.ours(bench.address, "restore", target.prefix, file)
         bench.rows.add("restore", result["documents"] / result["seconds_writing"], "documents/s")
         bench.rows.add("restore and compare", result["documents"] / result["seconds"], "documents/s")
         bench.rows.add("restore: peak memory", measured.peak, "MB")
@@ -304,7 +302,7 @@ def writing_many(bench: Bench, cards: int) -> None:
     """Measure a large batch once: the rate of its cold load, and the memory of each step."""
     say(f"generating, planning and loading {cards:,} cards, once")
     command = python("-m", "dataloader", "generate", "many", "--cards", str(cards), "--out", str(bench.folder))
-    bench.rows.add("many, generate: peak memory", run(command, bench.folder).peak, "MB")
+    bench.rows.add("many, generate: peak memory", run(command).peak, "MB")
     manifest = read_manifest(bench.folder / "many.batch.jsonl")
     with bench.databases(create=False) as (target, _):
         bench.rows.add("many, plan: peak memory", bench.plan(target, manifest)[0].peak, "MB")
@@ -312,10 +310,10 @@ def writing_many(bench: Bench, cards: int) -> None:
         note_load(bench, "many, cold load", measured, result)
         bench.rows.add("many, verify: peak memory", bench.verify(target, manifest)[0].peak, "MB")
         file = bench.folder / "many.backup.zst"
-        measured, _ = backing_up.ours(bench.address, bench.folder, "backup", target.prefix, file)
+        measured, _ = backing_up.ours(bench.address, "backup", target.prefix, file)
         bench.rows.add("many, backup: peak memory", measured.peak, "MB")
     with bench.databases(create=False) as (target, _):
-        measured, _ = backing_up.ours(bench.address, bench.folder, "restore", target.prefix, file)
+        measured, _ = backing_up.ours(bench.address, "restore", target.prefix, file)
         bench.rows.add("many, restore: peak memory", measured.peak, "MB")
 
 
@@ -346,9 +344,7 @@ def generating(bench: Bench) -> None:
 
 def _generate_once(bench: Bench, folder: Path) -> None:
     note(bench, "minting", lambda: sum(1 for _ in mint(bench.cards)), "cards/s")
-    measured = run(
-        python("-m", "dataloader", "generate", "b", "--cards", str(bench.cards), "--out", str(folder)), bench.folder
-    )
+    measured = run(python("-m", "dataloader", "generate", "b", "--cards", str(bench.cards), "--out", str(folder)))
     bench.rows.add("generate: manifest and workbook", bench.cards / measured.wall, "cards/s")
     bench.rows.add("generate: peak memory", measured.peak, "MB")
     manifest = read_manifest(folder / "b.batch.jsonl")
@@ -364,7 +360,7 @@ def _generate_once(bench: Bench, folder: Path) -> None:
     if bench.floors:
         return
     command = python("-m", "dataloader", "reconcile", str(manifest.path), str(returned), "--name", "again")
-    measured = run(command, bench.folder)
+    measured = run(command)
     bench.rows.add("reconcile: whole command", measured.wall, "s")
     bench.rows.add("reconcile: processor", measured.cpu, "s")
     bench.rows.add("reconcile: peak memory", measured.peak, "MB")
@@ -404,8 +400,8 @@ def read_theirs(path: Path) -> int:
 def starting(bench: Bench) -> None:
     """Measure the start-up of the command, and of the library that parses its arguments."""
     for _ in range(max(bench.runs, 5)):
-        bench.rows.add("dataloader --version", run(python("-m", "dataloader", "--version"), bench.folder).wall, "s")
-        bench.rows.add("import click", run(python("-c", "import click"), bench.folder).wall, "s")
+        bench.rows.add("dataloader --version", run(python("-m", "dataloader", "--version")).wall, "s")
+        bench.rows.add("import click", run(python("-c", "import click")).wall, "s")
 
 
 def planning(bench: Bench, manifest: Manifest) -> None:

@@ -29,13 +29,11 @@ def bare_reading(address: Address, database: Database, ids: Sequence[str], conne
     return len(ids) / send_all(address, [Bare("POST", path, body) for body in bodies], connections)
 
 
-def ours(
-    address: Address, folder: Path, command: str, prefix: str, *arguments: object
-) -> tuple[Measured, dict[str, Any]]:
+def ours(address: Address, command: str, prefix: str, *arguments: object) -> tuple[Measured, dict[str, Any]]:
     """Run ``dataloader backup`` or ``restore`` as an operator would."""
     options = ["--url", address.url, "--model", "gpii-key", "--environment", "ci", "--prefix", prefix, "--json"]
     env = {"COUCHDB_USER": address.user or "", "COUCHDB_PASSWORD": address.password or ""}
-    measured = run(python("-m", "dataloader", command, *map(str, arguments), *options), folder, env=env)
+    measured = run(python("-m", "dataloader", command, *map(str, arguments), *options), env=env)
     return measured, json.loads(measured.output)
 
 
@@ -48,11 +46,11 @@ def theirs(address: Address, folder: Path, program: str, database: Database, fil
     login = f"{address.user}:{address.password}@" if address.user else ""
     env = {"COUCH_URL": f"{scheme}://{login}{rest}", "COUCH_DATABASE": database.name, "COUCH_LOG": os.devnull}
     if program == "couchrestore":
-        return run([str(found)], folder, env=env, stdin=file)
+        return run([str(found)], env=env, stdin=file)
     # It writes to a file only with its own log, and would continue from the log of another run.
     (folder / "couchbackup.log").unlink(missing_ok=True)
     env = {**env, "COUCH_LOG": str(folder / "couchbackup.log"), "COUCH_OUTPUT": str(file)}
-    return run([str(found), "--mode", "full"], folder, env=env)
+    return run([str(found), "--mode", "full"], env=env)
 
 
 def fill(address: Address, database: Database, documents: Sequence[bytes]) -> None:

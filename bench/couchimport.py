@@ -24,7 +24,6 @@ class Contestant:
 
     program: Path
     address: Address
-    folder: Path
     source: Path
     count: int
     size: int
@@ -41,7 +40,6 @@ class Contestant:
         options = ["--type", "jsonl", "--buffer", str(self.size), "--parallelism", str(self.connections)]
         measured = run(
             [str(self.program), *options, "--db", database.name],
-            self.folder,
             env={"COUCH_URL": f"{scheme}://{login}{rest}"},
             stdin=self.source,
         )
@@ -51,19 +49,18 @@ class Contestant:
         return self.count / measured.wall
 
 
-def contestants(address: Address, folder: Path, source: Path, count: int) -> list[Contestant]:
+def contestants(address: Address, source: Path, count: int) -> list[Contestant]:
     """Return couchimport with each setting to try; empty without npm.
 
     Args:
         address: the server.
-        folder: where measurements may be written.
         source: a file with one document per line.
         count: how many.
     """
     program = peer("couchimport")
     if program is None:
         return []
-    return [Contestant(program, address, folder, source, count, *setting) for setting in SETTINGS]
+    return [Contestant(program, address, source, count, *setting) for setting in SETTINGS]
 
 
 def peer(name: str) -> Path | None:

@@ -16,7 +16,7 @@ start = time.perf_counter()
 child = subprocess.Popen(sys.argv[2:])
 _, status, usage = os.wait4(child.pid, 0)
 wall = time.perf_counter() - start
-with open(sys.argv[1], "w") as result:
+with open(int(sys.argv[1]), "w") as result:
     json.dump([os.waitstatus_to_exitcode(status), wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss], result)
 """
 
@@ -35,31 +35,34 @@ class Measured:
     """Its output on stdout."""
 
 
-def run(
-    arguments: Sequence[str], folder: Path, *, env: Mapping[str, str] | None = None, stdin: Path | None = None
-) -> Measured:
-    """Run a process and wait for it.
+def run(arguments: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: Path | None = None) -> Measured:
+    """Run a process and wait for it. Several threads may do so at once.
 
     Args:
         arguments: the command.
-        folder: where to write the measurement.
         env: additional environment variables.
         stdin: a file for its stdin.
 
     Raises:
         SystemExit: it failed; the message repeats its stderr.
     """
-    note = folder / "measured.json"
-    with TemporaryFile() as output, TemporaryFile() as errors, Path(stdin or os.devnull).open("rb") as source:
+    with (
+        TemporaryFile() as note,
+        TemporaryFile() as output,
+        TemporaryFile() as errors,
+        Path(stdin or os.devnull).open("rb") as source,
+    ):
         subprocess.run(  # noqa: S603 - the benchmark's own contestants
-            python("-I", "-S", "-c", _BETWEEN, str(note), *arguments),
+            python("-I", "-S", "-c", _BETWEEN, str(note.fileno()), *arguments),
             stdin=source,
             stdout=output,
             stderr=errors,
             env={**os.environ, **(env or {})},
+            pass_fds=[note.fileno()],
             check=True,
         )
-        code, wall, cpu, peak = json.loads(note.read_text())
+        note.seek(0)
+        code, wall, cpu, peak = json.load(note)
         output.seek(0)
         errors.seek(0)
         if code:
