@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
 from dataloader.batch.sealed import MAX_LINE, MAX_PROBLEMS, Kind, parse, sealed, write_sealed
-from dataloader.common import MAX_CARDS, InputError, Problem, explain, is_valid, raise_problems
+from dataloader.common import MAX_CARDS, InputError, Problem, explain, is_valid
 
 MANIFEST_SUFFIX = ".batch.jsonl"
 
@@ -192,22 +192,6 @@ class Manifest:
         except (ValueError, LookupError, TypeError):
             return None
         return card if known else None
-
-
-def read_header(path: Path) -> Header:
-    """Read only the header of a manifest.
-
-    Raises:
-        FileError: the file can't be read.
-        InputError: the first line is not a header of a known format.
-    """
-    try:
-        with KIND.open(path) as stream:
-            header, problems = parse_header(f"{path}, line 1", stream.readline(MAX_LINE))
-    except OSError as error:
-        raise KIND.unreadable(error, path) from error
-    raise_problems(problems)
-    return header
 
 
 def read_manifest(path: Path) -> Manifest:

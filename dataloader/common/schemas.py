@@ -19,11 +19,6 @@ def schemas() -> dict[str, dict[str, Any]]:
     }
 
 
-def schema_names() -> list[str]:
-    """Return the names of all schemas, such as ``gpii-key/prefsSafe``, sorted."""
-    return sorted(schemas())
-
-
 def has_schema(name: str) -> bool:
     """Return whether there is a schema of this name."""
     return name in schemas()

@@ -25,7 +25,6 @@ from dataloader.operations.documents import sources_of
 from dataloader.operations.sources import Source, design_sources
 from dataloader.records import (
     CLIENT,
-    CREDENTIAL,
     Secret,
     Site,
     client_database,
@@ -38,7 +37,6 @@ from dataloader.records import (
 from dataloader.records.models import Model
 from dataloader.target import Target, guard
 
-SECRET_SCHEMA = "files/site-credentials"  # noqa: S105 - the name of a schema
 _VIEW = "findClientByOauth2ClientId"
 _COMMON = "http://registry.gpii.net/common/"
 _ROUNDS = 20
@@ -344,21 +342,3 @@ def rotate(server: Server, target: Target, rotation: Rotation) -> None:
     if has_credentials_apart(target.model):
         for client in rotation.old:
             _delete(database, client.document["_id"], "rotated")
-
-
-__all__ = [
-    "CREDENTIAL",
-    "FoundClient",
-    "Rotation",
-    "SiteFiles",
-    "check_site",
-    "clients_of",
-    "create_files",
-    "find_clients",
-    "find_site",
-    "free_client_id",
-    "prepare_rotation",
-    "revoke_site",
-    "rotate",
-    "site_sources",
-]

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
@@ -32,15 +31,6 @@ _FIELDS: dict[str, Callable[[Card, bool], str]] = {
     "result": lambda _, spare: SPARE if spare else "",
     "label": lambda card, spare: f"{card.number} {SPARE}" if spare else str(card.number),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """The result of an export."""
-
-    header: Header
-    layout: str
-    path: Path
 
 
 def all_layouts() -> list[str]:
@@ -77,7 +67,7 @@ def export(
     *,
     password: str | None = None,
     on_card: Callable[[], None] = lambda: None,
-) -> Exported:
+) -> None:
     """Write a batch in a layout; unless encrypted, the same batch gives the same bytes.
 
     Args:
@@ -110,7 +100,6 @@ def export(
             _write_sheet(stream, chosen, manifest.header, counted(), password)
         else:
             _write_csv(stream, chosen, manifest.header, counted())
-    return Exported(manifest.header, layout, path)
 
 
 def check_export(path: Path, layout: Layout, password: str | None = None) -> int:

@@ -76,8 +76,6 @@ class RestoreResult:
     leaves: int = 0
     written: int = 0
     """Leaves that were written."""
-    present: int = 0
-    """Leaves of the backup that the server has afterwards."""
     missing: list[KeptDocument] = field(default_factory=list)
     missing_count: int = 0
     kept: list[KeptDocument] = field(default_factory=list)
@@ -442,10 +440,8 @@ class _Restore:
         for groups, missing in in_parallel(
             lambda groups: (groups, self._lacks(database, groups)), _batches(self._groups(name, designs=designs))
         ):
-            for (_, doc_id), leaves in groups:
-                lacking = missing.get(doc_id, set())
-                result.present += len(leaves) - len(lacking)
-                if lacking:
+            for (_, doc_id), _ in groups:
+                if missing.get(doc_id):
                     result.missing_count += 1
                     result.missing += [KeptDocument(database.name, doc_id)][: KEPT - len(result.missing)]
             done += len(groups)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 
 from dataloader.batch import SEEDED_TIME, mint, seeded_bytes
 from dataloader.common import (
@@ -21,11 +20,10 @@ from dataloader.target import Target
 DEFAULT_SEED = 0
 
 
-def sample_sources(model: Model, folder: Path | None = None) -> list[Source]:
-    """Return the sources of a model's development documents, by default the built-in ones."""
-    folder = (data_dir("samples") if folder is None else folder) / model.name
+def sample_sources(model: Model) -> list[Source]:
+    """Return the sources of a model's development documents."""
     sources = []
-    for path in sorted(folder.glob("*.json5")):
+    for path in sorted((data_dir("samples") / model.name).glob("*.json5")):
         samples = read_samples(path, model)
         for kind, group in groupby(samples.documents, key=lambda document: str(document["type"])):
             documents = list(group)

@@ -39,7 +39,7 @@ TAPPED = 1_000
 QUIET = 0.1
 """The part of the time before the command is run, so that its effect is visible."""
 TIMEOUT = 10.0
-"""Seconds after which a user gives up."""
+"""Seconds after which a tap has failed, since a user gives up; ``DATALOADER_TIMEOUT`` may lower it."""
 GRACE = 5.0
 """Seconds that the command has to end after SIGTERM, before SIGKILL."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
@@ -148,7 +148,6 @@ def tap_cards(
     rate: float,
     duration: float,
     command: Sequence[str] = (),
-    timeout: float = TIMEOUT,
     on_progress: OnProgress | None = None,
     random: Random | None = None,
 ) -> TapsResult:
@@ -160,7 +159,6 @@ def tap_cards(
         rate: taps per second.
         duration: the duration in seconds.
         command: a program with its arguments to run during the test.
-        timeout: seconds after which a tap has failed; ``DATALOADER_TIMEOUT`` may lower it.
         on_progress: called with the number of finished taps.
         random: the random source for choosing cards.
 
@@ -172,7 +170,7 @@ def tap_cards(
     if command and shutil.which(command[0]) is None:
         raise FileError(command[0], rule="is not a program that can be run", todo=_PROGRAM)
     # A tap is tried once: a retry would hide what a user sees.
-    timeout = min(timeout, Patience.from_environment().timeout)
+    timeout = min(TIMEOUT, Patience.from_environment().timeout)
     server = Server(target.address, Patience(timeout=timeout, retries=0, wait=0, total=timeout, connect=timeout))
     server.welcome()
     guard(server, target)

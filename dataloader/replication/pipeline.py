@@ -22,12 +22,12 @@ def chunks(items: Iterable[Item], size: int = BATCH_DOCUMENTS) -> Iterator[list[
         yield chunk
 
 
-def batches(documents: Iterable[Prepared], size: int = BATCH_DOCUMENTS) -> Iterator[list[Prepared]]:
-    """Split a stream into lists of at most ``size`` documents and four megabytes."""
+def batches(documents: Iterable[Prepared]) -> Iterator[list[Prepared]]:
+    """Split a stream into lists of at most :data:`BATCH_DOCUMENTS` documents and four megabytes."""
     batch: list[Prepared] = []
     weight = 0
     for document in documents:
-        if batch and (len(batch) >= size or weight + len(document.body) > MAX_BATCH_BYTES):
+        if batch and (len(batch) >= BATCH_DOCUMENTS or weight + len(document.body) > MAX_BATCH_BYTES):
             yield batch
             batch, weight = [], 0
         batch.append(document)

@@ -17,7 +17,6 @@ import openpyxl
 import pytest
 
 from dataloader.batch import read_manifest
-from dataloader.batch.manifest import read_header
 from dataloader.cli import run
 from dataloader.common import MAX_SAFE_INTEGER, DataloaderError, ExitCode, FileError, InputError
 from dataloader.operations import check_name, generate, share_out, spares_of
@@ -495,7 +494,7 @@ def test_generate_command_reports_its_files(folder: Path, command: Command) -> N
         f"manifest  {folder}/spring.batch.jsonl  (keep it: it is the only record of the cards)",
         f"workbook  {folder}/spring.xlsx  (for the vendor)",
     ]
-    header = read_header(folder / "spring.batch.jsonl")
+    header = read_manifest(folder / "spring.batch.jsonl").header
     assert dict(header.snapsets) == {"snapset_1a": 6, "empty": 4}
     assert header.seed is None
 
@@ -503,7 +502,7 @@ def test_generate_command_reports_its_files(folder: Path, command: Command) -> N
 def test_generate_command_prints_json(tmp_path: Path, command: Command) -> None:
     """With --json, one object describes the batch; files go to the current folder by default."""
     done = command("generate", "ci", "--cards", 3, "--seed", 7, "--json")
-    header = read_header(tmp_path / "ci.batch.jsonl")
+    header = read_manifest(tmp_path / "ci.batch.jsonl").header
     assert (done.code, done.stderr, header.seed) == (ExitCode.OK, "", 7)
     assert done.data == {
         **GOOD,

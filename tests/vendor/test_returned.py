@@ -299,7 +299,8 @@ def test_every_layout_is_recognized_when_it_comes_back(tmp_path: Path, batch: Ba
     assert found is not None
     assert titles[found.at["uuid"]] == next(column.title for column in layout.columns if column.field == "uuid")
     assert found.problem is None
-    path = export(batch.manifest, name, tmp_path / f"out{layout.suffix}").path
+    path = tmp_path / f"out{layout.suffix}"
+    export(batch.manifest, name, path)
     [found_table] = read(path)
     assert [row[UUID] for row in found_table.rows] == [card.uuid for card in batch.manifest.cards()]
     assert (found_table.fills_result, found_table.fills_chip) == (False, False)
