@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from dataloader.cli._output import Output
 from dataloader.cli._table import MAX_WIDTH
@@ -21,7 +21,7 @@ _LEAST = 4
 
 
 class Progress:
-    """Shows the progress of a run's steps, one after another, on stderr.
+    """Shows the progress of a run's steps, one after another, on stderr; as a context manager, removes the bar.
 
     Args:
         output: how the command prints.
@@ -69,8 +69,11 @@ class Progress:
         """Return whether a step counts towards the total; building an index does not."""
         return self._whole is not None and 0 < total <= self._whole and "index" not in self._step
 
-    def close(self) -> None:
-        """Remove the bar."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the bar, before anything else is printed."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -24,11 +24,8 @@ def confirm_update(
         DataloaderError: what :func:`dataloader.operations.plan` raises.
     """
     changes = Changes(snapsets)
-    progress = Progress(output, whole=sum(each.count for each in sources))
-    try:
+    with Progress(output, whole=sum(each.count for each in sources)) as progress:
         plan_sources(server, target, sources, on_progress=progress, on_finding=changes)
-    finally:
-        progress.close()
     if not changes.documents:
         return True
     for line in _lines(changes):

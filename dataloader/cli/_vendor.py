@@ -1,6 +1,7 @@
 """Options of the commands that write files for the vendor: the chip, and the password of a workbook."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,11 +10,14 @@ import click
 from dataloader.batch import Header
 from dataloader.cli._options import PATH
 from dataloader.cli._output import Output
+from dataloader.cli._progress import Progress
 from dataloader.common import many
 from dataloader.target import readable_by_others
 from dataloader.vendor import CHIPS, Fit, check_chip, read_password
 
 ENCRYPTED = "; encrypted: send the password separately"
+_SHOW_EACH = 1_000
+"""Cards after which to show the progress."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -56,6 +60,24 @@ def fit_lines(fit: Fit | None) -> list[str]:
         return []
     chip = fit.chip
     return [f"chip      {chip.title}: a card takes {fit.needed} of its {chip.memory} bytes, {fit.left} are left"]
+
+
+def card_counter(progress: Progress, cards: int, *, writes: int = 1) -> Callable[[], None]:
+    """Return a function to call for each written card, which shows the progress now and then.
+
+    Args:
+        progress: shows it.
+        cards: the total.
+        writes: how often each card is written.
+    """
+    written = count(1)
+
+    def on_card() -> None:
+        done = next(written)
+        if done % (_SHOW_EACH * writes) == 0:
+            progress("writing", done // writes, cards)
+
+    return on_card
 
 
 def counted(header: Header) -> str:

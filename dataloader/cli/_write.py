@@ -110,22 +110,19 @@ def carry_out(
         The result, the documents that need attention, and the exit code.
     """
     progress = Progress(output, whole=sum(each.count for each in sources))
-    with collect_findings(output, target, details) as findings:
-        try:
-            result = load_sources(
-                server,
-                target,
-                sources,
-                update=write_options.update,
-                replace_views=write_options.replace_views,
-                replace_snapsets=write_options.replace_snapsets,
-                older_snapsets=write_options.older_snapsets,
-                layout=write_options.layout,
-                on_progress=progress,
-                on_finding=findings,
-            )
-        finally:
-            progress.close()
+    with collect_findings(output, target, details) as findings, progress:
+        result = load_sources(
+            server,
+            target,
+            sources,
+            update=write_options.update,
+            replace_views=write_options.replace_views,
+            replace_snapsets=write_options.replace_snapsets,
+            older_snapsets=write_options.older_snapsets,
+            layout=write_options.layout,
+            on_progress=progress,
+            on_finding=findings,
+        )
     output.result(
         {**load_json(target, result), "left_out": left_out_json(manifests), **more[0]},
         [*left_out_text(manifests), *load_text(target, result), *more[1]],

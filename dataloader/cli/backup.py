@@ -65,11 +65,8 @@ def backup(
     base = None if since is None else Backup(since, password)
     target = get_target(output, target_options)
     server = get_server(target)
-    progress = Progress(output)
-    try:
+    with Progress(output) as progress:
         result = back_up(server, target, _place(where), password=password, base=base, on_progress=progress)
-    finally:
-        progress.close()
     output.result(backup_json(result), _text(result))
     if result.synchronized is None:
         output.error(

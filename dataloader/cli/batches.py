@@ -76,11 +76,8 @@ def batches(
     with reporting(output, report_options, "Overview", manifests, target, server) as report:
         if target is not None and server is not None:
             snapsets = get_snapsets(output, snapset_options, target)
-            progress = Progress(output, "cards", whole=sum(each.count for each in manifests))
-            try:
+            with Progress(output, "cards", whole=sum(each.count for each in manifests)) as progress:
                 result = status_of(server, target, manifests, snapsets, on_progress=progress)
-            finally:
-                progress.close()
             digests = [each.header.digest for each in manifests]
             states = dict(zip(digests, result.batches, strict=True))
         data = {"time": time, "batches": [_json(each, states, options) for each in found.batches]}

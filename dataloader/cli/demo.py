@@ -85,17 +85,17 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
         output.say(f"vendor      fails to encode {many(DEMO_FAILED, 'card')}, and sends back a list")
         output.say(f"reconcile   {encoded.count:,} cards are encoded; a new workbook holds the others")
         sources = all_sources(target, [encoded], snapsets)
-        first = load(server, target, sources, on_progress=progress)
-        progress.close()
+        with progress:
+            first = load(server, target, sources, on_progress=progress)
         output.say(f"load        {first.count(Outcome.CREATED):,} documents created in {first.seconds:.1f} s")
-        checked = verify(server, target, [encoded], snapsets, on_progress=progress)
-        progress.close()
+        with progress:
+            checked = verify(server, target, [encoded], snapsets, on_progress=progress)
         good = checked.verdicts[VerifyVerdict.OK] == encoded.count
         output.say(f"verify      {'every encoded card works' if good else 'some cards would not work'}")
         before = [server.database(target.database(name)).update_seq() for name in target.model.databases]
-        second = load(server, target, sources, on_progress=progress)
+        with progress:
+            second = load(server, target, sources, on_progress=progress)
         after = [server.database(target.database(name)).update_seq() for name in target.model.databases]
-        progress.close()
         output.say(f"load again  {'nothing to change' if before == after else 'CHANGED SOMETHING'}")
         report = folder / "report.html"
         run = Run(

@@ -76,7 +76,7 @@ def drill(
     server = get_server(target)
     progress = Progress(output)
     with reporting(output, report_options, "Drill", read, target, server) as report:
-        try:
+        with progress:
             result = run_drill(
                 server,
                 target,
@@ -87,8 +87,6 @@ def drill(
                 sample=sample,
                 on_progress=progress,
             )
-        finally:
-            progress.close()
         output.result(_json(result), _text(result))
         code = ExitCode.VERIFY if not result.good else ExitCode.OK if result.synchronized else ExitCode.NODES
         report(lambda: drill_report(result), code)

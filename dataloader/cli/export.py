@@ -12,6 +12,7 @@ from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._vendor import (
     ENCRYPTED,
+    card_counter,
     chip_option,
     counted,
     fit_data,
@@ -82,19 +83,10 @@ def export(
     fit = get_fit(chip)
     password = get_password(output, password_file)
     batch = read_manifest(manifest)
-    progress = Progress(output, "cards")
-    rows = 0
-
-    def on_card() -> None:
-        nonlocal rows
-        rows += 1
-        if rows % 1000 == 0:
-            progress("writing", rows, batch.header.cards)
-
-    path = export_path(batch.header, layout, out)
-    export_batch(batch, layout, path, password=password, on_card=on_card)
-    progress.close()
     header = batch.header
+    path = export_path(header, layout, out)
+    with Progress(output, "cards") as progress:
+        export_batch(batch, layout, path, password=password, on_card=card_counter(progress, header.cards))
     output.result(
         {
             "name": header.name,

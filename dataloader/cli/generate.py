@@ -15,6 +15,7 @@ from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._vendor import (
     ENCRYPTED,
+    card_counter,
     chip_option,
     counted,
     fit_data,
@@ -129,20 +130,12 @@ def generate(
     fit = get_fit(chip)
     password = get_password(output, password_file)
     count = sum((*shares.values(), *spare_shares.values()))
-    progress = Progress(output, "cards")
-    rows = 0
-
-    def on_card() -> None:
+    with Progress(output, "cards") as progress:
         # Each card is written twice: to the manifest and to the workbook.
-        nonlocal rows
-        rows += 1
-        if rows % 2000 == 0:
-            progress("writing", rows // 2, count)
-
-    batch = generate_batch(
-        name, shares, out, spares=spare_shares, titles=titles, seed=seed, password=password, on_card=on_card
-    )
-    progress.close()
+        on_card = card_counter(progress, count, writes=2)
+        batch = generate_batch(
+            name, shares, out, spares=spare_shares, titles=titles, seed=seed, password=password, on_card=on_card
+        )
     header = batch.manifest.header
     output.result(
         {

@@ -76,11 +76,8 @@ def merge(
     sources = all_sources(target, read, snapsets)
     server = get_server(target)
     with reporting(output, report_options, "Merge", read, target, server, writes=not dry_run) as report:
-        progress = Progress(output, whole=sum(each.count for each in sources))
-        try:
+        with Progress(output, whole=sum(each.count for each in sources)) as progress:
             found = find_conflicts(server, target, sources, keep=keep, on_progress=progress)
-        finally:
-            progress.close()
         lines = [*conflicts_text(found.open, read, values=values, full=output.full)]
         ready = sum(each.merged is not None for each in found.open)
         if ready and not dry_run:
@@ -93,11 +90,8 @@ def merge(
                     output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
                     report(lambda: merge_report(read, found, dry_run=True, values=values), ExitCode.INTERRUPTED)
                     return ExitCode.INTERRUPTED
-            progress = Progress(output, "sets")
-            try:
+            with Progress(output, "sets") as progress:
                 found = merge_sets(server, target, found, on_progress=progress)
-            finally:
-                progress.close()
         output.result(_json(found, values=values), [*lines, _summary(found)])
         output.warnings(f"--keep {each}: matches no revision in conflict" for each in found.unused)
         if found.leftovers:

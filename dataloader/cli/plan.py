@@ -147,8 +147,8 @@ def show_plan(
                 edits(source, finding, what)
                 conflicts(source, finding, what)
 
-        result = plan_sources(server, target, sources, on_progress=progress, on_finding=note)
-        progress.close()
+        with progress:
+            result = plan_sources(server, target, sources, on_progress=progress, on_finding=note)
         values, diff = wanted.values, {}
         difference: Iterator[str] = iter(())
         if changes is not None:

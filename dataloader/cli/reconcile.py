@@ -169,7 +169,7 @@ def reconcile(
         progress("reading", rows, 0)
 
     with reporting(output, report_options, "Reconciliation", [batch]) as report:
-        try:
+        with progress:
             found = reconcile_batch(
                 batch,
                 files,
@@ -178,8 +178,6 @@ def reconcile(
                 previous=before,
                 on_rows=on_rows,
             )
-        finally:
-            progress.close()
         found.round = max(found.round, newest.round + 1 if newest else 1)
         results = results_in(folder, name, found.round)
         _write_details(found, details)

@@ -107,7 +107,7 @@ def restore(
         again, undecided = revoke_again(server, target, revocations_of(target, manifests()))
         revoked[:] = revoked[0] + again, undecided
 
-    try:
+    with progress:
         result = restore_backup(
             server,
             target,
@@ -117,8 +117,6 @@ def restore(
             on_ready=apply_revocations,
             on_progress=progress,
         )
-    finally:
-        progress.close()
     output.result({**restore_json(result), "revoked_again": revoked[0]}, _text(result, backups, revoked[0]))
     output.warnings(raised_text(target, result.raised))
     return _code(output, result, revoked[1])

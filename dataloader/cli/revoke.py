@@ -142,7 +142,7 @@ def revoke(
         reporting(output, report_options, "Revocation", [manifest], target, server, writes=True) as report,
         _written(output, details, outcomes),
     ):
-        try:
+        with progress:
             if undo:
                 result = restore(server, target, manifest, cards, **hooks)
                 still = {RevokeOutcome.FAILED, RevokeOutcome.FOREIGN}
@@ -153,8 +153,6 @@ def revoke(
                 refuse_seeded(target, [manifest])
                 note_revoked(manifest, cards, reason, target.environment)
                 result = revoke_cards(server, target, manifest, cards, reason, **hooks)
-        finally:
-            progress.close()
         output.result(
             {**_revoke_json(result, outcomes), **rounds_json(rounds)},
             [*rounds_text(rounds), *_revoke_text(result, outcomes)],

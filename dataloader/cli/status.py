@@ -82,10 +82,8 @@ def status(
     time = now()
     progress = Progress(output, "cards", whole=sum(each.count for each in read))
     with reporting(output, report_options, "Status", read, target, server) as report:
-        try:
+        with progress:
             result = status_of(server, target, read, snapsets, on_progress=progress, on_wrong=note)
-        finally:
-            progress.close()
         output.result(
             {"time": time, **_status_json(result), **rounds_json(rounds)},
             [*rounds_text(rounds), *_status_text(result)],

@@ -77,10 +77,8 @@ def taps(
     read = get_manifests(manifests)
     progress = Progress(output, "taps")
     with reporting(output, report_options, "Tap test", read, target, get_server(target)) as report:
-        try:
+        with progress:
             result = tap_cards(target, read, rate=rate, duration=seconds, command=words, on_progress=progress)
-        finally:
-            progress.close()
         broken = check_bounds(result, *bounds)
         output.result(_json(result, rate, broken), _text(result))
         if result.skipped:

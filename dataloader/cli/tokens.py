@@ -25,11 +25,8 @@ def tokens(output: Output, /, *, target_options: TargetOptions, action: str) -> 
       dataloader tokens prune --target production --quiet
     """
     target = get_target(output, target_options)
-    progress = Progress(output, "tokens")
-    try:
+    with Progress(output, "tokens") as progress:
         result = prune_tokens(get_server(target), target, on_progress=progress)
-    finally:
-        progress.close()
     output.result(
         {"deleted": result.deleted, "valid": result.valid, "undated": result.undated, "failed": result.failed},
         [f"deleted {many(result.deleted, 'expired access token')}"],

@@ -88,12 +88,10 @@ def verify(
         reporting(output, report_options, "Verification", read, target, server) as report,
         _verdicts(output, details) as verdicts,
     ):
-        try:
+        with progress:
             result = verify_cards(
                 server, target, read, snapsets, sample=sample, on_progress=progress, on_verdict=verdicts
             )
-        finally:
-            progress.close()
         output.result(
             {"time": time, **verify_json(result), "left_out": left_out_json(read), **rounds_json(rounds)},
             [*left_out_text(read), *rounds_text(rounds), *verify_text(result)],

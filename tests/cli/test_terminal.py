@@ -345,11 +345,10 @@ def test_a_progress_bar_fits_80_columns(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr("dataloader.cli._progress.BAR_DELAY", 0)
     monkeypatch.setenv("COLUMNS", "80")
-    progress = Progress(Output(), whole=2_040_012)
-    progress("preferences: preferences", 1_000, 1_040_012)
-    time.sleep(0.2)
-    progress("preferences: preferences", 1_039_000, 1_040_012)
-    progress.close()
+    with Progress(Output(), whole=2_040_012) as progress:
+        progress("preferences: preferences", 1_000, 1_040_012)
+        time.sleep(0.2)
+        progress("preferences: preferences", 1_039_000, 1_040_012)
     shown = max(re.split(r"[\r\n]", capsys.readouterr().err), key=len)
     assert len(shown) <= 80
     assert " left" in shown

@@ -101,11 +101,10 @@ def test_long_step_has_a_bar_on_a_terminal() -> None:
         "import time\n"
         "from dataloader.cli._output import Output\n"
         "from dataloader.cli._progress import Progress\n"
-        "progress = Progress(Output())\n"
-        "for done in range(15):\n"
-        "    progress('auth: user', done, 100)\n"
-        "    time.sleep(0.1)\n"
-        "progress.close()\n"
+        "with Progress(Output()) as progress:\n"
+        "    for done in range(15):\n"
+        "        progress('auth: user', done, 100)\n"
+        "        time.sleep(0.1)\n"
     )
     leader, follower = pty.openpty()
     termios.tcsetwinsize(follower, (24, 100))
