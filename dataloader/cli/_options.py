@@ -266,17 +266,6 @@ history_options = _group(
 """Add the option for the JSON of earlier runs."""
 
 
-def details_option(what: str) -> Callable[[Function], Function]:
-    """Add the option for a file with a line for each finding.
-
-    Args:
-        what: what each line is about: ``document that …``.
-    """
-    return click.option(
-        "--details", type=PATH, metavar="FILE", help=f"Write a line of JSON for each {what}, to a new file."
-    )
-
-
 def manifest_argument(*, required: bool) -> Callable[[Function], Function]:
     """Add the argument for manifests."""
     metavar = "MANIFEST..." if required else "[MANIFEST]..."

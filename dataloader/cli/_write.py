@@ -2,18 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from dataloader.batch import CardFile
-from dataloader.cli._options import WriteOptions, details_option, left_out_json, left_out_text, raised_text
+from dataloader.cli._details import Write, details_file, details_option
+from dataloader.cli._options import WriteOptions, left_out_json, left_out_text, raised_text
 from dataloader.cli._output import Output, tell_of_copies
 from dataloader.cli._progress import Progress
 from dataloader.cli._table import table
-from dataloader.common import ExitCode, many, new_files
+from dataloader.common import ExitCode, many
 from dataloader.couch import Server
 from dataloader.operations import LoadResult, Outcome, Source
 from dataloader.operations import load as load_sources
@@ -31,18 +30,17 @@ load_details = details_option("document that is neither absent nor unchanged")
 class _Findings:
     """Collects results for documents: the first few for the screen, more for the report, all for the file."""
 
-    def __init__(self, output: Output, target: Target, stream: Any = None) -> None:
-        self._output = output
+    def __init__(self, target: Target, write: Write) -> None:
         self._target = target
-        self._stream = stream
+        self._write = write
         self._counts: Counter[tuple[str, State | Outcome]] = Counter()
         self._first: dict[tuple[str, State | Outcome], list[str]] = {}
         self.noted: Noted[NotedDocument] = Noted()
 
     def __call__(self, source: Source, finding: Finding, what: State | Outcome) -> None:
         database = self._target.database(source.database)
-        if self._stream is not None:
-            record = {
+        self._write(
+            {
                 "database": database,
                 "kind": source.kind,
                 "_id": finding.document.id,
@@ -50,7 +48,7 @@ class _Findings:
                 "revision": finding.document.rev,
                 "leaves": [leaf["_rev"] for leaf in finding.leaves],
             }
-            self._stream.write(orjson.dumps(self._output.cleaned(record)) + b"\n")
+        )
         said = STATES[what] if isinstance(what, State) else OUTCOMES[what]
         if said.severity not in {Severity.ATTENTION, Severity.BAD}:
             return
@@ -77,11 +75,8 @@ class _Findings:
 
 @contextmanager
 def collect_findings(output: Output, target: Target, details: Path | None) -> Iterator[_Findings]:
-    with ExitStack() as stack:
-        stream = None
-        if details is not None:
-            (stream,) = stack.enter_context(new_files(details))
-        yield _Findings(output, target, stream)
+    with details_file(output, details) as write:
+        yield _Findings(target, write)
 
 
 def carry_out(

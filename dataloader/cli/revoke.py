@@ -2,22 +2,20 @@
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from dataloader.batch import Card, CardFile, Named, Reconciled, Verdict, choose, note_restored, note_revoked
 from dataloader.cli._command import command
 from dataloader.cli._confirm import confirmed
+from dataloader.cli._details import details_file, details_option
 from dataloader.cli._options import (
     PATH,
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
-    details_option,
     find_beside,
     get_manifests,
     get_server,
@@ -33,7 +31,7 @@ from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.cli._table import table
-from dataloader.common import ExitCode, UsageError, listed, many, new_files
+from dataloader.common import ExitCode, UsageError, listed, many
 from dataloader.operations import (
     CardOutcome,
     FoundBatch,
@@ -140,7 +138,7 @@ def revoke(
     hooks: dict[str, Any] = {"on_progress": progress, "on_outcome": outcomes.append, "snapsets": snapsets}
     with (
         reporting(output, report_options, "Revocation", [manifest], target, server, writes=True) as report,
-        _written(output, details, outcomes),
+        details_file(output, details) as write,
     ):
         with progress:
             if undo:
@@ -153,6 +151,8 @@ def revoke(
                 refuse_seeded(target, [manifest])
                 note_revoked(manifest, cards, reason, target.environment)
                 result = revoke_cards(server, target, manifest, cards, reason, **hooks)
+        for each in outcomes:
+            write(_outcome(each))
         output.result(
             {**_revoke_json(result, outcomes), **rounds_json(rounds)},
             [*rounds_text(rounds), *_revoke_text(result, outcomes)],
@@ -174,18 +174,6 @@ def _named(manifest: CardFile, rounds: tuple[Reconciled, ...], name: str) -> Nam
         todo = "repeat --card for each, or write the range in a file for --file"
     [found] = find_card([FoundBatch(manifest, rounds)], name, todo)
     return Named(f"--card {name}", uuid=found.card.uuid)
-
-
-@contextmanager
-def _written(output: Output, details: Path | None, outcomes: Sequence[CardOutcome]) -> Iterator[None]:
-    """Write the outcome of each card to a new file, if requested, once the run has ended."""
-    with ExitStack() as stack:
-        stream = None
-        if details is not None:
-            (stream,) = stack.enter_context(new_files(details))
-        yield
-        if stream is not None:
-            stream.writelines(orjson.dumps(output.cleaned(_outcome(each))) + b"\n" for each in outcomes)
 
 
 def _outcome(each: CardOutcome) -> dict[str, Any]:

@@ -1,24 +1,22 @@
 """The command ``verify``: check that every card works."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
-import orjson
 
 from dataloader.batch import CardFile, Reconciled
 from dataloader.cli._cards import CardLines
 from dataloader.cli._command import command
+from dataloader.cli._details import Write, details_file, details_option
 from dataloader.cli._history import read_history
 from dataloader.cli._options import (
     HistoryOptions,
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
-    details_option,
     get_manifests,
     get_server,
     get_snapsets,
@@ -36,7 +34,7 @@ from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli._rounds import rounds_json, rounds_text
-from dataloader.common import ExitCode, many, new_files, now
+from dataloader.common import ExitCode, many, now
 from dataloader.operations import (
     CardVerdict,
     VerifyResult,
@@ -86,8 +84,9 @@ def verify(
     progress = Progress(output, "cards", whole=sum(min(each.count, sample or each.count) for each in read))
     with (
         reporting(output, report_options, "Verification", read, target, server) as report,
-        _verdicts(output, details) as verdicts,
+        details_file(output, details) as write,
     ):
+        verdicts = _Verdicts(output, write)
         with progress:
             result = verify_cards(
                 server, target, read, snapsets, sample=sample, on_progress=progress, on_verdict=verdicts
@@ -122,37 +121,26 @@ def _advice(manifests: Sequence[CardFile], result: VerifyResult) -> str:
 class _Verdicts:
     """Collects results for cards: the first few for the screen, more for the report, all for the file."""
 
-    def __init__(self, output: Output, stream: IO[bytes] | None) -> None:
-        self._output = output
-        self._stream = stream
+    def __init__(self, output: Output, write: Write) -> None:
+        self._write = write
         self.cards = CardLines(output.full)
         self.noted: Noted[CardVerdict] = Noted()
 
     def __call__(self, manifest: CardFile, card: CardVerdict) -> None:
-        batch = manifest.header.name
-        if self._stream is not None:
-            record = {
-                "batch": batch,
+        self._write(
+            {
+                "batch": manifest.header.name,
                 "uuid": card.uuid,
                 "verdict": card.verdict.value,
                 "reason": card.reason,
                 "fix": card.fix(manifest),
             }
-            self._stream.write(orjson.dumps(self._output.cleaned(record)) + b"\n")
+        )
         if card.verdict in {VerifyVerdict.MISSING, VerifyVerdict.WRONG}:
             self.noted(card.verdict, card)
         elif not card.is_odd:
             return
         self.cards(manifest, card.uuid, card.told(manifest))
-
-
-@contextmanager
-def _verdicts(output: Output, details: Path | None) -> Iterator[_Verdicts]:
-    with ExitStack() as stack:
-        stream = None
-        if details is not None:
-            (stream,) = stack.enter_context(new_files(details))
-        yield _Verdicts(output, stream)
 
 
 def verify_json(result: VerifyResult) -> dict[str, Any]:
