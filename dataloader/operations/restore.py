@@ -497,15 +497,16 @@ def _batches(groups: Iterable[Group]) -> Iterator[list[Group]]:
 
 
 def _write_leaves(database: Database, documents: Sequence[list[bytes]]) -> list[Rejection]:
-    """Write the leaves of documents; those of a document with very many a few per request.
+    """Write the leaves of documents; those of a document with very many a few per request, the last revision first.
 
-    CouchDB needs minutes to add thousands of leaves to one document.
+    CouchDB finds the place of a leaf among its siblings from the first one on, in a time that grows with the square of
+    those before it (``couch_key_tree:merge_extend``): for 10,000 in ascending order, that takes a quarter of an hour.
     """
     few = [leaf for leaves in documents if len(leaves) <= LEAVES for leaf in leaves]
     failures = database.write(few)
     for leaves in documents:
         if len(leaves) > LEAVES:
-            for some in chunks(leaves, LEAVES):
+            for some in chunks(reversed(leaves), LEAVES):
                 failures += database.write(some)
     return failures
 

@@ -682,7 +682,7 @@ def test_next_backup_deletes_what_one_left_that_was_killed_when_complete(
 def test_document_with_many_leaves_is_read_and_written_in_parts(
     server: Server, target: Target, copy: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxied: Proxied
 ) -> None:
-    """CouchDB takes minutes to return or to add thousands of conflicts at once."""
+    """CouchDB takes minutes to return thousands of conflicts at once, or to add them in ascending order."""
     monkeypatch.setattr(backup_module, "LEAVES", 10)
     monkeypatch.setattr(import_module("dataloader.operations.restore"), "LEAVES", 10)
     monkeypatch.setattr("dataloader.couch.database.LEAVES", 10)
@@ -700,13 +700,13 @@ def test_document_with_many_leaves_is_read_and_written_in_parts(
         ],
     )
     asked: list[int] = []
-    written: list[int] = []
+    written: list[list[str]] = []
 
     def count(request: Request, forward: Forward) -> Reply:
         if "open_revs" in request.target:
             asked.append(request.target.count("1-"))
         if request.endpoint == "_bulk_docs" and request.data()["docs"]:
-            written.append(len(request.data()["docs"]))
+            written.append([each["_rev"] for each in request.data()["docs"]])
         return forward(request)
 
     through, _ = proxied(count)
@@ -714,7 +714,9 @@ def test_document_with_many_leaves_is_read_and_written_in_parts(
     if database.names_leaves:
         assert asked == [10, 10, 5]
     restore_backup(through, replace(copy, address=through.address), [Backup(path)])
-    assert written == [10, 10, 5]
+    assert list(map(len, written)) == [10, 10, 5]
+    revs = [rev for each in written for rev in each]
+    assert revs == sorted(revs, reverse=True)
     assert agreed(server, lambda: everything(server, copy)) == everything(server, target)
 
 
