@@ -30,6 +30,7 @@ from dataloader.operations.generate import Batch
 from dataloader.records.models import Role
 from dataloader.target import Target
 from tests.support.command import Command
+from tests.support.marks import ONE_MODEL
 
 SHARES = {"snapset_1a": 30, "snapset_3": 20, "empty": 10}
 RESTORE = "(restore the file from a copy, or run reconcile again; it must not be edited)"
@@ -260,6 +261,7 @@ def test_reconciled_file_changed_after_the_check_is_an_error(path: Path) -> None
         read_cards(path)
 
 
+@ONE_MODEL
 def test_commands_accept_a_reconciled_file_instead_of_a_manifest(
     run: Command, target: Target, path: Path, batch: Batch
 ) -> None:

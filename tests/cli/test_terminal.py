@@ -207,6 +207,7 @@ def test_next_step_names_each_card_with_a_number(typed: Callable[..., str], tmp_
 
 
 @THOROUGH
+@ONE_MODEL
 def test_every_next_step_can_be_typed(
     typed: Callable[..., str],
     target: Target,

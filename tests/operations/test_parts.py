@@ -19,7 +19,7 @@ from dataloader.records import Snapsets
 from dataloader.records.models import Role
 from dataloader.target import DatabaseLayout, Target, sensible_shards
 from tests.support.command import Command
-from tests.support.marks import THOROUGH
+from tests.support.marks import ONE_MODEL, THOROUGH
 from tests.support.server import databases, sequences, snapshot
 
 
@@ -42,6 +42,7 @@ def test_parts_cover_the_batch_exactly_once(cards: int, count: int) -> None:
 
 
 @THOROUGH
+@ONE_MODEL
 def test_concurrent_parts_are_one_complete_load(
     server: Server,
     target: Target,
@@ -78,6 +79,7 @@ def test_part_loads_only_its_cards(server: Server, target: Target, batch: Batch,
     assert not any(any(share) for share in shares[:4] + shares[8:])
 
 
+@ONE_MODEL
 def test_kubernetes_job_index_selects_the_part(
     command: Command, target: Target, batch: Batch, on_target: list[str], credentials: dict[str, str]
 ) -> None:

@@ -22,7 +22,7 @@ from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconc
 from dataloader.vendor import ByteOrder, check_workbook
 from dataloader.vendor.returned import Reading
 from tests.support.command import Command
-from tests.support.marks import THOROUGH
+from tests.support.marks import ONE_MODEL, THOROUGH
 from tests.support.returned_files import (
     CHECK,
     CHIP,
@@ -555,6 +555,7 @@ def write_again(found: Reconciliation, folder: Path) -> bytes:
 # Loading results.
 
 
+@ONE_MODEL
 def test_only_encoded_cards_are_loaded(run: Command, here: Command, small: Batch, tmp_path: Path) -> None:
     """From a returned file to a database: the encoded cards work, the others do not exist."""
     rows = good_rows(small.manifest)

@@ -14,7 +14,7 @@ from dataloader.operations import LoadResult, Outcome, all_sources, generate, lo
 from dataloader.records import Snapsets
 from dataloader.target import Environment, Target
 from tests.support.command import Command
-from tests.support.marks import KEY_MODEL, TOKEN_MODEL
+from tests.support.marks import KEY_MODEL, ONE_MODEL, TOKEN_MODEL
 from tests.support.records import Contents, documents, expected, merge, snapset_file, write_snapsets
 from tests.support.server import databases, get, sequences, snapshot
 
@@ -209,6 +209,7 @@ class TestInventedUsers:
             [found] = rows(server, target, "findUserByGpiiToken", user["defaultGpiiToken"], include_docs=True)
             assert found["doc"]["name"] == user["name"]
 
+    @ONE_MODEL
     def test_another_seed_creates_other_users(self, server: Server, target: Target, snapsets: Snapsets) -> None:
         """Users of two seeds are different people, and can be in the same database."""
         brought = samples(target.model.name)
@@ -221,6 +222,7 @@ class TestInventedUsers:
         others = [user for doc_id, user in both.items() if doc_id not in first]
         assert not {user["password"] for user in first.values()} & {user["password"] for user in others}
 
+    @ONE_MODEL
     @pytest.mark.parametrize("number", [0, 7])
     def test_users_do_not_collide_with_a_seeded_batch(
         self, server: Server, target: Target, snapsets: Snapsets, tmp_path: Path, number: int

@@ -763,6 +763,7 @@ def told(path: Path) -> dict[str, str]:
     return {text(each, "dt"): text(each, "dd") for each in entries}
 
 
+@ONE_MODEL
 def test_each_command_writes_its_report(call: Command, manifest: Manifest, target: Target, tmp_path: Path) -> None:
     """The page is readable by its owner only; the output of the command is the same as without it."""
     verdicts = {
