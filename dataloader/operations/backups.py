@@ -92,11 +92,16 @@ def newest_of(backups: Sequence[StoredBackup], target: Target) -> StoredBackup |
 
 def without_base(backups: Sequence[StoredBackup]) -> list[StoredBackup]:
     """Return the incremental backups that cannot be restored, because one that they continue is missing."""
+    headers = {each.header.digest: each.header for each in backups}
     whole: set[str] = set()
     lacking = []
     for each in backups:
-        if each.header.base is None or each.header.base in whole:
-            whole.add(each.header.digest)
+        # If the clock was set back, the backup that it continues may come after it.
+        chain = [each.header]
+        while (last := chain[-1]).digest not in whole and last.base in headers:
+            chain.append(headers[last.base])
+        if last.digest in whole or last.base is None:
+            whole.update(header.digest for header in chain)
         else:
             lacking.append(each)
     return lacking

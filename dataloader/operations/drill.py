@@ -181,6 +181,9 @@ def _machine() -> str:
 
 
 def _is_running(pid: int) -> bool:
+    """Return whether another process with this ID runs: each start of one container may have the same, such as 1."""
+    if pid == os.getpid():
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

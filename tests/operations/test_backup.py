@@ -110,10 +110,12 @@ def test_backup_can_be_read_with_zstd_and_is_private(server: Server, varied: Tar
 def test_backups_of_an_unchanged_database_differ_only_in_the_header(
     server: Server, varied: Target, tmp_path: Path
 ) -> None:
-    """All bytes after the header are equal."""
-    one, other = (back_up(server, varied, tmp_path / f"{name}.backup.zst").path for name in ("one", "other"))
-    assert frames_of(one)[1:] == frames_of(other)[1:]
-    assert frames_of(one)[0] != frames_of(other)[0]
+    """All bytes after the header are equal; of an encrypted one, the seal is."""
+    one, other = (back_up(server, varied, tmp_path / f"{name}.backup.zst") for name in ("one", "other"))
+    assert frames_of(one.path)[1:] == frames_of(other.path)[1:]
+    assert frames_of(one.path)[0] != frames_of(other.path)[0]
+    encrypted = back_up(server, varied, tmp_path / "encrypted.backup.zst", password="sesame")
+    assert encrypted.header.seal == one.header.seal
 
 
 @ONE_MODEL

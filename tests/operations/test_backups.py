@@ -178,6 +178,19 @@ def test_prune_keeps_what_a_kept_increment_continues(folder: Path, make: Make) -
     assert kept(folder, KeepRules(last=1)) == {"full": ("base",), "first": ("base",), "second": ("last",)}
 
 
+def test_list_finds_the_base_although_the_clock_was_set_back(folder: Path, make: Make, here: Command) -> None:
+    """A backup that seems older than the one that it continues can be restored like any other."""
+    full = make("full", NOON)
+    first = make("first", NOON - timedelta(minutes=50), base=full)
+    make("second", NOON - timedelta(minutes=55), base=first)
+    make("orphan", NOON - timedelta(minutes=57), base="0" * 64)
+    listing = here("backups", "list", folder, "--json")
+    assert [Path(each["file"]).name for each in listing.data["backups"] if not each["restorable"]] == [
+        "orphan.backup.zst"
+    ]
+    assert set(kept(folder, KeepRules(last=1))) == {"full", "orphan"}
+
+
 def test_prune_counts_each_target_by_itself(folder: Path, make: Make) -> None:
     """Backups of one target do not replace those of another."""
     make("ours", NOON - timedelta(days=300))

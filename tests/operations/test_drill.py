@@ -36,10 +36,16 @@ def test_drill_verifies_a_restore_and_deletes_its_copy(
     """Every leaf and card is checked, the target is not changed, and the backup is marked as verified."""
     load(server, target, sources)
     stood = everything(server, target)
+    machine = sha256(gethostname().encode()).hexdigest()[:8]
+    # Of a process that had the same ID, as in a container that was started again.
+    left = server.database(f"drill-{machine}-{os.getpid()}-0000-{target.database(target.model.databases[0])}")
+    left.create()
     first = drill(server, target, folder=tmp_path, manifests=[manifest], snapsets=snapsets)
     assert first.good
     assert first.leaves == sum(len(leaves) for found in stood.values() for leaves in found.values())
     assert (first.cards, first.last_backup) == (manifest.count, None)
+    assert first.leftovers == [left.name]
+    assert not left.exists()
     assert first.changes_at_risk == first.header.documents
     assert list(first.steps) == ["backup", "restore", "read back", "compare", "verify cards", "remove"]
     assert everything(server, target) == stood
