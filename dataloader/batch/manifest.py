@@ -336,4 +336,5 @@ def check_count(cards: int) -> None:
         InputError: it is not from 1 to 1,000,000.
     """
     if not 1 <= cards <= MAX_CARDS:
-        raise InputError(Problem(f"{cards} cards", f"a batch has 1 to {MAX_CARDS:,} cards", "make several batches"))
+        todo = "make several batches" if cards > MAX_CARDS else "correct the number"
+        raise InputError(Problem(f"{cards:,} cards", f"a batch has 1 to {MAX_CARDS:,} cards", todo))

@@ -23,6 +23,15 @@ _RANGE = re.compile(r"\[(?:(?P<least>[\d.]+)<=x<=(?P<most>[\d.]+)|x>=\d+)\]")
 """A range as click formats it."""
 _NUMBERS = re.compile(r"is not a valid (?:(?P<whole>integer)|float)(?: range)?")
 """What click says of a value that is not a number."""
+_OUTSIDE = re.compile(r"(?P<value>\S+) is not in the range (?:(?P<least>[\d.]+)<=x<=(?P<most>[\d.]+)|x>=(?P<only>\d+))")
+"""What click says of a number outside a range."""
+_SEPARATED = re.compile(r"'(\d{1,3}(?:[ ,.'_]\d{3})+)'")
+"""A number with thousands separators."""
+_GIVEN = (
+    (re.compile(r"missing argument '?([^'.]*)'?\. Choose from:.*"), r"missing argument '\1'"),
+    (re.compile("requires an argument"), "needs a value"),
+)
+"""What click says of missing values, and what we say."""
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 
 
@@ -125,13 +134,26 @@ def usage_error(error: click.ClickException, name: str = "") -> str:
         bare = {name.lstrip("-"): name for name in known if name.startswith("--")}
         question = did_you_mean(error.option_name.lstrip("-"), bare, bare.__getitem__)
         message = f"no such option {error.option_name}" + (f"; {question}" if question else "")
+        if isinstance(error.ctx and error.ctx.command, click.Group) and not question:
+            message += "; the options of a command come after it"
     elif choice := re.search(r"'([^']*)' is not (?:one\s+of )?('.*)$", message):
         known = re.findall(r"'([^']*)'", choice[2])
         listed = f"{message[: choice.start()]}{choice[1]!r} must be one of: {', '.join(known)}"
         message = _suggesting(listed, choice[1], known)
     message = _NUMBERS.sub(lambda match: f"is not a {'whole ' if match['whole'] else ''}number", message)
+    message = _OUTSIDE.sub(_range_in_words, message)
+    if "not a whole number" in message and (separated := _SEPARATED.search(message)):
+        message += f"; did you mean {re.sub('[^0-9]', '', separated[1])}?"
     message = message[:1].lower() + message[1:]
+    for pattern, said in _GIVEN:
+        message = pattern.sub(said, message)
     return f"{message} (see `{path} --help`)"
+
+
+def _range_in_words(match: re.Match[str]) -> str:
+    if match["only"]:
+        return f"{match['value']} must be {match['only']} or more"
+    return f"{match['value'].removesuffix('.0')} must be from {float(match['least']):,g} to {float(match['most']):,g}"
 
 
 def _suggesting(message: str, name: str, known: list[str]) -> str:

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from dataloader.cli._wrap import wrapped
 from dataloader.common import UsageError
 
 
@@ -16,7 +17,9 @@ def confirmed(question: str) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(question, rule="refusing to continue without confirmation", todo="add --yes")
     try:
-        return click.confirm(f"{question}. Continue?", err=True)
+        # click would not wrap the line.
+        asked = "\n".join(wrapped(f"{question}. Continue? [y/N]:"))
+        return click.confirm(asked, show_default=False, prompt_suffix=" ", err=True)
     except click.Abort:
         # The terminal shows ^C behind the question.
         click.echo(err=True)

@@ -10,7 +10,7 @@ import click
 
 from dataloader.cli._command import command
 from dataloader.cli._history import read_history
-from dataloader.cli._next import any_target, only_target, target_words
+from dataloader.cli._next import INIT, any_target, only_target, target_words
 from dataloader.cli._options import (
     PATH,
     HistoryOptions,
@@ -93,19 +93,25 @@ def batches(
         )
         where = folder.resolve().name or str(folder)
         report(lambda: replace(batches_report(where, found.batches, states, options), histories=histories), ExitCode.OK)
-    output.next(_next(folder, found.batches, options, has_target=target is not None))
+    output.next(_next(folder, found.batches, states, options, has_target=target is not None))
     return ExitCode.OK
 
 
-def _next(folder: Path, found: Sequence[FoundBatch], options: str, *, has_target: bool) -> str:
-    """Return what to type next: how the batches are on a target, or one of their cards."""
+def _next(
+    folder: Path, found: Sequence[FoundBatch], states: Mapping[str, BatchStatus], options: str, *, has_target: bool
+) -> str:
+    """Return what to type next: how the batches are on a target, or the first of their next steps."""
     if not found:
         return "dataloader help generate"
-    where = "" if folder == Path() else f" {quote(str(folder))}"
     known = None if has_target else any_target()
     if known is not None:
-        return f"dataloader batches{where}{known}"
-    return f"dataloader card 1{f' --in{where}' if where else ''}{options}"
+        return f"dataloader batches{'' if folder == Path() else f' {quote(str(folder))}'}{known}"
+    steps = [next_step(each, states.get(each.manifest.header.digest), options) for each in found]
+    waiting = next((step for step in steps if step.command), None)
+    if waiting is None:
+        newest = " ".join(quote(str((each.newest or each.manifest).path)) for each in found)
+        return f"dataloader verify {newest}{options}"
+    return INIT if waiting.command.startswith("dataloader load ") and not has_target else str(waiting)
 
 
 _DRAWN = ("encoded", "loaded", "edited", "revoked", "wrong")

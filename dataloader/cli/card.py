@@ -88,7 +88,7 @@ def card(
 
 
 def _next(found: Sequence[FoundCard], states: Sequence[CardState] | None) -> str:
-    """Return what to type next: which card is meant, how it is, or how to revoke it or make it work again."""
+    """Return what to type next: which card is meant, how it or its batch is, or how to revoke it or make it work."""
     context = click.get_current_context()
     target = target_words(context)
     folder = option_words(context, "folder")
@@ -97,6 +97,9 @@ def _next(found: Sequence[FoundCard], states: Sequence[CardState] | None) -> str
         return "; or ".join(f"{each}{target}" for each in named[:SHOWN])
     if states is None:
         return on_any_target(named[0])
+    if states[0].verdict is VerifyVerdict.MISSING:
+        where = quote(str(context.params["folder"]))
+        return f"dataloader batches{'' if where == '.' else f' {where}'}{target}"
     path, number = found[0].batch.manifest.path, found[0].card.number
     then = "--undo" if states[0].verdict is VerifyVerdict.REVOKED else "--reason lost"
     return f"dataloader revoke {quote(str(path))} --card {number} {then}{target}"

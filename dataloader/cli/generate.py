@@ -36,7 +36,8 @@ def _wanted(values: tuple[str, ...]) -> dict[str, int | None]:
         if name in wanted:
             raise UsageError(f"--snapset {value}", rule=f"{name} is given twice", todo="give each snapset once")
         if equals and not (count.isdecimal() and len(count) <= len(str(MAX_CARDS))):
-            raise UsageError(f"--snapset {value}", rule="must be NAME or NAME=COUNT", todo="correct the count")
+            todo = "repeat --snapset for each snapset" if "," in count else "correct the count"
+            raise UsageError(f"--snapset {value}", rule="must be NAME or NAME=COUNT", todo=todo)
         wanted[name] = int(count) if equals else None
     return wanted
 

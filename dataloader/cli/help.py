@@ -24,7 +24,7 @@ def help(output: Output, /, name: str | None) -> None:  # noqa: A001 - the comma
         raise TypeError(group)
     asked: click.Command | None = group if name is None else group.get_command(context, name)
     if asked is None:
-        raise click.UsageError(no_such_command(str(name), group.list_commands(context)), context)
+        raise click.UsageError(no_such_command(str(name), group.list_commands(context)), context.find_root())
     info = context.find_root().info_name if name is None else name
     parent = None if name is None else context.find_root()
     text = asked.get_help(asked.context_class(asked, info_name=info, parent=parent))

@@ -88,7 +88,7 @@ class Server:
             ) from error
         said = read(data, parsing.greeting)
         if said.product is None and said.database is not None:
-            rule = f"the URL ends in the name of a database ({said.database})"
+            rule = f"the URL ends in the name of a database, {said.database}"
             raise ProtocolError(url, rule=rule, todo=f"give the server's URL, {url.rpartition('/')[0]}")
         if said.product is None:
             raise not_couchdb(data.node, "it greets as something else")
@@ -130,7 +130,7 @@ class Server:
             if time.monotonic() >= end:
                 todo = f"start it, or wait longer; check with: curl {self.address.url}/_up"
                 raise UnreachableError(
-                    self.address.url, rule=f"the server is not up after {seconds:g} seconds: {why}", todo=todo
+                    self.address.url, rule=f"the server is not up after {seconds:g} s: {why}", todo=todo
                 )
             time.sleep(min(UP_LOOK, max(0.0, end - time.monotonic())))
 

@@ -109,7 +109,7 @@ def test_port_in_use_is_an_error(command: Command, taken_port: int) -> None:
     ("arguments", "environment", "says"),
     [
         (("--memory", "--data", "here"), {}, "--memory --data: cannot be combined"),
-        (("--port", "65536"), {}, "65536 is not in the range"),
+        (("--port", "65536"), {}, "65536 must be from 0 to 65,535"),
         (("--admin", "admin"), {}, "--admin admin: needs a password"),
         ((), {"COUCHDB_USER": "admin"}, "--admin admin: needs a password"),
         ((), {"COUCHDB_PASSWORD": PASSWORD}, "COUCHDB_PASSWORD: is set without a user"),
@@ -269,4 +269,4 @@ def test_demo_needs_a_card_for_each_snapset(here: Command) -> None:
     """Fewer cards than snapsets are rejected."""
     completed = here("demo", "--cards", "4")
     assert completed.code == ExitCode.USAGE
-    assert "4 is not in the range" in completed.stderr
+    assert "4 must be from 5 to 100,000" in completed.stderr

@@ -31,7 +31,7 @@ from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.command_docs import commands, help_text
 from tests.support.marks import ONE_MODEL, THOROUGH
-from tests.support.returned_files import fill_in, good_rows
+from tests.support.returned_files import came_back, fill_in, good_rows
 from tests.support.server import put
 
 NOBODY = "http://127.0.0.1:9"
@@ -197,6 +197,17 @@ def test_next_step_without_a_target_file_is_to_write_one(typed: Callable[..., st
         assert typed(*call) == "dataloader init", call
 
 
+def test_next_step_after_batches_is_the_first_one_listed(typed: Callable[..., str], tmp_path: Path) -> None:
+    """A batch that waits for its vendor; one that is ready needs a target first."""
+    batch = generate("spring", {"empty": 3}, tmp_path / "batches")
+    assert typed("batches", "batches") == "dataloader reconcile batches/spring.batch.jsonl RETURNED"
+    came_back(batch.manifest, tmp_path / "batches" / "spring.reconciled.jsonl", 2)
+    said = "have 1 card encoded again, then dataloader reconcile batches/spring.batch.jsonl RETURNED"
+    assert typed("batches", "batches") == said
+    came_back(batch.manifest, tmp_path / "batches" / "spring.reconciled.2.jsonl", 3, 2)
+    assert typed("batches", "batches") == "dataloader init"
+
+
 def test_next_step_names_each_card_with_a_number(typed: Callable[..., str], tmp_path: Path) -> None:
     """Where several batches have the card, there is a command for each."""
     cards = [next(iter(generate(name, {"empty": 1}, tmp_path / "my batches").manifest.cards())) for name in ("a", "b")]
@@ -248,6 +259,7 @@ def test_every_next_step_can_be_typed(
         ("revoke", manifest, "--card", 2, "--reason", "lost", "--yes", *pilot),
         ("card", 2, "--in", "batches", *pilot),
         ("reconcile", manifest, "back.xlsx"),
+        ("batches", "batches", *pilot),
         ("recover", "batches/spring.xlsx", "--out", "again"),
         ("backup", "my backups/", *pilot),
         ("backups", "list", "my backups"),

@@ -279,7 +279,7 @@ def test_wait_for_a_server_that_is_not_up_yet(here: Command, monkeypatch: pytest
     assert asked[:4] == ["/_up", "/_up", "/_up", "/"]
     done = here("check", "--url", NOBODY, "--wait", "0.05")
     assert done.code == ExitCode.UNREACHABLE
-    assert "the server is not up after 0.05 seconds: cannot connect" in done.stderr
+    assert "the server is not up after 0.05 s: cannot connect" in done.stderr
     assert f"curl {NOBODY}/_up" in done.stderr
 
 

@@ -265,7 +265,7 @@ def test_ordinary_batch_name_is_accepted(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("shares", [{}, {"empty": 0}, {"empty": 1_000_001}, {"empty": 600_000, "snapset_3": 600_000}])
 def test_batch_size_is_limited(folder: Path, shares: dict[str, int]) -> None:
     """One to a million cards; otherwise nothing is written."""
-    with pytest.raises(InputError, match=r" cards: a batch has 1 to 1,000,000 cards \(make several batches\)$"):
+    with pytest.raises(InputError, match=r" cards: a batch has 1 to 1,000,000 cards \("):
         generate("spring", shares, folder)
     assert names(folder) == []
 
@@ -393,7 +393,7 @@ def test_every_invalid_share_is_reported(snapsets: Snapsets) -> None:
 @pytest.mark.parametrize("cards", [0, -5, 1_000_001])
 def test_number_of_cards_is_checked_first(snapsets: Snapsets, cards: int) -> None:
     """Zero or too many cards are rejected, whatever the snapsets."""
-    with pytest.raises(InputError, match=rf"^{cards} cards: a batch has 1 to 1,000,000 cards "):
+    with pytest.raises(InputError, match=rf"^{cards:,} cards: a batch has 1 to 1,000,000 cards "):
         share_out(cards, {}, snapsets)
 
 
@@ -581,7 +581,7 @@ REFUSED: dict[str, tuple[list[str], ExitCode, str]] = {
     "too many with the spares": (
         ["spring", "--cards", "999999", "--spares", "1%"],
         ExitCode.INPUT,
-        "1009999 cards: a batch has 1 to 1,000,000 cards (make several batches)",
+        "1,009,999 cards: a batch has 1 to 1,000,000 cards (make several batches)",
     ),
     "no cards but spares": (["spring", "--cards", "0", "--spares", "5"], ExitCode.INPUT, "0 cards: a batch has 1 to"),
     "a chip that is not known": (

@@ -40,8 +40,8 @@ def commands() -> dict[str, click.Command]:
 
 def help_text(command: click.Command, name: str | None = None) -> str:
     """Return the output of ``--help`` on a terminal of fixed width."""
-    top = click.Context(cli, info_name="dataloader", terminal_width=WIDTH, help_option_names=["-h", "--help"])
-    context = top if name is None else click.Context(command, parent=top, info_name=name)
+    top = cli.context_class(cli, info_name="dataloader", terminal_width=WIDTH, help_option_names=["-h", "--help"])
+    context = top if name is None else command.context_class(command, parent=top, info_name=name)
     return "\n".join(line.rstrip() for line in context.get_help().splitlines())
 
 
