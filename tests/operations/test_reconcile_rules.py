@@ -178,6 +178,11 @@ BAD = "04A1"
 SAYS: list[tuple[dict[str, Any], Any, Any, Said]] = [
     (FILLED, "ok", GOOD, Said.ENCODED),
     (FILLED, " OK ", GOOD, Said.ENCODED),
+    (FILLED, "Ok.", GOOD, Said.ENCODED),
+    (FILLED, "\N{CYRILLIC CAPITAL LETTER O}\N{CYRILLIC CAPITAL LETTER KA}", GOOD, Said.ENCODED),
+    (FILLED, "ok?", GOOD, Said.DOUBTFUL),
+    (FILLED, "ok...", GOOD, Said.DOUBTFUL),
+    (FILLED, "not failed", GOOD, Said.DOUBTFUL),
     (FILLED, "ok", "", Said.DOUBTFUL),
     (FILLED, "ok", BAD, Said.DOUBTFUL),
     (FILLED, "ok", 4123456789012.0, Said.DOUBTFUL),

@@ -137,7 +137,10 @@ def test_unrecognized_column_that_matters_stops_the_run(
     message = refusal(manifest, write_csv(tmp_path / "back.csv", table, titles=[*TITLES, title]))
     assert says in message
     assert "--column" in message
-    assert ('give it a title, and say what it is: --column result="ITS TITLE"' in message) == (not title)
+    assert ('otherwise give it a title, and name it: --column result="ITS TITLE"' in message) == (not title)
+    # Without a column, failed cards would count as encoded.
+    assert "if it does not matter: --column" in message
+    assert "= for none" not in message
 
 
 def test_unrecognized_columns_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

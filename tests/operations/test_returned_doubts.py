@@ -89,7 +89,8 @@ def sheets(path: Path, *tables: tuple[str, Sequence[Sequence[Any]]]) -> Path:
     ("title", "good", "bad"),
     [
         ("QC", "OK", "KO"), ("Prüfung", "✓", "✗"), ("Kontrol", "godkendt", "kasseret"), ("Wynik", "dobry", "zły"),
-        ("Результат", "годен", "брак"), ("结果", "成功", "失败"), ("検査", "良品", "不良"),
+        ("Результат", "годен", "брак"), ("结果", "成功", "失败"), ("検査", "良品", "不良"), ("검사", "양호", "불량"),
+        ("Uji", "baik", "gagal"), ("Exceptions", "", "sticky"),
         ("Sonuc", "basarili", "hatali"),
         ("Tulos", "hyväksytty", "hylätty"), ("Final", "ok", "pending"), ("Final", "ok", "re-encode"),
         ("Good", "y", "n"),
@@ -218,7 +219,17 @@ def written(folder: Path, rows: Rows, place: str, words: str) -> Path:
     return write_xlsx(path, [*rows, *below], above=[[words]] if place.startswith("above") else [])
 
 
-@crossed("place, text", PLACES, ["Failed: 3", "# rejected cards: 3 and 7", "Ausschuss: Karte 3", "3 failed"], share=4)
+TEXTS = (
+    "Failed: 3",
+    "# rejected cards: 3 and 7",
+    "Ausschuss: Karte 3",
+    "3 failed",
+    "All ok except card 3",
+    "No. of rejects: 3",
+)
+
+
+@crossed("place, text", PLACES, TEXTS, share=4)
 def test_failures_mentioned_outside_the_rows_stop_the_run(
     tmp_path: Path, manifest: Manifest, rows: Rows, text: str, place: str
 ) -> None:
@@ -389,7 +400,8 @@ def test_text_boxes_are_noticed(tmp_path: Path, manifest: Manifest, rows: Rows, 
     "note",
     ["KO", "chip defective", "wrote {other}", "rejected", "now on 04AABBCCDDEE80", "chip 04:AA:BB:CC:DD:EE:80",
      "d\ufffdfectueux", "besch?digt", "?chou\u00e9", "not verified", "d&eacute;fectueux",
-     "fai\u200bled", "échec".encode().decode("cp1252"), "échec".encode().decode("mac_roman"), "NOT ENC\u00adODED"],
+     "실패", "funktioniert nicht", "не записано", "doesn't work", "no response", "fai\u200bled",
+     "échec".encode().decode("cp1252"), "échec".encode().decode("mac_roman"), "NOT ENC\u00adODED"],
 )  # fmt: skip
 def test_note_that_contradicts_ok_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, note: str) -> None:
     """A failure, even with invisible or wrongly read characters; another card's UUID; another chip."""
@@ -489,6 +501,9 @@ def test_marked_card_number_is_a_doubt(tmp_path: Path, manifest: Manifest, rows:
 def test_totals_are_not_unknown_rows(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """A line with words instead of a card number, and a sum below the results."""
     assert found_of(manifest, write_csv(tmp_path / "a.csv", [*rows, ["Total", *[""] * 4, "10 ok", ""]])).good
+    # Or numbers without a word, or a signature.
+    more = [[*[""] * 4, "10", "10 / 10", ""], ["Checked by", "J. Smith"]]
+    assert found_of(manifest, write_csv(tmp_path / "d.csv", [*rows, *more])).good
     # A wrong total of failures stops the run, in whatever columns.
     assert encoded(manifest, write_csv(tmp_path / "c.csv", [*rows, ["Failed", "1"]])) == set()
     # With a card number, it is a card's row without its UUID.

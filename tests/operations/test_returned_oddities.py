@@ -99,7 +99,8 @@ def odd(rows: Rows, third: str, other: str, spare: str) -> list[str]:
     ("title", "third", "other", "spare"),
     [
         ("Locked", "yes", "yes", ""), ("Locked", "no", "no", "no"), ("Quantity", "1", "1", "0"),
-        ("Encoded at", "14:05", "14:05", ""), ("Attempts", "3", "1", ""), ("Box", "2", "1", ""), ("Box", "1", "", ""),
+        ("Encoded at", "14:05", "14:05", ""), ("Rejected", "N", "N", ""),
+        ("Error code", "0", "0", ""), ("Attempts", "3", "1", ""), ("Box", "2", "1", ""), ("Box", "1", "", ""),
     ],
 )  # fmt: skip
 def test_unneeded_columns_are_harmless(
@@ -150,7 +151,7 @@ def test_column_that_agrees_with_failed_results_is_harmless(
     assert encoded(found_of(manifest, path)) == ORDERED - {3}
 
 
-@pytest.mark.parametrize(("first", "step", "is_named"), [(1, 1, False), (500, 1, False), (1, 2, True)])
+@pytest.mark.parametrize(("first", "step", "is_named"), [(0, 1, False), (1, 1, False), (500, 1, False), (1, 2, True)])
 def test_column_that_counts_rows_is_not_named(
     tmp_path: Path, manifest: Manifest, rows: Rows, first: int, step: int, *, is_named: bool
 ) -> None:
@@ -195,6 +196,7 @@ def test_digits_of_another_length_may_be_a_decimal_number(tmp_path: Path, manife
     ("note", "is_named"),
     [
         ("*", True), ("?", True), ("\N{DAGGER}", True), ("ok*", True), ("E17", True), ("tested, 6Q", True),
+        ("No errors, tested ok", False), ("keine Fehler, geprüft", False), ("nan", False),
         ("-", False), ("27.11.2026 02:05 pm", False), ("2026-11-27T14:05:22Z", False), ("tested ok", False),
     ],
 )  # fmt: skip
@@ -240,6 +242,11 @@ def test_second_line_of_titles_is_not_a_card(tmp_path: Path, manifest: Manifest,
     assert found.good
     assert "line 2: skipped: matches no card" in str(found.warnings[0])
     assert found_of(manifest, write_csv(tmp_path / "b.csv", [*rows, hints])).unknown == 1
+    units = ["", "36 characters", "6 letters", "", "14 hex digits", "ok or failed", ""]
+    assert found_of(manifest, write_csv(tmp_path / "d.csv", [units, *rows])).good
+    for text in ("Cards 3 and 7 failed", "Rejected: 3"):
+        with pytest.raises(InputError, match="outside the columns"):
+            found_of(manifest, write_csv(tmp_path / "e.csv", [[text], *rows]))
     assert found_of(manifest, write_csv(tmp_path / "c.csv", [[*[""] * 5, "ok", ""], *rows])).unknown == 1
 
 
@@ -295,6 +302,18 @@ def test_header_of_the_page_is_read(tmp_path: Path, manifest: Manifest, rows: Ro
         return
     with pytest.raises(InputError, match="header or footer of the page: says “Rejected: 3”"):
         found_of(manifest, path)
+
+
+def test_denied_failures_are_harmless(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Above the titles, as in the logs of encoders and on certificates."""
+    texts = [
+        "Encoder log of 2026-11-27 14:05: errors: none", "Rejected: -", "Yield 100 %, 0 failed (0.0 %)",
+        "All cards encoded without any errors", "We certify that no cards were rejected or damaged.", "Fehler: keine",
+        "Error-free", "エラーなし",
+    ]  # fmt: skip
+    path = write_csv(tmp_path / "back.csv", rows)
+    path.write_text("\n".join([*texts, path.read_text("utf-8")]), "utf-8")
+    assert is_clean(found_of(manifest, path))
 
 
 def test_results_in_a_file_of_rejects_are_a_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

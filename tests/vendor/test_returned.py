@@ -30,6 +30,7 @@ from tests.support.marks import THOROUGH
 from tests.support.returned_files import (
     CHIP,
     NOTE,
+    OTHER_UUID,
     RESULT,
     TITLES,
     UUID,
@@ -203,6 +204,7 @@ SAY = 'name the columns, for example --column uuid="Tag ID"'
         (b"a,b\n1,2\n", f"FILE: {COLUMNS}; found: a, b ({SAY})"),
         (b"UUID,Result,UUIDs\n", "FILE, line 1: more than one column could be the uuid: “UUID” and “UUIDs” (name"),
         (b"UUID,Result,,uuid,Result\n", "FILE, line 1: has 2 columns “UUID” (keep one of them; put tables that are"),
+        (f"UUID,{OTHER_UUID}\nResult,ok\n".encode(), "FILE, line 1: has UUIDs beside the title of their column, as if"),
         (b"No^UUID^Result\n1^2^ok\n", "FILE: has its titles in one cell (No^UUID^Result) (separate the columns by"),
         (b"UUID,Result\n\xff,ok\n", "FILE, line 2: has characters that are not UTF-8, and may be in one of several"),
         (b"\xff\xfeU\x00U\x00I\x00D\x00\x00", "FILE, after line 0: is not UTF-16 text (save it as"),
@@ -304,6 +306,27 @@ def test_every_layout_is_recognized_when_it_comes_back(tmp_path: Path, batch: Ba
     [found_table] = read(path)
     assert [row[UUID] for row in found_table.rows] == [card.uuid for card in batch.manifest.cards()]
     assert (found_table.fills_result, found_table.fills_chip) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        "Kart no, UUID, Kontrol değeri, Snapset, Çip UID, Sonuç, Not",
+        "Nr karty, UUID, Wartość kontrolna, Snapset, UID chipa, Wynik, Uwagi",
+        "Číslo karty, UUID, Kontrolní hodnota, Snapset, UID čipu, Výsledek, Poznámka",
+        "Номер карты, UUID, Контрольное значение, Snapset, UID чипа, Результат, Примечание",
+        "Kortnr., UUID, Kontrolværdi, Snapset, Chip-UID, Resultat, Bemærkning",
+        "Kortin numero, UUID, Tarkistusarvo, Snapset, Sirun UID, Tulos, Huomautus",
+        "Número do cartão, UUID, Valor de control, Snapset, UID do chip, Resultado, Observações",
+        "Kártyaszám, UUID, Ellenőrző érték, Snapset, Chip UID, Eredmény, Megjegyzés",
+        "卡号, UUID, 校验, Snapset, 芯片UID, 结果, 备注",
+        "カード番号, UUID, チェック, Snapset, チップUID, 結果, 備考",
+        "카드 번호, UUID, Check, Snapset, Chip UID, 결과, 비고",
+    ],
+)
+def test_titles_are_known_in_many_languages(titles: str) -> None:
+    """Letters that lose their accents are found, too: й, ド, and the syllables of Korean."""
+    assert [(understand_title(title) or ("",))[0] for title in titles.split(", ")] == list(KEYS)
 
 
 @pytest.mark.parametrize("title", [*TITLES, *(each.title for each in (STARTS_WITH, *AGAIN_COLUMNS))])

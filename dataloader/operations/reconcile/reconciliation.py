@@ -38,7 +38,9 @@ from dataloader.vendor.returned import (
     is_neutral,
     is_remark,
     may_sort,
+    offers_choice,
     open_returned,
+    result_word,
     says_failed,
     text_of,
     unlike_rows,
@@ -52,6 +54,12 @@ SHOWN_NOTES = 5
 """Different notes to name."""
 SHOWN_RUNS = 20
 """Runs of rows to name."""
+_NO_COUNTS = re.compile(r"\d+(?:[.,]\d+)?\s*%|\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d\d?:\d\d(?::\d\d)?")
+"""Percentages, dates and times."""
+_NO_TOTAL = re.compile(r"[^\W\d_]|\d{7}")
+"""A letter or a long number, which totals without words do not have."""
+_UUID_PART = re.compile("[0-9a-f]{8}|[0-9a-f]{4}-[0-9a-f]{4}", re.IGNORECASE)
+"""What is left of a damaged UUID; words and totals in its column do not have it."""
 MAX_DIGITS = 3
 """The most digits of the number of a round."""
 
@@ -326,9 +334,9 @@ def _check_results(tables: Sequence[_Read]) -> None:
         InputError: none of the results is ``ok`` or ``failed``.
     """
     results = ((each, row.line, plain_text(text_of(row.result)[0])) for each in tables for row in each.source.rows)
-    others = ((each, line, word) for each, line, word in results if word and word.casefold() != Said.SPARE)
+    others = ((each, line, word) for each, line, word in results if word and result_word(word) != Said.SPARE)
     first = next(others, None)
-    if first is None or any(word.casefold() in {OK, Said.FAILED} for _, _, word in chain([first], others)):
+    if first is None or any(result_word(word) in {OK, Said.FAILED} for _, _, word in chain([first], others)):
         return
     table, line, word = first
     rule = f"its result is “{short(word, SHOWN)}”, and no result in any table is ok or failed"
@@ -391,7 +399,7 @@ class _TableReader:
             if len(row.uuid) != UUID_LENGTH:
                 text = " ".join(filter(None, (text_of(cell)[0].strip() for cell in cells[1 : len(KEYS) + 1])))
                 self._note_heading(row, text)
-            if self._skips(row, text):
+            if self._skips(row, text, text_of(cells.result)[0]):
                 self.skipped.append((row.where, text))
                 continue
             if self.heading and row.by_chip and row.said is Said.ENCODED:
@@ -449,21 +457,27 @@ class _TableReader:
         if row.number is None and not row.chip.text and any(map(str.isalpha, text)):
             self.heading = "" if is_neutral(text) else short(text, SHOWN)
 
-    def _skips(self, row: Row, text: str) -> bool:
+    def _skips(self, row: Row, text: str, result: str) -> bool:
         """Return whether a row is not about a card; note a failure that it mentions."""
         is_first = row.line == self._table.source.rows[0].line
-        is_result = text.casefold() in {OK, Said.FAILED, Said.SPARE}
-        if is_first and not (row.uuid or row.chip.could_be or is_result or any(map(str.isdigit, text))):
-            # It continues the titles above it, as in "(hex)" below Chip UID.
+        is_result = result_word(text) in {OK, Said.FAILED, Said.SPARE}
+        is_known = row.number is not None or _UUID_PART.search(row.uuid) or row.chip.uid or row.chip.could_be
+        if is_first and not (is_known or is_result):
+            # It continues the titles above it, as in "(hex)" below Chip UID, and "ok or failed" below Result.
+            rest = text.replace(result, "") if offers_choice(result) else text
+            if any(map(str.isdigit, rest)) and says_failed(rest):
+                self.remarks.append((row.where, text))
             return True
-        is_no_card = self._is_no_card(row)
+        is_no_card = self._is_no_card(row, text)
         if is_no_card and says_failed(text):
             self.remarks.append((row.where, text))
         return is_no_card
 
-    def _is_no_card(self, row: Row) -> bool:
+    def _is_no_card(self, row: Row, text: str) -> bool:
         """Return whether a row is a line of totals, a remark or the like."""
-        if row.uuid.strip() or row.check or row.chip.text:
+        if not (row.uuid.strip() or row.number_text or _NO_TOTAL.search(text)):
+            return True
+        if _UUID_PART.search(row.uuid) or row.check or row.chip.text:
             return False
         if row.number is not None:
             # A card that is listed once more may have been set aside.
@@ -497,6 +511,7 @@ def _check_remarks(remarks: Sequence[tuple[str, str]], good: int, bad: int) -> N
 
 
 def _numbers_in(text: str) -> set[int]:
+    text = _NO_COUNTS.sub(" ", text)
     return {int(each) for each in re.findall(r"\d+", text) if len(each) <= MAX_ROWS_DIGITS}
 
 

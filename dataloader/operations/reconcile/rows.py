@@ -18,6 +18,7 @@ from dataloader.vendor.returned import (
     is_failure,
     mark_of_chip,
     mark_of_number,
+    result_word,
     says_failed,
     says_not_encoded,
     text_of,
@@ -211,7 +212,7 @@ def _what_is_said(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: st
     """Return the meaning of a row by its result, chip UID and note, and why if it is not encoded."""
     source = table.source
     text, kind = text_of(cells.result)
-    word = plain_text(text).casefold()
+    word = result_word(text)
     if word == Said.FAILED and kind is not CellKind.FORMULA:
         return Said.FAILED, "the vendor says that it failed"
     doubt = ""
@@ -303,9 +304,7 @@ def uuids_of(tables: Collection[ReturnedTable], result: str | None = None) -> It
     """Yield the UUIDs in tables, or those of the rows with a result."""
     for table in tables:
         for row in table.rows:
-            if isinstance(row.uuid, str) and (
-                result is None or plain_text(text_of(row.result)[0]).casefold() == result
-            ):
+            if isinstance(row.uuid, str) and (result is None or result_word(text_of(row.result)[0]) == result):
                 yield row.uuid
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         is_neutral,
         is_remark,
         may_sort,
+        offers_choice,
+        result_word,
         says_failed,
         says_not_encoded,
     )
@@ -49,8 +51,10 @@ __all__ = [
     "mark_of_chip",
     "mark_of_number",
     "may_sort",
+    "offers_choice",
     "open_returned",
     "read_named",
+    "result_word",
     "says_failed",
     "says_not_encoded",
     "text_of",
@@ -65,7 +69,16 @@ _NAMES = {
     "opening": ("open_returned",),
     "options": ("Reading",),
     "table": ("MAX_CELL", "SPARE", "ReturnedRow", "ReturnedTable", "mark_of_chip", "mark_of_number", "unread_columns"),
-    "words": ("is_failure", "is_neutral", "is_remark", "may_sort", "says_failed", "says_not_encoded"),
+    "words": (
+        "is_failure",
+        "is_neutral",
+        "is_remark",
+        "may_sort",
+        "offers_choice",
+        "result_word",
+        "says_failed",
+        "says_not_encoded",
+    ),
     "workbook_file": ("check_safe",),
 }
 """The names of each module that is imported when needed."""

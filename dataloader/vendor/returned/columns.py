@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any
-from unicodedata import combining, normalize
 
 from dataloader.common import did_you_mean, listed, short
 from dataloader.vendor.chip_uid import plain_text
 from dataloader.vendor.returned.grid import letters
-from dataloader.vendor.returned.words import readable, words
+from dataloader.vendor.returned.words import readable, without_accents, words
 
 MAX_HEAD = 20
 """Rows in which to look for the titles; vendors put headings above them."""
@@ -29,13 +28,19 @@ _TITLES: Mapping[str, tuple[str, ...]] = {
 }
 """The titles in our own workbooks. A column with one of these is preferred to any other."""
 _PHRASES: Mapping[str, tuple[str, ...]] = {
+    "number": (
+        "kartnummer", "kortnr", "kart numarasi", "kart no", "numer karty", "nr karty", "cislo karty", "kortin numero",
+        "kartyaszam", "номер карты", "номер карти", "卡号", "卡號", "カート番号", "카드 번호",
+    ),
     "check": (
         "check value", "check code", "checksum", "check sum", "control value", "pruefwert", "prufwert", "prufsumme",
         "prufziffer", "kontrollwert", "valeur de controle", "somme de controle", "valor de control", "controlewaarde",
-        "valore di controllo", "valor de controle",
+        "valore di controllo", "valor de controle", "kontrollvarde", "kontrolværdi", "kontrollverdi", "kontrol degeri",
+        "wartosc kontrolna", "kontrolni hodnota", "tarkistusarvo", "ellenorzo ertek", "контрольное значение", "校验",
+        "チェック",
     ),
     "snapset": ("snap set", "preference set", "preset"),
-    "chip": ("uid", "nfc", "rfid", "nfc id", "rfid number", "csn", "epc tid"),
+    "chip": ("uid", "nfc", "rfid", "nfc id", "rfid number", "csn", "epc tid", "芯片uid", "チッフuid"),
     "result": (
         "result", "status", "state", "outcome", "ergebni", "ergebnisse", "resultat",
         "resultate", "resultaten", "befund", "zustand", "etat", "statut",
@@ -44,12 +49,15 @@ _PHRASES: Mapping[str, tuple[str, ...]] = {
         "sonuc", "результат", "результаты", "结果", "結果", "결과", "αποτελεσμα", "kontrolle", "prufergebni",
         "good", "readable", "verified", "works", "work", "working", "valid", "gut", "lesbar", "write ok", "is ok",
         "encode", "codificado", "codificada", "grabado", "gecodeerd", "pas fail", "pass fail", "ok", "ok nok",
-        "ok failed", "success", "successful", "erfolg", "erfolgreich", "exito", "succe", "passed",
+        "eredmeny", "ok failed", "success", "successful", "erfolg", "erfolgreich", "exito", "succe", "passed",
     ),
     "note": (
         "note", "remark", "comment", "bemerkung", "bemerkungen", "anmerkung", "anmerkungen", "notiz", "notizen",
         "kommentar", "kommentare", "hinwei", "hinweise", "remarque", "opmerkingen",
-        "commentaire", "observation", "nota", "comentario", "observacion", "observacione", "opmerking", "annotation",
+        "commentaire", "observation", "nota", "comentario", "observacion", "observacione", "observacoe",
+        "opmerking", "annotation",
+        "anmarkning", "bemærkning", "merknad", "poznamka", "huomautus", "megjegyze", "aciklama", "not", "примечание",
+        "комментарии", "备注", "備註", "備考", "비고",
         "reason", "grund", "raison", "motif", "motivo", "razon", "reden", "causa", "osservazione", "uwagi",
     ),
 }  # fmt: skip
@@ -58,7 +66,7 @@ _CARD = words("card karte karten carte tarjeta kaart kaarten tessera scheda cart
 _NUMBER = words("number no nr num nummer numero n")
 _CHIP = words(
     "chip tag nfc rfid transponder puce etiqueta etiquette label inlay mifare ntag "
-    "card karte karten carte tarjeta kaart"
+    "card karte karten carte tarjeta kaart cip chipa cipu siru sirun чип чипа метки"
 )
 _UID = words("uid uuid")
 _UUID = words("uuid guid")
@@ -68,7 +76,7 @@ _ABOUT_ENCODING = words(
     "kodierung codierung codier kodier der des die de la le du encodage codage codificacion coderen codering carte "
     "karte karten tarjeta schreib ecriture grabacion supplier kodierungs codierungs beim"
 )
-_FILLER = words("of the der des die das den dem de la le les el los du del della di da van het een d l a")
+_FILLER = words("of the der des die das den dem de la le les el los du del della di da do van het een d l a")
 _IGNORED = frozenset({"why", "chip to destroy", "start with"})
 """Columns of our own workbooks that say nothing about the encoding, as normalized by :func:`_words`."""
 _UNNEEDED = frozenset(
@@ -118,10 +126,8 @@ def plain(title: object) -> str:
 @lru_cache(4096)
 def _words(title: str) -> tuple[str, ...]:
     """Return the words of a title: no case, accents, punctuation or plurals; ``ChipUID`` is two words."""
-    text = normalize(
-        "NFKD", _CAMEL.sub(" ", readable(title[:_MAX_TITLE])).replace("UUI Ds", "UUIDs").replace("UI Ds", "UIDs")
-    )
-    text = "".join(each for each in text if not combining(each)).casefold()
+    text = _CAMEL.sub(" ", readable(title[:_MAX_TITLE])).replace("UUI Ds", "UUIDs").replace("UI Ds", "UIDs")
+    text = without_accents(text)
     words = re.sub(r"[\W_]+", " ", text.replace("°", " ")).split()
     return tuple(_singular(word) for word in words)
 
@@ -228,6 +234,9 @@ class Columns:
     @property
     def problem(self) -> tuple[str, str] | None:
         """Why the rows cannot be read, and what to do; None if they can."""
+        if any(map(UUID_LIKE.search, self.titles)):
+            rule = "has UUIDs beside the title of their column, as if rows and columns were swapped"
+            return rule, "put each card into a row, below the titles (Paste Special > Transpose)"
         for key, titles in self.doubles.items():
             shown = listed([f"“{short(title, _SHOWN_TITLE)}”" for title in titles])
             if len({*map(plain, titles)}) == 1:

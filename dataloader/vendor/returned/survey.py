@@ -82,8 +82,8 @@ class Survey:
         self._all_results = True
         self._all_decimal = True
         self._counts = True
-        """Whether it counts rows, so that it says nothing: 1, 2, 3."""
-        self._last = 0
+        """Whether it counts rows, so that it says nothing: 0, 1, 2."""
+        self._last: int | None = None
         """The last number of a column that counts."""
         self._seen: dict[str, int] = {}
         """Texts examined before, with their first rows: most columns repeat a few."""
@@ -91,14 +91,16 @@ class Survey:
     def is_worth_naming(self, cards: int) -> bool:
         """Return whether it may matter to people: it has a title or content, and is not known to be unneeded.
 
-        One that counts rows, or repeats each UUID or chip UID, says nothing new. Columns that are usually unneeded are
-        named if they answer a question differently (``Locked``), or say of some cards only when they were encoded.
+        One that counts rows, repeats each UUID or chip UID, or denies all failures, says nothing new. Columns that are
+        usually unneeded are named if they answer a question differently (``Locked``), or say of some cards only when
+        they were encoded.
 
         Args:
             cards: the number of rows of cards.
         """
         if not self.is_unneeded:
-            says_nothing_new = (self._counts and len(self._seen) > 1) or 0 < cards == self._repeats
+            denies_all = self._asks_failed and bool(self._seen) and not self._said
+            says_nothing_new = denies_all or (self._counts and len(self._seen) > 1) or 0 < cards == self._repeats
             return bool(self.title.strip() or self._seen) and not says_nothing_new
         answers = all(says_nothing(text) or says_result(text, answers=True) for text in self._seen)
         return (answers and self._kinds(cards) > 1) or self._is_partial(cards)
@@ -137,8 +139,8 @@ class Survey:
         self._filled += bool(uuid) and may_count
         self._see_ids(line, text, uuid, chip, may_count=may_count)
         if self._counts:
-            number = int(text.rstrip(".")) if _COUNTER.fullmatch(text) else 0
-            self._counts = number == self._last + 1 if self._last else number > 0
+            number = int(text.rstrip(".")) if _COUNTER.fullmatch(text) else -1
+            self._counts = number >= 0 if self._last is None else number == self._last + 1
             self._last = number
         if text in self._seen or not may_count:
             return

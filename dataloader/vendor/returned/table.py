@@ -27,7 +27,7 @@ from dataloader.vendor.returned.grid import PAGE, Cell, Grid, GridRow, letters, 
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.styles import CHANGED, STRUCK
 from dataloader.vendor.returned.survey import Survey
-from dataloader.vendor.returned.words import REASONS, is_failure, names_rejects, says_failed, says_result
+from dataloader.vendor.returned.words import REASONS, is_failure, names_rejects, result_word, says_failed, says_result
 
 MAX_CELL = 10_000
 """The longest cell in characters; longer than any remark, and a third of a spreadsheet's limit."""
@@ -224,7 +224,7 @@ def _without_table(
 
 
 def _is_choice(text: str) -> bool:
-    return is_failure(text) or says_result(text, answers=True) or plain_text(text).casefold() == SPARE
+    return is_failure(text) or says_result(text, answers=True) or result_word(text) == SPARE
 
 
 def _lists_cards(row: GridRow, cards: int) -> bool:
@@ -381,7 +381,7 @@ class _Reader:
                     table.has_looks = True
                     look = _look(row, columns.at)
                 table.rows.append(ReturnedRow._make((row.number, *picked, hidden, look)))
-        self._finish(table, surveys, cards)
+        self._finish(table, columns, surveys, cards)
         return head or (None, None)
 
     def _checked(self, line: int, picked: tuple[Cell, ...]) -> tuple[Cell, ...]:
@@ -427,7 +427,7 @@ class _Reader:
         """Examine the unrecognized columns of a row; return whether it has a UUID, and may count as encoded."""
         uuid, chip, word = (text_of(cell)[0] for cell in (uuid, chip, result))
         is_card = UUID_LIKE.fullmatch(uuid) is not None
-        word = plain_text(word).casefold()
+        word = result_word(word)
         may_count = word != _FAILED and (word != SPARE or chip != "")
         for at, cell in enumerate(row.cells):
             if at in read or cell == "":
@@ -438,14 +438,14 @@ class _Reader:
                 surveys[at].see(row.number, text, uuid if is_card else "", chip, may_count=may_count)
         return is_card and may_count
 
-    def _finish(self, table: ReturnedTable, surveys: dict[int, Survey], cards: int) -> None:
+    def _finish(self, table: ReturnedTable, columns: Columns, surveys: dict[int, Survey], cards: int) -> None:
         """Record what is filled in, and stop if an unrecognized column could matter.
 
         Raises:
             InputError: an unrecognized column contains results, chip UIDs or other UUIDs.
         """
         results = (text_of(row.result)[0].strip() for row in table.rows)
-        table.fills_result = any(result and result.casefold() != SPARE for result in results)
+        table.fills_result = any(result and result_word(result) != SPARE for result in results)
         table.fills_chip = any(text_of(row.chip)[0].strip() for row in table.rows)
         table.number_mark = _usual(mark_of_number(row.number) for row in table.rows if isinstance(row.number, str))
         table.chip_mark = _usual(mark_of_chip(row.chip) for row in table.rows if isinstance(row.chip, str) and row.chip)
@@ -461,15 +461,13 @@ class _Reader:
             if found is not None:
                 # A column without a title cannot be named.
                 title, first = (survey.title, "") if survey.title.strip() else ("ITS TITLE", "give it a title, and ")
-                what = _HOLDS[found.key]
-                rule = f"{survey.name} was not recognized, and seems to hold {what} (“{found.text}”)"
-                known = f', or --column {found.key}="TITLE" for the right one' if found.key in table.keys else ""
-                todo = (
-                    f'{first}say what it is: --column {found.key}="{short(title, _SHOWN)}"{known}, '
-                    f"or --column {found.key}= for none"
-                )
-                if found.key == "uuid":
-                    todo = 'if only the other column counts: --column uuid="ITS TITLE"'
+                rule = f"{survey.name} was not recognized, and seems to hold {_HOLDS[found.key]} (“{found.text}”)"
+                this = f'--column {found.key}="{short(title, _SHOWN)}"'
+                if found.key in columns.at:
+                    ours = short(columns.titles[columns.at[found.key]], _SHOWN)
+                    todo = f'if it does not matter: --column {found.key}="{ours}"; otherwise {first}name it: {this}'
+                else:
+                    todo = f"{first}say what it is: {this}, or --column {found.key}= for none"
                 where = f", {self._grid.unit} {found.line}" if found.line else ""
                 raise InputError(Problem(f"{self._path}{self._sheet()}{where}", rule, todo))
 

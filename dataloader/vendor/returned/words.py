@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from html import unescape
+from itertools import pairwise, takewhile
 from unicodedata import category, combining, normalize
 
 from dataloader.vendor.chip_uid import plain_text
@@ -17,25 +18,42 @@ def words(text: str) -> frozenset[str]:
 
 _BAD = words(  # English, German, French, Spanish, Portuguese, Italian, Dutch; then some words of other languages.
     "fail failed fails failure failures failing error errors err nok ng reject rejected rejects rejection defect "
-    "defective defects broken scrap scrapped void voided damaged destroyed unreadable unusable faulty bad dead missing "
-    "unencoded blank timeout aborted cancelled canceled invalid wrong misprint misprints ko bust waste wasted trash "
-    "destroy discard discarded rework reworked redo retry reencode quarantine quarantined pending skipped incomplete "
-    "withdrawn unusable unwritten withheld "
-    "fehler fehlerhaft fehlgeschlagen defekt defekte kaputt ausschuss nio unlesbar zerstort zerstoren beschadigt "
-    "ungultig schlecht makulatur nacharbeit vernichten vernichtet gesperrt abfall fehldruck sperrbestand "
-    "echec echecs echoue echouee erreur erreurs defectueux defectueuse rebut rebuts rejete rejetee rejets illisible "
-    "endommage detruire "
-    "fallo fallos fallido fallida fallada fallado defectuoso defectuosa rechazado rechazada rechazados rechazadas "
-    "averiado danado ilegible destruir "
-    "falha falhas falhou erro erros defeituoso rejeitado rejeitados errore errori fallito fallita difettoso scarto "
-    "scarti scartato guasto mislukt fout fouten afgekeurd afgekeurde onleesbaar beschadigd kapot uitval "
-    "kasseret kasserade underkand underkanda fejl fel feil defekter odottaa hylatty hylatyt virhe viallinen "
-    "zly bledny blad brak odrzucone odrzucony wadliwy chyba vadny zmetek spatne hibas selejt "
-    "hatali basarisiz bozuk брак ошибка сбои негоден негодные плохои дефект помилка неуспешно αποτυχια σφαλμα "
-    "失败 失敗 不良 不合格 错误 錯誤 エラー 실패 불량 오류"
+    "defective defects broken scrap scrapped void voided damaged destroyed unreadable unusable faulty bad dead "
+    "missing unencoded blank timeout aborted cancelled canceled invalid wrong misprint misprints ko bust waste wasted "
+    "trash destroy discard discarded rework reworked redo retry reencode quarantine quarantined pending skipped "
+    "incomplete withdrawn unwritten withheld fehler fehlerhaft fehlgeschlagen defekt defekte kaputt ausschuss nio "
+    "unlesbar zerstort zerstoren beschadigt ungultig schlecht makulatur nacharbeit vernichten vernichtet gesperrt "
+    "abfall fehldruck sperrbestand echec echecs echoue echouee erreur erreurs defectueux defectueuse rebut rebuts "
+    "rejete rejetee rejets illisible endommage detruire errores fallo fallos fallido fallida fallada fallado "
+    "defectuoso defectuosa rechazado rechazada rechazados rechazadas averiado danado ilegible destruir falha falhas "
+    "falhou erro erros defeituoso rejeitado rejeitados errore errori fallito fallita difettoso scarto scarti scartato "
+    "guasto mislukt fout fouten afgekeurd afgekeurde onleesbaar beschadigd kapot uitval kasseret kasserade underkand "
+    "underkanda fejl fel feil defekter odottaa hylatty hylatyt virhe viallinen zly bledny blad brak odrzucone "
+    "odrzucony wadliwy chyba vadny zmetek spatne hibas selejt hatali basarisiz bozuk брак ошибка сбои негоден "
+    "негодные плохои дефект помилка неуспешно αποτυχια σφαλμα exception exceptions issues malfunction corrupt "
+    "corrupted mismatch unbrauchbar fehlerhafte fehlerhaften defekten ausgefallen ausfall nichtig storniert ungueltig "
+    "beschaedigt zerstoert invalide casse cassee abime abimee reprovado reprovada quebrado danificado danificada "
+    "invalido invalida rotto difettosa annullato ongeldig defecte mislukte misslyckades misslyckad misslyckats "
+    "felaktig trasig skadad mislykkedes mislykket mislyktes fejlet fejlede feilet feilede odelagt defekta skadet "
+    "kassert vraket epaonnistui virheellinen rikki hylsy viga vigane ebaonnestus kluda neizdevas bojats klaida "
+    "nepavyko brokuotas sugadintas niepowodzenie nieudane nieudany nieudana uszkodzona uszkodzony bledna bledne "
+    "awaria odrzucona odrzucono wadliwa wadliwe selhalo selhal selhani nefunguje nefunkcni neuspesne neuspesny "
+    "poskozeny chybny chybna zlyhalo zlyhanie poskodeny sikertelen hiba rossz selejtes esuat esuata eroare erori "
+    "respins respinsa defecta neuspjesno neuspesno greska pogreska pokvaren odbijeno napaka hata gecersiz arizali "
+    "hasarli iptal reddedildi gagal rusak cacat ditolak απετυχε ελαττωματικο грешка неуспешен неудача неудачно отказ "
+    "отклонено бракованныи испорчен поврежден повреждена неисправен неисправна пошкоджена فشل خطا تالف معيب مرفوض "
+    "נכשל נכשלה שגיאה פגום פגומה תקול נפסל"
 )
-_SPACELESS = re.compile("失败|失敗|不良|不合格|错误|錯誤|エラー|실패|불량|오류")
-"""Words of languages without spaces between words."""
+_SPACELESS = re.compile(
+    "(?<![无無没沒])(?:失败|失敗|不良|不合格|错误|錯誤|异常|異常|报废|報廢|作废|作廢|损坏|損壞|无效|無效|故障|破損|不可|エラー)"
+    "(?!な?し|無し)|실패|불량|오류|결함(?! ?없)|ลมเหลว|विफल|असफल|that bai"
+)
+"""Words of languages without spaces between words, or with letters that are removed with the accents."""
+_EXCEPT = words(
+    "except excepting excluding ausser ausgenommen sauf hormis excepto salvo exceto eccetto tranne behalve undtagen "
+    "utom oprocz krome кроме"
+)
+"""Words before the cards that failed: ``no failures except card 3``."""
 _CROSSES = re.compile(
     "[\N{MULTIPLICATION SIGN}\N{MULTIPLICATION X}\N{HEAVY MULTIPLICATION X}\N{BALLOT X}"
     "\N{HEAVY BALLOT X}\N{CROSS MARK}\N{BALLOT BOX WITH X}\N{NO ENTRY SIGN}\N{THUMBS DOWN SIGN}]"
@@ -53,16 +71,31 @@ _GOOD = words(
 _ANSWERS = words("yes no y n true false ja nein oui non si nee sim nao")
 """Results only if nothing else has results: many columns contain these."""
 _DENIALS = words("no n 0 false nein non nee nao f ne nie nej ei")
-_NONE = words("no none not without 0 kein keine ohne sans aucun aucune sin ningun ninguna geen zonder senza")
-_NOT = words("not never non nicht niet nie no pas sin un didnt wasnt isnt couldnt cannot cant")
+_NOTHING = _DENIALS - {"f"} | {"none", "n a", "na", "nan", "null", "nil", "keine"}
+"""A single ``f`` may mean failed."""
+_NONE = words(
+    "no none not without 0 kein keine ohne sans aucun aucune sin ningun ninguna geen zonder senza nessun nessuna "
+    "nenhum nenhuma ingen inget inga"
+)
+_NOT = words(
+    "not never non nicht niet nie no pas sin un didnt wasnt isnt couldnt cannot cant doesnt dont hasnt havent arent "
+    "wont werent ne nao nu ikke ikkje inte ei не нет δεν"
+)
 _DONE = words(
     "encoded encode coded written write programmed program used use ok done good working work works readable read "
-    "usable initialised initialized personalised personalized deliver delivered ship shipped verify verified "
-    "check checked test tested validate validated confirmed gepruft getestet verifie teste verificado probado getest "
-    "kodiert codiert beschrieben verwenden lesbar ok "
-    "encode encodee encodage programme ecrite ecrit lisible utiliser "
-    "codificado codificada grabado grabada usar legible gecodeerd leesbaar gebruiken codificata scritto"
+    "usable initialised initialized personalised personalized deliver delivered ship shipped verify verified check "
+    "checked test tested validate validated confirmed gepruft getestet verifie teste verificado probado getest "
+    "kodiert codiert beschrieben verwenden lesbar encodee encodage programme ecrite ecrit lisible utiliser codificado "
+    "codificada grabado grabada usar legible gecodeerd leesbaar gebruiken codificata scritto function functioning "
+    "respond responding response detected recognized recognised encodable writable kodierbar codierbar auslesbar "
+    "beschreibbar erkannt reussi reussie valide valido valida riuscito riuscita funciona funziona marche fonctionne "
+    "zapisano zakodowano zapsano skrevet kodet kodad skriven funkar virker fungerar fungerer записано записана "
+    "закодировано закодирована читается"
 )
+_VERBS = words("funktioniert funktionierte geht lauft reagiert antwortet werkt fungerar fungerer funkar virker funguje")
+"""Words before a negation: ``funktioniert nicht``."""
+_FILLERS = words("the a any of or and cards karten cartes were are have been wurden")
+"""Words between a negation and a failure: ``no cards were rejected``."""
 _ABOUT = words("the this card chip tag karte puce is was")
 _TESTED = words(
     "tested test read back on in and with und et y e getestet gepruft teste verifie probado getest am pm utc gmt uhr"
@@ -83,8 +116,8 @@ _NEUTRAL = words(
     "doos tray reel roll rolle bobine pallet palette bag pack packet lot lots batch charge order auftrag commande "
     "pedido job delivery lieferung livraison entrega levering shipment sendung run production produktion line linie "
     "station machine maschine printer encoder reader data daten export report liste lista log file datei final done "
-    "good ok encoded kodiert codiert encodees codificadas gecodeerd written returned copy kopie "
-    "total totals grand sum summe gesamt somme totale suma totaal"
+    "good ok encoded kodiert codiert encodees codificadas gecodeerd written returned copy kopie total totals grand "
+    "sum summe gesamt somme totale suma totaal"
 )
 """Words in the names of sheets and files that do not sort cards."""
 _MARKS = frozenset("*?\N{DAGGER}\N{DOUBLE DAGGER}\N{SECTION SIGN}")
@@ -99,6 +132,9 @@ _MISREAD = ("cp1252", "latin-1", "mac_roman")
 _LOST = re.compile(r"[^\W\d_]*(?:[?\N{REPLACEMENT CHARACTER}]+[^\W\d_]+)+|[^\W\d_]+\N{REPLACEMENT CHARACTER}+")
 """Words with characters that a program replaced because it did not know them."""
 _SPLIT = re.compile(r"[\W_]+")
+_CLAUSE = re.compile(r"[,;]\s|[!\n]|\.\s|\s[-\N{EN DASH}\N{EM DASH}]\s")
+"""What is between clauses: a negation ends with its clause."""
+_DASH = re.compile(r":\s*[-\N{EN DASH}\N{EM DASH}]+\s*\Z")
 _LETTERS = str.maketrans(
     {
         "\N{LATIN SMALL LETTER L WITH STROKE}": "l",
@@ -107,6 +143,10 @@ _LETTERS = str.maketrans(
     }
 )
 """Letters that Unicode does not decompose into a letter and an accent."""
+_SAME = str.maketrans(
+    "\N{CYRILLIC SMALL LETTER O}\N{CYRILLIC SMALL LETTER KA}\N{GREEK SMALL LETTER OMICRON}\N{GREEK SMALL LETTER KAPPA}",
+    "okok",
+)
 _MAX = 2_000
 """The most characters of a cell to examine."""
 
@@ -132,39 +172,72 @@ def _restored(word: re.Match[str]) -> str:
     return next((each for each in sorted(_BAD | _DONE) if form.fullmatch(each)), word[0])
 
 
+def without_accents(text: str) -> str:
+    """Return a text in lower case without accents."""
+    letters = normalize("NFKD", text)
+    # Korean syllables are composed again.
+    return normalize("NFC", "".join(each for each in letters if not combining(each))).casefold().translate(_LETTERS)
+
+
 @lru_cache(8192)
 def _tokens(text: str) -> tuple[str, ...]:
-    text = normalize("NFKD", readable(text[:_MAX]).replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", ""))
-    plain = "".join(each for each in text if not combining(each)).casefold().translate(_LETTERS)
+    text = _DASH.sub(": none", readable(text[:_MAX]))
+    plain = without_accents(text.replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", ""))
     plain = _LOST.sub(_restored, plain)
     plain = re.sub(r"\bre-(?=encod|writ|do|work|try)", "re", plain)
-    plain = _SPACELESS.sub(r" \g<0> ", _CROSSES.sub(" ko ", plain))
+    plain = _SPACELESS.sub(" ko ", _CROSSES.sub(" ko ", plain))
     # "n.i.O." and "i.O.": German for not in order and in order.
     plain = re.sub(r"\bn\s*\.?\s*i\s*\.\s*o\b", " nio ", plain)
     return tuple(filter(None, _SPLIT.split(re.sub(r"\bi\s*\.\s*o\b", " io ", plain))))
 
 
 def says_failed(text: str) -> bool:
-    """Return whether a text says that something failed; ``no error`` does not."""
-    tokens = _tokens(text)
-    if says_not_encoded(text):
+    """Return whether a text says that something failed; ``no error`` and ``Rejected: none`` do not."""
+    clauses = _clauses(text)
+    return any(_denies(tokens) or not _EXCEPT.isdisjoint(tokens) for tokens in clauses) or any(
+        token in _BAD and not _is_denied(tokens, at) for tokens in clauses for at, token in enumerate(tokens)
+    )
+
+
+def _clauses(text: str) -> list[tuple[str, ...]]:
+    return [_tokens(clause) for clause in _CLAUSE.split(text[:_MAX])]
+
+
+def _is_denied(tokens: Sequence[str], at: int) -> bool:
+    """Return whether a word for a failure is denied: ``no cards were rejected``, ``errors: none``, ``error-free``."""
+    after = [token for token in tokens[at + 1 :] if token not in _FILLERS]
+    if after and (after[0] == "free" or {*after} <= _NONE):
         return True
-    bad = [at for at, token in enumerate(tokens) if token in _BAD]
-    return any(not at or tokens[at - 1] not in _NONE for at in bad)
+    first = at
+    while first and tokens[first - 1] in _FILLERS | _BAD:
+        first -= 1
+    # "No. of rejects: 3" is a number.
+    is_number = tokens[first] == "of" or bool(after and after[0].isdecimal())
+    return bool(first) and tokens[first - 1] in _NONE and not (is_number and tokens[first - 1] == "no")
 
 
 def says_not_encoded(text: str) -> bool:
     """Return whether a text says that a card is not encoded, or must not be used: ``NOT ENCODED``."""
-    tokens = _tokens(text)
-    return "unencoded" in tokens or any(
-        token in _NOT and {*tokens[at + 1 : at + 4]} & _DONE for at, token in enumerate(tokens)
-    )
+    return any(_denies(tokens) for tokens in _clauses(text))
+
+
+def _denies(tokens: Sequence[str]) -> bool:
+    """Return whether a clause denies that a card is encoded; ``no errors detected`` does not."""
+    if "unencoded" in tokens or any(pair[0] in _VERBS and pair[1] in _NOT for pair in pairwise(tokens)):
+        return True
+    after = (tokens[at + 1 : at + 4] for at, token in enumerate(tokens) if token in _NOT)
+    return any(not _DONE.isdisjoint(takewhile(lambda token: token not in _BAD, words)) for words in after)
 
 
 def is_failure(text: str) -> bool:
     """Return whether a text is by itself a result that means failed: ``KO``, ``chip defective``."""
     tokens = {*_tokens(text)}
     return bool(tokens & _BAD) and tokens <= _BAD | _ABOUT
+
+
+def result_word(text: str) -> str:
+    """Return a result in lower case, without a full stop; OK may be in Cyrillic or Greek letters."""
+    return plain_text(text).casefold().removesuffix(".").translate(_SAME)
 
 
 def says_result(text: str, *, answers: bool) -> bool:
@@ -178,13 +251,20 @@ def says_result(text: str, *, answers: bool) -> bool:
     return bool(tokens) and (tokens <= _GOOD or (answers and tokens <= _GOOD | _ANSWERS))
 
 
+def offers_choice(text: str) -> bool:
+    """Return whether a text without digits names good and bad results, as a hint for the column: ``ok or failed``."""
+    tokens = _tokens(text)
+    return not (any(map(str.isdigit, text)) or _GOOD.isdisjoint(tokens) or _BAD.isdisjoint(tokens))
+
+
 def is_remark(note: str) -> bool:
     """Return whether a note has marks, codes or words other than ``ok``, ``tested``, ``no errors`` and the like."""
     harmless = _GOOD | _TESTED | (frozenset() if says_failed(note) else _NONE | _BAD)
     # A mark may refer to a legend.
     is_marked = any(each in _MARKS or (category(each) == "So" and each not in _CHECKS) for each in note)
     tokens = _tokens(_CODES.sub(" ", note))
-    return is_marked or not all(token in harmless or token.isdecimal() for token in tokens)
+    is_harmless = says_nothing(note) or all(token in harmless or token.isdecimal() for token in tokens)
+    return is_marked or not is_harmless
 
 
 def says_no(text: str) -> bool:
@@ -205,19 +285,7 @@ def asks_amount(title: str) -> bool:
 def says_nothing(text: str) -> bool:
     """Return whether a text stands for an empty cell: a dash, ``none``, ``n/a``, ``0``."""
     tokens = _tokens(text)
-    return not tokens or " ".join(tokens) in {
-        "0",
-        "none",
-        "n a",
-        "na",
-        "no",
-        "null",
-        "nil",
-        "false",
-        "nein",
-        "non",
-        "keine",
-    }
+    return not tokens or " ".join(tokens) in _NOTHING
 
 
 def _of_name(name: str) -> str:
