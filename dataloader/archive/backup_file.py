@@ -36,6 +36,7 @@ VERSION = 1
 SUFFIX = ".backup.zst"
 BLOCK_BYTES = 1_000_000
 """The size in bytes at which a block ends."""
+_KINDS = frozenset({"database", "documents"})
 _MAX_FIRST = 10_000
 """The longest first line of a block in bytes."""
 _MARK = 32
@@ -397,6 +398,8 @@ class Backup:
                     return
                 if first["block"] != number:
                     raise damaged(self.path, number, f"is in the wrong place (it is block {first['block']})")
+                if first["kind"] not in _KINDS or not isinstance(first["database"], str):
+                    raise ValueError(line)
                 good = first["sha256"] == sha256(content).hexdigest() and first["lines"] == content.count(b"\n")
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise damaged(self.path, number, "is damaged") from error

@@ -27,7 +27,8 @@ def forge(
     *,
     lines: Sequence[bytes] = (GOOD,),
     settings: bytes | None = SETTINGS,
-    of: str = "gpii",
+    of: Any = "gpii",
+    kind: str = "database",
     state: dict[str, Any] | None = None,
     **header: Any,
 ) -> Path:
@@ -36,7 +37,7 @@ def forge(
     body = BytesIO()
     writer = BodyWriter(body, None)
     if settings is not None:
-        writer._block("gpii", "database", [settings])
+        writer._block("gpii", kind, [settings])
     documents, leaves = writer.write(of, [((False, ""), [line]) for line in lines])
     blocks, seal = writer.end()
     database = replace(DatabaseState("gpii", "1-x", "", documents, leaves), **(state or {}))
@@ -68,6 +69,8 @@ def test_forged_header_is_refused(tmp_path: Path, here: Command) -> None:
         ({"settings": b'{"settings":{"q":"x"}}'}, "block 1: does not hold what a backup holds"),
         ({"settings": None}, "block 1: is the last, and none holds the settings of database gpii"),
         ({"of": "_users"}, "block 2: does not hold what a backup holds"),
+        ({"of": ["gpii"]}, "block 2: is damaged"),
+        ({"kind": "settings"}, "block 1: is damaged"),
     ],
 )
 def test_forged_content_is_refused(wrong: dict[str, Any], said: str, tmp_path: Path, here: Command) -> None:
