@@ -11,7 +11,7 @@ it: if it changed, every loaded document would look foreign.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from math import isfinite
 from typing import Any, NamedTuple, TypeAlias
@@ -170,6 +170,11 @@ def history(stored: Mapping[str, Any]) -> list[str]:
         # PouchDB gets it wrong if two revisions of a branch have the same hash, as when a content comes back.
         return [str(stored["_rev"])]
     return [f"{start - depth}-{digits}" for depth, digits in enumerate(revisions["ids"])]
+
+
+def live_leaves(leaves: Iterable[Document]) -> list[Document]:
+    """Return the leaves of a document that are not deletions."""
+    return [leaf for leaf in leaves if not leaf.get("_deleted")]
 
 
 def rank(leaf: Mapping[str, Any]) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
-from dataloader.common import BATCH_DOCUMENTS, Document, VerifyError, rank
+from dataloader.common import BATCH_DOCUMENTS, Document, VerifyError, live_leaves, rank
 from dataloader.couch import Database, LargeReplyError, NotFoundError, Server
 from dataloader.operations.card_verdicts import Answer, CardAnswers
 from dataloader.records import Templates
@@ -232,7 +232,6 @@ def _live(database: Database, kind: Kind, keys: Sequence[str]) -> dict[str, Docu
     for some in chunks(keys, BATCH_DOCUMENTS):
         leaves = database.leaves([kind.id(key) for key in some])
         for key in some:
-            live = [leaf for leaf in leaves[kind.id(key)] if not leaf.get("_deleted")]
-            if live:
+            if live := live_leaves(leaves[kind.id(key)]):
                 found[key] = max(live, key=rank)
     return found

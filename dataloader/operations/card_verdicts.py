@@ -10,7 +10,7 @@ from shlex import quote
 from typing import TypeAlias
 
 from dataloader.batch import CardFile
-from dataloader.common import Document, content, explain, is_valid, says, says_as_is
+from dataloader.common import Document, content, explain, is_valid, live_leaves, says, says_as_is
 from dataloader.operations.changes import preferences_in
 from dataloader.records import Templates
 from dataloader.records.models import Entry, Kind, Lookup, Model
@@ -214,7 +214,7 @@ def _judge_absence(lookup: Lookup, kind: Kind, answers: CardAnswers) -> CardVerd
     doc_id = kind.id(answers.entry.key)
     if not answers.leaves[kind.name]:
         return CardVerdict(answers.entry.key, VerifyVerdict.MISSING, f"document {doc_id} does not exist")
-    if all(leaf.get("_deleted") for leaf in answers.leaves[kind.name]):
+    if not live_leaves(answers.leaves[kind.name]):
         reason = f"document {doc_id} was deleted by two loads at the same time"
         return CardVerdict(answers.entry.key, VerifyVerdict.WRONG, reason, needs_loading=True)
     reason = f"{_name(lookup)} does not find document {doc_id}, which exists"
@@ -226,7 +226,7 @@ def _judge_conflict(
 ) -> CardVerdict:
     """Return the verdict on a document with several leaves: what a load would delete, or a conflict of edits."""
     entry, doc_id = answers.entry, document["_id"]
-    live = [leaf["_rev"] for leaf in leaves if not leaf.get("_deleted")]
+    live = [leaf["_rev"] for leaf in live_leaves(leaves)]
     gone = {
         leaf["_rev"]
         for leaf in must_go(answers.templates[kind.name].prepared(entry), leaves, answers.rules(model, kind))

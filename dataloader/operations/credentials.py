@@ -16,6 +16,7 @@ from dataloader.common import (
     ProtocolError,
     UsageError,
     explain,
+    live_leaves,
     new_files,
     now,
     raise_problems,
@@ -114,7 +115,7 @@ def free_client_id(server: Server, target: Target, site: str) -> str:
     database = _database(server, target)
     ids = client_ids_of(site)
     leaves = database.leaves(ids) if database.exists() else {}
-    if any(not leaf.get("_deleted") for found in leaves.values() for leaf in found):
+    if any(map(live_leaves, leaves.values())):
         todo = "use `credentials rotate` for a new secret, or choose another name"
         raise InputError(Problem(f"site {site}", "already exists on this target", todo))
     for client_id in ids:
@@ -273,7 +274,7 @@ def revoke_site(server: Server, target: Target, site: str, reason: str) -> int:
 
 def _delete(database: Database, doc_id: str, reason: str) -> None:
     for _ in range(_ROUNDS):
-        live = [leaf for leaf in database.leaves([doc_id])[doc_id] if not leaf.get("_deleted")]
+        live = live_leaves(database.leaves([doc_id])[doc_id])
         if not live:
             return
         # All leaves: any that is left would become the winner. The secret is not kept.

@@ -19,6 +19,7 @@ from dataloader.common import (
     Prepared,
     ProtocolError,
     UsageError,
+    live_leaves,
     tell_how_far,
 )
 from dataloader.couch import Database, NotFoundError, Rejection, Server
@@ -480,10 +481,8 @@ class _Run:
         removed: set[str] = set()
         if gone and self._changes.update and self._nodes.are_there():
             leaves = database.leaves([each.document.id for each in gone], all_copies=True)
-            written = write_over(
-                database,
-                [superseded(leaf) for each in gone for leaf in leaves[each.document.id] if not leaf.get("_deleted")],
-            )
+            edits = [superseded(leaf) for each in gone for leaf in live_leaves(leaves[each.document.id])]
+            written = write_over(database, edits)
             done.written += sum(bool(each.rev) for each in written)
             removed = {each.document["_id"] for each in written if each.is_plain}
         for each in there:

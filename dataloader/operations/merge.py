@@ -19,6 +19,7 @@ from dataloader.common import (
     UsageError,
     content,
     listed,
+    live_leaves,
     rank,
     tell_how_far,
 )
@@ -295,15 +296,11 @@ def _merge(server: Server, target: Target, name: str, sets: list[SetInConflict],
     others = [leaf for each in done for leaf in each.others]
     # The deletion keeps what it deletes.
     deleted = write_over(database, [{**superseded(leaf), "document": content(leaf)} for leaf in others])
-    still = [each for each in deleted if not each.is_plain and len(_live(each.leaves)) > 1]
+    still = [each for each in deleted if not each.is_plain and len(live_leaves(each.leaves)) > 1]
     result.rejections += [Rejection(each.document["_id"], each.reason) for each in still if not each.is_conflict]
     stay = {each.document["_id"] for each in still}
     result.merged += [each for each in done if each.id not in stay]
     result.open += [each for each in sets if each not in done or each.id in stay]
-
-
-def _live(leaves: Sequence[Document]) -> list[Document]:
-    return [leaf for leaf in leaves if not leaf.get("_deleted")]
 
 
 def _whole(leaf: Document) -> Document:

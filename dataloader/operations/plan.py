@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from dataloader.common import Document, OnProgress, content, is_valid, prepare
+from dataloader.common import Document, OnProgress, content, is_valid, live_leaves, prepare
 from dataloader.couch import Database, LargeReplyError, Server
 from dataloader.operations.sources import Source, personas
 from dataloader.records.models import Entry, Model, Role
@@ -90,7 +90,7 @@ def find_unlisted_snapsets(
     found = {
         doc_id
         for doc_id, leaves in database.leaves(sorted({kind.id(name) for name in brought} - known)).items()
-        if any(not leaf.get("_deleted") for leaf in leaves)
+        if live_leaves(leaves)
     }
     valid = is_valid(f"{target.model.name}/{kind.name}")
     # Between UUIDs and the IDs of other kinds, and after those.

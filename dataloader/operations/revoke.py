@@ -23,6 +23,7 @@ from dataloader.common import (
     ProtocolError,
     UnreachableError,
     UsageError,
+    live_leaves,
     now,
     tell_how_far,
 )
@@ -453,14 +454,13 @@ class _Restoring(_Run):
                     continue
                 if not found:
                     each.note = "its preference set does not exist; load the batch"
-                elif all(leaf.get("_deleted") for leaf in found):
+                elif not live_leaves(found):
                     each.note = "its preference set has been deleted, and is not restored"
 
 
 def _undone(leaves: Sequence[Document]) -> Change:
     """Return the change that restores a document deleted by a revocation, and only by one."""
-    is_back = any(not leaf.get("_deleted") for leaf in leaves)
-    if (is_back or all(is_revocation(leaf) for leaf in leaves)) and kept_document(leaves) is not None:
+    if (live_leaves(leaves) or all(is_revocation(leaf) for leaf in leaves)) and kept_document(leaves) is not None:
         return replace(restored_set(None, leaves, None), note="")
     return Change()
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from dataloader.common import Document, OnProgress, Prepared, certifies_itself, prepare, rank
+from dataloader.common import Document, OnProgress, Prepared, certifies_itself, live_leaves, prepare, rank
 from dataloader.couch import Database, Server
 from dataloader.replication.conflicts import superseded
 from dataloader.replication.indexes import build_index
@@ -63,7 +63,7 @@ def unstage(database: Database, ids: Sequence[str]) -> int:
 
 def _put(database: Database, copy: Document, leaves: Sequence[Document]) -> int:
     """Write a copy, unless it already exists or the name is taken; return how many were written."""
-    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
+    live = live_leaves(leaves)
     if any(leaf.get("views") == copy["views"] or not _is_staged(leaf) for leaf in live):
         return 0
     if not leaves:

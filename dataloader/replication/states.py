@@ -19,6 +19,7 @@ from dataloader.common import (
     content_hash,
     history,
     is_valid,
+    live_leaves,
     prepare,
     rank,
     says_as_is,
@@ -159,7 +160,7 @@ class Finding(NamedTuple):
     @property
     def live(self) -> list[Document]:
         """The leaves that are not deletions."""
-        return [leaf for leaf in self.leaves if not leaf.get("_deleted")]
+        return live_leaves(self.leaves)
 
     @property
     def is_gone(self) -> bool:
@@ -241,7 +242,7 @@ def _judge(  # noqa: PLR0911 - a decision table, a line a return
         return State.ABSENT
     if len(leaves) == 1 and _is_as_it_should_be(leaves[0], document):
         return State.UNCHANGED
-    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
+    live = live_leaves(leaves)
     if not live:
         # If no user deleted it, two loads did, each of which mistook the other's leaf for an edit.
         is_persons = not rules.is_personal or any(map(is_persons_deletion, leaves))
@@ -317,7 +318,7 @@ def must_go(document: Prepared, leaves: Sequence[Document], rules: KindRules) ->
     """
     if len(leaves) < 2:  # noqa: PLR2004
         return []
-    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
+    live = live_leaves(leaves)
     ours = [leaf for leaf in live if is_ours(leaf, rules, document)]
     if rules.is_personal and (len(ours) < len(live) or any(map(is_persons_deletion, leaves))):
         return ours

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dataloader.common import Document, content_hash, history, is_valid, prepare, rank
+from dataloader.common import Document, content_hash, history, is_valid, live_leaves, prepare, rank
 from dataloader.records.models import Marking
 from dataloader.replication.states import SUPERSEDED
 
@@ -85,7 +85,7 @@ def revoked(
     kept = kept or {}
     if not leaves:
         return Change(made=[_barred(wanted, marking, revocation, kept)])
-    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
+    live = live_leaves(leaves)
     ours = [leaf for leaf in live if _is_of_type(leaf, wanted)]
     shown = max(ours, key=rank) if marking and ours else None
     edits = [_tombstone(leaf, revocation, kept) for leaf in ours if leaf is not shown]
@@ -114,7 +114,7 @@ def restored(
         get_revision: fetches earlier revisions.
         time: the current time, ISO 8601 in UTC with milliseconds and Z.
     """
-    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
+    live = live_leaves(leaves)
     if live:
         marked = [leaf for leaf in live if marking and _is_of_type(leaf, wanted) and marking.is_marked(leaf)]
         earlier = {leaf["_rev"]: [*_earlier(leaf, get_revision), wanted] for leaf in marked}
@@ -136,8 +136,8 @@ def restored_set(wanted: Document | None, leaves: Sequence[Document], kept: Docu
         leaves: its leaves on the server, complete with ``_rev`` and ``_revisions``.
         kept: the document as kept in another tombstone of the card, None if there is none.
     """
-    live = [leaf for leaf in leaves if not leaf.get("_deleted")]
-    tombstones = [leaf for leaf in leaves if leaf.get("_deleted") and is_revocation(leaf)]
+    live = live_leaves(leaves)
+    tombstones = [leaf for leaf in leaves if is_revocation(leaf)]
     own = kept_document(tombstones)
     if live:
         shown = max(live, key=rank)
