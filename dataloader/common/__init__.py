@@ -198,6 +198,7 @@ __all__ = [
     "require_file",
     "says",
     "says_as_is",
+    "schema_problems",
     "short",
     "shorten_uuids",
     "tell_how_far",
@@ -298,7 +299,7 @@ _NAMES = {
         "progress_interval",
         "views_dir",
     ),
-    "validation": ("explain", "is_valid"),
+    "validation": ("explain", "is_valid", "schema_problems"),
     "version": ("VERSION",),
     "words": ("are", "card_numbers", "did_you_mean", "listed", "many", "ranges", "shorten_uuids", "without_uuids"),
 }

@@ -10,7 +10,8 @@ from typing import Any
 
 import jsonschema_rs
 
-from dataloader.common.schemas import schemas
+from dataloader.common.errors import Problem
+from dataloader.common.schemas import SCHEMA_SUFFIX, schemas
 
 
 @cache
@@ -47,3 +48,10 @@ def explain(name: str, instance: Any, *, secrets: bool = False) -> list[str]:
     from dataloader.common import explanation  # noqa: PLC0415
 
     return explanation.explain(name, instance, secrets=secrets)
+
+
+def schema_problems(where: str, name: str, instance: Any, *, secrets: bool = False) -> list[Problem]:
+    """Return each rule of a schema that data breaks as a problem at a place in a file; see :func:`explain`."""
+    return [
+        Problem(where, rule, f"see schemas/{name}{SCHEMA_SUFFIX}") for rule in explain(name, instance, secrets=secrets)
+    ]

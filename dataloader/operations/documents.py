@@ -1,6 +1,6 @@
 """Load documents from files: the type of each gives its database and schema; they are written like cards."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,10 @@ from dataloader.common import (
     InputError,
     Problem,
     did_you_mean,
-    explain,
     has_schema,
     raise_problems,
     read_json5,
+    schema_problems,
 )
 from dataloader.operations.sources import Source
 from dataloader.records import CLIENT, CREDENTIAL
@@ -72,11 +72,9 @@ def sources_of(model: Model, documents: Sequence[Document], origin: str) -> list
 def _source(model: Model, kind: str, documents: dict[str, Document], origin: str) -> Source:
     ordered = [documents[doc_id] for doc_id in sorted(documents)]
 
-    def stream() -> Iterator[Document]:
-        return iter(ordered)
-
-    made: Callable[[], Iterator[Document]] = stream
-    return Source(_database(model, kind), kind, f"{model.name}/{kind}", origin, len(ordered), made, Role.GIVEN)
+    return Source(
+        _database(model, kind), kind, f"{model.name}/{kind}", origin, len(ordered), lambda: iter(ordered), Role.GIVEN
+    )
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -110,8 +108,7 @@ def _problems(model: Model, document: Any) -> Iterator[Problem]:
         todo = did_you_mean(kind, known) or f"must be one of: {', '.join(known)}"
         yield Problem("", f'model {model.name} has no type "{kind}"', todo)
         return
-    for rule in explain(schema, document, secrets=True):
-        yield Problem("", rule, f"see schemas/{schema}.schema.json")
+    yield from schema_problems("", schema, document, secrets=True)
 
 
 def _types(model: Model) -> Iterator[str]:

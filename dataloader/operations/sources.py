@@ -11,10 +11,10 @@ from dataloader.common import (
     Prepared,
     Problem,
     data_dir,
-    explain,
     is_valid,
     prepare,
     raise_problems,
+    schema_problems,
 )
 from dataloader.records import ANY_CARD, Snapsets, Templates
 from dataloader.records.models import Entry, Kind, Model, Role
@@ -81,8 +81,9 @@ class Source:
         if is_valid(self.schema)(document):
             return
         where = f"{self.origin}, document {document.get('_id')}"
-        rules = explain(self.schema, document) or ["breaks its schema"]
-        raise InputError([Problem(where, rule, f"see schemas/{self.schema}.schema.json") for rule in rules])
+        raise InputError(
+            schema_problems(where, self.schema, document) or Problem(where, f"breaks schema {self.schema}")
+        )
 
 
 def entry_sources(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataloader.batch import is_reconciled, read_manifest, read_reconciled
-from dataloader.common import FileError, InputError, Problem, explain, raise_problems, read_json5
+from dataloader.common import FileError, InputError, Problem, raise_problems, read_json5, schema_problems
 from dataloader.operations.export import check_export
 from dataloader.records import Snapsets, read_samples, read_snapset
 from dataloader.target import read_targets
@@ -152,9 +152,7 @@ def _validate_data(path: Path, *, strict: bool) -> Checked:
             return Checked(path, kind, f"{len(samples.documents)} documents for {samples.database}")
         if isinstance(data, dict) and "site" in data:
             kind = "site credentials"
-            rules = explain(SITE_SCHEMA, data, secrets=True)
-            if rules:
-                raise InputError([Problem(str(path), rule, f"see schemas/{SITE_SCHEMA}.schema.json") for rule in rules])
+            raise_problems(schema_problems(str(path), SITE_SCHEMA, data, secrets=True))
             return Checked(path, kind, f"site {data['site']}")
         kind = "snapset"
         snapset, warnings = read_snapset(path, strict=strict)

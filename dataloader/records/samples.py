@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataloader.common import Document, InputError, Problem, explain, has_schema, raise_problems, read_json5
+from dataloader.common import Document, InputError, Problem, has_schema, raise_problems, read_json5, schema_problems
 from dataloader.records.models import Model, get_model, model_names
 
 SAMPLES_SCHEMA = "files/sample-data"
@@ -43,10 +43,8 @@ def read_samples(path: Path, model: Model | None = None) -> SampleData:
                 )
             )
         model = get_model(path.resolve().parent.name)
-    problems = [
-        Problem(str(path), rule, f"see schemas/{SAMPLES_SCHEMA}.schema.json") for rule in explain(SAMPLES_SCHEMA, data)
-    ]
-    raise_problems(problems)
+    raise_problems(schema_problems(str(path), SAMPLES_SCHEMA, data))
+    problems = []
     if path.stem not in model.databases:
         problems.append(Problem(str(path), f"model {model.name} has no database {path.stem!r}", "rename the file"))
     seen: set[str] = set()
@@ -59,9 +57,7 @@ def read_samples(path: Path, model: Model | None = None) -> SampleData:
         if not has_schema(schema):
             problems.append(Problem(where, f"model {model.name} has no type {document['type']!r}", "correct the type"))
         else:
-            problems += [
-                Problem(where, rule, f"see schemas/{schema}.schema.json") for rule in explain(schema, document)
-            ]
+            problems += schema_problems(where, schema, document)
     raise_problems(problems)
     return SampleData(path, model, path.stem, tuple(sorted(data, key=_type_and_id)))
 

@@ -20,10 +20,10 @@ from dataloader.common import (
     Problem,
     data_dir,
     did_you_mean,
-    explain,
     listed,
     raise_problems,
     read_json5,
+    schema_problems,
 )
 from dataloader.records.models import Entry, Role, model_names
 
@@ -164,17 +164,15 @@ def read_snapset(path: Path, model: str | None = None, *, strict: bool = False) 
 def _check(path: Path, data: Any, model: str) -> tuple[list[Problem], list[Problem]]:
     """Return the problems and warnings about a file's content."""
     problems = [] if _NAME.match(path.stem) else [_bad_name(path)]
-    broken = explain(SNAPSET_SCHEMA, data)
-    problems += [Problem(str(path), rule, f"see schemas/{SNAPSET_SCHEMA}.schema.json") for rule in broken]
+    broken = schema_problems(str(path), SNAPSET_SCHEMA, data)
+    problems += broken
     warnings: list[Problem] = []
     if not broken:
         schema = terms_schema(model)
         for context, part in data.get("flat", {}).get("contexts", {}).items():
             preferences = part.get("preferences", {})
             where = f"{path}, context {context}"
-            problems += [
-                Problem(where, rule, f"see schemas/{schema}.schema.json") for rule in explain(schema, preferences)
-            ]
+            problems += schema_problems(where, schema, preferences)
             warnings += [
                 Problem(where, f"unknown term {term}", "check its spelling")
                 for term in preferences
