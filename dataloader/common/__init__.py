@@ -209,106 +209,18 @@ __all__ = [
     "without_uuids",
 ]
 
-_NAMES = {
-    "clock": ("now",),
-    "errors": (
-        "SHOWN_PROBLEMS",
-        "AttentionError",
-        "CredentialsError",
-        "DataloaderError",
-        "EmbeddedServerError",
-        "ExitCode",
-        "FileError",
-        "InputError",
-        "NodesError",
-        "Problem",
-        "ProtectedError",
-        "ProtocolError",
-        "TooLargeError",
-        "UnreachableError",
-        "UsageError",
-        "VerifyError",
-        "raise_problems",
-        "short",
-        "tell_how_far",
-    ),
-    "escaping": ("printable", "printable_json"),
-    "files": (
-        "bare_password",
-        "new_files",
-        "read_file",
-        "read_password_file",
-        "read_text",
-        "require_file",
-        "temporary_root",
-    ),
-    "json5": ("read_json5",),
-    "memory": ("has_too_little_memory", "memory_limit", "raise_if_short", "too_little_memory"),
-    "nesting": ("flattened", "without_large_numbers"),
-    "pages": ("page",),
-    "progress": ("OnProgress",),
-    "revision": (
-        "DIGITS",
-        "IMPOSSIBLE",
-        "MAX_SAFE_INTEGER",
-        "Document",
-        "Prepared",
-        "canonical",
-        "certifies_itself",
-        "content",
-        "content_hash",
-        "history",
-        "live_leaves",
-        "normal",
-        "prepare",
-        "rank",
-        "says",
-        "says_as_is",
-    ),
-    "schemas": ("has_schema",),
-    "secrets": ("Secrets",),
-    "settings": (
-        "BATCH_DOCUMENTS",
-        "CONFIG_FILE",
-        "CONNECTIONS",
-        "ENV_CACHE_DIR",
-        "ENV_CONFIG",
-        "ENV_JOB_INDEX",
-        "ENV_NETRC",
-        "ENV_PASSWORD",
-        "ENV_PASSWORD_FILE",
-        "ENV_RETRIES",
-        "ENV_RETRY_TOTAL",
-        "ENV_TIMEOUT",
-        "ENV_URL",
-        "ENV_USER",
-        "INDEX_LOOK",
-        "INDEX_STILL",
-        "INDEX_WAIT",
-        "MAX_CARDS",
-        "NODES_LOOK",
-        "NODES_WAIT",
-        "NODES_WAIT",
-        "RETRY_AFTER_MAX",
-        "RETRY_JITTER",
-        "RETRY_WAIT_MAX",
-        "UP_LOOK",
-        "Patience",
-        "data_dir",
-        "layouts_dir",
-        "progress_interval",
-        "views_dir",
-    ),
-    "validation": ("explain", "is_valid", "schema_problems"),
-    "version": ("VERSION",),
-    "words": ("are", "card_numbers", "did_you_mean", "listed", "many", "ranges", "shorten_uuids", "without_uuids"),
-}
-"""The names of each module."""
-_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+_MODULES = (
+    *("version", "clock", "escaping", "pages", "progress", "words", "nesting", "errors", "memory", "secrets"),
+    *("settings", "files", "revision", "schemas", "json5", "validation"),
+)
+"""The modules in which to look for a name, one after the other: those that import little come first."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import the module that defines a name."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    """Import modules until one of them has the name."""
+    for module in _MODULES if name in __all__ else ():
+        found = vars(import_module(f"{__name__}.{module}"))
+        if name in found:
+            globals()[name] = found[name]
+            return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
