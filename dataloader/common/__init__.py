@@ -106,6 +106,7 @@ if TYPE_CHECKING:
         many,
         ranges,
         shorten_uuids,
+        which_of,
         without_uuids,
     )
 
@@ -205,6 +206,7 @@ __all__ = [
     "temporary_root",
     "too_little_memory",
     "views_dir",
+    "which_of",
     "without_large_numbers",
     "without_uuids",
 ]

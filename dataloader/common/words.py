@@ -56,6 +56,11 @@ def did_you_mean(name: str, known: Iterable[str], shown: Callable[[str], str] = 
     return f"did you mean {' or '.join(map(shown, nearest))}?" if nearest else ""
 
 
+def which_of(name: str, known: Sequence[str]) -> str:
+    """Return what to write instead of an unknown name: a question that suggests similar ones, otherwise all of them."""
+    return did_you_mean(name, known) or f"must be one of: {', '.join(known)}"
+
+
 def shorten_uuids(text: str) -> str:
     """Cut UUIDs in a text to their first 8 digits: a whole UUID gives access to that person's preferences."""
     return _UUID.sub("\\1…", text)

@@ -8,11 +8,11 @@ from dataloader.common import (
     Document,
     InputError,
     Problem,
-    did_you_mean,
     has_schema,
     raise_problems,
     read_json5,
     schema_problems,
+    which_of,
 )
 from dataloader.operations.sources import Source
 from dataloader.records import CLIENT, CREDENTIAL
@@ -104,9 +104,7 @@ def _problems(model: Model, document: Any) -> Iterator[Problem]:
     kind = _kind(model, document)
     schema = f"{model.name}/{kind}"
     if "/" in kind or not kind or not has_schema(schema):
-        known = [*_types(model)]
-        todo = did_you_mean(kind, known) or f"must be one of: {', '.join(known)}"
-        yield Problem("", f'model {model.name} has no type "{kind}"', todo)
+        yield Problem("", f'model {model.name} has no type "{kind}"', which_of(kind, [*_types(model)]))
         return
     yield from schema_problems("", schema, document, secrets=True)
 

@@ -24,6 +24,7 @@ from dataloader.common import (
     raise_problems,
     read_json5,
     schema_problems,
+    which_of,
 )
 from dataloader.records.models import Entry, Role, model_names
 
@@ -126,7 +127,7 @@ class Snapsets:
                     f"{rule}, only for model {listed(others)}",
                     f"must be one of: {', '.join(self.names())}",
                 )
-        return Problem(where, rule, did_you_mean(name, self.names()) or f"must be one of: {', '.join(self.names())}")
+        return Problem(where, rule, which_of(name, self.names()))
 
 
 _EMPTY = Snapset(

@@ -21,9 +21,9 @@ from dataloader.common import (
     Problem,
     ProtectedError,
     UsageError,
-    did_you_mean,
     explain,
     read_file,
+    which_of,
 )
 from dataloader.couch import Address, Tls
 from dataloader.records.models import DEFAULT_MODEL, Model, get_model, model_names
@@ -136,15 +136,14 @@ def _slips(path: Path, data: Mapping[str, Any]) -> Iterator[Problem]:
 def _meant(option: str) -> str:
     if option in {"user", "username", "password"}:
         return "use `credentials`; see samples/dataloader.toml"
-    return did_you_mean(option, _OPTIONS) or f"must be one of: {', '.join(_OPTIONS)}"
+    return which_of(option, _OPTIONS)
 
 
 def _wrong(where: str, table: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a target that matches the schema."""
     model = table.get("model", DEFAULT_MODEL)
     if model not in model_names():
-        todo = did_you_mean(model, model_names()) or f"must be one of: {', '.join(model_names())}"
-        yield Problem(where, f'no model "{model}"', todo)
+        yield Problem(where, f'no model "{model}"', which_of(model, model_names()))
     try:
         urls, _, _ = split_urls(_listed(table["url"]))
     except UsageError as error:
@@ -254,8 +253,7 @@ def _how_to_name(config: Path | None, environ: Mapping[str, str]) -> str:
 def _from_file(name: str, path: Path, environ: Mapping[str, str]) -> Target:
     targets = read_targets(path)
     if name not in targets:
-        todo = did_you_mean(name, targets) or f"must be one of: {', '.join(sorted(targets))}"
-        raise InputError(Problem(str(path), f'no target "{name}"', todo))
+        raise InputError(Problem(str(path), f'no target "{name}"', which_of(name, sorted(targets))))
     table = targets[name]
     where = f"{path}, target {name}"
     urls, _, _ = split_urls(_listed(table["url"]))
