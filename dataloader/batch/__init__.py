@@ -30,7 +30,7 @@ from dataloader.batch.reconciled import (
 )
 from dataloader.batch.revocations import (
     REVOKED_SUFFIX,
-    Revocation,
+    RevokedCard,
     is_cut_off,
     note_restored,
     note_revoked,
@@ -55,7 +55,7 @@ __all__ = [
     "Part",
     "Reconciled",
     "ReturnedCard",
-    "Revocation",
+    "RevokedCard",
     "Verdict",
     "check_count",
     "choose",

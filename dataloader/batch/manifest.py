@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
-from dataloader.batch.sealed import MAX_LINE, MAX_PROBLEMS, Kind, parse, sealed, write_sealed
+from dataloader.batch.sealed import MAX_LINE, MAX_PROBLEMS, FileKind, parse, sealed, write_sealed
 from dataloader.common import MAX_CARDS, InputError, Problem, explain, is_valid
 
 MANIFEST_SUFFIX = ".batch.jsonl"
@@ -29,7 +29,7 @@ SEEDED_TIME = "2000-01-01T00:00:00.000Z"
 _RESTORE = "restore it from a copy, or with dataloader recover; it must not be edited"
 
 
-KIND = Kind("manifest", "dataloader-batch", 1, "files/manifest-header", MANIFEST_SUFFIX, "generate", _RESTORE)
+KIND = FileKind("manifest", "dataloader-batch", 1, "files/manifest-header", MANIFEST_SUFFIX, "generate", _RESTORE)
 
 
 class Card(NamedTuple):

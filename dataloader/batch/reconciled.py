@@ -27,7 +27,7 @@ from dataloader.batch.manifest import (
     parse_header,
     read_manifest,
 )
-from dataloader.batch.sealed import MAX_HEADER, MAX_LINE, MAX_PROBLEMS, Kind, parse, sealed, write_sealed
+from dataloader.batch.sealed import MAX_HEADER, MAX_LINE, MAX_PROBLEMS, FileKind, parse, sealed, write_sealed
 from dataloader.common import DataloaderError, FileError, InputError, Problem, explain, is_valid
 
 _STEM, _END = ".reconciled", ".jsonl"
@@ -35,7 +35,7 @@ RECONCILED_SUFFIX = f"{_STEM}{_END}"
 CARD_SCHEMA = "files/reconciled-card"
 
 _RESTORE = "restore the file from a copy, or run reconcile again; it must not be edited"
-KIND = Kind(
+KIND = FileKind(
     "reconciled file",
     "dataloader-reconciled",
     1,

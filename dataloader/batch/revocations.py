@@ -26,7 +26,7 @@ _TODO = "the list of revoked cards must be a file that can be read"
 
 
 @dataclass(frozen=True, slots=True)
-class Revocation:
+class RevokedCard:
     """A revoked card."""
 
     card: Card
@@ -87,7 +87,7 @@ def _append(manifest: CardFile, events: Sequence[dict[str, object]]) -> None:
         raise FileError.of(error, path, "the list of revoked cards, next to the manifest, must be writable") from error
 
 
-def read_revocations(manifest: CardFile) -> list[Revocation]:
+def read_revocations(manifest: CardFile) -> list[RevokedCard]:
     """Return the revoked cards of a batch according to its list; empty if there is no list.
 
     Raises:
@@ -102,7 +102,7 @@ def read_revocations(manifest: CardFile) -> list[Revocation]:
         if isinstance(error.__cause__, FileNotFoundError) and not path.is_symlink():
             return []
         raise
-    found: dict[tuple[str, str], Revocation] = {}
+    found: dict[tuple[str, str], RevokedCard] = {}
     where: dict[Card, int] = {}
     lines = data.split(b"\n")
     for number, line in enumerate(lines, 1):
@@ -161,9 +161,9 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _read(event: Any) -> tuple[Revocation, bool]:
+def _read(event: Any) -> tuple[RevokedCard, bool]:
     texts = [event[name] for name in ("uuid", "snapset", "reason", "time", "environment")]
     if not all(isinstance(text, str) for text in texts) or not isinstance(event["revoked"], bool):
         raise TypeError
     uuid, snapset, reason, time, environment = texts
-    return Revocation(Card(int(event["number"]), uuid, snapset), reason, time, environment), event["revoked"]
+    return RevokedCard(Card(int(event["number"]), uuid, snapset), reason, time, environment), event["revoked"]

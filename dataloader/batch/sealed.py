@@ -25,7 +25,7 @@ NO_DIGEST = f"sha256:{'0' * 64}"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FileKind:
     """A kind of sealed file."""
 
     name: str

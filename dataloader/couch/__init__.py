@@ -9,7 +9,7 @@ from dataloader.couch.address import Address, Tls
 from dataloader.couch.database import LEAVES, Database, Rejection
 from dataloader.couch.facts import Nodes, Welcome
 from dataloader.couch.failures import LargeReplyError
-from dataloader.couch.feed import Change, Changes, RawLeaf
+from dataloader.couch.feed import FeedPage, FeedRow, RawLeaf
 from dataloader.couch.replies import ConflictError, NotFoundError
 from dataloader.couch.server import Server
 from dataloader.couch.session import Request, Session
@@ -19,10 +19,10 @@ __all__ = [
     "LEAVES",
     "Address",
     "Attempt",
-    "Change",
-    "Changes",
     "ConflictError",
     "Database",
+    "FeedPage",
+    "FeedRow",
     "LargeReplyError",
     "Nodes",
     "NotFoundError",

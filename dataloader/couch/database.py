@@ -17,7 +17,7 @@ from dataloader.couch import feed, parsing
 from dataloader.couch.address import Address
 from dataloader.couch.facts import Facts, Nodes
 from dataloader.couch.failures import TimedOutError
-from dataloader.couch.feed import Changes, RawLeaf
+from dataloader.couch.feed import FeedPage, RawLeaf
 from dataloader.couch.halving import in_halves
 from dataloader.couch.parsing import WriteReply
 from dataloader.couch.replies import (
@@ -357,7 +357,7 @@ class Database:
         read(reply[2], parsing.done)
         self._note_copies(reply)
 
-    def changes(self, since: str, limit: int) -> Changes:
+    def changes(self, since: str, limit: int) -> FeedPage:
         """Fetch a page of the changes feed with all leaves (``_changes?style=all_docs``).
 
         Args:

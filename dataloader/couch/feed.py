@@ -17,7 +17,7 @@ T = TypeVar("T")
 _NOTHING = msgspec.Raw()
 
 
-class Change(NamedTuple):
+class FeedRow(NamedTuple):
     """A row of the changes feed (``style=all_docs``)."""
 
     id: str
@@ -25,10 +25,10 @@ class Change(NamedTuple):
     """The document's leaf revisions, including deleted ones."""
 
 
-class Changes(NamedTuple):
+class FeedPage(NamedTuple):
     """A page of the changes feed."""
 
-    rows: list[Change]
+    rows: list[FeedRow]
     last_seq: str
     """The sequence at which the next page starts."""
     pending: int | None
@@ -103,15 +103,15 @@ _NO_HISTORY = _Revisions(0, [])
 _NUMBER = msgspec.json.Decoder(int)
 
 
-def changes(data: memoryview) -> Changes:
+def changes(data: memoryview) -> FeedPage:
     """Parse a page of the changes feed.
 
     Raises:
         FormError: the reply has another form.
     """
     page = _decoded(_PAGE, data, "a page of changes")
-    rows = [Change(row.id, tuple(each.rev for each in row.changes)) for row in page.results]
-    return Changes(rows, str(page.last_seq), page.pending)
+    rows = [FeedRow(row.id, tuple(each.rev for each in row.changes)) for row in page.results]
+    return FeedPage(rows, str(page.last_seq), page.pending)
 
 
 def raw_leaves(data: memoryview, ids: set[str]) -> tuple[dict[str, list[RawLeaf]], str | None]:

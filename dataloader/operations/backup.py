@@ -39,7 +39,7 @@ from dataloader.common import (
     new_files,
     now,
 )
-from dataloader.couch import LEAVES, Change, Changes, Database, NotFoundError, RawLeaf, Server
+from dataloader.couch import LEAVES, Database, FeedPage, FeedRow, NotFoundError, RawLeaf, Server
 from dataloader.replication import chunks, in_parallel
 from dataloader.target import MARKER, Target, guard, most_protected
 
@@ -268,7 +268,7 @@ class _Reading:
                 self._on_progress(f"reading {self.database.name}", done, max(total, done) if total else 0)
         return page.sequence, page.moment
 
-    def _requests(self, since: str) -> Iterator[list[Change] | _Page]:
+    def _requests(self, since: str) -> Iterator[list[FeedRow] | _Page]:
         """Yield what to fetch, page by page; the next page is read while documents are fetched."""
         reader = ThreadPoolExecutor(1, thread_name_prefix="dataloader-changes")
         try:
@@ -295,11 +295,11 @@ class _Reading:
         finally:
             reader.shutdown(wait=False, cancel_futures=True)
 
-    def _page(self, since: str, limit: int) -> tuple[str, Changes]:
+    def _page(self, since: str, limit: int) -> tuple[str, FeedPage]:
         # A time before the request, so that nothing that happened until then is missing.
         return now(), self.database.changes(since, limit)
 
-    def _fetch(self, request: list[Change] | _Page) -> dict[str, list[RawLeaf]] | _Page:
+    def _fetch(self, request: list[FeedRow] | _Page) -> dict[str, list[RawLeaf]] | _Page:
         if isinstance(request, _Page):
             return request
         # In a cluster, a page may list a document twice; the last entry counts.

@@ -11,7 +11,7 @@ from dataloader.batch import (
     MANIFEST_SUFFIX,
     REVOKED_SUFFIX,
     CardFile,
-    Revocation,
+    RevokedCard,
     is_cut_off,
     read_cards,
     read_revocations,
@@ -22,7 +22,7 @@ from dataloader.couch import Server
 from dataloader.operations.revoke import RevokeOutcome, revoke
 from dataloader.target import DatabaseLayout, Environment, Target, guard, less_protected, sensible_shards
 
-Revocations = Sequence[tuple[CardFile, Sequence[Revocation]]]
+Revocations = Sequence[tuple[CardFile, Sequence[RevokedCard]]]
 """The revoked cards of each batch that has any."""
 
 
@@ -60,7 +60,7 @@ def list_warnings(manifests: Sequence[CardFile]) -> list[str]:
     ]
 
 
-def _environment(manifest: CardFile, revocation: Revocation) -> Environment:
+def _environment(manifest: CardFile, revocation: RevokedCard) -> Environment:
     try:
         return Environment(revocation.environment)
     except ValueError as error:
@@ -162,7 +162,7 @@ def revoke_again(server: Server, target: Target, revocations: Revocations) -> tu
     """
     again = failed = 0
     for manifest, listed in revocations:
-        reasons: dict[str, list[Revocation]] = {}
+        reasons: dict[str, list[RevokedCard]] = {}
         for each in listed:
             reasons.setdefault(each.reason, []).append(each)
         for reason, revoked in reasons.items():

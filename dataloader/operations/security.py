@@ -29,7 +29,7 @@ class Circle:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Permissions:
     """The ``_security`` of a database."""
 
     admins: Circle
@@ -48,7 +48,7 @@ class Exposure:
     """By an anonymous client."""
     writable: bool
     """By an anonymous client, if the database's own validation functions allow it."""
-    rules: Rules | None
+    rules: Permissions | None
     """None if the server does not say."""
     samples: list[str] = field(default_factory=list)
     """In staging and production: documents with IDs of sample data."""
@@ -169,12 +169,12 @@ def _taken_for(stranger: Server) -> tuple[str | None, bool]:
         return None, False
 
 
-def _rules(database: Database) -> Rules | None:
+def _rules(database: Database) -> Permissions | None:
     try:
         security = database.security()
     except (NotFoundError, CredentialsError):
         return None
-    return Rules(_circle(security.get("admins")), _circle(security.get("members")))
+    return Permissions(_circle(security.get("admins")), _circle(security.get("members")))
 
 
 def _circle(listed: Any) -> Circle:

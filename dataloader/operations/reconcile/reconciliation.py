@@ -77,7 +77,7 @@ class ReturnedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SnapsetResult:
     """The results for the cards of one snapset."""
 
     ordered: int
@@ -109,7 +109,7 @@ class Reconciliation:
     """The number of this reconciliation, from 1: one more than that of the last."""
     warnings: list[Problem] = field(default_factory=list)
     """Warnings that change no verdict."""
-    shares: dict[str, Share] = field(default_factory=dict)
+    shares: dict[str, SnapsetResult] = field(default_factory=dict)
     """The results by snapset."""
     again: list[ReturnedCard] = field(default_factory=list)
     """The cards to encode again, by number: no more than are needed."""
@@ -596,12 +596,12 @@ def _check_filled(files: Sequence[ReturnedFile], tables: Sequence[_Read], known:
         raise InputError(Problem(which, rule, "check the file and the manifest"))
 
 
-def _shares(manifest: Manifest, ledger: Ledger) -> dict[str, Share]:
+def _shares(manifest: Manifest, ledger: Ledger) -> dict[str, SnapsetResult]:
     encoded = Counter(each.card.snapset for each in ledger if each.verdict is Verdict.ENCODED)
     unused = Counter(each.card.snapset for each in ledger if each.unused_spare)
     header = manifest.header
     return {
-        snapset: Share(count - header.spares.get(snapset, 0), encoded[snapset], unused[snapset])
+        snapset: SnapsetResult(count - header.spares.get(snapset, 0), encoded[snapset], unused[snapset])
         for snapset, count in header.snapsets.items()
     }
 
