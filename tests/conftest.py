@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import couchdb.http
 import pytest
+from hypothesis import settings
 
 from dataloader.batch import Manifest, read_manifest
 from dataloader.cli import run as run_command
@@ -44,6 +45,9 @@ LONG = {"office", "peak_memory"}
 """Fixtures of slow tests: LibreOffice, and processes whose memory is measured."""
 
 
+# The same examples in each run, so that what has passed passes again; `make fuzz` and `make test-all` try new ones.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("default" if "FUZZ_SECONDS" in os.environ else "same")
 skip_slow_imports()
 # Searching thousands of collected tests for garbage takes as long as collecting them.
 gc.disable()
