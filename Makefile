@@ -29,7 +29,7 @@ demo: $(VENV)/runtime  ## Run the whole job on the embedded server
 	@$(BIN)/dataloader demo
 
 test: lint types  ## Run lint, types, and the tests for every change (three minutes)
-	$(BIN)/pytest -n auto -m 'not thorough'
+	$(BIN)/pytest -n auto --dist worksteal -m 'not thorough'
 
 test-all: lint types  ## Run lint, types, and every test, and measure coverage
 	$(BIN)/coverage erase
@@ -38,7 +38,7 @@ test-all: lint types  ## Run lint, types, and every test, and measure coverage
 	$(BIN)/coverage report
 
 test-rest: setup  # The tests that `make test` skips
-	$(BIN)/pytest -n $(WORKERS) -m thorough
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m thorough
 
 fuzz: setup  ## Search for inputs that crash a reader (SECONDS=60 for each)
 	$(PIP) --editable '.[fuzz]'
