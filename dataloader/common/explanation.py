@@ -14,12 +14,29 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from dataloader.common.schemas import schemas
+from dataloader.common.words import did_you_mean
 
 MAX_VALUE = 100
 """The longest value repeated in an explanation, in characters."""
 MAX_MESSAGE = 300
 """The longest explanation, in characters."""
 _SECRET = re.compile("password|secret", re.IGNORECASE)
+_TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "an object",
+    "string": "a string",
+}
+_PLAINLY = (
+    (re.compile("(?s)(.*) is a required property"), r"\1 is missing"),
+    (re.compile("(?s)(.*) is a dependency of (.*)"), r"\2 needs \1, too"),
+    (re.compile(r"(?s)\w+ properties are not allowed \((.*) was unexpected\)"), r"unknown member \1"),
+    (re.compile(r"(?s)\w+ properties are not allowed \((.*) were unexpected\)"), r"unknown members \1"),
+)
+"""What the validator says of members, and what we say."""
 _HIDDEN = "'***'"
 """Shown instead of the value of a member whose name marks it as a secret."""
 
@@ -71,12 +88,34 @@ def _secrets(data: Any, *, secret: bool = False) -> set[str]:
     return {repr(data)} if secret and data not in (None, "", True, False) else set()
 
 
+def _said(error: ValidationError) -> str:
+    """Return the broken rule in plain words; those that are rarely broken as the validator says them."""
+    value = repr(error.instance)
+    rule: Any = error.validator_value
+    schema: Any = error.schema
+    if error.validator == "type":
+        types = [rule] if isinstance(rule, str) else rule
+        return f"{value} must be {' or '.join(_TYPES[each] for each in types)}"
+    if error.validator == "enum":
+        known = [each if isinstance(each, str) else repr(each) for each in rule]
+        question = did_you_mean(error.instance, known) if isinstance(error.instance, str) else ""
+        return f"{value} must be one of: {', '.join(known)}{f'; {question}' if question else ''}"
+    if error.validator == "pattern" and schema.get("examples"):
+        return f"{value} must be like {schema['examples'][0]!r}"
+    if error.validator == "not" and "pattern" in rule:
+        return f"{value} has a character that is not allowed"
+    for pattern, words in _PLAINLY:
+        if pattern.match(error.message):
+            return pattern.sub(words, error.message)
+    return error.message
+
+
 def _line(error: ValidationError, hidden: list[str], *, secrets: bool) -> str:
     # The deepest cause says more than "is not valid under any of the given schemas".
     while error.context:
         error = min(error.context, key=lambda cause: -len(cause.absolute_path))
     path = ".".join(str(part) for part in error.absolute_path)
-    value, message = repr(error.instance), error.message
+    value, message = repr(error.instance), _said(error)
     for each in hidden:
         value, message = value.replace(each, _HIDDEN), message.replace(each, _HIDDEN)
     if secrets:

@@ -22,6 +22,7 @@ from dataloader.common import (
     ProtectedError,
     UsageError,
     explain,
+    page,
     read_file,
     which_of,
 )
@@ -31,16 +32,21 @@ from dataloader.target.credentials import Credentials, from_environment, readabl
 from dataloader.target.urls import hosts_of, is_this_machine, split_urls
 
 TARGETS_SCHEMA = "files/target-file"
+SEE = f"see {page('reference.md#targets')}"
+"""What to do about a target file that is wrong in a way that says no more."""
 MAX_FILE = 1_000_000
 """The largest target file, in bytes."""
 
 # https://docs.couchdb.org/en/3.5.0/api/database/common.html#put--db; a slash would need escaping in every path.
 _PREFIX = re.compile(r"[a-z][a-z0-9_$()+-]*\Z")
+PREFIX_RULE = "database names begin with a lower-case letter and contain only those, digits and _ $ ( ) + -"
 _OPTIONS = (
     *("url", "model", "environment", "prefix", "ca_file", "client_cert", "client_key", "insecure", "credentials"),
     "snapsets",
 )
 """The options of a target in the target file."""
+_CREDENTIALS = ({"user", "password_file"}, {"user_env", "password_env"}, {"netrc"})
+"""The ways to say where credentials are."""
 _TLS_FILES = ("ca_file", "client_cert", "client_key")
 
 
@@ -106,7 +112,7 @@ def read_targets(path: Path) -> dict[str, dict[str, Any]]:
         rule = "is nested too deeply" if isinstance(error, RecursionError) else "has a number with too many digits"
         raise InputError(Problem(str(path), rule, "correct the syntax")) from error
     problems = [*_slips(path, data)] or [
-        Problem(str(path), rule, "see samples/dataloader.toml") for rule in explain(TARGETS_SCHEMA, data, secrets=True)
+        Problem(str(path), rule, SEE) for rule in explain(TARGETS_SCHEMA, data, secrets=True)
     ]
     if not problems:
         problems = [each for name, table in data["target"].items() for each in _wrong(f"{path}, target {name}", table)]
@@ -124,18 +130,38 @@ def _slips(path: Path, data: Mapping[str, Any]) -> Iterator[Problem]:
     targets = data.get("target")
     for name, table in targets.items() if isinstance(targets, dict) else ():
         where = f"{path}, target {name}"
+        if name in _OPTIONS and not isinstance(table, dict):
+            yield Problem(str(path), f'option "{name}" belongs to no target', "write each target as [target.NAME]")
         for option in table if isinstance(table, dict) else ():
             if option not in _OPTIONS:
                 yield Problem(where, f'unknown option "{option}"', _meant(option))
-        urls = table.get("url") if isinstance(table, dict) else None
-        given = urls if isinstance(urls, list) else [urls]
-        if any("@" in url for url in given if isinstance(url, str)):
-            yield Problem(where, "its url contains a user or password", "remove them, and use `credentials`")
+        if isinstance(table, dict):
+            yield from _slips_in_values(where, table)
+
+
+def _slips_in_values(where: str, table: Mapping[str, Any]) -> Iterator[Problem]:
+    urls, prefix, credentials = table.get("url"), table.get("prefix"), table.get("credentials")
+    given = [each for each in (urls if isinstance(urls, list) else [urls]) if isinstance(each, str)]
+    if any("@" in url for url in given):
+        yield Problem(where, "its url contains a user or password", "remove them, and use `credentials`")
+    elif given:
+        try:
+            split_urls(given)
+        except UsageError as error:
+            yield Problem(where, f"its url {error.rule}", error.todo)
+    if isinstance(prefix, str) and not _PREFIX.match(prefix):
+        yield Problem(where, f"its prefix is not allowed: {PREFIX_RULE}", "choose another")
+    if isinstance(credentials, dict) and "password" in credentials:
+        todo = "use password_file, the path of a file with the password, or password_env"
+        yield Problem(where, "its credentials contain a password", todo)
+    elif isinstance(credentials, dict) and {*credentials} not in _CREDENTIALS:
+        ways = "user and password_file, user_env and password_env, or netrc"
+        yield Problem(where, f"its credentials must be {ways}", "give one of these")
 
 
 def _meant(option: str) -> str:
     if option in {"user", "username", "password"}:
-        return "use `credentials`; see samples/dataloader.toml"
+        return f"use `credentials`; {SEE}"
     return which_of(option, _OPTIONS)
 
 
@@ -144,11 +170,7 @@ def _wrong(where: str, table: Mapping[str, Any]) -> Iterator[Problem]:
     model = table.get("model", DEFAULT_MODEL)
     if model not in model_names():
         yield Problem(where, f'no model "{model}"', which_of(model, model_names()))
-    try:
-        urls, _, _ = split_urls(_listed(table["url"]))
-    except UsageError as error:
-        yield Problem(where, f"its url {error.rule}", error.todo)
-        return
+    urls, _, _ = split_urls(_listed(table["url"]))
     for option in (*_TLS_FILES, "insecure"):
         if table.get(option) and not urls[0].startswith("https:"):
             yield Problem(where, f"its {option} only applies to https", "write the url with https://")
@@ -198,7 +220,7 @@ def resolve(
     if prefix and not _PREFIX.match(prefix):
         raise UsageError(
             f"--prefix {prefix}",
-            rule="database names begin with a lower-case letter and contain only those, digits and _ $ ( ) + -",
+            rule=PREFIX_RULE,
             todo="choose another",
         )
     how = tls or Tls()

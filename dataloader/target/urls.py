@@ -11,6 +11,8 @@ from dataloader.common import UsageError
 _URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/+-]*)?\Z")
 _MUST_BE_ENCODED = re.compile(r"[#?/\[\]\s]")
 _FORM = "write it as http://HOST:PORT or https://HOST"
+_HOST_AND_PORT = re.compile(r"(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+):[0-9]{2,5}")
+"""Looks like a server and not like a password."""
 
 
 def split_urls(urls: Sequence[str]) -> tuple[tuple[str, ...], str | None, str | None]:
@@ -48,7 +50,9 @@ def _split(url: str) -> tuple[str, str | None, str | None]:
     except ValueError:
         raise UsageError("the server's URL", rule="is not a URL", todo=_FORM) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise UsageError("the server's URL", rule="is not the http or https URL of a server", todo=_FORM)
+        bare = url.strip()
+        todo = f"did you mean http://{bare} or https://{bare}?" if _HOST_AND_PORT.fullmatch(bare) else _FORM
+        raise UsageError("the server's URL", rule="is not the http or https URL of a server", todo=todo)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     bare = urlunsplit((parts.scheme, host if port is None else f"{host}:{port}", parts.path.rstrip("/"), "", ""))
     if not _URL.match(bare):

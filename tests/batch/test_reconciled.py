@@ -219,7 +219,7 @@ def test_reconciled_file_reports_problems_with_lines(path: Path) -> None:
     cut_off = path.read_bytes()[:-9]
     path.write_bytes(sealed(header, [lines[0].replace(b'"encoded"', b'"perfect"'), *lines[1:]]))
     assert refusal(path) == [
-        f", line 2: verdict: 'perfect' is not one of ['encoded', 'failed', 'missing', 'altered', 'duplicate'] {RESTORE}"
+        f", line 2: verdict: 'perfect' must be one of: encoded, failed, missing, altered, duplicate {RESTORE}"
     ]
     path.write_bytes(cut_off)
     assert refusal(path) == [f", line 61: is not a complete line of JSON: the file was changed or truncated {RESTORE}"]

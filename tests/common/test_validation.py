@@ -22,10 +22,10 @@ def target(**fields: Any) -> dict[str, Any]:
 def test_explain_lists_every_broken_rule_with_its_path() -> None:
     """All faults are reported at once."""
     assert explain(CARD, {"number": 0, "uuid": 4, "chip": 1}) == [
-        "'snapset' is a required property",
-        "Additional properties are not allowed ('chip' was unexpected)",
+        "'snapset' is missing",
+        "unknown member 'chip'",
         "number: 0 is less than the minimum of 1",
-        "uuid: 4 is not of type 'string'",
+        "uuid: 4 must be a string",
     ]
 
 
@@ -34,8 +34,8 @@ def test_explain_reports_a_wrong_type_once() -> None:
     values: list[Any] = [None, "1", [], float("inf"), float("nan")]
     for value in values:
         [rule] = explain(CARD, {"number": value, "uuid": "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", "snapset": "a"})
-        assert rule == f"number: {value!r} is not of type 'integer'"
-    assert explain("common/snapset-name", 1) == ["1 is not of type 'string'"]
+        assert rule == f"number: {value!r} must be a whole number"
+    assert explain("common/snapset-name", 1) == ["1 must be a string"]
 
 
 @pytest.mark.parametrize("value", [date(2020, 11, 23), "\ud800"])
@@ -48,16 +48,16 @@ def test_explain_accepts_values_that_json_cannot_hold(value: Any) -> None:
 def test_explain_picks_the_closest_alternative() -> None:
     """If a value has several valid forms, the closest one is explained."""
     [rule] = explain("common/timestamp-or-null", "yesterday")
-    assert rule.startswith("'yesterday' does not match '^[0-9]{4}-")
+    assert rule.startswith("'yesterday' must be like '2020-11-23T00:00:00.000Z'")
 
 
 def test_explain_shortens_long_values() -> None:
     """However long a value is, the broken rule remains readable."""
     for value in ("9" * 5000, ["x" * 5000], {"a" * 5000: 1}):
         [rule] = explain(CARD, {"number": value, "uuid": "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", "snapset": "a"})
-        assert rule == f"number: {repr(value)[:MAX_VALUE]}… is not of type 'integer'"
+        assert rule == f"number: {repr(value)[:MAX_VALUE]}… must be a whole number"
     [rule] = explain(CARD, {"number": 1, "uuid": "2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", "snapset": "a", "b" * 5000: 1})
-    assert rule.startswith("Additional properties are not allowed ('bbb")
+    assert rule.startswith("unknown member 'bbb")
     assert len(rule) == MAX_MESSAGE + 1
 
 
@@ -95,7 +95,10 @@ def test_explain_repeats_other_values() -> None:
         "http://registry.gpii.net/common/DPIScale: 9 is greater than the maximum of 4"
     ]
     assert explain(TARGETS, target(environment="prod"), secrets=True) == [
-        "target.local.environment: the value is not one of ['development', 'ci', 'staging', 'production']"
+        (
+            "target.local.environment: the value must be one of: development, ci, staging, production; "
+            "did you mean production?"
+        )
     ]
 
 
@@ -109,7 +112,8 @@ def test_multiples_are_decimal(step: str, value: float) -> None:
 def test_values_between_steps_are_rejected(value: Any) -> None:
     """A value between steps is invalid, however close to one."""
     [rule] = explain("terms/gpii-key", {"http://registry.gpii.net/common/fontSize": value})
-    assert rule.startswith(f"http://registry.gpii.net/common/fontSize: {value!r} is not ")
+    said = "is not a multiple of 0.1" if isinstance(value, float) else "must be a number"
+    assert rule == f"http://registry.gpii.net/common/fontSize: {value!r} {said}"
 
 
 @pytest.mark.parametrize(("uuid", "loaded"), [("2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", False), ("x", True)])

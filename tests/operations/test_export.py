@@ -222,7 +222,7 @@ def test_exported_workbook_reports_every_problem(cards: list[Card], exported: Ca
         check_export(path, get_layout("gototags"))
     twice, wrong = str(caught.value).splitlines()
     assert twice == f"{path}, row 3: UUID {cards[0].uuid} is also in row 2 (export it again)"
-    assert wrong.startswith(f"{path}, row 5: {cards[3].uuid.upper()!r} does not match ")
+    assert wrong.startswith(f"{path}, row 5: {cards[3].uuid.upper()!r} must be like ")
     sheet["A1"].value = "Txt"
     book.save(path)
     with pytest.raises(InputError) as caught:
@@ -281,7 +281,7 @@ def test_new_layout_needs_only_a_file(batch: Batch, tmp_path: Path, monkeypatch:
         with pytest.raises(InputError) as caught:
             export(batch.manifest, "wrong", tmp_path / "wrong.csv")
         assert len(caught.value.problems) == 2
-        assert "wrong.json5: columns.0.title: '=1' does not match" in str(caught.value)
+        assert "wrong.json5: columns.0.title: '=1' must be like 'Chip UID'" in str(caught.value)
     finally:
         layouts.get_layout.cache_clear()
         layouts.layout_names.cache_clear()
@@ -412,12 +412,12 @@ def test_libreoffice_opens_an_encrypted_workbook(
 
 
 WRONG: dict[str, tuple[dict[str, object], str]] = {
-    "CSV in a workbook's name": ({"suffix": ".a.xlsx"}, "suffix: '.a.xlsx' does not match 'csv$'"),
-    "a control character": ({"columns": [{"title": "UUID\x01", "field": "uuid"}]}, "columns.0.title: 'UUID\\x01' does"),
+    "CSV in a workbook's name": ({"suffix": ".a.xlsx"}, "suffix: '.a.xlsx' must be like '.cards.csv'"),
+    "a control character": ({"columns": [{"title": "UUID\x01", "field": "uuid"}]}, "columns.0.title: 'UUID\\x01' must"),
     "no character": ({"columns": [{"title": "UUID\uffff", "field": "uuid"}]}, "columns.0.title: "),
     "a formula after a blank": (
         {"columns": [{"title": " =1+1", "field": "uuid"}]},
-        "columns.0.title: ' =1+1' does not",
+        "columns.0.title: ' =1+1' must be like 'Chip UID'",
     ),
     "one title twice": (
         {"columns": [{"title": "Tag", "field": "uuid"}, {"title": "tag", "field": "number"}]},

@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataloader.cli import run
-from dataloader.common import DataloaderError, ExitCode, FileError, InputError, ProtectedError, UsageError, data_dir
+from dataloader.common import (
+    DataloaderError,
+    ExitCode,
+    FileError,
+    InputError,
+    ProtectedError,
+    UsageError,
+    data_dir,
+    page,
+)
 from dataloader.couch import Tls
 from dataloader.records.models import get_model, model_names
 from dataloader.target import Environment, Target, read_targets, resolve
@@ -151,7 +160,12 @@ def test_invalid_url_is_rejected_without_its_password(url: str, environment: str
     for options in ({"url": url}, {"environ": {"COUCHDB_URL": url}}):
         message = refused(UsageError, environment=environment, **options)
         assert message.startswith("the server's URL: ")
-        known = (FORM, "has a password but no user (put the user before the colon)", "/ as %2F, ? as %3F, [ as %5B")
+        known = (
+            FORM,
+            "did you mean http://localhost:5984 or",
+            "has a password but no user (put the user before the colon)",
+            "/ as %2F, ? as %3F, [ as %5B",
+        )
         assert any(each in message for each in known)
 
 
@@ -218,7 +232,7 @@ def test_target_file_can_list_nodes(write: WriteTargets) -> None:
     assert found(target="a", config=path).address.urls == (LOCAL, "http://couchdb2")
     for urls, says in (
         ("[]", "should be non-empty"),
-        ("[1]", "is not of type 'string'"),
+        ("[1]", "must be a string"),
         (f'["http://admin:{SECRET}@a"]', "its url contains a user or password (remove them, and use `credentials`)"),
         ('["http://a", "https://b"]', "its url is http for one node and https for another"),
     ):
@@ -498,12 +512,15 @@ def test_missing_credential_variables_are_an_error(write: WriteTargets, environ:
     )
 
 
-SEE = "(see samples/dataloader.toml)"
+SEE = f"(see {page('reference.md#targets')})"
 URL = 'url = "http://a"\n'
 ENVIRONMENT = 'environment = "ci"\n'
 
+MUST_BE = f"must be one of: {', '.join(ENVIRONMENTS)}"
+WAYS = "its credentials must be user and password_file, user_env and password_env, or netrc (give one of these)"
+
 WRONG: dict[str, tuple[str, list[str]]] = {
-    "nothing": ("", [f": 'target' is a required property {SEE}"]),
+    "nothing": ("", [f": 'target' is missing {SEE}"]),
     "no targets": ("[target]\n", [f": target: the value should be non-empty {SEE}"]),
     "a misspelt option": (
         f'[target.a]\n{URL}enviroment = "ci"\n',
@@ -513,10 +530,15 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         f"[targets.a]\n{URL}{ENVIRONMENT}",
         [': unknown table "targets" (write each target as [target.NAME])'],
     ),
-    "no environment": (f"[target.a]\n{URL}", [f": target.a: 'environment' is a required property {SEE}"]),
+    "no environment": (f"[target.a]\n{URL}", [f": target.a: 'environment' is missing {SEE}"]),
     "a misspelt environment": (
         f'[target.a]\n{URL}environment = "prod"\n',
-        [f": target.a.environment: the value is not one of {ENVIRONMENTS} {SEE}"],
+        [
+            (
+                f": target.a.environment: the value must be one of: {', '.join(ENVIRONMENTS)}; "
+                f"did you mean production? {SEE}"
+            )
+        ],
     ),
     "a misspelt model": (
         f'[target.a]\n{URL}{ENVIRONMENT}model = "gpii"\n',
@@ -524,22 +546,50 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "a password": (
         f'[target.a]\n{URL}{ENVIRONMENT}password = "{SECRET}"\n',
-        ['target a: unknown option "password" (use `credentials`; see samples/dataloader.toml)'],
+        ['target a: unknown option "password" (use `credentials`; ' + SEE[1:]],
+    ),
+    "a password among the credentials": (
+        f'[target.a]\n{URL}{ENVIRONMENT}credentials = {{ user = "admin", password = "{SECRET}" }}\n',
+        [
+            (
+                "target a: its credentials contain a password "
+                "(use password_file, the path of a file with the password, or password_env)"
+            )
+        ],
+    ),
+    "no scheme": (
+        f'[target.a]\nurl = "127.0.0.1:5984"\n{ENVIRONMENT}',
+        [
+            (
+                "target a: its url is not the http or https URL of a server "
+                "(did you mean http://127.0.0.1:5984 or https://127.0.0.1:5984?)"
+            )
+        ],
+    ),
+    "a prefix with capitals": (
+        f'[target.a]\n{URL}{ENVIRONMENT}prefix = "CI-"\n',
+        [
+            (
+                "target a: its prefix is not allowed: database names begin with a lower-case letter and contain only "
+                "those, digits and _ $ ( ) + - (choose another)"
+            )
+        ],
+    ),
+    "a target without a name": (
+        f"[target]\n{URL}",
+        [': option "url" belongs to no target (write each target as [target.NAME])'],
     ),
     "credentials in one": (
         f'[target.a]\n{URL}{ENVIRONMENT}credentials = "admin:{SECRET}"\n',
-        [f": target.a.credentials: the value is not of type 'object' {SEE}"],
+        [f": target.a.credentials: the value must be an object {SEE}"],
     ),
     "half of the credentials": (
         f'[target.a]\n{URL}{ENVIRONMENT}credentials = {{ user = "admin", password_env = "{SECRET}" }}\n',
-        [
-            f": target.a.credentials: 'password_file' is a dependency of 'user' {SEE}",
-            f": target.a.credentials: 'user_env' is a dependency of 'password_env' {SEE}",
-        ],
+        [f"target a: {WAYS}"],
     ),
     "a key without a certificate": (
         f'[target.c]\nurl = "https://a"\n{ENVIRONMENT}client_key = "k"\n',
-        [f": target.c: 'client_cert' is a dependency of 'client_key' {SEE}"],
+        [f": target.c: 'client_key' needs 'client_cert', too {SEE}"],
     ),
     "a CA file for http": (
         f'[target.a]\n{URL}{ENVIRONMENT}ca_file = "ca.pem"\ninsecure = true\n',
@@ -550,14 +600,11 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "three kinds of credentials": (
         f'[target.a]\n{URL}{ENVIRONMENT}credentials = {{ netrc = true, user = "u", password_file = "p" }}\n',
-        [
-            f": target.a.credentials: the value has too many properties {SEE}",
-            f": target.a.credentials: the value has too many properties {SEE}",
-        ],
+        [f"target a: {WAYS}"],
     ),
     "no credentials": (
         f"[target.a]\n{URL}{ENVIRONMENT}credentials = {{}}\n",
-        [f": target.a.credentials: the value should be non-empty {SEE}"],
+        [f"target a: {WAYS}"],
     ),
     "an impossible port": (
         f'[target.a]\nurl = "http://a:99999"\n{ENVIRONMENT}[target.b]\nurl = "http://b:99999"\n{ENVIRONMENT}',
@@ -574,10 +621,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "nested deeply": (f"a = {'[' * 5000}", [": is nested too deeply (correct the syntax)"]),
     "paths with control characters": (
         f'[target.a]\nurl = "https://a"\nca_file = "a\\u0000"\nsnapsets = "\\n"\n{ENVIRONMENT}',
-        [
-            f": target.a.{name}: the value should not be valid under {{'pattern': '[\\\\u0000-\\\\u001f]'}} {SEE}"
-            for name in ("ca_file", "snapsets")
-        ],
+        [f": target.a.{name}: the value has a character that is not allowed {SEE}" for name in ("ca_file", "snapsets")],
     ),
     "a huge number": (f"a = {'9' * 5000}", [": has a number with too many digits (correct the syntax)"]),
 }
