@@ -16,7 +16,6 @@ from dataloader.batch.manifest import (
 )
 from dataloader.batch.mint import deal, mint, seeded_bytes
 from dataloader.batch.reconciled import (
-    RECONCILED_SUFFIX,
     Counts,
     Reconciled,
     ReturnedCard,
@@ -42,7 +41,6 @@ from dataloader.batch.selection import Named, choose
 __all__ = [
     "CARD_SCHEMA",
     "MANIFEST_SUFFIX",
-    "RECONCILED_SUFFIX",
     "REVOKED_SUFFIX",
     "SEEDED_TIME",
     "WHOLE",

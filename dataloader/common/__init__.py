@@ -36,7 +36,6 @@ if TYPE_CHECKING:
         new_files,
         read_file,
         read_password_file,
-        read_text,
         require_file,
         temporary_root,
     )
@@ -195,7 +194,6 @@ __all__ = [
     "read_file",
     "read_json5",
     "read_password_file",
-    "read_text",
     "require_file",
     "says",
     "says_as_is",

@@ -12,8 +12,8 @@ from dataloader.couch.failures import LargeReplyError
 from dataloader.couch.feed import FeedPage, FeedRow, RawLeaf
 from dataloader.couch.replies import ConflictError, NotFoundError
 from dataloader.couch.server import Server
-from dataloader.couch.session import Request, Session
-from dataloader.couch.watching import Attempt, Retry, Watcher
+from dataloader.couch.session import Request
+from dataloader.couch.watching import Attempt, Retry
 
 __all__ = [
     "LEAVES",
@@ -31,8 +31,6 @@ __all__ = [
     "Request",
     "Retry",
     "Server",
-    "Session",
     "Tls",
-    "Watcher",
     "Welcome",
 ]

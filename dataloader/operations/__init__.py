@@ -10,7 +10,7 @@ from dataloader.operations.backups import (
     read_backups,
     without_base,
 )
-from dataloader.operations.batches import Folder, FoundBatch, NextStep, find_batches, next_step
+from dataloader.operations.batches import FoundBatch, find_batches, next_step
 from dataloader.operations.card import CardState, FoundCard, card_state, find_card
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.changes import ABSENT, ChangedTerm, Changes, Edits, Term, value_text
@@ -28,7 +28,7 @@ from dataloader.operations.credentials import (
 )
 from dataloader.operations.documents import document_sources
 from dataloader.operations.drill import DrillResult, drill
-from dataloader.operations.drop import DropPlan, drop, plan_drop
+from dataloader.operations.drop import drop, plan_drop
 from dataloader.operations.export import STANDARD, all_layouts, export, export_path
 from dataloader.operations.generate import check_name, generate, share_out, spares_of
 from dataloader.operations.load import LoadResult, load
@@ -37,7 +37,6 @@ from dataloader.operations.plan import Plan, plan
 from dataloader.operations.recover import recover
 from dataloader.operations.restore import RestoreResult, check_chain, restore_backup
 from dataloader.operations.revocations import (
-    Revocations,
     list_warnings,
     manifests_with_revocations,
     revocations_of,
@@ -59,7 +58,7 @@ from dataloader.operations.sources import (
 )
 from dataloader.operations.status import BatchStatus, StatusResult, status
 from dataloader.operations.taps import QUANTILES, TapsResult, check_bounds, parse_part, parse_time, tap_cards
-from dataloader.operations.tokens import PruneResult, prune_tokens
+from dataloader.operations.tokens import prune_tokens
 from dataloader.operations.validate import Checked, validate
 from dataloader.operations.verify import VerifyResult, verify
 from dataloader.replication import Outcome
@@ -84,9 +83,7 @@ __all__ = [
     "Conflicts",
     "Difference",
     "DrillResult",
-    "DropPlan",
     "Edits",
-    "Folder",
     "FoundBatch",
     "FoundCard",
     "FoundClient",
@@ -94,12 +91,9 @@ __all__ = [
     "Kept",
     "LoadResult",
     "MergeResult",
-    "NextStep",
     "Outcome",
     "Plan",
-    "PruneResult",
     "RestoreResult",
-    "Revocations",
     "RevokeOutcome",
     "RevokeResult",
     "SecurityResult",

@@ -17,7 +17,6 @@ from dataloader.replication.states import (
     classify,
     is_ours,
     is_persons_deletion,
-    judge,
     must_go,
 )
 from dataloader.replication.tombstones import (
@@ -34,9 +33,9 @@ from dataloader.replication.tombstones import (
     revoked,
     without_content,
 )
-from dataloader.replication.updates import Updated, outcome_of, update
+from dataloader.replication.updates import outcome_of, update
 from dataloader.replication.versions import version_digest
-from dataloader.replication.writes import Written, write_over
+from dataloader.replication.writes import write_over
 
 __all__ = [
     "MAX_INLINE",
@@ -52,8 +51,6 @@ __all__ = [
     "Revocation",
     "Severity",
     "State",
-    "Updated",
-    "Written",
     "attached",
     "batches",
     "build_views",
@@ -63,7 +60,6 @@ __all__ = [
     "is_ours",
     "is_persons_deletion",
     "is_revocation",
-    "judge",
     "kept_document",
     "kept_others",
     "must_go",

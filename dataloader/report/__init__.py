@@ -7,7 +7,7 @@ from dataloader.report.drill import drill_report
 from dataloader.report.facts import Run, described, facts, stopped
 from dataloader.report.load import load_report, plan_report
 from dataloader.report.merge import merge_report
-from dataloader.report.model import Attention, Bar, Chart, Fact, History, Moment, Report, Share, Step, Table, Tone
+from dataloader.report.model import History, Moment, Report
 from dataloader.report.notes import Noted, about
 from dataloader.report.reconcile import reconcile_report
 from dataloader.report.render import render
@@ -17,20 +17,12 @@ from dataloader.report.taps import taps_report
 from dataloader.report.verify import verify_report
 
 __all__ = [
-    "Attention",
-    "Bar",
-    "Chart",
-    "Fact",
     "History",
     "Moment",
     "Noted",
     "NotedDocument",
     "Report",
     "Run",
-    "Share",
-    "Step",
-    "Table",
-    "Tone",
     "about",
     "batches_report",
     "described",

@@ -13,7 +13,6 @@ from dataloader.target.environments import (
     most_protected,
     read_marker,
     remember,
-    remembered,
     versions_in,
 )
 from dataloader.target.layout import DEFAULT_LAYOUT, DatabaseLayout, sensible_shards
@@ -39,7 +38,6 @@ __all__ = [
     "read_targets",
     "readable_by_others",
     "remember",
-    "remembered",
     "resolve",
     "sensible_shards",
     "versions_in",

@@ -188,11 +188,6 @@ def read_marker(database: Database) -> Marker:
     return _marker(database, _read(database))
 
 
-def remembered(database: Database) -> Environment | None:
-    """Return the environment that a database remembers; see :func:`read_marker`."""
-    return read_marker(database).environment
-
-
 def less_protected(target: Target, environment: Environment | None) -> bool:
     """Return whether a target's environment is less protected than the one a database remembers."""
     return environment is not None and _order(target.environment) < _order(environment)

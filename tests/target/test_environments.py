@@ -15,7 +15,7 @@ from dataloader.common import ExitCode, ProtectedError, UnreachableError
 from dataloader.couch import Server
 from dataloader.operations import LoadResult, all_sources, load, plan
 from dataloader.records import Snapsets
-from dataloader.target import Environment, Target, guard, remembered
+from dataloader.target import Environment, Target, guard, read_marker
 from tests.support.command import Command
 from tests.support.marks import ONE_MODEL
 from tests.support.proxy import Forward, Hangup, Hook, Proxy, Reply, Request
@@ -178,7 +178,7 @@ class TestRefusing:
         assert command is not None
         repaired = json.loads(command[2].replace("ENVIRONMENT", "production"))
         databases(server, target)[command[1]].put_local("dataloader", repaired)
-        assert remembered(databases(server, target)[command[1]]) is Environment.PRODUCTION
+        assert read_marker(databases(server, target)[command[1]]).environment is Environment.PRODUCTION
 
     @ONE_MODEL
     def test_user_without_read_permission_gets_a_credentials_error(

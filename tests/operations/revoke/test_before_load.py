@@ -18,7 +18,7 @@ from dataloader.operations import (
 )
 from dataloader.operations import Outcome as LoadOutcome
 from dataloader.records import Snapsets
-from dataloader.target import Environment, Target, remembered
+from dataloader.target import Environment, Target, read_marker
 from tests.support.command import Command
 from tests.support.marks import TOKEN_MODEL
 from tests.support.records import Place, access_of
@@ -145,14 +145,16 @@ class TestNotLoaded:
         """The first environment is recorded; a less protected one is refused, a more protected one is a warning."""
         arguments = ("revoke", few.path, "--card", "2", "--reason", "lost", "--yes")
         assert run_here(*arguments).code == ExitCode.OK
-        assert {remembered(each) for each in databases(server, target).values()} == {Environment.CI}
+        assert {read_marker(each).environment for each in databases(server, target).values()} == {Environment.CI}
         done = run_here(*arguments, "--environment", "development")
         assert (done.code, done.stdout) == (ExitCode.PROTECTED, "")
         done = run_here(*arguments, "--environment", "production", "--json")
         assert (done.code, done.data["already_revoked"]) == (ExitCode.OK, 1)
         assert done.data["raised"] == dict.fromkeys(map(target.database, target.model.databases), "ci")
         assert "was loaded as ci" in done.stderr
-        assert {remembered(each) for each in databases(server, target).values()} == {Environment.PRODUCTION}
+        assert {read_marker(each).environment for each in databases(server, target).values()} == {
+            Environment.PRODUCTION
+        }
 
     @pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "two\nlines", "a\x1b[31m"])
     def test_reason_must_be_one_line(
