@@ -4,8 +4,15 @@ import sys
 
 import click
 
+from dataloader.cli._output import Output
 from dataloader.cli._wrap import wrapped
-from dataloader.common import UsageError
+from dataloader.common import ExitCode, UsageError
+
+
+def cancelled(output: Output, what: str = "written") -> ExitCode:
+    """Print that nothing was done, because the answer was no, and return the exit code."""
+    output.error(f"cancelled: nothing was {what}", ExitCode.INTERRUPTED)
+    return ExitCode.INTERRUPTED
 
 
 def confirmed(question: str) -> bool:

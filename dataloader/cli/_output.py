@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dataloader.common import SHOWN_PROBLEMS, ExitCode, FileError, printable, printable_json, shorten_uuids
+from dataloader.common import SHOWN_PROBLEMS, ExitCode, FileError, many, printable, printable_json, shorten_uuids
 
 if TYPE_CHECKING:
     from dataloader.common import Secrets
@@ -232,6 +232,14 @@ def global_options(function: Function) -> Function:
             help=text,
         )(function)
     return function
+
+
+def tell_of_decisions(output: Output, count: int, noun: str, hint: str) -> ExitCode:
+    """Print an error if any documents or cards need a decision, with a hint where they are; return the exit code."""
+    if not count:
+        return ExitCode.OK
+    output.error(f"{many(count, noun)} {'needs' if count == 1 else 'need'} a decision{hint}", ExitCode.ATTENTION)
+    return ExitCode.ATTENTION
 
 
 def tell_of_copies(output: Output, nodes_away: Sequence[str], *, short: bool) -> ExitCode:

@@ -9,7 +9,7 @@ from typing import Any
 from dataloader.batch import CardFile
 from dataloader.cli._details import Write, details_file, details_option
 from dataloader.cli._options import WriteOptions, left_out_json, left_out_text, raised_text
-from dataloader.cli._output import Output, tell_of_copies
+from dataloader.cli._output import Output, tell_of_copies, tell_of_decisions
 from dataloader.cli._progress import Progress
 from dataloader.cli._table import table
 from dataloader.common import ExitCode, many
@@ -135,13 +135,10 @@ def carry_out(
 
 def _load_code(output: Output, result: LoadResult, details: Path | None) -> ExitCode:
     """Return a load's exit code, and print why it is not 0."""
-    if result.needs_attention:
-        hint = "" if details else "; --details FILE lists all"
-        one = result.needs_attention == 1
-        which = "1 document needs" if one else f"{result.needs_attention:,} documents need"
-        output.error(f"{which} a decision{hint}", ExitCode.ATTENTION)
-    code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
-    return ExitCode.ATTENTION if result.needs_attention else code
+    hint = "" if details else "; --details FILE lists all"
+    decisions = tell_of_decisions(output, result.needs_attention, "document", hint)
+    copies = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
+    return decisions or copies
 
 
 def snapset_warnings(older: Sequence[str], unlisted: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dataloader.cli._command import command
-from dataloader.cli._confirm import confirmed
+from dataloader.cli._confirm import cancelled, confirmed
 from dataloader.cli._next import on_any_target, target_words
 from dataloader.cli._options import PATH, TargetOptions, WriteOptions, get_server, get_target, target_options
 from dataloader.cli._output import Output, global_options
@@ -155,8 +155,7 @@ def _revoke(output: Output, options: TargetOptions, site: str, reason: str, *, y
     server = get_server(target)
     where = f"{target.address.url} (environment {target.environment})"
     if not yes and not confirmed(f"the pilot computers of site {site} will lose access to {where}"):
-        output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
-        return ExitCode.INTERRUPTED
+        return cancelled(output)
     count = revoke_site(server, target, site, reason)
     output.result({"site": site, "deleted": count}, [f"revoked site {site}: {many(count, 'document')} deleted"])
     return ExitCode.OK

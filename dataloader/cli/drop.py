@@ -3,7 +3,7 @@
 import click
 
 from dataloader.cli._command import command
-from dataloader.cli._confirm import confirmed
+from dataloader.cli._confirm import cancelled, confirmed
 from dataloader.cli._options import TargetOptions, get_server, get_target, target_options
 from dataloader.cli._output import Output, global_options
 from dataloader.common import ExitCode, listed, many
@@ -36,8 +36,7 @@ def drop(output: Output, /, *, target_options: TargetOptions, if_exists: bool, y
     if plan.dropped and not yes:
         what = many(len(plan.dropped), "database")
         if not confirmed(f"{what} at {target.address.url} will be deleted: {listed(list(plan.dropped))}"):
-            output.error("cancelled: nothing was deleted", ExitCode.INTERRUPTED)
-            return ExitCode.INTERRUPTED
+            return cancelled(output, "deleted")
     dropped = drop_databases(server, plan)
     output.result(
         {"dropped": dropped, "kept": plan.kept},

@@ -9,6 +9,7 @@ import click
 
 from dataloader.batch import WHOLE, CardFile, Part
 from dataloader.cli._command import command
+from dataloader.cli._confirm import cancelled
 from dataloader.cli._options import (
     PATH,
     ReportOptions,
@@ -172,8 +173,7 @@ def load(
         return ExitCode.OK
     server = get_server(target)
     if write_options.update and not yes and not confirm_update(output, server, target, sources, snapsets):
-        output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
-        return ExitCode.INTERRUPTED
+        return cancelled(output)
     with reporting(output, report_options, "Load", read, target, server, writes=True) as report:
         more = (rounds_json(rounds), [*rounds_text(rounds)])
         undecided = _revoke_first(output, server, target, read, sources, write_options)

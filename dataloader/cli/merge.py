@@ -7,7 +7,7 @@ import click
 
 from dataloader.cli._changes import conflict_json, conflicts_text
 from dataloader.cli._command import command
-from dataloader.cli._confirm import confirmed
+from dataloader.cli._confirm import cancelled, confirmed
 from dataloader.cli._next import manifest_words, option_words, target_words
 from dataloader.cli._options import (
     ReportOptions,
@@ -87,9 +87,8 @@ def merge(
                 lines = []
                 where = f"{target.address.url} ({target.environment})"
                 if not confirmed(f"this merges {many(ready, 'preference set')} at {where}"):
-                    output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
                     report(lambda: merge_report(read, found, dry_run=True, values=values), ExitCode.INTERRUPTED)
-                    return ExitCode.INTERRUPTED
+                    return cancelled(output)
             with Progress(output, "sets") as progress:
                 found = merge_sets(server, target, found, on_progress=progress)
         output.result(_json(found, values=values), [*lines, _summary(found)])

@@ -9,7 +9,7 @@ import click
 from dataloader.archive import Backup
 from dataloader.batch import CardFile
 from dataloader.cli._command import command
-from dataloader.cli._confirm import confirmed
+from dataloader.cli._confirm import cancelled, confirmed
 from dataloader.cli._options import PATH, TargetOptions, get_server, get_target, raised_text, target_options
 from dataloader.cli._output import Output, global_options, tell_of_copies
 from dataloader.cli._progress import Progress
@@ -97,8 +97,7 @@ def restore(
         output.say(f"no revoked cards are listed next to the manifests in {batches}")
     server = get_server(target)
     if target.environment is Environment.PRODUCTION and not yes and not confirmed(_question(target, backups, merge)):
-        output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
-        return ExitCode.INTERRUPTED
+        return cancelled(output)
     progress = Progress(output)
     revoked = [0, 0]
 

@@ -9,7 +9,7 @@ import click
 
 from dataloader.batch import Card, CardFile, Named, Reconciled, Verdict, choose, note_restored, note_revoked
 from dataloader.cli._command import command
-from dataloader.cli._confirm import confirmed
+from dataloader.cli._confirm import cancelled, confirmed
 from dataloader.cli._details import details_file, details_option
 from dataloader.cli._options import (
     PATH,
@@ -26,7 +26,7 @@ from dataloader.cli._options import (
     snapset_options,
     target_options,
 )
-from dataloader.cli._output import Output, global_options, tell_of_copies
+from dataloader.cli._output import Output, global_options, tell_of_copies, tell_of_decisions
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli._rounds import rounds_json, rounds_text
@@ -131,8 +131,7 @@ def revoke(
     output.warnings(line for each in rounds for line in _not_encoded(each, {card.number for card in cards}))
     server = get_server(target)
     if not yes and not confirmed(_question(target, manifest, cards, undo=undo)):
-        output.error("cancelled: nothing was written", ExitCode.INTERRUPTED)
-        return ExitCode.INTERRUPTED
+        return cancelled(output)
     outcomes: list[CardOutcome] = []
     progress = Progress(output, "cards")
     hooks: dict[str, Any] = {"on_progress": progress, "on_outcome": outcomes.append, "snapsets": snapsets}
@@ -251,9 +250,6 @@ def _said(card: CardOutcome) -> str:
 
 def _revoke_code(output: Output, result: RevokeResult, outcomes: Sequence[CardOutcome]) -> ExitCode:
     output.warnings(f"card {each.card.number}: {each.reason}" for each in outcomes if each.reason)
-    if result.needs_attention:
-        one = result.needs_attention == 1
-        which = "1 card needs" if one else f"{result.needs_attention:,} cards need"
-        output.error(f"{which} a decision (inspect the documents named above)", ExitCode.ATTENTION)
-    code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
-    return ExitCode.ATTENTION if result.needs_attention else code
+    decisions = tell_of_decisions(output, result.needs_attention, "card", " (inspect the documents named above)")
+    copies = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
+    return decisions or copies
