@@ -1,7 +1,7 @@
 """What ``plan``, ``load`` and ``seed`` share: writing, and showing results."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,8 @@ def carry_out(
     write_options: WriteOptions,
     manifests: Sequence[CardFile] = (),
     more: tuple[dict[str, Any], Sequence[str]] = ({}, ()),
+    *,
+    before: Callable[[], object] | None = None,
 ) -> tuple[LoadResult, Noted[NotedDocument], ExitCode]:
     """Load sources, print the result, and say which cards the manifests omit.
 
@@ -100,6 +102,7 @@ def carry_out(
         write_options: the options for writing.
         manifests: the batches.
         more: what else the command prints, as JSON data and as lines.
+        before: what to do once the databases exist; see ``load``.
 
     Returns:
         The result, the documents that need attention, and the exit code.
@@ -115,6 +118,7 @@ def carry_out(
             replace_snapsets=write_options.replace_snapsets,
             older_snapsets=write_options.older_snapsets,
             layout=write_options.layout,
+            before=before,
             on_progress=progress,
             on_finding=findings,
         )

@@ -11,7 +11,7 @@ from dataloader.cli._command import command
 from dataloader.cli._confirm import cancelled, confirmed
 from dataloader.cli._next import on_any_target, target_words
 from dataloader.cli._options import PATH, TargetOptions, WriteOptions, get_server, get_target, target_options
-from dataloader.cli._output import Output, global_options
+from dataloader.cli._output import Output, global_options, tell_of_copies
 from dataloader.cli._table import table
 from dataloader.cli._write import carry_out
 from dataloader.common import ExitCode, UsageError, many, now
@@ -158,7 +158,7 @@ def _revoke(output: Output, options: TargetOptions, site: str, reason: str, *, y
         return cancelled(output)
     count = revoke_site(server, target, site, reason)
     output.result({"site": site, "deleted": count}, [f"revoked site {site}: {many(count, 'document')} deleted"])
-    return ExitCode.OK
+    return tell_of_copies(output, server.nodes().away, short=server.short_of_copies)
 
 
 def _rotate(output: Output, options: TargetOptions, site: str, folder: Path) -> ExitCode:
@@ -173,4 +173,4 @@ def _rotate(output: Output, options: TargetOptions, site: str, folder: Path) -> 
     )
     check = f"dataloader check{target_words(click.get_current_context())}"
     output.next(f"give {files.secret} to the site's installer, then {check}")
-    return ExitCode.OK
+    return tell_of_copies(output, server.nodes().away, short=server.short_of_copies)

@@ -1,7 +1,7 @@
 """The command ``load``: load batches to a target."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import environ
 from pathlib import Path
 
@@ -44,7 +44,7 @@ from dataloader.operations import (
     document_sources,
     list_warnings,
     revocations_of,
-    revoke_before_load,
+    revoke_again,
 )
 from dataloader.report import load_report
 from dataloader.target import Target
@@ -176,30 +176,35 @@ def load(
         return cancelled(output)
     with reporting(output, report_options, "Load", read, target, server, writes=True) as report:
         more = (rounds_json(rounds), [*rounds_text(rounds)])
-        undecided = _revoke_first(output, server, target, read, sources, write_options)
-        result, noted, code = carry_out(output, server, target, sources, details, write_options, read, more)
-        if undecided and code is ExitCode.OK:
+        first = _RevokedFirst(output, server, target, read)
+        result, noted, code = carry_out(
+            output, server, target, sources, details, write_options, read, more, before=first.hook
+        )
+        if first.undecided and code is ExitCode.OK:
             code = ExitCode.ATTENTION
         report(lambda: load_report(target, read, sources, result, noted), code)
     return code
 
 
-def _revoke_first(
-    output: Output,
-    server: Server,
-    target: Target,
-    manifests: Sequence[CardFile],
-    sources: Sequence[Source],
-    write_options: WriteOptions,
-) -> int:
-    """Revoke the cards on the lists next to the manifests again; return how many cards need a decision."""
-    documents = sum(source.count for source in sources)
-    revocations = revocations_of(target, manifests)
-    output.warnings(list_warnings(manifests))
-    again, undecided = revoke_before_load(server, target, revocations, write_options.layout, documents)
-    if again:
-        output.say(f"revoked {many(again, 'card')} again, as listed next to the manifest")
-    if undecided:
-        cards = many(undecided, "card")
-        output.error(f"{cards} could not be revoked again (use `dataloader revoke`)", ExitCode.ATTENTION)
-    return undecided
+class _RevokedFirst:
+    """Revokes the cards on the lists next to the manifests before a load, which must not let them in for a moment."""
+
+    def __init__(self, output: Output, server: Server, target: Target, manifests: Sequence[CardFile]) -> None:
+        self.undecided = 0
+        """How many cards could not be revoked."""
+        self._output, self._server, self._target = output, server, target
+        self._revocations = revocations_of(target, manifests)
+        output.warnings(list_warnings(manifests))
+
+    @property
+    def hook(self) -> Callable[[], None] | None:
+        """What the load does first; None if no card is listed."""
+        return self._revoke if self._revocations else None
+
+    def _revoke(self) -> None:
+        again, self.undecided = revoke_again(self._server, self._target, self._revocations)
+        if again:
+            self._output.say(f"revoked {many(again, 'card')} again, as listed next to the manifest")
+        if self.undecided:
+            cards = many(self.undecided, "card")
+            self._output.error(f"{cards} could not be revoked again (use `dataloader revoke`)", ExitCode.ATTENTION)

@@ -41,7 +41,6 @@ from dataloader.operations.revocations import (
     manifests_with_revocations,
     revocations_of,
     revoke_again,
-    revoke_before_load,
 )
 from dataloader.operations.revoke import CardOutcome, RevokeOutcome, RevokeResult, check_reason, restore, revoke
 from dataloader.operations.security import Circle, SecurityResult, check_security
@@ -153,7 +152,6 @@ __all__ = [
     "revocations_of",
     "revoke",
     "revoke_again",
-    "revoke_before_load",
     "revoke_site",
     "rotate",
     "seed_sources",

@@ -23,6 +23,7 @@ from dataloader.common import (
 )
 from dataloader.couch import Database, NotFoundError, Server
 from dataloader.operations.documents import sources_of
+from dataloader.operations.identity import Identities
 from dataloader.operations.sources import Source, design_sources
 from dataloader.records import (
     CLIENT,
@@ -36,7 +37,8 @@ from dataloader.records import (
     site_documents,
 )
 from dataloader.records.models import Model
-from dataloader.target import Target, guard
+from dataloader.replication import write_over
+from dataloader.target import Target, check_marker, guard
 
 _VIEW = "findClientByOauth2ClientId"
 _COMMON = "http://registry.gpii.net/common/"
@@ -263,18 +265,24 @@ def revoke_site(server: Server, target: Target, site: str, reason: str) -> int:
     Raises:
         InputError: there is no such site.
         AttentionError: somebody keeps changing its documents.
+        ProtocolError: the database was recreated or restored meanwhile.
     """
     found = find_site(server, target, site)
+    identities = Identities(server, target)
     # The document that gives access comes first.
     ids = [*dict.fromkeys([client.document["_id"] for client in found] + [client.id for client in found])]
     for doc_id in ids:
-        _delete(_database(server, target), doc_id, reason)
+        _delete(_database(server, target), target, doc_id, reason)
+    identities.note_writes()
+    identities.check("the site was revoked")
     return len(ids)
 
 
-def _delete(database: Database, doc_id: str, reason: str) -> None:
+def _delete(database: Database, target: Target, doc_id: str, reason: str) -> None:
     for _ in range(_ROUNDS):
-        live = live_leaves(database.leaves([doc_id])[doc_id])
+        # Check each time: somebody may have marked the database as more protected meanwhile.
+        check_marker(database, target)
+        live = live_leaves(database.leaves([doc_id], all_copies=True)[doc_id])
         if not live:
             return
         # All leaves: any that is left would become the winner. The secret is not kept.
@@ -330,16 +338,23 @@ def rotate(server: Server, target: Target, rotation: Rotation) -> None:
     """Give a site access with its new secret, then remove the old one.
 
     Raises:
-        AttentionError: the server rejected the new one; the old one still works.
+        AttentionError: the server rejected the new one.
+        ProtectedError: the database was loaded as a more protected environment.
+        ProtocolError: the database was recreated or restored meanwhile.
     """
     database = _database(server, target)
-    rejected = [reply for reply in database.swap(rotation.documents) if reply.error]
-    if rejected:
-        raise AttentionError(
-            f"site {rotation.site}",
-            rule=f"the server rejected its new secret ({rejected[0].error}); the old one still works",
-            todo="delete the new files, and run it again",
-        )
+    check_marker(database, target)
+    identities = Identities(server, target)
+    for written in write_over(database, rotation.documents):
+        # After a lost reply, the retry is rejected as a conflict, though the first attempt was written.
+        if not written.is_plain and written.own is None:
+            raise AttentionError(
+                f"site {rotation.site}",
+                rule=f"the server rejected its new secret ({written.reason}), which does not work",
+                todo="delete the new files, and run it again",
+            )
     if has_credentials_apart(target.model):
         for client in rotation.old:
-            _delete(database, client.document["_id"], "rotated")
+            _delete(database, target, client.document["_id"], "rotated")
+    identities.note_writes()
+    identities.check("the secret was rotated")

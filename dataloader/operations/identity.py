@@ -50,8 +50,12 @@ class Identities:
         databases = [server.database(target.database(name)) for name in target.model.databases]
         self._begun = [(each, _begun(info)) for each in databases if (info := each.info()) is not None]
 
+    def note_writes(self) -> None:
+        """Note that the databases have been written to: a state from before that would lack it."""
+        self._begun = [(each, _noted(begun, each.info())) for each, begun in self._begun]
+
     def check(self, meanwhile: str) -> None:
-        """Check that the databases are still the same.
+        """Check that the databases are still the same, with everything that was noted.
 
         Args:
             meanwhile: what the command did: ``its cards were verified``.
@@ -66,6 +70,11 @@ class Identities:
                     rule=f"was recreated or restored while {meanwhile}",
                     todo="find out who does that, then run it again",
                 )
+
+
+def _noted(begun: Identity, info: Mapping[str, Any] | None) -> Identity:
+    # A database that is not the same any more is found out at the end.
+    return begun if info is None else replace(begun, sequence=max(begun.sequence, _begun(info).sequence))
 
 
 def _begun(info: Mapping[str, Any]) -> Identity:

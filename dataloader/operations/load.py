@@ -7,7 +7,7 @@ compare-and-swap only, so no acknowledged edit is lost.
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -152,6 +152,7 @@ def load(  # noqa: PLR0913 - each is a choice of its own
     replace_snapsets: bool = False,
     older_snapsets: bool = False,
     layout: DatabaseLayout = DEFAULT_LAYOUT,
+    before: Callable[[], object] | None = None,
     on_progress: OnProgress | None = None,
     on_finding: OnFinding | None = None,
 ) -> LoadResult:
@@ -167,6 +168,7 @@ def load(  # noqa: PLR0913 - each is a choice of its own
             if the model's servers refuse to change snapsets, they are replaced anyway.
         older_snapsets: whether to update to older versions of snapsets than the last loaded ones.
         layout: the layout of databases that have to be created.
+        before: called once the databases exist, and again if one was recreated or restored: may write to them.
         on_progress: called after each batch.
         on_finding: called for each document that is neither absent nor unchanged.
 
@@ -183,7 +185,7 @@ def load(  # noqa: PLR0913 - each is a choice of its own
         if source.is_sample:
             target.refuse(f"sample data ({source.kind} of {source.origin})", "load manifests and snapsets only")
     changes = _Changes(update, replace_views, replace_snapsets, older_snapsets)
-    run = _Run(server, target, sources, changes, on_progress, on_finding)
+    run = _Run(server, target, sources, changes, before, on_progress, on_finding)
     result = run.result
     try:
         run.carry_out(layout)
@@ -205,6 +207,7 @@ class _Run:
         target: Target,
         sources: Sequence[Source],
         changes: _Changes,
+        before: Callable[[], object] | None,
         on_progress: OnProgress | None,
         on_finding: OnFinding | None,
     ) -> None:
@@ -216,6 +219,7 @@ class _Run:
         self._target = target
         self._sources = sources
         self._changes = changes
+        self._before = before
         self._on_progress = on_progress
         self._on_finding = on_finding
         self._databases = {name: server.database(target.database(name)) for name in target.model.databases}
@@ -258,6 +262,9 @@ class _Run:
         if is_first and not self.result.created_databases:
             self.result.unlisted_snapsets = find_unlisted_snapsets(self._target, self._databases, self._sources, memory)
         remembers_anew = self._remember(memory)
+        if self._before is not None:
+            self._before()
+            self._note_writes()
         self._bring()
         self._settle()
         if remembers_anew:
@@ -301,6 +308,12 @@ class _Run:
             # In a cluster, a node that was down may not know of updates; then only our own creation is proof.
             if fresh and self._begun[name].sequence == 0 and (created or one_node):
                 self._fresh.add(name)
+
+    def _note_writes(self) -> None:
+        """Note that others have written to the databases since they were opened."""
+        self._fresh.clear()
+        for name, database in self._databases.items():
+            self._begun[name] = replace(self._begun[name], sequence=self._identity(database).sequence)
 
     def _identity(self, database: Database) -> Identity:
         info = database.info()

@@ -25,11 +25,12 @@ from dataloader.common import (
 )
 from dataloader.couch import Rejection, Server
 from dataloader.operations.changes import ABSENT, ChangedTerm, LoadedSets, Term, changed_terms, preferences_in
+from dataloader.operations.identity import Identities
 from dataloader.operations.plan import card_key, plan
 from dataloader.operations.sources import Source
 from dataloader.records.models import Role
 from dataloader.replication import Finding, Outcome, State, chunks, superseded, write_over
-from dataloader.target import Target
+from dataloader.target import Target, guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +253,8 @@ def merge(server: Server, target: Target, found: MergeResult, *, on_progress: On
 
     Raises:
         NodesError: a node of the cluster is down; nothing is written.
+        ProtectedError: a database was loaded as a more protected environment.
+        ProtocolError: a database was recreated or restored meanwhile.
         DataloaderError: the server failed after all retries, or refused.
     """
     result = MergeResult(
@@ -264,13 +267,18 @@ def merge(server: Server, target: Target, found: MergeResult, *, on_progress: On
             rule="is down; existing documents are not changed",
             todo="start it, then run it again",
         )
+    identities = Identities(server, target)
     try:
         for some in chunks(ready, _AT_ONCE):
+            # Check with every batch: somebody may have marked a database as more protected meanwhile.
+            guard(server, target)
             for name in dict.fromkeys(each.database for each in some):
                 _merge(server, target, name, [each for each in some if each.database == name], result)
+            identities.note_writes()
             if on_progress is not None:
                 on_progress("merging", len(result.merged), len(ready))
         if ready:
+            identities.check("preference sets were merged")
             result.nodes_away, result.short_of_copies = server.nodes().away, server.short_of_copies
     except DataloaderError as error:
         tell_how_far(error, len(result.merged), len(ready), "documents", has_written=True)

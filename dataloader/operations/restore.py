@@ -31,6 +31,7 @@ from dataloader.target import (
     Environment,
     Target,
     add_versions,
+    check_marker,
     guard,
     less_protected,
     most_protected,
@@ -395,7 +396,13 @@ class _Restore:
         work = self._write_missing if self._merge else self._write_all
         done = 0
         batches = _batches(self._groups(name, designs=designs))
-        for batch in in_parallel(lambda batch: work(database, batch), batches):
+
+        def write(batch: list[Group]) -> _Batch:
+            # Check with every batch: somebody may have marked the database as more protected meanwhile.
+            check_marker(database, self._target)
+            return work(database, batch)
+
+        for batch in in_parallel(write, batches):
             result = self._result
             result.documents += batch.documents
             result.leaves += batch.leaves

@@ -1,4 +1,4 @@
-"""Revoke the cards on the lists of revoked cards again, after a load or a restore.
+"""Revoke the cards on the lists of revoked cards again, in a load or a restore.
 
 The lists are next to the manifests (:mod:`dataloader.batch.revocations`).
 """
@@ -20,7 +20,7 @@ from dataloader.batch import (
 from dataloader.common import FileError, InputError, Problem
 from dataloader.couch import Server
 from dataloader.operations.revoke import RevokeOutcome, revoke
-from dataloader.target import DatabaseLayout, Environment, Target, guard, less_protected, sensible_shards
+from dataloader.target import Environment, Target, less_protected
 
 Revocations = Sequence[tuple[CardFile, Sequence[RevokedCard]]]
 """The revoked cards of each batch that has any."""
@@ -120,35 +120,6 @@ def _files_in(folder: Path) -> list[Path]:
         # A folder with the name of a list is an error later.
         paths += [Path(root, each) for each in (*folders, *names) if not each.startswith(".")]
     return sorted(paths)
-
-
-def revoke_before_load(
-    server: Server, target: Target, revocations: Revocations, layout: DatabaseLayout, documents: int
-) -> tuple[int, int]:
-    """Revoke the listed cards before a load, so that it does not restore them even for a moment.
-
-    Args:
-        server: the target's server.
-        target: the target.
-        revocations: the cards.
-        layout: the layout of databases that have to be created.
-        documents: how many documents will be loaded.
-
-    Returns:
-        The number of cards revoked again, and the number that need a decision.
-
-    Raises:
-        DataloaderError: as :func:`revoke`.
-    """
-    if not revocations:
-        return 0, 0
-    server.welcome()
-    guard(server, target)
-    for name in target.model.databases:
-        database = server.database(target.database(name))
-        if not database.exists():
-            database.create(shards=layout.shards or sensible_shards(documents), replicas=layout.replicas)
-    return revoke_again(server, target, revocations)
 
 
 def revoke_again(server: Server, target: Target, revocations: Revocations) -> tuple[int, int]:

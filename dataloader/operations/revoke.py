@@ -243,6 +243,7 @@ class _Run:
                     if on_outcome is not None:
                         on_outcome(each)
                 done += len(outcomes)
+                identities.note_writes()
                 if on_progress is not None:
                     on_progress(f"{self._manifest.header.name}: cards", done, len(cards))
             identities.check("cards were revoked or restored")
@@ -261,6 +262,8 @@ class _Run:
                 raise ProtocolError(f"database {database.name}", rule="does not exist", todo=todo)
 
     def _see_to(self, cards: Sequence[Card]) -> list[CardOutcome]:
+        # Check with every batch: somebody may have marked a database as more protected meanwhile.
+        guard(self._server, self._target)
         seen = {card.uuid: _Seen(card) for card in cards}
         self._work(seen)
         return [self._outcome(each) for each in seen.values()]

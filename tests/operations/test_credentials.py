@@ -214,3 +214,71 @@ def test_view_of_others_is_an_error(create: Command, run_here: Command, proxied:
     done = run_here("credentials", "revoke", "river", "--reason", "closed", "--yes", url=proxy.url)
     assert done.code == ExitCode.PROTOCOL, done
     assert "its view of clients is not ours (load with --snapsets-only --replace-views)" in done.stderr
+
+
+def test_rotate_survives_a_lost_reply(
+    create: Command, run_here: Command, server: Server, target: Target, proxied: Proxied, tmp_path: Path
+) -> None:
+    """The retry is rejected as a conflict, though the new secret was written; its file must not be deleted then."""
+    create("river")
+    lost: list[Request] = []
+
+    def lose(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if request.endpoint == "_bulk_docs" and not lost:
+            lost.append(request)
+            return Reply.json(503, {"error": "unavailable"})
+        return reply
+
+    _, proxy = proxied(lose)
+    done = run_here("credentials", "rotate", "river", "--out", tmp_path / "secrets", "--json", url=proxy.url)
+    assert done.code == ExitCode.OK, done.stderr
+    [new] = clients(server, target)
+    assert new["oauth2ClientSecret"] == secret_of(Path(done.data["secret_file"]))["client_secret"]
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("action", ["revoke", "rotate"])
+def test_database_that_changes_its_purpose_meanwhile_is_not_touched(
+    create: Command, run_here: Command, server: Server, target: Target, proxied: Proxied, tmp_path: Path, action: str
+) -> None:
+    """Its environment is read again just before it is written to."""
+    create("river")
+    before = clients(server, target)
+    [database] = [each for name, each in databases(server, target).items() if name == client_database(target.model)]
+    options = ("--yes",) if action == "revoke" else ("--out", tmp_path / "secrets")
+
+    def mark(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if "_view/findClientByOauth2ClientId" in request.path:
+            database.put_local("dataloader", {**database.local("dataloader"), "environment": "production"})
+        return reply
+
+    _, proxy = proxied(mark)
+    done = run_here("credentials", action, "river", *options, url=proxy.url)
+    assert done.code == ExitCode.PROTECTED, done
+    assert clients(server, target) == before
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("action", ["revoke", "rotate"])
+def test_database_restored_meanwhile_is_an_error(
+    create: Command, run_here: Command, target: Target, proxied: Proxied, tmp_path: Path, action: str
+) -> None:
+    """An older state gives access to what was revoked."""
+    create("river")
+    written: list[Request] = []
+    options = ("--yes",) if action == "revoke" else ("--out", tmp_path / "secrets")
+
+    def restored(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if request.endpoint == "_bulk_docs":
+            written.append(request)
+        elif written and not request.endpoint and request.database.endswith(client_database(target.model)):
+            return Reply.json(200, {**reply.data(), "instance_start_time": "1"})
+        return reply
+
+    _, proxy = proxied(restored)
+    done = run_here("credentials", action, "river", *options, url=proxy.url)
+    assert done.code == ExitCode.PROTOCOL, done
+    assert "was recreated or restored while" in done.stderr

@@ -7,7 +7,7 @@ import pytest
 
 from dataloader.archive import Backup
 from dataloader.batch import Manifest
-from dataloader.common import ProtocolError
+from dataloader.common import ProtectedError, ProtocolError
 from dataloader.couch import Server
 from dataloader.operations import all_sources, back_up, generate, load, restore, restore_backup, revoke, verify
 from dataloader.records import Snapsets
@@ -104,3 +104,50 @@ def test_restore_does_not_call_itself_complete(
     with pytest.raises(ProtocolError, match=MESSAGE):
         restore_backup(through, copy, [Backup(path)])
     assert restore_backup(server, copy, [Backup(path)]).good
+
+
+@pytest.mark.usefixtures("loaded")
+def test_state_from_before_a_revocation_is_noticed(
+    server: Server, target: Target, manifest: Manifest, proxied: Proxied
+) -> None:
+    """A backup of the last night may have as many updates as the database had when the revocation began."""
+    begun = {each.name: each.update_seq() for each in databases(server, target).values()}
+    written = set()
+
+    def hook(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if request.endpoint == "_bulk_docs":
+            written.add(request.database)
+        elif request.database in written and not request.endpoint and request.method == "GET":
+            if begun[request.database] < 0:
+                return Reply.json(200, {**reply.data(), "update_seq": str(-begun[request.database])})
+            # The writes are seen once.
+            begun[request.database] *= -1
+        return reply
+
+    through, _ = proxied(hook)
+    with pytest.raises(ProtocolError, match=MESSAGE):
+        revoke(through, target, manifest, [*manifest.cards()], "lost")
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize("undo", [False, True])
+def test_database_marked_as_production_meanwhile_is_not_changed(
+    server: Server, target: Target, manifest: Manifest, proxied: Proxied, *, undo: bool
+) -> None:
+    """The environment is read again with every batch of cards."""
+    cards = list(manifest.cards())
+    if undo:
+        revoke(server, target, manifest, cards, "lost")
+    before = {each.name: each.update_seq() for each in databases(server, target).values()}
+
+    def mark(request: Request, forward: Forward) -> Reply:
+        if request.method == "GET" and request.database.endswith("auth") and not request.endpoint:
+            for each in databases(server, target).values():
+                each.put_local("dataloader", {**each.local("dataloader"), "environment": "production"})
+        return forward(request)
+
+    through, _ = proxied(mark)
+    with pytest.raises(ProtectedError):
+        _ = restore(through, target, manifest, cards) if undo else revoke(through, target, manifest, cards, "lost")
+    assert {each.name: each.update_seq() for each in databases(server, target).values()} == before

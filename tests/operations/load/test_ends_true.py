@@ -4,14 +4,15 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from threading import Lock
 
 import pytest
 
-from dataloader.batch import Manifest
+from dataloader.batch import Manifest, note_revoked
 from dataloader.common import ExitCode, ProtectedError, ProtocolError
 from dataloader.couch import Database, Server
-from dataloader.operations import Outcome, Source, all_sources, generate, load
+from dataloader.operations import Outcome, Source, all_sources, generate, load, verify
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.command import Command
@@ -95,6 +96,22 @@ def test_database_recreated_during_a_load_is_loaded_again(
     assert stored(databases(server, target)["auth"]) == CARDS
     assert result.count(Outcome.CREATED) + result.count(Outcome.UNCHANGED) == result.documents
     assert get(database, "_local/dataloader")["environment"] == "ci"
+
+
+@pytest.mark.parametrize("number", [3, 5])
+def test_listed_card_stays_revoked_when_databases_are_recreated(
+    server: Server, target: Target, versions: list[Snapsets], proxied: Proxied, run_here: Command, tmp_path: Path,
+    number: int,
+) -> None:  # fmt: skip
+    """The load writes all cards again; that a card is revoked, only the list next to the manifest knows then."""
+    manifest = generate("few", {"large": 3}, tmp_path).manifest
+    note_revoked(manifest, [*manifest.cards()][:1], "lost", target.environment)
+    _, proxy = proxied(at_write(number, lambda: [*map(recreate, databases(server, target).values())]))
+
+    done = run_here("load", manifest.path, "--snapsets", versions[0].folder, url=proxy.url)
+
+    assert done.code == ExitCode.OK, done.stderr
+    assert verify(server, target, [manifest], versions[0], exactly=0).verdicts == {"ok": 2, "revoked": 1}
 
 
 def test_database_recreated_repeatedly_is_an_error(
