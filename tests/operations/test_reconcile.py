@@ -329,6 +329,12 @@ def test_reversed_chip_uids_are_a_warning(here: Command, small: Batch, tmp_path:
     assert wrong.stderr.endswith("written in reverse: --byte-order msb)\n")
     rows[3][CHIP] = chip_of(4)
     assert found_of(small.manifest, write_csv(tmp_path / "mixed.csv", rows)).warnings == []
+    good_but_one = good_rows(small.manifest)
+    good_but_one[3][CHIP] = rows[4][CHIP]
+    [warning] = found_of(
+        small.manifest, write_csv(tmp_path / "one.csv", [*good_but_one[:4], *good_but_one[5:]])
+    ).warnings
+    assert "these end with it: 805A0500000004, card 4 (one.csv, line 5)" in str(warning)
 
 
 def test_rows_without_a_card_are_skipped(small: Batch, tmp_path: Path) -> None:
@@ -647,8 +653,10 @@ def test_every_card_gets_its_verdict_after_any_change(
     # Each file includes one unchanged row: in any real file, results and chip UIDs are filled in.
     shares = [[row_of(last)] for _ in range(source.randint(1, 3))]
     expected[last.number] = Verdict.ENCODED
+    # In another file, a failure would contradict the rest.
+    together = {row[UUID]: source.choice(shares) for row in rows if row[RESULT] == "failed"}
     for row in rows:
-        source.choice(shares).append(row)
+        (together.get(row[UUID]) or source.choice(shares)).append(row)
     paths = []
     for at, share in enumerate(shares):
         columns = source.sample(range(len(TITLES)), len(TITLES))

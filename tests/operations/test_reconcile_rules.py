@@ -1,6 +1,7 @@
 """The rules of docs/reconcile.md, case by case: which card a row belongs to, what it means, and verdicts."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -323,6 +324,10 @@ def test_failure_in_a_table_without_chips_contradicts_ok(roll: CardIndex) -> Non
     says = "says that it failed, without a chip UID; according to file-1, row 5, it is encoded"
     assert found.warnings == [("file-1, row 6", says)]
     assert judged(roll, ("ok", ""), ("failed", ""), filled=NO_CHIP).verdict is Verdict.FAILED
+    # In another table, it may be a correction.
+    other = row(roll, "failed", chip="", line=6)
+    other.table = replace(other.table, index=2)
+    assert judge([good, Claim(other)], is_spare=False).verdict is Verdict.FAILED
 
 
 def test_spare_and_note_that_may_contradict_ok_are_warnings(roll: CardIndex) -> None:

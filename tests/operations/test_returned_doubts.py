@@ -627,9 +627,13 @@ def test_chip_that_another_reader_read_differently_is_a_duplicate(
     assert verdicts == {1: "duplicate", 3: "failed"}
 
 
-def test_chip_in_the_note_of_a_failed_row_is_shared(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+@pytest.mark.parametrize("form", ["{}", "{} 5A 80", "number"])
+def test_chip_in_the_note_of_a_failed_row_is_shared(tmp_path: Path, manifest: Manifest, rows: Rows, form: str) -> None:
     """The failed card's UUID may be on it."""
-    rows[2][CHIP:] = ["", "failed", f"chip {rows[0][CHIP]}"]
+    chip = rows[0][CHIP]
+    spaced = bytes.fromhex(chip).hex(" ")
+    written = {"{}": chip, "{} 5A 80": spaced, "number": str(int(chip, 16))}[form]
+    rows[2][CHIP:] = ["", "failed", f"chip {written} was used"]
     assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {1, 3}
 
 

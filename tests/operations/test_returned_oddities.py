@@ -316,6 +316,36 @@ def test_denied_failures_are_harmless(tmp_path: Path, manifest: Manifest, rows: 
     assert is_clean(found_of(manifest, path))
 
 
+@pytest.mark.parametrize(
+    ("text", "is_named"),
+    [("Card 3 exploded", True), ("Karte Nr. 3 kommt später", True), ("Cards 1 to 12 of 12", False), ("Order 3", False)],
+)
+def test_text_about_a_card_is_named(
+    tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, is_named: bool
+) -> None:
+    """Above the titles, where nothing else is read."""
+    path = write_csv(tmp_path / "back.csv", rows)
+    path.write_text(f"{text}\n{path.read_text('utf-8')}", "utf-8")
+    assert [f"back.csv, line 1: “{text}”" in str(each) for each in found_of(manifest, path).warnings] == [
+        True
+    ] * is_named
+
+
+def test_results_and_chips_may_come_in_separate_files(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Without a warning, if there is a chip for each card."""
+    results = write_csv(tmp_path / "a.csv", [[row[UUID], row[RESULT]] for row in rows], titles=["UUID", "Result"])
+    chips = [[row[UUID], row[CHIP]] for row in rows if row[CHIP]]
+    assert is_clean(found_of(manifest, results, write_csv(tmp_path / "b.csv", chips, titles=["UUID", "Chip UID"])))
+
+
+@pytest.mark.parametrize("form", ["{}/12", "SPRING-{:0>4}", "Card {} of 12"])
+def test_card_numbers_may_have_any_form(tmp_path: Path, manifest: Manifest, rows: Rows, form: str) -> None:
+    """If all have the same."""
+    for row in rows:
+        row[0] = form.format(row[0])
+    assert is_clean(found_of(manifest, write_csv(tmp_path / "back.csv", rows)))
+
+
 def test_results_in_a_file_of_rejects_are_a_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """The name contradicts them; a file of cards that were encoded again may be called anything."""
     for name, is_named in (("rejects.csv", True), ("spring v2 final.csv", False)):

@@ -20,6 +20,7 @@ from openpyxl.worksheet.formula import ArrayFormula
 from dataloader.common import DataloaderError, ExitCode, InputError
 from dataloader.operations import export, generate
 from dataloader.operations.generate import Batch
+from dataloader.vendor import CellKind
 from dataloader.vendor.encryption import encrypt
 from dataloader.vendor.layouts import get_layout, layout_names
 from dataloader.vendor.returned import KEYS, Reading, open_returned, text_of
@@ -389,6 +390,17 @@ def test_cells_that_are_not_text_are_described(tmp_path: Path, rows: Rows) -> No
         ("TRUE", "boolean"),
         ("", "formula"),
     ]
+
+
+def test_impossible_numbers_are_read_or_rejected(tmp_path: Path, rows: Rows) -> None:
+    """Some programs write infinity, as which hex digits with an E can be read; or numbers of thousands of digits."""
+    xml = "".join(good_xml(rows))
+    for value in ("INF", "NaN", "1e999", "9" * 5_000):
+        odd = xml.replace('<c r="F3" t="inlineStr"><is><t>ok</t></is></c>', f'<c r="F3"><v>{value}</v></c>')
+        cell = read(book_of(tmp_path / "back.xlsx", [odd]))[0].rows[1][RESULT]
+        assert text_of(cell) == ("out of range", CellKind.NUMBER)
+    row = xml.replace('<row r="3"', f'<row r="{"9" * 5_000}"')
+    assert refusal(book_of(tmp_path / "back.xlsx", [row])).startswith("FILE: is damaged: a number or text in it is")
 
 
 def test_formulas_are_never_evaluated(tmp_path: Path, rows: Rows) -> None:

@@ -204,7 +204,15 @@ class Ledger:
     def chips_look_reversed(self) -> bool:
         """Whether all UIDs of 7 bytes end with the manufacturer's code that they should begin with."""
         chips = [chip for chip in self._chips if len(chip) == _MAKERS_DIGITS]
-        return bool(chips) and all(chip.endswith(MAKER) and not chip.startswith(MAKER) for chip in chips)
+        return bool(chips) and all(map(_looks_reversed, chips))
+
+    @property
+    def reversed_chips(self) -> list[str]:
+        """The chips that look reversed, with their cards, if most others do not."""
+        chips = [chip for chip in self._chips if len(chip) == _MAKERS_DIGITS]
+        found = [chip for chip in chips if _looks_reversed(chip)]
+        usual = sum(chip.startswith(MAKER) for chip in chips)
+        return [f"{chip}, {self._listed(chip)}" for chip in found] if usual > len(found) else []
 
     def _find_shared(self) -> None:
         """Find cards that share a chip, or whose chips seem to be the same; none of them counts as encoded."""
@@ -265,6 +273,10 @@ class Ledger:
     def __iter__(self) -> Iterator[ReturnedCard]:
         """Yield every card with its verdict, in the order of the cards."""
         return iter(self._returned)
+
+
+def _looks_reversed(chip: str) -> bool:
+    return chip.endswith(MAKER) and not chip.startswith(MAKER)
 
 
 def _holder(row: Row, number: int) -> Holder:

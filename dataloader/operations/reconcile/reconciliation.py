@@ -210,7 +210,7 @@ def _reconcile(
         heading, place = reader.heading, each.source.place
         known += reader.known
         rows += each.source.total
-        warnings += [*_about_table(manifest, each, reader.known), *reader.warnings]
+        warnings += [*_about_table(manifest, each, told[each.round], reader.known), *reader.warnings]
         remarks += [*each.source.remarks, *reader.remarks]
         skipped += reader.skipped
         good, bad = good + reader.good, bad + reader.bad
@@ -232,6 +232,9 @@ def _reconcile(
         other = ByteOrder.LSB if byte_order is ByteOrder.MSB else ByteOrder.MSB
         rule = "they all end with 04, the manufacturer's code that 7-byte chip UIDs begin with"
         warnings.append(Problem("chip UIDs", rule, f"if their bytes are written in reverse: --byte-order {other}"))
+    elif odd := ledger.reversed_chips:
+        rule = f"most begin with 04, the manufacturer's code, but these end with it: {listed(odd, shown=5)}"
+        warnings.append(Problem("chip UIDs", rule, "their bytes may be reversed: ask the vendor"))
     last = max([each.round for each in tables] + ([previous.round + 1] if previous else []))
     found = Reconciliation(manifest, ledger, counts, rows, last, warnings)
     found.shares = _shares(manifest, ledger)
@@ -520,7 +523,7 @@ def _are_totals(text: str, good: int, bad: int, rows: int = 0) -> bool:
     return _numbers_in(text) <= {0, bad, good, good + bad, rows}
 
 
-def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
+def _about_table(manifest: Manifest, table: _Read, delivery: Delivery, known: int) -> list[Problem]:
     """Return warnings about a whole table.
 
     Raises:
@@ -555,10 +558,10 @@ def _about_table(manifest: Manifest, table: _Read, known: int) -> list[Problem]:
         )
     if source.rejects and source.fills_result and not (source.is_named_so or source.about or table.round > 1):
         found.append(Problem(source.place, f"{source.rejects}, but its results count", "check that they are right"))
-    return [*found, *_about_content(source)] if source.total else found
+    return [*found, *_about_content(source, delivery)] if source.total else found
 
 
-def _about_content(source: ReturnedTable) -> list[Problem]:
+def _about_content(source: ReturnedTable, delivery: Delivery) -> list[Problem]:
     """Return warnings about a table without results or chip UIDs."""
     found = []
     if not source.keys & {"result", "chip"}:
@@ -572,7 +575,7 @@ def _about_content(source: ReturnedTable) -> list[Problem]:
                 "leave it out, or have it filled in",
             )
         )
-    elif not source.fills_chip:
+    elif not source.fills_chip and not delivery.completed:
         rule = "has no chip UIDs, so a card on two chips would go unnoticed"
         found.append(Problem(source.place, rule, "ask the vendor for them"))
     return found

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum, StrEnum, auto
+from itertools import chain
 
 from dataloader.common import short
 from dataloader.operations.reconcile.card_index import CardIndex
@@ -34,7 +35,11 @@ _NUMBER = re.compile(
     r"(?:(?:card|karte|carte|tarjeta|kaart|n|no|nr|num|number|nummer|numero)[\W_]+)*\W*0*([0-9]{1,9})(?:[.,]0{1,2})?\W*",
     re.IGNORECASE,
 )
+_WITHIN = re.compile(r"(?<!\d)\d{1,9}(?!\d)")
 _DAY = re.compile(r"(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}")
+_SPACED = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{2} ){6,9}[0-9a-f]{2}(?![0-9a-f])", re.IGNORECASE)
+"""A chip UID of 7 or 10 bytes with blanks between them."""
+_LONG_NUMBER = re.compile(r"(?<![0-9])[0-9]{8,25}(?![0-9])")
 _LAST_RIGHT_DAY = 59
 """28 February 1900."""
 
@@ -177,7 +182,9 @@ def _understand_any(table: TableInput, cells: ReturnedRow) -> Row:
     chip = read_chip(chip_text, chip_kind, table.byte_order, decimal=table.source.may_be_decimal(chip_text))
     said, why = _what_is_said(table, cells, chip, note)
     if note and said is not Said.ENCODED:
-        chip = chip._replace(could_be=(*chip.could_be, *_chips_in(note, table.byte_order)))
+        decimal = (read_chip(number, decimal=True, order=table.byte_order) for number in _LONG_NUMBER.findall(note))
+        others = [*_chips_in(note, table.byte_order), *chain.from_iterable(each.could_be for each in decimal)]
+        chip = chip._replace(could_be=(*chip.could_be, *others))
     chip_mark = mark_of_chip(chip_text) if chip.uid else ""
     is_marked = number_kind is CellKind.TEXT and (
         mark_of_number(number_text) not in {"", table.source.number_mark} or says_failed(number_text)
@@ -235,7 +242,7 @@ def _what_is_said(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: st
 
 def _chips_in(note: str, order: ByteOrder) -> list[str]:
     """Return the chip UIDs in a note."""
-    parts = re.split(r"[\s,;()\[\]\"'“”]+", note)
+    parts = re.split(r"[\s,;()\[\]\"'“”]+", note) + _SPACED.findall(note)
     return [uid for part in parts if looks_like_chip(part) and (uid := read_chip(part, order=order).uid)]
 
 
@@ -337,7 +344,9 @@ def whose(row: Row, index: CardIndex) -> Whose:
             return Whose(by_uuid)
         return Whose(by_uuid, why=f"its check value {short(row.check, SHOWN)} was edited")
     if fits or not (row.check or number):
-        said = f"its card number is {row.number_text}, but it is card {by_uuid}" if row.number_text else ""
+        # Another text with a number in it, such as "3/14", has the same form in most rows.
+        is_other = row.number_text and (row.number is not None or not _WITHIN.search(row.number_text))
+        said = f"its card number is {row.number_text}, but it is card {by_uuid}" if is_other else ""
         return Whose(by_uuid, why=said)
     if _is_certain(row, index, number):
         why = f"it has the UUID of card {by_uuid}, but the card number and check value of card {number}"

@@ -86,9 +86,12 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
         # A hidden row that repeats a visible one adds nothing.
         and not (each.row.hidden and each.row.chip.uid in {"", chip})
     ]
-    # In a table of chip UIDs, a failure without one is another attempt; otherwise, it is about the card.
+    # In a table of chip UIDs that says ok, too, a failure without one is another attempt; else, it is about the card.
+    tables = {row.table.index for row in rows if row.table.source.fills_chip}
     contradicting = [
-        row for row in said[Said.FAILED] if (row.chip.uid == chip if row.chip.uid else not row.table.source.fills_chip)
+        row
+        for row in said[Said.FAILED]
+        if (row.chip.uid == chip if row.chip.uid else not (row.table.source.fills_chip and row.table.index in tables))
     ]
     if len(chips) > 1:
         shown = [f"{uid} ({row.where})" for uid, row in list(chips.items())[:SHOWN_CHIPS]]
@@ -105,7 +108,12 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
         judgement = CardJudgement(Verdict.FAILED, chip, reason)
     else:
         judgement = CardJudgement(Verdict.ENCODED, chip)
-        judgement.warnings += [(row.where, f"says the same as {rows[0].where}") for row in rows[1:]]
+        judgement.warnings += [
+            (row.where, f"says the same as {rows[0].where}")
+            for row in rows[1:]
+            # The result and the chip UID may be in separate tables.
+            if bool(row.chip.uid) is bool(rows[0].chip.uid) or row.uuid not in row.table.delivery.completed
+        ]
         judgement.warnings += [
             (row.where, f"says that it failed, without a chip UID; according to {rows[0].where}, it is encoded")
             for row in said[Said.FAILED]

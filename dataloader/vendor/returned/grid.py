@@ -61,6 +61,9 @@ def text_of(cell: Cell) -> tuple[str, CellKind]:
     if isinstance(cell, int | float):
         whole = isinstance(cell, int) or cell.is_integer()
         return (str(int(cell)) if whole and abs(cell) < 1e17 else repr(cell).upper()), CellKind.NUMBER  # noqa: PLR2004 - beyond, Python writes floats with an exponent
+    if cell is None:
+        # JSON has neither infinity nor NaN.
+        return "out of range", CellKind.NUMBER
     kind, text = cell
     return text, CellKind(kind)
 

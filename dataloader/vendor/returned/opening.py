@@ -22,6 +22,7 @@ _KINDS = (
     (rb"\s*<\?xml\b", "is an XML file"),
     (rb"\s*MIME-Version:", "is a web archive (MHTML)"),
     (rb"ID;P", "is a SYLK file"),
+    (rb"\t[\x02\x04]", "is an old workbook"),
 )  # fmt: skip
 """Text files that are not CSV, by their start; spreadsheet programs open all of these."""
 _OTHERS = (

@@ -43,6 +43,12 @@ _SHOWN = 40
 """The most characters of a cell to repeat in messages."""
 _NUMBERS = re.compile(r"#?[0-9]{1,9}(?:(?:\s*[-,;/&\N{EN DASH}]\s*|\s+)#?[0-9]{1,9}){0,99}\.?")
 """Card numbers, and ranges of them."""
+_NAMES_CARD = re.compile(
+    r"\b(?:cards?|karten?|cartes?|tarjetas?|kaart(?:en)?)\s+(?:(?:no|nr|n°)\.?\s*|#)?[0-9]{1,9}\b"
+    r"(?!\s*(?:[-/\N{EN DASH}]|\.\.|to\b|bis\b|of\b|von\b|à|de\b|tot\b|van\b))",
+    re.IGNORECASE,
+)
+"""A text about single cards: ``Card 3 exploded``, but not ``Cards 1 to 12``."""
 _DIGITS = re.compile(r"[0-9]+(?:[.,]0{1,2}(?![0-9]))?")
 _BRACKETS = re.compile(r"[\[\](){}<>'\"`]")
 _MARKED = re.compile(r'=\s*"(.*)"\s*\Z', re.DOTALL)
@@ -169,6 +175,11 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
                 )
             grid.above.append((row.number, _line(texts)))
         remarks += [(f"{where}, {grid.unit} {number}", text) for number, text in grid.above if says_failed(text)]
+        ignored += [
+            f"{where}, {grid.unit} {number}: “{short(text, _SHOWN)}”"
+            for number, text in grid.above
+            if _NAMES_CARD.search(text) and not says_failed(text)
+        ]
         shown = where if found else place
         for table in _Reader(path, shown, grid, reading).read(columns, chain(head[columns.row :], grid.rows)):
             found.append(table)
@@ -250,6 +261,9 @@ def _about_comments(where: str, grid: Grid) -> tuple[list[tuple[str, str]], list
         many(boxes, "text box", "text boxes")
     ] * bool(boxes)
     counts += [f"conditional formatting of {cells} that colours cells" for cells in grid.conditional]
+    counts += [
+        f"{cell}: “{short(text, _SHOWN)}”" for cell, text in grid.comments if cell == PAGE and _NAMES_CARD.search(text)
+    ]
     return remarks, [f"{where}: {count}" for count in counts]
 
 

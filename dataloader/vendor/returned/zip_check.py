@@ -145,7 +145,9 @@ def inspect(stream: IO[bytes], max_size: int, *, all_cells: bool = False) -> Pac
     try:
         with ZipFile(stream) as archive:
             return _Package(archive, stream, max_size).look_through(all_cells=all_cells)
-    except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+    except ValueError as error:
+        raise PackedError("is damaged: a number or text in it is invalid", _AGAIN) from error
+    except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise PackedError(f"is damaged or truncated: {said}", _AGAIN) from error
 
