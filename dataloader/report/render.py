@@ -6,11 +6,15 @@ shortened everywhere: anyone who has a whole one can get that person's preferenc
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from dataloader.report.model import Report, Share
 from dataloader.report.timeline import draw
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 PATTERNS = {
     **dict.fromkeys(("created", "absent", "ok", "ready", "encoded", "loaded"), 0),
@@ -66,6 +70,19 @@ def render(report: Report, *, full: bool = False) -> bytes:
         report: what it says.
         full: whether to show whole UUIDs.
     """
+    parts = segments(report)
+    page = _template(full=full).render(
+        report=report,
+        segments=parts,
+        widened=any(_is_widened(part, report.total) for part in parts),
+        timelines=[*filter(None, map(draw, report.histories))],
+    )
+    # A file name may not be valid text.
+    return page.encode("utf-8", "backslashreplace")
+
+
+@cache
+def _template(*, full: bool) -> "Template":
     # Importing Jinja takes longer than most runs without a report.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
 
@@ -80,15 +97,7 @@ def render(report: Report, *, full: bool = False) -> bytes:
     environment.filters["number"] = "{:,}".format
     environment.filters["options"] = lambda text: _OPTION.split(str(text))
     environment.tests["chip"] = lambda cell: isinstance(cell, str) and _CHIP.match(cell) is not None
-    parts = segments(report)
-    page = environment.get_template("page.html.j2").render(
-        report=report,
-        segments=parts,
-        widened=any(_is_widened(part, report.total) for part in parts),
-        timelines=[*filter(None, map(draw, report.histories))],
-    )
-    # A file name may not be valid text.
-    return page.encode("utf-8", "backslashreplace")
+    return environment.get_template("page.html.j2")
 
 
 def segments(report: Report) -> list[Segment]:
