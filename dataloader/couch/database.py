@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from dataloader.common import IMPOSSIBLE, CredentialsError, Document, ProtocolError, TooLargeError, flattened
+from dataloader.common import IMPOSSIBLE, Document, TooLargeError, flattened
 from dataloader.couch import feed, parsing
 from dataloader.couch.address import Address
 from dataloader.couch.facts import Facts, Nodes
@@ -27,6 +27,7 @@ from dataloader.couch.replies import (
     Body,
     NotFoundError,
     PreconditionError,
+    is_allowed,
     read,
 )
 from dataloader.couch.session import Answer, Request, Session
@@ -154,7 +155,7 @@ class Database:
 
     def may_read(self) -> bool:
         """Return whether this user can read the database, without fetching a document."""
-        return self._lets(lambda: read(self._resource.get("_all_docs", limit=0)[2], parsing.mapping))
+        return is_allowed(lambda: read(self._resource.get("_all_docs", limit=0)[2], parsing.mapping))
 
     def may_write(self) -> bool:
         """Return whether this user can write documents, by writing an empty list.
@@ -162,18 +163,7 @@ class Database:
         A write that must fail would not do: CouchDB 3.5 accepts an unknown revision of an unknown document if the
         database has any other document.
         """
-        return self._lets(lambda: self._refused(self._post_documents({"docs": []}), []))
-
-    def _lets(self, ask: Callable[[], object]) -> bool:
-        try:
-            ask()
-        except TooLargeError:
-            # Not a question of permissions.
-            raise
-        except (CredentialsError, ProtocolError):
-            # Refused, or redirected to a log-in page.
-            return False
-        return True
+        return is_allowed(lambda: self._refused(self._post_documents({"docs": []}), []))
 
     def leaf_revisions(self, ids: Sequence[str]) -> dict[str, list[str]]:
         """Ask for the leaf revisions of documents, including deleted ones (``POST _revs_diff``).
@@ -188,8 +178,7 @@ class Database:
             body = b"{%s}" % b",".join([b'%s:["%s"]' % (msgspec.json.encode(each), _IMPOSSIBLE) for each in some])
             return self._ask("POST", "_revs_diff", body, lambda data: parsing.leaf_revisions(data, some))
 
-        found = in_halves(ask, ids) if ids else ()
-        return dict(chain.from_iterable(each.items() for each in found))
+        return dict(chain.from_iterable(each.items() for each in in_halves(ask, ids)))
 
     def leaves(self, ids: Sequence[str], *, all_copies: bool = False) -> dict[str, list[Document]]:
         """Fetch all leaves of documents, including deleted ones, each with its ``_revisions``.
@@ -244,8 +233,6 @@ class Database:
 
     def all_docs(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Fetch the winning revisions of documents with their conflicts (``_all_docs``), one row for each ID."""
-        if not ids:
-            return []
 
         def ask(some: Sequence[str]) -> list[dict[str, Any]]:
             return self._read(
@@ -303,8 +290,8 @@ class Database:
             body = b'{"new_edits":false,"docs":[%s]}' % b",".join(some)
             return [rejection for _, rejection in self._refused(self._post_documents(body), map(_id, some))]
 
-        alone = in_halves(ask, documents, lambda each, error: [Rejection(_id(each), str(error))])
-        return [*chain.from_iterable(alone)] if documents else []
+        found = in_halves(ask, documents, lambda each, error: [Rejection(_id(each), str(error))])
+        return [*chain.from_iterable(found)]
 
     def _post_documents(self, body: object, path: str = "_bulk_docs") -> Answer:
         return self._session.send(Request("POST", self._path(path), body))
@@ -402,7 +389,7 @@ class Database:
         def alone(doc_id: str, error: TooLargeError) -> None:
             raise self._too_large(doc_id) from error
 
-        for _ in in_halves(ask, ids, alone) if ids else ():
+        for _ in in_halves(ask, ids, alone):
             pass
         for doc_id in cut | {doc_id for doc_id, leaves in found.items() for leaf in leaves if leaf.lacks_attachments}:
             # PouchDB returns attachments only for a single revision of one document. And of documents that are nested
@@ -508,8 +495,8 @@ class Database:
             found = self._refused(reply, (str(each["_id"]) for each in some))
             return [rejection for error, rejection in found if error != "conflict"]
 
-        alone = in_halves(ask, documents, lambda each, error: [Rejection(str(each["_id"]), str(error))])
-        return [*chain.from_iterable(alone)] if documents else []
+        found = in_halves(ask, documents, lambda each, error: [Rejection(str(each["_id"]), str(error))])
+        return [*chain.from_iterable(found)]
 
     def _refused(self, reply: Answer, ids: Iterable[str]) -> list[tuple[str, Rejection]]:
         """Return the rejected documents of a reply with their errors."""
@@ -536,7 +523,7 @@ class Database:
         def ask(some: Sequence[object]) -> list[dict[str, Any]]:
             return self._ask("POST", path, {"keys": list(some)}, lambda data: parsing.rows(data, some))
 
-        return [*chain.from_iterable(in_halves(ask, keys))] if keys else []
+        return [*chain.from_iterable(in_halves(ask, keys))]
 
     def view_by_key(self, design: str, view: str, key: str, *, include_docs: bool) -> list[dict[str, Any]]:
         """Query a view by one key, exactly as the GPII servers do: ``GET …?key="…"``.

@@ -7,7 +7,7 @@ sizes and trailers for as long as they arrive. So the sockets themselves enforce
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import local
 from typing import Any
@@ -95,39 +95,29 @@ def limited(exchange: Exchange) -> Iterator[Exchange]:
         _thread.exchange = None
 
 
-def _exchange() -> Exchange | None:
-    found: Exchange | None = getattr(_thread, "exchange", None)
-    return found
+def _receive(connection: socket.socket, receive: Callable[..., int], *arguments: Any) -> int:
+    """Receive bytes within the limits of the exchange of this thread, if there is one."""
+    exchange: Exchange | None = getattr(_thread, "exchange", None)
+    if exchange is None:
+        return receive(*arguments)
+    connection.settimeout(exchange.wait())
+    try:
+        received = receive(*arguments)
+    except TimeoutError:
+        exchange.wait()
+        raise
+    exchange.count(received)
+    return received
 
 
 class _Socket(socket.socket):
     def recv_into(self, *arguments: Any) -> int:
-        exchange = _exchange()
-        if exchange is None:
-            return super().recv_into(*arguments)
-        self.settimeout(exchange.wait())
-        try:
-            received = super().recv_into(*arguments)
-        except TimeoutError:
-            exchange.wait()
-            raise
-        exchange.count(received)
-        return received
+        return _receive(self, super().recv_into, *arguments)
 
 
 class _TlsSocket(ssl.SSLSocket):
     def recv_into(self, *arguments: Any) -> int:
-        exchange = _exchange()
-        if exchange is None:
-            return super().recv_into(*arguments)
-        self.settimeout(exchange.wait())
-        try:
-            received = super().recv_into(*arguments)
-        except TimeoutError:
-            exchange.wait()
-            raise
-        exchange.count(received)
-        return received
+        return _receive(self, super().recv_into, *arguments)
 
 
 class _Connection(HTTPConnection):

@@ -18,7 +18,7 @@ def in_halves(
 
     Args:
         ask: makes the request.
-        about: the items; at least one.
+        about: the items; without any, no request is made.
         alone: returns a result for a single item that is too large; if None, the error is raised.
 
     Yields:
@@ -27,6 +27,8 @@ def in_halves(
     Raises:
         TooLargeError: a single item is too large.
     """
+    if not about:
+        return
     try:
         found = ask(about)
     except TooLargeError as error:

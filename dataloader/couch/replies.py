@@ -282,6 +282,19 @@ def _error_and_reason(body: Body) -> tuple[Any, Any]:
     return reply.error, reply.reason
 
 
+def is_allowed(ask: Callable[[], object]) -> bool:
+    """Make a request, and return whether this user may make it."""
+    try:
+        ask()
+    except TooLargeError:
+        # Not a question of permissions.
+        raise
+    except (CredentialsError, ProtocolError):
+        # Refused, or redirected to a log-in page.
+        return False
+    return True
+
+
 def not_couchdb(url: str, why: str) -> ProtocolError:
     """Return the error for a server that is not CouchDB."""
     return ProtocolError(url, rule=f"this is not a CouchDB server: {why}", todo="correct the URL")

@@ -20,14 +20,13 @@ from dataloader.common import (
     CredentialsError,
     Patience,
     ProtocolError,
-    TooLargeError,
     UnreachableError,
 )
 from dataloader.couch import parsing
 from dataloader.couch.address import Address
 from dataloader.couch.database import Database
 from dataloader.couch.facts import Facts, Nodes, Welcome
-from dataloader.couch.replies import Body, NotFoundError, not_couchdb, read
+from dataloader.couch.replies import Body, NotFoundError, is_allowed, not_couchdb, read
 from dataloader.couch.session import Request, Session
 from dataloader.couch.watching import Watcher
 
@@ -154,14 +153,7 @@ class Server:
 
     def names_databases(self) -> bool:
         """Return whether the server lists its databases to this user, or to anonymous clients."""
-        try:
-            self.databases()
-        except TooLargeError:
-            # Not a question of permissions.
-            raise
-        except (CredentialsError, ProtocolError):
-            return False
-        return True
+        return is_allowed(self.databases)
 
     def databases(self) -> list[str]:
         """Return the names of all databases.
