@@ -131,7 +131,7 @@ def back_up(
     infos = {name: _info(database) for name, database in databases.items()}
     identities = {name: identity_of(databases[name], info) for name, info in infos.items()}
     if base is not None:
-        _check_base(base, target, identities)
+        _check_base(base, target, identities, infos)
     folder = path.with_name(f".{path.name if where == path else _stem(target)}.partial")
     of = {
         "url": target.address.url,
@@ -204,7 +204,19 @@ def _info(database: Database) -> dict[str, Any]:
     return info
 
 
-def _check_base(base: Backup, target: Target, identities: dict[str, str]) -> None:
+def was_set_back(state: DatabaseState, info: Mapping[str, Any]) -> bool:
+    """Return whether a database is known to be older than a backup of it, as after restoring a volume snapshot.
+
+    CouchDB does not refuse a sequence that the database has not reached, but skips what is written until then.
+    """
+    sequence = state.sequence.partition("-")[0]
+    # Each copy counts its own updates.
+    return info["copies"] == 1 and sequence.isdecimal() and int(sequence) > info["update_seq"]
+
+
+def _check_base(
+    base: Backup, target: Target, identities: Mapping[str, str], infos: Mapping[str, Mapping[str, Any]]
+) -> None:
     header = base.header
     if header.model != target.model.name or any(header.state(name) is None for name in target.model.databases):
         raise InputError(Problem(str(base.path), f"is a backup of model {header.model}", "make a full backup"))
@@ -216,6 +228,9 @@ def _check_base(base: Backup, target: Target, identities: dict[str, str]) -> Non
         state = header.state(name)
         if state is not None and state.identity != identity:
             rule = f"was made of an earlier database: {target.database(name)} has been recreated since"
+            raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
+        if state is not None and was_set_back(state, infos[name]):
+            rule = f"is newer than {target.database(name)}, which was restored to an earlier state since"
             raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
 
 

@@ -23,7 +23,7 @@ from dataloader.archive import Backup, Group, Header, Section
 from dataloader.batch import CardFile
 from dataloader.common import OnProgress, temporary_root
 from dataloader.couch import Database, Server
-from dataloader.operations.backup import back_up, identity_of
+from dataloader.operations.backup import back_up, identity_of, was_set_back
 from dataloader.operations.backups import newest_of, note_verified, read_backups
 from dataloader.operations.card_verdicts import VerifyVerdict
 from dataloader.operations.restore import restore_backup
@@ -227,10 +227,11 @@ def _is_old(database: Database) -> bool:
 
 
 def _is_of(server: Server, target: Target, header: Header) -> bool:
-    """Return whether a backup is of the databases as they are, and not of earlier ones with the same names."""
+    """Return whether a backup is of the databases as they are, and not of earlier ones or of a later state."""
     for state in header.databases:
         database = server.database(target.database(state.name))
-        if state.identity not in {"", identity_of(database, database.info() or {})}:
+        info = database.info()
+        if info is None or state.identity not in {"", identity_of(database, info)} or was_set_back(state, info):
             return False
     return True
 

@@ -245,6 +245,18 @@ def test_increment_of_a_recreated_database_is_refused(server: Server, varied: Ta
 
 
 @ONE_MODEL
+def test_increment_of_a_database_that_was_set_back_is_refused(server: Server, varied: Target, tmp_path: Path) -> None:
+    """After a volume snapshot was restored, CouchDB would skip what is written until the backup's sequence."""
+    if any(database.copies > 1 for database in databases(server, varied).values()):
+        pytest.skip("each copy counts its own updates")
+    full = Backup(back_up(server, varied, tmp_path / "full.backup.zst").path)
+    later = tuple(replace(each, sequence=f"{10**6}-{each.sequence}") for each in full.header.databases)
+    full.header = replace(full.header, databases=later)
+    with pytest.raises(InputError, match=r"is newer than .*, which was restored to an earlier state since"):
+        back_up(server, varied, tmp_path / "first.backup.zst", base=full)
+
+
+@ONE_MODEL
 def test_increment_of_another_target_is_refused(
     server: Server, target: Target, varied: Target, copy: Target, tmp_path: Path
 ) -> None:
