@@ -211,7 +211,7 @@ def test_changed_workbook_is_not_recovered(here: Command, tmp_path: Path, batch:
     book.save(tmp_path / "dated.xlsx")
     done = here("recover", tmp_path / "dated.xlsx", "--out", out)
     assert (done.code, done.stderr.count("\n")) == (ExitCode.INPUT, 1)
-    assert "dated.xlsx, sheet Batch: created: 'yesterday' does not match" in done.stderr
+    assert "dated.xlsx, sheet Batch: created: 'yesterday' must be like" in done.stderr
     here("reconcile", batch.manifest.path, write_csv(tmp_path / "back.csv", rows))
     part = here("recover", tmp_path / "spring.reencode.xlsx", "--out", out)
     assert part.code == ExitCode.INPUT
