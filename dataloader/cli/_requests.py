@@ -1,13 +1,12 @@
 """Show a command's requests: each retry, and with --debug each request."""
 
-import re
 import time
 from threading import Lock
 
 from dataloader.cli._output import Output
+from dataloader.common import shorten_uuids
 from dataloader.couch import Attempt, Retry
 
-_UUID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SILENCE = 1.0
 """Seconds in which the same retry of another concurrent request is not shown again."""
 
@@ -46,7 +45,7 @@ class Requests:
         """Show a request, with --debug; UUIDs in its path are shortened."""
         if not self._output.debug:
             return
-        path = _UUID.sub(r"\1…", attempt.path)
+        path = shorten_uuids(attempt.path)
         self._output.log(
             "info",
             f"{attempt.method} {path} {attempt.outcome} {attempt.milliseconds:,} ms {attempt.received:,} bytes",

@@ -33,10 +33,10 @@ from dataloader.common import (
     UsageError,
     are,
     did_you_mean,
-    listed,
     many,
     new_files,
     page,
+    ranges,
 )
 from dataloader.operations import check_name
 from dataloader.operations.reconcile import Reconciliation, Results, ReturnedFile, details, results_in, write_results
@@ -44,6 +44,9 @@ from dataloader.operations.reconcile import reconcile as reconcile_batch
 from dataloader.report import reconcile_report
 from dataloader.vendor import ByteOrder
 from dataloader.vendor.returned import KEYS, Reading
+
+SHOWN_RUNS = 8
+"""Runs of cards or rows to name on the screen; the rest are counted."""
 
 
 def _named(values: tuple[str, ...]) -> dict[str, str]:
@@ -338,7 +341,7 @@ def _card_lines(found: Reconciliation) -> Iterator[str]:
         if len(cards) == 1:
             yield f"card {first.card.number} ({first.card.uuid}): {verdict}: {first.reason}"
         else:
-            numbers = _ranges([each.card.number for each in cards])
+            numbers = ranges([each.card.number for each in cards], SHOWN_RUNS)
             yield f"cards {numbers}: {verdict}: {_one_of([each.reason for each in cards])}"
 
 
@@ -356,7 +359,7 @@ def _grouped(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
             yield f"{rows[0][0]}: {rows[0][1]}"
         else:
             found = [match for where, _ in rows if (match := _ROW.search(where))]
-            at = f", {found[0][1]}s {_ranges(int(match[2]) for match in found)}" if found else ""
+            at = f", {found[0][1]}s {ranges(sorted({int(match[2]) for match in found}), SHOWN_RUNS)}" if found else ""
             yield f"{place}{at}: {_one_of([text for _, text in rows])}"
 
 
@@ -366,19 +369,3 @@ def _one_of(texts: Sequence[str]) -> str:
     if len(kinds) > 1:
         return f"{texts[0]} (and {len(kinds) - 1:,} more like it)"
     return texts[0] if len({*texts}) == 1 else kinds.pop()
-
-
-def _ranges(numbers: Iterable[int]) -> str:
-    """Join numbers for a sentence: ``3, 6 to 300 and 412``."""
-    runs: list[list[int]] = []
-    for number in sorted({*numbers}):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1] = [runs[-1][0], number]
-        else:
-            runs.append([number])
-    shown = [
-        text
-        for first, last in ((run[0], run[-1]) for run in runs)
-        for text in ([f"{first} to {last}"] if last > first + 1 else map(str, range(first, last + 1)))
-    ]
-    return listed(shown, 8)

@@ -235,8 +235,8 @@ def test_equal_reasons_are_grouped(here: Command, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "back.csv", rows)
     completed = here("reconcile", batch.manifest.path, path, "--details", tmp_path / "details.jsonl")
     first, second, error = completed.stderr.splitlines()
-    assert first == "warning: cards 1 to 6 and 10 to 40: failed: back.csv: the vendor says that it failed"
-    assert second.startswith("warning: cards 8 and 9: failed: back.csv, line 9: the chip UID was turned into a number")
+    assert first == "warning: cards 1 to 6, 10 to 40: failed: back.csv: the vendor says that it failed"
+    assert second.startswith("warning: cards 8, 9: failed: back.csv, line 9: the chip UID was turned into a number")
     assert second.endswith(" (and 1 more like it)")
     assert error == f"error: 39 of 40 ordered cards must be encoded again ({SAYS})"
     assert len((tmp_path / "details.jsonl").read_text().splitlines()) == 39
