@@ -262,9 +262,7 @@ def reconcile_json(found: Reconciliation, results: Results, *, has_reencode: boo
 def _text(found: Reconciliation, files: int, results: Results, *, has_reencode: bool, encrypted: bool) -> Iterator[str]:
     header, previous = found.manifest.header, found.ledger.previous
     ordered = many(found.ordered, "ordered card")
-    yield _answer(
-        f"{found.ready:,} of {ordered} {are(found.ordered)} ready", found.to_encode, found.counts.spares_unused
-    )
+    yield _answer(f"{found.ready:,} of {ordered} {are(found.ready)} ready", found.to_encode, found.counts.spares_unused)
     if len(found.shares) > 1:
         for snapset, share in found.shares.items():
             title = header.titles.get(snapset)

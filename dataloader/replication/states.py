@@ -84,8 +84,8 @@ _FOREIGN_ADVICE = (
     "load again"
 )
 _CONFLICT_ADVICE = (
-    "run `dataloader merge` for cards' preference sets; of another document, decide which revision is right and delete "
-    "the others (GET /DATABASE/DOCUMENT?conflicts=true names them)"
+    "run `dataloader merge` for cards' preference sets; for any other document, decide which revision is right and "
+    "delete the others (GET /DATABASE/DOCUMENT?conflicts=true names them)"
 )
 
 STATES: Mapping[State, Explanation] = {

@@ -27,7 +27,7 @@ _MATTERS: Mapping[str, Explanation] = {
     _VIEWS: Explanation(
         "other software has created this design document",
         Severity.BAD,
-        "inspect them; if they are not needed, load with --replace-views to replace them",
+        "inspect the design document; if it is not needed, replace it with --replace-views",
     ),
     **{state.value: STATES[state] for state in (State.LEFTOVER, State.OUTDATED)},
 }
@@ -39,6 +39,9 @@ _HEADINGS = {
     _VIEWS: "with views that are not ours",
     State.LEFTOVER: "left in conflict by an interrupted load",
 }
+
+_SAYS_ALL = frozenset({FAILED, Outcome.FOREIGN, _VIEWS, State.LEFTOVER})
+"""The reasons whose heading says what they mean."""
 
 _COMMANDS = {
     FAILED: "dataloader load {batch}{target}",
@@ -114,20 +117,20 @@ def attention(found: Sequence[Tally], manifests: Sequence[CardFile], noted: Note
     return [
         Attention(
             f"{many(counts[name], 'document')} {_HEADINGS.get(name, name)}",
-            _sentences(_MATTERS[name]),
+            _sentence(_MATTERS[name].advice),
             Tone(_MATTERS[name].severity),
             table=_table(name, documents, names) if documents else None,
             more=counts[name] - len(documents),
             all_of_them=ALL_OF_THEM,
             command=_COMMANDS.get(name, "dataloader plan {batch}{target} --details documents.jsonl"),
+            meaning="" if name in _SAYS_ALL else _sentence(_MATTERS[name].meaning),
         )
         for name, documents in shown.items()
     ]
 
 
-def _sentences(said: Explanation) -> str:
-    """Return a summary of documents in two sentences."""
-    return " ".join(f"{text[0].upper()}{text[1:]}." for text in (said.meaning, said.advice) if text)
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _table(name: str, documents: Sequence[NotedDocument], names: Mapping[str, str]) -> Table:

@@ -95,6 +95,8 @@ class Attention:
     """Where to find those."""
     command: str = ""
     """The command to copy; ``{batch}``, ``{ready}`` and ``{target}`` are replaced by those of the run."""
+    meaning: str = ""
+    """What the heading means, as a sentence, if it does not say so itself."""
 
 
 @dataclass(frozen=True, slots=True)

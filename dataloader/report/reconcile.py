@@ -75,7 +75,7 @@ def _steps(found: Reconciliation, reconciled: Path, reencode: Path | None, targe
 
 def _verdict(found: Reconciliation) -> str:
     spares = found.counts.spares_unused
-    parts = [f"{found.ready:,} of {many(found.ordered, 'ordered card')} {are(found.ordered)} ready"]
+    parts = [f"{found.ready:,} of {many(found.ordered, 'ordered card')} {are(found.ready)} ready"]
     parts += [f"{found.to_encode:,} to encode again"] if found.to_encode else []
     parts += [f"{many(spares, 'spare')} unused"] if spares else []
     bad = found.counts[Verdict.DUPLICATE] + found.counts[Verdict.ALTERED]

@@ -33,8 +33,8 @@ PATTERNS = {
 """The pattern of each label: equal meanings have the same one in every report."""
 COUNT = 11
 """The number of patterns."""
-THINNEST = 0.8
-"""Percent of the picture's width; smaller shares are drawn with this width, so that they are visible."""
+THINNEST = 2
+"""Percent of the picture's width; smaller shares are drawn with this width, so that they are visible on a phone."""
 
 # A UUID, complete or edited, with or without hyphens.
 _UUID = re.compile(
@@ -43,7 +43,8 @@ _UUID = re.compile(
     r"|[0-9A-Fa-f]{8}(?:[ _.:]?[0-9A-Fa-f]{4}){3}[ _.:]?[0-9A-Fa-f]{12}(?![0-9A-Za-z])"
     r")"
 )
-_OPTION = re.compile(r"(--[a-z][a-z-]*)")
+_TYPED = re.compile(r"(`[^`]+`|--[a-z][a-z-]*)")
+"""What is typed, within a sentence: a command between backticks, or an option."""
 _CHIP = re.compile(r"[0-9A-F]{8}(?:[0-9A-F]{6}){0,2}\Z")
 _SHORT = 8
 """The number of characters of a UUID to show."""
@@ -95,7 +96,7 @@ def _template(*, full: bool) -> "Template":
         lstrip_blocks=True,
     )
     environment.filters["number"] = "{:,}".format
-    environment.filters["options"] = lambda text: _OPTION.split(str(text))
+    environment.filters["typed"] = lambda text: _TYPED.split(str(text))
     environment.tests["chip"] = lambda cell: isinstance(cell, str) and _CHIP.match(cell) is not None
     return environment.get_template("page.html.j2")
 

@@ -42,7 +42,7 @@ def revoke_report(
         attention.append(
             Attention(
                 f"{many(len(failed), 'card')} not {done}",
-                "Inspect their documents, then run the command again.",
+                "Inspect the documents, then run the command again.",
                 Tone.BAD if bad else Tone.ATTENTION,
                 table=_table(f"Cards that were not {done}", failed),
                 more=max(len(failed) - SHOWN, 0),

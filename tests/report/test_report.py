@@ -227,6 +227,12 @@ def test_documents_that_need_attention_are_listed_with_what_to_do(spring: Manife
     assert conflict.table.rows == ((f"user-{uuids[0]}", "pilot-auth", "1"),)
     assert (outdated.more, outdated.all_of_them.startswith("--details FILE")) == (460, True)
     assert node.items == ("couchdb@node2.example.org",)
+    assert (failed.meaning, failed.todo) == ("", "Fix the cause, then load again.")
+    assert outdated.meaning.startswith("Written by an earlier load")
+    assert outdated.todo.startswith("Load with --update")
+    page = render(report).decode()
+    assert "Run <code>dataloader merge</code> for cards" in page
+    assert "`" not in page.partition("<body>")[2]
 
 
 def test_missing_node_is_the_verdict_if_all_else_is_well(spring: Manifest) -> None:
@@ -387,7 +393,7 @@ def test_reconciliation_report() -> None:
     assert (good.attention, good.total) == ((), 16)
     assert bad.tone is Tone.ATTENTION
     assert bad.verdict == (
-        "1 of 14 ordered cards are ready; 13 to encode again; 2 spares unused; "
+        "1 of 14 ordered cards is ready; 13 to encode again; 2 spares unused; "
         "the chips of 7 cards must be destroyed; 1 row matches no card."
     )
     assert bad.total == 16
