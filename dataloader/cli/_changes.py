@@ -10,7 +10,7 @@ import msgspec
 from dataloader.batch import CardFile
 from dataloader.cli._table import table
 from dataloader.cli._update import NO_TERMS
-from dataloader.common import flattened, many
+from dataloader.common import are, flattened, many
 from dataloader.operations import ABSENT, Branch, Changes, Conflicts, Edits, SetInConflict, Term, value_text
 
 SHOWN = 20
@@ -145,8 +145,7 @@ def plan_conflicts_text(
     count = len(conflicts.found)
     if not count:
         return
-    which = "1 preference set is" if count == 1 else f"{count:,} preference sets are"
-    yield f"{which} in conflict; dataloader merge merges them"
+    yield f"{many(count, 'preference set')} {are(count)} in conflict; dataloader merge merges them"
     given: dict[str, Any] = {"values": values, "full": full, "keep": "dataloader merge --keep", "shown": SHOWN}
     yield from (f"  {line}" for line in conflicts_text(conflicts.found, manifests, **given))
     if count > SHOWN:

@@ -1,6 +1,5 @@
 """Shell completion: names of commands, targets, snapsets and files."""
 
-import os
 from pathlib import Path
 
 import click
@@ -24,11 +23,10 @@ def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str)
     """Complete the name of a target in the target file."""
     import tomllib  # noqa: PLC0415 - needed for completion only
 
-    from dataloader.common import CONFIG_FILE, ENV_CONFIG  # noqa: PLC0415 - needed for completion only
+    from dataloader.common import target_file  # noqa: PLC0415 - needed for completion only
 
-    path = Path(ctx.params.get("config") or os.environ.get(ENV_CONFIG) or CONFIG_FILE)
     try:
-        targets = tomllib.loads(path.read_text("utf-8-sig"))["target"]
+        targets = tomllib.loads(target_file(ctx.params.get("config")).read_text("utf-8-sig"))["target"]
         return [
             CompletionItem(name, help=f"{table['environment']} at {table['url']}")
             for name, table in targets.items()

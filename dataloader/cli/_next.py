@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from dataloader.cli._command import GROUPS
-from dataloader.common import CONFIG_FILE, ENV_CONFIG, ENV_URL, DataloaderError
+from dataloader.common import ENV_URL, DataloaderError, target_file
 from dataloader.target import read_targets
 
 FOLLOWING = {
@@ -121,7 +121,7 @@ def only_target(otherwise: str = " --target NAME") -> str:
 
 def _targets() -> list[str]:
     try:
-        return [*read_targets(Path(environ.get(ENV_CONFIG) or CONFIG_FILE))]
+        return [*read_targets(target_file())]
     except DataloaderError:
         return []
 

@@ -13,7 +13,6 @@ from dataloader.cli._options import TargetOptions, target_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._table import table
 from dataloader.common import (
-    CONFIG_FILE,
     ENV_CONFIG,
     ENV_PASSWORD,
     ENV_PASSWORD_FILE,
@@ -24,6 +23,7 @@ from dataloader.common import (
     ENV_USER,
     ExitCode,
     Patience,
+    target_file,
 )
 from dataloader.target import Target, is_this_machine, read_targets
 
@@ -45,7 +45,7 @@ def config(output: Output, /, *, target_options: TargetOptions, action: str) -> 
     Example:
       dataloader config show --target production
     """
-    path = target_options.config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE)
+    path = target_file(target_options.config)
     rows = [("target file", str(path) if path.is_file() else f"{path} (no such file)", _source_of_file(target_options))]
     named = target_options.is_named
     if named:

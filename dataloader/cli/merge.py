@@ -25,7 +25,7 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options, tell_of_copies
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
-from dataloader.common import ExitCode, many
+from dataloader.common import ExitCode, are, many
 from dataloader.operations import MergeResult, all_sources, find_conflicts
 from dataloader.operations import merge as merge_sets
 from dataloader.report import merge_report
@@ -123,8 +123,8 @@ def _code(output: Output, found: MergeResult) -> ExitCode:
     code = tell_of_copies(output, found.nodes_away, short=found.short_of_copies)
     if not found.open:
         return code
-    which = "1 preference set is" if len(found.open) == 1 else f"{len(found.open):,} preference sets are"
-    output.error(f"{which} still in conflict ({_todo(found)})", ExitCode.ATTENTION)
+    sets = f"{many(len(found.open), 'preference set')} {are(len(found.open))}"
+    output.error(f"{sets} still in conflict ({_todo(found)})", ExitCode.ATTENTION)
     return ExitCode.ATTENTION
 
 

@@ -1,6 +1,7 @@
 """The command ``serve``: run the embedded server."""
 
 from contextlib import ExitStack, suppress
+from os import environ
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -105,8 +106,8 @@ def serve(
 
 def _seed(url: str, account: tuple[str, str] | None, model: str, users: int) -> tuple[dict[str, Any], list[str]]:
     """Fill the server with development data; return how to connect, as JSON data and as lines."""
-    environ = {} if account is None else {ENV_USER: account[0], ENV_PASSWORD: account[1]}
-    target = resolve(url=url, model=model, environment=Environment.CI, environ=environ)
+    login = {} if account is None else {ENV_USER: account[0], ENV_PASSWORD: account[1]}
+    target = resolve(url=url, model=model, environment=Environment.CI, environ=login)
     snapsets = read_snapsets(None, model)
     result = load(Server(target.address), target, seed_sources(target, snapsets, users=users))
     people = log_ins(target, snapsets, users, DEFAULT_SEED)
@@ -125,8 +126,6 @@ def _seed(url: str, account: tuple[str, str] | None, model: str, users: int) -> 
 
 def _admin(output: Output, name: str | None) -> tuple[str, str] | None:
     # A target with the same settings finds the password where every other command does.
-    from os import environ  # noqa: PLC0415
-
     settings = {key: environ[key] for key in (ENV_PASSWORD, ENV_PASSWORD_FILE, ENV_USER) if environ.get(key)}
     if name is not None:
         settings[ENV_USER] = name

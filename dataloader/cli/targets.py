@@ -1,7 +1,6 @@
 """The command ``targets``: the targets of the target file, and whether each can be reached."""
 
 from concurrent.futures import ThreadPoolExecutor
-from os import environ
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -12,7 +11,7 @@ from dataloader.cli._command import command
 from dataloader.cli._options import PATH
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._table import table
-from dataloader.common import CONFIG_FILE, ENV_CONFIG, DataloaderError, ExitCode
+from dataloader.common import DataloaderError, ExitCode, target_file
 from dataloader.couch import Server
 from dataloader.records.models import DEFAULT_MODEL
 from dataloader.target import read_targets, resolve
@@ -30,7 +29,7 @@ def targets(output: Output, /, *, config: Path | None, offline: bool) -> ExitCod
     Example:
       dataloader targets
     """
-    path = config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE)
+    path = target_file(config)
     tables = read_targets(path)
     states: dict[str, tuple[str, str | None]] = {}
     if not offline:

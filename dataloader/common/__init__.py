@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         data_dir,
         layouts_dir,
         progress_interval,
+        target_file,
         views_dir,
     )
     from dataloader.common.validation import explain, is_valid
@@ -200,6 +201,7 @@ __all__ = [
     "schema_problems",
     "short",
     "shorten_uuids",
+    "target_file",
     "tell_how_far",
     "temporary_root",
     "too_little_memory",

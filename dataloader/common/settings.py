@@ -3,6 +3,7 @@
 Everything that can be configured from outside is defined here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import environ
 from pathlib import Path
@@ -89,6 +90,11 @@ def views_dir() -> Path:
 def layouts_dir() -> Path:
     """Return the folder of the layouts of exported batches: ``NAME.json5``."""
     return _PACKAGE / "vendor" / "layouts"
+
+
+def target_file(given: Path | None = None, variables: Mapping[str, str] = environ) -> Path:
+    """Return the path of the target file: the given one, that of the variable, or the default one."""
+    return given or Path(variables.get(ENV_CONFIG) or CONFIG_FILE)
 
 
 def _number(name: str, default: float, *, zero: bool = True) -> float:

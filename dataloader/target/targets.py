@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from dataloader.common import (
-    CONFIG_FILE,
-    ENV_CONFIG,
     ENV_URL,
     InputError,
     Problem,
@@ -24,6 +22,7 @@ from dataloader.common import (
     explain,
     page,
     read_file,
+    target_file,
     which_of,
 )
 from dataloader.couch import Address, Tls
@@ -212,7 +211,7 @@ def resolve(
                 rule="cannot be combined with --url, --model, --environment, --prefix or TLS options",
                 todo="remove them, since the target file sets them; or use --url",
             )
-        return _from_file(target, config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE), environ)
+        return _from_file(target, target_file(config, environ), environ)
     given = environ.get(ENV_URL, "").split() if url is None else _listed(url)
     if not given:
         raise UsageError("no target", rule="a command needs to know its server", todo=_how_to_name(config, environ))
@@ -267,7 +266,7 @@ def _environment(urls: Sequence[str], environment: str | None) -> Environment:
 
 
 def _how_to_name(config: Path | None, environ: Mapping[str, str]) -> str:
-    path = config or Path(environ.get(ENV_CONFIG) or CONFIG_FILE)
+    path = target_file(config, environ)
     how = f"give --target, --url or {ENV_URL}"
     return f"{how}; targets in {path}: {', '.join(read_targets(path))}" if path.is_file() else how
 
