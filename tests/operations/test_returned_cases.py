@@ -84,11 +84,11 @@ def refusal(manifest: Manifest, *paths: Path, **how: Any) -> str:
 RESULT_TITLES = (
     "Result:", "RESULTS", "result*", "[Result]", "Result (ok/failed)", "Encoding_Result", "EncodingResult", "Status",
     "Encoding status", "Ergebnis", "Kodierergebnis", "Résultat", "Statut", "Resultado", "Estado", "Resultaat",
-    "Outcome",
+    "Outcome", "Encode OK?", "Result: ok / failed / spare", "F: Result",
 )  # fmt: skip
 CHIP_TITLES = (
     "Chip_UID", "chipUid", "CHIP-UID:", "Chip UIDs", "Chip UID (hex)", "Tag UID", "NFC UID*", "UID", "UID des Chips",
-    "UID de la puce", "UID del chip", "Chip UUID", "RFID UID",
+    "UID de la puce", "UID del chip", "Chip UUID", "RFID UID", "Chip UID - 7 bytes hex", "5) Chip UID *required",
 )  # fmt: skip
 
 

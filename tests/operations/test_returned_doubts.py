@@ -20,11 +20,13 @@ from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconc
 from dataloader.vendor.returned import Reading
 from tests.support.marks import crossed
 from tests.support.returned_files import (
+    CHECK,
     CHIP,
     NOTE,
     NUMBER,
     OTHER_UUID,
     RESULT,
+    SNAPSET,
     TITLES,
     UUID,
     Rows,
@@ -310,6 +312,27 @@ def test_sheet_or_file_that_may_list_rejects_encodes_nothing(
     assert encoded(manifest, *paths) in (set(), set(range(1, 8)))
     if name in {"Old", "Jo"}:
         assert encoded(manifest, *paths, columns={"result": ""}) == ALL
+
+
+@pytest.mark.parametrize(("heading", "stops"), [("Put aside by Jo", True), ("Box 2 of 2, 28 Nov 2026", False)])
+def test_heading_of_a_sheet_may_say_that_it_lists_rejects(
+    tmp_path: Path, manifest: Manifest, rows: Rows, heading: str, *, stops: bool
+) -> None:
+    """In a delivery without results, if those of the other sheets are different."""
+    table = [[row[UUID], row[CHIP]] for row in rows]
+    parts = [("Box 1 of 2, 27 Nov 2026", table[:7]), (heading, table[7:])]
+    named = [(f"Sheet{at}", [[text], ["UUID", "Chip UID"], *part]) for at, (text, part) in enumerate(parts)]
+    assert encoded(manifest, sheets(tmp_path / "back.xlsx", *named)) == (set() if stops else ALL)
+
+
+@pytest.mark.parametrize("column", [CHECK, SNAPSET])
+@pytest.mark.parametrize(("text", "is_failure"), [("VOID", True), ("do not use", True), ("Large", False)])
+def test_failure_in_the_place_of_something_else_is_a_doubt(
+    tmp_path: Path, manifest: Manifest, rows: Rows, column: int, text: str, *, is_failure: bool
+) -> None:
+    """Any other text there is a warning."""
+    rows[2][column] = text
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == (ALL - {3} if is_failure else ALL)
 
 
 @pytest.mark.parametrize("is_book", [True, False], ids=["sheets", "files"])

@@ -100,7 +100,8 @@ def odd(rows: Rows, third: str, other: str, spare: str) -> list[str]:
     [
         ("Locked", "yes", "yes", ""), ("Locked", "no", "no", "no"), ("Quantity", "1", "1", "0"),
         ("Encoded at", "14:05", "14:05", ""), ("Rejected", "N", "N", ""),
-        ("Error code", "0", "0", ""), ("Attempts", "3", "1", ""), ("Box", "2", "1", ""), ("Box", "1", "", ""),
+        ("Error code", "0", "0", ""), ("Password", "FFFFFFFF", "FFFFFFFF", "FFFFFFFF"),
+        ("Attempts", "3", "1", ""), ("Box", "2", "1", ""), ("Box", "1", "", ""),
     ],
 )  # fmt: skip
 def test_unneeded_columns_are_harmless(
@@ -169,8 +170,17 @@ def test_column_that_repeats_uuids_or_chips_is_not_named(tmp_path: Path, manifes
         own = [row[column] for row in rows]
         for values in (own, [text if row[CHIP] else "" for text, row in zip(own, rows, strict=True)]):
             assert is_clean(found_of(manifest, with_column(path, rows, "Read back", values)))
+    in_reverse = [row[CHIP] and bytes.fromhex(row[CHIP])[::-1].hex(":") for row in rows]
+    in_decimal = [row[CHIP] and str(int(row[CHIP], 16)) for row in rows]
+    for values in (in_reverse, in_decimal):
+        assert is_clean(found_of(manifest, with_column(path, rows, "UID 2", values)))
+    in_reverse[2] = in_reverse[3]
+    with pytest.raises(InputError, match="seems to hold chip UIDs"):
+        found_of(manifest, with_column(path, rows, "UID 2", in_reverse))
     chips, uuids = (["", *(row[column] for row in rows[1:])] for column in (CHIP, UUID))
     assert "“Read back”" in str(found_of(manifest, with_column(path, rows, "Read back", chips)).warnings[0])
+    with pytest.raises(InputError, match="seems to hold UUIDs that differ"):
+        found_of(manifest, with_column(path, rows, "Job", ["0b5e9f60-9d1c-4b7e-8a55-3f1f0d6a2c11"] * 12))
     with pytest.raises(InputError, match="nothing in some rows"):
         found_of(manifest, with_column(path, rows, "Read back", uuids))
 
@@ -329,6 +339,13 @@ def test_text_about_a_card_is_named(
     assert [f"back.csv, line 1: “{text}”" in str(each) for each in found_of(manifest, path).warnings] == [
         True
     ] * is_named
+
+
+def test_file_that_is_given_twice_is_rejected(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """It would be a warning for each row."""
+    path = write_csv(tmp_path / "back.csv", rows)
+    with pytest.raises(InputError, match="is given more than once"):
+        found_of(manifest, path, tmp_path / ".." / tmp_path.name / path.name)
 
 
 def test_results_and_chips_may_come_in_separate_files(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

@@ -206,6 +206,7 @@ SAY = 'name the columns, for example --column uuid="Tag ID"'
         (b"UUID,Result,UUIDs\n", "FILE, line 1: more than one column could be the uuid: “UUID” and “UUIDs” (name"),
         (b"UUID,Result,,uuid,Result\n", "FILE, line 1: has 2 columns “UUID” (keep one of them; put tables that are"),
         (f"UUID,{OTHER_UUID}\nResult,ok\n".encode(), "FILE, line 1: has UUIDs beside the title of their column, as if"),
+        (f"{OTHER_UUID},ok\n".encode(), "FILE: has UUIDs, but no titles above them (add a line with the titles of its"),
         (b"No^UUID^Result\n1^2^ok\n", "FILE: has its titles in one cell (No^UUID^Result) (separate the columns by"),
         (b"UUID,Result\n\xff,ok\n", "FILE, line 2: has characters that are not UTF-8, and may be in one of several"),
         (b"\xff\xfeU\x00U\x00I\x00D\x00\x00", "FILE, after line 0: is not UTF-16 text (save it as"),

@@ -24,6 +24,7 @@ from dataloader.operations.reconcile.rows import (
     Row,
     Said,
     TableInput,
+    Whose,
     deliveries,
     understand,
     uuids_of,
@@ -263,6 +264,9 @@ def _read(
     Raises:
         InputError: a file cannot be read; or all are of a later round, and the first one is unknown.
     """
+    paths = Counter(each.path.resolve() for each in files)
+    if twice := next((each.path for each in files if paths[each.path.resolve()] > 1), None):
+        raise InputError(Problem(str(twice), "is given more than once", "give each returned file once"))
     names = Counter(each.path.name for each in files)
     tables: list[_Read] = []
     last = previous.round if previous else 1
@@ -303,10 +307,13 @@ def _check_names(manifest: Manifest, tables: Sequence[_Read]) -> None:
     for round_ in {each.round for each in tables}:
         found = [each for each in tables if each.round == round_ and each.source.fills_chip and not each.source.rejects]
         several = len({each.path for each in found}) > 1
-        names = [f"{each.path.stem} {each.source.sheet}" if several else each.source.sheet for each in found]
+        names = [
+            " ".join(filter(None, (each.path.stem if several else "", each.source.sheet, each.source.above)))
+            for each in found
+        ]
         if may_sort(names, known):
             shown = list(dict.fromkeys(short(name.strip(), SHOWN) for name in names if not is_neutral(name, known)))
-            rule = "have no results, and the names do not say which cards are encoded"
+            rule = "have no results, and their names and headings do not say which cards are encoded"
             todo = "if all are, add --column result=; otherwise leave out those that are not"
             which = f"the cards of {listed([f'“{name}”' for name in shown], 5)} and of the others"
             raise InputError(Problem(str(found[0].path), f"{which} {rule}", todo))
@@ -407,10 +414,12 @@ class _TableReader:
                 continue
             if self.heading and row.by_chip and row.said is Said.ENCODED:
                 row.said, row.why = Said.DOUBTFUL, f"it has no result, and is below “{self.heading}”"
+            found = whose(row, self._index)
+            if row.said is Said.ENCODED and (beside := self._failure_beside(row, cells, found)):
+                row.said, row.why = Said.DOUBTFUL, f"it says “{short(beside, SHOWN)}” in the place of something else"
             if row.said is Said.ENCODED:
                 self._note_encoded(row, cells)
             self.bad += row.said in {Said.FAILED, Said.DOUBTFUL}
-            found = whose(row, self._index)
             if text and row.number is None and row.number_text and not found.card and says_failed(text):
                 self.remarks.append((row.where, text))
             self.known += bool(found.card)
@@ -487,6 +496,12 @@ class _TableReader:
             return not 1 <= row.number <= self._index.count
         is_said = row.said is not Said.NOTHING and bool(row.table.source.keys & {"result", "chip"})
         return not is_said or bool(row.number_text.strip())
+
+    def _failure_beside(self, row: Row, cells: ReturnedRow, found: Whose) -> str:
+        """Return the snapset or check value of a row if it is neither, but says that the card failed."""
+        snapset = cells.snapset if found.card and cells.snapset != self._index.card(found.card).snapset else ""
+        texts = (text_of(snapset)[0] if snapset else "", row.check if found.why else "")
+        return next(filter(says_failed, filter(None, texts)), "")
 
     def _check_snapset(self, row: Row, cells: ReturnedRow, number: int) -> None:
         wanted = self._index.card(number).snapset

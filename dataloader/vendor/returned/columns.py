@@ -70,6 +70,9 @@ _CHIP = words(
 )
 _UID = words("uid uuid")
 _UUID = words("uuid guid")
+_CHOICES = words("ok nok pass fail failed spare or")
+_HINTS = words("required optional msb byte 4 7 10 14 digit character")
+"""How to fill in a column."""
 _RESULT = words("result status ergebni resultat resultado resultaat risultato outcome statut")
 _ABOUT_ENCODING = words(
     "encoding encode encoded of the write writing programming programmer vendor card chip tag nfc rfid final test qc "
@@ -102,10 +105,12 @@ _UNNEEDED = frozenset(
 )  # fmt: skip
 """Columns of encoding tools, orders, machines and parcels that say nothing about the encoding; their content is still
 examined."""
+_OURS = "Card number, UUID, Check, Snapset, Chip UID, Result, Note"
 _SHOWN_TITLES = 12
 _SHOWN_TITLE = 40
 """Characters."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_ENUMERATED = re.compile(r"\A\s*(?:[0-9]{1,2}|[A-MO-Z])[.:)]\s+(?=\S)")
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}")
 _COUNT = re.compile(
     r"\b(number|no|nr|num|n[úu]mero|nombre|n°)\.? (of|de|di|von|der|van) (the |las |los |les )?"
@@ -146,6 +151,7 @@ def understand_title(title: str) -> tuple[str, bool] | None:
     """
     if _COUNT.search(title[:_MAX_TITLE]):
         return None
+    title = _ENUMERATED.sub("", title)
     for text in dict.fromkeys((title, _BRACKETS.sub(" ", title))):
         said = _words(text)
         if not said:
@@ -182,9 +188,9 @@ def _by_words(title: tuple[str, ...]) -> str:
     rules = (
         ("chip", bool(there & _UID and there & (_CHIP - _CARD)), _UID | _CHIP | {"serial", "number", "hex", "id"}),
         ("uuid", bool(there & _UUID), _UUID | _CARD | {"user", "id", "gpii", "text", "ndef"}),
-        ("chip", "uid" in there, _UID | _CHIP | {"hex", "serial", "number", "id", "nummer", "code"}),
+        ("chip", "uid" in there, _UID | _CHIP | _HINTS | {"hex", "serial", "number", "id", "nummer", "code"}),
         ("number", bool(there & _CARD and there & _NUMBER), _CARD | _NUMBER),
-        ("result", bool(there & _RESULT), _RESULT | _ABOUT_ENCODING),
+        ("result", bool(there & (_RESULT | {"ok"})), _RESULT | _ABOUT_ENCODING | _CHOICES),
     )
     return next((key for key, fits, allowed in rules if fits and rest <= allowed), "")
 
@@ -326,6 +332,8 @@ def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tu
             f"has its titles in one cell ({titles[0]})",
             "separate the columns by commas, semicolons, tabs or bars; in a workbook, by Data > Text to Columns",
         )
+    if any(UUID_LIKE.search(str(cell)) for cell in fullest):
+        return "has UUIDs, but no titles above them", f"add a line with the titles of its columns: {_OURS}"
     texts = [[str(cell).strip() for cell in row] for row in rows[:MAX_HEAD]]
     holds = next((at for row in texts for at, cell in enumerate(row) if UUID_LIKE.fullmatch(cell)), len(fullest))
     if holds < len(fullest) and plain(fullest[holds]) and not UUID_LIKE.search(str(fullest[holds])):

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Container
 from contextlib import suppress
+from textwrap import wrap
 from typing import NamedTuple
 
 from dataloader.common import many, short
@@ -167,12 +168,15 @@ class Survey:
                 # A UUID in an unusual form would be shown whole.
                 shown = text if UUID_LIKE.search(text) else next(each for each in uuids if each != uuid)
                 self._uuid = self._uuid or Finding("uuid", line, short(shown, _SHOWN))
-        if chip and len(text) >= _SHORTEST_DECIMAL and _bare(text) == _bare(chip):
+        is_own = bool(chip) and len(text) >= _SHORTEST_DECIMAL and _is_same(_bare(text), _bare(chip))
+        if chip and may_count and text.isdecimal() and len(text) >= _SHORTEST_DECIMAL:
+            is_number = int(text) in numbers_of(chip)
+            self._is_number[is_number] += 1
+            is_own |= is_number
+        if is_own:
             self._repeats += may_count
         elif self._chip is None and looks_like_chip(text):
             self._chip = Finding("chip", line, short(text, _SHOWN))
-        if chip and may_count and text.isdecimal() and len(text) >= _SHORTEST_DECIMAL:
-            self._is_number[int(text) in numbers_of(chip)] += 1
 
     def _fails(self, text: str) -> bool:
         """Return whether a text in the column means that a card failed."""
@@ -199,11 +203,13 @@ class Survey:
             chips: whether our column of chip UIDs is filled in.
         """
         found: list[Finding | None] = []
+        # A password of all chips is no chip UID. One UUID in all rows may be on all chips.
+        is_constant = len(self._seen) == 1 and self._filled == cards > 1
         if "result" not in named:
             found.append(self._failed)
             found.append(self._result if self._all_results and not results and not self.is_unneeded else None)
         if "chip" not in named:
-            found.append(self._chip)
+            found.append(None if is_constant else self._chip)
             # A column with the chips' numbers must have all of them.
             is_decimal_chip = len(self._is_number) > 1 or (self._said and self._all_decimal and not chips)
             found.append(Finding("chip", 0, "digits only") if is_decimal_chip else None)
@@ -225,6 +231,11 @@ def _uuids_in(text: str) -> list[str]:
         with suppress(ValueError):
             found = UUID_LIKE.findall(bytes.fromhex(re.sub(r"0x|[\W_]", "", text)).decode("latin-1"))
     return found
+
+
+def _is_same(text: str, chip: str) -> bool:
+    """Return whether a text is a chip UID, perhaps with its bytes reversed."""
+    return text == chip or (len(text) == len(chip) and wrap(text, 2) == wrap(chip, 2)[::-1])
 
 
 def _bare(text: str) -> str:

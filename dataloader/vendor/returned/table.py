@@ -91,6 +91,8 @@ class ReturnedTable:
     sheet: str = ""
     """The name of its sheet; empty for a text file."""
     rows: list[ReturnedRow] = field(default_factory=list)
+    above: str = ""
+    """The text above the titles of its sheet or file."""
     about: Mapping[str, str] = field(default_factory=dict)
     """The workbook's information about its batch."""
     fills_result: bool = False
@@ -341,7 +343,8 @@ class _Reader:
 
     def _new(self, columns: Columns) -> ReturnedTable:
         grid = self._grid
-        table = ReturnedTable(self._place, grid.unit, frozenset(columns.at), grid.sheet, about=grid.about)
+        above = " ".join(text for _, text in grid.above)
+        table = ReturnedTable(self._place, grid.unit, frozenset(columns.at), grid.sheet, above=above, about=grid.about)
         note = columns.titles[columns.at["note"]] if "note" in columns.at else ""
         if self._grid.sheet and names_rejects(self._grid.sheet):
             table.rejects = f"its sheet is called {short(self._grid.sheet, MAX_SHEET)}"
