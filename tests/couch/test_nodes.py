@@ -445,31 +445,7 @@ def test_concurrent_lost_time_counts_once(nodes: Nodes) -> None:
         assert len(hung.requests) == 2 * CONNECTIONS
 
 
-# Truncated replies.
-
-CUT = {
-    "in the headers": b"HTTP/1.1 200 OK\r\nContent-Type: application/js",
-    "behind the status": b"HTTP/1.1 201 Created\r\n",
-    "in the status": b"HTTP/1.1 40",
-    "before the length": b"HTTP/1.1 404 Not Found\r\nServer: CouchDB/3.5.0\r\n",
-    "in a length": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1",
-    "in a body of no length": b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"ok":tr',
-    "and the length mended": b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"ok":tr',
-    "of an error": b'HTTP/1.0 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"error"',
-}
-
-
-@pytest.mark.parametrize("cut", CUT.values(), ids=CUT)
-def test_truncated_reply_is_retried(cut: bytes) -> None:
-    """Whether it ends in the status, headers or body, even if a proxy has corrected its length."""
-    whole = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"ok":true}'
-    with RawServer(cut, cut, whole) as server:
-        _, _, data = Session(Address(server.url), QUICK).request("POST", f"{server.url}/db", {"a": 1})
-    assert data.json() == {"ok": True}
-    assert len(server.requests) == 3
-    with RawServer(cut) as server, pytest.raises(UnreachableError, match="the connection failed after"):
-        Session(Address(server.url), QUICK).request("GET", f"{server.url}/db")
-    assert len(server.requests) == 1 + QUICK.retries
+# Replies that are complete.
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,14 @@ def test_refused_user_gets_a_specific_error(user: str | None, status: int, reply
 
 
 BROKEN = {
+    "cut in the headers": b"HTTP/1.1 200 OK\r\nContent-Type: application/js",
+    "cut behind the status": b"HTTP/1.1 201 Created\r\n",
+    "cut in the status": b"HTTP/1.1 40",
+    "cut before the length": b"HTTP/1.1 404 Not Found\r\nServer: CouchDB/3.5.0\r\n",
+    "cut in a length": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1",
+    "cut in a body of no length": b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"ok":tr',
+    "cut, its length mended": b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"ok":tr',
+    "half an error": b'HTTP/1.0 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"error"',
     "Content-Length too long": b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"ok":tr',
     "last chunk missing": b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n{"ok":true}\r\n',
     "chunk cut": b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"ok":true}',
@@ -243,7 +251,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_truncated_reply_is_never_used(broken: bytes) -> None:
-    """A truncated reply is retried; if it is never complete, that is an error."""
+    """Wherever it is cut, even if a proxy has corrected its length, it is retried; if always, that is an error."""
     whole = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"ok":true}'
     with RawServer(broken, broken, whole) as server:
         _, _, data = Session(Address(server.url), QUICK).request("POST", f"{server.url}/db", {"a": 1})
