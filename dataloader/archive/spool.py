@@ -102,6 +102,8 @@ class Spool:
         for path in self.folder.iterdir():
             if path.name not in kept:
                 path.unlink()
+        # So that the folder is known as one of a backup, also if this one is killed while it writes the first run.
+        self._write_state()
 
     def _can_read(self, runs: Mapping[str, list[str]]) -> bool:
         """Return whether all runs exist, and are encrypted with the same password."""

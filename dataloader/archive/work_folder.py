@@ -135,7 +135,8 @@ def remove_finished(parent: Path, *, dry_run: bool = False) -> tuple[list[Path],
                 if not state and not {each.name for each in files} <= _BEGINNING:
                     # It may be somebody else's.
                     continue
-                if state and not is_finished(folder, state):
+                begun = state.get("runs") == {} and "of" in state
+                if state and not begun and not is_finished(folder, state):
                     stats = [each.stat() for each in files]
                     modified = max(each.st_mtime for each in stats)
                     unfinished.append(Unfinished(folder, sum(each.st_size for each in stats), modified))

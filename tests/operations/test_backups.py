@@ -259,6 +259,11 @@ def test_prune_deletes_what_finished_backups_left(here: Command, folder: Path, m
     make("a", NOON)
     done = leave(folder, "done", file="a.backup.zst")
     interrupted = leave(folder, "interrupted")
+    begun = folder / ".begun.partial"
+    with suppress(Killed), Spool(begun, {}):
+        # Half of the first run.
+        (begun / "gpii.0.000000").touch()
+        raise Killed
     elsewhere = leave(folder, "elsewhere", file="not-there.backup.zst")
     empty = leave(folder, "empty", file="empty.zst")
     # Where files can't be linked, a killed run may leave an empty one.
@@ -284,7 +289,7 @@ def test_prune_deletes_what_finished_backups_left(here: Command, folder: Path, m
         assert done.exists()
         pruned = here("backups", "prune", folder, "--keep-last", "5", "--json")
         assert pruned.code == ExitCode.OK
-        assert pruned.data["leftovers"] == [str(done), str(stopped)]
+        assert pruned.data["leftovers"] == [str(begun), str(done), str(stopped)]
         assert running.exists()
     assert not done.exists()
     assert not stopped.exists()
