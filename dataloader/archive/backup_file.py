@@ -28,7 +28,7 @@ import msgspec
 import orjson
 
 from dataloader.archive.encryption import Lock
-from dataloader.archive.frames import MAX_HEADER, RESTORE_OTHER, FrameWriter, damaged, not_a_backup, read_frames
+from dataloader.archive.frames import MAX_HEADER, USE_OTHER, FrameWriter, damaged, not_a_backup, read_frames
 from dataloader.common import FileError, InputError, Problem, flattened, history, require_file
 
 FORMAT = "dataloader-backup"
@@ -380,7 +380,7 @@ class Backup:
                 next(frames)
                 yield from self._checked(frames)
         except OSError as error:
-            raise FileError.of(error, self.path, "check the disk; " + RESTORE_OTHER) from error
+            raise FileError.of(error, self.path, "check the disk; " + USE_OTHER) from error
 
     def _checked(self, frames: Iterator[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
         seal = sha256()

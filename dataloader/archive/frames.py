@@ -22,7 +22,7 @@ _PART = 1_000
 _LEVEL = 3
 _MAX_LINE = 1_000
 _LENGTH = 4
-RESTORE_OTHER = "restore from another copy of this backup, or from an older backup"
+USE_OTHER = "use another copy of this backup, or an older backup"
 
 
 class FrameWriter:
@@ -74,7 +74,7 @@ def read_frames(path: Path, stream: IO[bytes], password: str | None, *, most_fir
     try:
         lock = Lock.read(line, password)
     except (LookupError, TypeError, ValueError) as error:
-        raise InputError(Problem(f"{path}, first line", "is damaged", RESTORE_OTHER)) from error
+        raise InputError(Problem(f"{path}, first line", "is damaged", USE_OTHER)) from error
     yield from _encrypted(path, stream, lock)
 
 
@@ -130,7 +130,7 @@ def _encrypted(path: Path, stream: IO[bytes], lock: Lock) -> Iterator[bytes]:
 def damaged(path: Path, number: int, rule: str) -> InputError:
     """Return the error for a damaged block; block 0 is the header."""
     where = f"{path}, block {number}" if number else f"{path}, header"
-    return InputError(Problem(where, rule, RESTORE_OTHER))
+    return InputError(Problem(where, rule, USE_OTHER))
 
 
 def not_a_backup(path: Path) -> InputError:

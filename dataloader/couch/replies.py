@@ -216,7 +216,9 @@ def refusal(
     if not body.is_json:
         return not_couchdb(body.node, f"it answers {_answer(address, response, body)}")
     known = {404: NotFoundError, 409: ConflictError, 412: PreconditionError}.get(status, ProtocolError)
-    return known(asked, rule=text, todo="see the server's log")
+    gone = known is NotFoundError and "database does not exist" in text.lower()
+    todo = "find out who deleted it, then run it again" if gone else "see the server's log"
+    return known(asked, rule=text, todo=todo)
 
 
 def _redirect(address: Address, asked: str, response: urllib3.BaseHTTPResponse, body: Body) -> ProtocolError:

@@ -112,7 +112,7 @@ def back_up(
 
     Raises:
         FileError: the file exists, or can't be written.
-        InputError: the base is a backup of another target.
+        InputError: the base is a backup of another target, or damaged.
         ProtocolError: a database does not exist, or was created again meanwhile.
         ProtectedError: a database belongs to a more protected environment than the target.
         DataloaderError: the server failed after all retries, or refused; running it again continues.
@@ -132,6 +132,8 @@ def back_up(
     identities = {name: identity_of(databases[name], info) for name, info in infos.items()}
     if base is not None:
         _check_base(base, target, identities, infos)
+        # What continues a damaged backup could never be restored.
+        check_file(base, on_progress)
     folder = path.with_name(f".{path.name if where == path else _stem(target)}.partial")
     of = {
         "url": target.address.url,
@@ -183,6 +185,20 @@ def back_up(
         resumed,
         time.monotonic() - start,
     )
+
+
+def check_file(backup: Backup, on_progress: OnProgress | None) -> None:
+    """Read a whole backup, and check it.
+
+    Raises:
+        FileError: it can't be read.
+        InputError: a block is damaged; names the first one.
+    """
+    done = 0
+    for leaves in backup.check():
+        done += leaves
+        if on_progress is not None:
+            on_progress(f"checking {backup.path.name}", done, backup.header.leaves)
 
 
 def _all(answers: Sequence[bool | None]) -> bool | None:

@@ -22,6 +22,7 @@ from dataloader.common import (
     tell_how_far,
 )
 from dataloader.couch import LEAVES, ConflictError, Database, NotFoundError, Rejection, Server
+from dataloader.operations.backup import check_file
 from dataloader.operations.identity import Identities
 from dataloader.replication import build_views, chunks, in_parallel, write_over
 from dataloader.target import (
@@ -188,11 +189,7 @@ def restore_backup(
     check_chain(backups, target)
     result = RestoreResult()
     for backup in backups:
-        done = 0
-        for leaves in backup.check():
-            done += leaves
-            if on_progress is not None:
-                on_progress(f"checking {backup.path.name}", done, backup.header.leaves)
+        check_file(backup, on_progress)
     result.seconds_checking = time.monotonic() - start
     try:
         server.welcome()

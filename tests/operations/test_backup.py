@@ -297,6 +297,24 @@ def test_database_recreated_during_a_backup_is_an_error(server: Server, varied: 
     assert not result.resumed
 
 
+@ONE_MODEL
+def test_database_deleted_during_a_backup_is_an_error(
+    server: Server, varied: Target, tmp_path: Path, proxied: Proxied
+) -> None:
+    """The error says that somebody deleted it, and no file is written."""
+
+    def delete_first(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_get":
+            for database in databases(server, varied).values():
+                database.delete()
+        return forward(request)
+
+    through, _ = proxied(delete_first)
+    with pytest.raises(ProtocolError, match="find out who deleted it"):
+        back_up(through, replace(varied, address=through.address), tmp_path / "a.backup.zst")
+    assert not (tmp_path / "a.backup.zst").exists()
+
+
 # Encryption
 
 
@@ -387,6 +405,9 @@ def test_restore_refuses_a_damaged_file_before_writing(
     with pytest.raises(InputError, match=message):
         restore_backup(server, copy, [Backup(path)])
     assert not any(database.exists() for database in databases(server, copy).values())
+    # Nor is it continued.
+    with pytest.raises(InputError, match=message):
+        back_up(server, varied, tmp_path / "c.backup.zst", base=Backup(path))
 
 
 # Where it may go
