@@ -16,7 +16,7 @@ from dataloader.cli._options import ReportOptions
 from dataloader.cli._output import Output
 from dataloader.common import DataloaderError, ExitCode, FileError, UsageError, new_files
 from dataloader.couch import Server
-from dataloader.report import Report, Run, about, described, stopped
+from dataloader.report import Report, Run, about, described, render, stopped
 from dataloader.target import Target
 
 
@@ -65,44 +65,41 @@ def reporting(
         FileError: the page already exists, or can't be written.
         UsageError: the report and the details are the same file.
     """
-    path, full = options.report, options.full
-    output.full = full
-    if path is None:
+    output.full = options.full
+    if options.report is None:
         yield Reporter(wanted=False)
         return
-    details = click.get_current_context().params.get("details")
-    if details is not None and details.absolute() == path.absolute():
-        raise UsageError(f"--report --details {path}", rule="must be two files", todo="give each its own name")
     context = click.get_current_context()
+    details = context.params.get("details")
+    if details is not None and details.absolute() == options.report.absolute():
+        rule = "must be two files"
+        raise UsageError(f"--report --details {options.report}", rule=rule, todo="give each its own name")
     reporter = Reporter(wanted=True)
     started, start = datetime.now(UTC), time.monotonic()
     failure: DataloaderError | KeyboardInterrupt | None = None
     try:
-        with new_files(path) as (stream,):
+        with new_files(options.report) as (stream,):
             try:
                 yield reporter
             except (DataloaderError, KeyboardInterrupt) as error:
                 failure = error
                 reporter.report, reporter.code = _stopped(output, about(what, manifests), what, error, writes=writes)
             if reporter.report is not None:
-                from dataloader.report import render  # noqa: PLC0415 - a run without a report needs no Jinja
-
                 run = Run(
-                    _typed(output, target),
-                    manifests,
-                    target,
-                    None if server is None else server.greeting,
-                    started,
-                    time.monotonic() - start,
-                    reporter.code,
-                    str(context.params.get("target") or ""),
-                    manifest_words(context),
-                    output.masked(target_words(context)),
-                    _ready(manifests),
+                    command=_typed(output, target),
+                    manifests=manifests,
+                    target=target,
+                    server=None if server is None else server.greeting,
+                    started=started,
+                    seconds=time.monotonic() - start,
+                    code=reporter.code,
+                    target_name=str(context.params.get("target") or ""),
+                    batch=manifest_words(context),
+                    options=output.masked(target_words(context)),
+                    ready=_ready(manifests),
                 )
                 report = described(reporter.report.with_warnings(output.noticed), run)
-                page = render(report, full=full)
-                stream.write(output.cleaned(page.decode()).encode())
+                stream.write(output.cleaned(render(report, full=output.full).decode()).encode())
     except FileError as error:
         if failure is None:
             raise

@@ -2,12 +2,12 @@
 
 import csv
 import time
+from codecs import getwriter
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
-from typing import IO
 
 import click
 
@@ -98,9 +98,7 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
         after = [server.database(target.database(name)).update_seq() for name in target.model.databases]
         output.say(f"load again  {'nothing to change' if before == after else 'CHANGED SOMETHING'}")
         report = folder / "report.html"
-        run = Run(
-            *("dataloader demo", [encoded], target, server.greeting, started, time.monotonic() - start, ExitCode.OK)
-        )
+        run = Run("dataloader demo", [encoded], target, server.greeting, started, time.monotonic() - start, ExitCode.OK)
         with new_files(report) as (stream,):
             stream.write(render(described(verify_report([encoded], checked, Noted()), run)))
         if not good or before != after or first.needs_attention or second.needs_attention:
@@ -147,20 +145,10 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
 def _encode(manifest: Manifest, path: Path) -> None:
     """Write a returned file in which the first cards failed."""
     with new_files(path) as (stream,):
-        lines = csv.writer(_Text(stream))
+        lines = csv.writer(getwriter("utf-8")(stream))
         lines.writerow(["Card number", "UUID", "Check", "Snapset", "Chip UID", "Result"])
         for card in manifest.cards():
             failed = card.number <= DEMO_FAILED
             chip = "" if failed else f"04{card.number:08X}5A80"
             result = "failed" if failed else "ok"
             lines.writerow([card.number, card.uuid, check_value(card.uuid), card.snapset, chip, result])
-
-
-class _Text:
-    """Writes text to a binary stream."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        return self._stream.write(text.encode())
