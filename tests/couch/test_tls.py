@@ -34,8 +34,6 @@ GREETING = Reply.json(200, {"couchdb": "Welcome", "version": "3.5.0"})
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 AUTHORITY = "give its CA certificate with --ca-file, or ca_file in the target file"
 
-Speaks = Callable[..., ssl.SSLContext]
-
 
 @dataclass(frozen=True)
 class Authority:

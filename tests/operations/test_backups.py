@@ -220,6 +220,9 @@ def test_backups_on_the_command_line(here: Command, folder: Path, make: Make) ->
     would = here("backups", "prune", folder, "--keep-daily", "2", "--dry-run")
     assert "would delete 1 backup of 3" in would.stdout
     assert len(list(folder.iterdir())) == 3
+    rules = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+    each = here("backups", "prune", folder, *(f"--keep-{rule}=1" for rule in rules), "--dry-run", "--json")
+    assert [found["reasons"] for found in each.data["kept"]] == [[*rules]]
     done = here("backups", "prune", folder, "--keep-daily", "2", "--json")
     assert done.data["deleted"] == [str(folder / "day2.backup.zst")]
     assert sorted(path.name for path in folder.iterdir()) == ["day0.backup.zst", "day1.backup.zst"]

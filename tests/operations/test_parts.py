@@ -12,15 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataloader.batch import Part
+from dataloader.common import ExitCode
 from dataloader.couch import Server
-from dataloader.operations import Source, all_sources, generate, load
+from dataloader.operations import all_sources, generate, load
 from dataloader.operations.generate import Batch
 from dataloader.records import Snapsets
 from dataloader.records.models import Role
-from dataloader.target import DatabaseLayout, Target, sensible_shards
+from dataloader.target import Target, sensible_shards
 from tests.support.command import Command
 from tests.support.marks import ONE_MODEL, THOROUGH
-from tests.support.server import databases, sequences, snapshot
+from tests.support.server import Proxied, databases, sequences, snapshot
 
 
 def start(manifest: Path, part: str, on_target: list[str], credentials: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -113,9 +114,15 @@ def test_invalid_part_is_rejected(
     assert len(completed.stderr.splitlines()) == 1
 
 
-def test_databases_get_the_requested_layout(server: Server, target: Target, sources: list[Source]) -> None:
+def test_databases_get_the_requested_layout(
+    run_here: Command, server: Server, target: Target, batch: Batch, proxied: Proxied
+) -> None:
     """Shards and replicas are CouchDB's q and n; other servers ignore them."""
-    load(server, target, sources, layout=DatabaseLayout(shards=3, replicas=1))
+    through, proxy = proxied(lambda request, forward: forward(request))
+    layout = ("--shards", "3", "--replicas", "1")
+    assert run_here("load", batch.manifest.path, *layout, url=through.address.url).code == ExitCode.OK
+    created = [each.target for each in proxy.requests if each.method == "PUT" and each.path.count("/") == 1]
+    assert created == [f"/{target.database(name)}?q=3&n=1" for name in target.model.databases]
     for database in databases(server, target).values():
         info: dict[str, Any] = database.info() or {}
         if "cluster" in info:

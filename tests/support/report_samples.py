@@ -75,8 +75,6 @@ TARGET = Target(
     Environment.PRODUCTION,
     "pilot-",
 )
-USE = ((1, 0, 0), (3, 490, 20), (7, 490, 220))
-"""A month, and the number of cards loaded and edited in it."""
 STARTED = datetime(2026, 3, 2, 9, 15, 7, tzinfo=UTC)
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}\x00\udce9\u202e'
 """A text that must appear in reports literally."""

@@ -516,7 +516,6 @@ SEE = f"(see {page('reference.md#targets')})"
 URL = 'url = "http://a"\n'
 ENVIRONMENT = 'environment = "ci"\n'
 
-MUST_BE = f"must be one of: {', '.join(ENVIRONMENTS)}"
 WAYS = "its credentials must be user and password_file, user_env and password_env, or netrc (give one of these)"
 
 WRONG: dict[str, tuple[str, list[str]]] = {
