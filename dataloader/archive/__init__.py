@@ -16,7 +16,7 @@ from dataloader.archive.backup_file import (
 )
 from dataloader.archive.encryption import Lock
 from dataloader.archive.spool import Spool
-from dataloader.archive.work_folder import Unfinished, remove_finished
+from dataloader.archive.work_folder import Unfinished, continued_in, remove_finished
 
 __all__ = [
     "SUFFIX",
@@ -30,6 +30,7 @@ __all__ = [
     "Section",
     "Spool",
     "Unfinished",
+    "continued_in",
     "finish",
     "remove_finished",
     "revision_of",

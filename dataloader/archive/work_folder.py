@@ -111,6 +111,17 @@ def is_finished(folder: Path, state: dict[str, Any]) -> bool:
     return bool(name) and path.is_file() and path.stat().st_size > 0
 
 
+def continued_in(parent: Path) -> set[str]:
+    """Return the digests of the backups that running and interrupted ones in a folder continue."""
+    found: set[str] = set()
+    for folder in parent.glob(f".*{SUFFIX}"):
+        with suppress(OSError, LookupError, TypeError, AttributeError):
+            state = read_state(folder)
+            if not is_finished(folder, state):
+                found.add(state["of"]["base"])
+    return found
+
+
 def remove_finished(parent: Path, *, dry_run: bool = False) -> tuple[list[Path], list[Unfinished]]:
     """Delete the work folders of killed backups that were complete, or had not kept anything.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dataloader.archive import Unfinished, remove_finished
+from dataloader.archive import Unfinished, continued_in, remove_finished
 from dataloader.cli._command import command
 from dataloader.cli._next import option_words
 from dataloader.cli._options import PATH
@@ -78,7 +78,7 @@ def backups(
         output.next(f"dataloader backups prune {quote(str(folder))} {USUAL} --dry-run{password}")
     else:
         rules = KeepRules(**{rule: keep[f"keep_{rule}"] for rule in _RULES})
-        kept = choose_kept(stored, rules)
+        kept = choose_kept(stored, rules, continued_in(folder))
         if not dry_run:
             prune(kept)
         leftovers, unfinished = remove_finished(folder, dry_run=dry_run)

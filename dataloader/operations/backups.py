@@ -6,7 +6,7 @@ kept, too. Hours and days are in UTC, so daylight saving time does not matter. A
 that it continues, so these are kept with it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -165,12 +165,15 @@ class Kept:
     reasons: tuple[str, ...]
 
 
-def choose_kept(backups: Sequence[StoredBackup], rules: KeepRules) -> list[Kept]:
+def choose_kept(
+    backups: Sequence[StoredBackup], rules: KeepRules, continued: Collection[str] = frozenset()
+) -> list[Kept]:
     """Apply rules to backups, separately for each target.
 
     Args:
         backups: the backups.
         rules: what to keep.
+        continued: the digests of backups that unfinished ones continue, which are kept, too.
 
     Returns:
         Each backup, oldest first, with the reasons to keep it. One that cannot be restored because its base is missing
@@ -195,6 +198,8 @@ def choose_kept(backups: Sequence[StoredBackup], rules: KeepRules) -> list[Kept]
         newest_first = sorted(restorable, key=lambda each: each.created, reverse=True)
         for rule, wanted in asdict(rules).items():
             _keep(newest_first, rule, wanted, reasons)
+    for digest in reasons.keys() & continued:
+        reasons[digest].append("base")
     _keep_bases(backups, reasons)
     return [Kept(each, tuple(reasons[each.header.digest])) for each in backups]
 

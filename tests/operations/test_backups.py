@@ -169,13 +169,17 @@ def _restic(stored: list[StoredBackup], counts: tuple[int, ...]) -> set[str]:
     return keep
 
 
-def test_prune_keeps_what_a_kept_increment_continues(folder: Path, make: Make) -> None:
-    """A chain is kept from its full backup onwards."""
+def test_prune_keeps_what_a_kept_increment_continues(folder: Path, make: Make, here: Command) -> None:
+    """A chain is kept from its full backup onwards, also if its last increment is not finished yet."""
     full = make("full", NOON - timedelta(days=3))
     first = make("first", NOON - timedelta(days=2), base=full)
     make("second", NOON - timedelta(days=1), base=first)
-    make("old", NOON - timedelta(days=9))
+    old = make("old", NOON - timedelta(days=9))
     assert kept(folder, KeepRules(last=1)) == {"full": ("base",), "first": ("base",), "second": ("last",)}
+    with suppress(Killed), Spool(folder / ".x.partial", {"base": old}):
+        pruned = here("backups", "prune", folder, "--keep-last", "1", "--json")
+        assert pruned.data["deleted"] == []
+        raise Killed
 
 
 def test_list_finds_the_base_although_the_clock_was_set_back(folder: Path, make: Make, here: Command) -> None:
