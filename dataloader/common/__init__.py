@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from dataloader.common.validation import explain, is_valid
     from dataloader.common.version import VERSION
     from dataloader.common.words import (
+        UUID,
         are,
         card_numbers,
         did_you_mean,
@@ -139,6 +140,7 @@ __all__ = [
     "RETRY_WAIT_MAX",
     "SHOWN_PROBLEMS",
     "UP_LOOK",
+    "UUID",
     "VERSION",
     "AttentionError",
     "CredentialsError",

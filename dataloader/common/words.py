@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 _HEX = "[0-9A-Fa-f\N{FULLWIDTH DIGIT ZERO}-\N{FULLWIDTH DIGIT NINE}]"
 _HYPHEN = "[-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{FIGURE DASH}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}]"
-_UUID = re.compile(f"(?<!{_HEX})({_HEX}{{8}})(?:{_HYPHEN}{_HEX}{{4}}){{3}}{_HYPHEN}{_HEX}{{12}}(?!{_HEX})")
+UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A UUID in the form in which we write it."""
+_ANY_UUID = re.compile(f"(?<!{_HEX})({_HEX}{{8}})(?:{_HYPHEN}{_HEX}{{4}}){{3}}{_HYPHEN}{_HEX}{{12}}(?!{_HEX})")
 """A UUID, also if a program has changed its characters."""
 
 SUGGESTED = 3
@@ -63,12 +65,12 @@ def which_of(name: str, known: Sequence[str]) -> str:
 
 def shorten_uuids(text: str) -> str:
     """Cut UUIDs in a text to their first 8 digits: a whole UUID gives access to that person's preferences."""
-    return _UUID.sub("\\1…", text)
+    return _ANY_UUID.sub("\\1…", text)
 
 
 def without_uuids(text: str) -> str:
     """Replace every UUID in a text by ``…``, so that equal texts about several cards can be grouped."""
-    return _UUID.sub("…", text)
+    return _ANY_UUID.sub("…", text)
 
 
 def card_numbers(numbers: Iterable[int]) -> str:

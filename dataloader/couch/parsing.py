@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, Struct, field
 
-from dataloader.common import IMPOSSIBLE, Document
+from dataloader.common import IMPOSSIBLE, UUID, Document
 
 T = TypeVar("T")
 
@@ -22,7 +22,6 @@ T = TypeVar("T")
 Revision: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,10}-\S+$")]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _SEQUENCE = re.compile(r"([0-9]{1,18})(-\S*)?\Z")
 _PATH = re.compile(r" - at `\$?\.?(?P<path>[^`]*)`$")
 
@@ -452,7 +451,7 @@ def rows_between(data: memoryview, start: str, end: str) -> list[dict[str, Any]]
         if "key" not in row:
             raise FormError("a row without a key")
         key = row["key"]
-        if isinstance(key, str) and _UUID.match(key):
+        if isinstance(key, str) and UUID.fullmatch(key):
             if not before <= key <= end:
                 raise FormError(f"row {key} is outside the range or out of order")
             before = key

@@ -37,6 +37,7 @@ from dataloader.records import (
     site_documents,
 )
 from dataloader.records.models import Model
+from dataloader.records.views import DESIGN
 from dataloader.replication import write_over
 from dataloader.target import Target, check_marker, guard
 
@@ -186,7 +187,7 @@ def clients_of(database: Database, model: Model) -> list[FoundClient]:
     names: dict[str, Any] = {}
     try:
         while True:
-            rows = database.view_page("views", _VIEW, limit=BATCH_DOCUMENTS, start=start)
+            rows = database.view_page(DESIGN, _VIEW, limit=BATCH_DOCUMENTS, start=start)
             new = [row for row in rows if row["id"] not in found]
             documents = [_client(row, apart=apart) for row in new]
             for row, document in zip(new, documents, strict=True):

@@ -19,10 +19,10 @@ from dataloader.common import (
 from dataloader.couch import Database, NotFoundError, Server
 from dataloader.records import client_database
 from dataloader.records.models import Model
+from dataloader.records.views import DESIGN
 from dataloader.target import Target, check_marker, guard
 
 TOKEN_TYPE = "gpiiAppInstallationAuthorization"  # noqa: S105 - a type of document
-_DESIGN = "views"
 
 
 @dataclass
@@ -85,7 +85,7 @@ def _pages(database: Database, model: Model, now: datetime) -> Iterator[list[Doc
     seen: set[str] = set()
     limit = BATCH_DOCUMENTS
     while True:
-        rows = database.view_page(_DESIGN, view, limit=limit, start=start, end=end)
+        rows = database.view_page(DESIGN, view, limit=limit, start=start, end=end)
         new = [row for row in rows if row["id"] not in seen]
         yield [_token(row, by_time=by_time) for row in new]
         if len(rows) < limit:

@@ -5,12 +5,10 @@ does: apart from the card's own fields, an unedited document has the content of 
 remembers the digests of those versions (``dataloader.target.environments``).
 """
 
-import re
 from hashlib import sha256
 
-from dataloader.common import DIGITS, Document, canonical, content
+from dataloader.common import DIGITS, UUID, Document, canonical, content
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OWN_TIME = "timestampCreated"
 """The batch's creation time, which belongs to the card and not to the snapset."""
 
@@ -31,7 +29,7 @@ def version_digest(document: Document) -> str:
     except TypeError:
         # Our JSON writer rejects it; somebody else's document may have such content.
         return ""
-    uuid = _UUID.search(plain["_id"])
+    uuid = UUID.search(plain["_id"])
     if uuid is not None:
         body = body.replace(uuid[0].encode(), b"UUID")
     return sha256(body).hexdigest()[:DIGITS]

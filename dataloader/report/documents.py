@@ -1,6 +1,5 @@
 """The part of reports about documents: counts, and those that need attention."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from dataloader.batch import CardFile
-from dataloader.common import many, without_uuids
+from dataloader.common import UUID, many, without_uuids
 from dataloader.operations import DESIGN_KIND
 from dataloader.replication import OUTCOMES, STATES, Explanation, Outcome, Severity, State
 from dataloader.report.model import Attention, Table, Tone, table_of
@@ -20,7 +19,6 @@ What = TypeVar("What", bound=StrEnum)
 
 FAILED = Outcome.FAILED.value
 _VIEWS = "views"
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _MATTERS: Mapping[str, Explanation] = {
     **{outcome.value: OUTCOMES[outcome] for outcome in (Outcome.FAILED, Outcome.CONFLICT, Outcome.FOREIGN)},
@@ -151,7 +149,7 @@ def _table(name: str, documents: Sequence[NotedDocument], names: Mapping[str, st
 
 
 def _uuids(document: NotedDocument) -> list[str]:
-    return _UUID.findall(document.id)
+    return UUID.findall(document.id)
 
 
 def _card(document: NotedDocument, names: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from dataloader.batch import Named
-from dataloader.common import InputError, Problem, listed, raise_problems, short
+from dataloader.common import UUID, InputError, Problem, listed, raise_problems, short
 from dataloader.vendor.chip_uid import CellKind, plain_text
 from dataloader.vendor.returned.columns import plain, understand_title
 from dataloader.vendor.returned.grid import PAGE, Grid, GridRow, letters, text_of, unlike_rows
@@ -18,7 +18,6 @@ from dataloader.vendor.returned.words import may_sort, says_no, says_nothing, sa
 
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,9})\s*(?:-|\.\.|\N{EN DASH}|\N{EM DASH}|to|bis)\s*([0-9]{1,9})", re.ASCII)
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CARD_TITLES = frozenset(
     {"card", "cards", "karte", "karten", "carte", "cartes", "tarjeta", "tarjetas", "kaart", "kaarten"}
 )
@@ -98,7 +97,7 @@ def _is_answer(text: str) -> bool:
 
 
 def _is_name(cell: str) -> bool:
-    return bool(_NUMBER.fullmatch(cell) or _UUID.fullmatch(cell.lower()) or _RANGE.fullmatch(cell))
+    return bool(_NUMBER.fullmatch(cell) or UUID.fullmatch(cell.lower()) or _RANGE.fullmatch(cell))
 
 
 class _Sheet:
@@ -212,7 +211,7 @@ class _Sheet:
         if "either" in found:
             return _expand(where, found["either"]) or []
         number, uuid = found.get("number", ""), found.get("uuid", "").lower()
-        if uuid and not _UUID.fullmatch(uuid):
+        if uuid and not UUID.fullmatch(uuid):
             return []
         if not number:
             return [Named(where, uuid=uuid)] if uuid else []
@@ -253,7 +252,7 @@ def _expand(where: str, cell: str) -> list[Named] | None:
             if not first <= last < first + _MAX_RANGE:
                 return None
             found += [Named(where, number=number) for number in range(first, last + 1)]
-        elif _UUID.fullmatch(part.lower()):
+        elif UUID.fullmatch(part.lower()):
             found.append(Named(where, uuid=part.lower()))
         else:
             return None
