@@ -314,6 +314,32 @@ def test_sheet_or_file_that_may_list_rejects_encodes_nothing(
         assert encoded(manifest, *paths, columns={"result": ""}) == ALL
 
 
+@pytest.mark.parametrize(
+    ("names", "stops"),
+    [
+        (("Bin 1", "Bin 2"), True), (("1. Wahl", "2. Wahl"), True), (("A-Ware", "B-Ware"), True), (("+", "-"), True),
+        (("Blad1", "Blad2"), False), (("ACME 3.11.", "ACME 4.11."), False),
+    ],
+)  # fmt: skip
+def test_sheets_may_be_grades(
+    tmp_path: Path, manifest: Manifest, rows: Rows, names: tuple[str, str], *, stops: bool
+) -> None:
+    """Without results, by a number or letter, where other sheets only continue."""
+    table = [[row[UUID], row[CHIP]] for row in rows]
+    named = [(name, [["UUID", "Chip UID"], *part]) for name, part in zip(names, (table[:7], table[7:]), strict=True)]
+    assert encoded(manifest, sheets(tmp_path / "back.xlsx", *named)) == (set() if stops else ALL)
+
+
+@pytest.mark.parametrize("title", ["", "QC"])
+def test_failed_in_our_column_cannot_be_overruled(tmp_path: Path, manifest: Manifest, rows: Rows, title: str) -> None:
+    """By an option that names another column, or none."""
+    rows[2][RESULT] = "failed"
+    path = column(tmp_path / "back.csv", rows, "QC", ["ok"] * 10)
+    with pytest.raises(InputError, match=r"“Result” says “failed”, but --column result .* leave out --column result"):
+        found_of(manifest, path, columns={"result": title})
+    assert encoded(manifest, path, columns={"result": "Result"}) == ALL - {3}
+
+
 @pytest.mark.parametrize(("heading", "stops"), [("Put aside by Jo", True), ("Box 2 of 2, 28 Nov 2026", False)])
 def test_heading_of_a_sheet_may_say_that_it_lists_rejects(
     tmp_path: Path, manifest: Manifest, rows: Rows, heading: str, *, stops: bool
@@ -423,7 +449,8 @@ def test_text_boxes_are_noticed(tmp_path: Path, manifest: Manifest, rows: Rows, 
     "note",
     ["KO", "chip defective", "wrote {other}", "rejected", "now on 04AABBCCDDEE80", "chip 04:AA:BB:CC:DD:EE:80",
      "d\ufffdfectueux", "besch?digt", "?chou\u00e9", "not verified", "d&eacute;fectueux",
-     "실패", "funktioniert nicht", "не записано", "doesn't work", "no response", "fai\u200bled",
+     "실패", "funktioniert nicht", "не записано", "doesn't work", "no response", "no pass",
+     "nicht in Ordnung", "nicht bestanden", "未通过", "fai\u200bled",
      "échec".encode().decode("cp1252"), "échec".encode().decode("mac_roman"), "NOT ENC\u00adODED"],
 )  # fmt: skip
 def test_note_that_contradicts_ok_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, note: str) -> None:

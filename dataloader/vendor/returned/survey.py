@@ -61,6 +61,7 @@ class Survey:
         self.is_unneeded = means == ("", False)
         """Whether its title is known not to matter."""
         self._is_result = means is not None and means[0] == "result"
+        self._is_ours = means == ("result", True)
         self._asks_good = self._is_result or says_good(title) or asks_amount(title)
         self._asks_failed = bool(title) and (says_failed(title) or not REASONS.isdisjoint(plain(title).split()))
         self._is_about_encoding = says_good(title) or "encoding" in plain(title)
@@ -205,8 +206,11 @@ class Survey:
         found: list[Finding | None] = []
         # A password of all chips is no chip UID. One UUID in all rows may be on all chips.
         is_constant = len(self._seen) == 1 and self._filled == cards > 1
-        if "result" not in named:
+        # Our own column cannot be replaced by another one if it contradicts it.
+        contradicts = self._is_ours and self._failed is not None and says_failed(self._failed.text)
+        if "result" not in named or contradicts:
             found.append(self._failed)
+        if "result" not in named:
             found.append(self._result if self._all_results and not results and not self.is_unneeded else None)
         if "chip" not in named:
             found.append(None if is_constant else self._chip)

@@ -480,7 +480,10 @@ class _Reader:
                 title, first = (survey.title, "") if survey.title.strip() else ("ITS TITLE", "give it a title, and ")
                 rule = f"{survey.name} was not recognized, and seems to hold {_HOLDS[found.key]} (“{found.text}”)"
                 this = f'--column {found.key}="{short(title, _SHOWN)}"'
-                if found.key in columns.at:
+                if plain(title) == found.key and found.key in self._reading.columns:
+                    rule = f"{survey.name} says “{found.text}”, but --column {found.key} says that it does not count"
+                    todo = f"correct it, or leave out --column {found.key}"
+                elif found.key in columns.at:
                     ours = short(columns.titles[columns.at[found.key]], _SHOWN)
                     todo = f'if it does not matter: --column {found.key}="{ours}"; otherwise {first}name it: {this}'
                 else:

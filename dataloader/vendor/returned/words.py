@@ -42,9 +42,10 @@ _BAD = words(  # English, German, French, Spanish, Portuguese, Italian, Dutch; t
     "respins respinsa defecta neuspjesno neuspesno greska pogreska pokvaren odbijeno napaka hata gecersiz arizali "
     "hasarli iptal reddedildi gagal rusak cacat ditolak απετυχε ελαττωματικο грешка неуспешен неудача неудачно отказ "
     "отклонено бракованныи испорчен поврежден повреждена неисправен неисправна пошкоджена فشل خطا تالف معيب مرفوض "
-    "נכשל נכשלה שגיאה פגום פגומה תקול נפסל"
+    "נכשל נכשלה שגיאה פגום פגומה תקול נפסל abnormal"
 )
 _SPACELESS = re.compile(
+    "未通过|未通過|未达标|"
     "(?<![无無没沒])(?:失败|失敗|不良|不合格|错误|錯誤|异常|異常|报废|報廢|作废|作廢|损坏|損壞|无效|無效|故障|破損|不可|エラー)"
     "(?!な?し|無し)|실패|불량|오류|결함(?! ?없)|ลมเหลว|विफल|असफल|that bai"
 )
@@ -78,8 +79,8 @@ _NONE = words(
     "nenhum nenhuma ingen inget inga"
 )
 _NOT = words(
-    "not never non nicht niet nie no pas sin un didnt wasnt isnt couldnt cannot cant doesnt dont hasnt havent arent "
-    "wont werent ne nao nu ikke ikkje inte ei не нет δεν"
+    "not never non nicht niet nie no pas sin didnt wasnt isnt couldnt cannot cant doesnt dont hasnt havent arent wont "
+    "werent ne nao nu ikke ikkje inte ei не нет δεν"
 )
 _DONE = words(
     "encoded encode coded written write programmed program used use ok done good working work works readable read "
@@ -90,7 +91,8 @@ _DONE = words(
     "respond responding response detected recognized recognised encodable writable kodierbar codierbar auslesbar "
     "beschreibbar erkannt reussi reussie valide valido valida riuscito riuscita funciona funziona marche fonctionne "
     "zapisano zakodowano zapsano skrevet kodet kodad skriven funkar virker fungerar fungerer записано записана "
-    "закодировано закодирована читается"
+    "закодировано закодирована читается accepted approved compliant bestanden konform conform conforme goedgekeurd "
+    "approuve aprobado aprovado ordnung orde ordine"
 )
 _VERBS = words("funktioniert funktionierte geht lauft reagiert antwortet werkt fungerar fungerer funkar virker funguje")
 """Words before a negation: ``funktioniert nicht``."""
@@ -120,6 +122,13 @@ _NEUTRAL = words(
     "sum summe gesamt somme totale suma totaal"
 )
 """Words in the names of sheets and files that do not sort cards."""
+_GRADES = words(
+    "grade class bin category quality level rank choice klasse guteklasse gute kategorie qualitat sorte wahl ware "
+    "classe categorie qualite choix clase categoria calidad scelta kwaliteit klass klasa luokka jakost"
+)
+"""Words that sort cards by the number or letter beside them."""
+_SHEET_NAME = re.compile("Blad ?[0-9]*", re.IGNORECASE)
+"""A sheet in Dutch and Swedish, but with accents an error in Polish."""
 _MARKS = frozenset("*?\N{DAGGER}\N{DOUBLE DAGGER}\N{SECTION SIGN}")
 _CODES = re.compile(
     r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|\b(?:[0-9a-f]{2}[: -]?){3,9}[0-9a-f]{2}\b"
@@ -184,6 +193,7 @@ def _tokens(text: str) -> tuple[str, ...]:
     text = _DASH.sub(": none", readable(text[:_MAX]))
     plain = without_accents(text.replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", ""))
     plain = _LOST.sub(_restored, plain)
+    plain = re.sub(r"\bun-(?=[a-z])", "not ", plain)
     plain = re.sub(r"\bre-(?=encod|writ|do|work|try)", "re", plain)
     plain = _SPACELESS.sub(" ko ", _CROSSES.sub(" ko ", plain))
     # "n.i.O." and "i.O.": German for not in order and in order.
@@ -226,7 +236,7 @@ def _denies(tokens: Sequence[str]) -> bool:
     if "unencoded" in tokens or any(pair[0] in _VERBS and pair[1] in _NOT for pair in pairwise(tokens)):
         return True
     after = (tokens[at + 1 : at + 4] for at, token in enumerate(tokens) if token in _NOT)
-    return any(not _DONE.isdisjoint(takewhile(lambda token: token not in _BAD, words)) for words in after)
+    return any(not (_DONE | _GOOD).isdisjoint(takewhile(lambda token: token not in _BAD, words)) for words in after)
 
 
 def is_failure(text: str) -> bool:
@@ -294,6 +304,8 @@ def _of_name(name: str) -> str:
 
 def names_rejects(name: str) -> bool:
     """Return whether the name of a sheet or file says that it lists failed cards, or cards that were set aside."""
+    if _SHEET_NAME.fullmatch(name.strip()):
+        return False
     name = _of_name(name)
     return says_failed(name) or not _SET_ASIDE.isdisjoint(_tokens(name))
 
@@ -306,11 +318,14 @@ def is_neutral(name: str, known: Iterable[str] = ()) -> bool:
 def may_sort(names: Sequence[str], known: Iterable[str] = ()) -> bool:
     """Return whether the names of several sheets or files may sort cards, into good and bad ones for example.
 
-    They do not if they differ only in numbers and in words such as ``box``, or those that are known.
+    They do not if they differ only in numbers and in words such as ``box``, or those that are known; ``Bin 2`` does.
     """
-    return len({_sorting(name, known) for name in names}) > 1
+    are_grades = len({*names}) > 1 and not all(_GRADES.isdisjoint(_tokens(_of_name(name))) for name in names)
+    return are_grades or len({_sorting(name, known) for name in names}) > 1
 
 
 def _sorting(name: str, known: Iterable[str]) -> frozenset[str]:
+    if not any(map(str.isalnum, name)):
+        return frozenset({name})
     harmless = _NEUTRAL.union(*(_tokens(_of_name(each)) for each in known))
     return frozenset(_tokens(_of_name(name))) - harmless
