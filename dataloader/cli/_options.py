@@ -394,12 +394,18 @@ def find_beside(output: Output, manifest: CardFile) -> Reconciled | None:
         return None
 
 
-def _tell_of_newer(output: Output, given: Reconciled) -> None:
+def newer_than(given: Reconciled) -> Reconciled | None:
+    """Return the reconciled file of a later round, next to a given one; None if there is none."""
     with suppress(DataloaderError):
         # Other reconciled files than the given one may be invalid.
         newest = find_reconciled(given)
-        if newest is not None and newest.round > given.round:
-            output.warn(f"{given.path}: is from round {given.round}; {newest.path} is newer (round {newest.round})")
+        return newest if newest is not None and newest.round > given.round else None
+    return None
+
+
+def _tell_of_newer(output: Output, given: Reconciled) -> None:
+    if newest := newer_than(given):
+        output.warn(f"{given.path}: is from round {given.round}; {newest.path} is newer (round {newest.round})")
 
 
 def refuse_doubtful(target: Target, manifests: Sequence[CardFile]) -> None:

@@ -13,14 +13,15 @@ from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.common import ExitCode, FileError, UsageError, listed, many, read_password_file
 from dataloader.operations import BackupResult, back_up
+from dataloader.target import readable_by_others
 
 password_option = click.option(
     "--password-file", type=PATH, metavar="FILE", help="A file with the password that encrypts backups."
 )
 
 
-def get_password(path: Path | None) -> str | None:
-    """Read the password of backups, if one is given.
+def get_password(output: Output, path: Path | None) -> str | None:
+    """Read the password of backups, if one is given; warn if others can read it.
 
     Raises:
         FileError: the file can't be read.
@@ -31,6 +32,7 @@ def get_password(path: Path | None) -> str | None:
     password = read_password_file(path)
     if not password:
         raise UsageError(f"--password-file {path}", rule="holds no password", todo="write one into it")
+    output.warnings(readable_by_others(path))
     return password
 
 
@@ -61,7 +63,7 @@ def backup(
       dataloader backup backups/ --target production
       dataloader backup backups/ --target production --since backups/gpii-key-20180301T020000Z.backup.zst
     """
-    password = get_password(password_file)
+    password = get_password(output, password_file)
     base = None if since is None else Backup(since, password)
     target = get_target(output, target_options)
     server = get_server(target)

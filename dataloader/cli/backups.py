@@ -11,7 +11,7 @@ import click
 
 from dataloader.archive import Unfinished, continued_in, remove_finished
 from dataloader.cli._command import command
-from dataloader.cli._next import option_words
+from dataloader.cli._next import on_any_target, option_words
 from dataloader.cli._options import PATH
 from dataloader.cli._output import Output, global_options
 from dataloader.cli.backup import get_password, password_option, size_of
@@ -61,7 +61,7 @@ def backups(
       dataloader backups list backups/
       dataloader backups prune backups/ --keep-hourly 24 --keep-daily 7 --keep-weekly 8
     """
-    stored, unreadable = read_backups(folder, get_password(password_file))
+    stored, unreadable = read_backups(folder, get_password(output, password_file))
     lacking = without_base(stored)
     if action == "list":
         if dry_run or any(keep.values()):
@@ -74,8 +74,8 @@ def backups(
             },
             _listing(stored, unreadable=bool(unreadable)),
         )
-        password = option_words(click.get_current_context(), "password_file")
-        output.next(f"dataloader backups prune {quote(str(folder))} {USUAL} --dry-run{password}")
+        if not (unreadable or lacking):
+            output.next(_next(folder, has_backups=bool(stored)))
     else:
         rules = KeepRules(**{rule: keep[f"keep_{rule}"] for rule in _RULES})
         kept = choose_kept(stored, rules, continued_in(folder))
@@ -100,6 +100,14 @@ def backups(
     if unreadable or lacking:
         return ExitCode.ATTENTION
     return ExitCode.OK
+
+
+def _next(folder: Path, *, has_backups: bool) -> str:
+    """Return what to type after the list: delete old backups, or make the first one."""
+    password = option_words(click.get_current_context(), "password_file")
+    if has_backups:
+        return f"dataloader backups prune {quote(str(folder))} {USUAL} --dry-run{password}"
+    return on_any_target(f"dataloader backup {quote(f'{folder}/')}{password}")
 
 
 def _json(backup: StoredBackup, *, restorable: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from dataloader.cli._options import (
     target_options,
 )
 from dataloader.cli._output import Output, global_options
-from dataloader.common import ExitCode
+from dataloader.common import ExitCode, InputError, Problem
 from dataloader.operations import CardState, FoundCard, VerifyVerdict, card_state, find_batches, find_card
 from dataloader.target import Target
 
@@ -64,7 +64,11 @@ def card(
       dataloader card 04A2B3C4D5E6F7 --in batches --target production
     """
     output.full = full
-    found = find_card(find_batches(folder).batches, what)
+    batches = find_batches(folder)
+    if not batches.batches:
+        nothing = Problem(str(folder), "contains no batches", "name the folder of the manifests with --in")
+        raise InputError([*batches.problems] or nothing)
+    found = find_card(batches.batches, what)
     states: list[CardState] | None = None
     target: Target | None = None
     if target_options.is_named:

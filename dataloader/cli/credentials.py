@@ -113,13 +113,21 @@ def _create(output: Output, options: TargetOptions, site: str, what: Site, folde
     output.say(f"wrote {files.secret} and {files.documents}")
     sources = site_sources(target.model, site, documents)
     _, _, code = carry_out(output, server, target, sources, None, _ADDING)
+    if code is ExitCode.OK:
+        _hand_over(output, files.secret)
     return code
+
+
+def _hand_over(output: Output, secret: Path) -> None:
+    """Print what to do with a new secret."""
+    check = f"dataloader check{target_words(click.get_current_context())}"
+    output.next(f"give {secret} to the site's installer, then {check}")
 
 
 def _list(output: Output, options: TargetOptions) -> ExitCode:
     target = get_target(output, options)
     found = find_clients(get_server(target), target)
-    output.result({"clients": [_client_json(each) for each in found]}, _client_text(found))
+    output.result({"clients": [_client_json(each) for each in found]}, _client_text(output, found))
     return ExitCode.OK
 
 
@@ -133,14 +141,14 @@ def _client_json(client: FoundClient) -> dict[str, Any]:
     }
 
 
-def _client_text(found: Sequence[FoundClient]) -> Iterator[str]:
+def _client_text(output: Output, found: Sequence[FoundClient]) -> Iterator[str]:
     if not found:
         yield "no site has credentials"
         return
     rows = [
         (
             each.name or "(no name)",
-            each.id,
+            output.shown(each.id),
             each.created[:10] or "-",
             ", ".join(each.allowed_ips) or "any address",
             ", ".join(each.allowed_terms) or "any term",
@@ -171,6 +179,5 @@ def _rotate(output: Output, options: TargetOptions, site: str, folder: Path) -> 
         {"site": site, "secret_file": str(files.secret), "documents_file": str(files.documents)},
         [f"wrote {files.secret}; the old secret no longer works"],
     )
-    check = f"dataloader check{target_words(click.get_current_context())}"
-    output.next(f"give {files.secret} to the site's installer, then {check}")
+    _hand_over(output, files.secret)
     return tell_of_copies(output, server.nodes().away, short=server.short_of_copies)

@@ -25,6 +25,7 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
+from dataloader.cli._table import table
 from dataloader.cli.backup import get_password, password_option, size_of
 from dataloader.common import ExitCode, listed, many
 from dataloader.operations import DrillResult
@@ -69,7 +70,7 @@ def drill(
       dataloader drill batches/spring.batch.jsonl --target production --backups backups/
     """
     context = click.get_current_context()
-    password = get_password(password_file)
+    password = get_password(output, password_file)
     target = get_target(output, target_options)
     read = get_manifests(manifests)
     snapsets = get_snapsets(output, snapset_options, target) if read else None
@@ -130,10 +131,11 @@ def _json(result: DrillResult) -> dict[str, Any]:
 
 
 def _text(result: DrillResult) -> Iterator[str]:
-    yield from (f"{name}: {seconds:.1f} s" for name, seconds in result.steps.items())
+    yield from table([(name, f"{seconds:.1f} s") for name, seconds in result.steps.items()])
     kept = "not kept" if result.path is None else str(result.path)
-    yield f"backup: {size_of(result.size)}, {many(result.leaves, 'revision')}, {kept}"
+    yield f"backup of {many(result.leaves, 'revision')}, {size_of(result.size)}: {kept}"
     if result.good:
-        cards = f", and {many(result.cards, 'card')} checked in it" if result.cards else ""
+        cards = f"; checked {many(result.cards, 'card')} in it" if result.cards else ""
         yield f"the restored copy matches the backup{cards}"
-    yield from drill_answers(result)
+    for answer in drill_answers(result):
+        yield f"{answer[0].lower()}{answer[1:]}".rstrip(".")

@@ -24,6 +24,7 @@ from dataloader.cli._options import (
     left_out_json,
     left_out_text,
     manifest_argument,
+    newer_than,
     raised_text,
     refuse_doubtful,
     report_options,
@@ -187,9 +188,12 @@ def _next(
     refused: bool,
     has_conflicts: bool,
 ) -> str:
-    """Return what to type next: a load, if it has work and would not refuse it, with the same options."""
+    """Return what to type next: a load with the same options, if it has work, nothing is newer, and it is allowed."""
     context = click.get_current_context()
     given, target = manifest_words(context), target_words(context)
+    newer = [(newer_than(each) if isinstance(each, Reconciled) else None) or each for each in manifests]
+    if newer != [*manifests]:
+        return f"dataloader plan {' '.join(quote(str(each.path)) for each in newer)}{target}"
     if refused and rounds:
         return f"dataloader plan {' '.join(quote(str(each.path)) for each in rounds)}{target}"
     if refused:

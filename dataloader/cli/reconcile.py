@@ -152,9 +152,9 @@ def reconcile(
       dataloader reconcile batches/spring.batch.jsonl mail/spring.xlsx
     """
     named = _named(columns)
+    check_order(manifest, (*returned, *again))
     if not returned and not again:
         raise UsageError("no returned file", rule="there is nothing to compare", todo="name what the vendor sent back")
-    check_order(manifest, (*returned, *again))
     batch = read_manifest(manifest)
     name = name or batch.header.name
     check_name(name)

@@ -75,7 +75,7 @@ def restore(
     Example:
       dataloader restore backups/gpii-key-20180301T020000Z.backup.zst --target production --batches batches/
     """
-    password = get_password(password_file)
+    password = get_password(output, password_file)
     backups = [Backup(path, password) for path in files]
     target = get_target(output, target_options)
     check_chain(backups, target)

@@ -169,7 +169,7 @@ def _named(manifest: CardFile, rounds: tuple[Reconciled, ...], name: str) -> Nam
         InputError: none is named so, or several are.
     """
     todo = "correct it, or give the manifest of the card's own batch"
-    if _RANGE.fullmatch(name):
+    if _RANGE.fullmatch(name) or "," in name:
         todo = "repeat --card for each, or write the range in a file for --file"
     [found] = find_card([FoundBatch(manifest, rounds)], name, todo)
     return Named(f"--card {name}", uuid=found.card.uuid)

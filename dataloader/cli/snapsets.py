@@ -43,7 +43,7 @@ def snapsets(
     action: str,
     names: tuple[str, ...],
 ) -> ExitCode:
-    """Describe snapsets in words. `diff A B` compares two; `diff` with a target compares the folder with the target.
+    """Describe snapsets in words. `diff A B` compares two; `diff` with a target compares the target with the folder.
 
     `copy DIR` copies the snapsets of all models to a new folder, to edit them there.
 

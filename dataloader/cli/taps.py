@@ -65,6 +65,9 @@ def taps(
       dataloader taps batches/spring.batch.jsonl --target staging --rate 20 --for 60s --max-p99 500ms
     """
     seconds = parse_time(duration, "--for")
+    if max_p99 is not None and max_p99.strip().isdecimal():
+        # As seconds, the bound would never be exceeded.
+        raise UsageError(f"--max-p99 {max_p99}", rule="has no unit", todo=f"write {max_p99}ms or {max_p99}s")
     bounds = (
         None if max_p99 is None else parse_time(max_p99, "--max-p99"),
         None if min_available is None else parse_part(min_available, "--min-available"),

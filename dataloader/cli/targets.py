@@ -11,7 +11,7 @@ from dataloader.cli._command import command
 from dataloader.cli._options import PATH
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._table import table
-from dataloader.common import DataloaderError, ExitCode, target_file
+from dataloader.common import DataloaderError, ExitCode, FileError, target_file
 from dataloader.couch import Server
 from dataloader.records.models import DEFAULT_MODEL
 from dataloader.target import read_targets, resolve
@@ -30,6 +30,9 @@ def targets(output: Output, /, *, config: Path | None, offline: bool) -> ExitCod
       dataloader targets
     """
     path = target_file(config)
+    if not path.exists():
+        todo = "write one with `dataloader init`, or name it with --config"
+        raise FileError(str(path), rule="no such file", todo=todo)
     tables = read_targets(path)
     states: dict[str, tuple[str, str | None]] = {}
     if not offline:

@@ -14,6 +14,7 @@ from dataloader.cli._vendor import get_password, password_option
 from dataloader.common import ExitCode, InputError, Problem
 from dataloader.operations import Checked
 from dataloader.operations import validate as validate_files
+from dataloader.records.models import model_names
 
 _NEXT = {
     "reconciled file": "dataloader plan {path}",
@@ -38,7 +39,7 @@ def validate(
     paths: tuple[Path, ...],
     password_file: Path | None,
 ) -> ExitCode:
-    """Check manifests, reconciled files, workbooks, snapsets, sample data and target files.
+    """Check manifests, reconciled files, lists of revoked cards, workbooks, snapsets, sample data and target files.
 
     Reports every problem, not only the first. Folders are checked recursively.
 
@@ -76,15 +77,21 @@ def validate(
         if checked.problems:
             error = InputError(checked.problems, total=checked.total_problems or len(checked.problems))
             output.error(str(error), ExitCode.INPUT)
+    if problems:
+        return ExitCode.INPUT
     _tell_next(output, good)
-    return ExitCode.INPUT if problems else ExitCode.OK
+    return ExitCode.OK
 
 
 def _tell_next(output: Output, good: Sequence[Checked]) -> None:
-    """Print what to do with the first file that a command takes."""
+    """Print what to do with the first file that a command takes, or with snapsets."""
     for kind, then in _NEXT.items():
         for checked in good:
             if checked.kind == kind:
                 command = then.format(path=quote(str(checked.path)))
                 output.next(on_any_target(command) if " plan " in then else command)
                 return
+    folders = [checked.path.parent for checked in good if checked.kind == "snapset"]
+    if folders:
+        folder = folders[0].parent if folders[0].name in model_names() else folders[0]
+        output.next(on_any_target(f"dataloader snapsets diff --snapsets {quote(str(folder))}"))

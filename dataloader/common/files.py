@@ -47,6 +47,8 @@ def require_file(path: Path) -> None:
         FileError: it is not a regular file.
         OSError: it does not exist, or can't be examined.
     """
+    if path.is_dir():
+        raise FileError(str(path), rule="this is a folder", todo="name a file in it")
     if not path.is_file():
         path.stat()
         raise FileError(str(path), rule="is not a regular file", todo="save it as a file first")

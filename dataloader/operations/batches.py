@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -59,7 +60,7 @@ def find_batches(folder: Path) -> Folder:
     if not folder.is_dir():
         rule = "no such folder" if not folder.exists() else "this is not a folder"
         raise FileError(str(folder), rule=rule, todo="name the folder that holds the manifests")
-    manifests: dict[str, Manifest] = {}
+    manifests: dict[str, list[Manifest]] = {}
     rounds: dict[str, list[Reconciled]] = {}
     problems: list[Problem] = []
     for path in _files(folder, problems):
@@ -69,7 +70,7 @@ def find_batches(folder: Path) -> Folder:
                 rounds.setdefault(found.header.digest, []).append(found)
             else:
                 manifest = read_manifest(path)
-                manifests.setdefault(manifest.header.digest, manifest)
+                manifests.setdefault(manifest.header.digest, []).append(manifest)
         except InputError as error:
             problems += error.problems[:1]
         except DataloaderError as error:
@@ -81,10 +82,20 @@ def find_batches(folder: Path) -> Folder:
         for found in without
     ]
     batches = [
-        FoundBatch(manifest, tuple(sorted(rounds.get(digest, []), key=lambda each: each.round)))
-        for digest, manifest in sorted(manifests.items(), key=lambda each: each[1].header.name)
+        FoundBatch(_chosen(copies, rounds.get(digest, [])), tuple(sorted(rounds.get(digest, []), key=_round)))
+        for digest, copies in sorted(manifests.items(), key=lambda each: each[1][0].header.name)
     ]
     return Folder(tuple(batches), tuple(problems))
+
+
+def _round(reconciled: Reconciled) -> int:
+    return reconciled.round
+
+
+def _chosen(copies: Sequence[Manifest], rounds: Sequence[Reconciled]) -> Manifest:
+    """Return the copy of a manifest that has reconciled files next to it, where commands look for them."""
+    folders = {each.path.parent for each in rounds}
+    return next((each for each in copies if each.path.parent in folders), copies[0])
 
 
 def _files(folder: Path, problems: list[Problem]) -> list[Path]:

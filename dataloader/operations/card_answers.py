@@ -189,6 +189,9 @@ class CardReader:
                         answer.leaves[name] = leaves
 
 
+_LOAD = "load the target first, or correct the model or the prefix"
+
+
 @contextmanager
 def _loaded(database: Database, view: str | None = None) -> Iterator[None]:
     """Raise an error that says what is missing if the server returns 404."""
@@ -196,7 +199,7 @@ def _loaded(database: Database, view: str | None = None) -> Iterator[None]:
         yield
     except NotFoundError as error:
         rule = f"has no view {view}" if view is not None and database.exists() else "does not exist"
-        raise VerifyError(f"database {database.name}", rule=rule, todo="load the target first") from error
+        raise VerifyError(f"database {database.name}", rule=rule, todo=_LOAD) from error
 
 
 def _as_servers_ask(lookup: Lookup, database: Database, key: str) -> list[Row]:

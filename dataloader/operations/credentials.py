@@ -41,6 +41,8 @@ from dataloader.records.views import DESIGN
 from dataloader.replication import write_over
 from dataloader.target import Target, check_marker, guard
 
+DOCUMENTS_SUFFIX = ".documents.json"
+"""The suffix of the file with a site's documents."""
 _VIEW = "findClientByOauth2ClientId"
 _COMMON = "http://registry.gpii.net/common/"
 _ROUNDS = 20
@@ -151,7 +153,7 @@ def create_files(
 
 
 def _write(site: str, file_name: str, secret: Secret, documents: Sequence[Document], folder: Path) -> SiteFiles:
-    files = SiteFiles(folder / f"{file_name}.secret.json", folder / f"{file_name}.documents.json")
+    files = SiteFiles(folder / f"{file_name}.secret.json", folder / f"{file_name}{DOCUMENTS_SUFFIX}")
     installer = {
         "site": site,
         "clientCredentials": {"client_id": secret.client_id, "client_secret": secret.client_secret},

@@ -20,7 +20,7 @@ class Difference:
     added: tuple[str, ...] = ()
     """What only the second one sets."""
     is_missing: bool = False
-    """Whether the second one does not exist."""
+    """Whether the target does not have it."""
 
     @property
     def is_none(self) -> bool:
@@ -46,7 +46,7 @@ def difference(name: str, first: Mapping[str, Any], second: Mapping[str, Any], m
 
 
 def target_differences(server: Server, target: Target, snapsets: Snapsets) -> list[Difference]:
-    """Return the snapsets that differ between a target and a folder.
+    """Return the snapsets that differ between a target and a folder: first what the target has, then the folder.
 
     Args:
         server: the target's server.
@@ -65,7 +65,7 @@ def target_differences(server: Server, target: Target, snapsets: Snapsets) -> li
         if stored is None:
             each = Difference(snapset.name, is_missing=True)
         else:
-            each = difference(snapset.name, snapset.preferences, stored, target.model.name)
+            each = difference(snapset.name, stored, snapset.preferences, target.model.name)
         if not each.is_none:
             found.append(each)
     return found

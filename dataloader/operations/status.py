@@ -57,6 +57,8 @@ class StatusResult:
 
     batches: list[BatchStatus] = field(default_factory=list)
     seconds: float = 0.0
+    missing_databases: tuple[str, ...] = ()
+    """If there are any, nothing is loaded."""
 
     @property
     def total(self) -> BatchStatus:
@@ -101,9 +103,8 @@ def status(
     encoded = [count_encoded(each) for each in manifests]
     server.welcome()
     guard(server, target)
-    result = StatusResult()
-    # Before the first load, there is nothing to read.
-    is_there = all(server.database(target.database(name)).exists() for name in target.model.databases)
+    names = map(target.database, target.model.databases)
+    result = StatusResult(missing_databases=tuple(name for name in names if not server.database(name).exists()))
 
     def note(manifest: CardFile, verdict: CardVerdict) -> None:
         if (verdict.verdict is VerifyVerdict.WRONG or verdict.is_odd) and on_wrong is not None:
@@ -112,7 +113,8 @@ def status(
     for manifest, came_back in zip(manifests, encoded, strict=True):
         header = manifest.header
         verdicts = Counter({VerifyVerdict.MISSING: manifest.count})
-        if is_there:
+        # Before the first load, there is nothing to read.
+        if not result.missing_databases:
             verdicts = verify(server, target, [manifest], snapsets, on_progress=on_progress, on_verdict=note).verdicts
         result.batches.append(BatchStatus(header.name, header.cards, came_back, verdicts))
     result.seconds = time.monotonic() - start

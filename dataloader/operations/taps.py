@@ -309,7 +309,7 @@ def check_bounds(result: TapsResult, max_p99: float | None, min_available: float
     """
     broken = []
     if max_p99 is not None and (p99 := result.quantile(QUANTILES["p99"])) > max_p99:
-        broken.append(f"99 % of the taps took up to {p99 * 1000:,.0f} ms, more than {max_p99 * 1000:,.0f} ms")
+        broken.append(f"99 % of the taps took up to {p99 * 1000:,.0f} ms, more than {max_p99 * 1000:,g} ms")
     if min_available is not None and result.available < min_available:
         broken.append(f"{result.available:.3%} of the taps were served, fewer than {min_available:.3%}")
     return broken

@@ -4,8 +4,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataloader.batch import is_reconciled, read_manifest, read_reconciled
-from dataloader.common import FileError, InputError, Problem, raise_problems, read_json5, schema_problems
+from dataloader.batch import (
+    MANIFEST_SUFFIX,
+    REVOKED_SUFFIX,
+    is_reconciled,
+    read_manifest,
+    read_reconciled,
+    read_revocations,
+)
+from dataloader.common import FileError, InputError, Problem, many, raise_problems, read_json5, schema_problems
+from dataloader.operations.backups import VERIFIED_SUFFIX
+from dataloader.operations.credentials import DOCUMENTS_SUFFIX
 from dataloader.operations.export import check_export
 from dataloader.records import Snapsets, read_samples, read_snapset
 from dataloader.target import read_targets
@@ -25,8 +34,8 @@ class Checked:
     kind: str
     """The kind of file.
 
-    ``manifest``, ``reconciled file``, ``workbook``, ``snapset``, ``sample data``, ``site credentials`` or
-    ``target file``; ``data`` is JSON5 that can't be parsed, and ``file`` anything else.
+    ``manifest``, ``reconciled file``, ``list of revoked cards``, ``workbook``, ``snapset``, ``sample data``,
+    ``site credentials`` or ``target file``; ``data`` is JSON5 that can't be parsed, and ``file`` anything else.
     """
     summary: str
     """A short description of the content; empty if there are problems."""
@@ -65,7 +74,7 @@ def validate(
     for path in paths:
         if path.is_dir():
             for each in sorted(path.rglob("*")):
-                if _kind(each) is not None and not any(part.startswith(".") for part in each.relative_to(path).parts):
+                if _is_checked(each) and not any(part.startswith(".") for part in each.relative_to(path).parts):
                     yield _validate(each, given)
         else:
             yield _validate(path, given)
@@ -80,10 +89,19 @@ def _kind(path: Path) -> str | None:
     return "data" if suffix in {".json5", ".json"} and not path.name.endswith(".schema.json") else None
 
 
+def _is_checked(path: Path) -> bool:
+    """Return whether a file in a folder is checked: not the details and histories of runs, drills, and documents."""
+    is_of_batch = path.name.endswith((MANIFEST_SUFFIX, REVOKED_SUFFIX)) or ".reconciled" in path.name
+    is_other = path.name.endswith((VERIFIED_SUFFIX, DOCUMENTS_SUFFIX))
+    return _kind(path) is not None and not is_other and (path.suffix.lower() != ".jsonl" or is_of_batch)
+
+
 def _validate(path: Path, given: _Given) -> Checked:
     kind = _kind(path) or "file"
     try:
-        if kind == "manifest" and is_reconciled(path):
+        if path.name.endswith(REVOKED_SUFFIX):
+            kind = "list of revoked cards"
+        elif kind == "manifest" and is_reconciled(path):
             kind = "reconciled file"
         if kind == "file":
             path.stat()
@@ -123,6 +141,15 @@ def _reconciled(path: Path, given: _Given) -> str:  # noqa: ARG001 - every check
     return f"batch {found.header.name}, {found.count} of {found.header.cards} cards encoded"
 
 
+def _revoked(path: Path, given: _Given) -> str:  # noqa: ARG001 - every check is called alike
+    beside = path.with_name(path.name.removesuffix(REVOKED_SUFFIX) + MANIFEST_SUFFIX)
+    if not beside.is_file():
+        raise InputError(Problem(str(path), f"{beside.name} is not next to it", "put the manifest there, too"))
+    manifest = read_manifest(beside)
+    cards = {each.card for each in read_revocations(manifest)}
+    return f"batch {manifest.header.name}, {many(len(cards), 'card')} revoked"
+
+
 def _workbook(path: Path, given: _Given) -> str:
     check_safe(path, given.password)
     layout = layout_of(path)
@@ -138,7 +165,13 @@ def _targets(path: Path, given: _Given) -> str:  # noqa: ARG001 - every check is
     return f"targets {', '.join(read_targets(path))}"
 
 
-_CHECKS = {"manifest": _manifest, "reconciled file": _reconciled, "workbook": _workbook, "target file": _targets}
+_CHECKS = {
+    "manifest": _manifest,
+    "reconciled file": _reconciled,
+    "list of revoked cards": _revoked,
+    "workbook": _workbook,
+    "target file": _targets,
+}
 
 
 def _validate_data(path: Path, *, strict: bool) -> Checked:
@@ -150,6 +183,9 @@ def _validate_data(path: Path, *, strict: bool) -> Checked:
             kind = "sample data"
             samples = read_samples(path)
             return Checked(path, kind, f"{len(samples.documents)} documents for {samples.database}")
+        if isinstance(data, dict) and "docs" in data:
+            todo = f"check it with `dataloader load --documents {path} --dry-run`"
+            raise InputError(Problem(str(path), "this is a file of documents", todo))
         if isinstance(data, dict) and "site" in data:
             kind = "site credentials"
             raise_problems(schema_problems(str(path), SITE_SCHEMA, data, secrets=True))

@@ -20,6 +20,7 @@ from dataloader.common import (
     ProtectedError,
     UsageError,
     explain,
+    listed,
     page,
     read_file,
     target_file,
@@ -205,17 +206,19 @@ def resolve(
         ProtectedError: a remote URL without an environment, or a protected target without TLS verification.
     """
     if target is not None:
-        if any(each is not None for each in (url, model, environment, prefix, tls)):
+        options = {"--url": url, "--model": model, "--environment": environment, "--prefix": prefix, "TLS options": tls}
+        if given := [name for name, value in options.items() if value is not None]:
+            them = "them" if len(given) > 1 or tls is not None else "it"
             raise UsageError(
                 f"--target {target}",
-                rule="cannot be combined with --url, --model, --environment, --prefix or TLS options",
-                todo="remove them, since the target file sets them; or use --url",
+                rule=f"cannot be combined with {listed(given)}",
+                todo=f"leave {them} out, since the target file sets {them}; or give --url instead of --target",
             )
         return _from_file(target, target_file(config, environ), environ)
-    given = environ.get(ENV_URL, "").split() if url is None else _listed(url)
-    if not given:
+    nodes = environ.get(ENV_URL, "").split() if url is None else _listed(url)
+    if not nodes:
         raise UsageError("no target", rule="a command needs to know its server", todo=_how_to_name(config, environ))
-    urls, user, password = split_urls(given)
+    urls, user, password = split_urls(nodes)
     if prefix and not _PREFIX.match(prefix):
         raise UsageError(
             f"--prefix {prefix}",

@@ -669,7 +669,7 @@ def test_folder_is_not_a_manifest(tmp_path: Path) -> None:
     folder.mkdir()
     with pytest.raises(FileError) as caught:
         read_manifest(folder)
-    assert str(caught.value) == f"{folder}: is not a regular file (save it as a file first)"
+    assert str(caught.value) == f"{folder}: this is a folder (name a file in it)"
 
 
 def test_pipe_does_not_block_reading_a_manifest(path: Path, command: Command) -> None:

@@ -108,6 +108,19 @@ def test_batches_of_an_empty_folder(here: Command, tmp_path: Path) -> None:
     assert here("batches", tmp_path).stdout == "no batches here\n"
     done = here("batches", tmp_path / "nowhere")
     assert (done.code, "no such folder" in done.stderr) == (ExitCode.FILE, True)
+    done = here("card", 1, "--in", tmp_path)
+    assert done.code == ExitCode.INPUT
+    assert done.stderr == f"error: {tmp_path}: contains no batches (name the folder of the manifests with --in)\n"
+
+
+def test_batches_uses_the_manifest_next_to_its_rounds(here: Command, spring: Manifest, tmp_path: Path) -> None:
+    """Not a copy in another folder, where commands would not find the rounds."""
+    round_of(spring, "spring.reconciled.jsonl", {1})
+    copy = tmp_path / "a copy" / spring.path.name
+    copy.parent.mkdir()
+    copy.write_bytes(spring.path.read_bytes())
+    [batch] = here("batches", tmp_path, "--json").data["batches"]
+    assert (batch["manifest"], len(batch["rounds"])) == (str(spring.path), 1)
 
 
 def test_batches_warns_of_invalid_files(here: Command, spring: Manifest) -> None:

@@ -249,6 +249,7 @@ def test_version(command: Command) -> None:
         (("verify", "x", "--sample", "0"), "0 must be 1 or more "),
         (("taps", "x", "--rate", "0"), "'--rate': 0 must be from 0.1 to 10,000 "),
         (("backups",), "missing argument 'list.prune' "),
+        (("taps", "x", "--max-p99", "500"), "--max-p99 500: has no unit .write 500ms or 500s"),
         (("--target", "x", "load"), "no such option --target; the options of a command come after it "),
         (("check", "--model", "gpii-card"), "'gpii-card' must be one of: gpii-token, gpii-key"),
         (("check", "--environment", "home"), "'home' must be one of: development"),

@@ -99,7 +99,8 @@ def test_reconcile_recognizes_swapped_arguments(here: Command, tmp_path: Path) -
         f"{back}: this is a returned file, and {manifest} is the manifest "
         f"(the manifest comes first: dataloader reconcile {manifest} {back})"
     )
-    assert says(back, back).startswith(f"{back}: this is a returned file, and the manifest is missing (")
+    for given in ((back, back), (back,)):
+        assert says(*given).startswith(f"{back}: this is a returned file, and the manifest is missing (")
     assert says(reconciled, back).startswith(f"{reconciled}: this is a reconciled file, which reconcile writes (")
     assert says(manifest, reconciled).startswith(f"{reconciled}: this is a reconciled file, which reconcile writes (")
     assert says(manifest, manifest).startswith(f"{manifest}: this is a manifest (")

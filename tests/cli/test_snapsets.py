@@ -132,7 +132,7 @@ def test_diff_compares_the_folder_with_a_target(
     done = run_here("snapsets", "diff", "--json")
     assert json.loads(done.stdout)["differences"] == [
         {"name": "snapset_3", "removed": [], "added": [], "missing": True},
-        {"name": "snapset_4b", "removed": ["magnification 400 %"], "added": ["magnification 300 %"], "missing": False},
+        {"name": "snapset_4b", "removed": ["magnification 300 %"], "added": ["magnification 400 %"], "missing": False},
     ]
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from shutil import copytree
 
 import click
 import pytest
@@ -151,6 +152,7 @@ def test_several_next_steps_are_a_line_each() -> None:
 def test_next_step_names_what_the_command_was_given(on_terminal: OnTerminal, tmp_path: Path) -> None:
     """The file that was checked, the only target, the snapset that was shown."""
     generate("spring", {"empty": 3}, tmp_path / "batches")
+    copytree(data_dir("snapsets") / "gpii-token", tmp_path / "mine")
     (tmp_path / "dataloader.toml").write_text('[target.pilot]\nurl = "http://127.0.0.1:1"\nenvironment = "ci"\n')
     for call, then in (
         (("validate", "batches"), "dataloader plan batches/spring.batch.jsonl --target pilot"),
@@ -160,6 +162,8 @@ def test_next_step_names_what_the_command_was_given(on_terminal: OnTerminal, tmp
         (("config", "show", "--target", "pilot"), "dataloader check --target pilot"),
         (("card", "2", "--in", "batches"), "dataloader card "),
         (("batches", "batches"), "dataloader batches batches --target pilot"),
+        (("backups", "list", "batches"), "dataloader backup batches/ --target pilot"),
+        (("validate", "mine"), "dataloader snapsets diff --snapsets mine --target pilot"),
         (("snapsets", "show", "snapset_3"), "dataloader generate trial --cards 10 --snapset snapset_3"),
     ):
         code, shown = on_terminal(*call, "--no-color", env={"DATALOADER_CONFIG": ""})
@@ -382,7 +386,8 @@ def test_help_never_breaks_a_word(name: str) -> None:
     """No line of help ends within an option or file name, at any width."""
     command = commands()[name]
     for width in (60, 80, 100):
-        context = click.Context(command, info_name=name, terminal_width=width)
+        # click keeps the help option of the first context for the whole process.
+        context = click.Context(command, info_name=name, terminal_width=width, help_option_names=["-h", "--help"])
         context.formatter_class = OurCommand.context_class.formatter_class
         shown = context.get_help()
         assert not re.search(r"[a-z]-$", shown, re.MULTILINE), shown

@@ -191,10 +191,15 @@ def test_require_file_rejects_pipes_and_folders(folder: Path) -> None:
     """Pipes and folders are rejected before they are opened; a link to a file is accepted."""
     pipe = folder / "pipe"
     os.mkfifo(pipe)
-    for path in (folder, pipe, Path("/dev/null")):
+    no_file = "is not a regular file (save it as a file first)"
+    for path, says in (
+        (folder, "this is a folder (name a file in it)"),
+        (pipe, no_file),
+        (Path("/dev/null"), no_file),
+    ):
         with pytest.raises(FileError) as caught:
             require_file(path)
-        assert str(caught.value) == f"{path}: is not a regular file (save it as a file first)"
+        assert str(caught.value) == f"{path}: {says}"
     file = folder / "file"
     file.write_text("x")
     (folder / "link").symlink_to(file)

@@ -171,8 +171,8 @@ def test_drill_on_the_command_line(
         put(database, {"_id": "card"})
     done = run_here("drill", "--report", tmp_path / "drill.html")
     assert done.code == ExitCode.OK, done.stderr
-    assert "Data at risk when the drill began: everything (" in done.stdout
-    assert "Time to restore: " in done.stdout
+    assert "data at risk when the drill began: everything (" in done.stdout
+    assert "time to restore: " in done.stdout
     page = (tmp_path / "drill.html").read_text()
     assert "The restored copy matches the backup" in page
     assert "Time to restore" in page

@@ -76,12 +76,14 @@ def test_status_counts_each_card_once(
 
 
 def test_all_cards_are_missing_before_the_first_load(
-    server: Server, target: Target, spring: Manifest, sets: Snapsets
+    server: Server, target: Target, spring: Manifest, sets: Snapsets, run_here: Command
 ) -> None:
     """A target without databases is not an error; none are created."""
     result = status(server, target, [spring], sets)
     assert result.total == BatchStatus("total", CARDS, None, Counter({VerifyVerdict.MISSING: CARDS}))
     assert not any(database.exists() for database in databases(server, target).values())
+    assert result.missing_databases == tuple(map(target.database, target.model.databases))
+    assert run_here("status", spring.path).stdout.startswith(f"database {result.missing_databases[0]} does not exist: ")
 
 
 def test_encoded_cards_come_from_the_reconciled_file(spring: Manifest, tmp_path: Path) -> None:

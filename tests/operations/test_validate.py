@@ -9,6 +9,7 @@ from typing import Any
 import openpyxl
 import pytest
 
+from dataloader.batch import note_revoked, read_manifest
 from dataloader.common import SHOWN_PROBLEMS, ExitCode, FileError, data_dir
 from dataloader.operations import generate, validate
 from dataloader.operations.generate import Batch
@@ -105,6 +106,24 @@ def test_folder_is_checked_recursively(folder: Path, snapsets: Snapsets) -> None
     """In the order of paths; hidden files, schemas and other kinds of files are skipped."""
     found = [(checked.path.relative_to(folder).as_posix(), checked.kind) for checked in validate([folder], snapsets)]
     assert found == [(name, kind) for name, (kind, _) in RIGHT.items()]
+
+
+def test_lists_of_revoked_cards_are_checked(folder: Path) -> None:
+    """With the manifest next to them; other files that commands leave in folders are passed over."""
+    manifest = read_manifest(folder / "batches" / "spring.batch.jsonl")
+    note_revoked(manifest, [*manifest.cards()][:2], "lost", "ci")
+    for name in ("details.jsonl", "x.backup.zst.verified.json", "library.documents.json"):
+        (folder / "batches" / name).write_text('{"docs": []}')
+    found = {each.path.name: each for each in validate([folder / "batches"], None)}
+    assert {*found} == {"ci.batch.jsonl", "ci.xlsx", "spring.batch.jsonl", "spring.revoked.jsonl", "spring.xlsx"}
+    assert [each.problems for each in found.values()] == [()] * 5
+    listed = found["spring.revoked.jsonl"]
+    assert (listed.kind, listed.summary) == ("list of revoked cards", "batch spring, 2 cards revoked")
+    [documents] = validate([folder / "batches" / "library.documents.json"], None)
+    assert "this is a file of documents (check it with `dataloader load --documents " in str(documents.problems[0])
+    (alone := folder / "spring.revoked.jsonl").write_bytes(listed.path.read_bytes())
+    [without] = validate([alone], None)
+    assert "spring.batch.jsonl is not next to it" in str(without.problems[0])
 
 
 def test_results_are_in_the_order_of_arguments(folder: Path, snapsets: Snapsets) -> None:

@@ -482,7 +482,7 @@ class TestWhatIsMissing:
         load(server, target, sources)
         name = target.database("preferences")
         server.database(name).delete()
-        with pytest.raises(VerifyError, match=rf"database {name}: does not exist \(load the target first\)"):
+        with pytest.raises(VerifyError, match=rf"database {name}: does not exist \(load the target first, or"):
             verify(server, target, [manifest], snapsets)
 
     @KEY_MODEL
@@ -495,7 +495,8 @@ class TestWhatIsMissing:
         assert done.code == 10
         database = target.database(target.model.databases[-1])
         view = {"gpii-token": "findGpiiToken", "gpii-key": "findPrefsSafeByGpiiKey"}[target.model.name]
-        assert done.stderr == f"error: database {database}: has no view {view} (load the target first)\n"
+        todo = "load the target first, or correct the model or the prefix"
+        assert done.stderr == f"error: database {database}: has no view {view} ({todo})\n"
 
     @pytest.mark.usefixtures("loaded")
     @pytest.mark.parametrize(

@@ -571,7 +571,7 @@ def test_unreadable_snapset_is_a_file_error(tmp_path: Path, write: Write) -> Non
     for path, reason in (
         (tmp_path / "none.json5", "no such file or directory (give the path of a file that can be read)"),
         (file / "x.json5", "not a directory (give the path of a file that can be read)"),
-        (tmp_path, "is not a regular file (save it as a file first)"),
+        (tmp_path, "this is a folder (name a file in it)"),
         (pipe, "is not a regular file (save it as a file first)"),
     ):
         with pytest.raises(FileError, match=f"^{re.escape(f'{path}: {reason}')}$"):

@@ -480,8 +480,8 @@ def test_target_cannot_be_combined_with_url_options(write: WriteTargets, option:
     for value in ("x", ""):
         options: dict[str, Any] = {option: value}
         assert refused(UsageError, target="local", config=write(FILE), **options) == (
-            "--target local: cannot be combined with --url, --model, --environment, --prefix or TLS options "
-            "(remove them, since the target file sets them; or use --url)"
+            f"--target local: cannot be combined with --{option} "
+            "(leave it out, since the target file sets it; or give --url instead of --target)"
         )
 
 

@@ -517,7 +517,7 @@ def test_missing_workbook_is_a_file_error(tmp_path: Path) -> None:
     (tmp_path / "folder.xlsx").mkdir()
     for name, reason in (
         ("none.xlsx", "no such file or directory (give the path of a workbook that can be read)"),
-        ("folder.xlsx", "is not a regular file (save it as a file first)"),
+        ("folder.xlsx", "this is a folder (name a file in it)"),
     ):
         with pytest.raises(FileError) as caught:
             check_workbook(tmp_path / name)
