@@ -19,6 +19,7 @@ from dataloader.common import (
     OnProgress,
     Problem,
     ProtectedError,
+    ProtocolError,
     tell_how_far,
 )
 from dataloader.couch import LEAVES, ConflictError, Database, NotFoundError, Rejection, Server
@@ -378,13 +379,21 @@ class _Restore:
             self._result.seconds_comparing += time.monotonic() - written
 
     def check_identities(self) -> None:
-        """Check that the databases are still those that were compared.
+        """Check that the databases are still those that were compared, and that nobody else restored into them.
 
         Raises:
             ProtocolError: one was recreated or restored by somebody else.
         """
         for each in self._identities:
             each.check("the backup was restored")
+        for database in () if self._merge else self._databases.values():
+            # Another restore may have begun before this one had written anything.
+            if _local(database, RESTORE_MARKER).get("backup") != self._of:
+                raise ProtocolError(
+                    f"database {database.name}",
+                    rule="now also holds another backup, which was restored at the same time",
+                    todo="find out who did that; then delete the database, and restore one of them",
+                )
 
     def _groups(self, name: str, *, designs: bool) -> Iterator[Group]:
         return documents_of(self._backups, name, designs=designs)

@@ -777,6 +777,26 @@ def test_restore_continues_after_an_interruption(
     assert agreed(server, lambda: everything(server, copy)) == everything(server, varied)
 
 
+@ONE_MODEL
+def test_two_restores_at_once_are_an_error(
+    server: Server, varied: Target, copy: Target, tmp_path: Path, proxied: Proxied
+) -> None:
+    """Of two backups that are restored into the same empty databases, one does not say that it is there."""
+    one, other = (back_up(server, varied, tmp_path / f"{name}.backup.zst").path for name in ("one", "other"))
+    begun: list[str] = []
+
+    def restore_other(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs" and not begun:
+            begun.append(request.path)
+            assert restore_backup(server, copy, [Backup(other)]).good
+        return forward(request)
+
+    through, _ = proxied(restore_other)
+    with pytest.raises(ProtocolError, match="now also holds another backup"):
+        restore_backup(through, replace(copy, address=through.address), [Backup(one)])
+    assert begun
+
+
 @THOROUGH
 @ONE_MODEL
 def test_two_backups_to_one_file_at_once_are_refused(server: Server, varied: Target, tmp_path: Path) -> None:
