@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import sys
+from _thread import interrupt_main
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
@@ -138,6 +139,7 @@ def _prepare_process() -> None:
         # A signal that is ignored, as by nohup, stays ignored.
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if name == "SIGINT" else _interrupt)
+    sys.unraisablehook = _interrupt_again
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -147,6 +149,21 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
     # A second signal must not disturb the cleanup after the first.
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Interrupt again a moment later, if Python had to ignore it, as in the callback of a weak reference."""
+    if not issubclass(ignored.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(ignored)
+        return
+    from threading import Timer  # noqa: PLC0415 - keeps --version quick
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    Timer(_MOMENT, interrupt_main).start()
+
+
+_MOMENT = 0.01
+"""Seconds after which the main thread has left such a callback."""
 
 
 def _flush() -> None:
@@ -179,6 +196,9 @@ def _run(output: Output, arguments: list[str]) -> int:
         return ExitCode.OK
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a bug is reported in one line, too
         name = next((word for word in arguments if word in COMMANDS), "")
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            # Python wraps it while a class is made.
+            error = error.__cause__
         if isinstance(error, click.ClickException):
             # Before the options are parsed, --json is unknown.
             output.json = output.json or "--json" in arguments
@@ -220,6 +240,9 @@ def _file_error(error: OSError) -> FileError | None:
     if error.filename is not None:
         # Any access to a path may be the first to lack permission.
         return FileError.of(error, error.filename, "check the path and its permissions")
+    if isinstance(error, FileNotFoundError):
+        # Only the current folder has no name.
+        return FileError("the current folder", rule="does not exist any more", todo="change to another one")
     # click prints the help itself.
     is_full = error.errno == errno.ENOSPC
     return FileError.of(error, "standard output", "redirect it to a disk with free space") if is_full else None

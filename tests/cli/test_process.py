@@ -75,6 +75,40 @@ main()
     assert list(tmp_path.iterdir()) == []
 
 
+def test_signal_in_a_callback_is_not_lost() -> None:
+    """Python ignores an interrupt there, and prints a traceback."""
+    code = f"""
+import os, time, weakref
+from dataloader import cli
+class Thing: pass
+thing = Thing()
+callback = weakref.ref(thing, lambda _: os.kill(os.getpid(), {int(signal.SIGTERM)}))
+def run(arguments):
+    global thing
+    try:
+        thing = None
+        time.sleep(20)
+    except KeyboardInterrupt:
+        return {int(ExitCode.INTERRUPTED)}
+cli.run = run
+cli.main([])
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "")
+
+
+def test_missing_current_folder_is_one_line(tmp_path: Path) -> None:
+    """Somebody has deleted it meanwhile."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = f"import os; from dataloader.cli import main; os.rmdir({str(gone)!r}); main(['batches'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60, cwd=gone
+    )
+    said = "error: the current folder: does not exist any more (change to another one)\n"
+    assert (done.returncode, done.stderr) == (ExitCode.FILE, said)
+
+
 def test_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     """As with nohup: closing the terminal does not stop the command."""
     code = (
