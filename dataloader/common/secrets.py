@@ -5,6 +5,7 @@ dataloader prints no passwords. But a server, or a proxy in front of it, may ech
 
 import re
 from base64 import b32encode, b64encode
+from collections.abc import Iterable
 from typing import Any
 from unicodedata import normalize
 
@@ -21,6 +22,8 @@ _MOST = 100_000
 """The most characters of a text from a server to keep."""
 _NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos", "/": "sol", " ": "nbsp"}
 """HTML names of characters."""
+_IN_BASE64 = {"+": "(?:[+-]|%2[Bb])", "/": r"(?:\\?/|_|%2[Ff])"}
+"""Patterns for the characters of base64 that have another form in URLs and JSON."""
 _LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
 """The letters that JSON and most languages escape characters with."""
 
@@ -40,10 +43,14 @@ class Secrets:
             return
         pair = f"{user}:{password}".encode(errors="surrogateescape")
         raw = password.encode(errors="surrogateescape")
-        encoded = [_base64(pair), _base64(raw), _hex(pair), *([_numbers(raw)] if len(raw) >= _FEW else [])]
+        wide = [password.encode(form, "surrogatepass") for form in ("utf-16-le", "utf-16-be")]
+        encoded = [_base64(pair), _base64(raw), _hex(pair)]
+        encoded += [_numbers(raw), _numbers(map(ord, password))] if len(raw) >= _FEW else []
         # A few hex digits may be part of any UUID, and a few letters of base64 of any word.
-        encoded += [_hex(raw), _base32(raw), *_base64_within(raw)] if len(raw) >= _DISTINCT else []
-        plain = [*map(_plain, _composed(password)), *(re.escape(form) for form in _misread(raw))]
+        if len(raw) >= _DISTINCT:
+            encoded.append(_base32(raw))
+            encoded += [form for each in (raw, *wide) for form in (_hex(each), *_base64_within(each))]
+        plain = [*map(_plain, _composed(password)), *map(re.escape, _misread(raw, *wide))]
         self._words = _any_of(encoded + plain, as_words=len(password) < _DISTINCT)
         # "admin" may occur in any of our texts, and masking it would reveal it.
         distinct = len(password) >= _DISTINCT and not password.isalpha()
@@ -115,7 +122,7 @@ def _base64(raw: bytes) -> str:
     text = b64encode(raw).decode()
     # A few letters without padding may be part of any word.
     body, padding = (text.rstrip("="), "={0,2}") if len(raw) >= _DISTINCT else (text, "")
-    return "".join({"+": "[+-]", "/": "[/_]"}.get(each, each) for each in body) + padding
+    return "".join(_IN_BASE64.get(each, each) for each in body) + padding
 
 
 def _base64_within(raw: bytes) -> list[str]:
@@ -124,7 +131,7 @@ def _base64_within(raw: bytes) -> list[str]:
     for before in range(3):
         text = b64encode(bytes(before) + raw).decode().rstrip("=")
         whole = text[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
-        found.append("".join({"+": "[+-]", "/": "[/_]"}.get(each, each) for each in whole))
+        found.append("".join(_IN_BASE64.get(each, each) for each in whole))
     return found
 
 
@@ -132,9 +139,12 @@ def _base32(raw: bytes) -> str:
     return _cased(b32encode(raw).decode().rstrip("=").lower())
 
 
-def _numbers(raw: bytes) -> str:
-    """Return a pattern for bytes as Erlang and others print them: ``<<112,97,115>>``, ``112 97 115``."""
-    return r"(?<![0-9])" + r"(?:,\s{0,8}|\s)".join(map(str, raw)) + r"(?![0-9])"
+def _numbers(codes: Iterable[int]) -> str:
+    """Return a pattern for bytes as Erlang and others print them: ``<<112,97,115>>``, ``112 97 115``.
+
+    Erlang breaks long lists into lines, and indents them.
+    """
+    return r"(?<![0-9])" + r"(?:,\s{0,200}|\s)".join(map(str, codes)) + r"(?![0-9])"
 
 
 def _hex(raw: bytes) -> str:
@@ -147,6 +157,6 @@ def _composed(password: str) -> set[str]:
     return {password, *(normalize(form, password) for form in ("NFC", "NFD"))}
 
 
-def _misread(raw: bytes) -> set[str]:
-    """Return the texts that UTF-8 bytes turn into when decoded as Latin-1, as HTTP headers are."""
-    return {raw.decode("latin-1"), raw.decode("cp1252", "replace")}
+def _misread(*raws: bytes) -> set[str]:
+    """Return the texts that bytes turn into when decoded as Latin-1, as HTTP headers are."""
+    return {raw.decode(form, "replace") for raw in raws for form in ("latin-1", "cp1252")}
