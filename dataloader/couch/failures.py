@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
+from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected, UnknownProtocol
 from typing import NoReturn
 
 from urllib3.exceptions import (
@@ -22,6 +22,7 @@ from dataloader.couch.exchange import OverdueError
 
 AGAIN = "documents already written stay; run it again to continue"
 CUT = "the reply is truncated"
+NOT_HTTP = "the reply is not HTTP"
 _SHOWN = 300
 """The most characters of a server's text to repeat in an error."""
 
@@ -35,7 +36,7 @@ class LargeReplyError(TooLargeError):
 
 
 class CutError(ProtocolError):
-    """The reply is incomplete in a way that urllib3 does not notice."""
+    """The reply is incomplete, or not HTTP, in a way that urllib3 does not notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,8 @@ def _in_words(cause: BaseException, secrets: Secrets) -> str:
     if isinstance(cause, IncompleteRead):
         return CUT
     text = str(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__)
-    if isinstance(cause, BadStatusLine) and not isinstance(cause, RemoteDisconnected):
-        text = f"the reply is not HTTP: {text}"
+    if isinstance(cause, BadStatusLine | UnknownProtocol) and not isinstance(cause, RemoteDisconnected):
+        text = f"{NOT_HTTP}: {text}"
     return shown(secrets.hide_in_theirs(text[:1].lower() + text[1:]))
 
 

@@ -22,7 +22,7 @@ from dataloader.common import (
 )
 from dataloader.couch import parsing
 from dataloader.couch.address import Address
-from dataloader.couch.failures import shown
+from dataloader.couch.failures import NOT_HTTP, CutError, shown
 
 T = TypeVar("T")
 
@@ -121,12 +121,14 @@ def read_body(response: urllib3.HTTPResponse, node: str) -> Body:
     """
     data = bytearray()
     try:
-        encoding = response.headers.get("Content-Encoding", "identity")
-        if encoding.lower() != "identity":
-            raise not_couchdb(node, f"its reply is compressed ({shown(encoding)}), which was not asked for")
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise not_couchdb(node, "its reply is compressed, which was not asked for")
         # CouchDB sends each row as a chunk of its own, so many are read at once.
         while part := response.read(_PART, decode_content=False):
             data += part
+    except ValueError as error:
+        response.close()
+        raise CutError(NOT_HTTP) from error  # such as a chunk of a negative size
     except BaseException:
         # The rest of it must not be read as the next reply.
         response.close()

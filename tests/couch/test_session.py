@@ -278,6 +278,8 @@ def test_impossible_host_name_is_rejected(here: Command) -> None:
         (BROKEN["chunk cut"], "the reply is truncated"),
         (b"\x1b[2J\x07\r\n", "the reply is not HTTP: \\x1b[2J\\x07 (documents"),
         (b"H" * 5000 + b"\r\n", "the reply is not HTTP: HHHHHHHH"),
+        (b"HTTP/2 200\r\n\r\n", "the reply is not HTTP: HTTP/2"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n{}\r\n", "the reply is not HTTP (documents"),
     ],
 )
 def test_server_text_in_errors_is_readable(reply: bytes, says: str) -> None:
