@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dataloader.common.escaping import printable, printable_json
     from dataloader.common.files import (
         bare_password,
+        files_below,
         new_files,
         read_file,
         read_password_file,
@@ -172,6 +173,7 @@ __all__ = [
     "data_dir",
     "did_you_mean",
     "explain",
+    "files_below",
     "flattened",
     "has_schema",
     "has_too_little_memory",

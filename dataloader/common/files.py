@@ -4,7 +4,7 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile, gettempdir
@@ -99,6 +99,27 @@ def read_password_file(path: Path) -> str:
 def bare_password(text: str) -> str:
     """Strip what editors and shells add to a password: a byte order mark and line ends."""
     return text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}").strip("\r\n")
+
+
+def files_below(folder: Path, unreadable: Callable[[OSError], None]) -> list[Path]:
+    """Return what is in a folder and its subfolders, also behind links, each once, except hidden files; sorted.
+
+    Args:
+        folder: the folder.
+        unreadable: called with the error for each folder that can't be read.
+    """
+    # A link may lead back to a folder above it, or to one beside it.
+    seen = {os.path.realpath(folder)}
+    paths: list[Path] = []
+    for root, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        inside = {name: os.path.realpath(Path(root, name)) for name in sorted(folders) if not name.startswith(".")}
+        # A file system has a folder that only root can read.
+        new = {real: name for name, real in reversed(inside.items()) if real not in seen and name != "lost+found"}
+        seen.update(new)
+        folders[:] = new.values()
+        # A folder with the name of a file is an error when it is read.
+        paths += [Path(root, name) for name in (*folders, *names) if not name.startswith(".")]
+    return sorted(paths)
 
 
 @contextmanager

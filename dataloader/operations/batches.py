@@ -1,6 +1,5 @@
 """The batches in a folder: manifests, reconciled files, and the next step for each."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 from dataloader.batch import CardFile, Manifest, Reconciled, is_reconciled, read_manifest, read_reconciled
-from dataloader.common import DataloaderError, FileError, InputError, Problem, many
+from dataloader.common import DataloaderError, FileError, InputError, Problem, files_below, many
 from dataloader.operations.status import BatchStatus
 
 
@@ -108,16 +107,11 @@ def _files(folder: Path, problems: list[Problem]) -> list[Path]:
             raise FileError(found.what, rule=found.rule, todo="name a folder that can be read") from error
         problems.append(Problem(found.what, found.rule or "", found.todo))
 
-    paths = []
-    for root, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [
-            Path(root, name)
-            for name in names
-            if not name.startswith(".")
-            and (name.endswith(".batch.jsonl") or (name.endswith(".jsonl") and ".reconciled" in name))
-        ]
-    return sorted(paths)
+    return [
+        path
+        for path in files_below(folder, unreadable)
+        if path.name.endswith(".batch.jsonl") or (path.suffix == ".jsonl" and ".reconciled" in path.name)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 The lists are next to the manifests (:mod:`dataloader.batch.revocations`).
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from dataloader.batch import (
     read_revocations,
     revocations_path,
 )
-from dataloader.common import FileError, InputError, Problem
+from dataloader.common import FileError, InputError, Problem, files_below
 from dataloader.couch import Server
 from dataloader.operations.revoke import RevokeOutcome, revoke
 from dataloader.target import Environment, Target, less_protected
@@ -77,7 +76,13 @@ def manifests_with_revocations(folder: Path) -> list[CardFile]:
         FileError: a folder can't be read, or holds no manifest.
         InputError: a manifest is invalid, a list has no manifest next to it, or a batch has two lists.
     """
-    paths = _files_in(folder)
+
+    def unreadable(error: OSError) -> None:
+        path = Path(error.filename)
+        todo = "name the folder that holds the manifests" if path == folder else "make it readable, or move it away"
+        raise FileError.of(error, path, todo) from error
+
+    paths = files_below(folder, unreadable)
     if not any(each.name.endswith(MANIFEST_SUFFIX) for each in paths):
         raise FileError(str(folder), rule="holds no manifest", todo="name the folder that holds the manifests")
     lists = [each for each in paths if each.name.endswith(REVOKED_SUFFIX)]
@@ -97,29 +102,6 @@ def manifests_with_revocations(folder: Path) -> list[CardFile]:
             rule = f"is a second list of batch {manifest.header.name}, besides {revocations_path(first)}"
             raise InputError(Problem(str(path), rule, "move the older one away"))
     return list(found.values())
-
-
-def _files_in(folder: Path) -> list[Path]:
-    """Return what is in a folder and its subfolders, also behind links, except hidden files; sorted."""
-    seen: set[str] = set()
-    paths: list[Path] = []
-
-    def unreadable(error: OSError) -> None:
-        path = Path(error.filename)
-        todo = "name the folder that holds the manifests" if path == folder else "make it readable, or move it away"
-        raise FileError.of(error, path, todo) from error
-
-    for root, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
-        # A link may lead back to a folder above it; a file system has a folder that only root can read.
-        folders[:] = [
-            each
-            for each in folders
-            if not each.startswith(".") and each != "lost+found" and os.path.realpath(Path(root, each)) not in seen
-        ]
-        seen.update(os.path.realpath(Path(root, each)) for each in ("", *folders))
-        # A folder with the name of a list is an error later.
-        paths += [Path(root, each) for each in (*folders, *names) if not each.startswith(".")]
-    return sorted(paths)
 
 
 def revoke_again(server: Server, target: Target, revocations: Revocations) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dataloader.common import ExitCode, FileError, new_files, require_file
+from dataloader.common import ExitCode, FileError, files_below, new_files, require_file
 
 ROOM = "(choose a writable folder with enough free space)"
 TAKEN = "already exists; dataloader never overwrites files (choose another name or folder, or move it away)"
@@ -255,3 +255,25 @@ def test_empty_file_of_an_interrupted_run_is_reported(folder: Path) -> None:
     with pytest.raises(FileError, match=r"a\.txt: already exists and is empty.*\(remove it, unless another run"):
         write(folder / "a.txt")
     assert names(folder) == ["a.txt"]
+
+
+def test_files_below_a_folder_are_found_once(folder: Path, tmp_path: Path) -> None:
+    """Also behind a link; links to a folder above or beside do not lead there again, and hidden files do not count."""
+    for each in ("b/c", ".hidden", "lost+found", "../other"):
+        (folder / each).mkdir(parents=True)
+        (folder / each / "file").touch()
+    (folder / ".file").touch()
+    (folder / "b" / "up").symlink_to(folder)
+    (folder / "beside").symlink_to(folder / "b")
+    (folder / "other").symlink_to(tmp_path / "other")
+    errors: list[OSError] = []
+    found = files_below(folder, errors.append)
+    assert errors == []
+    assert [str(path.relative_to(folder)) for path in found if path.is_file()] == ["b/c/file", "other/file"]
+
+
+def test_folder_that_cannot_be_read_is_named(folder: Path) -> None:
+    """The caller decides whether that is an error."""
+    errors: list[str] = []
+    assert files_below(folder / "none", lambda error: errors.append(str(error.filename))) == []
+    assert errors == [str(folder / "none")]
