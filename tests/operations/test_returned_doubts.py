@@ -433,13 +433,38 @@ _RELATIONS = """<Relationships xmlns="http://schemas.openxmlformats.org/package/
 Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/drawing"/></Relationships>"""
 
 
+def with_drawing(path: Path, drawing: str) -> Path:
+    """Add a drawing to the first sheet of a workbook."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("xl/drawings/drawing1.xml", drawing)
+        archive.writestr("xl/worksheets/_rels/sheet1.xml.rels", _RELATIONS)
+    return path
+
+
+_ANCHOR = (
+    "<xdr:twoCellAnchor><xdr:from><xdr:col>{}</xdr:col><xdr:row>{}</xdr:row></xdr:from><xdr:{}/></xdr:twoCellAnchor>"
+)
+
+
+@pytest.mark.parametrize(
+    ("at", "kind", "is_named"),
+    [((1, 3), "cxnSp", True), ((0, 10), "pic", True), ((0, 10), "sp", True), ((0, 0), "pic", False),
+     ((9, 3), "pic", False), ((0, 11), "pic", False), ((0, 3), "graphicFrame", False)],
+)  # fmt: skip
+def test_line_or_picture_on_cards_is_named(
+    tmp_path: Path, manifest: Manifest, rows: Rows, at: tuple[int, int], kind: str, *, is_named: bool
+) -> None:
+    """It may cross out a card; a logo above or beside the table, or a signature below it, does not."""
+    drawing = _DRAWING.partition("<xdr:sp>")[0] + _ANCHOR.format(*at, kind) + "</xdr:wsDr>"
+    found = found_of(manifest, with_drawing(write_xlsx(tmp_path / "back.xlsx", rows), drawing))
+    assert found.good
+    assert ["a picture or line on" in str(each) for each in found.warnings] == [True] * is_named
+
+
 @pytest.mark.parametrize(("text", "stops"), [("Card 3 failed", True), ("Tags &amp; Co", False)])
 def test_text_boxes_are_noticed(tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, stops: bool) -> None:
     """Like comments."""
-    path = write_xlsx(tmp_path / "back.xlsx", rows)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("xl/drawings/drawing1.xml", _DRAWING.format(text))
-        archive.writestr("xl/worksheets/_rels/sheet1.xml.rels", _RELATIONS)
+    path = with_drawing(write_xlsx(tmp_path / "back.xlsx", rows), _DRAWING.format(text))
     assert encoded(manifest, path) == (set() if stops else ALL)
     if not stops:
         assert "1 text box" in str(found_of(manifest, path).warnings[0])

@@ -341,6 +341,13 @@ def test_text_about_a_card_is_named(
     ] * is_named
 
 
+def test_titles_that_are_shifted_are_an_error(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """R writes the numbers of the rows without a title."""
+    path = write_csv(tmp_path / "back.csv", [[str(at), *row] for at, row in enumerate(rows, 1)])
+    with pytest.raises(InputError, match=r"its result is a chip UID .* as if the titles were shifted by a column"):
+        found_of(manifest, path)
+
+
 def test_file_that_is_given_twice_is_rejected(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """It would be a warning for each row."""
     path = write_csv(tmp_path / "back.csv", rows)

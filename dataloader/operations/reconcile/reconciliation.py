@@ -30,7 +30,7 @@ from dataloader.operations.reconcile.rows import (
     uuids_of,
     whose,
 )
-from dataloader.vendor import BATCH_DIGEST_ROW, ROUND_ROW, ByteOrder, plain_text
+from dataloader.vendor import BATCH_DIGEST_ROW, ROUND_ROW, ByteOrder, looks_like_chip, plain_text
 from dataloader.vendor.returned import (
     KEYS,
     Reading,
@@ -349,6 +349,13 @@ def _check_results(tables: Sequence[_Read]) -> None:
     if first is None or any(result_word(word) in {OK, Said.FAILED} for _, _, word in chain([first], others)):
         return
     table, line, word = first
+    if looks_like_chip(word):
+        rule = f"its result is a chip UID ({short(word, SHOWN)}), as if the titles were shifted by a column"
+        raise InputError(
+            Problem(
+                f"{table.path}, {table.source.unit} {line}", rule, "put each title above its column, and save it again"
+            )
+        )
     rule = f"its result is “{short(word, SHOWN)}”, and no result in any table is ok or failed"
     todo = "if you know what the vendor's words mean, replace them by ok and failed; otherwise ask the vendor"
     raise InputError(Problem(f"{table.path}, {table.source.unit} {line}", rule, todo))

@@ -13,6 +13,8 @@ _MIN_STRIPES = 8
 """The fewest rows in alternating colours that are stripes."""
 PAGE = "header or footer of the page"
 """The place of a text that is printed on every page, among comments."""
+DRAWN = "drawing"
+"""The place of a picture or line among comments, with its first cell as the text."""
 Cell = Any
 """Text, a number, or another type that :func:`text_of` handles; empty text for an empty cell."""
 
@@ -45,7 +47,8 @@ class Grid:
     hidden_columns: frozenset[int] = frozenset()
     """The hidden columns, from 0."""
     comments: Sequence[tuple[str, str]] = ()
-    """The comments on cells, with their places, the text boxes, without a place, and those of :data:`PAGE`."""
+    """The comments on cells, with their places, the text boxes, without a place, and those of :data:`PAGE` and
+    :data:`DRAWN`."""
     conditional: Sequence[str] = ()
     """Cells with conditional formatting that colours them by a condition that is not evaluated, with the condition."""
     above: list[tuple[int, str]] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from operator import itemgetter
@@ -23,7 +23,7 @@ from dataloader.vendor.returned.columns import (
     understand_title,
 )
 from dataloader.vendor.returned.csv_file import ABOVE, ABOVE_TODO
-from dataloader.vendor.returned.grid import PAGE, Cell, Grid, GridRow, letters, text_of
+from dataloader.vendor.returned.grid import DRAWN, PAGE, Cell, Grid, GridRow, area_of, letters, text_of
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.styles import CHANGED, STRUCK
 from dataloader.vendor.returned.survey import Survey
@@ -190,6 +190,7 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
                 rule = f"has more than {reading.max_rows:,} rows, far more than the batch has cards"
                 raise InputError(Problem(str(path), rule, "check that it is the right file"))
             yield table
+        ignored += [f"{where}: a picture or line on {cell}" for cell in _drawn_on(found[-1], grid, columns, head)]
     if not found:
         fullest = max(heads, key=lambda rows: max(map(len, rows), default=0), default=[])
         raise InputError(Problem(str(path), *nothing_found(fullest, reading.columns)))
@@ -257,7 +258,7 @@ def _about_comments(where: str, grid: Grid) -> tuple[list[tuple[str, str]], list
         for cell, text in grid.comments
         if _is_about_card(text)
     ]
-    on_cells = sum(1 for cell, _ in grid.comments if cell not in {"", PAGE})
+    on_cells = sum(1 for cell, _ in grid.comments if cell not in {"", PAGE, DRAWN})
     boxes = sum(1 for cell, _ in grid.comments if not cell)
     counts = [f"{many(on_cells, 'comment')} on cells"] * bool(on_cells) + [
         many(boxes, "text box", "text boxes")
@@ -267,6 +268,17 @@ def _about_comments(where: str, grid: Grid) -> tuple[list[tuple[str, str]], list
         f"{cell}: “{short(text, _SHOWN)}”" for cell, text in grid.comments if cell == PAGE and _NAMES_CARD.search(text)
     ]
     return remarks, [f"{where}: {count}" for count in counts]
+
+
+def _drawn_on(table: ReturnedTable, grid: Grid, columns: Columns, head: Sequence[GridRow]) -> list[str]:
+    """Return the cells of cards from which pictures and lines are drawn: a person may have crossed out a row."""
+    last = max((row.line for row in table.rows), default=0)
+    drawn = [(cell, area_of(cell)) for place, cell in grid.comments if place == DRAWN]
+    return [
+        cell
+        for cell, area in drawn
+        if area and head[columns.row].number <= area.top < last and area.left <= max(columns.at.values())
+    ]
 
 
 def _is_about_card(comment: str) -> bool:

@@ -119,7 +119,7 @@ _NEUTRAL = words(
     "pedido job delivery lieferung livraison entrega levering shipment sendung run production produktion line linie "
     "station machine maschine printer encoder reader data daten export report liste lista log file datei final done "
     "good ok encoded kodiert codiert encodees codificadas gecodeerd written returned copy kopie total totals grand "
-    "sum summe gesamt somme totale suma totaal"
+    "sum summe gesamt somme totale suma totaal row rows record records zeilen lignes filas rijen"
 )
 """Words in the names of sheets and files that do not sort cards."""
 _GRADES = words(

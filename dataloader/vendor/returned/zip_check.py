@@ -19,7 +19,7 @@ from xml.parsers import expat
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from dataloader.vendor.returned.conditional import Rule
-from dataloader.vendor.returned.grid import PAGE, Area, area_of, letters
+from dataloader.vendor.returned.grid import DRAWN, PAGE, Area, area_of, letters
 from dataloader.vendor.returned.styles import (
     INVISIBLE,
     STRUCK,
@@ -261,16 +261,18 @@ class _Package:
         }
 
     def _comments(self, sheet: str) -> list[tuple[str, str]]:
-        """Return the comments on the cells of a sheet, and the text in its drawings."""
+        """Return the comments on the cells of a sheet, the text in its drawings, and where pictures and lines are."""
         kinds = {"/comments": "comment", "/threadedcomment": "threadedcomment", "/drawing": "txbody"}
         parts = {part: name for kind, name in kinds.items() for part in self._relations(sheet, kind).values()}
-        return [
+        elements = [
+            (name, each) for part, name in sorted(parts.items()) if part in self._names for each in self._tree(part)
+        ]
+        texts = [
             (attribute(each, "ref")[:_SHOWN], " ".join("".join(each.itertext()).split())[:_SHOWN])
-            for part, name in sorted(parts.items())
-            if part in self._names
-            for each in self._tree(part)
+            for name, each in elements
             if local(each.tag) == name
         ]
+        return texts + [(DRAWN, cell) for _, each in elements if (cell := _drawn_at(each))]
 
     def _tree(self, name: str) -> Iterator[Element]:
         info = self._names[name]
@@ -652,6 +654,18 @@ def _cells(area: Area | None, reference: str, what: str) -> Iterator[tuple[int, 
         raise PackedError(f"has one {what} for all of {reference}", "have it saved with values only")
     for row in range(area.top, area.bottom + 1):
         yield row, range(area.left, area.right + 1)
+
+
+def _drawn_at(anchor: Element) -> str:
+    """Return the first cell of a picture or line, from its anchor (20.5.2.24, 20.5.2.33); else empty."""
+    parts = {local(each.tag): each for each in anchor.iter()}
+    # Shapes with text are read as text boxes.
+    is_drawn = not parts.keys().isdisjoint({"pic", "cxnsp"}) or ("sp" in parts and "txbody" not in parts)
+    if local(anchor.tag) not in {"onecellanchor", "twocellanchor"} or not is_drawn:
+        return ""
+    at = {local(each.tag): each.text or "" for each in parts.get("from", ())}
+    row, column = (at.get(name, "").strip() for name in ("row", "col"))
+    return f"{letters(int(column))}{int(row) + 1}" if row.isdecimal() and column.isdecimal() else ""
 
 
 def _is_flat(size: str, least: float = 1) -> bool:
