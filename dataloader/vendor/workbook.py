@@ -143,14 +143,7 @@ def check_workbook(path: Path, password: str | None = None) -> WorkbookSummary:
         FileError: the file can't be read.
         InputError: with every problem found.
     """
-    [heads, *rows], about = _open(path, password)
-    titles = [str(cell) for cell in heads]
-    expected = [column.title for column in COLUMNS]
-    if titles[: len(expected)] != expected:
-        raise InputError(Problem(f"{path}, row 1", f"the columns are not {', '.join(expected)}", _REMAKE))
-    missing = [title for title in _BATCH_ROWS if title not in about]
-    if missing:
-        raise InputError(Problem(f"{path}, sheet {BATCH_SHEET}", f"lacks {', '.join(missing)}", _REMAKE))
+    _, rows, about = _open_whole(path, password, _REMAKE)
     if about["Cards"] != str(len(rows)) or about["Digest"] != _digest_of_rows(rows) or not _checked(rows):
         # Something is wrong; examine every cell to say what.
         cards, problems = _read_cards(path, rows)
@@ -174,14 +167,7 @@ def read_batch(path: Path, password: str | None = None) -> tuple[Header, list[Ca
         FileError: the file cannot be read.
         InputError: it is not such a workbook, contains only part of a batch, or was changed.
     """
-    [heads, *rows], about = _open(path, password)
-    titles = [str(cell) for cell in heads]
-    expected = [column.title for column in COLUMNS]
-    if titles[: len(expected)] != expected:
-        raise InputError(Problem(f"{path}, row 1", f"the columns are not {', '.join(expected)}", _SENT))
-    missing = [title for title in _BATCH_ROWS if title not in about]
-    if missing:
-        raise InputError(Problem(f"{path}, sheet {BATCH_SHEET}", f"lacks {', '.join(missing)}", _SENT))
+    titles, rows, about = _open_whole(path, password, _SENT)
     if BATCH_DIGEST_ROW in about:
         rule = f"holds only cards of batch {about['Name']} that were encoded again"
         raise InputError(Problem(str(path), rule, "give the workbook of the whole batch"))
@@ -253,6 +239,18 @@ def _open(path: Path, password: str | None) -> tuple[list[list[Any]], dict[str, 
     """Return the rows of the cards' sheet, and the content of the batch's sheet."""
     cards, batch = read_sheets(path, (CARDS_SHEET, BATCH_SHEET), password, _REMAKE)
     return cards, {str(row[0]): str(row[1]) for row in batch if len(row) > 1}
+
+
+def _open_whole(path: Path, password: str | None, todo: str) -> tuple[list[str], list[list[Any]], dict[str, str]]:
+    """Return the titles, the rows of the cards, and the content of the batch's sheet, if nothing is missing."""
+    [heads, *rows], about = _open(path, password)
+    titles = [str(cell) for cell in heads]
+    expected = [column.title for column in COLUMNS]
+    if titles[: len(expected)] != expected:
+        raise InputError(Problem(f"{path}, row 1", f"the columns are not {', '.join(expected)}", todo))
+    if missing := [title for title in _BATCH_ROWS if title not in about]:
+        raise InputError(Problem(f"{path}, sheet {BATCH_SHEET}", f"lacks {', '.join(missing)}", todo))
+    return titles, rows, about
 
 
 def _read_cards(
