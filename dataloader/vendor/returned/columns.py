@@ -332,7 +332,7 @@ def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tu
             f"has its titles in one cell ({titles[0]})",
             "separate the columns by commas, semicolons, tabs or bars; in a workbook, by Data > Text to Columns",
         )
-    if any(UUID_LIKE.search(str(cell)) for cell in rows[0]):
+    if any(UUID_LIKE.search(str(cell)) for row in rows[:1] for cell in row):
         return "has UUIDs, but no titles above them", f"add a line with the titles of its columns: {_OURS}"
     texts = [[str(cell).strip() for cell in row] for row in rows[:MAX_HEAD]]
     holds = next((at for row in texts for at, cell in enumerate(row) if UUID_LIKE.fullmatch(cell)), len(fullest))
