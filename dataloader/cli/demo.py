@@ -44,7 +44,12 @@ DEMO_FAILED = 2
     metavar="N",
     help="How many cards (default: 500).",
 )
-@click.option("--model", type=click.Choice(model_names()), default=DEFAULT_MODEL, help=f"Default: {DEFAULT_MODEL}.")
+@click.option(
+    "--model",
+    type=click.Choice(model_names()),
+    default=DEFAULT_MODEL,
+    help=f"The document model (default: {DEFAULT_MODEL}).",
+)
 @click.option("--out", type=PATH, metavar="DIR", help="Where the files go (default: demo/ and the time).")
 @click.option("--serve", is_flag=True, help="Leave the server running afterwards, until Ctrl-C.")
 @global_options

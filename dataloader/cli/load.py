@@ -153,7 +153,7 @@ def load(
 
     \b
     Example:
-      dataloader load batches/spring.batch.jsonl --target production
+      dataloader load batches/spring.reconciled.jsonl --target production
     """
     _check_what(manifests, documents, snapsets_only=snapsets_only, all_cards=all_cards)
     target = get_target(output, target_options)

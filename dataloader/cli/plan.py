@@ -85,7 +85,7 @@ def plan(
 
     \b
     Example:
-      dataloader plan batches/spring.batch.jsonl --target staging --report plan.html
+      dataloader plan batches/spring.reconciled.jsonl --target production --report plan.html
     """
     if values and not diff:
         raise UsageError("--values", rule="needs --diff", todo="add --diff, or leave --values out")
@@ -191,20 +191,20 @@ def _next(
     """Return what to type next: a load with the same options, if it has work, nothing is newer, and it is allowed."""
     context = click.get_current_context()
     given, target = manifest_words(context), target_words(context)
-    newer = [(newer_than(each) if isinstance(each, Reconciled) else None) or each for each in manifests]
-    if newer != [*manifests]:
-        return f"dataloader plan {' '.join(quote(str(each.path)) for each in newer)}{target}"
-    if refused and rounds:
-        return f"dataloader plan {' '.join(quote(str(each.path)) for each in rounds)}{target}"
+    newest = [(newer_than(each) if isinstance(each, Reconciled) else None) or each for each in manifests]
+    instead = newest if newest != [*manifests] else rounds if refused else ()
+    if instead:
+        return f"dataloader plan {' '.join(quote(str(each.path)) for each in instead)}{target}"
     if refused:
         open_ = next(each for each in manifests if not isinstance(each, Reconciled))
         return f"when the cards come back, dataloader reconcile {quote(str(open_.path))} RETURNED"
-    if not _has_work(result) and has_conflicts:
-        return f"dataloader merge {given}{target}"
     if not _has_work(result):
-        return f"dataloader verify {given}{target}" if given else f"dataloader check{target}"
+        then = "merge" if has_conflicts else "verify"
+        return f"dataloader {then} {given}{target}" if given else f"dataloader check{target}"
     options = option_words(context, *(each for each in context.params if each not in _NOT_LOADING))
     only_outdated = not (result.missing_databases or result.raised or any(map(result.count, _TO_DO[:2])))
+    if only_outdated and result.older_snapsets and "--older-snapsets" not in options.split():
+        return f"dataloader snapsets diff{target}"
     options += " --update" if only_outdated and "--update" not in options.split() else ""
     what = (
         f" {given}" if given else "" if "--snapsets-only" in options or "--documents" in options else " --snapsets-only"

@@ -32,8 +32,8 @@ from dataloader.report import taps_report
 @target_options
 @click.option("--rate", type=Number(min=0.1, max=10_000), default=20, metavar="N", help="Taps a second (default: 20).")
 @click.option("--for", "duration", default="60s", metavar="TIME", help="How long, such as 90s or 5m (default: 60s).")
-@click.option("--max-p99", metavar="TIME", help="Fail if the 99th percentile of the latency is above this: 500ms.")
-@click.option("--min-available", metavar="PERCENT", help="Fail if a smaller share of the taps is served: 99.9%.")
+@click.option("--max-p99", metavar="TIME", help="Fail if the slowest 1 % of the taps take longer, such as 500ms.")
+@click.option("--min-available", metavar="PERCENT", help="Fail if fewer of the taps are served, such as 99.9%.")
 @click.option("--run", "fault", metavar="COMMAND", help="Run this command meanwhile, such as one that stops a node.")
 @report_options
 @global_options
@@ -62,7 +62,7 @@ def taps(
 
     \b
     Example:
-      dataloader taps batches/spring.batch.jsonl --target staging --rate 20 --for 60s --max-p99 500ms
+      dataloader taps batches/spring.reconciled.jsonl --target staging --rate 20 --for 60s --max-p99 500ms
     """
     seconds = parse_time(duration, "--for")
     if max_p99 is not None and max_p99.strip().isdecimal():

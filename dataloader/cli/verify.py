@@ -72,7 +72,7 @@ def verify(
 
     \b
     Example:
-      dataloader verify batches/spring.batch.jsonl --target production --sample 200
+      dataloader verify batches/spring.reconciled.jsonl --target production --sample 200
     """
     earlier = read_history(history_options, report_options, lambda data: {"": data["verdicts"]})
     target = get_target(output, target_options)

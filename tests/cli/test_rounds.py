@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dataloader.batch import Manifest
+from dataloader.cli._output import Output
 from dataloader.common import ExitCode
 from dataloader.operations import generate
 from dataloader.records import Snapsets
@@ -56,9 +57,18 @@ def test_commands_name_the_round_they_use(run_here: Command, spring: Manifest, s
 
 @ONE_MODEL
 def test_commands_warn_of_a_newer_round(
-    run_here: Command, spring: Manifest, first: Path, second: Path, sets: Snapsets
+    run_here: Command,
+    spring: Manifest,
+    first: Path,
+    second: Path,
+    sets: Snapsets,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An earlier round is used if given, but not silently."""
+    """An earlier round is used if given, but not silently; after a plan, the next step is to plan the newest one."""
+    said: list[str] = []
+    monkeypatch.setattr(Output, "next", lambda _, *commands: said.extend(commands))
+    assert run_here("plan", first, "--snapsets", sets.folder).code == ExitCode.OK
+    assert said[0].startswith(f"dataloader plan {second} --url ")
     warning = f"warning: {first}: is from round 1; {second} is newer (round 2)\n"
     done = run_here("load", first, "--snapsets", sets.folder, "--json")
     assert (done.code, done.stderr) == (ExitCode.OK, warning)

@@ -81,7 +81,9 @@ def test_each_option_is_described(name: str) -> None:
 @EACH_COMMAND
 def test_each_command_has_an_example_that_parses(name: str) -> None:
     """Each help text ends with an example on its own line that the program accepts."""
-    text = commands()[name].get_help(click.Context(commands()[name], terminal_width=100))
+    text = commands()[name].get_help(
+        click.Context(commands()[name], terminal_width=100, help_option_names=["-h", "--help"])
+    )
     found = re.search(r"^  Example:\n    dataloader (?P<line>.*)$", text, re.MULTILINE)
     assert found, text
     words = shlex.split(found["line"])
@@ -200,7 +202,7 @@ def test_task_pages_can_be_followed(follow: Follow, here: Command, tmp_path: Pat
     [manifest] = (tmp_path / "batches").glob("*.batch.jsonl")
     assert here("verify", manifest, "--target", "production", "--json").data["verdicts"]["ok"] == 50
     assert follow("lost-card.md") == ["card", "revoke", "revoke"]
-    assert follow("corrected-snapset.md") == ["snapsets", "validate", "plan", "load", "load"]
+    assert follow("corrected-snapset.md") == ["snapsets", "validate", "snapsets", "plan", "load", "load"]
     assert here("verify", manifest, "--target", "production", "--json").data["verdicts"]["ok"] == 50
 
 
