@@ -81,7 +81,9 @@ class Spool:
                 )
             self._take_up()
         except OSError as error:
-            raise FileError.of(error, self.folder, "choose a folder that can be written to") from error
+            if self._held is not None:
+                self._held.close()
+            raise FileError.of(error, self.folder, "choose a writable folder with enough free space") from error
         return self
 
     def __exit__(
