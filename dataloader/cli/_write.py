@@ -8,7 +8,8 @@ from typing import Any
 
 from dataloader.batch import CardFile
 from dataloader.cli._details import Write, details_file, details_option
-from dataloader.cli._options import WriteOptions, left_out_json, left_out_text, raised_text
+from dataloader.cli._manifests import left_out_json, left_out_text
+from dataloader.cli._options import WriteOptions, raised_text
 from dataloader.cli._output import Output, tell_of_copies, tell_of_decisions
 from dataloader.cli._progress import Progress
 from dataloader.cli._table import table

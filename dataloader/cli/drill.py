@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from dataloader.cli._command import command
+from dataloader.cli._manifests import get_manifests
 from dataloader.cli._next import manifest_words, target_words
 from dataloader.cli._options import (
     PATH,
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
-    get_manifests,
     get_server,
     get_snapsets,
     get_target,

@@ -10,27 +10,24 @@ import click
 from dataloader.batch import WHOLE, CardFile, Part
 from dataloader.cli._command import command
 from dataloader.cli._confirm import cancelled
+from dataloader.cli._manifests import get_manifests, refuse_doubtful, rounds_json, rounds_text, tell_of_reconciled
 from dataloader.cli._options import (
     PATH,
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
     WriteOptions,
-    get_manifests,
     get_server,
     get_snapsets,
     get_target,
     manifest_argument,
-    refuse_doubtful,
     report_options,
     snapset_options,
     target_options,
-    tell_of_reconciled,
     write_options,
 )
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._report import reporting
-from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.cli._update import confirm_update
 from dataloader.cli._write import carry_out, load_details
 from dataloader.cli.plan import show_plan

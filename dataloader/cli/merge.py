@@ -8,12 +8,12 @@ import click
 from dataloader.cli._changes import conflict_json, conflicts_text
 from dataloader.cli._command import command
 from dataloader.cli._confirm import cancelled, confirmed
+from dataloader.cli._manifests import get_manifests
 from dataloader.cli._next import manifest_words, option_words, target_words
 from dataloader.cli._options import (
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
-    get_manifests,
     get_server,
     get_snapsets,
     get_target,

@@ -12,30 +12,33 @@ import click
 from dataloader.batch import CardFile, Reconciled
 from dataloader.cli._changes import changes_json, changes_text, plan_conflicts_text
 from dataloader.cli._command import command
+from dataloader.cli._manifests import (
+    get_manifests,
+    left_out_json,
+    left_out_text,
+    newer_than,
+    refuse_doubtful,
+    rounds_json,
+    rounds_text,
+    tell_of_reconciled,
+)
 from dataloader.cli._next import manifest_words, option_words, target_words
 from dataloader.cli._options import (
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
-    get_manifests,
     get_server,
     get_snapsets,
     get_target,
-    left_out_json,
-    left_out_text,
     manifest_argument,
-    newer_than,
     raised_text,
-    refuse_doubtful,
     report_options,
     snapset_options,
     target_options,
-    tell_of_reconciled,
 )
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
-from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.cli._table import table
 from dataloader.cli._write import collect_findings, load_details, snapset_warnings
 from dataloader.common import DataloaderError, ExitCode, UsageError

@@ -19,8 +19,9 @@ from dataloader.batch import (
     read_reconciled,
 )
 from dataloader.cli._command import command
+from dataloader.cli._manifests import check_order
 from dataloader.cli._next import on_any_target, only_target
-from dataloader.cli._options import PATH, ReportOptions, check_order, report_options
+from dataloader.cli._options import PATH, ReportOptions, report_options
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting

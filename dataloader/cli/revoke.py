@@ -11,13 +11,12 @@ from dataloader.batch import Card, CardFile, Named, Reconciled, Verdict, choose,
 from dataloader.cli._command import command
 from dataloader.cli._confirm import cancelled, confirmed
 from dataloader.cli._details import details_file, details_option
+from dataloader.cli._manifests import find_beside, get_manifests, rounds_json, rounds_text
 from dataloader.cli._options import (
     PATH,
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
-    find_beside,
-    get_manifests,
     get_server,
     get_snapsets,
     get_target,
@@ -29,7 +28,6 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options, tell_of_copies, tell_of_decisions
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
-from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.cli._table import table
 from dataloader.common import ExitCode, UsageError, listed, many
 from dataloader.operations import (

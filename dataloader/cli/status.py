@@ -11,12 +11,12 @@ from dataloader.batch import CardFile, Reconciled, find_reconciled
 from dataloader.cli._cards import CardLines
 from dataloader.cli._command import command
 from dataloader.cli._history import read_history
+from dataloader.cli._manifests import get_manifests, rounds_json, rounds_text
 from dataloader.cli._options import (
     HistoryOptions,
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
-    get_manifests,
     get_server,
     get_snapsets,
     get_target,
@@ -29,7 +29,6 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
-from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.cli._table import table
 from dataloader.common import ExitCode, many, now
 from dataloader.operations import BatchStatus, CardVerdict, StatusResult, VerifyVerdict

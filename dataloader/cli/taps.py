@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from dataloader.cli._command import command
+from dataloader.cli._manifests import get_manifests
 from dataloader.cli._options import (
     Number,
     ReportOptions,
     TargetOptions,
-    get_manifests,
     get_server,
     get_target,
     manifest_argument,

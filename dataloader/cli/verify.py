@@ -12,28 +12,31 @@ from dataloader.cli._cards import CardLines
 from dataloader.cli._command import command
 from dataloader.cli._details import Write, details_file, details_option
 from dataloader.cli._history import read_history
+from dataloader.cli._manifests import (
+    get_manifests,
+    left_out_json,
+    left_out_text,
+    rounds_json,
+    rounds_text,
+    tell_of_reconciled,
+)
 from dataloader.cli._options import (
     HistoryOptions,
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
-    get_manifests,
     get_server,
     get_snapsets,
     get_target,
     history_options,
-    left_out_json,
-    left_out_text,
     manifest_argument,
     report_options,
     snapset_options,
     target_options,
-    tell_of_reconciled,
 )
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
-from dataloader.cli._rounds import rounds_json, rounds_text
 from dataloader.common import ExitCode, many, now
 from dataloader.operations import (
     CardVerdict,
