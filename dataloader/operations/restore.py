@@ -388,7 +388,7 @@ class _Restore:
             each.check("the backup was restored")
         for database in () if self._merge else self._databases.values():
             # Another restore may have begun before this one had written anything.
-            if _local(database, RESTORE_MARKER).get("backup") != self._of:
+            if _local(database, RESTORE_MARKER).get("backup", self._of) != self._of:
                 raise ProtocolError(
                     f"database {database.name}",
                     rule="now also holds another backup, which was restored at the same time",
