@@ -92,7 +92,8 @@ def sheets(path: Path, *tables: tuple[str, Sequence[Sequence[Any]]]) -> Path:
     [
         ("QC", "OK", "KO"), ("Prüfung", "✓", "✗"), ("Kontrol", "godkendt", "kasseret"), ("Wynik", "dobry", "zły"),
         ("Результат", "годен", "брак"), ("结果", "成功", "失败"), ("検査", "良品", "不良"), ("검사", "양호", "불량"),
-        ("Uji", "baik", "gagal"), ("Exceptions", "", "sticky"),
+        ("Lesbar", "WAHR", "FALSCH"), ("Lisible", "VRAI", "FAUX"), ("Rejected", "N", "F"), ("Uji", "baik", "gagal"),
+        ("Exceptions", "", "sticky"),
         ("Sonuc", "basarili", "hatali"),
         ("Tulos", "hyväksytty", "hylätty"), ("Final", "ok", "pending"), ("Final", "ok", "re-encode"),
         ("Good", "y", "n"),

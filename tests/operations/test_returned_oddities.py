@@ -99,7 +99,7 @@ def odd(rows: Rows, third: str, other: str, spare: str) -> list[str]:
     ("title", "third", "other", "spare"),
     [
         ("Locked", "yes", "yes", ""), ("Locked", "no", "no", "no"), ("Quantity", "1", "1", "0"),
-        ("Encoded at", "14:05", "14:05", ""), ("Rejected", "N", "N", ""),
+        ("Encoded at", "14:05", "14:05", ""), ("Rejected", "N", "N", ""), ("Defekt", "FALSCH", "FALSCH", ""),
         ("Error code", "0", "0", ""), ("Password", "FFFFFFFF", "FFFFFFFF", "FFFFFFFF"),
         ("Attempts", "3", "1", ""), ("Box", "2", "1", ""), ("Box", "1", "", ""),
     ],

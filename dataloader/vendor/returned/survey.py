@@ -101,7 +101,7 @@ class Survey:
             cards: the number of rows of cards.
         """
         if not self.is_unneeded:
-            denies_all = self._asks_failed and bool(self._seen) and not self._said
+            denies_all = self._asks_failed and bool(self._seen) and all(map(says_no, self._seen))
             says_nothing_new = denies_all or (self._counts and len(self._seen) > 1) or 0 < cards == self._repeats
             return bool(self.title.strip() or self._seen) and not says_nothing_new
         answers = all(says_nothing(text) or says_result(text, answers=True) for text in self._seen)
@@ -183,7 +183,8 @@ class Survey:
         """Return whether a text in the column means that a card failed."""
         if self._asks_good and says_no(text):
             return True
-        if says_nothing(text):
+        # A single "F" may mean failed.
+        if says_nothing(text) or (self._asks_failed and says_no(text) and text.casefold() != "f"):
             return False
         return says_failed(text) or self._asks_failed or (self._is_result and not says_result(text, answers=True))
 

@@ -67,13 +67,20 @@ _GOOD = words(
     "ok okay pass passed success successful succeeded done good encoded written programmed verified valid io "
     "erfolgreich erfolg gut kodiert codiert beschrieben reussi reussie bon encode correcto correcta exito exitoso "
     "codificado codificada bien gelukt goed gecodeerd geslaagd riuscito sucesso green grun works working readable "
-    "lesbar godkendt godkand hyvaksytty dobry basarili годен успешно 成功 良 良品 合格 양호"
+    "lesbar godkendt godkand hyvaksytty dobry basarili годен успешно 成功 良 良品 合格 양호 lisible legible leesbaar "
+    "leggibile"
 )
-_ANSWERS = words("yes no y n true false ja nein oui non si nee sim nao")
+_ANSWERS = words(
+    "yes no y n true false ja nein oui non si nee sim nao wahr falsch vrai faux verdadero verdadeiro vero falso waar "
+    "onwaar dogru yanlis prawda falsz истина ложь pravda nepravda igaz hamis tosi epatosi sant falskt sand falsk sann "
+    "usann adevarat fals αληθεσ ψευδεσ tak nie ano ne igen nem kylla ei evet hayir да нет はい いいえ 是 否 예 아니오"
+)
 """Results only if nothing else has results: many columns contain these."""
-_DENIALS = words("no n 0 false nein non nee nao f ne nie nej ei")
-_NOTHING = _DENIALS - {"f"} | {"none", "n a", "na", "nan", "null", "nil", "keine"}
-"""A single ``f`` may mean failed."""
+_DENIALS = words(
+    "no n 0 false nein non nee nao f ne nie nej ei falsch faux falso onwaar yanlis falsz ложь nepravda hamis epatosi "
+    "falskt falsk usann fals ψευδεσ нет nem hayir いいえ 否 아니오"
+)
+_NOTHING = words("0 no none na nan null nil false n nee nein non nao ne nie nej ei keine") | {"n a"}
 _NONE = words(
     "no none not without 0 kein keine ohne sans aucun aucune sin ningun ninguna geen zonder senza nessun nessuna "
     "nenhum nenhuma ingen inget inga"
@@ -278,7 +285,7 @@ def is_remark(note: str) -> bool:
 
 
 def says_no(text: str) -> bool:
-    """Return whether a whole text is a negative answer: ``no``, ``false``, ``0``."""
+    """Return whether a whole text is a negative answer: ``no``, ``0``, or ``false`` as displayed in some language."""
     return {*_tokens(text)} <= _DENIALS
 
 
