@@ -3,6 +3,7 @@
 Each is a command that can be typed as it is; only the name of the vendor's file is not known yet: ``RETURNED``.
 """
 
+import re
 from os import environ
 from pathlib import Path
 from shlex import quote
@@ -41,7 +42,9 @@ WITHOUT_MANIFESTS = "dataloader check{target}"
 """The next step if the usual one needs manifests, and the command was given none."""
 INIT = "dataloader init"
 """The next step where no target is known."""
-_SHARED = (*GROUPS["Target"], *GROUPS["Connection"], "snapsets_dir")
+_SHARED = (*GROUPS["Target"], *(each for each in GROUPS["Connection"] if each != "wait"), "snapsets_dir")
+"""Options that the next command needs, too; the server is up by then."""
+_CREDENTIALS = re.compile("(?<=//)[^/@]*@")
 
 
 def next_after(context: click.Context) -> str | None:
@@ -96,7 +99,9 @@ def option_words(context: click.Context, *names: str) -> str:
             if parameter.is_flag:
                 words.append(option)
             else:
-                words += [f"{option} {quote(str(each))}" for each in (value if isinstance(value, tuple) else (value,))]
+                # A password is never shown, so the environment has to say it.
+                texts = [_CREDENTIALS.sub("", str(each)) for each in (value if isinstance(value, tuple) else (value,))]
+                words += [f"{option} {quote(text)}" for text in texts]
     return "".join(f" {word}" for word in words)
 
 

@@ -91,8 +91,10 @@ def _of_target(
     }
     where = f"{path}, target {options.target}"
     rows = [(name, value, _source(name, target, entry, where)) for name, value in values.items() if name in _SHOWN]
-    rows.append(("user", target.address.user or "none", _who(target, entry, where)))
-    rows.append(("password", "set (not shown)" if target.address.password else "none", _who(target, entry, where)))
+    who = _who(target, entry, where)
+    user_from = ENV_USER if who in {ENV_PASSWORD, ENV_PASSWORD_FILE} else who
+    rows.append(("user", target.address.user or "none", user_from))
+    rows.append(("password", "set (not shown)" if target.address.password else "none", who))
     return rows
 
 

@@ -40,6 +40,7 @@ from dataloader.common import (
     now,
 )
 from dataloader.couch import LEAVES, Database, FeedPage, FeedRow, NotFoundError, RawLeaf, Server
+from dataloader.operations.card_answers import LOAD_FIRST
 from dataloader.replication import chunks, in_parallel
 from dataloader.target import MARKER, Target, guard, most_protected
 
@@ -214,9 +215,7 @@ def identity_of(database: Database, info: Mapping[str, Any]) -> str:
 def _info(database: Database) -> dict[str, Any]:
     info = database.info()
     if info is None:
-        raise ProtocolError(
-            f"database {database.name}", rule="does not exist", todo="correct --prefix or --model, or load the target"
-        )
+        raise ProtocolError(f"database {database.name}", rule="does not exist", todo=LOAD_FIRST)
     return info
 
 

@@ -189,7 +189,8 @@ class CardReader:
                         answer.leaves[name] = leaves
 
 
-_LOAD = "load the target first, or correct the model or the prefix"
+LOAD_FIRST = "load the target first, or correct the model or the prefix"
+"""What to do if a database does not exist."""
 
 
 @contextmanager
@@ -199,7 +200,7 @@ def _loaded(database: Database, view: str | None = None) -> Iterator[None]:
         yield
     except NotFoundError as error:
         rule = f"has no view {view}" if view is not None and database.exists() else "does not exist"
-        raise VerifyError(f"database {database.name}", rule=rule, todo=_LOAD) from error
+        raise VerifyError(f"database {database.name}", rule=rule, todo=LOAD_FIRST) from error
 
 
 def _as_servers_ask(lookup: Lookup, database: Database, key: str) -> list[Row]:

@@ -22,6 +22,7 @@ from dataloader.common import (
     raise_problems,
 )
 from dataloader.couch import Database, NotFoundError, Server
+from dataloader.operations.card_answers import LOAD_FIRST
 from dataloader.operations.documents import sources_of
 from dataloader.operations.identity import Identities
 from dataloader.operations.sources import Source, design_sources
@@ -207,8 +208,7 @@ def clients_of(database: Database, model: Model) -> list[FoundClient]:
                 break
             start = rows[-1]["key"]
     except NotFoundError as error:
-        todo = "load the target first: dataloader load --snapsets-only"
-        raise ProtocolError(f"database {database.name}", rule="has none of our views", todo=todo) from error
+        raise ProtocolError(f"database {database.name}", rule="has none of our views", todo=LOAD_FIRST) from error
     wanted = (each for each in found.values() if apart or each.document.get("type") == CLIENT)
     return sorted(wanted, key=lambda each: (each.name, each.id, each.created))
 

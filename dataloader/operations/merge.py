@@ -16,6 +16,7 @@ from dataloader.common import (
     Document,
     NodesError,
     OnProgress,
+    ProtocolError,
     UsageError,
     content,
     listed,
@@ -24,6 +25,7 @@ from dataloader.common import (
     tell_how_far,
 )
 from dataloader.couch import Rejection, Server
+from dataloader.operations.card_answers import LOAD_FIRST
 from dataloader.operations.changes import ABSENT, ChangedTerm, LoadedSets, Term, changed_terms, preferences_in
 from dataloader.operations.identity import Identities
 from dataloader.operations.plan import card_key, plan
@@ -204,6 +206,7 @@ def find_conflicts(
 
     Raises:
         UsageError: a beginning in ``keep`` matches several leaves in conflict.
+        ProtocolError: a database does not exist.
         ProtectedError: a database was loaded as a more protected environment.
         DataloaderError: the server can't be reached.
     """
@@ -214,7 +217,10 @@ def find_conflicts(
         result.leftovers += what is State.LEFTOVER
         conflicts(source, finding, what)
 
-    plan(server, target, [each for each in sources if each.role is Role.CARD], on_progress=on_progress, on_finding=note)
+    of_cards = [each for each in sources if each.role is Role.CARD]
+    planned = plan(server, target, of_cards, on_progress=on_progress, on_finding=note)
+    for name in planned.missing_databases:
+        raise ProtocolError(f"database {name}", rule="does not exist", todo=LOAD_FIRST)
     result.open = conflicts.found
     result.unused = [beginning for beginning in keep if not _keep(result.open, beginning)]
     return result

@@ -28,6 +28,7 @@ from dataloader.common import (
     tell_how_far,
 )
 from dataloader.couch import Database, Nodes, Server
+from dataloader.operations.card_answers import LOAD_FIRST
 from dataloader.operations.identity import Identities
 from dataloader.operations.sources import refuse_seeded
 from dataloader.records import Snapsets
@@ -258,8 +259,7 @@ class _Run:
     def _require_databases(self) -> None:
         for database in self._databases.values():
             if not database.exists():
-                todo = "correct the prefix or the address, or load the target first"
-                raise ProtocolError(f"database {database.name}", rule="does not exist", todo=todo)
+                raise ProtocolError(f"database {database.name}", rule="does not exist", todo=LOAD_FIRST)
 
     def _see_to(self, cards: Sequence[Card]) -> list[CardOutcome]:
         # Check with every batch: somebody may have marked a database as more protected meanwhile.

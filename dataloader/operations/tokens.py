@@ -17,6 +17,7 @@ from dataloader.common import (
     tell_how_far,
 )
 from dataloader.couch import Database, NotFoundError, Server
+from dataloader.operations.card_answers import LOAD_FIRST
 from dataloader.records import client_database
 from dataloader.records.models import Model
 from dataloader.records.views import DESIGN
@@ -67,8 +68,7 @@ def prune_tokens(server: Server, target: Target, *, on_progress: OnProgress | No
             if on_progress is not None:
                 on_progress("access tokens", result.deleted, 0)
     except NotFoundError as error:
-        todo = "load the target first: dataloader load --snapsets-only"
-        raise ProtocolError(f"database {database.name}", rule="has none of our views", todo=todo) from error
+        raise ProtocolError(f"database {database.name}", rule="has none of our views", todo=LOAD_FIRST) from error
     except DataloaderError as error:
         tell_how_far(error, result.deleted, result.deleted, "tokens")
         raise

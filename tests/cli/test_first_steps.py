@@ -112,6 +112,7 @@ def test_config_show_names_the_source_of_each_value(
     assert found["url"] == (address.url, "dataloader.toml, target ci")
     assert found["prefix"] == ("none", "default")
     assert found["password"] == ("set (not shown)", "COUCHDB_PASSWORD")
+    assert found["user"][1] == "COUCHDB_USER"
     found = shown("--url", NOBODY, "--model", "gpii-key")
     assert found["model"] == ("gpii-key", "--model")
     assert found["environment"] == ("development", "default on this machine")

@@ -162,13 +162,18 @@ def test_next_step_names_what_the_command_was_given(on_terminal: OnTerminal, tmp
         (("config", "show", "--target", "pilot"), "dataloader check --target pilot"),
         (("card", "2", "--in", "batches"), "dataloader card "),
         (("batches", "batches"), "dataloader batches batches --target pilot"),
+        (
+            ("config", "show", "--url", "http://a:b@127.0.0.1:1", "--wait", "9"),
+            "dataloader check --url http://127.0.0.1:1",
+        ),
         (("backups", "list", "batches"), "dataloader backup batches/ --target pilot"),
         (("validate", "mine"), "dataloader snapsets diff --snapsets mine --target pilot"),
         (("snapsets", "show", "snapset_3"), "dataloader generate trial --cards 10 --snapset snapset_3"),
     ):
         code, shown = on_terminal(*call, "--no-color", env={"DATALOADER_CONFIG": ""})
-        [line] = shown.splitlines()
+        *_, line = shown.splitlines()
         assert (code, line.startswith(f"next: {then}")) == (ExitCode.OK, True), (call, line)
+        assert "--wait" not in line, "the server is up"
 
 
 @pytest.fixture

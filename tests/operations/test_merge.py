@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from dataloader.batch import Manifest
 from dataloader.cli._output import Output
 from dataloader.common import ExitCode, NodesError, UsageError
 from dataloader.couch import Nodes
 from dataloader.operations import MergeResult, SetInConflict, VerifyVerdict, find_conflicts, merge, verify
+from dataloader.records import Snapsets
 from tests.support.command import Command
 from tests.support.loading import Scene, outcomes
-from tests.support.marks import EACH_MODEL
+from tests.support.marks import EACH_MODEL, ONE_MODEL
 from tests.support.proxy import Forward, Reply, Request
 from tests.support.records import FONT_SIZE, Json, flat
 from tests.support.server import Proxied, put
@@ -59,6 +61,14 @@ def preferences(scene: Scene) -> Json:
     """Return the preferences of the only live revision."""
     [leaf] = scene.live().values()
     return flat(leaf)
+
+
+@ONE_MODEL
+def test_merge_without_a_database_is_an_error(run_here: Command, few: Manifest, versions: list[Snapsets]) -> None:
+    """With a mistyped prefix, nothing would be in conflict."""
+    done = run_here("merge", few.path, "--snapsets", versions[0].folder)
+    assert done.code == ExitCode.PROTOCOL
+    assert ": does not exist (load the target first, or correct the model or the prefix)\n" in done.stderr
 
 
 class TestMerging:
