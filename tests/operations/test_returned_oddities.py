@@ -328,7 +328,14 @@ def test_denied_failures_are_harmless(tmp_path: Path, manifest: Manifest, rows: 
 
 @pytest.mark.parametrize(
     ("text", "is_named"),
-    [("Card 3 exploded", True), ("Karte Nr. 3 kommt später", True), ("Cards 1 to 12 of 12", False), ("Order 3", False)],
+    [
+        ("Card 3 exploded", True),
+        ("Karte Nr. 3 kommt später", True),
+        ("Problems: 3 and 7", True),
+        ("Cards 1 to 12 of 12", False),
+        ("Order: 3", False),
+        ("Order 3", False),
+    ],
 )
 def test_text_about_a_card_is_named(
     tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, is_named: bool

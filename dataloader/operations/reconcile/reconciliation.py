@@ -423,7 +423,10 @@ class _TableReader:
                 row.said, row.why = Said.DOUBTFUL, f"it has no result, and is below “{self.heading}”"
             found = whose(row, self._index)
             if row.said is Said.ENCODED and (beside := self._failure_beside(row, cells, found)):
-                row.said, row.why = Said.DOUBTFUL, f"it says “{short(beside, SHOWN)}” in the place of something else"
+                row.said, row.why = (
+                    Said.DOUBTFUL,
+                    f"it says “{short(beside, SHOWN)}” in the place of its snapset or check value",
+                )
             if row.said is Said.ENCODED:
                 self._note_encoded(row, cells)
             self.bad += row.said in {Said.FAILED, Said.DOUBTFUL}

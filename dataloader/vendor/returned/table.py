@@ -45,10 +45,11 @@ _NUMBERS = re.compile(r"#?[0-9]{1,9}(?:(?:\s*[-,;/&\N{EN DASH}]\s*|\s+)#?[0-9]{1
 """Card numbers, and ranges of them."""
 _NAMES_CARD = re.compile(
     r"\b(?:cards?|karten?|cartes?|tarjetas?|kaart(?:en)?)\s+(?:(?:no|nr|n°)\.?\s*|#)?[0-9]{1,9}\b"
-    r"(?!\s*(?:[-/\N{EN DASH}]|\.\.|to\b|bis\b|of\b|von\b|à|de\b|tot\b|van\b))",
+    r"(?!\s*(?:[-/\N{EN DASH}]|\.\.|to\b|bis\b|of\b|von\b|à|de\b|tot\b|van\b))"
+    r"|:\s*#?[0-9]{1,9}(?:\s*(?:[,;&+]|and|und|et|y|e|en)\s*#?[0-9]{1,9})+\W*\Z",
     re.IGNORECASE,
 )
-"""A text about single cards: ``Card 3 exploded``, but not ``Cards 1 to 12``."""
+"""A text about single cards: ``Card 3 exploded`` or ``Problems: 3, 7``, but not ``Cards 1 to 12``."""
 _DIGITS = re.compile(r"[0-9]+(?:[.,]0{1,2}(?![0-9]))?")
 _BRACKETS = re.compile(r"[\[\](){}<>'\"`]")
 _MARKED = re.compile(r'=\s*"(.*)"\s*\Z', re.DOTALL)
