@@ -126,7 +126,7 @@ class TestNotLoaded:
     ) -> None:
         """A wrong prefix or address is reported as such, and no database is created."""
         name = target.database(target.model.databases[0])
-        rule = rf"database {name}: does not exist \(correct the prefix"
+        rule = rf"database {name}: does not exist \(load the target first"
         with pytest.raises(ProtocolError, match=rule):
             revoke(server, target, few, cards, "lost")
         with pytest.raises(ProtocolError, match=rule):
