@@ -33,6 +33,7 @@ from dataloader.batch.revocations import (
     is_cut_off,
     note_restored,
     note_revoked,
+    one_at_a_time,
     read_revocations,
     revocations_path,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "mint",
     "note_restored",
     "note_revoked",
+    "one_at_a_time",
     "read_cards",
     "read_manifest",
     "read_reconciled",

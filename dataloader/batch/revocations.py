@@ -9,6 +9,7 @@ import fcntl
 import os
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,21 @@ class RevokedCard:
 def revocations_path(manifest: CardFile) -> Path:
     """Return the path of a batch's list, whether or not it exists; all rounds of a batch share it."""
     return manifest.path.with_name(manifest.header.name + REVOKED_SUFFIX)
+
+
+@contextmanager
+def one_at_a_time(manifest: CardFile) -> Iterator[None]:
+    """Wait until no other command revokes or restores cards of a folder's batches, and keep others waiting.
+
+    A card that is revoked and restored at once would otherwise be revoked in the target, but not in the list.
+    """
+    with ExitStack() as stack:
+        # Some network shares have no locks, and some folders can't be read; a revocation does not fail for it.
+        with suppress(OSError):
+            folder = os.open(manifest.path.parent, os.O_RDONLY)
+            stack.callback(os.close, folder)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
 
 
 def note_revoked(manifest: CardFile, cards: Sequence[Card], reason: str, environment: str) -> None:

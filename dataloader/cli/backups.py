@@ -28,6 +28,8 @@ from dataloader.operations import (
 
 USUAL = "--keep-hourly 24 --keep-daily 7 --keep-weekly 8"
 """The rules to propose."""
+_DAY = 86_400
+"""Seconds; clocks and time zones differ by less."""
 _RULES = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 
 
@@ -138,6 +140,11 @@ def _age(backup: StoredBackup) -> float:
     return (datetime.now(UTC) - backup.created).total_seconds()
 
 
+def _old(backup: StoredBackup) -> str:
+    age = _age(backup)
+    return f"{age_of(age)} old" if age > -_DAY else "in the future: a clock was wrong"
+
+
 def age_of(seconds: float) -> str:
     """Format an age: ``40 s``, ``5 min``, ``3 h``, ``12 days``."""
     for unit, size, limit in (("s", 1, 60), ("min", 60, 3_600), ("h", 3_600, 172_800)):
@@ -156,7 +163,7 @@ def _listing(stored: Sequence[StoredBackup], *, unreadable: bool) -> Iterator[st
         kind = "full" if each.header.base is None else "incremental"
         yield f"{each.path.name} ({kind})"
         yield (
-            f"  {each.created:%Y-%m-%d %H:%M} UTC, {age_of(_age(each))} old, "
+            f"  {each.created:%Y-%m-%d %H:%M} UTC, {_old(each)}, "
             f"{many(each.header.documents, 'document')}, {size_of(each.size)}, {drill}"
         )
 

@@ -7,7 +7,17 @@ from typing import Any
 
 import click
 
-from dataloader.batch import Card, CardFile, Named, Reconciled, Verdict, choose, note_restored, note_revoked
+from dataloader.batch import (
+    Card,
+    CardFile,
+    Named,
+    Reconciled,
+    Verdict,
+    choose,
+    note_restored,
+    note_revoked,
+    one_at_a_time,
+)
 from dataloader.cli._command import command
 from dataloader.cli._confirm import cancelled, confirmed
 from dataloader.cli._details import details_file, details_option
@@ -137,7 +147,7 @@ def revoke(
         reporting(output, report_options, "Revocation", [manifest], target, server, writes=True) as report,
         details_file(output, details) as write,
     ):
-        with progress:
+        with progress, one_at_a_time(manifest):
             if undo:
                 result = restore(server, target, manifest, cards, **hooks)
                 still = {RevokeOutcome.FAILED, RevokeOutcome.FOREIGN}

@@ -8,7 +8,7 @@ that it continues, so these are kept with it.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
@@ -176,8 +176,8 @@ def choose_kept(
         continued: the digests of backups that unfinished ones continue, which are kept, too.
 
     Returns:
-        Each backup, oldest first, with the reasons to keep it. One that cannot be restored because its base is missing
-        is kept, and counts for no rule.
+        Each backup, oldest first, with the reasons to keep it. One that cannot be restored because its base is missing,
+        or that was made in the future, is kept, and counts for no rule.
 
     Raises:
         UsageError: the rules keep nothing.
@@ -191,10 +191,15 @@ def choose_kept(
     for digest in lacking:
         # Its base may be in another folder, or encrypted with another password.
         reasons[digest].append("base missing")
+    # Made while a clock was wrong, it would be the newest for years; or it is this clock that is wrong.
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    ahead = {each.header.digest for each in backups if each.created > tomorrow}
+    for digest in ahead:
+        reasons[digest].append("in the future")
     for source in {each.source for each in backups}:
         # A copy of a file counts with it.
         mine = {each.header.digest: each for each in backups if each.source == source}
-        restorable = (each for digest, each in mine.items() if digest not in lacking)
+        restorable = (each for digest, each in mine.items() if digest not in lacking | ahead)
         newest_first = sorted(restorable, key=lambda each: each.created, reverse=True)
         for rule, wanted in asdict(rules).items():
             _keep(newest_first, rule, wanted, reasons)

@@ -127,6 +127,15 @@ def test_prune_counts_no_backup_whose_base_is_missing(folder: Path, make: Make, 
     assert [each["file"] for each in backups if not each["restorable"]] == [str(folder / "orphan.backup.zst")]
 
 
+def test_prune_counts_no_backup_from_the_future(folder: Path, make: Make, here: Command) -> None:
+    """Made while a clock was wrong, it would push out all that are made after the clock was corrected."""
+    make("wrong", datetime.now(UTC) + timedelta(days=3_000))
+    make("old", NOON)
+    make("new", NOON + timedelta(days=1))
+    assert kept(folder, KeepRules(last=1)) == {"new": ("last",), "wrong": ("in the future",)}
+    assert "in the future: a clock was wrong" in here("backups", "list", folder).stdout
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 2_000), st.integers(-1, 30)), min_size=1, max_size=25),
     st.tuples(*[st.integers(0, 4)] * 4).filter(any),

@@ -1,6 +1,8 @@
 """The command ``revoke``."""
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from dataloader.records.models import get_model
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.marks import KEY_MODEL, THOROUGH, TOKEN_MODEL
+from tests.support.proxy import Forward, Reply, Request
 from tests.support.records import Place
 from tests.support.revoking import (
     CARDS,
@@ -32,13 +35,12 @@ from tests.support.revoking import (
     contents,
     is_revoked,
 )
-from tests.support.server import agreed, sequences
+from tests.support.server import Proxied, agreed, sequences
 
 
 @contextmanager
 def terminal(answer: str) -> Iterator[Any]:
     """Simulate a terminal with a typed answer."""
-    import os
     import pty
 
     ours, theirs = pty.openpty()
@@ -241,3 +243,33 @@ class TestCommand:
         assert (done.code, done.stdout) == (code, "")
         assert done.stderr.startswith(f"error: {says}")
         assert contents(server, target) == {name: {} for name in get_model("gpii-key").databases}
+
+    @TOKEN_MODEL
+    @pytest.mark.usefixtures("loaded")
+    def test_revoke_and_undo_of_a_batch_wait_for_each_other(
+        self, few: Manifest, run_here: Command, proxied: Proxied, tmp_path: Path
+    ) -> None:
+        """Otherwise a card could end up revoked in the target, but not on the list, and work again after a loss."""
+        path = tmp_path / few.path.name
+        path.write_bytes(few.path.read_bytes())
+        held: list[bool] = []
+
+        def look(request: Request, forward: Forward) -> Reply:
+            if request.endpoint == "_bulk_docs":
+                folder = os.open(tmp_path, os.O_RDONLY)
+                try:
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    held.append(False)
+                except BlockingIOError:
+                    held.append(True)
+                finally:
+                    os.close(folder)
+            return forward(request)
+
+        _, proxy = proxied(look)
+        for options in (("--reason", "lost"), ("--undo",)):
+            done = run_here("revoke", path, "--card", "2", "--yes", *options, url=proxy.url)
+            assert done.code == ExitCode.OK, done.stderr
+            assert held.pop(0)
+            assert False not in held
+            held.clear()
