@@ -194,7 +194,7 @@ class ProtectedError(DataloaderError):
 
 
 class AttentionError(DataloaderError):
-    """The load finished, but some documents need a decision."""
+    """Documents need a decision, or the server rejected them."""
 
     exit_code = ExitCode.ATTENTION
 
@@ -215,12 +215,6 @@ class EmbeddedServerError(DataloaderError):
     """The embedded server cannot be installed or started."""
 
     exit_code = ExitCode.EMBEDDED
-
-
-class ReturnedError(DataloaderError):
-    """Some cards that came back from the vendor are missing, failed or not as they were sent."""
-
-    exit_code = ExitCode.RETURNED
 
 
 def tell_how_far(error: DataloaderError, done: int, total: int, what: str, *, has_written: bool = False) -> None:

@@ -258,7 +258,7 @@ def test_each_error_class_has_its_own_exit_code() -> None:
     kinds = DataloaderError.__subclasses__()
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes)
-    no_errors = {ExitCode.OK, ExitCode.INTERNAL, ExitCode.BOUNDS, ExitCode.CHANGES, ExitCode.COMMAND}
+    no_errors = {ExitCode.OK, ExitCode.INTERNAL, ExitCode.RETURNED, ExitCode.BOUNDS, ExitCode.CHANGES, ExitCode.COMMAND}
     assert set(codes) == set(ExitCode) - no_errors - {ExitCode.INTERRUPTED}
     for kind in kinds:
         assert "exit_code" in vars(kind)

@@ -14,7 +14,7 @@ from typing import Any
 
 from dataloader.common import InputError, Problem, explain, layouts_dir, page, raise_problems, read_json5
 
-__all__ = ["SUFFIX", "Layout", "LayoutColumn", "get_layout", "is_own", "layout_names", "layout_of", "uuid_titles"]
+__all__ = ["Layout", "get_layout", "is_own", "layout_names", "layout_of", "uuid_titles"]
 
 SCHEMA = "files/layout"
 SUFFIX = ".json5"

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from dataloader.vendor.returned.opening import open_returned
     from dataloader.vendor.returned.options import Reading
     from dataloader.vendor.returned.table import (
-        MAX_CELL,
         SPARE,
         ReturnedRow,
         ReturnedTable,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEYS",
-    "MAX_CELL",
     "SPARE",
     "UUID_LIKE",
     "Cell",
@@ -68,7 +66,7 @@ _NAMES = {
     "grid": ("Cell", "text_of", "unlike_rows"),
     "opening": ("open_returned",),
     "options": ("Reading",),
-    "table": ("MAX_CELL", "SPARE", "ReturnedRow", "ReturnedTable", "mark_of_chip", "mark_of_number", "unread_columns"),
+    "table": ("SPARE", "ReturnedRow", "ReturnedTable", "mark_of_chip", "mark_of_number", "unread_columns"),
     "words": (
         "is_failure",
         "is_neutral",

@@ -33,7 +33,7 @@ _TODO = (
 )
 
 
-def read_named(path: Path, reading: Reading | None = None) -> list[Named]:
+def read_named(path: Path) -> list[Named]:
     """Read a file that lists cards: a text file, CSV or a workbook.
 
     It has one column of numbers, ranges and UUIDs; or columns with the titles of our workbook or similar ones; or
@@ -43,23 +43,22 @@ def read_named(path: Path, reading: Reading | None = None) -> list[Named]:
         FileError: the file cannot be read.
         InputError: lists every line that does not name a card; or no line does.
     """
-    reading = reading or Reading()
     named: list[Named] = []
     problems: list[Problem] = []
     sheets: list[str] = []
-    with open_grids(path, reading, from_top=True) as grids:
+    with open_grids(path, Reading(), from_top=True) as grids:
         for grid in grids:
             rows = [(row, [plain_text(unmarked(text_of(cell)[0])) for cell in row.cells]) for row in grid.rows]
             rows = [(row, cells) for row, cells in rows if any(cells) or _formulas(row)]
             if not rows or (grid.sheet and not _has_names(cells for _, cells in rows)):
                 continue
-            if grid.hidden and not reading.include_hidden:
+            if grid.hidden:
                 problems.append(Problem(f"{path}, sheet {short(grid.sheet, 31)}", "is hidden", "show it, or remove it"))
                 continue
             sheets.append(grid.sheet)
             sheet = f", sheet {short(grid.sheet, 31)}" if grid.sheet else ""
             problems += _beside(f"{path}{sheet}", grid)
-            found, wrong = _Sheet(f"{path}{sheet}, {grid.unit}", reading, grid.hidden_columns).read(rows)
+            found, wrong = _Sheet(f"{path}{sheet}, {grid.unit}", grid.hidden_columns).read(rows)
             named += found
             problems += wrong
     if may_sort(sheets):
@@ -103,10 +102,9 @@ def _is_name(cell: str) -> bool:
 class _Sheet:
     """Reads the rows of one sheet."""
 
-    def __init__(self, place: str, reading: Reading, hidden: frozenset[int]) -> None:
-        self._hidden = frozenset() if reading.include_hidden else hidden
+    def __init__(self, place: str, hidden: frozenset[int]) -> None:
+        self._hidden = hidden
         self._place = place
-        self._reading = reading
         self._several = False
 
     def read(self, rows: list[tuple[GridRow, list[str]]]) -> tuple[list[Named], list[Problem]]:
@@ -128,9 +126,7 @@ class _Sheet:
             where = f"{self._place} {row.number}"
             if first and cells == rows[first - 1][1]:
                 continue
-            if (
-                why := "hidden" if row.hidden else next(iter(row.unseen.values()), "")
-            ) and not self._reading.include_hidden:
+            if why := "hidden" if row.hidden else next(iter(row.unseen.values()), ""):
                 problems.append(Problem(where, f"is {why}", "show the row, or remove it"))
                 continue
             if formulas := _formulas(row) & ({*columns.values()} or {*range(len(cells))}):
