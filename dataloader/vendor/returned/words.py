@@ -83,11 +83,11 @@ _DENIALS = words(
 _NOTHING = words("0 no none na nan null nil false n nee nein non nao ne nie nej ei keine") | {"n a"}
 _NONE = words(
     "no none not without 0 kein keine ohne sans aucun aucune sin ningun ninguna geen zonder senza nessun nessuna "
-    "nenhum nenhuma ingen inget inga"
+    "nenhum nenhuma ingen inget inga keiner keinen niente nada"
 )
 _NOT = words(
     "not never non nicht niet nie no pas sin didnt wasnt isnt couldnt cannot cant doesnt dont hasnt havent arent wont "
-    "werent ne nao nu ikke ikkje inte ei не нет δεν"
+    "werent ne nao ikke ikkje inte ei не нет δεν"
 )
 _DONE = words(
     "encoded encode coded written write programmed program used use ok done good working work works readable read "
