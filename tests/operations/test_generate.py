@@ -535,7 +535,7 @@ REFUSED: dict[str, tuple[list[str], ExitCode, str]] = {
     "no number": (["spring"], ExitCode.USAGE, "missing option '--cards'"),
     "no number at all": (["spring", "--cards", "many"], ExitCode.USAGE, "'many' is not a whole number"),
     "no cards": (["spring", "--cards", "0"], ExitCode.INPUT, "0 cards: a batch has 1 to 1,000,000 cards"),
-    "too many": (["spring", "--cards", "1000001"], ExitCode.INPUT, "1000001 cards: a batch has 1 to 1,000,000 cards"),
+    "too many": (["spring", "--cards", "1000001"], ExitCode.INPUT, "1,000,001 cards: a batch has 1 to 1,000,000 cards"),
     "a name with a path": (
         ["../spring", "--cards", "5"],
         ExitCode.INPUT,

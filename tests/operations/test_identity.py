@@ -111,6 +111,8 @@ def test_state_from_before_a_revocation_is_noticed(
     server: Server, target: Target, manifest: Manifest, proxied: Proxied
 ) -> None:
     """A backup of the last night may have as many updates as the database had when the revocation began."""
+    if max(each.copies for each in databases(server, target).values()) > 1:
+        pytest.skip("each copy counts its own updates, and another one may answer")
     begun = {each.name: each.update_seq() for each in databases(server, target).values()}
     written = set()
 

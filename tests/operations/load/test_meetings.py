@@ -173,8 +173,11 @@ class TestOneRevision:
         for _ in range(3):
             both = meet(limited, [1, 2])
             assert [result.count(Outcome.EDITED) for result, _ in both] == [1, 1]
-            first, *others = limited.sizes()
-            assert first == 40
-            assert set(others) <= {20, 22}
+            # Nodes that synchronize may bring a deleted revision back, because a deletion without ancestors does not
+            # say what it deletes. The next load deletes it again.
+            if limited.database.copies == 1:
+                first, *others = limited.sizes()
+                assert first == 40
+                assert set(others) <= {20, 22}
             limited.load(0, update=True, older_snapsets=True)
             assert limited.sizes() == [40, *[18] * (FEW - 1)]
