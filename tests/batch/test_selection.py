@@ -233,7 +233,7 @@ def test_select_rejects_files_that_are_not_text(write: Write, tmp_path: Path) ->
     """Neither UTF-8 nor Windows-1252, not a file, or missing."""
     with pytest.raises(InputError, match="has characters that are not UTF-8"):
         read_named(write("N\x81rnberg", encoding="latin-1"))
-    with pytest.raises(FileError, match="is not a regular file"):
+    with pytest.raises(FileError, match="this is a folder"):
         read_named(tmp_path)
     with pytest.raises(FileError, match="no such file"):
         read_named(tmp_path / "none.csv")
