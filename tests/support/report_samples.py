@@ -160,7 +160,8 @@ def a_verification(manifest: Manifest, **counts: int) -> Report:
     for verdict in (VerifyVerdict.MISSING, VerifyVerdict.WRONG):
         for _ in range(result.verdicts[verdict]):
             uuid = next(uuids)
-            reason = f"view findUserByGpiiToken, document user-{uuid}: must be a text"
+            is_missing = verdict is VerifyVerdict.MISSING
+            reason = f"document gpiiToken-{uuid} does not exist" if is_missing else "view findGpiiToken has 2 answers"
             noted(verdict, CardVerdict(uuid, verdict, reason))
     return verify_report([manifest], result, noted)
 
