@@ -30,7 +30,7 @@ from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
 from dataloader.cli._table import table
 from dataloader.common import ExitCode, many, now
-from dataloader.operations import BatchStatus, FoundBatch, find_batches, next_step
+from dataloader.operations import BatchStatus, Folder, FoundBatch, find_batches, next_step
 from dataloader.operations import status as status_of
 from dataloader.report import History, Moment, batches_report
 
@@ -81,7 +81,7 @@ def batches(
             digests = [each.header.digest for each in manifests]
             states = dict(zip(digests, result.batches, strict=True))
         data = {"time": time, "batches": [_json(each, states, options) for each in found.batches]}
-        output.result(data, _text(found.batches, states, options))
+        output.result(data, _text(found, states, options))
         output.warnings(found.problems)
         present = _drawn_by_batch(data)
         histories = tuple(
@@ -93,7 +93,8 @@ def batches(
         )
         where = folder.resolve().name or str(folder)
         report(lambda: replace(batches_report(where, found.batches, states, options), histories=histories), ExitCode.OK)
-    output.next(_next(folder, found.batches, states, options, has_target=target is not None))
+    if found.batches or not found.problems:
+        output.next(_next(folder, found.batches, states, options, has_target=target is not None))
     return ExitCode.OK
 
 
@@ -160,9 +161,10 @@ def _json(batch: FoundBatch, states: Mapping[str, BatchStatus], options: str) ->
     }
 
 
-def _text(found: tuple[FoundBatch, ...], states: Mapping[str, BatchStatus], options: str) -> Iterator[str]:
+def _text(folder: Folder, states: Mapping[str, BatchStatus], options: str) -> Iterator[str]:
+    found = folder.batches
     if not found:
-        yield "no batches here"
+        yield "no batch that can be read" if folder.problems else "no batches here"
         return
     heads = ["batch", "cards", "rounds", "ready", "again", *(("loaded", "edited", "revoked") if states else ())]
     rows: list[tuple[object, ...]] = []

@@ -10,7 +10,7 @@ from dataloader.operations.backups import (
     read_backups,
     without_base,
 )
-from dataloader.operations.batches import FoundBatch, find_batches, next_step
+from dataloader.operations.batches import Folder, FoundBatch, find_batches, next_step
 from dataloader.operations.card import CardState, FoundCard, card_state, find_card
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.changes import ABSENT, ChangedTerm, Changes, Edits, Term, value_text
@@ -83,6 +83,7 @@ __all__ = [
     "Difference",
     "DrillResult",
     "Edits",
+    "Folder",
     "FoundBatch",
     "FoundCard",
     "FoundClient",

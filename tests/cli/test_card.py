@@ -106,6 +106,9 @@ def test_batches_shows_the_state_on_a_target(run_here: Command, spring: Manifest
 def test_batches_of_an_empty_folder(here: Command, tmp_path: Path) -> None:
     """An empty folder has no batches; a missing one is an error."""
     assert here("batches", tmp_path).stdout == "no batches here\n"
+    (broken := tmp_path / "x.batch.jsonl").write_text("{")
+    assert here("batches", tmp_path).stdout == "no batch that can be read\n"
+    broken.unlink()
     done = here("batches", tmp_path / "nowhere")
     assert (done.code, "no such folder" in done.stderr) == (ExitCode.FILE, True)
     done = here("card", 1, "--in", tmp_path)
