@@ -11,8 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import merge as merged_in_order
 
+import orjson
+
 from dataloader.archive import Backup, DatabaseState, Group, Key, Section, revision_of, revisions_of
 from dataloader.common import (
+    UUID,
     DataloaderError,
     Document,
     InputError,
@@ -25,7 +28,16 @@ from dataloader.common import (
 from dataloader.couch import LEAVES, ConflictError, Database, NotFoundError, Rejection, Server
 from dataloader.operations.backup import check_file
 from dataloader.operations.identity import Identities
-from dataloader.replication import build_views, chunks, in_parallel, write_over
+from dataloader.replication import (
+    KindRules,
+    build_views,
+    chunks,
+    in_parallel,
+    is_ours,
+    is_persons_deletion,
+    superseded,
+    write_over,
+)
 from dataloader.target import (
     DEFAULT_LAYOUT,
     MARKER,
@@ -433,18 +445,47 @@ class _Restore:
         missing = _missing(database, groups)
         wanted = [(key, leaves) for key, leaves in groups if key[1] in missing]
         living = _living(database, [key[1] for key, _ in wanted])
+        newer = {key[1]: leaves for key, leaves in wanted if _is_newer(living[key[1]], leaves)}
+        loaded = self._loaded_again(database, newer)
         lines: list[list[bytes]] = []
         grown: dict[str, set[str]] = {}
         for (_, doc_id), leaves in wanted:
-            if _is_newer(living[doc_id], leaves):
+            if doc_id in newer and doc_id not in loaded:
                 batch.kept.append(doc_id)
                 continue
             lines.append([line for line in leaves if revision_of(line) in missing[doc_id]])
             grown[doc_id] = {revision_of(line) for line in leaves} | living[doc_id]
         batch.failures = _write_leaves(database, lines)
         batch.written = sum(map(len, lines)) - len(batch.failures)
-        batch.kept += _give_way(database, grown, missing)
+        gave_way = _give_way(database, grown, missing)
+        batch.kept += gave_way
+        stay = {*gave_way, *(each.id for each in batch.failures)}
+        write_over(database, [superseded(leaf) for key in loaded if key not in stay for leaf in loaded[key]])
         return batch
+
+    def _loaded_again(self, database: Database, newer: Mapping[str, Sequence[bytes]]) -> dict[str, list[Document]]:
+        """Return the documents of cards that only loads have written since, though the backup has an owner's.
+
+        Args:
+            database: the database.
+            newer: the leaves in the backup of documents that have others since.
+
+        Returns:
+            The leaves of the loads, which give way to the owner's.
+        """
+        rules = KindRules("", check_marker(database, self._target).brought)
+        ids = [
+            doc_id
+            for doc_id, leaves in newer.items()
+            if UUID.search(doc_id) and any(_is_owners(line, rules) for line in leaves)
+        ]
+        found: dict[str, list[Document]] = {}
+        for doc_id, leaves in database.leaves(ids, all_copies=True).items():
+            known = {rev for line in newer[doc_id] for rev in revisions_of(line)}
+            others = [leaf for leaf in leaves if leaf["_rev"] not in known]
+            if all(not leaf.get("_deleted") and is_ours(leaf, rules) for leaf in others):
+                found[doc_id] = others
+        return found
 
     def _compare(self, name: str, database: Database, *, designs: bool) -> None:
         """Ask the server for every leaf of the backup."""
@@ -540,6 +581,16 @@ def _living(database: Database, ids: Sequence[str]) -> dict[str, set[str]]:
 def _is_newer(living: set[str], leaves: Sequence[bytes]) -> bool:
     """Return whether a document has a leaf that is not an ancestor of any leaf in the backup."""
     return not living <= {rev for line in leaves for rev in revisions_of(line)}
+
+
+def _is_owners(line: bytes, rules: KindRules) -> bool:
+    """Return whether a leaf in a backup is an owner's, or a deletion by one or for one."""
+    try:
+        leaf = orjson.loads(line)
+    except ValueError:
+        # No load writes what our parser can't hold.
+        return True
+    return is_persons_deletion(leaf) if leaf.get("_deleted") else not is_ours(leaf, rules)
 
 
 def _give_way(database: Database, grown: dict[str, set[str]], missing: dict[str, set[str]]) -> list[str]:

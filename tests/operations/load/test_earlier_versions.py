@@ -352,6 +352,43 @@ def test_update_after_a_merge_recognises_what_was_outdated(
     assert read_marker(database).versions == newest
 
 
+@ONE_MODEL
+@pytest.mark.parametrize("is_deleted", [False, True])
+@pytest.mark.parametrize("update", [False, True])
+def test_merge_restores_what_an_owner_did_to_a_set_that_was_loaded_again(
+    server: Server,
+    target: Target,
+    bring: Bring,
+    versions: list[Snapsets],
+    database: Database,
+    place: Place,
+    tmp_path: Path,
+    *,
+    update: bool,
+    is_deleted: bool,
+) -> None:
+    """After a loss, cards are loaded again first, with newer snapsets; an owner's edit or deletion still wins."""
+    bring(versions[0])
+    if is_deleted:
+        delete(database, place.id)
+    else:
+        change(database, place.id, 40)
+    backup = Backup(back_up(server, target, tmp_path / "a.backup.zst").path)
+    for name in target.model.databases:
+        server.database(target.database(name)).delete()
+    bring(versions[0 if update else 1])
+    if update:
+        bring(versions[1], update=True)
+
+    assert restore_backup(server, target, [backup], merge=True).good
+
+    live = [each for each in database.leaves([place.id])[place.id] if not each.get("_deleted")]
+    assert [flat(each)[FONT_SIZE] for each in live] == ([] if is_deleted else [40])
+    result = bring(versions[1])
+    assert result.count(Outcome.DELETED if is_deleted else Outcome.EDITED) == 1
+    assert result.count(Outcome.UNCHANGED) == result.documents - 1
+
+
 @pytest.mark.parametrize(
     ("living", "restored", "merged"),
     [
