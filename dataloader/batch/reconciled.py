@@ -111,6 +111,11 @@ class Counts:
         """How many cards have each verdict that is not loaded."""
         return {verdict: self[verdict] for verdict in Verdict if verdict is not Verdict.ENCODED}
 
+    @property
+    def only_missing(self) -> bool:
+        """Whether nothing is wrong with any card that came back: the others may be on their way."""
+        return not any(count for verdict, count in self.left_out.items() if verdict is not Verdict.MISSING)
+
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:

@@ -200,6 +200,8 @@ def reconcile(
         # Loading writes, and the target is not known.
         on_any_target(f"dataloader plan {quote(str(results.reconciled))}")
         if found.good
+        else f"ask the vendor whether the rest is on its way, then {repeat} RETURNED"
+        if has_reencode and found.counts.only_missing
         else f"send {results.reencode} to the vendor, then {repeat} RETURNED"
         if has_reencode
         else f"correct the file, then {repeat} {typed}"
@@ -320,7 +322,9 @@ def _tell(output: Output, found: Reconciliation, path: Path | None) -> None:
         return
     parts = []
     if found.to_encode:
-        parts.append(f"{found.to_encode:,} of {many(found.ordered, 'ordered card')} must be encoded again")
+        count = f"{found.to_encode:,} of {many(found.ordered, 'ordered card')}"
+        missing = f"{count} {are(found.to_encode)} missing; ask the vendor before you have any encoded again"
+        parts.append(missing if found.counts.only_missing else f"{count} must be encoded again")
     bad = found.counts[Verdict.DUPLICATE] + found.counts[Verdict.ALTERED]
     if bad:
         parts.append(f"the chips of {many(bad, 'card')} must be destroyed")

@@ -140,6 +140,8 @@ def next_step(batch: FoundBatch, status: BatchStatus | None, options: str = "") 
     reconcile = f"dataloader reconcile {quote(str(manifest.path))} RETURNED"
     if newest is None:
         return NextStep("", reconcile)
+    if batch.to_encode and newest.counts.only_missing:
+        return NextStep(f"ask the vendor for {many(batch.to_encode, 'missing card')}", reconcile)
     if batch.to_encode:
         return NextStep(f"have {many(batch.to_encode, 'card')} encoded again", reconcile)
     if status is not None and status.wrong:

@@ -70,6 +70,10 @@ def _steps(found: Reconciliation, reconciled: Path, reencode: Path | None, targe
         yield Step(f"Load {count} encoded.", f"dataloader load {quote(str(reconciled))}{target}")
     if reencode is not None:
         text = f"Send {reencode} to the vendor. When it comes back, reconcile it, too."
+        if found.counts.only_missing:
+            text = (
+                f"Ask the vendor whether the rest is on its way; otherwise send {reencode}. Reconcile what comes back."
+            )
         yield Step(text, "dataloader reconcile {batch} RETURNED")
 
 

@@ -242,6 +242,18 @@ def test_equal_reasons_are_grouped(here: Command, tmp_path: Path) -> None:
     assert len((tmp_path / "details.jsonl").read_text().splitlines()) == 39
 
 
+def test_half_a_delivery_is_asked_for(here: Command, tmp_path: Path) -> None:
+    """Missing cards are not encoded again before the vendor was asked: they would be on two chips."""
+    batch = generate("half", {"empty": 4}, tmp_path)
+    path = write_csv(tmp_path / "back.csv", good_rows(batch.manifest)[:2])
+    done = here("reconcile", batch.manifest.path, path)
+    assert done.code == ExitCode.RETURNED
+    says = "error: 2 of 4 ordered cards are missing; ask the vendor before you have any encoded again (what to do: "
+    assert done.stderr.splitlines()[-1].startswith(says)
+    [found] = here("batches", tmp_path, "--json").data["batches"]
+    assert found["next"].startswith("ask the vendor for 2 missing cards, then dataloader reconcile ")
+
+
 # Files that do not match.
 
 

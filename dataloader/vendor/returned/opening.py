@@ -73,7 +73,7 @@ def _check_kind(path: Path, begin: bytes) -> None:
 
 
 def _named(path: Path) -> str:
-    return f" saved as {path.suffix}" if path.suffix else ""
+    return f" saved as {path.suffix}" if path.suffix not in {"", ".pdf"} else ""
 
 
 @contextmanager
