@@ -26,10 +26,12 @@ from dataloader.operations import STANDARD, all_layouts, export_path
 from dataloader.operations import export as export_batch
 from dataloader.vendor.layouts import is_own
 
+_OWN = "FILE.json5"
+
 
 def _layout(context: click.Context, parameter: click.Parameter, value: str) -> str:
     """Check the name of a layout; a user's own file is read when it is used."""
-    return value if is_own(value) else str(click.Choice(all_layouts()).convert(value, parameter, context))
+    return value if is_own(value) else str(click.Choice([*all_layouts(), _OWN]).convert(value, parameter, context))
 
 
 def _complete_layout(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -46,7 +48,7 @@ def _complete_layout(context: click.Context, parameter: click.Parameter, incompl
     "--layout",
     callback=_layout,
     shell_complete=_complete_layout,
-    metavar=f"[{'|'.join([*all_layouts(), 'FILE.json5'])}]",
+    metavar=f"[{'|'.join([*all_layouts(), _OWN])}]",
     default=STANDARD,
     show_default=True,
     help="The layout, or a file with a layout of your own.",
