@@ -126,7 +126,7 @@ def test_batch_is_halved_if_the_reply_is_too_large(
 def test_compressed_reply_is_rejected() -> None:
     """It was not requested, and a small one may expand to a huge one."""
     reply = Reply(200, b"\x1f\x8b", {"Content-Encoding": "gzip", "Content-Type": "application/json"})
-    with Proxy(NOBODY, lambda *_: reply) as proxy, pytest.raises(ProtocolError, match=r"compressed \(gzip\)"):
+    with Proxy(NOBODY, lambda *_: reply) as proxy, pytest.raises(ProtocolError, match="its reply is compressed"):
         Session(Address(proxy.url), QUICK).send(Request("GET", "/"))
 
 

@@ -692,10 +692,10 @@ def test_page_is_reproducible(reports: dict[str, Report], pages: Pages, kind: st
 def test_uuids_are_shortened_everywhere(pages: Pages, spring: Manifest) -> None:
     """Alone or within an ID or a sentence, UUIDs are cut to eight characters; with ``full`` they are whole."""
     [card, *_] = spring.cards()
-    bad = a_verification(spring, ok=499, wrong=1)
+    bad = a_verification(spring, ok=499, missing=1)
     short, full = render(bad).decode(), render(bad, full=True).decode()
     assert card.uuid not in short
-    assert f"document user-{card.uuid[:8]}…: must" in short
+    assert f"document gpiiToken-{card.uuid[:8]}… does not exist" in short
     assert full.count(card.uuid) == 2
     for kind in KINDS:
         assert not WHOLE_UUID.search(pages(kind).decode())
