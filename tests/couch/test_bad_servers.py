@@ -580,7 +580,7 @@ def test_unreadable_document_is_retried(
     proxied: Callable[[Hook], tuple[Server, Proxy]], server: Server, prefix: str, asked: str, times: int | None
 ) -> None:
     """As often as a failed request; then the error names it."""
-    database = server.database(f"{prefix}any")
+    database = server.database(f"{prefix}gpii")
     database.create()
     put(database, {"_id": "there"})
     rev = put(database, {"_id": "second"})
