@@ -29,7 +29,7 @@ demo: $(VENV)/runtime  ## Run the whole job on the embedded server
 	@$(BIN)/dataloader demo
 
 test: lint types  ## Run lint, types, and the tests for every change (three minutes)
-	$(BIN)/pytest -n auto --dist worksteal -m 'not thorough'
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not thorough'
 
 test-all: lint types  ## Run lint, types, and every test, and measure coverage
 	$(BIN)/coverage erase
