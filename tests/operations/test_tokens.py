@@ -16,7 +16,7 @@ from dataloader.target.environments import MARKER
 from tests.support.command import Command
 from tests.support.marks import ONE_MODEL
 from tests.support.proxy import Forward, Reply, Request
-from tests.support.server import SYNCHRONIZED, Proxied, snapshot
+from tests.support.server import Proxied, snapshot
 
 
 def token(number: int, expires: object, **more: object) -> dict[str, Any]:
@@ -44,9 +44,8 @@ def plant(run_here: Command, server: Server, target: Target) -> Any:
 
     def plant(*documents: dict[str, Any]) -> None:
         database = server.database(target.database(client_database(target.model)))
-        assert database.edit(documents) == []
-        # A copy that lacks them has nothing to index, and would answer first.
-        server.synchronize(database.name, SYNCHRONIZED)
+        # To all copies: one that lacks them has nothing to index, and would answer first.
+        assert not [reply for reply in database.swap(documents) if reply.error]
 
     return plant
 
