@@ -26,6 +26,7 @@ from dataloader.operations import (
 from dataloader.records import Snapsets
 from dataloader.replication import State, version_digest
 from dataloader.target import Target, add_versions, read_marker
+from tests.support.backups import plant
 from tests.support.command import Command
 from tests.support.marks import EACH_MODEL, KEY_MODEL, ONE_MODEL, TOKEN_MODEL
 from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
@@ -387,6 +388,32 @@ def test_merge_restores_what_an_owner_did_to_a_set_that_was_loaded_again(
     result = bring(versions[1])
     assert result.count(Outcome.DELETED if is_deleted else Outcome.EDITED) == 1
     assert result.count(Outcome.UNCHANGED) == result.documents - 1
+
+
+@ONE_MODEL
+def test_merge_keeps_a_set_whose_first_revisions_are_unknown(
+    server: Server,
+    target: Target,
+    bring: Bring,
+    versions: list[Snapsets],
+    database: Database,
+    place: Place,
+    tmp_path: Path,
+) -> None:
+    """With a small ``_revs_limit``, an owner who took an edit back looks like a load; the edit must not return."""
+    bring(versions[0])
+    loaded = get(database, place.id)
+    change(database, place.id, 40)
+    backup = Backup(back_up(server, target, tmp_path / "a.backup.zst").path)
+    for name in target.model.databases:
+        server.database(target.database(name)).delete()
+    bring(versions[0])
+    rev = f"3-{'b' * 32}"
+    plant(database, [{**loaded, "_rev": rev, "_revisions": {"start": 3, "ids": ["b" * 32]}}])
+
+    restore_backup(server, target, [backup], merge=True)
+
+    assert get(database, place.id)["_rev"] == rev
 
 
 @pytest.mark.parametrize(
