@@ -322,7 +322,7 @@ def test_failure_in_a_table_without_chips_contradicts_ok(roll: CardIndex) -> Non
     bad = row(roll, "failed", chip="", line=6)
     elsewhere = replace(bad, table=replace(bad.table, index=2))
     found = judge([good, Claim(elsewhere)], is_spare=False)
-    assert found.reason.endswith("that it did not; if it was encoded again, mark that file with --again")
+    assert found.reason.endswith("that it did not; if a second try worked, mark its file with --again")
     found = judge([good, Claim(row(roll, "failed", chip="", line=6))], is_spare=False)
     assert found.verdict is Verdict.ENCODED
     says = "says that it failed, without a chip UID; according to file-1, row 5, it is encoded"

@@ -102,7 +102,7 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
         what = f"chip {chip}" if contradicting[0].chip.uid else "it"
         reason = f"{contradicting[0].where} says that {what} failed, {rows[0].where} that it did not"
         if contradicting[0].table.index != rows[0].table.index:
-            reason += "; if it was encoded again, mark that file with --again"
+            reason += "; if a second try worked, mark its file with --again"
         judgement = CardJudgement(Verdict.FAILED, chip, reason)
     elif doubtful:
         row = doubtful[0]
