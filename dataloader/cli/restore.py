@@ -11,7 +11,7 @@ from dataloader.batch import CardFile
 from dataloader.cli._command import command
 from dataloader.cli._confirm import cancelled, confirmed
 from dataloader.cli._options import PATH, TargetOptions, get_server, get_target, raised_text, target_options
-from dataloader.cli._output import Output, global_options, tell_of_copies
+from dataloader.cli._output import Output, global_options, tell_of_copies, tell_of_decisions
 from dataloader.cli._progress import Progress
 from dataloader.cli.backup import get_password, password_option
 from dataloader.common import ExitCode, UsageError, listed, many
@@ -137,6 +137,7 @@ def restore_json(result: RestoreResult) -> dict[str, Any]:
         "written": result.written,
         "missing": result.missing_count,
         "kept": result.kept_count,
+        "conflicts": result.conflict_count,
         "failed": result.failed,
         "created_databases": result.created_databases,
         "not_restored": list(result.not_restored),
@@ -161,6 +162,8 @@ def _text(result: RestoreResult, backups: Sequence[Backup], revoked: int) -> Ite
         yield f"revoked {many(revoked, 'card')} again, as listed next to the manifests"
     if result.kept_count:
         yield f"kept {many(result.kept_count, 'document')} that changed since the backup"
+    if result.conflict_count:
+        yield f"{many(result.conflict_count, 'document')} in conflict: the restored revision and another were edited"
     leaves = many(result.leaves, "revision")
     found = "every revision is there" if result.good and not result.kept_count else "nothing else is missing"
     end = found if result.good else f"{many(max(result.missing_count, result.failed), 'document')} missing"
@@ -175,6 +178,8 @@ def _text(result: RestoreResult, backups: Sequence[Backup], revoked: int) -> Ite
 def _code(output: Output, result: RestoreResult, undecided: int) -> ExitCode:
     for each in result.kept[:SHOWN_DOCUMENTS]:
         output.warn(f"{each.database}, document {each.id}: kept, because it changed since the backup")
+    for each in result.conflicts[:SHOWN_DOCUMENTS]:
+        output.warn(f"{each.database}, document {each.id}: in conflict, because two people edited it")
     if undecided:
         output.error(
             f"{many(undecided, 'card')} could not be revoked again; use `dataloader revoke`", ExitCode.ATTENTION
@@ -189,5 +194,7 @@ def _code(output: Output, result: RestoreResult, undecided: int) -> ExitCode:
         todo = "correct what the server rejects, then run it again" if result.failed else "run it again"
         output.error(f"{count} of the backup missing after the restore ({todo})", ExitCode.VERIFY)
         return ExitCode.VERIFY
+    hint = ", edited on two branches during the restore (use `dataloader merge`)"
+    torn = tell_of_decisions(output, result.conflict_count, "document", hint)
     code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
-    return ExitCode.ATTENTION if undecided else code
+    return ExitCode.ATTENTION if undecided else torn or code

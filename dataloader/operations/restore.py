@@ -24,6 +24,7 @@ from dataloader.common import (
     ProtectedError,
     ProtocolError,
     history,
+    live_leaves,
     tell_how_far,
 )
 from dataloader.couch import LEAVES, ConflictError, Database, NotFoundError, Rejection, Server
@@ -97,6 +98,9 @@ class RestoreResult:
     kept: list[KeptDocument] = field(default_factory=list)
     """Documents that a merge did not change, because they were edited on another branch."""
     kept_count: int = 0
+    conflicts: list[KeptDocument] = field(default_factory=list)
+    """Documents whose restored revision and another one were edited during a merge: both exist."""
+    conflict_count: int = 0
     failures: list[Rejection] = field(default_factory=list)
     failed: int = 0
     not_restored: tuple[str, ...] = ()
@@ -270,6 +274,8 @@ class _Restore:
         self._result = result
         self._merge = merge
         self._on_progress = on_progress
+        self._continues = False
+        """Whether an earlier run of the same merge was interrupted."""
         self._identities: list[Identities] = []
         self._is_cluster = len(server.nodes().expected) > 1
         self._states = backups[-1].header.databases
@@ -300,8 +306,12 @@ class _Restore:
             is_new = _is_empty(database)
             of: dict[str, object] = {"backup": self._of, "merge": self._merge}
             settled = {**of, "settings": True}
-            if _local(database, RESTORE_MARKER).items() >= settled.items():
+            marker = _local(database, RESTORE_MARKER)
+            if marker.items() >= settled.items():
                 # An earlier run restored the settings; they may have been changed since.
+                if self._merge and marker.get("done"):
+                    _put_local(database, RESTORE_MARKER, {"done": False})
+                self._continues |= not marker.get("done")
                 continue
             _put_local(database, RESTORE_MARKER, {**of, "settings": False, "done": False})
             # A merge changes nothing of a database in use besides its documents.
@@ -430,6 +440,9 @@ class _Restore:
             result.failures += batch.failures[: KEPT - len(result.failures)]
             result.kept_count += len(batch.kept)
             result.kept += [KeptDocument(database.name, each) for each in batch.kept][: KEPT - len(result.kept)]
+            result.conflict_count += len(batch.conflicts)
+            conflicts = [KeptDocument(database.name, each) for each in batch.conflicts]
+            result.conflicts += conflicts[: KEPT - len(result.conflicts)]
             done += batch.documents
             if self._on_progress is not None:
                 self._on_progress(f"writing {database.name}", done, max(done, self._totals[name]))
@@ -444,49 +457,63 @@ class _Restore:
         """Write the leaves that a used database lacks, unless what it has is newer."""
         batch = _Batch(len(groups), sum(len(leaves) for _, leaves in groups))
         missing = _missing(database, groups)
-        wanted = [(key, leaves) for key, leaves in groups if key[1] in missing]
-        living = _living(database, [key[1] for key, _ in wanted])
-        newer = {key[1]: leaves for key, leaves in wanted if _is_newer(living[key[1]], leaves)}
-        loaded = self._loaded_again(database, newer)
-        lines: list[list[bytes]] = []
-        grown: dict[str, set[str]] = {}
-        for (_, doc_id), leaves in wanted:
-            if doc_id in newer and doc_id not in loaded:
-                batch.kept.append(doc_id)
-                continue
-            lines.append([line for line in leaves if revision_of(line) in missing[doc_id]])
-            grown[doc_id] = {revision_of(line) for line in leaves} | living[doc_id]
+        wanted = {key[1]: leaves for key, leaves in groups if key[1] in missing}
+        rules = self._rules(database)
+        others = _others(database, wanted)
+        kept = [key for key in wanted if others[key] and not _give_way(database, others[key], wanted[key], rules)]
+        restored = {key: leaves for key, leaves in wanted.items() if key not in kept}
+        lines = [[line for line in leaves if revision_of(line) in missing[key]] for key, leaves in restored.items()]
         batch.failures = _write_leaves(database, lines)
         batch.written = sum(map(len, lines)) - len(batch.failures)
-        gave_way = _give_way(database, grown, missing)
-        batch.kept += gave_way
-        stay = {*gave_way, *(each.id for each in batch.failures)}
-        write_over(database, [superseded(leaf) for key in loaded if key not in stay for leaf in loaded[key]])
+        if self._continues:
+            # An earlier run may have been interrupted before it had settled these.
+            restored |= {key[1]: leaves for key, leaves in groups if key[1] not in missing and UUID.search(key[1])}
+        gave_way, batch.conflicts = self._settle(database, restored, missing)
+        batch.kept = kept + gave_way
         return batch
 
-    def _loaded_again(self, database: Database, newer: Mapping[str, Sequence[bytes]]) -> dict[str, list[Document]]:
-        """Return the documents of cards that only loads have written since, though the backup has an owner's.
+    def _rules(self, database: Database) -> KindRules:
+        return KindRules("", check_marker(database, self._target).brought)
+
+    def _settle(
+        self, database: Database, restored: Mapping[str, Sequence[bytes]], missing: Mapping[str, set[str]]
+    ) -> tuple[list[str], list[str]]:
+        """Delete what loads wrote in favour of an owner's edit in the backup, and that in favour of a newer edit.
+
+        Each deletion is refused if somebody has written on top of the leaf since; then all leaves are read again.
 
         Args:
             database: the database.
-            newer: the leaves in the backup of documents that have others since.
+            restored: the leaves of documents that are in the database, as in the backup.
+            missing: the revisions of those that this run has written; only these may be deleted again.
 
         Returns:
-            The leaves of the loads, which give way to the owner's.
+            The documents whose restored leaves gave way, and those that have been edited on both branches.
         """
-        rules = KindRules("", check_marker(database, self._target).brought)
-        ids = [
-            doc_id
-            for doc_id, leaves in newer.items()
-            if UUID.search(doc_id) and any(_is_owners(line, rules) for line in leaves)
-        ]
-        found: dict[str, list[Document]] = {}
-        for doc_id, leaves in database.leaves(ids, all_copies=True).items():
-            known = {rev for line in newer[doc_id] for rev in revisions_of(line)}
-            others = [leaf for leaf in leaves if leaf["_rev"] not in known]
-            if all(_is_loaded(leaf, rules) for leaf in others):
-                found[doc_id] = others
-        return found
+        left, kept, conflicts = dict(restored), set[str](), list[str]()
+        for _ in range(_ATTEMPTS):
+            others = _others(database, left)
+            left = {key: leaves for key, leaves in left.items() if others[key]}
+            rules = self._rules(database)
+            edits: list[Document] = []
+            for key, leaves in database.leaves(list(left), all_copies=True).items():
+                written = missing.get(key, set())
+                ours, rivals = _sides(leaves, left[key], written)
+                if ours and rivals and _give_way(database, rivals, left[key], rules):
+                    edits += map(superseded, live_leaves(rivals))
+                    kept.discard(key)
+                elif rivals:
+                    ours = live_leaves(ours)
+                    edits += [superseded(leaf) for leaf in ours if leaf["_rev"] in written]
+                    is_torn = live_leaves(rivals) and any(leaf["_rev"] not in written for leaf in ours)
+                    conflicts += [key] if is_torn else []
+                    kept |= {key} if written else set()
+            again = {each.document["_id"] for each in write_over(database, edits) if not each.is_plain}
+            left = {key: left[key] for key in again if key not in conflicts}
+            if not left:
+                break
+        conflicts += left
+        return sorted(kept.difference(conflicts)), conflicts
 
     def _compare(self, name: str, database: Database, *, designs: bool) -> None:
         """Ask the server for every leaf of the backup."""
@@ -514,8 +541,8 @@ class _Restore:
             time.sleep(_WAIT * 2**attempt)
             missing = _missing(database, [group for group in groups if group[0][1] in missing])
         if missing and self._merge:
-            living = _living(database, list(missing))
-            missing = {each: revs for each, revs in missing.items() if not _is_newer(living[each], wanted[each])}
+            others = _others(database, {each: wanted[each] for each in missing})
+            missing = {each: revs for each, revs in missing.items() if not others[each]}
         return missing
 
     def end(self) -> None:
@@ -534,6 +561,7 @@ class _Batch:
     written: int = 0
     failures: list[Rejection] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
 
 
 def _batches(groups: Iterable[Group]) -> Iterator[list[Group]]:
@@ -579,15 +607,81 @@ def _living(database: Database, ids: Sequence[str]) -> dict[str, set[str]]:
     return {doc_id: {leaf["_rev"] for leaf in leaves} for doc_id, leaves in database.leaves(ids).items()}
 
 
-def _is_newer(living: set[str], leaves: Sequence[bytes]) -> bool:
-    """Return whether a document has a leaf that is not an ancestor of any leaf in the backup."""
-    return not living <= {rev for line in leaves for rev in revisions_of(line)}
+def _others(database: Database, wanted: Mapping[str, Sequence[bytes]]) -> dict[str, list[Document]]:
+    """Return the leaves that a database has, and a backup neither has nor continues; without deletions by loads.
+
+    Args:
+        database: the database.
+        wanted: the leaves in the backup, by ``_id``.
+    """
+    found: dict[str, list[Document]] = {}
+    ids = list(wanted)
+    if database.names_leaves and not database.has_copies:
+        # Also of documents whose leaves are too many or too large for a reply. In a cluster, one copy would answer.
+        found = {
+            doc_id: [{"_id": doc_id, "_rev": rev} for rev in revs]
+            for doc_id, revs in database.leaf_revisions(ids).items()
+        }
+        ids = [doc_id for doc_id in ids if UUID.search(doc_id) and _lacking(found[doc_id], wanted[doc_id])]
+    found |= database.leaves(ids, all_copies=True)
+    return {doc_id: _lacking(found[doc_id], wanted[doc_id]) for doc_id in wanted}
 
 
-def _is_loaded(leaf: Document, rules: KindRules) -> bool:
-    """Return whether a leaf has the content of a load, and is known not to come from what the backup has."""
-    # With a small _revs_limit, the first revisions are missing: an owner's edit, since taken back, may be among them.
-    return not leaf.get("_deleted") and is_ours(leaf, rules) and history(leaf)[-1].startswith("1-")
+def _lacking(leaves: Sequence[Document], lines: Sequence[bytes]) -> list[Document]:
+    """Return the leaves that are neither in a backup nor older, except deletions by loads."""
+    known = {revision_of(line) for line in lines}
+    if all(leaf["_rev"] in known for leaf in leaves):
+        return []
+    known = {rev for line in lines for rev in revisions_of(line)}
+    return [leaf for leaf in leaves if leaf["_rev"] not in known and not _is_superseded(leaf)]
+
+
+def _sides(
+    leaves: Sequence[Document], lines: Sequence[bytes], written: set[str]
+) -> tuple[list[Document], list[Document]]:
+    """Return the leaves of a document that were restored or continue what was, and those on other branches.
+
+    Args:
+        leaves: its leaves in the database.
+        lines: its leaves in the backup.
+        written: the revisions of those that were written; if none were, all were restored before.
+    """
+    restored = written or {revision_of(line) for line in lines}
+    ours = [leaf for leaf in leaves if not restored.isdisjoint(history(leaf))]
+    return ours, [leaf for leaf in _lacking(leaves, lines) if leaf not in ours]
+
+
+def _give_way(database: Database, rivals: Sequence[Document], lines: Sequence[bytes], rules: KindRules) -> bool:
+    """Return whether leaves on other branches give way: only loads wrote them, and the backup has an owner's.
+
+    Args:
+        database: the database.
+        rivals: the leaves.
+        lines: the leaves in the backup.
+        rules: how to recognize what loads wrote.
+    """
+    return (
+        UUID.search(rivals[0]["_id"]) is not None
+        and any(_is_owners(line, rules) for line in lines)
+        and all(_is_loaded(database, leaf, rules) for leaf in rivals)
+    )
+
+
+def _is_loaded(database: Database, leaf: Document, rules: KindRules) -> bool:
+    """Return whether a leaf and everything before it are known to be the work of loads.
+
+    If a revision between the first one and the leaf is not stored any more, an owner may have edited the document and
+    taken that back, which has the content of a load, too.
+    """
+    if leaf.get("_deleted") or not is_ours(leaf, rules):
+        return False
+    past = history(leaf)
+    between = (database.revision(leaf["_id"], rev) for rev in past[1:-1])
+    return past[-1].startswith("1-") and all(each is not None and is_ours(each, rules) for each in between)
+
+
+def _is_superseded(leaf: Document) -> bool:
+    return bool(leaf.get("_deleted")) and not is_persons_deletion(leaf)
 
 
 def _is_owners(line: bytes, rules: KindRules) -> bool:
@@ -598,35 +692,6 @@ def _is_owners(line: bytes, rules: KindRules) -> bool:
         # No load writes what our parser can't hold.
         return True
     return is_persons_deletion(leaf) if leaf.get("_deleted") else not is_ours(leaf, rules)
-
-
-def _give_way(database: Database, grown: dict[str, set[str]], missing: dict[str, set[str]]) -> list[str]:
-    """Delete restored leaves that are in conflict with a concurrent edit; the edit is newer.
-
-    Args:
-        database: the database.
-        grown: the expected leaves of the documents that were written.
-        missing: the leaves that were written.
-
-    Returns:
-        The documents.
-    """
-    gave_way = []
-    deletions: list[Document] = []
-    ids = list(grown)
-    if ids and not database.has_copies:
-        ids = [doc_id for doc_id, revs in _living(database, ids).items() if not revs <= grown[doc_id]]
-    for doc_id, leaves in database.leaves(ids, all_copies=True).items() if ids else ():
-        if any(leaf["_rev"] not in grown[doc_id] for leaf in leaves):
-            gave_way.append(doc_id)
-            deletions += [
-                {"_id": doc_id, "_rev": leaf["_rev"], "_deleted": True, "dataloader": "superseded"}
-                for leaf in leaves
-                if leaf["_rev"] in missing[doc_id] and not leaf.get("_deleted")
-            ]
-    if deletions:
-        write_over(database, deletions)
-    return gave_way
 
 
 def _is_empty(database: Database) -> bool:
