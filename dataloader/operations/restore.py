@@ -37,6 +37,7 @@ from dataloader.replication import (
     in_parallel,
     is_ours,
     is_persons_deletion,
+    is_revocation,
     superseded,
     write_over,
 )
@@ -677,7 +678,11 @@ def _is_loaded(database: Database, leaf: Document, rules: KindRules) -> bool:
         return False
     past = history(leaf)
     between = (database.revision(leaf["_id"], rev) for rev in past[1:-1])
-    return past[-1].startswith("1-") and all(each is not None and is_ours(each, rules) for each in between)
+    return past[-1].startswith("1-") and all(
+        # An undone revocation brings back what it revoked.
+        each is not None and (is_revocation(each) or is_ours(each, rules))
+        for each in between
+    )
 
 
 def _is_superseded(leaf: Document) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from dataloader.archive import Backup
 from dataloader.common import DataloaderError
-from dataloader.operations import Outcome, RestoreResult, back_up, restore_backup, revoke
+from dataloader.operations import Outcome, RestoreResult, back_up, restore, restore_backup, revoke
 from dataloader.operations.restore import KeptDocument
 from tests.support.loading import Scene
 from tests.support.marks import EACH_MODEL, ONE_MODEL, THOROUGH
@@ -170,6 +170,17 @@ def test_sets_that_were_updated_twice_give_way(scene: Scene, backup: Backup) -> 
     """Every revision before the stored one is a load's, too."""
     scene.load(0, update=True, older_snapsets=True)
     scene.load(2, update=True)
+    assert scene.stored()["_rev"].startswith("3-")
+    restore_backup(scene.server, scene.target, [backup], merge=True)
+    assert [flat(each)[FONT_SIZE] for each in scene.live().values()] == [OWNERS]
+
+
+@ONE_MODEL
+def test_set_whose_revocation_was_undone_gives_way(scene: Scene, backup: Backup) -> None:
+    """A card is lost and found after the loss of the databases: nobody has edited its set since."""
+    found = [each for each in scene.batch.cards() if each.uuid == scene.uuid]
+    revoke(scene.server, scene.target, scene.batch, found, "lost")
+    restore(scene.server, scene.target, scene.batch, found)
     assert scene.stored()["_rev"].startswith("3-")
     restore_backup(scene.server, scene.target, [backup], merge=True)
     assert [flat(each)[FONT_SIZE] for each in scene.live().values()] == [OWNERS]
