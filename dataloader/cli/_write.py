@@ -90,7 +90,7 @@ def carry_out(
     manifests: Sequence[CardFile] = (),
     more: tuple[dict[str, Any], Sequence[str]] = ({}, ()),
     *,
-    before: Callable[[], object] | None = None,
+    before: Callable[[], bool] | None = None,
 ) -> tuple[LoadResult, Noted[NotedDocument], ExitCode]:
     """Load sources, print the result, and say which cards the manifests omit.
 

@@ -1,7 +1,7 @@
 """The command ``load``: load batches to a target."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import environ
 from pathlib import Path
 
@@ -175,7 +175,7 @@ def load(
         more = (rounds_json(rounds), [*rounds_text(rounds)])
         first = _RevokedFirst(output, server, target, read)
         result, noted, code = carry_out(
-            output, server, target, sources, details, write_options, read, more, before=first.hook
+            output, server, target, sources, details, write_options, read, more, before=first
         )
         if first.undecided and code is ExitCode.OK:
             code = ExitCode.ATTENTION
@@ -189,19 +189,19 @@ class _RevokedFirst:
     def __init__(self, output: Output, server: Server, target: Target, manifests: Sequence[CardFile]) -> None:
         self.undecided = 0
         """How many cards could not be revoked."""
-        self._output, self._server, self._target = output, server, target
-        self._revocations = revocations_of(target, manifests)
+        self._output, self._server, self._target, self._manifests = output, server, target, manifests
+        # A damaged list is an error before anything is done.
+        revocations_of(target, manifests)
         output.warnings(list_warnings(manifests))
 
-    @property
-    def hook(self) -> Callable[[], None] | None:
-        """What the load does first; None if no card is listed."""
-        return self._revoke if self._revocations else None
-
-    def _revoke(self) -> None:
-        again, self.undecided = revoke_again(self._server, self._target, self._revocations)
+    def __call__(self) -> bool:
+        """Revoke the cards that are on the lists now; return whether there are any."""
+        if not revocations_of(self._target, self._manifests):
+            return False
+        again, self.undecided = revoke_again(self._server, self._target, self._manifests)
         if again:
             self._output.say(f"revoked {many(again, 'card')} again, as listed next to the manifest")
         if self.undecided:
             cards = many(self.undecided, "card")
             self._output.error(f"{cards} could not be revoked again (use `dataloader revoke`)", ExitCode.ATTENTION)
+        return True

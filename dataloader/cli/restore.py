@@ -103,7 +103,7 @@ def restore(
 
     def apply_revocations() -> None:
         # A card may have been revoked since the start.
-        again, undecided = revoke_again(server, target, revocations_of(target, manifests()))
+        again, undecided = revoke_again(server, target, manifests())
         revoked[:] = revoked[0] + again, undecided
 
     with progress:

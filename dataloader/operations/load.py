@@ -152,7 +152,7 @@ def load(  # noqa: PLR0913 - each is a choice of its own
     replace_snapsets: bool = False,
     older_snapsets: bool = False,
     layout: DatabaseLayout = DEFAULT_LAYOUT,
-    before: Callable[[], object] | None = None,
+    before: Callable[[], bool] | None = None,
     on_progress: OnProgress | None = None,
     on_finding: OnFinding | None = None,
 ) -> LoadResult:
@@ -168,7 +168,8 @@ def load(  # noqa: PLR0913 - each is a choice of its own
             if the model's servers refuse to change snapsets, they are replaced anyway.
         older_snapsets: whether to update to older versions of snapsets than the last loaded ones.
         layout: the layout of databases that have to be created.
-        before: called once the databases exist, and again if one was recreated or restored: may write to them.
+        before: called once the databases exist, and again if one was recreated or restored; returns whether it may have
+            written to them.
         on_progress: called after each batch.
         on_finding: called for each document that is neither absent nor unchanged.
 
@@ -207,7 +208,7 @@ class _Run:
         target: Target,
         sources: Sequence[Source],
         changes: _Changes,
-        before: Callable[[], object] | None,
+        before: Callable[[], bool] | None,
         on_progress: OnProgress | None,
         on_finding: OnFinding | None,
     ) -> None:
@@ -262,8 +263,7 @@ class _Run:
         if is_first and not self.result.created_databases:
             self.result.unlisted_snapsets = find_unlisted_snapsets(self._target, self._databases, self._sources, memory)
         remembers_anew = self._remember(memory)
-        if self._before is not None:
-            self._before()
+        if self._before is not None and self._before():
             self._note_writes()
         self._bring()
         self._settle()

@@ -12,6 +12,7 @@ from dataloader.batch import (
     CardFile,
     RevokedCard,
     is_cut_off,
+    one_at_a_time,
     read_cards,
     read_revocations,
     revocations_path,
@@ -104,22 +105,29 @@ def manifests_with_revocations(folder: Path) -> list[CardFile]:
     return list(found.values())
 
 
-def revoke_again(server: Server, target: Target, revocations: Revocations) -> tuple[int, int]:
-    """Revoke the listed cards.
+def revoke_again(server: Server, target: Target, manifests: Sequence[CardFile]) -> tuple[int, int]:
+    """Revoke the cards that are on the lists next to manifests.
+
+    A list is read just before, while no other command revokes or restores cards of its batch: a card that is restored
+    meanwhile would stay revoked in the target, but not on the list.
 
     Returns:
         The number of cards revoked again, and the number that need a decision.
 
     Raises:
+        FileError: a list can't be read.
+        InputError: a list is damaged.
         DataloaderError: as :func:`revoke`.
     """
     again = failed = 0
-    for manifest, listed in revocations:
-        reasons: dict[str, list[RevokedCard]] = {}
-        for each in listed:
-            reasons.setdefault(each.reason, []).append(each)
-        for reason, revoked in reasons.items():
-            result = revoke(server, target, manifest, [each.card for each in revoked], reason)
-            again += result.outcomes[RevokeOutcome.REVOKED] + result.outcomes[RevokeOutcome.BARRED]
-            failed += result.needs_attention
+    for each in manifests:
+        with one_at_a_time(each):
+            for manifest, listed in revocations_of(target, [each]):
+                reasons: dict[str, list[RevokedCard]] = {}
+                for card in listed:
+                    reasons.setdefault(card.reason, []).append(card)
+                for reason, cards in reasons.items():
+                    result = revoke(server, target, manifest, [card.card for card in cards], reason)
+                    again += result.outcomes[RevokeOutcome.REVOKED] + result.outcomes[RevokeOutcome.BARRED]
+                    failed += result.needs_attention
     return again, failed

@@ -3,18 +3,30 @@
 The documents are those that an authorization server writes at run time.
 """
 
+import fcntl
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dataloader.archive import Backup
-from dataloader.batch import Card, Manifest, note_revoked, read_revocations, revocations_path
+from dataloader.batch import (
+    Card,
+    Manifest,
+    note_restored,
+    note_revoked,
+    one_at_a_time,
+    read_revocations,
+    revocations_path,
+)
 from dataloader.common import ExitCode
 from dataloader.couch import Database, Server
-from dataloader.operations import Source, back_up, restore_backup, revocations_of, revoke_again
+from dataloader.operations import Source, back_up, restore, restore_backup, revocations_of, revoke_again
 from dataloader.target import Environment, Target
 from tests.support.backups import plant
 from tests.support.command import Command
@@ -169,7 +181,7 @@ def test_cards_are_revoked_again_before_views_exist(
 
     def ready() -> None:
         seen.append("_design/views" in _ids(login_database(server, loaded)))
-        assert revoke_again(server, loaded, revocations_of(loaded, [manifest])) == (1, 0)
+        assert revoke_again(server, loaded, [manifest]) == (1, 0)
 
     restore_backup(server, loaded, [backup], on_ready=ready)
     assert seen == [False]
@@ -294,3 +306,89 @@ def test_load_after_a_loss_keeps_cards_revoked(
     assert len(after) == len(revoked)
     checked = run_here("verify", manifest.path, "--json")
     assert checked.data["verdicts"]["revoked"] == 1
+
+
+@EACH_MODEL
+def test_load_does_not_revoke_a_card_that_was_restored_meanwhile(
+    run_here: Command, server: Server, loaded: Target, manifest: Manifest, proxied: Proxied
+) -> None:
+    """A card is found after a load has read the list, and before it revokes the listed cards."""
+    lost = next(iter(manifest.cards()))
+    view = FIND_CARD[loaded.model.name]
+    working = [row["value"] for row in find(server, loaded, view, lost.uuid)]
+    lose_card(run_here, manifest, lost)
+    found: list[Card] = []
+
+    def find_it(request: Request, forward: Forward) -> Reply:
+        if not found:
+            found.append(lost)
+            with one_at_a_time(manifest):
+                restore(server, loaded, manifest, found)
+                note_restored(manifest, found, loaded.environment)
+        return forward(request)
+
+    through, _ = proxied(find_it)
+    done = run_here("load", manifest.path, url=through.address.url)
+    assert done.code == ExitCode.OK, done.stderr
+    assert found
+    assert [without_rev(row["value"]) for row in find(server, loaded, view, lost.uuid)] == list(
+        map(without_rev, working)
+    )
+
+
+@EACH_MODEL
+def test_load_revokes_cards_that_are_revoked_before_a_database_is_recreated(
+    run_here: Command, server: Server, loaded: Target, manifest: Manifest, proxied: Proxied
+) -> None:
+    """The load starts again in the new database, which does not know that the card was revoked."""
+    lost, other, *_ = manifest.cards()
+    view = FIND_CARD[loaded.model.name]
+    working = [row["value"] for row in find(server, loaded, view, lost.uuid)]
+    lose(server, loaded)
+    noted: list[Card] = []
+
+    def recreate(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs" and not noted:
+            noted.append(lost)
+            note_revoked(manifest, noted, "lost", loaded.environment)
+            lose(server, loaded)
+        return forward(request)
+
+    through, _ = proxied(recreate)
+    done = run_here("load", manifest.path, url=through.address.url)
+    assert done.code == ExitCode.OK, done.stderr
+    assert noted
+    assert [row["value"] for row in find(server, loaded, view, lost.uuid)] != working
+    assert len(find(server, loaded, view, other.uuid)) == 1
+
+
+@ONE_MODEL
+def test_revoking_again_waits_for_other_commands(
+    server: Server, loaded: Target, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another command restores a card, its list still names the card."""
+    card = next(iter(manifest.cards()))
+    note_revoked(manifest, [card], "lost", loaded.environment)
+    waiting = Event()
+
+    def lock(file: Any, how: int) -> None:
+        if isinstance(file, int):
+            waiting.set()
+        fcntl.flock(file, how)
+
+    with ThreadPoolExecutor(1) as pool:
+        with one_at_a_time(manifest):
+            monkeypatch.setattr(
+                "dataloader.batch.revocations.fcntl", SimpleNamespace(flock=lock, LOCK_EX=fcntl.LOCK_EX)
+            )
+            again = pool.submit(revoke_again, server, loaded, [manifest])
+            assert waiting.wait(60)
+            note_restored(manifest, [card], loaded.environment)
+        assert again.result(60) == (0, 0)
+
+
+def without_rev(value: Any) -> Any:
+    """Return the value of a view without revisions."""
+    if isinstance(value, dict):
+        return {name: without_rev(each) for name, each in value.items() if name != "_rev"}
+    return value
