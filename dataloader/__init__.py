@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from dataloader.couch import Server
     from dataloader.operations.card_verdicts import VerifyVerdict
     from dataloader.operations.generate import generate as mint
-    from dataloader.operations.load import LoadResult, load
+    from dataloader.operations.load import LoadOptions, LoadResult, load
     from dataloader.operations.plan import Plan, plan
     from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
     from dataloader.operations.sources import Source, all_sources
@@ -69,6 +69,7 @@ __all__ = [
     "DataloaderError",
     "Environment",
     "ExitCode",
+    "LoadOptions",
     "LoadResult",
     "Manifest",
     "Outcome",
@@ -102,7 +103,7 @@ _NAMES = {
     "common": ("DataloaderError", "ExitCode"),
     "couch": ("Server",),
     "operations": (
-        *("LoadResult", "Outcome", "Plan", "Source", "VerifyResult", "VerifyVerdict"),
+        *("LoadOptions", "LoadResult", "Outcome", "Plan", "Source", "VerifyResult", "VerifyVerdict"),
         *("all_sources", "load", "plan", "verify"),
     ),
     "operations.reconcile": ("Reconciliation", "ReturnedFile", "reconcile"),

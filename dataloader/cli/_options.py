@@ -21,7 +21,7 @@ from dataloader.common import ENV_URL, has_too_little_memory
 from dataloader.couch import Server, Tls
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.records.models import model_names
-from dataloader.target import DatabaseLayout, Environment, Target, resolve
+from dataloader.target import Environment, Target, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PATH = click.Path(readable=False, path_type=Path)
@@ -126,23 +126,6 @@ class SnapsetOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class WriteOptions:
-    """How a command writes to its target."""
-
-    update: bool
-    replace_views: bool
-    replace_snapsets: bool
-    older_snapsets: bool
-    shards: int | None
-    replicas: int | None
-
-    @property
-    def layout(self) -> DatabaseLayout:
-        """The layout of databases that have to be created."""
-        return DatabaseLayout(self.shards, self.replicas)
-
-
-@dataclass(frozen=True, slots=True)
 class ReportOptions:
     """Whether a command writes a report, and whether with whole UUIDs."""
 
@@ -157,7 +140,7 @@ class HistoryOptions:
     history: tuple[Path, ...]
 
 
-def _group(
+def option_group(
     group: type[Any], keyword: str, options: Sequence[Callable[[Callable[..., Any]], Callable[..., Any]]]
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that adds options to a command and passes them as one instance of a dataclass."""
@@ -176,9 +159,9 @@ def _group(
     return decorate
 
 
-target_options = _group(TargetOptions, "target_options", _TARGET_OPTIONS)
+target_options = option_group(TargetOptions, "target_options", _TARGET_OPTIONS)
 """Add the options for the target."""
-snapset_options = _group(
+snapset_options = option_group(
     SnapsetOptions,
     "snapset_options",
     (
@@ -193,37 +176,7 @@ snapset_options = _group(
     ),
 )
 """Add the options for the folder of snapsets."""
-write_options = _group(
-    WriteOptions,
-    "write_options",
-    (
-        click.option(
-            "--update",
-            is_flag=True,
-            help="Also replace documents that an earlier load wrote from other snapsets; asks first.",
-        ),
-        click.option(
-            "--replace-views", is_flag=True, help="Also replace design documents that dataloader did not write."
-        ),
-        click.option(
-            "--replace-snapsets",
-            is_flag=True,
-            help="Also replace snapsets that others have changed, deleted or written.",
-        ),
-        click.option(
-            "--older-snapsets", is_flag=True, help="Allow --update to go back to snapsets older than those loaded last."
-        ),
-        click.option("--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards of new databases."),
-        click.option(
-            "--replicas",
-            type=click.IntRange(1, 16),
-            metavar="N",
-            help="Copies of each shard of new databases, in a cluster.",
-        ),
-    ),
-)
-"""Add the options for writing to a target."""
-report_options = _group(
+report_options = option_group(
     ReportOptions,
     "report_options",
     (
@@ -234,7 +187,7 @@ report_options = _group(
 """Add the options for the report."""
 
 
-history_options = _group(
+history_options = option_group(
     HistoryOptions,
     "history_options",
     (

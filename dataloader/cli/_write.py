@@ -1,21 +1,23 @@
 """What ``plan``, ``load`` and ``seed`` share: writing, and showing results."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
+
 from dataloader.batch import CardFile
 from dataloader.cli._details import Write, details_file, details_option
 from dataloader.cli._manifests import left_out_json, left_out_text
-from dataloader.cli._options import WriteOptions, raised_text
+from dataloader.cli._options import option_group, raised_text
 from dataloader.cli._output import Output, tell_of_copies, tell_of_decisions
 from dataloader.cli._progress import Progress
 from dataloader.cli._table import table
 from dataloader.common import ExitCode, many
 from dataloader.couch import Server
-from dataloader.operations import LoadResult, Outcome, Source
+from dataloader.operations import LoadOptions, LoadResult, Outcome, Source
 from dataloader.operations import load as load_sources
 from dataloader.replication import OUTCOMES, STATES, Finding, Severity, State
 from dataloader.report import Noted, NotedDocument, matter
@@ -26,6 +28,36 @@ SHOWN_FINDINGS = 5
 
 
 load_details = details_option("document that is neither absent nor unchanged")
+write_options = option_group(
+    LoadOptions,
+    "write_options",
+    (
+        click.option(
+            "--update",
+            is_flag=True,
+            help="Also replace documents that an earlier load wrote from other snapsets; asks first.",
+        ),
+        click.option(
+            "--replace-views", is_flag=True, help="Also replace design documents that dataloader did not write."
+        ),
+        click.option(
+            "--replace-snapsets",
+            is_flag=True,
+            help="Also replace snapsets that others have changed, deleted or written.",
+        ),
+        click.option(
+            "--older-snapsets", is_flag=True, help="Allow --update to go back to snapsets older than those loaded last."
+        ),
+        click.option("--shards", type=click.IntRange(1, 256), metavar="Q", help="Shards of new databases."),
+        click.option(
+            "--replicas",
+            type=click.IntRange(1, 16),
+            metavar="N",
+            help="Copies of each shard of new databases, in a cluster.",
+        ),
+    ),
+)
+"""Add the options for writing to a target."""
 
 
 class _Findings:
@@ -85,11 +117,12 @@ def carry_out(
     server: Server,
     target: Target,
     sources: list[Source],
-    details: Path | None,
-    write_options: WriteOptions,
-    manifests: Sequence[CardFile] = (),
-    more: tuple[dict[str, Any], Sequence[str]] = ({}, ()),
+    options: LoadOptions,
     *,
+    details: Path | None = None,
+    manifests: Sequence[CardFile] = (),
+    data: Mapping[str, Any] = {},
+    lines: Sequence[str] = (),
     before: Callable[[], bool] | None = None,
 ) -> tuple[LoadResult, Noted[NotedDocument], ExitCode]:
     """Load sources, print the result, and say which cards the manifests omit.
@@ -99,10 +132,11 @@ def carry_out(
         server: the target's server.
         target: the target.
         sources: the sources to load.
+        options: what the load may change.
         details: a new file with a line for each document, if requested.
-        write_options: the options for writing.
         manifests: the batches.
-        more: what else the command prints, as JSON data and as lines.
+        data: what else the command prints as JSON data.
+        lines: the same as text.
         before: what to do once the databases exist; see ``load``.
 
     Returns:
@@ -114,22 +148,18 @@ def carry_out(
             server,
             target,
             sources,
-            update=write_options.update,
-            replace_views=write_options.replace_views,
-            replace_snapsets=write_options.replace_snapsets,
-            older_snapsets=write_options.older_snapsets,
-            layout=write_options.layout,
+            options,
             before=before,
             on_progress=progress,
             on_finding=findings,
         )
     output.result(
-        {**load_json(target, result), "left_out": left_out_json(manifests), **more[0]},
-        [*left_out_text(manifests), *load_text(target, result), *more[1]],
+        {**load_json(target, result), "left_out": left_out_json(manifests), **data},
+        [*left_out_text(manifests), *load_text(target, result), *lines],
     )
     output.warnings(raised_text(target, result.raised))
     # Whoever goes back to older ones knows.
-    older = [] if write_options.older_snapsets else result.older_snapsets
+    older = [] if options.older_snapsets else result.older_snapsets
     output.warnings(snapset_warnings(older, result.unlisted_snapsets))
     for line in findings.lines if result.needs_attention else ():
         output.warn(line, in_report=True)

@@ -10,13 +10,14 @@ import click
 from dataloader.cli._command import command
 from dataloader.cli._confirm import cancelled, confirmed
 from dataloader.cli._next import on_any_target, target_words
-from dataloader.cli._options import PATH, TargetOptions, WriteOptions, get_server, get_target, target_options
+from dataloader.cli._options import PATH, TargetOptions, get_server, get_target, target_options
 from dataloader.cli._output import Output, global_options, tell_of_copies
 from dataloader.cli._table import table
 from dataloader.cli._write import carry_out
 from dataloader.common import ExitCode, UsageError, many, now
 from dataloader.operations import (
     FoundClient,
+    LoadOptions,
     check_site,
     create_files,
     find_clients,
@@ -30,8 +31,6 @@ from dataloader.records import Site
 from dataloader.records.models import get_model
 
 _ACTIONS = ("create", "list", "revoke", "rotate")
-_ADDING = WriteOptions(update=False, replace_views=False, replace_snapsets=False, older_snapsets=False, shards=None,
-                       replicas=None)  # fmt: skip
 
 
 @command(short_help="Manage the credentials of a site's pilot computers.")
@@ -112,7 +111,7 @@ def _create(output: Output, options: TargetOptions, site: str, what: Site, folde
     files, documents = create_files(target.model, site, what, folder, free_client_id(server, target, site))
     output.say(f"wrote {files.secret} and {files.documents}")
     sources = site_sources(target.model, site, documents)
-    _, _, code = carry_out(output, server, target, sources, None, _ADDING)
+    _, _, code = carry_out(output, server, target, sources, LoadOptions())
     if code is ExitCode.OK:
         _hand_over(output, files.secret)
     return code

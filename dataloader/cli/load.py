@@ -16,7 +16,6 @@ from dataloader.cli._options import (
     ReportOptions,
     SnapsetOptions,
     TargetOptions,
-    WriteOptions,
     get_server,
     get_snapsets,
     get_target,
@@ -24,17 +23,17 @@ from dataloader.cli._options import (
     report_options,
     snapset_options,
     target_options,
-    write_options,
 )
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._report import reporting
 from dataloader.cli._update import confirm_update
-from dataloader.cli._write import carry_out, load_details
+from dataloader.cli._write import carry_out, load_details, write_options
 from dataloader.cli.plan import show_plan
 from dataloader.common import ENV_JOB_INDEX, ExitCode, UsageError, many
 from dataloader.couch import Server
 from dataloader.operations import (
     DESIGN_KIND,
+    LoadOptions,
     Source,
     all_sources,
     design_sources,
@@ -126,7 +125,7 @@ def load(
     *,
     target_options: TargetOptions,
     snapset_options: SnapsetOptions,
-    write_options: WriteOptions,
+    write_options: LoadOptions,
     report_options: ReportOptions,
     manifests: tuple[Path, ...],
     details: Path | None,
@@ -172,10 +171,18 @@ def load(
     if write_options.update and not yes and not confirm_update(output, server, target, sources, snapsets):
         return cancelled(output)
     with reporting(output, report_options, "Load", read, target, server, writes=True) as report:
-        more = (rounds_json(rounds), [*rounds_text(rounds)])
         first = _RevokedFirst(output, server, target, read)
         result, noted, code = carry_out(
-            output, server, target, sources, details, write_options, read, more, before=first
+            output,
+            server,
+            target,
+            sources,
+            write_options,
+            details=details,
+            manifests=read,
+            data=rounds_json(rounds),
+            lines=[*rounds_text(rounds)],
+            before=first,
         )
         if first.undecided and code is ExitCode.OK:
             code = ExitCode.ATTENTION

@@ -24,7 +24,7 @@ from dataloader.operations import (
     revocations_of,
     revoke_again,
 )
-from dataloader.target import DatabaseLayout, Environment, Target
+from dataloader.target import Environment, Target
 
 SHOWN_DOCUMENTS = 20
 """Documents to name on the screen."""
@@ -112,7 +112,8 @@ def restore(
             target,
             backups,
             merge=merge,
-            layout=DatabaseLayout(shards, replicas),
+            shards=shards,
+            replicas=replicas,
             on_ready=apply_revocations,
             on_progress=progress,
         )

@@ -12,19 +12,17 @@ from dataloader.cli._options import (
     PATH,
     SnapsetOptions,
     TargetOptions,
-    WriteOptions,
     get_server,
     get_snapsets,
     get_target,
     snapset_options,
     target_options,
-    write_options,
 )
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._table import table
-from dataloader.cli._write import carry_out, load_details
+from dataloader.cli._write import carry_out, load_details, write_options
 from dataloader.common import ExitCode, new_files
-from dataloader.operations import DEFAULT_SEED, invented_people, seed_sources
+from dataloader.operations import DEFAULT_SEED, LoadOptions, invented_people, seed_sources
 from dataloader.records import Snapsets
 from dataloader.target import Target
 
@@ -59,7 +57,7 @@ def seed(
     *,
     target_options: TargetOptions,
     snapset_options: SnapsetOptions,
-    write_options: WriteOptions,
+    write_options: LoadOptions,
     users: int,
     seed: int,
     env_file: Path | None,
@@ -84,9 +82,10 @@ def seed(
             get_server(target),
             target,
             sources,
-            details,
             write_options,
-            more=({"users": people}, log_in_text(people)),
+            details=details,
+            data={"users": people},
+            lines=log_in_text(people),
         )
         if stream is not None:
             stream.write(env_text(people).encode())

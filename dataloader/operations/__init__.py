@@ -31,7 +31,7 @@ from dataloader.operations.drill import DrillResult, drill
 from dataloader.operations.drop import drop, plan_drop
 from dataloader.operations.export import STANDARD, all_layouts, export, export_path
 from dataloader.operations.generate import check_name, generate, share_out, spares_of
-from dataloader.operations.load import LoadResult, load
+from dataloader.operations.load import LoadOptions, LoadResult, load
 from dataloader.operations.merge import Branch, Conflicts, MergeResult, SetInConflict, find_conflicts, merge
 from dataloader.operations.plan import Plan, plan
 from dataloader.operations.recover import recover
@@ -89,6 +89,7 @@ __all__ = [
     "FoundClient",
     "KeepRules",
     "Kept",
+    "LoadOptions",
     "LoadResult",
     "MergeResult",
     "Outcome",

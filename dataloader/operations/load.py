@@ -55,8 +55,6 @@ from dataloader.replication import (
     write_over,
 )
 from dataloader.target import (
-    DEFAULT_LAYOUT,
-    DatabaseLayout,
     Environment,
     Marker,
     Memory,
@@ -79,13 +77,22 @@ _AWAY_LOOK = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Changes:
-    """The existing documents that a load may change; see :func:`load`."""
+class LoadOptions:
+    """Which existing documents a load may change, and the layout of databases that it has to create."""
 
-    update: bool
-    replace_views: bool
-    replace_snapsets: bool
-    older_snapsets: bool
+    update: bool = False
+    """Whether to replace outdated documents."""
+    replace_views: bool = False
+    """Whether to replace foreign design documents, too."""
+    replace_snapsets: bool = False
+    """Whether to replace snapsets' own documents that others have changed, deleted or written, too; if the model's
+    servers refuse to change snapsets, they are replaced anyway."""
+    older_snapsets: bool = False
+    """Whether to update to older versions of snapsets than the last loaded ones."""
+    shards: int | None = None
+    """Shards of a new database, CouchDB's ``q``; None for a number that suits the documents."""
+    replicas: int | None = None
+    """Copies of each shard, CouchDB's ``n``; None for the server's default."""
 
     def replaced(self, target: Target, source: Source) -> frozenset[State]:
         """Return the states in which a document of a source is replaced."""
@@ -142,16 +149,12 @@ class LoadResult:
         return sum(self.count(outcome) for outcome in NEEDS_ATTENTION)
 
 
-def load(  # noqa: PLR0913 - each is a choice of its own
+def load(
     server: Server,
     target: Target,
     sources: Sequence[Source],
+    options: LoadOptions = LoadOptions(),
     *,
-    update: bool = False,
-    replace_views: bool = False,
-    replace_snapsets: bool = False,
-    older_snapsets: bool = False,
-    layout: DatabaseLayout = DEFAULT_LAYOUT,
     before: Callable[[], bool] | None = None,
     on_progress: OnProgress | None = None,
     on_finding: OnFinding | None = None,
@@ -162,12 +165,7 @@ def load(  # noqa: PLR0913 - each is a choice of its own
         server: the target's server.
         target: the target.
         sources: what to load, in this order.
-        update: whether to replace outdated documents.
-        replace_views: whether to replace foreign design documents, too.
-        replace_snapsets: whether to replace snapsets' own documents that others have changed, deleted or written, too;
-            if the model's servers refuse to change snapsets, they are replaced anyway.
-        older_snapsets: whether to update to older versions of snapsets than the last loaded ones.
-        layout: the layout of databases that have to be created.
+        options: what it may change besides adding documents.
         before: called once the databases exist, and again if one was recreated or restored; returns whether it may have
             written to them.
         on_progress: called after each batch.
@@ -185,11 +183,10 @@ def load(  # noqa: PLR0913 - each is a choice of its own
     for source in sources:
         if source.is_sample:
             target.refuse(f"sample data ({source.kind} of {source.origin})", "load manifests and snapsets only")
-    changes = _Changes(update, replace_views, replace_snapsets, older_snapsets)
-    run = _Run(server, target, sources, changes, before, on_progress, on_finding)
+    run = _Run(server, target, sources, options, before, on_progress, on_finding)
     result = run.result
     try:
-        run.carry_out(layout)
+        run.carry_out()
     except DataloaderError as error:
         tell_how_far(error, result.documents, run.total, "documents", has_written=run.has_written)
         raise
@@ -207,7 +204,7 @@ class _Run:
         server: Server,
         target: Target,
         sources: Sequence[Source],
-        changes: _Changes,
+        options: LoadOptions,
         before: Callable[[], bool] | None,
         on_progress: OnProgress | None,
         on_finding: OnFinding | None,
@@ -219,7 +216,7 @@ class _Run:
         self._server = server
         self._target = target
         self._sources = sources
-        self._changes = changes
+        self._options = options
         self._before = before
         self._on_progress = on_progress
         self._on_finding = on_finding
@@ -235,12 +232,12 @@ class _Run:
         self._lost: set[str] = set()
         self._fetched: set[Source] = set()
 
-    def carry_out(self, layout: DatabaseLayout) -> None:
+    def carry_out(self) -> None:
         """Load everything; start again if a database was recreated or restored meanwhile."""
         self._server.welcome()
         for turn in range(TURNS):
             try:
-                self._take_turn(layout, is_first=turn == 0)
+                self._take_turn(is_first=turn == 0)
             except NotFoundError:
                 # A database may be missing for a moment while somebody recreates it.
                 if not self._begun or self._is_whole():
@@ -255,11 +252,11 @@ class _Run:
             todo="find out who does this, then run the load again",
         )
 
-    def _take_turn(self, layout: DatabaseLayout, *, is_first: bool) -> None:
+    def _take_turn(self, *, is_first: bool) -> None:
         memory = guard(self._server, self._target)
         if is_first:
             self._see_memory(memory)
-        self._open_databases(layout, fresh=is_first)
+        self._open_databases(fresh=is_first)
         if is_first and not self.result.created_databases:
             self.result.unlisted_snapsets = find_unlisted_snapsets(self._target, self._databases, self._sources, memory)
         remembers_anew = self._remember(memory)
@@ -278,14 +275,14 @@ class _Run:
     def _see_memory(self, memory: Memory) -> None:
         self.result.raised = memory.raised(self._target)
         older = find_older_snapsets(self._target, self._sources, memory)
-        if older and self._changes.update and not self._changes.older_snapsets:
+        if older and self._options.update and not self._options.older_snapsets:
             raise UsageError(
                 f"snapset {', '.join(older)}",
                 rule="is older than the version that was loaded last, which --update would roll back",
                 todo="get the newest snapsets, or add --older-snapsets to go back",
             )
         self.result.older_snapsets = older
-        if not self._changes.older_snapsets:
+        if not self._options.older_snapsets:
             for name, versions in self._versions.items():
                 for label in memory.markers[self._target.database(name)].older(versions):
                     # Loaded again, but not the newest.
@@ -295,13 +292,13 @@ class _Run:
         versions: dict[str, Versions] = {**self._versions}
         return remember(self._server, self._target, memory, versions)
 
-    def _open_databases(self, layout: DatabaseLayout, *, fresh: bool) -> None:
-        shards = layout.shards or sensible_shards(self.total)
+    def _open_databases(self, *, fresh: bool) -> None:
+        shards = self._options.shards or sensible_shards(self.total)
         one_node = len(self._server.nodes().expected) <= 1
         self._written.clear()
         self._fresh.clear()
         for name, database in self._databases.items():
-            created = not database.exists() and database.create(shards=shards, replicas=layout.replicas)
+            created = not database.exists() and database.create(shards=shards, replicas=self._options.replicas)
             if created and database.name not in self.result.created_databases:
                 self.result.created_databases.append(database.name)
             self._begun[name] = self._identity(database)
@@ -422,7 +419,7 @@ class _Run:
 
     def _carry_out(self, database: Database, source: Source, found: list[Finding], rules: KindRules) -> "_Done":
         done = _Done(source)
-        replaced = self._changes.replaced(self._target, source)
+        replaced = self._options.replaced(self._target, source)
         self.has_written |= any(each.state in {State.ABSENT, State.LEFTOVER, *replaced} for each in found)
         waits = False
         if any(finding.state is State.LEFTOVER for finding in found):
@@ -492,7 +489,7 @@ class _Run:
         }
         gone = [each for each in there if each.state is State.UNCHANGED and card_key(each.document.id) in ready]
         removed: set[str] = set()
-        if gone and self._changes.update and self._nodes.are_there():
+        if gone and self._options.update and self._nodes.are_there():
             leaves = database.leaves([each.document.id for each in gone], all_copies=True)
             edits = [superseded(leaf) for each in gone for leaf in live_leaves(leaves[each.document.id])]
             written = write_over(database, edits)

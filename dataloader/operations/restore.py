@@ -42,9 +42,7 @@ from dataloader.replication import (
     write_over,
 )
 from dataloader.target import (
-    DEFAULT_LAYOUT,
     MARKER,
-    DatabaseLayout,
     Environment,
     Target,
     add_versions,
@@ -182,7 +180,8 @@ def restore_backup(
     backups: Sequence[Backup],
     *,
     merge: bool = False,
-    layout: DatabaseLayout = DEFAULT_LAYOUT,
+    shards: int | None = None,
+    replicas: int | None = None,
     on_ready: OnReady | None = None,
     on_progress: OnProgress | None = None,
 ) -> RestoreResult:
@@ -193,7 +192,8 @@ def restore_backup(
         target: the target.
         backups: a full backup, and the incremental ones made since, oldest first.
         merge: whether the databases may contain documents; nothing newer than the backup is overwritten.
-        layout: the layout of databases that have to be created, if different from the backup.
+        shards: shards of new databases; None for as many as in the backup.
+        replicas: copies of each shard; None for as many as in the backup.
         on_ready: called before the design documents are written; in a merge, where the views may exist already, also
             before the first document is written.
         on_progress: called after each batch of documents.
@@ -215,7 +215,7 @@ def restore_backup(
         memory = guard(server, target)
         result.raised = memory.raised(target)
         run = _Restore(server, target, backups, result, merge=merge, on_progress=on_progress)
-        run.prepare(layout)
+        run.prepare(shards, replicas)
         remember(server, target, memory)
         run.remember_versions()
         if merge and on_ready is not None:
@@ -288,7 +288,7 @@ class _Restore:
             for each in self._states
         }
 
-    def prepare(self, layout: DatabaseLayout) -> None:
+    def prepare(self, shards: int | None, replicas: int | None) -> None:
         """Create the databases with their settings, or check that they may be written; mark them as unfinished."""
         infos = {name: database.info() for name, database in self._databases.items()}
         if not self._merge and not self._is_begun(infos) and not self._is_done(infos):
@@ -300,9 +300,7 @@ class _Restore:
             section = self._sections[state.name]
             if infos[state.name] is None:
                 settings = section.settings
-                database.create(
-                    shards=layout.shards or settings.get("q"), replicas=layout.replicas or settings.get("n")
-                )
+                database.create(shards=shards or settings.get("q"), replicas=replicas or settings.get("n"))
                 self._result.created_databases.append(database.name)
             is_new = _is_empty(database)
             of: dict[str, object] = {"backup": self._of, "merge": self._merge}

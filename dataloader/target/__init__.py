@@ -15,14 +15,12 @@ from dataloader.target.environments import (
     remember,
     versions_in,
 )
-from dataloader.target.layout import DEFAULT_LAYOUT, DatabaseLayout, sensible_shards
+from dataloader.target.layout import sensible_shards
 from dataloader.target.targets import Environment, Target, read_targets, resolve
 from dataloader.target.urls import is_this_machine
 
 __all__ = [
-    "DEFAULT_LAYOUT",
     "MARKER",
-    "DatabaseLayout",
     "Environment",
     "Marker",
     "Memory",

@@ -1,19 +1,4 @@
-"""The number of shards and copies of databases in a cluster."""
-
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseLayout:
-    """The layout of a new database; None for a sensible default, or the server's."""
-
-    shards: int | None = None
-    """CouchDB's ``q``."""
-    replicas: int | None = None
-    """CouchDB's ``n``."""
-
-
-DEFAULT_LAYOUT = DatabaseLayout()
+"""The number of shards of databases in a cluster."""
 
 
 def sensible_shards(documents: int) -> int | None:

@@ -12,6 +12,7 @@ from dataloader.common import Patience, UnreachableError
 from dataloader.couch import Database, Server
 from dataloader.operations import (
     CardVerdict,
+    LoadOptions,
     LoadResult,
     Outcome,
     RevokeOutcome,
@@ -51,7 +52,7 @@ def batch(tmp_path: Path) -> Manifest:
 def bring(server: Server, cluster: Cluster, batch: Manifest, snapsets: Snapsets, *, update: bool = False) -> LoadResult:
     """Load the cards without the views, whose indexes take longest."""
     *sources, _ = all_sources(cluster.target, [batch], snapsets)
-    return load(server, cluster.target, sources, update=update)
+    return load(server, cluster.target, sources, LoadOptions(update=update))
 
 
 def sets(cluster: Cluster, batch: Manifest, node: int) -> tuple[Database, list[str]]:

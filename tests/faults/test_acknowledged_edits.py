@@ -25,7 +25,7 @@ from threading import Event
 from dataloader.batch import Manifest
 from dataloader.common import DataloaderError, Patience
 from dataloader.couch import Database, Request, Server
-from dataloader.operations import Outcome, Source, all_sources, generate, load
+from dataloader.operations import LoadOptions, Outcome, Source, all_sources, generate, load
 from dataloader.records import Snapsets
 from dataloader.replication import Finding, State
 from dataloader.target import Target
@@ -67,7 +67,7 @@ def _update(server: Server, target: Target, variants: list[list[Source]], over: 
         if over.is_set():
             return
         try:
-            result = load(server, target, sources, update=True, older_snapsets=True)
+            result = load(server, target, sources, LoadOptions(update=True, older_snapsets=True))
         except DataloaderError as error:
             tally.loads[type(error).__name__] += 1
         else:

@@ -1,12 +1,10 @@
 """Fixtures of the tests of loads: two snapsets, a batch with them, and loading it."""
 
-from typing import Any
-
 import pytest
 
 from dataloader.batch import Manifest
 from dataloader.couch import Server
-from dataloader.operations import LoadResult, all_sources, generate, load
+from dataloader.operations import LoadOptions, LoadResult, all_sources, generate, load
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.loading import SHARES, SIZES, Bring, Scene
@@ -37,8 +35,8 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 def bring_all(server: Server, target: Target, few: Manifest) -> Bring:
     """Load the six cards and the views."""
 
-    def bring_all(snapsets: Snapsets, **options: Any) -> LoadResult:
-        return load(server, target, all_sources(target, [few], snapsets), **options)
+    def bring_all(snapsets: Snapsets, **options: bool) -> LoadResult:
+        return load(server, target, all_sources(target, [few], snapsets), LoadOptions(**options))
 
     return bring_all
 

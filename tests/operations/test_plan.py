@@ -9,7 +9,7 @@ import pytest
 from dataloader.batch import Manifest
 from dataloader.common import InputError, shorten_uuids
 from dataloader.couch import Server
-from dataloader.operations import Outcome, Plan, Source, all_sources, generate, load, plan
+from dataloader.operations import LoadOptions, Outcome, Plan, Source, all_sources, generate, load, plan
 from dataloader.records import Snapsets
 from dataloader.replication import Finding, State
 from dataloader.target import Target
@@ -171,7 +171,7 @@ def test_load_does_what_the_plan_said(
     meddle(server, target, few, sizes)
     sources = all_sources(target, [few], changed)
     planned = counts(plan(server, target, sources))
-    result = load(server, target, sources, update=True)
+    result = load(server, target, sources, LoadOptions(update=True))
     done = {outcome.value: result.count(outcome) for outcome in Outcome if result.count(outcome)}
     done["absent"], done["outdated"] = done.pop("created"), done.pop("updated")
     assert done == planned

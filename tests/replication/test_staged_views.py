@@ -9,7 +9,7 @@ import pytest
 from dataloader.batch import read_manifest
 from dataloader.common import Document, UnreachableError, prepare
 from dataloader.couch import Database, Server
-from dataloader.operations import Outcome, Source, all_sources, load
+from dataloader.operations import LoadOptions, Outcome, Source, all_sources, load
 from dataloader.records import read_snapsets
 from dataloader.records.views import design_documents
 from dataloader.replication import stage, unstage
@@ -85,7 +85,7 @@ def test_index_is_built_before_new_views_are_used(
         return reply
 
     through, proxy = proxied(look_at_once)
-    result = load(through, target, small, update=True)
+    result = load(through, target, small, LoadOptions(update=True))
     assert result.count(Outcome.UPDATED) == 1
     assert found == [rows(database, view)]
     assert found != [0]
@@ -96,12 +96,14 @@ def test_index_is_built_before_new_views_are_used(
 @pytest.mark.usefixtures("outdated")
 def test_staged_views_are_removed(server: Server, target: Target, small: list[Source], database: Database) -> None:
     """Neither the second name nor any further work is left."""
-    load(server, target, small, update=True)
+    load(server, target, small, LoadOptions(update=True))
     assert [each for each in snapshot(server, target)[target.model.databases[-1]] if each.startswith("_design/")] == [
         DESIGN
     ]
     before = sequences(server, target)
-    assert load(server, target, small, update=True).count(Outcome.UNCHANGED) == sum(each.count for each in small)
+    assert load(server, target, small, LoadOptions(update=True)).count(Outcome.UNCHANGED) == sum(
+        each.count for each in small
+    )
     assert sequences(server, target) == before
 
 
@@ -118,12 +120,12 @@ def test_staged_views_of_a_killed_run_are_cleaned_up(
 
     through, _ = proxied(broken)
     with pytest.raises(UnreachableError):
-        load(through, target, small, update=True)
+        load(through, target, small, LoadOptions(update=True))
     assert get(database, STAGED)["views"] == ours["views"]
     # Another update may be about to use it.
     load(server, target, small)
     assert get(database, STAGED)["views"] == ours["views"]
-    load(server, target, small, update=True)
+    load(server, target, small, LoadOptions(update=True))
     assert get(database, DESIGN)["views"] == ours["views"]
     stage(server, database, [prepare(ours)], None)
     assert get(database, STAGED)["views"] == ours["views"]
@@ -139,7 +141,7 @@ def test_foreign_design_document_under_the_staging_name_is_kept(
     """The views are then replaced without building their indexes first."""
     theirs = {"_id": STAGED, "language": "javascript", "views": {"mine": {"map": "function (doc) { emit(doc._id); }"}}}
     rev = put(database, theirs)
-    assert load(server, target, small, update=True).count(Outcome.UPDATED) == 1
+    assert load(server, target, small, LoadOptions(update=True)).count(Outcome.UPDATED) == 1
     assert get(database, DESIGN)["views"] == ours["views"]
     assert get(database, STAGED) == {**theirs, "_rev": rev}
 

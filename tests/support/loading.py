@@ -7,7 +7,8 @@ from typing import Any
 
 from dataloader.batch import Manifest
 from dataloader.couch import Database, Server
-from dataloader.operations import LoadResult, Outcome, Source, all_sources, load, snapset_sources
+from dataloader.operations import LoadOptions, LoadResult, Outcome, Source, all_sources, load, snapset_sources
+from dataloader.operations.plan import OnFinding
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.records import (
@@ -129,13 +130,14 @@ class Scene:
         *,
         snapsets_only: bool = False,
         views: bool = False,
-        **options: Any,
+        on_finding: OnFinding | None = None,
+        **options: bool,
     ) -> LoadResult:
         """Load the batch with a version of the snapsets, or the snapsets alone."""
         sources = self.sources(version, views=views)
         if snapsets_only:
             sources = snapset_sources(self.target.model, self.versions[version])
-        return load(through or self.server, self.target, sources, **options)
+        return load(through or self.server, self.target, sources, LoadOptions(**options), on_finding=on_finding)
 
     def wanted(self, version: int) -> Contents:
         """Return every document that a load writes, except the views."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from dataloader.batch import Manifest
 from dataloader.common import data_dir
 from dataloader.couch import Server
-from dataloader.operations import LoadResult, Source, all_sources, load
+from dataloader.operations import LoadOptions, LoadResult, Source, all_sources, load
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.target import Target
 from tests.faults.states import clear, state
@@ -174,7 +174,7 @@ class TestAgain:
         through, proxy = proxied(pass_on)
 
         for update, replace_views in ((False, False), (True, False), (True, True)):
-            result = load(through, target, sources, update=update, replace_views=replace_views)
+            result = load(through, target, sources, LoadOptions(update=update, replace_views=replace_views))
             assert outcomes(result) == {"unchanged": result.documents}
             assert (snapshot(server, target), sequences(server, target)) == before
         assert proxy.count("POST", "_bulk_docs") == 0

@@ -12,6 +12,7 @@ from dataloader.batch import Manifest
 from dataloader.common import UsageError
 from dataloader.couch import Database, Server
 from dataloader.operations import (
+    LoadOptions,
     LoadResult,
     Outcome,
     VerifyVerdict,
@@ -65,9 +66,9 @@ def database(server: Server, target: Target, place: Place) -> Database:
 def bring(server: Server, target: Target, few: Manifest) -> Bring:
     """Load the cards with a version of the snapset, without the views."""
 
-    def bring(snapsets: Snapsets, **options: Any) -> LoadResult:
+    def bring(snapsets: Snapsets, **options: bool) -> LoadResult:
         *sources, _ = all_sources(target, [few], snapsets)
-        return load(server, target, sources, **options)
+        return load(server, target, sources, LoadOptions(**options))
 
     return bring
 
@@ -322,7 +323,7 @@ def test_verify_recognizes_an_updated_set(
 ) -> None:
     """The server chose its revision; with newer snapsets, verify calls the set outdated, not edited."""
     load(server, target, all_sources(target, [few], versions[0]))
-    load(server, target, all_sources(target, [few], versions[1]), update=True)
+    load(server, target, all_sources(target, [few], versions[1]), LoadOptions(update=True))
     assert verify(server, target, [few], versions[2]).verdicts == {VerifyVerdict.OUTDATED: CARDS}
 
 

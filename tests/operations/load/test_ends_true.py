@@ -12,7 +12,7 @@ import pytest
 from dataloader.batch import Manifest, note_revoked
 from dataloader.common import ExitCode, ProtectedError, ProtocolError
 from dataloader.couch import Database, Server
-from dataloader.operations import Outcome, Source, all_sources, generate, load, verify
+from dataloader.operations import LoadOptions, Outcome, Source, all_sources, generate, load, verify
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.command import Command
@@ -194,7 +194,7 @@ def test_record_overwritten_by_another_load_is_restored(
 
     through, _ = proxied(hook)
     with pytest.raises(ProtocolError, match="the load ends here"):
-        load(through, target, without_views(target, many, versions[1]), update=True)
+        load(through, target, without_views(target, many, versions[1]), LoadOptions(update=True))
 
     after = get(database, "_local/dataloader")["versions"]
     assert all(len(after[label]) == len(before[label]) + 1 for label in before)
@@ -242,12 +242,12 @@ class TestNodesDown:
         sources = without_views(target, few, versions[1])
         through, _ = proxied(self.short)
 
-        result = load(through, target, sources, update=True)
+        result = load(through, target, sources, LoadOptions(update=True))
 
         assert (result.count(Outcome.WAITING), result.count(Outcome.UPDATED)) == (1, 0)
         assert result.count(Outcome.CREATED) == result.documents - 1
         assert result.nodes_away == ("couchdb@three",)
-        assert load(server, target, sources, update=True).count(Outcome.UPDATED) == 1
+        assert load(server, target, sources, LoadOptions(update=True)).count(Outcome.UPDATED) == 1
 
     def test_exit_code_is_that_of_a_missing_node(
         self, run_here: Command, few: Manifest, versions: list[Snapsets], proxied: Proxied

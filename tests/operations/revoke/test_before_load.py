@@ -9,6 +9,7 @@ from dataloader.common import ExitCode, ProtectedError, ProtocolError, UsageErro
 from dataloader.couch import Server
 from dataloader.operations import (
     CardOutcome,
+    LoadOptions,
     RevokeOutcome,
     Source,
     generate,
@@ -49,7 +50,7 @@ class TestNotLoaded:
         assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.ALREADY_REVOKED: 1}
         assert sequences(server, target) == stood
 
-        result = load(server, target, documents, update=update)
+        result = load(server, target, documents, LoadOptions(update=update))
 
         assert result.needs_attention == 0
         assert result.count(LoadOutcome.CREATED) == result.documents - len(places)
@@ -116,7 +117,7 @@ class TestNotLoaded:
             load(through, target, documents)
         contents(server, target)
         assert is_revoked(server, target, way_in)
-        load(server, target, documents, update=True)
+        load(server, target, documents, LoadOptions(update=True))
         assert is_revoked(server, target, way_in)
         restore(server, target, few, cards[1:2], snapsets=sets)
         assert load(server, target, documents).count(LoadOutcome.UNCHANGED) == sum(each.count for each in documents)

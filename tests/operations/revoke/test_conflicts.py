@@ -6,14 +6,15 @@ import pytest
 
 from dataloader.batch import Card, Manifest
 from dataloader.couch import Server
-from dataloader.operations import Outcome as LoadOutcome
 from dataloader.operations import (
+    LoadOptions,
     RevokeOutcome,
     Source,
     load,
     restore,
     revoke,
 )
+from dataloader.operations import Outcome as LoadOutcome
 from dataloader.target import Target
 from tests.support.marks import KEY_MODEL
 from tests.support.records import Json, Place
@@ -75,12 +76,12 @@ class TestConflicts:
             again = {**plain(get(database, place.id)), "_rev": f"1-{digit * 32}"}
             assert database.write([json.dumps(again).encode()]) == []
         revoke(server, target, few, cards[1:2], "lost")
-        load(server, target, documents, update=True)
+        load(server, target, documents, LoadOptions(update=True))
         assert all(is_revoked(server, target, place) for place in places)
         assert counts(restore(server, target, few, cards[1:2])) == {RevokeOutcome.RESTORED: 1}
         assert all(leaves(server, target, place, live=False) for place in places)
 
-        result = load(server, target, documents, update=True)
+        result = load(server, target, documents, LoadOptions(update=True))
         assert result.count(LoadOutcome.UNCHANGED) == sum(each.count for each in documents)
         assert (result.repaired, contents(server, target)) == (0, before)
         assert counts(restore(server, target, few, cards[1:2])) == {RevokeOutcome.NOT_REVOKED: 1}

@@ -9,6 +9,7 @@ from dataloader.batch import Card, Manifest
 from dataloader.couch import Server
 from dataloader.operations import (
     CardOutcome,
+    LoadOptions,
     RevokeOutcome,
     Source,
     load,
@@ -52,7 +53,7 @@ class TestRestoring:
             assert contents(server, target) == before
         stood = sequences(server, target)
         assert counts(restore(server, target, few, cards)) == {RevokeOutcome.NOT_REVOKED: CARDS}
-        again = load(server, target, documents, update=True)
+        again = load(server, target, documents, LoadOptions(update=True))
         assert again.count(LoadOutcome.UNCHANGED) == again.documents
         assert sequences(server, target) == stood
 

@@ -9,6 +9,7 @@ from dataloader.common import explain
 from dataloader.couch import Server
 from dataloader.operations import (
     CardOutcome,
+    LoadOptions,
     RevokeOutcome,
     Source,
     load,
@@ -112,7 +113,7 @@ class TestRevoking:
         """A load, with or without update, writes nothing, and counts revoked documents as deleted or edited."""
         revoke(server, target, few, cards[:2], "lost")
         before = snapshot(server, target), sequences(server, target)
-        again = load(server, target, documents, update=update)
+        again = load(server, target, documents, LoadOptions(update=update))
         assert (snapshot(server, target), sequences(server, target)) == before
         kept = {"gpii-token": (LoadOutcome.DELETED, 4), "gpii-key": (LoadOutcome.EDITED, 2)}[target.model.name]
         assert again.count(kept[0]) == kept[1]
