@@ -3,10 +3,10 @@
 from dataloader.archive.backup_file import (
     SUFFIX,
     Backup,
+    BackupHeader,
     BodyWriter,
     DatabaseState,
     Group,
-    Header,
     Key,
     Section,
     finish,
@@ -21,10 +21,10 @@ from dataloader.archive.work_folder import Unfinished, continued_in, remove_fini
 __all__ = [
     "SUFFIX",
     "Backup",
+    "BackupHeader",
     "BodyWriter",
     "DatabaseState",
     "Group",
-    "Header",
     "Key",
     "Lock",
     "Section",

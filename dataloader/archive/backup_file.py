@@ -66,7 +66,7 @@ class DatabaseState:
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class BackupHeader:
     """The header of a backup."""
 
     created: str
@@ -260,13 +260,13 @@ class BodyWriter:
         self._number += 1
 
 
-def _header_line(header: Header) -> bytes:
+def _header_line(header: BackupHeader) -> bytes:
     data = {"format": FORMAT, "version": VERSION, **asdict(header), "digest": ""}
     data["digest"] = sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return orjson.dumps(data) + b"\n"
 
 
-def finish(stream: IO[bytes], header: Header, body: IO[bytes], lock: Lock | None) -> None:
+def finish(stream: IO[bytes], header: BackupHeader, body: IO[bytes], lock: Lock | None) -> None:
     """Write a complete backup: the header, including its digest, followed by the body."""
     FrameWriter(stream, lock).write(_header_line(header))
     body.seek(0)
@@ -295,7 +295,7 @@ class Backup:
         except OSError as error:
             raise FileError.of(error, path, "name a backup file that can be read") from error
 
-    def _read_header(self) -> Header:
+    def _read_header(self) -> BackupHeader:
         require_file(self.path)
         with self.path.open("rb") as stream:
             line = next(read_frames(self.path, stream, self._password, most_first=MAX_HEADER), b"")
@@ -308,7 +308,7 @@ class Backup:
                     str(self.path), f"has format version {version}", "use the version of dataloader that wrote it"
                 )
                 raise InputError(problem)
-            header = msgspec.convert(data, Header)
+            header = msgspec.convert(data, BackupHeader)
             if datetime.fromisoformat(header.created).tzinfo is None:
                 raise ValueError(header.created)
         except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -52,7 +52,7 @@ class Card(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class BatchHeader:
     """The header of a manifest."""
 
     name: str
@@ -104,7 +104,7 @@ class Header:
         return sealed(fields)
 
 
-def write_manifest(stream: IO[bytes], header: Header, cards: Iterable[Card]) -> Header:
+def write_manifest(stream: IO[bytes], header: BatchHeader, cards: Iterable[Card]) -> BatchHeader:
     """Write a manifest; the digest is added to the header at the end.
 
     Returns:
@@ -140,7 +140,7 @@ class CardFile(Protocol):
         """The path of the file."""
 
     @property
-    def header(self) -> Header:
+    def header(self) -> BatchHeader:
         """The header of its batch."""
 
     @property
@@ -161,7 +161,7 @@ class Manifest:
     """A checked manifest."""
 
     path: Path
-    header: Header
+    header: BatchHeader
 
     @property
     def count(self) -> int:
@@ -222,7 +222,7 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest(path, header)
 
 
-def parse_header(where: str, line: bytes) -> tuple[Header, list[Problem]]:
+def parse_header(where: str, line: bytes) -> tuple[BatchHeader, list[Problem]]:
     """Parse a header line; return it with the problems that do not make it unreadable.
 
     Args:
@@ -235,7 +235,7 @@ def parse_header(where: str, line: bytes) -> tuple[Header, list[Problem]]:
     broken: list[str] = []
     fields = KIND.fields(where, line)
     names = ("name", "created", "cards", "snapsets", "digest", "seed", "spares", "titles")
-    header = Header(**{name: fields[name] for name in names if name in fields})
+    header = BatchHeader(**{name: fields[name] for name in names if name in fields})
     if sum(header.snapsets.values()) != header.cards:
         broken = [f"the snapsets add up to {sum(header.snapsets.values())} cards, not {header.cards}"]
     broken += [
@@ -251,7 +251,7 @@ def parse_header(where: str, line: bytes) -> tuple[Header, list[Problem]]:
 class _Check:
     """What to remember while reading the lines of a manifest."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: BatchHeader) -> None:
         self.doubtful: set[str] = set()
         """UUIDs that may occur twice."""
         self.hopeless = False

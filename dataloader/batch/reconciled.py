@@ -20,9 +20,9 @@ import orjson
 
 from dataloader.batch.manifest import (
     WHOLE,
+    BatchHeader,
     Card,
     CardFile,
-    Header,
     Part,
     parse_header,
     read_manifest,
@@ -122,7 +122,7 @@ class Reconciled:
     """A checked reconciled file. A load uses it like a manifest of the encoded cards."""
 
     path: Path
-    header: Header
+    header: BatchHeader
     """The header of the batch, which counts all its cards."""
     counts: Counts
     digest: str
@@ -185,7 +185,7 @@ def _returned(fields: dict[str, Any]) -> ReturnedCard:
 
 
 def write_reconciled(
-    stream: IO[bytes], header: Header, counts: Counts, cards: Iterable[ReturnedCard], round_: int = 1
+    stream: IO[bytes], header: BatchHeader, counts: Counts, cards: Iterable[ReturnedCard], round_: int = 1
 ) -> str:
     """Write a reconciled file; the digest is added to the header at the end.
 
@@ -203,7 +203,7 @@ def write_reconciled(
     return write_sealed(stream, lambda digest: _header_line(header, counts, digest, round_), lines)
 
 
-def _header_line(header: Header, counts: Counts, digest: str, round_: int) -> bytes:
+def _header_line(header: BatchHeader, counts: Counts, digest: str, round_: int) -> bytes:
     fields = {
         "format": KIND.format,
         "version": KIND.version,

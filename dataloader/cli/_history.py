@@ -13,11 +13,11 @@ from dataloader.report import Moment
 MAX_HISTORY = 100_000_000
 """The largest file of earlier results, in bytes."""
 
-Counts = Mapping[str, int]
-
 
 def read_history(
-    options: HistoryOptions, report: ReportOptions, counts_of: Callable[[dict[str, Any]], Mapping[str, Counts]]
+    options: HistoryOptions,
+    report: ReportOptions,
+    counts_of: Callable[[dict[str, Any]], Mapping[str, Mapping[str, int]]],
 ) -> dict[str, tuple[Moment, ...]]:
     """Return the results of earlier runs of a command, read before the current run starts.
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from dataloader.batch import Header
+from dataloader.batch import BatchHeader
 from dataloader.cli._options import PATH
 from dataloader.cli._output import Output
 from dataloader.cli._progress import Progress
@@ -80,6 +80,6 @@ def card_counter(progress: Progress, cards: int, *, writes: int = 1) -> Callable
     return on_card
 
 
-def counted(header: Header) -> str:
+def counted(header: BatchHeader) -> str:
     spares = sum(header.spares.values())
     return f"{many(header.cards, 'card')}{f' ({spares:,} of them spares)' if spares else ''}"

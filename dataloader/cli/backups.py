@@ -18,7 +18,7 @@ from dataloader.cli.backup import get_password, password_option, size_of
 from dataloader.common import ExitCode, UsageError, many
 from dataloader.operations import (
     KeepRules,
-    Kept,
+    KeptBackup,
     StoredBackup,
     choose_kept,
     prune,
@@ -168,7 +168,7 @@ def _listing(stored: Sequence[StoredBackup], *, unreadable: bool) -> Iterator[st
         )
 
 
-def _pruned_json(kept: Sequence[Kept], *, dry_run: bool) -> dict[str, Any]:
+def _pruned_json(kept: Sequence[KeptBackup], *, dry_run: bool) -> dict[str, Any]:
     return {
         "kept": [{"file": str(each.backup.path), "reasons": list(each.reasons)} for each in kept if each.reasons],
         "deleted": [str(each.backup.path) for each in kept if not each.reasons],
@@ -176,7 +176,7 @@ def _pruned_json(kept: Sequence[Kept], *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _pruned_text(kept: Sequence[Kept], leftovers: Sequence[Path], *, dry_run: bool) -> Iterator[str]:
+def _pruned_text(kept: Sequence[KeptBackup], leftovers: Sequence[Path], *, dry_run: bool) -> Iterator[str]:
     for each in kept:
         if each.reasons:
             yield f"keep    {each.backup.path.name} ({', '.join(each.reasons)})"

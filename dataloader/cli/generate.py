@@ -7,7 +7,7 @@ from shlex import quote
 
 import click
 
-from dataloader.batch import Header
+from dataloader.batch import BatchHeader
 from dataloader.cli._command import command
 from dataloader.cli._completion import complete_snapset
 from dataloader.cli._options import PATH, SnapsetOptions, get_snapsets, snapset_options
@@ -163,6 +163,6 @@ def generate(
     )
 
 
-def _minted(header: Header) -> str:
+def _minted(header: BatchHeader) -> str:
     dealt = ", ".join(f"{count:,} {each}" for each, count in header.snapsets.items())
     return f"minted {counted(header)}: {dealt}"

@@ -30,9 +30,9 @@ from dataloader.couch.replies import (
     is_allowed,
     read,
 )
-from dataloader.couch.session import Answer, Request, Session
+from dataloader.couch.session import Reply, Request, Session
 
-Row = TypeVar("Row")
+T = TypeVar("T")
 LEAVES = 100
 """The most revisions of one document to ask for at once."""
 _MAX_NAMES = 4_000
@@ -245,8 +245,8 @@ class Database:
         return [*chain.from_iterable(in_halves(ask, ids))]
 
     def _read(
-        self, path: str, body: object, form: Callable[[memoryview], list[Row]], leaf: Callable[[Row], parsing.Leaf]
-    ) -> list[Row]:
+        self, path: str, body: object, form: Callable[[memoryview], list[T]], leaf: Callable[[T], parsing.Leaf]
+    ) -> list[T]:
         """Fetch documents, and retry if the server can't read one now: that does not mean it is absent.
 
         Args:
@@ -258,7 +258,7 @@ class Database:
         Raises:
             UnreachableError: after all retries, the server still can't read a document.
         """
-        found: list[Row] = []
+        found: list[T] = []
 
         def unreadable(reply: Body) -> str | None:
             found[:] = read(reply, form)
@@ -273,7 +273,7 @@ class Database:
     def _path(self, path: str) -> str:
         return f"/{quote(self.name, safe='')}/{path}"
 
-    def _ask(self, method: str, path: str, body: object, form: Callable[[memoryview], Row]) -> Row:
+    def _ask(self, method: str, path: str, body: object, form: Callable[[memoryview], T]) -> T:
         return read(self._session.send(Request(method, self._path(path), body))[2], form)
 
     def write(self, documents: Sequence[bytes]) -> list[Rejection]:
@@ -293,7 +293,7 @@ class Database:
         found = in_halves(ask, documents, lambda each, error: [Rejection(_id(each), str(error))])
         return [*chain.from_iterable(found)]
 
-    def _post_documents(self, body: object, path: str = "_bulk_docs") -> Answer:
+    def _post_documents(self, body: object, path: str = "_bulk_docs") -> Reply:
         return self._session.send(Request("POST", self._path(path), body))
 
     def swap(self, documents: Sequence[Document]) -> list[WriteReply]:
@@ -498,7 +498,7 @@ class Database:
         found = in_halves(ask, documents, lambda each, error: [Rejection(str(each["_id"]), str(error))])
         return [*chain.from_iterable(found)]
 
-    def _refused(self, reply: Answer, ids: Iterable[str]) -> list[tuple[str, Rejection]]:
+    def _refused(self, reply: Reply, ids: Iterable[str]) -> list[tuple[str, Rejection]]:
         """Return the rejected documents of a reply with their errors."""
         self._note_copies(reply)
         hide = self._address.secrets.hide_in_theirs
@@ -508,7 +508,7 @@ class Database:
             for doc_id, error, reason in read(reply[2], lambda data: parsing.refused(data, ids))
         ]
 
-    def _note_copies(self, reply: Answer) -> None:
+    def _note_copies(self, reply: Reply) -> None:
         """Record whether a write was answered with 202: the other nodes get it later."""
         self._facts.short_of_copies |= reply[0] == HTTPStatus.ACCEPTED
 
@@ -639,7 +639,7 @@ def _query(**options: object) -> str:
     return urlencode({name: msgspec.json.encode(value).decode() for name, value in options.items()})
 
 
-def _within(limit: int, rows: list[Row]) -> list[Row] | None:
+def _within(limit: int, rows: list[T]) -> list[T] | None:
     return rows if len(rows) <= limit else None
 
 

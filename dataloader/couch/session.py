@@ -28,7 +28,7 @@ _IN_TROUBLE = frozenset({500, 502, 503, 504})
 """Statuses after which a retry helps, preferably at another node."""
 _NOT_MADE = "the request was not answered"
 
-Answer = tuple[int, Mapping[str, str], Body]
+Reply = tuple[int, Mapping[str, str], Body]
 """Status, headers, and the complete body."""
 
 
@@ -96,11 +96,11 @@ class Session:
         headers: Mapping[str, str] | None = None,
         credentials: object = None,  # noqa: ARG002 - ours are in the headers
         num_redirects: int = 0,  # noqa: ARG002 - we follow none: a redirect is a log-in page, not a database
-    ) -> Answer:
+    ) -> Reply:
         """Make a request as couchdb-python does: with a complete URL, at the first node; see ``send``."""
         return self.send(Request(method, url.removeprefix(self._address.url), body, headers or {}))
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Reply:
         """Make a request; retry temporary failures, at another node if there is one.
 
         Returns:
@@ -222,7 +222,7 @@ class Session:
         body = request.body
         return body if isinstance(body, bytes) else msgspec.json.encode(body), headers
 
-    def _try(self, node: str, request: Request) -> Answer | Failure:
+    def _try(self, node: str, request: Request) -> Reply | Failure:
         """Make one attempt, and notify the watcher."""
         read = request.timeout or self._patience.timeout
         exchange = Exchange(read, max(self._patience.total, read), request.most or most_bytes(request.path))
@@ -271,7 +271,7 @@ class Session:
             return failure_of(error, node, waited, self._address.secrets)
         return response, data
 
-    def _judge(self, request: Request, response: urllib3.BaseHTTPResponse, data: Body) -> Answer | Failure:
+    def _judge(self, request: Request, response: urllib3.BaseHTTPResponse, data: Body) -> Reply | Failure:
         """Return a reply, or the failure that it reports.
 
         Raises:

@@ -17,15 +17,15 @@ MAX_PEM = 10_000_000
 """The largest certificate file, in bytes; a system's CA bundle has less than one million."""
 _PORTS = {"http": 80, "https": 443}
 
-Explanation = tuple[type[DataloaderError], str, str]
+Diagnosis = tuple[type[DataloaderError], str, str]
 """The error class, what is wrong, and what to do."""
 
-_NO_TLS: Explanation = (
+_NO_TLS: Diagnosis = (
     UnreachableError,
     "the server does not use TLS",
     "write the URL with http:// or correct the port",
 )
-_ONLY_TLS: Explanation = (UnreachableError, "the server requires TLS", "write the URL with https://")
+_ONLY_TLS: Diagnosis = (UnreachableError, "the server requires TLS", "write the URL with https://")
 
 _AUTHORITY = "give its CA certificate with --ca-file, or ca_file in the target file"
 # OpenSSL's X509_V_ERR_…, https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/#error-codes.
@@ -112,7 +112,7 @@ def is_end(error: ssl.SSLError) -> bool:
     return isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
-def explain(error: ssl.SSLError) -> Explanation:
+def explain(error: ssl.SSLError) -> Diagnosis:
     """Explain why a TLS connection failed."""
     reason = error.reason or ""
     if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
@@ -131,7 +131,7 @@ def explain(error: ssl.SSLError) -> Explanation:
     return UnreachableError, f"the TLS connection failed: {error}", "see the server's log"
 
 
-def look_into(url: str, made: ssl.SSLContext | None) -> Explanation | None:
+def look_into(url: str, made: ssl.SSLContext | None) -> Diagnosis | None:
     """Find out why a server closes a connection without a reply, by opening one more and sending no request.
 
     The server may speak TLS although its URL says http, or HTTP although it says https. Or it may have rejected the
@@ -159,7 +159,7 @@ def look_into(url: str, made: ssl.SSLContext | None) -> Explanation | None:
     return _ONLY_TLS if _said(url, outgoing.read() + b"\r\n\r\n")[:2] in {b"\x15\x03", b"\x16\x03"} else None
 
 
-def _complaint(url: str, made: ssl.SSLContext) -> Explanation | None:
+def _complaint(url: str, made: ssl.SSLContext) -> Diagnosis | None:
     host = urlsplit(url).hostname
     try:
         with _connected(url) as plain, made.wrap_socket(plain, server_hostname=host) as connection:

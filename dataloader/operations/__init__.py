@@ -3,7 +3,7 @@
 from dataloader.operations.backup import BackupResult, back_up
 from dataloader.operations.backups import (
     KeepRules,
-    Kept,
+    KeptBackup,
     StoredBackup,
     choose_kept,
     prune,
@@ -88,7 +88,7 @@ __all__ = [
     "FoundCard",
     "FoundClient",
     "KeepRules",
-    "Kept",
+    "KeptBackup",
     "LoadOptions",
     "LoadResult",
     "MergeResult",

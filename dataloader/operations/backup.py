@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from dataloader.archive import (
     SUFFIX,
     Backup,
+    BackupHeader,
     BodyWriter,
     DatabaseState,
-    Header,
     Lock,
     Section,
     Spool,
@@ -61,7 +61,7 @@ class BackupResult:
     """The result of a backup."""
 
     path: Path
-    header: Header
+    header: BackupHeader
     size: int
     """Size of the file in bytes."""
     not_kept: tuple[str, ...]
@@ -419,7 +419,7 @@ def _write_body(
     databases: dict[str, Database],
     infos: dict[str, dict[str, Any]],
     states: Sequence[DatabaseState],
-) -> tuple[Header, tuple[str, ...]]:
+) -> tuple[BackupHeader, tuple[str, ...]]:
     writer = BodyWriter(body, lock)
     lacks: set[str] = set()
     counted = []
@@ -430,7 +430,7 @@ def _write_body(
         documents, leaves = writer.write(state.name, spool.merged(state.name))
         counted.append(DatabaseState(state.name, state.sequence, state.identity, documents, leaves, state.environment))
     blocks, seal = writer.end()
-    header = Header("", "", "", "", "", "", VERSION, tuple(counted), blocks=blocks, seal=seal)
+    header = BackupHeader("", "", "", "", "", "", VERSION, tuple(counted), blocks=blocks, seal=seal)
     return header, tuple(sorted(lacks))
 
 
@@ -458,10 +458,10 @@ def not_kept(section: Section) -> list[str]:
     return lacks + (["_security"] if section.security is None else [])
 
 
-def _complete(header: Header, server: Server, target: Target, base: Backup | None, moment: str) -> Header:
+def _complete(header: BackupHeader, server: Server, target: Target, base: Backup | None, moment: str) -> BackupHeader:
     remembered = [each.environment for each in header.databases if each.environment]
     greeting = server.greeting
-    return Header(
+    return BackupHeader(
         created=moment,
         model=target.model.name,
         environment=most_protected(target.environment, *remembered).value,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from dataloader.archive import SUFFIX, Backup, Header
+from dataloader.archive import SUFFIX, Backup, BackupHeader
 from dataloader.common import DataloaderError, FileError, UsageError, now, read_file
 from dataloader.target import Target
 
@@ -41,7 +41,7 @@ class StoredBackup:
 
     path: Path
     size: int
-    header: Header
+    header: BackupHeader
     verified: Verified | None
 
     @property
@@ -107,7 +107,7 @@ def without_base(backups: Sequence[StoredBackup]) -> list[StoredBackup]:
     return lacking
 
 
-def _verified(path: Path, header: Header) -> Verified | None:
+def _verified(path: Path, header: BackupHeader) -> Verified | None:
     try:
         verified = Verified(**orjson.loads(read_file(verified_path(path), MAX_NOTE, "remove it")))
     except (FileError, ValueError, TypeError):
@@ -158,7 +158,7 @@ _BUCKETS: dict[str, Callable[[datetime], object]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptBackup:
     """A backup, and the reasons to keep it; without a reason it is deleted."""
 
     backup: StoredBackup
@@ -167,7 +167,7 @@ class Kept:
 
 def choose_kept(
     backups: Sequence[StoredBackup], rules: KeepRules, continued: Collection[str] = frozenset()
-) -> list[Kept]:
+) -> list[KeptBackup]:
     """Apply rules to backups, separately for each target.
 
     Args:
@@ -206,7 +206,7 @@ def choose_kept(
     for digest in reasons.keys() & continued:
         reasons[digest].append("base")
     _keep_bases(backups, reasons)
-    return [Kept(each, tuple(reasons[each.header.digest])) for each in backups]
+    return [KeptBackup(each, tuple(reasons[each.header.digest])) for each in backups]
 
 
 def _keep(newest_first: Sequence[StoredBackup], rule: str, wanted: int, reasons: dict[str, list[str]]) -> None:
@@ -233,7 +233,7 @@ def _keep_bases(backups: Sequence[StoredBackup], reasons: dict[str, list[str]]) 
             base = by_digest[base].header.base
 
 
-def prune(kept: Sequence[Kept]) -> list[StoredBackup]:
+def prune(kept: Sequence[KeptBackup]) -> list[StoredBackup]:
     """Delete the backups that no rule keeps; return them.
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataloader.batch import WHOLE, Card, CardFile, Header, Part, Reconciled, ReturnedCard, Verdict
+from dataloader.batch import WHOLE, BatchHeader, Card, CardFile, Part, Reconciled, ReturnedCard, Verdict
 from dataloader.common import Document, InputError, Problem, listed
 from dataloader.couch import Server
 from dataloader.operations.batches import FoundBatch
@@ -137,7 +137,7 @@ class _OneCard:
         return self.manifest.path
 
     @property
-    def header(self) -> Header:
+    def header(self) -> BatchHeader:
         return self.manifest.header
 
     @property

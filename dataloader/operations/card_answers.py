@@ -23,7 +23,7 @@ SPARSE = 3
 FEW = 50
 """Rows that a range may always have, however few cards there are."""
 
-Row: TypeAlias = dict[str, Any]
+ViewRow: TypeAlias = dict[str, Any]
 """A row of a view; a document requested by its ID makes a row ``{"doc": …}``."""
 Found = TypeVar("Found")
 
@@ -65,7 +65,7 @@ class CardReader:
         self._add_several(answers)
         yield from answers
 
-    def _rows(self, lookup: Lookup, entries: Sequence[Entry], exactly: Collection[str]) -> dict[str, list[Row]]:
+    def _rows(self, lookup: Lookup, entries: Sequence[Entry], exactly: Collection[str]) -> dict[str, list[ViewRow]]:
         """Return the rows of a lookup by key; cards without rows are omitted."""
         database = self._databases[lookup.database]
         others = sorted(entry.key for entry in entries if entry.key not in exactly)
@@ -76,7 +76,7 @@ class CardReader:
                     found[entry.key] = rows
         return found
 
-    def _read(self, lookup: Lookup, database: Database, keys: list[str]) -> dict[str, list[Row]]:
+    def _read(self, lookup: Lookup, database: Database, keys: list[str]) -> dict[str, list[ViewRow]]:
         if lookup.view is None:
             kind = self._model.kind(lookup.kinds["doc"])
             documents = self._documents(database, kind, keys)
@@ -89,15 +89,15 @@ class CardReader:
             self._join(lookup, database, rows)
         return rows
 
-    def _view_rows(self, database: Database, view: str, keys: list[str]) -> dict[str, list[Row]]:
-        def by_range(limit: int) -> list[Row] | None:
+    def _view_rows(self, database: Database, view: str, keys: list[str]) -> dict[str, list[ViewRow]]:
+        def by_range(limit: int) -> list[ViewRow] | None:
             return database.view_range(DESIGN, view, keys[0], keys[-1], limit=limit)
 
         found = self._by_range(f"{database.name}/{view}", by_range, len(keys))
         if found is None:
             found = [row for some in chunks(keys) for row in database.view(DESIGN, view, some, include_docs=False)]
         wanted = frozenset(keys)
-        rows: dict[str, list[Row]] = {}
+        rows: dict[str, list[ViewRow]] = {}
         for row in found:
             if row["key"] in wanted:
                 rows.setdefault(row["key"], []).append(row)
@@ -128,7 +128,7 @@ class CardReader:
             self._sparse.add(name)
         return found
 
-    def _join(self, lookup: Lookup, database: Database, rows: dict[str, list[Row]]) -> None:
+    def _join(self, lookup: Lookup, database: Database, rows: dict[str, list[ViewRow]]) -> None:
         """Add linked documents to rows, as ``include_docs`` does."""
         if not rows:
             return
@@ -203,7 +203,7 @@ def _loaded(database: Database, view: str | None = None) -> Iterator[None]:
         raise VerifyError(f"database {database.name}", rule=rule, todo=LOAD_FIRST) from error
 
 
-def _as_servers_ask(lookup: Lookup, database: Database, key: str) -> list[Row]:
+def _as_servers_ask(lookup: Lookup, database: Database, key: str) -> list[ViewRow]:
     """Make the requests of the authorization server and the Preferences Server for a card."""
     if lookup.view is not None:
         return database.view_by_key(DESIGN, lookup.view, key, include_docs=lookup.include_docs)
@@ -211,13 +211,13 @@ def _as_servers_ask(lookup: Lookup, database: Database, key: str) -> list[Row]:
     return [] if document is None else [{"doc": document}]
 
 
-def _answers(lookup: Lookup, rows: Mapping[str, list[Row]]) -> dict[str, list[Answer]]:
+def _answers(lookup: Lookup, rows: Mapping[str, list[ViewRow]]) -> dict[str, list[Answer]]:
     """Extract documents from rows."""
     places = [(tuple(place.split(".")), kind) for place, kind in lookup.kinds.items()]
     return {key: [{kind: _at(row, place) for place, kind in places} for row in found] for key, found in rows.items()}
 
 
-def _at(row: Row, place: tuple[str, ...]) -> Document | None:
+def _at(row: ViewRow, place: tuple[str, ...]) -> Document | None:
     found: Any = row
     for part in place:
         found = found.get(part) if isinstance(found, dict) else None
@@ -225,7 +225,7 @@ def _at(row: Row, place: tuple[str, ...]) -> Document | None:
     return found if is_document and not found.get("_deleted") else None
 
 
-def _leads_to(row: Row) -> object:
+def _leads_to(row: ViewRow) -> object:
     value = row.get("value")
     return value.get("_id") if isinstance(value, dict) else None
 

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
-from dataloader.archive import Backup, Group, Header, Section
+from dataloader.archive import Backup, BackupHeader, Group, Section
 from dataloader.batch import CardFile
 from dataloader.common import OnProgress, temporary_root
 from dataloader.couch import Database, Server
@@ -56,7 +56,7 @@ class _Number(NamedTuple):
 class DrillResult:
     """The result of a drill."""
 
-    header: Header
+    header: BackupHeader
     path: Path | None
     """The path of the backup."""
     size: int
@@ -226,7 +226,7 @@ def _is_old(database: Database) -> bool:
     return created.isdecimal() and 0 < int(created) < time.time() - _DAY
 
 
-def _is_of(server: Server, target: Target, header: Header) -> bool:
+def _is_of(server: Server, target: Target, header: BackupHeader) -> bool:
     """Return whether a backup is of the databases as they are, and not of earlier ones or of a later state."""
     for state in header.databases:
         database = server.database(target.database(state.name))
@@ -241,7 +241,7 @@ def _remove(server: Server, copy: Target) -> None:
         server.database(copy.database(name)).delete()
 
 
-def _changes_since(server: Server, target: Target, header: Header | None) -> int:
+def _changes_since(server: Server, target: Target, header: BackupHeader | None) -> int:
     """Return how many documents have changed since a backup; all of them if there is none."""
     changed = 0
     for name in target.model.databases:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 from xml.sax.saxutils import escape
 
-from dataloader.batch import Card, Header, Manifest
+from dataloader.batch import BatchHeader, Card, Manifest
 from dataloader.common import InputError, Problem, UsageError, explain, is_valid, new_files, raise_problems
 from dataloader.vendor import (
     SPARE,
@@ -38,7 +38,7 @@ def all_layouts() -> list[str]:
     return [STANDARD, *layout_names()]
 
 
-def export_path(header: Header, layout: str, out: Path) -> Path:
+def export_path(header: BatchHeader, layout: str, out: Path) -> Path:
     """Return the path of the file that a batch is exported to.
 
     Args:
@@ -137,7 +137,7 @@ def check_export(path: Path, layout: Layout, password: str | None = None) -> int
     return len(rows)
 
 
-def _rows(layout: Layout, header: Header, cards: Iterable[Card]) -> Iterator[list[str]]:
+def _rows(layout: Layout, header: BatchHeader, cards: Iterable[Card]) -> Iterator[list[str]]:
     spares = header.spare_runs
     columns = [(None if column.field is None else _FIELDS[column.field], column.text) for column in layout.columns]
     for card in cards:
@@ -145,7 +145,7 @@ def _rows(layout: Layout, header: Header, cards: Iterable[Card]) -> Iterator[lis
         yield [constant if of_card is None else of_card(card, is_spare) for of_card, constant in columns]
 
 
-def _write_csv(stream: IO[bytes], layout: Layout, header: Header, cards: Iterable[Card]) -> None:
+def _write_csv(stream: IO[bytes], layout: Layout, header: BatchHeader, cards: Iterable[Card]) -> None:
     lines = TextIOWrapper(stream, "utf-8", newline="", write_through=False)
     # RFC 4180: lines end with CRLF, and cells are quoted if necessary.
     writer = csv.writer(lines, delimiter=layout.delimiter or ",", lineterminator="\r\n")
@@ -155,7 +155,7 @@ def _write_csv(stream: IO[bytes], layout: Layout, header: Header, cards: Iterabl
 
 
 def _write_sheet(
-    stream: IO[bytes], layout: Layout, header: Header, cards: Iterable[Card], password: str | None
+    stream: IO[bytes], layout: Layout, header: BatchHeader, cards: Iterable[Card], password: str | None
 ) -> None:
     from dataloader.vendor import plain_template  # noqa: PLC0415 - importing openpyxl takes long
 

@@ -12,8 +12,8 @@ from unicodedata import combining, normalize
 from dataloader.batch import (
     MANIFEST_SUFFIX,
     SEEDED_TIME,
+    BatchHeader,
     Card,
-    Header,
     Manifest,
     check_count,
     deal,
@@ -155,7 +155,7 @@ def generate(
         raise InputError(Problem(f"seed {seed}", "must be between 0 and 2**53 - 1", "choose another"))
     manifest_path, workbook_path = folder / f"{name}{MANIFEST_SUFFIX}", folder / f"{name}{WORKBOOK_SUFFIX}"
     created = now() if seed is None else SEEDED_TIME
-    header = Header(name, created, count, dealt, "", seed, spares, titles or {})
+    header = BatchHeader(name, created, count, dealt, "", seed, spares, titles or {})
     uuids = mint(count, os.urandom if seed is None else seeded_bytes(seed))
 
     def counted(card: Card) -> Card:

@@ -1,6 +1,6 @@
 """Instructions for the card vendor: the workbook's sheet that says what to do."""
 
-from dataloader.batch import Header
+from dataloader.batch import BatchHeader
 from dataloader.common import printable
 
 SHEET = "Read me"
@@ -44,7 +44,7 @@ The sheets are protected against accidental changes, without a password. Only Ch
 """
 
 
-def instructions(header: Header, *, again: int | None = None) -> list[tuple[str, str]]:
+def instructions(header: BatchHeader, *, again: int | None = None) -> list[tuple[str, str]]:
     """Return the lines of the sheet: the text on the left, and the text next to it; headings have none.
 
     Args:
@@ -73,7 +73,7 @@ def instructions(header: Header, *, again: int | None = None) -> list[tuple[str,
     ]
 
 
-def _snapset(header: Header, name: str, count: int) -> str:
+def _snapset(header: BatchHeader, name: str, count: int) -> str:
     title = header.titles.get(name)
     return f"{count:,} {'card' if count == 1 else 'cards'}" + (f": {printable(title)}" if title else "")
 

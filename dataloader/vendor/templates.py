@@ -20,7 +20,7 @@ from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 from openpyxl.xml.functions import tostring
 
-from dataloader.batch import Header
+from dataloader.batch import BatchHeader
 from dataloader.vendor.instructions import SHEET as INSTRUCTIONS_SHEET
 from dataloader.vendor.instructions import instructions
 from dataloader.vendor.sheets import AGAIN_COLUMNS, BATCH_SHEET, CARDS_SHEET, RESULTS, SHADES, Column
@@ -40,7 +40,7 @@ _LINES = Border(_THIN, _THIN, _THIN, _THIN)
 
 
 def standard_template(
-    header: Header, columns: Sequence[Column], about: Mapping[str, str], again: int | None = None
+    header: BatchHeader, columns: Sequence[Column], about: Mapping[str, str], again: int | None = None
 ) -> bytes:
     """Return the template of the workbook that ``generate`` writes.
 
@@ -84,7 +84,7 @@ def standard_template(
     return _packed(book)
 
 
-def plain_template(header: Header, name: str, columns: Sequence[tuple[str, int]]) -> bytes:
+def plain_template(header: BatchHeader, name: str, columns: Sequence[tuple[str, int]]) -> bytes:
     """Return the template of a workbook with one sheet of plain text cells, as encoding tools expect it.
 
     Args:
@@ -101,7 +101,7 @@ def plain_template(header: Header, name: str, columns: Sequence[tuple[str, int]]
     return _packed(book)
 
 
-def _new_book(header: Header) -> tuple[openpyxl.Workbook, Worksheet]:
+def _new_book(header: BatchHeader) -> tuple[openpyxl.Workbook, Worksheet]:
     """Return a new workbook with the title and creation time of a batch, and its first sheet."""
     book = openpyxl.Workbook()
     book.properties.title = header.name
@@ -172,7 +172,7 @@ def _choice(sheet: Worksheet, cells: str) -> None:
     )
 
 
-def _page(sheet: Worksheet, header: Header, *, landscape: bool) -> None:
+def _page(sheet: Worksheet, header: BatchHeader, *, landscape: bool) -> None:
     """Protect a sheet against accidental edits, and set it up for printing on pages as wide as the sheet."""
     sheet.protection.sheet = True
     # The vendor may still change widths and heights.
@@ -186,7 +186,7 @@ def _page(sheet: Worksheet, header: Header, *, landscape: bool) -> None:
     _footer(sheet, f"Batch {header.name}", "Page &P of &N", "Confidential")
 
 
-def _instructions(sheet: Worksheet, header: Header, again: int | None) -> None:
+def _instructions(sheet: Worksheet, header: BatchHeader, again: int | None) -> None:
     sheet.column_dimensions["A"].width = 14
     sheet.column_dimensions["B"].width = 90
     sheet.sheet_view.showGridLines = False

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 from xml.sax.saxutils import escape
 
-from dataloader.batch import CARD_SCHEMA, SEEDED_TIME, Card, Header
+from dataloader.batch import CARD_SCHEMA, SEEDED_TIME, BatchHeader, Card
 from dataloader.common import MAX_CARDS, InputError, Problem, explain, is_valid, printable, raise_problems
 from dataloader.vendor.check_value import check_value
 from dataloader.vendor.sheets import AGAIN_COLUMNS, BATCH_SHEET, CARDS_SHEET, COLUMNS, SPARE, STARTS_WITH, Column
@@ -50,7 +50,7 @@ class Why:
 class Again:
     """The additional information in a workbook of cards to encode again."""
 
-    batch: Header
+    batch: BatchHeader
     """The header of the whole batch."""
     round: int
     """The round of encoding that it is for; the first was 1."""
@@ -65,7 +65,7 @@ class Again:
 
 def write_workbook(
     stream: IO[bytes],
-    header: Header,
+    header: BatchHeader,
     cards: Iterable[Card],
     password: str | None = None,
     again: Again | None = None,
@@ -85,7 +85,7 @@ def write_workbook(
     write_rows(stream, template, _rows(header, cards, again), header.cards, password, sheet=_CARDS_AT)
 
 
-def _rows(header: Header, cards: Iterable[Card], again: Again | None) -> Iterator[tuple[str, ...]]:
+def _rows(header: BatchHeader, cards: Iterable[Card], again: Again | None) -> Iterator[tuple[str, ...]]:
     """Yield the texts of each card's row, escaped for XML."""
     snapsets = {name: escape(name) for name in header.snapsets}
     titles = {name: escape(printable(header.titles.get(name, ""))) for name in header.snapsets} if header.titles else {}
@@ -109,11 +109,11 @@ def _rows(header: Header, cards: Iterable[Card], again: Again | None) -> Iterato
         yield row
 
 
-def _columns(header: Header, again: Again | None) -> list[Column]:
+def _columns(header: BatchHeader, again: Again | None) -> list[Column]:
     return [*COLUMNS, *([STARTS_WITH] if header.titles else []), *(AGAIN_COLUMNS if again else ())]
 
 
-def _about(header: Header, again: Again | None) -> dict[str, str]:
+def _about(header: BatchHeader, again: Again | None) -> dict[str, str]:
     about = dict(zip(_BATCH_ROWS, (header.name, header.created, str(header.cards), header.digest), strict=True))
     if header.spares:
         about[_SPARES_ROW] = str(sum(header.spares.values()))
@@ -151,7 +151,7 @@ def check_workbook(path: Path, password: str | None = None) -> WorkbookSummary:
     return WorkbookSummary(path, about["Name"], int(about["Cards"]))
 
 
-def read_batch(path: Path, password: str | None = None) -> tuple[Header, list[Card]]:
+def read_batch(path: Path, password: str | None = None) -> tuple[BatchHeader, list[Card]]:
     """Read a batch from the workbook that was sent to the vendor; it may have been filled in since.
 
     The digest in the workbook proves that card numbers, UUIDs and snapsets are those of the batch.
@@ -178,7 +178,7 @@ def read_batch(path: Path, password: str | None = None) -> tuple[Header, list[Ca
     snapsets = Counter(card.snapset for card in ordered)
     at = titles.index(STARTS_WITH.title) if STARTS_WITH.title in titles else len(titles)
     shown = {str(row[3]): str(row[at]) for row in rows if at < len(row) and row[at] != ""}
-    header = Header(
+    header = BatchHeader(
         about["Name"],
         about["Created"],
         len(ordered),

@@ -11,12 +11,12 @@ import orjson
 import pytest
 import zstandard
 
-from dataloader.archive import Backup, BodyWriter, DatabaseState, Header, finish
+from dataloader.archive import Backup, BackupHeader, BodyWriter, DatabaseState, finish
 from dataloader.common import ExitCode, InputError
 from tests.support.command import Command
 from tests.support.marks import THOROUGH
 
-HEADER = Header("2026-11-01T00:00:00.000Z", "gpii-key", "ci", "http://localhost", "", "", "1", ())
+HEADER = BackupHeader("2026-11-01T00:00:00.000Z", "gpii-key", "ci", "http://localhost", "", "", "1", ())
 GOOD = b'{"_id":"a","_rev":"1-aa"}'
 SETTINGS = orjson.dumps({"settings": {"q": 2}, "security": None, "local": None})
 NOBODY = ("--url", "http://127.0.0.1:1", "--model", "gpii-key", "--environment", "ci")

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataloader.batch import (
+    BatchHeader,
     Card,
-    Header,
     Manifest,
     Part,
     check_count,
@@ -46,7 +46,7 @@ def rendered(shares: dict[str, int] = SHARES, *, name: str = "spring", seed: int
     """Return the bytes of a manifest; the same on every call."""
     count = sum(shares.values())
     stream = BytesIO()
-    header = Header(name, CREATED, count, shares, "", seed)
+    header = BatchHeader(name, CREATED, count, shares, "", seed)
     write_manifest(stream, header, deal(mint(count, seeded_bytes(1)), shares))
     return stream.getvalue()
 
@@ -56,7 +56,7 @@ def assembled(lines: Lines, **fields: Any) -> bytes:
     counts = Counter(orjson.loads(line)["snapset"] for line in lines)
     digest = f"sha256:{sha256(b''.join(lines)).hexdigest()}"
     known: dict[str, Any] = {"name": "spring", "created": CREATED, "cards": len(lines), "snapsets": counts}
-    return Header(**{**known, "digest": digest, **fields}).line() + b"".join(lines)
+    return BatchHeader(**{**known, "digest": digest, **fields}).line() + b"".join(lines)
 
 
 def card_lines(shares: dict[str, int] = SHARES) -> Lines:
@@ -219,7 +219,7 @@ def test_manifest_round_trips(
         for snapset in data.draw(st.lists(st.sampled_from(list(shares)), unique=True))
     }
     with shared_path.open("wb") as stream:
-        written = write_manifest(stream, Header(name, CREATED, count, shares, "", seed, spares), cards)
+        written = write_manifest(stream, BatchHeader(name, CREATED, count, shares, "", seed, spares), cards)
     manifest = read_manifest(shared_path)
     assert manifest.header == written
     assert dict(manifest.header.snapsets) == shares
@@ -643,7 +643,7 @@ def test_card_with_any_other_content_is_rejected(shared_path: Path, at: int, fie
     snapsets = SHARES
     lines[at] = orjson.dumps({**orjson.loads(lines[at]), field: value}) + b"\n"
     digest = f"sha256:{sha256(b''.join(lines)).hexdigest()}"
-    header = Header("spring", CREATED, 5, snapsets, digest)
+    header = BatchHeader("spring", CREATED, 5, snapsets, digest)
     shared_path.write_bytes(header.line() + b"".join(lines))
     refusal(shared_path)
 
@@ -742,4 +742,4 @@ def test_card_line_is_the_same_everywhere() -> None:
     """A card has the same line in the manifest and in the digest of the workbook."""
     card = Card(7, UUIDS[0], "empty")
     assert card.line() == b'{"number":7,"uuid":"%s","snapset":"empty"}\n' % UUIDS[0].encode()
-    assert Manifest(Path("x"), Header("a", CREATED, 1, {"empty": 1}, "")).header.seed is None
+    assert Manifest(Path("x"), BatchHeader("a", CREATED, 1, {"empty": 1}, "")).header.seed is None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from dataloader.archive import Backup, BodyWriter, DatabaseState, Header, finish
+from dataloader.archive import Backup, BackupHeader, BodyWriter, DatabaseState, finish
 from dataloader.archive.backup_file import grouped
 from dataloader.archive.frames import MAX_FRAME
 from dataloader.common import (
@@ -1004,7 +1004,7 @@ def test_block_with_the_largest_document_can_be_read(tmp_path: Path, monkeypatch
         state = DatabaseState("gpii", "1", "", *counts)
         finish(
             stream,
-            Header("2026-01-01T00:00:00Z", "", "", "", "", "", "", (state,), blocks=blocks, seal=seal),
+            BackupHeader("2026-01-01T00:00:00Z", "", "", "", "", "", "", (state,), blocks=blocks, seal=seal),
             body,
             None,
         )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataloader.archive import BodyWriter, DatabaseState, Header, Section, Spool, finish, sort_key
+from dataloader.archive import BackupHeader, BodyWriter, DatabaseState, Section, Spool, finish, sort_key
 from dataloader.common import ExitCode, UsageError
 from dataloader.operations import KeepRules, StoredBackup, choose_kept, read_backups
 from tests.support.command import Command
@@ -42,7 +42,7 @@ def make(folder: Path) -> Make:
             writer.section("gpii", Section())
             blocks, seal = writer.end()
             time = created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            header = Header(
+            header = BackupHeader(
                 created=time,
                 model="gpii-key",
                 environment="ci",
@@ -151,7 +151,7 @@ def test_prune_never_breaks_a_chain_and_keeps_what_restic_keeps(
         created = (NOON + timedelta(minutes=minutes)).isoformat()
         # An increment continues any earlier backup.
         before = str(base % at) if at and base >= 0 else None
-        header = Header(created, "gpii-key", "ci", "http://localhost", "", "", "", (), before, digest=str(at))
+        header = BackupHeader(created, "gpii-key", "ci", "http://localhost", "", "", "", (), before, digest=str(at))
         stored.append(StoredBackup(Path(f"{at}"), 1, header, None))
     found = {
         each.backup.header.digest: each.reasons for each in choose_kept(stored, KeepRules(*counts)) if each.reasons

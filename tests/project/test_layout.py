@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,18 @@ def imports(path: Path) -> Iterator[tuple[str, list[str]]]:
                 yield node.module, [each.name for each in node.names]
         elif isinstance(node, ast.Import):
             yield from ((each.name, []) for each in node.names if each.name.partition(".")[0] == "dataloader")
+
+
+def types(path: Path) -> Iterator[str]:
+    """Yield the names of a file's public classes and type aliases."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Subscript):
+            names = [ast.unparse(each) for each in (node.targets if isinstance(node, ast.Assign) else [node.target])]
+        else:
+            continue
+        yield from (name for name in names if re.fullmatch(r"[A-Z]+[a-z]\w*", name))
 
 
 def room(module: str) -> str:
@@ -73,6 +87,15 @@ def test_packages_define_all(package: str) -> None:
     module = importlib.import_module(f"dataloader.{package}")
     assert module.__all__
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def test_each_type_has_a_name_of_its_own() -> None:
+    """No two public classes or type aliases have the same name, so that a search for it finds one thing."""
+    homes = defaultdict(list)
+    for path in MODULES:
+        for name in types(path):
+            homes[name].append(path.relative_to(PACKAGE).as_posix())
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

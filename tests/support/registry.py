@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import click
 
-from dataloader.archive import SUFFIX, BodyWriter, DatabaseState, Header, Section, finish
+from dataloader.archive import SUFFIX, BackupHeader, BodyWriter, DatabaseState, Section, finish
 from dataloader.cli import COMMANDS, cli
 from dataloader.common import VERSION
 from dataloader.records.models import DEFAULT_MODEL, get_model
@@ -57,7 +57,7 @@ def empty_backup(model: str = DEFAULT_MODEL) -> Path:
         blocks, seal = writer.end()
         states = tuple(DatabaseState(name, "0", "") for name in databases)
         of = ("2026-11-01T00:00:00.000Z", model, "development", "http://127.0.0.1", "", "", VERSION)
-        header = Header(*of, states)
+        header = BackupHeader(*of, states)
         with path.open("wb") as stream:
             finish(stream, replace(header, blocks=blocks, seal=seal), body, None)
     return path

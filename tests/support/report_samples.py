@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from dataloader.archive import Header
+from dataloader.archive import BackupHeader
 from dataloader.batch import CardFile, Manifest, read_manifest
 from dataloader.common import ExitCode, data_dir
 from dataloader.couch import Address, Rejection, Welcome
@@ -215,7 +215,7 @@ def some_batches(
 
 def a_drill(differences: int = 0, not_working: int = 0) -> Report:
     """Return the report of a drill."""
-    header = Header(
+    header = BackupHeader(
         "2026-03-02T09:15:07.000Z",
         "gpii-token",
         "production",

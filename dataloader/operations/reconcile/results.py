@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dataloader.batch import Card, Header, Verdict, reconciled_name, write_reconciled
+from dataloader.batch import BatchHeader, Card, Verdict, reconciled_name, write_reconciled
 from dataloader.common import new_files
 from dataloader.operations.reconcile.reconciliation import Reconciliation
 from dataloader.vendor import WORKBOOK_SUFFIX, Again, Why, write_workbook
@@ -59,7 +59,7 @@ def _why(verdict: Verdict, reason: str) -> str:
     return f"{verdict.value}: {reason}" if reason else verdict.value
 
 
-def _part(found: Reconciliation, cards: list[Card]) -> Header:
+def _part(found: Reconciliation, cards: list[Card]) -> BatchHeader:
     """Return a header for a part of the batch, in which spares are encoded like other cards."""
     digest = sha256()
     for card in cards:

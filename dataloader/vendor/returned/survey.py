@@ -34,7 +34,7 @@ _SHORTEST_DECIMAL = 8
 """The fewest digits of a chip UID, in hex or as a decimal number."""
 
 
-class Finding(NamedTuple):
+class PossibleColumn(NamedTuple):
     """What an unrecognized column could be."""
 
     key: str
@@ -71,10 +71,10 @@ class Survey:
         """Cards with their own UUID in it."""
         self._repeats = 0
         """Cards with their own UUID or chip UID in it."""
-        self._failed: Finding | None = None
-        self._result: Finding | None = None
-        self._chip: Finding | None = None
-        self._uuid: Finding | None = None
+        self._failed: PossibleColumn | None = None
+        self._result: PossibleColumn | None = None
+        self._chip: PossibleColumn | None = None
+        self._uuid: PossibleColumn | None = None
         self._is_number: Counter[bool] = Counter()
         """Whether decimal numbers are the row's own chip UID."""
         self._said = 0
@@ -148,7 +148,7 @@ class Survey:
             return
         if len(self._seen) < _MAX_SEEN:
             self._seen[text] = line
-        found = Finding("result", line, short(text, _SHOWN))
+        found = PossibleColumn("result", line, short(text, _SHOWN))
         if self._failed is None and self._fails(text):
             self._failed = found
         if not says_nothing(text):
@@ -168,7 +168,7 @@ class Survey:
             else:
                 # A UUID in an unusual form would be shown whole.
                 shown = text if UUID_LIKE.search(text) else next(each for each in uuids if each != uuid)
-                self._uuid = self._uuid or Finding("uuid", line, short(shown, _SHOWN))
+                self._uuid = self._uuid or PossibleColumn("uuid", line, short(shown, _SHOWN))
         is_own = bool(chip) and len(text) >= _SHORTEST_DECIMAL and _is_same(_bare(text), _bare(chip))
         if chip and may_count and text.isdecimal() and len(text) >= _SHORTEST_DECIMAL:
             is_number = int(text) in numbers_of(chip)
@@ -177,7 +177,7 @@ class Survey:
         if is_own:
             self._repeats += may_count
         elif self._chip is None and looks_like_chip(text):
-            self._chip = Finding("chip", line, short(text, _SHOWN))
+            self._chip = PossibleColumn("chip", line, short(text, _SHOWN))
 
     def _fails(self, text: str) -> bool:
         """Return whether a text in the column means that a card failed."""
@@ -195,7 +195,7 @@ class Survey:
             return self._is_partial(cards) and not results
         return 1 < len(self._seen) + (self._filled < cards) <= min(_MAX_KINDS, cards - 1)
 
-    def matters(self, named: Container[str], cards: int, *, results: bool, chips: bool) -> Finding | None:
+    def matters(self, named: Container[str], cards: int, *, results: bool, chips: bool) -> PossibleColumn | None:
         """Return which of our columns it could be, None if it does not matter.
 
         Args:
@@ -204,7 +204,7 @@ class Survey:
             results: whether our column of results is filled in.
             chips: whether our column of chip UIDs is filled in.
         """
-        found: list[Finding | None] = []
+        found: list[PossibleColumn | None] = []
         # A password of all chips is no chip UID. One UUID in all rows may be on all chips.
         is_constant = len(self._seen) == 1 and self._filled == cards > 1
         # Our own column cannot be replaced by another one if it contradicts it.
@@ -217,13 +217,13 @@ class Survey:
             found.append(None if is_constant else self._chip)
             # A column with the chips' numbers must have all of them.
             is_decimal_chip = len(self._is_number) > 1 or (self._said and self._all_decimal and not chips)
-            found.append(Finding("chip", 0, "digits only") if is_decimal_chip else None)
+            found.append(PossibleColumn("chip", 0, "digits only") if is_decimal_chip else None)
         if "uuid" not in named:
             found.append(self._uuid)
-            found.append(Finding("uuid", 0, "nothing in some rows") if 0 < self._own < cards else None)
+            found.append(PossibleColumn("uuid", 0, "nothing in some rows") if 0 < self._own < cards else None)
         if "result" not in named and self._sorts(cards, results=results):
             kinds = [short(each, _SHOWN) for each in sorted(self._seen)[:_MAX_KINDS]]
-            found.append(Finding("result", 0, "”, “".join(kinds + ["nothing"] * (self._filled < cards))))
+            found.append(PossibleColumn("result", 0, "”, “".join(kinds + ["nothing"] * (self._filled < cards))))
         return next((each for each in found if each is not None), None)
 
 
