@@ -12,17 +12,10 @@ from dataloader.common import InputError, Problem
 
 LANGUAGE = "en"
 """The language code of the record: meaningless for a UUID, but required."""
-UUID_TEXT = str(UUID(int=0))
-"""A text with the length of a UUID."""
 
 _NDEF_TLV, _TERMINATOR_TLV = 0x03, 0xFE
-_SHORT_TLV = 0xFE
-"""The most bytes for which a TLV's length takes one byte; otherwise it takes three."""
-_SHORT_RECORD = 0xFF
-"""The most bytes of payload for which its length takes one byte; otherwise it takes four."""
-_FLAGS = 0b1100_0001
-"""The first and last record of the message, of a well-known type."""
-_SHORT_FLAG = 0b0001_0000
+_FLAGS = 0b1101_0001
+"""The first and last record of the message, short, of a well-known type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +59,21 @@ class Fit:
         return self.chip.memory - self.needed
 
 
-def text_message(text: str, language: str = LANGUAGE) -> bytes:
-    """Return the NDEF message of one Text record, in UTF-8.
-
-    Args:
-        text: the exact text that a reader returns.
-        language: an IANA language code of at most 63 characters.
-    """
-    code = language.encode("ascii")
-    payload = bytes([len(code)]) + code + text.encode()
-    is_short = len(payload) <= _SHORT_RECORD
-    length = len(payload).to_bytes(1 if is_short else 4)
-    return bytes([_FLAGS | (_SHORT_FLAG if is_short else 0), 1]) + length + b"T" + payload
+def tag_data(uuid: str) -> bytes:
+    """Return what a card needs of a chip's memory: a TLV with the message of one Text record, and the terminator."""
+    payload = bytes([len(LANGUAGE)]) + LANGUAGE.encode("ascii") + uuid.encode("ascii")
+    message = bytes([_FLAGS, 1, len(payload)]) + b"T" + payload
+    # Both lengths take one byte: a UUID is short.
+    return bytes([_NDEF_TLV, len(message)]) + message + bytes([_TERMINATOR_TLV])
 
 
-def tag_data(message: bytes) -> bytes:
-    """Return the content of a chip's memory for an NDEF message: its TLV, and the terminator."""
-    size = len(message)
-    length = bytes([size]) if size <= _SHORT_TLV else b"\xff" + size.to_bytes(2)
-    return bytes([_NDEF_TLV]) + length + message + bytes([_TERMINATOR_TLV])
-
-
-def check_chip(chip: ChipType, text: str = UUID_TEXT) -> Fit:
-    """Check that the record of a text fits on a chip.
+def check_chip(chip: ChipType) -> Fit:
+    """Check that a card's record fits on a chip; all UUIDs have the same length.
 
     Raises:
         InputError: it does not fit.
     """
-    fit = Fit(chip, len(tag_data(text_message(text))))
+    fit = Fit(chip, len(tag_data(str(UUID(int=0)))))
     if fit.left < 0:
         raise InputError(
             Problem(
