@@ -155,6 +155,13 @@ class Server:
         """Return whether the server lists its databases to this user, or to anonymous clients."""
         return is_allowed(self.databases)
 
+    def check_again(self, name: str, check: Callable[[], object]) -> None:
+        """Set the check to make before a write to a database is repeated: it raises an error if it must not be.
+
+        After a lost reply or a timeout, minutes may have passed, and the database may be another one.
+        """
+        self.session.checks[name] = check
+
     def databases(self) -> list[str]:
         """Return the names of all databases.
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import urllib3
@@ -80,6 +80,8 @@ class Session:
         self._turns = Turns(address.urls)
         self._names = _short_names(address.urls)
         self._origins: dict[str, Origin] = {}
+        self.checks: dict[str, Callable[[], object]] = {}
+        """Checks of databases by name; each raises an error if a write to its database must not be repeated."""
         self._headers = {"Accept": "application/json", "User-Agent": f"gpii-dataloader/{VERSION}"}
         if address.user is not None:
             # Bytes from the environment that are not UTF-8 are sent unchanged.
@@ -114,6 +116,7 @@ class Session:
             NotFoundError: 404.
             ConflictError: 409.
             PreconditionError: 412.
+            DataloaderError: a write is not repeated, because the check of its database fails.
         """
         limit = 1 if request.greeting else None
         repeats = Repeats(self._patience, self._deadline, connects=limit, timeouts=limit)
@@ -140,6 +143,14 @@ class Session:
                 raise_failures(failures, attempts)
             node = self._next(node, failures, attempts, repeats, time.monotonic() - start)
             attempts += 1
+            self._check(request)
+
+    def _check(self, request: Request) -> None:
+        """Check a database before a write to it is repeated: meanwhile, somebody may have replaced it by another."""
+        name, _, rest = urlsplit(request.path).path.removeprefix("/").partition("/")
+        check = self.checks.get(unquote(name))
+        if check is not None and (request.method in {"PUT", "DELETE"} or rest == "_bulk_docs"):
+            check()
 
     def _next(self, node: str, failures: Mapping[str, Failure], attempts: int, repeats: Repeats, lost: float) -> str:
         """Return the node for the next attempt, after waiting.

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from dataloader.common import ProtectedError, UsageError, did_you_mean, listed
-from dataloader.couch import Server
+from dataloader.common import ProtectedError, ProtocolError, UsageError, did_you_mean, listed
+from dataloader.couch import Database, Server
+from dataloader.operations.backup import identity_of
 from dataloader.records.models import get_model, model_names
 from dataloader.target import Environment, Target, read_marker
 
@@ -17,6 +19,8 @@ class DropPlan:
     """Development and CI databases, with the environment they remember."""
     kept: list[str] = field(default_factory=list)
     """Databases that remember no environment, so they may not belong to dataloader."""
+    identities: dict[str, str] = field(default_factory=dict)
+    """What distinguishes those to be deleted from later ones of the same name."""
 
 
 def plan_drop(server: Server, target: Target, *, if_exists: bool = False) -> DropPlan:
@@ -43,12 +47,14 @@ def plan_drop(server: Server, target: Target, *, if_exists: bool = False) -> Dro
     for name in names:
         if name.startswith(target.prefix):
             environment = _droppable(server, name)
-            if environment is None and not server.database(name).exists():
+            info = server.database(name).info()
+            if info is None:
                 continue  # Another run has just deleted it.
             if environment is None:
                 plan.kept.append(name)
             else:
                 plan.dropped[name] = environment
+                plan.identities[name] = identity_of(server.database(name), info)
     # A mistyped prefix must not pass for success: the databases would stay for ever.
     if not (plan.dropped or plan.kept or if_exists):
         raise UsageError(
@@ -80,19 +86,34 @@ def _droppable(server: Server, name: str) -> Environment | None:
 
 
 def drop(server: Server, plan: DropPlan) -> list[str]:
-    """Delete the databases of a plan, checking the environment of each again just before.
+    """Delete the databases of a plan, checking just before each attempt that each is still the same.
 
     Returns:
         Their names.
 
     Raises:
         ProtectedError: a database has become staging or production.
+        ProtocolError: a database was recreated since it was listed.
         DataloaderError: the server failed after all retries, or refused.
     """
     done = []
     for name in plan.dropped:
         database = server.database(name)
-        if database.exists() and _droppable(server, name) is not None:
+        if database.exists():
+            check = partial(_check, server, database, plan)
+            server.check_again(name, check)
+            check()
             database.delete()
             done.append(name)
     return done
+
+
+def _check(server: Server, database: Database, plan: DropPlan) -> None:
+    environment, info = _droppable(server, database.name), database.info()
+    if info is None:
+        # Deleted, by an attempt whose reply was lost or by another run.
+        return
+    if environment is None or identity_of(database, info) != plan.identities[database.name]:
+        raise ProtocolError(
+            f"database {database.name}", rule="was recreated by somebody else, and is not deleted", todo="run it again"
+        )

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from dataloader.common import ProtectedError
 from dataloader.couch import ConflictError, Database, NotFoundError, Server
@@ -86,7 +87,8 @@ class Memory:
 def guard(server: Server, target: Target) -> Memory:
     """Check that no database of a target remembers a more protected environment; one small request each.
 
-    Every function with a target calls this first, before any other request except for the greeting.
+    Every function with a target calls this first, before any other request except for the greeting. From then on, the
+    server checks it again before any write is repeated.
 
     Returns:
         What the databases remember.
@@ -95,8 +97,10 @@ def guard(server: Server, target: Target) -> Memory:
         ProtectedError: a database was loaded as a more protected environment than the target's.
         DataloaderError: the server can't be reached, or does not let this user read.
     """
-    names = map(target.database, target.model.databases)
-    return Memory({name: check_marker(server.database(name), target) for name in names})
+    databases = [server.database(target.database(name)) for name in target.model.databases]
+    for each in databases:
+        server.check_again(each.name, partial(check_marker, each, target))
+    return Memory({each.name: check_marker(each, target) for each in databases})
 
 
 def check_marker(database: Database, target: Target) -> Marker:

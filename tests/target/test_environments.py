@@ -317,6 +317,28 @@ class TestAtTheSameMoment:
         assert not any(snapshot(server, target).values())
 
     @ONE_MODEL
+    @pytest.mark.parametrize("endpoint", ["_bulk_docs", MARKER])
+    def test_nothing_is_written_again_to_a_database_marked_meanwhile(
+        self, target: Target, server: Server, snapsets: Snapsets, proxied: Through, endpoint: str
+    ) -> None:
+        """Minutes may pass before a request that failed is repeated: neither sample data nor a record follows."""
+        failed: list[Request] = []
+
+        def fail(request: Request, forward: Forward) -> Reply:
+            if request.endpoint == endpoint and request.method != "GET" and not failed:
+                failed.append(request)
+                mark(server, target, "production")
+                raise Hangup
+            return forward(request)
+
+        through, _ = proxied(fail)
+        with pytest.raises(ProtectedError, match="holds production data"):
+            bring(through, target, snapsets)
+        assert failed
+        assert not any(snapshot(server, target).values())
+        assert markers(server, target) == {"production"}
+
+    @ONE_MODEL
     def test_more_protected_concurrent_load_wins(
         self, target: Target, server: Server, snapsets: Snapsets, proxied: Through
     ) -> None:
