@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import zip_longest
@@ -37,6 +38,8 @@ _PREFIX = "drill-"
 """How the names of the copies begin; the machine and the process follow."""
 _FOLDER = "dataloader-drill-"
 """The same for temporary folders."""
+_MACHINE_ID = Path("/etc/machine-id")
+_PROCESSES = Path("/proc/self/ns/pid")
 _DAY = 86_400
 NAMED = 20
 """Differences to name; all are counted."""
@@ -118,7 +121,7 @@ def drill(
     Raises:
         DataloaderError: a step failed; the copy has been deleted.
     """
-    copy = replace(target, prefix=f"{_PREFIX}{_machine()}-{os.getpid()}-{uuid4().hex[:4]}-{target.prefix}")
+    copy = replace(target, prefix=f"{_PREFIX}{machine_name()}-{os.getpid()}-{uuid4().hex[:4]}-{target.prefix}")
     temporary_files = temporary_root()
     server.welcome()
     leftovers = _remove_leftovers(server, target, temporary_files)
@@ -126,7 +129,7 @@ def drill(
     last = newest_of(stored, target)
     if last is not None and not _is_of(server, target, last.header):
         last = None
-    with TemporaryDirectory(dir=temporary_files, prefix=f"{_FOLDER}{_machine()}-{os.getpid()}-") as temporary:
+    with TemporaryDirectory(dir=temporary_files, prefix=f"{_FOLDER}{machine_name()}-{os.getpid()}-") as temporary:
         changes = _changes_since(server, target, None if last is None else last.header)
         steps: dict[str, float] = {}
         where = Path(temporary) / "drill.backup.zst" if folder is None else folder
@@ -175,9 +178,16 @@ def _timed(steps: dict[str, float], name: str, work: Callable[[], T]) -> T:
         steps[name] = round(time.monotonic() - start, 3)
 
 
-def _machine() -> str:
-    """Return a short name of this machine, or of this container."""
-    return sha256(gethostname().encode()).hexdigest()[:8]
+def machine_name() -> str:
+    """Return a short name of what shares process IDs with this process: this machine, or this container.
+
+    Containers may have the same host name, but then each has a PID namespace of its own (Linux, pid_namespaces(7)).
+    """
+    known = [gethostname()]
+    for read in (_MACHINE_ID.read_text, _PROCESSES.readlink):
+        with suppress(OSError):
+            known.append(str(read()).strip())
+    return sha256(" ".join(known).encode()).hexdigest()[:8]
 
 
 def _is_running(pid: int) -> bool:
@@ -201,8 +211,8 @@ def _remove_leftovers(server: Server, target: Target, temporary_files: Path) -> 
     Returns:
         The names of the databases.
     """
-    for folder in temporary_files.glob(f"{_FOLDER}{_machine()}-*"):
-        pid = folder.name.removeprefix(f"{_FOLDER}{_machine()}-").partition("-")[0]
+    for folder in temporary_files.glob(f"{_FOLDER}{machine_name()}-*"):
+        pid = folder.name.removeprefix(f"{_FOLDER}{machine_name()}-").partition("-")[0]
         if pid.isdecimal() and not _is_running(int(pid)):
             rmtree(folder, ignore_errors=True)
     names = "|".join(re.escape(target.database(name)) for name in target.model.databases)
@@ -213,17 +223,21 @@ def _remove_leftovers(server: Server, target: Target, temporary_files: Path) -> 
         if match is None:
             continue
         database = server.database(name)
-        is_left = not _is_running(int(match["pid"])) if match["machine"] == _machine() else _is_old(database)
+        if match["machine"] == machine_name():
+            is_left = not _is_running(int(match["pid"]))
+        else:
+            is_left = _is_old(server, database)
         if is_left:
             database.delete()
             leftovers.append(name)
     return leftovers
 
 
-def _is_old(database: Database) -> bool:
-    """Return whether a database was created more than a day ago, by the server's word."""
+def _is_old(server: Server, database: Database) -> bool:
+    """Return whether a database was created more than a day ago, by the server's clock."""
     created = identity_of(database, database.info() or {})
-    return created.isdecimal() and 0 < int(created) < time.time() - _DAY
+    now = server.time()
+    return now is not None and created.isdecimal() and 0 < int(created) < now.timestamp() - _DAY
 
 
 def _is_of(server: Server, target: Target, header: BackupHeader) -> bool:

@@ -4,10 +4,10 @@ import json
 import os
 import time
 from dataclasses import replace
-from hashlib import sha256
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from importlib import import_module
 from pathlib import Path
-from socket import gethostname
 
 import pytest
 
@@ -23,6 +23,8 @@ from tests.support.marks import EACH_MODEL, ONE_MODEL
 from tests.support.proxy import Forward, Reply, Request
 from tests.support.server import Proxied, databases, put
 
+DRILL = import_module("dataloader.operations.drill")
+
 
 def _copies(server: Server) -> list[str]:
     listed = json.loads(server.database("_all_dbs")._resource.get()[2].read())
@@ -36,7 +38,7 @@ def test_drill_verifies_a_restore_and_deletes_its_copy(
     """Every leaf and card is checked, the target is not changed, and the backup is marked as verified."""
     load(server, target, sources)
     stood = everything(server, target)
-    machine = sha256(gethostname().encode()).hexdigest()[:8]
+    machine = DRILL.machine_name()
     # Of a process that had the same ID, as in a container that was started again.
     left = server.database(f"drill-{machine}-{os.getpid()}-0000-{target.database(target.model.databases[0])}")
     left.create()
@@ -109,7 +111,7 @@ def test_drill_deletes_what_a_killed_one_left(
         database.create()
         plant(database, [{"_id": f"{at:05}", "_rev": "1-a", "value": "x" * 500} for at in range(2_000)])
     name = target.database(target.model.databases[0])
-    machine = sha256(gethostname().encode()).hexdigest()[:8]
+    machine = DRILL.machine_name()
     # Of this process, which runs, and of another machine, a moment old.
     others = [f"drill-{machine}-{os.getpid()}-0000-{name}", f"drill-00000000-1-0000-{name}"]
     for other in others:
@@ -132,6 +134,59 @@ def test_drill_deletes_what_a_killed_one_left(
     finally:
         for other in _copies_of(server, name):
             server.database(other).delete()
+
+
+@ONE_MODEL
+def test_drill_leaves_the_copy_of_a_container_with_the_same_host_name(
+    server: Server, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its processes can't be seen from here, as if they had ended."""
+    for database in databases(server, target).values():
+        database.create()
+    namespace = tmp_path / "pid"
+    namespace.symlink_to("pid:[1]")
+    monkeypatch.setattr(DRILL, "_PROCESSES", namespace)
+    other = server.database(
+        f"drill-{DRILL.machine_name()}-{os.getpid()}-0000-{target.database(target.model.databases[0])}"
+    )
+    namespace.unlink()
+    namespace.symlink_to("pid:[2]")
+    other.create()
+    try:
+        assert drill(server, target).leftovers == []
+        assert other.exists()
+    finally:
+        other.delete()
+
+
+@ONE_MODEL
+@pytest.mark.parametrize(("hours", "is_left"), [(20, False), (30, True)])
+def test_age_of_a_copy_is_by_the_servers_clock(
+    server: Server, target: Target, proxied: Proxied, hours: int, *, is_left: bool
+) -> None:
+    """A machine whose clock is ahead does not delete the copy of a drill that runs on another one."""
+    for database in databases(server, target).values():
+        database.create()
+    other = server.database(f"drill-00000000-1-0000-{target.database(target.model.databases[0])}")
+    other.create()
+    created = datetime(2018, 3, 1, tzinfo=UTC)
+
+    def at(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        if request.path == f"/{other.name}" and request.method == "GET":
+            return Reply.json(200, {**reply.data(), "instance_start_time": str(int(created.timestamp()))})
+        if request.path == "/":
+            shown = {"vendor": {"name": "The Apache Software Foundation"}, "version": "3.5.0", "couchdb": "Welcome"}
+            headers = {"Date": format_datetime(created + timedelta(hours=hours), usegmt=True)}
+            return Reply(200, json.dumps({**reply.data(), **shown}).encode(), {**reply.headers, **headers})
+        return reply
+
+    through, _ = proxied(at)
+    through.welcome()
+    try:
+        assert DRILL._is_old(through, through.database(other.name)) == is_left
+    finally:
+        other.delete()
 
 
 def _copies_of(server: Server, name: str) -> list[str]:
@@ -224,7 +279,7 @@ def test_drill_needs_a_folder_for_temporary_files(
 )
 def test_drill_compares_numbers_as_they_are_written(one: str, other: str) -> None:
     """A server that rounds them has not restored the document."""
-    content = import_module("dataloader.operations.drill")._content
+    content = DRILL._content
     line = '{"_id":"a","_attachments":{"f":{"data":"eA==","revpos":%s}},"n":[%s]}'
     assert content((line % (1, one)).encode()) != content((line % (1, other)).encode())
     # How attachments are stored does not matter.
