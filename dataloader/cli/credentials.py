@@ -111,7 +111,13 @@ def _create(output: Output, options: TargetOptions, site: str, what: Site, folde
     files, documents = create_files(target.model, site, what, folder, free_client_id(server, target, site))
     output.say(f"wrote {files.secret} and {files.documents}")
     sources = site_sources(target.model, site, documents)
-    _, _, code = carry_out(output, server, target, sources, LoadOptions())
+
+    def still_free() -> bool:
+        # Somebody else may have created the site since: of two secrets, one would not work.
+        free_client_id(server, target, site)
+        return False
+
+    _, _, code = carry_out(output, server, target, sources, LoadOptions(), before=still_free)
     if code is ExitCode.OK:
         _hand_over(output, files.secret)
     return code

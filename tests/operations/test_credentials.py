@@ -9,7 +9,8 @@ import pytest
 
 from dataloader.common import ExitCode, explain
 from dataloader.couch import Server
-from dataloader.records import client_database
+from dataloader.operations import create_files, free_client_id, load, site_sources
+from dataloader.records import Site, client_database
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.marks import ONE_MODEL
@@ -79,6 +80,32 @@ def test_create_again_is_refused(create: Command, server: Server, target: Target
     assert "site library: already exists on this target (use `credentials rotate`" in done.stderr
     assert clients(server, target) == before
     assert not Path("elsewhere").exists()
+
+
+@ONE_MODEL
+def test_site_that_somebody_else_creates_meanwhile_is_refused(
+    run_here: Command, server: Server, target: Target, tmp_path: Path, proxied: Proxied
+) -> None:
+    """Of two secrets of one client, one would not work, and no advice replaces the other."""
+    others: list[str] = []
+
+    def create_first(request: Request, forward: Forward) -> Reply:
+        if request.method == "PUT" and not others:
+            what = Site(NAME, "2018-03-01T10:00:00.000Z", (), ())
+            client = free_client_id(server, target, "library")
+            _, documents = create_files(target.model, "library", what, tmp_path / "theirs", client)
+            load(server, target, site_sources(target.model, "library", documents))
+            others.append(client)
+        return forward(request)
+
+    through, _ = proxied(create_first)
+    options = ("--name", NAME, "--out", tmp_path / "mine")
+    done = run_here("credentials", "create", "library", *options, url=through.address.url)
+    assert others
+    assert done.code == ExitCode.INPUT
+    assert "site library: already exists on this target (use `credentials rotate`" in done.stderr
+    [client] = clients(server, target)
+    assert client["oauth2ClientSecret"] == secret_of(tmp_path / "theirs" / "library.secret.json")["client_secret"]
 
 
 def test_credentials_created_offline_can_be_loaded(
