@@ -302,6 +302,8 @@ class _Restore:
                 settings = section.settings
                 database.create(shards=shards or settings.get("q"), replicas=replicas or settings.get("n"))
                 self._result.created_databases.append(database.name)
+            # Somebody else may have created it, and marked it as more protected, since the first check.
+            check_marker(database, self._target)
             is_new = _is_empty(database)
             of: dict[str, object] = {"backup": self._of, "merge": self._merge}
             settled = {**of, "settings": True}

@@ -13,7 +13,7 @@ import couchdb.http
 import pytest
 
 from dataloader.archive import Backup
-from dataloader.common import DataloaderError
+from dataloader.common import DataloaderError, ProtectedError
 from dataloader.operations import Outcome, RestoreResult, back_up, restore, restore_backup, revoke
 from dataloader.operations.restore import KeptDocument
 from tests.support.loading import Scene
@@ -21,7 +21,7 @@ from tests.support.marks import EACH_MODEL, ONE_MODEL, THOROUGH
 from tests.support.proxy import Forward, Hangup, Hook, Reply, Request
 from tests.support.records import FONT_SIZE, flat
 from tests.support.revoking import compact, is_revoked
-from tests.support.server import put
+from tests.support.server import get, put
 
 OWNERS = 40
 """The font size in the backup, which the owner chose."""
@@ -236,3 +236,21 @@ def test_card_revoked_during_a_merge_stays_revoked(
     assert is_revoked(scene.server, scene.target, scene.access)
     scene.load(1)
     assert is_revoked(scene.server, scene.target, scene.access)
+
+
+@ONE_MODEL
+def test_database_marked_as_production_while_it_is_created_is_not_restored_into(scene: Scene, backup: Backup) -> None:
+    """Its record and its permissions stay as they are."""
+    for database in scene.databases.values():
+        database.delete()
+
+    def mark(scene: Scene) -> None:
+        put(scene.database, {"_id": "_local/dataloader", "environment": "production"})
+
+    def creates(scene: Scene, request: Request) -> bool:
+        return request.method == "PUT" and request.path == f"/{scene.database.name}"
+
+    with pytest.raises(ProtectedError, match="holds production data"):
+        merge_while(scene, backup, creates, mark, after=True)
+    assert get(scene.database, "_local/dataloader")["environment"] == "production"
+    assert not scene.live()
