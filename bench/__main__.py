@@ -8,10 +8,10 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,10 +23,12 @@ from bench import backing_up, couchimport
 from bench.ceiling import SETTINGS, ceiling, one_by_one
 from bench.indexing import write_and_index
 from bench.measure import Measured, python, run
+from bench.replaying import record, replay
 from bench.returned import reconcile_and_write, write_returned
 from bench.updating import overwrite, write_version
 from bench.verifying import by_keys, by_ranges
 from dataloader.batch import Manifest, mint, read_manifest
+from dataloader.common import CONNECTIONS
 from dataloader.couch import Address, Database, Server
 from dataloader.embedded import EmbeddedServer
 from dataloader.operations import DESIGN_KIND, all_sources, generate
@@ -208,6 +210,7 @@ def updating(bench: Bench, manifest: Manifest) -> None:
             bench.rows.add("load --update", result["updated"] / seconds, "documents/s")
             measured, result = bench.load(target, manifest, "--snapsets", str(folders[1]))
             note_load(bench, "load again after an update", measured, result)
+        _replay_update(bench, manifest, folders, len(new))
         with bench.databases(create=False) as (target, _):
             bench.load(target, manifest, "--snapsets", str(folders[0]))
             with ThreadPoolExecutor(2) as executor:
@@ -218,6 +221,18 @@ def updating(bench: Bench, manifest: Manifest) -> None:
             bench.rows.add("two load --update at once", len(new) / seconds, "documents/s")
 
 
+def _replay_update(bench: Bench, manifest: Manifest, folders: Sequence[Path], count: int) -> None:
+    with bench.databases(create=False) as (target, database), bench.databases(create=False) as (other, same):
+        for each in (target, other):
+            bench.load(each, manifest, "--snapsets", str(folders[0]))
+        options = ("--snapsets", str(folders[1]), "--update", "--yes")
+        requests = record(bench.address, lambda proxy: replace(bench, address=proxy).load(target, manifest, *options))
+        # Without the queries that wait for the indexes: their time is not part of the command's rate, either.
+        work = [each for each in requests if "/_view/" not in each.path]
+        seconds = replay(bench.address, work, CONNECTIONS, of=database, to=same)
+        bench.rows.add("load --update: its requests alone", count / seconds, "documents/s")
+
+
 def verifying(bench: Bench, target: Target, manifest: Manifest, database: Database) -> None:
     """Measure ``verify`` of loaded cards, and bare reads of the same rows by ranges and by keys."""
     keys = [card.uuid for card in manifest.cards()]
@@ -225,6 +240,9 @@ def verifying(bench: Bench, target: Target, manifest: Manifest, database: Databa
     measured, result = bench.verify(target, manifest)
     bench.rows.add("verify", result["verdicts"]["ok"] / result["seconds"], "cards/s")
     bench.rows.add("verify: peak memory", measured.peak, "MB")
+    requests = record(bench.address, lambda proxy: replace(bench, address=proxy).verify(target, manifest))
+    seconds = replay(bench.address, requests, CONNECTIONS, of=database)
+    bench.rows.add("verify: its requests alone", len(keys) / seconds, "cards/s")
     bench.rows.add("bare key reads", by_keys(bench.address, database, target.model, keys), "cards/s")
 
 
@@ -277,6 +295,10 @@ def _back_up(bench: Bench, target: Target, database: Database, ids: list[str], f
     bench.rows.add("full backup", result["seconds"], "s")
     bench.rows.add("backup: whole command", measured.wall, "s")
     bench.rows.add("backup: peak memory", measured.peak, "MB")
+    again = folder / "again.backup.zst"
+    requests = record(bench.address, lambda proxy: backing_up.ours(proxy, "backup", target.prefix, again))
+    seconds = replay(bench.address, requests, backing_up.READERS, of=database)
+    bench.rows.add("backup: its requests alone", len(ids) / seconds, "documents/s")
     their = backing_up.theirs(bench.address, folder, "couchbackup", database, folder / "couchbackup.txt")
     if their is not None:
         bench.rows.add("couchbackup", len(ids) / their.wall, "documents/s")
@@ -414,6 +436,7 @@ def planning(bench: Bench, manifest: Manifest) -> None:
 
 RATIOS = {
     "backup / _bulk_get": ("backup", "_bulk_get, eight connections"),
+    "backup / its requests alone": ("backup", "backup: its requests alone"),
     "backup / couchbackup": ("backup", "couchbackup"),
     "restore / bare writing": ("restore", "bare writing in order"),
     "restore / couchrestore": ("restore", "couchrestore"),
@@ -428,8 +451,10 @@ RATIOS = {
     "whole cold load / ceiling and bare index": ("ceiling and bare index building", "cold load: whole command"),
     "load again / cold load": ("load again", "cold load"),
     "verify / bare range reads": ("verify", "bare range reads"),
+    "verify / its requests alone": ("verify", "verify: its requests alone"),
     "verify / bare key reads": ("verify", "bare key reads"),
     "load --update / bare ordinary writes": ("load --update", "bare ordinary writes"),
+    "load --update / its requests alone": ("load --update", "load --update: its requests alone"),
     "two load --update at once / one": ("two load --update at once", "load --update"),
     "load again after an update / cold load": ("load again after an update", "cold load"),
     "cold load of many / cold load": ("many, cold load", "cold load"),
