@@ -154,14 +154,21 @@ FAULTS = {
     "202": Fault("the server handles the request; 202 Accepted instead of 200 or 201", _accepted),
 }
 """Every fault, by name."""
+
+
+def path_of(fault: str) -> str:
+    """Return the code path of the client for a fault."""
+    return FAULTS[fault].path or fault
+
+
 FAILURE = "any failure"
 COLUMNS = (FAILURE, "413", "202")
 """The columns of the table: all faults but two have the same results."""
 PATHS: dict[str, list[str]] = {}
 """The failures, by code path of the client."""
-for _name, _fault in FAULTS.items():
+for _name in FAULTS:
     if _name not in COLUMNS:
-        PATHS.setdefault(_fault.path or _name, []).append(_name)
+        PATHS.setdefault(path_of(_name), []).append(_name)
 
 
 def column(fault: str) -> str:

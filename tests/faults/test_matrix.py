@@ -2,8 +2,8 @@
 
 `make test` tests one failure for each kind of request of the most different commands, and mostly also a 413 and a 202;
 `make test-all` adds the other commands and failures. Of failures that the client treats alike (408 and 429; the 5xx),
-each kind of request gets one. It gets half of the failures in one scenario, the others in the next: each half has
-failures before and after the server has handled the request, and retrying does not depend on the command.
+each kind of request gets one. It gets a quarter of the failures in one scenario, the others in other scenarios, since
+retrying does not depend on the command; a kind that few scenarios make gets more in each.
 
 Each run must succeed with exactly the same state as without a fault, or have the right exit code and one error that
 says what was done; afterwards, the same command without a fault must lead to exactly that state.
@@ -11,12 +11,12 @@ says what was done; afterwards, the same command without a fault must lead to ex
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
-from itertools import groupby
+from itertools import cycle, groupby
 from multiprocessing import get_context
 from typing import Any
 
@@ -29,7 +29,7 @@ from dataloader.couch import Address, Server
 from dataloader.records.models import get_model, model_names
 from dataloader.replication.staged_views import STAGED_SUFFIX
 from dataloader.target import Environment, Target
-from tests.faults.injection import COLUMNS, FAILURE, FAULTS, PATHS, Asked, Way
+from tests.faults.injection import COLUMNS, FAILURE, FAULTS, PATHS, Asked, Way, path_of
 from tests.faults.matrix import Case, Outcome, Reference, Scenario, new_prefix, outcome, planted, prepare, reference
 from tests.faults.page import PAGE, cells, legend, part, read_tables, tables, title, with_part
 from tests.faults.scenarios import Situation
@@ -53,7 +53,6 @@ QUICK_ONES = {
 PRODUCT = "PouchDB Server"
 """The server that docs/faults.md describes: the embedded one. Others follow the same rules, without a table."""
 EACH_SCENARIO = pytest.mark.parametrize("name", SCENARIOS)
-EACH_PATH = pytest.mark.parametrize("path", PATHS)
 
 MANY = {f"POST /DB/{endpoint}" for endpoint in ("_bulk_docs", "_revs_diff", "_all_docs", "_bulk_get")}
 MANY.add("POST /DB/_design/views/_view/VIEW")
@@ -89,42 +88,82 @@ class Matrix:
         self._varies = Server(address).database("any").has_copies
         self.reference = cache(self._reference)
         self.outcomes = cache(self._outcomes)
+        self.shares = cache(self._shares)
 
     def _reference(self, model: str, name: str) -> Reference:
         """Return the result of a scenario without a fault."""
         return self._pool.submit(reference, self._address, self._scenarios[model, name], model).result()
 
-    def _outcomes(self, name: str, column: str, path: str | None) -> list[Outcome]:
-        """Return the outcomes for a scenario's requests; with ``path``, those that `make test` omits."""
-        cases = []
-        for turn, asked in enumerate(by_kind(self.reference(MODEL, name).asked).values()):
-            turn += SCENARIOS.index(name)  # noqa: PLW2901 - so that short scenarios do not all get the same failure
-            fault = column if column != FAILURE else failure(turn, path)
-            if fault is not None:
-                # Once retries have ended, all failures have the same result: one more of them is enough.
-                is_whole = path is None or path == [*PATHS][(turn + 2) % len(PATHS)]
-                ways = self.ways(asked, fault)
-                cases += [Case(name, MODEL, fault, way) for way in ways if is_whole or not way.for_good]
-        return [each.result() for each in [self.submit(case) for case in cases]]
+    def _outcomes(self, name: str, column: str) -> list[Outcome]:
+        """Return the outcomes of a fault for each kind of request of a scenario; for any failure, of one each."""
+        kinds = by_kind(self.reference(MODEL, name).asked)
+        faults = first_failures(name, [*kinds]) if column == FAILURE else dict.fromkeys(kinds, column)
+        return self.run(
+            [Case(name, MODEL, faults[kind], way) for kind in kinds for way in self.ways(kinds[kind], faults[kind])]
+        )
+
+    def other_outcomes(self, name: str) -> list[Outcome]:
+        """Return the outcomes of the other failures of a scenario's share."""
+        kinds = by_kind(self.reference(MODEL, name).asked)
+        # Once retries have ended, all failures have the same result: one more of them is enough.
+        return self.run(
+            [
+                Case(name, MODEL, fault, way)
+                for kind, asked in kinds.items()
+                for number, fault in enumerate(self.shares()[name, kind][1:])
+                for way in self.ways(asked, fault)
+                if number == 0 or not way.for_good
+            ]
+        )
+
+    def _shares(self) -> dict[tuple[str, str], list[str]]:
+        return shares({name: [*by_kind(self.reference(MODEL, name).asked)] for name in SCENARIOS})
+
+    def run(self, cases: Sequence[Case]) -> list[Outcome]:
+        """Run cases concurrently."""
+        return [each.result() for each in [self._submit(case) for case in cases]]
 
     def ways(self, asked: list[Asked], fault: str) -> list[Way]:
         """Return the requests that a fault affects; if their size does not matter, one request of each kind."""
         return [replace(way, any_like_it=self._varies and fault != "413") for way in ways_of(asked, fault)]
 
-    def submit(self, case: Case) -> Future[Outcome]:
-        """Start a case."""
+    def _submit(self, case: Case) -> Future[Outcome]:
         scenario, without = self._scenarios[case.model, case.scenario], self.reference(case.model, case.scenario)
         return self._pool.submit(outcome, self._address, case, scenario, without)
 
 
-def failure(turn: int, path: str | None) -> str | None:
-    """Return the failure for a request: in `make test` (no path), or on a path if it is another one of its half."""
-    paths = [*PATHS]
-    first = paths[turn % len(paths)]
-    if path == first or (path is not None and (turn - paths.index(path)) % 2):
-        return None
-    faults = PATHS[path or first]
-    return faults[turn // len(paths) % len(faults)]
+def first_failures(name: str, kinds: Sequence[str]) -> dict[str, str]:
+    """Return the failure that `make test` tests for each kind of request of a scenario."""
+    # Begin with another one each time, so that short scenarios do not all get the same.
+    start = SCENARIOS.index(name)
+    return {kind: failure(name, turn) for turn, kind in enumerate(kinds, start)}
+
+
+def shares(kinds: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], list[str]]:
+    """Return the failures to test by scenario and kind of request: a quarter, and what no other scenario tests.
+
+    The first one is that of `make test`.
+
+    Args:
+        kinds: the kinds of requests of each scenario.
+    """
+    found = {
+        (name, kind): [first, failure(name, [*PATHS].index(path_of(first)) + len(PATHS) // 2)]
+        for name, made in kinds.items()
+        for kind, first in first_failures(name, made).items()
+    }
+    for kind in {kind for _, kind in found}:
+        places = [place for place in found if place[1] == kind]
+        tested = {path_of(fault) for place in places for fault in found[place]}
+        for place, path in zip(cycle(places), [each for each in PATHS if each not in tested], strict=False):
+            found[place].append(failure(place[0], [*PATHS].index(path)))
+    return found
+
+
+def failure(name: str, turn: int) -> str:
+    """Return one of the failures, which take turns; of those that the client treats alike, one for each scenario."""
+    alike = PATHS[[*PATHS][turn % len(PATHS)]]
+    return alike[SCENARIOS.index(name) % len(alike)]
 
 
 def by_kind(asked: list[Asked]) -> dict[str, list[Asked]]:
@@ -265,7 +304,7 @@ def page(matrix: Matrix, server: Server, request: pytest.FixtureRequest) -> str:
         there = read_tables(part(text, PRODUCT))
         # Write each result at once, so that an interrupted run keeps what it found; missing ones first.
         for name in sorted(SCENARIOS, key=lambda name: title(name) in there):
-            there[title(name)] = cells(each for column in COLUMNS for each in matrix.outcomes(name, column, None))
+            there[title(name)] = cells(each for column in COLUMNS for each in matrix.outcomes(name, column))
             found = {each: there[title(each)] for each in SCENARIOS if title(each) in there}
             text = with_part(text, PRODUCT, tables(found))
             PAGE.write_text(text, "utf-8")
@@ -293,21 +332,31 @@ def assert_page(page: str, server: Server, name: str, outcomes: list[Outcome]) -
 )
 def test_command_survives_fault(matrix: Matrix, page: str, server: Server, name: str, column: str) -> None:
     """Temporary or permanent, in any request: the right result and message, and the right state after a rerun."""
-    outcomes = matrix.outcomes(name, column, None)
+    outcomes = matrix.outcomes(name, column)
     assert_right(matrix, outcomes)
     assert_page(page, server, name, outcomes)
     assert {each.case.way.asked.kind for each in outcomes} == {*by_kind(matrix.reference(MODEL, name).asked)}
 
 
 @THOROUGH
-@EACH_PATH
 @EACH_SCENARIO
-def test_command_survives_every_failure(matrix: Matrix, page: str, server: Server, name: str, path: str) -> None:
-    """The failures not covered by ``test_command_survives_fault``, each for every other kind of request."""
-    outcomes = matrix.outcomes(name, FAILURE, path)
+def test_command_survives_every_failure(matrix: Matrix, page: str, server: Server, name: str) -> None:
+    """The failures not covered by ``test_command_survives_fault``: a scenario's share of them for each request."""
+    outcomes = matrix.other_outcomes(name)
     assert_right(matrix, outcomes)
-    whole = {each.case.way.asked.kind for each in outcomes if each.case.way.for_good}
-    assert_page(page, server, name, [each for each in outcomes if each.case.way.asked.kind in whole])
+    assert_page(page, server, name, outcomes)
+
+
+def test_every_kind_of_request_gets_every_failure() -> None:
+    """In one scenario or another; the kinds are those of docs/faults.md, which the tests compare with real requests."""
+    tables = read_tables(PAGE.read_text("utf-8"))
+    kinds = {name: [*tables[title(name)]] for name in SCENARIOS}
+    tested: dict[str, set[str]] = {}
+    for (_, kind), faults in shares(kinds).items():
+        assert len(faults) >= len(PATHS) // 4
+        tested.setdefault(kind, set()).update(map(path_of, faults))
+    assert all(paths == {*PATHS} for paths in tested.values())
+    assert {fault for faults in shares(kinds).values() for fault in faults} == {*FAULTS} - {*COLUMNS}
 
 
 @THOROUGH
@@ -320,7 +369,7 @@ def test_command_survives_faults_with_another_model(matrix: Matrix, model: str, 
     for at, asked in enumerate(by_kind(matrix.reference(model, name).asked).values(), SCENARIOS.index(name)):
         fault = some[3 * at % len(some)]
         cases += [Case(name, model, fault, way) for way in matrix.ways(asked, fault)]
-    assert_right(matrix, [each.result() for each in [matrix.submit(case) for case in cases]])
+    assert_right(matrix, matrix.run(cases))
 
 
 def test_every_command_with_a_target_has_a_scenario() -> None:
