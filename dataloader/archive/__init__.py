@@ -14,7 +14,6 @@ from dataloader.archive.backup_file import (
     revisions_of,
     sort_key,
 )
-from dataloader.archive.encryption import Lock
 from dataloader.archive.spool import Spool
 from dataloader.archive.work_folder import Unfinished, continued_in, remove_finished
 
@@ -26,7 +25,6 @@ __all__ = [
     "DatabaseState",
     "Group",
     "Key",
-    "Lock",
     "Section",
     "Spool",
     "Unfinished",

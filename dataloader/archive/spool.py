@@ -55,7 +55,7 @@ class Spool:
         # Runs written without a password are not continued with one.
         self._of = {**of, "encrypted": password is not None, "version": _VERSION}
         self._password = password
-        self.lock = None if password is None else Lock.new(password)
+        self._lock = None if password is None else Lock.new(password)
         # The content of documents, and where each one's leaves begin and end in it: as an object each, small ones would
         # leave holes in the memory.
         self._content = bytearray()
@@ -190,9 +190,8 @@ class Spool:
         """Write the newest run of a database; its documents are sorted."""
         runs = self._runs.setdefault(database, [])
         name = f"{database}.{level}.{len(runs):06}"
-        lock = None if self.lock is None else self.lock.sibling(self._password or "")
         with _private(self.folder / name, "wb") as stream:
-            frames = FrameWriter(stream, lock)
+            frames = FrameWriter(stream, self.new_lock())
             lines: list[bytes] = []
             weight = 0
             for line in chain.from_iterable(documents):
@@ -258,6 +257,10 @@ class Spool:
         path = self.folder / name
         with path.open("rb") as stream:
             yield from read_frames(path, stream, self._password)
+
+    def new_lock(self) -> Lock | None:
+        """Return the lock of another file of this backup; None without a password."""
+        return None if self._lock is None else self._lock.sibling(self._password or "")
 
     def body(self) -> IO[bytes]:
         """Return a new file in the folder for the blocks of the backup."""

@@ -3,7 +3,7 @@
 API facts: https://docs.couchdb.org/en/3.5.0/api/database/.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
@@ -17,7 +17,7 @@ from dataloader.couch import feed, parsing
 from dataloader.couch.address import Address
 from dataloader.couch.facts import Facts, Nodes
 from dataloader.couch.failures import TimedOutError
-from dataloader.couch.feed import FeedPage, RawLeaf
+from dataloader.couch.feed import FeedPage, FeedRow, RawLeaf
 from dataloader.couch.halving import in_halves
 from dataloader.couch.parsing import WriteReply
 from dataloader.couch.replies import (
@@ -33,6 +33,8 @@ from dataloader.couch.replies import (
 from dataloader.couch.session import Reply, Request, Session
 
 T = TypeVar("T")
+_FEED_ROWS = 10_000
+"""Rows of the changes feed per request."""
 LEAVES = 100
 """The most revisions of one document to ask for at once."""
 _MAX_NAMES = 4_000
@@ -354,6 +356,12 @@ class Database:
         # Computing a sequence for each row costs more than the row itself; one for each page is enough.
         query = urlencode({"style": "all_docs", "since": since, "limit": limit, "seq_interval": limit})
         return self._ask("GET", f"_changes?{query}", None, feed.changes)
+
+    def all_changes(self, since: str) -> Iterator[FeedRow]:
+        """Yield the rows of the changes feed after a sequence, up to its end."""
+        while (page := self.changes(since, _FEED_ROWS)).rows:
+            yield from page.rows
+            since = page.last_seq
 
     def raw_leaves(self, ids: Sequence[str]) -> dict[str, list[RawLeaf]]:
         """Fetch all leaves of documents as the exact bytes that the server sends, with history and attachments.

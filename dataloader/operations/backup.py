@@ -20,7 +20,6 @@ from dataloader.archive import (
     BackupHeader,
     BodyWriter,
     DatabaseState,
-    Lock,
     Section,
     Spool,
     finish,
@@ -42,7 +41,7 @@ from dataloader.common import (
 from dataloader.couch import LEAVES, Database, FeedPage, FeedRow, NotFoundError, RawLeaf, Server
 from dataloader.operations.card_answers import LOAD_FIRST
 from dataloader.replication import chunks, in_parallel
-from dataloader.target import MARKER, Target, guard, most_protected
+from dataloader.target import MARKER, Memory, Target, guard, most_protected
 
 PAGE_ROWS = 10_000
 """Rows of the changes feed per request."""
@@ -128,49 +127,21 @@ def back_up(
         )
     server.welcome()
     memory = guard(server, target)
-    databases = {name: server.database(target.database(name)) for name in target.model.databases}
-    infos = {name: _info(database) for name, database in databases.items()}
-    identities = {name: identity_of(databases[name], info) for name, info in infos.items()}
+    sources = [_source(server, target, name, memory) for name in target.model.databases]
     if base is not None:
-        _check_base(base, target, identities, infos)
+        _check_base(base, target, sources)
         # What continues a damaged backup could never be restored.
         check_file(base, on_progress)
     folder = path.with_name(f".{path.name if where == path else _stem(target)}.partial")
-    of = {
-        "url": target.address.url,
-        "prefix": target.prefix,
-        "model": target.model.name,
-        "base": None if base is None else base.header.digest,
-        "identities": identities,
-    }
-    with Spool(folder, of, password) as spool:
-        resumed = any(spool.since(name) is not None for name in databases)
-        read = []
-        for name, database in databases.items():
-            known = None if base is None else base.header.state(name)
-            since = spool.since(name) or ("0" if known is None else known.sequence)
-            info = infos[name]
-            total = info["doc_count"] + info.get("doc_del_count", 0) if known is None else 0
-            reading = _Reading(database, spool, on_progress, is_last=name == target.model.databases[-1])
-            read.append(_read_to_end(server, reading, name, since, total, info["copies"]))
-            if identity_of(database, _info(database)) != identities[name]:
-                raise ProtocolError(
-                    f"database {database.name}",
-                    rule="was deleted and created again while it was read",
-                    todo="run it again; it starts over",
-                )
-        states = [
-            DatabaseState(
-                name, each.sequence, identities[name], environment=str(memory.environments[database.name] or "")
-            )
-            for (name, database), each in zip(databases.items(), read, strict=True)
-        ]
+    with Spool(folder, _described(target, base, sources), password) as spool:
+        resumed = any(spool.since(each.name) is not None for each in sources)
+        read = [_read(server, spool, each, base, on_progress, is_last=each is sources[-1]) for each in sources]
         with _room_in(spool.folder), spool.body() as body:
-            lock = None if spool.lock is None or password is None else spool.lock.sibling(password)
-            header, lacks = _write_body(body, lock, spool, databases, infos, states)
+            lock = spool.new_lock()
+            states, end, lacks = _write_body(BodyWriter(body, lock), spool, sources, read)
             body.flush()
             away = server.nodes().away
-            header = _complete(header, server, target, base, min(each.moment for each in read))
+            header = _header(server, target, base, states, end, moment=min(each.moment for each in read))
             spool.finishing(path.name)
             with new_files(path, within=spool.folder) as (stream,):
                 finish(stream, header, body, lock)
@@ -186,6 +157,36 @@ def back_up(
         resumed,
         time.monotonic() - start,
     )
+
+
+class _Source(NamedTuple):
+    """A database to read."""
+
+    name: str
+    """Without the target's prefix."""
+    database: Database
+    info: dict[str, Any]
+    identity: str
+    environment: str
+    """The environment that it remembers; empty if there is none."""
+
+
+def _source(server: Server, target: Target, name: str, memory: Memory) -> _Source:
+    database = server.database(target.database(name))
+    info = _info(database)
+    environment = memory.environments[database.name] or ""
+    return _Source(name, database, info, identity_of(database, info), str(environment))
+
+
+def _described(target: Target, base: Backup | None, sources: Sequence[_Source]) -> dict[str, Any]:
+    """Return what distinguishes this backup from others, so that only the same one is continued."""
+    return {
+        "url": target.address.url,
+        "prefix": target.prefix,
+        "model": target.model.name,
+        "base": None if base is None else base.header.digest,
+        "identities": {each.name: each.identity for each in sources},
+    }
 
 
 def check_file(backup: Backup, on_progress: OnProgress | None) -> None:
@@ -229,23 +230,21 @@ def was_set_back(state: DatabaseState, info: Mapping[str, Any]) -> bool:
     return info["copies"] == 1 and sequence.isdecimal() and int(sequence) > info["update_seq"]
 
 
-def _check_base(
-    base: Backup, target: Target, identities: Mapping[str, str], infos: Mapping[str, Mapping[str, Any]]
-) -> None:
+def _check_base(base: Backup, target: Target, sources: Sequence[_Source]) -> None:
     header = base.header
-    if header.model != target.model.name or any(header.state(name) is None for name in target.model.databases):
+    if header.model != target.model.name or any(header.state(each.name) is None for each in sources):
         raise InputError(Problem(str(base.path), f"is a backup of model {header.model}", "make a full backup"))
     if header.prefix != target.prefix:
         # Databases that were created in the same second have the same identity.
         rule = f"was made of databases with the prefix {header.prefix!r}, not {target.prefix!r}"
         raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
-    for name, identity in identities.items():
-        state = header.state(name)
-        if state is not None and state.identity != identity:
-            rule = f"was made of an earlier database: {target.database(name)} has been recreated since"
+    for each in sources:
+        state = header.state(each.name)
+        if state is not None and state.identity != each.identity:
+            rule = f"was made of an earlier database: {each.database.name} has been recreated since"
             raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
-        if state is not None and was_set_back(state, infos[name]):
-            rule = f"is newer than {target.database(name)}, which was restored to an earlier state since"
+        if state is not None and was_set_back(state, each.info):
+            rule = f"is newer than {each.database.name}, which was restored to an earlier state since"
             raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
 
 
@@ -272,13 +271,13 @@ class _Read(NamedTuple):
 class _Reading:
     """Reads one database into the spool."""
 
-    def __init__(self, database: Database, spool: Spool, on_progress: OnProgress | None, *, is_last: bool) -> None:
-        self.database = database
+    def __init__(self, source: _Source, spool: Spool, on_progress: OnProgress | None, *, is_last: bool) -> None:
+        self._name, self._database = source.name, source.database
         self._spool = spool
         self._on_progress = on_progress
         self._is_last = is_last
 
-    def read(self, name: str, since: str, total: int) -> tuple[str, str]:
+    def read(self, since: str, total: int) -> tuple[str, str]:
         """Read the changes feed to its end, including the documents.
 
         Returns:
@@ -289,13 +288,13 @@ class _Reading:
         for fetched in in_parallel(self._fetch, self._requests(since)):
             if isinstance(fetched, _Page):
                 page = fetched
-                self._spool.reached(name, page.sequence, end=page.end and not self._is_last)
+                self._spool.reached(self._name, page.sequence, end=page.end and not self._is_last)
                 continue
             for doc_id, leaves in fetched.items():
-                self._spool.add(name, sort_key(doc_id), [leaf.json for leaf in leaves])
+                self._spool.add(self._name, sort_key(doc_id), [leaf.json for leaf in leaves])
             done += len(fetched)
             if self._on_progress is not None:
-                self._on_progress(f"reading {self.database.name}", done, max(total, done) if total else 0)
+                self._on_progress(f"reading {self._database.name}", done, max(total, done) if total else 0)
         return page.sequence, page.moment
 
     def _requests(self, since: str) -> Iterator[list[FeedRow] | _Page]:
@@ -312,7 +311,7 @@ class _Reading:
                 if not end:
                     if changes.last_seq == since:
                         raise ProtocolError(
-                            f"database {self.database.name}",
+                            f"database {self._database.name}",
                             rule="its changes feed says that more changes follow, but returns none",
                             todo="run it again; see the server's log",
                         )
@@ -327,7 +326,7 @@ class _Reading:
 
     def _page(self, since: str, limit: int) -> tuple[str, FeedPage]:
         # A time before the request, so that nothing that happened until then is missing.
-        return now(), self.database.changes(since, limit)
+        return now(), self._database.changes(since, limit)
 
     def _fetch(self, request: list[FeedRow] | _Page) -> dict[str, list[RawLeaf]] | _Page:
         if isinstance(request, _Page):
@@ -340,7 +339,7 @@ class _Reading:
             if attempt == _ROUNDS:
                 doc_id, lost = lacking.popitem()
                 raise UnreachableError(
-                    f"database {self.database.name}, document {doc_id}",
+                    f"database {self._database.name}, document {doc_id}",
                     rule=f"the server lists revision {lost[0]} but does not return it",
                     todo="check that all nodes are up, then run it again; it continues from there",
                 )
@@ -351,9 +350,9 @@ class _Reading:
 
     def _leaves(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, list[RawLeaf]]:
         """Fetch all leaves of documents, those of documents with very many by their revisions."""
-        large = [doc_id for doc_id, revs in wanted.items() if len(revs) > LEAVES and self.database.names_leaves]
-        found = self.database.raw_leaves([each for each in wanted if each not in large] if large else list(wanted))
-        found.update((doc_id, self.database.raw_revisions(doc_id, wanted[doc_id])) for doc_id in large)
+        large = [doc_id for doc_id, revs in wanted.items() if len(revs) > LEAVES and self._database.names_leaves]
+        found = self._database.raw_leaves([each for each in wanted if each not in large] if large else list(wanted))
+        found.update((doc_id, self._database.raw_revisions(doc_id, wanted[doc_id])) for doc_id in large)
         return found
 
     def _lacking(
@@ -365,24 +364,34 @@ class _Reading:
         doubtful = {
             doc_id: old for doc_id, lost in lacking.items() if (old := _possibly_forgotten(lost, found[doc_id]))
         }
-        for doc_id, gone in (self.database.lacks(doubtful) if doubtful else {}).items():
+        for doc_id, gone in (self._database.lacks(doubtful) if doubtful else {}).items():
             lacking[doc_id] = [rev for rev in lacking[doc_id] if rev not in gone]
         return {doc_id: lost for doc_id, lost in lacking.items() if lost}
 
 
-def _read_to_end(server: Server, reading: _Reading, name: str, since: str, total: int, copies: int) -> _Read:
-    """Read a database; in a cluster, also what its nodes synchronize afterwards."""
-    sequence, moment = reading.read(name, since, total)
+def _read(
+    server: Server, spool: Spool, source: _Source, base: Backup | None, on_progress: OnProgress | None, *, is_last: bool
+) -> _Read:
+    """Read a database, from where an interrupted run or the base ended; in a cluster, also what nodes synchronize."""
+    known = None if base is None else base.header.state(source.name)
+    since = spool.since(source.name) or ("0" if known is None else known.sequence)
+    total = source.info["doc_count"] + source.info.get("doc_del_count", 0) if known is None else 0
+    reading = _Reading(source, spool, on_progress, is_last=is_last)
+    sequence, moment = reading.read(since, total)
     nodes = server.nodes().expected
-    if not nodes and copies > 1:
-        # This user may not ask for the nodes.
-        return _Read(sequence, moment, None)
-    if len(nodes) <= 1:
-        return _Read(sequence, moment, True)
-    # The feed is read from one copy of each document, which may lack what the others have.
-    moment = now()
-    synchronized = server.synchronize(reading.database.name, NODES_WAIT)
-    sequence, _ = reading.read(name, sequence, 0)
+    # None if this user may not ask for the nodes.
+    synchronized = None if not nodes and source.info["copies"] > 1 else True
+    if len(nodes) > 1:
+        # The feed is read from one copy of each document, which may lack what the others have.
+        moment = now()
+        synchronized = server.synchronize(source.database.name, NODES_WAIT)
+        sequence, _ = reading.read(sequence, 0)
+    if identity_of(source.database, _info(source.database)) != source.identity:
+        raise ProtocolError(
+            f"database {source.database.name}",
+            rule="was deleted and created again while it was read",
+            todo="run it again; it starts over",
+        )
     return _Read(sequence, moment, synchronized)
 
 
@@ -413,25 +422,22 @@ def _room_in(folder: Path) -> Iterator[None]:
 
 
 def _write_body(
-    body: Any,
-    lock: Lock | None,
-    spool: Spool,
-    databases: dict[str, Database],
-    infos: dict[str, dict[str, Any]],
-    states: Sequence[DatabaseState],
-) -> tuple[BackupHeader, tuple[str, ...]]:
-    writer = BodyWriter(body, lock)
+    writer: BodyWriter, spool: Spool, sources: Sequence[_Source], read: Sequence[_Read]
+) -> tuple[tuple[DatabaseState, ...], tuple[int, str], tuple[str, ...]]:
+    """Write the blocks.
+
+    Returns:
+        The states of the databases; the number of blocks, and the seal; the settings that the server does not have.
+    """
     lacks: set[str] = set()
-    counted = []
-    for state in states:
-        section = read_section(databases[state.name], infos[state.name])
+    states = []
+    for source, (sequence, _, _) in zip(sources, read, strict=True):
+        section = read_section(source.database, source.info)
         lacks |= set(not_kept(section))
-        writer.section(state.name, section)
-        documents, leaves = writer.write(state.name, spool.merged(state.name))
-        counted.append(DatabaseState(state.name, state.sequence, state.identity, documents, leaves, state.environment))
-    blocks, seal = writer.end()
-    header = BackupHeader("", "", "", "", "", "", VERSION, tuple(counted), blocks=blocks, seal=seal)
-    return header, tuple(sorted(lacks))
+        writer.section(source.name, section)
+        documents, leaves = writer.write(source.name, spool.merged(source.name))
+        states.append(DatabaseState(source.name, sequence, source.identity, documents, leaves, source.environment))
+    return tuple(states), writer.end(), tuple(sorted(lacks))
 
 
 def read_section(database: Database, info: dict[str, Any]) -> Section:
@@ -458,20 +464,30 @@ def not_kept(section: Section) -> list[str]:
     return lacks + (["_security"] if section.security is None else [])
 
 
-def _complete(header: BackupHeader, server: Server, target: Target, base: Backup | None, moment: str) -> BackupHeader:
-    remembered = [each.environment for each in header.databases if each.environment]
+def _header(
+    server: Server,
+    target: Target,
+    base: Backup | None,
+    states: tuple[DatabaseState, ...],
+    end: tuple[int, str],
+    *,
+    moment: str,
+) -> BackupHeader:
     greeting = server.greeting
+    blocks, seal = end
     return BackupHeader(
         created=moment,
         model=target.model.name,
-        environment=most_protected(target.environment, *remembered).value,
+        environment=most_protected(
+            target.environment, *(each.environment for each in states if each.environment)
+        ).value,
         url=target.address.url,
         prefix=target.prefix,
         server="" if greeting is None else f"{greeting.product} {greeting.version}".strip(),
         tool=VERSION,
-        databases=header.databases,
+        databases=states,
         base=None if base is None else base.header.digest,
         base_created=None if base is None else base.header.created,
-        blocks=header.blocks,
-        seal=header.seal,
+        blocks=blocks,
+        seal=seal,
     )

@@ -8,8 +8,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import zip_longest
@@ -17,7 +17,7 @@ from pathlib import Path
 from shutil import rmtree
 from socket import gethostname
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from dataloader.archive import Backup, BackupHeader, Group, Section
@@ -32,8 +32,6 @@ from dataloader.operations.verify import verify
 from dataloader.records import Snapsets
 from dataloader.target import Target
 
-PAGE_ROWS = 10_000
-"""Rows of the changes feed per request."""
 _PREFIX = "drill-"
 """How the names of the copies begin; the machine and the process follow."""
 _FOLDER = "dataloader-drill-"
@@ -45,8 +43,6 @@ NAMED = 20
 """Differences to name; all are counted."""
 _STORAGE_FIELDS = ("digest", "revpos", "length", "encoding", "encoded_length")
 """Members of an attachment that depend on the server."""
-
-T = TypeVar("T")
 
 
 class _Number(NamedTuple):
@@ -133,9 +129,8 @@ def drill(
         changes = _changes_since(server, target, None if last is None else last.header)
         steps: dict[str, float] = {}
         where = Path(temporary) / "drill.backup.zst" if folder is None else folder
-        made = _timed(
-            steps, "backup", lambda: back_up(server, target, where, password=password, on_progress=on_progress)
-        )
+        with _timed(steps, "backup"):
+            made = back_up(server, target, where, password=password, on_progress=on_progress)
         backup = Backup(made.path, password)
         result = DrillResult(
             made.header,
@@ -148,32 +143,30 @@ def drill(
             leftovers=leftovers,
         )
         try:
-            restored = _timed(steps, "restore", lambda: restore_backup(server, copy, [backup], on_progress=on_progress))
+            with _timed(steps, "restore"):
+                restored = restore_backup(server, copy, [backup], on_progress=on_progress)
             for lost in restored.missing:
                 _differ(result, f"{lost.database}, document {lost.id}: missing")
-            back = _timed(
-                steps,
-                "read back",
-                lambda: back_up(server, copy, Path(temporary) / "copy.backup.zst", password=password),
-            )
-            _timed(steps, "compare", lambda: _compare(result, backup, Backup(back.path, password)))
+            with _timed(steps, "read back"):
+                back = back_up(server, copy, Path(temporary) / "copy.backup.zst", password=password)
+            with _timed(steps, "compare"):
+                _compare(result, backup, Backup(back.path, password))
             if manifests and snapsets is not None:
-                _timed(
-                    steps,
-                    "verify cards",
-                    lambda: _check_cards(result, server, (target, copy), manifests, snapsets, sample, on_progress),
-                )
+                with _timed(steps, "verify cards"):
+                    _check_cards(result, server, (target, copy), manifests, snapsets, sample, on_progress)
         finally:
-            _timed(steps, "remove", lambda: _remove(server, copy))
+            with _timed(steps, "remove"):
+                _remove(server, copy)
     if folder is not None and result.good:
         note_verified(backup, result.seconds_to_restore)
     return result
 
 
-def _timed(steps: dict[str, float], name: str, work: Callable[[], T]) -> T:
+@contextmanager
+def _timed(steps: dict[str, float], name: str) -> Iterator[None]:
     start = time.monotonic()
     try:
-        return work()
+        yield
     finally:
         steps[name] = round(time.monotonic() - start, 3)
 
@@ -262,12 +255,7 @@ def _changes_since(server: Server, target: Target, header: BackupHeader | None) 
         database = server.database(target.database(name))
         state = None if header is None else header.state(name)
         since = "0" if state is None else state.sequence
-        while database.exists():
-            page = database.changes(since, PAGE_ROWS)
-            changed += len(page.rows)
-            if not page.pending and len(page.rows) < PAGE_ROWS:
-                break
-            since = page.last_seq
+        changed += sum(1 for _ in database.all_changes(since)) if database.exists() else 0
     return changed
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import merge as merged_in_order
+from itertools import islice
 
 import orjson
 
@@ -56,8 +57,6 @@ from dataloader.target import (
 
 WRITTEN = 1_000
 """Documents per request; measured as the fastest for sorted writes."""
-CHANGES = 10_000
-"""Rows of the changes feed per request."""
 MAX_REQUEST = 4_000_000
 """The most bytes of documents in a request."""
 KEPT = 100
@@ -335,12 +334,9 @@ class _Restore:
 
     def _holds_exactly(self, name: str) -> bool:
         database = self._databases[name]
-        documents, since = 0, "0"
-        while (page := database.changes(since, CHANGES)).rows:
-            documents += len(page.rows)
-            since = page.last_seq
-            if documents > self._totals[name]:
-                return False
+        documents = sum(1 for _ in islice(database.all_changes("0"), self._totals[name] + 1))
+        if documents > self._totals[name]:
+            return False
         for batch in _batches(documents_of(self._backups, name)):
             stored = _living(database, [key[1] for key, _ in batch])
             documents -= len(batch)
