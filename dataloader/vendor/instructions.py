@@ -3,8 +3,6 @@
 from dataloader.batch import BatchHeader
 from dataloader.common import printable
 
-SHEET = "Read me"
-
 _STEPS = """\
 Write the UUID of each row to a chip of its own, as the first NDEF record: type Text, language code en. The text is
 the UUID and nothing else: 36 characters, lower case, with hyphens, without spaces or line breaks.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+INSTRUCTIONS_SHEET = "Read me"
 CARDS_SHEET = "Cards"
 BATCH_SHEET = "Batch"
 

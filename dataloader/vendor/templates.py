@@ -21,9 +21,16 @@ from openpyxl.worksheet.worksheet import Worksheet
 from openpyxl.xml.functions import tostring
 
 from dataloader.batch import BatchHeader
-from dataloader.vendor.instructions import SHEET as INSTRUCTIONS_SHEET
 from dataloader.vendor.instructions import instructions
-from dataloader.vendor.sheets import AGAIN_COLUMNS, BATCH_SHEET, CARDS_SHEET, RESULTS, SHADES, Column
+from dataloader.vendor.sheets import (
+    AGAIN_COLUMNS,
+    BATCH_SHEET,
+    CARDS_SHEET,
+    INSTRUCTIONS_SHEET,
+    RESULTS,
+    SHADES,
+    Column,
+)
 
 TEXT = "@"
 """The number format of text."""

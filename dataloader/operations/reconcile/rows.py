@@ -9,9 +9,18 @@ from itertools import chain
 
 from dataloader.common import short
 from dataloader.operations.reconcile.card_index import CardIndex
-from dataloader.vendor import BLANK, ByteOrder, CellKind, ChipUid, check_value, looks_like_chip, plain_text, read_chip
-from dataloader.vendor.returned import (
+from dataloader.vendor import (
+    BLANK,
     SPARE,
+    ByteOrder,
+    CellKind,
+    ChipUid,
+    check_value,
+    looks_like_chip,
+    plain_text,
+    read_chip,
+)
+from dataloader.vendor.returned import (
     UUID_LIKE,
     Cell,
     ReturnedRow,

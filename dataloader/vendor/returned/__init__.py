@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from dataloader.vendor.returned.opening import open_returned
     from dataloader.vendor.returned.options import Reading
     from dataloader.vendor.returned.table import (
-        SPARE,
         ReturnedRow,
         ReturnedTable,
         mark_of_chip,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEYS",
-    "SPARE",
     "UUID_LIKE",
     "Cell",
     "Reading",
@@ -66,7 +64,7 @@ _NAMES = {
     "grid": ("Cell", "text_of", "unlike_rows"),
     "opening": ("open_returned",),
     "options": ("Reading",),
-    "table": ("SPARE", "ReturnedRow", "ReturnedTable", "mark_of_chip", "mark_of_number", "unread_columns"),
+    "table": ("ReturnedRow", "ReturnedTable", "mark_of_chip", "mark_of_number", "unread_columns"),
     "words": (
         "is_failure",
         "is_neutral",

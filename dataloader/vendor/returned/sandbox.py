@@ -26,8 +26,8 @@ from dataloader.vendor.chip_uid import CellKind
 from dataloader.vendor.returned.conditional import Rules
 from dataloader.vendor.returned.grid import text_of
 from dataloader.vendor.returned.zip_check import Marks, Packed, PackedError, UnsafeError, inspect
+from dataloader.vendor.sheets import BATCH_SHEET
 
-BATCH_SHEET = "Batch"
 MAX_SECONDS = 300
 """The limit of processor time in seconds; a million rows take a few."""
 _CHUNK = 1000

@@ -28,13 +28,12 @@ from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.styles import CHANGED, STRUCK
 from dataloader.vendor.returned.survey import Survey
 from dataloader.vendor.returned.words import REASONS, is_failure, names_rejects, result_word, says_failed, says_result
+from dataloader.vendor.sheets import BATCH_SHEET, INSTRUCTIONS_SHEET, SPARE
 
 MAX_CELL = 10_000
 """The longest cell in characters; longer than any remark, and a third of a spreadsheet's limit."""
 MAX_SHEET = 31
 """The longest name of a sheet in spreadsheet programs."""
-SPARE = "spare"
-"""The result of a spare until the vendor has encoded it; it is filled in when the file is sent."""
 _FAILED = "failed"
 _MATTERS = frozenset(KEYS) - {"note", "snapset"}
 """Columns in which formulas, and text that is struck through or invisible, cause doubt."""
@@ -54,7 +53,7 @@ _DIGITS = re.compile(r"[0-9]+(?:[.,]0{1,2}(?![0-9]))?")
 _BRACKETS = re.compile(r"[\[\](){}<>'\"`]")
 _MARKED = re.compile(r'=\s*"(.*)"\s*\Z', re.DOTALL)
 _EMPTY = ("",) * len(KEYS)
-_OWN_SHEETS = frozenset({"Read me", "Batch"})
+_OWN_SHEETS = frozenset({INSTRUCTIONS_SHEET, BATCH_SHEET})
 """The other sheets of our own workbooks."""
 _HOLDS = {"result": "results", "chip": "chip UIDs", "uuid": "UUIDs that differ from the cards'"}
 _OF_CARDS = (("number", True), ("number", False), ("chip", True), ("chip", False))
