@@ -15,8 +15,9 @@ from dataloader.target import Environment, Target
 from tests.faults.matrix import Scenario, new_prefix, planted
 from tests.faults.states import State, clear, state
 from tests.support.backups import lines_of
+from tests.support.loading import change
 from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
-from tests.support.server import databases, delete, get, put
+from tests.support.server import databases, delete
 
 BACKUP = "all.backup.zst"
 CARDS = 6
@@ -79,13 +80,9 @@ class Situation:
         target = self._target(model)
         try:
             load(self._server, target, all_sources(target, [self._manifest], self._old))
-            there = databases(self._server, target)
-            place = preferences_of(model, self._edited)
-            document = get(there[place.database], place.id)
-            flat(document)[FONT_SIZE] = 36
-            put(there[place.database], document)
+            change(self._server, target, preferences_of(model, self._edited), 36)
             place = access_of(model, self._deleted)
-            delete(there[place.database], place.id)
+            delete(databases(self._server, target)[place.database], place.id)
             found = state(self._server, target)
         finally:
             clear(self._server, target)

@@ -14,10 +14,11 @@ from dataloader.operations.status import count_encoded
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.command import Command
+from tests.support.loading import change
 from tests.support.marks import ONE_MODEL
-from tests.support.records import FONT_SIZE, flat, preferences_of, write_snapsets
+from tests.support.records import preferences_of, write_snapsets
 from tests.support.returned_files import TITLES, came_back, chip_of, good_rows, row_of, write_csv
-from tests.support.server import agreed, databases, delete, get, put
+from tests.support.server import agreed, databases, delete
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +119,7 @@ def test_set_of_an_earlier_snapset_is_outdated(
 ) -> None:
     """A set that a load wrote and nobody has edited does not count as edited."""
     load(server, target, all_sources(target, [spring], sets))
-    place = preferences_of(target.model.name, cards[2].uuid)
-    database = databases(server, target)[place.database]
-    document = get(database, place.id)
-    flat(document)[FONT_SIZE] = 40
-    put(database, document)
+    change(server, target, preferences_of(target.model.name, cards[2].uuid), 40)
     new = write_snapsets(tmp_path / "new", {"large": 20})
     found = agreed(server, lambda: verify(server, target, [spring], new).verdicts)
     assert found == {VerifyVerdict.EDITED: 1, VerifyVerdict.OUTDATED: 7}

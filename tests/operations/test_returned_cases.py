@@ -35,6 +35,7 @@ from tests.support.returned_files import (
     Rows,
     chip_of,
     good_rows,
+    sheets,
     write_csv,
     write_xlsx,
 )
@@ -168,20 +169,6 @@ def test_column_filled_in_instead_of_ours_stops_the_run(tmp_path: Path, manifest
 
 
 # Tables.
-
-
-def sheets(path: Path, *tables: tuple[str, Sequence[Sequence[Any]]], hidden: str = "") -> Path:
-    """Write a workbook of several sheets."""
-    book = openpyxl.Workbook()
-    book.remove(book.worksheets[0])
-    for title, table in tables:
-        sheet = book.create_sheet(title)
-        for row in table:
-            sheet.append(list(row))
-    if hidden:
-        book[hidden].sheet_state = "hidden"
-    book.save(path)
-    return path
 
 
 @pytest.mark.parametrize("name", ["Rejects", "Failed", "Ausschuss", "rejected cards", "Sheet2"])

@@ -30,7 +30,9 @@ from tests.support.returned_files import (
     TITLES,
     UUID,
     Rows,
+    column,
     good_rows,
+    sheets,
     write_csv,
     write_xlsx,
 )
@@ -62,26 +64,6 @@ def encoded(manifest: Manifest, *paths: Path, **how: Any) -> set[int]:
     except InputError as error:
         return set() if len(error.problems) == 1 else ALL
     return {each.card.number for each in found.ledger if each.verdict is Verdict.ENCODED}
-
-
-def column(path: Path, rows: Rows, title: str, values: Sequence[str], *, without: Sequence[int] = ()) -> Path:
-    """Write rows with an additional column, and without some rows."""
-    keep = [at for at in range(len(TITLES) + 1) if at not in without]
-    table = [[*row, value] for row, value in zip(rows, values, strict=True)]
-    titles = [*TITLES, title]
-    return write_csv(path, [[row[at] for at in keep] for row in table], titles=[titles[at] for at in keep])
-
-
-def sheets(path: Path, *tables: tuple[str, Sequence[Sequence[Any]]]) -> Path:
-    """Write a workbook of several sheets."""
-    book = openpyxl.Workbook()
-    book.remove(book.worksheets[0])
-    for title, table in tables:
-        sheet = book.create_sheet(title)
-        for row in table:
-            sheet.append(list(row))
-    book.save(path)
-    return path
 
 
 # Columns.

@@ -1,7 +1,6 @@
 """Odd files of honest vendors: they are read without a warning; similar ones in doubt are not."""
 
 import zipfile
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,10 @@ from tests.support.returned_files import (
     TITLES,
     UUID,
     Rows,
+    column,
     fill_in,
     good_rows,
+    sheets,
     write_csv,
     write_xlsx,
 )
@@ -65,28 +66,6 @@ def is_clean(found: Reconciliation) -> bool:
     return encoded(found) == ORDERED and found.good and not found.warnings
 
 
-def with_column(path: Path, rows: Rows, title: str, values: Sequence[str], *, result: bool = True) -> Path:
-    """Write rows with an additional column; perhaps without results."""
-    keep = [at for at in range(len(TITLES) + 1) if result or at != RESULT]
-    table = [[*row, value] for row, value in zip(rows, values, strict=True)]
-    titles = [*TITLES, title]
-    return write_csv(path, [[row[at] for at in keep] for row in table], titles=[titles[at] for at in keep])
-
-
-def with_sheet(path: Path, rows: Rows, name: str, table: Sequence[Sequence[Any]]) -> Path:
-    """Write a workbook with another sheet."""
-    book = openpyxl.Workbook()
-    sheet = book.worksheets[0]
-    sheet.title = "Cards"
-    other = book.create_sheet(name)
-    for row in [TITLES, *rows]:
-        sheet.append(row)
-    for cells in table:
-        other.append(list(cells))
-    book.save(path)
-    return path
-
-
 # Columns that are usually not needed.
 
 
@@ -108,7 +87,7 @@ def test_unneeded_columns_are_harmless(
     tmp_path: Path, manifest: Manifest, rows: Rows, title: str, third: str, other: str, spare: str
 ) -> None:
     """Also if unused spares differ."""
-    assert is_clean(found_of(manifest, with_column(tmp_path / "back.csv", rows, title, odd(rows, third, other, spare))))
+    assert is_clean(found_of(manifest, column(tmp_path / "back.csv", rows, title, odd(rows, third, other, spare))))
 
 
 @pytest.mark.parametrize(
@@ -124,15 +103,15 @@ def test_unneeded_column_that_differs_for_a_card_is_named(
 ) -> None:
     """Beside results; without results, a time that is missing for some cards stops the run."""
     values = odd(rows, third, other, "")
-    found = found_of(manifest, with_column(tmp_path / "back.csv", rows, title, values))
+    found = found_of(manifest, column(tmp_path / "back.csv", rows, title, values))
     assert found.good
     assert shown in str(found.warnings[0])
-    path = with_column(tmp_path / "chips.csv", rows, title, values, result=False)
+    path = column(tmp_path / "chips.csv", rows, title, values, without=(RESULT,))
     if title != "Encoded at":
         assert encoded(found_of(manifest, path)) == ORDERED
         return
     times = [f"14:{at:02}" if each else "" for at, each in enumerate(values)]
-    for each in (path, with_column(tmp_path / "times.csv", rows, title, times, result=False)):
+    for each in (path, column(tmp_path / "times.csv", rows, title, times, without=(RESULT,))):
         with pytest.raises(InputError, match="“Encoded at” was not recognized, and seems to hold results"):
             found_of(manifest, each)
 
@@ -144,11 +123,11 @@ def test_column_that_agrees_with_failed_results_is_harmless(
     tmp_path: Path, manifest: Manifest, rows: Rows, title: str, third: str, other: str
 ) -> None:
     """It only contradicts rows that may count as encoded."""
-    path = with_column(tmp_path / "back.csv", rows, title, odd(rows, third, other, ""))
+    path = column(tmp_path / "back.csv", rows, title, odd(rows, third, other, ""))
     with pytest.raises(InputError, match="seems to hold results"):
         found_of(manifest, path)
     rows[2][CHIP : RESULT + 1] = ["", "failed"]
-    path = with_column(tmp_path / "back.csv", rows, title, [third if at == 2 else other for at in range(12)])
+    path = column(tmp_path / "back.csv", rows, title, [third if at == 2 else other for at in range(12)])
     assert encoded(found_of(manifest, path)) == ORDERED - {3}
 
 
@@ -158,7 +137,7 @@ def test_column_that_counts_rows_is_not_named(
 ) -> None:
     """It says nothing, whatever its title."""
     values = [f"{first + step * at}." for at in range(12)]
-    found = found_of(manifest, with_column(tmp_path / "back.csv", rows, "#", values))
+    found = found_of(manifest, column(tmp_path / "back.csv", rows, "#", values))
     assert found.good
     assert ["“#”" in str(each) for each in found.warnings] == [True] * is_named
 
@@ -166,23 +145,23 @@ def test_column_that_counts_rows_is_not_named(
 def test_column_that_repeats_uuids_or_chips_is_not_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """It must have those of all encoded cards; unused spares do not matter."""
     path = tmp_path / "back.csv"
-    for column in (UUID, CHIP):
-        own = [row[column] for row in rows]
+    for key in (UUID, CHIP):
+        own = [row[key] for row in rows]
         for values in (own, [text if row[CHIP] else "" for text, row in zip(own, rows, strict=True)]):
-            assert is_clean(found_of(manifest, with_column(path, rows, "Read back", values)))
+            assert is_clean(found_of(manifest, column(path, rows, "Read back", values)))
     in_reverse = [row[CHIP] and bytes.fromhex(row[CHIP])[::-1].hex(":") for row in rows]
     in_decimal = [row[CHIP] and str(int(row[CHIP], 16)) for row in rows]
     for values in (in_reverse, in_decimal):
-        assert is_clean(found_of(manifest, with_column(path, rows, "UID 2", values)))
+        assert is_clean(found_of(manifest, column(path, rows, "UID 2", values)))
     in_reverse[2] = in_reverse[3]
     with pytest.raises(InputError, match="seems to hold chip UIDs"):
-        found_of(manifest, with_column(path, rows, "UID 2", in_reverse))
-    chips, uuids = (["", *(row[column] for row in rows[1:])] for column in (CHIP, UUID))
-    assert "“Read back”" in str(found_of(manifest, with_column(path, rows, "Read back", chips)).warnings[0])
+        found_of(manifest, column(path, rows, "UID 2", in_reverse))
+    chips, uuids = (["", *(row[key] for row in rows[1:])] for key in (CHIP, UUID))
+    assert "“Read back”" in str(found_of(manifest, column(path, rows, "Read back", chips)).warnings[0])
     with pytest.raises(InputError, match="seems to hold UUIDs that differ"):
-        found_of(manifest, with_column(path, rows, "Job", ["0b5e9f60-9d1c-4b7e-8a55-3f1f0d6a2c11"] * 12))
+        found_of(manifest, column(path, rows, "Job", ["0b5e9f60-9d1c-4b7e-8a55-3f1f0d6a2c11"] * 12))
     with pytest.raises(InputError, match="nothing in some rows"):
-        found_of(manifest, with_column(path, rows, "Read back", uuids))
+        found_of(manifest, column(path, rows, "Read back", uuids))
 
 
 # Chip UIDs and notes.
@@ -272,7 +251,7 @@ def test_lists_of_choices_and_totals_are_harmless(
     tmp_path: Path, manifest: Manifest, rows: Rows, table: list[list[Any]], *, is_named: bool
 ) -> None:
     """On a sheet of their own."""
-    found = found_of(manifest, with_sheet(tmp_path / "back.xlsx", rows, "Lists", table))
+    found = found_of(manifest, sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Lists", table)))
     assert encoded(found) == ORDERED
     assert ["sheet Lists" in str(each) for each in found.warnings] == [True] * is_named
 
@@ -393,7 +372,7 @@ def test_result_above_or_beside_numbers_stops_the_run(
 ) -> None:
     """It is more than a choice."""
     with pytest.raises(InputError):
-        found_of(manifest, with_sheet(tmp_path / "back.xlsx", rows, "Lists", table))
+        found_of(manifest, sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Lists", table)))
 
 
 def test_list_of_some_cards_under_an_unknown_name_stops_the_run(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

@@ -14,6 +14,7 @@ from dataloader.operations import LoadResult, Outcome, all_sources, generate, lo
 from dataloader.records import Snapsets
 from dataloader.target import Environment, Target
 from tests.support.command import Command
+from tests.support.loading import contents
 from tests.support.marks import KEY_MODEL, ONE_MODEL, TOKEN_MODEL
 from tests.support.records import Contents, documents, expected, merge, snapset_file, write_snapsets
 from tests.support.server import databases, get, sequences, snapshot
@@ -25,18 +26,6 @@ PERSONAS = ("alice", "carla", "vicky")
 def seed(server: Server, target: Target, snapsets: Snapsets, users: int = 0, number: int = 0) -> LoadResult:
     """Seed a target."""
     return load(server, target, seed_sources(target, snapsets, users=users, seed=number))
-
-
-def contents(server: Server, target: Target) -> Contents:
-    """Return every document but the views, without revisions."""
-    return {
-        name: {
-            doc_id: {key: value for key, value in document.items() if key != "_rev"}
-            for doc_id, document in found.items()
-            if doc_id != DESIGN
-        }
-        for name, found in snapshot(server, target).items()
-    }
 
 
 def samples(model: str) -> Contents:

@@ -13,8 +13,9 @@ from dataloader.operations.status import count_encoded
 from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.command import GOOD, Command
+from tests.support.loading import change
 from tests.support.marks import TOKEN_MODEL
-from tests.support.records import FONT_SIZE, access_of, flat, preferences_of, write_snapsets
+from tests.support.records import access_of, preferences_of, write_snapsets
 from tests.support.returned_files import came_back
 from tests.support.server import agreed, databases, get, put, sequences
 
@@ -46,11 +47,7 @@ def test_status_counts_each_card_once(
     other = generate("other", {"large": 3}, tmp_path / "other").manifest
     load(server, target, all_sources(target, [spring], sets))
     revoke(server, target, spring, cards[:2], "lost")
-    used = preferences_of(target.model.name, cards[2].uuid)
-    database = databases(server, target)[used.database]
-    document = get(database, used.id)
-    flat(document)[FONT_SIZE] = 40
-    put(database, document)
+    change(server, target, preferences_of(target.model.name, cards[2].uuid), 40)
     wrong = access_of(target.model.name, cards[3].uuid)
     database = databases(server, target)[wrong.database]
     put(database, {**get(database, wrong.id), "colour": "red"})

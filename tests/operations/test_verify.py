@@ -12,7 +12,7 @@ import pytest
 
 from dataloader.batch import Manifest
 from dataloader.common import ExitCode, TooLargeError, VerifyError
-from dataloader.couch import Database, Server
+from dataloader.couch import Server
 from dataloader.couch.replies import MAX_REPLIES
 from dataloader.operations import (
     CardVerdict,
@@ -36,6 +36,7 @@ from tests.support.loading import plant_load
 from tests.support.marks import KEY_MODEL, TOKEN_MODEL
 from tests.support.proxy import Forward, Reply, Request, pass_on
 from tests.support.records import FONT_SIZE, Place, access_of, flat, preferences_of, write_snapsets
+from tests.support.revoking import at, change
 from tests.support.server import CARDS, Proxied, databases, delete, get, put, sequences, snapshot
 
 DESIGN = "_design/views"
@@ -74,17 +75,6 @@ def verdicts(server: Server, target: Target, manifest: Manifest, snapsets: Snaps
         return found
 
     return verdicts
-
-
-def at(server: Server, target: Target, place: Place) -> Database:
-    """Return the database that a document is in."""
-    return databases(server, target)[place.database]
-
-
-def change(server: Server, target: Target, place: Place, **members: Any) -> None:
-    """Change members of a document, as an administrator would."""
-    database = at(server, target, place)
-    put(database, {**get(database, place.id), **members})
 
 
 def remove(server: Server, target: Target, place: Place) -> None:
@@ -237,7 +227,8 @@ class TestCards:
         """A preference set that the Preferences Server can't read is reported with the broken rule."""
         place = preferences_of(target.model.name, keys[7])
         member = "value" if target.model.name == "gpii-token" else "preferences"
-        change(server, target, place, **{member: {"flat": {"contexts": {}}}})
+        invalid: dict[str, Any] = {member: {"flat": {"contexts": {}}}}
+        change(server, target, place, **invalid)
         found = verdicts()
         assert {uuid: each.verdict for uuid, each in found.items()} == {keys[7]: VerifyVerdict.WRONG}
         assert f"document {place.id}: {member}.flat.contexts: 'gpii-default' is missing" in (found[keys[7]].reason)

@@ -79,6 +79,28 @@ def write_xlsx(
     return path
 
 
+def column(path: Path, rows: Rows, title: str, values: Sequence[str], *, without: Sequence[int] = ()) -> Path:
+    """Write rows with an additional column, and without some columns."""
+    keep = [at for at in range(len(TITLES) + 1) if at not in without]
+    table = [[*row, value] for row, value in zip(rows, values, strict=True)]
+    titles = [*TITLES, title]
+    return write_csv(path, [[row[at] for at in keep] for row in table], titles=[titles[at] for at in keep])
+
+
+def sheets(path: Path, *tables: tuple[str, Sequence[Sequence[Any]]], hidden: str = "") -> Path:
+    """Write a workbook of several sheets, one of them perhaps hidden."""
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for title, table in tables:
+        sheet = book.create_sheet(title)
+        for row in table:
+            sheet.append(list(row))
+    if hidden:
+        book[hidden].sheet_state = "hidden"
+    book.save(path)
+    return path
+
+
 def fill_in(workbook: Path, path: Path, rows: Rows) -> Path:
     """Replace the rows of the workbook that was sent out, as a user of a spreadsheet program would."""
     book = openpyxl.load_workbook(workbook)
