@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from dataloader.batch import Manifest, Verdict, read_reconciled
+from dataloader.batch import Manifest, Reconciled, read_reconciled
 from dataloader.cli._command import command
 from dataloader.cli._options import PATH, get_server
 from dataloader.cli._output import Output, global_options
@@ -29,8 +29,6 @@ from dataloader.vendor import check_value
 from dataloader.vendor.returned import Reading
 
 DEMO_CARDS = 500
-
-
 DEMO_SNAPSETS = ("snapset_1a", "snapset_2b", "snapset_3", "snapset_4c", "snapset_4d")
 DEMO_FAILED = 2
 """Cards that the demo's vendor fails to encode."""
@@ -66,9 +64,6 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
     started, start = datetime.now(UTC), time.monotonic()
     folder = Path("demo") / started.strftime("%Y%m%d-%H%M%S") if out is None else out
     progress = Progress(output)
-    snapsets = read_snapsets()
-    share = cards // len(DEMO_SNAPSETS)
-    shares = dict.fromkeys(DEMO_SNAPSETS, share) | {DEMO_SNAPSETS[-1]: cards - share * (len(DEMO_SNAPSETS) - 1)}
     if not is_installed():
         output.say("setting up the embedded server (the first time only) …")
     install()
@@ -79,16 +74,8 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
         target = resolve(url=embedded.url, model=model, environment=Environment.DEVELOPMENT, environ={})
         server = get_server(target)
         output.say(f"server      PouchDB Server at {embedded.url}, in a temporary folder")
-        batch = generate(f"demo-{started:%Y%m%d-%H%M%S}", shares, folder)
-        output.say(f"generate    {cards:,} cards over {len(shares)} snapsets, in a workbook for the vendor")
-        returned = folder / f"{batch.manifest.header.name}.returned.csv"
-        _encode(batch.manifest, returned)
-        found = reconcile(batch.manifest, [ReturnedFile(returned)], Reading(cards=cards))
-        results = results_in(folder, batch.manifest.header.name)
-        write_results(found, results)
-        encoded = read_reconciled(results.reconciled)
-        output.say(f"vendor      fails to encode {many(DEMO_FAILED, 'card')}, and sends back a list")
-        output.say(f"reconcile   {encoded.count:,} cards are encoded; a new workbook holds the others")
+        files, encoded = _prepare(output, cards, folder, f"demo-{started:%Y%m%d-%H%M%S}")
+        snapsets = read_snapsets()
         sources = all_sources(target, [encoded], snapsets)
         with progress:
             first = load(server, target, sources, on_progress=progress)
@@ -111,15 +98,11 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
         where = f" --url {embedded.url} --model {model}" if serve else ""
         output.result(
             {
-                "manifest": str(batch.manifest.path),
-                "workbook": str(batch.workbook),
-                "returned": str(returned),
-                "reconciled": str(results.reconciled),
-                "reencode": str(results.reencode),
+                **files,
                 "report": str(report),
                 "url": embedded.url if serve else None,
                 "cards": cards,
-                "encoded": found.counts[Verdict.ENCODED],
+                "encoded": encoded.count,
                 "load": load_json(target, first),
                 "verified": checked.verdicts[VerifyVerdict.OK],
                 "load_again": load_json(target, second),
@@ -133,9 +116,7 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
                 "Three commands to try:",
                 f"  dataloader batches {quote(str(folder))}{where}",
                 f"  dataloader card 1 --in {quote(str(folder))}{where}",
-                f"  dataloader status {quote(str(results.reconciled))}{where}"
-                if serve
-                else "  dataloader demo --serve",
+                f"  dataloader status {quote(files['reconciled'])}{where}" if serve else "  dataloader demo --serve",
             ],
         )
         if serve:
@@ -145,6 +126,29 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
                 output.finish(ExitCode.OK)
                 embedded.wait()
     return ExitCode.OK
+
+
+def _prepare(output: Output, cards: int, folder: Path, name: str) -> tuple[dict[str, str], Reconciled]:
+    """Mint a batch, encode it like a vendor, and reconcile it; return the files by kind, and the encoded cards."""
+    share = cards // len(DEMO_SNAPSETS)
+    shares = dict.fromkeys(DEMO_SNAPSETS, share) | {DEMO_SNAPSETS[-1]: cards - share * (len(DEMO_SNAPSETS) - 1)}
+    batch = generate(name, shares, folder)
+    output.say(f"generate    {cards:,} cards over {len(shares)} snapsets, in a workbook for the vendor")
+    returned = folder / f"{name}.returned.csv"
+    _encode(batch.manifest, returned)
+    results = results_in(folder, name)
+    write_results(reconcile(batch.manifest, [ReturnedFile(returned)], Reading(cards=cards)), results)
+    encoded = read_reconciled(results.reconciled)
+    output.say(f"vendor      fails to encode {many(DEMO_FAILED, 'card')}, and sends back a list")
+    output.say(f"reconcile   {encoded.count:,} cards are encoded; a new workbook holds the others")
+    files = {
+        "manifest": batch.manifest.path,
+        "workbook": batch.workbook,
+        "returned": returned,
+        "reconciled": results.reconciled,
+        "reencode": results.reencode,
+    }
+    return {kind: str(path) for kind, path in files.items()}, encoded
 
 
 def _encode(manifest: Manifest, path: Path) -> None:

@@ -194,19 +194,24 @@ def reconcile(
         code = ExitCode.OK if found.good else ExitCode.RETURNED
         report(lambda: reconcile_report(found, len(files), results.reconciled, reencode, only_target()), code)
     _tell(output, found, details)
-    repeat = f"dataloader reconcile {quote(str(manifest))}"
-    typed = " ".join(f"{'--again ' if each.again else ''}{quote(str(each.path))}" for each in files)
-    output.next(
-        # Loading writes, and the target is not known.
-        on_any_target(f"dataloader plan {quote(str(results.reconciled))}")
-        if found.good
-        else f"ask the vendor whether the rest is on its way, then {repeat} RETURNED"
-        if has_reencode and found.counts.only_missing
-        else f"send {results.reencode} to the vendor, then {repeat} RETURNED"
-        if has_reencode
-        else f"correct the file, then {repeat} {typed}"
-    )
+    output.next(_next(found, results, manifest, files, has_reencode=has_reencode))
     return code
+
+
+def _next(
+    found: Reconciliation, results: Results, manifest: Path, files: Sequence[ReturnedFile], *, has_reencode: bool
+) -> str:
+    """Return what to do next."""
+    if found.good:
+        # Loading writes, and the target is not known.
+        return on_any_target(f"dataloader plan {quote(str(results.reconciled))}")
+    repeat = f"dataloader reconcile {quote(str(manifest))}"
+    if not has_reencode:
+        typed = " ".join(f"{'--again ' if each.again else ''}{quote(str(each.path))}" for each in files)
+        return f"correct the file, then {repeat} {typed}"
+    if found.counts.only_missing:
+        return f"ask the vendor whether the rest is on its way, then {repeat} RETURNED"
+    return f"send {results.reencode} to the vendor, then {repeat} RETURNED"
 
 
 def _previous(batch: Manifest, newest: Reconciled | None, path: Path | None, *, no_previous: bool) -> Reconciled | None:
