@@ -188,6 +188,32 @@ def snapset_warnings(older: Sequence[str], unlisted: Sequence[str]) -> list[str]
     return found
 
 
+Documents = Mapping[str, Mapping[str, Mapping[Any, int]]]
+"""How many there are, by database (without prefix), kind, and state or outcome."""
+
+
+def counts_json(target: Target, found: Documents) -> dict[str, Any]:
+    """Return how many documents there are as JSON data."""
+    return {
+        target.database(database): {
+            kind: {what.value: count for what, count in counts.items() if count} for kind, counts in kinds.items()
+        }
+        for database, kinds in found.items()
+    }
+
+
+def counts_text(target: Target, found: Documents) -> list[str]:
+    """Return how many documents there are as lines."""
+    rows: list[tuple[object, ...]] = [
+        (count, what.value, f"{target.database(database)}: {kind}")
+        for database, kinds in found.items()
+        for kind, counts in kinds.items()
+        for what, count in counts.items()
+        if count
+    ]
+    return [*table(rows)]
+
+
 def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
     """Return a load's result as JSON data."""
     return {
@@ -203,13 +229,7 @@ def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
         "views_built": result.views_built,
         "nodes_away": list(result.nodes_away),
         "short_of_copies": result.short_of_copies,
-        "databases": {
-            target.database(database): {
-                kind: {outcome.value: count for outcome, count in counts.items() if count}
-                for kind, counts in kinds.items()
-            }
-            for database, kinds in result.outcomes.items()
-        },
+        "databases": counts_json(target, result.outcomes),
     }
 
 
@@ -217,14 +237,7 @@ def load_text(target: Target, result: LoadResult) -> Iterator[str]:
     """Yield a load's result as lines."""
     for name in result.created_databases:
         yield f"created database {name}"
-    rows: list[tuple[object, ...]] = [
-        (count, outcome.value, f"{target.database(database)}: {kind}")
-        for database, kinds in result.outcomes.items()
-        for kind, counts in kinds.items()
-        for outcome, count in counts.items()
-        if count
-    ]
-    yield from table(rows)
+    yield from counts_text(target, result.outcomes)
     if result.repaired:
         yield f"repaired {result.repaired:,} documents that an interrupted load had left in conflict"
     parts = [f"{result.count(outcome):,} {outcome.value}" for outcome in Outcome if result.count(outcome)]

@@ -39,8 +39,7 @@ from dataloader.cli._options import (
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._report import reporting
-from dataloader.cli._table import table
-from dataloader.cli._write import collect_findings, load_details, snapset_warnings
+from dataloader.cli._write import collect_findings, counts_json, counts_text, load_details, snapset_warnings
 from dataloader.common import DataloaderError, ExitCode, UsageError
 from dataloader.operations import Changes, Conflicts, Edits, Outcome, Plan, Source, all_sources
 from dataloader.operations import plan as plan_sources
@@ -240,26 +239,14 @@ def _plan_json(target: Target, result: Plan) -> dict[str, Any]:
         "older_snapsets": result.older_snapsets,
         "unlisted_snapsets": result.unlisted_snapsets,
         "raised": {name: environment.value for name, environment in result.raised.items()},
-        "databases": {
-            target.database(database): {
-                kind: {state.value: count for state, count in counts.items()} for kind, counts in kinds.items()
-            }
-            for database, kinds in result.states.items()
-        },
+        "databases": counts_json(target, result.states),
     }
 
 
 def _plan_text(target: Target, result: Plan) -> Iterator[str]:
     for name in result.missing_databases:
         yield f"would create database {name}"
-    rows: list[tuple[object, ...]] = [
-        (count, state.value, f"{target.database(database)}: {kind}")
-        for database, kinds in result.states.items()
-        for kind, counts in kinds.items()
-        for state, count in counts.items()
-        if count
-    ]
-    yield from table(rows)
+    yield from counts_text(target, result.states)
     absent, outdated = result.count(State.ABSENT), result.count(State.OUTDATED)
     yield f"{result.documents:,} documents: a load would create {absent:,}" + (
         f", and with --update replace {outdated:,}" if outdated else ""
