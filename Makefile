@@ -33,7 +33,7 @@ test: lint types  ## Run lint, types, and the tests for every change (three minu
 
 test-all: lint types  ## Run lint, types, and every test, and measure coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n auto --real-processes --hypothesis-profile default
+	$(BIN)/coverage run -m pytest -n auto --real-processes --hypothesis-profile new
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
