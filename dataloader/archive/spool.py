@@ -19,7 +19,7 @@ import msgspec
 import orjson
 
 from dataloader.archive.backup_file import Group, Key, grouped
-from dataloader.archive.blocks import give_back_memory, keep_large_blocks_apart
+from dataloader.archive.blocks import keep_large_blocks_apart
 from dataloader.archive.encryption import Lock
 from dataloader.archive.frames import FrameWriter, read_frames
 from dataloader.archive.work_folder import LOCK, STATE, discard, encoded, is_finished, lock, read_state
@@ -171,7 +171,6 @@ class Spool:
     def _write_run(self, database: str) -> None:
         self._add_run(database, 0, (leaves for _, leaves in self._in_memory()))
         self._buffer, self._content, self._weight = {}, bytearray(), 0
-        give_back_memory()
 
     def _merge_runs(self, database: str) -> list[str]:
         """Merge the newest runs of each level if there are many; return the names of those that were merged."""
