@@ -7,6 +7,7 @@ run cases in parallel.
 import io
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -46,6 +47,13 @@ class Scenario:
     """Reads the files that it leaves in its folder, which are part of the resulting state."""
     prefix: str | None = None
     """The prefix of a target with that state, for a command that writes nothing; None to create one for each run."""
+    manifest: Path = Path()
+    """The batch; each case has a copy, since revoke keeps a list next to it that later loads obey."""
+
+    def in_folder(self, folder: Path) -> list[str]:
+        """Return the arguments for a case with its own folder and manifest."""
+        ours = {str(self.manifest): str(folder / self.manifest.name)}
+        return [ours.get(each) or each.replace("FOLDER", str(folder)) for each in self.arguments]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,8 @@ def _on_target(
         planted(server, target, scenario.start, already=scenario.prefix is not None),
     ):
         folder = Path(name)
+        if str(scenario.manifest) in scenario.arguments:
+            shutil.copy(scenario.manifest, folder)
         extra = scenario.extra or (lambda _: {})
         yield (
             target,
@@ -222,7 +232,7 @@ def _patience(case: Case, timeout: float) -> Iterator[None]:
 
 
 def _run(scenario: Scenario, target: Target, proxy: Proxy, folder: Path) -> Ran:
-    arguments = [each.replace("FOLDER", str(folder)) for each in scenario.arguments]
+    arguments = scenario.in_folder(folder)
     options = ("--url", proxy.url, "--model", target.model.name, "--prefix", target.prefix, "--environment", "ci")
     stdout, stderr = io.StringIO(), io.StringIO()
     with (

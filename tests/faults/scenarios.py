@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class Situation:
             "--yes",
             *(option for number in range(1, self._manifest.count + 1) for option in ("--card", str(number))),
         )
-        return [
+        scenarios = [
             Scenario("load", ("load", *batch), new),
             Scenario("load, again", ("load", *batch), disturbed),
             Scenario("load --update", ("load", "--update", "--yes", *batch), lived_in),
@@ -67,6 +68,7 @@ class Situation:
             Scenario("revoke --undo", ("revoke", "--undo", path, *every_card), self.revoked(model)),
             Scenario("seed", ("seed", "--users", "2", "--snapsets", str(self._new.folder)), new),
         ]
+        return [replace(each, manifest=self._manifest.path) for each in scenarios]
 
     def forget_revocations(self) -> None:
         """Delete the list of revoked cards, which later loads obey."""
