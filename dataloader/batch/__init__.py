@@ -34,6 +34,7 @@ from dataloader.batch.revocations import (
     note_restored,
     note_revoked,
     one_at_a_time,
+    read_restored,
     read_revocations,
     revocations_path,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "read_cards",
     "read_manifest",
     "read_reconciled",
+    "read_restored",
     "read_revocations",
     "reconciled_name",
     "revocations_path",

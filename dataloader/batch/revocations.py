@@ -110,6 +110,21 @@ def read_revocations(manifest: CardFile) -> list[RevokedCard]:
         FileError: the list can't be read.
         InputError: a line is damaged, or names a card that is not in the batch.
     """
+    return [each for each, is_revoked in _last_events(manifest) if is_revoked]
+
+
+def read_restored(manifest: CardFile) -> list[RevokedCard]:
+    """Return the cards of a batch that were revoked and restored according to its list.
+
+    Raises:
+        FileError: the list can't be read.
+        InputError: a line is damaged, or names a card that is not in the batch.
+    """
+    return [each for each, is_revoked in _last_events(manifest) if not is_revoked]
+
+
+def _last_events(manifest: CardFile) -> list[tuple[RevokedCard, bool]]:
+    """Return the last event of each card and environment, and whether the card is revoked since, in order."""
     path = revocations_path(manifest)
     try:
         data = read_file(path, MAX_LIST, _TODO).removeprefix(BOM_UTF8)
@@ -118,7 +133,7 @@ def read_revocations(manifest: CardFile) -> list[RevokedCard]:
         if isinstance(error.__cause__, FileNotFoundError) and not path.is_symlink():
             return []
         raise
-    found: dict[tuple[str, str], RevokedCard] = {}
+    found: dict[tuple[str, str], tuple[RevokedCard, bool]] = {}
     where: dict[Card, int] = {}
     lines = data.split(b"\n")
     for number, line in enumerate(lines, 1):
@@ -132,8 +147,7 @@ def read_revocations(manifest: CardFile) -> list[RevokedCard]:
         where.setdefault(revocation.card, number)
         key = revocation.card.uuid, revocation.environment
         found.pop(key, None)
-        if revoked:
-            found[key] = revocation
+        found[key] = revocation, revoked
     if where:
         # A wrong card here would leave the lost one working.
         strangers = set(where).difference(_all_cards(manifest))

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 
 from dataloader.archive import Backup
-from dataloader.batch import CardFile
+from dataloader.batch import CardFile, revocations_path
 from dataloader.cli._command import command
 from dataloader.cli._confirm import cancelled, confirmed
 from dataloader.cli._options import PATH, TargetOptions, get_server, get_target, raised_text, target_options
@@ -23,6 +24,7 @@ from dataloader.operations import (
     restore_backup,
     revocations_of,
     revoke_again,
+    revoked_nevertheless,
 )
 from dataloader.target import Environment, Target
 
@@ -117,9 +119,17 @@ def restore(
             on_ready=apply_revocations,
             on_progress=progress,
         )
+        nevertheless = revoked_nevertheless(server, target, manifests())
     output.result({**restore_json(result), "revoked_again": revoked[0]}, _text(result, backups, revoked[0]))
     output.warnings(raised_text(target, result.raised))
-    return _code(output, result, revoked[1])
+    found = [
+        f"card {card.number} of batch {manifest.header.name}: revoked in the backup, but restored since, according to "
+        f"{revocations_path(manifest)} (`dataloader revoke {quote(str(manifest.path))} --card {card.number} --undo`)"
+        for manifest, cards in nevertheless
+        for card in cards
+    ]
+    output.warnings(found[:SHOWN_DOCUMENTS])
+    return _code(output, result, revoked[1], len(found))
 
 
 def _question(target: Target, backups: Sequence[Backup], merge: bool) -> str:  # noqa: FBT001 - as it was typed
@@ -176,7 +186,7 @@ def _text(result: RestoreResult, backups: Sequence[Backup], revoked: int) -> Ite
     )
 
 
-def _code(output: Output, result: RestoreResult, undecided: int) -> ExitCode:
+def _code(output: Output, result: RestoreResult, undecided: int, found: int) -> ExitCode:
     for each in result.kept[:SHOWN_DOCUMENTS]:
         output.warn(f"{each.database}, document {each.id}: kept, because it changed since the backup")
     for each in result.conflicts[:SHOWN_DOCUMENTS]:
@@ -198,4 +208,5 @@ def _code(output: Output, result: RestoreResult, undecided: int) -> ExitCode:
     hint = ", edited on two branches during the restore (use `dataloader merge`)"
     torn = tell_of_decisions(output, result.conflict_count, "document", hint)
     code = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
-    return ExitCode.ATTENTION if undecided else torn or code
+    revived = tell_of_decisions(output, found, "card", ": found since the backup, and revoked in it")
+    return ExitCode.ATTENTION if undecided else torn or revived or code

@@ -41,6 +41,7 @@ from dataloader.operations.revocations import (
     manifests_with_revocations,
     revocations_of,
     revoke_again,
+    revoked_nevertheless,
 )
 from dataloader.operations.revoke import CardOutcome, RevokeOutcome, RevokeResult, check_reason, restore, revoke
 from dataloader.operations.security import Circle, SecurityResult, check_security
@@ -155,6 +156,7 @@ __all__ = [
     "revoke",
     "revoke_again",
     "revoke_site",
+    "revoked_nevertheless",
     "rotate",
     "seed_sources",
     "share_out",

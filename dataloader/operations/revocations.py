@@ -9,17 +9,21 @@ from pathlib import Path
 from dataloader.batch import (
     MANIFEST_SUFFIX,
     REVOKED_SUFFIX,
+    Card,
     CardFile,
     RevokedCard,
     is_cut_off,
     one_at_a_time,
     read_cards,
+    read_restored,
     read_revocations,
     revocations_path,
 )
-from dataloader.common import FileError, InputError, Problem, files_below
+from dataloader.common import Document, FileError, InputError, Problem, files_below, live_leaves
 from dataloader.couch import Server
 from dataloader.operations.revoke import RevokeOutcome, revoke
+from dataloader.records.models import Revoking
+from dataloader.replication import is_revocation
 from dataloader.target import Environment, Target, less_protected
 
 Revocations = Sequence[tuple[CardFile, Sequence[RevokedCard]]]
@@ -131,3 +135,35 @@ def revoke_again(server: Server, target: Target, manifests: Sequence[CardFile]) 
                     again += result.outcomes[RevokeOutcome.REVOKED] + result.outcomes[RevokeOutcome.BARRED]
                     failed += result.needs_attention
     return again, failed
+
+
+def revoked_nevertheless(
+    server: Server, target: Target, manifests: Sequence[CardFile]
+) -> list[tuple[CardFile, list[Card]]]:
+    """Return the cards that were restored according to the lists, but are revoked in a target, as in an older backup.
+
+    They may have been revoked again on another machine, so somebody has to decide.
+
+    Raises:
+        FileError: a list can't be read.
+        InputError: a list is damaged.
+        DataloaderError: the server can't be reached.
+    """
+    step = target.model.revoking[-1]
+    kind = target.model.kind(step.kind)
+    database = server.database(target.database(kind.database))
+    found = []
+    for manifest in manifests:
+        cards = [each.card for each in read_restored(manifest) if each.environment == target.environment]
+        leaves = database.leaves([kind.id(each.uuid) for each in cards], all_copies=True)
+        revoked = [each for each in cards if _is_revoked(step, leaves[kind.id(each.uuid)])]
+        if revoked:
+            found.append((manifest, revoked))
+    return found
+
+
+def _is_revoked(step: Revoking, leaves: Sequence[Document]) -> bool:
+    live = live_leaves(leaves)
+    if live:
+        return step.marking is not None and all(map(step.marking.is_marked, live))
+    return any(map(is_revocation, leaves))

@@ -169,6 +169,31 @@ def test_restore_keeps_lost_cards_revoked(
 
 
 @EACH_MODEL
+def test_restore_names_cards_that_were_found_after_the_backup(
+    run_here: Command, server: Server, loaded: Target, manifest: Manifest, tmp_path: Path
+) -> None:
+    """A card that is revoked in the backup and was restored since does not work; another one that was lost stays so."""
+    lost, found, *_ = manifest.cards()
+    lose_card(run_here, manifest, lost)
+    lose_card(run_here, manifest, found)
+    path = tmp_path / "a.backup.zst"
+    back_up(server, loaded, path)
+    undo = ("revoke", manifest.path, "--card", str(found.number), "--undo", "--yes")
+    assert run_here(*undo).code == ExitCode.OK
+    lose(server, loaded)
+    done = run_here("restore", path, "--batches", manifest.path.parent)
+    assert done.code == ExitCode.ATTENTION
+    assert (
+        f"warning: card {found.number} of batch spring: revoked in the backup, but restored since, according to "
+        f"{revocations_path(manifest)} (`dataloader revoke {manifest.path} --card {found.number} --undo`)"
+    ) in done.stderr
+    assert "error: 1 card needs a decision: found since the backup, and revoked in it" in done.stderr
+    assert f"card {lost.number} " not in done.stderr
+    assert run_here(*undo).code == ExitCode.OK
+    assert run_here("restore", path, "--merge", "--batches", manifest.path.parent).code == ExitCode.OK
+
+
+@EACH_MODEL
 def test_cards_are_revoked_again_before_views_exist(
     server: Server, loaded: Target, manifest: Manifest, tmp_path: Path
 ) -> None:
