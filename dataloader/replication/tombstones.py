@@ -129,7 +129,8 @@ def restored(
 def restored_set(wanted: Document | None, leaves: Sequence[Document], kept: Document | None) -> Change:
     """Return the writes that restore the preference set of a revoked card; tombstones are replaced as by ``restored``.
 
-    A set or deletion that a user has written while the card was revoked is kept.
+    A set or deletion that a user has written while the card was revoked is kept. An edited set from before the
+    revocation is then kept in conflict with it: anyone can write the one, and only the owner can tell which is right.
 
     Args:
         wanted: the document of the batch, without ``_rev``; None if unknown.
@@ -144,7 +145,8 @@ def restored_set(wanted: Document | None, leaves: Sequence[Document], kept: Docu
         before = own or kept
         theirs = before is not None and not _is_same(shown, before)
         note = "its preference set was written while the card was revoked, and is kept" if theirs else ""
-        return Change(made=_lifted(leaves), note=note)
+        beside = _beside(kept, shown, leaves, wanted)
+        return Change(made=[*_lifted(leaves), *beside], note=note + _IN_CONFLICT if theirs and beside else note)
     if not leaves or (not tombstones and kept is None):
         return Change()
     document = own or kept or wanted
@@ -154,8 +156,28 @@ def restored_set(wanted: Document | None, leaves: Sequence[Document], kept: Docu
     if own is not None and kept is not None and not _is_same(own, kept):
         note = "its preference set was written while the card was revoked; that version is restored"
     leaf = _newest_keeping(tombstones) or max(tombstones or leaves, key=rank)
+    note += _IN_CONFLICT if note and _beside(kept, leaf, leaves, wanted) else ""
     change = _over(leaf, leaves, document)
     return Change(change.edits, change.made, note=note)
+
+
+_IN_CONFLICT = "; the earlier set is kept in conflict with it (run `dataloader merge`)"
+
+
+def _beside(kept: Document | None, shown: Document, leaves: Sequence[Document], wanted: Document | None) -> list[bytes]:
+    """Return the write of the set from before a revocation, if its owner had edited it and it was overwritten since.
+
+    Its generation is lower than that of the other one, which stays the winner.
+    """
+    others = [
+        *live_leaves(leaves),
+        *(_kept(leaf) for leaf in leaves if leaf.get("_deleted")),
+        *([wanted] if wanted else []),
+    ]
+    past = history(shown)
+    if kept is None or len(past) == 1 or any(_is_same(each, kept) for each in others):
+        return []
+    return [_made(kept, past[2:] or past[1:])]
 
 
 def without_content(change: Change) -> Change:

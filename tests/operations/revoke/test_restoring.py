@@ -17,6 +17,7 @@ from dataloader.operations import (
     revoke,
 )
 from dataloader.operations import Outcome as LoadOutcome
+from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.marks import KEY_MODEL, TOKEN_MODEL
 from tests.support.proxy import Forward, Reply, Request
@@ -32,6 +33,8 @@ from tests.support.revoking import (
     contents,
     counts,
     is_revoked,
+    leaves,
+    plain,
 )
 from tests.support.server import Proxied, databases, delete, get, put, sequences
 
@@ -137,14 +140,14 @@ class TestRestoring:
 
     @TOKEN_MODEL
     def test_set_written_while_revoked_is_kept(
-        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place], sets: Snapsets
     ) -> None:
         """A server of 2017 lets anyone write it again; undoing keeps that set and reports it."""
         revoke(server, target, few, cards[1:2], "lost")
         theirs = {"_id": places[0].id, "value": {"flat": {"contexts": {"gpii-default": {"preferences": {}}}}}}
         put(at(server, target, places[0]), theirs)
         told: list[CardOutcome] = []
-        restore(server, target, few, cards[1:2], on_outcome=told.append)
+        restore(server, target, few, cards[1:2], snapsets=sets, on_outcome=told.append)
         assert told == [
             CardOutcome(
                 cards[1],
@@ -156,7 +159,7 @@ class TestRestoring:
 
     @TOKEN_MODEL
     def test_set_written_while_revoked_is_revoked_again(
-        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place]
+        self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place], sets: Snapsets
     ) -> None:
         """Revoking again stops the card; undoing restores the last set and reports it."""
         revoke(server, target, few, cards[1:2], "lost")
@@ -165,9 +168,46 @@ class TestRestoring:
         assert counts(revoke(server, target, few, cards[1:2], "lost")) == {RevokeOutcome.REVOKED: 1}
         assert all(is_revoked(server, target, place) for place in places)
         told: list[CardOutcome] = []
-        restore(server, target, few, cards[1:2], on_outcome=told.append)
+        restore(server, target, few, cards[1:2], snapsets=sets, on_outcome=told.append)
         assert told[0].reason == "its preference set was written while the card was revoked; that version is restored"
         assert contents(server, target)["preferences"][places[0].id] == theirs
+
+    @TOKEN_MODEL
+    @pytest.mark.parametrize("again", [False, True])
+    def test_edited_set_overwritten_while_revoked_is_kept_in_conflict(
+        self,
+        server: Server,
+        target: Target,
+        few: Manifest,
+        cards: list[Card],
+        places: list[Place],
+        sets: Snapsets,
+        *,
+        again: bool,
+    ) -> None:
+        """A stranger can write a set for a revoked card; that must not cost its owner their own."""
+        place = preferences_of(target.model.name, cards[1].uuid)
+        edited = plain(get(at(server, target, place), place.id))
+        flat(edited)[FONT_SIZE] = 30
+        put(at(server, target, place), {**edited, "_rev": get(at(server, target, place), place.id)["_rev"]})
+        revoke(server, target, few, cards[1:2], "lost")
+        database = at(server, target, places[0])
+        theirs = {"_id": places[0].id, "value": {"flat": {"contexts": {"gpii-default": {"preferences": {}}}}}}
+        put(database, theirs)
+        compact(database)
+        if again:
+            revoke(server, target, few, cards[1:2], "lost")
+        told: list[CardOutcome] = []
+
+        restore(server, target, few, cards[1:2], snapsets=sets, on_outcome=told.append)
+
+        compact(database)
+        assert told[0].reason.endswith("; the earlier set is kept in conflict with it (run `dataloader merge`)")
+        assert plain(get(database, places[0].id)) == theirs
+        found = [plain(leaf) for leaf in leaves(server, target, places[0], live=True)]
+        assert edited in found
+        assert counts(restore(server, target, few, cards[1:2], snapsets=sets)) == {RevokeOutcome.NOT_REVOKED: 1}
+        assert len(found) == len(leaves(server, target, places[0], live=True)) == 2
 
     @TOKEN_MODEL
     def test_set_with_an_overwritten_tombstone_is_restored_from_the_token(
