@@ -15,7 +15,7 @@ from dataloader.cli._options import option_group, raised_text
 from dataloader.cli._output import Output, tell_of_copies, tell_of_decisions
 from dataloader.cli._progress import Progress
 from dataloader.cli._table import table
-from dataloader.common import ExitCode, many
+from dataloader.common import ExitCode, listed, many
 from dataloader.couch import Server
 from dataloader.operations import LoadOptions, LoadResult, Outcome, Source
 from dataloader.operations import load as load_sources
@@ -172,6 +172,13 @@ def _load_code(output: Output, result: LoadResult, details: Path | None) -> Exit
     """Return a load's exit code, and print why it is not 0."""
     hint = "" if details else "; --details FILE lists all"
     decisions = tell_of_decisions(output, result.needs_attention, "document", hint)
+    for name, views in result.missing_views.items():
+        decisions = ExitCode.ATTENTION
+        output.error(
+            f"database {name}: its design document was kept, and lacks {listed(views)}; cards may not work "
+            "(load with --update or, if others changed it, with --replace-views)",
+            decisions,
+        )
     copies = tell_of_copies(output, result.nodes_away, short=result.short_of_copies)
     return decisions or copies
 
@@ -227,6 +234,7 @@ def load_json(target: Target, result: LoadResult) -> dict[str, Any]:
         "unlisted_snapsets": result.unlisted_snapsets,
         "repaired": result.repaired,
         "views_built": result.views_built,
+        "missing_views": result.missing_views,
         "nodes_away": list(result.nodes_away),
         "short_of_copies": result.short_of_copies,
         "databases": counts_json(target, result.outcomes),

@@ -40,6 +40,17 @@ class CardReader:
         kinds = {name for lookup in self._model.lookups for name in lookup.kinds.values()}
         self._templates = {name: Templates(self._model.kind(name)) for name in kinds}
 
+    def require_access(self) -> None:
+        """Check that the views exist that let cards in, which depend on no card.
+
+        Raises:
+            VerifyError: a database or a view does not exist.
+        """
+        for name, view in self._model.access_views:
+            database = self._databases[name]
+            with _loaded(database, view):
+                database.view_by_key(DESIGN, view, "", include_docs=False)
+
     def read(self, entries: Sequence[Entry], exactly: Collection[str] = ()) -> Iterator[CardAnswers]:
         """Yield what the servers would get for each card.
 
@@ -189,6 +200,9 @@ class CardReader:
                         answer.leaves[name] = leaves
 
 
+_LOAD_VIEWS = (
+    "load the target, with --replace-views if somebody has changed its views; or correct the model or the prefix"
+)
 LOAD_FIRST = "load the target first, or correct the model or the prefix"
 """What to do if a database does not exist."""
 
@@ -200,7 +214,8 @@ def _loaded(database: Database, view: str | None = None) -> Iterator[None]:
         yield
     except NotFoundError as error:
         rule = f"has no view {view}" if view is not None and database.exists() else "does not exist"
-        raise VerifyError(f"database {database.name}", rule=rule, todo=LOAD_FIRST) from error
+        todo = LOAD_FIRST if view is None else _LOAD_VIEWS
+        raise VerifyError(f"database {database.name}", rule=rule, todo=todo) from error
 
 
 def _as_servers_ask(lookup: Lookup, database: Database, key: str) -> list[ViewRow]:

@@ -130,6 +130,8 @@ class LoadResult:
     short_of_copies: bool = False
     """Whether the server reported a write with fewer copies than requested."""
     views_built: int = 0
+    missing_views: dict[str, list[str]] = field(default_factory=dict)
+    """Views that a kept design document lacks, by the full name of their database."""
     seconds: float = 0.0
     seconds_indexing: float = 0.0
     """Of these, the seconds it took to build the views' indexes."""
@@ -268,7 +270,7 @@ class _Run:
             # Another load that started at the same time may have written last.
             self._remember(guard(self._server, self._target))
         documents_done = time.monotonic()
-        self.result.views_built = build_views(self._server, self._target, self._on_progress)
+        self.result.views_built, self.result.missing_views = build_views(self._server, self._target, self._on_progress)
         self.result.seconds_indexing += time.monotonic() - documents_done
         self._server.nodes()
 

@@ -224,7 +224,7 @@ def restore_backup(
             on_ready()
         run.bring(designs=True)
         indexing = time.monotonic()
-        result.views_built = build_views(server, target, on_progress)
+        result.views_built, _ = build_views(server, target, on_progress)
         result.seconds_indexing = time.monotonic() - indexing
         server.nodes()
         run.check_identities()

@@ -82,6 +82,7 @@ def verify(
     identities = Identities(server, target)
     result = VerifyResult()
     reader = CardReader(server, target, frozenset().union(*(marker.brought for marker in markers)))
+    reader.require_access()
 
     def ask(some: list[tuple[Entry, bool]]) -> list[CardVerdict]:
         entries = [entry for entry, _ in some]

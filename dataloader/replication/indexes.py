@@ -9,7 +9,7 @@ from dataloader.records.views import design_documents
 from dataloader.target import Target
 
 
-def build_views(server: Server, target: Target, on_progress: OnProgress | None) -> int:
+def build_views(server: Server, target: Target, on_progress: OnProgress | None) -> tuple[int, dict[str, list[str]]]:
     """Query every view of a target, so that its index is built.
 
     Args:
@@ -18,29 +18,33 @@ def build_views(server: Server, target: Target, on_progress: OnProgress | None) 
         on_progress: called with the name of the index, the number of processed changes, and the total.
 
     Returns:
-        The number of built views.
+        The number of built views, and those that do not exist, by the full name of their database.
 
     Raises:
         UnreachableError: the server still fails after the last retry, or an index makes no progress for half an hour.
     """
-    return sum(
-        build_index(server, server.database(target.database(name)), document, on_progress)
-        for name in target.model.databases
-        for document in design_documents(target.model, name)
-    )
-
-
-def build_index(server: Server, database: Database, document: Document, on_progress: OnProgress | None) -> int:
-    """Query every view of a design document; see :func:`build_views`."""
     built = 0
+    missing: dict[str, list[str]] = {}
+    for name in target.model.databases:
+        database = server.database(target.database(name))
+        for document in design_documents(target.model, name):
+            absent = build_index(server, database, document, on_progress)
+            built += len(document["views"]) - len(absent)
+            if absent:
+                missing.setdefault(database.name, []).extend(absent)
+    return built, missing
+
+
+def build_index(server: Server, database: Database, document: Document, on_progress: OnProgress | None) -> list[str]:
+    """Query every view of a design document; return those that do not exist. See :func:`build_views`."""
+    missing = []
     for view in document["views"]:
         try:
             _build(server, database, document["_id"].removeprefix("_design/"), view, on_progress)
         except NotFoundError:
-            # A foreign design document was kept, and lacks this view; it has been reported.
-            continue
-        built += 1
-    return built
+            # A design document that somebody else wrote or edited was kept, and lacks this view.
+            missing.append(view)
+    return missing
 
 
 def _build(server: Server, database: Database, design: str, view: str, on_progress: OnProgress | None) -> None:

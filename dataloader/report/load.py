@@ -108,6 +108,8 @@ def _load_verdict(result: LoadResult, cards: int) -> tuple[str, list[str]]:
     if result.needs_attention:
         rest = f"The other {many(good, 'document')} {are(good)} in place."
         return f"{_need(result.needs_attention)} attention.", [rest] if good else []
+    if result.missing_views:
+        return f"Views are missing in {listed(list(result.missing_views))}.", []
     if result.nodes_away:
         return "Everything has been written, but part of the cluster was down.", []
     if result.short_of_copies:

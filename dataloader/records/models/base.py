@@ -114,6 +114,8 @@ class Model:
     """In the order of loading: documents come after those that they refer to."""
     lookups: tuple[Lookup, ...]
     """The queries that ``verify`` makes for each card."""
+    access_views: tuple[tuple[str, str], ...]
+    """The database and name of each view without which no card gets a token, or no token is accepted."""
     revoking: tuple[Revoking, ...]
     """What ``revoke`` does, in this order: the document that gives access comes last, also when restoring."""
     serves: Callable[[Mapping[str, Document | None]], bool]

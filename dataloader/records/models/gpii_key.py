@@ -119,6 +119,7 @@ MODEL = Model(
             kinds={"value.gpiiKey": "gpiiKey", "doc": "prefsSafe"},
         ),
     ),
+    access_views=(("gpii", "findClientByOauth2ClientId"), ("gpii", "findInfoByAccessToken")),
     serves=_serves,
     misleads=_misleads,
     revoking=(Revoking("gpiiKey", Marking(_is_revoked, _stops, _revoked, _not_revoked)),),

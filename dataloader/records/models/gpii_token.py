@@ -76,6 +76,7 @@ MODEL = Model(
         Lookup("auth", "findGpiiToken", include_docs=False, kinds={"value": "gpiiToken"}),
         Lookup("preferences", None, include_docs=True, kinds={"doc": "preferences"}),
     ),
+    access_views=(("auth", "findClientByOauth2ClientId"), ("auth", "findAuthorizationByAccessToken")),
     # Without the preference set, every path of every server answers 404; without the token, there is no access token.
     # The servers of 2017 let anyone write the set again (PUT /preferences/UUID) on top of its tombstone, whose content
     # is then lost in compaction. Nobody writes tokens, so the token's tombstone also keeps the set.
