@@ -1,5 +1,6 @@
 """The manifests and reconciled files that commands are given, and the reconciled files that they find beside them."""
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -11,6 +12,8 @@ from dataloader.cli._output import Output
 from dataloader.common import DataloaderError, FileError, InputError, Problem, ProtectedError, are, many
 from dataloader.target import Target
 
+_RECONCILED = re.compile(r"(?P<batch>[A-Za-z0-9._-]+)\.reconciled(\.[0-9]+)?\.jsonl")
+"""The names of reconciled files."""
 _TABLES = frozenset({".xlsx", ".xlsm", ".xls", ".ods", ".csv"})
 """The suffixes of returned files."""
 
@@ -32,6 +35,12 @@ def _check_kind(path: Path) -> None:
     if path.is_dir():
         todo = f"name a file in it; `dataloader batches {shlex.quote(str(path))}` lists its batches"
         raise FileError(str(path), rule="this is a folder", todo=todo)
+    if (found := _RECONCILED.fullmatch(path.name)) and not [*path.parent.glob(f"{found['batch']}.reconciled*.jsonl")]:
+        manifest = path.with_name(f"{found['batch']}.batch.jsonl")
+        if manifest.is_file():
+            rule = f"no such file; batch {found['batch']} has not been reconciled"
+            todo = f"when it comes back: `dataloader reconcile {shlex.quote(str(manifest))} RETURNED`"
+            raise FileError(str(path), rule=rule, todo=todo)
     if _is_table(path):
         kind = "CSV file" if path.suffix.lower() == ".csv" else "workbook"
         todo = "run `dataloader reconcile` first, and use the .reconciled.jsonl file that it writes"

@@ -27,7 +27,7 @@ FOLLOWING = {
     "backup": "dataloader backups list {backups}{password}",
     "restore": "dataloader check{target}",
     "backups": "dataloader backups list {folder}{password}",
-    "drill": "dataloader backup {backups}{target}{password}",
+    "drill": "dataloader backups list {backups}{password}",
     "taps": "dataloader status {manifests}{target}",
     "recover": "dataloader batches{out}",
     "snapsets": "dataloader snapsets list{target}",
@@ -35,7 +35,6 @@ FOLLOWING = {
     "tokens": "dataloader check{target}",
     "drop": "dataloader seed{target}",
     "seed": "dataloader check{target}",
-    "help": "dataloader demo",
 }
 """The next step after each command that does not print its own."""
 WITHOUT_MANIFESTS = "dataloader check{target}"

@@ -8,24 +8,33 @@ from dataloader.cli._progress import Progress
 from dataloader.cli._table import table
 from dataloader.common import listed, many
 from dataloader.couch import Server
-from dataloader.operations import Changes, Source
+from dataloader.operations import Changes, Source, refuse_older
 from dataloader.operations import plan as plan_sources
 from dataloader.records import Snapsets
 from dataloader.target import Target
 
 
 def confirm_update(
-    output: Output, server: Server, target: Target, sources: Sequence[Source], snapsets: Snapsets
+    output: Output,
+    server: Server,
+    target: Target,
+    sources: Sequence[Source],
+    snapsets: Snapsets,
+    *,
+    older_snapsets: bool,
 ) -> bool:
     """Show what an update would change, and ask whether to continue, unless it would change nothing.
 
     Raises:
-        UsageError: there are changes, but no terminal.
+        UsageError: there are changes, but no terminal; or snapsets are older than those loaded last, unless
+            ``older_snapsets``.
         DataloaderError: what :func:`dataloader.operations.plan` raises.
     """
     changes = Changes(snapsets)
     with Progress(output, whole=sum(each.count for each in sources)) as progress:
-        plan_sources(server, target, sources, on_progress=progress, on_finding=changes)
+        planned = plan_sources(server, target, sources, on_progress=progress, on_finding=changes)
+    if not older_snapsets:
+        refuse_older(planned.older_snapsets)
     if not changes.documents:
         return True
     for line in _lines(changes):

@@ -9,7 +9,8 @@ from dataloader.cli._table import MAX_WIDTH
 _COMMAND = "dataloader "
 _QUOTED = re.compile("`dataloader [^`]*`")
 """A command within a sentence."""
-_OPTION = re.compile(r"--[a-z-]+ [^-]\S*")
+_IN_QUOTES = re.compile(r"'[^']*'|\"[^\"]*\"")
+_OPTION = re.compile(rf"--[a-z-]+ (?:(?:{_IN_QUOTES.pattern})|[^-\s]\S*)")
 """An option and its value."""
 _GLUE = "\N{NO-BREAK SPACE}"
 
@@ -26,13 +27,15 @@ def wrapped(line: str, width: int | None = None) -> list[str]:
         return [line]
     text = line.lstrip()
     is_command = text.startswith(_COMMAND)
-    if is_command and ("'" in text or '"' in text):
+    if is_command and _IN_QUOTES.sub("", text).count("'"):
         # A backslash within quotes would become part of the word.
         return [line]
     indent = " " * (len(line) - len(text) + 2)
     end = " \\" if is_command else ""
     kept = _OPTION if is_command else _QUOTED
     line = kept.sub(lambda match: match[0].replace(" ", _GLUE) if len(match[0]) < columns else match[0], line)
+    if is_command:
+        line = _IN_QUOTES.sub(lambda match: match[0].replace(" ", _GLUE), line)
     lines = textwrap.wrap(
         line, columns - len(end), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )

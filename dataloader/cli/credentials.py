@@ -21,6 +21,7 @@ from dataloader.operations import (
     check_site,
     create_files,
     find_clients,
+    find_site,
     free_client_id,
     prepare_rotation,
     revoke_site,
@@ -167,6 +168,7 @@ def _revoke(output: Output, options: TargetOptions, site: str, reason: str, *, y
     target = get_target(output, options)
     server = get_server(target)
     where = f"{target.address.url} (environment {target.environment})"
+    find_site(server, target, site)
     if not yes and not confirmed(f"the pilot computers of site {site} will lose access to {where}"):
         return cancelled(output)
     count = revoke_site(server, target, site, reason)

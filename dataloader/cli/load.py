@@ -168,7 +168,8 @@ def load(
         show_plan(output, target, read, sources, details, report_options, rounds)
         return ExitCode.OK
     server = get_server(target)
-    if write_options.update and not yes and not confirm_update(output, server, target, sources, snapsets):
+    asks, older = write_options.update and not yes, write_options.older_snapsets
+    if asks and not confirm_update(output, server, target, sources, snapsets, older_snapsets=older):
         return cancelled(output)
     with reporting(output, report_options, "Load", read, target, server, writes=True) as report:
         first = _RevokedFirst(output, server, target, read)

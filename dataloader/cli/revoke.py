@@ -48,6 +48,7 @@ from dataloader.operations import (
     check_reason,
     find_card,
     refuse_seeded,
+    require_databases,
     restore,
 )
 from dataloader.operations import revoke as revoke_cards
@@ -156,6 +157,8 @@ def revoke(
             else:
                 # A batch that the target refuses has no list either.
                 refuse_seeded(target, [manifest])
+                # Nor has one for a mistyped prefix: a later load would revoke the cards in the right databases.
+                require_databases(server, target)
                 note_revoked(manifest, cards, reason, target.environment)
                 result = revoke_cards(server, target, manifest, cards, reason, **hooks)
         for each in outcomes:

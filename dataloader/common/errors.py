@@ -5,6 +5,7 @@ class has one exit code. An error is one line: what is wrong (the file, row or d
 what to do next.
 """
 
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -39,7 +40,7 @@ class ExitCode(IntEnum):
     FILE = 4, "a file cannot be read or written, or a file to be written already exists"
     UNREACHABLE = 5, "the server cannot be reached, or still failed after the last retry"
     CREDENTIALS = 6, "the server rejected the user name or password, or the user lacks permission"
-    PROTOCOL = 7, "the server is not a CouchDB, or the URL is wrong"
+    PROTOCOL = 7, "the server is not a CouchDB, the URL is wrong, or a database or view does not exist"
     PROTECTED = (
         8,
         "refused, to protect the target (sample data, seeded batch, missing or less protected environment)",
@@ -142,7 +143,16 @@ class FileError(DataloaderError):
         """Make the error for an OSError; suggest a similar file name if there is no such file."""
         if isinstance(error, FileNotFoundError):
             todo = _nearest(Path(str(path))) or todo
-        return cls(str(path), rule=(error.strerror or str(error)).lower(), todo=todo)
+        rule = _OS_ERRORS.get(error.errno or 0) or (error.strerror or str(error)).lower()
+        return cls(str(path), rule=rule, todo=todo)
+
+
+_OS_ERRORS = {
+    errno.ENOENT: "no such file or folder",
+    errno.EISDIR: "this is a folder",
+    errno.ENOTDIR: "not a folder",
+}
+"""The system's messages in our words."""
 
 
 def _nearest(path: Path) -> str:

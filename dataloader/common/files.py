@@ -215,6 +215,8 @@ def _rename_new(name: str, path: Path) -> None:
 
 
 def _exists(path: Path) -> FileError:
+    if path.is_dir():
+        return FileError(str(path), rule="this is a folder", todo="name a new file in it")
     return FileError(
         str(path),
         rule="already exists; dataloader never overwrites files",

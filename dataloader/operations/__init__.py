@@ -20,6 +20,7 @@ from dataloader.operations.credentials import (
     check_site,
     create_files,
     find_clients,
+    find_site,
     free_client_id,
     prepare_rotation,
     revoke_site,
@@ -31,7 +32,7 @@ from dataloader.operations.drill import DrillResult, drill
 from dataloader.operations.drop import drop, plan_drop
 from dataloader.operations.export import STANDARD, all_layouts, export, export_path
 from dataloader.operations.generate import check_name, generate, share_out, spares_of
-from dataloader.operations.load import LoadOptions, LoadResult, load
+from dataloader.operations.load import LoadOptions, LoadResult, load, refuse_older
 from dataloader.operations.merge import Branch, Conflicts, MergeResult, SetInConflict, find_conflicts, merge
 from dataloader.operations.plan import Plan, plan
 from dataloader.operations.recover import recover
@@ -43,7 +44,15 @@ from dataloader.operations.revocations import (
     revoke_again,
     revoked_nevertheless,
 )
-from dataloader.operations.revoke import CardOutcome, RevokeOutcome, RevokeResult, check_reason, restore, revoke
+from dataloader.operations.revoke import (
+    CardOutcome,
+    RevokeOutcome,
+    RevokeResult,
+    check_reason,
+    require_databases,
+    restore,
+    revoke,
+)
 from dataloader.operations.security import Circle, SecurityResult, check_security
 from dataloader.operations.seed import DEFAULT_SEED, invented_people, seed_sources
 from dataloader.operations.snapsets import Difference, difference, target_differences
@@ -132,6 +141,7 @@ __all__ = [
     "find_card",
     "find_clients",
     "find_conflicts",
+    "find_site",
     "free_client_id",
     "generate",
     "invented_people",
@@ -149,7 +159,9 @@ __all__ = [
     "prune_tokens",
     "read_backups",
     "recover",
+    "refuse_older",
     "refuse_seeded",
+    "require_databases",
     "restore",
     "restore_backup",
     "revocations_of",

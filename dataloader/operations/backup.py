@@ -39,7 +39,7 @@ from dataloader.common import (
     now,
 )
 from dataloader.couch import LEAVES, Database, FeedPage, FeedRow, NotFoundError, RawLeaf, Server
-from dataloader.operations.card_answers import LOAD_FIRST
+from dataloader.operations.card_answers import missing
 from dataloader.replication import chunks, in_parallel
 from dataloader.target import MARKER, Memory, Target, guard, most_protected
 
@@ -216,7 +216,7 @@ def identity_of(database: Database, info: Mapping[str, Any]) -> str:
 def _info(database: Database) -> dict[str, Any]:
     info = database.info()
     if info is None:
-        raise ProtocolError(f"database {database.name}", rule="does not exist", todo=LOAD_FIRST)
+        raise missing(database)
     return info
 
 

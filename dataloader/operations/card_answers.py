@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
-from dataloader.common import BATCH_DOCUMENTS, Document, VerifyError, live_leaves, rank
+from dataloader.common import BATCH_DOCUMENTS, Document, ProtocolError, live_leaves, rank
 from dataloader.couch import Database, LargeReplyError, NotFoundError, Server
 from dataloader.operations.card_verdicts import Answer, CardAnswers
 from dataloader.records import Templates
@@ -44,11 +44,11 @@ class CardReader:
         """Check that the views exist that let cards in, which depend on no card.
 
         Raises:
-            VerifyError: a database or a view does not exist.
+            ProtocolError: a database or a view does not exist.
         """
         for name, view in self._model.access_views:
             database = self._databases[name]
-            with _loaded(database, view):
+            with require(database, view):
                 database.view_by_key(DESIGN, view, "", include_docs=False)
 
     def read(self, entries: Sequence[Entry], exactly: Collection[str] = ()) -> Iterator[CardAnswers]:
@@ -59,7 +59,7 @@ class CardReader:
             exactly: the UUIDs of cards to check with the servers' own requests, one by one.
 
         Raises:
-            VerifyError: a database or a view does not exist.
+            ProtocolError: a database or a view does not exist.
         """
         found = [_answers(lookup, self._rows(lookup, entries, exactly)) for lookup in self._model.lookups]
         answers = [
@@ -80,7 +80,7 @@ class CardReader:
         """Return the rows of a lookup by key; cards without rows are omitted."""
         database = self._databases[lookup.database]
         others = sorted(entry.key for entry in entries if entry.key not in exactly)
-        with _loaded(database, lookup.view):
+        with require(database, lookup.view):
             found = self._read(lookup, database, others) if others else {}
             for entry in entries:
                 if entry.key in exactly and (rows := _as_servers_ask(lookup, database, entry.key)):
@@ -172,7 +172,7 @@ class CardReader:
             kind = self._model.kind(name)
             database = self._databases[kind.database]
             for some in chunks(without):
-                with _loaded(database):
+                with require(database):
                     leaves = database.leaves([kind.id(each.entry.key) for each in some])
                 for each in some:
                     each.leaves[name] = leaves[kind.id(each.entry.key)]
@@ -207,15 +207,24 @@ LOAD_FIRST = "load the target first, or correct the model or the prefix"
 """What to do if a database does not exist."""
 
 
+def missing(database: Database, view: str | None = None) -> ProtocolError:
+    """Return the error that says that a database does not exist, or has not this view."""
+    if view is not None and database.exists():
+        return ProtocolError(f"database {database.name}", rule=f"has no view {view}", todo=_LOAD_VIEWS)
+    return ProtocolError(f"database {database.name}", rule="does not exist", todo=LOAD_FIRST)
+
+
 @contextmanager
-def _loaded(database: Database, view: str | None = None) -> Iterator[None]:
-    """Raise an error that says what is missing if the server returns 404."""
+def require(database: Database, view: str | None = None) -> Iterator[None]:
+    """Say what is missing if the server returns 404.
+
+    Raises:
+        ProtocolError: the database or the view does not exist.
+    """
     try:
         yield
     except NotFoundError as error:
-        rule = f"has no view {view}" if view is not None and database.exists() else "does not exist"
-        todo = LOAD_FIRST if view is None else _LOAD_VIEWS
-        raise VerifyError(f"database {database.name}", rule=rule, todo=todo) from error
+        raise missing(database, view) from error
 
 
 def _as_servers_ask(lookup: Lookup, database: Database, key: str) -> list[ViewRow]:

@@ -15,6 +15,7 @@ from dataloader.common import (
     Problem,
     ProtocolError,
     UsageError,
+    did_you_mean,
     explain,
     live_leaves,
     new_files,
@@ -22,7 +23,7 @@ from dataloader.common import (
     raise_problems,
 )
 from dataloader.couch import Database, NotFoundError, Server
-from dataloader.operations.card_answers import LOAD_FIRST
+from dataloader.operations.card_answers import missing
 from dataloader.operations.documents import sources_of
 from dataloader.operations.identity import Identities
 from dataloader.operations.sources import Source, design_sources
@@ -208,7 +209,7 @@ def clients_of(database: Database, model: Model) -> list[FoundClient]:
                 break
             start = rows[-1]["key"]
     except NotFoundError as error:
-        raise ProtocolError(f"database {database.name}", rule="has none of our views", todo=LOAD_FIRST) from error
+        raise missing(database, _VIEW) from error
     wanted = (each for each in found.values() if apart or each.document.get("type") == CLIENT)
     return sorted(wanted, key=lambda each: (each.name, each.id, each.created))
 
@@ -253,8 +254,9 @@ def find_site(server: Server, target: Target, site: str) -> list[FoundClient]:
             raise InputError(Problem(f"site {site}", "is the name of several clients", f"give the ID of one: {ids}"))
         if same:
             return same
-    names = ", ".join(sorted({each.name or each.id for each in clients})) or "none"
-    raise InputError(Problem(f"site {site}", "has no credentials on this target", f"known: {names}"))
+    names = sorted({each.name or each.id for each in clients})
+    todo = did_you_mean(site, names) or f"known: {', '.join(names) or 'none'}"
+    raise InputError(Problem(f"site {site}", "has no credentials on this target", todo))
 
 
 def revoke_site(server: Server, target: Target, site: str, reason: str) -> int:

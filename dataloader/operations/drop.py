@@ -38,9 +38,9 @@ def plan_drop(server: Server, target: Target, *, if_exists: bool = False) -> Dro
         ProtectedError: the target, or one of the databases, is for staging or production.
         CredentialsError: the user is not a server admin.
     """
+    target.refuse(f"dropping {target.prefix}*", "delete databases of staging and production by hand")
     if not target.prefix:
         raise UsageError("no prefix", rule="every database would be deleted", todo="add --prefix, such as ci-42-")
-    target.refuse(f"dropping {target.prefix}*", "delete databases of staging and production by hand")
     server.welcome()
     plan = DropPlan()
     names = server.databases()
@@ -80,7 +80,7 @@ def _droppable(server: Server, name: str) -> Environment | None:
         raise ProtectedError(
             f"database {name} at {server.address.url}",
             rule=f"holds {environment} data, so nothing with this prefix is deleted",
-            todo="give a longer prefix",
+            todo="give a longer prefix, or delete databases of staging and production by hand",
         )
     return environment
 

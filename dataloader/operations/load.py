@@ -277,12 +277,8 @@ class _Run:
     def _see_memory(self, memory: Memory) -> None:
         self.result.raised = memory.raised(self._target)
         older = find_older_snapsets(self._target, self._sources, memory)
-        if older and self._options.update and not self._options.older_snapsets:
-            raise UsageError(
-                f"snapset {', '.join(older)}",
-                rule="is older than the version that was loaded last, which --update would roll back",
-                todo="get the newest snapsets, or add --older-snapsets to go back",
-            )
+        if self._options.update and not self._options.older_snapsets:
+            refuse_older(older)
         self.result.older_snapsets = older
         if not self._options.older_snapsets:
             for name, versions in self._versions.items():
@@ -641,3 +637,18 @@ class _Done:
     failures: list[Rejection] = field(default_factory=list)
     former: list[tuple[str, Finding, Outcome]] = field(default_factory=list)
     """Obsolete documents of earlier versions: the kind, the document, and its outcome."""
+
+
+def refuse_older(snapsets: Sequence[str]) -> None:
+    """Refuse an update that would go back to snapsets older than those loaded last.
+
+    Raises:
+        UsageError: there are such snapsets.
+    """
+    if snapsets:
+        are = "are older than the versions" if len(snapsets) > 1 else "is older than the version"
+        raise UsageError(
+            f"{'snapsets' if len(snapsets) > 1 else 'snapset'} {', '.join(snapsets)}",
+            rule=f"{are} loaded last, which --update would roll back",
+            todo="get the newest snapsets, or add --older-snapsets to go back",
+        )

@@ -16,7 +16,6 @@ from dataloader.common import (
     Document,
     NodesError,
     OnProgress,
-    ProtocolError,
     UsageError,
     content,
     listed,
@@ -25,7 +24,7 @@ from dataloader.common import (
     tell_how_far,
 )
 from dataloader.couch import Rejection, Server
-from dataloader.operations.card_answers import LOAD_FIRST
+from dataloader.operations.card_answers import missing
 from dataloader.operations.changes import ABSENT, ChangedTerm, LoadedSets, Term, changed_terms, preferences_in
 from dataloader.operations.identity import Identities
 from dataloader.operations.plan import card_key, plan
@@ -220,7 +219,7 @@ def find_conflicts(
     of_cards = [each for each in sources if each.role is Role.CARD]
     planned = plan(server, target, of_cards, on_progress=on_progress, on_finding=note)
     for name in planned.missing_databases:
-        raise ProtocolError(f"database {name}", rule="does not exist", todo=LOAD_FIRST)
+        raise missing(server.database(name))
     result.open = conflicts.found
     result.unused = [beginning for beginning in keep if not _keep(result.open, beginning)]
     return result

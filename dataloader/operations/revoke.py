@@ -20,7 +20,6 @@ from dataloader.common import (
     DataloaderError,
     Document,
     OnProgress,
-    ProtocolError,
     UnreachableError,
     UsageError,
     live_leaves,
@@ -28,7 +27,7 @@ from dataloader.common import (
     tell_how_far,
 )
 from dataloader.couch import Database, Nodes, Server
-from dataloader.operations.card_answers import LOAD_FIRST
+from dataloader.operations.card_answers import missing
 from dataloader.operations.identity import Identities
 from dataloader.operations.sources import refuse_seeded
 from dataloader.records import Snapsets
@@ -179,6 +178,20 @@ def restore(
     return _Restoring(server, target, manifest, snapsets).run(cards, on_progress, on_outcome)
 
 
+def require_databases(server: Server, target: Target) -> None:
+    """Check that a target's databases exist, before anything is noted of cards that are to be revoked there.
+
+    Raises:
+        ProtocolError: a database does not exist, as with a mistyped prefix.
+        DataloaderError: the server can't be reached, or refuses.
+    """
+    server.welcome()
+    for name in target.model.databases:
+        database = server.database(target.database(name))
+        if not database.exists():
+            raise missing(database)
+
+
 def check_reason(reason: str) -> str:
     """Return a reason without surrounding spaces.
 
@@ -235,7 +248,7 @@ class _Run:
             nodes = self._server.nodes()
             _require_most(nodes)
             result.nodes_away, result.raised = nodes.away, memory.raised(self._target)
-            self._require_databases()
+            require_databases(self._server, self._target)
             identities = Identities(self._server, self._target)
             remember(self._server, self._target, memory)
             for outcomes in in_parallel(self._see_to, chunks(cards)):
@@ -255,11 +268,6 @@ class _Run:
         result.short_of_copies = self._server.short_of_copies
         result.seconds = time.monotonic() - start
         return result
-
-    def _require_databases(self) -> None:
-        for database in self._databases.values():
-            if not database.exists():
-                raise ProtocolError(f"database {database.name}", rule="does not exist", todo=LOAD_FIRST)
 
     def _see_to(self, cards: Sequence[Card]) -> list[CardOutcome]:
         # Check with every batch: somebody may have marked a database as more protected meanwhile.

@@ -96,7 +96,7 @@ def status(
         InputError: a reconciled file next to a manifest is invalid, or a batch is given twice.
         DataloaderError: the server can't be reached.
         ProtectedError: a database was loaded as a more protected environment.
-        VerifyError: the databases exist but a view does not, as in the middle of the first load.
+        ProtocolError: the databases exist but a view does not, as in the middle of the first load.
     """
     start = time.monotonic()
     refuse_twice(manifests)

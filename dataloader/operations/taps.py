@@ -27,6 +27,7 @@ from dataloader.common import (
     VerifyError,
 )
 from dataloader.couch import Database, Server
+from dataloader.operations.card_answers import require
 from dataloader.records.models import Lookup
 from dataloader.records.views import DESIGN
 from dataloader.replication import in_parallel
@@ -163,6 +164,7 @@ def tap_cards(
         random: the random source for choosing cards.
 
     Raises:
+        ProtocolError: a database or a view does not exist.
         VerifyError: no card is served before the test starts.
         DataloaderError: the server can't be reached.
         FileError: the command can't be run.
@@ -181,6 +183,7 @@ def tap_cards(
         uuid for uuid, failure in in_parallel(lambda uuid: (uuid, asker.ask(uuid)), uuids, CONNECTIONS) if not failure
     ]
     if not served:
+        asker.explain(uuids[0])
         raise VerifyError(
             f"{target.address.url}", rule="serves none of the tapped cards", todo="load the batch, then verify"
         )
@@ -236,6 +239,17 @@ class _Asker:
 
     def __init__(self, server: Server, target: Target) -> None:
         self._lookups = [(lookup, server.database(target.database(lookup.database))) for lookup in target.model.lookups]
+
+    def explain(self, uuid: str) -> None:
+        """Ask for a card, and raise the error if the server gives no answer.
+
+        Raises:
+            ProtocolError: a database or a view does not exist.
+            DataloaderError: the server can't be reached, or refuses.
+        """
+        for lookup, database in self._lookups:
+            with require(database, lookup.view):
+                _finds(lookup, database, uuid)
 
     def ask(self, uuid: str) -> str:
         """Return why a card is not served; empty if it is."""

@@ -13,11 +13,10 @@ from dataloader.common import (
     DataloaderError,
     Document,
     OnProgress,
-    ProtocolError,
     tell_how_far,
 )
 from dataloader.couch import Database, NotFoundError, Server
-from dataloader.operations.card_answers import LOAD_FIRST
+from dataloader.operations.card_answers import missing
 from dataloader.records import client_database
 from dataloader.records.models import Model
 from dataloader.records.views import DESIGN
@@ -68,24 +67,31 @@ def prune_tokens(server: Server, target: Target, *, on_progress: OnProgress | No
             if on_progress is not None:
                 on_progress("access tokens", result.deleted, 0)
     except NotFoundError as error:
-        raise ProtocolError(f"database {database.name}", rule="has none of our views", todo=LOAD_FIRST) from error
+        raise missing(database, _view(target.model)) from error
     except DataloaderError as error:
         tell_how_far(error, result.deleted, result.deleted, "tokens")
         raise
     return result
 
 
+def _is_by_time(model: Model) -> bool:
+    return model.name == "gpii-key"
+
+
+def _view(model: Model) -> str:
+    # With gpii-token, no view is sorted by time, so the one of all tokens is read.
+    return "findAccessTokenByExpires" if _is_by_time(model) else "findAuthorizationByAccessToken"
+
+
 def _pages(database: Database, model: Model, now: datetime) -> Iterator[list[Document]]:
     """Yield pages of access tokens; if the view is sorted by time, only expired ones."""
-    by_time = model.name == "gpii-key"
-    # With gpii-token, no view is sorted by time, so the one of all tokens is read.
-    view = "findAccessTokenByExpires" if by_time else "findAuthorizationByAccessToken"
+    by_time = _is_by_time(model)
     end = int(now.timestamp() * 1000) if by_time else None
     start: object = None
     seen: set[str] = set()
     limit = BATCH_DOCUMENTS
     while True:
-        rows = database.view_page(DESIGN, view, limit=limit, start=start, end=end)
+        rows = database.view_page(DESIGN, _view(model), limit=limit, start=start, end=end)
         new = [row for row in rows if row["id"] not in seen]
         yield [_token(row, by_time=by_time) for row in new]
         if len(rows) < limit:

@@ -71,7 +71,7 @@ def verify(
     Raises:
         InputError: a batch is given twice.
         DataloaderError: the server can't be reached.
-        VerifyError: a database or a view is missing.
+        ProtocolError: a database or a view is missing.
         ProtocolError: a database was recreated or restored meanwhile.
         ProtectedError: a database was loaded as a more protected environment.
     """

@@ -78,7 +78,7 @@ class Explanation(NamedTuple):
     """What to do; empty if nothing."""
 
 
-_OUTDATED_ADVICE = "load with --update to replace them, or leave them as they are"
+_OUTDATED_ADVICE = "load with --update to replace what is outdated"
 _FOREIGN_ADVICE = (
     "find out where they come from; if they are wrong, purge them (POST /DATABASE/_purge; deleting is not enough) and "
     "load again"

@@ -165,8 +165,9 @@ def _candidates(upper: str, groups: list[str], order: ByteOrder) -> Iterator[str
         texts += [digits[:length], digits[-length:]] if len(digits) > length else [digits.rjust(length, "0")]
     # A dump of the chip's memory has check bytes after the third and the seventh byte (NTAG213/215/216, 8.5.1).
     texts.append(digits[:6] + digits[8:16])
-    if len(groups) > 1 and all(group.isdecimal() and int(group) <= _MAX_BYTE for group in groups):
-        texts.append(bytes(map(int, groups)).hex().upper())
+    parts = _BETWEEN.split(upper)
+    if len(parts) > 1 and all(part.isdecimal() and int(part) <= _MAX_BYTE for part in parts):
+        texts.append(bytes(map(int, parts)).hex().upper())
     for each in dict.fromkeys(texts):
         if _PLAIN.fullmatch(each):
             yield _in_order(each, order)

@@ -654,7 +654,7 @@ def test_card_with_any_other_content_is_rejected(shared_path: Path, at: int, fie
 def test_missing_manifest_is_a_file_error(tmp_path: Path) -> None:
     """A path with no file, or below a file, is a file error that says what to do."""
     (tmp_path / "file").write_text("x")
-    for path, reason in ((tmp_path / "none", "no such file or directory"), (tmp_path / "file/x", "not a directory")):
+    for path, reason in ((tmp_path / "none", "no such file or folder"), (tmp_path / "file/x", "not a folder")):
         with pytest.raises(FileError) as caught:
             read_manifest(path)
         assert str(caught.value) == (
@@ -734,7 +734,7 @@ def test_manifest_removed_after_the_check_is_an_error(path: Path) -> None:
     path.write_bytes(rendered())
     manifest = read_manifest(path)
     path.unlink()
-    with pytest.raises(FileError, match=f"^{re.escape(str(path))}: no such file or directory "):
+    with pytest.raises(FileError, match=f"^{re.escape(str(path))}: no such file or folder "):
         next(manifest.cards())
 
 

@@ -120,9 +120,7 @@ def test_list_that_is_no_file_is_refused(batch: Manifest) -> None:
     for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir):
         make(path)
         for use in (lambda: read_revocations(batch), lambda: note_revoked(batch, cards, "lost", "ci")):
-            with pytest.raises(
-                FileError, match=r"spring\.revoked\.jsonl: (is not a regular file|is a directory|this is a folder)"
-            ):
+            with pytest.raises(FileError, match=r"spring\.revoked\.jsonl: (is not a regular file|this is a folder)"):
                 use()
         path.rmdir() if path.is_dir() else path.unlink()
     path.symlink_to("gone")

@@ -112,11 +112,36 @@ def test_typo_in_a_file_name_has_a_suggestion(here: Command, tmp_path: Path) -> 
     generate("spring", {"empty": 4}, tmp_path)
     done = here("plan", tmp_path / "sprng.batch.jsonl", "--url", "http://127.0.0.1:9")
     assert done.code == ExitCode.FILE
-    assert done.stderr.endswith(f"no such file or directory (did you mean {tmp_path / 'spring.batch.jsonl'}?)\n")
+    assert done.stderr.endswith(f"no such file or folder (did you mean {tmp_path / 'spring.batch.jsonl'}?)\n")
     (tmp_path / "gone.batch.jsonl").symlink_to(tmp_path / "nowhere")
     assert "did you mean" not in here("plan", tmp_path / "gone.batch.jsonl", "--url", "http://127.0.0.1:9").stderr
     done = here("plan", tmp_path / "nothing", "--url", "http://127.0.0.1:9")
     assert done.stderr.endswith("(give the path of a manifest or a reconciled file that can be read)\n")
+
+
+def test_batch_that_is_not_reconciled_has_no_reconciled_file(here: Command, tmp_path: Path) -> None:
+    """The message says which step is missing; not if another round is there."""
+    generate("spring", {"empty": 4}, tmp_path)
+    manifest, given = tmp_path / "spring.batch.jsonl", tmp_path / "spring.reconciled.jsonl"
+    done = here("load", given, "--url", "http://127.0.0.1:9")
+    assert done.code == ExitCode.FILE
+    assert done.stderr == (
+        f"error: {given}: no such file; batch spring has not been reconciled "
+        f"(when it comes back: `dataloader reconcile {manifest} RETURNED`)\n"
+    )
+    (tmp_path / "spring.reconciled.2.jsonl").write_text("")
+    done = here("load", given, "--url", "http://127.0.0.1:9")
+    assert f"(did you mean {tmp_path / 'spring.reconciled.2.jsonl'}?)" in done.stderr
+
+
+def test_report_into_a_folder_needs_a_name(here: Command, tmp_path: Path) -> None:
+    """The message does not say that a file already exists."""
+    manifest = generate("spring", {"empty": 4}, tmp_path).manifest.path
+    done = here("verify", manifest, "--url", "http://127.0.0.1:9", "--report", tmp_path)
+    assert (done.code, done.stderr) == (
+        ExitCode.FILE,
+        f"error: {tmp_path}: this is a folder (name a new file in it)\n",
+    )
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_diff_compares_two_snapsets(here: Command) -> None:
         (["diff"], ExitCode.USAGE, "needs two snapsets, or a target"),
         (["show"], ExitCode.USAGE, "takes one snapset"),
         (["copy"], ExitCode.USAGE, "takes one new folder"),
-        (["copy", "new", "--snapsets", "nowhere"], ExitCode.FILE, "no such file or directory"),
+        (["copy", "new", "--snapsets", "nowhere"], ExitCode.FILE, "no such file or folder"),
         (["show", "snapset_1"], ExitCode.INPUT, "did you mean snapset_1"),
         (["show", "snapset_5"], ExitCode.INPUT, "only for model gpii-key"),
     ],

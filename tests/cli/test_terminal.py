@@ -116,10 +116,22 @@ def test_command_ends_with_the_next_step(on_terminal: OnTerminal, tmp_path: Path
         ("a-long-name-without-blanks", 10, ["a-long-name-without-blanks"]),
         (
             "    dataloader load batches/spring.batch.jsonl --target production",
-            50,
+            60,
             ["    dataloader load batches/spring.batch.jsonl \\", "      --target production"],
         ),
-        ("dataloader load 'my batches/spring.batch.jsonl'", 30, ["dataloader load 'my batches/spring.batch.jsonl'"]),
+        (
+            "dataloader load 'my batches/spring.batch.jsonl'",
+            30,
+            ["dataloader load \\", "  'my batches/spring.batch.jsonl'"],
+        ),
+        (
+            "dataloader revoke 'my batches/spring.batch.jsonl' --reason \"lost on the bus\" --target production",
+            60,
+            [
+                "dataloader revoke 'my batches/spring.batch.jsonl' \\",
+                '  --reason "lost on the bus" --target production',
+            ],
+        ),
         ("no such command (see `dataloader --help`)", 30, ["no such command (see", "  `dataloader --help`)"]),
     ],
 )
@@ -377,8 +389,8 @@ def test_a_progress_bar_fits_80_columns(capsys: pytest.CaptureFixture[str], monk
 
 
 def test_every_command_has_a_next_step() -> None:
-    """Those without their own are in the table."""
-    own = {"generate", "reconcile", "init", "demo", "serve", "plan", "targets", "config", "card", "batches"}
+    """Those without their own are in the table; help is read to find out."""
+    own = {"help", "generate", "reconcile", "init", "demo", "serve", "plan", "targets", "config", "card", "batches"}
     assert set(FOLLOWING) | own >= {*COMMANDS}
     assert {re.split(r"[ {]", text.partition("dataloader ")[2])[0] for text in FOLLOWING.values()} <= {*COMMANDS}
 

@@ -91,7 +91,8 @@ def test_new_files_never_overwrite(folder: Path, name: str, kind: str) -> None:
             elsewhere.write_text("theirs")
     with pytest.raises(FileError) as caught:
         write(folder / "a.txt", folder / "b.txt")
-    assert str(caught.value) == f"{path}: {TAKEN}"
+    taken = "this is a folder (name a new file in it)" if kind == "folder" else TAKEN
+    assert str(caught.value) == f"{path}: {taken}"
     assert caught.value.exit_code is ExitCode.FILE
     assert names(folder) == [name]
     assert elsewhere.exists() == (kind == "link")
@@ -125,7 +126,7 @@ def test_new_files_leave_nothing_after_an_error(folder: Path, error: type[BaseEx
     ("path", "named", "reason"),
     [
         ("file/a.txt", "file", "is not a folder (choose another folder)"),
-        ("file/below/a.txt", "file/below/a.txt", f"not a directory {ROOM}"),
+        ("file/below/a.txt", "file/below/a.txt", f"not a folder {ROOM}"),
         (f"{'long' * 80}/a.txt", f"{'long' * 80}/a.txt", f"file name too long {ROOM}"),
     ],
 )
@@ -149,7 +150,7 @@ def test_new_files_report_a_folder_that_disappears(folder: Path) -> None:
     """A failed rename at the end is an error, too."""
     with pytest.raises(FileError) as caught:
         write(folder / "a.txt", folder / "b.txt", meanwhile=lambda: shutil.rmtree(folder))
-    assert str(caught.value) == f"{folder / 'a.txt'}: no such file or directory {ROOM}"
+    assert str(caught.value) == f"{folder / 'a.txt'}: no such file or folder {ROOM}"
 
 
 FILL = """

@@ -359,11 +359,11 @@ def test_invalid_certificate_files_are_reported(
     empty.write_bytes(b"")
     empty.chmod(0o600)
     cases: list[tuple[list[object], str]] = [
-        (["--ca-file", missing], f"{missing}: no such file or directory (give a CA certificate in PEM form)"),
+        (["--ca-file", missing], f"{missing}: no such file or folder (give a CA certificate in PEM form)"),
         (["--ca-file", empty], f"{empty}: contains no certificate in PEM form (give a CA certificate in PEM form)"),
         (["--ca-file", key], f"{key}: contains no certificate in PEM form (give a CA certificate in PEM form)"),
-        (["--client-cert", missing], f"{missing}: no such file or directory (name the client certificate)"),
-        (["--client-cert", cert, "--client-key", missing], f"{missing}: no such file or directory (name its key)"),
+        (["--client-cert", missing], f"{missing}: no such file or folder (name the client certificate)"),
+        (["--client-cert", cert, "--client-key", missing], f"{missing}: no such file or folder (name its key)"),
         (
             ["--client-cert", cert],
             f"{cert}: contains no certificate with its key in PEM form (name a client certificate and its key)",

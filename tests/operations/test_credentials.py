@@ -133,7 +133,11 @@ def test_revoked_site_can_be_created_again(create: Command, run_here: Command, s
     for leaf in database.leaves([str(old["_id"])])[str(old["_id"])]:
         assert (leaf["_deleted"], leaf["revokedReason"]) == (True, "closed")
         assert "oauth2ClientSecret" not in leaf
-    assert run_here("credentials", "revoke", "library", "--yes").code == ExitCode.INPUT
+    done = run_here("credentials", "revoke", "library")
+    assert (done.code, done.stderr) == (
+        ExitCode.INPUT,
+        "error: site library: has no credentials on this target (known: none)\n",
+    ), "there is nothing to confirm"
     assert create("library", "--out", "again").code == ExitCode.OK
     [new] = clients(server, target)
     assert new["_id"] != old["_id"]
@@ -167,7 +171,7 @@ def test_rotate_invalidates_the_old_secret(
         (("create", "a", "--out", "x"), ExitCode.USAGE, "needs the name that people see"),
         (("create", "../a", "--name", "A", "--out", "x"), ExitCode.INPUT, "choose another"),
         (("create", "a", "--name", "A", "--out", "x", "--allow-ip", "10.0.0.0/8"), ExitCode.USAGE, "can't limit"),
-        (("revoke", "nowhere", "--yes"), ExitCode.PROTOCOL, "has none of our views"),
+        (("revoke", "nowhere", "--yes"), ExitCode.PROTOCOL, "does not exist (load the target first"),
     ],
 )
 def test_missing_arguments_are_reported(

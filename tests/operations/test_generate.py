@@ -592,7 +592,7 @@ REFUSED: dict[str, tuple[list[str], ExitCode, str]] = {
     "no password file": (
         ["spring", "--cards", "5", "--password-file", "none"],
         ExitCode.FILE,
-        "none: no such file or directory (name the file that holds the password)",
+        "none: no such file or folder (name the file that holds the password)",
     ),
     "a password file of several lines": (
         ["spring", "--cards", "5", "--password-file", "lines"],
@@ -608,7 +608,7 @@ REFUSED: dict[str, tuple[list[str], ExitCode, str]] = {
     "no folder of snapsets": (
         ["spring", "--cards", "5", "--snapsets", "none"],
         ExitCode.FILE,
-        "none: no such file or directory (name the folder of the snapsets)",
+        "none: no such file or folder (name the folder of the snapsets)",
     ),
 }
 

@@ -245,6 +245,7 @@ def test_second_line_of_titles_is_not_a_card(tmp_path: Path, manifest: Manifest,
         ([["ok"], ["failed"], ["spare"]], False),
         ([["OK", "KO"]], False),
         ([["Row labels", "failed", "ok"], ["empty", 0, 10], ["Grand total", 0, 10]], True),
+        ([["Snapset", "Failed %"], ["empty", 1]], True),
     ],
 )
 def test_lists_of_choices_and_totals_are_harmless(
@@ -254,6 +255,16 @@ def test_lists_of_choices_and_totals_are_harmless(
     found = found_of(manifest, sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Lists", table)))
     assert encoded(found) == ORDERED
     assert ["sheet Lists" in str(each) for each in found.warnings] == [True] * is_named
+
+
+def test_counts_of_failures_on_another_sheet_must_be_right(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A summary or pivot table that counts more failures than the rows; a line with their sum is not counted."""
+    table: Rows = [["Snapset", "Cards", "Failed"], ["snapset_1a", 6, 1], ["empty", 4, 0], ["Total", 10, 1]]
+    path = tmp_path / "back.xlsx"
+    with pytest.raises(InputError, match="sheet Summary, row 1: counts 1 below “Failed”, but 0 rows of cards say so"):
+        found_of(manifest, with_sheet(path, rows, "Summary", table))
+    rows[2][RESULT] = "failed"
+    assert encoded(found_of(manifest, with_sheet(path, rows, "Summary", table))) == ORDERED - {3}
 
 
 @pytest.mark.parametrize(("sheet", "row"), [("Read me", 60), ("Batch", 30)])
@@ -327,10 +338,95 @@ def test_text_about_a_card_is_named(
     ] * is_named
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "says"),
+    [
+        (UUID, CHIP, "has its UUIDs below “Chip UID”"),
+        (CHIP, NOTE, "has its chip UIDs below “Note”"),
+        (CHIP, 2, "has its chip UIDs below “Check”"),
+        (CHIP, 0, "has its chip UIDs below “Card number”"),
+    ],
+)
+def test_titles_that_are_swapped_are_an_error(
+    tmp_path: Path, manifest: Manifest, rows: Rows, one: int, other: int, says: str
+) -> None:
+    """Otherwise, all cards would have to be encoded again."""
+    titles = list(TITLES)
+    titles[one], titles[other] = titles[other], titles[one]
+    with pytest.raises(InputError, match=f"line 2: {says}, as if the titles were shifted or swapped"):
+        found_of(manifest, write_csv(tmp_path / "back.csv", rows, titles=titles))
+
+
+def test_titles_in_two_languages_are_read(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """The table between them has no rows."""
+    german = ["Kartennummer", "UUID", "Prüfwert", "Snapset", "Chip-UID", "Ergebnis", "Bemerkung"]
+    assert is_clean(found_of(manifest, write_csv(tmp_path / "back.csv", [german, *rows])))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("sheet", ["Read me", "Batch"])
+def test_another_sheet_saved_as_csv_is_an_error(tmp_path: Path, batch: Batch, sheet: str, delimiter: str) -> None:
+    """Programs save the first sheet of our workbook, or the one that is shown."""
+    cells = openpyxl.load_workbook(batch.workbook)[sheet].values
+    first, *rest = [[cell or "" for cell in row] for row in cells]
+    path = write_csv(tmp_path / "back.csv", rest, delimiter, titles=first)
+    with pytest.raises(InputError, match="holds another sheet of our workbook than that of the cards"):
+        found_of(batch.manifest, path)
+
+
+def test_row_in_one_cell_is_not_skipped(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Two files with different delimiters were put together."""
+    path = write_csv(tmp_path / "back.csv", rows[:8], ";", titles=TITLES)
+    path.write_text(path.read_text() + "\n".join(map(",".join, rows[8:])))
+    found = found_of(manifest, path)
+    assert encoded(found) == set(range(1, 9))
+    assert found.unknown == 4
+    assert found.ledger.strays[0].why == "its UUID is in the column of something else, or all its cells are in one"
+
+
+@pytest.mark.parametrize("nothing", ["n/a", "NaN", "-", "none"])
+def test_words_for_an_empty_cell_are_no_chip(tmp_path: Path, manifest: Manifest, rows: Rows, nothing: str) -> None:
+    """Of unused spares; a card that is ok needs a chip."""
+    for row in rows:
+        row[CHIP] = row[CHIP] or nothing
+    assert is_clean(found_of(manifest, write_csv(tmp_path / "back.csv", rows)))
+    rows[2][CHIP] = nothing
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert encoded(found) == ORDERED - {3}
+    assert "its chip UID is empty" in next(each.reason for each in found.ledger if each.card.number == 3)
+
+
+def test_second_chip_without_a_result_is_a_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Nothing says whether the UUID is on it, too."""
+    path = write_csv(tmp_path / "back.csv", [*rows, ["", rows[2][UUID], "", "", "04AABBCCDDEE80", "", ""]])
+    found = found_of(manifest, path)
+    assert found.good
+    assert "line 14: lists another chip without a result; according to back.csv, line 4" in str(found.warnings[0])
+
+
+def test_counts_below_chips_and_results_are_skipped(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A line of totals is named if they are wrong."""
+    for count in ("10", "10 cards"):
+        total = ["Total", "", "", "", count, count, ""]
+        assert is_clean(found_of(manifest, write_csv(tmp_path / "a.csv", [*rows, total])))
+    found = found_of(manifest, write_csv(tmp_path / "b.csv", [*rows, ["Total", "", "", "", "9", "9 ok", ""]]))
+    assert found.good
+    assert "line 14: skipped" in str(found.warnings[0])
+
+
+def test_column_that_repeats_check_values_is_not_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Under a title of another language."""
+    titles = list(TITLES)
+    titles[2] = "Kontrola"
+    assert is_clean(found_of(manifest, write_csv(tmp_path / "a.csv", rows, titles=titles)))
+    rows[2][2] = "XXXXXX"
+    assert "“Kontrola”" in str(found_of(manifest, write_csv(tmp_path / "b.csv", rows, titles=titles)).warnings[0])
+
+
 def test_titles_that_are_shifted_are_an_error(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """R writes the numbers of the rows without a title."""
     path = write_csv(tmp_path / "back.csv", [[str(at), *row] for at, row in enumerate(rows, 1)])
-    with pytest.raises(InputError, match=r"its result is a chip UID .* as if the titles were shifted by a column"):
+    with pytest.raises(InputError, match="has its UUIDs below “Check”, as if the titles were shifted or swapped"):
         found_of(manifest, path)
 
 

@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from dataloader.batch import Manifest
-from dataloader.common import ExitCode, UsageError, VerifyError
+from dataloader.common import ExitCode, ProtocolError, UsageError, VerifyError
 from dataloader.couch import Server
-from dataloader.operations import Source, tap_cards
+from dataloader.operations import Source, design_sources, load, tap_cards
 from dataloader.operations.taps import Tap, TapsResult, check_bounds, parse_part, parse_time
 from dataloader.target import Target
 from tests.support.command import Command
@@ -42,7 +42,10 @@ def test_taps_make_the_servers_requests(server: Server, loaded: Target, manifest
 
 @ONE_MODEL
 def test_taps_require_a_card_that_is_served(server: Server, target: Target, manifest: Manifest) -> None:
-    """A target without the batch is an error, not an availability without taps."""
+    """A target without the batch is an error, not an availability without taps; one without databases is said."""
+    with pytest.raises(ProtocolError, match=r"database .*: does not exist \(load the target first"):
+        tap_cards(target, [manifest], rate=10, duration=0.1)
+    load(server, target, design_sources(target.model))
     with pytest.raises(VerifyError, match="serves none of the tapped cards"):
         tap_cards(target, [manifest], rate=10, duration=0.1)
 

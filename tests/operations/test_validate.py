@@ -165,7 +165,7 @@ def test_unsupported_file_is_an_error(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["none.md", "none.jsonl", "none.xlsx", "none.json5", "none.toml", "README.md/x.json"])
 def test_missing_file_is_a_file_error(folder: Path, name: str) -> None:
     """Whatever kind its name suggests."""
-    with pytest.raises(FileError, match=r": (no such file or directory|not a directory) \("):
+    with pytest.raises(FileError, match=r": (no such file or folder|not a folder) \("):
         list(validate([folder / name], None))
 
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from dataloader.batch import Manifest
-from dataloader.common import ExitCode, TooLargeError, VerifyError
+from dataloader.common import ExitCode, ProtocolError, TooLargeError
 from dataloader.couch import Server
 from dataloader.couch.replies import MAX_REPLIES
 from dataloader.operations import (
@@ -462,7 +462,7 @@ class TestWhatIsMissing:
         """A target without its databases is one error, not one for each card."""
         for name in list(databases(server, target))[:there]:
             server.database(target.database(name)).create()
-        with pytest.raises(VerifyError, match=r"database test-.*: (has no view find.*|does not exist) \(load the"):
+        with pytest.raises(ProtocolError, match=r"database test-.*: (has no view find.*|does not exist) \(load the"):
             verify(server, target, [manifest], snapsets)
 
     @TOKEN_MODEL
@@ -473,17 +473,17 @@ class TestWhatIsMissing:
         load(server, target, sources)
         name = target.database("preferences")
         server.database(name).delete()
-        with pytest.raises(VerifyError, match=rf"database {name}: does not exist \(load the target first, or"):
+        with pytest.raises(ProtocolError, match=rf"database {name}: does not exist \(load the target first, or"):
             verify(server, target, [manifest], snapsets)
 
     @KEY_MODEL
     def test_missing_views_are_an_error(
         self, server: Server, target: Target, manifest: Manifest, sources: list[Source], run: Command
     ) -> None:
-        """Without its views, a server finds no cards: exit code 10, and the message says to load."""
+        """Without its views, a server finds no cards: exit code 7, as everywhere, and the message says to load."""
         load(server, target, sources[:-1])
         done = run("verify", manifest.path)
-        assert done.code == 10
+        assert done.code == ExitCode.PROTOCOL
         database = target.database(target.model.databases[-1])
         _, view = target.model.access_views[0]
         todo = "load the target, with --replace-views if somebody has changed its views; or correct the model or the "

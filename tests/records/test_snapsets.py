@@ -564,13 +564,13 @@ def test_unreadable_snapset_is_a_file_error(tmp_path: Path, write: Write) -> Non
     file = write("x", "file")
     pipe = tmp_path / "pipe.json5"
     os.mkfifo(pipe)
-    for folder, reason in (("none", "no such file or directory"), ("file", "not a directory")):
+    for folder, reason in (("none", "no such file or folder"), ("file", "not a folder")):
         with pytest.raises(FileError) as caught:
             read_snapsets(tmp_path / folder)
         assert str(caught.value) == f"{tmp_path / folder}: {reason} (name the folder of the snapsets)"
     for path, reason in (
-        (tmp_path / "none.json5", "no such file or directory (give the path of a file that can be read)"),
-        (file / "x.json5", "not a directory (give the path of a file that can be read)"),
+        (tmp_path / "none.json5", "no such file or folder (give the path of a file that can be read)"),
+        (file / "x.json5", "not a folder (give the path of a file that can be read)"),
         (tmp_path, "this is a folder (name a file in it)"),
         (pipe, "is not a regular file (save it as a file first)"),
     ):

@@ -99,7 +99,7 @@ def test_netrc_default_entry_is_ignored(write: Write, tmp_path: Path) -> None:
     assert who(found(environ={"HOME": str(tmp_path / "nowhere")})) == (None, None)
     missing = tmp_path / "missing"
     assert refused(FileError, environ={"NETRC": str(missing)}) == (
-        f"{missing}: no such file or directory (correct or unset NETRC)"
+        f"{missing}: no such file or folder (correct or unset NETRC)"
     )
 
 
@@ -253,7 +253,7 @@ def test_credential_files_must_be_regular_files(tmp_path: Path, kind: str, name:
         os.mkfifo(path)
     environ = {"COUCHDB_USER": "admin", name: path}
     options: dict[str, Any] = {"target": "any"} if name == "DATALOADER_CONFIG" else {"url": LOCAL}
-    with pytest.raises(FileError, match=r"is (not a regular file|a directory)"):
+    with pytest.raises(FileError, match=r"(is not a regular file|this is a folder)"):
         resolve(environ=environ, **options)
     os.close(reading)
     os.close(writing)

@@ -387,8 +387,8 @@ def test_password_file_without_its_line_end(tmp_path: Path, content: bytes, pass
 def test_unreadable_password_file_is_a_file_error(tmp_path: Path) -> None:
     """A missing file, or one that is not text."""
     for path, content, reason in (
-        (tmp_path / "none", None, "no such file or directory"),
-        (tmp_path, None, "is a directory"),
+        (tmp_path / "none", None, "no such file or folder"),
+        (tmp_path, None, "this is a folder"),
         (tmp_path / "binary", b"\xff\xfehunter2", "is not UTF-8 text"),
     ):
         if content is not None:
@@ -645,8 +645,8 @@ def test_target_file_must_not_contain_a_password(write: WriteTargets) -> None:
 def test_unreadable_target_file_is_a_file_error(tmp_path: Path) -> None:
     """A missing file, or one that is not text; the error says what else to do."""
     todo = "(write one with `dataloader init`, name it with --config, or give --url)"
-    assert refused(FileError, target="a") == f"dataloader.toml: no such file or directory {todo}"
-    assert refused(FileError, target="a", config=tmp_path) == f"{tmp_path}: is a directory {todo}"
+    assert refused(FileError, target="a") == f"dataloader.toml: no such file or folder {todo}"
+    assert refused(FileError, target="a", config=tmp_path) == f"{tmp_path}: this is a folder {todo}"
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe[target]")
     assert refused(InputError, target="a", config=binary) == f"{binary}: is not UTF-8 text (save it as UTF-8)"
@@ -696,7 +696,7 @@ def test_sample_target_file_is_valid() -> None:
         (["--url", LOCAL, "--environment", "prod"], {}, ExitCode.USAGE, "'prod' must be one of: development, ci"),
         (["--url", LOCAL, "--model", "gpii"], {}, ExitCode.USAGE, "'gpii' must be one of: gpii-token, gpii-key"),
         (["--url", LOCAL, "--prefix", "A"], {}, ExitCode.USAGE, "--prefix A: database names begin with"),
-        (["--target", "a"], {}, ExitCode.FILE, "dataloader.toml: no such file or directory"),
+        (["--target", "a"], {}, ExitCode.FILE, "dataloader.toml: no such file or folder"),
         (["--target", "a", "--url", LOCAL], {}, ExitCode.USAGE, "--target a: cannot be combined"),
         (["--url", LOCAL], {"COUCHDB_PASSWORD": SECRET}, ExitCode.USAGE, "COUCHDB_PASSWORD: is set without a user"),
     ],

@@ -782,7 +782,7 @@ def test_validate_opens_returned_files_safely(here: Command, tmp_path: Path, row
 def test_missing_returned_file_is_a_file_error(tmp_path: Path, rows: Rows) -> None:
     """A missing path, a folder, and a pipe, which does not block."""
     todo = "give the path of a file that can be read"
-    assert refusal(tmp_path / "nothing.xlsx") == f"FILE: no such file or directory ({todo})"
+    assert refusal(tmp_path / "nothing.xlsx") == f"FILE: no such file or folder ({todo})"
     assert refusal(tmp_path) == "FILE: this is a folder (name a file in it)"
     os.mkfifo(tmp_path / "pipe")
     assert refusal(tmp_path / "pipe") == "FILE: is not a regular file (save it as a file first)"

@@ -516,7 +516,7 @@ def test_missing_workbook_is_a_file_error(tmp_path: Path) -> None:
     """A missing path or a folder is a file error."""
     (tmp_path / "folder.xlsx").mkdir()
     for name, reason in (
-        ("none.xlsx", "no such file or directory (give the path of a workbook that can be read)"),
+        ("none.xlsx", "no such file or folder (give the path of a workbook that can be read)"),
         ("folder.xlsx", "this is a folder (name a file in it)"),
     ):
         with pytest.raises(FileError) as caught:

@@ -7,7 +7,7 @@ The rules are tables in docs/reconcile.md: which card a row belongs to (:func:`r
 import gc
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -33,6 +33,7 @@ from dataloader.operations.reconcile.rows import (
 from dataloader.vendor import BATCH_DIGEST_ROW, ROUND_ROW, ByteOrder, looks_like_chip, plain_text
 from dataloader.vendor.returned import (
     KEYS,
+    UUID_LIKE,
     Reading,
     ReturnedRow,
     ReturnedTable,
@@ -59,6 +60,8 @@ _NO_COUNTS = re.compile(r"\d+(?:[.,]\d+)?\s*%|\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]
 """Percentages, dates and times."""
 _NO_TOTAL = re.compile(r"[^\W\d_]|\d{7}")
 """A letter or a long number, which totals without words do not have."""
+_COUNT = re.compile(r"[0-9]{1,6}(?:\s+[^\W\d_]+)?")
+"""A count of cards in the place of a chip UID, as in a row of totals: ``10 cards``."""
 _UUID_PART = re.compile("[0-9a-f]{8}|[0-9a-f]{4}-[0-9a-f]{4}", re.IGNORECASE)
 """What is left of a damaged UUID; words and totals in its column do not have it."""
 MAX_DIGITS = 3
@@ -221,6 +224,7 @@ def _reconcile(
     if "result" not in reading.columns:
         _check_lists_of_some(manifest, tables, told, known)
     _check_remarks(remarks, good, bad)
+    _check_counts(chain.from_iterable(each.source.failures for each in tables), bad)
     rule = "skipped: matches no card, and has neither a UUID nor a chip UID"
     warnings += [
         Problem(where, f"{rule}: {short(text, SHOWN)}")
@@ -421,7 +425,7 @@ class _TableReader:
                 continue
             if self.heading and row.by_chip and row.said is Said.ENCODED:
                 row.said, row.why = Said.DOUBTFUL, f"it has no result, and is below “{self.heading}”"
-            found = whose(row, self._index)
+            found = self._whose(row, text)
             if row.said is Said.ENCODED and (beside := self._failure_beside(row, cells, found)):
                 row.said, row.why = (
                     Said.DOUBTFUL,
@@ -444,6 +448,12 @@ class _TableReader:
             self.warnings.append(Problem(source.place, f"{rule}: {shown}", "check that it does not matter"))
         self._note_looks()
         self._note_lengths()
+
+    def _whose(self, row: Row, text: str) -> Whose:
+        found = whose(row, self._index)
+        if not found.card and UUID_LIKE.search(text) and not UUID_LIKE.search(row.uuid):
+            found.why = "its UUID is in the column of something else, or all its cells are in one"
+        return found
 
     def _note_encoded(self, row: Row, cells: ReturnedRow) -> None:
         self.good += 1
@@ -499,7 +509,9 @@ class _TableReader:
         """Return whether a row is a line of totals, a remark or the like."""
         if not (row.uuid.strip() or row.number_text or _NO_TOTAL.search(text)):
             return True
-        if _UUID_PART.search(row.uuid) or row.check or row.chip.text:
+        if UUID_LIKE.search(text) or _UUID_PART.search(row.uuid) or row.check:
+            return False
+        if row.chip.text and not _COUNT.fullmatch(row.chip.text):
             return False
         if row.number is not None:
             # A card that is listed once more may have been set aside.
@@ -536,6 +548,20 @@ def _check_remarks(remarks: Sequence[tuple[str, str]], good: int, bad: int) -> N
             rule = f"says “{short(text, SHOWN)}”, outside the columns that are read"
             problems.append(Problem(where, rule, "if it is about cards, give them a result; then remove the text"))
     raise_problems(problems)
+
+
+def _check_counts(failures: Iterable[tuple[str, str, int]], bad: int) -> None:
+    """Reject counts of failures on other sheets that are higher than in the rows of cards.
+
+    Raises:
+        InputError: more cards failed than the rows say.
+    """
+    for where, title, count in failures:
+        if count > bad:
+            rule = f"counts {count:,} below “{short(title, SHOWN)}”, but {many(bad, 'row')} of cards say so"
+            raise InputError(
+                Problem(where, rule, "correct the results of these cards; then correct or remove the sheet")
+            )
 
 
 def _numbers_in(text: str) -> set[int]:
@@ -615,9 +641,10 @@ def _check_filled(files: Sequence[ReturnedFile], tables: Sequence[_Read], known:
     which = str(files[0].path) if len(files) == 1 else f"{files[0].path} and {many(len(files) - 1, 'other file')}"
     if not any(each.source.fills_result or each.source.fills_chip for each in tables):
         rule = "nobody has filled in a result or a chip UID, so there is nothing to compare; nothing was written"
+        todo = "give the file that the vendor filled in; if other columns hold them, name them with --column"
         if not any(each.source.keys & {"result", "chip"} for each in tables):
             rule = "has no column of results or chip UIDs, so it does not say which cards are encoded"
-        todo = 'if they have other titles: --column result="ITS TITLE" --column chip="ITS TITLE"'
+            todo = 'if they have other titles: --column result="ITS TITLE" --column chip="ITS TITLE"'
         raise InputError(Problem(which, rule, todo))
     if not known:
         rule = "has no row of a card of this batch; nothing was written"

@@ -31,6 +31,7 @@ from dataloader.vendor.returned import (
     result_word,
     says_failed,
     says_not_encoded,
+    says_nothing,
     text_of,
 )
 
@@ -188,6 +189,9 @@ def _understand_any(table: TableInput, cells: ReturnedRow) -> Row:
     if note_kind is CellKind.FORMULA:
         warnings.append("its note is a formula or an error, and its stored value may be outdated")
     chip_text, chip_kind = text_of(cells.chip)
+    # "n/a" is no chip UID, and neither is "-".
+    if chip_kind is CellKind.TEXT and says_nothing(chip_text):
+        chip_text = ""
     chip = read_chip(chip_text, chip_kind, table.byte_order, decimal=table.source.may_be_decimal(chip_text))
     said, why = _what_is_said(table, cells, chip, note)
     if note and said is not Said.ENCODED:

@@ -121,6 +121,11 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
             for row in said[Said.FAILED]
             if not row.chip.uid
         ]
+        judgement.warnings += [
+            (row.where, f"lists another chip without a result; according to {rows[0].where}, it is encoded")
+            for row in said[Said.NOTHING]
+            if row.chip.text and row.chip.uid != chip
+        ]
         unused = f"says that it is an unused spare; according to {rows[0].where}, it is encoded"
         judgement.warnings += [(row.where, unused) for row in said[Said.SPARE]]
     for claim in claims:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         result_word,
         says_failed,
         says_not_encoded,
+        says_nothing,
     )
     from dataloader.vendor.returned.workbook_file import check_safe
 
@@ -53,6 +54,7 @@ __all__ = [
     "result_word",
     "says_failed",
     "says_not_encoded",
+    "says_nothing",
     "text_of",
     "unlike_rows",
     "unread_columns",
@@ -74,6 +76,7 @@ _NAMES = {
         "result_word",
         "says_failed",
         "says_not_encoded",
+        "says_nothing",
     ),
     "workbook_file": ("check_safe",),
 }

@@ -30,7 +30,8 @@ _TITLES: Mapping[str, tuple[str, ...]] = {
 _PHRASES: Mapping[str, tuple[str, ...]] = {
     "number": (
         "kartnummer", "kortnr", "kart numarasi", "kart no", "numer karty", "nr karty", "cislo karty", "kortin numero",
-        "kartyaszam", "номер карты", "номер карти", "卡号", "卡號", "カート番号", "카드 번호",
+        "kartyaszam", "номер карты", "номер карти", "رقم البطاقة",
+        "מספר כרטיס", "卡号", "卡號", "カート番号", "카드 번호",
     ),
     "check": (
         "check value", "check code", "checksum", "check sum", "control value", "pruefwert", "prufwert", "prufsumme",
@@ -40,13 +41,15 @@ _PHRASES: Mapping[str, tuple[str, ...]] = {
         "チェック",
     ),
     "snapset": ("snap set", "preference set", "preset"),
-    "chip": ("uid", "nfc", "rfid", "nfc id", "rfid number", "csn", "epc tid", "芯片uid", "チッフuid"),
+    "chip": ("uid", "nfc", "rfid", "nfc id", "rfid number", "csn", "epc tid", "芯片uid", "チッフuid", "معرف الشريحة",
+             "מזהה שבב"),
     "result": (
         "result", "status", "state", "outcome", "ergebni", "ergebnisse", "resultat",
         "resultate", "resultaten", "befund", "zustand", "etat", "statut",
         "resultado", "estado", "resultaat", "uitslag", "toestand", "risultato", "esito", "stato", "wynik", "vysledek",
         "tulo", "verdict", "encoded", "encoding", "written", "programmed", "kodiert", "codiert", "beschrieben",
-        "sonuc", "результат", "результаты", "结果", "結果", "결과", "αποτελεσμα", "kontrolle", "prufergebni",
+        "sonuc", "результат", "результаты", "结果", "結果", "결과", "αποτελεσμα", "rezultat", "النتيجة", "תוצאה",
+        "kontrolle", "prufergebni",
         "good", "readable", "verified", "works", "work", "working", "valid", "gut", "lesbar", "write ok", "is ok",
         "encode", "codificado", "codificada", "grabado", "gecodeerd", "pas fail", "pass fail", "ok", "ok nok",
         "eredmeny", "ok failed", "success", "successful", "erfolg", "erfolgreich", "exito", "succe", "passed",
@@ -57,6 +60,7 @@ _PHRASES: Mapping[str, tuple[str, ...]] = {
         "commentaire", "observation", "nota", "comentario", "observacion", "observacione", "observacoe",
         "opmerking", "annotation",
         "anmarkning", "bemærkning", "merknad", "poznamka", "huomautus", "megjegyze", "aciklama", "not", "примечание",
+        "примітка", "ملاحظة", "הערה",
         "комментарии", "备注", "備註", "備考", "비고",
         "reason", "grund", "raison", "motif", "motivo", "razon", "reden", "causa", "osservazione", "uwagi",
     ),
@@ -66,7 +70,7 @@ _CARD = words("card karte karten carte tarjeta kaart kaarten tessera scheda cart
 _NUMBER = words("number no nr num nummer numero n")
 _CHIP = words(
     "chip tag nfc rfid transponder puce etiqueta etiquette label inlay mifare ntag "
-    "card karte karten carte tarjeta kaart cip chipa cipu siru sirun чип чипа метки"
+    "card karte karten carte tarjeta kaart cip chipa cipu siru sirun чип чипа метки brikke brikken τσιπ 칩"
 )
 _UID = words("uid uuid")
 _UUID = words("uuid guid")

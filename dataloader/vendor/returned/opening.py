@@ -19,7 +19,7 @@ _KINDS = (
     (rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|table|meta|style)\b", "is a web page (HTML)"),
     (rb"\s*<\?xml[^>]*\?>.{0,2000}?(<(\w+:)?html\b)", "is a web page (HTML)"),
     (rb"\s*<\?xml[^>]*\?>.{0,2000}?urn:schemas-microsoft-com:office:spreadsheet", "is an XML spreadsheet of 2003"),
-    (rb"\s*<\?xml\b", "is an XML file"),
+    (rb"\s*<(\?xml\b|[a-z][\w:.-]*[\s/>])", "is an XML file"),
     (rb"\s*MIME-Version:", "is a web archive (MHTML)"),
     (rb"ID;P", "is a SYLK file"),
     (rb"\t[\x02\x04]", "is an old workbook"),

@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import NamedTuple
 
 from dataloader.common import many, short
+from dataloader.vendor.check_value import check_value
 from dataloader.vendor.chip_uid import is_decimal, looks_like_chip, numbers_of
 from dataloader.vendor.returned.columns import UUID_LIKE, mentions_result, plain, suggest_title, understand_title
 from dataloader.vendor.returned.words import (
@@ -30,6 +31,8 @@ _SHORTEST_UUID = 32
 """The characters of a UUID without hyphens."""
 _BARE_UUID = re.compile(r"(?<![0-9a-f])([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})(?![0-9a-f])")
 _COUNTER = re.compile(r"[0-9]{1,9}\.?")
+_CHECK = 6
+"""The characters of a check value."""
 _SHORTEST_DECIMAL = 8
 """The fewest digits of a chip UID, in hex or as a decimal number."""
 
@@ -174,6 +177,7 @@ class Survey:
             is_number = int(text) in numbers_of(chip)
             self._is_number[is_number] += 1
             is_own |= is_number
+        is_own |= bool(uuid) and len(text) == _CHECK and text.upper() == check_value(uuid)
         if is_own:
             self._repeats += may_count
         elif self._chip is None and looks_like_chip(text):

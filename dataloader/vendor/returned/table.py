@@ -1,7 +1,7 @@
 """Tables: the rows of cards in a returned file, with columns recognized by their titles."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -50,12 +50,19 @@ _NAMES_CARD = re.compile(
 )
 """A text about single cards: ``Card 3 exploded`` or ``Problems: 3, 7``, but not ``Cards 1 to 12``."""
 _DIGITS = re.compile(r"[0-9]+(?:[.,]0{1,2}(?![0-9]))?")
+_MAX_COUNT = 10
+"""Characters."""
 _BRACKETS = re.compile(r"[\[\](){}<>'\"`]")
 _MARKED = re.compile(r'=\s*"(.*)"\s*\Z', re.DOTALL)
 _EMPTY = ("",) * len(KEYS)
 _OWN_SHEETS = frozenset({INSTRUCTIONS_SHEET, BATCH_SHEET})
 """The other sheets of our own workbooks."""
+_MAX_TESTED = 1_000
+"""Rows to look at for titles that are not above their columns."""
+_HOLDS_OWN = {"uuid": "UUIDs", "chip": "chip UIDs"}
 _HOLDS = {"result": "results", "chip": "chip UIDs", "uuid": "UUIDs that differ from the cards'"}
+_IS_OTHER_SHEET = re.compile(r"Digest\W+sha256:")
+"""A row of the other sheets, if one of them was saved as CSV."""
 _OF_CARDS = (("number", True), ("number", False), ("chip", True), ("chip", False))
 """Titles of a list of cards."""
 
@@ -115,6 +122,8 @@ class ReturnedTable:
     """The unrecognized columns, as named in messages."""
     remarks: list[tuple[str, str]] = field(default_factory=list)
     """Failures mentioned outside the rows of its file: the place and the text."""
+    failures: list[tuple[str, str, int]] = field(default_factory=list)
+    """Counts of failures on other sheets of its file: the place, the title and the count."""
     ignored: list[str] = field(default_factory=list)
     """Sheets, comments and text boxes of its file that were not read."""
     hidden: int = 0
@@ -149,6 +158,7 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
     found: list[ReturnedTable] = []
     heads: list[list[list[Cell]]] = []
     remarks: list[tuple[str, str]] = []
+    failures: list[tuple[str, str, int]] = []
     ignored: list[str] = []
     problems: list[Problem] = []
     for grid in grids:
@@ -158,14 +168,21 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
         ignored += unread
         head = list(islice(grid.rows, MAX_HEAD))
         cells = [_texts(row.cells) for row in head]
+        lines = [*(text for _, text in grid.above), *map(_line, cells)]
+        if not grid.sheet and any(map(_IS_OTHER_SHEET.match, lines)):
+            rule = "holds another sheet of our workbook than that of the cards"
+            raise InputError(Problem(str(path), rule, "save the sheet Cards as CSV, or ask for the workbook (.xlsx)"))
         columns = find_columns(cells, reading.columns, reading.uuid_titles)
         if columns is None:
             heads.append(cells)
             is_own = grid.sheet in _OWN_SHEETS and bool(grid.about)
             rest = chain(head, grid.rows)
-            problem, said, says_more = _without_table(where, grid, _added(rest) if is_own else rest, reading.cards)
+            problem, said, told, says_more = _without_table(
+                where, grid, _added(rest) if is_own else rest, reading.cards
+            )
             problems += problem
             remarks += said
+            failures += told
             ignored += [f"{where}: it has no column of UUIDs"] if says_more and not is_own else []
             continue
         for row, texts in zip(head[: columns.row], cells, strict=False):
@@ -196,6 +213,7 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
         raise InputError(Problem(str(path), *nothing_found(fullest, reading.columns)))
     raise_problems(problems)
     found[0].remarks += remarks
+    found[0].failures += failures
     found[0].ignored += ignored
 
 
@@ -206,16 +224,18 @@ def _added(rows: Iterator[GridRow]) -> Iterator[GridRow]:
 
 def _without_table(
     where: str, grid: Grid, rows: Iterator[GridRow], cards: int
-) -> tuple[list[Problem], list[tuple[str, str]], bool]:
-    """Return why a sheet without recognized titles matters, the failures that it mentions, and whether it says more.
+) -> tuple[list[Problem], list[tuple[str, str]], list[tuple[str, str, int]], bool]:
+    """Return why a sheet without recognized titles matters, its failures and their counts, and whether it says more.
 
     A list of choices for a column says nothing.
     """
     remarks: list[tuple[str, str]] = []
+    counts = _Counts()
     says_more = False
     for row in rows:
         texts = _texts(row.cells)
         place, line = f"{where}, {grid.unit} {row.number}", _line(texts)
+        counts.see(place, texts)
         if not any(map(str.isdigit, line)):
             # Without a number, a single result is a choice of a list, or a title of totals.
             texts = [text for text in texts if not _is_choice(text)]
@@ -230,11 +250,38 @@ def _without_table(
         elif names_rejects(grid.sheet) and line:
             rule = "seems to list cards that failed, without their UUIDs, so it cannot be read"
         if rule:
-            return [Problem(place, rule, "give it the titles UUID and Result, or remove the sheet")], [], True
+            return [Problem(place, rule, "give it the titles UUID and Result, or remove the sheet")], [], [], True
         says_more = says_more or any(texts)
         if says_failed(_line(texts)):
             remarks.append((place, line))
-    return [], remarks, says_more
+    return [], remarks, counts.found(), says_more
+
+
+class _Counts:
+    """Counts of failures, by the columns whose titles say so."""
+
+    def __init__(self) -> None:
+        self._titles: dict[int, tuple[str, str]] = {}
+        self._counts: defaultdict[int, list[int]] = defaultdict(list)
+
+    def see(self, place: str, texts: Sequence[str]) -> None:
+        """Examine a row."""
+        for at, text in enumerate(texts):
+            if _DIGITS.fullmatch(text) and len(text) < _MAX_COUNT:
+                self._counts[at].append(int(float(text)))
+            elif text and not any(map(str.isdigit, text)):
+                self._counts.pop(at, None)
+                self._titles.pop(at, None)
+                if says_failed(text) and "%" not in text:
+                    self._titles[at] = place, text
+
+    def found(self) -> list[tuple[str, str, int]]:
+        """Return the place, the title and the sum of each column; a last row with the sum is not counted."""
+        counts = [(*title, self._counts[at]) for at, title in self._titles.items() if at in self._counts]
+        return [
+            (place, title, max(numbers) if sum(numbers) == 2 * max(numbers) else sum(numbers))
+            for place, title, numbers in counts
+        ]
 
 
 def _is_choice(text: str) -> bool:
@@ -347,7 +394,9 @@ class _Reader:
                 raise InputError(Problem(where, *columns.problem))
             table = self._new(columns)
             head, more = self._fill(table, columns, rows)
-            yield table
+            # Titles in two languages.
+            if head is None or table.total > 1:
+                yield table
             columns = more or columns
 
     def _sheet(self) -> str:
@@ -473,6 +522,7 @@ class _Reader:
         Raises:
             InputError: an unrecognized column contains results, chip UIDs or other UUIDs.
         """
+        self._check_titles(table, columns)
         results = (text_of(row.result)[0].strip() for row in table.rows)
         table.fills_result = any(result and result_word(result) != SPARE for result in results)
         table.fills_chip = any(text_of(row.chip)[0].strip() for row in table.rows)
@@ -502,6 +552,28 @@ class _Reader:
                     todo = f"{first}say what it is: {this}, or --column {found.key}= for none"
                 where = f", {self._grid.unit} {found.line}" if found.line else ""
                 raise InputError(Problem(f"{self._path}{self._sheet()}{where}", rule, todo))
+
+    def _check_titles(self, table: ReturnedTable, columns: Columns) -> None:
+        """Check that the titles of the UUIDs and chip UIDs are above them.
+
+        Raises:
+            InputError: they are above something else in all rows, and those of another column above them.
+        """
+        rows = [
+            dict(zip(KEYS, (text_of(cell)[0].strip() for cell in row[1 : len(KEYS) + 1]), strict=True))
+            for row in islice(table.rows, _MAX_TESTED)
+        ]
+        for key, is_one in (("uuid", UUID_LIKE.fullmatch), ("chip", looks_like_chip)):
+            if key not in columns.at or any(is_one(row[key]) for row in rows):
+                continue
+            other = next(
+                (each for each in columns.at if 2 * sum(bool(is_one(row[each])) for row in rows) > len(rows)), ""
+            )
+            if other:
+                theirs = short(columns.titles[columns.at[other]], _SHOWN)
+                rule = f"has its {_HOLDS_OWN[key]} below “{theirs}”, as if the titles were shifted or swapped"
+                where = f"{self._path}{self._sheet()}, {self._grid.unit} {table.rows[0].line}"
+                raise InputError(Problem(where, rule, "put each title above its column, and save it again"))
 
 
 def _look(row: GridRow, at: Mapping[str, int]) -> frozenset[tuple[str, str]]:

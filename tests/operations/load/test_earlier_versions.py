@@ -9,7 +9,7 @@ import pytest
 
 from dataloader.archive import Backup
 from dataloader.batch import Manifest
-from dataloader.common import UsageError
+from dataloader.common import ExitCode, UsageError
 from dataloader.couch import Database, Server
 from dataloader.operations import (
     LoadOptions,
@@ -223,6 +223,17 @@ def flat_document(target: Target, size: float) -> dict[str, Any]:
 
 
 @EACH_MODEL
+def test_refused_update_asks_no_question(
+    server: Server, target: Target, few: Manifest, versions: list[Snapsets], run_here: Command
+) -> None:
+    """What would be refused anyway needs no confirmation."""
+    for snapsets in versions[:2]:
+        load(server, target, all_sources(target, [few], snapsets), LoadOptions(update=True))
+    done = run_here("load", few.path, "--snapsets", versions[0].folder, "--update")
+    assert done.code == ExitCode.USAGE
+    assert done.stderr.startswith("error: snapset large: is older than the version loaded last, ")
+
+
 def test_one_command_takes_over_another_loaders_database(
     server: Server, target: Target, few: Manifest, versions: list[Snapsets], run_here: Command
 ) -> None:

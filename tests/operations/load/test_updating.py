@@ -83,7 +83,7 @@ class TestOtherInput:
         scene.load(0)
         scene.load(1, update=True)
         assert outcomes(scene.load(0))["outdated"] == CHANGED
-        with pytest.raises(UsageError, match="snapset large: is older than the version that was loaded last"):
+        with pytest.raises(UsageError, match="snapset large: is older than the version loaded last"):
             scene.load(0, update=True)
         assert scene.load(0, update=True, older_snapsets=True).count(Outcome.UPDATED) == CHANGED
         assert scene.contents() == scene.wanted(0)

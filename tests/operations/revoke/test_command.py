@@ -165,6 +165,15 @@ class TestCommand:
         assert done.stderr.count("\n") == 1
         assert not list(tmp_path.glob("*revoked*"))
 
+    @TOKEN_MODEL
+    def test_mistyped_prefix_lists_nothing(self, few: Manifest, run_here: Command, tmp_path: Path) -> None:
+        """Nothing was revoked, so a later load of the right databases must not revoke the card there."""
+        manifest = shutil.copy(few.path, tmp_path)
+        done = run_here("revoke", manifest, "--card", "2", "--reason", "lost", "--yes")
+        assert done.code == ExitCode.PROTOCOL
+        assert "does not exist (load the target first, or correct the model or the prefix)" in done.stderr
+        assert not list(tmp_path.glob("*revoked*"))
+
     @KEY_MODEL
     def test_verify_reports_a_revoked_key(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], sets: Snapsets
