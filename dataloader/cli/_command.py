@@ -138,8 +138,11 @@ def usage_error(error: click.ClickException, name: str = "") -> str:
             message += "; the options of a command come after it"
     elif choice := re.search(r"'([^']*)' is not (?:one\s+of )?('.*)$", message):
         known = re.findall(r"'([^']*)'", choice[2])
-        listed = f"{message[: choice.start()]}{choice[1]!r} must be one of: {', '.join(known)}"
-        message = _suggesting(listed, choice[1], known)
+        if len(known) == 1:
+            message = f"{message[: choice.start()]}{choice[1]!r} must be {known[0]}"
+        else:
+            listed = f"{message[: choice.start()]}{choice[1]!r} must be one of: {', '.join(known)}"
+            message = _suggesting(listed, choice[1], known)
     message = _NUMBERS.sub(lambda match: f"is not a {'whole ' if match['whole'] else ''}number", message)
     message = _OUTSIDE.sub(_range_in_words, message)
     if "not a whole number" in message and (separated := _SEPARATED.search(message)):

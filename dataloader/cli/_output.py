@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from os import environ
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -117,11 +118,21 @@ class Output:
         if not self.quiet and not self.json:
             self.log("info", line)
 
+    @property
+    def _is_watched(self) -> bool:
+        """Whether a person reads stderr on a terminal, and wants text."""
+        return not (self.quiet or self.json or self.log_json) and sys.stderr is not None and sys.stderr.isatty()
+
     def next(self, *commands: str) -> None:
         """Print what to type next in one line, on a terminal."""
         self.has_next = True
-        if not self.quiet and not self.json and not self.log_json and sys.stderr is not None and sys.stderr.isatty():
+        if self._is_watched:
             self.log("next", "; or ".join(commands))
+
+    def wrote(self, what: str, path: Path) -> None:
+        """Print which file has been written besides the result, on a terminal."""
+        if self._is_watched:
+            self.log("info", f"{what}  {path}")
 
     def warn(self, line: str, *, in_report: bool = False) -> None:
         """Print a warning, in every mode.

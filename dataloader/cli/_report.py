@@ -100,6 +100,8 @@ def reporting(
                 )
                 report = described(reporter.report.with_warnings(output.noticed), run)
                 stream.write(output.cleaned(render(report, full=output.full).decode()).encode())
+        if reporter.report is not None:
+            output.wrote("report", options.report)
     except FileError as error:
         if failure is None:
             raise

@@ -72,9 +72,11 @@ def credentials(
 ) -> ExitCode:
     """Create, list, revoke or rotate the credentials of a site's pilot computers.
 
-    create writes SITE.secret.json, for the installer of the site's computers, and SITE.documents.json, which is loaded
-    to the target; with --model instead of a target, load it later with `load --documents`. The secret is never printed.
-    rotate replaces the secret. revoke ends the access of the site's computers at once.
+    `create` writes SITE.secret.json, for the installer of the site's computers, and SITE.documents.json, which it loads
+    into the target. With --model instead of a target, load that file later with `load --documents`. The secret is never
+    printed.
+
+    `rotate` replaces the secret. `revoke` ends the access of the site's computers at once.
 
     \b
     Example:

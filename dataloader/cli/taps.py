@@ -34,7 +34,9 @@ from dataloader.report import taps_report
 @click.option("--for", "duration", default="60s", metavar="TIME", help="How long, such as 90s or 5m (default: 60s).")
 @click.option("--max-p99", metavar="TIME", help="Fail if the slowest 1 % of the taps take longer, such as 500ms.")
 @click.option("--min-available", metavar="PERCENT", help="Fail if fewer of the taps are served, such as 99.9%.")
-@click.option("--run", "fault", metavar="COMMAND", help="Run this command meanwhile, such as one that stops a node.")
+@click.option(
+    "--run", "fault", metavar="COMMAND", help="Run this command during the test, such as one that stops a node."
+)
 @report_options
 @global_options
 @click.pass_obj
@@ -53,12 +55,12 @@ def taps(
 ) -> ExitCode:
     """Tap cards at a steady rate, with the requests that the real servers make, over several connections.
 
-    Reports latency and availability over time; fails if a bound is exceeded, so that it can fail a build. Taps are not
-    retried, and nothing is written.
+    Reports latency and availability over time. If a bound is exceeded, the exit code is 14, so that a build can fail.
+    Taps are not retried, and nothing is written.
 
     With --run, a command is run after a tenth of the time, for example to stop a node, load a batch or change a view.
-    If it fails, so does the test, with exit code 16: a fault that did not happen proves nothing. If it still runs at
-    the end, it is stopped.
+    If the command fails, the exit code is 16: a fault that did not happen proves nothing. If it still runs at the end,
+    it is stopped.
 
     \b
     Example:

@@ -16,9 +16,9 @@ from dataloader.operations import prune_tokens
 @global_options
 @click.pass_obj
 def tokens(output: Output, /, *, target_options: TargetOptions, action: str) -> ExitCode:  # noqa: ARG001 - the only one
-    """Delete expired access tokens, which every log-in leaves behind, and no others.
+    """Delete access tokens that have expired, and no others. Every log-in leaves one behind.
 
-    It asks no questions, so that a cron job can run it, for example every hour.
+    Asks no questions, so that a cron job can run it, for example every hour.
 
     \b
     Example:

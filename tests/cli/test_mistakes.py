@@ -134,6 +134,15 @@ def test_batch_that_is_not_reconciled_has_no_reconciled_file(here: Command, tmp_
     assert f"(did you mean {tmp_path / 'spring.reconciled.2.jsonl'}?)" in done.stderr
 
 
+def test_only_word_that_is_possible_is_named_once(here: Command) -> None:
+    """A list of one, and a question about it, would say the same again."""
+    done = here("config", "shw")
+    assert (done.code, done.stderr) == (
+        ExitCode.USAGE,
+        "error: invalid value for 'show': 'shw' must be show (see `dataloader config --help`)\n",
+    )
+
+
 def test_report_into_a_folder_needs_a_name(here: Command, tmp_path: Path) -> None:
     """The message does not say that a file already exists."""
     manifest = generate("spring", {"empty": 4}, tmp_path).manifest.path

@@ -89,6 +89,15 @@ def test_colour_can_be_turned_off(on_terminal: OnTerminal, options: tuple[str, .
     assert "nowhere.toml" in shown
 
 
+def test_a_written_report_is_named(on_terminal: OnTerminal, tmp_path: Path) -> None:
+    """On a terminal; scripts know the name that they gave."""
+    manifest = generate("spring", {"empty": 3}, tmp_path).manifest.path
+    call = ("batches", ".", "--no-color", "--report")
+    assert manifest.exists()
+    assert "report  pages/spring.html\n" in on_terminal(*call, "pages/spring.html")[1].replace("\r", "")
+    assert "report  " not in on_terminal(*call, "quiet.html", "--quiet")[1]
+
+
 def test_pipes_get_no_colour(command: Command) -> None:
     """Output for programs has no escape codes."""
     assert "\x1b" not in command("validate", "nowhere.toml").stderr
