@@ -39,9 +39,10 @@ def validate(
     paths: tuple[Path, ...],
     password_file: Path | None,
 ) -> ExitCode:
-    """Check manifests, reconciled files, lists of revoked cards, workbooks, snapsets, sample data and target files.
+    """Check files, and report every problem, not only the first. Folders are checked recursively.
 
-    Reports every problem, not only the first. Folders are checked recursively.
+    It knows manifests, reconciled files, lists of revoked cards, workbooks, snapsets, layouts, sample data and target
+    files.
 
     \b
     Example:

@@ -19,7 +19,7 @@ from dataloader.operations.export import check_export
 from dataloader.records import Snapsets, read_samples, read_snapset
 from dataloader.target import read_targets
 from dataloader.vendor import check_workbook, is_returned
-from dataloader.vendor.layouts import layout_of
+from dataloader.vendor.layouts import get_layout, is_own, layout_of
 from dataloader.vendor.returned import check_safe
 
 SITE_SCHEMA = "files/site-credentials"
@@ -34,8 +34,9 @@ class Checked:
     kind: str
     """The kind of file.
 
-    ``manifest``, ``reconciled file``, ``list of revoked cards``, ``workbook``, ``snapset``, ``sample data``,
-    ``site credentials`` or ``target file``; ``data`` is JSON5 that can't be parsed, and ``file`` anything else.
+    ``manifest``, ``reconciled file``, ``list of revoked cards``, ``workbook``, ``snapset``, ``layout``,
+    ``sample data``, ``site credentials`` or ``target file``; ``data`` is JSON5 that can't be parsed, and ``file``
+    anything else.
     """
     summary: str
     """A short description of the content; empty if there are problems."""
@@ -108,8 +109,8 @@ def _validate(path: Path, given: _Given) -> Checked:
             raise InputError(
                 Problem(
                     str(path),
-                    "is neither a manifest or reconciled file (.jsonl), a workbook (.xlsx), a snapset or sample data "
-                    "(.json5, .json) nor a target file (.toml)",
+                    "is neither a manifest or reconciled file (.jsonl), a workbook (.xlsx), a snapset, layout or "
+                    "sample data (.json5, .json) nor a target file (.toml)",
                     "leave it out",
                 )
             )
@@ -175,7 +176,7 @@ _CHECKS = {
 
 
 def _validate_data(path: Path, *, strict: bool) -> Checked:
-    """Check a JSON5 file: an array is sample data, an object a snapset or a site's credentials."""
+    """Check a JSON5 file: an array is sample data, an object a snapset, a layout or a site's credentials."""
     kind = "data"
     try:
         data = read_json5(path)
@@ -190,6 +191,9 @@ def _validate_data(path: Path, *, strict: bool) -> Checked:
             kind = "site credentials"
             raise_problems(schema_problems(str(path), SITE_SCHEMA, data, secrets=True))
             return Checked(path, kind, f"site {data['site']}")
+        if isinstance(data, dict) and "columns" in data and is_own(path.name):
+            kind = "layout"
+            return Checked(path, kind, get_layout(str(path)).description)
         kind = "snapset"
         snapset, warnings = read_snapset(path, strict=strict)
     except InputError as error:

@@ -157,8 +157,8 @@ def test_unsupported_file_is_an_error(folder: Path) -> None:
         checked = check(folder / name)
         assert checked.kind == "file"
         assert str(checked.problems[0]) == (
-            f"{folder / name}: is neither a manifest or reconciled file (.jsonl), a workbook (.xlsx), a snapset or "
-            "sample data (.json5, .json) nor a target file (.toml) (leave it out)"
+            f"{folder / name}: is neither a manifest or reconciled file (.jsonl), a workbook (.xlsx), a snapset, "
+            "layout or sample data (.json5, .json) nor a target file (.toml) (leave it out)"
         )
 
 
@@ -384,3 +384,18 @@ def test_folder_with_nothing_to_check_is_reported(tmp_path: Path, command: Comma
     assert done.stderr == f"error: {empty}: contains no file that can be checked (name a file, or another folder)\n"
     assert command("validate", empty / "none.toml").code == ExitCode.FILE
     assert command("validate").code == ExitCode.USAGE
+
+
+def test_layout_of_ones_own_is_checked_as_one(here: Command, tmp_path: Path) -> None:
+    """It is no broken snapset."""
+    path = tmp_path / "my.json5"
+    columns = [{"title": "NDEF text", "field": "uuid"}, {"title": "Chip UID"}]
+    layout = {"description": "for Example Cards", "suffix": ".example.csv", "delimiter": ";", "columns": columns}
+    path.write_text(json.dumps(layout))
+    assert here("validate", path).stdout == f"ok  {path}: layout, for Example Cards\n"
+    wrong = tmp_path / "wrong.json5"
+    wrong.write_text(json.dumps({**layout, "columns": columns[1:]}))
+    done = here("validate", wrong)
+    assert done.code == ExitCode.INPUT
+    assert "columns" in done.stderr
+    assert "flat" not in done.stderr

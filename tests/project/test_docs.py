@@ -228,7 +228,7 @@ def test_own_layout_page_can_be_followed(follow: Follow, tmp_path: Path) -> None
     generate("spring", {"snapset_3": 10}, tmp_path / "batches")
     [example] = [m["text"] for m in _FENCE.finditer((ROOT / "docs" / "own-layout.md").read_text()) if "columns" in m[0]]
     (tmp_path / "my.json5").write_text(example)
-    assert follow("own-layout.md") == ["export", "reconcile"]
+    assert follow("own-layout.md") == ["validate", "export", "reconcile"]
 
 
 @EACH_PAGE
