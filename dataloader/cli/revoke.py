@@ -136,7 +136,7 @@ def revoke(
     known = (manifest,) if isinstance(manifest, Reconciled) else tuple(rounds)
     numbers = [int(name) for name in names if _NUMBER.fullmatch(name)]
     others = [_named(manifest, known, name) for name in names if not _NUMBER.fullmatch(name)]
-    cards = choose(manifest, numbers, uuids, [*others, *(read_named(file) if file else ())])
+    cards = choose(manifest, numbers, uuids, [*others, *(read_named(file, manifest.header.name) if file else ())])
     output.warnings(line for each in rounds for line in _not_encoded(each, {card.number for card in cards}))
     server = get_server(target)
     if not yes and not confirmed(_question(target, manifest, cards, undo=undo)):

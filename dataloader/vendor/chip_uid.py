@@ -24,8 +24,10 @@ _PLAIN = re.compile(r"[0-9A-F]{8}|[0-9A-F]{14}|[0-9A-F]{20}")
 _HEX = re.compile(r"[0-9A-F]+")
 _LABEL = re.compile(r"\A(?:(?:CHIP|TAG|NFC|CARD)[ _-]?)?(?:UID|SN)\s*[:=#]?\s*(?=[0-9A-F\\$&])")
 _GROUP = re.compile(r"(?:0X|\$|&H)?([0-9A-F]+)H?")
-_BETWEEN = re.compile(r"\s*[:\-._,;/|]\s*|\s+")
+_BETWEEN = re.compile(r"\s*[:\-\u2010-\u2015._,;/|]\s*|\s+")
 _OVERRIDES = "\N{LEFT-TO-RIGHT OVERRIDE}\N{RIGHT-TO-LEFT OVERRIDE}"
+_RAISED = re.compile("[\N{SUPERSCRIPT TWO}\N{SUPERSCRIPT THREE}\N{SUPERSCRIPT ONE}\u2070\u2074-\u2079\u2080-\u2089]")
+"""Digits that refer to footnotes, and are no part of a number."""
 _AROUND = "[](){}<>'\"`"
 _SCIENTIFIC = re.compile(r"([0-9])(?:[.,]([0-9]+))?E\+?([0-9]{1,3})")
 _EXACT_DIGITS = 15
@@ -97,10 +99,11 @@ def plain_text(text: str) -> str:
     """Return a text without invisible characters, normalized and stripped.
 
     Full-width digits become ordinary ones; zero-width characters and byte order marks are removed. Those that change
-    the order in which text is shown are kept.
+    the order in which text is shown are kept. A raised digit becomes a mark: ``3^2``.
     """
     if not text.isascii():
-        text = "".join(each for each in normalize("NFKC", text) if category(each) != "Cf" or each in _OVERRIDES)
+        text = normalize("NFKC", _RAISED.sub(r"^\g<0>", text))
+        text = "".join(each for each in text if category(each) != "Cf" or each in _OVERRIDES)
     return text.strip()
 
 
@@ -302,7 +305,7 @@ def _mangled(shown: str, upper: str, groups: list[str], order: ByteOrder) -> str
     if scientific and not _HEX.fullmatch(upper):
         return f"the chip UID was turned into a number ({shown}), probably by Excel{_concluded_of(scientific, order)}"
     if not groups:
-        other = re.search(r"[^0-9A-FHX\s:\-._,;/|]", upper)
+        other = re.search(r"[^0-9A-FHX\s:\-\u2010-\u2015._,;/|]", upper)
         rule = "it has characters other than hex digits" if other else "its hex digits are not in pairs"
         return f"{shown} is not a chip UID: {rule}"
     padded = "".join(group.rjust(_BYTE, "0") for group in groups)

@@ -84,6 +84,7 @@ def test_select_reports_everything_that_matches_no_card(batch: Manifest, cards: 
         (["17", "", "  ", "0018", UUID.upper()], [(1, 17, None), (4, 18, None), (5, None, UUID)]),
         (["3-5", "7 \N{EN DASH} 8"], [*((1, each, None) for each in (3, 4, 5)), (2, 7, None), (2, 8, None)]),
         (["2,4,6"], [(1, 2, None), (1, 4, None), (1, 6, None)]),
+        (["17, 204"], [(1, 17, None), (1, 204, None)]),
         (["Line,Card no.,Name", "1,5,Jo", "2,7,Al"], [(2, 5, None), (3, 7, None)]),
         (["Ticket;UUID der Karte", f"1;{UUID}"], [(2, None, UUID)]),
         (["Nummer", "17"], [(2, 17, None)]),
@@ -117,6 +118,10 @@ def test_select_accepts_files_of_many_forms(write: Write, lines: list[str], name
         (["17,ann", "18,eve"], ", line 1: does not name a card: “17” and “ann”"),
         (["1,5", "2,7"], ", line 1: does not name a card: “1” and “5”"),
         (["5 2", "7 3"], ", line 1: does not name a card: “5 2”"),
+        (["1,200"], ", line 1: does not name a card: “1” and “200”"),
+        (["1 200"], ", line 1: does not name a card: “1 200”"),
+        (["Card number", '"1,234,567"'], ", line 2: does not name a card: “1,234,567”"),
+        (["17", "3\N{SUPERSCRIPT TWO}"], ", line 2: does not name a card: “3^2”"),
         (["Line,Ticket", "1,5"], ", line 1: has the titles Line, Ticket; none is known as the card's number or UUID"),
         (["UUID,UUID", f"{UUID},{UUID}"], ", line 1: has several columns for the UUID"),
         (["17", '"' + "x" * 90_000, "x" * 90_000], ", lines 2 and "),
@@ -166,6 +171,14 @@ def test_select_rejects_a_formula_in_the_last_row(tmp_path: Path) -> None:
     book.save(path)
     with pytest.raises(InputError, match="row 4: has a formula"):
         read_named(path)
+
+
+def test_select_rejects_cards_of_another_batch(write: Write) -> None:
+    """As a column says; the same numbers are other people's cards in this batch."""
+    path = write("Card number,Batch", "3,Spring", "5,Spring")
+    assert [each.number for each in read_named(path, "spring")] == [3, 5]
+    with pytest.raises(InputError, match="line 1: its column “Batch” says “Spring”, but this is batch autumn"):
+        read_named(path, "autumn")
 
 
 def test_select_rejects_sheets_that_may_mean_different_things(tmp_path: Path) -> None:

@@ -626,7 +626,7 @@ DEEDS = {
     "chip empty": Deed(_cells(chip=""), Verdict.FAILED),
     "chip cut off": Deed(_cells(chip=lambda row: row[CHIP][1:]), Verdict.FAILED),
     "chip a number": Deed(_cells(chip="4.56E+12"), Verdict.FAILED),
-    "another word": Deed(_cells(result="done"), Verdict.FAILED),
+    "another word": Deed(_cells(result="NOK"), Verdict.FAILED),
     "UUID edited": Deed(_cells(uuid=OTHER_UUID), Verdict.ALTERED),
     "UUID in upper case": Deed(_cells(uuid=lambda row: row[UUID].upper()), Verdict.ALTERED),
     "UUID with a blank": Deed(_cells(uuid=lambda row: f"{row[UUID]} "), Verdict.ALTERED),
@@ -686,7 +686,7 @@ CELLS = st.tuples(
     st.sampled_from([0, 1, 2, 3, -1, -2]),
     st.sampled_from([0, 1, 2, 3, -1, -2]),
     st.sampled_from([chip_of(1), chip_of(2), chip_of(3), "", "4.56E+12"]),
-    st.sampled_from(["ok", "ok", "ok", "failed", "spare", "", "done"]),
+    st.sampled_from(["ok", "ok", "ok", "failed", "spare", "", "NOK"]),
 )
 
 

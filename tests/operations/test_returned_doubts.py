@@ -542,7 +542,7 @@ def test_card_numbers_are_read_in_any_form(tmp_path: Path, manifest: Manifest, r
     assert encoded(manifest, write_xlsx(path, table, titles)) == ALL - {3, 5}
 
 
-@pytest.mark.parametrize("mark", ["{}*", "# {}", "//{}", "-{}", "x{}", "({})", "{}\u0336", "{} (!)"])
+@pytest.mark.parametrize("mark", ["{}*", "# {}", "//{}", "-{}", "x{}", "({})", "{}\u0336", "{} (!)", "{}\u00b2"])
 def test_marked_card_number_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, mark: str) -> None:
     """If most other numbers do not have the mark, or if it says that the card failed."""
     table = [list(row) for row in rows]

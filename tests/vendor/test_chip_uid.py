@@ -18,6 +18,7 @@ UIDS = st.sampled_from([4, 7, 10]).flatmap(lambda length: st.binary(min_size=len
         "04-A2-B3-C4-D5-E6-80",
         "04 A2 B3 C4 D5 E6 80",
         "04A2 B3C4 D5E6 80",
+        "04\u2011A2\u2011B3\u2011C4\u2011D5\u2011E6\u201180",
         "  04A2B3C4D5E680\n",
         "04\N{NO-BREAK SPACE}A2\N{NO-BREAK SPACE}B3C4D5E680",
     ],

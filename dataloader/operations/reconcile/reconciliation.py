@@ -342,27 +342,41 @@ def _check_lists_of_some(manifest: Manifest, tables: Sequence[_Read], told: Mapp
 
 
 def _check_results(tables: Sequence[_Read]) -> None:
-    """Reject results in the vendor's own words: every card would be encoded again.
+    """Reject results in the vendor's own words: most cards would be encoded again.
 
     Raises:
-        InputError: none of the results is ``ok`` or ``failed``.
+        InputError: more results are in other words than ``ok``, or none is ``ok`` or ``failed``.
     """
-    results = ((each, row.line, plain_text(text_of(row.result)[0])) for each in tables for row in each.source.rows)
-    others = ((each, line, word) for each, line, word in results if word and result_word(word) != Said.SPARE)
-    first = next(others, None)
-    if first is None or any(result_word(word) in {OK, Said.FAILED} for _, _, word in chain([first], others)):
+    good = failed = 0
+    others: list[tuple[_Read, int, str]] = []
+    for each in tables:
+        for row in each.source.rows:
+            if row.result == OK:
+                good += 1
+                continue
+            text = plain_text(text_of(row.result)[0])
+            word = result_word(text)
+            good += word == OK
+            failed += word == Said.FAILED
+            if word not in {"", OK, Said.FAILED, Said.SPARE}:
+                others.append((each, row.line, text))
+    # A word for a failure is understood, unless all results are such words.
+    unknown = [each for each in others if not says_failed(each[2])] if good or failed else others
+    if len(unknown) <= good:
         return
-    table, line, word = first
+    table, line, word = unknown[0]
+    where = f"{table.path}, {table.source.unit} {line}"
     if looks_like_chip(word):
         rule = f"its result is a chip UID ({short(word, SHOWN)}), as if the titles were shifted by a column"
-        raise InputError(
-            Problem(
-                f"{table.path}, {table.source.unit} {line}", rule, "put each title above its column, and save it again"
-            )
-        )
-    rule = f"its result is “{short(word, SHOWN)}”, and no result in any table is ok or failed"
+        raise InputError(Problem(where, rule, "put each title above its column, and save it again"))
+    rule = f"its result is “{short(word, SHOWN)}”"
+    rule += (
+        f"; {len(unknown):,} results have such words, and only {good:,} {'is' if good == 1 else 'are'} ok"
+        if good
+        else f", and no result in any table is ok{'' if failed else ' or failed'}"
+    )
     todo = "if you know what the vendor's words mean, replace them by ok and failed; otherwise ask the vendor"
-    raise InputError(Problem(f"{table.path}, {table.source.unit} {line}", rule, todo))
+    raise InputError(Problem(where, rule, todo))
 
 
 def _check_lists(tables: Sequence[_Read], told: Mapping[int, Delivery]) -> None:

@@ -18,12 +18,15 @@ from dataloader.vendor.returned.words import may_sort, says_no, says_nothing, sa
 
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,9})\s*(?:-|\.\.|\N{EN DASH}|\N{EM DASH}|to|bis)\s*([0-9]{1,9})", re.ASCII)
+_GROUPED = re.compile(r"[0-9]{1,3}(?:([,.' ])[0-9]{3}){1,2}", re.ASCII)
+"""A number with separators of thousands, or several numbers: ``1,200``."""
 _CARD_TITLES = frozenset(
     {"card", "cards", "karte", "karten", "carte", "cartes", "tarjeta", "tarjetas", "kaart", "kaarten"}
 )
 _NUMBER_TITLES = _CARD_TITLES | {"number", "numbers", "no", "no.", "nr", "nr.", "#", "nummer"}
 """Titles of a column that is the only one, so that it does not count lines."""
 _BATCH_TITLES = frozenset({"batch", "lot", "charge", "order", "lote", "auftrag", "batch name"})
+_BATCH_NAME_TITLES = frozenset({"batch", "batch name"})
 _TITLES = {"number": "Card number", "uuid": "UUID"}
 _MAX_RANGE = 100_000
 _SHOWN = 40
@@ -33,11 +36,15 @@ _TODO = (
 )
 
 
-def read_named(path: Path) -> list[Named]:
+def read_named(path: Path, batch: str = "") -> list[Named]:
     """Read a file that lists cards: a text file, CSV or a workbook.
 
     It has one column of numbers, ranges and UUIDs; or columns with the titles of our workbook or similar ones; or
     numbers and UUIDs in several columns, which must then all be recognized. Nothing is guessed.
+
+    Args:
+        path: the file.
+        batch: the name of the batch, to notice cards of another one; empty if unknown.
 
     Raises:
         FileError: the file cannot be read.
@@ -58,7 +65,7 @@ def read_named(path: Path) -> list[Named]:
             sheets.append(grid.sheet)
             sheet = f", sheet {short(grid.sheet, 31)}" if grid.sheet else ""
             problems += _beside(f"{path}{sheet}", grid)
-            found, wrong = _Sheet(f"{path}{sheet}, {grid.unit}", grid.hidden_columns).read(rows)
+            found, wrong = _Sheet(f"{path}{sheet}, {grid.unit}", grid.hidden_columns, batch).read(rows)
             named += found
             problems += wrong
     if may_sort(sheets):
@@ -102,7 +109,8 @@ def _is_name(cell: str) -> bool:
 class _Sheet:
     """Reads the rows of one sheet."""
 
-    def __init__(self, place: str, hidden: frozenset[int]) -> None:
+    def __init__(self, place: str, hidden: frozenset[int], batch: str) -> None:
+        self._batch = batch
         self._hidden = hidden
         self._place = place
         self._several = False
@@ -133,7 +141,7 @@ class _Sheet:
                 rule = f"has a formula in column {letters(min(formulas))}, whose stored value may be outdated"
                 problems.append(Problem(where, rule, "replace formulas by their values"))
                 continue
-            found = self._named(where, cells, columns) if columns else self._loose(where, cells)
+            found = self._named(where, cells, columns) if columns else self._loose(where, row, cells)
             if found:
                 named += found
             else:
@@ -177,6 +185,11 @@ class _Sheet:
             if at in columns.values():
                 continue
             texts = {cells[at] if at < len(cells) else "" for _, cells in rows[1:] if cells != titles}
+            other = next((text for text in sorted(texts) if text and plain(text) != plain(self._batch)), "")
+            if other and self._batch and plain(title) in _BATCH_NAME_TITLES:
+                said = f"its column “{short(title, _SHOWN)}” says “{short(other, _SHOWN)}”"
+                rule = f"{said}, but this is batch {self._batch}"
+                return Problem(f"{self._place} {row.number}", rule, "give the manifest of that batch, or correct it")
             means = understand_title(title) or ("", False)
             # An empty cell may mean that a card is not meant, like one that is filled in.
             may_sort = (
@@ -216,8 +229,10 @@ class _Sheet:
         numbers = _expand(where, number) or []
         return numbers if all(each.uuid is None for each in numbers) else []
 
-    def _loose(self, where: str, cells: list[str]) -> list[Named]:
+    def _loose(self, where: str, row: GridRow, cells: list[str]) -> list[Named]:
         """Return the cards named in a row without titles, if every cell names some; otherwise none."""
+        if _GROUPED.fullmatch(",".join(text_of(cell)[0] for cell in row.cells)):
+            return []
         found: list[Named] = []
         for cell in cells:
             if cell:
@@ -238,6 +253,8 @@ class _Sheet:
 def _expand(where: str, cell: str) -> list[Named] | None:
     """Return the cards that a text names: a number, a range, a UUID, or several; None for anything else."""
     found: list[Named] = []
+    if _GROUPED.fullmatch(cell):
+        return None
     for part in [cell] if _RANGE.fullmatch(cell) else re.split(r"[\s,;]+", cell):
         if not part:
             continue

@@ -136,7 +136,8 @@ def plain(title: object) -> str:
 def _words(title: str) -> tuple[str, ...]:
     """Return the words of a title: no case, accents, punctuation or plurals; ``ChipUID`` is two words."""
     text = _CAMEL.sub(" ", readable(title[:_MAX_TITLE])).replace("UUI Ds", "UUIDs").replace("UI Ds", "UIDs")
-    text = without_accents(text)
+    # A raised digit refers to a footnote.
+    text = re.sub(r"\^[0-9]", " ", without_accents(text))
     words = re.sub(r"[\W_]+", " ", text.replace("°", " ")).split()
     return tuple(_singular(word) for word in words)
 
