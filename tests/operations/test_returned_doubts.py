@@ -458,7 +458,9 @@ def test_text_boxes_are_noticed(tmp_path: Path, manifest: Manifest, rows: Rows, 
     ["KO", "chip defective", "wrote {other}", "rejected", "now on 04AABBCCDDEE80", "chip 04:AA:BB:CC:DD:EE:80",
      "d\ufffdfectueux", "besch?digt", "?chou\u00e9", "not verified", "d&eacute;fectueux",
      "실패", "funktioniert nicht", "не записано", "doesn't work", "no response", "no pass",
-     "nicht in Ordnung", "nicht bestanden", "未通过", "fai\u200bled",
+     "nicht in Ordnung", "nicht bestanden", "未通过", "write error", "verification failed", "Schreibfehler",
+     "未写入", "hors service",
+     "no grabada", "nieczytelna", "не работает", "okunam\u0131yor", "không đọc được", "לא עובד", "fai\u200bled",
      "échec".encode().decode("cp1252"), "échec".encode().decode("mac_roman"), "NOT ENC\u00adODED"],
 )  # fmt: skip
 def test_note_that_contradicts_ok_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, note: str) -> None:

@@ -311,9 +311,32 @@ def test_denied_failures_are_harmless(tmp_path: Path, manifest: Manifest, rows: 
         "All cards encoded without any errors", "We certify that no cards were rejected or damaged.", "Fehler: keine",
         "Error-free", "エラーなし",
     ]  # fmt: skip
+    more = [
+        "No card failed.", "Keine Karte fehlerhaft", "Zero failures", "Nothing failed", "Failed: n/a",
+        "ninguna tarjeta defectuosa", "Errores: ninguno", "utan fel", "hata yok", "没有失败", "불량 없음",
+        "There were no failed, damaged or missing cards.", "No damaged, failed, or missing cards", "Free of defects",
+        "Not a single card failed", "Reject rate: 0.00 %", "failed: 0 of 10 (0 %)",
+    ]  # fmt: skip
+    for lines in (texts, more):
+        path = write_csv(tmp_path / "back.csv", rows)
+        path.write_text("\n".join([*lines, path.read_text("utf-8")]), "utf-8")
+        assert is_clean(found_of(manifest, path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Failed: no. 3", "No. card failed", "No,Card,Failed", "Encoded: no, card: failed", "No errors, rejected cards",
+        "No failed card was replaced", "None of the failed cards were encoded again", "Free cards failed",
+        "No card failed, damaged or missing: 3", "Reject rate in box 1: 0 %", "No card failed except 3",
+    ],
+)  # fmt: skip
+def test_failures_that_are_not_denied_stop_the_run(tmp_path: Path, manifest: Manifest, rows: Rows, text: str) -> None:
+    """Titles of a table, numbers, or a negation that belongs to another word."""
     path = write_csv(tmp_path / "back.csv", rows)
-    path.write_text("\n".join([*texts, path.read_text("utf-8")]), "utf-8")
-    assert is_clean(found_of(manifest, path))
+    path.write_text(f"{text}\n{path.read_text('utf-8')}", "utf-8")
+    with pytest.raises(InputError, match="line 1: says"):
+        found_of(manifest, path)
 
 
 @pytest.mark.parametrize(

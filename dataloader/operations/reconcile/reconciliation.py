@@ -58,6 +58,7 @@ SHOWN_RUNS = 20
 """Runs of rows to name."""
 _NO_COUNTS = re.compile(r"\d+(?:[.,]\d+)?\s*%|\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d\d?:\d\d(?::\d\d)?")
 """Percentages, dates and times."""
+_NO_PERCENT = re.compile(r"(?<![\d.,])0+(?:[.,]0+)?\s*%")
 _NO_TOTAL = re.compile(r"[^\W\d_]|\d{7}")
 """A letter or a long number, which totals without words do not have."""
 _COUNT = re.compile(r"[0-9]{1,6}(?:\s+[^\W\d_]+)?")
@@ -432,7 +433,7 @@ class _TableReader:
             row = understand(self._table, cells)
             text = ""
             if len(row.uuid) != UUID_LENGTH:
-                text = " ".join(filter(None, (text_of(cell)[0].strip() for cell in cells[1 : len(KEYS) + 1])))
+                text = "\t".join(filter(None, (text_of(cell)[0].strip() for cell in cells[1 : len(KEYS) + 1])))
                 self._note_heading(row, text)
             if self._skips(row, text, text_of(cells.result)[0]):
                 self.skipped.append((row.where, text))
@@ -496,7 +497,7 @@ class _TableReader:
             source = self._table.source
             said = "counts as encoded, but looks" if len(others) == 1 else "count as encoded, but look"
             rule = f"{many(len(others), 'row')} {said} different from most: {source.unit} {ranges(others, SHOWN_RUNS)}"
-            todo = "check that colours and struck-through text do not mark cards that failed"
+            todo = "check that colours, bold text, boxes and the like do not mark cards that failed"
             self.warnings.append(Problem(source.place, rule, todo))
 
     def _note_heading(self, row: Row, text: str) -> None:
@@ -579,7 +580,7 @@ def _check_counts(failures: Iterable[tuple[str, str, int]], bad: int) -> None:
 
 
 def _numbers_in(text: str) -> set[int]:
-    text = _NO_COUNTS.sub(" ", text)
+    text = _NO_COUNTS.sub(" ", _NO_PERCENT.sub(" 0 ", text))
     return {int(each) for each in re.findall(r"\d+", text) if len(each) <= MAX_ROWS_DIGITS}
 
 

@@ -173,7 +173,7 @@ def _rows(path: Path, stream: TextIO, dialect: Dialect, above: list[tuple[int, s
         line = next(lines, "")
         if UUID_LIKE.search(line):
             raise InputError(Problem(f"{path}, line {number}", ABOVE, ABOVE_TODO))
-        above.append((number, line.strip()))
+        above.append((number, re.sub(rf"{re.escape(dialect.delimiter)}(?! )", "\t", line.strip())))
     number = dialect.first
     ruler = _RULER + dialect.delimiter
     for line in lines:

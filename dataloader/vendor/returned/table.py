@@ -334,7 +334,7 @@ def _is_about_card(comment: str) -> bool:
 
 
 def _line(texts: list[str]) -> str:
-    return " ".join(text.strip() for text in texts if text.strip())
+    return "\t".join(text.strip() for text in texts if text.strip())
 
 
 def _texts(cells: list[Cell]) -> list[str]:

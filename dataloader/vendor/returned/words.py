@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from html import unescape
-from itertools import pairwise, takewhile
+from itertools import chain, groupby, pairwise, takewhile
 from unicodedata import category, combining, normalize
 
 from dataloader.vendor.chip_uid import plain_text
@@ -42,14 +42,25 @@ _BAD = words(  # English, German, French, Spanish, Portuguese, Italian, Dutch; t
     "respins respinsa defecta neuspjesno neuspesno greska pogreska pokvaren odbijeno napaka hata gecersiz arizali "
     "hasarli iptal reddedildi gagal rusak cacat ditolak απετυχε ελαττωματικο грешка неуспешен неудача неудачно отказ "
     "отклонено бракованныи испорчен поврежден повреждена неисправен неисправна пошкоджена فشل خطا تالف معيب مرفوض "
-    "נכשל נכשלה שגיאה פגום פגומה תקול נפסל abnormal"
+    "נכשל נכשלה שגיאה פגום פגומה תקול נפסל abnormal unsuccessful unverified unprogrammed nonfunctional funktionslos "
+    "schreibfehler lesefehler unleserlich verworfen durchgefallen zuruckgestellt falschdruck refuse refusee danada "
+    "danadas danados averiada rechazo defeito illeggibile scartata scartate errata bocciata kasserad ilizibil nereusit "
+    "nereusita necodat niezakodowana nieczytelna nieczytelny vadna vadne necitelna necitelny nezakodovano nezapsano "
+    "nezakodovane necitatelna necitatelny дефектна дефектен повредена отклонена отклонено "
+    "непригоден непригодна пошкоджена "
+    "ελαττωματικη ακυρη kodlanmadi okunamiyor calismiyor yazilamadi تالفة معيبة خراب ناموفق תקולה kodeerimata "
+    "neuzkoduota neveikia sugadinta nedarbojas ostecen ostecena poskodovana rosak"
 )
 _SPACELESS = re.compile(
-    "未通过|未通過|未达标|"
-    "(?<![无無没沒])(?:失败|失敗|不良|不合格|错误|錯誤|异常|異常|报废|報廢|作废|作廢|损坏|損壞|无效|無效|故障|破損|不可|エラー)"
-    "(?!な?し|無し)|실패|불량|오류|결함(?! ?없)|ลมเหลว|विफल|असफल|that bai"
+    "未通过|未通過|未达标|未编码|未編碼|未写入|未寫入|"
+    "无法读取|無法讀取|不成功|没有成功|沒有成功|"
+    "废卡|廢卡|未書込|書き込めない|読めない|미기록|안 ?됨|"
+    "(?<![无無没沒])(?<!没有)(?<!沒有)(?:失败|失敗|不良|不合格|错误|錯誤|异常|異常|报废|報廢|作废|作廢|损坏|損壞|无效|無效|故障|破損|不可|エラー)"
+    "(?!な?し|無し)|(?:실패|불량|오류|결함|불가)(?! ?없)|"
+    "ลมเหลว|विफल|असफल|ไมผาน|ขอผดพลาด|that bai|khong (?:dat|ma hoa|doc duoc)"
+    r"|\b(?:hors service|ausser betrieb|out of order|fuera de servicio|fuori servizio|buiten werking)\b"
 )
-"""Words of languages without spaces between words, or with letters that are removed with the accents."""
+"""Words of languages without spaces between words, or with letters that are removed with the accents; phrases."""
 _EXCEPT = words(
     "except excepting excluding ausser ausgenommen sauf hormis excepto salvo exceto eccetto tranne behalve undtagen "
     "utom oprocz krome кроме"
@@ -83,11 +94,13 @@ _DENIALS = words(
 _NOTHING = words("0 no none na nan null nil false n nee nein non nao ne nie nej ei keine") | {"n a"}
 _NONE = words(
     "no none not without 0 kein keine ohne sans aucun aucune sin ningun ninguna geen zonder senza nessun nessuna "
-    "nenhum nenhuma ingen inget inga keiner keinen niente nada"
+    "nenhum nenhuma ingen inget inga keiner keinen niente nada "
+    "nothing zero nil null nul nichts rien niets ninguno nessuno never "
+    "utan uden uten ilman bez без yok"
 )
 _NOT = words(
     "not never non nicht niet nie no pas sin didnt wasnt isnt couldnt cannot cant doesnt dont hasnt havent arent wont "
-    "werent ne nao ikke ikkje inte ei не нет δεν"
+    "werent ne nao ikke ikkje inte ei не нет δεν nie nije ni nav ej tidak لا غير לא"
 )
 _DONE = words(
     "encoded encode coded written write programmed program used use ok done good working work works readable read "
@@ -99,13 +112,32 @@ _DONE = words(
     "beschreibbar erkannt reussi reussie valide valido valida riuscito riuscita funciona funziona marche fonctionne "
     "zapisano zakodowano zapsano skrevet kodet kodad skriven funkar virker fungerar fungerer записано записана "
     "закодировано закодирована читается accepted approved compliant bestanden konform conform conforme goedgekeurd "
-    "approuve aprobado aprovado ordnung orde ordine"
+    "approuve aprobado aprovado ordnung orde ordine "
+    "написана работает работи працює читається закодовано кодирана кодировано λειτουργει "
+    "κωδικοποιηθηκε تعمل مشفر עובד מקודד "
+    "terkode terbaca berfungsi toota kodets kodirano radi deluje dziala functioneaza godkjent godkand kodad koodattu "
+    "toimi luettavissa gravado gravada scritta geschreven leida leido lu lue grabar functie"
 )
 _VERBS = words("funktioniert funktionierte geht lauft reagiert antwortet werkt fungerar fungerer funkar virker funguje")
 """Words before a negation: ``funktioniert nicht``."""
-_FILLERS = words("the a any of or and cards karten cartes were are have been wurden")
+_CARDS = words(
+    "card cards chip chips tag tags karte karten carte cartes puce puces tarjeta tarjetas kaart kaarten carta tessera"
+)
+_FILLERS = _CARDS | words(
+    "the a any of or nor and oder ou ni o were are have been wurden was is has had ist sind wurde war est sont ete fue "
+    "single einzige einzelne enkele eine"
+)
 """Words between a negation and a failure: ``no cards were rejected``."""
-_ABOUT = words("the this card chip tag karte puce is was")
+_OR = words("or nor oder ou ni o")
+_AGAIN = words("again replaced replace encoded reencoded rewritten repeated ersetzt remplacees remplacee sostituite")
+"""What is not done with ``none of the failed cards``."""
+_CELL = "\t"
+"""What is between the cells of a row of text."""
+_ABOUT = words(
+    "the this card chip tag karte puce is was write writing read reading encoding verification verify on arrival at qc "
+    "during kodierung prufung inspection ecriture lecture escritura lectura scrittura lettura zapisu"
+)
+"""Words beside a failure that do not change what it means: ``write error``."""
 _TESTED = words(
     "tested test read back on in and with und et y e getestet gepruft teste verifie probado getest am pm utc gmt uhr"
 )
@@ -148,12 +180,15 @@ _MISREAD = ("cp1252", "latin-1", "mac_roman")
 _LOST = re.compile(r"[^\W\d_]*(?:[?\N{REPLACEMENT CHARACTER}]+[^\W\d_]+)+|[^\W\d_]+\N{REPLACEMENT CHARACTER}+")
 """Words with characters that a program replaced because it did not know them."""
 _SPLIT = re.compile(r"[\W_]+")
-_CLAUSE = re.compile(r"[,;]\s|[!\n]|\.\s|\s[-\N{EN DASH}\N{EM DASH}]\s")
-"""What is between clauses: a negation ends with its clause."""
+_CLAUSE = re.compile(
+    r"[,;]\s|[!\n]|(?<!\bno)(?<!\bnr)\.\s|\.\s(?![\s#]*[0-9])|\s[-\N{EN DASH}\N{EM DASH}]\s", re.IGNORECASE
+)
+"""What is between clauses: a negation ends with its clause. ``No. 3`` is a number."""
 _DASH = re.compile(r":\s*[-\N{EN DASH}\N{EM DASH}]+\s*\Z")
 _LETTERS = str.maketrans(
     {
         "\N{LATIN SMALL LETTER L WITH STROKE}": "l",
+        "\N{LATIN SMALL LETTER D WITH STROKE}": "d",
         "\N{LATIN SMALL LETTER O WITH STROKE}": "o",
         "\N{LATIN SMALL LETTER DOTLESS I}": "i",
     }
@@ -182,10 +217,15 @@ def readable(text: str) -> str:
     return plain_text(text)
 
 
+_BY_LENGTH = {
+    length: [*words] for length, words in groupby(sorted(_BAD | _DONE, key=lambda word: (len(word), word)), len)
+}
+
+
 def _restored(word: re.Match[str]) -> str:
     """Return the word of this module that a word with lost characters may be, if any."""
     form = re.compile(re.sub(r"[?\N{REPLACEMENT CHARACTER}]", ".", word[0]))
-    return next((each for each in sorted(_BAD | _DONE) if form.fullmatch(each)), word[0])
+    return next(filter(form.fullmatch, _BY_LENGTH.get(len(word[0]), ())), word[0])
 
 
 def without_accents(text: str) -> str:
@@ -217,20 +257,34 @@ def says_failed(text: str) -> bool:
 
 
 def _clauses(text: str) -> list[tuple[str, ...]]:
-    return [_tokens(clause) for clause in _CLAUSE.split(text[:_MAX])]
+    """Return the words of each clause, with :data:`_CELL` between cells."""
+    # "Encoded: no, card: failed": a colon separates like a cell.
+    text = _DASH.sub(": none", text[:_MAX]).replace(": ", f":{_CELL}")
+    cells = ([(_CELL, *_tokens(cell)) for cell in clause.split(_CELL)] for clause in _CLAUSE.split(text))
+    found = [tuple(chain.from_iterable(clause))[1:] for clause in cells]
+    # "No failed, damaged or missing cards" is one clause.
+    for at in range(len(found) - 1, 0, -1):
+        is_list = not _OR.isdisjoint(found[at]) and {*found[at]} <= _BAD | _FILLERS
+        if is_list and found[at - 1] and found[at - 1][-1] in _BAD:
+            found[at - 1 : at + 1] = [(*found[at - 1], *found[at])]
+    return found
 
 
 def _is_denied(tokens: Sequence[str], at: int) -> bool:
     """Return whether a word for a failure is denied: ``no cards were rejected``, ``errors: none``, ``error-free``."""
-    after = [token for token in tokens[at + 1 :] if token not in _FILLERS]
-    if after and (after[0] == "free" or {*after} <= _NONE):
+    after = [token for token in tokens[at + 1 :] if token not in _FILLERS and token != _CELL]
+    if after and (after[0] == "free" or {*after} <= _NONE or " ".join(after) in _NOTHING):
         return True
+    if tokens[at + 1 : at + 2] and tokens[at + 1] in _CARDS and not _AGAIN.isdisjoint(after):
+        return False
     first = at
     while first and tokens[first - 1] in _FILLERS | _BAD:
         first -= 1
     # "No. of rejects: 3" is a number.
     is_number = tokens[first] == "of" or bool(after and after[0].isdecimal())
-    return bool(first) and tokens[first - 1] in _NONE and not (is_number and tokens[first - 1] == "no")
+    before = tokens[first - 1] if first else ""
+    is_free = before == "free" and tokens[first] == "of"
+    return is_free or (before in _NONE and not (is_number and before == "no"))
 
 
 def says_not_encoded(text: str) -> bool:
