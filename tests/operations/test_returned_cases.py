@@ -353,7 +353,33 @@ def _strike_unread(sheet: Any, rows: Sequence[int]) -> None:
         sheet[f"H{row}"].font = Font(strike=row in rows, color="FF00FF00" if row == 2 else None)
 
 
-@pytest.mark.parametrize("deed", [_redden, _colour_text, _bleach, _strike_snapset, _strike_unread])
+def _stress(**font: Any) -> Callable[..., None]:
+    def deed(sheet: Any, rows: Sequence[int]) -> None:
+        for row in rows:
+            sheet[f"F{row}"].font = Font(**font)
+
+    return deed
+
+
+def _box(sheet: Any, rows: Sequence[int]) -> None:
+    side = Side("thin", color="FFFF0000")
+    for row in rows:
+        for cell in sheet[row]:
+            cell.border = Border(top=side, bottom=side)
+
+
+def _colour_part(sheet: Any, rows: Sequence[int]) -> None:
+    for row in rows:
+        sheet[f"F{row}"] = CellRichText(TextBlock(InlineFont(color=Color("FFFF0000")), "o"), "k")
+
+
+LOOKS: list[Callable[..., None]] = [
+    _redden, _colour_text, _bleach, _strike_snapset, _strike_unread, _box, _colour_part, _stress(bold=True),
+    _stress(italic=True), _stress(underline="double"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("deed", LOOKS)
 @pytest.mark.parametrize(
     ("marked", "shown"),
     [((4, 7), "2 rows count as encoded, but look different from most: row 4, 7"), ((2, 4, 6, 8, 10), "")],
@@ -371,6 +397,23 @@ def test_rows_that_look_different_are_a_warning(
     found = found_of(manifest, path)
     assert found.good
     assert [each.rule for each in found.warnings] == [shown] * bool(shown)
+
+
+def test_usual_looks_of_tables_are_harmless(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Bold titles and numbers, a grid, a heavy frame around it, and lines between groups."""
+    path = write_xlsx(tmp_path / "back.xlsx", rows)
+    book = openpyxl.load_workbook(path)
+    sheet = book.worksheets[0]
+    thin, heavy = Side("thin"), Side("medium")
+    for at, row in enumerate(sheet.iter_rows(), 1):
+        row[0].font = Font(bold=True)
+        for cell in row:
+            cell.font = Font(bold=at == 1 or cell.column == 1)
+            cell.border = Border(thin, thin, heavy if at in {1, 2} else thin, heavy if at in {5, 11} else thin)
+    book.save(path)
+    found = found_of(manifest, path)
+    assert found.good
+    assert not found.warnings
 
 
 _NUMBER = {"type": "expression", "formula": ['$A2="3"']}

@@ -33,6 +33,9 @@ _VALUE = re.compile(r"[0#?@]|general|[ymdhsg]", re.IGNORECASE)
 _SECTIONS = 4
 """The last one of a number format is for text."""
 _FALSE = frozenset({"0", "false", "off", "none"})
+_EMPHASIS = {"b": "bold", "i": "italic", "u": "underlined"}
+_HEAVY = frozenset({"medium", "mediumdashed", "mediumdashdot", "mediumdashdotdot", "slantdashdot", "thick", "double"})
+"""Borders that are heavier than those of a grid (18.18.3)."""
 
 
 class Styles(NamedTuple):
@@ -50,7 +53,7 @@ class Style(NamedTuple):
     why: str = ""
     """Why its text does not count: :data:`STRUCK` or :data:`INVISIBLE`; empty if it does."""
     look: str = ""
-    """Its colours, or :attr:`why`; empty for black on white, and for the colours of our own workbooks."""
+    """Its colours, emphasis and box, or :attr:`why`; empty for plain black text on white, and for our own workbooks."""
 
 
 def local(name: str) -> str:
@@ -98,14 +101,17 @@ def styles_of(tree: Iterable[Element]) -> Styles:
         parts.setdefault(local(each.tag), [*each])
     fonts = {str(at): [*font.iter()] for at, font in enumerate(parts.get("fonts", ()))}
     fills = {str(at): _fill(fill) for at, fill in enumerate(parts.get("fills", ()))}
-    borders = {str(at): _is_crossed(border) for at, border in enumerate(parts.get("borders", ()))}
+    borders = {str(at): border for at, border in enumerate(parts.get("borders", ()))}
     formats = {attribute(each, "numFmtId"): attribute(each, "formatCode") for each in parts.get("numfmts", ())}
     found: dict[int, Style] = {}
     for number, xf in enumerate(parts.get("cellxfs", ())):
         font, fill = fonts.get(attribute(xf, "fontId") or "0", []), fills.get(attribute(xf, "fillId") or "0", _WHITE)
         style = _style(font, fill, formats.get(attribute(xf, "numFmtId"), ""))
-        if borders.get(attribute(xf, "borderId") or "0"):
+        border = borders.get(attribute(xf, "borderId") or "0", ())
+        if _is_crossed(border):
             style = Style(STRUCK, STRUCK)
+        elif not style.why and (box := _box(border)):
+            style = Style(look=f"{style.look} {box}".strip())
         if style != Style():
             found[number] = style
     conditional = {at: _conditional(each) for at, each in enumerate(parts.get("dxfs", ()))}
@@ -131,10 +137,41 @@ def _style(font: list[Element], fill: str, number_format: str) -> Style:
     # Numbers may be shown with words: "Card "0, or "not "0.
     shown = f"as {number_format}" if _adds_words(_sections(number_format)[0]) else ""
     is_usual = text == _BLACK and fill in {_WHITE, *SHADES}
-    return Style(look=shown if is_usual else f"{text} on {fill} {shown}".strip())
+    # Our own titles are bold.
+    stressed = [] if fill in SHADES else [emphasis(local(each.tag), each.attrib) for each in font]
+    return Style(look=" ".join(filter(None, ("" if is_usual else f"{text} on {fill}", shown, *stressed))))
 
 
-def _is_crossed(border: Element) -> bool:
+def emphasis(name: str, attributes: Mapping[str, str]) -> str:
+    """Return what an element of a font does to stress a text; empty for any other element."""
+    return _EMPHASIS.get(name, "") if is_strike(attributes) else ""
+
+
+def _box(border: Iterable[Element]) -> str:
+    """Return the heavy or coloured line around a cell, if it is above and below.
+
+    A frame around a table, or a line between groups of rows, is on one side of a cell only: the lighter side counts.
+    """
+    sides = {local(each.tag): each for each in border if attribute(each, "style").lower() not in {"", "none"}}
+    lines = [
+        (attribute(sides[name], "style").lower(), next(_colours(sides[name]), "") or _BLACK)
+        for name in ("top", "bottom")
+        if name in sides
+    ]
+    kind, line = min(lines, key=lambda each: (each[0] in _HEAVY, not _is_grey(each[1]), each), default=("", ""))
+    return f"in a box ({kind} {line})" if len(lines) > 1 and (kind in _HEAVY or not _is_grey(line)) else ""
+
+
+def _is_grey(colour: str) -> bool:
+    """Return whether a colour is black or grey, or may be."""
+    try:
+        parts = bytes.fromhex(colour)
+    except ValueError:
+        return True
+    return max(parts) - min(parts) < _NEAR
+
+
+def _is_crossed(border: Iterable[Element]) -> bool:
     """Return whether a border has a line through the cell."""
     return any(
         local(each.tag) == "diagonal" and attribute(each, "style").lower() not in {"", "none"} for each in border

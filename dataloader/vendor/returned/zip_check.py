@@ -9,7 +9,7 @@ import posixpath
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from html import unescape
 from io import BytesIO
@@ -26,6 +26,8 @@ from dataloader.vendor.returned.styles import (
     Style,
     Styles,
     attribute,
+    colour,
+    emphasis,
     is_strike,
     is_white,
     local,
@@ -42,6 +44,8 @@ FREE_SIZE = 20_000_000
 MAX_TREE = 5_000_000
 """The most bytes of the parts that describe sheets and styles."""
 _PIECE = 1 << 20
+_MAX_STYLES = 1_000
+"""The most styles to search for."""
 _OVERLAP = 2_000
 """Bytes of a piece to examine again with the next; the start of an element is far shorter."""
 _MARKS = {
@@ -201,7 +205,9 @@ class _Package:
         strings = _Strings().parse(self._archive, self._names[strings_part]) if strings_part else {}
         seen: dict[str, Marks] = {}
         for _, part, _ in sheets:
-            if part in self._names and part not in seen and (part in marked or styles.cells or strings):
+            if part not in self._names or part in seen:
+                continue
+            if part in marked or strings or self._has_styles(part, styles.cells):
                 seen[part] = _Sheet(styles, strings).parse(self._archive, self._names[part])
             marks = seen.setdefault(part, Marks())
             marks.comments = [*self._comments(part), *self._on_pages.get(part, ())]
@@ -236,6 +242,23 @@ class _Package:
                     raise UnsafeError("defines entities, which could expand to anything")
                 before, first = piece[-_OVERLAP:], False
         return found
+
+    def _has_styles(self, part: str, numbers: Collection[int]) -> bool:
+        """Return whether any cell may have one of some styles; in a large sheet, below its first row, the titles."""
+        info = self._names[part]
+        if info.file_size < _PIECE or not numbers or len(numbers) > _MAX_STYLES:
+            return bool(numbers)
+        found = re.compile(rb"\ss\s*=\s*[\"'](?:%s)[\"']" % b"|".join(str(number).encode() for number in numbers))
+        with self._archive.open(info) as stream:
+            piece = stream.read(_PIECE)
+            second = piece.find(b"<row", piece.find(b"<row") + 1)
+            at = second if second >= 0 else len(piece)
+            while piece:
+                if found.search(piece, at):
+                    return True
+                more = stream.read(_PIECE)
+                piece, at = piece[-_OVERLAP:] + more if more else b"", 0
+        return False
 
     def _book(self) -> str:
         """Return the workbook part, by the relations of the package."""
@@ -434,6 +457,12 @@ class _Parser:
         """Handle text."""
 
 
+def _look_of_part(name: str, attributes: dict[str, str]) -> str:
+    """Return how an element of the properties of rich text makes a part of a text look; empty if as usual."""
+    shown = colour(attributes) if name == "color" else ""
+    return f"partly {shown}" if shown.strip("0") else emphasis(name, attributes)
+
+
 def _why_unseen(name: str, attributes: dict[str, str]) -> str:
     """Return what an element of the properties of rich text does to the text; empty if it stays readable."""
     if name == "strike" and is_strike(attributes):
@@ -445,26 +474,28 @@ class _Strings(_Parser):
     """The shared strings."""
 
     def __init__(self) -> None:
-        self._unseen: dict[int, str] = {}
+        self._found: dict[int, Style] = {}
         self._at = -1
 
-    def parse(self, archive: ZipFile, info: ZipInfo) -> dict[int, str]:
-        """Return the strings that are struck through or invisible at least in part, and which of it."""
+    def parse(self, archive: ZipFile, info: ZipInfo) -> dict[int, Style]:
+        """Return the strings that are struck through, invisible or stressed at least in part, and which of it."""
         self.parse_part(archive, info)
-        return self._unseen
+        return self._found
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         name = name.rpartition(":")[2]
         if name == "si":
             self._at += 1
         elif why := _why_unseen(name, attributes):
-            self._unseen[self._at] = why
+            self._found[self._at] = Style(why, why)
+        elif look := _look_of_part(name, attributes):
+            self._found.setdefault(self._at, Style(look=look))
 
 
 class _Sheet(_Parser):
     """The cells of one sheet."""
 
-    def __init__(self, styles: Styles, strings: dict[int, str]) -> None:
+    def __init__(self, styles: Styles, strings: dict[int, Style]) -> None:
         self._marks = Marks()
         self._styles = styles
         self._strings = strings
@@ -549,6 +580,8 @@ class _Sheet(_Parser):
             self._formula(attributes)
         elif why := _why_unseen(name, attributes):
             self._unsee(why)
+        elif look := _look_of_part(name, attributes):
+            self._looks.append((self._column, look))
 
     def end(self, name: str) -> None:
         name = name.rpartition(":")[2]
@@ -558,8 +591,11 @@ class _Sheet(_Parser):
             self._end_condition(name)
         elif self._value is not None and name == "v":
             text = "".join(self._value).strip()
-            if text.isdecimal() and int(text) in self._strings:
-                self._unsee(self._strings[int(text)])
+            style = self._strings.get(int(text), Style()) if text.isdecimal() else Style()
+            if style.why:
+                self._unsee(style.why)
+            if style.look:
+                self._looks.append((self._column, style.look))
             self._value = None
 
     def text(self, data: str) -> None:
