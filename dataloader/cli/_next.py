@@ -27,7 +27,7 @@ FOLLOWING = {
     "backup": "dataloader backups list {backups}{password}",
     "restore": "dataloader check{target}",
     "backups": "dataloader backups list {folder}{password}",
-    "drill": "dataloader backups list {backups}{password}",
+    "drill": "dataloader backup {backups}{target}{password}",
     "taps": "dataloader status {manifests}{target}",
     "recover": "dataloader batches{out}",
     "snapsets": "dataloader snapsets list{target}",
@@ -52,6 +52,9 @@ def next_after(context: click.Context) -> str | None:
     if following is None:
         return None
     given = context.params
+    if context.info_name == "drill" and given.get("backups"):
+        # It has kept its backup there.
+        following = FOLLOWING["backup"]
     manifests = manifest_words(context)
     if "{manifests}" in following and not manifests:
         following = WITHOUT_MANIFESTS

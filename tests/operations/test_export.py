@@ -128,11 +128,11 @@ def test_export_takes_constant_memory(tmp_path: Path, peak_memory: Callable[...,
 import sys
 from pathlib import Path
 from dataloader.operations.export import export
-from dataloader.batch.manifest import Header, Manifest, read_manifest, write_manifest
+from dataloader.batch.manifest import BatchHeader, Manifest, read_manifest, write_manifest
 from dataloader.batch.mint import deal, mint
 path, count = Path(sys.argv[2]), int(sys.argv[3])
 with path.open("wb") as stream:
-    header = Header("b", "2020-11-23T00:00:00.000Z", count, {"empty": count}, "")
+    header = BatchHeader("b", "2020-11-23T00:00:00.000Z", count, {"empty": count}, "")
     header = write_manifest(stream, header, deal(mint(count), header.snapsets))
 export(Manifest(path, header), sys.argv[1], path.with_suffix(".exported"))
 """

@@ -18,6 +18,7 @@ class Completed:
     @property
     def data(self) -> dict[str, Any]:
         """The one JSON object on stdout."""
+        assert self.stdout, self
         data: dict[str, Any] = json.loads(self.stdout)
         return data
 

@@ -114,14 +114,14 @@ class Model:
     """In the order of loading: documents come after those that they refer to."""
     lookups: tuple[Lookup, ...]
     """The queries that ``verify`` makes for each card."""
-    access_views: tuple[tuple[str, str], ...]
-    """The database and name of each view without which no card gets a token, or no token is accepted."""
     revoking: tuple[Revoking, ...]
     """What ``revoke`` does, in this order: the document that gives access comes last, also when restoring."""
     serves: Callable[[Mapping[str, Document | None]], bool]
     """Returns whether any server would give a card settings, from its live documents by kind (None: absent)."""
     misleads: Callable[[str, str, Document], str]
     """Returns how a valid document of a kind refers to another card's documents; empty if it does not."""
+    access_views: tuple[tuple[str, str], ...] = ()
+    """The database and name of each view without which no card gets a token, or no token is accepted."""
     former: Mapping[str, Kind] = field(default_factory=dict)
     """Kinds that earlier versions of dataloader wrote in addition to a kind, by that kind's name.
 
