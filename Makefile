@@ -12,7 +12,6 @@ export DATALOADER_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache
 unexport PYTHONDONTWRITEBYTECODE
 # Much of what `make test` leaves out waits for other processes: one more than there are processors.
 WORKERS := $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
-export MYPY_NUM_WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
 # Use this machine's Node.js if it is new enough; otherwise install Node.js with the extra `embedded`.
 NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' >/dev/null 2>&1 && npm --version >/dev/null 2>&1 && echo yes)
 comma := ,
