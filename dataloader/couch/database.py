@@ -358,10 +358,14 @@ class Database:
         return self._ask("GET", f"_changes?{query}", None, feed.changes)
 
     def all_changes(self, since: str) -> Iterator[FeedRow]:
-        """Yield the rows of the changes feed after a sequence, up to its end."""
-        while (page := self.changes(since, _FEED_ROWS)).rows:
+        """Yield the rows of the changes feed after a sequence, up to its end at that time, however much is written."""
+        before = None
+        while since != before:
+            page = self.changes(since, _FEED_ROWS)
             yield from page.rows
-            since = page.last_seq
+            if page.is_last(_FEED_ROWS):
+                return
+            before, since = since, page.last_seq
 
     def raw_leaves(self, ids: Sequence[str]) -> dict[str, list[RawLeaf]]:
         """Fetch all leaves of documents as the exact bytes that the server sends, with history and attachments.

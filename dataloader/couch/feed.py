@@ -34,6 +34,10 @@ class FeedPage(NamedTuple):
     pending: int | None
     """Number of rows after this page; None if the server does not say."""
 
+    def is_last(self, limit: int) -> bool:
+        """Return whether nothing follows; if the server does not say, a page that is not full is the last."""
+        return self.pending == 0 or (self.pending is None and len(self.rows) < limit)
+
 
 class RawLeaf(NamedTuple):
     """One leaf of a document, with its history and attachments."""

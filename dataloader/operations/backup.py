@@ -306,8 +306,7 @@ class _Reading:
             waiting = reader.submit(self._page, since, limit)
             while True:
                 moment, changes = waiting.result()
-                # If the server does not say how many rows follow, a page that is not full is the last.
-                end = changes.pending == 0 or (changes.pending is None and len(changes.rows) < limit)
+                end = changes.is_last(limit)
                 if not end:
                     if changes.last_seq == since:
                         raise ProtocolError(
