@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -19,7 +20,9 @@ from dataloader.common import IMPOSSIBLE, UUID, Document
 T = TypeVar("T")
 
 # CouchDB's own hashes are 32 hex digits; replicated revisions may have others.
-Revision: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,10}-\S+$")]
+_REVISION = re.compile(r"[0-9]{1,10}-\S+")
+_REVISIONS = re.compile(rf"(?:{_REVISION.pattern}(?: {_REVISION.pattern})*)?")
+Revision: TypeAlias = Annotated[str, Meta(pattern=rf"^{_REVISION.pattern}$")]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 
 _SEQUENCE = re.compile(r"([0-9]{1,18})(-\S*)?\Z")
@@ -165,8 +168,9 @@ def information(data: memoryview) -> dict[str, Any]:
 
 
 class _Difference(Struct):
-    missing: list[Revision]
-    possible_ancestors: list[Revision] = []
+    # Not ``Revision``, whose pattern would be most of the work: ``leaf_revisions`` checks all of them at once.
+    missing: list[str]
+    possible_ancestors: list[str] = []
 
 
 def leaf_revisions(data: memoryview, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -183,7 +187,11 @@ def leaf_revisions(data: memoryview, ids: Sequence[str]) -> dict[str, list[str]]
             raise FormError(f"revisions that were not asked about, in the answer for document {doc_id}")
         if len(answer.possible_ancestors) > 1:
             _distinct(answer.possible_ancestors, f"the answer for document {doc_id}")
-    return {doc_id: answer.possible_ancestors for doc_id, answer in reply.items()}
+    leaves = {doc_id: answer.possible_ancestors for doc_id, answer in reply.items()}
+    if not _REVISIONS.fullmatch(" ".join(chain.from_iterable(leaves.values()))):
+        wrong = next(doc_id for doc_id, revs in leaves.items() if not all(map(_REVISION.fullmatch, revs)))
+        raise FormError(f"a leaf that is not a revision, in the answer for document {wrong}")
+    return leaves
 
 
 def missing(data: memoryview, asked: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
