@@ -1,6 +1,7 @@
 """A server's URLs, TLS settings and credentials."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from dataloader.common import Secrets
@@ -40,9 +41,15 @@ class Address:
     @property
     def secrets(self) -> Secrets:
         """The secrets to mask."""
-        return Secrets(self.user, self.password)
+        return _secrets(self.user, self.password)
 
     def __repr__(self) -> str:
         """Return the address without credentials."""
         others = f", others={self.others!r}" if self.others else ""
         return f"Address({self.url!r}, user={self.user!r}{others})"
+
+
+@lru_cache(16)
+def _secrets(user: str | None, password: str | None) -> Secrets:
+    # Each reply that may repeat a password is searched for it; making the patterns takes longer than most requests.
+    return Secrets(user, password)
