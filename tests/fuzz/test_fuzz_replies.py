@@ -34,7 +34,7 @@ from tests.support.registry import SERVER_COMMANDS, arguments
 pytestmark = THOROUGH
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
-EXAMPLES = 12
+EXAMPLES = 6
 """Changed replies for each command in the short run."""
 LIMIT = 60.0
 """Seconds that a command may take without waiting, on a busy machine."""

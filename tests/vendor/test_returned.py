@@ -567,8 +567,8 @@ ODD = "(no card vendor's file looks like this: find out where it comes from)"
 
 @THOROUGH
 def test_empty_rows_are_skipped(tmp_path: Path, rows: Rows) -> None:
-    """Formatting whole columns creates a million of them."""
-    empty = (f'<row r="{at}"><c r="A{at}" s="0"/></row>' for at in range(20, 1_000_020))
+    """Formatting whole columns creates up to a million of them."""
+    empty = (f'<row r="{at}"><c r="A{at}" s="0"/></row>' for at in range(20, 200_020))
     path = book_of(tmp_path / "back.xlsx", chain(good_xml(rows), empty))
     assert [row[UUID] for row in read(path)[0].rows] == [row[UUID] for row in rows]
 
