@@ -15,6 +15,7 @@ from dataloader.operations.generate import Batch
 from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
 from dataloader.vendor.returned import Reading
 from tests.support.returned_files import (
+    CHECK,
     CHIP,
     NOTE,
     RESULT,
@@ -428,11 +429,29 @@ def test_second_chip_without_a_result_is_a_warning(tmp_path: Path, manifest: Man
     assert "line 14: lists another chip without a result; according to back.csv, line 4" in str(found.warnings[0])
 
 
+@pytest.mark.parametrize(("note", "doubts"), [("", False), ("to Jo", False), ("not used", False), ("defective", True)])
+def test_card_listed_again_without_a_result_is_named(
+    tmp_path: Path, manifest: Manifest, rows: Rows, note: str, *, doubts: bool
+) -> None:
+    """It may have been set aside; if its note says so, it is in doubt."""
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", [*rows, ["", rows[2][UUID], "", "", "", "", note]]))
+    assert encoded(found) == ORDERED - ({3} if doubts else set())
+    if not doubts:
+        assert "line 14: lists the card again without a result; according to" in str(found.warnings[0])
+
+
 def test_counts_below_chips_and_results_are_skipped(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """A line of totals is named if they are wrong."""
-    for count in ("10", "10 cards"):
-        total = ["Total", "", "", "", count, count, ""]
+    for total in (
+        ["Total", "", "", "", "10", "10", ""],
+        ["Total", "", "", "", "10 cards", "10 cards", ""],
+        ["", "", "", "", "Total ok:", "10", ""],
+        ["Good: 10", "", "Total: 10"],
+    ):
         assert is_clean(found_of(manifest, write_csv(tmp_path / "a.csv", [*rows, total])))
+    # A row without a UUID and a card number may still be about a card.
+    for row in (["", "", "", "", "04A1B2C3D4", "1", ""], ["", "", rows[2][CHECK], "", "", "1", ""]):
+        assert found_of(manifest, write_csv(tmp_path / "c.csv", [*rows, row])).unknown == 1
     found = found_of(manifest, write_csv(tmp_path / "b.csv", [*rows, ["Total", "", "", "", "9", "9 ok", ""]]))
     assert found.good
     assert "line 14: skipped" in str(found.warnings[0])

@@ -61,8 +61,12 @@ _NO_COUNTS = re.compile(r"\d+(?:[.,]\d+)?\s*%|\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]
 _NO_PERCENT = re.compile(r"(?<![\d.,])0+(?:[.,]0+)?\s*%")
 _NO_TOTAL = re.compile(r"[^\W\d_]|\d{7}")
 """A letter or a long number, which totals without words do not have."""
-_COUNT = re.compile(r"[0-9]{1,6}(?:\s+[^\W\d_]+)?")
-"""A count of cards in the place of a chip UID, as in a row of totals: ``10 cards``."""
+_COUNT = re.compile(r"\s*[0-9]{1,6}(?:\s+[^\W\d_]+)?\s*")
+"""A count of cards in the place of a result, as in a row of totals: ``10 cards``."""
+_CHECK = re.compile("[B-DF-HJ-NP-TV-XZ]{6}")
+"""A check value; words have vowels."""
+_CHIP_PART = re.compile(r"[0-9A-F]{7}|(?:[0-9A-F]{2}\W){3}", re.IGNORECASE)
+"""What is left of a damaged chip UID."""
 _UUID_PART = re.compile("[0-9a-f]{8}|[0-9a-f]{4}-[0-9a-f]{4}", re.IGNORECASE)
 """What is left of a damaged UUID; words and totals in its column do not have it."""
 MAX_DIGITS = 3
@@ -515,24 +519,24 @@ class _TableReader:
             if any(map(str.isdigit, rest)) and says_failed(rest):
                 self.remarks.append((row.where, text))
             return True
-        is_no_card = self._is_no_card(row, text)
+        is_no_card = self._is_no_card(row, text, result)
         if is_no_card and says_failed(text):
             self.remarks.append((row.where, text))
         return is_no_card
 
-    def _is_no_card(self, row: Row, text: str) -> bool:
+    def _is_no_card(self, row: Row, text: str, result: str) -> bool:
         """Return whether a row is a line of totals, a remark or the like."""
         if not (row.uuid.strip() or row.number_text or _NO_TOTAL.search(text)):
             return True
-        if UUID_LIKE.search(text) or _UUID_PART.search(row.uuid) or row.check:
+        if UUID_LIKE.search(text) or _UUID_PART.search(row.uuid) or _CHECK.fullmatch(row.check):
             return False
-        if row.chip.text and not _COUNT.fullmatch(row.chip.text):
+        if row.chip.uid or _CHIP_PART.search(row.chip.text):
             return False
         if row.number is not None:
             # A card that is listed once more may have been set aside.
             return not 1 <= row.number <= self._index.count
         is_said = row.said is not Said.NOTHING and bool(row.table.source.keys & {"result", "chip"})
-        return not is_said or bool(row.number_text.strip())
+        return not is_said or bool(row.number_text.strip() or _COUNT.fullmatch(result))
 
     def _failure_beside(self, row: Row, cells: ReturnedRow, found: Whose) -> str:
         """Return the snapset or check value of a row if it is neither, but says that the card failed."""

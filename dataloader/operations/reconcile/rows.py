@@ -266,6 +266,9 @@ def _without_result(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: 
     doubt = ""
     if not source.keys & {"result", "chip"}:
         doubt = "it is only listed, without a result or a chip UID"
+    elif note and says_failed(note) and (chip.text or not says_not_encoded(note)):
+        # A spare without a chip may be "not used".
+        doubt = f"it has no result, and its note says “{short(note, SHOWN)}”"
     elif delivery.fills_result and "result" in source.keys:
         return Said.NOTHING, "its result is empty"
     elif source.rejects:
@@ -274,8 +277,6 @@ def _without_result(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: 
         return Said.NOTHING, "its chip UID is empty"
     elif delivery.fills_result and cells.uuid not in delivery.completed:
         doubt = "it has no result, though other rows of the delivery have one"
-    elif chip.text and says_failed(note):
-        doubt = f"it has no result, and its note says “{short(note, SHOWN)}”"
     return (Said.DOUBTFUL, doubt) if doubt else None
 
 

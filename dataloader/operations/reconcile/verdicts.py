@@ -122,9 +122,11 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
             if not row.chip.uid
         ]
         judgement.warnings += [
-            (row.where, f"lists another chip without a result; according to {rows[0].where}, it is encoded")
+            (row.where, f"lists {what} without a result; according to {rows[0].where}, it is encoded")
             for row in said[Said.NOTHING]
-            if row.chip.text and row.chip.uid != chip
+            for is_other in [bool(row.chip.text) and row.chip.uid != chip]
+            if is_other or row.table is rows[0].table
+            for what in ["another chip" if is_other else "the card again"]
         ]
         unused = f"says that it is an unused spare; according to {rows[0].where}, it is encoded"
         judgement.warnings += [(row.where, unused) for row in said[Said.SPARE]]
