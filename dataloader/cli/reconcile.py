@@ -293,7 +293,8 @@ def _text(found: Reconciliation, files: int, results: Results, *, has_reencode: 
     if found.unknown:
         rows.append((found.unknown, "unknown (rows that match no card)"))
     yield from table(rows)
-    yield f"reconciled  {results.reconciled}  (load this, not the manifest)"
+    todo = "load this, not the manifest" if found.counts[Verdict.ENCODED] else "no card is encoded: nothing to load"
+    yield f"reconciled  {results.reconciled}  ({todo})"
     if has_reencode:
         cards = many(found.to_encode, "card")
         yield f"reencode    {results.reencode}  ({cards} to encode again{ENCRYPTED if encrypted else ''})"

@@ -254,6 +254,14 @@ def test_half_a_delivery_is_asked_for(here: Command, tmp_path: Path) -> None:
     assert found["next"].startswith("ask the vendor for 2 missing cards, then dataloader reconcile ")
 
 
+def test_delivery_without_an_encoded_card_has_nothing_to_load(here: Command, small: Batch, tmp_path: Path) -> None:
+    """The reconciled file is written, but is not to be loaded."""
+    rows = [[*row[:CHIP], "", "failed", ""] for row in good_rows(small.manifest)]
+    done = here("reconcile", small.manifest.path, write_csv(tmp_path / "back.csv", rows), "--out", tmp_path / "out")
+    assert done.code == ExitCode.RETURNED
+    assert "spring.reconciled.jsonl  (no card is encoded: nothing to load)" in done.stdout
+
+
 # Files that do not match.
 
 
