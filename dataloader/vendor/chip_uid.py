@@ -23,6 +23,10 @@ SHOWN = 40
 _PLAIN = re.compile(r"[0-9A-F]{8}|[0-9A-F]{14}|[0-9A-F]{20}")
 _HEX = re.compile(r"[0-9A-F]+")
 _LABEL = re.compile(r"\A(?:(?:CHIP|TAG|NFC|CARD)[ _-]?)?(?:UID|SN)\s*[:=#]?\s*(?=[0-9A-F\\$&])")
+_DECORATED = re.compile(
+    r"((?:#|(?=[A-Z]*[G-Z])[A-Z]+[.\s]*[:=#\s]\s*)*)([0-9A-F].*?)(\s*[(\[][^()\[\]]*[)\]]|[.,;]+)?", re.DOTALL
+)
+"""A UID with other words before it, and brackets or punctuation after it: ``CSN 04A1B2C3D4E580 (7)``."""
 _GROUP = re.compile(r"(?:0X|\$|&H)?([0-9A-F]+)H?")
 _BETWEEN = re.compile(r"\s*[:\-\u2010-\u2015._,;/|]\s*|\s+")
 _OVERRIDES = "\N{LEFT-TO-RIGHT OVERRIDE}\N{RIGHT-TO-LEFT OVERRIDE}"
@@ -130,6 +134,7 @@ def read_chip(
 
 def _with_care(shown: str, upper: str, kind: CellKind, order: ByteOrder, *, decimal: bool) -> ChipUid:
     """Parse a UID that is not just hex digits."""
+    upper = _undecorated(upper)[0] if kind is CellKind.TEXT else upper
     groups = _groups(upper) if kind is CellKind.TEXT else []
     digits = _joined(groups) if groups else ""
     if kind is not CellKind.TEXT:
@@ -178,6 +183,19 @@ def _candidates(upper: str, groups: list[str], order: ByteOrder) -> Iterator[str
         yield from _decimal_uids(digits)
 
 
+def _undecorated(upper: str) -> tuple[str, str]:
+    """Return a UID without what is beside it, and that, except for a usual label and brackets around the UID."""
+    upper = _LABEL.sub("", upper)
+    upper = upper.strip(_AROUND) if upper[:1] in _AROUND else upper
+    match = _DECORATED.fullmatch(upper)
+    return (match[2], f"{match[1]}{match[3] or ''}") if match else (upper, "")
+
+
+def decoration(text: str) -> str:
+    """Return what is beside a chip UID, such as ``CSN``: in one row only, a person may have marked it so."""
+    return "" if text.isalnum() else _undecorated(plain_text(text).upper())[1]
+
+
 def is_decimal(text: str) -> bool:
     """Return whether a text could be a decimal number: digits only, and not one of NXP's UIDs in hex."""
     text = plain_text(text)
@@ -191,10 +209,11 @@ def are_decimal(texts: Iterable[str]) -> bool:
     """
     decimal, others = 0, []
     for text in texts:
-        if text.strip().isdecimal() and is_decimal(text):
+        bare = text if text.isalnum() else _undecorated(plain_text(text).upper())[0]
+        if bare.isdecimal() and is_decimal(bare):
             decimal += 1
-        elif text:
-            others.append(text)
+        elif bare:
+            others.append(bare)
     # As many as are needed to decide.
     return decimal > sum(1 for _ in islice(filter(looks_like_chip, others), decimal))
 

@@ -133,6 +133,9 @@ def test_column_that_sorts_cards_is_named_with_its_texts(tmp_path: Path, manifes
     found = found_of(manifest, path)
     assert found.good
     assert "“Code” (“0” from line 2, “17” from line 4)" in str(found.warnings[0])
+    path = column(path, rows, "Checked", ["FALSE" if at == 2 else "TRUE" for at in range(10)])
+    shown = "“Checked” (did you mean Check?; “TRUE” from line 2, “FALSE” from line 4)"
+    assert shown in str(found_of(manifest, path).warnings[0])
 
 
 def test_column_of_the_chips_numbers_must_have_all_of_them(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
@@ -480,7 +483,7 @@ def test_notes_that_are_not_understood_are_named(tmp_path: Path, manifest: Manif
     )
 
 
-@pytest.mark.parametrize("note", ["\N{WASTEBASKET}", "\u202edeliaf", f"{'ok ' * 30}cracked"])
+@pytest.mark.parametrize("note", ["\N{WASTEBASKET}", "!!", "<--", "\u202edeliaf", f"{'ok ' * 30}cracked"])
 def test_note_without_plain_words_is_named(tmp_path: Path, manifest: Manifest, rows: Rows, note: str) -> None:
     """A picture, words that are shown in reverse, or beyond the part of a note that is shown."""
     rows[2][NOTE] = note
@@ -493,15 +496,28 @@ def test_result_that_is_shown_in_reverse_is_a_doubt(tmp_path: Path, manifest: Ma
     assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
 
 
-@pytest.mark.parametrize("mark", ["({})", "[{}]", "<{}>"])
-def test_chip_uid_in_brackets_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, mark: str) -> None:
-    """Unless most are."""
+@pytest.mark.parametrize("mark", ["({})", "[{}]", "<{}>", "#{}", "{}.", "CSN {}", "urn:nfc:sn:{}", "{} (7 bytes)"])
+def test_marked_chip_uid_is_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows, mark: str) -> None:
+    """In brackets or the like, unless most are, or beside words, unless all are; decimal numbers are in doubt."""
     table = [list(row) for row in rows]
     rows[2][CHIP] = mark.format(rows[2][CHIP])
     assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
     for row in table:
         row[CHIP] = mark.format(row[CHIP])
     assert encoded(manifest, write_csv(tmp_path / "back.csv", table)) == ALL
+    for at, row in enumerate(table):
+        row[CHIP] = mark.format(10_007_919 + 77_717 * at)
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", table)) == set()
+
+
+@pytest.mark.parametrize("mark", ["lost {}", "{} (bad)"])
+def test_words_beside_all_chip_uids_may_mean_failures(
+    tmp_path: Path, manifest: Manifest, rows: Rows, mark: str
+) -> None:
+    """Then none of them counts."""
+    for row in rows:
+        row[CHIP] = mark.format(row[CHIP])
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == set()
 
 
 @pytest.mark.parametrize("titles", [["UUID"], ["UUID", "Chip UID"]])
@@ -513,6 +529,41 @@ def test_list_of_some_cards_beside_results_stops_the_run(
     path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Shipped", [titles, *listed]))
     with pytest.raises(InputError, match="sheet Shipped: has no results, but lists 8 of the 10 cards that are ok"):
         found_of(manifest, path)
+
+
+@pytest.mark.parametrize("keep", [(UUID, CHIP, RESULT), (UUID, CHIP)], ids=["beside results", "without results"])
+@pytest.mark.parametrize(
+    ("name", "titles", "cell", "wanted"),
+    [
+        ("packing list", ["UUID"], "", ALL),
+        ("packing list", ["UUID", "Note"], "", ALL),
+        ("packing list", ["UUID", "Note"], "fell out", ALL - {3}),
+        ("packing list", ["UUID", "Reason"], "", set()),
+        ("scrap", ["UUID"], "", set()),
+    ],
+)
+def test_list_of_all_cards_adds_nothing(
+    tmp_path: Path,
+    manifest: Manifest,
+    rows: Rows,
+    keep: Sequence[int],
+    name: str,
+    titles: Sequence[str],
+    cell: str,
+    wanted: set[int],
+) -> None:
+    """Unless it says that they failed; a list of some cards stops the run."""
+    back = write_csv(
+        tmp_path / "back.csv", [[row[at] for at in keep] for row in rows], titles=[TITLES[at] for at in keep]
+    )
+    table = [[row[UUID], cell if at == 2 else ""][: len(titles)] for at, row in enumerate(rows)]
+    listed = write_csv(tmp_path / f"{name}.csv", table, titles=titles)
+    assert encoded(manifest, back, listed) == wanted
+    if wanted:
+        assert "only lists the cards" in str(found_of(manifest, back, listed).warnings)
+        del table[4]
+        with pytest.raises(InputError, match="has no results, but lists 9 of the 10 cards"):
+            found_of(manifest, back, write_csv(listed, table, titles=titles))
 
 
 def test_question_is_not_a_lost_character(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

@@ -383,9 +383,11 @@ def test_titles_that_are_swapped_are_an_error(
 
 
 def test_titles_in_two_languages_are_read(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
-    """The table between them has no rows."""
+    """The table between them has no rows; or with both in one cell."""
     german = ["Kartennummer", "UUID", "Prüfwert", "Snapset", "Chip-UID", "Ergebnis", "Bemerkung"]
     assert is_clean(found_of(manifest, write_csv(tmp_path / "back.csv", [german, *rows])))
+    both = [f"{title} / {other}" for title, other in zip(TITLES, german, strict=True)]
+    assert is_clean(found_of(manifest, write_csv(tmp_path / "both.csv", rows, titles=both)))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])

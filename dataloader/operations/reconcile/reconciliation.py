@@ -26,6 +26,7 @@ from dataloader.operations.reconcile.rows import (
     TableInput,
     Whose,
     deliveries,
+    lists_all,
     understand,
     uuids_of,
     whose,
@@ -212,7 +213,8 @@ def _reconcile(
     skipped: list[tuple[str, str]] = []
     heading = place = ""
     for at, each in enumerate(tables, 1):
-        table = TableInput(each.source, at, each.round, byte_order, told[each.round])
+        told_here = told[each.round]
+        table = TableInput(each.source, at, each.round, byte_order, told_here, lists_all(each.source, told_here))
         # A heading may be above titles that are repeated.
         reader = _TableReader(ledger, index, table, heading if each.source.place == place else "")
         reader.read()
@@ -392,12 +394,16 @@ def _check_lists(tables: Sequence[_Read], told: Mapping[int, Delivery]) -> None:
     """
     for each in tables:
         source, delivery = each.source, told[each.round]
-        if source.keys & {"result"} or source.rejects or not delivery.fills_result or delivery.completed:
+        # Without results, chip UIDs say which cards are encoded, in any table.
+        says = {"result"} if delivery.fills_result else {"result", "chip"}
+        if source.keys & says or source.rejects or delivery.completed:
             continue
-        ok = {*uuids_of([other.source for other in tables if other.round == each.round], OK)}
+        ok = {*delivery.encoded}
         there = {*uuids_of([source])}
         if ok & there and ok - there:
-            rule = f"has no results, but lists {len(ok & there):,} of the {len(ok):,} cards that are ok in other tables"
+            word = "ok" if delivery.fills_result else "encoded"
+            count = f"{len(ok & there):,} of the {len(ok):,} cards that are {word} in other tables"
+            rule = f"has no results, but lists {count}"
             todo = "leave it out; if these are the good cards, correct the results of the others, otherwise of these"
             raise InputError(
                 Problem(f"{each.path}{f', sheet {short(source.sheet, SHOWN)}' if source.sheet else ''}", rule, todo)
@@ -636,7 +642,10 @@ def _about_content(source: ReturnedTable, delivery: Delivery) -> list[Problem]:
     found = []
     if not source.keys & {"result", "chip"}:
         rule = "lists cards without results or chip UIDs, so their results are in doubt"
-        found.append(Problem(source.place, rule, "leave the file out if it does not matter"))
+        todo = "leave the file out if it does not matter"
+        if lists_all(source, delivery):
+            rule, todo = "only lists the cards, without results or chip UIDs", "check that it does not list failures"
+        found.append(Problem(source.place, rule, todo))
     elif not source.fills_result and not source.fills_chip:
         found.append(
             Problem(

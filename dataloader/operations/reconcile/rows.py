@@ -26,6 +26,7 @@ from dataloader.vendor.returned import (
     ReturnedRow,
     ReturnedTable,
     is_failure,
+    is_remark,
     mark_of_chip,
     mark_of_number,
     result_word,
@@ -91,6 +92,8 @@ class Delivery:
     """Whether any of them has chip UIDs but no results."""
     completed: Collection[str] = ()
     """UUIDs with results in tables without chip UIDs, if other tables have a chip UID for each of them."""
+    encoded: Collection[str] = ()
+    """UUIDs with the result ``ok``, or with a chip UID if none of the tables has results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class TableInput:
     round: int
     byte_order: ByteOrder
     delivery: Delivery
+    lists_all: bool = False
+    """Whether it only lists cards, among them all that are encoded according to other tables: a packing list."""
 
 
 @dataclass(slots=True)
@@ -264,6 +269,8 @@ def _without_result(table: TableInput, cells: ReturnedRow, chip: ChipUid, note: 
     source = table.source
     delivery = table.delivery
     doubt = ""
+    if table.lists_all and not (is_remark(note) or cells.hidden):
+        return Said.NOTHING, "it is only listed"
     if not source.keys & {"result", "chip"}:
         doubt = "it is only listed, without a result or a chip UID"
     elif note and says_failed(note) and (chip.text or not says_not_encoded(note)):
@@ -317,7 +324,8 @@ def deliveries(tables: Collection[tuple[ReturnedTable, int]]) -> dict[int, Deliv
             # Chip UIDs of only a few cards may be those of the rejects.
             completed = ok if ok <= there else completed
         fills_chip = any(table.fills_chip for table in of_round)
-        found[round_] = Delivery(bool(with_results), fills_chip, bool(chips_only), completed)
+        encoded = uuids_of(with_results, OK) if with_results else uuids_with_chips(of_round)
+        found[round_] = Delivery(bool(with_results), fills_chip, bool(chips_only), completed, frozenset(encoded))
     return found
 
 
@@ -327,6 +335,18 @@ def uuids_of(tables: Collection[ReturnedTable], result: str | None = None) -> It
         for row in table.rows:
             if isinstance(row.uuid, str) and (result is None or result_word(text_of(row.result)[0]) == result):
                 yield row.uuid
+
+
+def uuids_with_chips(tables: Collection[ReturnedTable]) -> Iterator[str]:
+    """Yield the UUIDs in tables that have a chip UID."""
+    for table in tables:
+        yield from (row.uuid for row in table.rows if isinstance(row.uuid, str) and row.chip != "")
+
+
+def lists_all(table: ReturnedTable, delivery: Delivery) -> bool:
+    """Return whether a table only lists cards, among them all that are encoded according to other tables."""
+    is_list = not (table.keys & {"result", "chip"} or table.rejects)
+    return is_list and bool(delivery.encoded) and {*delivery.encoded} <= {*uuids_of([table])}
 
 
 @dataclass(slots=True)

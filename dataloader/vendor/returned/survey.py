@@ -126,7 +126,8 @@ class Survey:
         """
         near = suggest_title(self.title) if self.title else ""
         kinds = [f"“{short(text, _SHOWN)}” from {self._unit} {line}" for text, line in self._seen.items()]
-        what = near or (", ".join(kinds) if 1 < len(kinds) + (self._filled < cards) <= _MAX_KINDS else "")
+        sorts = 1 < len(kinds) + (self._filled < cards) <= _MAX_KINDS
+        what = "; ".join(filter(None, (near, ", ".join(kinds) if sorts else "")))
         if not what and self._is_partial(cards):
             what = f"nothing in {cards - self._filled:,} of {many(cards, 'row')}"
         return f"{self.name} ({what})" if what else self.name

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataloader.common import InputError, Problem, listed, many, raise_problems, short
-from dataloader.vendor.chip_uid import CellKind, are_decimal, looks_like_chip, plain_text
+from dataloader.vendor.chip_uid import CellKind, are_decimal, decoration, looks_like_chip, plain_text
 from dataloader.vendor.returned.columns import (
     KEYS,
     MAX_HEAD,
@@ -109,7 +109,7 @@ class ReturnedTable:
     number_mark: str = ""
     """What is beside most of its card numbers, such as ``#``."""
     chip_mark: str = ""
-    """The brackets around most of its chip UIDs."""
+    """The brackets around most of its chip UIDs, or the words beside all of them."""
     decimal: bool = False
     """Whether all its chip UIDs could be decimal numbers."""
     chip_length: int = 0
@@ -365,14 +365,22 @@ def mark_of_number(text: str) -> str:
 
 
 def mark_of_chip(text: str) -> str:
-    """Return the brackets and quotation marks in a chip UID."""
-    return "" if text.isalnum() else "".join(_BRACKETS.findall(text))
+    """Return the brackets and quotation marks in a chip UID, and the words beside it."""
+    return "" if text.isalnum() else "".join([*_BRACKETS.findall(text), decoration(text)])
 
 
 def _usual(marks: Iterator[str]) -> str:
     """Return the mark that most cells have; empty if most have none."""
     counts = Counter(marks)
     return next((mark for mark, count in counts.items() if 2 * count > counts.total()), "")
+
+
+def _usual_of_chips(chips: Sequence[str]) -> str:
+    """Return the mark that most chip UIDs have; words only if all have them, and they do not mean a failure."""
+    mark = _usual(map(mark_of_chip, chips))
+    if not any(map(str.isalnum, mark)):
+        return mark
+    return mark if len(chips) > 1 and {*map(mark_of_chip, chips)} == {mark} and not names_rejects(mark) else ""
 
 
 class _Reader:
@@ -527,7 +535,7 @@ class _Reader:
         table.fills_result = any(result and result_word(result) != SPARE for result in results)
         table.fills_chip = any(text_of(row.chip)[0].strip() for row in table.rows)
         table.number_mark = _usual(mark_of_number(row.number) for row in table.rows if isinstance(row.number, str))
-        table.chip_mark = _usual(mark_of_chip(row.chip) for row in table.rows if isinstance(row.chip, str) and row.chip)
+        table.chip_mark = _usual_of_chips([row.chip for row in table.rows if isinstance(row.chip, str) and row.chip])
         table.hidden = sum(1 for row in table.rows if row.hidden)
         table.decimal = table.fills_chip and are_decimal(
             text for text, kind in (text_of(row.chip) for row in table.rows) if kind is CellKind.TEXT

@@ -169,6 +169,8 @@ _GRADES = words(
 _SHEET_NAME = re.compile("Blad ?[0-9]*", re.IGNORECASE)
 """A sheet in Dutch and Swedish, but with accents an error in Polish."""
 _MARKS = frozenset("*?\N{DAGGER}\N{DOUBLE DAGGER}\N{SECTION SIGN}")
+_BLANKS = frozenset("-.,_/ \"'\N{EN DASH}\N{EM DASH}\N{HORIZONTAL ELLIPSIS}\N{NO-BREAK SPACE}" + _CHECKS)
+"""What stands for an empty cell, or means ok."""
 _CODES = re.compile(
     r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|\b(?:[0-9a-f]{2}[: -]?){3,9}[0-9a-f]{2}\b"
     r"|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z?",
@@ -333,6 +335,8 @@ def is_remark(note: str) -> bool:
     harmless = _GOOD | _TESTED | (frozenset() if says_failed(note) else _NONE | _BAD)
     # A mark may refer to a legend.
     is_marked = any(each in _MARKS or (category(each) == "So" and each not in _CHECKS) for each in note)
+    # "!" or "<--"; a dash or dots only stand for nothing.
+    is_marked = is_marked or not (any(map(str.isalnum, note)) or {*note} <= _BLANKS)
     tokens = _tokens(_CODES.sub(" ", note))
     is_harmless = says_nothing(note) or all(token in harmless or token.isdecimal() for token in tokens)
     return is_marked or not is_harmless
