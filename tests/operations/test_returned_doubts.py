@@ -214,6 +214,14 @@ TEXTS = (
     "3 failed",
     "All ok except card 3",
     "No. of rejects: 3",
+    "failed = the red ones",
+    "Card 3 failed; we replace defective cards within 14 days",
+)
+TERMS = (
+    "Defective cards are replaced within 12 months of delivery.",
+    "Garantie: defekte Karten werden ersetzt",
+    "Legend: ok = encoded and read back, failed = card not readable",
+    "Result: ok, failed or spare",
 )
 
 
@@ -234,6 +242,31 @@ def test_correct_totals_outside_the_rows_are_harmless(
     assert encoded(manifest, written(tmp_path, rows, place, "10 cards, 10 ok")) == ALL
     rows[2][RESULT] = "failed"
     assert encoded(manifest, written(tmp_path, rows, place, "Failed: 1")) == ALL - {3}
+
+
+@crossed("place, text", PLACES, TERMS, share=2)
+def test_terms_and_legends_outside_the_rows_are_named(
+    tmp_path: Path, manifest: Manifest, rows: Rows, text: str, place: str
+) -> None:
+    """They mention failures, but not that any of these cards failed."""
+    found = found_of(manifest, written(tmp_path, rows, place, text))
+    assert found.good
+    assert any(text[:30] in str(each) or "sheet Summary" in str(each) for each in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text", "stops"),
+    [("F1", "ok, failed or spare", False), ("F4", "defekt, Reklamation", True), ("F4", "for Jo", False)],
+)
+def test_comments_are_about_their_cards(
+    tmp_path: Path, manifest: Manifest, rows: Rows, cell: str, text: str, *, stops: bool
+) -> None:
+    """Unless they only explain what to fill in."""
+    path = write_xlsx(tmp_path / "back.xlsx", rows)
+    book = openpyxl.load_workbook(path)
+    book.worksheets[0][cell].comment = Comment(text, "Jo")
+    book.save(path)
+    assert encoded(manifest, path) == (set() if stops else ALL)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ from dataloader.vendor.returned import (
     may_sort,
     offers_choice,
     open_returned,
+    reports_failure,
     result_word,
     says_failed,
     text_of,
@@ -526,7 +527,7 @@ class _TableReader:
                 self.remarks.append((row.where, text))
             return True
         is_no_card = self._is_no_card(row, text, result)
-        if is_no_card and says_failed(text):
+        if is_no_card and reports_failure(text):
             self.remarks.append((row.where, text))
         return is_no_card
 

@@ -173,8 +173,8 @@ def understand_title(title: str) -> tuple[str, bool] | None:
     # "Note / Bemerkung"
     means = [understand_title(part) for part in title.split("/")] if "/" in title else []
     keys = {each and each[0] for each in means}
-    key = keys.pop() if len(keys) == 1 else None
-    return None if key is None else (key, False)
+    only = keys.pop() if len(keys) == 1 else None
+    return None if only is None else (only, False)
 
 
 @lru_cache(4096)

@@ -27,7 +27,15 @@ from dataloader.vendor.returned.grid import DRAWN, PAGE, Cell, Grid, GridRow, ar
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.styles import CHANGED, STRUCK
 from dataloader.vendor.returned.survey import Survey
-from dataloader.vendor.returned.words import REASONS, is_failure, names_rejects, result_word, says_failed, says_result
+from dataloader.vendor.returned.words import (
+    REASONS,
+    is_failure,
+    names_rejects,
+    reports_failure,
+    result_word,
+    says_failed,
+    says_result,
+)
 from dataloader.vendor.sheets import BATCH_SHEET, INSTRUCTIONS_SHEET, SPARE
 
 MAX_CELL = 10_000
@@ -193,11 +201,11 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
                     )
                 )
             grid.above.append((row.number, _line(texts)))
-        remarks += [(f"{where}, {grid.unit} {number}", text) for number, text in grid.above if says_failed(text)]
+        remarks += [(f"{where}, {grid.unit} {number}", text) for number, text in grid.above if reports_failure(text)]
         ignored += [
             f"{where}, {grid.unit} {number}: “{short(text, _SHOWN)}”"
             for number, text in grid.above
-            if _NAMES_CARD.search(text) and not says_failed(text)
+            if (_NAMES_CARD.search(text) or says_failed(text)) and not reports_failure(text)
         ]
         shown = where if found else place
         for table in _Reader(path, shown, grid, reading).read(columns, chain(head[columns.row :], grid.rows)):
@@ -252,7 +260,7 @@ def _without_table(
         if rule:
             return [Problem(place, rule, "give it the titles UUID and Result, or remove the sheet")], [], [], True
         says_more = says_more or any(texts)
-        if says_failed(_line(texts)):
+        if reports_failure(_line(texts)):
             remarks.append((place, line))
     return [], remarks, counts.found(), says_more
 
@@ -303,7 +311,7 @@ def _about_comments(where: str, grid: Grid) -> tuple[list[tuple[str, str]], list
     remarks = [
         (f"{where}, {cell if cell == PAGE else f'cell {cell}, comment' if cell else 'text box'}", text)
         for cell, text in grid.comments
-        if _is_about_card(text)
+        if _is_about_card(text, on_card=cell not in {"", PAGE, DRAWN})
     ]
     on_cells = sum(1 for cell, _ in grid.comments if cell not in {"", PAGE, DRAWN})
     boxes = sum(1 for cell, _ in grid.comments if not cell)
@@ -328,9 +336,10 @@ def _drawn_on(table: ReturnedTable, grid: Grid, columns: Columns, head: Sequence
     ]
 
 
-def _is_about_card(comment: str) -> bool:
+def _is_about_card(comment: str, *, on_card: bool) -> bool:
     """Return whether a comment says that a card failed, or names a UUID or chip UID."""
-    return says_failed(comment) or any(UUID_LIKE.search(word) or looks_like_chip(word) for word in comment.split())
+    is_named = any(UUID_LIKE.search(word) or looks_like_chip(word) for word in comment.split())
+    return is_named or reports_failure(comment, on_card=on_card)
 
 
 def _line(texts: list[str]) -> str:

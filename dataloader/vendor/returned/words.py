@@ -129,6 +129,19 @@ _FILLERS = _CARDS | words(
 )
 """Words between a negation and a failure: ``no cards were rejected``."""
 _OR = words("or nor oder ou ni o")
+_CHOICE = words("spare result results")
+_WARRANTY = words(
+    "warranty guarantee guaranteed liability liable complaint complaints claims gewahrleistung garantie haftung "
+    "reklamation reklamationen reclamation reclamations reclamacion reclamaciones garantia reclamo reclami garanzia "
+    "klacht klachten garancia gwarancja reklamacje reklamace zaruka reklamationer reklamasjon garanti гарантия"
+)
+_TERM = re.compile(
+    r"\b(?:within|innerhalb|innert|binnen|sous|dans|dentro|plazo de|entro|inom|inden)(?: \w+)? [0-9]+ [^\W\d_]+"
+    r"|\b[0-9]+ (?:months|years|monaten?|jahren?|mois|ans|meses|anos|mesi|anni|maanden|jaar)\b",
+    re.IGNORECASE,
+)
+"""A period, as in the terms of a contract: ``within 14 days``."""
+_LEGEND = re.compile(r"\A\W*(?:legende?|leyenda|legenda|key)\W+", re.IGNORECASE)
 _AGAIN = words("again replaced replace encoded reencoded rewritten repeated ersetzt remplacees remplacee sostituite")
 """What is not done with ``none of the failed cards``."""
 _CELL = "\t"
@@ -287,6 +300,38 @@ def _is_denied(tokens: Sequence[str], at: int) -> bool:
     before = tokens[first - 1] if first else ""
     is_free = before == "free" and tokens[first] == "of"
     return is_free or (before in _NONE and not (is_number and before == "no"))
+
+
+def reports_failure(text: str, *, on_card: bool = False) -> bool:
+    """Return whether a text outside the rows says that cards failed.
+
+    Terms such as ``Defective cards are replaced within 12 months`` are about any cards, and ``ok, failed or spare`` and
+    ``failed = not readable`` only explain words. ``failed = red`` says something about these cards.
+
+    Args:
+        text: the text.
+        on_card: whether it is a comment on a cell, so that it is not about any cards.
+    """
+    if not says_failed(text):
+        return False
+    rest = _TERM.sub(" ", text)
+    if any(map(str.isdigit, rest)):
+        return True
+    tokens = {*_tokens(text)}
+    is_term = not on_card and (rest != text or not tokens.isdisjoint(_WARRANTY))
+    is_choice = tokens <= _GOOD | _BAD | _OR | _CHOICE and not (tokens.isdisjoint(_OR) and "/" not in text)
+    return not (is_term or (is_choice and offers_choice(text)) or _is_legend(text))
+
+
+def _is_legend(text: str) -> bool:
+    """Return whether a text only explains words for results by others: ``ok = encoded, failed = not readable``."""
+    parts = [part.split("=") for part in re.split(r"[,;]\s", _LEGEND.sub("", text))]
+    return all(
+        len(part) == 2 and is_result and (not is_bad or says_failed(part[1]))  # noqa: PLR2004 - a word and its meaning
+        for part in parts
+        for is_bad in [is_failure(part[0])]
+        for is_result in [is_bad or says_result(part[0], answers=False) or {*_tokens(part[0])} <= _CHOICE]
+    )
 
 
 def says_not_encoded(text: str) -> bool:
