@@ -16,7 +16,7 @@ import pytest
 from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.cell.text import InlineFont
 from openpyxl.formatting.rule import Rule
-from openpyxl.styles import Border, Color, Font, PatternFill, Side
+from openpyxl.styles import Alignment, Border, Color, Font, PatternFill, Side
 from openpyxl.styles.differential import DifferentialStyle
 from openpyxl.worksheet.merge import MergedCellRange
 
@@ -353,6 +353,11 @@ def _strike_unread(sheet: Any, rows: Sequence[int]) -> None:
         sheet[f"H{row}"].font = Font(strike=row in rows, color="FF00FF00" if row == 2 else None)
 
 
+def _rotate(sheet: Any, rows: Sequence[int]) -> None:
+    for row in rows:
+        sheet[f"F{row}"].alignment = Alignment(textRotation=180)
+
+
 def _stress(**font: Any) -> Callable[..., None]:
     def deed(sheet: Any, rows: Sequence[int]) -> None:
         for row in rows:
@@ -375,7 +380,7 @@ def _colour_part(sheet: Any, rows: Sequence[int]) -> None:
 
 LOOKS: list[Callable[..., None]] = [
     _redden, _colour_text, _bleach, _strike_snapset, _strike_unread, _box, _colour_part, _stress(bold=True),
-    _stress(italic=True), _stress(underline="double"),
+    _stress(italic=True), _stress(underline="double"), _stress(size=14), _stress(size=8), _rotate,
 ]  # fmt: skip
 
 

@@ -24,6 +24,10 @@ _NEAR = 32
 """How much two invisible colours differ at most, of 255."""
 _MIN_SIZE = 3
 """The size in points from which a text can be read."""
+_USUAL_SIZE = 11.0
+"""The size in points of a font that does not have any, as in spreadsheet programs."""
+_ODD_SIZE = 2
+"""How many points a font differs from that of the workbook if a person may have marked a text by it."""
 _FORMAT = re.compile(r'"[^"]*"|\\.|[_*].|\[(?![hms]+\])[^\]]*\]|.', re.IGNORECASE | re.DOTALL)
 """The parts of a number format: literal text, blanks and fillers, colours and conditions, other characters."""
 _PUNCTUATION = " .,:;-#()"
@@ -53,7 +57,10 @@ class Style(NamedTuple):
     why: str = ""
     """Why its text does not count: :data:`STRUCK` or :data:`INVISIBLE`; empty if it does."""
     look: str = ""
-    """Its colours, emphasis and box, or :attr:`why`; empty for plain black text on white, and for our own workbooks."""
+    """Its colours, emphasis, box, odd size and rotation, or :attr:`why`.
+
+    Empty for plain black text on white, and for our own workbooks.
+    """
 
 
 def local(name: str) -> str:
@@ -103,6 +110,7 @@ def styles_of(tree: Iterable[Element]) -> Styles:
     fills = {str(at): _fill(fill) for at, fill in enumerate(parts.get("fills", ()))}
     borders = {str(at): border for at, border in enumerate(parts.get("borders", ()))}
     formats = {attribute(each, "numFmtId"): attribute(each, "formatCode") for each in parts.get("numfmts", ())}
+    usual = _size(fonts.get("0", []))
     found: dict[int, Style] = {}
     for number, xf in enumerate(parts.get("cellxfs", ())):
         font, fill = fonts.get(attribute(xf, "fontId") or "0", []), fills.get(attribute(xf, "fillId") or "0", _WHITE)
@@ -110,8 +118,10 @@ def styles_of(tree: Iterable[Element]) -> Styles:
         border = borders.get(attribute(xf, "borderId") or "0", ())
         if _is_crossed(border):
             style = Style(STRUCK, STRUCK)
-        elif not style.why and (box := _box(border)):
-            style = Style(look=f"{style.look} {box}".strip())
+        elif not style.why:
+            size = _size(font)
+            odd = f"in size {size:g}" if abs(size - usual) >= _ODD_SIZE else ""
+            style = Style(look=" ".join(filter(None, (style.look, _box(border), odd, _rotation(xf)))))
         if style != Style():
             found[number] = style
     conditional = {at: _conditional(each) for at, each in enumerate(parts.get("dxfs", ()))}
@@ -130,7 +140,7 @@ def _style(font: list[Element], fill: str, number_format: str) -> Style:
     text = next(_colours(font), "") or _BLACK
     if any(local(each.tag) == "strike" and is_strike(each.attrib) for each in font):
         return Style(STRUCK, STRUCK)
-    if _is_near(text, fill) or _is_tiny(font):
+    if _is_near(text, fill) or _size(font) < _MIN_SIZE:
         return Style(INVISIBLE, INVISIBLE)
     if why := _shows_otherwise(number_format):
         return Style(why, why)
@@ -200,9 +210,15 @@ def _is_near(text: str, fill: str) -> bool:
     return all(abs(one - other) < _NEAR for one, other in pairs)
 
 
-def _is_tiny(font: list[Element]) -> bool:
+def _size(font: list[Element]) -> float:
+    """Return the size of a font in points."""
     size = next((attribute(each, "val") for each in font if local(each.tag) == "sz"), "")
-    return size.replace(".", "", 1).isdecimal() and float(size) < _MIN_SIZE
+    return float(size) if size.replace(".", "", 1).isdecimal() else _USUAL_SIZE
+
+
+def _rotation(xf: Element) -> str:
+    angles = (attribute(each, "textRotation") for each in xf if local(each.tag) == "alignment")
+    return "rotated" if any(angle not in {"", "0"} for angle in angles) else ""
 
 
 def _sections(code: str) -> list[list[str]]:
