@@ -127,6 +127,21 @@ def test_columns_of_common_tools_are_known(
     assert 3 not in encoded(manifest, column(path, rows, title, ["a", "a", "write error", *["a"] * 7]))
 
 
+@pytest.mark.parametrize(
+    ("title", "value", "wanted"),
+    [("Verify", "OK", ALL), ("Printed", "yes", ALL), ("Reserve", "no", ALL), ("Verified", "no", set())],
+)
+def test_column_that_says_the_same_of_all_cards_sorts_none(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str, value: str, wanted: set[int]
+) -> None:
+    """Without results: if it is about the encoding, all are good. Rows without a chip UID are not encoded anyway."""
+    path = column(tmp_path / "back.csv", rows, title, [value] * 10, without=(RESULT,))
+    assert encoded(manifest, path) == wanted
+    rows[4][CHIP] = ""
+    path = column(path, rows, title, [value if at != 4 else "" for at in range(10)], without=(RESULT,))
+    assert encoded(manifest, path) == wanted - {5}
+
+
 def test_column_that_sorts_cards_is_named_with_its_texts(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """Beside results, codes with an unknown meaning are only a warning: it says which rows have which."""
     path = column(tmp_path / "back.csv", rows, "Code", ["17" if at == 2 else "0" for at in range(10)])
@@ -170,6 +185,8 @@ def test_chip_uid_of_the_row_in_another_column_is_harmless(tmp_path: Path, manif
     """A different one is not."""
     chips = [row[CHIP].lower() for row in rows]
     assert encoded(manifest, column(tmp_path / "a.csv", rows, "Read back UID", chips)) == ALL
+    for part in (slice(-8, None), slice(10)):
+        assert encoded(manifest, column(tmp_path / "c.csv", rows, "UID short", [chip[part] for chip in chips])) == ALL
     chips[2] = "04FFFFFF5A8081"
     assert encoded(manifest, column(tmp_path / "b.csv", rows, "Read back UID", chips)) == set()
 

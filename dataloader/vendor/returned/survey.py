@@ -217,7 +217,10 @@ class Survey:
         if "result" not in named or contradicts:
             found.append(self._failed)
         if "result" not in named:
-            found.append(self._result if self._all_results and not results and not self.is_unneeded else None)
+            # The same good result for all cards changes nothing.
+            says_all_good = is_constant and not any(map(says_no, self._seen))
+            is_result = self._all_results and not (results or self.is_unneeded or says_all_good)
+            found.append(self._result if is_result else None)
         if "chip" not in named:
             found.append(None if is_constant else self._chip)
             # A column with the chips' numbers must have all of them.
@@ -244,8 +247,8 @@ def _uuids_in(text: str) -> list[str]:
 
 
 def _is_same(text: str, chip: str) -> bool:
-    """Return whether a text is a chip UID, perhaps with its bytes reversed."""
-    return text == chip or (len(text) == len(chip) and wrap(text, 2) == wrap(chip, 2)[::-1])
+    """Return whether a text is a chip UID or an end of it, perhaps with its bytes reversed."""
+    return any(chip.startswith(each) or chip.endswith(each) for each in (text, "".join(wrap(text, 2)[::-1])))
 
 
 def _bare(text: str) -> str:

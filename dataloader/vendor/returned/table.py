@@ -468,7 +468,7 @@ class _Reader:
                     head = row, again
                     break
             if not is_plain or len(cells) > len(columns.titles):
-                cards += self._survey(surveys, row, read | known, uuid, picked[4], picked[5])
+                cards += self._survey(table, surveys, row, read | known, uuid, picked[4], picked[5])
             if picked != _EMPTY:
                 hidden = self._hidden(row, matters) if all_hidden or row.hidden or row.unseen else ""
                 look = _PLAIN
@@ -517,13 +517,23 @@ class _Reader:
         return unseen or self._hides_column
 
     def _survey(
-        self, surveys: dict[int, Survey], row: GridRow, read: set[int], uuid: Cell, chip: Cell, result: Cell
+        self,
+        table: ReturnedTable,
+        surveys: dict[int, Survey],
+        row: GridRow,
+        read: set[int],
+        uuid: Cell,
+        chip: Cell,
+        result: Cell,
     ) -> bool:
         """Examine the unrecognized columns of a row; return whether it has a UUID, and may count as encoded."""
         uuid, chip, word = (text_of(cell)[0] for cell in (uuid, chip, result))
         is_card = UUID_LIKE.fullmatch(uuid) is not None
         word = result_word(word)
-        may_count = word != _FAILED and (word != SPARE or chip != "")
+        table.fills_chip |= bool(chip.strip())
+        # Without a result, only a chip UID counts, if there are any.
+        counts_by_chip = {SPARE, ""} if table.fills_chip else {SPARE}
+        may_count = word != _FAILED and (chip != "" or word not in counts_by_chip)
         for at, cell in enumerate(row.cells):
             if at in read or cell == "":
                 continue
