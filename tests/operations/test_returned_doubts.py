@@ -232,6 +232,7 @@ TEXTS = (
     "All ok except card 3",
     "No. of rejects: 3",
     "failed = the red ones",
+    "Failure rate: 4.2 %",
     "Card 3 failed; we replace defective cards within 14 days",
 )
 TERMS = (
@@ -239,6 +240,7 @@ TERMS = (
     "Garantie: defekte Karten werden ersetzt",
     "Legend: ok = encoded and read back, failed = card not readable",
     "Result: ok, failed or spare",
+    "Max. failure rate: 0.1 %",
 )
 
 

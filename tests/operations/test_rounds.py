@@ -12,7 +12,7 @@ from dataloader.operations import generate
 from dataloader.operations.generate import Batch
 from dataloader.operations.status import count_encoded
 from tests.support.command import Command
-from tests.support.returned_files import CHIP, RESULT, TITLES, Rows, came_back, chip_of, good_rows, write_csv
+from tests.support.returned_files import CHIP, RESULT, TITLES, UUID, Rows, came_back, chip_of, good_rows, write_csv
 
 
 @pytest.fixture
@@ -61,6 +61,17 @@ def test_second_round_builds_on_the_first(here: Command, batch: Batch, rows: Row
     assert count_encoded(batch.manifest) == 10
     chips = {each.card.number: each.chip for each in newest.verdicts()}
     assert (chips[1], chips[2]) == (chip_of(1, again=1), chip_of(2))
+
+
+def test_list_of_all_cards_does_not_change_earlier_results(
+    here: Command, batch: Batch, rows: Rows, tmp_path: Path
+) -> None:
+    """A packing list that comes with the second round lists the cards of the first, too."""
+    here("reconcile", batch.manifest.path, write_csv(tmp_path / "back.csv", rows))
+    second = fill(tmp_path / "spring.reencode.xlsx", tmp_path / "second.xlsx")
+    packed = write_csv(tmp_path / "packing list.csv", [[row[UUID]] for row in rows], titles=["UUID"])
+    done = here("reconcile", batch.manifest.path, second, packed, "--json")
+    assert (done.code, done.data["ready"], done.data["failed"]) == (ExitCode.OK, 10, 0)
 
 
 def test_second_round_requires_the_first(here: Command, batch: Batch, rows: Rows, tmp_path: Path) -> None:

@@ -214,15 +214,16 @@ def _reconcile(
     skipped: list[tuple[str, str]] = []
     heading = place = ""
     for at, each in enumerate(tables, 1):
-        told_here = told[each.round]
-        table = TableInput(each.source, at, each.round, byte_order, told_here, lists_all(each.source, told_here))
+        delivery = told[each.round]
+        is_list = lists_all(each.source, delivery.encoded or _encoded_before(told, previous))
+        table = TableInput(each.source, at, each.round, byte_order, delivery, is_list)
         # A heading may be above titles that are repeated.
         reader = _TableReader(ledger, index, table, heading if each.source.place == place else "")
         reader.read()
         heading, place = reader.heading, each.source.place
         known += reader.known
         rows += each.source.total
-        warnings += [*_about_table(manifest, each, told[each.round], reader.known), *reader.warnings]
+        warnings += [*_about_table(manifest, each, table, reader.known), *reader.warnings]
         remarks += [*each.source.remarks, *reader.remarks]
         skipped += reader.skipped
         good, bad = good + reader.good, bad + reader.bad
@@ -600,7 +601,16 @@ def _are_totals(text: str, good: int, bad: int, rows: int = 0) -> bool:
     return _numbers_in(text) <= {0, bad, good, good + bad, rows}
 
 
-def _about_table(manifest: Manifest, table: _Read, delivery: Delivery, known: int) -> list[Problem]:
+def _encoded_before(told: Mapping[int, Delivery], previous: Reconciled | None) -> set[str]:
+    """Return the UUIDs that are encoded according to the other rounds, for a list in a round of its own."""
+    before = previous.verdicts() if previous else ()
+    return {
+        *chain.from_iterable(each.encoded for each in told.values()),
+        *(each.card.uuid for each in before if each.verdict is Verdict.ENCODED),
+    }
+
+
+def _about_table(manifest: Manifest, table: _Read, read: TableInput, known: int) -> list[Problem]:
     """Return warnings about a whole table.
 
     Raises:
@@ -635,16 +645,17 @@ def _about_table(manifest: Manifest, table: _Read, delivery: Delivery, known: in
         )
     if source.rejects and source.fills_result and not (source.is_named_so or source.about or table.round > 1):
         found.append(Problem(source.place, f"{source.rejects}, but its results count", "check that they are right"))
-    return [*found, *_about_content(source, delivery)] if source.total else found
+    return [*found, *_about_content(read)] if source.total else found
 
 
-def _about_content(source: ReturnedTable, delivery: Delivery) -> list[Problem]:
+def _about_content(table: TableInput) -> list[Problem]:
     """Return warnings about a table without results or chip UIDs."""
+    source = table.source
     found = []
     if not source.keys & {"result", "chip"}:
         rule = "lists cards without results or chip UIDs, so their results are in doubt"
         todo = "leave the file out if it does not matter"
-        if lists_all(source, delivery):
+        if table.lists_all:
             rule, todo = "only lists the cards, without results or chip UIDs", "check that it does not list failures"
         found.append(Problem(source.place, rule, todo))
     elif not source.fills_result and not source.fills_chip:
@@ -655,7 +666,7 @@ def _about_content(source: ReturnedTable, delivery: Delivery) -> list[Problem]:
                 "leave it out, or have it filled in",
             )
         )
-    elif not source.fills_chip and not delivery.completed:
+    elif not source.fills_chip and not table.delivery.completed:
         rule = "has no chip UIDs, so a card on two chips would go unnoticed"
         found.append(Problem(source.place, rule, "ask the vendor for them"))
     return found

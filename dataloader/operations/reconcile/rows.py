@@ -343,10 +343,10 @@ def uuids_with_chips(tables: Collection[ReturnedTable]) -> Iterator[str]:
         yield from (row.uuid for row in table.rows if isinstance(row.uuid, str) and row.chip != "")
 
 
-def lists_all(table: ReturnedTable, delivery: Delivery) -> bool:
-    """Return whether a table only lists cards, among them all that are encoded according to other tables."""
+def lists_all(table: ReturnedTable, encoded: Collection[str]) -> bool:
+    """Return whether a table only lists cards, among them all that are encoded according to others."""
     is_list = not (table.keys & {"result", "chip"} or table.rejects)
-    return is_list and bool(delivery.encoded) and {*delivery.encoded} <= {*uuids_of([table])}
+    return is_list and bool(encoded) and {*encoded} <= {*uuids_of([table])}
 
 
 @dataclass(slots=True)

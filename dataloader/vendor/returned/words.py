@@ -137,10 +137,11 @@ _WARRANTY = words(
 )
 _TERM = re.compile(
     r"\b(?:within|innerhalb|innert|binnen|sous|dans|dentro|plazo de|entro|inom|inden)(?: \w+)? [0-9]+ [^\W\d_]+"
+    r"|(?:<|\bmax)[^0-9\n]*[0-9]+(?:[.,][0-9]+)?\s*%"
     r"|\b[0-9]+ (?:months|years|monaten?|jahren?|mois|ans|meses|anos|mesi|anni|maanden|jaar)\b",
     re.IGNORECASE,
 )
-"""A period, as in the terms of a contract: ``within 14 days``."""
+"""A period or limit, as in the terms of a contract: ``within 14 days``, ``< 0.1 %``."""
 _LEGEND = re.compile(r"\A\W*(?:legende?|leyenda|legenda|key)\W+", re.IGNORECASE)
 _AGAIN = words("again replaced replace encoded reencoded rewritten repeated ersetzt remplacees remplacee sostituite")
 """What is not done with ``none of the failed cards``."""
