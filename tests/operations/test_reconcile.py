@@ -329,6 +329,15 @@ def test_partial_deliveries_are_combined(small: Batch, tmp_path: Path) -> None:
     assert verdicts(found_of(small.manifest, second, first)) == verdicts(found_of(small.manifest, first, second))
 
 
+def test_chip_uids_that_were_cut_off_are_a_warning(small: Batch, tmp_path: Path) -> None:
+    """If all have the first four bytes of UIDs of seven bytes; other UIDs of four bytes are fine."""
+    rows = [[*row[:CHIP], f"04{number:06X}", *row[RESULT:]] for number, row in enumerate(good_rows(small.manifest), 7)]
+    found = found_of(small.manifest, write_csv(tmp_path / "back.csv", rows))
+    assert "all have 4 bytes and begin with 04" in str(found.warnings[0])
+    rows[3][CHIP] = "A4B2C3D4"
+    assert not found_of(small.manifest, write_csv(tmp_path / "back.csv", rows)).warnings
+
+
 def test_reversed_chip_uids_are_a_warning(here: Command, small: Batch, tmp_path: Path) -> None:
     """If all UIDs end with the manufacturer's byte and none begins with it, the warning names the option."""
     rows = good_rows(small.manifest)

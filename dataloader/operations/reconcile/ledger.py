@@ -15,6 +15,10 @@ from dataloader.vendor import MAKER, first_bytes, other_readings, reverse
 
 SHOWN_HOLDERS = 3
 """Rows to name for a chip that is listed in more."""
+_MIN_CUT = 3
+"""The fewest chips from which a pattern of their UIDs is no chance."""
+_SHORT_DIGITS = 8
+"""Hex digits of a UID of 4 bytes."""
 _MAKERS_DIGITS = 14
 """Hex digits of a UID that begins with the manufacturer's code."""
 
@@ -205,6 +209,13 @@ class Ledger:
         """Whether all UIDs of 7 bytes end with the manufacturer's code that they should begin with."""
         chips = [chip for chip in self._chips if len(chip) == _MAKERS_DIGITS]
         return bool(chips) and all(map(_looks_reversed, chips))
+
+    @property
+    def chips_look_cut(self) -> bool:
+        """Whether several UIDs have 4 bytes, and all begin as those of 7 bytes do."""
+        return len(self._chips) >= _MIN_CUT and all(
+            len(chip) == _SHORT_DIGITS and chip.startswith(MAKER) for chip in self._chips
+        )
 
     @property
     def reversed_chips(self) -> list[str]:

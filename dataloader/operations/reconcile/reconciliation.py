@@ -249,6 +249,9 @@ def _reconcile(
     elif odd := ledger.reversed_chips:
         rule = f"most begin with 04, the manufacturer's code, but these end with it: {listed(odd, shown=5)}"
         warnings.append(Problem("chip UIDs", rule, "their bytes may be reversed: ask the vendor"))
+    elif ledger.chips_look_cut:
+        rule = "they all have 4 bytes and begin with 04, as chip UIDs of 7 bytes do"
+        warnings.append(Problem("chip UIDs", rule, "check that the reader does not cut them off: ask the vendor"))
     last = max([each.round for each in tables] + ([previous.round + 1] if previous else []))
     found = Reconciliation(manifest, ledger, counts, rows, last, warnings)
     found.shares = _shares(manifest, ledger)
