@@ -27,6 +27,8 @@ _DECORATED = re.compile(
     r"((?:#|(?=[A-Z]*[G-Z])[A-Z]+[.\s]*[:=#\s]\s*)*)([0-9A-F].*?)(\s*[(\[][^()\[\]]*[)\]]|[.,;]+)?", re.DOTALL
 )
 """A UID with other words before it, and brackets or punctuation after it: ``CSN 04A1B2C3D4E580 (7)``."""
+_BESIDE = re.compile(r"[^0-9A-Fa-f:\- ._,;/|]|[.,;]\s*\Z")
+"""What is not just hex digits and separators."""
 _GROUP = re.compile(r"(?:0X|\$|&H)?([0-9A-F]+)H?")
 _BETWEEN = re.compile(r"\s*[:\-\u2010-\u2015._,;/|]\s*|\s+")
 _OVERRIDES = "\N{LEFT-TO-RIGHT OVERRIDE}\N{RIGHT-TO-LEFT OVERRIDE}"
@@ -185,6 +187,8 @@ def _candidates(upper: str, groups: list[str], order: ByteOrder) -> Iterator[str
 
 def _undecorated(upper: str) -> tuple[str, str]:
     """Return a UID without what is beside it, and that, except for a usual label and brackets around the UID."""
+    if not _BESIDE.search(upper):
+        return upper, ""
     upper = _LABEL.sub("", upper)
     upper = upper.strip(_AROUND) if upper[:1] in _AROUND else upper
     match = _DECORATED.fullmatch(upper)
@@ -193,7 +197,7 @@ def _undecorated(upper: str) -> tuple[str, str]:
 
 def decoration(text: str) -> str:
     """Return what is beside a chip UID, such as ``CSN``: in one row only, a person may have marked it so."""
-    return "" if text.isalnum() else _undecorated(plain_text(text).upper())[1]
+    return _undecorated(plain_text(text).upper())[1] if _BESIDE.search(text) else ""
 
 
 def is_decimal(text: str) -> bool:
@@ -209,7 +213,7 @@ def are_decimal(texts: Iterable[str]) -> bool:
     """
     decimal, others = 0, []
     for text in texts:
-        bare = text if text.isalnum() else _undecorated(plain_text(text).upper())[0]
+        bare = _undecorated(plain_text(text).upper())[0] if _BESIDE.search(text) else text.strip()
         if bare.isdecimal() and is_decimal(bare):
             decimal += 1
         elif bare:
