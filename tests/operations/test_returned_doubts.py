@@ -234,6 +234,7 @@ TEXTS = (
     "failed = the red ones",
     "Failure rate: 4.2 %",
     "Card 3 failed; we replace defective cards within 14 days",
+    "Some cards were defective; they are under warranty",
 )
 TERMS = (
     "Defective cards are replaced within 12 months of delivery.",

@@ -135,6 +135,12 @@ _WARRANTY = words(
     "reklamation reklamationen reclamation reclamations reclamacion reclamaciones garantia reclamo reclami garanzia "
     "klacht klachten garancia gwarancja reklamacje reklamace zaruka reklamationer reklamasjon garanti гарантия"
 )
+_PAST = words(
+    "was were had could some several many few wurde wurden war waren konnte konnten einige mehrere manche viele etait "
+    "etaient ont certaines certains plusieurs quelques fue fueron habia algunas algunos varias varios stato stata "
+    "stati state alcune alcuni diverse foi foram algumas alguns enkele sommige zostalo zostaly kilka"
+)
+"""Words of a text about cards that did fail, unlike the terms of a contract."""
 _TERM = re.compile(
     r"\b(?:within|innerhalb|innert|binnen|sous|dans|dentro|plazo de|entro|inom|inden)(?: \w+)? [0-9]+ [^\W\d_]+"
     r"|(?:<|\bmax)[^0-9\n]*[0-9]+(?:[.,][0-9]+)?\s*%"
@@ -319,7 +325,7 @@ def reports_failure(text: str, *, on_card: bool = False) -> bool:
     if any(map(str.isdigit, rest)):
         return True
     tokens = {*_tokens(text)}
-    is_term = not on_card and (rest != text or not tokens.isdisjoint(_WARRANTY))
+    is_term = not on_card and tokens.isdisjoint(_PAST) and (rest != text or not tokens.isdisjoint(_WARRANTY))
     is_choice = tokens <= _GOOD | _BAD | _OR | _CHOICE and not (tokens.isdisjoint(_OR) and "/" not in text)
     return not (is_term or (is_choice and offers_choice(text)) or _is_legend(text))
 
