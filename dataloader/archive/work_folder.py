@@ -4,6 +4,7 @@ A work folder is next to the backup, ``.NAME.partial``. ``state.json`` says how 
 the name of the file that is about to be complete. If that file exists, the folder is only a leftover.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -57,11 +58,11 @@ def lock(folder: Path) -> IO[bytes] | None:
     return None
 
 
-def _try(folder: Path, mode: str = "wb") -> IO[bytes] | None:
+def _try(folder: Path, mode: str = "wb", how: int = fcntl.LOCK_EX) -> IO[bytes] | None:
     path = folder / LOCK
     held: IO[bytes] = path.open(mode)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(held, how | fcntl.LOCK_NB)
         # Its last user may have deleted it just now.
         if os.path.samestat(os.fstat(held.fileno()), path.stat()):
             return held
@@ -164,9 +165,14 @@ def remove_finished(parent: Path, *, dry_run: bool = False) -> tuple[list[Path],
 def _locked(folder: Path) -> Iterator[bool]:
     """Lock a folder without creating anything; yield whether it is a work folder of this user that nobody is using."""
     try:
-        held = _try(folder, "rb")
+        # On NFS, only what is open for writing can be locked exclusively.
+        held = _try(folder, "r+b")
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         held = None
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        held = _try(folder, "rb", fcntl.LOCK_SH)
     try:
         yield held is not None
     finally:

@@ -1,5 +1,6 @@
 """Listing and pruning the backups in a folder."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -7,15 +8,17 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import tzset
+from typing import IO, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataloader.archive import BackupHeader, BodyWriter, DatabaseState, Section, Spool, finish, sort_key
+from dataloader.archive import BackupHeader, BodyWriter, DatabaseState, Section, Spool, finish, sort_key, work_folder
 from dataloader.common import ExitCode, UsageError
 from dataloader.operations import KeepRules, StoredBackup, choose_kept, read_backups
 from tests.support.command import Command
+from tests.support.locks import flock_of_nfs, use_flock
 
 Make = Callable[..., str]
 NOON = datetime(2018, 3, 28, 12, 0, tzinfo=UTC)
@@ -314,6 +317,27 @@ def test_prune_deletes_what_finished_backups_left(here: Command, folder: Path, m
         for path in (interrupted, elsewhere, empty, other / "mine", somebodys / "thesis.txt", folder / "a.backup.zst")
     )
     assert f"warning: {interrupted}: " in here("backups", "list", folder).stderr
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_folder_on_a_network_share_is_listed(
+    here: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, *, read_only: bool
+) -> None:
+    """Also while an interrupted backup waits there to be continued; the share may be mounted for reading only."""
+    interrupted = leave(folder, "interrupted")
+    open_ = Path.open
+
+    def open_to_read(path: Path, mode: str = "r", **options: Any) -> IO[Any]:
+        if set(mode) & set("wa+"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return open_(path, mode, **options)
+
+    use_flock(monkeypatch, work_folder, flock_of_nfs)
+    if read_only:
+        monkeypatch.setattr(Path, "open", open_to_read)
+    listing = here("backups", "list", folder, "--json")
+    assert listing.code == ExitCode.OK, listing.stderr
+    assert listing.data["unfinished"] == [str(interrupted)]
 
 
 def test_work_folder_of_a_finished_backup_is_not_continued(folder: Path) -> None:
