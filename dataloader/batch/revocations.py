@@ -23,6 +23,8 @@ from dataloader.common import FileError, InputError, Problem, now, read_file, re
 REVOKED_SUFFIX = ".revoked.jsonl"
 MAX_LIST = 1_000_000_000
 """The largest list in bytes: some events for each card of the largest batch."""
+_LOCK = ".revoked.lock"
+"""The file in the folder of the manifests that is locked while cards are revoked or restored."""
 _TODO = "the list of revoked cards must be a file that can be read"
 
 
@@ -52,10 +54,23 @@ def one_at_a_time(manifest: CardFile) -> Iterator[None]:
     with ExitStack() as stack:
         # Some network shares have no locks, and some folders can't be read; a revocation does not fail for it.
         with suppress(OSError):
-            folder = os.open(manifest.path.parent, os.O_RDONLY)
-            stack.callback(os.close, folder)
-            fcntl.flock(folder, fcntl.LOCK_EX)
+            descriptor, how = _open_lock(manifest.path.with_name(_LOCK))
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, how)
         yield
+
+
+def _open_lock(path: Path) -> tuple[int, int]:
+    """Open the lock of a folder; return it, and how to lock it.
+
+    A folder can't be locked itself on NFS, where only what is open for writing can be
+    (https://man7.org/linux/man-pages/man2/flock.2.html, "NFS details").
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), fcntl.LOCK_EX
+    except OSError:
+        # A folder that this user may only read: what revokes or restores cards must not run meanwhile.
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH
 
 
 def note_revoked(manifest: CardFile, cards: Sequence[Card], reason: str, environment: str) -> None:
@@ -89,7 +104,8 @@ def _append(manifest: CardFile, events: Sequence[dict[str, object]]) -> None:
             require_file(path)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "r+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            with suppress(OSError):
+                fcntl.flock(stream, fcntl.LOCK_EX)
             last = stream.read().rpartition(b"\n")[2]
             if _is_json(last):
                 stream.write(b"\n")

@@ -1,8 +1,11 @@
 """The list of a batch's revoked cards, when it is edited, cut off, or another batch's."""
 
+import errno
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -10,14 +13,17 @@ from dataloader.batch import (
     Manifest,
     note_restored,
     note_revoked,
+    one_at_a_time,
     read_cards,
     read_revocations,
     reconciled_name,
+    revocations,
     revocations_path,
 )
 from dataloader.common import ExitCode, FileError, InputError
 from dataloader.operations import generate, manifests_with_revocations
 from tests.support.command import Command
+from tests.support.locks import flock_of_nfs, use_flock, without_locks
 from tests.support.returned_files import RESULT, good_rows, write_csv
 
 
@@ -45,6 +51,44 @@ def test_line_cut_off_does_not_spoil_later_ones(batch: Manifest) -> None:
     path.write_bytes(path.read_bytes().rstrip())
     note_restored(batch, [first], "ci")
     assert numbers(batch) == [third.number]
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_commands_on_a_network_share_wait_for_each_other(
+    batch: Manifest, monkeypatch: pytest.MonkeyPatch, *, read_only: bool
+) -> None:
+    """A card that is restored on one machine is not revoked at the same moment on another, by its list.
+
+    The other machine may have mounted the share for reading only.
+    """
+    use_flock(monkeypatch, revocations, flock_of_nfs)
+    entered = Event()
+
+    def enter() -> None:
+        with one_at_a_time(batch):
+            entered.set()
+
+    def open_to_read(path: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_RDWR:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return open_(path, flags, *mode)
+
+    open_ = os.open
+    with ThreadPoolExecutor(1) as pool:
+        with one_at_a_time(batch):
+            if read_only:
+                monkeypatch.setattr("dataloader.batch.revocations.os.open", open_to_read)
+            other = pool.submit(enter)
+            assert not entered.wait(0.2)
+        other.result(60)
+
+
+def test_share_without_locks_keeps_the_list(batch: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost card can be revoked there, too."""
+    use_flock(monkeypatch, revocations, without_locks)
+    with one_at_a_time(batch):
+        note_revoked(batch, list(batch.cards())[:1], "lost", "ci")
+    assert numbers(batch) == [1]
 
 
 def test_all_rounds_of_a_batch_share_its_list(batch: Manifest, here: Command, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from dataloader.batch import (
     note_revoked,
     one_at_a_time,
     read_revocations,
+    revocations,
     revocations_path,
 )
 from dataloader.common import ExitCode
@@ -31,6 +31,7 @@ from dataloader.target import Environment, Target
 from tests.support.backups import plant
 from tests.support.command import Command
 from tests.support.loading import plant_load
+from tests.support.locks import use_flock
 from tests.support.marks import EACH_MODEL, ONE_MODEL
 from tests.support.proxy import Forward, Reply, Request
 from tests.support.server import Proxied, agreed, databases, get, put
@@ -403,9 +404,7 @@ def test_revoking_again_waits_for_other_commands(
 
     with ThreadPoolExecutor(1) as pool:
         with one_at_a_time(manifest):
-            monkeypatch.setattr(
-                "dataloader.batch.revocations.fcntl", SimpleNamespace(flock=lock, LOCK_EX=fcntl.LOCK_EX)
-            )
+            use_flock(monkeypatch, revocations, lock)
             again = pool.submit(revoke_again, server, loaded, [manifest])
             assert waiting.wait(60)
             note_restored(manifest, [card], loaded.environment)

@@ -265,14 +265,12 @@ class TestCommand:
 
         def look(request: Request, forward: Forward) -> Reply:
             if request.endpoint == "_bulk_docs":
-                folder = os.open(tmp_path, os.O_RDONLY)
-                try:
-                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    held.append(False)
-                except BlockingIOError:
-                    held.append(True)
-                finally:
-                    os.close(folder)
+                with (tmp_path / ".revoked.lock").open("wb") as lock:
+                    try:
+                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        held.append(False)
+                    except BlockingIOError:
+                        held.append(True)
             return forward(request)
 
         _, proxy = proxied(look)
