@@ -267,6 +267,8 @@ class _Read(NamedTuple):
     """A time at which it had that sequence."""
     synchronized: bool | None
     """Whether all its nodes had the same copies; None if unknown."""
+    least: int
+    """The documents that the feed must have listed; 0 if unknown."""
 
 
 class _Reading:
@@ -277,6 +279,8 @@ class _Reading:
         self._spool = spool
         self._on_progress = on_progress
         self._is_last = is_last
+        self.least = 0
+        """The documents that the feed announced with the first page: each is listed once, or later if it is edited."""
 
     def read(self, since: str, total: int) -> tuple[str, str]:
         """Read the changes feed to its end, including the documents.
@@ -308,6 +312,7 @@ class _Reading:
             while True:
                 moment, changes = waiting.result()
                 end = changes.is_last(limit)
+                self.least = self.least or len(changes.rows) + (changes.pending or 0)
                 if not end:
                     if changes.last_seq == since:
                         raise ProtocolError(
@@ -388,13 +393,16 @@ def _read(
         moment = now()
         synchronized = server.synchronize(source.database.name, NODES_WAIT)
         sequence, _ = reading.read(sequence, 0)
-    if identity_of(source.database, _info(source.database)) != source.identity:
+    info = _info(source.database)
+    if identity_of(source.database, info) != source.identity:
         raise ProtocolError(
             f"database {source.database.name}",
             rule="was deleted and created again while it was read",
             todo="run it again; it starts over",
         )
-    return _Read(sequence, moment, synchronized)
+    # Each copy counts its own documents and changes, and what is purged is not listed any more.
+    is_counted = info["copies"] == 1 and info.get("purge_seq") == source.info.get("purge_seq")
+    return _Read(sequence, moment, synchronized, max(reading.least, total) if is_counted else 0)
 
 
 def _unknown(revs: Sequence[str], leaves: Sequence[RawLeaf]) -> list[str]:
@@ -433,11 +441,17 @@ def _write_body(
     """
     lacks: set[str] = set()
     states = []
-    for source, (sequence, _, _) in zip(sources, read, strict=True):
+    for source, (sequence, _, _, least) in zip(sources, read, strict=True):
         section = read_section(source.database, source.info)
         lacks |= set(not_kept(section))
         writer.section(source.name, section)
         documents, leaves = writer.write(source.name, spool.merged(source.name))
+        if documents < least:
+            raise ProtocolError(
+                f"database {source.database.name}",
+                rule=f"its changes feed listed {documents:,} of {least:,} documents",
+                todo=f"delete {spool.folder}, and run it again; see the server's log",
+            )
         states.append(DatabaseState(source.name, sequence, source.identity, documents, leaves, source.environment))
     return tuple(states), writer.end(), tuple(sorted(lacks))
 

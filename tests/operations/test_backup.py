@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -47,7 +48,7 @@ from tests.support.backups import (
 )
 from tests.support.command import Command
 from tests.support.marks import ONE_MODEL, THOROUGH
-from tests.support.proxy import Forward, Hangup, Reply, Request
+from tests.support.proxy import Forward, Hangup, Hook, Reply, Request
 from tests.support.server import Proxied, agreed, databases, delete, get, put
 
 __all__ = ["copy"]
@@ -912,6 +913,54 @@ def test_backup_reads_the_changes_feed_to_its_end(
     through, _ = proxied(one_at_a_time)
     result = back_up(through, replace(varied, address=through.address), tmp_path / "a.backup.zst")
     assert result.header.leaves == len(VARIED) * len(varied.model.databases)
+
+
+@ONE_MODEL
+@pytest.mark.parametrize("incremental", [False, True])
+def test_backup_notices_that_the_changes_feed_skips_documents(
+    server: Server,
+    varied: Target,
+    tmp_path: Path,
+    proxied: Proxied,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    incremental: bool,
+) -> None:
+    """The database says how many documents it has, and the first page how many follow."""
+    if any(database.copies > 1 for database in databases(server, varied).values()):
+        pytest.skip("each copy counts for itself")
+    monkeypatch.setattr(backup_module, "FIRST_ROWS", 2)
+    base = None
+    skip = _skipping(first="0")
+    if incremental:
+        base = Backup(back_up(server, varied, tmp_path / "a.backup.zst").path)
+        skip = _skipping(first=base.header.databases[0].sequence)
+        for database in databases(server, varied).values():
+            plant(database, [{"_id": f"new-{number}", "_rev": "1-a"} for number in range(5)])
+    through, _ = proxied(skip)
+    with pytest.raises(ProtocolError, match="its changes feed listed"):
+        back_up(through, replace(varied, address=through.address), tmp_path / "b.backup.zst", base=base)
+    assert not (tmp_path / "b.backup.zst").exists()
+
+
+def _skipping(first: str) -> Hook:
+    """Return a hook that leaves a change out of each page except the first; like CouchDB, it says how many follow.
+
+    Args:
+        first: the sequence that the first page starts after.
+    """
+
+    def skip(request: Request, forward: Forward) -> Reply:
+        if request.endpoint != "_changes":
+            return forward(request)
+        data = forward(request).data()
+        rest = forward(replace(request, target=re.sub("limit=[0-9]+", "limit=1000", request.target))).data()
+        data["pending"] = len(rest["results"]) - len(data["results"])
+        if parse_qs(urlsplit(request.target).query)["since"] != [first]:
+            del data["results"][:1]
+        return Reply.json(200, data)
+
+    return skip
 
 
 @ONE_MODEL
