@@ -5,7 +5,8 @@ digits. So documents are cut out of the reply without decoding them.
 API facts: https://docs.couchdb.org/en/3.5.0/api/database/changes.html and ``bulk-api.html#post--db-_bulk_get``.
 """
 
-from typing import Any, NamedTuple, TypeVar
+from itertools import pairwise
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -64,7 +65,7 @@ class _Revision(msgspec.Struct):
 
 class _Row(msgspec.Struct):
     id: str
-    changes: list[_Revision]
+    changes: Annotated[list[_Revision], msgspec.Meta(min_length=1)]
 
 
 class _Page(msgspec.Struct):
@@ -141,9 +142,11 @@ def raw_leaves(data: memoryview, ids: set[str]) -> tuple[dict[str, list[RawLeaf]
                 problem = problem or _problem(result.id, item)
             else:
                 found[result.id].append(raw_leaf(bytes(item.ok), result.id))
-    for leaves in found.values():
+    for doc_id, leaves in found.items():
         if len(leaves) > 1:
             leaves.sort(key=lambda leaf: leaf.rev)
+            if any(first.rev == second.rev for first, second in pairwise(leaves)):
+                raise FormError(f"a revision occurs twice, in the leaves of document {shown(doc_id)}")
     return found, problem
 
 
