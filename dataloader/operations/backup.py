@@ -113,7 +113,7 @@ def back_up(
 
     Raises:
         FileError: the file exists, or can't be written.
-        InputError: the base is a backup of another target, or damaged.
+        InputError: the base is a backup of another target, damaged, or was deleted meanwhile.
         ProtocolError: a database does not exist, or was created again meanwhile.
         ProtectedError: a database belongs to a more protected environment than the target.
         DataloaderError: the server failed after all retries, or refused; running it again continues.
@@ -143,6 +143,10 @@ def back_up(
             body.flush()
             away = server.nodes().away
             header = _header(server, target, base, states, end, moment=min(each.moment for each in read))
+            # While it was checked, nothing told `prune` that it would be continued.
+            if base is not None and not base.path.exists():
+                rule = "was deleted while it was being continued"
+                raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
             spool.finishing(path.name)
             with new_files(path, within=spool.folder) as (stream,):
                 finish(stream, header, body, lock)

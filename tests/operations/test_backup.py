@@ -259,6 +259,22 @@ def test_increment_of_a_database_that_was_set_back_is_refused(server: Server, va
 
 
 @ONE_MODEL
+def test_increment_of_a_backup_that_is_deleted_meanwhile_is_refused(
+    server: Server, varied: Target, tmp_path: Path
+) -> None:
+    """It could never be restored; another job may prune the folder while the backup is checked."""
+    full = Backup(back_up(server, varied, tmp_path / "full.backup.zst").path)
+
+    def delete_it(step: str, *_: int) -> None:
+        if step.startswith("checking"):
+            full.path.unlink(missing_ok=True)
+
+    with pytest.raises(InputError, match=r"full.backup.zst: was deleted while it was being continued"):
+        back_up(server, varied, tmp_path / "first.backup.zst", base=full, on_progress=delete_it)
+    assert not (tmp_path / "first.backup.zst").exists()
+
+
+@ONE_MODEL
 def test_increment_of_another_target_is_refused(
     server: Server, target: Target, varied: Target, copy: Target, tmp_path: Path
 ) -> None:
