@@ -274,13 +274,19 @@ def revoke_site(server: Server, target: Target, site: str, reason: str) -> int:
     """
     found = find_site(server, target, site)
     identities = Identities(server, target)
-    # The document that gives access comes first.
-    ids = [*dict.fromkeys([client.document["_id"] for client in found] + [client.id for client in found])]
-    for doc_id in ids:
-        _delete(_database(server, target), target, doc_id, reason)
+    database, clients = _database(server, target), {client.id for client in found}
+    done: list[str] = []
+    # Somebody may rotate its secret meanwhile.
+    while new := [client for client in found if client.document["_id"] not in done]:
+        # The document that gives access comes first.
+        ids = dict.fromkeys([client.document["_id"] for client in new] + [client.id for client in new])
+        for doc_id in ids:
+            _delete(database, target, doc_id, reason)
+        done = [*dict.fromkeys([*done, *ids])]
+        found = [client for client in clients_of(database, target.model) if client.id in clients]
     identities.note_writes()
     identities.check("the site was revoked")
-    return len(ids)
+    return len(done)
 
 
 def _delete(database: Database, target: Target, doc_id: str, reason: str) -> None:
@@ -343,7 +349,7 @@ def rotate(server: Server, target: Target, rotation: Rotation) -> None:
     """Give a site access with its new secret, then remove the old one.
 
     Raises:
-        AttentionError: the server rejected the new one.
+        AttentionError: the server rejected the new one, or the site was revoked meanwhile.
         ProtectedError: the database was loaded as a more protected environment.
         ProtocolError: the database was recreated or restored meanwhile.
     """
@@ -361,5 +367,24 @@ def rotate(server: Server, target: Target, rotation: Rotation) -> None:
     if has_credentials_apart(target.model):
         for client in rotation.old:
             _delete(database, target, client.document["_id"], "rotated")
+        _require_client(database, target, rotation)
     identities.note_writes()
     identities.check("the secret was rotated")
+
+
+def _require_client(database: Database, target: Target, rotation: Rotation) -> None:
+    """Delete the new secret of a site that was revoked meanwhile.
+
+    Raises:
+        AttentionError: it was.
+    """
+    clients = [str(document["clientId"]) for document in rotation.documents]
+    if any(map(live_leaves, database.leaves(clients, all_copies=True).values())):
+        return
+    for document in rotation.documents:
+        _delete(database, target, document["_id"], "revoked")
+    raise AttentionError(
+        f"site {rotation.site}",
+        rule="was revoked meanwhile, so its new secret does not work either",
+        todo="delete the new files",
+    )

@@ -12,7 +12,7 @@ from dataloader.couch import Server
 from dataloader.operations import create_files, free_client_id, load, site_sources
 from dataloader.records import Site, client_database
 from dataloader.target import Target
-from tests.support.command import Command
+from tests.support.command import Command, Completed
 from tests.support.marks import ONE_MODEL
 from tests.support.proxy import Forward, Reply, Request
 from tests.support.server import Proxied, databases, snapshot
@@ -266,6 +266,30 @@ def test_rotate_survives_a_lost_reply(
     assert done.code == ExitCode.OK, done.stderr
     [new] = clients(server, target)
     assert new["oauth2ClientSecret"] == secret_of(Path(done.data["secret_file"]))["client_secret"]
+
+
+@pytest.mark.parametrize("action", ["revoke", "rotate"])
+def test_site_that_is_revoked_while_its_secret_is_rotated_has_no_access(
+    create: Command, run_here: Command, server: Server, target: Target, proxied: Proxied, tmp_path: Path, action: str
+) -> None:
+    """Whichever of the two commands writes first."""
+    create("river")
+    commands = {
+        "revoke": ("credentials", "revoke", "river", "--yes"),
+        "rotate": ("credentials", "rotate", "river", "--out", tmp_path / "secrets"),
+    }
+    other = commands["rotate" if action == "revoke" else "revoke"]
+    done: list[Completed] = []
+
+    def meanwhile(request: Request, forward: Forward) -> Reply:
+        if request.endpoint == "_bulk_docs" and not done:
+            done.append(run_here(*other))
+        return forward(request)
+
+    _, proxy = proxied(meanwhile)
+    done.append(run_here(*commands[action], url=proxy.url))
+    assert [each.code for each in done] == [ExitCode.OK, ExitCode.OK if action == "revoke" else ExitCode.ATTENTION]
+    assert clients(server, target) == []
 
 
 @ONE_MODEL
