@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dataloader.batch import CardFile, Reconciled
+from dataloader.batch import Card, CardFile, Reconciled, revocations_path
 from dataloader.cli._cards import CardLines
 from dataloader.cli._command import command
 from dataloader.cli._details import Write, details_file, details_option
@@ -42,9 +42,13 @@ from dataloader.operations import (
     CardVerdict,
     VerifyResult,
     VerifyVerdict,
+    working_nevertheless,
 )
 from dataloader.operations import verify as verify_cards
 from dataloader.report import History, Moment, Noted, verify_report
+
+SHOWN = 20
+"""Revoked cards that work to name on the screen."""
 
 
 @command(short_help="Check that every card works.")
@@ -94,19 +98,29 @@ def verify(
             result = verify_cards(
                 server, target, read, snapsets, sample=sample, on_progress=progress, on_verdict=verdicts
             )
+            listed = [(each, card) for each, cards in working_nevertheless(server, target, read) for card in cards]
+        still = {"revoked_but_working": len(listed)}
         output.result(
-            {"time": time, **verify_json(result), "left_out": left_out_json(read), **rounds_json(rounds)},
+            {"time": time, **verify_json(result), **still, "left_out": left_out_json(read), **rounds_json(rounds)},
             [*left_out_text(read), *rounds_text(rounds), *verify_text(result)],
         )
         output.warnings(verdicts.cards.lines(), in_report=True)
-        code = ExitCode.OK if result.good else ExitCode.VERIFY
+        output.warnings([_still_text(*each) for each in listed[:SHOWN]], in_report=True)
+        code = ExitCode.OK if result.good and not listed else ExitCode.VERIFY
         moment = Moment(time, {each.value: result.verdicts[each] for each in VerifyVerdict})
         history = History("Over time", (*earlier.get("", ()), moment))
-        report(lambda: replace(verify_report(read, result, verdicts.noted), histories=(history,)), code)
-    if code is not ExitCode.OK:
+        report(lambda: replace(verify_report(read, result, verdicts.noted, len(listed)), histories=(history,)), code)
+    if listed:
+        count = f"{many(len(listed), 'revoked card')} {'works' if len(listed) == 1 else 'work'}"
+        output.error(f"{count} (load the batch: that revokes what is on the list)", code)
+    if not result.good:
         bad = result.verdicts[VerifyVerdict.MISSING] + result.verdicts[VerifyVerdict.WRONG]
         output.error(f"{many(bad, 'card')} would not work ({_advice(read, result)})", code)
     return code
+
+
+def _still_text(manifest: CardFile, card: Card) -> str:
+    return f"batch {manifest.header.name}, card {card.number}: works, but is on the list {revocations_path(manifest)}"
 
 
 def _advice(manifests: Sequence[CardFile], result: VerifyResult) -> str:

@@ -43,6 +43,7 @@ from dataloader.operations.revocations import (
     revocations_of,
     revoke_again,
     revoked_nevertheless,
+    working_nevertheless,
 )
 from dataloader.operations.revoke import (
     CardOutcome,
@@ -182,4 +183,5 @@ __all__ = [
     "value_text",
     "verify",
     "without_base",
+    "working_nevertheless",
 ]

@@ -3,7 +3,7 @@
 The lists are next to the manifests (:mod:`dataloader.batch.revocations`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dataloader.batch import (
@@ -23,7 +23,7 @@ from dataloader.common import Document, FileError, InputError, Problem, files_be
 from dataloader.couch import Server
 from dataloader.operations.revoke import RevokeOutcome, revoke
 from dataloader.records.models import Revoking
-from dataloader.replication import is_revocation
+from dataloader.replication import chunks, is_revocation
 from dataloader.target import Environment, Target, less_protected
 
 Revocations = Sequence[tuple[CardFile, Sequence[RevokedCard]]]
@@ -149,17 +149,48 @@ def revoked_nevertheless(
         InputError: a list is damaged.
         DataloaderError: the server can't be reached.
     """
-    step = target.model.revoking[-1]
-    kind = target.model.kind(step.kind)
-    database = server.database(target.database(kind.database))
+    find = _Finder(server, target)
     found = []
     for manifest in manifests:
         cards = [each.card for each in read_restored(manifest) if each.environment == target.environment]
-        leaves = database.leaves([kind.id(each.uuid) for each in cards], all_copies=True)
-        revoked = [each for each in cards if _is_revoked(step, leaves[kind.id(each.uuid)])]
+        revoked = [each for each, leaves in find.leaves(cards) if _is_revoked(find.step, leaves)]
         if revoked:
             found.append((manifest, revoked))
     return found
+
+
+def working_nevertheless(
+    server: Server, target: Target, manifests: Sequence[CardFile]
+) -> list[tuple[CardFile, list[Card]]]:
+    """Return the cards that are on the lists, but get in, as after restoring a volume snapshot from before.
+
+    Raises:
+        FileError: a list can't be read.
+        InputError: a list is damaged.
+        DataloaderError: the server can't be reached.
+    """
+    find = _Finder(server, target)
+    found = []
+    for manifest, listed in revocations_of(target, manifests):
+        cards = find.leaves([each.card for each in listed])
+        working = [card for card, leaves in cards if live_leaves(leaves) and not _is_revoked(find.step, leaves)]
+        if working:
+            found.append((manifest, working))
+    return found
+
+
+class _Finder:
+    """Reads the documents that let cards in."""
+
+    def __init__(self, server: Server, target: Target) -> None:
+        self.step = target.model.revoking[-1]
+        self._kind = target.model.kind(self.step.kind)
+        self._database = server.database(target.database(self._kind.database))
+
+    def leaves(self, cards: Sequence[Card]) -> Iterator[tuple[Card, list[Document]]]:
+        for some in chunks(cards):
+            leaves = self._database.leaves([self._kind.id(each.uuid) for each in some], all_copies=True)
+            yield from ((each, leaves[self._kind.id(each.uuid)]) for each in some)
 
 
 def _is_revoked(step: Revoking, leaves: Sequence[Document]) -> bool:

@@ -19,19 +19,22 @@ _VERDICTS = {
 }
 
 
-def verify_report(manifests: Sequence[CardFile], result: VerifyResult, noted: Noted[CardVerdict]) -> Report:
+def verify_report(
+    manifests: Sequence[CardFile], result: VerifyResult, noted: Noted[CardVerdict], still: int = 0
+) -> Report:
     """Return the report of a verify run.
 
     Args:
         manifests: the batches.
         result: the verdicts.
         noted: cards that do not work, by verdict.
+        still: the number of cards that work although a list says that they are revoked.
     """
     bad = sum(result.verdicts[verdict] for verdict in NOT_WORKING)
     return Report(
         about("Verification", manifests),
-        _verdict(result, bad),
-        Tone.BAD if bad else Tone.GOOD if result.verdicts.total() else Tone.ATTENTION,
+        _verdict(result, bad, still),
+        Tone.BAD if bad or still else Tone.GOOD if result.verdicts.total() else Tone.ATTENTION,
         (_asked(manifests, result), *left_out(manifests)),
         "cards",
         tuple(Share(each.value, result.verdicts[each], text, tone) for each, (tone, text) in _VERDICTS.items()),
@@ -39,12 +42,14 @@ def verify_report(manifests: Sequence[CardFile], result: VerifyResult, noted: No
     )
 
 
-def _verdict(result: VerifyResult, bad: int) -> str:
+def _verdict(result: VerifyResult, bad: int, still: int) -> str:
     cards, revoked = result.verdicts.total(), result.verdicts[VerifyVerdict.REVOKED]
     if not cards:
         return "No cards were checked."
     if bad:
         return f"{bad:,} of {many(cards, 'card')} would not work."
+    if still:
+        return f"{many(still, 'revoked card')} {'works' if still == 1 else 'work'}."
     if revoked:
         ready = cards - revoked
         return f"{many(ready, 'card')} {are(ready)} ready; {revoked:,} {are(revoked)} revoked."

@@ -335,6 +335,28 @@ def test_load_after_a_loss_keeps_cards_revoked(
 
 
 @EACH_MODEL
+def test_verify_finds_listed_cards_that_work(
+    run_here: Command, server: Server, loaded: Target, manifest: Manifest, sources: list[Source]
+) -> None:
+    """A volume snapshot from before the revocation was restored, and knows nothing of it; a load revokes it again."""
+    lost, other, *_ = manifest.cards()
+    lose_card(run_here, manifest, lost)
+    lose(server, loaded)
+    plant_load(server, loaded, sources)
+    note_revoked(manifest, [other], "a test", "development")
+    report = manifest.path.with_name("verify.html")
+    checked = run_here("verify", manifest.path, "--report", report, "--json")
+    assert checked.code == ExitCode.VERIFY
+    assert "1 revoked card works." in report.read_text()
+    assert (checked.data["verdicts"]["revoked"], checked.data["revoked_but_working"]) == (0, 1)
+    assert checked.data["error"] == "1 revoked card works (load the batch: that revokes what is on the list)"
+    assert any(f"card {lost.number}: works, but is on the list" in each for each in checked.data["warnings"])
+    assert run_here("load", manifest.path).code == ExitCode.OK
+    checked = run_here("verify", manifest.path, "--json")
+    assert (checked.code, checked.data["revoked_but_working"]) == (ExitCode.OK, 0)
+
+
+@EACH_MODEL
 def test_load_does_not_revoke_a_card_that_was_restored_meanwhile(
     run_here: Command, server: Server, loaded: Target, manifest: Manifest, proxied: Proxied
 ) -> None:
