@@ -39,8 +39,7 @@ def confirm_update(
         return True
     for line in _lines(changes):
         output.log("info", line)
-    where = f"{target.address.url} ({target.environment})"
-    return confirmed(f"this replaces {many(changes.documents, 'document')} at {where}")
+    return confirmed(f"this replaces {many(changes.documents, 'document')} at {target.where}")
 
 
 NO_TERMS = "no terms, only the rest, such as the snapset's name"

@@ -169,9 +169,8 @@ def _client_text(output: Output, found: Sequence[FoundClient]) -> Iterator[str]:
 def _revoke(output: Output, options: TargetOptions, site: str, reason: str, *, yes: bool) -> ExitCode:
     target = get_target(output, options)
     server = get_server(target)
-    where = f"{target.address.url} (environment {target.environment})"
     find_site(server, target, site)
-    if not yes and not confirmed(f"the pilot computers of site {site} will lose access to {where}"):
+    if not yes and not confirmed(f"the pilot computers of site {site} will lose access to {target.where}"):
         return cancelled(output)
     count = revoke_site(server, target, site, reason)
     output.result({"site": site, "deleted": count}, [f"revoked site {site}: {many(count, 'document')} deleted"])

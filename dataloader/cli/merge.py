@@ -85,8 +85,7 @@ def merge(
                 for line in lines:
                     output.log("info", line)
                 lines = []
-                where = f"{target.address.url} ({target.environment})"
-                if not confirmed(f"this merges {many(ready, 'preference set')} at {where}"):
+                if not confirmed(f"this merges {many(ready, 'preference set')} at {target.where}"):
                     report(lambda: merge_report(read, found, dry_run=True, values=values), ExitCode.INTERRUPTED)
                     return cancelled(output)
             with Progress(output, "sets") as progress:

@@ -136,7 +136,7 @@ def _question(target: Target, backups: Sequence[Backup], merge: bool) -> str:  #
     newest = backups[-1].header
     documents = many(sum(each.header.documents for each in backups), "document")
     how = "merge" if merge else "restore"
-    return f"{how} {documents} of {newest.created} into {target.address.url}, {target.environment}"
+    return f"{how} {documents} of {newest.created} into {target.where}"
 
 
 def restore_json(result: RestoreResult) -> dict[str, Any]:

@@ -208,8 +208,7 @@ def _question(target: Target, manifest: CardFile, cards: Sequence[Card], *, undo
     more = f", and {len(cards) - SHOWN_CARDS:,} more" if len(cards) > SHOWN_CARDS else ""
     which = f"card {numbers}" if len(cards) == 1 else f"{len(cards):,} cards ({numbers}{more})"
     will = "will work again" if undo else "will stop working"
-    where = f"{target.address.url} (model {target.model.name}, environment {target.environment})"
-    return f"{which} of batch {manifest.header.name} {will}, at {where}"
+    return f"{which} of batch {manifest.header.name} {will} at {target.where}"
 
 
 def _not_encoded(found: Reconciled, numbers: Collection[int]) -> Iterator[str]:

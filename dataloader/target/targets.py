@@ -81,6 +81,12 @@ class Target:
         """Return the full name of one of the model's databases."""
         return f"{self.prefix}{name}"
 
+    @property
+    def where(self) -> str:
+        """The target in words, for a question about it: ``http://couchdb:5984 (production, gpii-token, prefix a-)``."""
+        prefix = f", prefix {self.prefix}" if self.prefix else ""
+        return f"{self.address.url} ({self.environment}, {self.model.name}{prefix})"
+
     def refuse(self, what: str, todo: str) -> None:
         """Refuse an operation that is not allowed on protected targets.
 

@@ -218,6 +218,8 @@ def test_update_shows_the_changes_and_asks(
         os.close(theirs)
     assert process.returncode == code
     assert "large  8 cards  1 term: fontSize\n" in stderr
-    assert f" at {target.address.url} (ci). Continue? [y/N]" in stderr
+    where = f"{target.address.url} (ci, {target.model.name}, prefix {target.prefix})"
+    # Wrapped, because the address may be long.
+    assert f" at {where}. Continue? [y/N]" in " ".join(stderr.split())
     assert ("updated" in stdout) == (answer == "y")
     assert (sequences(server, target) == before) == (answer == "n")

@@ -1151,7 +1151,8 @@ def test_restore_into_production_asks(
     assert "revoked since the backup would work again" in bare.stderr
     refused = run_here("restore", path, *there, "--no-revocations")
     assert refused.code == ExitCode.USAGE
-    assert "refusing to continue without confirmation" in refused.stderr
+    where = f"{copy.address.url} (production, {copy.model.name}, prefix {copy.prefix})"
+    assert f" into {where}: refusing to continue without confirmation" in refused.stderr
     assert not any(database.exists() for database in databases(server, copy).values())
     done = run_here("restore", path, *there, "--no-revocations", "--yes")
     assert done.code == ExitCode.OK, done.stderr

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ def test_url_with_model_environment_and_prefix(model: str, environment: str) -> 
     assert [target.database(name) for name in target.model.databases] == [
         f"ci_7-{name}" for name in get_model(model).databases
     ]
+    assert target.where == f"{LOCAL} ({environment}, {model}, prefix ci_7-)"
+    assert replace(target, prefix="").where == f"{LOCAL} ({environment}, {model})"
 
 
 def test_url_from_the_environment_is_the_default() -> None:

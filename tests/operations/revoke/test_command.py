@@ -206,9 +206,9 @@ class TestCommand:
             asked = start("revoke", few.path, "--card", "2", "--reason", "lost", "--json", stdin=stdin)
             stdout, stderr = asked.communicate(timeout=LIMIT)
         assert asked.returncode == code
-        where = f"{target.address.url} (model gpii-key, environment ci)"
+        where = f"{target.address.url} (ci, gpii-key, prefix {target.prefix})"
         # Wrapped, because the address may be long.
-        assert " ".join(stderr.split()).startswith(f"card 2 of batch few will stop working, at {where}. Continue?")
+        assert " ".join(stderr.split()).startswith(f"card 2 of batch few will stop working at {where}. Continue?")
         assert is_revoked(server, target, places[0]) == (code == ExitCode.OK)
         assert ("error" in json.loads(stdout)) == (code != ExitCode.OK)
 
