@@ -157,7 +157,7 @@ def _clients(result: CheckResult) -> Iterator[CheckProblem]:
             yield CheckProblem(
                 ExitCode.OK,
                 f"{database.name} has no client, so no pilot computer gets a token "
-                "(create one with `dataloader credentials create SITE`)",
+                "(`dataloader credentials create SITE --name TEXT --out DIR` creates one)",
             )
 
 

@@ -255,7 +255,8 @@ def find_site(server: Server, target: Target, site: str) -> list[FoundClient]:
         if same:
             return same
     names = sorted({each.name or each.id for each in clients})
-    todo = did_you_mean(site, names) or f"known: {', '.join(names) or 'none'}"
+    known = f"known: {', '.join(names)}" if names else "no site has any; use `dataloader credentials create`"
+    todo = did_you_mean(site, names) or known
     raise InputError(Problem(f"site {site}", "has no credentials on this target", todo))
 
 

@@ -40,7 +40,8 @@ def plan_drop(server: Server, target: Target, *, if_exists: bool = False) -> Dro
     """
     target.refuse(f"dropping {target.prefix}*", "delete databases of staging and production by hand")
     if not target.prefix:
-        raise UsageError("no prefix", rule="every database would be deleted", todo="add --prefix, such as ci-42-")
+        todo = "give --url and --prefix, such as ci-42-, or a target whose entry in the target file has a prefix"
+        raise UsageError("no prefix", rule="every database would be deleted", todo=todo)
     server.welcome()
     plan = DropPlan()
     names = server.databases()

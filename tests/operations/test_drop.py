@@ -1,6 +1,7 @@
 """Dropping databases: only those with a development or ci record are deleted."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -164,3 +165,6 @@ def test_drop_asks_first_and_requires_a_prefix(
     assert "refusing to continue without confirmation (add --yes)" in done.stderr
     assert server.database(names["ci"]).exists()
     assert here("drop", "--url", target.address.url, "--yes").code == ExitCode.USAGE
+    Path("dataloader.toml").write_text(f'[target.ci]\nurl = "{target.address.url}"\nenvironment = "ci"\n')
+    bare = here("drop", "--target", "ci", "--yes")
+    assert (bare.code, "give --url and --prefix" in bare.stderr) == (ExitCode.USAGE, True), "it excludes --prefix"
