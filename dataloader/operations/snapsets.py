@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dataloader.couch import NotFoundError, Server
+from dataloader.couch import Server
+from dataloader.operations.card_answers import require
 from dataloader.records import Snapset, Snapsets, in_words
 from dataloader.records.models import Role
 from dataloader.target import Target, guard
@@ -56,6 +57,7 @@ def target_differences(server: Server, target: Target, snapsets: Snapsets) -> li
     Raises:
         DataloaderError: the server can't be reached.
         ProtectedError: a database was loaded as a more protected environment.
+        ProtocolError: the database of the snapsets does not exist.
     """
     server.welcome()
     guard(server, target)
@@ -81,10 +83,9 @@ def _stored(server: Server, target: Target, snapset: Snapset) -> Mapping[str, An
         holder = next((name for name, value in document.items() if value is entry.preferences), None)
         if holder is None:
             continue
-        try:
-            [row] = server.database(target.database(kind.database)).all_docs([document["_id"]])
-        except NotFoundError:
-            return None
+        database = server.database(target.database(kind.database))
+        with require(database):
+            [row] = database.all_docs([document["_id"]])
         stored: Mapping[str, Any] | None = (row.get("doc") or {}).get(holder)
         return stored
     return None

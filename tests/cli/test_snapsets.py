@@ -120,7 +120,10 @@ def test_interrupted_copy_leaves_no_folder(here: Command, tmp_path: Path, monkey
 def test_diff_compares_the_folder_with_a_target(
     server: Server, target: Target, snapsets: Snapsets, run_here: Command
 ) -> None:
-    """A snapset changed or deleted on the target, in words; no difference after a load."""
+    """A snapset changed or deleted on the target, in words; no difference after a load, and an error before it."""
+    missing = run_here("snapsets", "diff")
+    assert (missing.code, missing.stdout) == (ExitCode.PROTOCOL, "")
+    assert "does not exist (load the target first, or correct the model or the prefix)" in missing.stderr
     load(server, target, all_sources(target, [], snapsets))
     assert run_here("snapsets", "diff").stdout == "no differences\n"
     place = preferences_of(target.model.name, "snapset_4b")
