@@ -1,6 +1,8 @@
 """The server as a child process, which stops with its parent."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import time
@@ -169,10 +171,16 @@ def _account(account: tuple[str, str]) -> dict[str, str]:
 
 _PORT = re.compile(r"port \d+ of \S+ can't be opened")
 """What server.js says of a port."""
+_DATA = re.compile(r"(?P<said>the data folder .* can't be (?:opened|written to))(?: \((?P<code>E[A-Z]+)\))?")
+"""What server.js says of the folder of the databases."""
 
 
 def _not_started(rule: str) -> EmbeddedServerError:
     todo = "stop what uses it, or choose another with --port" if _PORT.match(rule) else None
+    if data := _DATA.match(rule):
+        todo = "choose another with --data, or use --memory"
+        if data["code"]:
+            rule = f"{data['said']}: {os.strerror(getattr(errno, data['code'], errno.EIO)).lower()}"
     return EmbeddedServerError("the embedded server did not start", rule=rule, todo=todo)
 
 

@@ -105,6 +105,17 @@ def test_port_in_use_is_an_error(command: Command, taken_port: int) -> None:
     assert completed.data == failed(line.removeprefix("error: "), ExitCode.EMBEDDED)
 
 
+def test_data_folder_that_cannot_be_written_is_an_error(command: Command, tmp_path: Path) -> None:
+    """In words, not as the system's code; and what to do."""
+    (tmp_path / "file").touch()
+    completed = command("serve", "--port", 0, "--data", tmp_path / "file" / "data")
+    assert completed.code == ExitCode.EMBEDDED
+    assert completed.stderr == (
+        f"error: the embedded server did not start: the data folder {tmp_path}/file/data can't be written to: "
+        "not a directory (choose another with --data, or use --memory)\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "says"),
     [
