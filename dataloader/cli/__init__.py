@@ -101,7 +101,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    epilog=f"Documentation: {page('first-batch.md')}",
+    epilog=f"\b\nDocumentation:\n{page('first-batch.md')}",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(VERSION, prog_name="dataloader")

@@ -1,6 +1,7 @@
 """Commands: options in groups, help without broken words, and suggestions for mistakes."""
 
 import re
+import shutil
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -33,10 +34,21 @@ _GIVEN = (
 )
 """What click says of missing values, and what we say."""
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
+_NARROW, _NARROWEST = 50, 34
+"""Widths of help in columns: below the first, longer options have a line of their own; below the second, lines wrap."""
+_NARROW_COLUMN = 10
+"""The width of the column of options in narrow help."""
 
 
 class _Formatter(click.HelpFormatter):
     """Formats help so that lines never end within a word, such as an option or file name."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        if width is None:
+            # click takes no terminal for narrower than 50 columns.
+            columns = shutil.get_terminal_size().columns
+            width = max(min(columns, max_width or columns) - 2, _NARROWEST)
+        super().__init__(indent_increment, width, max_width)
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         super().write_usage(_kept(prog), _kept(args), prefix)
@@ -45,7 +57,11 @@ class _Formatter(click.HelpFormatter):
         super().write_text(_kept(text))
 
     def write_dl(self, rows: Any, col_max: int = 30, col_spacing: int = 2) -> None:
-        super().write_dl([(_kept(first), _kept(second)) for first, second in rows], col_max, col_spacing)
+        super().write_dl(
+            [(_kept(first), _kept(second)) for first, second in rows],
+            col_max if self.width >= _NARROW else _NARROW_COLUMN,
+            col_spacing,
+        )
 
     def getvalue(self) -> str:
         return super().getvalue().replace(_HYPHEN, "-")

@@ -53,7 +53,7 @@ def batches(
     history_options: HistoryOptions,
     folder: Path,
 ) -> ExitCode:
-    """List the batches in a folder: reconciled rounds, cards ready, and the next step for each.
+    """List the batches in a folder: reconciled rounds, encoded cards, and the next step for each.
 
     With a target, also how many cards are loaded, edited and revoked there. A report can draw the history of each
     batch: keep the output of --json, and name it with --history.
@@ -94,14 +94,16 @@ def batches(
         where = folder.resolve().name or str(folder)
         report(lambda: replace(batches_report(where, found.batches, states, options), histories=histories), ExitCode.OK)
     if found.batches or not found.problems:
-        output.next(_next(folder, found.batches, states, options, has_target=target is not None))
+        following = _next(folder, found.batches, states, options, has_target=target is not None)
+        if following:
+            output.next(following)
     return ExitCode.OK
 
 
 def _next(
     folder: Path, found: Sequence[FoundBatch], states: Mapping[str, BatchStatus], options: str, *, has_target: bool
 ) -> str:
-    """Return what to type next: how the batches are on a target, or the first of their next steps."""
+    """Return what to type next, or nothing if the steps that are listed for the batches say it."""
     if not found:
         return "dataloader help generate"
     known = None if has_target else any_target()
@@ -112,7 +114,7 @@ def _next(
     if waiting is None:
         newest = " ".join(quote(str((each.newest or each.manifest).path)) for each in found)
         return f"dataloader verify {newest}{options}"
-    return INIT if waiting.command.startswith("dataloader load ") and not has_target else str(waiting)
+    return INIT if waiting.command.startswith("dataloader load ") and not has_target else ""
 
 
 _DRAWN = ("encoded", "loaded", "edited", "revoked", "wrong")
@@ -166,7 +168,7 @@ def _text(folder: Folder, states: Mapping[str, BatchStatus], options: str) -> It
     if not found:
         yield "no batch that can be read" if folder.problems else "no batches here"
         return
-    heads = ["batch", "cards", "rounds", "ready", "again", *(("loaded", "edited", "revoked") if states else ())]
+    heads = ["batch", "cards", "rounds", "encoded", "again", *(("loaded", "edited", "revoked") if states else ())]
     rows: list[tuple[object, ...]] = []
     for each in found:
         status = states.get(each.manifest.header.digest)

@@ -99,7 +99,7 @@ def test_batches_shows_the_state_on_a_target(run_here: Command, spring: Manifest
     assert (batch["loaded"], batch["revoked"], batch["edited"]) == (6, 1, 0)
     assert batch["next"] == "nothing to do; every card is loaded"
     text = run_here(*call).stdout.splitlines()
-    assert text[0].split() == ["batch", "cards", "rounds", "ready", "again", "loaded", "edited", "revoked"]
+    assert text[0].split() == ["batch", "cards", "rounds", "encoded", "again", "loaded", "edited", "revoked"]
     assert text[1].split() == ["spring", "8", "1", "6", "0", "6", "0", "1"]
 
 
