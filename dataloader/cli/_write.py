@@ -35,7 +35,7 @@ write_options = option_group(
         click.option(
             "--update",
             is_flag=True,
-            help="Also replace documents that an earlier load wrote from other snapsets; asks first.",
+            help="Also replace documents that an earlier load wrote from other snapsets.",
         ),
         click.option(
             "--replace-views", is_flag=True, help="Also replace design documents that dataloader did not write."
