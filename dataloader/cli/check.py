@@ -44,7 +44,7 @@ def check(
 ) -> ExitCode:
     """Check that a target is ready: server, credentials, databases, views, nodes.
 
-    With --security, also checks that nobody else has access. Findings are listed first, and the exit code is 9.
+    With --security, also checks that nobody else has access. Findings are listed first; the exit code is then 9.
 
     \b
     Example:
