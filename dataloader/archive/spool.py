@@ -30,7 +30,7 @@ RUN_BYTES = 28_000_000
 _OVERHEAD = 350
 """What a document takes there besides its content, for its key and lists; for a small one, that is the greater part."""
 RUN_SECONDS = 20.0
-"""The longest time in seconds before writing a run: an interruption loses no more than that."""
+"""Seconds after which a run is written, at the end of a page of changes: an interruption loses no more than that."""
 MERGED = 16
 """Runs that are merged into one of the next level: so few are open at the end, however long a backup takes."""
 _FRAME_BYTES = 64_000

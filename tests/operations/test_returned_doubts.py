@@ -238,7 +238,7 @@ TEXTS = (
 )
 TERMS = (
     "Defective cards are replaced within 12 months of delivery.",
-    "Garantie: defekte Karten werden ersetzt",
+    "Gewährleistung: defekte Karten werden ersetzt",
     "Legend: ok = encoded and read back, failed = card not readable",
     "Result: ok, failed or spare",
     "Max. failure rate: 0.1 %",
