@@ -172,7 +172,7 @@ class TestCommand:
         done = run_here("revoke", manifest, "--card", "2", "--reason", "lost", "--yes")
         assert done.code == ExitCode.PROTOCOL
         assert "does not exist (load the target first, or correct the model or the prefix)" in done.stderr
-        assert not list(tmp_path.glob("*revoked*"))
+        assert not list(tmp_path.glob("*.revoked.jsonl"))
 
     @KEY_MODEL
     def test_verify_reports_a_revoked_key(
