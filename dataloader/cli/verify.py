@@ -110,12 +110,15 @@ def verify(
         moment = Moment(time, {each.value: result.verdicts[each] for each in VerifyVerdict})
         history = History("Over time", (*earlier.get("", ()), moment))
         report(lambda: replace(verify_report(read, result, verdicts.noted, len(listed)), histories=(history,)), code)
+    wrong = []
     if listed:
         count = f"{many(len(listed), 'revoked card')} {'works' if len(listed) == 1 else 'work'}"
-        output.error(f"{count} (load the batch: that revokes what is on the list)", code)
+        wrong.append(f"{count} (load the batch: that revokes what is on the list)")
     if not result.good:
         bad = result.verdicts[VerifyVerdict.MISSING] + result.verdicts[VerifyVerdict.WRONG]
-        output.error(f"{many(bad, 'card')} would not work ({_advice(read, result)})", code)
+        wrong.append(f"{many(bad, 'card')} would not work ({_advice(read, result)})")
+    if wrong:
+        output.error("; ".join(wrong), code)
     return code
 
 

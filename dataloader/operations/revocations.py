@@ -3,7 +3,7 @@
 The lists are next to the manifests (:mod:`dataloader.batch.revocations`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dataloader.batch import (
@@ -149,14 +149,12 @@ def revoked_nevertheless(
         InputError: a list is damaged.
         DataloaderError: the server can't be reached.
     """
-    find = _Finder(server, target)
-    found = []
-    for manifest in manifests:
-        cards = [each.card for each in read_restored(manifest) if each.environment == target.environment]
-        revoked = [each for each, leaves in find.leaves(cards) if _is_revoked(find.step, leaves)]
-        if revoked:
-            found.append((manifest, revoked))
-    return found
+    step = target.model.revoking[-1]
+    restored = (
+        (each, [card.card for card in read_restored(each) if card.environment == target.environment])
+        for each in manifests
+    )
+    return _cards(server, target, restored, lambda leaves: _is_revoked(step, leaves))
 
 
 def working_nevertheless(
@@ -169,28 +167,29 @@ def working_nevertheless(
         InputError: a list is damaged.
         DataloaderError: the server can't be reached.
     """
-    find = _Finder(server, target)
+    step = target.model.revoking[-1]
+    revoked = ((each, [card.card for card in listed]) for each, listed in revocations_of(target, manifests))
+    return _cards(server, target, revoked, lambda leaves: bool(live_leaves(leaves)) and not _is_revoked(step, leaves))
+
+
+def _cards(
+    server: Server,
+    target: Target,
+    listed: Iterable[tuple[CardFile, Sequence[Card]]],
+    is_wanted: Callable[[Sequence[Document]], bool],
+) -> list[tuple[CardFile, list[Card]]]:
+    """Return the listed cards for which the leaves of the document that lets them in are as wanted."""
+    kind = target.model.kind(target.model.revoking[-1].kind)
+    database = server.database(target.database(kind.database))
     found = []
-    for manifest, listed in revocations_of(target, manifests):
-        cards = find.leaves([each.card for each in listed])
-        working = [card for card, leaves in cards if live_leaves(leaves) and not _is_revoked(find.step, leaves)]
-        if working:
-            found.append((manifest, working))
-    return found
-
-
-class _Finder:
-    """Reads the documents that let cards in."""
-
-    def __init__(self, server: Server, target: Target) -> None:
-        self.step = target.model.revoking[-1]
-        self._kind = target.model.kind(self.step.kind)
-        self._database = server.database(target.database(self._kind.database))
-
-    def leaves(self, cards: Sequence[Card]) -> Iterator[tuple[Card, list[Document]]]:
+    for manifest, cards in listed:
+        wanted: list[Card] = []
         for some in chunks(cards):
-            leaves = self._database.leaves([self._kind.id(each.uuid) for each in some], all_copies=True)
-            yield from ((each, leaves[self._kind.id(each.uuid)]) for each in some)
+            leaves = database.leaves([kind.id(each.uuid) for each in some], all_copies=True)
+            wanted += [each for each in some if is_wanted(leaves[kind.id(each.uuid)])]
+        if wanted:
+            found.append((manifest, wanted))
+    return found
 
 
 def _is_revoked(step: Revoking, leaves: Sequence[Document]) -> bool:

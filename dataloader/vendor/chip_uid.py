@@ -27,6 +27,8 @@ _DECORATED = re.compile(
     r"((?:#|(?=[A-Z]*[G-Z])[A-Z]+[.\s]*[:=#\s]\s*)*)([0-9A-F].*?)(\s*[(\[][^()\[\]]*[)\]]|[.,;]+)?", re.DOTALL
 )
 """A UID with other words before it, and brackets or punctuation after it: ``CSN 04A1B2C3D4E580 (7)``."""
+_MAX_DECORATED = 200
+"""The most characters of a UID with what is beside it: the pattern needs hours for a long text of spaces."""
 _BESIDE = re.compile(r"[^0-9A-Fa-f:\- ._,;/|]|[.,;]\s*\Z")
 """What is not just hex digits and separators."""
 _GROUP = re.compile(r"(?:0X|\$|&H)?([0-9A-F]+)H?")
@@ -187,7 +189,7 @@ def _candidates(upper: str, groups: list[str], order: ByteOrder) -> Iterator[str
 
 def _undecorated(upper: str) -> tuple[str, str]:
     """Return a UID without what is beside it, and that, except for a usual label and brackets around the UID."""
-    if not _BESIDE.search(upper):
+    if len(upper) > _MAX_DECORATED or not _BESIDE.search(upper):
         return upper, ""
     upper = _LABEL.sub("", upper)
     upper = upper.strip(_AROUND) if upper[:1] in _AROUND else upper

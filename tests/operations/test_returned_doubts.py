@@ -235,6 +235,7 @@ TEXTS = (
     "Failure rate: 4.2 %",
     "Card 3 failed; we replace defective cards within 14 days",
     "Some cards were defective; they are under warranty",
+    "Unreadable cards: warranty claim pending",
 )
 TERMS = (
     "Defective cards are replaced within 12 months of delivery.",

@@ -26,7 +26,7 @@ from dataloader.batch import (
 )
 from dataloader.common import ExitCode
 from dataloader.couch import Database, Server
-from dataloader.operations import Source, back_up, restore, restore_backup, revocations_of, revoke_again
+from dataloader.operations import Source, back_up, generate, restore, restore_backup, revocations_of, revoke_again
 from dataloader.target import Environment, Target
 from tests.support.backups import plant
 from tests.support.command import Command
@@ -351,6 +351,11 @@ def test_verify_finds_listed_cards_that_work(
     assert (checked.data["verdicts"]["revoked"], checked.data["revoked_but_working"]) == (0, 1)
     assert checked.data["error"] == "1 revoked card works (load the batch: that revokes what is on the list)"
     assert any(f"card {lost.number}: works, but is on the list" in each for each in checked.data["warnings"])
+    never_loaded = generate("other", {"empty": 1}, manifest.path.parent).manifest.path
+    assert run_here("verify", manifest.path, never_loaded).stderr.splitlines()[-1] == (
+        "error: 1 revoked card works (load the batch: that revokes what is on the list); "
+        "1 card would not work (load the missing cards that came back encoded)"
+    )
     assert run_here("load", manifest.path).code == ExitCode.OK
     checked = run_here("verify", manifest.path, "--json")
     assert (checked.code, checked.data["revoked_but_working"]) == (ExitCode.OK, 0)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataloader.vendor import BLANK, ByteOrder, CellKind, plain_text, read_chip
+from dataloader.vendor.chip_uid import decoration
 
 UIDS = st.sampled_from([4, 7, 10]).flatmap(lambda length: st.binary(min_size=length, max_size=length))
 
@@ -142,3 +143,10 @@ def test_long_cell_is_shortened_in_errors() -> None:
     chip = read_chip("x" * 9000)
     assert len(chip.doubt) < 120
     assert len(chip.text) == 41
+
+
+def test_long_cell_has_no_words_beside_a_uid() -> None:
+    """Otherwise, looking for them would take hours."""
+    assert decoration("CSN 04A2B3C4D5E680") == "CSN "
+    assert decoration(f"CSN 04A2B3C4D5E680{' ' * 100_000}!") == ""
+    assert decoration(f"G{' ' * 100_000}!") == ""

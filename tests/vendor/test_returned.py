@@ -23,7 +23,7 @@ from dataloader.operations.generate import Batch
 from dataloader.vendor import CellKind
 from dataloader.vendor.encryption import encrypt
 from dataloader.vendor.layouts import get_layout, layout_names
-from dataloader.vendor.returned import KEYS, Reading, open_returned, text_of
+from dataloader.vendor.returned import KEYS, Reading, open_returned, reports_failure, text_of
 from dataloader.vendor.returned.columns import find_columns, understand_title
 from dataloader.vendor.sheets import AGAIN_COLUMNS, STARTS_WITH
 from tests.support.command import Command
@@ -571,6 +571,12 @@ def test_empty_rows_are_skipped(tmp_path: Path, rows: Rows) -> None:
     empty = (f'<row r="{at}"><c r="A{at}" s="0"/></row>' for at in range(20, 200_020))
     path = book_of(tmp_path / "back.xlsx", chain(good_xml(rows), empty))
     assert [row[UUID] for row in read(path)[0].rows] == [row[UUID] for row in rows]
+
+
+def test_long_text_outside_the_rows_is_read() -> None:
+    """Without limits, its patterns would take hours."""
+    assert reports_failure(f"defective {'<' * 400_000}")
+    assert reports_failure(f"defective {'max' * 150_000}")
 
 
 @pytest.mark.parametrize("cell", ["XFD1048576", "Z1048576", "A4000000000"])

@@ -143,7 +143,7 @@ _PAST = words(
 """Words of a text about cards that did fail, unlike the terms of a contract."""
 _TERM = re.compile(
     r"\b(?:within|innerhalb|innert|binnen|sous|dans|dentro|plazo de|entro|inom|inden)(?: \w+)? [0-9]+ [^\W\d_]+"
-    r"|(?:<|\bmax)[^0-9\n]*[0-9]+(?:[.,][0-9]+)?\s*%"
+    r"|(?:<|\bmax)[^0-9\n]{0,40}[0-9]{1,6}(?:[.,][0-9]{1,6})?\s?%"
     r"|\b[0-9]+ (?:months|years|monaten?|jahren?|mois|ans|meses|anos|mesi|anni|maanden|jaar)\b",
     re.IGNORECASE,
 )
@@ -199,8 +199,13 @@ _CODES = re.compile(
 """UUIDs, chip UIDs, and dates with a time."""
 _MISREAD = ("cp1252", "latin-1", "mac_roman")
 """Encodings as which UTF-8 is read by mistake."""
-_LOST = re.compile(r"[^\W\d_]*(?:[?\N{REPLACEMENT CHARACTER}]+[^\W\d_]+)+|[^\W\d_]+\N{REPLACEMENT CHARACTER}+")
-"""Words with characters that a program replaced because it did not know them."""
+_LOST = re.compile(
+    r"[^\W\d_]{0,40}(?:[?\N{REPLACEMENT CHARACTER}]+[^\W\d_]+)+|[^\W\d_]{1,40}\N{REPLACEMENT CHARACTER}+"
+)
+"""Words with characters that a program replaced because it did not know them.
+
+Without a limit, here and in other patterns, the time would grow with the square of a text's length or worse.
+"""
 _SPLIT = re.compile(r"[\W_]+")
 _CLAUSE = re.compile(
     r"[,;]\s|[!\n]|(?<!\bno)(?<!\bnr)\.\s|\.\s(?![\s#]*[0-9])|\s[-\N{EN DASH}\N{EM DASH}]\s", re.IGNORECASE
@@ -325,7 +330,10 @@ def reports_failure(text: str, *, on_card: bool = False) -> bool:
     if any(map(str.isdigit, rest)):
         return True
     tokens = {*_tokens(text)}
-    is_term = not on_card and tokens.isdisjoint(_PAST) and (rest != text or not tokens.isdisjoint(_WARRANTY))
+    # "Unreadable cards: warranty claim pending" lists some.
+    label, colon, _ = rest.partition(":")
+    is_about_these = on_card or not tokens.isdisjoint(_PAST) or (colon != "" and says_failed(label))
+    is_term = not is_about_these and (rest != text or not tokens.isdisjoint(_WARRANTY))
     is_choice = tokens <= _GOOD | _BAD | _OR | _CHOICE and not (tokens.isdisjoint(_OR) and "/" not in text)
     return not (is_term or (is_choice and offers_choice(text)) or _is_legend(text))
 
