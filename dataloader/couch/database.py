@@ -138,9 +138,11 @@ class Database:
     def info(self) -> dict[str, Any] | None:
         """Return the database's properties (``doc_count``, ``update_seq``…); None if it does not exist."""
         try:
-            return read(self._resource.get()[2], parsing.information)
+            info = read(self._resource.get()[2], parsing.information)
         except NotFoundError:
             return None
+        self._copies = int(info["copies"])
+        return info
 
     def update_seq(self) -> int:
         """Return the database's update sequence as a number."""

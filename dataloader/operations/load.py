@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
+from typing import Any
 
 from dataloader.common import (
     NODES_WAIT,
@@ -296,10 +297,11 @@ class _Run:
         self._written.clear()
         self._fresh.clear()
         for name, database in self._databases.items():
-            created = not database.exists() and database.create(shards=shards, replicas=self._options.replicas)
+            info = database.info()
+            created = info is None and database.create(shards=shards, replicas=self._options.replicas)
             if created and database.name not in self.result.created_databases:
                 self.result.created_databases.append(database.name)
-            self._begun[name] = self._identity(database)
+            self._begun[name] = self._identity(database, info)
             # In a cluster, a node that was down may not know of updates; then only our own creation is proof.
             if fresh and self._begun[name].sequence == 0 and (created or one_node):
                 self._fresh.add(name)
@@ -310,8 +312,8 @@ class _Run:
         for name, database in self._databases.items():
             self._begun[name] = replace(self._begun[name], sequence=self._identity(database).sequence)
 
-    def _identity(self, database: Database) -> Identity:
-        info = database.info()
+    def _identity(self, database: Database, info: Mapping[str, Any] | None = None) -> Identity:
+        info = info or database.info()
         if info is None:
             raise ProtocolError(
                 f"database {database.name}", rule="was deleted while it was loaded", todo="run the load again"
@@ -464,7 +466,7 @@ class _Run:
     ) -> dict[str, Outcome]:
         if done.source.kind == DESIGN_KIND:
             designs = [each.document for each in outdated]
-            done.written += stage(self._server, database, designs, self._on_progress)
+            done.written += stage(self._server, self._target.model, database, designs, self._on_progress)
         updated = update(database, outdated, lambda: self._rules(done.source), replaced)
         done.written += updated.written
         done.failures += updated.rejections

@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from dataloader.common import INDEX_LOOK, INDEX_STILL, INDEX_WAIT, Document, OnProgress, UnreachableError
 from dataloader.couch import Database, NotFoundError, Server
+from dataloader.records.models import Model
 from dataloader.records.views import design_documents
 from dataloader.target import Target
 
 
 def build_views(server: Server, target: Target, on_progress: OnProgress | None) -> tuple[int, dict[str, list[str]]]:
-    """Query every view of a target, so that its index is built.
+    """Build the indexes of a target's views; see :func:`build_index`.
 
     Args:
         server: the target's server.
@@ -28,23 +29,40 @@ def build_views(server: Server, target: Target, on_progress: OnProgress | None) 
     for name in target.model.databases:
         database = server.database(target.database(name))
         for document in design_documents(target.model, name):
-            absent = build_index(server, database, document, on_progress)
+            absent = build_index(server, target.model, database, document, on_progress)
             built += len(document["views"]) - len(absent)
             if absent:
                 missing.setdefault(database.name, []).extend(absent)
     return built, missing
 
 
-def build_index(server: Server, database: Database, document: Document, on_progress: OnProgress | None) -> list[str]:
-    """Query every view of a design document; return those that do not exist. See :func:`build_views`."""
-    missing = []
-    for view in document["views"]:
+def build_index(
+    server: Server, model: Model, database: Database, document: Document, on_progress: OnProgress | None
+) -> list[str]:
+    """Query the views of a design document that the servers need for a card, so that its index is built.
+
+    In CouchDB, the views of a design document share an index
+    (https://docs.couchdb.org/en/3.5.0/ddocs/views/intro.html). In PouchDB, each has its own, and the first query builds
+    that of any other view.
+
+    Returns:
+        The views that do not exist: somebody else wrote or edited the design document, and it was kept.
+
+    Raises:
+        UnreachableError: see :func:`build_views`.
+    """
+    stored = (database.shown(document["_id"]) or {}).get("views")
+    there = [view for view in document["views"] if isinstance(stored, dict) and _is_view(stored.get(view))]
+    for view in [each for each in there if each in model.card_views] or there[:1]:
         try:
             _build(server, database, document["_id"].removeprefix("_design/"), view, on_progress)
         except NotFoundError:
-            # A design document that somebody else wrote or edited was kept, and lacks this view.
-            missing.append(view)
-    return missing
+            there.remove(view)
+    return [view for view in document["views"] if view not in there]
+
+
+def _is_view(value: object) -> bool:
+    return isinstance(value, dict) and "map" in value
 
 
 def _build(server: Server, database: Database, design: str, view: str, on_progress: OnProgress | None) -> None:

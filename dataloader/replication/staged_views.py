@@ -12,6 +12,7 @@ import orjson
 
 from dataloader.common import Document, OnProgress, Prepared, certifies_itself, live_leaves, prepare, rank
 from dataloader.couch import Database, Server
+from dataloader.records.models import Model
 from dataloader.replication.conflicts import superseded
 from dataloader.replication.indexes import build_index
 from dataloader.replication.writes import write_over
@@ -22,11 +23,14 @@ _STAGED = {"dataloader": "staged"}
 """Marks the copy, so that any load recognizes it; an index does not depend on it."""
 
 
-def stage(server: Server, database: Database, designs: Sequence[Prepared], on_progress: OnProgress | None) -> int:
+def stage(
+    server: Server, model: Model, database: Database, designs: Sequence[Prepared], on_progress: OnProgress | None
+) -> int:
     """Build the indexes of design documents that are about to replace others.
 
     Args:
         server: the server.
+        model: the document model.
         database: the database.
         designs: the new design documents.
         on_progress: called with the progress of an index.
@@ -41,7 +45,7 @@ def stage(server: Server, database: Database, designs: Sequence[Prepared], on_pr
     written = 0
     for copy in copies:
         written += _put(database, copy, leaves[copy["_id"]])
-        build_index(server, database, copy, on_progress)
+        build_index(server, model, database, copy, on_progress)
     return written
 
 

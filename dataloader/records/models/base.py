@@ -130,6 +130,11 @@ class Model:
     fixes_snapsets: bool = False
     """Whether servers refuse to change the documents of snapsets, so that no change of one is by a user."""
 
+    @property
+    def card_views(self) -> frozenset[str]:
+        """The views that the servers query when somebody uses a card."""
+        return frozenset(view for _, view in self.access_views) | {each.view for each in self.lookups if each.view}
+
     def kind(self, name: str) -> Kind:
         """Return a kind by its name.
 

@@ -71,7 +71,7 @@ class TestWhatIsBrought:
         assert [each["_id"] for each in writes[-1]] == [DESIGN]
         queries = [at for at, request in enumerate(proxy.requests) if "/_view/" in request.path]
         last = max(at for at, request in enumerate(proxy.requests) if request.endpoint == "_bulk_docs")
-        assert len(queries) == len(writes[-1][0]["views"])
+        assert len(queries) == len(target.model.card_views)
         assert min(queries) > last
 
     def test_new_database_needs_no_reads(
