@@ -32,6 +32,7 @@ from dataloader.operations.generate import Batch
 from dataloader.records import Snapsets, read_snapsets
 from dataloader.records.models import DEFAULT_MODEL, get_model, model_names
 from dataloader.target import Environment, Target, resolve
+from dataloader.vendor.returned import workbook_file
 from tests.support.command import Command, Completed, Process
 from tests.support.forks import READ_AT_START, Forks, skip_slow_imports
 from tests.support.marks import THOROUGH
@@ -266,6 +267,15 @@ def forks(request: pytest.FixtureRequest) -> Iterator[Forks | None]:
         return
     with Forks() as forks:
         yield forks
+
+
+@pytest.fixture(scope="session", autouse=True)
+def open_workbooks(forks: Forks | None) -> Iterator[None]:
+    """Open workbooks by forking, too; see ``forks``."""
+    with pytest.MonkeyPatch.context() as patch:
+        if forks is not None:
+            patch.setattr(workbook_file, "_start", forks.open_workbook)
+        yield
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Fast command line processes: a process that has imported everything forks for each command.
+"""Fast processes: one that has imported everything forks for each command, and for each workbook to open.
 
 Imports take most of the time of a short command. ``pytest --real-processes`` starts a new Python for each, as ``make
 test-all`` does to measure coverage. Signals, output streams and start-up are always tested with new processes (the
@@ -19,10 +19,13 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from tests.support.command import Completed
 
+NOTHING = Path(os.devnull)
+COMMAND = "dataloader.cli"
+SANDBOX = "dataloader.vendor.returned.sandbox"
 READ_AT_START = ("PYTHON", "LC_", "LANG", "COVERAGE_", "MALLOC_")
 """Variables that Python reads at startup: a command with one of them needs a new Python."""
 
@@ -58,26 +61,72 @@ class Forks:
         Raises:
             subprocess.TimeoutExpired: it took longer than ``timeout`` seconds and was killed.
         """
-        with TemporaryDirectory(prefix="forked-") as folder, socket.socket(socket.AF_UNIX) as connection:
+        with TemporaryDirectory(prefix="forked-") as folder:
             stdout, stderr = Path(folder) / "stdout", Path(folder) / "stderr"
-            connection.settimeout(timeout)
-            connection.connect(self._address)
-            call = {
-                "arguments": list(arguments),
-                "env": dict(env),
-                "cwd": str(cwd),
-                "output": [*map(str, (stdout, stderr))],
-            }
-            with connection.makefile("rw", encoding="utf-8") as stream:
-                stream.write(f"{json.dumps(call)}\n")
-                stream.flush()
-                pid = int(stream.readline())
-                try:
-                    status = int(stream.readline())
-                except TimeoutError:
-                    os.kill(pid, signal.SIGKILL)
-                    raise subprocess.TimeoutExpired(list(arguments), timeout) from None
-            return Completed(os.waitstatus_to_exitcode(status), *map(_text, (stdout, stderr)))
+            with NOTHING.open("rb") as nothing, stdout.open("ab") as output, stderr.open("ab") as errors:
+                process = self._start(COMMAND, arguments, env, cwd, (nothing, output, errors))
+            try:
+                code = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            return Completed(code, *map(_text, (stdout, stderr)))
+
+    def open_workbook(self, path: Path) -> "Fork":
+        """Start the process that opens a workbook, like ``dataloader.vendor.returned.workbook_file``."""
+        (stdin, to_stdin), (from_stdout, stdout) = _pipe(), _pipe()
+        with stdin, stdout, NOTHING.open("ab") as stderr:
+            process = self._start(SANDBOX, [str(path.absolute())], os.environ, Path.cwd(), (stdin, stdout, stderr))
+        process.stdin, process.stdout = to_stdin, from_stdout
+        return process
+
+    def _start(
+        self, module: str, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, streams: Sequence[IO[bytes]]
+    ) -> "Fork":
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self._address)
+        socket.send_fds(connection, [b"\n"], [each.fileno() for each in streams])
+        return Fork(connection, {"module": module, "arguments": [*arguments], "env": {**env}, "cwd": str(cwd)})
+
+
+class Fork:
+    """A forked process, with the methods of ``subprocess.Popen`` that are used."""
+
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+
+    def __init__(self, connection: socket.socket, call: Mapping[str, Any]) -> None:
+        self._connection = connection
+        self._stream = connection.makefile("rw", encoding="utf-8")
+        self._stream.write(f"{json.dumps(call)}\n")
+        self._stream.flush()
+        self._pid = int(self._stream.readline())
+        self._code: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it took longer than ``timeout`` seconds.
+        """
+        if self._code is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired([], timeout or 0)
+            self._code = os.waitstatus_to_exitcode(int(self._stream.readline()))
+            self._stream.close()
+            self._connection.close()
+        return self._code
+
+    def kill(self) -> None:
+        """Kill the process, unless it has ended."""
+        if self._code is None:
+            os.kill(self._pid, signal.SIGKILL)
+
+
+def _pipe() -> tuple[IO[bytes], IO[bytes]]:
+    """Return the two ends of a new pipe: what is written to the second can be read from the first."""
+    reading, writing = os.pipe()
+    return os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
 
 
 def _text(path: Path) -> str:
@@ -103,8 +152,9 @@ def _serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
+            _, streams, _, _ = socket.recv_fds(connection, 1, 3)
             with connection:
-                _wait_for(connection)
+                _wait_for(connection, streams)
             os._exit(0)
         connection.close()
         _reap()
@@ -119,34 +169,35 @@ def _reap() -> None:
         pass
 
 
-def _wait_for(connection: socket.socket) -> None:
+def _wait_for(connection: socket.socket, streams: Sequence[int]) -> None:
     """Run a requested command in a child process; reply with its process ID, later with its status."""
     with connection.makefile("rw", encoding="utf-8") as stream:
         call = json.loads(stream.readline())
         pid = os.fork()
         if pid == 0:
             connection.close()
-            _run(call)
-        for number in (pid, os.waitpid(pid, 0)[1]):
-            stream.write(f"{number}\n")
-            stream.flush()
+            _run(call, streams)
+        for each in streams:
+            # The end of its output is the end of the process.
+            os.close(each)
+        stream.write(f"{pid}\n")
+        stream.flush()
+        stream.write(f"{os.waitpid(pid, 0)[1]}\n")
 
 
-def _run(call: dict[str, Any]) -> None:
+def _run(call: dict[str, Any], streams: Sequence[int]) -> None:
     """Run the command in this process; does not return."""
     code = 1
     try:
         os.chdir(call["cwd"])
         os.environ.clear()
         os.environ.update(call["env"])
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for number, path in enumerate(call["output"], 1):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        from dataloader.cli import main
-
         sys.argv = ["dataloader", *call["arguments"]]
-        main()
+        import_module(call["module"]).main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - a process ends with a traceback

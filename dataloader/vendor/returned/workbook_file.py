@@ -65,20 +65,24 @@ def check_safe(path: Path, password: str | None = None) -> None:
             raise TypeError(record)
 
 
+def _start(path: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 - the path is one argument, not an option
+        [sys.executable, "-m", _MODULE, path.absolute()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # Import this very package, wherever the command was called.
+        cwd=Path(__file__).parents[3],
+    )
+
+
 @contextmanager
 def _opening(path: Path, options: dict[str, Any]) -> Iterator[IO[bytes]]:
     """Start the process that opens a workbook, and yield its output."""
     with path.open("rb"):
         pass
     try:
-        process = subprocess.Popen(  # noqa: S603 - the path is one argument, not an option
-            [sys.executable, "-m", _MODULE, path.absolute()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            # Import this very package, wherever the command was called.
-            cwd=Path(__file__).parents[3],
-        )
+        process = _start(path)
     except (MemoryError, BlockingIOError) as error:
         raise InputError(Problem(str(path), *_too_little(options["memory"]))) from error
     if process.stdin is None or process.stdout is None:  # pragma: no cover - they were asked for
