@@ -410,6 +410,31 @@ def test_sheet_or_file_with_a_harmless_name_is_read(
     assert encoded(manifest, *with_others(tmp_path, rows, name, is_book=is_book)) == ALL
 
 
+@pytest.mark.parametrize(
+    ("area", "text", "wanted"),
+    [
+        ("G2:G4", "do not use", ALL - {1, 2, 3}),
+        ("H2:H4", "failed", set()),
+        ("F2:F4", "failed", ALL - {1, 2, 3}),
+        ("F2:F11", "ok", ALL),
+        ("E2:E3", "04112233445580", ALL - {1, 2}),
+        ("H2:H11", "ACR1252", ALL),
+    ],
+)
+def test_merged_cells_are_about_all_their_rows(
+    tmp_path: Path, manifest: Manifest, rows: Rows, area: str, text: str, wanted: set[int]
+) -> None:
+    """Programs keep the text in the first row only; a column beside the titles stops the run."""
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    for row in [[*TITLES, "Station"], *([*row, "ACR1252"] for row in rows)]:
+        sheet.append(row)
+    sheet[area.partition(":")[0]] = text
+    sheet.merge_cells(area)
+    book.save(tmp_path / "back.xlsx")
+    assert encoded(manifest, tmp_path / "back.xlsx") == wanted
+
+
 @pytest.mark.parametrize("titles_again", [False, True])
 def test_cards_below_an_unknown_heading_are_in_doubt(
     tmp_path: Path, manifest: Manifest, rows: Rows, *, titles_again: bool
@@ -451,7 +476,7 @@ def test_number_of_a_card_below_the_rows_is_not_skipped(tmp_path: Path, manifest
     ("text", "stops"),
     [
         ("this one failed", True), ("now 04:AA:BB:CC:DD:EE:80", True), (f"wrote {OTHER_UUID}", True),
-        ("my favourite", False),
+        ("my favourite", False), (f"{'seen at the second station, ' * 9}and failed", True),
     ],
 )  # fmt: skip
 def test_cell_comments_are_noticed(tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, stops: bool) -> None:

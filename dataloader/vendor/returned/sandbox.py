@@ -155,6 +155,7 @@ def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> int:
     left = sheet.start[1] if sheet.start else 0
     before = [""] * left
     chunk: list[list[Any]] = []
+    merged: dict[tuple[int, int], tuple[Any, str]] = {}
     values = 0
     rules = _rules(sheet, marks)
     for at, cells in _all_rows(sheet, marks):
@@ -167,6 +168,14 @@ def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> int:
                 row[column] = [CellKind.FORMULA, _seen(row[column])]
             unseen, looks = _formatting(marks, rules, at, row)
             shown = [(column, why) for column, why in unseen.items() if "" not in row[column:][:1]]
+            # Merged cells are about all their rows.
+            for column, top in marks.merged.get(at, {}).items():
+                row += [""] * (column + 1 - len(row))
+                if at == top:
+                    merged[column, top] = row[column], unseen.get(column, "")
+                elif row[column] == "" and (column, top) in merged:
+                    row[column], why = merged[column, top]
+                    shown += [(column, why)] * bool(why)
             chunk.append([at + 1, at in marks.hidden, shown, looks, row])
         if len(chunk) == _CHUNK:
             _tell(chunk)

@@ -75,8 +75,8 @@ _MAX_SPREAD = 10_000_000
 """The most cells of one formula."""
 _MAX_COLUMNS = 16_384
 """Of a sheet."""
-_SHOWN = 200
-"""The most characters of a comment."""
+_MAX_COMMENT = 2_000
+"""The most characters of a comment to examine."""
 _MIN_HEIGHT = 3
 """The height in points from which a row can be seen; no text fits in less."""
 _FALSE = frozenset({"0", "false", "off", "none"})
@@ -112,6 +112,8 @@ class Marks:
     """Rows that are hidden or filtered out."""
     unseen: dict[int, dict[int, str]] = field(default_factory=dict)
     """The columns with struck-through or invisible text, by row, with the reasons."""
+    merged: dict[int, dict[int, int]] = field(default_factory=dict)
+    """The first columns of cells that are merged over several rows, by row, with their first rows."""
     looks: dict[int, tuple[tuple[int, str], ...]] = field(default_factory=dict)
     """The columns that look unusual, by row, with their colours or the like."""
     rules: list[Rule] = field(default_factory=list)
@@ -231,7 +233,7 @@ class _Package:
                 found = found or wide or _is_marked(piece, only_rows=not first and _is_among_rows(piece))
                 if b"Header" in piece or b"Footer" in piece:
                     texts = (unescape(each.decode(errors="replace")) for each in _ON_PAGES.findall(piece))
-                    lines = {" ".join(_PAGE_CODES.sub(" ", text).split())[:_SHOWN] for text in texts} - {""}
+                    lines = {" ".join(_PAGE_CODES.sub(" ", text).split())[:_MAX_COMMENT] for text in texts} - {""}
                     self._on_pages.setdefault(_name(info), set()).update((PAGE, line) for line in lines)
                 if b"row" in piece:
                     last, is_in_order = _check_rows(piece, len(_ROW.findall(before)), last)
@@ -291,7 +293,7 @@ class _Package:
             (name, each) for part, name in sorted(parts.items()) if part in self._names for each in self._tree(part)
         ]
         texts = [
-            (attribute(each, "ref")[:_SHOWN], " ".join("".join(each.itertext()).split())[:_SHOWN])
+            (attribute(each, "ref")[:_MAX_COMMENT], " ".join("".join(each.itertext()).split())[:_MAX_COMMENT])
             for name, each in elements
             if local(each.tag) == name
         ]
@@ -666,11 +668,12 @@ class _Sheet(_Parser):
         self._marks.unseen.setdefault(self._row, {})[self._column] = why
 
     def _merge(self, ref: str) -> None:
-        first = True
-        for row, columns in _cells(area_of(ref), ref, "merged cell"):
-            for column in columns[first:]:
+        area = area_of(ref)
+        for row, columns in _cells(area, ref, "merged cell"):
+            if area and area.bottom > area.top:
+                self._marks.merged.setdefault(row, {})[area.left] = area.top
+            for column in columns[bool(area and row == area.top) :]:
                 self._marks.unseen.setdefault(row, {}).setdefault(column, "covered by merged cells")
-            first = False
 
     def _formula(self, attributes: dict[str, str]) -> None:
         self._marks.formula_rows.add(self._row)
