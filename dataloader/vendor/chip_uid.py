@@ -49,6 +49,7 @@ _LONGEST = 25
 _BYTE = 2
 """Hex digits."""
 _MAX_BYTE = 255
+_DECIMAL_BYTE = re.compile("[0-9]{1,3}")
 _PADDING = "000000"
 _PLACEHOLDERS = frozenset(
     {"12345678", "01234567", "00112233", "11223344", "DEADBEEF", "12345678901234", "0123456789ABCD", "00112233445566"}
@@ -178,7 +179,7 @@ def _candidates(upper: str, groups: list[str], order: ByteOrder) -> Iterator[str
     # A dump of the chip's memory has check bytes after the third and the seventh byte (NTAG213/215/216, 8.5.1).
     texts.append(digits[:6] + digits[8:16])
     parts = _BETWEEN.split(upper)
-    if len(parts) > 1 and all(part.isdecimal() and int(part) <= _MAX_BYTE for part in parts):
+    if len(parts) > 1 and all(_DECIMAL_BYTE.fullmatch(part) and int(part) <= _MAX_BYTE for part in parts):
         texts.append(bytes(map(int, parts)).hex().upper())
     for each in dict.fromkeys(texts):
         if _PLAIN.fullmatch(each):

@@ -243,6 +243,7 @@ TERMS = (
     "Legend: ok = encoded and read back, failed = card not readable",
     "Result: ok, failed or spare",
     "Max. failure rate: 0.1 %",
+    "Missing tag timeout (ms): 200",
 )
 
 

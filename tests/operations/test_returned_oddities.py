@@ -97,6 +97,9 @@ def test_unneeded_columns_are_harmless(
         ("Locked", "no", "yes", "“Locked” (“yes” from line 2, “no” from line 4)"),
         ("Read only", "", "yes", "“Read only” (“yes” from line 2)"),
         ("Encoded at", "", "14:05", "“Encoded at” (“14:05” from line 2)"),
+        ("Box", "", "1", "“Box” (“1” from line 2)"),
+        ("Operator", "-", "Jo", "“Operator” (“Jo” from line 2, “-” from line 4)"),
+        ("Encoded at", "n/a", "14:05", "“Encoded at” (“14:05” from line 2, “n/a” from line 4)"),
     ],
 )
 def test_unneeded_column_that_differs_for_a_card_is_named(
@@ -111,7 +114,7 @@ def test_unneeded_column_that_differs_for_a_card_is_named(
     if title != "Encoded at":
         assert encoded(found_of(manifest, path)) == ORDERED
         return
-    times = [f"14:{at:02}" if each else "" for at, each in enumerate(values)]
+    times = [f"14:{at:02}" if ":" in each else each for at, each in enumerate(values)]
     for each in (path, column(tmp_path / "times.csv", rows, title, times, without=(RESULT,))):
         with pytest.raises(InputError, match="“Encoded at” was not recognized, and seems to hold results"):
             found_of(manifest, each)
@@ -318,6 +321,7 @@ def test_denied_failures_are_harmless(tmp_path: Path, manifest: Manifest, rows: 
         "ninguna tarjeta defectuosa", "Errores: ninguno", "utan fel", "hata yok", "没有失败", "불량 없음",
         "There were no failed, damaged or missing cards.", "No damaged, failed, or missing cards", "Free of defects",
         "Not a single card failed", "Reject rate: 0.00 %", "failed: 0 of 10 (0 %)",
+        "ok=10 failed=0 spare=2",
     ]  # fmt: skip
     for lines in (texts, more):
         path = write_csv(tmp_path / "back.csv", rows)
@@ -331,6 +335,7 @@ def test_denied_failures_are_harmless(tmp_path: Path, manifest: Manifest, rows: 
         "Failed: no. 3", "No. card failed", "No,Card,Failed", "Encoded: no, card: failed", "No errors, rejected cards",
         "No failed card was replaced", "None of the failed cards were encoded again", "Free cards failed",
         "No card failed, damaged or missing: 3", "Reject rate in box 1: 0 %", "No card failed except 3",
+        "failed=0,3", "failed=0.5 %", "Card 3: timeout after 300 ms", "Timeout after 300 ms",
     ],
 )  # fmt: skip
 def test_failures_that_are_not_denied_stop_the_run(tmp_path: Path, manifest: Manifest, rows: Rows, text: str) -> None:

@@ -14,6 +14,7 @@ from dataloader.vendor.returned.columns import UUID_LIKE, mentions_result, plain
 from dataloader.vendor.returned.words import (
     REASONS,
     asks_amount,
+    denies_failure,
     says_failed,
     says_good,
     says_no,
@@ -35,6 +36,8 @@ _CHECK = 6
 """The characters of a check value."""
 _SHORTEST_DECIMAL = 8
 """The fewest digits of a chip UID, in hex or as a decimal number."""
+_LONGEST_DECIMAL = 25
+"""The most; Python refuses to convert thousands of digits."""
 
 
 class PossibleColumn(NamedTuple):
@@ -70,10 +73,12 @@ class Survey:
         self._is_about_encoding = says_good(title) or "encoding" in plain(title)
         self._filled = 0
         """Cards with any content in it."""
+        self._told = 0
+        """Cards with content that means something, unlike ``n/a``."""
         self._own = 0
         """Cards with their own UUID in it."""
         self._repeats = 0
-        """Cards with their own UUID or chip UID in it."""
+        """Cards with their own UUID or chip UID in it, or the start or end of it."""
         self._failed: PossibleColumn | None = None
         self._result: PossibleColumn | None = None
         self._chip: PossibleColumn | None = None
@@ -97,18 +102,22 @@ class Survey:
         """Return whether it may matter to people: it has a title or content, and is not known to be unneeded.
 
         One that counts rows, repeats each UUID or chip UID, or denies all failures, says nothing new. Columns that are
-        usually unneeded are named if they answer a question differently (``Locked``), or say of some cards only when
-        they were encoded.
+        usually unneeded are named if they answer a question differently (``Locked``), say of some cards only when they
+        were encoded, or say nothing of a few.
 
         Args:
             cards: the number of rows of cards.
         """
         if not self.is_unneeded:
-            denies_all = self._asks_failed and bool(self._seen) and all(map(says_no, self._seen))
+            denies_all = (
+                self._asks_failed and bool(self._seen) and all(denies_failure(text, self.title) for text in self._seen)
+            )
             says_nothing_new = denies_all or (self._counts and len(self._seen) > 1) or 0 < cards == self._repeats
             return bool(self.title.strip() or self._seen) and not says_nothing_new
         answers = all(says_nothing(text) or says_result(text, answers=True) for text in self._seen)
-        return (answers and self._kinds(cards) > 1) or self._is_partial(cards)
+        # What is missing for a few cards may not have been done for them.
+        lacks_few = cards < 2 * self._told < 2 * cards
+        return (answers and self._kinds(cards) > 1) or self._is_partial(cards) or lacks_few
 
     def _kinds(self, cards: int) -> int:
         """Return the number of different texts, and nothing counts as one."""
@@ -116,7 +125,7 @@ class Survey:
 
     def _is_partial(self, cards: int) -> bool:
         """Return whether it is about the encoding, and filled in for some cards only."""
-        return self._is_about_encoding and 0 < self._filled < cards
+        return self._is_about_encoding and 0 < self._told < cards
 
     def shown(self, cards: int) -> str:
         """Return its name in warnings, with a similar title of ours, or the few texts that sort cards.
@@ -128,8 +137,8 @@ class Survey:
         kinds = [f"“{short(text, _SHOWN)}” from {self._unit} {line}" for text, line in self._seen.items()]
         sorts = 1 < len(kinds) + (self._filled < cards) <= _MAX_KINDS
         what = "; ".join(filter(None, (near, ", ".join(kinds) if sorts else "")))
-        if not what and self._is_partial(cards):
-            what = f"nothing in {cards - self._filled:,} of {many(cards, 'row')}"
+        if not what and 0 < self._told < cards and (self.is_unneeded or self._is_about_encoding):
+            what = f"nothing in {cards - self._told:,} of {many(cards, 'row')}"
         return f"{self.name} ({what})" if what else self.name
 
     def see(self, line: int, text: str, uuid: str, chip: str, *, may_count: bool = True) -> None:
@@ -142,7 +151,9 @@ class Survey:
             chip: the chip UID of the row.
             may_count: whether the row may count as encoded; in others, results contradict nothing.
         """
-        self._filled += bool(uuid) and may_count
+        if uuid and may_count:
+            self._filled += 1
+            self._told += len(text) >= _SHORTEST_DECIMAL or not says_nothing(text)
         self._see_ids(line, text, uuid, chip, may_count=may_count)
         if self._counts:
             number = int(text.rstrip(".")) if _COUNTER.fullmatch(text) else -1
@@ -174,11 +185,12 @@ class Survey:
                 shown = text if UUID_LIKE.search(text) else next(each for each in uuids if each != uuid)
                 self._uuid = self._uuid or PossibleColumn("uuid", line, short(shown, _SHOWN))
         is_own = bool(chip) and len(text) >= _SHORTEST_DECIMAL and _is_same(_bare(text), _bare(chip))
-        if chip and may_count and text.isdecimal() and len(text) >= _SHORTEST_DECIMAL:
+        if chip and may_count and text.isdecimal() and _SHORTEST_DECIMAL <= len(text) <= _LONGEST_DECIMAL:
             is_number = int(text) in numbers_of(chip)
             self._is_number[is_number] += 1
             is_own |= is_number
         is_own |= bool(uuid) and len(text) == _CHECK and text.upper() == check_value(uuid)
+        is_own |= bool(uuid) and _SHORTEST_DECIMAL <= len(text) < _SHORTEST_UUID and _is_same(_bare(text), _bare(uuid))
         if is_own:
             self._repeats += may_count
         elif self._chip is None and looks_like_chip(text):
@@ -188,8 +200,7 @@ class Survey:
         """Return whether a text in the column means that a card failed."""
         if self._asks_good and says_no(text):
             return True
-        # A single "F" may mean failed.
-        if says_nothing(text) or (self._asks_failed and says_no(text) and text.casefold() != "f"):
+        if says_nothing(text) or (self._asks_failed and denies_failure(text, self.title)):
             return False
         return says_failed(text) or self._asks_failed or (self._is_result and not says_result(text, answers=True))
 
@@ -246,9 +257,11 @@ def _uuids_in(text: str) -> list[str]:
     return found
 
 
-def _is_same(text: str, chip: str) -> bool:
-    """Return whether a text is a chip UID or an end of it, perhaps with its bytes reversed."""
-    return any(chip.startswith(each) or chip.endswith(each) for each in (text, "".join(wrap(text, 2)[::-1])))
+def _is_same(text: str, uid: str) -> bool:
+    """Return whether a text is a chip UID or UUID, or an end of it, perhaps with its bytes reversed."""
+    return len(text) <= len(uid) and any(
+        uid.startswith(each) or uid.endswith(each) for each in (text, "".join(wrap(text, 2)[::-1]))
+    )
 
 
 def _bare(text: str) -> str:

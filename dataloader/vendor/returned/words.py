@@ -148,6 +148,11 @@ _TERM = re.compile(
     re.IGNORECASE,
 )
 """A period or limit, as in the terms of a contract: ``within 14 days``, ``< 0.1 %``."""
+_UNIT = r"(?:ms|msec|s|sec|min)"
+_SETTING = re.compile(
+    rf"\W*[^:=\t]{{1,60}}(?:\({_UNIT}\)\s*[:=\t]\s*[0-9.,]{{1,9}}|[:=\t]\s*[0-9.,]{{1,9}}\s*{_UNIT})\W*\Z"
+)
+"""A text that is a duration with its name, which counts no cards: ``Timeout (ms): 300``."""
 _LEGEND = re.compile(r"\A\W*(?:legende?|leyenda|legenda|key)\W+", re.IGNORECASE)
 _AGAIN = words("again replaced replace encoded reencoded rewritten repeated ersetzt remplacees remplacee sostituite")
 """What is not done with ``none of the failed cards``."""
@@ -162,6 +167,11 @@ _TESTED = words(
     "tested test read back on in and with und et y e getestet gepruft teste verifie probado getest am pm utc gmt uhr"
 )
 """Words of notes that say nothing bad."""
+_ERRORS = words(
+    "error errors err exception exceptions fehler erreur erreurs errore errori fout fouten fejl fel "
+    "virhe blad chyba hiba hata ошибка"
+)
+"""What a title asks for if ``ok`` below it means none."""
 REASONS = words("reason grund raison motif motivo razon reden causa")
 _AMOUNTS = words("quantity qty amount pcs pieces menge anzahl stuck quantite cantidad quantita quantidade aantal")
 _SET_ASIDE = words(
@@ -300,7 +310,8 @@ def _clauses(text: str) -> list[tuple[str, ...]]:
 def _is_denied(tokens: Sequence[str], at: int) -> bool:
     """Return whether a word for a failure is denied: ``no cards were rejected``, ``errors: none``, ``error-free``."""
     after = [token for token in tokens[at + 1 :] if token not in _FILLERS and token != _CELL]
-    if after and (after[0] == "free" or {*after} <= _NONE or " ".join(after) in _NOTHING):
+    is_zero = after[:1] == ["0"] and not any(map(str.isdecimal, after[1:2]))
+    if after and (is_zero or after[0] == "free" or {*after} <= _NONE or " ".join(after) in _NOTHING):
         return True
     if tokens[at + 1 : at + 2] and tokens[at + 1] in _CARDS and not _AGAIN.isdisjoint(after):
         return False
@@ -317,14 +328,15 @@ def _is_denied(tokens: Sequence[str], at: int) -> bool:
 def reports_failure(text: str, *, on_card: bool = False) -> bool:
     """Return whether a text outside the rows says that cards failed.
 
-    Terms such as ``Defective cards are replaced within 12 months`` are about any cards, and ``ok, failed or spare`` and
-    ``failed = not readable`` only explain words. ``failed = red`` says something about these cards.
+    Terms such as ``Defective cards are replaced within 12 months`` are about any cards, ``Timeout: 300 ms`` is about a
+    machine, and ``ok, failed or spare`` and ``failed = not readable`` only explain words. ``failed = red`` says
+    something about these cards.
 
     Args:
         text: the text.
         on_card: whether it is a comment on a cell, so that it is not about any cards.
     """
-    if not says_failed(text):
+    if not says_failed(text) or (_SETTING.match(text) and not on_card):
         return False
     rest = _TERM.sub(" ", text)
     if any(map(str.isdigit, rest)):
@@ -403,8 +415,20 @@ def is_remark(note: str) -> bool:
 
 
 def says_no(text: str) -> bool:
-    """Return whether a whole text is a negative answer: ``no``, ``0``, or ``false`` as displayed in some language."""
-    return {*_tokens(text)} <= _DENIALS
+    """Return whether a whole text is a negative answer: ``no``, ``0x00``, or ``false`` in some language."""
+    return {*_tokens(text)} <= _DENIALS or not text.casefold().removeprefix("0x").strip("0")
+
+
+def denies_failure(text: str, title: str) -> bool:
+    """Return whether a text below a title such as ``Error`` means none: ``no``, ``no error``, and ``ok`` below errors.
+
+    ``Destroyed: ok`` is none of them.
+    """
+    tokens = {*_tokens(text)}
+    is_denied = tokens <= _BAD | _NONE | _FILLERS and not (tokens.isdisjoint(_BAD) or says_failed(text))
+    is_none = says_result(text, answers=False) and not _ERRORS.isdisjoint(_tokens(title))
+    # A single "F" may mean failed.
+    return is_denied or is_none or (says_no(text) and text.casefold() != "f")
 
 
 def says_good(title: str) -> bool:
