@@ -67,7 +67,11 @@ def _named(values: tuple[str, ...]) -> dict[str, str]:
                 todo = did_you_mean(key, KEYS) or "correct it"
             raise UsageError(f"--column {value}", rule=rule, todo=todo)
         if key in named:
-            raise UsageError(f"--column {value}", rule=f"{key} is given twice", todo="give each column once")
+            raise UsageError(
+                f"--column {value}",
+                rule=f"{key} is given twice",
+                todo="give each column once; if files differ, rename their titles",
+            )
         named[key] = title
     if named.get("uuid") == "":
         raise UsageError("--column uuid=", rule="rows cannot be matched without UUIDs", todo="name the column")

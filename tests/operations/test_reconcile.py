@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import split
 from typing import Any
 
 import openpyxl
@@ -522,6 +523,21 @@ def test_similar_titles_are_suggested(
     assert says in here("reconcile", small.manifest.path, path, "--out", tmp_path / "out", *named).stderr
 
 
+@pytest.mark.parametrize(
+    "title", ["Outcome of the final inspection after encoding", "A $HOME “b”", 'The "QC"', "It\nis`x`"]
+)
+def test_advised_options_work_as_typed(here: Command, small: Batch, tmp_path: Path, title: str) -> None:
+    """The titles of columns may be long, and may have characters that a shell does not take literally."""
+    rows = [[row[UUID], row[CHIP], row[RESULT], row[RESULT]] for row in good_rows(small.manifest)]
+    rows[2][3] = "failed"
+    path = write_csv(tmp_path / "back.csv", rows, titles=["UUID", "Chip UID", "Result", title])
+    say = here("reconcile", small.manifest.path, path, "--out", tmp_path / "out").stderr
+    assert 'if it does not matter: --column result="Result"; otherwise name it: --column' in say
+    advice = split(say.rpartition("otherwise name it: ")[2].rstrip(")\n"))
+    done = here("reconcile", small.manifest.path, path, "--out", tmp_path / "out", *advice, "--json")
+    assert (done.code, done.data["failed"]) == (ExitCode.RETURNED, 1)
+
+
 def encoded_again(found: Reconciliation) -> list[Card]:
     """Return the cards to encode again."""
     return [each.card for each in found.ledger if each.is_to_encode]
@@ -789,6 +805,7 @@ def test_large_batch_is_reconciled_in_limited_memory(peak_memory: Callable[..., 
     code = """
 import sys
 from pathlib import Path
+from shlex import split
 from dataloader.batch.manifest import read_manifest
 from dataloader.operations.reconcile import ReturnedFile, reconcile
 from dataloader.vendor.returned import Reading

@@ -23,7 +23,7 @@ from dataloader.operations.generate import Batch
 from dataloader.vendor import CellKind
 from dataloader.vendor.encryption import encrypt
 from dataloader.vendor.layouts import get_layout, layout_names
-from dataloader.vendor.returned import KEYS, Reading, open_returned, reports_failure, text_of
+from dataloader.vendor.returned import KEYS, Reading, check_named, open_returned, reports_failure, text_of
 from dataloader.vendor.returned.columns import find_columns, understand_title
 from dataloader.vendor.sheets import AGAIN_COLUMNS, STARTS_WITH
 from tests.support.command import Command
@@ -70,13 +70,14 @@ class Table:
 
 def read(path: Path, **how: Any) -> list[Table]:
     """Read a file: each table with its rows, without row numbers."""
-    with open_returned(path, "back", Reading(cards=8, **how)) as sources:
-        return [
-            Table(
-                each.place, [list(row[1:8]) for row in each.rows], each.fills_result, each.fills_chip, dict(each.about)
-            )
-            for each in sources
-        ]
+    reading = Reading(cards=8, **how)
+    with open_returned(path, "back", reading) as sources:
+        tables = [*sources]
+    check_named(path, tables, reading.columns)
+    return [
+        Table(each.place, [list(row[1:8]) for row in each.rows], each.fills_result, each.fills_chip, dict(each.about))
+        for each in tables
+    ]
 
 
 def refusal(path: Path, **how: Any) -> str:

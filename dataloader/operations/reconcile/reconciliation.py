@@ -38,6 +38,7 @@ from dataloader.vendor.returned import (
     Reading,
     ReturnedRow,
     ReturnedTable,
+    check_named,
     is_neutral,
     is_remark,
     may_sort,
@@ -206,7 +207,7 @@ def _reconcile(
     told = deliveries([(each.source, each.round) for each in tables])
     _check_results(tables)
     _check_lists(tables, told)
-    if "result" not in reading.columns:
+    if reading.columns.get("result") != "":
         _check_names(manifest, [each for each in tables if not told[each.round].fills_result])
     warnings: list[Problem] = []
     known = rows = good = bad = 0
@@ -230,7 +231,7 @@ def _reconcile(
         # The rows are in the ledger now.
         each.source.rows.clear()
     _check_filled(files, tables, known)
-    if "result" not in reading.columns:
+    if reading.columns.get("result") != "":
         _check_lists_of_some(manifest, tables, told, known)
     _check_remarks(remarks, good, bad)
     _check_counts(chain.from_iterable(each.source.failures for each in tables), bad)
@@ -297,6 +298,8 @@ def _read(
                 tables.append(_Read(file.path, source, round_))
                 if on_rows:
                     on_rows(source.total)
+    if tables:
+        check_named(tables[0].path, [each.source for each in tables], reading.columns)
     if previous is None and tables and all(each.round > 1 for each in tables):
         rule = "holds only cards that were encoded again, and the results of the earlier rounds are missing"
         raise InputError(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dataloader.vendor.returned.table import (
         ReturnedRow,
         ReturnedTable,
+        check_named,
         mark_of_chip,
         mark_of_number,
         unread_columns,
@@ -42,6 +43,7 @@ __all__ = [
     "Reading",
     "ReturnedRow",
     "ReturnedTable",
+    "check_named",
     "check_safe",
     "is_failure",
     "is_neutral",
@@ -68,7 +70,7 @@ _NAMES = {
     "grid": ("Cell", "text_of", "unlike_rows"),
     "opening": ("open_returned",),
     "options": ("Reading",),
-    "table": ("ReturnedRow", "ReturnedTable", "mark_of_chip", "mark_of_number", "unread_columns"),
+    "table": ("ReturnedRow", "ReturnedTable", "check_named", "mark_of_chip", "mark_of_number", "unread_columns"),
     "words": (
         "is_failure",
         "is_neutral",

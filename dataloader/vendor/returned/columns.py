@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
+from shlex import quote
 from typing import Any
 
 from dataloader.common import did_you_mean, listed, short
@@ -124,6 +125,8 @@ _COUNT = re.compile(
 """A count, not the number of a card."""
 _BETWEEN_TITLES = re.compile(r"\s{2,}|[^\w\s]+")
 _MAX_TITLE = 200
+_SPECIAL = re.compile(r'["$`\\!]')
+"""What a shell does not take literally between double quotes."""
 UUID_LIKE = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 
 
@@ -240,11 +243,18 @@ class Columns:
     """The titles of all columns."""
     unread: Mapping[int, str]
     """The unrecognized columns, with their names in messages."""
+    named: frozenset[str]
+    """The keys whose columns the operator named, and that are here or said not to exist."""
 
     @property
     def indices(self) -> list[int]:
         """The columns in the order of :data:`KEYS`, -1 for missing ones."""
         return [self.at.get(key, -1) for key in KEYS]
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """How well the row fits: by the columns that the operator named, then by all."""
+        return len(self.named), len(self.at)
 
     @property
     def problem(self) -> tuple[str, str] | None:
@@ -259,10 +269,8 @@ class Columns:
                     f"has {len(titles)} columns “{short(titles[0], _SHOWN_TITLE)}”",
                     "keep one of them; put tables that are side by side on separate sheets",
                 )
-            return (
-                f"more than one column could be the {key}: {shown}",
-                f'name the right one: --column {key}="ITS TITLE", or rename the others',
-            )
+            options = " or ".join(column_option(key, title) for title in titles)
+            return f"more than one column could be the {key}: {shown}", f"name the right one: {options}"
         return None
 
 
@@ -273,7 +281,8 @@ def find_columns(
 
     Args:
         rows: the first rows.
-        named: titles by key, as named by the operator; an empty title means that there is no such column.
+        named: titles by key, as named by the operator; an empty title means that there is no such column. A title that
+            is in none of the rows may be in another table.
         uuid_titles: more titles of the UUID column, for files with none of the usual ones.
 
     Returns:
@@ -282,9 +291,8 @@ def find_columns(
     best: Columns | None = None
     for row, cells in enumerate(rows[:MAX_HEAD]):
         found = _columns(row, [str(cell) for cell in cells], named, uuid_titles)
-        is_head = "uuid" in found.at and all(key in found.at for key in named if named[key])
         # A heading above the titles may contain one of their words.
-        if is_head and (best is None or len(found.at) > len(best.at)):
+        if "uuid" in found.at and (best is None or found.rank > best.rank):
             best = found
     return best
 
@@ -292,6 +300,8 @@ def find_columns(
 def _columns(row: int, titles: list[str], named: Mapping[str, str], uuid_titles: Sequence[str]) -> Columns:
     at: dict[str, int] = {}
     doubles: dict[str, tuple[str, ...]] = {}
+    there = {*map(plain, titles)}
+    named = {key: title for key, title in named.items() if not title or plain(title) in there}
     # A column named for one key is not used for another, whatever its title suggests.
     taken = {plain(title) for title in named.values()} - {""}
     means = [understand_title(title) if plain(title) not in taken else None for title in titles]
@@ -314,7 +324,13 @@ def _columns(row: int, titles: list[str], named: Mapping[str, str], uuid_titles:
         for column, title in enumerate(titles)
         if column not in read and not (title and plain(title) in {plain(each) for each in uuid_titles})
     }
-    return Columns(row, at, doubles, tuple(titles), unread)
+    return Columns(row, at, doubles, tuple(titles), unread, frozenset(named))
+
+
+def column_option(key: str, title: str) -> str:
+    """Return the option that names a column, as it is typed in a shell."""
+    text = short(plain_text(title), _MAX_TITLE)
+    return f"--column {quote(f'{key}={text}')}" if _SPECIAL.search(text) else f'--column {key}="{text}"'
 
 
 def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tuple[str, str]:
@@ -324,12 +340,13 @@ def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tu
     """
     fullest = max(rows[:MAX_HEAD], key=lambda cells: sum(1 for cell in cells if plain(cell)), default=())
     titles = list(filter(None, titles_of(fullest)))
+    full = [str(cell) for cell in fullest if plain(cell)]
     missing = _missing_titles(fullest, named)
     found = f"; found: {', '.join(titles[:_SHOWN_TITLES])}" if titles else ""
     shown = listed([f"“{short(title, _SHOWN_TITLE)}”" for title in dict.fromkeys(missing.values())])
     rule = f"no column {shown} in its first {MAX_HEAD} rows{found}"
     near = (
-        did_you_mean(title, titles, lambda other, key=key: f'--column {key}="{other}"')  # type: ignore[misc]
+        did_you_mean(title, full, lambda other, key=key: column_option(key, other))  # type: ignore[misc]
         for key, title in missing.items()
     )
     nearest = next(filter(None, near), "")
@@ -346,10 +363,9 @@ def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tu
     texts = [[str(cell).strip() for cell in row] for row in rows[:MAX_HEAD]]
     holds = next((at for row in texts for at, cell in enumerate(row) if UUID_LIKE.fullmatch(cell)), len(fullest))
     if holds < len(fullest) and plain(fullest[holds]) and not UUID_LIKE.search(str(fullest[holds])):
-        return (
-            rule,
-            f'the UUIDs may be below “{titles_of(fullest)[holds]}”: --column uuid="{titles_of(fullest)[holds]}"',
-        )
+        this = column_option("uuid", str(fullest[holds]))
+        differ = "; if the files differ, rename their titles" if named.get("uuid") else ""
+        return rule, f"the UUIDs may be below “{titles_of(fullest)[holds]}”: {this}{differ}"
     return rule, nearest or 'name the columns, for example --column uuid="Tag ID"'
 
 

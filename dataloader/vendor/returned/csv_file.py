@@ -136,7 +136,7 @@ def _is_western(line: bytes) -> bool:
 def _dialect(path: Path, stream: TextIO, reading: Reading) -> Dialect:
     """Find the titles, and by them the delimiter; without titles, the whole file is rows."""
     lines = list(islice(_lines(path, stream), _HEAD_LINES))
-    best, most = Dialect(_most_frequent(lines)), (0, False)
+    best, most = Dialect(_most_frequent(lines)), ((0, 0), False)
     for delimiter in DELIMITERS:
         for first in range(min(len(lines), MAX_HEAD)):
             whole = _fields(lines[first:], delimiter)
@@ -148,7 +148,7 @@ def _dialect(path: Path, stream: TextIO, reading: Reading) -> Dialect:
             for inner, cells in readings.items():
                 found = find_columns([_without_blanks(cells, 0)], reading.columns, reading.uuid_titles)
                 # Of two readings with the same number of titles, prefer the valid CSV.
-                if found is not None and (rank := (len(found.at), whole is not None)) > most:
+                if found is not None and (rank := (found.rank, whole is not None)) > most:
                     most = rank
                     best = Dialect(delimiter, first, inner, len(cells), _common_blanks(cells[1:]))
     return best

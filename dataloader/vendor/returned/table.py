@@ -16,6 +16,7 @@ from dataloader.vendor.returned.columns import (
     MAX_HEAD,
     UUID_LIKE,
     Columns,
+    column_option,
     find_columns,
     is_title,
     nothing_found,
@@ -57,6 +58,10 @@ _NAMES_CARD = re.compile(
     re.IGNORECASE,
 )
 """A text about single cards: ``Card 3 exploded`` or ``Problems: 3, 7``, but not ``Cards 1 to 12``."""
+_SHARE = re.compile(
+    r"(?<![\d./-])([0-9]{1,6})\s*(?:of|von|de|sur|di|van|av|/)\s*([0-9]{1,6})(?![\d./-])", re.IGNORECASE
+)
+"""``23 of 24``, but no date."""
 _DIGITS = re.compile(r"[0-9]+(?:[.,]0{1,2}(?![0-9]))?")
 _MAX_COUNT = 10
 """Characters."""
@@ -103,6 +108,10 @@ class ReturnedTable:
     """The word for a row: ``row`` or ``line``."""
     keys: frozenset[str]
     """The existing columns."""
+    named: frozenset[str] = frozenset()
+    """Those that the operator named, and that are here or said not to exist."""
+    titles: tuple[str, ...] = ()
+    """The titles of all columns."""
     sheet: str = ""
     """The name of its sheet; empty for a text file."""
     rows: list[ReturnedRow] = field(default_factory=list)
@@ -223,6 +232,29 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
     found[0].remarks += remarks
     found[0].failures += failures
     found[0].ignored += ignored
+
+
+def check_named(path: Path, tables: Sequence[ReturnedTable], named: Mapping[str, str]) -> None:
+    """Check that each column that the operator named is in some table.
+
+    Args:
+        path: the first file, for errors.
+        tables: at least one table.
+        named: titles by key; an empty title means that there is no such column.
+
+    Raises:
+        InputError: a title is in none.
+    """
+    there = {key for each in tables for key in each.named}
+    if named.keys() - there:
+        # Those of other tables are not missing.
+        told = {key: title for key, title in named.items() if key in tables[0].named or key not in there}
+        raise InputError(Problem(str(path), *nothing_found([tables[0].titles], told)))
+
+
+def _is_share(text: str, cards: int) -> bool:
+    """Return whether a text is about a part of the cards, such as ``23 of 24``, and not about pages or boxes."""
+    return any(int(some) < int(all_) and 2 * int(all_) >= cards for some, all_ in _SHARE.findall(text))
 
 
 def _added(rows: Iterator[GridRow]) -> Iterator[GridRow]:
@@ -422,7 +454,8 @@ class _Reader:
     def _new(self, columns: Columns) -> ReturnedTable:
         grid = self._grid
         above = " ".join(text for _, text in grid.above)
-        table = ReturnedTable(self._place, grid.unit, frozenset(columns.at), grid.sheet, above=above, about=grid.about)
+        table = ReturnedTable(self._place, grid.unit, frozenset(columns.at), columns.named, columns.titles)
+        table.sheet, table.above, table.about = grid.sheet, above, grid.about
         note = columns.titles[columns.at["note"]] if "note" in columns.at else ""
         if self._grid.sheet and names_rejects(self._grid.sheet):
             table.rejects = f"its sheet is called {short(self._grid.sheet, MAX_SHEET)}"
@@ -563,18 +596,18 @@ class _Reader:
         table.chip_length = next((each for each, count in lengths.items() if 2 * count > lengths.total()), 0)
         table.unread = tuple(survey.shown(cards) for survey in surveys.values() if survey.is_worth_naming(cards))
         for survey in surveys.values():
-            found = survey.matters(self._reading.columns, cards, results=table.fills_result, chips=table.fills_chip)
+            found = survey.matters(columns.named, cards, results=table.fills_result, chips=table.fills_chip)
             if found is not None:
                 # A column without a title cannot be named.
                 title, first = (survey.title, "") if survey.title.strip() else ("ITS TITLE", "give it a title, and ")
                 rule = f"{survey.name} was not recognized, and seems to hold {_HOLDS[found.key]} (“{found.text}”)"
-                this = f'--column {found.key}="{short(title, _SHOWN)}"'
-                if plain(title) == found.key and found.key in self._reading.columns:
+                this = column_option(found.key, title)
+                if plain(title) == found.key and found.key in columns.named:
                     rule = f"{survey.name} says “{found.text}”, but --column {found.key} says that it does not count"
                     todo = f"correct it, or leave out --column {found.key}"
                 elif found.key in columns.at:
-                    ours = short(columns.titles[columns.at[found.key]], _SHOWN)
-                    todo = f'if it does not matter: --column {found.key}="{ours}"; otherwise {first}name it: {this}'
+                    ours = column_option(found.key, columns.titles[columns.at[found.key]])
+                    todo = f"if it does not matter: {ours}; otherwise {first}name it: {this}"
                 else:
                     todo = f"{first}say what it is: {this}, or --column {found.key}= for none"
                 where = f", {self._grid.unit} {found.line}" if found.line else ""
