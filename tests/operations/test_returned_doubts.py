@@ -646,6 +646,53 @@ def test_list_of_all_cards_adds_nothing(
             found_of(manifest, back, write_csv(listed, table, titles=titles))
 
 
+@pytest.mark.parametrize("nothing", ["", "-"])
+def test_card_without_a_chip_in_a_separate_list_is_in_doubt(
+    tmp_path: Path, manifest: Manifest, rows: Rows, nothing: str
+) -> None:
+    """Results and chip UIDs come in two files; each card needs both."""
+    results = write_csv(tmp_path / "a.csv", [[row[UUID], row[RESULT]] for row in rows], titles=["UUID", "Result"])
+    rows[2][CHIP] = nothing
+    chips = write_csv(tmp_path / "b.csv", [[row[UUID], row[CHIP]] for row in rows], titles=["UUID", "Chip UID"])
+    assert encoded(manifest, results, chips) == ALL - {3}
+
+
+def test_table_of_answers_stops_the_run(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Beside results of our own, it would put all cards in doubt."""
+    verified = [["UUID", "Verified"], *([row[UUID], "yes"] for row in rows)]
+    path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("QC", verified))
+    with pytest.raises(InputError, match="its result is “yes”, and no result in the table of sheet QC is ok or failed"):
+        found_of(manifest, path)
+    unused = [["UUID", "Encoded"], [rows[9][UUID], "no"]]
+    rows[9][RESULT] = "failed"
+    path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Unused", unused))
+    assert encoded(manifest, path) == ALL - {10}
+
+
+def test_column_that_is_named_need_not_be_in_all_files(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Its other checks stay as they are in a file without it; it must be in one."""
+    one = write_csv(tmp_path / "one.csv", [[row[UUID], row[CHIP]] for row in rows[:5]], titles=["Key", "Chip UID"])
+    two = write_csv(tmp_path / "two.csv", [row[1:] for row in rows[5:]], titles=TITLES[1:])
+    assert encoded(manifest, one, two, columns={"uuid": "Key", "result": ""}) == ALL
+    seen = write_csv(
+        tmp_path / "seen.csv", [[*row, "ok"] for row in rows[:5]], titles=[*TITLES[:RESULT], "x", "y", "Seen"]
+    )
+    rows[7][NOTE] = "failed"
+    more = write_csv(tmp_path / "more.csv", rows[5:], titles=[*TITLES[:NOTE], "QC"])
+    assert encoded(manifest, seen, columns={"result": "Seen"}) == ALL - set(range(6, 11))
+    assert encoded(manifest, seen, more, columns={"result": "Seen"}) == set()
+    with pytest.raises(InputError, match="no column “Sene” in its first 20 rows"):
+        found_of(manifest, seen, columns={"uuid": "UUID", "number": "Sene"})
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "9" * 5000 + ":1", "9" * 5000 + ",00"])
+def test_thousands_of_digits_are_read(tmp_path: Path, manifest: Manifest, rows: Rows, digits: str) -> None:
+    """Python refuses to convert them to a number."""
+    assert encoded(manifest, column(tmp_path / "back.csv", rows, "x", [digits] * 10)) == ALL
+    rows[2][CHIP] = digits
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {3}
+
+
 def test_question_is_not_a_lost_character(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """Nor is a lost character in any other word."""
     for at, note in enumerate(["for Jo?", "gr\ufffd\ufffde", "ok?tested", "why?", "caf?"]):

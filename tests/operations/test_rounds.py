@@ -102,6 +102,24 @@ def test_rest_of_a_delivery_builds_on_its_first_part(here: Command, batch: Batch
     assert (alone.code, alone.data["ready"], alone.data["round"]) == (ExitCode.RETURNED, 5, 3)
 
 
+@pytest.mark.parametrize("is_together", [True, False])
+@pytest.mark.parametrize("note", ["", "lost"])
+def test_result_that_was_removed_is_a_warning(
+    here: Command, batch: Batch, tmp_path: Path, note: str, *, is_together: bool
+) -> None:
+    """In a file that repeats other cards, or with a note: the card may have been taken back."""
+    rows = good_rows(batch.manifest)
+    first = write_csv(tmp_path / "first.csv", [*rows[:2], *rows[3:]] if note else rows)
+    rows[1][CHIP:] = ["", "", note]
+    second = write_csv(tmp_path / "second.csv", rows[1:3])
+    if is_together:
+        done = here("reconcile", batch.manifest.path, first, second)
+    else:
+        here("reconcile", batch.manifest.path, first)
+        done = here("reconcile", batch.manifest.path, second)
+    assert f"line 2: lists the card again without a result{' (note: lost)' * bool(note)}; according to" in done.stderr
+
+
 def test_card_on_another_chip_than_before_is_a_duplicate(here: Command, batch: Batch, tmp_path: Path) -> None:
     """Unless the file lists cards encoded again; then the earlier chip must not be used."""
     rows = good_rows(batch.manifest)

@@ -1,7 +1,7 @@
 """The ledger: collects all rows, card by card."""
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from dataloader.batch import Card, Counts, Reconciled, ReturnedCard, Verdict
 from dataloader.common import listed
 from dataloader.operations.reconcile.card_index import CardIndex
 from dataloader.operations.reconcile.rows import Row, Said, Standing, Whose
-from dataloader.operations.reconcile.verdicts import CardJudgement, Claim, counting, judge
+from dataloader.operations.reconcile.verdicts import CardJudgement, Claim, counting, judge, listed_again, may_be_meant
 from dataloader.vendor import MAKER, first_bytes, other_readings, reverse
 
 SHOWN_HOLDERS = 3
@@ -73,6 +73,8 @@ class Ledger:
         """The first UUID listed with each chip."""
         self._shared: dict[str, dict[str, Holder]] = {}
         """All UUIDs of chips that are listed with several."""
+        self._repeating: set[int] = set()
+        """The numbers of tables that repeat encoded cards of others."""
         self._perhaps: defaultdict[str, list[Holder]] = defaultdict(list)
         """Rows with a doubtful chip UID, by its possible readings."""
 
@@ -95,12 +97,15 @@ class Ledger:
             for chip in (each.chip, *each.other_chips)
         }
         self._to_destroy |= self._shared_before()
+        self._repeating = self._tables_that_repeat()
         for card in self.index:
             claims = self._claims.get(card.number, ())
             before = self._before.get(card.number)
             if before is not None and not _says_anything(claims, before):
                 self.taken_over += 1
                 self._returned.append(before)
+                if before.verdict is Verdict.ENCODED:
+                    self._note_empty(claims, self._earlier)
                 if before.verdict is Verdict.ENCODED and before.chip:
                     self._hold(before.chip, Holder((0, card.number), card.number, card.uuid, None))
                 continue
@@ -112,6 +117,23 @@ class Ledger:
         counts = Counter(each.verdict for each in self._returned)
         return Counts(counts, sum(each.unused_spare for each in self._returned))
 
+    def _tables_that_repeat(self) -> set[int]:
+        """Return the tables that list cards as encoded that an earlier table or reconciliation has as encoded, too."""
+        found: set[int] = set()
+        for number, claims in self._claims.items():
+            before = self._before.get(number)
+            if before is None and len(claims) == 1:
+                continue
+            tables = sorted({claim.row.table.index for claim in claims if claim.row.said is Said.ENCODED})
+            found.update(tables if before is not None and before.verdict is Verdict.ENCODED else tables[1:])
+        return found
+
+    def _note_empty(self, claims: Sequence[Claim], where: str) -> None:
+        """Warn about rows without a result that may take an encoded card back."""
+        for claim in claims:
+            if claim.row.said is Said.NOTHING and may_be_meant(claim.row, self._repeating):
+                self.warnings.append((claim.row.where, listed_again(claim.row, where)))
+
     @property
     def _earlier(self) -> str:
         return self.previous.path.name if self.previous else ""
@@ -121,12 +143,14 @@ class Ledger:
         for claim in counted:
             if not (claim.standing is Standing.NAMED and claim.lends):
                 self._hold_row(claim.row, 0 if claim.standing is Standing.NAMED else card.number)
-        found: CardJudgement = judge(counted, is_spare=self.index.is_spare(card.number))
+        found: CardJudgement = judge(counted, is_spare=self.index.is_spare(card.number), repeating=self._repeating)
         self.strays += [Stray(each.row, f"{each.why}, which has a good row of its own") for each in found.strays]
         self.warnings += found.warnings
         chip = found.chip
         aside = [claim for claim in claims if claim not in counted] if len(counted) < len(claims) else []
         self._set_aside(card.number, aside, chip)
+        if found.verdict is Verdict.ENCODED:
+            self._note_empty([each for each in aside if each.row.round > counted[0].row.round], counted[0].row.where)
         if chip and found.verdict is Verdict.ENCODED and (aside or chip in self._to_destroy):
             earlier = {claim.row.chip.uid for claim in aside} - {""}
             failed = {claim.row.chip.uid for claim in aside if claim.row.said is not Said.ENCODED}

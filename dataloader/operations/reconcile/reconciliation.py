@@ -47,6 +47,7 @@ from dataloader.vendor.returned import (
     reports_failure,
     result_word,
     says_failed,
+    says_result,
     text_of,
     unlike_rows,
     unread_columns,
@@ -217,6 +218,7 @@ def _reconcile(
     for at, each in enumerate(tables, 1):
         delivery = told[each.round]
         is_list = lists_all(each.source, delivery.encoded or _encoded_before(told, previous))
+        is_list |= any(each.source is table for table in delivery.repeated)
         table = TableInput(each.source, at, each.round, byte_order, delivery, is_list)
         # A heading may be above titles that are repeated.
         reader = _TableReader(ledger, index, table, heading if each.source.place == place else "")
@@ -360,11 +362,14 @@ def _check_results(tables: Sequence[_Read]) -> None:
     """Reject results in the vendor's own words: most cards would be encoded again.
 
     Raises:
-        InputError: more results are in other words than ``ok``, or none is ``ok`` or ``failed``.
+        InputError: more results are in other words than ``ok``, or none is ``ok`` or ``failed``, or all results of a
+            table are answers such as ``yes``.
     """
     good = failed = 0
     others: list[tuple[_Read, int, str]] = []
+    only_answers: list[_Read] = []
     for each in tables:
+        first, before = len(others), good + failed
         for row in each.source.rows:
             if row.result == OK:
                 good += 1
@@ -375,21 +380,33 @@ def _check_results(tables: Sequence[_Read]) -> None:
             failed += word == Said.FAILED
             if word not in {"", OK, Said.FAILED, Said.SPARE}:
                 others.append((each, row.line, text))
+        if good + failed == before and all(says_result(text, answers=True) for _, _, text in others[first:]):
+            only_answers.append(each)
     # A word for a failure is understood, unless all results are such words.
     unknown = [each for each in others if not says_failed(each[2])] if good or failed else others
-    if len(unknown) <= good:
+    # A table of answers would put the cards of others in doubt.
+    ok = {*uuids_of([each.source for each in tables], OK)} if only_answers else set()
+    answers = [
+        (each, row.line, text_of(row.result)[0])
+        for each in only_answers
+        for row in each.source.rows
+        if row.result != "" and row.uuid in ok
+    ]
+    if len(unknown) <= good and not answers:
         return
-    table, line, word = unknown[0]
+    table, line, word = (unknown if len(unknown) > good else answers)[0]
     where = f"{table.path}, {table.source.unit} {line}"
     if looks_like_chip(word):
         rule = f"its result is a chip UID ({short(word, SHOWN)}), as if the titles were shifted by a column"
         raise InputError(Problem(where, rule, "put each title above its column, and save it again"))
     rule = f"its result is “{short(word, SHOWN)}”"
-    rule += (
-        f"; {len(unknown):,} results have such words, and only {good:,} {'is' if good == 1 else 'are'} ok"
-        if good
-        else f", and no result in any table is ok{'' if failed else ' or failed'}"
-    )
+    if len(unknown) <= good:
+        sheet = f" of sheet {short(table.source.sheet, SHOWN)}" if table.source.sheet else ""
+        rule += f", and no result in the table{sheet} is ok or failed"
+    elif good:
+        rule += f"; {len(unknown):,} results have such words, and only {good:,} {'is' if good == 1 else 'are'} ok"
+    else:
+        rule += f", and no result in any table is ok{'' if failed else ' or failed'}"
     todo = "if you know what the vendor's words mean, replace them by ok and failed; otherwise ask the vendor"
     raise InputError(Problem(where, rule, todo))
 
@@ -664,6 +681,11 @@ def _about_content(table: TableInput) -> list[Problem]:
         if table.lists_all:
             rule, todo = "only lists the cards, without results or chip UIDs", "check that it does not list failures"
         found.append(Problem(source.place, rule, todo))
+    elif table.delivery.fills_result and not (
+        "result" in source.keys or source.rejects or table.lists_all or table.delivery.completed
+    ):
+        rule = "has no results, though other tables have, so its cards are in doubt"
+        found.append(Problem(source.place, rule, "leave it out if it does not matter"))
     elif not source.fills_result and not source.fills_chip:
         found.append(
             Problem(

@@ -92,6 +92,8 @@ class Delivery:
     """Whether any of them has chip UIDs but no results."""
     completed: Collection[str] = ()
     """UUIDs with results in tables without chip UIDs, if other tables have a chip UID for each of them."""
+    repeated: Collection[ReturnedTable] = ()
+    """Tables without results that list all cards with the result ``ok``, with the same chip UIDs: they add nothing."""
     encoded: Collection[str] = ()
     """UUIDs with the result ``ok``, or with a chip UID if none of the tables has results."""
 
@@ -320,13 +322,29 @@ def deliveries(tables: Collection[tuple[ReturnedTable, int]]) -> dict[int, Deliv
         completed: frozenset[str] = frozenset()
         if chips_only and not any(table.fills_chip for table in with_results):
             ok = frozenset(uuids_of(with_results, OK))
-            there = frozenset(uuids_of(chips_only))
             # Chip UIDs of only a few cards may be those of the rejects.
-            completed = ok if ok <= there else completed
+            if ok <= {*uuids_of(chips_only)}:
+                completed = ok.intersection(uuids_with_chips(chips_only))
+        repeated = [table for table in chips_only if not completed and _repeats_chips(table, with_results)]
         fills_chip = any(table.fills_chip for table in of_round)
         encoded = uuids_of(with_results, OK) if with_results else uuids_with_chips(of_round)
-        found[round_] = Delivery(bool(with_results), fills_chip, bool(chips_only), completed, frozenset(encoded))
+        found[round_] = Delivery(
+            bool(with_results), fills_chip, bool(chips_only), completed, repeated, frozenset(encoded)
+        )
     return found
+
+
+def _repeats_chips(table: ReturnedTable, with_results: Collection[ReturnedTable]) -> bool:
+    """Return whether a table lists exactly the chip UIDs that others list with the result ``ok``, in any notation."""
+
+    def pairs(tables: Collection[ReturnedTable]) -> Iterator[tuple[Cell, str, str]]:
+        for each in tables:
+            for row in each.rows:
+                yield row.uuid, "".join(filter(str.isalnum, text_of(row.chip)[0])).upper(), text_of(row.result)[0]
+
+    wanted = {(uuid, chip) for uuid, chip, result in pairs(with_results) if result_word(result) == OK}
+    uuids = {uuid for uuid, _ in wanted}
+    return bool(wanted) and {(uuid, chip) for uuid, chip, _ in pairs([table]) if uuid in uuids} == wanted
 
 
 def uuids_of(tables: Collection[ReturnedTable], result: str | None = None) -> Iterator[str]:
@@ -340,7 +358,12 @@ def uuids_of(tables: Collection[ReturnedTable], result: str | None = None) -> It
 def uuids_with_chips(tables: Collection[ReturnedTable]) -> Iterator[str]:
     """Yield the UUIDs in tables that have a chip UID."""
     for table in tables:
-        yield from (row.uuid for row in table.rows if isinstance(row.uuid, str) and row.chip != "")
+        yield from (row.uuid for row in table.rows if isinstance(row.uuid, str) and _has_chip(row.chip))
+
+
+def _has_chip(cell: Cell) -> bool:
+    # No UID is shorter than 8 digits.
+    return cell != "" and not (isinstance(cell, str) and len(cell) < 8 and says_nothing(cell))  # noqa: PLR2004 - see above
 
 
 def lists_all(table: ReturnedTable, encoded: Collection[str]) -> bool:

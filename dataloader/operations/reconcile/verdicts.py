@@ -1,11 +1,12 @@
 """The verdict of a card from all its rows. Pure rules; docs/reconcile.md has them as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from dataloader.batch import Verdict
 from dataloader.common import many
 from dataloader.operations.reconcile.rows import Row, Said, Standing
+from dataloader.vendor.returned import is_remark
 
 SHOWN_CHIPS = 4
 """Chips to name for a card that is on more."""
@@ -45,6 +46,16 @@ def counting(claims: Sequence[Claim]) -> Sequence[Claim]:
     return claims if last is None else [claim for claim in claims if claim.row.round == last]
 
 
+def may_be_meant(row: Row, repeating: Container[int]) -> bool:
+    """Return whether a row without a result may say something: it has a note, or its table repeats other cards."""
+    return is_remark(row.note) or (row.table.index in repeating and not row.table.lists_all)
+
+
+def listed_again(row: Row, where: str, what: str = "the card again") -> str:
+    """Return the warning about a row without a result of a card that is encoded according to another place."""
+    return f"lists {what} without a result{_noted(row)}; according to {where}, it is encoded"
+
+
 def chips_of(claims: Sequence[Claim]) -> dict[str, Row]:
     """Return the chips listed with a card's UUID in rows that say it was encoded, with one row each."""
     chips: dict[str, Row] = {}
@@ -54,10 +65,15 @@ def chips_of(claims: Sequence[Claim]) -> dict[str, Row]:
     return chips
 
 
-def judge(claims: Sequence[Claim], *, is_spare: bool) -> CardJudgement:
+def judge(claims: Sequence[Claim], *, is_spare: bool, repeating: Container[int] = ()) -> CardJudgement:
     """Return the verdict from the claims that count (see :func:`counting`), in any order.
 
     Nothing in doubt counts as encoded.
+
+    Args:
+        claims: the claims.
+        is_spare: whether the card is a spare.
+        repeating: the numbers of tables that repeat encoded cards of others, so that an empty result may be meant.
     """
     if len(claims) == 1:
         [only] = claims
@@ -67,13 +83,15 @@ def judge(claims: Sequence[Claim], *, is_spare: bool) -> CardJudgement:
     claims = sorted(claims, key=lambda claim: claim.row.order)
     own = [claim for claim in claims if claim.standing is Standing.OWN]
     said = {each: [claim.row for claim in own if claim.row.said is each] for each in Said}
-    judgement = _encoded(claims, said) if said[Said.ENCODED] else _not_encoded(claims, said, is_spare=is_spare)
+    judgement = (
+        _encoded(claims, said, repeating) if said[Said.ENCODED] else _not_encoded(claims, said, is_spare=is_spare)
+    )
     judgement.warnings += [(claim.row.where, claim.why) for claim in own if claim.why]
     judgement.warnings += [(claim.row.where, warning) for claim in claims for warning in claim.row.warnings]
     return judgement
 
 
-def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgement:
+def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]], repeating: Container[int]) -> CardJudgement:
     """Return the verdict of a card with at least one row of its own that says it was encoded."""
     rows = said[Said.ENCODED]
     chips = chips_of(claims)
@@ -103,6 +121,8 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
         reason = f"{contradicting[0].where} says that {what} failed, {rows[0].where} that it did not"
         if contradicting[0].table.index != rows[0].table.index:
             reason += "; if a second try worked, mark its file with --again"
+        elif contradicting[0].chip.uid:
+            reason += "; if a later try on this chip worked, remove the row of the failure"
         judgement = CardJudgement(Verdict.FAILED, chip, reason)
     elif doubtful:
         row = doubtful[0]
@@ -122,11 +142,10 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]]) -> CardJudgem
             if not row.chip.uid
         ]
         judgement.warnings += [
-            (row.where, f"lists {what} without a result; according to {rows[0].where}, it is encoded")
+            (row.where, listed_again(row, rows[0].where, "another chip" if is_other else "the card again"))
             for row in said[Said.NOTHING]
             for is_other in [bool(row.chip.text) and row.chip.uid != chip]
-            if is_other or row.table is rows[0].table
-            for what in ["another chip" if is_other else "the card again"]
+            if is_other or row.table is rows[0].table or may_be_meant(row, repeating)
         ]
         unused = f"says that it is an unused spare; according to {rows[0].where}, it is encoded"
         judgement.warnings += [(row.where, unused) for row in said[Said.SPARE]]

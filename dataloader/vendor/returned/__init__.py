@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         says_failed,
         says_not_encoded,
         says_nothing,
+        says_result,
     )
     from dataloader.vendor.returned.workbook_file import check_safe
 
@@ -59,6 +60,7 @@ __all__ = [
     "says_failed",
     "says_not_encoded",
     "says_nothing",
+    "says_result",
     "text_of",
     "unlike_rows",
     "unread_columns",
@@ -82,6 +84,7 @@ _NAMES = {
         "says_failed",
         "says_not_encoded",
         "says_nothing",
+        "says_result",
     ),
     "workbook_file": ("check_safe",),
 }
