@@ -359,6 +359,11 @@ def _rotate(sheet: Any, rows: Sequence[int]) -> None:
         sheet[f"F{row}"].alignment = Alignment(textRotation=180)
 
 
+def _indent(sheet: Any, rows: Sequence[int]) -> None:
+    for row in rows:
+        sheet[f"A{row}"].alignment = Alignment(indent=2)
+
+
 def _stress(**font: Any) -> Callable[..., None]:
     def deed(sheet: Any, rows: Sequence[int]) -> None:
         for row in rows:
@@ -382,6 +387,7 @@ def _colour_part(sheet: Any, rows: Sequence[int]) -> None:
 LOOKS: list[Callable[..., None]] = [
     _redden, _colour_text, _bleach, _strike_snapset, _strike_unread, _box, _colour_part, _stress(bold=True),
     _stress(italic=True), _stress(underline="double"), _stress(size=14), _stress(size=8), _rotate,
+    _indent, _stress(name="Courier New"),
 ]  # fmt: skip
 
 

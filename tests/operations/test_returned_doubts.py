@@ -527,6 +527,13 @@ def test_line_or_picture_on_cards_is_named(
     assert ["a picture or line on" in str(each) for each in found.warnings] == [True] * is_named
 
 
+def test_pictures_on_a_sheet_of_their_own_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """It may be a photograph of a list of rejects."""
+    drawing = _DRAWING.partition("<xdr:sp>")[0] + _ANCHOR.format(0, 0, "pic") + "</xdr:wsDr>"
+    path = sheets(tmp_path / "back.xlsx", ("Photos", []), ("Cards", [TITLES, *rows]))
+    assert "sheet Photos: 1 picture or line" in str(found_of(manifest, with_drawing(path, drawing)).warnings)
+
+
 @pytest.mark.parametrize(("text", "stops"), [("Card 3 failed", True), ("Tags &amp; Co", False)])
 def test_text_boxes_are_noticed(tmp_path: Path, manifest: Manifest, rows: Rows, text: str, *, stops: bool) -> None:
     """Like comments."""
@@ -873,6 +880,17 @@ def test_chip_in_the_note_of_a_failed_row_is_shared(tmp_path: Path, manifest: Ma
     written = {"{}": chip, "{} 5A 80": spaced, "number": str(int(chip, 16))}[form]
     rows[2][CHIP:] = ["", "failed", f"chip {written} was used"]
     assert encoded(manifest, write_csv(tmp_path / "back.csv", rows)) == ALL - {1, 3}
+
+
+@pytest.mark.parametrize(("step", "rest", "warns"), [(1, "", True), (-1, "", True), (2, "", False), (1, "A", False)])
+def test_chip_uids_that_count_are_a_warning(
+    tmp_path: Path, manifest: Manifest, rows: Rows, step: int, rest: str, *, warns: bool
+) -> None:
+    """A spreadsheet program counts on if a cell is dragged over those below; only digits at the end."""
+    for at, row in enumerate(rows[2:6]):
+        row[CHIP] = f"04A1B2C3D4{590 + step * at:04}{rest}"[-14:].rjust(14, "0")
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert ("chip UIDs count up or down from row to row: line 5 to 7" in str(found.warnings)) == warns
 
 
 def test_counter_in_place_of_chip_uids_is_in_doubt(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

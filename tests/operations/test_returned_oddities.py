@@ -3,10 +3,12 @@
 import zipfile
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import openpyxl
 import pytest
+from openpyxl.styles import PatternFill
 
 from dataloader.batch import Manifest, Verdict
 from dataloader.common import InputError
@@ -353,6 +355,9 @@ def test_failures_that_are_not_denied_stop_the_run(tmp_path: Path, manifest: Man
         ("Karte Nr. 3 kommt später", True),
         ("Problems: 3 and 7", True),
         ("Cards 1 to 12 of 12", False),
+        ("11 of 12 cards delivered", True),
+        ("OK: 11/12", True),
+        ("12 of 12, box 1 of 2, 11/12/2026", False),
         ("Order: 3", False),
         ("Order 3", False),
     ],
@@ -492,6 +497,69 @@ def test_results_and_chips_may_come_in_separate_files(tmp_path: Path, manifest: 
     results = write_csv(tmp_path / "a.csv", [[row[UUID], row[RESULT]] for row in rows], titles=["UUID", "Result"])
     chips = [[row[UUID], row[CHIP]] for row in rows if row[CHIP]]
     assert is_clean(found_of(manifest, results, write_csv(tmp_path / "b.csv", chips, titles=["UUID", "Chip UID"])))
+
+
+def test_marked_card_in_a_list_of_all_is_a_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Unused spares are no part of it."""
+    path = sheets(
+        tmp_path / "back.xlsx",
+        ("Cards", [TITLES, *rows]),
+        ("Protocol", [["UUID", "Chip UID"], *([row[UUID], row[CHIP]] for row in rows)]),
+    )
+    book = openpyxl.load_workbook(path)
+    for row in (13, 4):
+        book["Protocol"][f"A{row}"].fill = PatternFill("solid", fgColor="FFFF0000")
+        book.save(path)
+        found = found_of(manifest, path)
+        assert encoded(found) == ORDERED
+        assert [each for each in found.warnings if "row 4" in str(each)] == found.warnings
+    assert "1 row counts as encoded, but looks different from most: row 4" in str(found.warnings)
+
+
+def test_protocol_that_repeats_chips_adds_nothing(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """In any notation; with another chip of a card, all its rows are in doubt, and the table is named."""
+    back = write_csv(tmp_path / "back.csv", rows)
+
+    def protocol(rows: Rows) -> Path:
+        table = [["14:05", row[UUID], ":".join(wrap(row[CHIP], 2))] for row in rows if row[CHIP]]
+        return write_csv(tmp_path / "protocol.csv", table, titles=["Time", "UUID", "Chip UID"])
+
+    assert is_clean(found_of(manifest, back, protocol(rows)))
+    rows[2][CHIP] = "04112233445580"
+    found = found_of(manifest, back, protocol(rows))
+    assert encoded(found) == set()
+    assert "has no results, though other tables have" in str(found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("title", "text", "bad"),
+    [
+        ("Error code", "0x0000", "0x6300"), ("Error", "NO_ERROR", "SW 6300"), ("Fehler", "kein Fehler", "C4"),
+        ("Last error", "Success", "sharing violation"), ("Errors", "00", "01"), ("Destroyed", "no", "ok"),
+    ],
+)  # fmt: skip
+def test_column_that_denies_all_errors_is_harmless(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str, text: str, bad: str
+) -> None:
+    """Any other text stops the run."""
+    values = [text for _ in rows]
+    assert is_clean(found_of(manifest, column(tmp_path / "back.csv", rows, title, values)))
+    values[2] = bad
+    with pytest.raises(InputError, match="seems to hold results"):
+        found_of(manifest, column(tmp_path / "back.csv", rows, title, values))
+
+
+@pytest.mark.parametrize("part", [slice(8), slice(-12, None), slice(2, 10)])
+def test_column_with_a_part_of_each_uuid_is_harmless(
+    tmp_path: Path, manifest: Manifest, rows: Rows, part: slice
+) -> None:
+    """Its start or its end; anything else may be a chip UID."""
+    path = column(tmp_path / "back.csv", rows, "Key", [row[UUID].replace("-", "")[part] for row in rows])
+    if part.start == 2:
+        with pytest.raises(InputError, match="seems to hold chip UIDs"):
+            found_of(manifest, path)
+    else:
+        assert is_clean(found_of(manifest, path))
 
 
 @pytest.mark.parametrize("form", ["{}/12", "SPRING-{:0>4}", "Card {} of 12"])

@@ -73,6 +73,11 @@ _CHIP_PART = re.compile(r"[0-9A-F]{7}|(?:[0-9A-F]{2}\W){3}", re.IGNORECASE)
 """What is left of a damaged chip UID."""
 _UUID_PART = re.compile("[0-9a-f]{8}|[0-9a-f]{4}-[0-9a-f]{4}", re.IGNORECASE)
 """What is left of a damaged UUID; words and totals in its column do not have it."""
+_AT_END = re.compile(r"[0-9]+\Z")
+_TAIL = 4
+"""Characters at the end of chip UIDs to compare."""
+_MIN_COUNTED = 2
+"""The fewest chip UIDs that continue a series; one may be a chance."""
 MAX_DIGITS = 3
 """The most digits of the number of a round."""
 
@@ -458,9 +463,12 @@ class _TableReader:
         self._noted = 0
         """The number of such rows."""
         self._looks: defaultdict[frozenset[tuple[str, str]], list[int]] = defaultdict(list)
-        """Rows that mean encoded, by their unusual looks."""
+        """Rows that mean encoded, or repeat such rows, by their unusual looks."""
         self._lengths: defaultdict[int, list[int]] = defaultdict(list)
         """Rows that mean encoded, by the number of hex digits of their chip UIDs."""
+        self._counted: list[int] = []
+        """Rows that mean encoded, with a chip UID that is that of the row before, and one more or less."""
+        self._last_chip = ""
 
     def read(self) -> None:
         """Add all rows."""
@@ -481,6 +489,7 @@ class _TableReader:
                     Said.DOUBTFUL,
                     f"it says “{short(beside, SHOWN)}” in the place of its snapset or check value",
                 )
+            self._note_looks_of(row, cells)
             if row.said is Said.ENCODED:
                 self._note_encoded(row, cells)
             self.bad += row.said in {Said.FAILED, Said.DOUBTFUL}
@@ -498,6 +507,7 @@ class _TableReader:
             self.warnings.append(Problem(source.place, f"{rule}: {shown}", "check that it does not matter"))
         self._note_looks()
         self._note_lengths()
+        self._note_counted()
 
     def _whose(self, row: Row, text: str) -> Whose:
         found = whose(row, self._index)
@@ -505,16 +515,22 @@ class _TableReader:
             found.why = "its UUID is in the column of something else, or all its cells are in one"
         return found
 
+    def _note_looks_of(self, row: Row, cells: ReturnedRow) -> None:
+        is_listed = self._table.lists_all and row.uuid in self._table.delivery.encoded
+        if self._table.source.has_looks and (row.said is Said.ENCODED or is_listed):
+            self._looks[cells.look].append(row.line)
+
     def _note_encoded(self, row: Row, cells: ReturnedRow) -> None:
         self.good += 1
         if row.note and not row.warnings and is_remark(text_of(cells.note)[0]):
             self._noted += 1
             if len(self._notes) < SHOWN_NOTES:
                 self._notes.setdefault(row.note, row.line)
-        if self._table.source.has_looks:
-            self._looks[cells.look].append(row.line)
         if row.chip.uid:
             self._lengths[len(row.chip.uid)].append(row.line)
+            if _counts(self._last_chip, row.chip.text):
+                self._counted.append(row.line)
+            self._last_chip = row.chip.text
 
     def _note_lengths(self) -> None:
         """Warn about chip UIDs that are longer or shorter than most."""
@@ -525,6 +541,14 @@ class _TableReader:
             which = f"{many(len(lines), 'row')} {'has' if len(lines) == 1 else 'have'}"
             rule = f"{which} a chip UID of another length than most: {source.unit} {ranges(lines, SHOWN_RUNS)}"
             self.warnings.append(Problem(source.place, rule, "check that it is whole, and of the right type of chip"))
+
+    def _note_counted(self) -> None:
+        """Warn about chip UIDs that count up or down: a spreadsheet program does so if a cell is dragged."""
+        if len(self._counted) >= _MIN_COUNTED:
+            source = self._table.source
+            rule = f"chip UIDs count up or down from row to row: {source.unit} {ranges(self._counted, SHOWN_RUNS)}"
+            todo = "a spreadsheet program may have continued a series: ask the vendor for those that were read"
+            self.warnings.append(Problem(source.place, rule, todo))
 
     def _note_looks(self) -> None:
         """Warn about rows that look different from most: a person may have marked them."""
@@ -583,6 +607,16 @@ class _TableReader:
         if says and says != wanted:
             rule = f"its snapset is {short(says, SHOWN)}, but card {number} starts with {wanted}"
             self.warnings.append(Problem(row.where, rule, "the manifest counts"))
+
+
+def _counts(before: str, chip: str) -> bool:
+    """Return whether the number at the end of a chip UID is that of the UID before, and one more or less."""
+    if before[:-_TAIL] != chip[:-_TAIL]:
+        return False
+    one, other = _AT_END.search(before[-_TAIL:]), _AT_END.search(chip[-_TAIL:])
+    if one is None or other is None or before[: -len(one[0])] != chip[: -len(other[0])]:
+        return False
+    return abs(int(one[0]) - int(other[0])) == 1
 
 
 def _check_remarks(remarks: Sequence[tuple[str, str]], good: int, bad: int) -> None:

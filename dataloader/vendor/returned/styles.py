@@ -57,7 +57,7 @@ class Style(NamedTuple):
     why: str = ""
     """Why its text does not count: :data:`STRUCK` or :data:`INVISIBLE`; empty if it does."""
     look: str = ""
-    """Its colours, emphasis, box, odd size and rotation, or :attr:`why`.
+    """Its colours, emphasis, box, odd font, size, rotation and indent, or :attr:`why`.
 
     Empty for plain black text on white, and for our own workbooks.
     """
@@ -110,7 +110,7 @@ def styles_of(tree: Iterable[Element]) -> Styles:
     fills = {str(at): _fill(fill) for at, fill in enumerate(parts.get("fills", ()))}
     borders = {str(at): border for at, border in enumerate(parts.get("borders", ()))}
     formats = {attribute(each, "numFmtId"): attribute(each, "formatCode") for each in parts.get("numfmts", ())}
-    usual = _size(fonts.get("0", []))
+    usual, usual_name = _size(fonts.get("0", [])), _name(fonts.get("0", []))
     found: dict[int, Style] = {}
     for number, xf in enumerate(parts.get("cellxfs", ())):
         font, fill = fonts.get(attribute(xf, "fontId") or "0", []), fills.get(attribute(xf, "fillId") or "0", _WHITE)
@@ -121,7 +121,9 @@ def styles_of(tree: Iterable[Element]) -> Styles:
         elif not style.why:
             size = _size(font)
             odd = f"in size {size:g}" if abs(size - usual) >= _ODD_SIZE else ""
-            style = Style(look=" ".join(filter(None, (style.look, _box(border), odd, _rotation(xf)))))
+            name = _name(font)
+            other = f"in {name}" if name not in {"", usual_name} else ""
+            style = Style(look=" ".join(filter(None, (style.look, _box(border), odd, other, _alignment(xf)))))
         if style != Style():
             found[number] = style
     conditional = {at: _conditional(each) for at, each in enumerate(parts.get("dxfs", ()))}
@@ -216,9 +218,16 @@ def _size(font: list[Element]) -> float:
     return float(size) if size.replace(".", "", 1).isdecimal() else _USUAL_SIZE
 
 
-def _rotation(xf: Element) -> str:
-    angles = (attribute(each, "textRotation") for each in xf if local(each.tag) == "alignment")
-    return "rotated" if any(angle not in {"", "0"} for angle in angles) else ""
+def _name(font: list[Element]) -> str:
+    return next((attribute(each, "val") for each in font if local(each.tag) == "name"), "")
+
+
+def _alignment(xf: Element) -> str:
+    kinds = {"textRotation": "rotated", "indent": "indented"}
+    alignments = [each for each in xf if local(each.tag) == "alignment"]
+    return " ".join(
+        kind for name, kind in kinds.items() for each in alignments if attribute(each, name) not in {"", "0"}
+    )
 
 
 def _sections(code: str) -> list[list[str]]:

@@ -200,7 +200,7 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
             problems += problem
             remarks += said
             failures += told
-            ignored += [f"{where}: it has no column of UUIDs"] if says_more and not is_own else []
+            ignored += [f"{where}: {what}" for what in _unread(grid, says_more=says_more and not is_own)]
             continue
         for row, texts in zip(head[: columns.row], cells, strict=False):
             if any(map(UUID_LIKE.search, texts)):
@@ -214,7 +214,8 @@ def tables_of(path: Path, place: str, grids: Iterator[Grid], reading: Reading) -
         ignored += [
             f"{where}, {grid.unit} {number}: “{short(text, _SHOWN)}”"
             for number, text in grid.above
-            if (_NAMES_CARD.search(text) or says_failed(text)) and not reports_failure(text)
+            if _NAMES_CARD.search(text) or _is_share(text, reading.cards) or says_failed(text)
+            if not reports_failure(text)
         ]
         shown = where if found else place
         for table in _Reader(path, shown, grid, reading).read(columns, chain(head[columns.row :], grid.rows)):
@@ -295,6 +296,13 @@ def _without_table(
         if reports_failure(_line(texts)):
             remarks.append((place, line))
     return [], remarks, counts.found(), says_more
+
+
+def _unread(grid: Grid, *, says_more: bool) -> list[str]:
+    """Return what is not read of a sheet without a table."""
+    drawn = sum(1 for place, _ in grid.comments if place == DRAWN)
+    shown = [many(drawn, "picture or line", "pictures or lines")] if drawn else []
+    return ["it has no column of UUIDs"] * says_more + shown
 
 
 class _Counts:
