@@ -155,7 +155,7 @@ def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> int:
     left = sheet.start[1] if sheet.start else 0
     before = [""] * left
     chunk: list[list[Any]] = []
-    merged: dict[tuple[int, int], tuple[Any, str]] = {}
+    merged = _Merged(marks)
     values = 0
     rules = _rules(sheet, marks)
     for at, cells in _all_rows(sheet, marks):
@@ -168,20 +168,36 @@ def _tell_sheet(sheet: CalamineSheet, marks: Marks) -> int:
                 row[column] = [CellKind.FORMULA, _seen(row[column])]
             unseen, looks = _formatting(marks, rules, at, row)
             shown = [(column, why) for column, why in unseen.items() if "" not in row[column:][:1]]
-            # Merged cells are about all their rows.
-            for column, top in marks.merged.get(at, {}).items():
-                row += [""] * (column + 1 - len(row))
-                if at == top:
-                    merged[column, top] = row[column], unseen.get(column, "")
-                elif row[column] == "" and (column, top) in merged:
-                    row[column], why = merged[column, top]
-                    shown += [(column, why)] * bool(why)
+            shown += merged.filled(at, row, unseen)
             chunk.append([at + 1, at in marks.hidden, shown, looks, row])
         if len(chunk) == _CHUNK:
             _tell(chunk)
             chunk.clear()
     _tell(chunk)
     return values
+
+
+class _Merged:
+    """Repeats what merged cells hold in each of their rows."""
+
+    def __init__(self, marks: Marks) -> None:
+        self._by_top = marks.merged
+        self._now: dict[int, tuple[int, Any, str]] = {}
+        """By column: the last row, what it holds, and why that is unseen."""
+
+    def filled(self, at: int, row: list[Any], unseen: Mapping[int, str]) -> Iterator[tuple[int, str]]:
+        """Fill in the empty cells of a row; yield the columns that are unseen, with the reasons."""
+        for column, (bottom, cell, why) in [*self._now.items()]:
+            if at > bottom:
+                del self._now[column]
+            elif column >= len(row) or row[column] == "":
+                row += [""] * (column + 1 - len(row))
+                row[column] = cell
+                if why:
+                    yield column, why
+        for area in self._by_top.get(at, ()):
+            if area.left < len(row):
+                self._now[area.left] = area.bottom, row[area.left], unseen.get(area.left, "")
 
 
 def _all_rows(sheet: CalamineSheet, marks: Marks) -> Iterator[tuple[int, list[Any]]]:

@@ -504,7 +504,9 @@ class _Reader:
             if not (isinstance(uuid, str) and len(uuid) == 36):  # noqa: PLR2004 - a UUID's
                 again = self._titles(row)
                 if again is not None:
-                    if dict(again.at) == dict(columns.at) and again.titles == columns.titles:
+                    is_repeated = dict(again.at) == dict(columns.at) and again.titles == columns.titles
+                    # Some cells of the titles may be merged with those below.
+                    if is_repeated or (table.total == 1 and again.at.items() <= columns.at.items()):
                         continue
                     head = row, again
                     break

@@ -112,8 +112,8 @@ class Marks:
     """Rows that are hidden or filtered out."""
     unseen: dict[int, dict[int, str]] = field(default_factory=dict)
     """The columns with struck-through or invisible text, by row, with the reasons."""
-    merged: dict[int, dict[int, int]] = field(default_factory=dict)
-    """The first columns of cells that are merged over several rows, by row, with their first rows."""
+    merged: dict[int, list[Area]] = field(default_factory=dict)
+    """The cells that are merged over several rows, by their first row."""
     looks: dict[int, tuple[tuple[int, str], ...]] = field(default_factory=dict)
     """The columns that look unusual, by row, with their colours or the like."""
     rules: list[Rule] = field(default_factory=list)
@@ -669,9 +669,9 @@ class _Sheet(_Parser):
 
     def _merge(self, ref: str) -> None:
         area = area_of(ref)
+        if area and area.bottom > area.top:
+            self._marks.merged.setdefault(area.top, []).append(area)
         for row, columns in _cells(area, ref, "merged cell"):
-            if area and area.bottom > area.top:
-                self._marks.merged.setdefault(row, {})[area.left] = area.top
             for column in columns[bool(area and row == area.top) :]:
                 self._marks.unseen.setdefault(row, {}).setdefault(column, "covered by merged cells")
 
