@@ -535,6 +535,7 @@ def test_protocol_that_repeats_chips_adds_nothing(tmp_path: Path, manifest: Mani
     ("title", "text", "bad"),
     [
         ("Error code", "0x0000", "0x6300"), ("Error", "NO_ERROR", "SW 6300"), ("Fehler", "kein Fehler", "C4"),
+        ("Defects", "No defects found", "defects found"),
         ("Last error", "Success", "sharing violation"), ("Errors", "00", "01"), ("Destroyed", "no", "ok"),
     ],
 )  # fmt: skip

@@ -172,6 +172,8 @@ _ERRORS = words(
     "virhe blad chyba hiba hata ошибка"
 )
 """What a title asks for if ``ok`` below it means none."""
+_FOUND = words("found detected occurred reported gefunden aufgetreten detecte detectee detectado")
+"""What is done with no failures."""
 REASONS = words("reason grund raison motif motivo razon reden causa")
 _AMOUNTS = words("quantity qty amount pcs pieces menge anzahl stuck quantite cantidad quantita quantidade aantal")
 _SET_ASIDE = words(
@@ -425,7 +427,7 @@ def denies_failure(text: str, title: str) -> bool:
     ``Destroyed: ok`` is none of them.
     """
     tokens = {*_tokens(text)}
-    is_denied = tokens <= _BAD | _NONE | _FILLERS and not (tokens.isdisjoint(_BAD) or says_failed(text))
+    is_denied = tokens <= _BAD | _NONE | _FILLERS | _FOUND and not (tokens.isdisjoint(_BAD) or says_failed(text))
     is_none = says_result(text, answers=False) and not _ERRORS.isdisjoint(_tokens(title))
     # A single "F" may mean failed.
     return is_denied or is_none or (says_no(text) and text.casefold() != "f")
