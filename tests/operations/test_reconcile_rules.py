@@ -324,7 +324,7 @@ def test_failure_in_a_table_without_chips_contradicts_ok(roll: CardIndex) -> Non
     found = judge([good, Claim(elsewhere)], is_spare=False)
     assert found.reason.endswith("that it did not; if a second try worked, mark its file with --again")
     found = judge([good, Claim(row(roll, "failed", line=6))], is_spare=False)
-    assert found.reason.endswith("if a later try on this chip worked, remove the row of the failure")
+    assert found.reason.endswith("that it did not; if that was an earlier try, remove its row")
     found = judge([good, Claim(row(roll, "failed", chip="", line=6))], is_spare=False)
     assert found.verdict is Verdict.ENCODED
     says = "says that it failed, without a chip UID; according to file-1, row 5, it is encoded"

@@ -436,6 +436,26 @@ def test_merged_cells_are_about_all_their_rows(
     assert encoded(manifest, tmp_path / "back.xlsx") == wanted
 
 
+@pytest.mark.parametrize(
+    ("titles", "below", "areas"),
+    [
+        (TITLES, ["", "", "", "", "(hex)", "ok/failed", ""], ["B1:B2"]),
+        ([*TITLES[:CHIP], "Encoding", "", ""], ["", "", "", "", *TITLES[CHIP:]], ["A1:A2", "B1:B2", "C1:C2", "D1:D2"]),
+    ],
+)
+def test_merged_titles_are_read(
+    tmp_path: Path, manifest: Manifest, rows: Rows, titles: list[str], below: list[str], areas: list[str]
+) -> None:
+    """Some titles are on two rows, others only on the first or the second."""
+    rows[2][RESULT] = "failed"
+    path = write_xlsx(tmp_path / "back.xlsx", [below, *rows], titles)
+    book = openpyxl.load_workbook(path)
+    for area in areas:
+        book.worksheets[0].merge_cells(area)
+    book.save(path)
+    assert encoded(manifest, path) == ALL - {3}
+
+
 @pytest.mark.parametrize("titles_again", [False, True])
 def test_cards_below_an_unknown_heading_are_in_doubt(
     tmp_path: Path, manifest: Manifest, rows: Rows, *, titles_again: bool
@@ -752,7 +772,7 @@ def test_totals_are_not_unknown_rows(tmp_path: Path, manifest: Manifest, rows: R
     # A wrong total of failures stops the run, in whatever columns.
     assert encoded(manifest, write_csv(tmp_path / "c.csv", [*rows, ["Failed", "1"]])) == set()
     # With a card number, it is a card's row without its UUID.
-    lost = ["3", *[""] * 4, "failed", ""]
+    lost = ["3", *[""] * 4, "spoilt", ""]
     assert found_of(manifest, write_csv(tmp_path / "b.csv", [*rows, lost])).unknown == 1
 
 
@@ -891,6 +911,23 @@ def test_chip_uids_that_count_are_a_warning(
         row[CHIP] = f"04A1B2C3D4{590 + step * at:04}{rest}"[-14:].rjust(14, "0")
     found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
     assert ("chip UIDs count up or down from row to row: line 5 to 7" in str(found.warnings)) == warns
+
+
+def test_number_of_a_failed_card_is_enough_for_a_doubt(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A correction below the table, or above it."""
+    bad = ["3", "", "", "", "", "failed", "late"]
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", [*rows, bad])) == ALL - {3}
+    assert encoded(manifest, write_csv(tmp_path / "back.csv", [bad, *rows])) == ALL - {3}
+
+
+def test_rows_that_are_numbered_anew_stop_the_run(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """If there are no check values; otherwise, all chips would have to be destroyed."""
+    titles = [TITLES[at] for at in (NUMBER, UUID, CHIP, RESULT)]
+    table = [[str(at), row[UUID], row[CHIP], row[RESULT]] for at, row in enumerate(rows)]
+    path = write_csv(tmp_path / "back.csv", table, titles=titles)
+    with pytest.raises(InputError, match="9 of 10 cards have the number of another card beside their UUID"):
+        found_of(manifest, path)
+    assert encoded(manifest, path, columns={"number": ""}) == ALL
 
 
 def test_counter_in_place_of_chip_uids_is_in_doubt(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

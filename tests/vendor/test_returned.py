@@ -195,7 +195,7 @@ def test_quoted_delimiter_does_not_mislead(tmp_path: Path, rows: Rows) -> None:
 
 
 COLUMNS = "no column “UUID” in its first 20 rows"
-SAY = 'name the columns, for example --column uuid="Tag ID"'
+SAY = "ask for a file with the UUIDs"
 
 
 @pytest.mark.parametrize(

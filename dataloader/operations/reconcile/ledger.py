@@ -229,6 +229,15 @@ class Ledger:
         return self._shared.get(chip, {first.uuid: first})
 
     @property
+    def renumbered(self) -> tuple[int, int]:
+        """How many cards have other card numbers beside their UUIDs, without a check value, and of how many."""
+        wrong = sum(
+            any(claim.standing is Standing.CONTRADICTED and not claim.row.check for claim in claims)
+            for claims in self._claims.values()
+        )
+        return wrong, len(self._claims)
+
+    @property
     def chips_look_reversed(self) -> bool:
         """Whether all UIDs of 7 bytes end with the manufacturer's code that they should begin with."""
         chips = [chip for chip in self._chips if len(chip) == _MAKERS_DIGITS]

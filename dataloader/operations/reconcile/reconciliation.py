@@ -78,6 +78,8 @@ _TAIL = 4
 """Characters at the end of chip UIDs to compare."""
 _MIN_COUNTED = 2
 """The fewest chip UIDs that continue a series; one may be a chance."""
+_MIN_RENUMBERED = 5
+"""The fewest wrong card numbers that are no mistake in single rows."""
 MAX_DIGITS = 3
 """The most digits of the number of a round."""
 
@@ -237,7 +239,7 @@ def _reconcile(
         good, bad = good + reader.good, bad + reader.bad
         # The rows are in the ledger now.
         each.source.rows.clear()
-    _check_filled(files, tables, known)
+    _check_filled(files, tables, known, ledger)
     if reading.columns.get("result") != "":
         _check_lists_of_some(manifest, tables, told, known)
     _check_remarks(remarks, good, bad)
@@ -511,6 +513,10 @@ class _TableReader:
 
     def _whose(self, row: Row, text: str) -> Whose:
         found = whose(row, self._index)
+        if not (found.card or row.uuid.strip() or row.check) and row.said is Said.FAILED and row.number:
+            # A correction: the number is enough for a doubt.
+            found.card = row.number if row.number <= self._index.count else 0
+            row.said, row.why = Said.DOUBTFUL, f"it says that card {row.number} failed, without its UUID"
         if not found.card and UUID_LIKE.search(text) and not UUID_LIKE.search(row.uuid):
             found.why = "its UUID is in the column of something else, or all its cells are in one"
         return found
@@ -734,11 +740,11 @@ def _about_content(table: TableInput) -> list[Problem]:
     return found
 
 
-def _check_filled(files: Sequence[ReturnedFile], tables: Sequence[_Read], known: int) -> None:
+def _check_filled(files: Sequence[ReturnedFile], tables: Sequence[_Read], known: int, ledger: Ledger) -> None:
     """Reject files that say nothing about the batch: their results would count as the newest.
 
     Raises:
-        InputError: nobody has filled them in, or none of their rows matches a card.
+        InputError: nobody has filled them in, none of their rows matches a card, or the rows seem to be numbered anew.
     """
     which = str(files[0].path) if len(files) == 1 else f"{files[0].path} and {many(len(files) - 1, 'other file')}"
     if not any(each.source.fills_result or each.source.fills_chip for each in tables):
@@ -751,6 +757,11 @@ def _check_filled(files: Sequence[ReturnedFile], tables: Sequence[_Read], known:
     if not known:
         rule = "has no row of a card of this batch; nothing was written"
         raise InputError(Problem(which, rule, "check the file and the manifest"))
+    renumbered, cards = ledger.renumbered
+    if renumbered >= _MIN_RENUMBERED and 2 * renumbered > cards:
+        rule = f"{renumbered:,} of {many(cards, 'card')} have the number of another card beside their UUID"
+        todo = "if the vendor has numbered the rows, and a reader shows the right UUIDs, add --column number="
+        raise InputError(Problem(which, rule, todo))
 
 
 def _shares(manifest: Manifest, ledger: Ledger) -> dict[str, SnapsetResult]:

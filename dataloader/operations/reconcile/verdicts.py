@@ -121,8 +121,8 @@ def _encoded(claims: Sequence[Claim], said: dict[Said, list[Row]], repeating: Co
         reason = f"{contradicting[0].where} says that {what} failed, {rows[0].where} that it did not"
         if contradicting[0].table.index != rows[0].table.index:
             reason += "; if a second try worked, mark its file with --again"
-        elif contradicting[0].chip.uid:
-            reason += "; if a later try on this chip worked, remove the row of the failure"
+        elif contradicting[0].table.source.fills_chip:
+            reason += "; if that was an earlier try, remove its row"
         judgement = CardJudgement(Verdict.FAILED, chip, reason)
     elif doubtful:
         row = doubtful[0]

@@ -366,7 +366,9 @@ def nothing_found(rows: Sequence[Sequence[Any]], named: Mapping[str, str]) -> tu
         this = column_option("uuid", str(fullest[holds]))
         differ = "; if the files differ, rename their titles" if named.get("uuid") else ""
         return rule, f"the UUIDs may be below “{titles_of(fullest)[holds]}”: {this}{differ}"
-    return rule, nearest or 'name the columns, for example --column uuid="Tag ID"'
+    has_any = any(map(UUID_LIKE.search, chain.from_iterable(texts)))
+    general = 'name the columns, for example --column uuid="Tag ID"' if has_any else "ask for a file with the UUIDs"
+    return rule, nearest or general
 
 
 def _is_uuid_title(title: str) -> bool:
