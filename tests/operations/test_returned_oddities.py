@@ -499,21 +499,19 @@ def test_results_and_chips_may_come_in_separate_files(tmp_path: Path, manifest: 
     assert is_clean(found_of(manifest, results, write_csv(tmp_path / "b.csv", chips, titles=["UUID", "Chip UID"])))
 
 
-def test_marked_card_in_a_list_of_all_is_a_warning(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+@pytest.mark.parametrize(("marked", "is_named"), [(4, True), (13, False)])
+def test_marked_card_in_a_list_of_all_is_a_warning(
+    tmp_path: Path, manifest: Manifest, rows: Rows, marked: int, *, is_named: bool
+) -> None:
     """Unused spares are no part of it."""
-    path = sheets(
-        tmp_path / "back.xlsx",
-        ("Cards", [TITLES, *rows]),
-        ("Protocol", [["UUID", "Chip UID"], *([row[UUID], row[CHIP]] for row in rows)]),
-    )
+    protocol = [["UUID", "Chip UID"], *([row[UUID], row[CHIP]] for row in rows)]
+    path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Protocol", protocol))
     book = openpyxl.load_workbook(path)
-    for row in (13, 4):
-        book["Protocol"][f"A{row}"].fill = PatternFill("solid", fgColor="FFFF0000")
-        book.save(path)
-        found = found_of(manifest, path)
-        assert encoded(found) == ORDERED
-        assert [each for each in found.warnings if "row 4" in str(each)] == found.warnings
-    assert "1 row counts as encoded, but looks different from most: row 4" in str(found.warnings)
+    book["Protocol"][f"A{marked}"].fill = PatternFill("solid", fgColor="FFFF0000")
+    book.save(path)
+    found = found_of(manifest, path)
+    assert encoded(found) == ORDERED
+    assert ["1 row counts as encoded, but looks different" in str(each) for each in found.warnings] == [True] * is_named
 
 
 def test_protocol_that_repeats_chips_adds_nothing(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
