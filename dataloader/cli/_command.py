@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dataloader.cli._output import Output
-from dataloader.common import did_you_mean
+from dataloader.common import bounded, did_you_mean
 
 GROUPS = {
     "Target": ("target", "url", "model", "environment", "prefix", "config"),
@@ -143,13 +143,13 @@ def usage_error(error: click.ClickException, name: str = "") -> str:
     """
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = f"dataloader {name}".strip() if context is None else context.command_path
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = bounded(error.format_message()).rstrip(".")
     if isinstance(error, click.NoSuchOption):
         known = [] if context is None else [name for each in context.command.get_params(context) for name in each.opts]
         # Without the hyphens, which make any two options similar.
         bare = {name.lstrip("-"): name for name in known if name.startswith("--")}
         question = did_you_mean(error.option_name.lstrip("-"), bare, bare.__getitem__)
-        message = f"no such option {error.option_name}" + (f"; {question}" if question else "")
+        message = f"no such option {bounded(error.option_name)}" + (f"; {question}" if question else "")
         if isinstance(error.ctx and error.ctx.command, click.Group) and not question:
             message += "; the options of a command come after it"
     elif choice := re.search(r"'([^']*)' is not (?:one\s+of )?('.*)$", message):

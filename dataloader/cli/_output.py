@@ -27,8 +27,7 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 """The colours of labels."""
 
-# A path made from a URL has only one slash.
-_CREDENTIALS = re.compile(r"(?<=:/)(?P<slash>/?)\S*(?=@)")
+_WORD = re.compile(r"\S+")
 
 
 class Output:
@@ -111,7 +110,7 @@ class Output:
 
     def masked(self, text: str) -> str:
         """Mask secrets in a text, including those of a misplaced URL that is repeated."""
-        return self.cleaned(_CREDENTIALS.sub(r"\g<slash>***", text))
+        return self.cleaned(_WORD.sub(_without_credentials, text) if "@" in text else text)
 
     def say(self, line: str) -> None:
         """Print a message that is not a result."""
@@ -167,6 +166,15 @@ class Output:
         for line in message.splitlines():
             self.log("error", line, exit_code=int(code))
             self._errors.append(self.shown(self.masked(line)))
+
+
+def _without_credentials(word: re.Match[str]) -> str:
+    """Return a word with the user and password of a URL masked."""
+    before, _, url = word[0].partition(":/")
+    _, at, host = url.rpartition("@")
+    # A path made from a URL has only one slash.
+    slash = "/" if url.startswith("/") else ""
+    return f"{before}:/{slash}***@{host}" if at else word[0]
 
 
 def _as_json(data: dict[str, Any]) -> str:

@@ -91,11 +91,12 @@ class DataloaderError(Exception):
 
 def _one_line(what: str, rule: str | None, todo: str | None) -> str:
     """Return the error as one line, each part shortened if it is too long."""
-    what, rule, todo = map(_bounded, (what, rule, todo))
+    what, rule, todo = map(bounded, (what, rule, todo))
     return what + (f": {rule}" if rule else "") + (f" ({todo})" if todo else "")
 
 
-def _bounded(part: str | None) -> str:
+def bounded(part: str | None) -> str:
+    """Return a part of a message in one line, without its middle if it is too long."""
     text = printable(" ".join((part or "").split()))
     return text if len(text) <= MAX_PART else f"{text[: MAX_PART // 2]} … {text[-MAX_PART // 2 :]}"
 

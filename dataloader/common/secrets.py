@@ -6,6 +6,7 @@ dataloader prints no passwords. But a server, or a proxy in front of it, may ech
 import re
 from base64 import b32encode, b64encode
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 from unicodedata import normalize
 
@@ -14,9 +15,9 @@ _DISTINCT = 8
 """A password with digits or punctuation and at least this many characters is never matched by chance."""
 _FEW = 4
 """A password with at least this many bytes is never matched by chance when its bytes are written as numbers."""
-_BYTE = 255
+_ASCII, _BYTE = 127, 255
 _BMP = 0xFFFF
-_ANY, _SOME = "{0,32}", "{1,32}"
+_ANY, _SOME, _MANY = "{0,32}", "{1,32}", 33
 """How often something may be repeated. Without a limit, a long text of backslashes alone would take hours."""
 _MOST = 100_000
 """The most characters of a text from a server to keep."""
@@ -84,11 +85,33 @@ def _any_of(patterns: list[str], *, as_words: bool = False) -> re.Pattern[str]:
 
 def _plain(password: str) -> str:
     """Return a pattern for a password in which each character may be escaped in its own way."""
-    return "".join(map(_character, password))
+    runs = [(character, len([*run])) for character, run in groupby(password)]
+    before = ["", *(character for character, _ in runs)]
+    return "".join(
+        _run(character, count, _ANY if last == "\\" else _SOME)
+        for last, (character, count) in zip(before, runs, strict=False)
+    )
 
 
-def _character(character: str) -> str:
-    """Return a pattern for one character, plain or escaped as in URLs, HTML, JSON, JavaScript, Python, C or mail."""
+def _run(character: str, count: int, some: str) -> str:
+    """Return a pattern for a character that is repeated."""
+    plain, *escaped = _forms(character, some)
+    if character != "\\":
+        return f"(?:{'|'.join([plain, *escaped])})" * count
+    # Each may be escaped with more of them, and with a pattern for each the time would grow exponentially. So all are
+    # taken at once, with those that escape the next character.
+    return rf"(?:\\{{{count},{count * _MANY}}}+|(?:{'|'.join(escaped)}){{{count}}})"
+
+
+def _forms(character: str, some: str) -> list[str]:
+    """Return patterns for one character, plain or escaped as in URLs, HTML, JSON, JavaScript, Python, C or mail.
+
+    No text matches two of them: the time to find out that a password is cut off would grow exponentially.
+
+    Args:
+        character: the character.
+        some: how many backslashes are needed where some are.
+    """
     point = ord(character)
     raw = character.encode(errors="surrogateescape")
     # "%252F" is a "/" that was encoded twice.
@@ -98,19 +121,19 @@ def _character(character: str) -> str:
     units = [
         character.encode("utf-16-be", "surrogatepass")[at : at + 2].hex() for at in range(0, 2 + 2 * (point > _BMP), 2)
     ]
-    escaped = "".join(rf"(?:\\{_SOME}|%)u{_cased(unit)}" for unit in units)
-    in_bytes = "".join(rf"\\{_SOME}x{_cased(f'{byte:02x}')}" for byte in raw)
-    octal = "".join(rf"\\{_SOME}{byte:03o}" for byte in raw)
+    escaped = "".join(rf"(?:\\{some}|%)u{_cased(unit)}" for unit in units)
+    in_bytes = "".join(rf"\\{some}x{_cased(f'{byte:02x}')}" for byte in raw)
+    octal = "".join(rf"\\{some}{byte:03o}" for byte in raw)
     in_mail = "".join(rf"={_cased(f'{byte:02x}')}" for byte in raw)
     forms = [rf"\\{_ANY}{re.escape(character)}", percent, html, escaped, in_bytes, octal, in_mail]
     # In Latin-1.
-    forms += [rf"(?:\\{_SOME}x|%(?:25){_ANY}|=){_cased(f'{point:02x}')}"] if point <= _BYTE else []
-    forms += [rf"\\{_SOME}U{_cased(f'{point:08x}')}", rf"\\{_SOME}[ux]\{{{_cased(f'{point:x}')}\}}"]
+    forms += [rf"(?:\\{some}x|%(?:25){_ANY}|=){_cased(f'{point:02x}')}"] if _ASCII < point <= _BYTE else []
+    forms += [rf"\\{some}U{_cased(f'{point:08x}')}", rf"\\{some}[ux]\{{{_cased(f'{point:x}')}\}}"]
     forms += [rf"&(?:amp;){_ANY}{named};"] if named else []
     # In form data a space is "+". Line ends are escaped with letters.
     forms += [r"\+"] if character == " " else []
-    forms += [rf"\\{_SOME}{_LETTERS[character]}"] if character in _LETTERS else []
-    return f"(?:{'|'.join(forms)})"
+    forms += [rf"\\{some}{_LETTERS[character]}"] if character in _LETTERS else []
+    return forms
 
 
 def _cased(digits: str) -> str:

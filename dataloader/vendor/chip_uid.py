@@ -22,7 +22,7 @@ SHOWN = 40
 
 _PLAIN = re.compile(r"[0-9A-F]{8}|[0-9A-F]{14}|[0-9A-F]{20}")
 _HEX = re.compile(r"[0-9A-F]+")
-_LABEL = re.compile(r"\A(?:(?:CHIP|TAG|NFC|CARD)[ _-]?)?(?:UID|SN)\s*[:=#]?\s*(?=[0-9A-F\\$&])")
+_LABEL = re.compile(r"\A(?:(?:CHIP|TAG|NFC|CARD)[ _-]?)?(?:UID|SN)\s*+(?:[:=#]\s*+)?(?=[0-9A-F\\$&])")
 _DECORATED = re.compile(
     r"((?:#|(?=[A-Z]*[G-Z])[A-Z]+[.\s]*[:=#\s]\s*)*)([0-9A-F].*?)(\s*[(\[][^()\[\]]*[)\]]|[.,;]+)?", re.DOTALL
 )

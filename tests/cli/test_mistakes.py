@@ -33,6 +33,25 @@ def test_suggestions(name: str, question: str) -> None:
     assert did_you_mean(name, ["generate", "snapset_1a", "snapset_1b", "snapset_3"]) == question
 
 
+@pytest.mark.parametrize(
+    ("arguments", "begin"),
+    [
+        (("generate", "spring", "--cards", "x" * 100_000), "error: invalid value for '--cards': 'xxxx"),
+        (("check", "http://:/" * 10_000), "error: got unexpected extra argument (http://:/http://"),
+        ((":/" * 50_000,), "error: no such command ':/:/:/"),
+        (("load", f"--{'x' * 100_000}"), "error: no such option --xxxx"),
+        (("load", "--environment", "x" * 100_000), "error: invalid value for '--environment': 'xxxx"),
+    ],
+    ids=["number", "argument", "command", "option", "choice"],
+)
+def test_long_argument_is_shortened(here: Command, arguments: tuple[str, ...], begin: str) -> None:
+    """The message has one line that can be read, and takes no minutes."""
+    done = here(*arguments)
+    assert done.code == ExitCode.USAGE
+    assert done.stderr.startswith(begin)
+    assert len(done.stderr) < 1_500
+
+
 def test_unknown_snapset_has_a_suggestion(here: Command) -> None:
     """A typo in a snapset's name is reported with a similar name."""
     done = here("generate", "spring", "--cards", "5", "--snapset", "snapset_1A")

@@ -132,6 +132,26 @@ def test_password_is_masked_within_longer_base64(before: str) -> None:
         assert b64encode(bytes(at) + PASSWORD.encode()).decode()[4:-4] not in hidden
 
 
+@pytest.mark.parametrize("way", WRITTEN)
+def test_password_of_backslashes_is_masked(way: str) -> None:
+    """Also where each of them is escaped with more."""
+    password = '\\\\\\x"\\é\\\\1\\'
+    written = WRITTEN[way](password)
+    hidden = Secrets("admin", password).hide(f"the server says: {written}, and more")
+    assert "***" in hidden
+    assert written not in hidden
+
+
+@pytest.mark.parametrize("password", ["\\\\\\\\\\x1", "\\u005c\\u005c", "%" * 30 + "1"])
+@pytest.mark.parametrize("part", ["\\", "\\x5c", "%25", "%"])
+def test_part_of_a_password_is_found_quickly(password: str, part: str) -> None:
+    """A password of characters that escape others, in a text of such characters."""
+    secrets = Secrets("admin", password)
+    start = time.process_time()
+    secrets.hide_in_theirs(part * (20_000 // len(part)))
+    assert time.process_time() - start < 5
+
+
 @pytest.mark.parametrize("part", ["\\", "p\\", "%25", "&amp;", "&#0", "112, ", "70 ", "\\u00", "0x70,"])
 def test_long_text_is_masked_quickly(part: str) -> None:
     """A hostile server must not make masking take hours."""

@@ -82,6 +82,7 @@ WHOSE: list[tuple[str, dict[str, Any], tuple[int, Standing, int]]] = [
     ("the number is empty", {"number": ""}, (3, OWN, 0)),
     ("the number is a number", {"number": 3.0}, (3, OWN, 0)),
     ("the number has digits that are none of ours", {"number": "9" * 5000}, (3, OWN, 0)),
+    ("the number is a long text", {"number": f"card{'~' * 100_000}"}, (3, OWN, 0)),
     ("the check value is another", {"check": "BBBBBB"}, (3, OWN, 0)),
     ("the check value is empty", {"check": ""}, (3, OWN, 0)),
     ("the check value is in lower case", {"check": "lower"}, (3, OWN, 0)),

@@ -150,3 +150,4 @@ def test_long_cell_has_no_words_beside_a_uid() -> None:
     assert decoration("CSN 04A2B3C4D5E680") == "CSN "
     assert decoration(f"CSN 04A2B3C4D5E680{' ' * 100_000}!") == ""
     assert decoration(f"G{' ' * 100_000}!") == ""
+    assert read_chip(f"UID{' ' * 100_000}!").uid == ""

@@ -60,7 +60,7 @@ SHOWN_NOTES = 5
 """Different notes to name."""
 SHOWN_RUNS = 20
 """Runs of rows to name."""
-_NO_COUNTS = re.compile(r"\d+(?:[.,]\d+)?\s*%|\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d\d?:\d\d(?::\d\d)?")
+_NO_COUNTS = re.compile(r"(?<!\d)\d++(?:[.,]\d++)?\s*+%|\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d\d?:\d\d(?::\d\d)?")
 """Percentages, dates and times."""
 _NO_PERCENT = re.compile(r"(?<![\d.,])0+(?:[.,]0+)?\s*%")
 _NO_TOTAL = re.compile(r"[^\W\d_]|\d{7}")

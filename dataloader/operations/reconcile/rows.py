@@ -43,7 +43,7 @@ _OKS = ("ok", "OK", "Ok")
 _DIGITS = 9
 """The most digits of a card number; more than any batch needs."""
 _NUMBER = re.compile(
-    r"(?:(?:card|karte|carte|tarjeta|kaart|n|no|nr|num|number|nummer|numero)[\W_]+)*\W*0*([0-9]{1,9})(?:[.,]0{1,2})?\W*",
+    r"(?:(?:card|karte|carte|tarjeta|kaart|n|no|nr|num|number|nummer|numero)[\W_]++)*+\W*+0*([0-9]{1,9})(?:[.,]0{1,2})?\W*+",
     re.IGNORECASE,
 )
 _WITHIN = re.compile(r"(?<!\d)\d{1,9}(?!\d)")

@@ -28,7 +28,7 @@ _USUAL_SIZE = 11.0
 """The size in points of a font that does not have any, as in spreadsheet programs."""
 _ODD_SIZE = 2
 """How many points a font differs from that of the workbook if a person may have marked a text by it."""
-_FORMAT = re.compile(r'"[^"]*"|\\.|[_*].|\[(?![hms]+\])[^\]]*\]|.', re.IGNORECASE | re.DOTALL)
+_FORMAT = re.compile(r'"[^"]*"|\\.|[_*].|\[(?![hms]+\])[^\[\]]*\]|.', re.IGNORECASE | re.DOTALL)
 """The parts of a number format: literal text, blanks and fillers, colours and conditions, other characters."""
 _PUNCTUATION = " .,:;-#()"
 """What a number format may add to a text without changing its meaning."""

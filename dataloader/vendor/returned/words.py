@@ -212,7 +212,7 @@ _CODES = re.compile(
 _MISREAD = ("cp1252", "latin-1", "mac_roman")
 """Encodings as which UTF-8 is read by mistake."""
 _LOST = re.compile(
-    r"[^\W\d_]{0,40}(?:[?\N{REPLACEMENT CHARACTER}]+[^\W\d_]+)+|[^\W\d_]{1,40}\N{REPLACEMENT CHARACTER}+"
+    r"[^\W\d_]{0,40}(?:[?\N{REPLACEMENT CHARACTER}]{1,40}[^\W\d_]+)+|[^\W\d_]{1,40}\N{REPLACEMENT CHARACTER}+"
 )
 """Words with characters that a program replaced because it did not know them.
 

@@ -64,7 +64,7 @@ _MARKS = {
 """Strings in a sheet with formulas, hidden rows, formatted or covered text, for a fast search."""
 _BESIDE_ROWS = frozenset((b"zeroHeight", b"defaultRowHeight", b"mergeCell", b"cfRule", b" width", b"\twidth"))
 """Those that only occur before or after all rows."""
-_ROW = re.compile(rb"row(?<=[<:]row)(?=[\s/>])(?:[^>]*?\sr\s*=\s*[\"']([0-9]+)[\"'])?[^>]*>")
+_ROW = re.compile(rb"row(?<=[<:]row)(?=[\s/>])(?:[^<>]*?\sr\s*=\s*[\"']([0-9]+)[\"'])?[^<>]*>")
 """A row and its number, which may be missing."""
 _VALUES = (b"<v", b"<is")
 """The start of cells' values."""
