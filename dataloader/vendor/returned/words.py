@@ -68,7 +68,7 @@ _EXCEPT = words(
 """Words before the cards that failed: ``no failures except card 3``."""
 _CROSSES = re.compile(
     "[\N{MULTIPLICATION SIGN}\N{MULTIPLICATION X}\N{HEAVY MULTIPLICATION X}\N{BALLOT X}"
-    "\N{HEAVY BALLOT X}\N{CROSS MARK}\N{BALLOT BOX WITH X}\N{NO ENTRY SIGN}\N{THUMBS DOWN SIGN}]"
+    "\N{HEAVY BALLOT X}\N{CROSS MARK}\N{BALLOT BOX WITH X}\N{NO ENTRY SIGN}\N{THUMBS DOWN SIGN}]+"
 )
 _CHECKS = (
     "\N{CHECK MARK}\N{HEAVY CHECK MARK}\N{WHITE HEAVY CHECK MARK}\N{BALLOT BOX WITH CHECK}\N{THUMBS UP SIGN}"
@@ -128,6 +128,8 @@ _FILLERS = _CARDS | words(
     "single einzige einzelne enkele eine"
 )
 """Words between a negation and a failure: ``no cards were rejected``."""
+_LISTED = _FILLERS | _BAD
+"""Words that may be in a list of failures."""
 _OR = words("or nor oder ou ni o")
 _CHOICE = words("spare result results")
 _WARRANTY = words(
@@ -303,7 +305,7 @@ def _clauses(text: str) -> list[tuple[str, ...]]:
     found = [tuple(chain.from_iterable(clause))[1:] for clause in cells]
     # "No failed, damaged or missing cards" is one clause.
     for at in range(len(found) - 1, 0, -1):
-        is_list = not _OR.isdisjoint(found[at]) and {*found[at]} <= _BAD | _FILLERS
+        is_list = not _OR.isdisjoint(found[at]) and {*found[at]} <= _LISTED
         if is_list and found[at - 1] and found[at - 1][-1] in _BAD:
             found[at - 1 : at + 1] = [(*found[at - 1], *found[at])]
     return found
@@ -318,7 +320,7 @@ def _is_denied(tokens: Sequence[str], at: int) -> bool:
     if tokens[at + 1 : at + 2] and tokens[at + 1] in _CARDS and not _AGAIN.isdisjoint(after):
         return False
     first = at
-    while first and tokens[first - 1] in _FILLERS | _BAD:
+    while first and tokens[first - 1] in _LISTED:
         first -= 1
     # "No. of rejects: 3" is a number.
     is_number = tokens[first] == "of" or bool(after and after[0].isdecimal())
