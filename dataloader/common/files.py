@@ -2,13 +2,14 @@
 
 import ctypes
 import errno
+import io
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile, gettempdir
-from typing import IO
+from tempfile import gettempdir, mkstemp
+from typing import IO, Any
 
 from dataloader.common.errors import FileError
 
@@ -16,6 +17,8 @@ MODE = 0o600
 """The mode of new files: anyone who has a UUID can read that person's preferences."""
 
 
+_CHOOSE = "choose a writable folder with enough free space"
+"""What to do if a file can't be written."""
 MAX_PASSWORD_FILE = 10_000
 """The largest password file, in bytes."""
 
@@ -145,10 +148,11 @@ def new_files(*paths: Path, within: Path | None = None) -> Iterator[list[IO[byte
             streams: list[IO[bytes]] = []
             for current in paths:
                 _make_folder(current.parent)
-                temporary = NamedTemporaryFile(dir=within or current.parent, prefix=f".{current.name}.", delete=False)  # noqa: SIM115
-                stack.callback(_remove, temporary.name)
-                streams.append(stack.enter_context(temporary))
-            # The system does not say which file can't be written.
+                descriptor, temporary = mkstemp(dir=within or current.parent, prefix=f".{current.name}.")
+                stack.callback(_remove, temporary)
+                os.close(descriptor)
+                streams.append(stack.enter_context(io.BufferedRandom(_NewFile(temporary, current))))
+            # An error of the system's without the name of a file.
             current = paths[0].parent
             yield list(streams)
             for current, stream in zip(paths, streams, strict=True):  # noqa: B007 - the error's path, below
@@ -162,7 +166,22 @@ def new_files(*paths: Path, within: Path | None = None) -> Iterator[list[IO[byte
                     _sync_folder(current.parent)
                 undo.pop_all()
     except OSError as error:
-        raise FileError.of(error, current, "choose a writable folder with enough free space") from error
+        raise FileError.of(error, current, _CHOOSE) from error
+
+
+class _NewFile(io.FileIO):
+    """A temporary file; an error while it is written names the file that it will be."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        super().__init__(name, "r+b")
+        self._path = path
+
+    def write(self, data: Any) -> int:
+        """Write some bytes."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise FileError.of(error, self._path, _CHOOSE) from error
 
 
 def _make_folder(folder: Path) -> None:

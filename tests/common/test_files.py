@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import resource
 import shutil
 import stat
 import subprocess
@@ -55,6 +56,24 @@ def test_new_files_are_complete_and_private(folder: Path, open_handed: None) -> 
         assert path.read_text() == path.name
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert path.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("size", [2_000, 20_000])
+def test_full_disk_names_the_file(folder: Path, size: int) -> None:
+    """Whether it is found at the end, or while the file is written."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+
+    def fill() -> None:
+        with new_files(folder / "a.txt", folder / "b.txt") as (_, second):
+            second.write(bytes(size))
+
+    try:
+        with pytest.raises(FileError, match=re.escape(f"{folder / 'b.txt'}: file too large {ROOM}")):
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(folder) == []
 
 
 def test_new_files_create_missing_folders(folder: Path) -> None:
