@@ -12,7 +12,7 @@ from dataloader.cli._options import PATH, TargetOptions, get_server, get_target,
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.common import ExitCode, FileError, UsageError, listed, many, read_password_file
-from dataloader.operations import BackupResult, back_up
+from dataloader.operations import BackupResult, back_up, missing_base
 from dataloader.target import readable_by_others
 
 password_option = click.option(
@@ -65,6 +65,9 @@ def backup(
     """
     password = get_password(output, password_file)
     base = None if since is None else Backup(since, password)
+    if base is not None and (lacking := missing_base(base, password)) is not None:
+        needed = f"needs the backup of {lacking} to be restored, which is not in {base.path.parent}"
+        output.warn(f"{base.path}: {needed} (if you do not have it any more, make a full backup, without --since)")
     target = get_target(output, target_options)
     server = get_server(target)
     with Progress(output) as progress:

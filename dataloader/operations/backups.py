@@ -7,6 +7,7 @@ that it continues, so these are kept with it.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -105,6 +106,32 @@ def without_base(backups: Sequence[StoredBackup]) -> list[StoredBackup]:
         else:
             lacking.append(each)
     return lacking
+
+
+def missing_base(backup: Backup, password: str | None = None) -> str | None:
+    """Return when the backup was made that an incremental backup needs, and that is not in the same folder.
+
+    It reads the headers of the backups there that it needs, and of few others.
+
+    Args:
+        backup: the incremental backup.
+        password: the password of the backups, if they are encrypted.
+
+    Returns:
+        The time; None if all are there.
+    """
+    last, headers = backup.header, dict[str | None, BackupHeader]()
+    paths = sorted(backup.path.parent.glob(f"*{SUFFIX}"), key=lambda path: path.name, reverse=True)
+    # It usually continues those whose names come before its own.
+    for path in sorted(paths, key=lambda path: path.name >= backup.path.name):
+        if last.base is None:
+            return None
+        with suppress(DataloaderError):
+            header = Backup(path, password).header
+            headers[header.digest] = header
+        while last.base in headers:
+            last = headers.pop(last.base)
+    return None if last.base is None else last.base_created
 
 
 def _verified(path: Path, header: BackupHeader) -> Verified | None:

@@ -234,6 +234,21 @@ def test_restore_refuses_a_chain_with_a_gap(server: Server, varied: Target, copy
 
 
 @ONE_MODEL
+def test_increment_whose_full_backup_is_missing_has_a_warning(
+    run_here: Command, server: Server, varied: Target, tmp_path: Path
+) -> None:
+    """It may be in another folder; but if it is lost, no further increment can be restored."""
+    full = back_up(server, varied, tmp_path / "full.backup.zst")
+    first = back_up(server, varied, tmp_path / "first.backup.zst", base=Backup(full.path)).path
+    assert run_here("backup", tmp_path / "second.backup.zst", "--since", first).stderr == ""
+    full.path.unlink()
+    done = run_here("backup", tmp_path / "third.backup.zst", "--since", first)
+    assert done.code == ExitCode.OK
+    needed = f"{first}: needs the backup of {full.header.created} to be restored, which is not in {tmp_path} ("
+    assert f"warning: {needed}" in done.stderr
+
+
+@ONE_MODEL
 def test_increment_of_a_recreated_database_is_refused(server: Server, varied: Target, tmp_path: Path) -> None:
     """The sequence of a deleted database is meaningless in its successor."""
     server.welcome()

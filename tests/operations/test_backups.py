@@ -14,9 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataloader.archive import BackupHeader, BodyWriter, DatabaseState, Section, Spool, finish, sort_key, work_folder
+from dataloader.archive import (
+    Backup,
+    BackupHeader,
+    BodyWriter,
+    DatabaseState,
+    Section,
+    Spool,
+    finish,
+    sort_key,
+    work_folder,
+)
 from dataloader.common import ExitCode, UsageError
-from dataloader.operations import KeepRules, StoredBackup, choose_kept, read_backups
+from dataloader.operations import KeepRules, StoredBackup, choose_kept, missing_base, read_backups
 from tests.support.command import Command
 from tests.support.locks import flock_of_nfs, use_flock
 
@@ -37,7 +47,13 @@ def make(folder: Path) -> Make:
     """Write an empty backup of a time; return its digest: ``make("a", NOON, base=digest)``."""
 
     def make(
-        name: str, created: datetime, *, base: str | None = None, prefix: str = "", url: str = "http://localhost"
+        name: str,
+        created: datetime,
+        *,
+        base: str | None = None,
+        base_created: str | None = None,
+        prefix: str = "",
+        url: str = "http://localhost",
     ) -> str:
         path = folder / f"{name}.backup.zst"
         with path.open("wb") as stream, (folder / "body").open("w+b") as body:
@@ -55,6 +71,7 @@ def make(folder: Path) -> Make:
                 tool="1",
                 databases=(DatabaseState("gpii", "1", "x"),),
                 base=base,
+                base_created=base_created,
                 blocks=blocks,
                 seal=seal,
             )
@@ -63,6 +80,22 @@ def make(folder: Path) -> Make:
         return next(each.header.digest for each in read_backups(folder)[0] if each.path == path)
 
     return make
+
+
+def test_missing_base_is_found(folder: Path, make: Make) -> None:
+    """At any remove, whatever the names of the files; a backup that is damaged does not count."""
+    full = make("full", NOON)
+    first = make("a", NOON, base=full, base_created="2018-03-28T12:00:00.000Z")
+    second = make("z", NOON, base=first, base_created="2018-03-28T13:00:00.000Z")
+    make("m", NOON, base=second, base_created="2018-03-28T14:00:00.000Z")
+    (folder / "y.backup.zst").write_bytes(b"damaged")
+    last = Backup(folder / "m.backup.zst")
+    assert missing_base(last) is None
+    assert missing_base(Backup(folder / "full.backup.zst")) is None
+    (folder / "full.backup.zst").unlink()
+    assert missing_base(last) == "2018-03-28T12:00:00.000Z"
+    (folder / "z.backup.zst").write_bytes(b"damaged")
+    assert missing_base(last) == "2018-03-28T14:00:00.000Z"
 
 
 def kept(folder: Path, rules: KeepRules) -> dict[str, tuple[str, ...]]:
