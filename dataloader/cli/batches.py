@@ -78,6 +78,7 @@ def batches(
             snapsets = get_snapsets(output, snapset_options, target)
             with Progress(output, "cards", whole=sum(each.count for each in manifests)) as progress:
                 result = status_of(server, target, manifests, snapsets, on_progress=progress)
+            output.warnings(result.warnings)
             digests = [each.header.digest for each in manifests]
             states = dict(zip(digests, result.batches, strict=True))
         data = {"time": time, "batches": [_json(each, states, options) for each in found.batches]}

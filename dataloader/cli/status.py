@@ -85,8 +85,9 @@ def status(
             result = status_of(server, target, read, snapsets, on_progress=progress, on_wrong=note)
         output.result(
             {"time": time, **_status_json(result), **rounds_json(rounds)},
-            [*rounds_text(rounds), *_missing_text(result), *_status_text(result)],
+            [*rounds_text(rounds), *_status_text(result)],
         )
+        output.warnings(result.warnings)
         output.warnings(cards.lines(), in_report=True)
         for batch in result.batches:
             if batch.encoded is not None and batch.loaded > batch.encoded:
@@ -123,11 +124,6 @@ def _status_json(result: StatusResult) -> dict[str, Any]:
 
 def _counts(batch: BatchStatus) -> dict[str, int | None]:
     return {column: getattr(batch, column) for column in _COLUMNS}
-
-
-def _missing_text(result: StatusResult) -> Iterator[str]:
-    for name in result.missing_databases[:1]:
-        yield f"database {name} does not exist: load the target first, or correct the model or the prefix"
 
 
 def _status_text(result: StatusResult) -> Iterator[str]:

@@ -9,6 +9,7 @@ from dataloader.batch import WHOLE, BatchHeader, Card, CardFile, Part, Reconcile
 from dataloader.common import Document, InputError, Problem, listed
 from dataloader.couch import Server
 from dataloader.operations.batches import FoundBatch
+from dataloader.operations.card_answers import not_created
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.verify import verify
 from dataloader.records import Snapsets
@@ -155,9 +156,10 @@ def card_state(server: Server, target: Target, found: FoundCard, snapsets: Snaps
     Raises:
         DataloaderError: the server can't be reached.
         ProtectedError: a database was loaded as a more protected environment.
+        ProtocolError: only some databases exist, or a view does not.
     """
     server.welcome()
-    if not all(server.database(target.database(name)).exists() for name in target.model.databases):
+    if not_created(server, target):
         return CardState(VerifyVerdict.MISSING, "the target has not been loaded")
     told: list[CardVerdict] = []
     verify(

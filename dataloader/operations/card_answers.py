@@ -214,6 +214,19 @@ def missing(database: Database, view: str | None = None) -> ProtocolError:
     return ProtocolError(f"database {database.name}", rule="does not exist", todo=LOAD_FIRST)
 
 
+def not_created(server: Server, target: Target) -> tuple[str, ...]:
+    """Return the names of a target's databases if none exists, as before the first load; otherwise no names.
+
+    Raises:
+        ProtocolError: only some exist; somebody has deleted the others, or a first load was interrupted.
+    """
+    databases = [server.database(target.database(name)) for name in target.model.databases]
+    absent = [each for each in databases if not each.exists()]
+    if 0 < len(absent) < len(databases):
+        raise missing(absent[0])
+    return tuple(each.name for each in absent)
+
+
 @contextmanager
 def require(database: Database, view: str | None = None) -> Iterator[None]:
     """Say what is missing if the server returns 404.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dataloader.batch import CardFile, Reconciled, find_reconciled
 from dataloader.common import OnProgress
 from dataloader.couch import Server
+from dataloader.operations.card_answers import LOAD_FIRST, not_created
 from dataloader.operations.card_verdicts import CardVerdict, VerifyVerdict
 from dataloader.operations.sources import refuse_twice
 from dataloader.operations.verify import verify
@@ -58,7 +59,12 @@ class StatusResult:
     batches: list[BatchStatus] = field(default_factory=list)
     seconds: float = 0.0
     missing_databases: tuple[str, ...] = ()
-    """If there are any, nothing is loaded."""
+    """All of the target's databases, before the first load; otherwise none."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What may be a mistake: a target without databases."""
+        return tuple(f"database {name} does not exist ({LOAD_FIRST})" for name in self.missing_databases[:1])
 
     @property
     def total(self) -> BatchStatus:
@@ -96,15 +102,14 @@ def status(
         InputError: a reconciled file next to a manifest is invalid, or a batch is given twice.
         DataloaderError: the server can't be reached.
         ProtectedError: a database was loaded as a more protected environment.
-        ProtocolError: the databases exist but a view does not, as in the middle of the first load.
+        ProtocolError: only some databases exist, or a view does not, as in the middle of the first load.
     """
     start = time.monotonic()
     refuse_twice(manifests)
     encoded = [count_encoded(each) for each in manifests]
     server.welcome()
     guard(server, target)
-    names = map(target.database, target.model.databases)
-    result = StatusResult(missing_databases=tuple(name for name in names if not server.database(name).exists()))
+    result = StatusResult(missing_databases=not_created(server, target))
 
     def note(manifest: CardFile, verdict: CardVerdict) -> None:
         if (verdict.verdict is VerifyVerdict.WRONG or verdict.is_odd) and on_wrong is not None:

@@ -102,6 +102,8 @@ def succeed(
             "merge",
             "verify",
             "revoke",
+            "status",
+            "batches",
             "backup",
             "restore",
             "drill",

@@ -80,7 +80,30 @@ def test_all_cards_are_missing_before_the_first_load(
     assert result.total == BatchStatus("total", CARDS, None, Counter({VerifyVerdict.MISSING: CARDS}))
     assert not any(database.exists() for database in databases(server, target).values())
     assert result.missing_databases == tuple(map(target.database, target.model.databases))
-    assert run_here("status", spring.path).stdout.startswith(f"database {result.missing_databases[0]} does not exist: ")
+    warning = f"database {result.missing_databases[0]} does not exist (load the target first, or correct the model or "
+    for command in (("status", spring.path), ("batches", spring.path.parent)):
+        done = run_here(*command, "--json")
+        assert done.code == ExitCode.OK
+        [found] = done.data["warnings"]
+        assert found.startswith(warning)
+
+
+@TOKEN_MODEL
+def test_target_with_only_some_databases_is_refused(
+    server: Server, target: Target, spring: Manifest, run_here: Command
+) -> None:
+    """Somebody has deleted one: then the cards are not just missing."""
+    for name in target.model.databases[:-1]:
+        server.database(target.database(name)).create()
+    for command in (
+        ("status", spring.path),
+        ("batches", spring.path.parent),
+        ("card", "1", "--in", spring.path.parent),
+    ):
+        done = run_here(*command)
+        assert done.code == ExitCode.PROTOCOL
+        name = target.database(target.model.databases[-1])
+        assert f"error: database {name}: does not exist (load the target first, or correct " in done.stderr
 
 
 def test_encoded_cards_come_from_the_reconciled_file(spring: Manifest, tmp_path: Path) -> None:
@@ -104,10 +127,9 @@ def test_status_command_prints_a_table(spring: Manifest, sets: Snapsets, tmp_pat
     returned = came_back(spring, tmp_path / "returned.jsonl", 5)
     options = ("--snapsets", sets.folder)
     done = run_here("status", returned, other.path, *options)
-    assert (done.code, done.stderr) == (ExitCode.OK, "")
-    first, *lines = done.stdout.splitlines()
-    assert first.endswith(" does not exist: load the target first, or correct the model or the prefix")
-    assert lines == [
+    assert done.code == ExitCode.OK
+    assert done.stderr.endswith(" does not exist (load the target first, or correct the model or the prefix)\n")
+    assert done.stdout.splitlines() == [
         "batch   minted  encoded  loaded  edited  revoked  missing  wrong",
         "spring       8        5       0       0        0        5      0",
         "other    1,200        ?       0       0        0    1,200      0",
@@ -118,6 +140,7 @@ def test_status_command_prints_a_table(spring: Manifest, sets: Snapsets, tmp_pat
     seconds = done.data["seconds"]
     assert done.data == {
         **GOOD,
+        "warnings": done.data["warnings"],
         "time": done.data["time"],
         **counts,
         "batches": [{"name": "spring", **counts}],
