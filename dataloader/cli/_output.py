@@ -169,12 +169,12 @@ class Output:
 
 
 def _without_credentials(word: re.Match[str]) -> str:
-    """Return a word with the user and password of a URL masked."""
-    before, _, url = word[0].partition(":/")
-    _, at, host = url.rpartition("@")
+    """Return a word with the user and password of a URL masked, or with the password alone if there is no scheme."""
+    before, _, rest = word[0].partition(":")
+    credentials, at, host = rest.rpartition("@")
     # A path made from a URL has only one slash.
-    slash = "/" if url.startswith("/") else ""
-    return f"{before}:/{slash}***@{host}" if at else word[0]
+    slashes = "//"[: len(credentials) - len(credentials.lstrip("/"))]
+    return f"{before}:{slashes}***@{host}" if at else word[0]
 
 
 def _as_json(data: dict[str, Any]) -> str:

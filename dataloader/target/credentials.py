@@ -27,11 +27,21 @@ MAX_NETRC = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user and a password; None for a server that requires none."""
+    """A user and a password; None for a server that requires none.
+
+    Raises:
+        UsageError: the user's name contains a colon, and so probably the password, which an error may not show.
+    """
 
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # https://www.rfc-editor.org/rfc/rfc7617#section-2
+        if self.user is not None and ":" in self.user:
+            todo = f"set {ENV_USER} to the name only, and {ENV_PASSWORD} or {ENV_PASSWORD_FILE}"
+            raise UsageError("the user name", rule="contains a colon", todo=todo)
 
 
 def from_environment(environ: Mapping[str, str], hosts: Sequence[str], user: str | None = None) -> Credentials:

@@ -239,6 +239,16 @@ def test_password_from_any_source_goes_to_the_server_only(
     assert watch.codes == {ExitCode.CREDENTIALS, ExitCode.PROTOCOL, ExitCode.UNREACHABLE}
 
 
+@pytest.mark.parametrize("misplaced", ["http://{}@127.0.0.1:5984", "http:/{}@127.0.0.1", "{}@127.0.0.1:5984"])
+def test_misplaced_url_is_repeated_without_its_password(watch: Watch, misplaced: str) -> None:
+    """As an argument or the name of a target, with or without its scheme."""
+    watch.file("dataloader.toml", '[target.a]\nurl = "http://h"\nenvironment = "ci"\n')
+    url = misplaced.format(f"{USER}:{IN_URL}")
+    for call in (("check", url), ("check", "--target", url), ("load", url, "--target", "a"), (url,)):
+        for flags in LOUD:
+            watch.run(*call, *flags, cores=(IN_URL,))
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

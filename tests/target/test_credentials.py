@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -290,6 +291,17 @@ def test_credentials_are_never_printed() -> None:
     for each in (Credentials("admin", SECRET), target, target.address):
         assert SECRET not in f"{each!r} {each}"
         assert "admin" in repr(each)
+
+
+def test_user_with_a_colon_is_refused_without_the_password(write: Write) -> None:
+    """No server accepts such a name, and errors name the user."""
+    both = f"admin:{SECRET}"
+    advice = "the user name: contains a colon (set COUCHDB_USER to the name only, and COUCHDB_PASSWORD or COUCHDB_"
+    for environ in ({"COUCHDB_USER": both}, {"COUCHDB_USER": both, "COUCHDB_PASSWORD": "x"}):
+        assert refused(UsageError, environ=environ).startswith(advice)
+    assert refused(UsageError, url=f"http://{quote(both)}@127.0.0.1").startswith(advice)
+    netrc = write(f'machine 127.0.0.1 login "{both}" password x')
+    assert refused(UsageError, environ={"NETRC": str(netrc)}).startswith(advice)
 
 
 def test_credentials_are_not_sent_to_a_redirect() -> None:

@@ -322,7 +322,7 @@ def test_invalid_prefix_is_rejected(prefix: str) -> None:
     [
         (f"http://admin:{SECRET}@localhost", "admin", SECRET),
         ("http://admin:p%40ss%3A%2F%25%20%C3%BC@localhost", "admin", "p@ss:/% ü"),
-        ("http://ad%3Amin%40example.org:x@localhost", "ad:min@example.org", "x"),
+        ("http://ad%2Fmin%40example.org:x@localhost", "ad/min@example.org", "x"),
         ("http://admin:a@b:c@localhost", "admin", "a@b:c"),
         ("http://admin:a:b@[::1]:5984", "admin", "a:b"),
     ],
