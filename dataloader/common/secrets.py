@@ -25,6 +25,12 @@ _NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos", "/": "sol"
 """HTML names of characters."""
 _IN_BASE64 = {"+": "(?:[+-]|%2[Bb])", "/": r"(?:\\?/|_|%2[Ff])"}
 """Patterns for the characters of base64 that have another form in URLs and JSON."""
+_MEMBER = re.compile(
+    r"""(?P<name>(?:password|secret)[\\"'>]{0,9}\s{0,3}[:=,]\s{0,3})"""
+    r"""(?:(?P<quote><{0,2}\\{0,8}["'])[^"'\\]+|[^\s"'\\<>,;&{}()\[\]]+)""",
+    re.IGNORECASE,
+)
+"""A member of a document with a secret, in JSON, Erlang or a form."""
 _LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
 """The letters that JSON and most languages escape characters with."""
 
@@ -62,8 +68,8 @@ class Secrets:
         return text if self._everywhere is None else self._everywhere.sub(STAR, text)
 
     def hide_in_theirs(self, text: str) -> str:
-        """Mask the password in a text from a server, even a short or common password."""
-        text = text[:_MOST]
+        """Mask the password in a text from a server, even a short or common password, and secrets in documents."""
+        text = _MEMBER.sub(rf"\g<name>\g<quote>{STAR}", text[:_MOST])
         return text if self._words is None else self._words.sub(STAR, text)
 
     def hide_in_data(self, data: Any) -> Any:

@@ -111,6 +111,26 @@ def test_any_password_is_masked(password: str, way: str) -> None:
     assert "***" in Secrets("admin", password).hide_in_theirs(f"<{written}>")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{{"_id": "a", "oauth2ClientSecret": "{}", "name": "Library"}}',
+        '"{{\\"password\\":\\"{}\\",\\"name\\":\\"Library\\"}}"',
+        "{{'client_secret': '{}', 'name': 'Library'}}",
+        '{{[{{<<"password">>,<<"{}">>}},{{<<"name">>,<<"Library">>}}]}}',
+    ],
+)
+def test_secrets_in_documents_that_a_server_repeats_are_masked(text: str) -> None:
+    """They are not known here; the names of their members are."""
+    for secrets in (Secrets("admin", "other"), Secrets()):
+        hidden = secrets.hide_in_theirs(text.format("open sesame, please"))
+        assert "sesame" not in hidden
+        assert "***" in hidden
+        assert "Library" in hidden
+    assert Secrets().hide_in_theirs("Name or password is incorrect.") == "Name or password is incorrect."
+    assert Secrets().hide_in_theirs("client_secret=123&name=Library") == "client_secret=***&name=Library"
+
+
 def test_other_text_is_not_masked() -> None:
     """A word that is also a weak password is masked in text from a server only; numbers and nearby words are kept."""
     secrets = Secrets("admin", "user")
