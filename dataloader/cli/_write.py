@@ -158,6 +158,9 @@ def carry_out(
         [*left_out_text(manifests), *load_text(target, result), *lines],
     )
     output.warnings(raised_text(target, result.raised))
+    for name in result.half_restored:
+        rest = "run the same restore again: until then, cards lack what their owners had changed"
+        output.warn(f"database {name}: a backup was being restored into it, and is not complete ({rest})")
     # Whoever goes back to older ones knows.
     older = [] if options.older_snapsets else result.older_snapsets
     output.warnings(snapset_warnings(older, result.unlisted_snapsets))

@@ -35,6 +35,7 @@ from dataloader.operations.plan import (
     rules_of,
     step_name,
 )
+from dataloader.operations.restore import half_restored
 from dataloader.operations.sources import DESIGN_KIND, Source
 from dataloader.records.models import Role
 from dataloader.replication import (
@@ -131,6 +132,8 @@ class LoadResult:
     short_of_copies: bool = False
     """Whether the server reported a write with fewer copies than requested."""
     views_built: int = 0
+    half_restored: list[str] = field(default_factory=list)
+    """Databases into which a backup was being restored, and is not complete."""
     missing_views: dict[str, list[str]] = field(default_factory=dict)
     """Views that a kept design document lacks, by the full name of their database."""
     seconds: float = 0.0
@@ -270,10 +273,16 @@ class _Run:
         if remembers_anew:
             # Another load that started at the same time may have written last.
             self._remember(guard(self._server, self._target))
+        # A restore writes the views last.
+        if self._has_new_views() and not self.result.created_databases:
+            self.result.half_restored = half_restored(self._databases.values())
         documents_done = time.monotonic()
         self.result.views_built, self.result.missing_views = build_views(self._server, self._target, self._on_progress)
         self.result.seconds_indexing += time.monotonic() - documents_done
         self._server.nodes()
+
+    def _has_new_views(self) -> bool:
+        return any(kinds.get(DESIGN_KIND, Counter())[Outcome.CREATED] for kinds in self.result.outcomes.values())
 
     def _see_memory(self, memory: Memory) -> None:
         self.result.raised = memory.raised(self._target)

@@ -238,6 +238,15 @@ def restore_backup(
     return result
 
 
+def half_restored(databases: Iterable[Database]) -> list[str]:
+    """Return the names of the databases into which a backup was being restored, and is not complete.
+
+    Databases in use, into which one was being merged, do not count: their own documents are there.
+    """
+    markers = {each.name: _local(each, RESTORE_MARKER) for each in databases}
+    return [name for name, marker in markers.items() if marker and not (marker.get("done") or marker.get("merge"))]
+
+
 def documents_of(backups: Sequence[Backup], database: str, *, designs: bool | None = None) -> Iterator[Group]:
     """Yield the documents of a database in sorted order, each from the newest backup that has it."""
     if len(backups) == 1:

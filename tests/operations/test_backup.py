@@ -811,6 +811,28 @@ def test_restore_continues_after_an_interruption(
 
 
 @ONE_MODEL
+def test_load_warns_if_a_restore_was_interrupted(
+    run: Command, server: Server, varied: Target, copy: Target, tmp_path: Path
+) -> None:
+    """Cards work then, but without what their owners had changed."""
+    path = back_up(server, varied, tmp_path / "a.backup.zst").path
+
+    def interrupt() -> None:
+        raise _Killed
+
+    with pytest.raises(_Killed):
+        restore_backup(server, copy, [Backup(path)], on_ready=interrupt)
+    load = ("load", "--snapsets-only", "--prefix", copy.prefix, "--json")
+    assert run(*load).data["warnings"] == [
+        f"database {database.name}: a backup was being restored into it, and is not complete (run the same restore "
+        "again: until then, cards lack what their owners had changed)"
+        for database in databases(server, copy).values()
+    ]
+    assert restore_backup(server, copy, [Backup(path)]).good
+    assert run(*load).data["warnings"] == []
+
+
+@ONE_MODEL
 def test_two_restores_at_once_are_an_error(
     server: Server, varied: Target, copy: Target, tmp_path: Path, proxied: Proxied
 ) -> None:
