@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataloader.batch import Card, Manifest, ReturnedCard, Verdict, read_manifest, read_reconciled
-from dataloader.common import ExitCode, InputError, data_dir, page
+from dataloader.common import ExitCode, FileError, InputError, data_dir, page
 from dataloader.operations import generate, validate
 from dataloader.operations.generate import Batch
 from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile, results_in, write_results
@@ -204,6 +204,16 @@ def test_rounds_are_numbered(here: Command, tmp_path: Path) -> None:
     again = here("reconcile", batch.manifest.path, path)
     assert again.code == ExitCode.FILE
     assert str(tmp_path / "spring.reencode.4.xlsx") in again.stderr
+
+
+def test_second_of_two_runs_at_once_is_told_to_run_again(small: Batch, tmp_path: Path) -> None:
+    """Its rows belong to the next round; the file of the first must not be moved away."""
+    path = write_csv(tmp_path / "back.csv", good_rows(small.manifest))
+    found = reconcile(small.manifest, [ReturnedFile(path)], Reading(cards=small.manifest.header.cards))
+    results = results_in(tmp_path, "small")
+    write_results(found, results)
+    with pytest.raises(FileError, match=r"already exists.* \(if another run has just written it, run this one again; "):
+        write_results(found, results)
 
 
 @pytest.mark.parametrize(

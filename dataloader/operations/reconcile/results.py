@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dataloader.batch import BatchHeader, Card, Verdict, reconciled_name, write_reconciled
-from dataloader.common import new_files
+from dataloader.common import FileError, new_files
 from dataloader.operations.reconcile.reconciliation import Reconciliation
 from dataloader.vendor import WORKBOOK_SUFFIX, Again, Why, write_workbook
 
@@ -42,17 +42,26 @@ def write_results(found: Reconciliation, results: Results, password: str | None 
         FileError: a file already exists, or cannot be written.
     """
     paths = [results.reconciled, results.reencode] if found.again else [results.reconciled]
-    with new_files(*paths) as streams:
-        write_reconciled(streams[0], found.manifest.header, found.counts, found.ledger, found.round)
-        if found.again:
-            cards = [each.card for each in found.again]
-            whys = {
-                each.card.number: Why(_why(each.verdict, each.reason), found.ledger.chips(each.card.number))
-                for each in found.again
-            }
-            again = Again(found.manifest.header, found.round + 1, whys)
-            write_workbook(streams[1], _part(found, cards), cards, password, again)
+    try:
+        with new_files(*paths) as streams:
+            write_reconciled(streams[0], found.manifest.header, found.counts, found.ledger, found.round)
+            if found.again:
+                _write_again(streams[1], found, password)
+    except FileError as error:
+        if results.reconciled.exists():
+            # Moving it away would lose a round.
+            error.todo = f"if another run has just written it, run this one again; otherwise {error.todo}"
+        raise
     return bool(found.again)
+
+
+def _write_again(stream: IO[bytes], found: Reconciliation, password: str | None) -> None:
+    cards = [each.card for each in found.again]
+    whys = {
+        each.card.number: Why(_why(each.verdict, each.reason), found.ledger.chips(each.card.number))
+        for each in found.again
+    }
+    write_workbook(stream, _part(found, cards), cards, password, Again(found.manifest.header, found.round + 1, whys))
 
 
 def _why(verdict: Verdict, reason: str) -> str:
