@@ -64,6 +64,8 @@ KEPT = 100
 RESTORE_MARKER = "dataloader-restore"
 """The ``_local`` document that says which backup was restored, and how far: its settings, everything."""
 
+_UNFINISHED = "unfinished"
+"""Its member that names the other backups whose merge has begun and not ended."""
 _ATTEMPTS = 5
 """How often to repeat what another writer, or a lagging copy, may have undone."""
 _WAIT = 0.1
@@ -322,7 +324,11 @@ class _Restore:
                     _put_local(database, RESTORE_MARKER, {"done": False})
                 self._continues |= not marker.get("done")
                 continue
-            _put_local(database, RESTORE_MARKER, {**of, "settings": False, "done": False})
+            others = _unfinished_merges(marker)
+            self._continues |= self._merge and self._of in others
+            others.discard(self._of)
+            new = {**of, "settings": False, "done": False, _UNFINISHED: sorted(others)}
+            _put_local(database, RESTORE_MARKER, new)
             # A merge changes nothing of a database in use besides its documents.
             if not self._merge or is_new:
                 self._restore_section(database, section, state)
@@ -555,7 +561,13 @@ class _Restore:
         """Mark databases as finished, the first one last: until then, the restore can be resumed."""
         if self._result.good:
             for database in reversed(self._databases.values()):
-                _put_local(database, RESTORE_MARKER, {"done": True})
+                marker = _local(database, RESTORE_MARKER)
+                if marker.get("backup") == self._of:
+                    _put_local(database, RESTORE_MARKER, {"done": True})
+                else:
+                    # Another backup is being merged meanwhile.
+                    others = _unfinished_merges(marker) - {self._of, str(marker.get("backup"))}
+                    _put_local(database, RESTORE_MARKER, {_UNFINISHED: sorted(others)})
 
 
 @dataclass
@@ -716,6 +728,13 @@ def _local(database: Database, name: str) -> dict[str, object]:
         return database.local(name)
     except NotFoundError:
         return {}
+
+
+def _unfinished_merges(marker: Mapping[str, object]) -> set[str]:
+    """Return the digests of the backups whose merge has begun and not ended, according to a database's marker."""
+    listed = marker.get(_UNFINISHED)
+    found = set(map(str, listed)) if isinstance(listed, list) else set()
+    return found | ({str(marker.get("backup"))} if marker.get("merge") and not marker.get("done") else set())
 
 
 def _put_local(database: Database, name: str, fields: dict[str, object]) -> None:

@@ -203,6 +203,37 @@ def test_interrupted_merge_continues(scene: Scene, backup: Backup) -> None:
 
 
 @ONE_MODEL
+@pytest.mark.parametrize("at_once", [False, True])
+def test_interrupted_merge_continues_after_another_one(
+    scene: Scene, backup: Backup, tmp_path: Path, *, at_once: bool
+) -> None:
+    """Also if the other one began before it, and ended afterwards."""
+    other = Backup(back_up(scene.server, scene.target, tmp_path / "other.backup.zst").path)
+
+    def fail(request: Request, forward: Forward) -> Reply:
+        if replaces(scene, request):
+            raise Hangup
+        return forward(request)
+
+    waiting = [True]
+
+    def interrupted() -> None:
+        if waiting.pop():
+            with pytest.raises(DataloaderError):
+                merge(scene, backup, fail)
+            assert len(scene.live()) == 2
+        waiting.append(False)
+
+    if at_once:
+        assert restore_backup(scene.server, scene.target, [other], merge=True, on_ready=interrupted).good
+    else:
+        interrupted()
+        assert restore_backup(scene.server, scene.target, [other], merge=True).good
+    assert restore_backup(scene.server, scene.target, [backup], merge=True).good
+    assert [flat(each)[FONT_SIZE] for each in scene.live().values()] == [OWNERS]
+
+
+@ONE_MODEL
 def test_newer_backup_can_be_merged_afterwards(scene: Scene, tmp_path: Path) -> None:
     """The deletion of what a load wrote is nobody's change: the next backup still updates the set."""
     scene.load(0)
