@@ -34,8 +34,10 @@ from dataloader.target.urls import hosts_of, is_this_machine, split_urls
 TARGETS_SCHEMA = "files/target-file"
 SEE = f"see {page('reference.md#targets')}"
 """What to do about a target file that is wrong in a way that says no more."""
-MAX_FILE = 1_000_000
-"""The largest target file, in bytes."""
+MAX_FILE = 100_000
+"""The largest target file, in bytes; some hundreds of targets."""
+MAX_LINE = 10_000
+"""The longest line of a target file, in characters: a key with thousands of dots would take the parser minutes."""
 
 # https://docs.couchdb.org/en/3.5.0/api/database/common.html#put--db; a slash would need escaping in every path.
 _PREFIX = re.compile(r"[a-z][a-z0-9_$()+-]*\Z")
@@ -109,7 +111,12 @@ def read_targets(path: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         todo = "write one with `dataloader init`, name it with --config, or give --url"
-        data = tomllib.loads(read_file(path, MAX_FILE, todo).decode("utf-8-sig"))
+        text = read_file(path, MAX_FILE, todo).decode("utf-8-sig")
+        for number, line in enumerate(text.splitlines(), 1):
+            if len(line) > MAX_LINE:
+                rule = f"is longer than {MAX_LINE:,} characters"
+                raise InputError(Problem(f"{path}, line {number}", rule, "correct the syntax"))
+        data = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise InputError(Problem(str(path), "is not UTF-8 text", "save it as UTF-8")) from error
     except tomllib.TOMLDecodeError as error:

@@ -620,6 +620,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         f"[target.a]\nurl = http://admin:{SECRET}@a\n",
         [": is not TOML: Invalid value (at line 2, column 7) (correct the syntax)"],
     ),
+    "a long line": (f"{'a.' * 45_000}b = 1", ["line 1: is longer than 10,000 characters (correct the syntax)"]),
     "nested deeply": (f"a = {'[' * 5000}", [": is nested too deeply (correct the syntax)"]),
     "paths with control characters": (
         f'[target.a]\nurl = "https://a"\nca_file = "a\\u0000"\nsnapsets = "\\n"\n{ENVIRONMENT}',
