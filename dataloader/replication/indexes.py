@@ -53,7 +53,7 @@ def build_index(
     """
     stored = (database.shown(document["_id"]) or {}).get("views")
     there = [view for view in document["views"] if isinstance(stored, dict) and _is_view(stored.get(view))]
-    for view in [each for each in there if each in model.card_views] or there[:1]:
+    for view in [each for each in there if each in model.card_views]:
         try:
             _build(server, database, document["_id"].removeprefix("_design/"), view, on_progress)
         except NotFoundError:

@@ -127,3 +127,19 @@ def test_missing_copies_are_reported_with_documents_that_need_attention(
             "(everything has been written; start the node, and the cluster creates them by itself)"
         ),
     ]
+
+
+def test_number_of_copies_is_read_with_other_information(proxied: Proxied) -> None:
+    """One request tells both."""
+    cluster = {"q": 2, "n": 3, "w": 2, "r": 2}
+    information = {
+        "db_name": "any",
+        "update_seq": "0-g1",
+        "doc_count": 0,
+        "instance_start_time": "1",
+        "cluster": cluster,
+    }
+    through, proxy = proxied(lambda *_: Reply.json(200, information))
+    database = through.database("any")
+    assert database.exists()
+    assert (database.copies, len(proxy.requests)) == (3, 1)

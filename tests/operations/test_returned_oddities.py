@@ -338,6 +338,7 @@ def test_denied_failures_are_harmless(tmp_path: Path, manifest: Manifest, rows: 
         "No failed card was replaced", "None of the failed cards were encoded again", "Free cards failed",
         "No card failed, damaged or missing: 3", "Reject rate in box 1: 0 %", "No card failed except 3",
         "failed=0,3", "failed=0.5 %", "Card 3: timeout after 300 ms", "Timeout after 300 ms",
+        "Encoding failed after: 5 s", "3 cards failed: 10 s", "Failed = 2 s",
     ],
 )  # fmt: skip
 def test_failures_that_are_not_denied_stop_the_run(tmp_path: Path, manifest: Manifest, rows: Rows, text: str) -> None:

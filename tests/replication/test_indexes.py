@@ -79,3 +79,17 @@ def test_load_gives_up_on_an_index_without_progress(
     result = load(server, target, without_cards)
     assert (result.documents, result.needs_attention) == (total, 0)
     assert result.views_built > 0
+
+
+def test_views_that_disappear_are_missing(proxied: Proxied, target: Target, without_cards: list[Source]) -> None:
+    """Somebody deletes the design document after the load has seen it."""
+
+    def deleted(request: Request, forward: Forward) -> Reply:
+        if "/_view/" in request.endpoint:
+            return Reply.json(404, {"error": "not_found", "reason": "deleted"})
+        return forward(request)
+
+    through, _ = proxied(deleted)
+    result = load(through, target, without_cards)
+    [missing] = result.missing_views.values()
+    assert {*missing} == target.model.card_views

@@ -152,7 +152,9 @@ _TERM = re.compile(
 """A period or limit, as in the terms of a contract: ``within 14 days``, ``< 0.1 %``."""
 _UNIT = r"(?:ms|msec|s|sec|min)"
 _SETTING = re.compile(
-    rf"\W*[^:=\t]{{1,60}}(?:\({_UNIT}\)\s*[:=\t]\s*[0-9.,]{{1,9}}|[:=\t]\s*[0-9.,]{{1,9}}\s*{_UNIT})\W*\Z"
+    rf"\W*(?=[^:=\t]{{0,60}}(?:time|zeit|temps|tiempo|tempo|tijd))[^0-9:=\t]{{1,60}}"
+    rf"(?:\({_UNIT}\)\s*[:=\t]\s*[0-9.,]{{1,9}}|[:=\t]\s*[0-9.,]{{1,9}}\s*{_UNIT})\W*\Z",
+    re.IGNORECASE,
 )
 """A text that is a duration with its name, which counts no cards: ``Timeout (ms): 300``."""
 _LEGEND = re.compile(r"\A\W*(?:legende?|leyenda|legenda|key)\W+", re.IGNORECASE)
