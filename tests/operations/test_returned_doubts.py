@@ -12,6 +12,7 @@ from typing import Any, Literal
 import openpyxl
 import pytest
 from openpyxl.comments import Comment
+from openpyxl.styles import Font
 
 from dataloader.batch import Manifest, Verdict
 from dataloader.common import InputError
@@ -434,6 +435,18 @@ def test_merged_cells_are_about_all_their_rows(
     sheet.merge_cells(area)
     book.save(tmp_path / "back.xlsx")
     assert encoded(manifest, tmp_path / "back.xlsx") == wanted
+
+
+def test_merged_result_that_is_struck_through_counts_for_no_row(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """The line through the text goes through each of its rows."""
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    for row in [TITLES, *rows]:
+        sheet.append(row)
+    sheet["F2"].font = Font(strike=True)
+    sheet.merge_cells("F2:F4")
+    book.save(tmp_path / "back.xlsx")
+    assert encoded(manifest, tmp_path / "back.xlsx") == ALL - {1, 2, 3}
 
 
 @pytest.mark.parametrize(
