@@ -7,7 +7,6 @@ import errno
 import os
 import signal
 import sys
-from _thread import interrupt_main
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
@@ -156,10 +155,11 @@ def _interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
     if not issubclass(ignored.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(ignored)
         return
-    from threading import Timer  # noqa: PLC0415 - keeps --version quick
+    from threading import Timer, get_ident  # noqa: PLC0415 - keeps --version quick
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    Timer(_MOMENT, interrupt_main).start()
+    # Not ``interrupt_main``, which does not end what the main thread waits for.
+    Timer(_MOMENT, signal.pthread_kill, (get_ident(), signal.SIGINT)).start()
 
 
 _MOMENT = 0.01
