@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export DATALOADER_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache
 # Commands and tests start many processes, and compiling every module each time takes longer than running them.
 unexport PYTHONDONTWRITEBYTECODE
-# Much of what `make test` leaves out waits for other processes: one more than there are processors.
+# Tests wait for other processes, too: one worker more than there are processors.
 WORKERS := $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
 # Use this machine's Node.js if it is new enough; otherwise install Node.js with the extra `embedded`.
 NODE_OK := $(shell node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' >/dev/null 2>&1 && npm --version >/dev/null 2>&1 && echo yes)
@@ -22,21 +22,22 @@ EXTRAS := test$(comma)bench$(if $(EMBEDDED),$(comma)$(EMBEDDED))
 .PHONY: help demo test test-all test-rest fuzz bench bench-floors lint types check docs pictures faults format build audit clean setup
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/runtime  ## Run the whole job on the embedded server
 	@$(BIN)/dataloader demo
 
-test: lint types  ## Run lint, types, and the tests for every change (three minutes)
+test: lint types  ## Run lint, types, and the tests for every change (five minutes)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not thorough'
 
-test-all: lint types  ## Run lint, types, and every test, and measure coverage
+test-all: lint types  ## Run lint, types, every test and benchmark, and measure coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n auto --real-processes --hypothesis-profile new
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+	$(BIN)/python -m bench --cards 50 --runs 1 --others 100 --many 0 --json build/small.json
 
-test-rest: setup  # The tests that `make test` skips
+test-rest: setup  ## Run the tests that `make test` skips (ten minutes)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m thorough
 
 fuzz: setup  ## Search for inputs that crash a reader (SECONDS=60 for each)
@@ -47,9 +48,8 @@ fuzz: setup  ## Search for inputs that crash a reader (SECONDS=60 for each)
 bench: setup  ## Measure speed and memory, and compare with other tools (CARDS=25000; COUCHDB_URL)
 	$(BIN)/python -m bench --cards $(CARDS)
 
-bench-floors: setup  # And a small benchmark of everything, which shows that it works
+bench-floors: setup  ## Run a small benchmark, which fails if something is ten times slower than usual
 	$(BIN)/python -m bench --cards 2000 --runs 2 --floors
-	$(BIN)/python -m bench --cards 50 --runs 1 --others 100 --many 0 --json build/small.json
 
 lint: setup
 	$(BIN)/ruff check

@@ -100,6 +100,7 @@ def test_spool_writes_runs_within_a_page(tmp_path: Path, monkeypatch: pytest.Mon
     assert found == [(f"{at}-{page}", page == 2) for at in range(10) for page in (1, 2)]
 
 
+@THOROUGH
 def test_spool_for_something_else_starts_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With another database, base or password, nothing from the earlier run is used."""
     monkeypatch.setattr(spool_module, "RUN_SECONDS", 0)

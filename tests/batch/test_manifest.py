@@ -31,6 +31,7 @@ from dataloader.batch import (
 from dataloader.batch.sealed import MAX_LINE, MAX_PROBLEMS
 from dataloader.common import SHOWN_PROBLEMS, ExitCode, FileError, InputError, now
 from tests.support.command import Command
+from tests.support.marks import THOROUGH
 
 CREATED = "2020-11-23T00:00:00.000Z"
 SHARES = {"snapset_1a": 3, "empty": 2}
@@ -600,6 +601,7 @@ except InputError as error:
     assert found(path) == ["line 1: is not the header of a manifest"]
 
 
+@THOROUGH
 def test_manifest_detects_every_changed_byte(shared_path: Path) -> None:
     """A byte that is changed, removed or added anywhere is detected."""
     data = rendered({"empty": 1}, seed=42)

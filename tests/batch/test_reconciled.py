@@ -30,7 +30,7 @@ from dataloader.operations.generate import Batch
 from dataloader.records.models import Role
 from dataloader.target import Target
 from tests.support.command import Command
-from tests.support.marks import ONE_MODEL
+from tests.support.marks import ONE_MODEL, THOROUGH
 
 SHARES = {"snapset_1a": 30, "snapset_3": 20, "empty": 10}
 RESTORE = "(restore the file from a copy, or run reconcile again; it must not be edited)"
@@ -165,6 +165,7 @@ def test_reconciled_file_is_readable_json_lines(path: Path, manifest: Manifest) 
     assert orjson.loads(lines[5])["reason"] == "spring.xlsx, row 7: it has “another” UUID"
 
 
+@THOROUGH
 def test_reconciled_file_detects_every_changed_byte(tmp_path: Path) -> None:
     """A byte that is changed, removed or added anywhere is detected: one after the other, since all seals are alike."""
     manifest = generate("small", {"empty": 2}, tmp_path).manifest
@@ -261,6 +262,7 @@ def test_reconciled_file_changed_after_the_check_is_an_error(path: Path) -> None
         read_cards(path)
 
 
+@THOROUGH
 @ONE_MODEL
 def test_commands_accept_a_reconciled_file_instead_of_a_manifest(
     run: Command, target: Target, path: Path, batch: Batch

@@ -411,6 +411,7 @@ def test_full_output_is_reported(process: Process, tmp_path: Path) -> None:
     assert (tmp_path / "spring.batch.jsonl").exists()
 
 
+@THOROUGH
 def test_command_works_without_output(tmp_path: Path) -> None:
     """With stdout and stderr closed, a command does its work and has its exit code."""
     call = [sys.executable, "-m", "dataloader", "generate", "spring", "--cards", "2", "--json"]

@@ -12,6 +12,7 @@ import pytest
 from dataloader.common import ExitCode, did_you_mean
 from dataloader.operations import generate
 from tests.support.command import Command, Completed
+from tests.support.marks import THOROUGH
 from tests.support.returned_files import fill_in, good_rows
 
 
@@ -212,10 +213,10 @@ PERMISSIONS = pytest.mark.skipif(
     "call",
     [
         ("plan", "batches/spring.batch.jsonl", "--url", "http://127.0.0.1:9"),
-        ("reconcile", "batches/spring.batch.jsonl", "batches/spring.xlsx"),
-        ("validate", "batches/spring.batch.jsonl"),
-        ("recover", "batches/spring.xlsx", "--out", "again"),
-        ("check", "--target", "x", "--config", "batches/dataloader.toml"),
+        pytest.param(("reconcile", "batches/spring.batch.jsonl", "batches/spring.xlsx"), marks=THOROUGH),
+        pytest.param(("validate", "batches/spring.batch.jsonl"), marks=THOROUGH),
+        pytest.param(("recover", "batches/spring.xlsx", "--out", "again"), marks=THOROUGH),
+        pytest.param(("check", "--target", "x", "--config", "batches/dataloader.toml"), marks=THOROUGH),
     ],
 )
 def test_file_that_may_not_be_read_is_a_file_error(guest: Command, locked: Path, call: tuple[str, ...]) -> None:
@@ -232,6 +233,7 @@ def test_file_that_may_not_be_read_is_a_file_error(guest: Command, locked: Path,
         assert ": permission denied (" in line
 
 
+@THOROUGH
 @PERMISSIONS
 def test_batches_names_folders_that_it_may_not_read(guest: Command, locked: Path) -> None:
     """A batch in such a folder is not passed over in silence; the folder itself is an error."""

@@ -10,7 +10,7 @@ from dataloader.common import ExitCode
 from dataloader.operations import generate
 from dataloader.records import Snapsets
 from tests.support.command import Command
-from tests.support.marks import ONE_MODEL
+from tests.support.marks import ONE_MODEL, THOROUGH
 from tests.support.records import write_snapsets
 from tests.support.returned_files import came_back
 
@@ -39,6 +39,7 @@ def second(spring: Manifest) -> Path:
     return came_back(spring, spring.path.with_name("spring.reconciled.2.jsonl"), 7, 2)
 
 
+@THOROUGH
 @pytest.mark.usefixtures("first")
 @ONE_MODEL
 def test_commands_name_the_round_they_use(run_here: Command, spring: Manifest, second: Path, sets: Snapsets) -> None:

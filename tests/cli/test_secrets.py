@@ -438,7 +438,8 @@ def changes(password: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("model_name", ["gpii-token", pytest.param("gpii-key", marks=THOROUGH)])
+@THOROUGH
+@pytest.mark.parametrize("model_name", ["gpii-token", "gpii-key"])
 def test_passwords_in_documents_are_not_shown(
     watch: Watch, call: Callable[[str], list[object]], server: Server, loaded: Target, on_target: list[str],
     credentials: dict[str, str], monkeypatch: pytest.MonkeyPatch, given: tuple[Path, Path],
@@ -567,6 +568,7 @@ def test_backup_password_is_only_in_its_file(
 # Other processes.
 
 
+@THOROUGH
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 @pytest.mark.usefixtures("in_environment")
 def test_embedded_servers_password_is_not_in_the_process_list(process: Process) -> None:

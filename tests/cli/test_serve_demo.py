@@ -71,6 +71,7 @@ def test_serve_runs_until_stopped(process: Process, tmp_path: Path, number: sign
     assert list(tmp_path.iterdir()) == []
 
 
+@THOROUGH
 def test_serve_json_prints_its_url(process: Process) -> None:
     """With ``--json``, the only line on stdout is an object with the URL, printed as soon as it answers."""
     serving = process("serve", "--port", "0", "--memory", "--json")
@@ -94,6 +95,7 @@ def test_served_folder_is_persistent(process: Process, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["couchdb-data"]
 
 
+@THOROUGH
 def test_port_in_use_is_an_error(command: Command, taken_port: int) -> None:
     """The error names the port."""
     completed = command("serve", "--port", taken_port, "--memory", "--json")
@@ -145,7 +147,8 @@ def test_conflicting_serve_options_are_rejected(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("way", ["password", pytest.param("option and password file", marks=THOROUGH)])
+@THOROUGH
+@pytest.mark.parametrize("way", ["password", "option and password file"])
 def test_serve_with_credentials_requires_them(process: Process, tmp_path: Path, way: str) -> None:
     """Everything but the greeting requires the user and password given at the start."""
     secret = tmp_path / "password"
@@ -165,6 +168,7 @@ def test_serve_with_credentials_requires_them(process: Process, tmp_path: Path, 
     assert PASSWORD not in stderr
 
 
+@THOROUGH
 def test_server_that_exits_is_an_error(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """If Node.js exits, ``serve`` fails."""
     wait = EmbeddedServer.wait

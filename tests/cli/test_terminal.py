@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from shutil import copytree
+from typing import IO
 
 import click
 import pytest
@@ -31,6 +32,7 @@ from dataloader.operations import generate
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.command_docs import commands, help_text
+from tests.support.forks import NOTHING, Forks
 from tests.support.marks import ONE_MODEL, THOROUGH
 from tests.support.returned_files import came_back, fill_in, good_rows
 from tests.support.server import put
@@ -41,27 +43,26 @@ OnTerminal = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def on_terminal(tmp_path: Path) -> OnTerminal:
+def on_terminal(tmp_path: Path, forks: Forks | None) -> OnTerminal:
     """Run a command with a terminal as stderr; return its exit code and what the terminal shows."""
+
+    def start(words: list[str], variables: dict[str, str], streams: list[IO[bytes]]) -> int:
+        if forks is not None:
+            return forks.run_with(streams, words, variables, tmp_path, 60)
+        call = [sys.executable, "-m", "dataloader", *words]
+        stdin, stdout, stderr = streams
+        return subprocess.run(
+            call, check=False, stdin=stdin, stdout=stdout, stderr=stderr, cwd=tmp_path, env=variables, timeout=60
+        ).returncode
 
     def run(*arguments: object, env: dict[str, str] | None = None) -> tuple[int, str]:
         leader, follower = pty.openpty()
-        try:
-            process = subprocess.run(
-                [sys.executable, "-m", "dataloader", *map(str, arguments)],
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=follower,
-                cwd=tmp_path,
-                env={**os.environ, "TERM": "xterm", **(env or {})},
-                timeout=60,
-            )
-            readable, _, _ = select.select([leader], [], [], 0)
-            return process.returncode, os.read(leader, 65536).decode() if readable else ""
-        finally:
-            os.close(leader)
-            os.close(follower)
+        variables = {**os.environ, "TERM": "xterm", **(env or {})}
+        with os.fdopen(leader, "rb", 0) as shown, os.fdopen(follower, "wb", 0) as terminal:
+            with NOTHING.open("r+b") as nothing:
+                code = start([*map(str, arguments)], variables, [nothing, nothing, terminal])
+            readable, _, _ = select.select([shown], [], [], 0)
+            return code, shown.read(65536).decode() if readable else ""
 
     return run
 

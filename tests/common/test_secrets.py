@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataloader.common import Secrets
+from tests.support.marks import THOROUGH
 
 PASSWORD = "pä/s w+rd>?\"'&1\\%[#~~~"
 
@@ -100,6 +101,7 @@ def test_password_is_masked_in_every_encoding(way: str) -> None:
         assert hidden.endswith(", and more")
 
 
+@THOROUGH
 @settings(deadline=None, database=None)
 @given(password=st.text(min_size=8, max_size=30), way=st.sampled_from(sorted(WRITTEN)))
 def test_any_password_is_masked(password: str, way: str) -> None:

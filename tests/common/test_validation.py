@@ -9,6 +9,7 @@ import pytest
 
 from dataloader.common import explain
 from dataloader.common.explanation import MAX_MESSAGE, MAX_VALUE
+from tests.support.marks import THOROUGH
 
 TARGETS = "files/target-file"
 CARD = "files/manifest-card"
@@ -116,6 +117,7 @@ def test_values_between_steps_are_rejected(value: Any) -> None:
     assert rule == f"http://registry.gpii.net/common/fontSize: {value!r} {said}"
 
 
+@THOROUGH
 @pytest.mark.parametrize(("uuid", "loaded"), [("2b8b1a5e-6c1d-4f0e-9a57-0d3c5e7f9b21", False), ("x", True)])
 def test_slow_validator_is_imported_only_to_explain(uuid: str, *, loaded: bool) -> None:
     """Its import takes long; valid data does not need it."""

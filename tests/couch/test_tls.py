@@ -24,6 +24,7 @@ from dataloader.couch import Address, Server, Tls
 from dataloader.couch.session import Session
 from dataloader.target import Target, resolve
 from tests.support.command import Command, Completed
+from tests.support.marks import THOROUGH
 from tests.support.proxy import Proxy, Reply
 from tests.support.raw_server import RawServer
 from tests.support.server import QUICK, snapshot
@@ -152,6 +153,7 @@ def test_load_with_client_certificate(
     assert snapshot(server, target) == there
 
 
+@THOROUGH
 def test_tls_nodes_are_tried_in_turn(authority: Authority, certificate: trustme.LeafCert) -> None:
     """One authority signs for all of them; a node that hangs in the handshake is skipped."""
     quick = replace(QUICK, connect=0.3)

@@ -99,7 +99,8 @@ def test_greeting_names_the_server(ask: Ask) -> None:
     assert ask("GET", "/_up") == (200, {"status": "ok"})
 
 
-@pytest.mark.parametrize("end", [pytest.param(EmbeddedServer.stop, marks=THOROUGH), EmbeddedServer.kill])
+@THOROUGH
+@pytest.mark.parametrize("end", [EmbeddedServer.stop, EmbeddedServer.kill])
 def test_data_on_disk_survives_restarts(tmp_path: Path, end: Callable[[EmbeddedServer], None]) -> None:
     """Data is still there after a restart on the same folder, whether the server was stopped or killed."""
     server = EmbeddedServer(tmp_path / "below" / "data")
@@ -120,6 +121,7 @@ def test_data_folder_is_private(tmp_path: Path) -> None:
         assert (tmp_path / "data").stat().st_mode & 0o077 == 0
 
 
+@THOROUGH
 def test_relative_data_folder_is_below_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative path is relative to the current folder, not the server's."""
     monkeypatch.chdir(tmp_path)
@@ -127,6 +129,7 @@ def test_relative_data_folder_is_below_the_current_one(tmp_path: Path, monkeypat
         assert (tmp_path / "data").is_dir()
 
 
+@THOROUGH
 def test_start_and_stop_are_idempotent() -> None:
     """A running server is not started again, and a stopped one has no URL."""
     server = EmbeddedServer(None)
@@ -142,6 +145,7 @@ def test_start_and_stop_are_idempotent() -> None:
         _ = server.url
 
 
+@THOROUGH
 def test_wait_returns_the_exit_code() -> None:
     """``wait`` returns the exit code, or a negative signal number."""
     with EmbeddedServer(None) as server:
@@ -158,6 +162,7 @@ def test_sigterm_stops_the_server_cleanly() -> None:
         assert server.wait() == 0
 
 
+@THOROUGH
 def test_server_stops_if_its_parent_is_killed(tmp_path: Path) -> None:
     """No server process is left behind."""
     script = (
@@ -202,6 +207,7 @@ def test_port_in_use_is_an_error() -> None:
     assert "\n" not in str(caught.value)
 
 
+@THOROUGH
 def test_folder_is_used_by_one_server_at_a_time(tmp_path: Path) -> None:
     """A second server on the same folder fails to start."""
     with EmbeddedServer(tmp_path), pytest.raises(EmbeddedServerError, match=r"another process uses it"):
@@ -261,6 +267,7 @@ def test_server_that_does_not_listen_is_an_error(tmp_path: Path, monkeypatch: py
         EmbeddedServer(None).start(limit=1)
 
 
+@THOROUGH
 def test_server_that_hangs_on_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopping has its own timeout."""
     monkeypatch.setattr(server_module, "STOP_LIMIT", 0.2)

@@ -44,10 +44,8 @@ WRITING = ("load", "load, again", "load --update", "merge", "seed", "revoke", "r
 SCENARIOS = (*WRITING, "backup", "plan", "verify", "status", "check", "check --security")
 QUICK_ONES = {
     **dict.fromkeys(("revoke", "verify", "check"), COLUMNS),
-    # A 413 of a load has tests of its own, tests/operations/load/test_writing.py.
+    # An update also creates documents. A 413 of a load has tests of its own, tests/operations/load/test_writing.py.
     "load --update": (FAILURE, "202"),
-    # An update also creates documents; only a first load creates databases.
-    "load": (FAILURE,),
 }
 """The scenarios of `make test`, and their columns; the others make mostly the same requests."""
 OTHER_MODELS = ("load --update", "revoke", "revoke --undo", "verify", "backup", "restore")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dataloader.common import FileError
 from tests.fuzz.inputs import make_input
 from tests.fuzz.subjects import SUBJECTS, Finding, Subject, examine
+from tests.support.marks import THOROUGH
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 EXAMPLES = 40
@@ -85,6 +86,7 @@ def test_sealing_a_sealed_input_changes_nothing(numbers: list[int]) -> None:
         assert subject.sealed(made) == made
 
 
+@THOROUGH
 def test_inputs_are_varied_and_reproducible() -> None:
     """Some are valid, some are not; the same numbers give the same input."""
     random = Random(1)

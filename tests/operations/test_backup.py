@@ -134,6 +134,7 @@ def test_backup_keeps_numbers_exactly(server: Server, target: Target, tmp_path: 
     assert numbers in lines[0][1][0].decode()
 
 
+@THOROUGH
 @ONE_MODEL
 def test_backup_of_many_runs_is_merged_in_order(
     server: Server, target: Target, copy: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -746,6 +747,7 @@ def test_next_backup_deletes_what_one_left_that_was_killed_when_complete(
     assert not list(folder.glob(".*"))
 
 
+@THOROUGH
 @ONE_MODEL
 def test_document_with_many_leaves_is_read_and_written_in_parts(
     server: Server, target: Target, copy: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxied: Proxied

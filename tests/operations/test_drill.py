@@ -19,7 +19,7 @@ from dataloader.records import Snapsets
 from dataloader.target import Target
 from tests.support.backups import everything, plant
 from tests.support.command import Command, Process
-from tests.support.marks import EACH_MODEL, ONE_MODEL
+from tests.support.marks import EACH_MODEL, ONE_MODEL, THOROUGH
 from tests.support.proxy import Forward, Reply, Request
 from tests.support.server import Proxied, databases, put
 
@@ -96,6 +96,7 @@ def test_drill_detects_a_copy_that_differs(server: Server, target: Target, tmp_p
     assert not [name for name in _copies(server) if name.endswith(target.database(target.model.databases[0]))]
 
 
+@THOROUGH
 @ONE_MODEL
 def test_drill_deletes_what_a_killed_one_left(
     process: Process,

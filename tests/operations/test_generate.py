@@ -190,6 +190,7 @@ def test_generate_command_encrypts_the_workbook(folder: Path, tmp_path: Path, he
     assert here("generate", "c", "--cards", 3, "--json").data["encrypted"] is False
 
 
+@THOROUGH
 @pytest.mark.parametrize("name", ["generate", "export", "validate", "reconcile"])
 def test_password_file_readable_by_others_is_a_warning(here: Command, tmp_path: Path, name: str) -> None:
     """Every command that reads a workbook password from a file warns about its mode."""

@@ -15,7 +15,7 @@ from dataloader.operations.taps import Tap, TapsResult, check_bounds, parse_part
 from dataloader.target import Target
 from tests.support.command import Command
 from tests.support.loading import plant_load
-from tests.support.marks import EACH_MODEL, ONE_MODEL
+from tests.support.marks import EACH_MODEL, ONE_MODEL, THOROUGH
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.records import access_of
 from tests.support.server import databases, delete
@@ -151,6 +151,7 @@ def test_command_is_not_run_after_an_interruption(loaded: Target, manifest: Mani
     assert not flag.exists()
 
 
+@THOROUGH
 @ONE_MODEL
 def test_command_that_ignores_sigterm_is_killed(
     loaded: Target, manifest: Manifest, monkeypatch: pytest.MonkeyPatch

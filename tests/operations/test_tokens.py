@@ -14,7 +14,7 @@ from dataloader.records import client_database
 from dataloader.target import Target
 from dataloader.target.environments import MARKER
 from tests.support.command import Command
-from tests.support.marks import ONE_MODEL
+from tests.support.marks import ONE_MODEL, THOROUGH
 from tests.support.proxy import Forward, Reply, Request
 from tests.support.server import Proxied, snapshot
 
@@ -108,6 +108,7 @@ def test_token_renewed_meanwhile_is_kept(plant: Any, proxied: Proxied, server: S
     assert tokens(server, target) == {"token-00001"}
 
 
+@THOROUGH
 @ONE_MODEL
 def test_environment_is_checked_with_every_page(plant: Any, proxied: Proxied, server: Server, target: Target) -> None:
     """A database that is marked as production meanwhile is left alone from then on."""

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from dataloader.common import data_dir, explain, has_schema, is_valid, views_dir
 from dataloader.common.schemas import schemas
 from dataloader.records.models import get_model, model_names
+from tests.support.marks import THOROUGH
 
 BASE = "https://gpii.net/dataloader/schemas/"
 FOLDER = data_dir("schemas")
@@ -514,7 +515,9 @@ def endings(text: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("name", "at"), EXAMPLES)
+@pytest.mark.parametrize(
+    ("name", "at"), [pytest.param(*each, marks=THOROUGH if turn % 3 else ()) for turn, each in enumerate(EXAMPLES)]
+)
 def test_validators_agree_on_every_change_of_an_example(name: str, at: int) -> None:
     """Data accepted by the fast validator is accepted by the slow one; data it rejects, the slow one can explain."""
     data = example(name, at)

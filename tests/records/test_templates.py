@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dataloader.common import Document, prepare
 from dataloader.records.models import Entry, Kind, Role, get_model, model_names
 from dataloader.records.templates import ANY_CARD, Templates
+from tests.support.marks import THOROUGH
 
 CREATED = "2026-01-01T00:00:00.000Z"
 KINDS = [
@@ -30,6 +31,7 @@ def accept(_: Document) -> None:
     """Accept any document."""
 
 
+@THOROUGH
 @pytest.mark.parametrize("kind", KINDS)
 @given(uuids=st.lists(st.uuids(version=4).map(str), min_size=1, max_size=4), text=st.text())
 def test_template_makes_the_same_document(kind: Kind, uuids: list[str], text: str) -> None:

@@ -64,13 +64,28 @@ class Forks:
         with TemporaryDirectory(prefix="forked-") as folder:
             stdout, stderr = Path(folder) / "stdout", Path(folder) / "stderr"
             with NOTHING.open("rb") as nothing, stdout.open("ab") as output, stderr.open("ab") as errors:
-                process = self._start(COMMAND, arguments, env, cwd, (nothing, output, errors))
-            try:
-                code = process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
+                code = self.run_with((nothing, output, errors), arguments, env, cwd, timeout)
             return Completed(code, *map(_text, (stdout, stderr)))
+
+    def run_with(
+        self,
+        streams: Sequence[IO[bytes]],
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        timeout: float,
+    ) -> int:
+        """Run a command with the given stdin, stdout and stderr, and return its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it took longer than ``timeout`` seconds and was killed.
+        """
+        process = self._start(COMMAND, arguments, env, cwd, streams)
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
     def open_workbook(self, path: Path) -> "Fork":
         """Start the process that opens a workbook, like ``dataloader.vendor.returned.workbook_file``."""
@@ -195,6 +210,8 @@ def _run(call: dict[str, Any], streams: Sequence[int]) -> None:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
+        # Python asks only once whether a stream is a terminal or a file.
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", 1, closefd=False)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["dataloader", *call["arguments"]]
         import_module(call["module"]).main()

@@ -14,6 +14,7 @@ from dataloader.operations.generate import Batch
 from dataloader.vendor import check_workbook, read_password
 from dataloader.vendor.encryption import MAX_PASSWORD, is_encrypted
 from tests.support.command import Command
+from tests.support.marks import THOROUGH
 
 PASSWORD = "correct horse, b\N{LATIN SMALL LETTER A WITH DIAERESIS}ttery"
 
@@ -68,6 +69,7 @@ def test_wrong_password_is_an_error(batch: Batch, password: str | None, said: st
     assert str(caught.value) == f"{batch.workbook}: {said}"
 
 
+@THOROUGH
 def test_damaged_encrypted_workbook_is_rejected(batch: Batch, tmp_path: Path) -> None:
     """Damaged or truncated anywhere, it is rejected, or has the same cards as before; no internal error."""
     whole = batch.workbook.read_bytes()

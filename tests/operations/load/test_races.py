@@ -433,6 +433,7 @@ class TestProcesses:
         assert f" s: {total:,} unchanged; " in stdout
         assert sequences(server, target) == stood
 
+    @THOROUGH
     @ONE_MODEL
     def test_ctrl_c_is_one_line_and_the_next_load_continues(
         self,

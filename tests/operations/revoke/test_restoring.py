@@ -19,7 +19,7 @@ from dataloader.operations import (
 from dataloader.operations import Outcome as LoadOutcome
 from dataloader.records import Snapsets
 from dataloader.target import Target
-from tests.support.marks import KEY_MODEL, TOKEN_MODEL
+from tests.support.marks import KEY_MODEL, THOROUGH, TOKEN_MODEL
 from tests.support.proxy import Forward, Reply, Request
 from tests.support.records import FONT_SIZE, Place, flat, preferences_of
 from tests.support.revoking import (
@@ -94,6 +94,7 @@ class TestRestoring:
             for place in {own_set, places[-1]}:
                 assert attached(server, target, place) == {"photo.bin": PHOTO}
 
+    @THOROUGH
     @pytest.mark.parametrize(("size", "times"), [(1_500_000, 2), (9_000_000, 1)])
     def test_card_with_large_attachments_is_revoked_and_restored(
         self, server: Server, target: Target, few: Manifest, cards: list[Card], places: list[Place], size: int,
