@@ -162,7 +162,10 @@ def _nearest(path: Path) -> str:
 
     try:
         known = [
-            each.name for each in path.parent.iterdir() if not each.name.startswith(".") and each.name != path.name
+            each.name
+            for each in path.parent.iterdir()
+            # A name with a suffix is that of a file, even if there is a folder dataloader beside dataloader.toml.
+            if each.name != path.name and not each.name.startswith(".") and not (path.suffix and each.is_dir())
         ]
     except OSError:
         return ""

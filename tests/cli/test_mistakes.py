@@ -135,6 +135,13 @@ def test_typo_in_a_file_name_has_a_suggestion(here: Command, tmp_path: Path) -> 
     assert done.stderr.endswith(f"no such file or folder (did you mean {tmp_path / 'spring.batch.jsonl'}?)\n")
     (tmp_path / "gone.batch.jsonl").symlink_to(tmp_path / "nowhere")
     assert "did you mean" not in here("plan", tmp_path / "gone.batch.jsonl", "--url", "http://127.0.0.1:9").stderr
+
+
+def test_folder_is_not_suggested_for_a_file(here: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a similar name does not hide how to get a target file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dataloader").mkdir()
+    assert "(write one with `dataloader init`" in here("check", "--target", "pilot").stderr
     done = here("plan", tmp_path / "nothing", "--url", "http://127.0.0.1:9")
     assert done.stderr.endswith("(give the path of a manifest or a reconciled file that can be read)\n")
 
