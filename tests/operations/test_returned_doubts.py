@@ -154,6 +154,51 @@ def test_column_that_sorts_cards_is_named_with_its_texts(tmp_path: Path, manifes
     assert shown in str(found_of(manifest, path).warnings[0])
 
 
+@pytest.mark.parametrize("title", ["Rejected", "Defekt", "Erreur"])
+@pytest.mark.parametrize("mark", ["✓", "☑", "✔️", "●", "🔴", "!", "*", "+"])
+def test_mark_below_a_title_for_failures_stops_the_run(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str, mark: str
+) -> None:
+    """A tick says that the card is one of them; an empty box or a dash does not."""
+    path = column(tmp_path / "back.csv", rows, title, [mark if at == 2 else "" for at in range(10)])
+    assert encoded(manifest, path) == set()
+    path = column(path, rows, title, [mark if at == 2 else "☐" for at in range(10)])
+    assert encoded(manifest, path) == set()
+    for empty in ("☐", "-", "[ ]"):
+        assert encoded(manifest, column(path, rows, title, [empty] * 10)) == ALL
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [("✓", ""), ("✔️", "-"), ("√", "\N{MULTIPLICATION SIGN}"), ("☑", "☐"), ("🟢", "🔴"), ("●", ""), ("○", "△")],
+)
+def test_column_of_marks_that_differ_stops_the_run(
+    tmp_path: Path, manifest: Manifest, rows: Rows, good: str, bad: str
+) -> None:
+    """Marks are results under any title; the same for all cards, or one in a few rows, says nothing of the others."""
+    path = column(tmp_path / "back.csv", rows, "QC", [bad if at == 2 else good for at in range(10)])
+    assert encoded(manifest, path) == set()
+    assert encoded(manifest, column(path, rows, "QC", [good] * 10)) == ALL
+    assert encoded(manifest, column(path, rows, "Encoded", ["✓"] * 10)) == ALL
+    path = column(path, rows, "VIP", ["★" if at == 2 else "" for at in range(10)])
+    assert "“VIP” (“★” from line 4, nothing in 9 of 10 rows)" in str(found_of(manifest, path).warnings[0])
+
+
+@pytest.mark.parametrize(("most", "shown"), [("✓", ""), ("ok", ""), ("", "no"), ("", "0")])
+def test_harmless_note_that_only_some_cards_have_is_named(
+    tmp_path: Path, manifest: Manifest, rows: Rows, most: str, shown: str
+) -> None:
+    """A person may have ticked the cards that were checked, or answered for one of them."""
+    for at, row in enumerate(rows):
+        row[NOTE] = shown if at == 2 else most
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert found.good
+    assert "line 4" in str(found.warnings[0])
+    for row in rows:
+        row[NOTE] = most or shown
+    assert not found_of(manifest, write_csv(tmp_path / "back.csv", rows)).warnings
+
+
 def test_column_of_the_chips_numbers_must_have_all_of_them(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """Chip UIDs as decimal numbers, in either byte order; card 3 has another card's."""
     orders: tuple[Literal["big", "little"], ...] = ("big", "little")

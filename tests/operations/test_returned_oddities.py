@@ -97,9 +97,9 @@ def test_unneeded_columns_are_harmless(
     ("title", "third", "other", "shown"),
     [
         ("Locked", "no", "yes", "“Locked” (“yes” from line 2, “no” from line 4)"),
-        ("Read only", "", "yes", "“Read only” (“yes” from line 2)"),
-        ("Encoded at", "", "14:05", "“Encoded at” (“14:05” from line 2)"),
-        ("Box", "", "1", "“Box” (“1” from line 2)"),
+        ("Read only", "", "yes", "“Read only” (“yes” from line 2, nothing in 1 of 10 rows)"),
+        ("Encoded at", "", "14:05", "“Encoded at” (“14:05” from line 2, nothing in 1 of 10 rows)"),
+        ("Box", "", "1", "“Box” (“1” from line 2, nothing in 1 of 10 rows)"),
         ("Operator", "-", "Jo", "“Operator” (“Jo” from line 2, “-” from line 4)"),
         ("Encoded at", "n/a", "14:05", "“Encoded at” (“14:05” from line 2, “n/a” from line 4)"),
     ],

@@ -47,6 +47,7 @@ from dataloader.vendor.returned import (
     reports_failure,
     result_word,
     says_failed,
+    says_no,
     says_result,
     text_of,
     unlike_rows,
@@ -464,6 +465,12 @@ class _TableReader:
         """Notes beside rows that mean encoded, with the first row of each."""
         self._noted = 0
         """The number of such rows."""
+        self._answered: list[tuple[int, str]] = []
+        """Such rows whose note is a negative answer, which says nothing if most have it."""
+        self._confirmed = 0
+        """The number of rows that mean encoded, with a note that says so, too: ``ok`` or a tick."""
+        self._unconfirmed: list[int] = []
+        """Rows that mean encoded, without a note."""
         self._looks: defaultdict[frozenset[tuple[str, str]], list[int]] = defaultdict(list)
         """Rows that mean encoded, or repeat such rows, by their unusual looks."""
         self._lengths: defaultdict[int, list[int]] = defaultdict(list)
@@ -501,12 +508,8 @@ class _TableReader:
             self._ledger.note(row, found)
             if found.card:
                 self._check_snapset(row, cells, found.card)
-        if self._notes:
-            source = self._table.source
-            shown = listed([f"“{note}” ({source.unit} {line})" for note, line in self._notes.items()])
-            verbs = ("counts", "has") if self._noted == 1 else ("count", "have")
-            rule = f"{many(self._noted, 'row')} {verbs[0]} as encoded, but {verbs[1]} a note"
-            self.warnings.append(Problem(source.place, f"{rule}: {shown}", "check that it does not matter"))
+        self._note_notes()
+        self._note_unconfirmed()
         self._note_looks()
         self._note_lengths()
         self._note_counted()
@@ -528,15 +531,46 @@ class _TableReader:
 
     def _note_encoded(self, row: Row, cells: ReturnedRow) -> None:
         self.good += 1
-        if row.note and not row.warnings and is_remark(text_of(cells.note)[0]):
+        note = text_of(cells.note)[0] if row.note else ""
+        if not note:
+            self._unconfirmed.append(row.line)
+        elif row.warnings:
+            pass
+        elif is_remark(note):
             self._noted += 1
             if len(self._notes) < SHOWN_NOTES:
                 self._notes.setdefault(row.note, row.line)
+        elif says_result(note, answers=False):
+            self._confirmed += 1
+        elif says_no(note) and any(map(str.isalnum, note)):
+            self._answered.append((row.line, row.note))
         if row.chip.uid:
             self._lengths[len(row.chip.uid)].append(row.line)
             if _counts(self._last_chip, row.chip.text):
                 self._counted.append(row.line)
             self._last_chip = row.chip.text
+
+    def _note_notes(self) -> None:
+        """Warn about notes that are not understood."""
+        if 2 * len(self._answered) <= self.good:
+            self._noted += len(self._answered)
+            for line, note in self._answered[:SHOWN_NOTES]:
+                self._notes.setdefault(note, line)
+        if self._notes:
+            source = self._table.source
+            shown = listed([f"“{note}” ({source.unit} {line})" for note, line in self._notes.items()])
+            verbs = ("counts", "has") if self._noted == 1 else ("count", "have")
+            rule = f"{many(self._noted, 'row')} {verbs[0]} as encoded, but {verbs[1]} a note"
+            self.warnings.append(Problem(source.place, f"{rule}: {shown}", "check that it does not matter"))
+
+    def _note_unconfirmed(self) -> None:
+        """Warn about rows without the tick that most have in their notes: these cards may not have been checked."""
+        if 0 < len(self._unconfirmed) < self._confirmed:
+            source = self._table.source
+            said = "counts as encoded, but has" if len(self._unconfirmed) == 1 else "count as encoded, but have"
+            lines = f"{source.unit} {ranges(self._unconfirmed, SHOWN_RUNS)}"
+            rule = f"{many(len(self._unconfirmed), 'row')} {said} no note, while most notes say ok: {lines}"
+            self.warnings.append(Problem(source.place, rule, "check that it does not matter"))
 
     def _note_lengths(self) -> None:
         """Warn about chip UIDs that are longer or shorter than most."""

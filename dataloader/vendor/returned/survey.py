@@ -15,6 +15,7 @@ from dataloader.vendor.returned.words import (
     REASONS,
     asks_amount,
     denies_failure,
+    is_mark,
     says_failed,
     says_good,
     says_no,
@@ -89,6 +90,8 @@ class Survey:
         """Texts with a meaning."""
         self._says_good = False
         """Whether any text is a result, such as ``ok``; answers such as ``yes`` are in many columns."""
+        self._has_marks = False
+        """Whether any text is only a mark."""
         self._all_results = True
         self._all_decimal = True
         self._counts = True
@@ -114,7 +117,7 @@ class Survey:
             )
             says_nothing_new = denies_all or (self._counts and len(self._seen) > 1) or 0 < cards == self._repeats
             return bool(self.title.strip() or self._seen) and not says_nothing_new
-        answers = all(says_nothing(text) or says_result(text, answers=True) for text in self._seen)
+        answers = all(says_nothing(text) or is_mark(text) or says_result(text, answers=True) for text in self._seen)
         # What is missing for a few cards may not have been done for them.
         lacks_few = cards < 2 * self._told < 2 * cards
         return (answers and self._kinds(cards) > 1) or self._is_partial(cards) or lacks_few
@@ -136,6 +139,8 @@ class Survey:
         near = suggest_title(self.title) if self.title else ""
         kinds = [f"“{short(text, _SHOWN)}” from {self._unit} {line}" for text, line in self._seen.items()]
         sorts = 1 < len(kinds) + (self._filled < cards) <= _MAX_KINDS
+        if sorts and self._filled < cards:
+            kinds.append(f"nothing in {cards - self._filled:,} of {many(cards, 'row')}")
         what = "; ".join(filter(None, (near, ", ".join(kinds) if sorts else "")))
         if not what and 0 < self._told < cards and (self.is_unneeded or self._is_about_encoding):
             what = f"nothing in {cards - self._told:,} of {many(cards, 'row')}"
@@ -172,6 +177,7 @@ class Survey:
             self._result = self._result or (found if is_result else None)
             self._all_results &= is_result
             self._says_good |= is_result and says_result(text, answers=False)
+            self._has_marks |= is_mark(text)
             self._all_decimal &= is_decimal(text) and len(text) >= _SHORTEST_DECIMAL
 
     def _see_ids(self, line: int, text: str, uuid: str, chip: str, *, may_count: bool) -> None:
@@ -206,7 +212,9 @@ class Survey:
 
     def _sorts(self, cards: int, *, results: bool) -> bool:
         """Return whether it sorts the cards like results, if its title or content suggests that or there are none."""
-        like_results = self._asks_good or self._says_good or mentions_result(self.title)
+        # A mark in a few rows may be a footnote.
+        by_marks = self._has_marks and (len(self._seen) > 1 or 2 * self._told > cards)
+        like_results = self._asks_good or self._says_good or by_marks or mentions_result(self.title)
         if self.is_unneeded or (results and not like_results):
             return self._is_partial(cards) and not results
         return 1 < len(self._seen) + (self._filled < cards) <= min(_MAX_KINDS, cards - 1)

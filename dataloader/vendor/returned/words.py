@@ -70,10 +70,12 @@ _CROSSES = re.compile(
     "[\N{MULTIPLICATION SIGN}\N{MULTIPLICATION X}\N{HEAVY MULTIPLICATION X}\N{BALLOT X}"
     "\N{HEAVY BALLOT X}\N{CROSS MARK}\N{BALLOT BOX WITH X}\N{NO ENTRY SIGN}\N{THUMBS DOWN SIGN}]+"
 )
-_CHECKS = (
-    "\N{CHECK MARK}\N{HEAVY CHECK MARK}\N{WHITE HEAVY CHECK MARK}\N{BALLOT BOX WITH CHECK}\N{THUMBS UP SIGN}"
-    "\N{DEGREE SIGN}\N{COPYRIGHT SIGN}\N{REGISTERED SIGN}"
+_TICKS = frozenset(
+    "\N{CHECK MARK}\N{HEAVY CHECK MARK}\N{WHITE HEAVY CHECK MARK}\N{BALLOT BOX WITH CHECK}\N{LIGHT CHECK MARK}"
+    "\N{BALLOT BOX WITH BOLD CHECK}\N{SQUARE ROOT}\N{THUMBS UP SIGN}"
 )
+"""Marks that mean ok; the square root is used in China."""
+_CHECKS = _TICKS | {"\N{DEGREE SIGN}", "\N{COPYRIGHT SIGN}", "\N{REGISTERED SIGN}"}
 _GOOD = words(
     "ok okay pass passed success successful succeeded done good encoded written programmed verified valid io "
     "erfolgreich erfolg gut kodiert codiert beschrieben reussi reussie bon encode correcto correcta exito exitoso "
@@ -205,8 +207,13 @@ _GRADES = words(
 _SHEET_NAME = re.compile("Blad ?[0-9]*", re.IGNORECASE)
 """A sheet in Dutch and Swedish, but with accents an error in Polish."""
 _MARKS = frozenset("*?\N{DAGGER}\N{DOUBLE DAGGER}\N{SECTION SIGN}")
-_BLANKS = frozenset("-.,_/ \"'\N{EN DASH}\N{EM DASH}\N{HORIZONTAL ELLIPSIS}\N{NO-BREAK SPACE}" + _CHECKS)
-"""What stands for an empty cell, or means ok."""
+_BLANKS = frozenset(
+    "-.,:;_/\\ \"'()[]{}\N{EN DASH}\N{EM DASH}\N{HORIZONTAL ELLIPSIS}\N{NO-BREAK SPACE}"
+    "\N{BALLOT BOX}\N{WHITE SQUARE}\N{WHITE LARGE SQUARE}"
+)
+"""What stands for an empty cell, or is a box without a tick."""
+_INVISIBLE = frozenset({"Mn", "Cf", "Cc", "Zs"})
+"""Categories of characters that add nothing to a mark, such as the one that shows it in colour."""
 _CODES = re.compile(
     r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|\b(?:[0-9a-f]{2}[: -]?){3,9}[0-9a-f]{2}\b"
     r"|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z?",
@@ -392,14 +399,16 @@ def result_word(text: str) -> str:
 
 
 def says_result(text: str, *, answers: bool) -> bool:
-    """Return whether a whole text is a result such as ``ok`` or ``passed``.
+    """Return whether a whole text is a result such as ``ok`` or ``passed``, or a tick.
 
     Args:
         text: the text of a cell.
         answers: whether ``yes`` and ``no`` count, too.
     """
     tokens = {*_tokens(text)}
-    return bool(tokens) and (tokens <= _GOOD or (answers and tokens <= _GOOD | _ANSWERS))
+    if not tokens:
+        return set() < _marks(text) <= _TICKS
+    return tokens <= _GOOD or (answers and tokens <= _GOOD | _ANSWERS)
 
 
 def offers_choice(text: str) -> bool:
@@ -414,7 +423,7 @@ def is_remark(note: str) -> bool:
     # A mark may refer to a legend.
     is_marked = any(each in _MARKS or (category(each) == "So" and each not in _CHECKS) for each in note)
     # "!" or "<--"; a dash or dots only stand for nothing.
-    is_marked = is_marked or not (any(map(str.isalnum, note)) or {*note} <= _BLANKS)
+    is_marked = is_marked or not (any(map(str.isalnum, note)) or _marks(note) <= _BLANKS | _TICKS)
     tokens = _tokens(_CODES.sub(" ", note))
     is_harmless = says_nothing(note) or all(token in harmless or token.isdecimal() for token in tokens)
     return is_marked or not is_harmless
@@ -422,6 +431,8 @@ def is_remark(note: str) -> bool:
 
 def says_no(text: str) -> bool:
     """Return whether a whole text is a negative answer: ``no``, ``0x00``, or ``false`` in some language."""
+    if is_mark(text):
+        return False
     return {*_tokens(text)} <= _DENIALS or not text.casefold().removeprefix("0x").strip("0")
 
 
@@ -432,7 +443,8 @@ def denies_failure(text: str, title: str) -> bool:
     """
     tokens = {*_tokens(text)}
     is_denied = tokens <= _BAD | _NONE | _FILLERS | _FOUND and not (tokens.isdisjoint(_BAD) or says_failed(text))
-    is_none = says_result(text, answers=False) and not _ERRORS.isdisjoint(_tokens(title))
+    # A tick says that there is one.
+    is_none = bool(tokens) and says_result(text, answers=False) and not _ERRORS.isdisjoint(_tokens(title))
     # A single "F" may mean failed.
     return is_denied or is_none or (says_no(text) and text.casefold() != "f")
 
@@ -448,9 +460,18 @@ def asks_amount(title: str) -> bool:
 
 
 def says_nothing(text: str) -> bool:
-    """Return whether a text stands for an empty cell: a dash, ``none``, ``n/a``, ``0``."""
+    """Return whether a text stands for an empty cell: a dash, ``none``, ``n/a``, ``0``, a box without a tick."""
     tokens = _tokens(text)
-    return not tokens or " ".join(tokens) in _NOTHING
+    return " ".join(tokens) in _NOTHING if tokens else not is_mark(text)
+
+
+def is_mark(text: str) -> bool:
+    """Return whether a text is only a mark, such as a tick, a coloured circle or ``*``."""
+    return not (_tokens(text) or _marks(text) <= _BLANKS)
+
+
+def _marks(text: str) -> set[str]:
+    return {each for each in text if category(each) not in _INVISIBLE}
 
 
 def _of_name(name: str) -> str:
