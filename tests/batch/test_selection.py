@@ -217,6 +217,9 @@ def test_select_rejects_columns_and_comments_that_may_say_who_is_meant(write: Wr
     """A column that is empty for some cards, or a comment on one."""
     with pytest.raises(InputError, match="its column “Found” may say which of the cards are meant"):
         read_named(write("Card number,Found", "3,", "4,27 Nov"))
+    for lost, found in ("✓☐", "●○", "🔴🟢"):
+        with pytest.raises(InputError, match="its column “Stolen” may say which of the cards are meant"):
+            read_named(write("Card number,Stolen", f"3,{lost}", f"4,{found}", encoding="utf-8"))
     book = openpyxl.Workbook()
     sheet = book.worksheets[0]
     for row in ["Card number", 3, 5]:

@@ -14,7 +14,7 @@ from dataloader.vendor.returned.grid import DRAWN, PAGE, Grid, GridRow, letters,
 from dataloader.vendor.returned.opening import open_grids
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.table import unmarked
-from dataloader.vendor.returned.words import may_sort, says_no, says_nothing, says_result
+from dataloader.vendor.returned.words import is_mark, may_sort, says_no, says_nothing, says_result
 
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,9})\s*(?:-|\.\.|\N{EN DASH}|\N{EM DASH}|to|bis)\s*([0-9]{1,9})", re.ASCII)
@@ -99,7 +99,8 @@ def _formulas(row: GridRow) -> set[int]:
 
 
 def _is_answer(text: str) -> bool:
-    return says_nothing(text) or says_no(text) or text.casefold() == "x" or says_result(text, answers=True)
+    is_known = says_nothing(text) or says_no(text) or is_mark(text)
+    return is_known or text.casefold() == "x" or says_result(text, answers=True)
 
 
 def _is_name(cell: str) -> bool:
