@@ -210,7 +210,7 @@ def _next(
         # Loading writes, and the target is not known.
         return on_any_target(f"dataloader plan {quote(str(results.reconciled))}")
     repeat = f"dataloader reconcile {quote(str(manifest))}"
-    if not has_reencode:
+    if not has_reencode or found.is_unclear:
         typed = " ".join(f"{'--again ' if each.again else ''}{quote(str(each.path))}" for each in files)
         return f"correct the file, then {repeat} {typed}"
     if found.counts.only_missing:

@@ -74,6 +74,8 @@ def _steps(found: Reconciliation, reconciled: Path, reencode: Path | None, targe
             text = (
                 f"Ask the vendor whether the rest is on its way; otherwise send {reencode}. Reconcile what comes back."
             )
+        if found.is_unclear:
+            text = "Ask the vendor for a file that can be read, and reconcile it, before any card is encoded again."
         yield Step(text, "dataloader reconcile {batch} RETURNED")
 
 

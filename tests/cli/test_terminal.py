@@ -34,7 +34,7 @@ from tests.support.command import Command
 from tests.support.command_docs import commands, help_text
 from tests.support.forks import NOTHING, Forks
 from tests.support.marks import ONE_MODEL, THOROUGH
-from tests.support.returned_files import came_back, fill_in, good_rows
+from tests.support.returned_files import CHIP, came_back, fill_in, good_rows, write_csv
 from tests.support.server import put
 
 NOBODY = "http://127.0.0.1:9"
@@ -158,6 +158,21 @@ def test_long_next_step_has_its_command_on_a_separate_line() -> None:
         "next: send spring.xlsx to the vendor, then",
         "  dataloader reconcile spring.batch.jsonl RETURNED",
     ]
+
+
+def test_next_step_for_an_unreadable_file_is_to_correct_it(on_terminal: OnTerminal, tmp_path: Path) -> None:
+    """Before most cards are encoded again for the fault of a file."""
+    batch = generate("spring", {"empty": 5}, tmp_path)
+    rows = good_rows(batch.manifest)
+    for row in rows:
+        row[CHIP] += "00"
+    write_csv(tmp_path / "back.csv", rows)
+    report = tmp_path / "page.html"
+    code, shown = on_terminal("reconcile", batch.manifest.path, "back.csv", "--report", report, "--no-color")
+    assert code == ExitCode.RETURNED
+    assert "ask the vendor for a file without this fault" in " ".join(shown.split())
+    assert "next: correct the file, then" in shown
+    assert "Ask the vendor for a file that can be read" in report.read_text("utf-8")
 
 
 def test_several_next_steps_are_a_line_each() -> None:

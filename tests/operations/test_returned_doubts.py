@@ -988,6 +988,45 @@ def test_rows_that_are_numbered_anew_stop_the_run(tmp_path: Path, manifest: Mani
     assert encoded(manifest, path, columns={"number": ""}) == ALL
 
 
+@pytest.mark.parametrize("form", [str.upper, "{{{}}}".format, lambda uuid: uuid.replace("-", "")])
+@pytest.mark.parametrize("titles", [TITLES, [TITLES[at] for at in (UUID, CHIP, RESULT)]], ids=["all", "no numbers"])
+def test_uuids_in_another_form_stop_the_run(
+    tmp_path: Path, manifest: Manifest, rows: Rows, form: Callable[[str], str], titles: Sequence[str]
+) -> None:
+    """Otherwise, all chips would have to be destroyed for the way in which a program lists them."""
+    table = [[form(row[at]) if at == UUID else row[at] for at in map(TITLES.index, titles)] for row in rows]
+    path = write_csv(tmp_path / "back.csv", table, titles=titles)
+    with pytest.raises(InputError, match="10 UUIDs are those of the cards except for case, blanks or punctuation"):
+        found_of(manifest, path)
+    # In single rows, it is about these cards.
+    rows[2][UUID] = form(rows[2][UUID])
+    assert encoded(manifest, write_csv(path, rows)) == ALL - {3}
+
+
+def test_file_with_most_rows_in_doubt_may_be_at_fault(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """Ask for another file before all cards are encoded again."""
+    shown = "10 rows are in doubt only because a chip UID or result is not readable or is a formula"
+    good = [list(row) for row in rows]
+    for row in rows:
+        row[RESULT] = "=B2"
+    found = found_of(manifest, write_xlsx(tmp_path / "back.xlsx", rows))
+    assert found.is_unclear
+    assert shown in str(found.warnings[-1])
+    for row in rows:
+        row[RESULT], row[CHIP] = "ok", f"{row[CHIP]}2"
+    assert found_of(manifest, write_csv(tmp_path / "back.csv", rows)).is_unclear
+    assert not found_of(manifest, write_csv(tmp_path / "back.csv", [*rows[:4], *good[4:]])).is_unclear
+
+
+def test_chip_uids_of_two_readers_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """If one writes the bytes in reverse; also if each reads half of the cards."""
+    for row in rows[5:]:
+        row[CHIP] = bytes.fromhex(row[CHIP])[::-1].hex()
+    found = found_of(manifest, write_csv(tmp_path / "back.csv", rows))
+    assert found.good
+    assert "some begin with 04, the manufacturer's code, but these end with it" in str(found.warnings[0])
+
+
 def test_counter_in_place_of_chip_uids_is_in_doubt(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """In hex: 00000009, 0000000A."""
     for at, row in enumerate(rows, 7):

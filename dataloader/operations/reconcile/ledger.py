@@ -252,11 +252,11 @@ class Ledger:
 
     @property
     def reversed_chips(self) -> list[str]:
-        """The chips that look reversed, with their cards, if most others do not."""
+        """The chips that look reversed, with their cards, if some others do not."""
         chips = [chip for chip in self._chips if len(chip) == _MAKERS_DIGITS]
         found = [chip for chip in chips if _looks_reversed(chip)]
-        usual = sum(chip.startswith(MAKER) for chip in chips)
-        return [f"{chip}, {self._listed(chip)}" for chip in found] if usual > len(found) else []
+        is_usual = any(chip.startswith(MAKER) for chip in chips)
+        return [f"{chip}, {self._listed(chip)}" for chip in found] if is_usual else []
 
     def _find_shared(self) -> None:
         """Find cards that share a chip, or whose chips seem to be the same; none of them counts as encoded."""

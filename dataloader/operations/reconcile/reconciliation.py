@@ -31,7 +31,7 @@ from dataloader.operations.reconcile.rows import (
     uuids_of,
     whose,
 )
-from dataloader.vendor import BATCH_DIGEST_ROW, ROUND_ROW, ByteOrder, looks_like_chip, plain_text
+from dataloader.vendor import BATCH_DIGEST_ROW, ROUND_ROW, ByteOrder, CellKind, looks_like_chip, plain_text
 from dataloader.vendor.returned import (
     KEYS,
     UUID_LIKE,
@@ -79,8 +79,8 @@ _TAIL = 4
 """Characters at the end of chip UIDs to compare."""
 _MIN_COUNTED = 2
 """The fewest chip UIDs that continue a series; one may be a chance."""
-_MIN_RENUMBERED = 5
-"""The fewest wrong card numbers that are no mistake in single rows."""
+_MIN_AFFECTED = 5
+"""The fewest rows with the same fault that are no mistake in single rows."""
 MAX_DIGITS = 3
 """The most digits of the number of a round."""
 
@@ -134,6 +134,8 @@ class Reconciliation:
     """The results by snapset."""
     again: list[ReturnedCard] = field(default_factory=list)
     """The cards to encode again, by number: no more than are needed."""
+    is_unclear: bool = False
+    """Whether most cards are in doubt because of how the file was written, so that another file may help."""
 
     @property
     def unknown(self) -> int:
@@ -219,7 +221,7 @@ def _reconcile(
     if reading.columns.get("result") != "":
         _check_names(manifest, [each for each in tables if not told[each.round].fills_result])
     warnings: list[Problem] = []
-    known = rows = good = bad = 0
+    known = rows = good = bad = nearly = unclear = 0
     remarks: list[tuple[str, str]] = []
     skipped: list[tuple[str, str]] = []
     heading = place = ""
@@ -238,8 +240,10 @@ def _reconcile(
         remarks += [*each.source.remarks, *reader.remarks]
         skipped += reader.skipped
         good, bad = good + reader.good, bad + reader.bad
+        nearly, unclear = nearly + reader.nearly, unclear + reader.unclear
         # The rows are in the ledger now.
         each.source.rows.clear()
+    _check_forms(files, nearly, known)
     _check_filled(files, tables, known, ledger)
     if reading.columns.get("result") != "":
         _check_lists_of_some(manifest, tables, told, known)
@@ -249,25 +253,35 @@ def _reconcile(
     warnings += [
         Problem(where, f"{rule}: {short(text, SHOWN)}")
         for where, text in skipped
-        if not (is_neutral(text) and _are_totals(text, good, bad, rows=known))
+        if text and not (is_neutral(text) and _are_totals(text, good, bad, rows=known))
     ]
     counts = ledger.judge()
     warnings += [Problem(where, why) for where, why in ledger.warnings]
-    if ledger.chips_look_reversed:
-        other = ByteOrder.LSB if byte_order is ByteOrder.MSB else ByteOrder.MSB
-        rule = "they all end with 04, the manufacturer's code that 7-byte chip UIDs begin with"
-        warnings.append(Problem("chip UIDs", rule, f"if their bytes are written in reverse: --byte-order {other}"))
-    elif odd := ledger.reversed_chips:
-        rule = f"most begin with 04, the manufacturer's code, but these end with it: {listed(odd, shown=5)}"
-        warnings.append(Problem("chip UIDs", rule, "their bytes may be reversed: ask the vendor"))
-    elif ledger.chips_look_cut:
-        rule = "they all have 4 bytes and begin with 04, as chip UIDs of 7 bytes do"
-        warnings.append(Problem("chip UIDs", rule, "check that the reader does not cut them off: ask the vendor"))
+    warnings += _about_chips(ledger, byte_order)
+    is_unclear = unclear >= _MIN_AFFECTED and unclear > good
+    if is_unclear:
+        rule = f"{many(unclear, 'row')} are in doubt only because a chip UID or result is not readable or is a formula"
+        todo = "ask the vendor for a file without this fault before you have these cards encoded again"
+        warnings.append(Problem(_names_of(files), rule, todo))
     last = max([each.round for each in tables] + ([previous.round + 1] if previous else []))
-    found = Reconciliation(manifest, ledger, counts, rows, last, warnings)
+    found = Reconciliation(manifest, ledger, counts, rows, last, warnings, is_unclear=is_unclear)
     found.shares = _shares(manifest, ledger)
     found.again = _again(found)
     return found
+
+
+def _about_chips(ledger: Ledger, byte_order: ByteOrder) -> Iterator[Problem]:
+    """Yield the warning about the form of most chip UIDs, if any."""
+    if ledger.chips_look_reversed:
+        other = ByteOrder.LSB if byte_order is ByteOrder.MSB else ByteOrder.MSB
+        rule = "they all end with 04, the manufacturer's code that 7-byte chip UIDs begin with"
+        yield Problem("chip UIDs", rule, f"if their bytes are written in reverse: --byte-order {other}")
+    elif odd := ledger.reversed_chips:
+        rule = f"some begin with 04, the manufacturer's code, but these end with it: {listed(odd, shown=5)}"
+        yield Problem("chip UIDs", rule, "their bytes may be reversed: ask the vendor")
+    elif ledger.chips_look_cut:
+        rule = "they all have 4 bytes and begin with 04, as chip UIDs of 7 bytes do"
+        yield Problem("chip UIDs", rule, "check that the reader does not cut them off: ask the vendor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,6 +467,10 @@ class _TableReader:
         """Rows that belong to a card."""
         self.good = self.bad = 0
         """Rows that mean encoded, and rows that mean failed or are in doubt."""
+        self.nearly = 0
+        """Rows whose UUID is a card's except for case, blanks or punctuation."""
+        self.unclear = 0
+        """Rows that may mean encoded, but have a chip UID or result that cannot be read."""
         self.remarks: list[tuple[str, str]] = []
         """Rows that match no card but mention a failure: where they are, and their text."""
         self.skipped: list[tuple[str, str]] = []
@@ -502,6 +520,9 @@ class _TableReader:
             if row.said is Said.ENCODED:
                 self._note_encoded(row, cells)
             self.bad += row.said in {Said.FAILED, Said.DOUBTFUL}
+            self.nearly += found.nearly
+            is_formula = row.said is Said.DOUBTFUL and text_of(cells.result)[1] is CellKind.FORMULA
+            self.unclear += is_formula or (row.said is Said.DOUBTFUL and row.why == row.chip.doubt)
             if text and row.number is None and row.number_text and not found.card and says_failed(text):
                 self.remarks.append((row.where, text))
             self.known += bool(found.card)
@@ -774,13 +795,25 @@ def _about_content(table: TableInput) -> list[Problem]:
     return found
 
 
+def _check_forms(files: Sequence[ReturnedFile], nearly: int, known: int) -> None:
+    """Reject UUIDs in another form, such as upper case: all chips would have to be destroyed.
+
+    Raises:
+        InputError: most UUIDs are those of the cards in another form.
+    """
+    if nearly >= _MIN_AFFECTED and 2 * nearly > known:
+        rule = f"{nearly:,} UUIDs are those of the cards except for case, blanks or punctuation"
+        todo = "if a reader shows the right UUIDs on some cards, correct the file; otherwise have all encoded again"
+        raise InputError(Problem(_names_of(files), rule, todo))
+
+
 def _check_filled(files: Sequence[ReturnedFile], tables: Sequence[_Read], known: int, ledger: Ledger) -> None:
     """Reject files that say nothing about the batch: their results would count as the newest.
 
     Raises:
         InputError: nobody has filled them in, none of their rows matches a card, or the rows seem to be numbered anew.
     """
-    which = str(files[0].path) if len(files) == 1 else f"{files[0].path} and {many(len(files) - 1, 'other file')}"
+    which = _names_of(files)
     if not any(each.source.fills_result or each.source.fills_chip for each in tables):
         rule = "nobody has filled in a result or a chip UID, so there is nothing to compare; nothing was written"
         todo = "give the file that the vendor filled in; if other columns hold them, name them with --column"
@@ -792,10 +825,14 @@ def _check_filled(files: Sequence[ReturnedFile], tables: Sequence[_Read], known:
         rule = "has no row of a card of this batch; nothing was written"
         raise InputError(Problem(which, rule, "check the file and the manifest"))
     renumbered, cards = ledger.renumbered
-    if renumbered >= _MIN_RENUMBERED and 2 * renumbered > cards:
+    if renumbered >= _MIN_AFFECTED and 2 * renumbered > cards:
         rule = f"{renumbered:,} of {many(cards, 'card')} have the number of another card beside their UUID"
         todo = "if the vendor has numbered the rows, and a reader shows the right UUIDs, add --column number="
         raise InputError(Problem(which, rule, todo))
+
+
+def _names_of(files: Sequence[ReturnedFile]) -> str:
+    return str(files[0].path) if len(files) == 1 else f"{files[0].path} and {many(len(files) - 1, 'other file')}"
 
 
 def _shares(manifest: Manifest, ledger: Ledger) -> dict[str, SnapsetResult]:

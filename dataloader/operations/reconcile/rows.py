@@ -383,6 +383,8 @@ class Whose:
     """The card whose UUID is in the row, if different."""
     why: str = ""
     """What is wrong with the row, or why it matches no card."""
+    nearly: bool = False
+    """Whether its UUID is a card's except for case, blanks or punctuation."""
 
 
 def whose(row: Row, index: CardIndex) -> Whose:
@@ -426,14 +428,15 @@ def _of_no_cards_uuid(row: Row, index: CardIndex, number: int) -> Whose:
             why = f"{shown} differs from the card's in case, blanks or punctuation, and a reader takes it literally"
         else:
             why = f"{shown} is not the card's" if row.uuid else shown
-        return Whose(number, Standing.NAMED, why=f"{why}; its card number and check value are the card's")
+        why += "; its card number and check value are the card's"
+        return Whose(number, Standing.NAMED, why=why, nearly=bool(nearly))
     if nearly:
         why = (
             f"{shown} is that of card {nearly} except for case, blanks or punctuation, and a reader takes it literally"
         )
     else:
         why = f"{shown} is not a card of this batch" if row.uuid else shown
-    return Whose(0, why=why)
+    return Whose(0, why=why, nearly=bool(nearly))
 
 
 def _in_usual_form(uuid: str) -> str:
