@@ -384,9 +384,14 @@ def _colour_part(sheet: Any, rows: Sequence[int]) -> None:
         sheet[f"F{row}"] = CellRichText(TextBlock(InlineFont(color=Color("FFFF0000")), "o"), "k")
 
 
+def _redden_beside(sheet: Any, rows: Sequence[int]) -> None:
+    for row in rows:
+        sheet[f"H{row}"].fill = PatternFill("solid", fgColor="FFFF0000")
+
+
 LOOKS: list[Callable[..., None]] = [
-    _redden, _colour_text, _bleach, _strike_snapset, _strike_unread, _box, _colour_part, _stress(bold=True),
-    _stress(italic=True), _stress(underline="double"), _stress(size=14), _stress(size=8), _rotate,
+    _redden_beside, _redden, _colour_text, _bleach, _strike_snapset, _strike_unread, _box, _colour_part,
+    _stress(bold=True), _stress(italic=True), _stress(underline="double"), _stress(size=14), _stress(size=8), _rotate,
     _indent, _stress(name="Courier New"),
 ]  # fmt: skip
 

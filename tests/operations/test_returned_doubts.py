@@ -827,6 +827,10 @@ def test_totals_are_not_unknown_rows(tmp_path: Path, manifest: Manifest, rows: R
     # Or numbers without a word, or a signature.
     more = [[*[""] * 4, "10", "10 / 10", ""], ["Checked by", "J. Smith"]]
     assert found_of(manifest, write_csv(tmp_path / "d.csv", [*rows, *more])).good
+    # Totals of failures need no warning if they are correct.
+    assert not found_of(
+        manifest, write_csv(tmp_path / "e.csv", [*rows, ["OK: 10"], ["Failed: 0"], ["NG", "0"]])
+    ).warnings
     # A wrong total of failures stops the run, in whatever columns.
     assert encoded(manifest, write_csv(tmp_path / "c.csv", [*rows, ["Failed", "1"]])) == set()
     # With a card number, it is a card's row without its UUID.

@@ -374,6 +374,14 @@ def test_text_about_a_card_is_named(
     ] * is_named
 
 
+def test_cell_that_could_be_a_title_is_no_title(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """“Text” is the title of the UUIDs in a layout, and the type of each record in other tools."""
+    table = [[row[CHIP], "Text", row[UUID], row[RESULT]] for row in rows]
+    path = write_csv(tmp_path / "back.csv", table, titles=["UID", "Type", "Content", "Result"])
+    with pytest.raises(InputError, match='the UUIDs may be below “Content”: --column uuid="Content"'):
+        found_of(manifest, path)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "says"),
     [

@@ -39,6 +39,7 @@ from dataloader.vendor.returned import (
     ReturnedRow,
     ReturnedTable,
     check_named,
+    is_count,
     is_neutral,
     is_remark,
     may_sort,
@@ -253,7 +254,7 @@ def _reconcile(
     warnings += [
         Problem(where, f"{rule}: {short(text, SHOWN)}")
         for where, text in skipped
-        if text and not (is_neutral(text) and _are_totals(text, good, bad, rows=known))
+        if text and not (is_count(text) and _are_totals(text, good, bad, rows=known))
     ]
     counts = ledger.judge()
     warnings += [Problem(where, why) for where, why in ledger.warnings]

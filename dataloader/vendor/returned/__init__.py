@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         unread_columns,
     )
     from dataloader.vendor.returned.words import (
+        is_count,
         is_failure,
         is_neutral,
         is_remark,
@@ -47,6 +48,7 @@ __all__ = [
     "ReturnedTable",
     "check_named",
     "check_safe",
+    "is_count",
     "is_failure",
     "is_neutral",
     "is_remark",
@@ -76,6 +78,7 @@ _NAMES = {
     "options": ("Reading",),
     "table": ("ReturnedRow", "ReturnedTable", "check_named", "mark_of_chip", "mark_of_number", "unread_columns"),
     "words": (
+        "is_count",
         "is_failure",
         "is_neutral",
         "is_remark",

@@ -311,7 +311,8 @@ def _columns(row: int, titles: list[str], named: Mapping[str, str], uuid_titles:
         else:
             columns = [at for at, found in enumerate(means) if found == (key, True)]
             columns = columns or [at for at, found in enumerate(means) if found == (key, False)]
-            if key == "uuid" and not columns:
+            # "Text" may be a cell of a card.
+            if key == "uuid" and not columns and not any(map(UUID_LIKE.search, titles)):
                 others = {plain(title) for title in uuid_titles} - taken
                 columns = [at for at, title in enumerate(titles) if plain(title) in others]
         if columns:

@@ -154,6 +154,12 @@ def _style(font: list[Element], fill: str, number_format: str) -> Style:
     return Style(look=" ".join(filter(None, ("" if is_usual else f"{text} on {fill}", shown, *stressed))))
 
 
+def is_filled(look: str) -> bool:
+    """Return whether a look (:attr:`Style.look`) has another background than white."""
+    _, on, fill = look.partition(" on ")
+    return bool(on) and not fill.startswith(_WHITE)
+
+
 def emphasis(name: str, attributes: Mapping[str, str]) -> str:
     """Return what an element of a font does to stress a text; empty for any other element."""
     return _EMPHASIS.get(name, "") if is_strike(attributes) else ""

@@ -26,7 +26,7 @@ from dataloader.vendor.returned.columns import (
 from dataloader.vendor.returned.csv_file import ABOVE, ABOVE_TODO
 from dataloader.vendor.returned.grid import DRAWN, PAGE, Cell, Grid, GridRow, area_of, letters, text_of
 from dataloader.vendor.returned.options import Reading
-from dataloader.vendor.returned.styles import CHANGED, STRUCK
+from dataloader.vendor.returned.styles import CHANGED, STRUCK, is_filled
 from dataloader.vendor.returned.survey import Survey
 from dataloader.vendor.returned.words import (
     REASONS,
@@ -647,12 +647,15 @@ class _Reader:
 
 
 def _look(row: GridRow, at: Mapping[str, int]) -> frozenset[tuple[str, str]]:
-    """Return how the cells of a row look: in the columns that are read, and what is struck through in the others."""
+    """Return how the cells of a row look; outside the columns that are read, what is filled or struck through.
+
+    A person may fill a cell beside the table.
+    """
     keys = {column: key for key, column in at.items()}
     return frozenset(
         (keys.get(column, letters(column)), look)
         for column, look in row.looks.items()
-        if column in keys or (look == STRUCK and column < len(row.cells) and row.cells[column] != "")
+        if column in keys or is_filled(look) or (look == STRUCK and column < len(row.cells) and row.cells[column] != "")
     )
 
 

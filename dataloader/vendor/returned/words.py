@@ -491,6 +491,11 @@ def is_neutral(name: str, known: Iterable[str] = ()) -> bool:
     return not _sorting(name, known)
 
 
+def is_count(text: str) -> bool:
+    """Return whether a text has only words for cards and results, as totals do: ``Failed: 0``."""
+    return _sorting(text, ()) <= _BAD | _GOOD
+
+
 def may_sort(names: Sequence[str], known: Iterable[str] = ()) -> bool:
     """Return whether the names of several sheets or files may sort cards, into good and bad ones for example.
 
