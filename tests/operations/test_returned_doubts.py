@@ -417,6 +417,26 @@ def test_sheets_may_be_grades(
     assert encoded(manifest, sheets(tmp_path / "back.xlsx", *named)) == (set() if stops else ALL)
 
 
+@pytest.mark.parametrize("title", ["Second choice", "Samples", "Retest"])
+def test_names_that_may_sort_cards_are_named_beside_results(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str
+) -> None:
+    """The names of sheets and files, and headings: results count, but a person may have set cards apart."""
+    one, rest = [TITLES, rows[2]], [TITLES, *rows[:2], *rows[3:]]
+    files = [write_csv(tmp_path / "back.csv", rest[1:]), write_csv(tmp_path / f"back {title}.csv", one[1:])]
+    for paths in (
+        [sheets(tmp_path / "a.xlsx", ("Cards", rest), (title, one))],
+        [sheets(tmp_path / "b.xlsx", ("Cards", rest), ("Sheet2", [[title], *one]))],
+        files,
+    ):
+        found = found_of(manifest, *paths)
+        assert found.good
+        [warning] = found.warnings
+        assert f"{title}”" in str(warning)
+        assert "count according to their results" in str(warning)
+    assert not found_of(manifest, sheets(tmp_path / "c.xlsx", ("Box 1", rest), ("Box 2", one))).warnings
+
+
 @pytest.mark.parametrize("title", ["", "QC"])
 def test_failed_in_our_column_cannot_be_overruled(tmp_path: Path, manifest: Manifest, rows: Rows, title: str) -> None:
     """By an option that names another column, or none."""

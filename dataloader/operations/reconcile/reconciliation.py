@@ -219,8 +219,7 @@ def _reconcile(
     told = deliveries([(each.source, each.round) for each in tables])
     _check_results(tables)
     _check_lists(tables, told)
-    if reading.columns.get("result") != "":
-        _check_names(manifest, [each for each in tables if not told[each.round].fills_result])
+    about_names = [*_check_names(manifest, tables, told, all_encoded=reading.columns.get("result") == "")]
     warnings: list[Problem] = []
     known = rows = good = bad = nearly = unclear = 0
     remarks: list[tuple[str, str]] = []
@@ -256,6 +255,7 @@ def _reconcile(
         for where, text in skipped
         if text and not (is_count(text) and _are_totals(text, good, bad, rows=known))
     ]
+    warnings += about_names
     counts = ledger.judge()
     warnings += [Problem(where, why) for where, why in ledger.warnings]
     warnings += _about_chips(ledger, byte_order)
@@ -340,27 +340,44 @@ def _round(manifest: Manifest, source: ReturnedTable) -> int:
     return int(text) if ours and text.isdecimal() and len(text) <= MAX_DIGITS and int(text) else 1
 
 
-def _check_names(manifest: Manifest, tables: Sequence[_Read]) -> None:
-    """Reject tables without results whose names may sort the cards: one may list those that failed.
+def _check_names(
+    manifest: Manifest, tables: Sequence[_Read], told: Mapping[int, Delivery], *, all_encoded: bool
+) -> Iterator[Problem]:
+    """Yield warnings about tables whose names may sort the cards; without results, one may list those that failed.
+
+    Args:
+        manifest: the batch.
+        tables: all tables.
+        told: what the tables of each round contain.
+        all_encoded: whether the operator says that tables without results only list encoded cards.
 
     Raises:
-        InputError: the names differ in words that are not known to be harmless.
+        InputError: there are no results, and the names differ in words that are not known to be harmless.
     """
     header = manifest.header
     known = [header.name, *header.snapsets, *header.titles.values()]
-    for round_ in {each.round for each in tables}:
-        found = [each for each in tables if each.round == round_ and each.source.fills_chip and not each.source.rejects]
+    for round_, delivery in told.items():
+        sources = [(each, each.source) for each in tables if each.round == round_ and not each.source.rejects]
+        found = [
+            each for each, source in sources if (source.fills_result if delivery.fills_result else source.fills_chip)
+        ]
         several = len({each.path for each in found}) > 1
         names = [
             " ".join(filter(None, (each.path.stem if several else "", each.source.sheet, each.source.above)))
             for each in found
         ]
-        if may_sort(names, known):
-            shown = list(dict.fromkeys(short(name.strip(), SHOWN) for name in names if not is_neutral(name, known)))
-            rule = "have no results, and their names and headings do not say which cards are encoded"
-            todo = "if all are, add --column result=; otherwise leave out those that are not"
-            which = f"the cards of {listed([f'“{name}”' for name in shown], 5)} and of the others"
-            raise InputError(Problem(str(found[0].path), f"{which} {rule}", todo))
+        if not may_sort(names, known) or (all_encoded and not delivery.fills_result):
+            continue
+        shown = list(dict.fromkeys(short(name.strip(), SHOWN) for name in names if not is_neutral(name, known)))
+        others = " and of the others" if any(is_neutral(name, known) for name in names) else ""
+        which = f"the cards of {listed([f'“{name}”' for name in shown], 5)}{others}"
+        if delivery.fills_result:
+            todo = "check that these names and headings do not say otherwise"
+            yield Problem(str(found[0].path), f"{which} count according to their results", todo)
+            continue
+        rule = "have no results, and their names and headings do not say which cards are encoded"
+        todo = "if all are, add --column result=; otherwise leave out those that are not"
+        raise InputError(Problem(str(found[0].path), f"{which} {rule}", todo))
 
 
 def _check_lists_of_some(manifest: Manifest, tables: Sequence[_Read], told: Mapping[int, Delivery], known: int) -> None:
