@@ -345,17 +345,22 @@ def _tell(output: Output, found: Reconciliation, path: Path | None) -> None:
 
 def _card_lines(found: Reconciliation) -> Iterator[str]:
     """Yield a line for each kind of reason why cards are not encoded, with their numbers."""
-    groups: dict[tuple[Verdict, str], list[ReturnedCard]] = {}
+    groups: dict[tuple[Verdict, str, bool], list[ReturnedCard]] = {}
     for each in found.ledger:
         if each.is_to_encode:
-            groups.setdefault((each.verdict, _PARTICULAR.sub("", each.reason)), []).append(each)
-    for (verdict, _), cards in groups.items():
+            # Many vendors do not list unused spares.
+            is_unneeded = each.verdict is Verdict.MISSING and not found.to_encode
+            is_unneeded &= found.manifest.header.is_spare(each.card.number)
+            key = (each.verdict, _PARTICULAR.sub("", each.reason), is_unneeded)
+            groups.setdefault(key, []).append(each)
+    for (verdict, _, is_unneeded), cards in groups.items():
         first = cards[0]
+        kind, more = ("spare", "; not needed") if is_unneeded else ("card", "")
         if len(cards) == 1:
-            yield f"card {first.card.number} ({first.card.uuid}): {verdict}: {first.reason}"
+            yield f"{kind} {first.card.number} ({first.card.uuid}): {verdict}: {first.reason}{more}"
         else:
             numbers = ranges([each.card.number for each in cards], SHOWN_RUNS)
-            yield f"cards {numbers}: {verdict}: {_one_of([each.reason for each in cards])}"
+            yield f"{kind}s {numbers}: {verdict}: {_one_of([each.reason for each in cards])}{more}"
 
 
 def _row_lines(found: Reconciliation) -> Iterator[str]:

@@ -340,6 +340,16 @@ def test_partial_deliveries_are_combined(small: Batch, tmp_path: Path) -> None:
     assert verdicts(found_of(small.manifest, second, first)) == verdicts(found_of(small.manifest, first, second))
 
 
+def test_spares_that_are_not_listed_are_not_needed(here: Command, small: Batch, tmp_path: Path) -> None:
+    """Many vendors leave out unused spares; while cards are missing, spares may be needed."""
+    rows = [row for row in good_rows(small.manifest) if row[CHIP]]
+    done = here("reconcile", small.manifest.path, write_csv(tmp_path / "a.csv", rows), "--out", tmp_path / "a")
+    told = "warning: spares 19, 20: missing: it is in none of the returned files; not needed\n"
+    assert (done.code, done.stderr) == (ExitCode.OK, told)
+    done = here("reconcile", small.manifest.path, write_csv(tmp_path / "b.csv", rows[:-1]), "--out", tmp_path / "b")
+    assert done.stderr.startswith("warning: cards 18 to 20: missing: it is in none of the returned files\n")
+
+
 def test_chip_uids_that_were_cut_off_are_a_warning(small: Batch, tmp_path: Path) -> None:
     """If all have the first four bytes of UIDs of seven bytes; other UIDs of four bytes are fine."""
     rows = [[*row[:CHIP], f"04{number:06X}", *row[RESULT:]] for number, row in enumerate(good_rows(small.manifest), 7)]
