@@ -83,6 +83,8 @@ def encoded(manifest: Manifest, *paths: Path, **how: Any) -> set[int]:
         ("Readable", "true", "false"), ("Status", "done", "open"), ("Encoded", "yes", "no"), ("Encoded", "14:05", ""),
         ("Verified", "yes", ""), ("Status code", "0", "12"), ("Action", "", "destroy"), ("Result 2", "ok", "KO"),
         ("Class", "grün", "rot"), ("Code", "OK", "E17"), ("Code", "OK", ""), ("Reason", "", "locked"),
+        ("Verify", "Y", "N"), ("SW Verify", "9000", "6300"), ("Response", "ACK", "NAK"), ("ErrorCode", "0", "12"),
+        ("Fehlertext", "", "Tag lost"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("without", [(), (RESULT,)], ids=["beside results", "without results"])
@@ -141,6 +143,34 @@ def test_column_that_says_the_same_of_all_cards_sorts_none(
     rows[4][CHIP] = ""
     path = column(path, rows, title, [value if at != 4 else "" for at in range(10)], without=(RESULT,))
     assert encoded(manifest, path) == wanted - {5}
+
+
+@pytest.mark.parametrize(
+    ("title", "values"),
+    [
+        ("Test date", ["1 Nov", "2 Nov"]),
+        ("Test station", ["A", "B"]),
+        ("Fehlerfrei", ["ja", "ja"]),
+        ("Step", ["1", "2"]),
+    ],
+)  # fmt: skip
+def test_titles_like_those_of_results_are_harmless(
+    tmp_path: Path, manifest: Manifest, rows: Rows, title: str, values: list[str]
+) -> None:
+    """They have other words, or deny failures."""
+    assert found_of(manifest, column(tmp_path / "back.csv", rows, title, values * 5)).good
+
+
+def test_chip_uids_that_were_read_back_must_be_complete(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A card that could not be read back may not be encoded; one without a chip UID is in doubt anyway."""
+    chips = [row[CHIP] if at != 2 else "" for at, row in enumerate(rows)]
+    for title in ("Read back", "TID"):
+        path = column(tmp_path / "back.csv", rows, title, chips)
+        with pytest.raises(InputError, match="seems to hold chip UIDs"):
+            found_of(manifest, path)
+    assert encoded(manifest, path, columns={"chip": "Chip UID"}) == ALL
+    rows[2][CHIP] = ""
+    assert encoded(manifest, column(path, rows, title, chips)) == ALL - {3}
 
 
 def test_column_that_sorts_cards_is_named_with_its_texts(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
@@ -361,7 +391,7 @@ def test_other_sheets_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) 
     path = sheets(tmp_path / "back.xlsx", ("Cards", [TITLES, *rows]), ("Delivery", [["Tags & Co"], ["27 Nov 2026"]]))
     found = found_of(manifest, path)
     assert found.good
-    assert "not read: back.xlsx, sheet Delivery: it has no column of UUIDs" in str(found.warnings[0])
+    assert str(found.warnings[0]).startswith("back.xlsx: not read: sheet Delivery: it has no column of UUIDs")
 
 
 @pytest.mark.parametrize(

@@ -768,9 +768,8 @@ def _about_table(manifest: Manifest, table: _Read, read: TableInput, known: int)
         rule = f"{len(source.unread)} {count} not recognized, and not read: {unread_columns(source)}"
         found.append(Problem(source.place, rule, "if one of them matters, name it with --column"))
     if source.ignored:
-        found.append(
-            Problem(source.place, f"not read: {listed(source.ignored, shown=10)}", "check that it does not matter")
-        )
+        shown = listed([each.removeprefix(source.place).lstrip(",: ") for each in source.ignored], shown=10)
+        found.append(Problem(source.place, f"not read: {shown}", "check that it does not matter"))
     if source.hidden:
         one = source.hidden == 1
         rule = (

@@ -84,6 +84,11 @@ _ABOUT_ENCODING = words(
     "kodierung codierung codier kodier der des die de la le du encodage codage codificacion coderen codering carte "
     "karte karten tarjeta schreib ecriture grabacion supplier kodierungs codierungs beim"
 )
+_STEPS = words(
+    "encoding encode write writing programming verify verification readback test qc response return apdu sw "
+    "kodierung codierung encodage codage codificacion coderen schreiben ecriture grabacion prufung"
+)
+"""What is done with each card, or what its chip answered."""
 _FILLER = words("of the der des die das den dem de la le les el los du del della di da do van het een d l a")
 _IGNORED = frozenset({"why", "chip to destroy", "start with"})
 """Columns of our own workbooks that say nothing about the encoding, as normalized by :func:`_words`."""
@@ -182,8 +187,10 @@ def understand_title(title: str) -> tuple[str, bool] | None:
 
 @lru_cache(4096)
 def mentions_result(title: str) -> bool:
-    """Return whether a word in a title means results: ``Status code``."""
-    return not _RESULT.isdisjoint(_words(title))
+    """Return whether a word in a title means results, or all are about a step: ``Status code``, ``Verify``."""
+    said = {each for each in _words(title) if not each.isdecimal()}
+    is_step = not _STEPS.isdisjoint(said) and said <= _STEPS | _ABOUT_ENCODING | {"code"}
+    return is_step or not _RESULT.isdisjoint(said)
 
 
 def _by_words(title: tuple[str, ...]) -> str:

@@ -12,8 +12,8 @@ from dataloader.vendor.check_value import check_value
 from dataloader.vendor.chip_uid import is_decimal, looks_like_chip, numbers_of
 from dataloader.vendor.returned.columns import UUID_LIKE, mentions_result, plain, suggest_title, understand_title
 from dataloader.vendor.returned.words import (
-    REASONS,
     asks_amount,
+    asks_failed,
     denies_failure,
     is_mark,
     says_failed,
@@ -70,7 +70,7 @@ class Survey:
         self._is_result = means is not None and means[0] == "result"
         self._is_ours = means == ("result", True)
         self._asks_good = self._is_result or says_good(title) or asks_amount(title)
-        self._asks_failed = bool(title) and (says_failed(title) or not REASONS.isdisjoint(plain(title).split()))
+        self._asks_failed = asks_failed(title)
         self._is_about_encoding = says_good(title) or "encoding" in plain(title)
         self._filled = 0
         """Cards with any content in it."""
@@ -78,6 +78,8 @@ class Survey:
         """Cards with content that means something, unlike ``n/a``."""
         self._own = 0
         """Cards with their own UUID in it."""
+        self._own_chips = 0
+        """Cards with their whole chip UID in it."""
         self._repeats = 0
         """Cards with their own UUID or chip UID in it, or the start or end of it."""
         self._failed: PossibleColumn | None = None
@@ -199,6 +201,7 @@ class Survey:
         is_own |= bool(uuid) and _SHORTEST_DECIMAL <= len(text) < _SHORTEST_UUID and _is_same(_bare(text), _bare(uuid))
         if is_own:
             self._repeats += may_count
+            self._own_chips += may_count and bool(uuid) and len(_bare(text)) == len(_bare(chip))
         elif self._chip is None and looks_like_chip(text):
             self._chip = PossibleColumn("chip", line, short(text, _SHOWN))
 
@@ -219,14 +222,14 @@ class Survey:
             return self._is_partial(cards) and not results
         return 1 < len(self._seen) + (self._filled < cards) <= min(_MAX_KINDS, cards - 1)
 
-    def matters(self, named: Container[str], cards: int, *, results: bool, chips: bool) -> PossibleColumn | None:
+    def matters(self, named: Container[str], cards: int, *, results: bool, chips: int) -> PossibleColumn | None:
         """Return which of our columns it could be, None if it does not matter.
 
         Args:
             named: the columns named by the operator.
             cards: the number of rows of cards.
             results: whether our column of results is filled in.
-            chips: whether our column of chip UIDs is filled in.
+            chips: the number of these rows with anything in our column of chip UIDs.
         """
         found: list[PossibleColumn | None] = []
         # A password of all chips is no chip UID. One UUID in all rows may be on all chips.
@@ -245,6 +248,9 @@ class Survey:
             # A column with the chips' numbers must have all of them.
             is_decimal_chip = len(self._is_number) > 1 or (self._said and self._all_decimal and not chips)
             found.append(PossibleColumn("chip", 0, "digits only") if is_decimal_chip else None)
+            # If most were read back, the others may not be readable.
+            is_partial = self._own_chips < chips < 2 * self._own_chips
+            found.append(PossibleColumn("chip", 0, "nothing in some rows") if is_partial else None)
         if "uuid" not in named:
             found.append(self._uuid)
             found.append(PossibleColumn("uuid", 0, "nothing in some rows") if 0 < self._own < cards else None)

@@ -491,7 +491,7 @@ class _Reader:
         matters = {columns.at[key]: key for key in _MATTERS if key in columns.at}
         all_hidden = self._grid.hidden or bool(self._hides_column)
         head: tuple[GridRow, Columns] | None = None
-        cards = 0
+        cards = chips = 0
         for row in rows:
             cells = row.cells
             table.total += 1
@@ -511,7 +511,9 @@ class _Reader:
                     head = row, again
                     break
             if not is_plain or len(cells) > len(columns.titles):
-                cards += self._survey(table, surveys, row, read | known, uuid, picked[4], picked[5])
+                is_card = self._survey(table, surveys, row, read | known, uuid, picked[4], picked[5])
+                cards += is_card
+                chips += is_card and picked[4] != ""
             if picked != _EMPTY:
                 hidden = self._hidden(row, matters) if all_hidden or row.hidden or row.unseen else ""
                 look = _PLAIN
@@ -519,7 +521,7 @@ class _Reader:
                     table.has_looks = True
                     look = _look(row, columns.at)
                 table.rows.append(ReturnedRow._make((row.number, *picked, hidden, look)))
-        self._finish(table, columns, surveys, cards)
+        self._finish(table, columns, surveys, cards, chips)
         return head or (None, None)
 
     def _checked(self, line: int, picked: tuple[Cell, ...]) -> tuple[Cell, ...]:
@@ -586,7 +588,9 @@ class _Reader:
                 surveys[at].see(row.number, text, uuid if is_card else "", chip, may_count=may_count)
         return is_card and may_count
 
-    def _finish(self, table: ReturnedTable, columns: Columns, surveys: dict[int, Survey], cards: int) -> None:
+    def _finish(
+        self, table: ReturnedTable, columns: Columns, surveys: dict[int, Survey], cards: int, chips: int
+    ) -> None:
         """Record what is filled in, and stop if an unrecognized column could matter.
 
         Raises:
@@ -606,7 +610,7 @@ class _Reader:
         table.chip_length = next((each for each, count in lengths.items() if 2 * count > lengths.total()), 0)
         table.unread = tuple(survey.shown(cards) for survey in surveys.values() if survey.is_worth_naming(cards))
         for survey in surveys.values():
-            found = survey.matters(columns.named, cards, results=table.fills_result, chips=table.fills_chip)
+            found = survey.matters(columns.named, cards, results=table.fills_result, chips=chips)
             if found is not None:
                 # A column without a title cannot be named.
                 title, first = (survey.title, "") if survey.title.strip() else ("ITS TITLE", "give it a title, and ")

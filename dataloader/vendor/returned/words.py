@@ -178,6 +178,8 @@ _ERRORS = words(
     "virhe blad chyba hiba hata ошибка"
 )
 """What a title asks for if ``ok`` below it means none."""
+_LONG_ERRORS = tuple(word for word in _ERRORS if len(word) >= 5)  # noqa: PLR2004 - shorter ones begin other words
+"""What compounds such as ``Fehlertext`` begin with."""
 _FOUND = words("found detected occurred reported gefunden aufgetreten detecte detectee detectado")
 """What is done with no failures."""
 REASONS = words("reason grund raison motif motivo razon reden causa")
@@ -452,6 +454,16 @@ def denies_failure(text: str, title: str) -> bool:
 def says_good(title: str) -> bool:
     """Return whether a title is a question for which ``no`` means a failure: ``Readable``."""
     return not {*_tokens(title)}.isdisjoint(_GOOD)
+
+
+def asks_failed(title: str) -> bool:
+    """Return whether a title asks for failures or the reasons for them: ``Rejected``, ``ErrorCode``, ``Fehlertext``."""
+    tokens = {*_tokens(_of_name(title))}
+    is_compound = any(
+        token.startswith(_LONG_ERRORS) and not token.endswith(("frei", "los", "free", "less"))
+        for token in tokens - _BAD
+    )
+    return says_failed(_of_name(title)) or is_compound or not REASONS.isdisjoint(tokens)
 
 
 def asks_amount(title: str) -> bool:
