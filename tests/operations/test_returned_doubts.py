@@ -18,7 +18,7 @@ from dataloader.batch import Manifest, Verdict
 from dataloader.common import InputError
 from dataloader.operations import generate
 from dataloader.operations.reconcile import Reconciliation, ReturnedFile, reconcile
-from dataloader.vendor.returned import Reading
+from dataloader.vendor.returned import Reading, read_named
 from tests.support.marks import crossed
 from tests.support.returned_files import (
     CHECK,
@@ -164,13 +164,12 @@ def test_titles_like_those_of_results_are_harmless(
 def test_chip_uids_that_were_read_back_must_be_complete(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
     """A card that could not be read back may not be encoded; one without a chip UID is in doubt anyway."""
     chips = [row[CHIP] if at != 2 else "" for at, row in enumerate(rows)]
-    for title in ("Read back", "TID"):
-        path = column(tmp_path / "back.csv", rows, title, chips)
-        with pytest.raises(InputError, match="seems to hold chip UIDs"):
-            found_of(manifest, path)
+    path = column(tmp_path / "back.csv", rows, "Read back", chips)
+    with pytest.raises(InputError, match="seems to hold chip UIDs"):
+        found_of(manifest, path)
     assert encoded(manifest, path, columns={"chip": "Chip UID"}) == ALL
     rows[2][CHIP] = ""
-    assert encoded(manifest, column(path, rows, title, chips)) == ALL - {3}
+    assert encoded(manifest, column(path, rows, "Read back", chips)) == ALL - {3}
 
 
 def test_column_that_sorts_cards_is_named_with_its_texts(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
@@ -653,6 +652,22 @@ def test_line_or_picture_on_cards_is_named(
     found = found_of(manifest, with_drawing(write_xlsx(tmp_path / "back.xlsx", rows), drawing))
     assert found.good
     assert ["a picture or line on" in str(each) for each in found.warnings] == [True] * is_named
+
+
+def test_form_controls_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:
+    """A checkbox for each card, whose state is in no cell; comments are stored like that, too."""
+    path = write_xlsx(tmp_path / "a.xlsx", rows)
+    book = openpyxl.load_workbook(path)
+    book.worksheets[0]["F4"].comment = Comment("tested", "Jo")
+    book.save(path)
+    assert "form control" not in str(found_of(manifest, path).warnings[0])
+    with zipfile.ZipFile(path) as package, zipfile.ZipFile(tmp_path / "b.xlsx", "w") as changed:
+        for name in package.namelist():
+            changed.writestr(name, package.read(name).replace(b'ObjectType="Note"', b'ObjectType="Checkbox"'))
+    [warning] = found_of(manifest, tmp_path / "b.xlsx").warnings
+    assert "1 checkbox or other form control" in str(warning)
+    with pytest.raises(InputError, match="has checkboxes or other form controls"):
+        read_named(tmp_path / "b.xlsx")
 
 
 def test_pictures_on_a_sheet_of_their_own_are_named(tmp_path: Path, manifest: Manifest, rows: Rows) -> None:

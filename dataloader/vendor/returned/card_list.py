@@ -10,7 +10,7 @@ from dataloader.batch import Named
 from dataloader.common import UUID, InputError, Problem, listed, raise_problems, short
 from dataloader.vendor.chip_uid import CellKind, plain_text
 from dataloader.vendor.returned.columns import plain, understand_title
-from dataloader.vendor.returned.grid import DRAWN, PAGE, Grid, GridRow, letters, text_of, unlike_rows
+from dataloader.vendor.returned.grid import CONTROL, DRAWN, PAGE, Grid, GridRow, letters, text_of, unlike_rows
 from dataloader.vendor.returned.opening import open_grids
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.table import unmarked
@@ -80,7 +80,10 @@ def read_named(path: Path, batch: str = "") -> list[Named]:
 
 def _beside(place: str, grid: Grid) -> Iterator[Problem]:
     """Yield the problems with what a sheet shows beside its cells."""
-    for cell, text in [each for each in grid.comments if each[0] not in {PAGE, DRAWN}][:1]:
+    if any(cell == CONTROL for cell, _ in grid.comments):
+        rule = "has checkboxes or other form controls, which may mark the cards that are meant"
+        yield Problem(place, rule, "keep only the rows of these cards, and remove the controls")
+    for cell, text in [each for each in grid.comments if each[0] not in {PAGE, DRAWN, CONTROL}][:1]:
         where = f"{place}, cell {cell}" if cell else place
         rule = f"has a comment or text box: “{short(text, _SHOWN)}”"
         yield Problem(where, rule, "keep only the rows that are meant, without comments")

@@ -15,6 +15,8 @@ PAGE = "header or footer of the page"
 """The place of a text that is printed on every page, among comments."""
 DRAWN = "drawing"
 """The place of a picture or line among comments, with its first cell as the text."""
+CONTROL = "form control"
+"""The place of checkboxes and the like, which are drawn on a sheet and belong to no cell."""
 Cell = Any
 """Text, a number, or another type that :func:`text_of` handles; empty text for an empty cell."""
 
@@ -48,7 +50,7 @@ class Grid:
     """The hidden columns, from 0."""
     comments: Sequence[tuple[str, str]] = ()
     """The comments on cells, with their places, the text boxes, without a place, and those of :data:`PAGE` and
-    :data:`DRAWN`."""
+    :data:`DRAWN` and :data:`CONTROL`."""
     conditional: Sequence[str] = ()
     """Cells with conditional formatting that colours them by a condition that is not evaluated, with the condition."""
     above: list[tuple[int, str]] = field(default_factory=list)

@@ -24,7 +24,7 @@ from dataloader.vendor.returned.columns import (
     understand_title,
 )
 from dataloader.vendor.returned.csv_file import ABOVE, ABOVE_TODO
-from dataloader.vendor.returned.grid import DRAWN, PAGE, Cell, Grid, GridRow, area_of, letters, text_of
+from dataloader.vendor.returned.grid import CONTROL, DRAWN, PAGE, Cell, Grid, GridRow, area_of, letters, text_of
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.styles import CHANGED, STRUCK, is_filled
 from dataloader.vendor.returned.survey import Survey
@@ -351,13 +351,15 @@ def _about_comments(where: str, grid: Grid) -> tuple[list[tuple[str, str]], list
     remarks = [
         (f"{where}, {cell if cell == PAGE else f'cell {cell}, comment' if cell else 'text box'}", text)
         for cell, text in grid.comments
-        if _is_about_card(text, on_card=cell not in {"", PAGE, DRAWN})
+        if _is_about_card(text, on_card=cell not in {"", PAGE, DRAWN, CONTROL})
     ]
-    on_cells = sum(1 for cell, _ in grid.comments if cell not in {"", PAGE, DRAWN})
+    on_cells = sum(1 for cell, _ in grid.comments if cell not in {"", PAGE, DRAWN, CONTROL})
     boxes = sum(1 for cell, _ in grid.comments if not cell)
     counts = [f"{many(on_cells, 'comment')} on cells"] * bool(on_cells) + [
         many(boxes, "text box", "text boxes")
     ] * bool(boxes)
+    if controls := sum(1 for cell, _ in grid.comments if cell == CONTROL):
+        counts.append(many(controls, "checkbox or other form control", "checkboxes or other form controls"))
     counts += [f"conditional formatting of {cells} that colours cells" for cells in grid.conditional]
     counts += [
         f"{cell}: “{short(text, _SHOWN)}”" for cell, text in grid.comments if cell == PAGE and _NAMES_CARD.search(text)

@@ -19,7 +19,7 @@ from xml.parsers import expat
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from dataloader.vendor.returned.conditional import Rule
-from dataloader.vendor.returned.grid import DRAWN, PAGE, Area, area_of, letters
+from dataloader.vendor.returned.grid import CONTROL, DRAWN, PAGE, Area, area_of, letters
 from dataloader.vendor.returned.styles import (
     INVISIBLE,
     STRUCK,
@@ -69,6 +69,8 @@ _ROW = re.compile(rb"row(?<=[<:]row)(?=[\s/>])(?:[^<>]*?\sr\s*=\s*[\"']([0-9]+)[
 _VALUES = (b"<v", b"<is")
 """The start of cells' values."""
 _ON_PAGES = re.compile(rb"[<:](?:odd|even|first)(?:Header|Footer)[^<>]*>([^<]*)<")
+_CONTROL = re.compile(rb"""\bObjectType\s*=\s*["'](?!Note|Pict)[A-Za-z]""")
+"""A form control in VML, which need not be valid XML; comments are notes there."""
 _PAGE_CODES = re.compile(r"&(?:\"[^\"]*\"|K[0-9A-Fa-f]{6}|[0-9]+|.)")
 """Fonts, sizes, page numbers and the like in the header or footer of a page (18.3.1.39)."""
 _MAX_SPREAD = 10_000_000
@@ -286,7 +288,7 @@ class _Package:
         }
 
     def _comments(self, sheet: str) -> list[tuple[str, str]]:
-        """Return the comments on the cells of a sheet, the text in its drawings, and where pictures and lines are."""
+        """Return the comments on the cells of a sheet, the text in its drawings, where these are, and form controls."""
         kinds = {"/comments": "comment", "/threadedcomment": "threadedcomment", "/drawing": "txbody"}
         parts = {part: name for kind, name in kinds.items() for part in self._relations(sheet, kind).values()}
         elements = [
@@ -297,7 +299,10 @@ class _Package:
             for name, each in elements
             if local(each.tag) == name
         ]
-        return texts + [(DRAWN, cell) for _, each in elements if (cell := _drawn_at(each))]
+        drawn = [(DRAWN, cell) for _, each in elements if (cell := _drawn_at(each))]
+        old = [self._names[part] for part in self._relations(sheet, "/vmldrawing").values() if part in self._names]
+        controls = sum(len(_CONTROL.findall(self._archive.read(part))) for part in old if part.file_size <= MAX_TREE)
+        return texts + drawn + [(CONTROL, "")] * controls
 
     def _tree(self, name: str) -> Iterator[Element]:
         info = self._names[name]
