@@ -217,6 +217,10 @@ def test_select_rejects_columns_and_comments_that_may_say_who_is_meant(write: Wr
     """A column that is empty for some cards, or a comment on one."""
     with pytest.raises(InputError, match="its column “Found” may say which of the cards are meant"):
         read_named(write("Card number,Found", "3,", "4,27 Nov"))
+    for text in ("do not revoke", "not lost", "nicht sperren"):
+        with pytest.raises(InputError, match="its column “Note” may say which of the cards are meant"):
+            read_named(write("Card number,Note", "3,lost", f"4,{text}"))
+    assert len(read_named(write("Card number,Reason", "3,lost", "4,stolen"))) == 2
     for lost, found in ("✓☐", "●○", "🔴🟢"):
         with pytest.raises(InputError, match="its column “Stolen” may say which of the cards are meant"):
             read_named(write("Card number,Stolen", f"3,{lost}", f"4,{found}", encoding="utf-8"))

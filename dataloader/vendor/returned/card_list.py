@@ -14,7 +14,7 @@ from dataloader.vendor.returned.grid import CONTROL, DRAWN, PAGE, Grid, GridRow,
 from dataloader.vendor.returned.opening import open_grids
 from dataloader.vendor.returned.options import Reading
 from dataloader.vendor.returned.table import unmarked
-from dataloader.vendor.returned.words import is_mark, may_sort, says_no, says_nothing, says_result
+from dataloader.vendor.returned.words import has_negation, is_mark, may_sort, says_no, says_nothing, says_result
 
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,9})\s*(?:-|\.\.|\N{EN DASH}|\N{EM DASH}|to|bis)\s*([0-9]{1,9})", re.ASCII)
@@ -199,6 +199,8 @@ class _Sheet:
             may_sort = (
                 "" in texts or means[0] == "result" or plain(title) in _BATCH_TITLES or all(map(_is_answer, texts))
             )
+            # "Do not revoke" in a column of remarks.
+            may_sort = may_sort or any(map(has_negation, texts))
             if len(texts) > 1 and may_sort:
                 rule = f"its column “{short(title, _SHOWN)}” may say which of the cards are meant"
                 todo = "keep only the rows of these cards, and remove the column"

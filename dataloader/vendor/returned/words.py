@@ -381,6 +381,11 @@ def says_not_encoded(text: str) -> bool:
     return any(_denies(tokens) for tokens in _clauses(text))
 
 
+def has_negation(text: str) -> bool:
+    """Return whether a text denies anything: ``do not revoke``."""
+    return not _NOT.isdisjoint(_tokens(text))
+
+
 def _denies(tokens: Sequence[str]) -> bool:
     """Return whether a clause denies that a card is encoded; ``no errors detected`` does not."""
     if "unencoded" in tokens or any(pair[0] in _VERBS and pair[1] in _NOT for pair in pairwise(tokens)):
