@@ -234,6 +234,34 @@ def test_select_rejects_columns_and_comments_that_may_say_who_is_meant(write: Wr
         read_named(tmp_path / "lost.xlsx")
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Card number,Action", "3,revoke", "4,keep"),
+        ("Card number,Aktion", "3,sperren", "4,behalten"),
+        ("Card number,What,Owner", "3,revoke,Ann", "4,revoke,Bob", "5,found again,Eve"),
+        ("Card number,Flag", "3,A", "4,B", "5,A", "6,C"),
+    ],
+)
+def test_select_rejects_lists_with_groups_of_cards(write: Write, lines: tuple[str, ...]) -> None:
+    """Perhaps not all groups are meant."""
+    with pytest.raises(InputError, match="may say which of the cards are meant"):
+        read_named(write(*lines))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Card number,Reason", "3,lost", "4,stolen", "5,lost"),
+        ("Card number,Snapset,Owner", "3,empty,Ann", "4,snapset_3,Bob", "5,empty,Eve"),
+        ("Card number,Action", "3,revoke", "4,revoke"),
+    ],
+)
+def test_select_accepts_lists_whose_groups_are_all_meant(write: Write, lines: tuple[str, ...]) -> None:
+    """Reasons and snapsets do not say which cards are meant."""
+    assert len(read_named(write(*lines))) == len(lines) - 1
+
+
 def test_select_rejects_a_hidden_column(tmp_path: Path) -> None:
     """Numbers that nobody sees."""
     book = openpyxl.Workbook()

@@ -1,7 +1,7 @@
 """Read a file that lists cards by number, UUID or both, for revoking them."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -27,6 +27,13 @@ _NUMBER_TITLES = _CARD_TITLES | {"number", "numbers", "no", "no.", "nr", "nr.", 
 """Titles of a column that is the only one, so that it does not count lines."""
 _BATCH_TITLES = frozenset({"batch", "lot", "charge", "order", "lote", "auftrag", "batch name"})
 _BATCH_NAME_TITLES = frozenset({"batch", "batch name"})
+_ACTION_TITLES = frozenset(
+    {"action", "actions", "aktion", "massnahme", "accion", "acao", "actie", "decision", "todo", "to do"}
+)
+_REASON_TITLES = frozenset({"reason", "reasons", "grund", "cause", "motif", "raison", "motivo", "reden"})
+"""Titles of columns whose few texts say why cards are revoked, not which."""
+_MAX_GROUPS = 3
+"""The most texts of a column that may sort the cards into those that are meant and others."""
 _TITLES = {"number": "Card number", "uuid": "UUID"}
 _MAX_RANGE = 100_000
 _SHOWN = 40
@@ -188,7 +195,8 @@ class _Sheet:
         for at, title in enumerate(titles):
             if at in columns.values():
                 continue
-            texts = {cells[at] if at < len(cells) else "" for _, cells in rows[1:] if cells != titles}
+            counts = Counter(cells[at] if at < len(cells) else "" for _, cells in rows[1:] if cells != titles)
+            texts = {*counts}
             other = next((text for text in sorted(texts) if text and plain(text) != plain(self._batch)), "")
             if other and self._batch and plain(title) in _BATCH_NAME_TITLES:
                 said = f"its column “{short(title, _SHOWN)}” says “{short(other, _SHOWN)}”"
@@ -197,8 +205,14 @@ class _Sheet:
             means = understand_title(title) or ("", False)
             # An empty cell may mean that a card is not meant, like one that is filled in.
             may_sort = (
-                "" in texts or means[0] == "result" or plain(title) in _BATCH_TITLES or all(map(_is_answer, texts))
+                "" in texts
+                or means[0] == "result"
+                or plain(title) in _BATCH_TITLES | _ACTION_TITLES
+                or all(map(_is_answer, texts))
             )
+            # "Revoke" and "keep", for example.
+            are_groups = len(texts) <= min(_MAX_GROUPS, counts.total() - 1)
+            may_sort = may_sort or (are_groups and means[0] != "snapset" and plain(title) not in _REASON_TITLES)
             # "Do not revoke" in a column of remarks.
             may_sort = may_sort or any(map(has_negation, texts))
             if len(texts) > 1 and may_sort:
