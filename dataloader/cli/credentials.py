@@ -6,6 +6,7 @@ from shlex import quote
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dataloader.cli._command import command
 from dataloader.cli._confirm import cancelled, confirmed
@@ -14,7 +15,7 @@ from dataloader.cli._options import PATH, TargetOptions, get_server, get_target,
 from dataloader.cli._output import Output, global_options, tell_of_copies
 from dataloader.cli._table import table
 from dataloader.cli._write import carry_out
-from dataloader.common import ExitCode, UsageError, many, now
+from dataloader.common import ExitCode, UsageError, listed, many, now
 from dataloader.operations import (
     FoundClient,
     LoadOptions,
@@ -31,11 +32,12 @@ from dataloader.operations import (
 from dataloader.records import Site
 from dataloader.records.models import get_model
 
-_ACTIONS = ("create", "list", "revoke", "rotate")
+_ACTIONS = {"create": {"name", "allow_ip", "allow_pref", "out"}, "list": set(), "revoke": {"reason"}, "rotate": {"out"}}
+"""The actions, each with the options that apply to it."""
 
 
 @command(short_help="Manage the credentials of a site's pilot computers.")
-@click.argument("action", type=click.Choice(_ACTIONS), metavar="create|list|revoke|rotate")
+@click.argument("action", type=click.Choice(list(_ACTIONS)), metavar="create|list|revoke|rotate")
 @click.argument("site", required=False)
 @click.option("--name", metavar="TEXT", help="With create: the name that people see.")
 @click.option(
@@ -82,7 +84,10 @@ def credentials(
     Example:
       dataloader credentials create library --name "Example Library" --out secrets --target production
     """
+    _check_options(action)
     if action == "list":
+        if site is not None:
+            raise UsageError(f"credentials list {site}", rule="takes no site", todo="leave it out")
         return _list(output, target_options)
     if site is None:
         raise UsageError(f"credentials {action}", rule="needs a site", todo=f"as in: credentials {action} library")
@@ -95,6 +100,20 @@ def credentials(
     if name is None:
         raise UsageError("credentials create", rule="needs the name that people see", todo='add --name "TEXT"')
     return _create(output, target_options, site, Site(name, now(), allow_ip, allow_pref), out)
+
+
+def _check_options(action: str) -> None:
+    """Refuse an option of another action: who gives a limit to `rotate`, for example, would think that it applies.
+
+    Raises:
+        UsageError: one is given.
+    """
+    context = click.get_current_context()
+    for name in sorted(set().union(*_ACTIONS.values()) - _ACTIONS[action]):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            of = listed([each for each, options in _ACTIONS.items() if name in options])
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"credentials {action}", rule=f"takes no {option}", todo=f"leave it out; it is for {of}")
 
 
 def _create(output: Output, options: TargetOptions, site: str, what: Site, folder: Path) -> ExitCode:

@@ -34,7 +34,7 @@ def plan_drop(server: Server, target: Target, *, if_exists: bool = False) -> Dro
         if_exists: whether it is fine if there is no such database.
 
     Raises:
-        UsageError: the target has no prefix, or no database begins with it.
+        UsageError: the target has no prefix, or no database has it.
         ProtectedError: the target, or one of the databases, is for staging or production.
         CredentialsError: the user is not a server admin.
     """
@@ -46,7 +46,7 @@ def plan_drop(server: Server, target: Target, *, if_exists: bool = False) -> Dro
     plan = DropPlan()
     names = server.databases()
     for name in names:
-        if name.startswith(target.prefix):
+        if _has_prefix(name, target.prefix):
             environment = _droppable(server, name)
             info = server.database(name).info()
             if info is None:
@@ -60,16 +60,29 @@ def plan_drop(server: Server, target: Target, *, if_exists: bool = False) -> Dro
     if not (plan.dropped or plan.kept or if_exists):
         raise UsageError(
             f"prefix {target.prefix}",
-            rule=f"no database at {server.address.url} begins with it; {_suggestion(target.prefix, names)}",
+            rule=f"no database at {server.address.url} has this prefix; {_suggestion(target.prefix, names)}",
             todo="if there need not be one, add --if-exists",
         )
     return plan
 
 
+def _has_prefix(name: str, prefix: str) -> bool:
+    """Return whether a database was created with a prefix, or one that begins with it.
+
+    `pref` is no prefix of the database `preferences`, nor `ci-42-p` one of `ci-42-preferences`.
+    """
+    own = [name.removesuffix(each) for each in _databases() if name.endswith(each)]
+    return name.startswith(prefix) if not own else any(each.startswith(prefix) for each in own)
+
+
+def _databases() -> list[str]:
+    """Return the names of all models' databases, without prefix."""
+    return sorted({database for each in model_names() for database in get_model(each).databases})
+
+
 def _suggestion(prefix: str, names: Sequence[str]) -> str:
     """Return a question that suggests a prefix of other databases, or their prefixes."""
-    ours = sorted({database for each in model_names() for database in get_model(each).databases})
-    found = {name.removesuffix(each) for name in names for each in ours if name.endswith(each)} - {""}
+    found = {name.removesuffix(each) for name in names for each in _databases() if name.endswith(each)} - {""}
     return did_you_mean(prefix, found, cutoff=0.75) or (
         f"the prefixes there are {listed(sorted(found))}" if found else "no database there has a prefix"
     )

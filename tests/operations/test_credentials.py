@@ -71,6 +71,24 @@ def test_create_gives_a_site_access(
     assert secret["client_secret"] not in listed.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ("rotate", "library", "--allow-ip", "10.0.0.0/8"),
+            "rotate: takes no --allow-ip (leave it out; it is for create)",
+        ),
+        (("revoke", "library", "--out", "x"), "revoke: takes no --out (leave it out; it is for create and rotate)"),
+        (("create", "library", "--reason", "lost"), "create: takes no --reason (leave it out; it is for revoke)"),
+        (("list", "library"), "list library: takes no site (leave it out)"),
+    ],
+)
+def test_option_of_another_action_is_refused(here: Command, arguments: tuple[str, ...], says: str) -> None:
+    """A new secret does not change the limits; an ignored --allow-ip would leave a site open."""
+    done = here("credentials", *arguments, "--url", "http://127.0.0.1:1")
+    assert (done.code, done.stderr) == (ExitCode.USAGE, f"error: credentials {says}\n")
+
+
 def test_create_again_is_refused(create: Command, server: Server, target: Target) -> None:
     """A site has one secret; rotate replaces it."""
     assert create("library").code == ExitCode.OK

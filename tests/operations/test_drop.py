@@ -71,7 +71,8 @@ def test_prefix_without_databases_is_an_error(
         done = run_here(*mistyped)
         assert (done.code, done.stdout) == (ExitCode.USAGE, "")
         assert (
-            f"error: prefix {target.prefix[:-1]}x-: no database at {target.address.url} begins with it; " in done.stderr
+            f"error: prefix {target.prefix[:-1]}x-: no database at {target.address.url} has this prefix; "
+            in done.stderr
         )
         assert f"did you mean {target.prefix}? (if there need not be one, add --if-exists)" in done.stderr
         allowed = run_here(*mistyped, "--if-exists", "--json")
@@ -79,6 +80,25 @@ def test_prefix_without_databases_is_an_error(
         assert server.database(f"{target.prefix}auth").exists()
     finally:
         server.database(f"{target.prefix}auth").delete()
+
+
+@pytest.mark.parametrize("mistyped", ["a", "au", "auth"])
+def test_drop_spares_a_database_whose_own_name_begins_like_the_prefix(
+    run_here: Command, server: Server, target: Target, mistyped: str
+) -> None:
+    """What precedes a database's own name is its prefix: `pref` is none of `preferences`."""
+    database = server.database(f"{target.prefix}auth")
+    database.create()
+    put(database, {"_id": MARKER, "environment": "ci"})
+    try:
+        done = run_here("drop", "--yes", "--prefix", target.prefix + mistyped)
+        assert (done.code, done.stdout) == (ExitCode.USAGE, "")
+        assert f"has this prefix; did you mean {target.prefix}?" in done.stderr
+        assert database.exists()
+        # A beginning of the prefix is enough.
+        assert run_here("drop", "--yes", "--json", "--prefix", target.prefix[:-1]).data["dropped"] == [database.name]
+    finally:
+        database.delete()
 
 
 def test_database_that_another_run_deletes_meanwhile_is_not_kept(
