@@ -17,7 +17,7 @@ from dataloader.target.environments import (
 )
 from dataloader.target.layout import sensible_shards
 from dataloader.target.targets import Environment, Target, read_targets, resolve
-from dataloader.target.urls import is_this_machine
+from dataloader.target.urls import is_this_machine, split_urls
 
 __all__ = [
     "MARKER",
@@ -38,5 +38,6 @@ __all__ = [
     "remember",
     "resolve",
     "sensible_shards",
+    "split_urls",
     "versions_in",
 ]

@@ -1,5 +1,6 @@
 """The commands for getting started: ``init``, ``targets`` and ``config show``."""
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,47 @@ def test_init_without_a_terminal_needs_options(here: Command, arguments: tuple[s
     """Nothing is written."""
     done = here("init", *arguments)
     assert (done.code, says in done.stderr, Path("dataloader.toml").exists()) == (ExitCode.USAGE, True, False)
+
+
+@pytest.mark.parametrize("url", ["http://admin:secret@127.0.0.1:9", "http://admin@127.0.0.1:9"])
+def test_init_refuses_a_log_in_in_the_url(here: Command, url: str) -> None:
+    """The target file holds none, so it would be lost without a word; no password is repeated."""
+    done = here("init", "--url", url, "--environment", "ci")
+    assert (done.code, Path("dataloader.toml").exists()) == (ExitCode.USAGE, False)
+    assert done.stderr.startswith(
+        "error: the server's URL: contains a user or password (leave them out; set COUCHDB_USER"
+    )
+    assert "secret" not in done.stderr
+
+
+def test_init_asks_again_after_a_wrong_answer(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer is checked at once, so that a mistyped URL does not cost the other answers."""
+    wrong = ["couch:5984/", "http://admin:secret@127.0.0.1:9", NOBODY, "gpii", "gpii-key", "prod", "production"]
+    typed = StringIO("".join(f"{each}\n" for each in wrong))
+    monkeypatch.setattr(typed, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", typed)
+    done = here("init")
+    assert done.code == ExitCode.OK
+    assert "the server's URL: is not the http or https URL of a server (write it as" in done.stderr
+    assert "the server's URL: contains a user or password (leave them out" in done.stderr
+    assert "'gpii': must be one of: gpii-token, gpii-key (did you mean gpii-key?)" in done.stderr
+    assert "'prod': must be one of: development, ci, staging, production (did you mean production?)" in done.stderr
+    expected = {"url": NOBODY, "model": "gpii-key", "environment": "production"}
+    assert read_targets(Path("dataloader.toml")) == {"production": expected}
+
+
+def test_init_writes_every_node_of_a_cluster(here: Command) -> None:
+    """As --url does elsewhere."""
+    nodes = [NOBODY, "http://127.0.0.1:10"]
+    done = here("init", "--url", nodes[0], "--url", nodes[1], "--environment", "ci")
+    assert done.stdout == f"wrote dataloader.toml: target ci at {', '.join(nodes)} (ci, gpii-token)\n"
+    assert read_targets(Path("dataloader.toml"))["ci"]["url"] == nodes
+
+
+def test_init_says_that_out_is_a_folder(here: Command, tmp_path: Path) -> None:
+    """No target can be added to it with an editor."""
+    done = here("init", "--url", NOBODY, "--environment", "ci", "--out", tmp_path)
+    assert (done.code, done.stderr) == (ExitCode.FILE, f"error: {tmp_path}: this is a folder (name a new file in it)\n")
 
 
 @pytest.mark.parametrize("name", ["my target", "a]b", "", "ä", "x\ny", '"'])
