@@ -68,8 +68,13 @@ def next_after(context: click.Context) -> str | None:
         beside=f" {quote(beside.pop())}" if len(beside) == 1 and beside != {"."} else "",
         backups=quote(backups if where is None or Path(where).is_dir() else str(Path(where).parent)),
         password=option_words(context, "password_file"),
-        out=f" {quote(str(given['out']))}" if given.get("out") else "",
+        out=_folder_word(given.get("out") or next((each.parent for each in given.get("workbooks", ())), None)),
     )
+
+
+def _folder_word(folder: Path | None) -> str:
+    """Return a folder as an argument, preceded by a space; empty for the current one, which is the default."""
+    return "" if folder is None or folder == Path() else f" {quote(str(folder))}"
 
 
 def manifest_words(context: click.Context) -> str:

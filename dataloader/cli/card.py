@@ -56,8 +56,8 @@ def card(
 ) -> ExitCode:
     """Show what is known about one card: batch, snapset, chip, and the result of each round.
 
-    Find the card by its number, its UUID or the first characters of it, or the UID of its chip; a chip that was
-    replaced is a warning. With a target, also show whether the card works there, and when and why it was revoked.
+    Find the card by its number, its UUID or at least 4 characters of its beginning, or the UID of its chip; a chip that
+    was replaced is a warning. With a target, also show whether the card works there, and when and why it was revoked.
 
     \b
     Example:

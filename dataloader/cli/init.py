@@ -58,7 +58,6 @@ environment = "{environment}"
 @command(short_help="Write a target file, and check the target.")
 @click.option(
     "--url",
-    "urls",
     multiple=True,
     metavar="URL",
     help="The server's URL, without user and password. Repeat it for each node of a cluster.",
@@ -73,7 +72,7 @@ def init(
     output: Output,
     /,
     *,
-    urls: tuple[str, ...],
+    url: tuple[str, ...],
     model: str | None,
     environment: str | None,
     name: str | None,
@@ -91,7 +90,7 @@ def init(
         raise FileError(str(out), rule="this is a folder", todo="name a new file in it")
     if out.exists():
         raise FileError(str(out), rule="already exists", todo="add the target to it with an editor, or give --out FILE")
-    urls = _without_log_in([url for url in urls if url]) or _ask(
+    urls = _without_log_in([each for each in url if each]) or _ask(
         "--url", "URL of the server", "http://127.0.0.1:5984", lambda answer: _without_log_in([answer])
     )
     model = model or _ask_optional("Document model", DEFAULT_MODEL, model_names())
@@ -112,8 +111,8 @@ def init(
     with new_files(out) as (stream,):
         key = name if _BARE.fullmatch(name) else f'"{name}"'
         # JSON's strings and arrays are TOML's, too.
-        url = json.dumps(address.url if len(address.urls) == 1 else address.urls)
-        stream.write(_FILE.format(name=key, url=url, model=model, environment=environment).encode())
+        nodes = json.dumps(address.url if len(address.urls) == 1 else address.urls)
+        stream.write(_FILE.format(name=key, url=nodes, model=model, environment=environment).encode())
     read_targets(out)
     problems = _problems(out, name)
     config = "" if out == Path(CONFIG_FILE) else f" --config {quote(str(out))}"

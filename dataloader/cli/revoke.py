@@ -84,7 +84,7 @@ _SAID = {
     "names",
     multiple=True,
     metavar="NUMBER|UUID|CHIP",
-    help="A card's number, its UUID or the first characters of it, or the UID of its chip; repeatable.",
+    help="A card's number, its UUID or at least 4 characters of its beginning, or the UID of its chip; repeatable.",
 )
 @click.option("--uuid", "uuids", multiple=True, metavar="UUID", help="A card's UUID; repeatable.")
 @click.option(

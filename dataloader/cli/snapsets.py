@@ -76,7 +76,7 @@ def snapsets(
         return ExitCode.OK
     output.result(
         {"model": model, "snapsets": [_snapset_json(each, model) for each in chosen]},
-        _list_text(chosen, model) if action == "list" else _show_text(chosen[0], model),
+        _list_text(chosen, model, found.folder) if action == "list" else _show_text(chosen[0], model),
     )
     if action == "list" and chosen:
         output.next(f"dataloader snapsets show {chosen[0].name}{target_words(click.get_current_context())}")
@@ -107,13 +107,15 @@ def _snapset_json(snapset: Snapset, model: str) -> dict[str, Any]:
     return {"name": snapset.name, "title": snapset.title, "sets": in_words(snapset.preferences, model)}
 
 
-def _list_text(chosen: Sequence[Snapset], model: str) -> list[str]:
+def _list_text(chosen: Sequence[Snapset], model: str, folder: Path) -> list[str]:
+    if not chosen:
+        return [f"{folder} contains no snapsets of model {model}"]
     return table([(each.name, each.title, "; ".join(in_words(each.preferences, model).values())) for each in chosen])
 
 
 def _show_text(snapset: Snapset, model: str) -> Iterator[str]:
     yield f"{snapset.name}  {snapset.title}  (model {model})"
-    for said in in_words(snapset.preferences, model).values():
+    for said in in_words(snapset.preferences, model).values() or ["no settings"]:
         yield f"  {said}"
 
 

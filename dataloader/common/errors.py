@@ -36,7 +36,7 @@ class ExitCode(IntEnum):
     OK = 0, "success"
     INTERNAL = 1, "a bug in dataloader; run it again with --debug and report it"
     USAGE = 2, "the command line is wrong"
-    INPUT = 3, "an input file is wrong (manifest, workbook, snapset, sample data, target file)"
+    INPUT = 3, "the input is wrong: a file, or a name or number that does not fit (batch, card, snapset, target)"
     FILE = 4, "a file cannot be read or written, or a file to be written already exists"
     UNREACHABLE = 5, "the server cannot be reached, or still failed after the last retry"
     CREDENTIALS = 6, "the server rejected the user name or password, or the user lacks permission"

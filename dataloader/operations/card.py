@@ -96,7 +96,7 @@ def find_card(
         found, asked_chip = [(batch, card) for batch in batches for card in _with_chip(batch, chip)], chip
     if not found:
         rule = f"no card has this number, UUID or chip UID in {_batches(batches)}"
-        raise InputError(Problem(what, rule, todo))
+        raise InputError(Problem(what if text else "an empty text", rule, todo))
     if len(found) > 1:
         cards = listed([f"card {card.number} of batch {batch.manifest.header.name}" for batch, card in found], _SHOWN)
         if asked_chip:

@@ -125,7 +125,9 @@ def read_sheets(path: Path, names: Sequence[str], password: str | None, todo: st
             book = CalamineWorkbook.from_path(str(path))
         missing = [name for name in names if name not in book.sheet_names]
         if missing:
-            raise InputError(Problem(str(path), f"has no sheet {' and '.join(missing)}", todo))
+            raise InputError(
+                Problem(str(path), f"has no sheet{'s' * (len(missing) > 1)} {' and '.join(missing)}", todo)
+            )
         return [book.get_sheet_by_name(name).to_python() or [[]] for name in names]
     except OSError as error:
         raise FileError.of(error, path, "give the path of a workbook that can be read") from error

@@ -50,6 +50,14 @@ def test_list_shows_every_snapset_of_the_model(here: Command, model: str, count:
         assert sets[name][0] == f"display scaling {percent} %"
 
 
+def test_list_of_a_folder_without_snapsets_says_so(here: Command, tmp_path: Path) -> None:
+    """Nothing at all would look like an error; so would the empty snapset."""
+    done = here("snapsets", "list", "--snapsets", tmp_path)
+    assert (done.code, done.stdout) == (ExitCode.OK, f"{tmp_path} contains no snapsets of model gpii-token\n")
+    assert here("snapsets", "list", "--snapsets", tmp_path, "--json").data["snapsets"] == []
+    assert here("snapsets", "show", "empty").stdout.splitlines()[1:] == ["  no settings"]
+
+
 def test_diff_compares_two_snapsets(here: Command) -> None:
     """What only the first sets, and what only the second sets."""
     done = here("snapsets", "diff", "snapset_1a", "snapset_1b")

@@ -256,6 +256,12 @@ def test_next_step_after_batches_is_not_said_twice(
     assert typed("batches", "batches") == "dataloader init"
 
 
+def test_next_step_after_recover_is_in_the_folder_of_the_manifest(typed: Callable[..., str], tmp_path: Path) -> None:
+    """Without --out, that is the workbook's."""
+    generate("spring", {"empty": 3}, tmp_path / "mail").manifest.path.unlink()
+    assert typed("recover", "mail/spring.xlsx") == "dataloader batches mail"
+
+
 def test_next_step_names_each_card_with_a_number(typed: Callable[..., str], tmp_path: Path) -> None:
     """Where several batches have the card, there is a command for each."""
     cards = [next(iter(generate(name, {"empty": 1}, tmp_path / "my batches").manifest.cards())) for name in ("a", "b")]

@@ -436,7 +436,7 @@ def test_missing_sheet_is_detected(small: Batch, book: Book) -> None:
         assert refusal(path) == [f": has no sheet {name} {REMAKE}"]
     strange = openpyxl.Workbook()
     strange.save(small.workbook)
-    assert refusal(small.workbook) == [f": has no sheet Cards and Batch {REMAKE}"]
+    assert refusal(small.workbook) == [f": has no sheets Cards and Batch {REMAKE}"]
 
 
 def test_empty_sheet_is_rejected(small: Batch, book: Book) -> None:
