@@ -45,8 +45,11 @@ class ExitCode(IntEnum):
         8,
         "refused, to protect the target (sample data, seeded batch, missing or less protected environment)",
     )
-    ATTENTION = 9, "documents need a decision (outdated, foreign, conflict, failed)"
-    VERIFY = 10, "the server's answers do not match the batch"
+    ATTENTION = (
+        9,
+        "something needs a decision: documents (outdated, foreign, conflict, failed), backups, security findings",
+    )
+    VERIFY = 10, "the server's answers do not match the batch, or a restored copy its backup"
     NODES = 11, "a node of the cluster is down; some copies may be missing until it is up"
     EMBEDDED = 12, "the embedded server cannot be installed or started"
     RETURNED = 13, "cards that came back from the vendor need attention (failed, missing, altered, duplicate, unknown)"
