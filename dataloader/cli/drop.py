@@ -44,7 +44,8 @@ def drop(output: Output, /, *, target_options: TargetOptions, if_exists: bool, y
     )
     if plan.kept:
         output.error(
-            f"kept {listed(plan.kept)}, which remember no environment (delete them by hand if they are not needed)",
+            f"kept {many(len(plan.kept), 'database')} without a recorded environment: {listed(plan.kept)} "
+            "(delete by hand what is not needed)",
             ExitCode.ATTENTION,
         )
         return ExitCode.ATTENTION

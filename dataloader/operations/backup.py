@@ -241,12 +241,12 @@ def _check_base(base: Backup, target: Target, sources: Sequence[_Source]) -> Non
         raise InputError(Problem(str(base.path), f"is a backup of model {header.model}", "make a full backup"))
     if header.prefix != target.prefix:
         # Databases that were created in the same second have the same identity.
-        rule = f"was made of databases with the prefix {header.prefix!r}, not {target.prefix!r}"
+        rule = f"was made from databases with the prefix {header.prefix!r}, not {target.prefix!r}"
         raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
     for each in sources:
         state = header.state(each.name)
         if state is not None and state.identity != each.identity:
-            rule = f"was made of an earlier database: {each.database.name} has been recreated since"
+            rule = f"was made from an earlier database {each.database.name}, which has been recreated since"
             raise InputError(Problem(str(base.path), rule, "make a full backup, without --since"))
         if state is not None and was_set_back(state, each.info):
             rule = f"is newer than {each.database.name}, which was restored to an earlier state since"

@@ -11,6 +11,7 @@ import pytest
 
 from dataloader.batch import read_manifest
 from dataloader.cli import COMMANDS, cli
+from dataloader.cli._command import help_record
 from dataloader.common import DataloaderError, ExitCode
 from dataloader.operations import generate
 from dataloader.target import Target
@@ -26,6 +27,7 @@ from tests.support.command_docs import (
     exit_codes,
     reference,
 )
+from tests.support.man_page import escaped, man_page
 from tests.support.marks import ONE_MODEL, THOROUGH
 from tests.support.returned_files import CHIP, NUMBER, RESULT, UUID, fill_in, good_rows, write_csv
 
@@ -76,6 +78,19 @@ def test_each_option_is_described(name: str) -> None:
         assert option.help, option.name
         assert option.help[0].isupper() or option.help[0].isdigit(), option.help
         assert option.help.endswith("."), option.help
+
+
+def test_man_page_has_the_help_of_each_command() -> None:
+    """An option with the same name can mean something else, such as the --url of init and of load."""
+    page = man_page(commands())
+    shared = page.partition(".SH OPTIONS OF SEVERAL COMMANDS\n")[2]
+    for name, command in commands().items():
+        own = page.partition(f".SS dataloader {name} ")[2].partition("\n.S")[0]
+        for parameter in command.params:
+            record = help_record(parameter, click.Context(command))
+            if record is not None:
+                described = f".B {escaped(record[0])}\n{escaped(record[1])}\n"
+                assert described in own + "\n" or described in shared, (name, parameter.name)
 
 
 @EACH_COMMAND

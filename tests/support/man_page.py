@@ -1,5 +1,7 @@
 """Generate the man page from the help of the commands; ``make docs`` writes it to docs/dataloader.1."""
 
+from collections import Counter
+
 import click
 
 from dataloader.cli import cli
@@ -7,7 +9,7 @@ from dataloader.cli._command import group_of, help_record
 from dataloader.common import VERSION, ExitCode
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text as roff takes it: see groff_char(7) and man(7)."""
     lines = [" ".join(line.split()) for line in text.replace("\\", "\\e").replace("-", "\\-").splitlines()]
     text = "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in lines)
@@ -20,10 +22,22 @@ def _help(text: str | None) -> list[str]:
     for paragraph in (text or "").split("\n\n"):
         lines = paragraph.strip("\n").splitlines()
         if lines and lines[0].strip() == "\b":
-            found += [".PP", ".nf", *(_escaped(line) for line in lines[1:]), ".fi"]
+            found += [".PP", ".nf", *(escaped(line) for line in lines[1:]), ".fi"]
         elif lines:
-            found += [".PP", _escaped(" ".join(lines))]
+            found += [".PP", escaped(" ".join(lines))]
     return found
+
+
+def _shared(commands: dict[str, click.Command]) -> dict[str, tuple[str, str]]:
+    """Return the options of the target, the connection and the output by name, as most commands describe them."""
+    described: dict[str, Counter[tuple[str, str]]] = {}
+    for command in commands.values():
+        context = click.Context(command)
+        for parameter in command.get_params(context):
+            record = help_record(parameter, context)
+            if record is not None and group_of(command, parameter) != "Options":
+                described.setdefault(str(parameter.name), Counter())[record] += 1
+    return {name: records.most_common(1)[0][0] for name, records in described.items()}
 
 
 def man_page(commands: dict[str, click.Command]) -> str:
@@ -40,25 +54,20 @@ def man_page(commands: dict[str, click.Command]) -> str:
         *_help(cli.help)[1:],
         ".SH COMMANDS",
     ]
+    shared = _shared(commands)
     for name, command in commands.items():
         context = click.Context(command, info_name=f"dataloader {name}")
         usage = " ".join(command.collect_usage_pieces(context))
-        parts += [f".SS dataloader {name} {_escaped(usage)}", *_help(command.help)]
+        parts += [f".SS dataloader {name} {escaped(usage)}", *_help(command.help)]
         for parameter in command.get_params(context):
             record = help_record(parameter, context)
-            if record is not None and group_of(command, parameter) == "Options":
-                parts += [".TP", f".B {_escaped(record[0])}", _escaped(record[1])]
+            own = group_of(command, parameter) == "Options" or shared.get(str(parameter.name)) != record
+            if record is not None and own:
+                parts += [".TP", f".B {escaped(record[0])}", escaped(record[1])]
     parts += [".SH OPTIONS OF SEVERAL COMMANDS"]
-    seen: dict[str, tuple[str, str]] = {}
-    for command in commands.values():
-        context = click.Context(command)
-        for parameter in command.get_params(context):
-            record = help_record(parameter, context)
-            if record is not None and group_of(command, parameter) != "Options":
-                seen.setdefault(str(parameter.name), record)
-    for first, second in seen.values():
-        parts += [".TP", f".B {_escaped(first)}", _escaped(second)]
+    for first, second in shared.values():
+        parts += [".TP", f".B {escaped(first)}", escaped(second)]
     parts += [".SH EXIT STATUS"]
     for code in ExitCode:
-        parts += [".TP", f".B {int(code)}", _escaped(code.meaning)]
+        parts += [".TP", f".B {int(code)}", escaped(code.meaning)]
     return "\n".join(parts) + "\n"
