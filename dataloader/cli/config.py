@@ -94,7 +94,7 @@ def _of_target(
     who = _who(target, entry, where)
     user_from = ENV_USER if who in {ENV_PASSWORD, ENV_PASSWORD_FILE} else who
     rows.append(("user", target.address.user or "none", user_from))
-    rows.append(("password", "set (not shown)" if target.address.password else "none", who))
+    rows.append(("password", *(("set (not shown)", who) if target.address.password else ("none", _UNSET))))
     return rows
 
 
@@ -124,6 +124,7 @@ def _who(target: Target, entry: dict[str, Any] | None, where: str) -> str:
         *([_UNSET] if user is None else []),
         *(source for source, urls in given.items() if any("@" in url for url in urls)),
         *(name for name in (ENV_PASSWORD, ENV_PASSWORD_FILE) if environ.get(ENV_USER) == user and environ.get(name)),
+        *([ENV_USER] if environ.get(ENV_USER) == user and target.address.password is None else []),
         ".netrc",
     ]
     return candidates[0]

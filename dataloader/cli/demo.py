@@ -17,7 +17,7 @@ from dataloader.cli._options import PATH, get_server
 from dataloader.cli._output import Output, global_options
 from dataloader.cli._progress import Progress
 from dataloader.cli._write import load_json
-from dataloader.common import ExitCode, VerifyError, many, new_files, temporary_root
+from dataloader.common import ExitCode, FileError, VerifyError, many, new_files, temporary_root
 from dataloader.embedded import EmbeddedServer, install, is_installed
 from dataloader.operations import Outcome, VerifyVerdict, all_sources, generate, load, verify
 from dataloader.operations.reconcile import ReturnedFile, reconcile, results_in, write_results
@@ -63,6 +63,11 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
     """
     started, start = datetime.now(UTC), time.monotonic()
     folder = Path("demo") / started.strftime("%Y%m%d-%H%M%S") if out is None else out
+    report = folder / "report.html"
+    if report.exists():
+        # Not only at the end, when everything else is done.
+        rule = "already exists; dataloader never overwrites files"
+        raise FileError(str(report), rule=rule, todo="choose another folder")
     progress = Progress(output)
     if not is_installed():
         output.say("setting up the embedded server (the first time only) …")
@@ -89,7 +94,6 @@ def demo(output: Output, /, cards: int, model: str, out: Path | None, *, serve: 
             second = load(server, target, sources, on_progress=progress)
         after = [server.database(target.database(name)).update_seq() for name in target.model.databases]
         output.say(f"load again  {'nothing to change' if before == after else 'CHANGED SOMETHING'}")
-        report = folder / "report.html"
         run = Run("dataloader demo", [encoded], target, server.greeting, started, time.monotonic() - start, ExitCode.OK)
         with new_files(report) as (stream,):
             stream.write(render(described(verify_report([encoded], checked, Noted()), run)))

@@ -158,6 +158,11 @@ def test_config_show_names_the_source_of_each_value(
     found = shown("--url", NOBODY, "--model", "gpii-key")
     assert found["model"] == ("gpii-key", "--model")
     assert found["environment"] == ("development", "default on this machine")
+    with monkeypatch.context() as patch:
+        patch.setenv("COUCHDB_USER", "eve")
+        patch.delenv("COUCHDB_PASSWORD")
+        found = shown("--url", NOBODY)
+        assert (found["user"], found["password"]) == (("eve", "COUCHDB_USER"), ("none", "default"))
     monkeypatch.setenv("COUCHDB_URL", NOBODY)
     monkeypatch.setenv("DATALOADER_RETRIES", "2")
     found = shown()

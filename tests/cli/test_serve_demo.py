@@ -285,3 +285,13 @@ def test_demo_needs_a_card_for_each_snapset(here: Command) -> None:
     completed = here("demo", "--cards", "4")
     assert completed.code == ExitCode.USAGE
     assert "4 must be from 5 to 100,000" in completed.stderr
+
+
+def test_demo_into_the_folder_of_an_earlier_one_is_refused_at_once(here: Command, tmp_path: Path) -> None:
+    """Not after the whole job, at the report."""
+    (tmp_path / "report.html").write_text("")
+    completed = here("demo", "--out", tmp_path)
+    assert (completed.code, completed.stdout) == (ExitCode.FILE, "")
+    rule = "already exists; dataloader never overwrites files (choose another folder)"
+    assert completed.stderr == f"error: {tmp_path / 'report.html'}: {rule}\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
