@@ -31,6 +31,7 @@ _SEPARATED = re.compile(r"'(\d{1,3}(?:[ ,.'_]\d{3})+)'")
 _GIVEN = (
     (re.compile(r"missing argument '?([^'.]*)'?\. Choose from:.*"), r"missing argument '\1'"),
     (re.compile("requires an argument"), "needs a value"),
+    (re.compile(r"got unexpected extra argument(s?) \((.*)\)", re.DOTALL), r"unexpected argument\1: \2"),
 )
 """What click says of missing values, and what we say."""
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"

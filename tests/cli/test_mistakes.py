@@ -38,7 +38,7 @@ def test_suggestions(name: str, question: str) -> None:
     ("arguments", "begin"),
     [
         (("generate", "spring", "--cards", "x" * 100_000), "error: invalid value for '--cards': 'xxxx"),
-        (("check", "http://:/" * 10_000), "error: got unexpected extra argument (http://:/http://"),
+        (("check", "http://:/" * 10_000), "error: unexpected argument: http://:/http://"),
         ((":/" * 50_000,), "error: no such command ':/:/:/"),
         (("load", f"--{'x' * 100_000}"), "error: no such option --xxxx"),
         (("load", "--environment", "x" * 100_000), "error: invalid value for '--environment': 'xxxx"),
