@@ -53,20 +53,25 @@ def changes_json(changes: Changes, edits: Edits, conflicts: Conflicts, *, values
     }
 
 
-def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
-    """Yield changes and edits as lines."""
+def changes_text(changes: Changes, edits: Edits, *, in_conflict: bool) -> Iterator[str]:
+    """Yield changes and edits as lines.
+
+    Args:
+        changes: what an update would change.
+        edits: what owners have edited, apart from sets in conflict.
+        in_conflict: whether there are such sets, which owners have edited, too.
+    """
     for name, change in sorted(changes.by_snapset.items()):
         what = many(change.cards, "card") if change.cards else "the snapset itself"
         yield f"an update would change {name}: {what}"
         rows = sorted(change.terms.items())
         if not rows:
             yield f"  {NO_TERMS}"
-        yield from _indented(
-            [
-                (cards, f"{each.term.shown}: {value_text(each.before)} → {value_text(each.after)}")
-                for each, cards in rows[:SHOWN]
-            ]
-        )
+        terms = [
+            (cards, f"{each.term.shown}: {value_text(each.before)} → {value_text(each.after)}")
+            for each, cards in rows[:SHOWN]
+        ]
+        yield from _indented(terms) if change.cards else (f"  {text}" for _, text in terms)
         yield from _more(len(rows), "term")
     for kind, count in sorted(changes.others.items()):
         yield f"an update would change {many(count, 'document')} of kind {kind}"
@@ -74,7 +79,8 @@ def changes_text(changes: Changes, edits: Edits) -> Iterator[str]:
         yield "an update would change nothing"
     found = edits.found
     if not found.cards:
-        yield "owners have edited nothing"
+        if not in_conflict:
+            yield "owners have edited nothing"
         return
     yield f"owners have edited the preferences of {many(found.cards, 'card')}"
     for term, cards in _most(found.terms)[:SHOWN]:

@@ -157,7 +157,7 @@ def show_plan(
         if changes is not None:
             diff = {"diff": changes_json(changes, edits, conflicts, values=values)}
             in_conflict = plan_conflicts_text(conflicts, manifests, values=values, full=output.full)
-            difference = chain(changes_text(changes, edits), in_conflict)
+            difference = chain(changes_text(changes, edits, in_conflict=bool(conflicts.found)), in_conflict)
         output.result(
             {**_plan_json(target, result), "left_out": left_out_json(manifests), **rounds_json(rounds), **diff},
             [

@@ -83,6 +83,8 @@ def test_diff_shows_terms_by_snapset(
     assert "an update would change large: 3 cards\n  3 cards  fontSize: 18 → 20\n" in done.stdout
     assert done.stdout.endswith("owners have edited nothing\n")
     assert sequences(server, target) == before
+    only = run_here("plan", "--snapsets", newer.folder, "--diff")
+    assert "an update would change large: the snapset itself\n  fontSize: 18 → 20\n" in only.stdout
 
 
 @pytest.mark.usefixtures("loaded")

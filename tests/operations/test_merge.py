@@ -373,6 +373,7 @@ class TestCommand:
         assert done.code == ExitCode.OK
         lines = done.stdout.splitlines()
         assert "1 preference set is in conflict; dataloader merge merges them" in lines
+        assert "owners have edited nothing" not in lines, "they have edited this set twice"
         assert lines[-4:] == [f"  {line}" for line in sets]
         for values in ((), ("--values",)):
             of_plan = run("plan", *given, "--diff", *values, "--json").data["diff"]["conflicts"]
