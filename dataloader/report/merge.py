@@ -78,7 +78,7 @@ def _to_choose(sets: Sequence[SetInConflict], table: Table) -> Iterator[Attentio
             table=table,
             more=len(sets) - SHOWN,
             all_of_them=_ALL_OF_THEM,
-            command="dataloader merge {batch}{target} --keep REVISION --keep REVISION",
+            command="dataloader merge {batch}{target}" + " --keep REVISION" * min(len(sets), 2),
         )
 
 

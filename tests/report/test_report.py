@@ -300,6 +300,8 @@ def test_sets_in_conflict_are_listed_by_revision(spring: Manifest) -> None:
     """With what each edit changed, and what to choose; values, which are personal, only on request."""
     [choose] = a_merge(spring, choose=1).attention
     uuid = next(iter(spring.cards())).uuid
+    assert choose.command.count(" --keep REVISION") == 1, "as many as there are sets, at most two"
+    assert a_merge(spring, choose=3).attention[0].command.count(" --keep REVISION") == 2
     assert choose.table is not None
     assert choose.table.head == ("Card", "UUID", "Revision", "What it changed", "What to choose")
     assert choose.table.rows == (
