@@ -661,6 +661,7 @@ def test_restore_restores_empty_permissions(server: Server, target: Target, copy
     """``{}`` lets everyone in, and is not what a new database has."""
     for database in databases(server, target).values():
         database.create()
+    server.welcome()
     if not database.names_leaves:
         pytest.skip("PouchDB has no permissions")
     for database in databases(server, target).values():
