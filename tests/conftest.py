@@ -133,8 +133,10 @@ def address() -> Iterator[Address]:
 
 @pytest.fixture(scope="session")
 def server(address: Address) -> Server:
-    """The server as the tool uses it, without waits between retries."""
-    return Server(address, QUICK)
+    """The server as the tool uses it, without waits between retries; its product is known."""
+    server = Server(address, QUICK)
+    server.welcome()
+    return server
 
 
 @pytest.fixture

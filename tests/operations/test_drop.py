@@ -117,7 +117,6 @@ def test_database_that_is_recreated_while_it_is_deleted_is_kept(
     """The first attempt succeeds, but its reply is lost; the next one would delete somebody else's new database."""
     make(server, names, "ci")
     database = server.database(names["ci"])
-    server.welcome()
     if environment == "ci" and not database.names_leaves:
         pytest.skip("PouchDB Server does not tell one database from its successor")
     lost: list[Reply] = []
