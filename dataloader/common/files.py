@@ -75,6 +75,8 @@ def read_file(path: Path, most: int, todo: str) -> bytes:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise FileError(str(path), rule="is not a regular file", todo=todo)
             data = stream.read(most + 1)
+    except PermissionError as error:
+        raise FileError.of(error, path, "make it readable") from error
     except OSError as error:
         raise FileError.of(error, path, todo) from error
     if len(data) > most:

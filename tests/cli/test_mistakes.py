@@ -238,6 +238,7 @@ def test_file_that_may_not_be_read_is_a_file_error(guest: Command, locked: Path,
         [line] = done.stderr.splitlines()
         assert line.startswith("error: batches/")
         assert ": permission denied (" in line
+        assert "init" not in line, "the file exists"
 
 
 @THOROUGH
