@@ -49,7 +49,7 @@ class Grid:
     hidden_columns: frozenset[int] = frozenset()
     """The hidden columns, from 0."""
     comments: Sequence[tuple[str, str]] = ()
-    """The comments on cells, with their places, the text boxes, without a place, and those of :data:`PAGE` and
+    """The comments on cells, with their places, the text boxes, without a place, and those of :data:`PAGE`,
     :data:`DRAWN` and :data:`CONTROL`."""
     conditional: Sequence[str] = ()
     """Cells with conditional formatting that colours them by a condition that is not evaluated, with the condition."""
