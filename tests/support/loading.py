@@ -171,14 +171,17 @@ class Scene:
 
     def sizes(self) -> list[float | None]:
         """Return the font size in each card's set as the servers show it, None if missing; check for conflicts."""
-        places = [preferences_of(self.target.model.name, each.uuid) for each in self.batch.cards()]
         found: list[float | None] = []
-        leaves = self.database.leaves([place.id for place in places], all_copies=True)
-        for place in places:
-            live = [leaf for leaf in leaves[place.id] if not leaf.get("_deleted")]
-            assert len(live) <= 1, f"{place.id} is in conflict"
+        for live in self.live_sets():
+            assert len(live) <= 1, f"{live[0]['_id']} is in conflict"
             found.append(flat(live[0])[FONT_SIZE] if live else None)
         return found
+
+    def live_sets(self) -> list[list[dict[str, Any]]]:
+        """Return the leaves of each card's set that are not deleted, of all copies."""
+        ids = [preferences_of(self.target.model.name, each.uuid).id for each in self.batch.cards()]
+        leaves = self.database.leaves(ids, all_copies=True)
+        return [[leaf for leaf in leaves[doc_id] if not leaf.get("_deleted")] for doc_id in ids]
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything in the target: documents with their revisions and conflicts."""

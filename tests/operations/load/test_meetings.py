@@ -81,8 +81,10 @@ def test_concurrent_updates_make_few_additional_requests(scene: Scene, tmp_path:
 
     both = meet(scene, [1, 1 if same else 2])
 
-    # Each sees at most one refusal of each batch, reads it, and writes it again or gives way.
-    assert max(requests for _, requests in both) <= 3 * len(alone.requests)
+    # Each sees at most one refusal of each batch, reads it, in a cluster from every copy, and writes it again or gives
+    # way. Many requests of a load alone do not depend on the number of documents.
+    additional = max(requests for _, requests in both) - len(alone.requests)
+    assert additional <= MANY // 5
     assert all(result.count(Outcome.FAILED) == result.count(Outcome.CONFLICT) == 0 for result, _ in both)
     found = scene.sizes()
     assert set(found) <= ({20} if same else {20, 22})
@@ -179,5 +181,10 @@ class TestOneRevision:
                 first, *others = limited.sizes()
                 assert first == 40
                 assert set(others) <= {20, 22}
-            limited.load(0, update=True, older_snapsets=True)
+            loads = 1 if limited.database.copies == 1 else 5
+            for left in reversed(range(loads)):
+                limited.load(0, update=True, older_snapsets=True)
+                # Slow nodes may bring it back after that load, too.
+                if not left or all(len(live) <= 1 for live in limited.live_sets()):
+                    break
             assert limited.sizes() == [40, *[18] * (FEW - 1)]
