@@ -27,8 +27,11 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 """The colours of labels."""
 
-_WORD = re.compile(r"""https?://?(?:[^\n'"():]|:(?! )){1,200}@|(?:(?!https?:/)\S)+""", re.IGNORECASE)
-"""A word, or a URL up to its host: a password that is typed carelessly may have spaces."""
+_WORD = re.compile(r"https?://?(?:[^\n:]|:(?! )){1,200}@|(?:(?!https?:/)\S)+", re.IGNORECASE)
+"""A word, or a URL up to its host: a password that is typed carelessly may have spaces.
+
+A colon and a space end a server's URL in messages.
+"""
 
 
 class Output:

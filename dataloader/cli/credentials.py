@@ -103,7 +103,7 @@ def credentials(
 
 
 def _check_options(action: str) -> None:
-    """Refuse an option of another action: who gives a limit to `rotate`, for example, would think that it applies.
+    """Refuse an option of another action: somebody who gives a limit to `rotate` would think that it applies.
 
     Raises:
         UsageError: one is given.

@@ -18,7 +18,9 @@ from dataloader.operations import plan_drop
 @global_options
 @click.pass_obj
 def drop(output: Output, /, *, target_options: TargetOptions, if_exists: bool, yes: bool) -> ExitCode:
-    """Delete every database whose name begins with a prefix, for example at the end of a CI job.
+    """Delete every database with a prefix, for example at the end of a CI job.
+
+    The beginning of a prefix is enough: `ci-` deletes the databases with the prefixes `ci-42-` and `ci-43-`.
 
     Only databases that remember development or CI as their environment are deleted. If one was loaded as staging or
     production, nothing is deleted; one without a recorded environment is kept.

@@ -241,6 +241,7 @@ def test_select_rejects_columns_and_comments_that_may_say_who_is_meant(write: Wr
         ("Card number,Aktion", "3,sperren", "4,behalten"),
         ("Card number,What,Owner", "3,revoke,Ann", "4,revoke,Bob", "5,found again,Eve"),
         ("Card number,Flag", "3,A", "4,B", "5,A", "6,C"),
+        ("Card number,What", "3,revoke", "4,keep", "5,ask", "6,later", "7,found", "8,revoke"),
     ],
 )
 def test_select_rejects_lists_with_groups_of_cards(write: Write, lines: tuple[str, ...]) -> None:

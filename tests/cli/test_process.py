@@ -87,7 +87,7 @@ def run(arguments):
     global thing
     try:
         thing = None
-        time.sleep(20)
+        time.sleep(600)
     except KeyboardInterrupt:
         return {int(ExitCode.INTERRUPTED)}
 cli.run = run

@@ -249,7 +249,15 @@ def test_misplaced_url_is_repeated_without_its_password(watch: Watch, misplaced:
             watch.run(*call, *flags, cores=(IN_URL,))
 
 
-@pytest.mark.parametrize("misplaced", ["http://admin:open {}@h:5984", "--bogus=HTTPS://admin:two more {}@h"])
+@pytest.mark.parametrize(
+    "misplaced",
+    [
+        "http://admin:open {}@h:5984",
+        "http://admin:it's {}@h",
+        "http://admin:a(b {})d@h",
+        "--bogus=HTTPS://admin:two more {}@h",
+    ],
+)
 def test_misplaced_password_with_spaces_is_not_repeated(watch: Watch, misplaced: str) -> None:
     """The shell passes a URL in quotes on as it is."""
     for call in (("check",), ("check", "--model"), ("validate",), ()):

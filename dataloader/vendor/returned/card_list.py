@@ -32,7 +32,7 @@ _ACTION_TITLES = frozenset(
 )
 _REASON_TITLES = frozenset({"reason", "reasons", "grund", "cause", "motif", "raison", "motivo", "reden"})
 """Titles of columns whose few texts say why cards are revoked, not which."""
-_MAX_GROUPS = 3
+_MAX_GROUPS = 5
 """The most texts of a column that may sort the cards into those that are meant and others."""
 _TITLES = {"number": "Card number", "uuid": "UUID"}
 _MAX_RANGE = 100_000

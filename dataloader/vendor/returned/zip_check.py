@@ -301,7 +301,7 @@ class _Package:
         ]
         drawn = [(DRAWN, cell) for _, each in elements if (cell := _drawn_at(each))]
         old = [self._names[part] for part in self._relations(sheet, "/vmldrawing").values() if part in self._names]
-        controls = sum(len(_CONTROL.findall(self._archive.read(part))) for part in old if part.file_size <= MAX_TREE)
+        controls = sum(len(_CONTROL.findall(self._archive.read(part))) for part in old)
         return texts + drawn + [(CONTROL, "")] * controls
 
     def _tree(self, name: str) -> Iterator[Element]:
